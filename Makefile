@@ -1,0 +1,49 @@
+# Everything a newcomer types. `make run` and `make test` install what they need first, into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test check lint bench lock clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1 \t\2/' | expand -t 18
+
+install: .venv/run  ## make .venv with the pinned packages
+
+.venv/run: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Firnline needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.11 run") if sys.version_info < (3, 11) else None'
+	@echo "installing into .venv (once; about twenty seconds)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/firnline.pth"
+	@touch $@
+
+.venv/dev: .venv/run requirements-dev.txt
+	@echo "installing what the tests need (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+run: install  ## broker, service and a gentle producer, with the curls to try
+	@exec $(BIN)/python scripts/serve.py --demo
+
+test: .venv/dev  ## the tests
+	$(BIN)/python -m pytest
+
+lint: .venv/dev  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test  ## lint, types and tests: what CI runs
+
+bench: .venv/dev  ## the measured table of the README (needs Java and Maven, or --bootstrap)
+	$(BIN)/python scripts/bench.py
+
+lock: .venv/dev  ## pin every package with its hashes
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml --output-file requirements.txt
+	$(BIN)/uv pip compile $(LOCK) --extra dev pyproject.toml --output-file requirements-dev.txt
+
+clean:  ## remove .venv and every cache
+	rm -rf .venv .firnline .hypothesis .mypy_cache .pytest_cache .ruff_cache build ./*.egg-info

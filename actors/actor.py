@@ -1,0 +1,142 @@
+"""The base of every actor, on Pykka: a two-lane bounded mailbox, a shared pool of threads, and failure as a message.
+
+A handler that raises costs one message, never the actor: the guardian hears of it, and where the actor `suspends`, data waits
+until the guardian says `Recover`. Handlers of one actor never run at once. No actor blocks on another.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pykka
+from pykka._envelope import Envelope
+
+from actors.dispatcher import Dispatcher
+from actors.mailbox import Lane, Mailbox
+from actors.messages import Address, Busy, Failed, Message, Recover, Undelivered
+
+_TURN = 16
+"""Messages that an actor handles before another one gets the thread."""
+
+
+@dataclass(slots=True)
+class System:
+    """What all actors of a process share. The guardian's address is there once the guardian has started."""
+
+    dispatcher: Dispatcher
+    guardian: Address | None = None
+
+
+class Actor(pykka.Actor):
+    """An actor of one stream. Subclasses implement `receive`, and `recover` where they suspend."""
+
+    suspends: ClassVar[bool] = False
+    """Whether a failure at a data message holds back further data until `Recover`."""
+
+    capacity: ClassVar[dict[Lane, int]] = {Lane.CONTROL: 4096, Lane.DATA: 256}
+
+    def __init__(self, system: System, *, stream: str) -> None:
+        self.system = system
+        self.stream = stream
+        super().__init__()
+
+    @property
+    def name(self) -> str:
+        """What people know the actor by."""
+        return type(self).__name__
+
+    def receive(self, message: Message) -> None:
+        """Handle one message, on one of the dispatcher's threads. May raise; must not block."""
+        raise NotImplementedError
+
+    def recover(self) -> None:
+        """Prepare to go on after a failure, before held data comes."""
+
+    def on_receive(self, message: Message) -> None:
+        """Handle a message that is none of Pykka's own."""
+        if isinstance(message, Recover):
+            self.recover()
+            self._mailbox.release()
+        else:
+            self.receive(message)
+
+    def send(self, to: Address | None, message: Message) -> None:
+        """Send without waiting. To an actor that has stopped: a dead letter."""
+        if to is not None and to.is_alive():
+            to.tell(message)
+        elif to is not None:
+            self._undelivered(message, f"{to.actor_class.__name__} has stopped")
+
+    def later(self, seconds: float, to: Address, message: Message) -> None:
+        """Send once `seconds` have passed."""
+        self.system.dispatcher.later(seconds, lambda: self.send(to, message))
+
+    def _undelivered(self, message: Message, reason: str) -> None:
+        guardian = self.system.guardian
+        if guardian is not None and guardian.is_alive() and not isinstance(message, Undelivered):
+            guardian.tell(Undelivered(self.stream, self.name, type(message).__name__, reason))
+
+    # Pykka's hooks ---------------------------------------------------------------------------------------------------
+
+    def _create_actor_inbox(self) -> Mailbox:  # type: ignore[override]  # Pykka calls it on the instance
+        self._mailbox = Mailbox(self.capacity, self._wake, self._refuse)
+        return self._mailbox
+
+    @staticmethod
+    def _create_future() -> pykka.Future[Any]:
+        return pykka.ThreadingFuture()
+
+    def _start_actor_loop(self) -> None:
+        self.system.dispatcher.submit(self._begin)
+
+    def _begin(self) -> None:
+        self._guarded(self.on_start, "start")
+        self._mailbox.rest()
+
+    def _wake(self) -> None:
+        self.system.dispatcher.submit(self._turn)
+
+    def _turn(self) -> None:
+        """Handle some messages, then give the thread away."""
+        for _ in range(_TURN):
+            if self.actor_stopped.is_set() or self._mailbox.empty():
+                break
+            self._handle(self._mailbox.get())
+        if self.actor_stopped.is_set():
+            for envelope in self._mailbox.close():
+                self._refuse(envelope, "the actor has stopped")
+        else:
+            self._mailbox.rest()
+
+    def _handle(self, envelope: Envelope[Any]) -> None:
+        message = envelope.message
+        done = self._guarded(lambda: self._handle_receive(message), type(message).__name__, message)
+        if envelope.reply_to is not None:
+            envelope.reply_to.set(done)
+
+    def _guarded(self, action: Any, kind: str, message: Message = None) -> bool:
+        """Run `action`; a failure becomes a message to the guardian. Returns whether it went well."""
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001  # the point of a guarded actor: nothing but the message is lost
+            held = self.suspends and getattr(message, "lane", Lane.DATA) is Lane.DATA
+            if held:
+                self._mailbox.hold()
+            self.failed(message, error)
+            if self.system.guardian is not None:
+                self.system.guardian.tell(Failed(self.actor_ref, self.stream, self.name, kind, error, held))
+            return False
+        return True
+
+    def failed(self, message: Message, error: Exception) -> None:
+        """Give notice to who waits for the outcome of `message`. Overridden where somebody does."""
+
+    def _refuse(self, envelope: Envelope[Any], reason: str) -> None:
+        message = envelope.message
+        if envelope.reply_to is not None:
+            envelope.reply_to.set(None)
+        if isinstance(message, pykka.messages._ActorStop):  # noqa: SLF001  # Pykka's own way to say stop
+            return
+        reply_to = getattr(message, "reply_to", None)
+        if reply_to is not None:
+            reply_to(Busy(reason))
+        self._undelivered(message, reason)

@@ -1,0 +1,254 @@
+"""The actor that reads a stream: poll, decode, put in order of time, send on in micro-batches as credits allow.
+
+Without credits it does not poll, so a backlog waits in Kafka and not in memory. It never waits for another actor.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, assert_never
+
+from actors.actor import Actor, System
+from actors.messages import (
+    Activate,
+    Address,
+    Attached,
+    Drain,
+    Drained,
+    Ingest,
+    Ingested,
+    Message,
+    Poll,
+    Progress,
+    ReplyTo,
+)
+from actors.source import Polled, Source
+from actors.timeline.batch import Batch
+from actors.timeline.order import OrderBuffer
+from actors.timeline.refusals import Refusals
+from actors.timeline.watermark import Watermark
+from actors.views.view import View
+
+FrontEndMessage = Poll | Activate | Ingested | Drain
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a front end reads: sizes in events, times in seconds."""
+
+    poll_records: int = 5_000
+    poll_s: float = 0.02
+    micro_batch: int = 6_000
+    credits: int = 4
+    buffer_events: int = 1_000_000
+    report_s: float = 0.1
+    look_s: float = 30.0
+    wait_for_topic_s: float = 1.0
+
+
+class FrontEnd(Actor):
+    """Reads `source` for one stream. `lateness` is in the stream's unit, `idle_s` in seconds of the wall clock."""
+
+    suspends: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        system: System,
+        *,
+        stream: str,
+        view: View,
+        source: Source,
+        manager: Address,
+        lateness: int,
+        idle_s: float,
+        on_wait: Callable[[str], None],
+        pace: Pace | None = None,
+    ) -> None:
+        super().__init__(system, stream=stream)
+        self._view = view
+        self._source = source
+        self._manager = manager
+        self._on_wait = on_wait
+        self._pace = pace or Pace()
+        self._order = OrderBuffer(categories=view.categories, limit=self._pace.buffer_events)
+        self._watermark = Watermark(lateness=lateness, idle_s=idle_s)
+        self._refusals = Refusals(max_count=100, max_bytes=256)
+        self._offsets: dict[int, int] = {}
+        self._outbox: deque[Ingest] = deque()
+        self._collector: Address | None = None
+        self._successor: Address | None = None
+        self._credits = self._pace.credits
+        self._in_flight = 0
+        self._queued = False
+        self._attached = False
+        self._draining: ReplyTo | None = None
+        self._released_until: int | None = None
+        self._released_at = self._reported_at = self._looked_at = 0.0
+        self._records = self._events = self._late = 0
+        self._first_record_at: float | None = None
+
+    def on_start(self) -> None:
+        """Make itself known, and begin to read."""
+        self.send(self._manager, Attached(self.actor_ref))
+        self._again()
+
+    def on_stop(self) -> None:
+        """Let go of the broker."""
+        self._source.close()
+
+    def receive(self, message: FrontEndMessage) -> None:
+        """Handle one message."""
+        match message:
+            case Poll():
+                self._queued = False
+                self._poll()
+            case Ingested(events):
+                self._credits += 1
+                self._in_flight -= events
+                self._go_on()
+            case Activate(collector):
+                self._successor = collector
+                self._go_on()
+            case Drain(reply_to):
+                self._draining = reply_to
+                self._cut(self._order.flush(), self._released_until)
+                self._go_on()
+            case _:
+                assert_never(message)
+
+    def recover(self) -> None:
+        """Read again from the first record that was not taken in."""
+        self._source.close()
+        self._attached = False
+        self._again()
+
+    def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the guardian hears the rest
+        """Tell the manager at once that reading has stopped."""
+        self._report("failed")
+
+    # Reading ---------------------------------------------------------------------------------------------------------
+
+    def _again(self) -> None:
+        """Come back for another poll, once."""
+        if not self._queued:
+            self._queued = True
+            self.send(self.actor_ref, Poll())
+
+    def _poll(self) -> None:
+        """Read one poll, where nothing waits to be sent, release what is in order, and come back."""
+        if self._draining is not None or self._outbox or self._collector is None:
+            return
+        if not self._attached and not self._attach():
+            return
+        polled = self._source.poll(self._pace.poll_records, self._pace.poll_s)
+        now = self._now()
+        self._take(polled, now)
+        self._release(now)
+        if now - self._reported_at >= self._pace.report_s:
+            self._report("at the end" if self._watermark.idle(now) else "reading")
+            self._source.commit()
+        if now - self._looked_at >= self._pace.look_s:
+            self._looked_at = now
+            self._source.extend()
+        self._go_on()
+
+    def _attach(self) -> bool:
+        """Begin to read; where there is no topic yet, say so, and come back later."""
+        now = self._looked_at = self._now()
+        self._attached = self._source.open(self._offsets)
+        if not self._attached:
+            self._on_wait(self.stream)
+            self._report("waiting for the topic")
+            self._queued = True
+            self.later(self._pace.wait_for_topic_s, self.actor_ref, Poll())
+            return False
+        self._offsets = self._source.offsets()
+        for number in self._offsets:
+            self._watermark.expect(number, at_end=False, now=now)
+        return True
+
+    def _take(self, polled: Polled, now: float) -> None:
+        """Decode a poll and put it into the order buffer; only then its records count as read."""
+        if polled.values:
+            times, categories, accepted, refusals = self._view.decode(polled.values)
+            offsets = self._source.offsets()
+            if self._released_until is not None:
+                self._late += int((times < self._released_until).sum())
+            for place, reason in refusals:
+                partition, offset = int(polled.partitions[place]), polled.offset_of(place)
+                self._refusals.add(partition, offset, reason, polled.values[place] or b"")
+            self._watermark.saw(polled.partitions if accepted is None else polled.partitions[accepted], times, now)
+            self._order.add(Batch(tuple(times[categories == each] for each in range(self._view.categories))))
+            self._offsets = offsets
+            self._records += len(polled.values)
+            self._events += times.size
+            if self._first_record_at is None:
+                self._first_record_at = self.system.dispatcher.wall()
+        for number in polled.ended:
+            self._watermark.expect(number, at_end=True, now=now)
+
+    # Sending ---------------------------------------------------------------------------------------------------------
+
+    def _release(self, now: float) -> None:
+        """Cut into micro-batches what is in order by now, or all of it when every partition is idle."""
+        if not len(self._order):
+            return
+        until = self._watermark.at(now)
+        if self._watermark.idle(now):
+            self._cut(self._order.flush(), until)
+        elif self._order.due or now - self._released_at >= self._pace.report_s:
+            self._released_at = now
+            self._cut(self._order.release(until), until)
+
+    def _cut(self, batch: Batch, until: int | None) -> None:
+        """Cut an ordered batch by time; each piece says up to where the stream is complete with it."""
+        if until is not None:
+            self._released_until = until
+        longest = max(batch.times, key=len)
+        step = max(1, self._pace.micro_batch // self._view.categories)
+        for bound in longest[step::step].tolist():
+            piece, batch = batch.split(bound)
+            if piece.count:
+                self._outbox.append(Ingest(piece, None if until is None else min(bound, until)))
+        if batch.count:
+            self._outbox.append(Ingest(batch, until))
+
+    def _go_on(self) -> None:
+        """Send what credits allow; then read on, or finish a drain."""
+        if self._successor is not None and self._in_flight == 0:
+            self._collector, self._successor = self._successor, None
+        while self._outbox and self._credits and self._collector is not None and self._successor is None:
+            message = self._outbox.popleft()
+            self._credits -= 1
+            self._in_flight += message.batch.count
+            self.send(self._collector, message)
+        if self._draining is None:
+            if not self._outbox:
+                self._again()
+        elif not self._outbox and not self._in_flight:
+            self._draining(Drained(self._report("drained")))
+
+    # Telling ---------------------------------------------------------------------------------------------------------
+
+    def _now(self) -> float:
+        return self.system.dispatcher.now()
+
+    def _report(self, state: str) -> Progress:
+        now = self._reported_at = self._now()
+        progress = Progress(
+            state=state,
+            records=self._records,
+            events=self._events,
+            rejects=self._refusals.counts(),
+            refused=self._refusals.newest(),
+            late=self._late,
+            buffered=len(self._order),
+            in_flight=self._in_flight + sum(message.batch.count for message in self._outbox),
+            buffered_bytes=self._order.nbytes + sum(message.batch.nbytes for message in self._outbox),
+            watermark=self._watermark.at(now),
+            held_back_by=self._watermark.holding(now),
+            lag=self._source.lag() if self._attached else {},
+            first_record_at=self._first_record_at,
+        )
+        self.send(self._manager, progress)
+        return progress

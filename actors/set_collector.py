@@ -1,0 +1,139 @@
+"""The actor that owns one slice of a view: live while it is active, frozen and compressed when it is aged.
+
+It answers reads alike in both states. It does not know which view it serves, and touches no other slice.
+"""
+
+from typing import Any, ClassVar, assert_never
+
+from actors.actor import Actor, System
+from actors.messages import (
+    Address,
+    Forgotten,
+    Grown,
+    Ingest,
+    Ingested,
+    Message,
+    Partial,
+    Read,
+    Retired,
+    Settle,
+    Shed,
+    Succeed,
+)
+from actors.views.view import Frozen, Live, View
+
+SetCollectorMessage = Ingest | Settle | Succeed | Read | Shed
+
+
+class SetCollector(Actor):
+    """Collector `number` of its stream. It begins with the `carry` of its predecessor, and may be full with that at once."""
+
+    suspends: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        system: System,
+        *,
+        stream: str,
+        view: View,
+        number: int,
+        carry: Any | None,
+        watermark: int | None,
+        manager: Address,
+        front_end: Address,
+    ) -> None:
+        super().__init__(system, stream=stream)
+        self._view = view
+        self._number = number
+        self._carry = carry
+        self._watermark = watermark
+        self._manager = manager
+        self._front_end = front_end
+        self._live: Live | None = None
+        self._frozen: Frozen | None = None
+        self._successor: Address | None = None
+        self._stash: list[Ingest] = []
+
+    @property
+    def name(self) -> str:
+        """What people know the actor by."""
+        return f"SetCollector {self._number}"
+
+    def on_start(self) -> None:
+        """Take over the carry."""
+        self._live = self._view.open(self._carry)
+        self._carry = None
+        self._after_growth()
+
+    def receive(self, message: SetCollectorMessage) -> None:
+        """Handle one message."""
+        match message:
+            case Ingest():
+                self._ingest(message)
+            case Read(number, span, arguments):
+                partial = self._slice.read(span, arguments)
+                self.send(self._manager, Partial(number, self._number, partial))
+            case Settle():
+                self._settle()
+            case Shed(nbytes):
+                self._shed(nbytes)
+            case Succeed(successor):
+                self._successor = successor
+                for held in self._stash:
+                    self.send(successor, held)
+                self._stash.clear()
+            case _:
+                assert_never(message)
+
+    def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the guardian hears the rest
+        """Count the events of a batch that could not be taken in, and give the credit back."""
+        if isinstance(message, Ingest):
+            self.send(self._manager, Forgotten(self._number, {"failed": message.batch.count}))
+            self.send(self._front_end, Ingested(message.batch.count))
+
+    @property
+    def _slice(self) -> Live | Frozen:
+        owned = self._live or self._frozen
+        assert owned is not None, "a collector owns a slice from its start on"
+        return owned
+
+    def _ingest(self, message: Ingest) -> None:
+        """Take in a batch; once retired, pass it on to the successor, or keep it until there is one."""
+        if self._live is None:
+            if self._successor is not None:
+                self.send(self._successor, message)
+            else:
+                self._stash.append(message)
+            return
+        self._live.add(message.batch, message.watermark)
+        self._watermark = message.watermark
+        self._after_growth()
+        self.send(self._front_end, Ingested(message.batch.count))
+
+    def _after_growth(self) -> None:
+        """Tell how large the slice is, or retire where it is full."""
+        assert self._live is not None, "only a live slice grows"
+        if not self._live.full:
+            self._tell_size()
+            return
+        self._frozen, carry = self._live.freeze()
+        self._live = None
+        self.send(self._manager, Retired(self._number, self._frozen.meta(), carry))
+        self.send(self.actor_ref, Settle())
+
+    def _settle(self) -> None:
+        """Compress one piece, and come back for the next, so that a read never waits long."""
+        assert self._frozen is not None, "only a frozen slice settles"
+        if self._frozen.settle():
+            self.send(self.actor_ref, Settle())
+        else:
+            self._tell_size()
+
+    def _shed(self, nbytes: int) -> None:
+        if self._live is not None:
+            self.send(self._manager, Forgotten(self._number, self._live.shed(nbytes)))
+            self._tell_size()
+
+    def _tell_size(self) -> None:
+        meta, at = self._slice.meta(), self.system.dispatcher.wall()
+        self.send(self._manager, Grown(self._number, meta, self._watermark, at))

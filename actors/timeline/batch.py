@@ -1,0 +1,78 @@
+"""Events as columns: the only form in which they cross an actor's boundary.
+
+Made by a view's decoder and the order buffer, read by live slices. Never an object per event.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.timeline.span import INT64_MAX, INT64_MIN
+
+Times = NDArray[np.int64]
+
+NO_TIMES: Times = np.empty(0, np.int64)
+NO_TIMES.flags.writeable = False
+
+
+def count_before(column: Times, time: int) -> int:
+    """Return how many values of an ascending column lie before `time`, which may be beyond int64. Cost: O(log n)."""
+    if time > INT64_MAX:
+        return column.size
+    return int(np.searchsorted(column, max(time, INT64_MIN), side="left"))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Event times by category: `times[c]` is the int64 column of category `c`, in the stream's unit.
+
+    A batch is *ordered* when each of its columns ascends. Columns are shared between actors, so nobody writes to them.
+    """
+
+    times: tuple[Times, ...]
+
+    @staticmethod
+    def empty(categories: int) -> "Batch":
+        """Return a batch without events."""
+        return Batch((NO_TIMES,) * categories)
+
+    @staticmethod
+    def concatenate(batches: Iterable["Batch"], categories: int) -> "Batch":
+        """Join `batches` column by column, in the order given. Cost: one copy."""
+        columns = zip(*(batch.times for batch in batches), strict=True)
+        joined = tuple(np.concatenate(column) for column in columns)
+        return Batch(joined) if joined else Batch.empty(categories)
+
+    @property
+    def count(self) -> int:
+        """How many events there are."""
+        return sum(column.size for column in self.times)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the columns."""
+        return sum(column.nbytes for column in self.times)
+
+    def ordered(self) -> "Batch":
+        """Return the same events with each column ascending. Cost: one sort a column."""
+        return Batch(tuple(np.sort(column) for column in self.times))
+
+    def split(self, time: int) -> tuple["Batch", "Batch"]:
+        """Cut an ordered batch into the events before `time` and the rest. Cost: O(log n), no copy."""
+        return self.split_at([count_before(column, time) for column in self.times])
+
+    def split_at(self, counts: Sequence[int]) -> tuple["Batch", "Batch"]:
+        """Cut off the first `counts[c]` events of each category `c`. Cost: O(1), no copy."""
+        before = Batch(tuple(column[:cut] for column, cut in zip(self.times, counts, strict=True)))
+        after = Batch(tuple(column[cut:] for column, cut in zip(self.times, counts, strict=True)))
+        return before, after
+
+    def first(self) -> int | None:
+        """Return the earliest time of an ordered batch, or None when it is empty."""
+        return min((int(column[0]) for column in self.times if column.size), default=None)
+
+    def last(self) -> int | None:
+        """Return the latest time of an ordered batch, or None when it is empty."""
+        return max((int(column[-1]) for column in self.times if column.size), default=None)

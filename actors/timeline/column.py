@@ -1,0 +1,158 @@
+"""A growing, ascending column of times: raw at its young end, sealed behind it.
+
+Used by live slices for what they hold. It gives from the old end, grows at the young one, and knows its bytes.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from actors.timeline.batch import NO_TIMES, Times, count_before
+from actors.timeline.sealed import CHUNK, OVERHEAD_BYTES, seal, unseal
+
+_SEAL_AT = 8 * CHUNK
+"""Raw values at which the oldest chunk is sealed: more than a slice in balance ever keeps open."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    first: int
+    last: int
+    count: int
+    data: bytes
+
+
+class Column:
+    """Ascending int64 times. Not thread-safe: one live slice owns it.
+
+    >>> column = Column()
+    >>> column.extend(np.array([1, 2, 2, 5]))
+    >>> column.popleft(2).tolist(), column.before(5), len(column)
+    ([1, 2], 1, 2)
+    """
+
+    __slots__ = ("_raw", "_sealed", "_sealed_bytes", "_sealed_count", "_start", "_stop")
+
+    def __init__(self, values: Times = NO_TIMES) -> None:
+        self._sealed: deque[_Sealed] = deque()
+        self._sealed_count = 0
+        self._sealed_bytes = 0
+        self._raw = np.empty(max(1024, values.size), np.int64)
+        self._start = 0
+        self._stop = 0
+        self.extend(values)
+
+    def __len__(self) -> int:
+        """How many values there are."""
+        return self._sealed_count + self._stop - self._start
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held: the raw buffer whole, the sealed pieces with what Python adds to each."""
+        return self._raw.nbytes + self._sealed_bytes
+
+    def first(self) -> int | None:
+        """Return the earliest time, or None. Cost: O(1)."""
+        if self._sealed:
+            return self._sealed[0].first
+        return int(self._raw[self._start]) if self._start < self._stop else None
+
+    def last(self) -> int | None:
+        """Return the latest time, or None. Cost: O(1)."""
+        if self._start < self._stop:
+            return int(self._raw[self._stop - 1])
+        return self._sealed[-1].last if self._sealed else None
+
+    def extend(self, values: Times) -> None:
+        """Append ascending `values`, none before the last one here. Cost: O(values) amortised; full chunks are sealed."""
+        self._reserve(values.size)
+        self._raw[self._stop : self._stop + values.size] = values
+        self._stop += values.size
+        while self._stop - self._start >= _SEAL_AT:
+            self._push(self._raw[self._start : self._start + CHUNK])
+            self._start += CHUNK
+
+    def replace_from(self, time: int, values: Times) -> None:
+        """Put `values` in the place of all that is at or after `time`. Cost: O(values), and a chunk."""
+        while self._sealed and self._sealed[-1].last >= time:
+            self._stop = self._start
+            self._load(self._pop_sealed(last=True))
+        self._stop = self._start + count_before(self._view(), time)
+        self.extend(values)
+
+    def popleft(self, count: int) -> Times:
+        """Remove and return the oldest `count` values, or all where there are fewer. Cost: O(count), and a chunk."""
+        wanted = min(count, len(self))
+        returned = []
+        while wanted and self._sealed:
+            values = unseal(self._pop_sealed(last=False).data)
+            if values.size > wanted:
+                self._push(values[wanted:], left=True)
+                values = values[:wanted]
+            returned.append(values)
+            wanted -= values.size
+        returned.append(self._raw[self._start : self._start + wanted].copy())
+        self._start += wanted
+        return returned[0] if len(returned) == 1 else np.concatenate(returned)
+
+    def peek(self, start: int, stop: int) -> Times:
+        """Return a copy of the values from index `start` to `stop`. Cost: O(stop - start), and a chunk."""
+        pieces, at = [], 0
+        for sealed in self._sealed:
+            if start < at + sealed.count and at < stop:
+                pieces.append(unseal(sealed.data)[max(0, start - at) : stop - at])
+            at += sealed.count
+            if at >= stop:
+                break
+        pieces.append(self._view()[max(0, start - at) : max(0, stop - at)].copy())
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def before(self, time: int) -> int:
+        """Return how many values lie before `time`. Cost: O(log n), and a chunk."""
+        at = 0
+        for sealed in self._sealed:
+            if sealed.last >= time:
+                return at + count_before(unseal(sealed.data), time)
+            at += sealed.count
+        return at + count_before(self._view(), time)
+
+    def _view(self) -> Times:
+        return self._raw[self._start : self._stop]
+
+    def _load(self, sealed: _Sealed) -> None:
+        """Make a sealed piece the raw part, which is empty."""
+        self._reserve(sealed.count)
+        self._raw[self._stop : self._stop + sealed.count] = unseal(sealed.data)
+        self._stop += sealed.count
+
+    def _push(self, values: Times, *, left: bool = False) -> None:
+        piece = _Sealed(int(values[0]), int(values[-1]), values.size, seal(values))
+        (self._sealed.appendleft if left else self._sealed.append)(piece)
+        self._sealed_count += piece.count
+        self._sealed_bytes += len(piece.data) + OVERHEAD_BYTES
+
+    def _pop_sealed(self, *, last: bool) -> _Sealed:
+        piece = self._sealed.pop() if last else self._sealed.popleft()
+        self._sealed_count -= piece.count
+        self._sealed_bytes -= len(piece.data) + OVERHEAD_BYTES
+        return piece
+
+    def _reserve(self, count: int) -> None:
+        """Make room for `count` more raw values: move them to the front, and grow or shrink where that pays."""
+        if self._stop + count <= self._raw.size:
+            return
+        used = self._stop - self._start
+        room = self._raw
+        if 2 * (used + count) > room.size or 8 * (used + count) < room.size:
+            room = np.empty(max(1024, 2 * (used + count)), np.int64)
+        room[:used] = self._view()
+        self._raw, self._start, self._stop = room, 0, used
+
+    def _check(self) -> None:
+        """Assert the invariants: counts, bytes and ascending order."""
+        assert self._sealed_count == sum(piece.count for piece in self._sealed)
+        assert self._sealed_bytes == sum(len(piece.data) + OVERHEAD_BYTES for piece in self._sealed)
+        values = self.peek(0, len(self))
+        assert values.size == len(self)
+        assert (np.diff(values) >= 0).all()

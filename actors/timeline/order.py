@@ -1,0 +1,77 @@
+"""Puts events of many partitions into one order of time, up to the watermark.
+
+Used by the front end between decoding and sending. Holds what may still be overtaken, at most `limit` events.
+"""
+
+import numpy as np
+
+from actors.timeline.batch import Batch
+
+
+class OrderBuffer:
+    """Events that wait for the watermark, by category. Not thread-safe: the front end owns it.
+
+    Sorting is put off until as much has come as is held, so an event is sorted about twice however long it waits.
+    """
+
+    def __init__(self, *, categories: int, limit: int) -> None:
+        self._categories = categories
+        self._limit = limit
+        self._held = Batch.empty(categories)
+        self._new: list[Batch] = []
+        self._new_count = 0
+
+    def __len__(self) -> int:
+        """How many events wait."""
+        return self._held.count + self._new_count
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the columns that wait."""
+        return 8 * len(self)
+
+    @property
+    def due(self) -> bool:
+        """Whether enough has come since the last release to be worth a sort."""
+        return self._new_count >= self._held.count or len(self) > self._limit
+
+    def add(self, batch: Batch) -> None:
+        """Take in events in any order. Cost: O(1)."""
+        self._new.append(batch)
+        self._new_count += batch.count
+
+    def release(self, watermark: int | None) -> Batch:
+        """Remove and return, ordered, all events before `watermark`; beyond `limit`, the earliest of the rest too.
+
+        None holds all that the limit allows. Cost: one sort of what waits.
+        """
+        ordered = self._all()
+        released = Batch.empty(self._categories)
+        if watermark is not None:
+            released, ordered = ordered.split(watermark)
+        over = ordered.count - self._limit
+        if over > 0:
+            forced, ordered = _earliest(ordered, over + self._limit // 2)
+            released = Batch.concatenate((released, forced), self._categories)
+        self._held = ordered
+        return released
+
+    def flush(self) -> Batch:
+        """Remove and return everything, ordered."""
+        released = self._all()
+        self._held = Batch.empty(self._categories)
+        return released
+
+    def _all(self) -> Batch:
+        if not self._new:
+            return self._held
+        ordered = Batch.concatenate((self._held, *self._new), self._categories).ordered()
+        self._new = []
+        self._new_count = 0
+        return ordered
+
+
+def _earliest(ordered: Batch, count: int) -> tuple[Batch, Batch]:
+    """Split off the earliest `count` events, and those of the same time as the last of them."""
+    merged = np.sort(np.concatenate(ordered.times))
+    return ordered.split(int(merged[count - 1]) + 1)

@@ -1,0 +1,47 @@
+"""The last records that a stream refused, for people to look at.
+
+Used by the front end, read by the gateway. Never grows beyond its limits, so a flood of junk costs no memory.
+"""
+
+from collections import Counter, deque
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A refused record: its place in Kafka, the reason, its length in bytes, and its first bytes."""
+
+    partition: int
+    offset: int
+    reason: str
+    length: int
+    head: bytes
+
+
+class Refusals:
+    """Counts refused records by reason, and keeps the newest `max_count`, of each at most `max_bytes`.
+
+    >>> refusals = Refusals(max_count=2, max_bytes=4)
+    >>> for offset in range(3):
+    ...     refusals.add(0, offset, "no_number", b"R_yesterday")
+    >>> [(kept.offset, kept.head) for kept in refusals.newest()], refusals.counts()
+    ([(2, b'R_ye'), (1, b'R_ye')], {'no_number': 3})
+    """
+
+    def __init__(self, *, max_count: int, max_bytes: int) -> None:
+        self._kept: deque[Refused] = deque(maxlen=max_count)
+        self._max_bytes = max_bytes
+        self._counts: Counter[str] = Counter()
+
+    def add(self, partition: int, offset: int, reason: str, raw: bytes) -> None:
+        """Remember a record. Cost: O(max_bytes)."""
+        self._counts[reason] += 1
+        self._kept.append(Refused(partition, offset, reason, len(raw), raw[: self._max_bytes]))
+
+    def counts(self) -> dict[str, int]:
+        """Return how many were refused since the start, by reason."""
+        return dict(self._counts)
+
+    def newest(self) -> tuple[Refused, ...]:
+        """Return what is kept, the newest first."""
+        return tuple(reversed(self._kept))

@@ -1,0 +1,251 @@
+"""Live and frozen slices of sets, and the carry between them.
+
+Live: one ascending column a step holds the open tail, matched as events come, re-matched from the place of a late one. Sets
+behind the tail are closed: sealed, and no longer changed. Frozen: sealed sets alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from actors.timeline.batch import Batch, Times, count_before
+from actors.timeline.column import Column
+from actors.timeline.sealed import CHUNK
+from actors.timeline.span import Span
+from actors.views.sets.bound import Proof, Prover
+from actors.views.sets.matching import match
+from actors.views.sets.page import Page
+from actors.views.sets.pieces import Piece, RawSets, Rows, SealedSets
+from actors.views.view import Meta
+
+OPEN_SETS = 65_536
+"""Complete sets that stay open to a late event, at least, while the slice is live."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetSummary:
+    """A slice's sets and residue counted, and the proof of its bound."""
+
+    sets: int
+    residue: int
+    proof: Proof
+
+    def then(self, later: "SetSummary") -> "SetSummary":
+        """Return both as one; the residue is the later one's, since it was carried there."""
+        return SetSummary(self.sets + later.sets, later.residue, self.proof.then(later.proof))
+
+
+@dataclass(slots=True)
+class SetCarry:
+    """What a frozen slice leaves: the open columns and dead events, now the successor's, and events not yet looked at.
+
+    `counted` says whether the proof of the predecessor has counted the `pending` events already; `prover` goes on from there.
+    """
+
+    steps: list[Column]
+    dead: list[Column]
+    pending: Batch
+    counted: bool
+    prover: Prover
+
+
+def _overlapping(pieces: Sequence[Piece], span: Span, page: Page) -> tuple[Piece, ...]:
+    start = max(span.start, page.after.times[0]) if page.after else span.start
+    wanted = Span(min(start, span.end), span.end)
+    return tuple(piece for piece in pieces if piece.span.overlaps(wanted))
+
+
+def _hull(pieces: Sequence[Piece]) -> Span | None:
+    if not pieces:
+        return None
+    return Span(min(piece.span.start for piece in pieces), max(piece.span.end for piece in pieces))
+
+
+class FrozenSets:
+    """The complete sets of a retired slice. Not thread-safe: its collector owns it; what it reads out is immutable."""
+
+    def __init__(self, pieces: list[Piece], proof: Proof) -> None:
+        self._pieces = pieces
+        self._proof = proof
+
+    def settle(self) -> bool:
+        """Seal one raw piece; returns whether another one is left. Cost: 3 ms at the most, without Python's lock."""
+        raw = [index for index, piece in enumerate(self._pieces) if isinstance(piece, RawSets)]
+        for index in raw[:1]:
+            piece = self._pieces[index]
+            assert isinstance(piece, RawSets), "only raw pieces are left to seal"
+            self._pieces[index] = piece.sealed()
+        return len(raw) > 1
+
+    def read(self, span: Span, arguments: Page) -> tuple[Piece, ...]:
+        """Return the pieces that overlap `span`. Cost: O(pieces); nothing is opened."""
+        return _overlapping(self._pieces, span, arguments)
+
+    def meta(self) -> Meta:
+        """Describe the slice. Everything in it is final."""
+        span = _hull(self._pieces)
+        sets = sum(piece.count for piece in self._pieces)
+        return Meta(
+            span=span,
+            events=sets * len(self._proof.matrix),
+            nbytes=sum(piece.nbytes for piece in self._pieces),
+            dead_bytes=0,
+            final_until=span.end if span else None,
+            summary=SetSummary(sets, 0, self._proof),
+        )
+
+
+class LiveSets:
+    """A slice that forms sets of `steps` steps, at most `max_sets`. Not thread-safe: its collector owns it.
+
+    Row k of the step columns is the k-th open set, complete where every column reaches that far; the rows after the complete
+    ones wait. Events of a later step that found no partner are dead: only a late event can still use them.
+    """
+
+    def __init__(self, *, steps: int, max_sets: int, carry: SetCarry | None = None) -> None:
+        self._max_sets = max_sets
+        self._steps = carry.steps if carry else [Column() for _ in range(steps)]
+        self._dead = carry.dead if carry else [Column() for _ in range(steps)]
+        self._prover = carry.prover if carry else Prover(steps)
+        self._closed: list[SealedSets] = []
+        self._closed_sets = 0
+        self._closed_bytes = 0
+        self._pending = Batch.empty(steps)
+        self._pending_counted = False
+        if carry and carry.pending.count:
+            self._take(carry.pending, None, counted=carry.counted)
+
+    @property
+    def full(self) -> bool:
+        """Whether the slice holds `max_sets` sets."""
+        return self._closed_sets + len(self._steps[-1]) >= self._max_sets
+
+    def add(self, batch: Batch, watermark: int | None) -> None:
+        """Take in an ordered batch. Cost: some 30 ns an event; for a late one, what follows it in the open tail again."""
+        assert not self.full, "a full slice is frozen before the next batch"
+        self._take(batch, watermark, counted=False)
+
+    def read(self, span: Span, arguments: Page) -> tuple[Piece, ...]:
+        """Return the closed pieces that overlap `span`, and a copy of the open sets in it."""
+        complete = len(self._steps[-1])
+        start = max(span.start, arguments.after.times[0]) if arguments.after else span.start
+        low = min(self._steps[0].before(start), complete)
+        high = max(low, min(self._steps[0].before(span.end), complete))
+        if arguments.needed is not None:
+            equal = self._steps[0].before(start + 1) - low if arguments.after else 0
+            high = min(high, low + equal + arguments.needed)
+        closed = _overlapping(self._closed, span, arguments)
+        if low == high:
+            return closed
+        return (*closed, RawSets(tuple(column.peek(low, high) for column in self._steps)))
+
+    def shed(self, nbytes: int) -> dict[str, int]:
+        """Forget about `nbytes` of dead events, then of the oldest rows that wait. Complete sets stay."""
+        forgotten: dict[str, int] = {}
+        over = nbytes
+        for column in self._dead:
+            if over > 0 and len(column):
+                share = max(1, column.nbytes // len(column))
+                count = column.popleft(-(-over // share)).size
+                forgotten["dead_residue"] = forgotten.get("dead_residue", 0) + count
+                over -= count * share
+        if over > 0 and self.waiting:
+            while len(self._steps[-1]):
+                self._close(CHUNK)
+            longest = self._steps[0]
+            share = max(1, sum(column.nbytes for column in self._steps) // len(longest))
+            rows = -(-over // share)
+            forgotten["residue"] = sum(column.popleft(rows).size for column in self._steps)
+        return forgotten
+
+    def freeze(self) -> tuple[FrozenSets, SetCarry]:
+        """Return the complete sets, and all the rest as carry. Cost: O(open sets) to copy; sealing them is put off."""
+        pieces: list[Piece] = list(self._closed)
+        last = self._steps[-1].last()
+        while complete := len(self._steps[-1]):
+            pieces.append(RawSets(self._pop_sets(min(CHUNK, complete))))
+        proof, prover = self._prover.close(last)
+        carry = SetCarry(self._steps, self._dead, self._pending, self._pending_counted, prover)
+        return FrozenSets(pieces, proof), carry
+
+    @property
+    def waiting(self) -> int:
+        """Events in rows that are not complete."""
+        complete = len(self._steps[-1])
+        return sum(len(column) - complete for column in self._steps)
+
+    def meta(self) -> Meta:
+        """Describe the slice as it stands."""
+        complete = len(self._steps[-1])
+        residue = self.waiting + sum(map(len, self._dead)) + self._pending.count
+        closed = _hull(self._closed)
+        first = self._steps[0].first()
+        span = closed
+        if complete and first is not None:
+            last = int(self._steps[0].peek(complete - 1, complete)[0])
+            opened = Span(first, last + 1)
+            span = closed.hull(opened) if closed else opened
+        dead_bytes = sum(column.nbytes for column in self._dead if len(column))
+        sets = self._closed_sets + complete
+        return Meta(
+            span=span,
+            events=sets * len(self._steps) + residue,
+            nbytes=self._closed_bytes
+            + sum(column.nbytes for column in (*self._steps, *self._dead))
+            + self._prover.nbytes
+            + self._pending.nbytes,
+            dead_bytes=dead_bytes,
+            final_until=first if first is not None else (closed.end if closed else None),
+            summary=SetSummary(sets, residue, self._prover.proof()),
+        )
+
+    def _take(self, batch: Batch, watermark: int | None, *, counted: bool) -> None:
+        """Match `batch`; what comes after the set that fills the slice is left pending."""
+        first = batch.first()
+        if first is None:
+            return
+        # What the batch may overtake comes out of the open columns and is matched with it, again.
+        kept = [column.before(first) for column in self._steps]
+        again = Batch(tuple(column.peek(at, len(column)) for column, at in zip(self._steps, kept, strict=True)))
+        dead = Batch(tuple(column.peek(column.before(first), len(column)) for column in self._dead))
+        late = again.count + dead.count > 0
+        events = Batch.concatenate((again, dead, batch), len(kept)).ordered() if late else batch
+        waiting = [before - after for before, after in pairwise(kept)]
+        room = self._max_sets - self._closed_sets - kept[-1]
+        matched = match(waiting, events)
+        pending, pending_counted = self._pending, counted
+        if matched.taken[-1].size > room:
+            events, pending = _cut(events, matched.taken[-1], room)
+            matched = match(waiting, events)
+            # Where some of the pending events were counted when they first came, all new ones are counted now.
+            pending_counted = counted or late
+            batch = batch if late else events
+        # Nothing has changed so far; from here on nothing fails.
+        for column, dead_column, taken, unfound in zip(self._steps, self._dead, matched.taken, matched.dead, strict=True):
+            column.replace_from(first, taken)
+            dead_column.replace_from(first, unfound)
+        self._pending, self._pending_counted = pending, pending_counted
+        if not counted:
+            self._prover.add(batch, watermark)
+        while len(self._steps[-1]) >= OPEN_SETS + CHUNK:
+            self._close(CHUNK)
+
+    def _pop_sets(self, count: int) -> Rows:
+        return tuple(column.popleft(count) for column in self._steps)
+
+    def _close(self, count: int) -> None:
+        piece = RawSets(self._pop_sets(min(count, len(self._steps[-1])))).sealed()
+        self._closed.append(piece)
+        self._closed_sets += piece.count
+        self._closed_bytes += piece.nbytes
+
+
+def _cut(events: Batch, completing: Times, room: int) -> tuple[Batch, Batch]:
+    """Cut ordered `events` right after the one that completes the `room`-th set; `completing` are the matched last steps.
+
+    Of last-step events at one time, those that complete a set come before those that find no partner.
+    """
+    time = int(completing[room - 1])
+    counts = [count_before(column, time + 1) for column in events.times]
+    counts[-1] = count_before(events.times[-1], time) + room - count_before(completing, time)
+    return events.split_at(counts)

@@ -1,0 +1,95 @@
+"""The view `sets`: decode, open, merge and render, behind the contract that the actors know."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from actors.timeline.span import Span
+from actors.views.sets.bound import Proof, identity
+from actors.views.sets.decode import SetDecoder
+from actors.views.sets.page import Page
+from actors.views.sets.pieces import Piece
+from actors.views.sets.render import page, template, write
+from actors.views.sets.slices import LiveSets, SetCarry, SetSummary
+from actors.views.view import Decoded, Meta
+
+
+class SetsView:
+    """Sets of one event of each of `steps`, times ascending; a slice holds at most `max_sets`."""
+
+    def __init__(self, *, steps: Sequence[str], max_sets: int) -> None:
+        self.steps = tuple(steps)
+        self._max_sets = max_sets
+        self._decoder = SetDecoder(steps)
+        self._form = template(steps)
+
+    @property
+    def categories(self) -> int:
+        """How many steps there are."""
+        return len(self.steps)
+
+    def decode(self, values: Sequence[bytes | None]) -> Decoded:
+        """Read a whole poll."""
+        return self._decoder.decode(values)
+
+    def open(self, carry: SetCarry | None) -> LiveSets:
+        """Start a live slice with its predecessor's residue."""
+        return LiveSets(steps=len(self.steps), max_sets=self._max_sets, carry=carry)
+
+    def nothing(self) -> SetSummary:
+        """Return the summary of no slice."""
+        return SetSummary(0, 0, Proof(identity(len(self.steps))))
+
+    def select(self, metas: Sequence[Meta], span: Span, arguments: Page) -> list[int]:
+        """Return the slices that overlap `span`, the earliest first, and no more than surely fill a limited page."""
+        start = max(span.start, arguments.after.times[0]) if arguments.after else span.start
+        wanted = Span(min(start, span.end), span.end)
+        ordered = [
+            (meta.span, index, meta.summary.sets)
+            for index, meta in enumerate(metas)
+            if meta.span is not None and meta.span.overlaps(wanted)
+        ]
+        ordered.sort(key=lambda entry: (entry[0].start, entry[1]))
+        chosen: list[int] = []
+        sure, reach = 0, start
+        for own, index, sets in ordered:
+            if arguments.needed is not None and sure >= arguments.needed and own.start >= reach:
+                break
+            chosen.append(index)
+            if own.start > start and own.end <= span.end:
+                sure += sets
+                reach = max(reach, own.end)
+        return chosen
+
+    def merge(self, partials: Sequence[tuple[Piece, ...]]) -> tuple[Piece, ...]:
+        """Join partial answers; order does not matter, as rendering sorts."""
+        return tuple(piece for partial in partials for piece in partial)
+
+    def render(
+        self, partial: tuple[Piece, ...], span: Span, arguments: Page, form: str, members: Mapping[str, object]
+    ) -> Iterator[bytes]:
+        """Write sets as `{"sets":[…]}`, with `next` where there is another page, then `members`; or a set a line."""
+        if form == "ndjson":
+            for block, _ in page(partial, span, arguments):
+                yield write(block, self._form + b"\n")
+            return
+        lead = b'{"sets":['
+        end = dict(members)
+        for block, following in page(partial, span, arguments):
+            if block[0].size:
+                yield lead + write(block, self._form + b",")[:-1]
+                lead = b","
+            if following is not None:
+                end = {"next": str(following), **members}
+        opening = b"" if lead == b"," else lead
+        yield opening + b"]" + (b"," if end else b"") + msgspec.json.encode(end)[1:]
+
+    def describe(self, before: SetSummary, meta: Meta) -> dict[str, object]:
+        """Return a slice's row of the stats. Its bound is what it adds to the bound of all before it."""
+        own: SetSummary = meta.summary
+        return {
+            "validSetCount": own.sets,
+            "outOfOrderMessagesCount": own.residue,
+            "setSize": own.sets,
+            "bound": before.then(own).proof.bound - before.proof.bound,
+        }

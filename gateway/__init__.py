@@ -1,0 +1,1 @@
+"""HTTP: turns requests into messages and replies into text. Knows messages and addresses, never an actor's inside."""
