@@ -12,7 +12,7 @@ import numpy as np
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from numpy.typing import NDArray
 
-_TUNING: dict[str, Any] = {
+TUNING: dict[str, Any] = {
     "enable.auto.commit": False,
     "enable.partition.eof": True,
     "auto.offset.reset": "earliest",
@@ -63,7 +63,10 @@ class Source(Protocol):
 
 
 class KafkaSource:
-    """Reads `topic` with any librdkafka `settings`. Raises KafkaException for what a broker cannot mend by itself."""
+    """Reads `topic` with any librdkafka `settings`.
+
+    Raises ValueError for settings that librdkafka does not know, KafkaException for what no waiting can mend.
+    """
 
     def __init__(
         self,
@@ -73,17 +76,17 @@ class KafkaSource:
         start: str,
         on_error: Callable[[str], None],
     ) -> None:
-        self._settings = {**_TUNING, **settings}
+        self._settings = {**TUNING, **settings}
         self._topic = topic
         self._start = start
         self._on_error = on_error
-        self._consumer: Consumer | None = None
+        self._consumer: Consumer | None = self._connect()
         self._next: dict[int, int] = {}
 
     def open(self, offsets: Mapping[int, int]) -> bool:
         """Connect, and begin to read every partition. May take some seconds where the broker is away."""
         if self._consumer is None:
-            self._consumer = Consumer({**self._settings, "error_cb": lambda error: self._on_error(error.str())})
+            self._consumer = self._connect()
         self._next = dict(offsets)
         return self.extend()
 
@@ -147,6 +150,12 @@ class KafkaSource:
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
+
+    def _connect(self) -> Consumer:
+        try:
+            return Consumer({**self._settings, "error_cb": lambda error: self._on_error(error.str())})
+        except KafkaException as error:
+            raise ValueError(f"kafka: {error.args[0].str()}") from None
 
     def _opened(self) -> Consumer:
         assert self._consumer is not None, "open the source before reading"

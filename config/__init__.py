@@ -1,0 +1,1 @@
+"""The configuration: typed, from YAML, environment and command line. Imported by scripts alone."""

@@ -3,35 +3,34 @@
 The composition root: the only place that knows every layer. `--demo` adds a broker and a gentle producer of its own.
 """
 
-import asyncio
 import contextlib
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Annotated, Any
 
 import psutil
 import structlog
 import typer
 import uvicorn
-from rich.console import Console
-from rich.panel import Panel
 
 from actors.actor import System
 from actors.dispatcher import Dispatcher
 from actors.guardian import Guardian, Running, StreamPlan, drain, start_stream
-from actors.messages import Drained
+from actors.messages import Address, Drained
 from actors.source import KafkaSource
 from actors.timeline.retention import Limits
 from actors.views import VIEWS
+from config.load import load
 from config.machine import memory_limit
-from config.settings import Settings, SettingsError, Stream, load
+from config.settings import Settings, Stream
 from gateway.app import create_app
 from scripts.broker import find_embedded, start_embedded
 
@@ -111,18 +110,50 @@ def plan(name: str, stream: Stream, kafka: dict[str, Any], budget: Budget, strea
     )
 
 
-def serve(settings: Settings, kafka: dict[str, Any], ready: list[str]) -> int:
-    """Run until a signal comes, then drain; returns the exit code. `ready` lines are shown once the port is open."""
+class Stopping:
+    """Counts the signals that ask for an end: the first one drains, the second one does not wait."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, _: object) -> None:
+        # uvicorn takes the first signal itself, and raises it again here once the port is closed.
+        self.asked += 1
+        if self.asked > 1:
+            sys.stderr.write("stopped at once\n")
+            os._exit(128 + number)
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Take the port before anything else is started.
+
+    Raises OSError where it is not to be had.
+    """
+    family = socket.AF_INET6 if ":" in settings.http.host else socket.AF_INET
+    taken = socket.socket(family, socket.SOCK_STREAM)
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    taken.bind((settings.http.host, settings.http.port))
+    return taken
+
+
+def serve(settings: Settings, kafka: dict[str, Any], port: socket.socket, greet: Callable[[str], None]) -> None:
+    """Run until a signal comes, then drain. `greet` is given the URL once the port answers.
+
+    Raises ValueError where the memory budget is too small.
+    """
+    Stopping()
     budget = budget_of(settings)
     system = System(Dispatcher())
     guardian = Guardian.start(system, log=log.error)
-    waits: dict[str, bool] = {}
+    told: set[str] = set()
 
     def on_wait(stream: str) -> None:
-        if not waits.get(stream):
-            waits[stream] = True
-            topic = settings.streams[stream].source.topic
-            log.warning("waiting for the topic", stream=stream, topic=topic, broker=kafka.get("bootstrap.servers"))
+        if stream not in told:
+            told.add(stream)
+            topic, broker = settings.streams[stream].source.topic, kafka.get("bootstrap.servers")
+            log.warning("waiting for the topic", stream=stream, topic=topic, broker=broker)
 
     running = {
         name: start_stream(system, plan(name, stream, kafka, budget, len(settings.streams)), on_wait=on_wait)
@@ -135,36 +166,106 @@ def serve(settings: Settings, kafka: dict[str, Any], ready: list[str]) -> int:
         deadline_s=settings.http.deadline_ms / 1000,
         max_queries=settings.http.max_queries,
     )
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host=settings.http.host,
-            port=settings.http.port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=5,
-            timeout_keep_alive=65,
-        )
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=5, timeout_keep_alive=65
     )
-    code = asyncio.run(_until_stopped(server, settings, ready))
+    host, number = port.getsockname()[:2]
+    greet(f"http://{host}:{number}")
+    uvicorn.Server(config).run(sockets=[port])
     stop(system, running, guardian)
-    return code
 
 
-async def _until_stopped(server: uvicorn.Server, settings: Settings, ready: list[str]) -> int:
-    """Serve HTTP until a signal comes; returns 1 where the port could not be had."""
-    serving = asyncio.create_task(server.serve())
-    while not server.started and not serving.done():
-        await asyncio.sleep(0.01)
-    if server.started:
-        port = server.servers[0].sockets[0].getsockname()[1]
-        url = f"http://{settings.http.host}:{port}"
-        log.info("listening", url=url, pid=os.getpid())
-        for line in ready:
-            print(line.format(url=url), flush=True)
-    with contextlib.suppress(SystemExit):
-        await serving
-        return 0
-    log.error("the port could not be had", host=settings.http.host, port=settings.http.port)
-    return 1
+def stop(system: System, running: dict[str, Running], guardian: Address) -> None:
+    """Drain every stream, then stop the actors and their threads."""
+    for name, stream in running.items():
+        drained: SimpleQueue[Drained] = SimpleQueue()
+        drain(stream, drained.put)
+        try:
+            progress = drained.get(timeout=_DRAIN_S).progress
+            log.info("drained", stream=name, records=progress.records, events=progress.events)
+        except Empty:
+            log.warning("not drained", stream=name, after_s=_DRAIN_S)
+        stream.front_end.stop()
+        stream.manager.stop()
+    guardian.stop()
+    system.dispatcher.close()
+
+
+CURLS = """\
+sets form now. Try, in another terminal:
+
+  curl '{url}/events/get-stats'
+  curl '{url}/events/get-sets?startTime=0&endTime=9999999999999&limit=3'
+  curl '{url}/events/get-sets?startTime=0&endTime=9999999999999&limit=3' -H 'Accept: application/x-ndjson'
+  {python} scripts/query.py stats
+
+Ctrl-C ends everything."""
+
+
+@contextlib.contextmanager
+def gentle_producer(bootstrap: str, topic: str) -> Iterator[None]:
+    """Run the producer beside the service, some hundred events a second, out of order by a little."""
+    command = [sys.executable, str(ROOT / "scripts" / "producer.py"), "--count", "0", "--rate", "300", "--pattern", "shuffled"]
+    command += ["--displacement", "20", "--bootstrap", bootstrap, "--topic", topic]
+    producer = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        yield
+    finally:
+        producer.terminate()
+        producer.wait(timeout=10)
+
+
+@contextlib.contextmanager
+def broker_of(settings: Settings) -> Iterator[dict[str, Any]]:
+    """Yield librdkafka's settings; where they say `embedded`, of the embedded broker, started if there is none."""
+    kafka = dict(settings.kafka)
+    if kafka["bootstrap.servers"] != "embedded":
+        yield kafka
+        return
+    found = find_embedded()
+    if found is not None:
+        yield {**kafka, "bootstrap.servers": found}
+        return
+    broker, bootstrap = start_embedded()
+    log.info("embedded broker started", bootstrap=bootstrap, pid=broker.pid)
+    try:
+        yield {**kafka, "bootstrap.servers": bootstrap}
+    finally:
+        broker.terminate()
+        broker.wait(timeout=10)
+
+
+def main(
+    config: Annotated[Path | None, typer.Option(help="The YAML file; without it, config/default.yaml.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting over the file: streams.events.max_sets=1000.")
+    ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Run a gentle producer beside the service, and print what to try.")
+    ] = False,
+) -> None:
+    """Consume the configured streams and answer over HTTP, until Ctrl-C."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+    sys.setswitchinterval(_SWITCH_S)
+    try:
+        settings = load(config, overrides or [], os.environ)
+        with listen(settings) as port, contextlib.ExitStack() as around:
+            kafka = around.enter_context(broker_of(settings))
+            if demo:
+                topic = next(iter(settings.streams.values())).source.topic
+                around.enter_context(gentle_producer(str(kafka["bootstrap.servers"]), topic))
+
+            def greet(url: str) -> None:
+                log.info("listening", url=url, pid=os.getpid())
+                if demo:
+                    print(CURLS.format(url=url, python=sys.executable), flush=True)
+
+            serve(settings, kafka, port, greet)
+    except ValueError as error:  # a SettingsError among them
+        sys.exit(f"firnline: {error}")
+    except OSError as error:
+        sys.exit(f"firnline: {settings.http.host}:{settings.http.port}: {error.strerror}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -120,5 +120,5 @@ class View(Protocol):
         `members` are added to the JSON object at its end.
         """
 
-    def describe(self, before: Summary, meta: Meta) -> dict[str, object]:
+    def describe(self, before: Any, meta: Meta) -> dict[str, object]:
         """Return a slice's row of the stats, `before` being the summary of all slices before it."""

@@ -1,0 +1,224 @@
+"""Reads the settings: file, then environment, then command line. All that is wrong is told at once, with its place.
+
+Used by the composition root. Never raises anything but SettingsError, and never shows a secret.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import YAMLError
+
+from config.settings import Http, Memory, Settings, Source, Stream, secret
+
+DEFAULT = Path(__file__).with_name("default.yaml")
+PREFIX = "FIRNLINE_"
+
+Path_ = tuple[str | int, ...]
+
+_MODELS: dict[Path_, type[BaseModel]] = {
+    (): Settings,
+    ("http",): Http,
+    ("memory",): Memory,
+    ("streams", "*"): Stream,
+    ("streams", "*", "source"): Source,
+}
+"""Which settings there are at a path; a star stands for any name."""
+
+
+class SettingsError(ValueError):
+    """The configuration cannot be used: one line a problem."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(("the configuration cannot be used:", *(f"  {problem}" for problem in problems))))
+        self.problems = list(problems)
+
+
+@dataclass(slots=True)
+class _Given:
+    """What was set so far, and where: values as a tree, places by path."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    places: dict[Path_, str] = field(default_factory=dict)
+
+    def put(self, path: Path_, value: Any, place: str) -> None:
+        """Set the value at `path`, over what stood there.
+
+        Raises ValueError where a part of the path is no mapping.
+        """
+        level = self.values
+        for key in path[:-1]:
+            following = level.setdefault(str(key), {})
+            if not isinstance(following, dict):
+                raise ValueError(f"{_dotted(path)}: expected a setting, got a path through {key!r}, which is a value")  # noqa: TRY004
+            level = following
+        level[str(path[-1])] = value
+        self.places[path] = place
+
+    def place(self, path: Path_) -> str:
+        """Return where `path`, or the nearest thing around it, was set."""
+        while path and path not in self.places:
+            path = path[:-1]
+        return self.places.get(path, "")
+
+
+def load(path: Path | None, overrides: Sequence[str], environ: Mapping[str, str]) -> Settings:
+    """Read the settings from `path`, or the default file, with the environment and then `overrides` over it.
+
+    An override is `streams.events.max_sets=1000`. A variable is `FIRNLINE_HTTP__PORT`: two underscores part the levels, and
+    below `KAFKA` one underscore is a dot. Raises SettingsError.
+    """
+    given = _Given()
+    problems = _read_file(path or DEFAULT, given)
+    for name, text in sorted(environ.items()):
+        if name.startswith(PREFIX) and "__" in name:
+            problems += _put(given, _of_environment(name), text, f"environment {name}")
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if equals and key.strip():
+            problems += _put(given, _of_override(key.strip()), text, f"--set {key.strip()}")
+        else:
+            problems.append(f"--set {override}: expected KEY=VALUE, got no value")
+    try:
+        settings = Settings.model_validate(given.values)
+    except ValidationError as error:
+        # A Kafka setting has a problem for each type that it might have had: one line says it.
+        problems += dict.fromkeys(_told(detail, given) for detail in error.errors(include_url=False))
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _read_file(path: Path, given: _Given) -> list[str]:
+    """Put what the file says; returns what is wrong with it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        return [f"{path}: expected a file to read, got: {error.strerror}"]
+    except UnicodeDecodeError as error:
+        return [f"{path}: expected UTF-8, got byte {error.object[error.start]:#04x} at position {error.start}"]
+    try:
+        document = YAML().load(text)
+    except (YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark is not None else str(path)
+        return [f"{place}: expected YAML, got: {getattr(error, 'problem', None) or type(error).__name__}"]
+    if document is None:
+        return [f"{path}: expected settings, got an empty file"]
+    if not isinstance(document, CommentedMap):
+        return [f"{path}:1: expected settings by name, got a {_kind(document)}"]
+    given.values = _plain(document, (), str(path), given.places)
+    return []
+
+
+def _plain(node: Any, path: Path_, file: str, places: dict[Path_, str]) -> Any:
+    """Return plain mappings and lists of a loaded document, noting the line of each."""
+    if isinstance(node, CommentedMap):
+        plain = {}
+        for key, value in node.items():
+            own = (*path, str(key))
+            places[own] = f"{file}:{node.lc.key(key)[0] + 1}" if key in node.lc.data else places.get(path, file)
+            plain[str(key)] = _plain(value, own, file, places)
+        return plain
+    if isinstance(node, list):
+        return [_plain(value, (*path, index), file, places) for index, value in enumerate(node)]
+    return node
+
+
+def _put(given: _Given, path: Path_, text: str, place: str) -> list[str]:
+    """Put one value from the environment or command line, read as YAML; returns what is wrong with it."""
+    try:
+        value = YAML(typ="safe", pure=True).load(text) if text.strip() else text
+        given.put(path, value, place)
+    except (YAMLError, RecursionError):
+        return [f"{place}: expected a YAML value, got {_shown(path, text)}"]
+    except ValueError as error:
+        return [f"{place}: {error}"]
+    return []
+
+
+def _of_environment(name: str) -> Path_:
+    head, *rest = name.removeprefix(PREFIX).lower().split("__")
+    return (head, ".".join(rest).replace("_", ".")) if head == "kafka" else (head, *rest)
+
+
+def _of_override(key: str) -> Path_:
+    head, _, rest = key.partition(".")
+    return (head, rest) if head == "kafka" and rest else tuple(key.split("."))
+
+
+# What people are told ------------------------------------------------------------------------------------------------
+
+
+def _told(detail: ErrorDetails, given: _Given) -> str:
+    """Write one problem: place, path, what was expected and what came."""
+    path = tuple(part for part in detail["loc"] if part != "[key]")
+    place = given.place(path)
+    lead = f"{place}: " if place else ""
+    if path[:1] == ("kafka",) and len(path) > 1:
+        return f"{lead}{_dotted(path[:2])}: expected text, a number, true or false, got {_shown(path, detail['input'])}"
+    if detail["type"] == "extra_forbidden":
+        return f"{lead}{_dotted(path[:-1])}{'.' if path[:-1] else ''}{path[-1]}: unknown key, {_hint(path)}"
+    if detail["type"] == "missing":
+        return f"{lead}{_dotted(path)}: expected a value, got nothing"
+    return f"{lead}{_dotted(path)}: expected {_expected(detail)}, got {_shown(path, detail['input'])}"
+
+
+def _expected(detail: ErrorDetails) -> str:
+    """Return what pydantic expected, in plain words."""
+    context: dict[str, Any] = detail.get("ctx", {})
+    match detail["type"]:
+        case "value_error":
+            return str(context["error"])
+        case "literal_error":
+            expected: str = context["expected"]
+            return expected.replace("'", "")
+        case "int_type" | "int_parsing" | "int_from_float" | "int_parsing_size":
+            return "an integer"
+        case "greater_than_equal":
+            return f"{context['ge']} or more"
+        case "less_than_equal":
+            return f"{context['le']} or less"
+        case "string_pattern_mismatch":
+            return f"a name like {context['pattern']}"
+        case "too_short":
+            return f"at least {context['min_length']}"
+        case "too_long":
+            return f"at most {context['max_length']}"
+        case "model_type" | "dict_type" | "model_attributes_type":
+            return "settings by name"
+        case _:
+            return re.sub(r"^Input should be (a valid )?", "", detail["msg"])
+
+
+def _hint(path: Path_) -> str:
+    """Say which key was meant, or which ones there are."""
+    around = ("streams", "*", *path[2:-1]) if path[0] == "streams" and len(path) > 1 else path[:-1]
+    model = _MODELS.get(around)
+    if model is None:
+        return "there are none here"
+    known = sorted(model.model_fields)
+    near = difflib.get_close_matches(str(path[-1]), known, n=1)
+    return f"did you mean {near[0]}?" if near else "there are: " + ", ".join(known)
+
+
+def _dotted(path: Path_) -> str:
+    return ".".join(map(str, path))
+
+
+def _kind(value: Any) -> str:
+    return "list" if isinstance(value, list) else "single value"
+
+
+def _shown(path: Path_, value: Any) -> str:
+    if path[:1] == ("kafka",) and any(secret(str(part)) for part in path[1:]):
+        return "***"
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 80 else text[:80] + "…"  # a line that people read

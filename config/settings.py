@@ -1,0 +1,130 @@
+"""What can be configured, typed: the one list of settings, their units and defaults.
+
+Filled by `config.load`, read by the composition root. Values go down as arguments; nothing else imports this.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|KB|KiB|MB|MiB|GB|GiB)?", re.IGNORECASE)
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
+_UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_SECRET = re.compile(r"password|secret|token|jaas|\.key\b|\.pem\b|key\.", re.IGNORECASE)
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Budget(BaseModel):
+    """An amount of memory: bytes, or a share of what the process may use.
+
+    >>> Budget.parse("256MiB").resolve(10**9), Budget.parse("60%").resolve(1000)
+    (268435456, 600)
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    amount: float
+    share: bool
+
+    @classmethod
+    def parse(cls, given: object) -> "Budget":
+        """Read `60%`, `256MiB` or a number of bytes.
+
+        Raises ValueError for anything else.
+        """
+        if isinstance(given, Budget):
+            return given
+        text = str(given).strip()
+        if found := _PERCENT.fullmatch(text):
+            if not 0 < float(found[1]) <= 100:  # per cent
+                raise ValueError("a share above 0% and up to 100%")
+            return cls(amount=float(found[1]) / 100, share=True)
+        found = None if isinstance(given, bool) else _SIZE.fullmatch(text)
+        if found is None or float(found[1]) <= 0:
+            raise ValueError("bytes such as 256MiB, or a share such as 60%")
+        return cls(amount=float(found[1]) * _UNITS[(found[2] or "B").lower()], share=False)
+
+    def resolve(self, limit_bytes: int) -> int:
+        """Return the budget in bytes, where the process may use `limit_bytes`."""
+        return int(self.amount * limit_bytes) if self.share else int(self.amount)
+
+
+class Http(_Model):
+    """Where the gateway listens, and what it allows."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen at.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen at; 0 takes a free one.")
+    deadline_ms: int = Field(
+        10_000, ge=1, le=600_000, description="Milliseconds within which a query is answered, whole or not."
+    )
+    max_queries: int = Field(256, ge=1, le=100_000, description="Queries under way at once; more are told to come again.")
+
+
+class Memory(_Model):
+    """How much memory the process may use."""
+
+    budget: Annotated[Budget, BeforeValidator(Budget.parse)] = Field(
+        Budget(amount=0.6, share=True), description="Bytes (256MiB), or a share (60%) of what the process may use."
+    )
+
+
+class Source(_Model):
+    """Where a stream's records come from."""
+
+    topic: str = Field("events", pattern=r"^[a-zA-Z0-9._-]{1,249}$", description="The Kafka topic.")
+    start: Literal["earliest", "latest"] = Field("earliest", description="Which records to begin with.")
+
+
+def _steps(steps: list[str]) -> list[str]:
+    for step in steps:
+        if not re.fullmatch(r"[!-^`-~]{1,32}", step):
+            raise ValueError("names of 1 to 32 printable ASCII characters, no space and no underscore")
+    if len({step.lower() for step in steps}) < len(steps):
+        raise ValueError("names that differ in more than case")
+    return steps
+
+
+class Stream(_Model):
+    """One stream and the view over it."""
+
+    view: Literal["sets"] = Field("sets", description="What is answered.")
+    source: Source = Field(Source(), description="Where the records come from.")
+    steps: Annotated[list[str], AfterValidator(_steps)] = Field(
+        ["R", "G", "B"], min_length=2, max_length=8, description="The categories that make a set, in order of time."
+    )
+    time_unit: Literal["s", "ms", "us", "ns"] = Field("ms", description="The unit of the events' times.")
+    lateness_ms: int = Field(500, ge=0, description="Milliseconds that an event may come behind the newest one in order.")
+    idle_ms: int = Field(200, ge=1, description="Milliseconds of silence after which held events are released.")
+    max_sets: int = Field(1_000_000, ge=1, description="Sets at which a collector retires.")
+    max_aged: int | None = Field(None, ge=0, description="Aged collectors to keep at most; null: as memory allows.")
+    max_age_ms: int | None = Field(
+        None, ge=1, description="Milliseconds of event time to keep at most; null: as memory allows."
+    )
+
+
+class Settings(_Model):
+    """Everything."""
+
+    http: Http = Field(Http(), description="The gateway.")
+    kafka: dict[str, str | int | float | bool] = Field(
+        {"bootstrap.servers": "embedded"},
+        description="Any librdkafka settings; `embedded` is a broker of our own, for trying out.",
+    )
+    memory: Memory = Field(Memory(), description="The memory.")
+    streams: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")], Stream] = Field(
+        min_length=1, description="The streams, by the name under which they are asked."
+    )
+
+    @field_validator("kafka")
+    @classmethod
+    def _with_a_broker(cls, kafka: dict[str, Any]) -> dict[str, Any]:
+        return {"bootstrap.servers": "embedded", **kafka}
+
+
+def secret(key: str) -> bool:
+    """Whether the value of a Kafka setting must not be shown."""
+    return _SECRET.search(key) is not None
