@@ -14,10 +14,6 @@ from actors.dispatcher import Dispatcher
 from actors.mailbox import Lane, Mailbox
 from actors.messages import Address, Busy, Failed, Message, Recover, Undelivered
 
-_TURN = 16
-"""Messages that an actor handles before another one gets the thread."""
-
-
 @dataclass(slots=True)
 class System:
     """What all actors of a process share. The guardian's address is there once the guardian has started."""
@@ -32,6 +28,9 @@ class Actor(pykka.Actor):
     suspends: ClassVar[bool] = False
     """Whether a failure at a data message holds back further data until `Recover`."""
 
+    turn: ClassVar[int] = 16
+    """Messages that it handles before another actor of its home gets the thread."""
+
     capacity: ClassVar[dict[Lane, int]] = {Lane.CONTROL: 4096, Lane.DATA: 256}
 
     def __init__(self, system: System, *, stream: str) -> None:
@@ -43,6 +42,11 @@ class Actor(pykka.Actor):
     def name(self) -> str:
         """What people know the actor by."""
         return type(self).__name__
+
+    @property
+    def home(self) -> str:
+        """Which thread it runs on. May change between two turns."""
+        return "control"
 
     def receive(self, message: Message) -> None:
         """Handle one message, on one of the dispatcher's threads. May raise; must not block."""
@@ -68,7 +72,7 @@ class Actor(pykka.Actor):
 
     def later(self, seconds: float, to: Address, message: Message) -> None:
         """Send once `seconds` have passed."""
-        self.system.dispatcher.later(seconds, lambda: self.send(to, message))
+        self.system.dispatcher.later(seconds, lambda: self.send(to, message), self.home)
 
     def _undelivered(self, message: Message, reason: str) -> None:
         guardian = self.system.guardian
@@ -86,18 +90,18 @@ class Actor(pykka.Actor):
         return pykka.ThreadingFuture()
 
     def _start_actor_loop(self) -> None:
-        self.system.dispatcher.submit(self._begin)
+        self.system.dispatcher.submit(self._begin, self.home)
 
     def _begin(self) -> None:
         self._guarded(self.on_start, "start")
         self._mailbox.rest()
 
     def _wake(self) -> None:
-        self.system.dispatcher.submit(self._turn)
+        self.system.dispatcher.submit(self._turn, self.home)
 
     def _turn(self) -> None:
         """Handle some messages, then give the thread away."""
-        for _ in range(_TURN):
+        for _ in range(self.turn):
             if self.actor_stopped.is_set() or self._mailbox.empty():
                 break
             self._handle(self._mailbox.get())

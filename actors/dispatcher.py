@@ -1,6 +1,7 @@
 """The threads that actors run on, and the clock that they see. A thousand aged actors cost no thread.
 
-Made by the composition root; an actor with something to do is a task here. Modelled on Akka's dispatcher.
+Made by the composition root; an actor with something to do is a task here. Modelled on Akka's dispatchers, with one thread a
+home: actors that hand work to one another share a home, as two threads that wait for one interpreter lock gain nothing.
 """
 
 import heapq
@@ -14,21 +15,19 @@ Task = Callable[[], None]
 
 
 class Dispatcher:
-    """Runs tasks on `threads` threads, and later ones when their time has come. Thread-safe.
+    """Runs tasks, those of one home in order on one thread, and later ones when their time has come. Thread-safe.
 
     A task must not raise: the actor base catches what its actor raises.
     """
 
-    def __init__(self, *, threads: int = 4) -> None:
-        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
-        self._later: list[tuple[float, int, Task]] = []
+    def __init__(self) -> None:
+        self._homes: dict[str, SimpleQueue[Task | None]] = {}
+        self._later: list[tuple[float, int, str, Task]] = []
         self._order = itertools.count()
         self._changed = threading.Condition()
         self._closed = False
-        names = [(f"actors-{number}", self._work) for number in range(threads)] + [("actors-timer", self._watch)]
-        self._threads = [threading.Thread(target=target, name=name, daemon=True) for name, target in names]
-        for thread in self._threads:
-            thread.start()
+        self._threads = [threading.Thread(target=self._watch, name="timer", daemon=True)]
+        self._threads[0].start()
 
     def now(self) -> float:
         """Return seconds of a clock that never goes back."""
@@ -38,29 +37,44 @@ class Dispatcher:
         """Return seconds since 1970, for people to read; it may jump."""
         return time.time()
 
-    def submit(self, task: Task) -> None:
-        """Run `task` on one of the threads, soon."""
-        self._tasks.put(task)
+    def submit(self, task: Task, home: str) -> None:
+        """Run `task` on the thread of `home`, after what waits there."""
+        tasks = self._homes.get(home)
+        if tasks is None:
+            tasks = self._settle(home)
+        tasks.put(task)
 
-    def later(self, seconds: float, task: Task) -> None:
-        """Run `task` on one of the threads once `seconds` have passed."""
+    def later(self, seconds: float, task: Task, home: str) -> None:
+        """Run `task` on the thread of `home` once `seconds` have passed."""
         with self._changed:
-            heapq.heappush(self._later, (self.now() + seconds, next(self._order), task))
+            heapq.heappush(self._later, (self.now() + seconds, next(self._order), home, task))
             self._changed.notify()
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Let running tasks end, and drop the later ones. Waits at most `timeout_s` in all."""
+        """Let what is submitted end, and drop the later tasks. Waits at most `timeout_s` in all."""
         deadline = self.now() + timeout_s
         with self._changed:
             self._closed = True
             self._changed.notify()
-        for _ in self._threads:
-            self._tasks.put(None)
+            for tasks in self._homes.values():
+                tasks.put(None)
         for thread in self._threads:
             thread.join(max(0.0, deadline - self.now()))
 
-    def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
+    def _settle(self, home: str) -> SimpleQueue[Task | None]:
+        """Start the thread of a home that is new."""
+        with self._changed:
+            if home not in self._homes:
+                tasks: SimpleQueue[Task | None] = SimpleQueue()
+                thread = threading.Thread(target=self._work, args=(tasks,), name=home, daemon=True)
+                self._homes[home] = tasks
+                self._threads.append(thread)
+                thread.start()
+            return self._homes[home]
+
+    @staticmethod
+    def _work(tasks: SimpleQueue[Task | None]) -> None:
+        while (task := tasks.get()) is not None:
             task()
 
     def _watch(self) -> None:
@@ -73,4 +87,5 @@ class Dispatcher:
                 if remaining > 0:
                     self._changed.wait(remaining)
                 else:
-                    self._tasks.put(heapq.heappop(self._later)[2])
+                    _, _, home, task = heapq.heappop(self._later)
+                    self._homes[home].put(task)

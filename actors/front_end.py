@@ -37,7 +37,7 @@ class Pace:
     """How a front end reads: sizes in events, times in seconds."""
 
     poll_records: int = 5_000
-    poll_s: float = 0.02
+    poll_s: float = 0.005
     micro_batch: int = 6_000
     credits: int = 4
     buffer_events: int = 1_000_000
@@ -50,6 +50,7 @@ class FrontEnd(Actor):
     """Reads `source` for one stream. `lateness` is in the stream's unit, `idle_s` in seconds of the wall clock."""
 
     suspends: ClassVar[bool] = True
+    turn: ClassVar[int] = 1
 
     def __init__(
         self,
@@ -80,12 +81,18 @@ class FrontEnd(Actor):
         self._credits = self._pace.credits
         self._in_flight = 0
         self._queued = False
+        self._loaded = True
         self._attached = False
         self._draining: ReplyTo | None = None
         self._released_until: int | None = None
         self._released_at = self._reported_at = self._looked_at = 0.0
         self._records = self._events = self._late = 0
         self._first_record_at: float | None = None
+
+    @property
+    def home(self) -> str:
+        """Run where the active collector does: a poll, then what came of it."""
+        return self.stream
 
     def on_start(self) -> None:
         """Make itself known, and begin to read."""
@@ -130,9 +137,13 @@ class FrontEnd(Actor):
 
     def _again(self) -> None:
         """Come back for another poll, once."""
-        if not self._queued:
-            self._queued = True
+        if self._queued:
+            return
+        self._queued = True
+        if self._loaded:
             self.send(self.actor_ref, Poll())
+        else:
+            self.later(self._pace.poll_s, self.actor_ref, Poll())
 
     def _poll(self) -> None:
         """Read one poll, where nothing waits to be sent, release what is in order, and come back."""
@@ -140,7 +151,9 @@ class FrontEnd(Actor):
             return
         if not self._attached and not self._attach():
             return
-        polled = self._source.poll(self._pace.poll_records, self._pace.poll_s)
+        # Under load wait for a full poll; else take what is there, and leave the thread to others.
+        polled = self._source.poll(self._pace.poll_records, self._pace.poll_s if self._loaded else 0.0)
+        self._loaded = len(polled.values) > self._pace.poll_records // 8
         now = self._now()
         self._take(polled, now)
         self._release(now)

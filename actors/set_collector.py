@@ -59,6 +59,11 @@ class SetCollector(Actor):
         """What people know the actor by."""
         return f"SetCollector {self._number}"
 
+    @property
+    def home(self) -> str:
+        """Run beside the front end while active; aged, where compression and reads hold nobody up."""
+        return self.stream if self._frozen is None else f"{self.stream}-aged"
+
     def on_start(self) -> None:
         """Take over the carry."""
         self._live = self._view.open(self._carry)
