@@ -14,6 +14,7 @@ from actors.dispatcher import Dispatcher
 from actors.mailbox import Lane, Mailbox
 from actors.messages import Address, Busy, Failed, Message, Recover, Undelivered
 
+
 @dataclass(slots=True)
 class System:
     """What all actors of a process share. The guardian's address is there once the guardian has started."""

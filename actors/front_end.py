@@ -36,7 +36,7 @@ FrontEndMessage = Poll | Activate | Ingested | Drain
 class Pace:
     """How a front end reads: sizes in events, times in seconds."""
 
-    poll_records: int = 5_000
+    poll_records: int = 4_000
     poll_s: float = 0.005
     micro_batch: int = 6_000
     credits: int = 4
