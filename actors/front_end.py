@@ -15,12 +15,14 @@ from actors.messages import (
     Attached,
     Drain,
     Drained,
+    Farewell,
     Ingest,
     Ingested,
     Message,
     Poll,
     Progress,
     ReplyTo,
+    Returned,
 )
 from actors.source import Polled, Source
 from actors.timeline.batch import Batch
@@ -29,7 +31,7 @@ from actors.timeline.refusals import Refusals
 from actors.timeline.watermark import Watermark
 from actors.views.view import View
 
-FrontEndMessage = Poll | Activate | Ingested | Drain
+FrontEndMessage = Poll | Activate | Ingested | Returned | Drain
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class FrontEnd(Actor):
         self._refusals = Refusals(max_count=100, max_bytes=256)
         self._offsets: dict[int, int] = {}
         self._outbox: deque[Ingest] = deque()
+        self._returned: deque[Ingest] = deque()
         self._collector: Address | None = None
         self._successor: Address | None = None
         self._credits = self._pace.credits
@@ -113,7 +116,13 @@ class FrontEnd(Actor):
                 self._credits += 1
                 self._in_flight -= events
                 self._go_on()
+            case Returned(returned):
+                self._credits += 1
+                self._in_flight -= returned.batch.count
+                self._returned.append(returned)
+                self._go_on()
             case Activate(collector):
+                self._farewell(self._successor)
                 self._successor = collector
                 self._go_on()
             case Drain(reply_to):
@@ -147,7 +156,7 @@ class FrontEnd(Actor):
 
     def _poll(self) -> None:
         """Read one poll, where nothing waits to be sent, release what is in order, and come back."""
-        if self._draining is not None or self._outbox or self._collector is None:
+        if self._draining is not None or self._outbox or self._returned or self._collector is None:
             return
         if not self._attached and not self._attach():
             return
@@ -228,18 +237,28 @@ class FrontEnd(Actor):
 
     def _go_on(self) -> None:
         """Send what credits allow; then read on, or finish a drain."""
-        if self._successor is not None and self._in_flight == 0:
+        if self._successor is not None and not self._in_flight:
+            self._farewell(self._collector)
             self._collector, self._successor = self._successor, None
-        while self._outbox and self._credits and self._collector is not None and self._successor is None:
+            self._outbox.extendleft(reversed(self._returned))
+            self._returned.clear()
+        # What came back from a collector that has retired goes to its successor first.
+        open_to_send = self._collector is not None and self._successor is None and not self._returned
+        while open_to_send and self._outbox and self._credits:
             message = self._outbox.popleft()
             self._credits -= 1
             self._in_flight += message.batch.count
             self.send(self._collector, message)
         if self._draining is None:
-            if not self._outbox:
+            if not self._outbox and not self._returned:
                 self._again()
-        elif not self._outbox and not self._in_flight:
+        elif not self._outbox and not self._returned and not self._in_flight:
             self._draining(Drained(self._report("drained")))
+
+    def _farewell(self, collector: Address | None) -> None:
+        """Tell a collector that it gets nothing from here any more."""
+        if collector is not None:
+            self.send(collector, Farewell())
 
     # Telling ---------------------------------------------------------------------------------------------------------
 
@@ -248,6 +267,7 @@ class FrontEnd(Actor):
 
     def _report(self, state: str) -> Progress:
         now = self._reported_at = self._now()
+        waiting = [message.batch for message in (*self._returned, *self._outbox)]
         progress = Progress(
             state=state,
             records=self._records,
@@ -256,8 +276,8 @@ class FrontEnd(Actor):
             refused=self._refusals.newest(),
             late=self._late,
             buffered=len(self._order),
-            in_flight=self._in_flight + sum(message.batch.count for message in self._outbox),
-            buffered_bytes=self._order.nbytes + sum(message.batch.nbytes for message in self._outbox),
+            in_flight=self._in_flight + sum(batch.count for batch in waiting),
+            buffered_bytes=self._order.nbytes + sum(batch.nbytes for batch in waiting),
             watermark=self._watermark.at(now),
             held_back_by=self._watermark.holding(now),
             lag=self._source.lag() if self._attached else {},

@@ -21,6 +21,7 @@ from actors.messages import (
     Attached,
     Busy,
     Coverage,
+    Discard,
     Forgotten,
     GetStats,
     Grown,
@@ -34,7 +35,6 @@ from actors.messages import (
     Retired,
     Shed,
     Stats,
-    Succeed,
 )
 from actors.set_collector import SetCollector
 from actors.timeline.retention import Holding, Limits, decide
@@ -97,6 +97,7 @@ class Manager(Actor):
         self._active: _Collector | None = None
         self._aged: SortedDict = SortedDict()
         self._aged_bytes = 0
+        self._nothing = Meta(None, 0, 0, 0, None, view.nothing())
         self._gone: Any = view.nothing()
         self._dropped: Counter[str] = Counter()
         self._dropped_generations: Counter[str] = Counter()
@@ -148,7 +149,7 @@ class Manager(Actor):
 
     # Collectors ------------------------------------------------------------------------------------------------------
 
-    def _activate(self, carry: Any | None) -> Address:
+    def _activate(self, carry: Any | None) -> None:
         """Start the next collector with what the last one left, and point the front end to it."""
         assert self._front_end is not None, "a front end attaches before there are collectors"
         number = next(self._numbers)
@@ -162,10 +163,8 @@ class Manager(Actor):
             manager=self.actor_ref,
             front_end=self._front_end,
         )
-        empty = Meta(None, 0, 0, 0, None, self._view.nothing())
-        self._active = _Collector(number, address, empty)
+        self._active = _Collector(number, address, self._nothing)
         self.send(self._front_end, Activate(address))
-        return address
 
     def _grown(self, message: Grown) -> None:
         if self._active is not None and message.number == self._active.number:
@@ -186,7 +185,7 @@ class Manager(Actor):
         retired.meta = message.meta
         self._aged[retired.number] = retired
         self._aged_bytes += message.meta.nbytes
-        self.send(retired.address, Succeed(self._activate(message.carry)))
+        self._activate(message.carry)
         self._prune()
 
     # Memory ----------------------------------------------------------------------------------------------------------
@@ -222,7 +221,7 @@ class Manager(Actor):
         self._dropped_generations[reason] += 1
         if oldest.meta.span is not None:
             self._complete_from = max(oldest.meta.span.end, self._complete_from or oldest.meta.span.end)
-        oldest.address.stop(block=False)
+        self.send(oldest.address, Discard())
 
     def _meter(self) -> None:
         """Measure the resident set now and then; far above the budget, drop a generation whatever the accounts say."""
@@ -276,12 +275,11 @@ class Manager(Actor):
         query.reply_to(Answer(self._view, merged, query.span, query.arguments, coverage))
 
     def _stats(self) -> Stats:
-        assert self._active is not None, "there is an active collector from the attachment of the front end on"
         return Stats(
             view=self._view,
             gone=self._gone,
             aged=tuple(aged.meta for aged in self._aged.values()),
-            active=self._active.meta,
+            active=self._active.meta if self._active else self._nothing,
             memory=Memory(
                 self._limits.budget_bytes, self._accounted(), self._baseline_bytes, self._rss_bytes, self._emergencies
             ),

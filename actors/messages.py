@@ -54,6 +54,13 @@ class Ingested(_Control):
 
 
 @dataclass(frozen=True, slots=True)
+class Returned(_Control):
+    """A micro-batch that came after the collector had retired: for its successor, with the credit."""
+
+    message: "Ingest"
+
+
+@dataclass(frozen=True, slots=True)
 class Drain(_Control):
     """Stop reading, send on what is held, and reply `Drained` when all of it is taken in."""
 
@@ -84,10 +91,13 @@ class Settle(_Data):
 
 
 @dataclass(frozen=True, slots=True)
-class Succeed(_Control):
-    """`successor` goes on from the carry; what still arrives for it is to be passed on."""
+class Farewell(_Control):
+    """The front end sends nothing to this collector any more."""
 
-    successor: Address
+
+@dataclass(frozen=True, slots=True)
+class Discard(_Control):
+    """Let go of the slice, and stop once the front end has said farewell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from typing import Any, ClassVar, assert_never
 from actors.actor import Actor, System
 from actors.messages import (
     Address,
+    Discard,
+    Farewell,
     Forgotten,
     Grown,
     Ingest,
@@ -16,13 +18,13 @@ from actors.messages import (
     Partial,
     Read,
     Retired,
+    Returned,
     Settle,
     Shed,
-    Succeed,
 )
 from actors.views.view import Frozen, Live, View
 
-SetCollectorMessage = Ingest | Settle | Succeed | Read | Shed
+SetCollectorMessage = Ingest | Settle | Farewell | Discard | Read | Shed
 
 
 class SetCollector(Actor):
@@ -51,8 +53,8 @@ class SetCollector(Actor):
         self._front_end = front_end
         self._live: Live | None = None
         self._frozen: Frozen | None = None
-        self._successor: Address | None = None
-        self._stash: list[Ingest] = []
+        self._left = False
+        self._discarded = False
 
     @property
     def name(self) -> str:
@@ -82,11 +84,12 @@ class SetCollector(Actor):
                 self._settle()
             case Shed(nbytes):
                 self._shed(nbytes)
-            case Succeed(successor):
-                self._successor = successor
-                for held in self._stash:
-                    self.send(successor, held)
-                self._stash.clear()
+            case Farewell():
+                self._left = True
+                self._stop_if_done()
+            case Discard():
+                self._discarded = True
+                self._stop_if_done()
             case _:
                 assert_never(message)
 
@@ -103,12 +106,9 @@ class SetCollector(Actor):
         return owned
 
     def _ingest(self, message: Ingest) -> None:
-        """Take in a batch; once retired, pass it on to the successor, or keep it until there is one."""
+        """Take in a batch; once retired, give it back, for the successor."""
         if self._live is None:
-            if self._successor is not None:
-                self.send(self._successor, message)
-            else:
-                self._stash.append(message)
+            self.send(self._front_end, Returned(message))
             return
         self._live.add(message.batch, message.watermark)
         self._watermark = message.watermark
@@ -129,10 +129,17 @@ class SetCollector(Actor):
     def _settle(self) -> None:
         """Compress one piece, and come back for the next, so that a read never waits long."""
         assert self._frozen is not None, "only a frozen slice settles"
+        if self._discarded:
+            return
         if self._frozen.settle():
             self.send(self.actor_ref, Settle())
         else:
             self._tell_size()
+
+    def _stop_if_done(self) -> None:
+        """Stop where neither the front end nor the manager needs it any more."""
+        if self._left and self._discarded:
+            self.stop()
 
     def _shed(self, nbytes: int) -> None:
         if self._live is not None:

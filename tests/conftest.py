@@ -1,0 +1,72 @@
+"""Brokers for the tests: a real one where Java and Maven are there, and the embedded one, in this process."""
+
+import itertools
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from scripts.broker import real_broker
+
+ROOT = Path(__file__).resolve().parent.parent
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[str]:
+    """Yield the address of a real broker: FIRNLINE_TEST_BOOTSTRAP's, or one that is started here."""
+    given = os.environ.get("FIRNLINE_TEST_BOOTSTRAP")
+    if given:
+        yield given
+        return
+    if shutil.which("java") is None or shutil.which("mvn") is None:
+        assert not os.environ.get("FIRNLINE_REQUIRE_BROKER"), "a real broker is required, and java or mvn is missing"
+        pytest.skip("a real broker needs Java and Maven")
+    with real_broker(ROOT / ".firnline" / "kafka") as bootstrap:
+        yield bootstrap
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Iterator[str]:
+    """Yield the address of librdkafka's mock broker, in this process."""
+    mock = Producer({"test.mock.num.brokers": 1, "log_level": 3})
+    (address,) = mock.list_topics(timeout=10).brokers.values()
+    yield f"{address.host}:{address.port}"
+    mock.flush(1)
+
+
+@pytest.fixture
+def topic(broker: str) -> str:
+    """Return a fresh topic of three partitions on the real broker."""
+    name = f"t-{os.getpid()}-{next(_numbers)}"
+    AdminClient({"bootstrap.servers": broker}).create_topics([NewTopic(name, 3, 1)])[name].result(timeout=20)
+    return name
+
+
+@pytest.fixture
+def mock_topic() -> str:
+    """Return a fresh name; the embedded broker makes a topic of it, of four partitions, when it is written to."""
+    return f"m-{os.getpid()}-{next(_numbers)}"
+
+
+Send = Callable[[str, str, list[bytes], list[int]], None]
+
+
+@pytest.fixture(scope="session")
+def send() -> Send:
+    """Return a function that writes values to partitions, and waits until the broker has them."""
+
+    def write(bootstrap: str, topic: str, values: list[bytes], partitions: list[int]) -> None:
+        settings = {"bootstrap.servers": bootstrap, "message.max.bytes": 4 << 20, "queue.buffering.max.messages": 1_000_000}
+        producer = Producer(settings)
+        for value, partition in zip(values, partitions, strict=True):
+            producer.produce(topic, value, partition=partition)
+            producer.poll(0)
+        assert producer.flush(60) == 0
+
+    return write

@@ -1,0 +1,113 @@
+"""A stream of real actors inside of a test, and the questions that tests put to it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any
+
+from actors.actor import System
+from actors.dispatcher import Dispatcher
+from actors.guardian import Guardian, Running, StreamPlan, drain, start_stream
+from actors.messages import Answer, GetHealth, GetStats, Health, Message, Query, ReplyTo, Stats
+from actors.source import KafkaSource
+from actors.timeline.retention import Limits
+from actors.timeline.span import EVER, Span
+from actors.views import VIEWS
+from actors.views.sets.page import EVERYTHING, Page
+from actors.views.sets.render import rows
+from tests.waiting import until
+
+Event = tuple[int, int]
+STEPS = "RGB"
+
+
+def records(events: list[Event]) -> list[bytes]:
+    """Return events as a producer writes them."""
+    return [f"{STEPS[step]}_{time}".encode() for time, step in events]
+
+
+@dataclass
+class Stream:
+    """One running stream."""
+
+    running: Running
+    guardian: Any
+    logged: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def ask(self, address: Any, message: Callable[[ReplyTo], Message]) -> Any:
+        """Return the reply to a message."""
+        replies: SimpleQueue[Any] = SimpleQueue()
+        address.tell(message(replies.put))
+        return replies.get(timeout=20)
+
+    def stats(self) -> Stats:
+        """Return the manager's stats."""
+        return self.ask(self.running.manager, GetStats)
+
+    def health(self) -> Health:
+        """Return the guardian's health."""
+        return self.ask(self.guardian, GetHealth)
+
+    def answer(self, span: Span = EVER, page: Page = EVERYTHING) -> Answer:
+        """Return the answer to a query."""
+        return self.ask(self.running.manager, lambda reply_to: Query(span, page, 10.0, reply_to))
+
+    def sets(self, span: Span = EVER) -> list[tuple[int, ...]]:
+        """Return all sets whose first time is in `span`."""
+        found = rows(self.answer(span).partial, span, None)
+        return [tuple(map(int, each)) for block in found for each in zip(*block, strict=True)]
+
+    def settled(self, count: int) -> Stats:
+        """Return the stats once `count` records are read and all that was read is in its place."""
+
+        def look() -> Stats | None:
+            stats = self.stats()
+            quiet = stats.progress.records >= count and not stats.progress.buffered and not stats.progress.in_flight
+            return stats if quiet and placed(stats) == stats.progress.events else None
+
+        return until(look)
+
+
+def placed(stats: Stats) -> int:
+    """Return events that are in a slice, or counted as dropped."""
+    return sum(meta.events for meta in (*stats.aged, stats.active)) + sum(stats.dropped.values())
+
+
+@contextmanager
+def stream(
+    bootstrap: str,
+    topic: str,
+    *,
+    max_sets: int = 1_000_000,
+    max_aged: int | None = None,
+    budget_bytes: int = 1 << 40,
+    view: Any = None,
+    source: Any = KafkaSource,
+    rss: Callable[[], int] = lambda: 0,
+) -> Iterator[Stream]:
+    """Run a stream of sets over a topic; drained and stopped at the end."""
+    logged: list[tuple[str, dict[str, Any]]] = []
+    system = System(Dispatcher())
+    guardian = Guardian.start(system, log=lambda event, **facts: logged.append((event, facts)))
+    plan = StreamPlan(
+        name="events",
+        view=view or VIEWS["sets"](steps=STEPS, max_sets=max_sets),
+        source=source({"bootstrap.servers": bootstrap, "group.id": topic}, topic, start="earliest", on_error=lambda _: None),
+        lateness=500,
+        idle_s=0.2,
+        limits=Limits(budget_bytes, max_aged),
+        baseline_bytes=0,
+        rss=rss,
+    )
+    running = start_stream(system, plan, on_wait=lambda _: None)
+    try:
+        yield Stream(running, guardian, logged)
+        drained: SimpleQueue[Any] = SimpleQueue()
+        drain(running, drained.put)
+        drained.get(timeout=20)
+    finally:
+        running.front_end.stop()
+        running.manager.stop()
+        guardian.stop()
+        system.dispatcher.close()
