@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actors.timeline.batch import NO_TIMES, Times, count_before
+from actors.timeline.batch import Times, count_before
 from actors.timeline.sealed import CHUNK, OVERHEAD_BYTES, seal, unseal
 
 _SEAL_AT = 8 * CHUNK
@@ -34,14 +34,13 @@ class Column:
 
     __slots__ = ("_raw", "_sealed", "_sealed_bytes", "_sealed_count", "_start", "_stop")
 
-    def __init__(self, values: Times = NO_TIMES) -> None:
+    def __init__(self) -> None:
         self._sealed: deque[_Sealed] = deque()
         self._sealed_count = 0
         self._sealed_bytes = 0
-        self._raw = np.empty(max(1024, values.size), np.int64)
+        self._raw = np.empty(1024, np.int64)
         self._start = 0
         self._stop = 0
-        self.extend(values)
 
     def __len__(self) -> int:
         """How many values there are."""
@@ -51,6 +50,11 @@ class Column:
     def nbytes(self) -> int:
         """Bytes held: the raw buffer whole, the sealed pieces with what Python adds to each."""
         return self._raw.nbytes + self._sealed_bytes
+
+    @property
+    def value_bytes(self) -> int:
+        """Bytes that giving away one value frees, about; at least one."""
+        return max(1, min(8, self.nbytes // max(1, len(self))))
 
     def first(self) -> int | None:
         """Return the earliest time, or None. Cost: O(1)."""
@@ -66,12 +70,14 @@ class Column:
 
     def extend(self, values: Times) -> None:
         """Append ascending `values`, none before the last one here. Cost: O(values) amortised; full chunks are sealed."""
-        self._reserve(values.size)
-        self._raw[self._stop : self._stop + values.size] = values
-        self._stop += values.size
-        while self._stop - self._start >= _SEAL_AT:
-            self._push(self._raw[self._start : self._start + CHUNK])
-            self._start += CHUNK
+        for place in range(0, values.size, CHUNK):
+            part = values[place : place + CHUNK]
+            self._reserve(part.size)
+            self._raw[self._stop : self._stop + part.size] = part
+            self._stop += part.size
+            if self._stop - self._start >= _SEAL_AT:
+                self._push(self._raw[self._start : self._start + CHUNK])
+                self._start += CHUNK
 
     def replace_from(self, time: int, values: Times) -> None:
         """Put `values` in the place of all that is at or after `time`. Cost: O(values), and a chunk."""
@@ -94,6 +100,8 @@ class Column:
             wanted -= values.size
         returned.append(self._raw[self._start : self._start + wanted].copy())
         self._start += wanted
+        if 8 * (self._stop - self._start) < self._raw.size:
+            self._move(self._stop - self._start)
         return returned[0] if len(returned) == 1 else np.concatenate(returned)
 
     def peek(self, start: int, stop: int) -> Times:
@@ -139,13 +147,17 @@ class Column:
         return piece
 
     def _reserve(self, count: int) -> None:
-        """Make room for `count` more raw values: move them to the front, and grow or shrink where that pays."""
+        """Make room for `count` more raw values."""
         if self._stop + count <= self._raw.size:
             return
+        self._move(self._stop - self._start + count)
+
+    def _move(self, count: int) -> None:
+        """Move the raw values to the front of a buffer that suits `count` of them."""
         used = self._stop - self._start
         room = self._raw
-        if 2 * (used + count) > room.size or 8 * (used + count) < room.size:
-            room = np.empty(max(1024, 2 * (used + count)), np.int64)
+        if 2 * count > room.size or 8 * count < room.size:
+            room = np.empty(max(1024, 2 * count), np.int64)
         room[:used] = self._view()
         self._raw, self._start, self._stop = room, 0, used
 

@@ -145,16 +145,14 @@ class LiveSets:
         over = nbytes
         for column in self._dead:
             if over > 0 and len(column):
-                share = max(1, column.nbytes // len(column))
+                share = column.value_bytes
                 count = column.popleft(-(-over // share)).size
                 forgotten["dead_residue"] = forgotten.get("dead_residue", 0) + count
                 over -= count * share
         if over > 0 and self.waiting:
             while len(self._steps[-1]):
                 self._close(CHUNK)
-            longest = self._steps[0]
-            share = max(1, sum(column.nbytes for column in self._steps) // len(longest))
-            rows = -(-over // share)
+            rows = -(-over // sum(column.value_bytes for column in self._steps if len(column)))
             forgotten["residue"] = sum(column.popleft(rows).size for column in self._steps)
         return forgotten
 

@@ -1,0 +1,51 @@
+"""The column beside a sorted list that does the same."""
+
+import random
+
+import numpy as np
+import pytest
+
+from actors.timeline import column as module
+from actors.timeline.column import Column
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_column_does_what_a_sorted_list_does(seed: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "CHUNK", 16)
+    monkeypatch.setattr(module, "_SEAL_AT", 48)
+    chance = random.Random(seed)
+    column, model, newest, sealed = Column(), [], 0, 0
+    for _ in range(300):
+        match chance.randrange(6):
+            case 0 | 1:
+                values = sorted(newest + chance.randrange(40) for _ in range(chance.randrange(60)))
+                column.extend(np.array(values, np.int64))
+                model += values
+            case 2:
+                count = chance.randrange(80)
+                assert column.popleft(count).tolist() == model[:count]
+                del model[:count]
+            case 3:
+                time = newest - chance.randrange(200)
+                values = sorted(time + chance.randrange(50) for _ in range(chance.randrange(20)))
+                column.replace_from(time, np.array(values, np.int64))
+                model = [value for value in model if value < time] + values
+            case 4:
+                low = chance.randrange(len(model) + 2)
+                high = low + chance.randrange(60)
+                assert column.peek(low, high).tolist() == model[low:high]
+            case _:
+                time = newest - chance.randrange(300)
+                assert column.before(time) == sum(value < time for value in model)
+        newest = max([newest, *model[-1:]])
+        sealed = max(sealed, len(column._sealed))
+        column._check()
+        assert len(column) == len(model)
+        assert (column.first(), column.last()) == ((model[0], model[-1]) if model else (None, None))
+    assert sealed > 1
+
+
+def test_waiting_times_take_about_a_byte_each():
+    column = Column()
+    column.extend(np.sort(np.random.default_rng(1).integers(0, 10**9, 1_000_000)))
+    assert column.nbytes < 3.5 * 1_000_000

@@ -1,0 +1,75 @@
+"""The decoder beside one that looks at a record at a time."""
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from actors.timeline.span import INT64_MAX
+from actors.views.sets.decode import LONGEST, SetDecoder
+
+STEPS = ("R", "G", "B")
+plain = st.tuples(st.sampled_from(STEPS), st.integers(0, INT64_MAX)).map(lambda event: f"{event[0]}_{event[1]}".encode())
+regular = st.integers(10**12, 10**12 + 10**6).map(lambda time: f"R_{time}".encode())
+ODD = (
+    *(b"", b"R", b"R_", b"_1", b"R_-1", b"R_1 ", b" R_1", b"r_1", b"R_1_2", b"V_1", b"R_\xff", b"\xff_1", b"R__1", b"G_0x1"),
+    *(b"R_+1", b"R_" + b"0" * 30 + b"7", b"B_9223372036854775807", b"B_9223372036854775808", b"R_" + b"1" * 300),
+    *(b"R_1\nG_2", b"\n", None),
+)
+odd = st.sampled_from(ODD)
+polls = st.one_of(
+    st.lists(regular, max_size=40),
+    st.lists(st.one_of(plain, odd, st.binary(max_size=8)), max_size=40),
+    st.lists(odd, max_size=10),
+)
+
+
+def reference(value: bytes | None, steps: tuple[str, ...]) -> tuple[int, int] | None:
+    for place, step in enumerate(steps):
+        lead = f"{step}_".encode()
+        number = (value or b"")[len(lead) :]
+        if (value or b"").startswith(lead) and number.isdigit() and int(number) <= INT64_MAX:
+            return (place, int(number)) if len(value or b"") <= LONGEST + max(map(len, steps)) + 1 else None
+    return None
+
+
+def check(values: list[bytes | None], steps: tuple[str, ...]) -> None:
+    times, categories, accepted, refusals = SetDecoder(steps).decode(values)
+    wanted = [reference(value, steps) for value in values]
+    assert list(zip(categories.tolist(), times.tolist(), strict=True)) == [each for each in wanted if each is not None]
+    assert [refusal.place for refusal in refusals] == [place for place, each in enumerate(wanted) if each is None]
+    assert ([True] * len(values) if accepted is None else accepted.tolist()) == [each is not None for each in wanted]
+
+
+@given(polls)
+@example([b"R_1", b"", b"G_2B_3"])
+@example([b"R_12", b"G_3\nB", b"_4"])
+@example([b"R_1\nG_2\nB_3"])
+def test_a_poll_decodes_as_its_records_do_one_by_one(values: list[bytes | None]):
+    check(values, STEPS)
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"created_5", b"paid_6", b"1_7", b"1_17", b"11_7", b"paid_", b"shipped_8", b"paid_66", b"5_1"]),
+        max_size=12,
+    )
+)
+def test_steps_may_have_names_of_any_length_even_digits(values: list[bytes | None]):
+    check(values, ("created", "paid", "1", "11"))
+
+
+def test_every_reason_has_its_record():
+    reasons = {
+        b"": "empty",
+        None: "empty",
+        b"R_" + b"1" * 1_000_000: "too_long",
+        b"\xff\xfe": "not_utf8",
+        b"R1685695916": "no_underscore",
+        b"V_1": "unknown_step",
+        b"R_-1": "negative",
+        b"R_": "no_number",
+        b"R_1.5": "no_number",
+        "R_\u0661".encode(): "no_number",
+        b"R_9223372036854775808": "too_large",
+    }
+    refusals = SetDecoder(STEPS).decode(list(reasons)).refusals
+    assert [refusal.reason for refusal in refusals] == list(reasons.values())

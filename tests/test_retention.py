@@ -1,0 +1,43 @@
+"""Retention: the oldest goes first, enough goes, and no more than is needed."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.timeline.retention import Holding, Limits, Verdict, decide
+
+sizes = st.lists(st.integers(0, 100), max_size=8)
+
+
+def verdict(limits: Limits, aged: list[int], *, active: int = 0, dead: int = 0, other: int = 0, watermark: int | None = None):
+    holdings = [Holding(size, 10 * (number + 1)) for number, size in enumerate(aged)]
+    return decide(limits, holdings, active_bytes=active, dead_bytes=dead, other_bytes=other, watermark=watermark)
+
+
+@given(sizes, st.integers(0, 200), st.integers(0, 100), st.integers(0, 100), st.integers(0, 500))
+def test_after_the_verdict_all_fits_and_one_generation_less_would_not(aged, active, dead, other, budget):
+    dead = min(dead, active)
+    result = verdict(Limits(budget), aged, active=active, dead=dead, other=other)
+    left = sum(aged[len(result.drop) :]) + active + other - result.shed_bytes
+    assert left <= budget
+    if result.drop:
+        assert sum(aged[len(result.drop) - 1 :]) + active + other - min(dead, result.shed_bytes) > budget
+    if len(result.drop) < len(aged):
+        assert result.shed_bytes <= dead
+    assert set(result.drop) <= {"memory"}
+
+
+@given(sizes, st.integers(0, 8))
+def test_a_limit_by_count_keeps_the_newest(aged, most):
+    assert verdict(Limits(10**9, max_aged=most), aged).drop == ("max_aged",) * max(0, len(aged) - most)
+
+
+def test_a_limit_by_age_follows_event_time():
+    limits = Limits(10**9, max_age=15)
+    assert verdict(limits, [1, 1, 1, 1], watermark=40).drop == ("max_age", "max_age")
+    assert verdict(limits, [1, 1, 1, 1], watermark=None) == Verdict()
+
+
+def test_the_ladder_is_dead_residue_then_generations_then_residue():
+    assert verdict(Limits(100), [50], active=60, dead=10) == Verdict((), 10)
+    assert verdict(Limits(100), [50], active=70, dead=10) == Verdict(("memory",), 10)
+    assert verdict(Limits(100), [50], active=170, dead=10) == Verdict(("memory",), 70)

@@ -1,0 +1,207 @@
+"""Slices of sets against the oracle: any arrival, any cut into batches, ties, late events, retirements, memory."""
+
+import random
+import tracemalloc
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from actors.timeline import column as column_module
+from actors.timeline.batch import Batch
+from actors.timeline.span import EVER, Span
+from actors.views.sets import slices
+from actors.views.sets.page import EVERYTHING, Page
+from actors.views.sets.render import rows
+from actors.views.sets.slices import FrozenSets, LiveSets
+from actors.views.sets.view import SetsView
+from tests.oracle import greedy
+
+Event = tuple[int, int]
+
+
+@pytest.fixture(params=["small chunks", "true chunks"])
+def _chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "small chunks":
+        monkeypatch.setattr(slices, "CHUNK", 4)
+        monkeypatch.setattr(slices, "OPEN_SETS", 8)
+        monkeypatch.setattr(column_module, "CHUNK", 8)
+        monkeypatch.setattr(column_module, "_SEAL_AT", 24)
+
+
+def batch(events: list[Event], steps: int = 3) -> Batch:
+    return Batch(tuple(np.array(sorted(t for t, s in events if s == each), np.int64) for each in range(steps)))
+
+
+def sets_of(parts: list, span: Span = EVER) -> list[tuple[int, ...]]:
+    pieces = tuple(piece for part in parts for piece in part)
+    return [tuple(map(int, each)) for block in rows(pieces, span, None) for each in zip(*block, strict=True)]
+
+
+class Chain:
+    """A live slice and those that were frozen before it, as the actors would hold them."""
+
+    def __init__(self, steps: int, max_sets: int) -> None:
+        self.view = SetsView(steps=[chr(65 + number) for number in range(steps)], max_sets=max_sets)
+        self.live: LiveSets = self.view.open(None)
+        self.frozen: list[FrozenSets] = []
+
+    def add(self, events: Batch, watermark: int | None) -> None:
+        self.live.add(events, watermark)
+        while self.live.full:
+            before = sets_of([self.live.read(EVER, EVERYTHING)])
+            frozen, carry = self.live.freeze()
+            assert sets_of([frozen.read(EVER, EVERYTHING)]) == before
+            while frozen.settle():
+                assert sets_of([frozen.read(EVER, EVERYTHING)]) == before
+            assert sets_of([frozen.read(EVER, EVERYTHING)]) == before
+            self.frozen.append(frozen)
+            self.live = self.view.open(carry)
+        for column in (*self.live._steps, *self.live._dead):
+            column._check()
+
+    def sets(self, span: Span = EVER) -> list[tuple[int, ...]]:
+        return sets_of([each.read(span, EVERYTHING) for each in (*self.frozen, self.live)], span)
+
+    def events(self) -> int:
+        return sum(each.meta().events for each in (*self.frozen, self.live))
+
+    def bound(self) -> int:
+        total = self.view.nothing()
+        for each in (*self.frozen, self.live):
+            total = total.then(each.meta().summary)
+        return total.proof.bound
+
+
+def stress(seed: int, *, ordered: bool) -> Iterator[tuple[Chain, list[Event], int]]:
+    """Yield a chain after each batch of a random stream, with the events that it has so far."""
+    chance = random.Random(seed)
+    steps = chance.choice([2, 3, 3, 4])
+    spread = chance.choice([5, 30, 400])
+    events = [(chance.randrange(spread), chance.randrange(steps)) for _ in range(chance.randrange(1, 150))]
+    if ordered:
+        events.sort()
+    chain = Chain(steps, chance.choice([1, 2, 5, 10**6]) if ordered else 10**6)
+    place = 0
+    while place < len(events):
+        size = chance.randrange(1, 25)
+        part = events[place : place + size]
+        place += size
+        watermark = chance.choice([None, 0, part[-1][0]]) if ordered else None
+        chain.add(batch(part, steps), watermark)
+        yield chain, events[:place], steps
+
+
+@pytest.mark.usefixtures("_chunks")
+@pytest.mark.parametrize("seed", range(150))
+def test_ordered_events_give_the_most_sets_there_can_be_through_any_retirements(seed: int):
+    for chain, events, steps in stress(seed, ordered=True):
+        assert chain.sets() == greedy(events, steps)
+        assert chain.bound() == len(greedy(events, steps))
+        assert chain.events() == len(events)
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_events_in_any_order_give_the_same_while_the_tail_is_open(seed: int):
+    for chain, events, steps in stress(seed, ordered=False):
+        assert chain.sets() == greedy(events, steps)
+        assert chain.bound() >= len(greedy(events, steps))
+        assert chain.events() == len(events)
+
+
+@pytest.mark.usefixtures("_chunks")
+@pytest.mark.parametrize("seed", range(60))
+def test_late_events_behind_closed_sets_still_give_valid_disjoint_sets_and_lose_nothing(seed: int):
+    chance = random.Random(seed)
+    events = [(number, chance.randrange(3)) for number in range(400)]
+    arrival = sorted(events, key=lambda event: event[0] + chance.uniform(0, 60))
+    chain = Chain(3, chance.choice([7, 50, 10**6]))
+    for place in range(0, 400, 20):
+        chain.add(batch(arrival[place : place + 20]), arrival[place][0] - 10)
+    found = chain.sets()
+    assert all(a < b < c for a, b, c in found)
+    for step in range(3):
+        used = [each[step] for each in found]
+        assert len(set(used)) == len(used)
+        assert {(time, step) for time in used} <= set(events)
+    assert found == sorted(found)
+    assert chain.events() == 400
+    assert chain.bound() >= len(found)
+
+
+def test_what_was_read_does_not_change_when_the_slice_grows():
+    live = LiveSets(steps=3, max_sets=100)
+    live.add(batch([(1, 0), (2, 1), (3, 2)]), None)
+    early = live.read(EVER, EVERYTHING)
+    live.add(batch([(0, 0), (1, 1), (2, 2), (5, 0), (6, 1), (7, 2)]), None)
+    assert sets_of([early]) == [(1, 2, 3)]
+    assert len(sets_of([live.read(EVER, EVERYTHING)])) == 3
+
+
+def test_a_limited_read_copies_no_more_than_the_page_needs():
+    live = LiveSets(steps=3, max_sets=10**6)
+    live.add(batch([(10 * number, number % 3) for number in range(9_000)]), None)
+    (piece,) = live.read(EVER, Page(5))
+    assert piece.count == 6
+
+
+def test_shedding_takes_the_dead_first_then_the_oldest_and_keeps_the_sets():
+    live = LiveSets(steps=3, max_sets=10**6)
+    events = [(1, 0), (2, 1), (3, 2), *((4, 2) for _ in range(50)), *((10 + number, 0) for number in range(1_000))]
+    live.add(batch(events), None)
+    held = live.meta().events
+    first = live.shed(1)
+    assert set(first) == {"dead_residue"}
+    second = live.shed(10**6)
+    assert second["dead_residue"] + first["dead_residue"] == 50
+    assert second["residue"] > 0
+    assert live.meta().events == held - sum(first.values()) - sum(second.values())
+    assert sets_of([live.read(EVER, EVERYTHING)]) == [(1, 2, 3)]
+
+
+def test_what_is_shed_of_the_waiting_is_the_oldest():
+    live = LiveSets(steps=3, max_sets=10**6)
+    live.add(batch([(number, 0) for number in range(1_000)]), None)
+    gone = live.shed(4_000)["residue"]
+    assert gone == 500
+    live.add(batch([(5_000, 1), (6_000, 2)]), None)
+    assert sets_of([live.read(EVER, EVERYTHING)]) == [(gone, 5_000, 6_000)]
+
+
+def test_an_add_that_fails_changes_nothing(monkeypatch: pytest.MonkeyPatch):
+    live = LiveSets(steps=3, max_sets=10**6)
+    live.add(batch([(1, 0), (5, 1), (9, 0)]), None)
+    before = live.meta().events
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(slices, "match", fail)
+    with pytest.raises(MemoryError):
+        live.add(batch([(4, 1), (6, 2)]), None)
+    monkeypatch.undo()
+    assert live.meta().events == before
+    live.add(batch([(6, 2)]), None)
+    assert sets_of([live.read(EVER, EVERYTHING)]) == [(1, 5, 6)]
+
+
+@pytest.mark.parametrize("kind", ["frozen", "live", "waiting"])
+def test_accounted_bytes_are_honest(kind: str):
+    chance = np.random.default_rng(2)
+    columns = tuple(np.sort(chance.integers(0, 10**9, 300_000)) for _ in range(3))
+    given = Batch(columns if kind != "waiting" else (columns[0], columns[0][:0], columns[0][:0]))
+    tracemalloc.start()
+    try:
+        base = tracemalloc.get_traced_memory()[0]
+        live = LiveSets(steps=3, max_sets=10**6)
+        live.add(given, None)
+        held = live
+        if kind == "frozen":
+            held, _ = live.freeze()
+            while held.settle():
+                pass
+            del live, _
+        real = tracemalloc.get_traced_memory()[0] - base
+    finally:
+        tracemalloc.stop()
+    assert 0.8 * real <= held.meta().nbytes <= 1.25 * real
