@@ -23,10 +23,13 @@ _NAMES = {"R": "red", "G": "green", "B": "blue"}
 
 def template(steps: Sequence[str]) -> bytes:
     """Return the JSON of one set with a place for each step's time."""
-    hole = "\0"
-    example = {step.lower(): {"name": _NAMES.get(step, step), "timestamp": hole} for step in steps}
-    text = json.dumps(example, separators=(",", ":")).replace("%", "%%")
-    return text.replace(json.dumps(hole), "%d").encode()
+    members = (f'{_literal(step.lower())}:{{"name":{_literal(_NAMES.get(step, step))},"timestamp":%d}}' for step in steps)
+    return ("{" + ",".join(members) + "}").encode()
+
+
+def _literal(text: str) -> str:
+    """Return `text` as a JSON string that stands in a template."""
+    return json.dumps(text).replace("%", "%%")
 
 
 def rows(pieces: Sequence[Piece], span: Span, after: Cursor | None) -> Iterator[Rows]:

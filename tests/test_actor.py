@@ -1,0 +1,177 @@
+"""Mailboxes, dispatchers and the actor base: control overtakes, nothing blocks, nothing vanishes."""
+
+import threading
+from queue import SimpleQueue
+from typing import Any, ClassVar, Self
+
+from pykka._envelope import Envelope
+
+from actors.actor import Actor, System
+from actors.dispatcher import Dispatcher
+from actors.guardian import Guardian
+from actors.mailbox import Lane, Mailbox
+from actors.messages import GetHealth, Health, Ingested, Poll, Recover
+from tests.waiting import until
+
+
+def mailbox(data: int = 3, control: int = 3) -> tuple[Mailbox, list[str], list[str]]:
+    woken: list[str] = []
+    refused: list[str] = []
+    capacity = {Lane.CONTROL: control, Lane.DATA: data}
+    box = Mailbox(capacity, lambda: woken.append("woken"), lambda _, reason: refused.append(reason))
+    box.rest()
+    return box, woken, refused
+
+
+def test_control_overtakes_data_and_each_lane_keeps_its_order():
+    box, _, _ = mailbox()
+    sent = [Poll(), Ingested(1), Poll(), Ingested(2)]
+    for message in sent:
+        box.put(Envelope(message))
+    assert [box.get().message for _ in sent] == [Ingested(1), Ingested(2), Poll(), Poll()]
+    assert box.empty()
+
+
+def test_a_full_lane_refuses_and_the_other_one_does_not_mind():
+    box, _, refused = mailbox(data=1)
+    for message in (Poll(), Poll(), Ingested(1)):
+        box.put(Envelope(message))
+    assert refused == ["the mailbox is full"]
+    assert (box.depth(Lane.DATA), box.depth(Lane.CONTROL)) == (1, 1)
+
+
+def test_an_actor_is_woken_once_until_it_rests():
+    box, woken, _ = mailbox()
+    box.put(Envelope(Poll()))
+    box.put(Envelope(Poll()))
+    assert len(woken) == 1
+    box.get()
+    box.rest()
+    assert len(woken) == 2
+
+
+def test_held_data_waits_while_control_goes_on():
+    box, woken, _ = mailbox()
+    box.hold()
+    box.put(Envelope(Poll()))
+    assert box.empty()
+    assert not woken
+    box.put(Envelope(Ingested(1)))
+    assert box.get().message == Ingested(1)
+    box.release()
+    assert box.get().message == Poll()
+
+
+def test_a_closed_mailbox_gives_back_what_it_held_and_refuses_the_rest():
+    box, _, refused = mailbox()
+    box.put(Envelope(Poll()))
+    assert [envelope.message for envelope in box.close()] == [Poll()]
+    box.put(Envelope(Poll()))
+    assert refused == ["the actor has stopped"]
+
+
+def test_the_tasks_of_a_home_run_in_order_on_one_thread():
+    dispatcher, ran = Dispatcher(), SimpleQueue()
+    for number in range(100):
+        dispatcher.submit(lambda number=number: ran.put((number, threading.current_thread().name)), "here")
+    assert [ran.get(timeout=5) for _ in range(100)] == [(number, "here") for number in range(100)]
+    dispatcher.close()
+
+
+def test_later_tasks_run_in_order_of_their_time():
+    dispatcher, ran = Dispatcher(), SimpleQueue()
+    dispatcher.submit(lambda: None, "here")
+    for seconds in (0.06, 0.02, 0.04):
+        dispatcher.later(seconds, lambda seconds=seconds: ran.put(seconds), "here")
+    assert [ran.get(timeout=5) for _ in range(3)] == [0.02, 0.04, 0.06]
+    dispatcher.close()
+
+
+class Fragile(Actor):
+    """Notes what it handles; fails at Ingested(0) and, at data, as often as told."""
+
+    suspends: ClassVar[bool] = True
+
+    def __init__(self, system: System, *, failures: int = 0) -> None:
+        super().__init__(system, stream="test")
+        self.failures = failures
+        self.handled: list[Any] = []
+        self.recoveries = 0
+
+    def receive(self, message: Any) -> None:
+        if message == Ingested(0) or (isinstance(message, Poll) and self.failures):
+            self.failures -= isinstance(message, Poll)
+            raise ArithmeticError("by design")
+        self.handled.append(message)
+
+    def recover(self) -> None:
+        self.recoveries += 1
+
+
+class Running:
+    def __init__(self) -> None:
+        self.system = System(Dispatcher())
+        self.guardian = Guardian.start(self.system, log=lambda *_, **__: None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.guardian.stop()
+        self.system.dispatcher.close()
+
+    def health(self) -> Health:
+        replies: SimpleQueue[Health] = SimpleQueue()
+        self.guardian.tell(GetHealth(replies.put))
+        return replies.get(timeout=5)
+
+
+def test_a_failure_at_control_costs_that_message_alone():
+    with Running() as running:
+        reference = Fragile.start(running.system)
+        actor = reference._actor_weakref()
+        for number in (1, 0, 2):
+            reference.tell(Ingested(number))
+        until(lambda: actor.handled == [Ingested(1), Ingested(2)])
+        assert until(running.health).dead_letters == 1
+        assert actor.recoveries == 0
+        reference.stop()
+
+
+def test_a_failure_at_data_holds_data_back_until_the_guardian_lets_it_go_on():
+    with Running() as running:
+        reference = Fragile.start(running.system, failures=2)
+        actor = reference._actor_weakref()
+        for _ in range(4):
+            reference.tell(Poll())
+        until(lambda: actor.handled == [Poll(), Poll()])
+        assert actor.recoveries == 2
+        assert running.health().restarts == {"test": 2}
+        reference.stop()
+
+
+def test_an_actor_that_fails_five_times_in_a_minute_is_given_up():
+    with Running() as running:
+        reference = Fragile.start(running.system, failures=100)
+        actor = reference._actor_weakref()
+        for _ in range(10):
+            reference.tell(Poll())
+        until(lambda: running.health().degraded)
+        reference.tell(Ingested(7))
+        until(lambda: actor.handled == [Ingested(7)])
+        assert actor.recoveries == 4
+        reference.stop()
+
+
+def test_messages_to_an_actor_that_has_stopped_are_dead_letters_and_the_newest_hundred_are_kept():
+    with Running() as running:
+        reference = Fragile.start(running.system)
+        sender = Fragile.start(running.system)._actor_weakref
+        actor = sender()
+        reference.stop()
+        for _ in range(150):
+            actor.send(reference, Recover())
+        health = until(lambda: health if (health := running.health()).dead_letters == 150 else None)
+        assert len(health.newest) == 100
+        assert health.newest[0].reason == "Fragile has stopped"
+        actor.stop()

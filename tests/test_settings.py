@@ -1,0 +1,127 @@
+"""The configuration: what overrides what, and how people are told what is wrong."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config.load import SettingsError, load
+from config.settings import Budget, Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def problems(tmp_path: Path, text: str, *overrides: str, **environ: str) -> list[str]:
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load(path, overrides, environ)
+    return [problem.replace(str(path), "x.yaml") for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize("name", ["default.yaml", "laptop.yaml"])
+def test_the_files_that_come_along_are_good(name: str):
+    settings = load(ROOT / "config" / name, [], {})
+    assert settings.kafka == {"bootstrap.servers": "embedded"}
+    assert settings.http.host == "127.0.0.1"
+
+
+def test_the_default_file_says_the_defaults():
+    settings = load(None, [], {})
+    assert settings == Settings.model_validate({"streams": {"events": {}}})
+    assert (settings.http.port, settings.streams["events"].max_sets) == (8080, 1_000_000)
+
+
+def test_the_command_line_is_over_the_environment_which_is_over_the_file():
+    environ = {
+        "FIRNLINE_HTTP__PORT": "1",
+        "FIRNLINE_HTTP__HOST": "::1",
+        "FIRNLINE_KAFKA__SASL_USERNAME": "me",
+        "FIRNLINE_X": "?",
+    }
+    settings = load(None, ["http.port=2", "kafka.bootstrap.servers=a:1", "streams.events.steps=[a, b]"], environ)
+    assert (settings.http.port, settings.http.host) == (2, "::1")
+    assert settings.kafka == {"bootstrap.servers": "a:1", "sasl.username": "me"}
+    assert settings.streams["events"].steps == ["a", "b"]
+    assert settings.streams["events"].source.topic == "events"
+
+
+def test_everything_that_is_wrong_is_told_at_once_with_its_place(tmp_path: Path):
+    text = "http: {prot: 1, port: abc}\nmemory:\n  budget: lots\nstreams:\n  events:\n    view: sts\n    max_sets: 0\n    source: {topc: x}\n"
+    told = problems(tmp_path, text, "streams.events.steps=[R]", "nothing", FIRNLINE_HTTP__HOST="[]")
+    assert told == [
+        "--set nothing: expected KEY=VALUE, got no value",
+        "environment FIRNLINE_HTTP__HOST: http.host: expected string, got []",
+        "x.yaml:1: http.port: expected an integer, got 'abc'",
+        "x.yaml:1: http.prot: unknown key, did you mean port?",
+        "x.yaml:3: memory.budget: expected bytes such as 256MiB, or a share such as 60%, got 'lots'",
+        "x.yaml:6: streams.events.view: expected sets, got 'sts'",
+        "x.yaml:8: streams.events.source.topc: unknown key, did you mean topic?",
+        "--set streams.events.steps: streams.events.steps: expected at least 2, got ['R']",
+        "x.yaml:7: streams.events.max_sets: expected 1 or more, got 0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "expected settings, got an empty file"),
+        ("- 1\n", "expected settings by name, got a list"),
+        ("a: [1\n", "expected YAML"),
+        ("a: 1\na: 2\n", "expected YAML"),
+        ("\ta: 1\n", "expected YAML"),
+        ("streams: {}\n", "streams: expected at least 1"),
+        ("http: 5\nstreams: {events: {}}\n", "http: expected settings by name, got 5"),
+        ("streams: {events: {steps: [R, r]}}\n", "names that differ in more than case"),
+        ("streams: {events: {steps: [R_, G]}}\n", "no space and no underscore"),
+        ("streams: {Big Name: {}}\n", "streams.Big Name: expected a name like"),
+        ("kafka: {a: [1]}\nstreams: {events: {}}\n", "kafka.a: expected text, a number, true or false"),
+    ],
+)
+def test_each_kind_of_mistake_is_said_plainly(tmp_path: Path, text: str, said: str):
+    told = problems(tmp_path, text)
+    assert said in " ".join(told)
+    assert "pydantic" not in " ".join(told)
+
+
+def test_a_path_through_a_value_is_told(tmp_path: Path):
+    assert "a path through" in problems(tmp_path, "http: 5\nstreams: {events: {}}\n", "http.port=1")[0]
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path):
+    (tmp_path / "latin.yaml").write_bytes(b"a: \xe9\n")
+    for path in (tmp_path / "absent.yaml", tmp_path, tmp_path / "latin.yaml"):
+        with pytest.raises(SettingsError, match="expected"):
+            load(path, [], {})
+
+
+def test_a_secret_is_never_shown(tmp_path: Path):
+    told = problems(tmp_path, "kafka: {sasl.password: [hunter2]}\nstreams: {events: {}}\n", "kafka.ssl.key.password=[hunter2]")
+    assert len(told) == 2
+    assert "hunter2" not in " ".join(told)
+
+
+@given(st.text(max_size=80))
+def test_any_text_gives_settings_or_one_kind_of_error(tmp_path_factory: pytest.TempPathFactory, text: str):
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    with pytest.raises(SettingsError):
+        load(path, [], {})
+
+
+@given(st.integers(1, 2**40), st.sampled_from(["", "B", "KiB", "MiB", "GiB", "kb", " MB"]), st.integers(1, 2**50))
+def test_budgets_in_bytes_do_not_depend_on_the_machine(amount: int, unit: str, limit: int):
+    factor = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kb": 10**3, " MB": 10**6}[unit]
+    assert Budget.parse(f"{amount}{unit}").resolve(limit) == amount * factor
+
+
+@given(st.integers(1, 100), st.integers(0, 2**40))
+def test_budgets_in_per_cent_are_a_share_of_the_limit(share: int, limit: int):
+    assert abs(Budget.parse(f"{share}%").resolve(limit) - share * limit / 100) <= 1
+
+
+@pytest.mark.parametrize("wrong", ["", "0", "-1", "101%", "0%", "many", "1TiBs", True, None, [], "1 %%"])
+def test_what_is_no_budget_is_refused(wrong: object):
+    with pytest.raises(ValueError, match=r"bytes such as|a share above"):
+        Budget.parse(wrong)
