@@ -186,16 +186,23 @@ class Sending:
             self._producer.poll(_LOOK_S)
 
     def _slice(self, values: list[bytes], partitions: list[int]) -> None:
-        records = [{"value": value, "partition": number} for value, number in zip(values, partitions, strict=True)]
-        while records and not self.failures.first:
-            self._producer.produce_batch(self._topic, records, on_delivery=self.failures)
-            records = [record for record in records if "_error" in record]
-            for record in records:
-                del record["_error"]
-            self._producer.poll(0.05 if records else 0)
+        # The library heeds the partition of a batch, and not that of a record in it.
+        by_partition: dict[int, list[dict[str, bytes]]] = {}
+        for value, number in zip(values, partitions, strict=True):
+            by_partition.setdefault(number, []).append({"value": value})
+        for number, records in by_partition.items():
+            self._to_partition(number, records)
         self.sent += len(values)
         if self._leash is not None:
             self._leash.sent(partitions)
+
+    def _to_partition(self, number: int, records: list[dict[str, bytes]]) -> None:
+        """Hand records over to librdkafka; what its queue has no room for is tried again."""
+        left: list[dict[str, Any]] = [*records]
+        while left and not self.failures.first:
+            self._producer.produce_batch(self._topic, left, partition=number, on_delivery=self.failures)
+            left = [record for record in left if record.pop("_error", None) is not None]
+            self._producer.poll(0.05 if left else 0)
 
 
 def bootstrap_of(given: str | None) -> tuple[str, bool]:

@@ -1,8 +1,8 @@
 """Brokers for the tests: a real one where Java and Maven are there, and the embedded one, in this process."""
 
-import itertools
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from confluent_kafka.cimpl import NewTopic
 from scripts.broker import real_broker
 
 ROOT = Path(__file__).resolve().parent.parent
-_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -43,15 +42,21 @@ def embedded() -> Iterator[str]:
 @pytest.fixture
 def topic(broker: str) -> str:
     """Return a fresh topic of three partitions on the real broker."""
-    name = f"t-{os.getpid()}-{next(_numbers)}"
-    AdminClient({"bootstrap.servers": broker}).create_topics([NewTopic(name, 3, 1)])[name].result(timeout=20)
+    return create_topic(broker)
+
+
+def create_topic(broker: str) -> str:
+    """Create a topic of three partitions, and return its name."""
+    name = f"t-{uuid.uuid4().hex}"
+    admin = AdminClient({"bootstrap.servers": broker})
+    admin.create_topics([NewTopic(name, 3, 1)])[name].result(timeout=20)
     return name
 
 
 @pytest.fixture
 def mock_topic() -> str:
     """Return a fresh name; the embedded broker makes a topic of it, of four partitions, when it is written to."""
-    return f"m-{os.getpid()}-{next(_numbers)}"
+    return f"m-{uuid.uuid4().hex}"
 
 
 Send = Callable[[str, str, list[bytes], list[int]], None]

@@ -1,0 +1,104 @@
+"""The real service in a process of its own, and a client without manners."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.waiting import until
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def command(script: str, *words: str) -> list[str]:
+    return [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *words]
+
+
+class Service:
+    """A running service."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+        self.process = process
+        self.port = port
+
+    def request(self, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
+        """Return status, headers and body."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request(method, path, headers=headers)
+            response = connection.getresponse()
+            return response.status, {key.lower(): value for key, value in response.getheaders()}, response.read()
+        finally:
+            connection.close()
+
+    def get(self, path: str) -> Any:
+        """Return the JSON of a path that must answer."""
+        status, _, body = self.request(path)
+        assert status == 200, body
+        return json.loads(body)
+
+    def stats(self) -> Any:
+        """Return the stats."""
+        return self.get("/events/get-stats")
+
+    def settled(self, records: int) -> Any:
+        """Return the stats once so many records are read and in their place."""
+
+        def look() -> Any:
+            stats = self.stats()
+            placed = sum(row["events"] for row in stats["data"]) + sum(stats["dropped"].values())
+            quiet = stats["records"] >= records and not stats["buffered"] and not stats["inFlight"]
+            return stats if quiet and placed == stats["events"] else None
+
+        return until(look, timeout_s=60)
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """Send a signal; returns the exit code and what was printed."""
+        self.process.send_signal(number)
+        printed, _ = self.process.communicate(timeout=30)
+        return self.process.returncode, printed
+
+
+@contextmanager
+def service(bootstrap: str | None, topic: str, *settings: str, **environ: str) -> Iterator[Service]:
+    """Run the service over a topic; ended in any case."""
+    port = free_port()
+    words = [f"http.port={port}", f"streams.events.source.topic={topic}", *settings]
+    words += [f"kafka.bootstrap.servers={bootstrap}"] if bootstrap else []
+    child = subprocess.Popen(
+        command("serve", *(word for each in words for word in ("--set", each))),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, **environ},
+    )
+    running = Service(child, port)
+
+    def answers() -> bool:
+        assert child.poll() is None, child.communicate()[0]
+        try:
+            return running.request("/livez")[0] == 200
+        except OSError:
+            return False
+
+    try:
+        until(answers)
+        yield running
+    finally:
+        if child.poll() is None:
+            child.terminate()
+            child.communicate(timeout=30)
+        child.stdout.close()
