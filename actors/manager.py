@@ -7,7 +7,7 @@ that can answer it. It sees metas and partials, never an event, and never waits.
 import itertools
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, assert_never
 
 from sortedcontainers import SortedDict
@@ -38,6 +38,7 @@ from actors.messages import (
 )
 from actors.set_collector import SetCollector
 from actors.timeline.retention import Holding, Limits, decide
+from actors.timeline.span import Span
 from actors.views.view import Meta, View
 
 ManagerMessage = Attached | Progress | Grown | Retired | Forgotten | Partial | Overdue | Query | GetStats
@@ -102,6 +103,8 @@ class Manager(Actor):
         self._dropped: Counter[str] = Counter()
         self._dropped_generations: Counter[str] = Counter()
         self._complete_from: int | None = None
+        self._lost: Span | None = None
+        self._shedding = False
         self._watermark: int | None = None
         self._last_batch_at: float | None = None
         self._progress = Progress()
@@ -128,8 +131,8 @@ class Manager(Actor):
                 self._grown(message)
             case Retired():
                 self._retired(message)
-            case Forgotten(_, events):
-                self._dropped.update(events)
+            case Forgotten():
+                self._forgotten(message)
             case Query():
                 self._scatter(message)
             case Partial():
@@ -164,6 +167,7 @@ class Manager(Actor):
             front_end=self._front_end,
         )
         self._active = _Collector(number, address, self._nothing)
+        self._shedding = False
         self.send(self._front_end, Activate(address))
 
     def _grown(self, message: Grown) -> None:
@@ -210,8 +214,16 @@ class Manager(Actor):
         )
         for reason in verdict.drop:
             self._drop_oldest(reason)
-        if verdict.shed_bytes and self._active is not None:
+        if verdict.shed_bytes and self._active is not None and not self._shedding:
+            self._shedding = True
             self.send(self._active.address, Shed(verdict.shed_bytes))
+
+    def _forgotten(self, message: Forgotten) -> None:
+        self._shedding = False
+        self._dropped.update(message.events)
+        self._complete_from = _latest(self._complete_from, message.complete_from)
+        if message.missing is not None:
+            self._lost = message.missing.hull(self._lost or message.missing)
 
     def _drop_oldest(self, reason: str) -> None:
         _, oldest = self._aged.popitem(index=0)
@@ -219,8 +231,7 @@ class Manager(Actor):
         self._gone = self._gone.then(oldest.meta.summary)
         self._dropped[reason] += oldest.meta.events
         self._dropped_generations[reason] += 1
-        if oldest.meta.span is not None:
-            self._complete_from = max(oldest.meta.span.end, self._complete_from or oldest.meta.span.end)
+        self._complete_from = _latest(self._complete_from, oldest.meta.span.end if oldest.meta.span else None)
         self.send(oldest.address, Discard())
 
     def _meter(self) -> None:
@@ -239,7 +250,8 @@ class Manager(Actor):
     def _coverage(self) -> Coverage:
         active = self._active.meta.final_until if self._active else None
         finals = [active] if active is not None else [aged.meta.final_until for aged in self._aged.values()[-1:]]
-        return Coverage(self._complete_from, self._watermark, finals[0] if finals else None)
+        lost = (self._lost,) if self._lost is not None else ()
+        return Coverage(self._complete_from, self._watermark, finals[0] if finals else None, lost)
 
     def _scatter(self, query: Query) -> None:
         """Ask the collectors that the view selects, and the active one."""
@@ -269,8 +281,8 @@ class Manager(Actor):
         """Reply with what there is; the span of each collector that did not answer is missing."""
         asked = self._asked.pop(number)
         query, coverage = asked.query, asked.coverage
-        missing = tuple(meta.span for meta in asked.waiting.values() if meta.span is not None)
-        coverage = Coverage(coverage.complete_from, coverage.complete_to, coverage.final_until, missing)
+        silent = tuple(meta.span for meta in asked.waiting.values() if meta.span is not None)
+        coverage = replace(coverage, missing=(*coverage.missing, *silent))
         merged = self._view.merge(asked.partials)
         query.reply_to(Answer(self._view, merged, query.span, query.arguments, coverage))
 
@@ -289,3 +301,9 @@ class Manager(Actor):
             dropped_generations=dict(self._dropped_generations),
             last_batch_at=self._last_batch_at,
         )
+
+
+def _latest(one: int | None, other: int | None) -> int | None:
+    """Return the later of two times, of which either may be unknown."""
+    known = [time for time in (one, other) if time is not None]
+    return max(known, default=None)

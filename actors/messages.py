@@ -166,10 +166,15 @@ class Retired(_Control):
 
 @dataclass(frozen=True, slots=True)
 class Forgotten(_Control):
-    """Collector `number` shed what waited: events by reason."""
+    """Collector `number` has lost events, by reason: it shed them, or failed at them.
+
+    Answers may lack something before `complete_from`, and in `missing`.
+    """
 
     number: int
     events: Mapping[str, int]
+    complete_from: int | None = None
+    missing: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)

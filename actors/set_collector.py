@@ -22,6 +22,7 @@ from actors.messages import (
     Settle,
     Shed,
 )
+from actors.timeline.span import Span
 from actors.views.view import Frozen, Live, View
 
 SetCollectorMessage = Ingest | Settle | Farewell | Discard | Read | Shed
@@ -96,8 +97,11 @@ class SetCollector(Actor):
     def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the guardian hears the rest
         """Count the events of a batch that could not be taken in, and give the credit back."""
         if isinstance(message, Ingest):
-            self.send(self._manager, Forgotten(self._number, {"failed": message.batch.count}))
-            self.send(self._front_end, Ingested(message.batch.count))
+            batch = message.batch
+            first, last = batch.first(), batch.last()
+            missing = Span(first, last + 1) if first is not None and last is not None else None
+            self.send(self._manager, Forgotten(self._number, {"failed": batch.count}, missing=missing))
+            self.send(self._front_end, Ingested(batch.count))
 
     @property
     def _slice(self) -> Live | Frozen:
@@ -143,7 +147,7 @@ class SetCollector(Actor):
 
     def _shed(self, nbytes: int) -> None:
         if self._live is not None:
-            self.send(self._manager, Forgotten(self._number, self._live.shed(nbytes)))
+            self.send(self._manager, Forgotten(self._number, *self._live.shed(nbytes)))
             self._tell_size()
 
     def _tell_size(self) -> None:

@@ -150,9 +150,11 @@ def test_shedding_takes_the_dead_first_then_the_oldest_and_keeps_the_sets():
     events = [(1, 0), (2, 1), (3, 2), *((4, 2) for _ in range(50)), *((10 + number, 0) for number in range(1_000))]
     live.add(batch(events), None)
     held = live.meta().events
-    first = live.shed(1)
+    first, until = live.shed(1)
+    assert until is None
     assert set(first) == {"dead_residue"}
-    second = live.shed(10**6)
+    second, until = live.shed(10**6)
+    assert until == 1_010
     assert second["dead_residue"] + first["dead_residue"] == 50
     assert second["residue"] > 0
     assert live.meta().events == held - sum(first.values()) - sum(second.values())
@@ -162,7 +164,7 @@ def test_shedding_takes_the_dead_first_then_the_oldest_and_keeps_the_sets():
 def test_what_is_shed_of_the_waiting_is_the_oldest():
     live = LiveSets(steps=3, max_sets=10**6)
     live.add(batch([(number, 0) for number in range(1_000)]), None)
-    gone = live.shed(4_000)["residue"]
+    gone = live.shed(4_000)[0]["residue"]
     assert gone == 500
     live.add(batch([(5_000, 1), (6_000, 2)]), None)
     assert sets_of([live.read(EVER, EVERYTHING)]) == [(gone, 5_000, 6_000)]

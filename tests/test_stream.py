@@ -117,6 +117,8 @@ def test_only_red_for_ever_stays_inside_the_budget(embedded: str, mock_topic: st
         assert stats.dropped["residue"] > 0
         assert stats.active.events + stats.dropped["residue"] == count
         assert until(lambda: running.stats().memory.accounted_bytes <= budget)
+        # Every red that may be missing is before the time from which the answers are complete.
+        assert running.stats().coverage.complete_from == 7 * (stats.dropped["residue"] - 1) + 1
 
 
 def test_memory_goes_by_accounted_bytes_oldest_generation_first(embedded: str, mock_topic: str, send: Send):
@@ -196,6 +198,10 @@ def test_a_batch_that_fails_is_counted_and_the_stream_goes_on(embedded: str, moc
         assert stats.dropped["failed"] > 0
         assert placed(stats) == 3_000
         assert running.health().restarts == {"events": 1}
+        (missing,) = running.answer().coverage.missing
+        lost = [each for each in greedy(events, 3) if each not in running.sets()]
+        assert lost
+        assert all(missing.overlaps(Span(each[0], each[2] + 1)) for each in lost)
 
 
 def test_a_stream_that_fails_on_and_on_is_given_up_and_stays_readable(embedded: str, mock_topic: str, send: Send):

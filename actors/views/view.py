@@ -69,8 +69,11 @@ class Live(Protocol):
     def read(self, span: Span, arguments: Any) -> Any:
         """Return the partial answer for `span`: immutable, whatever comes in later."""
 
-    def shed(self, nbytes: int) -> dict[str, int]:
-        """Forget about `nbytes` of what waits, the dead first, then the oldest. Returns events forgotten, by reason."""
+    def shed(self, nbytes: int) -> tuple[dict[str, int], int | None]:
+        """Forget about `nbytes` of what waits, the dead first, then the oldest.
+
+        Returns the events forgotten, by reason, and the time before which answers may lack something for it.
+        """
 
     def freeze(self) -> tuple["Frozen", Any]:
         """Return the finished answers, and the carry for the successor. The live slice is used up."""

@@ -139,7 +139,7 @@ class LiveSets:
             return closed
         return (*closed, RawSets(tuple(column.peek(low, high) for column in self._steps)))
 
-    def shed(self, nbytes: int) -> dict[str, int]:
+    def shed(self, nbytes: int) -> tuple[dict[str, int], int | None]:
         """Forget about `nbytes` of dead events, then of the oldest rows that wait. Complete sets stay."""
         forgotten: dict[str, int] = {}
         over = nbytes
@@ -153,8 +153,10 @@ class LiveSets:
             while len(self._steps[-1]):
                 self._close(CHUNK)
             rows = -(-over // sum(column.value_bytes for column in self._steps if len(column)))
-            forgotten["residue"] = sum(column.popleft(rows).size for column in self._steps)
-        return forgotten
+            gone = [column.popleft(rows) for column in self._steps]
+            forgotten["residue"] = sum(column.size for column in gone)
+            return forgotten, int(gone[0][-1]) + 1
+        return forgotten, None
 
     def freeze(self) -> tuple[FrozenSets, SetCarry]:
         """Return the complete sets, and all the rest as carry. Cost: O(open sets) to copy; sealing them is put off."""
