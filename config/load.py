@@ -5,7 +5,8 @@ Used by the composition root. Never raises anything but SettingsError, and never
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.constructor import ConstructorError, RoundTripConstructor
 from ruamel.yaml.error import YAMLError
 
-from config.settings import Http, Memory, Settings, Source, Stream, secret
+from config.settings import HIDDEN, Http, Memory, Settings, Source, Stream, secret
 
 DEFAULT = Path(__file__).with_name("default.yaml")
 PREFIX = "FIRNLINE_"
@@ -54,12 +56,16 @@ class _Given:
         Raises ValueError where a part of the path is no mapping.
         """
         level = self.values
-        for key in path[:-1]:
+        for depth, key in enumerate(path[:-1], 1):
+            if str(key) not in level:
+                self.places[path[:depth]] = place
             following = level.setdefault(str(key), {})
             if not isinstance(following, dict):
                 raise ValueError(f"{_dotted(path)}: expected a setting, got a path through {key!r}, which is a value")  # noqa: TRY004
             level = following
-        level[str(path[-1])] = value
+        for below in [known for known in self.places if known[: len(path)] == path]:
+            del self.places[below]
+        level[str(path[-1])] = _plain(value, path, lambda _line: place, self.places)
         self.places[path] = place
 
     def place(self, path: Path_) -> str:
@@ -77,6 +83,7 @@ def load(path: Path | None, overrides: Sequence[str], environ: Mapping[str, str]
     """
     given = _Given()
     problems = _read_file(path or DEFAULT, given)
+    unread = bool(problems)
     for name, text in sorted(environ.items()):
         if name.startswith(PREFIX) and "__" in name:
             problems += _put(given, _of_environment(name), text, f"environment {name}")
@@ -85,12 +92,14 @@ def load(path: Path | None, overrides: Sequence[str], environ: Mapping[str, str]
         if equals and key.strip():
             problems += _put(given, _of_override(key.strip()), text, f"--set {key.strip()}")
         else:
-            problems.append(f"--set {override}: expected KEY=VALUE, got no value")
+            problems.append(f"--set {HIDDEN if secret(override) else override}: expected KEY=VALUE, got no value")
     try:
         settings = Settings.model_validate(given.values)
     except ValidationError as error:
         # A Kafka setting has a problem for each type that it might have had: one line says it.
-        problems += dict.fromkeys(_told(detail, given) for detail in error.errors(include_url=False))
+        # What is missing may stand in the file that could not be read.
+        details = [each for each in error.errors(include_url=False) if not (unread and each["type"] == "missing")]
+        problems += dict.fromkeys(_told(detail, given) for detail in details)
     if problems:
         raise SettingsError(problems)
     return settings
@@ -105,40 +114,87 @@ def _read_file(path: Path, given: _Given) -> list[str]:
     except UnicodeDecodeError as error:
         return [f"{path}: expected UTF-8, got byte {error.object[error.start]:#04x} at position {error.start}"]
     try:
-        document = YAML().load(text)
-    except (YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark is not None else str(path)
-        return [f"{place}: expected YAML, got: {getattr(error, 'problem', None) or type(error).__name__}"]
+        document = _parsed(text)
+    except (YAMLError, *_BROKEN) as error:
+        return [f"{path}:{_line(error, text)}: expected YAML, got: {_fault(error)}"]
     if document is None:
-        return [f"{path}: expected settings, got an empty file"]
+        return [f"{path}:1: expected settings, got an empty file"]
     if not isinstance(document, CommentedMap):
         return [f"{path}:1: expected settings by name, got a {_kind(document)}"]
-    given.values = _plain(document, (), str(path), given.places)
+    given.places[()] = f"{path}:1"
+    try:
+        given.values = _plain(document, (), lambda line: f"{path}:{line}", given.places)
+    except RecursionError:
+        return [f"{path}:1: expected YAML, got a value that contains itself"]
     return []
 
 
-def _plain(node: Any, path: Path_, file: str, places: dict[Path_, str]) -> Any:
-    """Return plain mappings and lists of a loaded document, noting the line of each."""
+class _Constructor(RoundTripConstructor):
+    """Says where a value stands that is not what it looks like, such as a date with a 13th month."""
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - the library's signature
+        try:
+            built = super().construct_object(node, deep=deep)
+            if isinstance(built, int):
+                str(built)  # Python writes no integer of more than 4,300 digits, so no message could show it
+        except _BROKEN as error:
+            raise ConstructorError(None, None, "a value that its type cannot have", node.start_mark) from error
+        return built
+
+
+_BROKEN = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+"""What the library lets through, beside its own errors, for values that contradict their tags."""
+
+
+def _parsed(text: str) -> Any:
+    """Return the one document in `text`, with line numbers. Raises YAMLError or one of `_BROKEN`."""
+    yaml = YAML()
+    yaml.Constructor = _Constructor
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of style, such as an anchor used twice
+        return yaml.load(text)
+
+
+def _line(error: Exception, text: str) -> int:
+    mark = getattr(error, "problem_mark", None)
+    return mark.line + 1 if mark is not None else text.count("\n", 0, getattr(error, "position", 0)) + 1
+
+
+def _fault(error: Exception) -> str:
+    """Return what the library says is wrong, without words of the document: one of them may be a password."""
+    if isinstance(error, RecursionError):
+        return "values nested too deeply"
+    problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or "a value that its type cannot have")
+    told, repeated, _ = problem.partition(" with value ")
+    return told if repeated else re.sub(r"'[^'<]{2,}'|\"[^\"]{2,}\"", HIDDEN, problem)
+
+
+def _plain(node: Any, path: Path_, place: Callable[[int], str], places: dict[Path_, str]) -> Any:
+    """Return plain mappings and lists of a loaded document, noting the place of each; `place` makes one of a line."""
     if isinstance(node, CommentedMap):
         plain = {}
         for key, value in node.items():
             own = (*path, str(key))
-            places[own] = f"{file}:{node.lc.key(key)[0] + 1}" if key in node.lc.data else places.get(path, file)
-            plain[str(key)] = _plain(value, own, file, places)
+            # A key that came by a merge has no line of its own.
+            if key in (node.lc.data or {}):
+                places[own] = place(node.lc.key(key)[0] + 1)
+            plain[str(key)] = _plain(value, own, place, places)
         return plain
     if isinstance(node, list):
-        return [_plain(value, (*path, index), file, places) for index, value in enumerate(node)]
+        return [_plain(value, (*path, index), place, places) for index, value in enumerate(node)]
     return node
 
 
 def _put(given: _Given, path: Path_, text: str, place: str) -> list[str]:
     """Put one value from the environment or command line, read as YAML; returns what is wrong with it."""
     try:
-        value = YAML(typ="safe", pure=True).load(text) if text.strip() else text
-        given.put(path, value, place)
-    except (YAMLError, RecursionError):
+        value = _parsed(text) if text.strip() else text
+    except (YAMLError, *_BROKEN):
         return [f"{place}: expected a YAML value, got {_shown(path, text)}"]
+    try:
+        given.put(path, value, place)
+    except RecursionError:
+        return [f"{place}: expected a YAML value, got one that contains itself"]
     except ValueError as error:
         return [f"{place}: {error}"]
     return []
@@ -163,7 +219,8 @@ def _told(detail: ErrorDetails, given: _Given) -> str:
     place = given.place(path)
     lead = f"{place}: " if place else ""
     if path[:1] == ("kafka",) and len(path) > 1:
-        return f"{lead}{_dotted(path[:2])}: expected text, a number, true or false, got {_shown(path, detail['input'])}"
+        key = re.split(r"[:=\s]", str(path[1]))[0]  # without the space after its colon, a key has swallowed its value
+        return f"{lead}kafka.{key}: expected text, a number, true or false, got {_shown(path, detail['input'])}"
     if detail["type"] == "extra_forbidden":
         return f"{lead}{_dotted(path[:-1])}{'.' if path[:-1] else ''}{path[-1]}: unknown key, {_hint(path)}"
     if detail["type"] == "missing":
@@ -218,7 +275,7 @@ def _kind(value: Any) -> str:
 
 
 def _shown(path: Path_, value: Any) -> str:
-    if path[:1] == ("kafka",) and any(secret(str(part)) for part in path[1:]):
-        return "***"
     text = "nothing" if value is None else repr(value)
+    if secret(text) or (path[:1] == ("kafka",) and secret(_dotted(path))):
+        return HIDDEN
     return text if len(text) <= 80 else text[:80] + "…"  # a line that people read

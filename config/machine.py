@@ -1,5 +1,6 @@
 """How much memory this process may use, as the machine and the container say. Reads files, changes nothing."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +27,11 @@ def memory_limit(root: Path = Path("/")) -> MemoryLimit:
 
 def _host_limit(root: Path) -> MemoryLimit:
     try:
-        lines = (root / "proc/meminfo").read_text().splitlines()
+        found = re.search(r"^MemTotal:\s*(\d+) kB$", (root / "proc/meminfo").read_text(), re.MULTILINE)
     except OSError:
-        return MemoryLimit(int(psutil.virtual_memory().total), "the machine's memory")
-    total = next(line for line in lines if line.startswith("MemTotal:"))
-    return MemoryLimit(int(total.split()[1]) * 1024, "the machine's memory")
+        found = None
+    total = int(found[1]) * 1024 if found else int(psutil.virtual_memory().total)
+    return MemoryLimit(total, "the machine's memory")
 
 
 def _cgroup_limits(root: Path) -> Iterator[MemoryLimit]:
@@ -40,7 +41,9 @@ def _cgroup_limits(root: Path) -> Iterator[MemoryLimit]:
     except OSError:
         return
     for line in lines:
-        _, controllers, path = line.split(":", 2)
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if not path:
+            continue
         if not controllers:
             yield from _walk(root / "sys/fs/cgroup", path, "memory.max", "cgroup v2")
         elif "memory" in controllers.split(","):

@@ -3,19 +3,32 @@
 Filled by `config.load`, read by the composition root. Values go down as arguments; nothing else imports this.
 """
 
+import math
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_serializer, field_validator
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|KB|KiB|MB|MiB|GB|GiB)?", re.IGNORECASE)
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
 _UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
-_SECRET = re.compile(r"password|secret|token|jaas|\.key\b|\.pem\b|key\.", re.IGNORECASE)
+_SECRET = re.compile(r"password|secret|key|token|jaas|\.pem\b", re.IGNORECASE)
+HIDDEN = "***"
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def _no_flag(given: object) -> object:
+    # YAML's true would else count as 1.
+    if isinstance(given, bool):
+        raise ValueError("an integer")  # noqa: TRY004 - pydantic tells a ValueError alone
+    return given
+
+
+Whole = Annotated[int, BeforeValidator(_no_flag)]
 
 
 class Budget(BaseModel):
@@ -44,9 +57,10 @@ class Budget(BaseModel):
                 raise ValueError("a share above 0% and up to 100%")
             return cls(amount=float(found[1]) / 100, share=True)
         found = None if isinstance(given, bool) else _SIZE.fullmatch(text)
-        if found is None or float(found[1]) <= 0:
+        amount = float(found[1]) * _UNITS[(found[2] or "B").lower()] if found else 0.0
+        if not 1 <= amount < math.inf:
             raise ValueError("bytes such as 256MiB, or a share such as 60%")
-        return cls(amount=float(found[1]) * _UNITS[(found[2] or "B").lower()], share=False)
+        return cls(amount=amount, share=False)
 
     def resolve(self, limit_bytes: int) -> int:
         """Return the budget in bytes, where the process may use `limit_bytes`."""
@@ -57,11 +71,11 @@ class Http(_Model):
     """Where the gateway listens, and what it allows."""
 
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen at.")
-    port: int = Field(8080, ge=0, le=65535, description="Port to listen at; 0 takes a free one.")
-    deadline_ms: int = Field(
+    port: Whole = Field(8080, ge=0, le=65535, description="Port to listen at; 0 takes a free one.")
+    deadline_ms: Whole = Field(
         10_000, ge=1, le=600_000, description="Milliseconds within which a query is answered, whole or not."
     )
-    max_queries: int = Field(256, ge=1, le=100_000, description="Queries under way at once; more are told to come again.")
+    max_queries: Whole = Field(256, ge=1, le=100_000, description="Queries under way at once; more are told to come again.")
 
 
 class Memory(_Model):
@@ -97,17 +111,17 @@ class Stream(_Model):
         ["R", "G", "B"], min_length=2, max_length=8, description="The categories that make a set, in order of time."
     )
     time_unit: Literal["s", "ms", "us", "ns"] = Field("ms", description="The unit of the events' times.")
-    lateness_ms: int = Field(500, ge=0, description="Milliseconds that an event may come behind the newest one in order.")
-    idle_ms: int = Field(200, ge=1, description="Milliseconds of silence after which held events are released.")
-    max_sets: int = Field(1_000_000, ge=1, description="Sets at which a collector retires.")
-    max_aged: int | None = Field(None, ge=0, description="Aged collectors to keep at most; null: as memory allows.")
-    max_age_ms: int | None = Field(
+    lateness_ms: Whole = Field(500, ge=0, description="Milliseconds that an event may come behind the newest one in order.")
+    idle_ms: Whole = Field(200, ge=1, description="Milliseconds of silence after which held events are released.")
+    max_sets: Whole = Field(1_000_000, ge=1, description="Sets at which a collector retires.")
+    max_aged: Whole | None = Field(None, ge=0, description="Aged collectors to keep at most; null: as memory allows.")
+    max_age_ms: Whole | None = Field(
         None, ge=1, description="Milliseconds of event time to keep at most; null: as memory allows."
     )
 
 
 class Settings(_Model):
-    """Everything."""
+    """Everything. Its text and its dumps hide what is secret; `kafka` itself holds it."""
 
     http: Http = Field(Http(), description="The gateway.")
     kafka: dict[str, str | int | float | bool] = Field(
@@ -123,6 +137,18 @@ class Settings(_Model):
     @classmethod
     def _with_a_broker(cls, kafka: dict[str, Any]) -> dict[str, Any]:
         return {"bootstrap.servers": "embedded", **kafka}
+
+    @field_serializer("kafka")
+    def _without_secrets(self, kafka: dict[str, Any]) -> dict[str, Any]:
+        return {key: HIDDEN if secret(key) else value for key, value in kafka.items()}
+
+    def redacted(self) -> dict[str, Any]:
+        """Return plain values for people to read, without secrets."""
+        return self.model_dump(mode="json")
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, self._without_secrets(value) if name == "kafka" else value
 
 
 def secret(key: str) -> bool:

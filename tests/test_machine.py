@@ -27,6 +27,7 @@ def machine(root: Path, cgroup: str, **files: str) -> Path:
         ("4:cpu,memory:/x\n0::/\n", {"memory__x__memory.limit_in_bytes": "6000\n"}, 6000, "v1"),
         ("4:memory:/x\n", {"memory__x__memory.limit_in_bytes": "9223372036854771712\n"}, 8192 * 1024, "machine"),
         ("0::/\n", {"memory.max": "99999999999\n"}, 8192 * 1024, "machine"),
+        ("\nnonsense\n0::/\n", {"memory.max": "7000\n"}, 7000, "v2"),
     ],
 )
 def test_the_smallest_limit_counts(tmp_path: Path, cgroup: str, files: dict[str, str], limit: int, origin: str):
@@ -37,3 +38,9 @@ def test_the_smallest_limit_counts(tmp_path: Path, cgroup: str, files: dict[str,
 
 def test_without_proc_the_library_says_it(tmp_path: Path):
     assert memory_limit(tmp_path).bytes > 0
+
+
+def test_a_meminfo_without_a_total_is_as_good_as_none(tmp_path: Path):
+    root = machine(tmp_path, "0::/\n")
+    (root / "proc/meminfo").write_text("MemFree: 1 kB\n")
+    assert memory_limit(root) == memory_limit(tmp_path / "elsewhere")

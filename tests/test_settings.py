@@ -1,5 +1,6 @@
 """The configuration: what overrides what, and how people are told what is wrong."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,49 @@ def test_each_kind_of_mistake_is_said_plainly(tmp_path: Path, text: str, said: s
     assert "pydantic" not in " ".join(told)
 
 
+def test_a_mistake_is_placed_where_it_was_made_not_in_the_file_below(tmp_path: Path):
+    text = "# our own\nhttp:\n  port: abc\nstreams: {events: {}}\n"
+    assert problems(tmp_path, text, "http={port: x}") == ["--set http: http.port: expected an integer, got 'x'"]
+    told = problems(tmp_path, text, "http.port=1", "htpp.port=1", FIRNLINE_MEMRY__BUDGET="1GiB")
+    assert told == [
+        "environment FIRNLINE_MEMRY__BUDGET: memry: unknown key, did you mean memory?",
+        "--set htpp.port: htpp: unknown key, did you mean http?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("http: {port: 1}\n", "x.yaml:1: streams: expected a value, got nothing"),
+        ("http:\n  port: 1\n  port: 2\n", 'x.yaml:3: expected YAML, got: found duplicate key "port"'),
+        ("http:\n  port: !!int x\n", "x.yaml:2: expected YAML, got: a value that its type cannot have"),
+        ("http:\n  port: 2001-13-45\n", "x.yaml:2: expected YAML, got: a value that its type cannot have"),
+        ("http:\n  port: \0\n", "x.yaml:2: expected YAML, got: special characters are not allowed"),
+        ("&a {http: *a, streams: {events: {}}}\n", "x.yaml:1: expected YAML, got a value that contains itself"),
+    ],
+)
+def test_a_file_with_one_mistake_has_one_problem_and_its_line(tmp_path: Path, text: str, said: str):
+    assert problems(tmp_path, text) == [said]
+
+
+@pytest.mark.parametrize("value", ["!!bool x", "!!int", "&a [*a]", "2001-13-45", "1" * 5000, "0x" + "F" * 5000, "{a: 1, a: 2}"])
+def test_an_override_that_is_no_value_is_one_problem(tmp_path: Path, value: str):
+    (told,) = problems(tmp_path, "streams: {events: {}}\n", f"http.host={value}")
+    assert told.startswith("--set http.host: expected a YAML value, got ")
+
+
+def test_yaml_may_share_a_part_and_name_an_anchor_twice(tmp_path: Path):
+    path = tmp_path / "x.yaml"
+    path.write_text("streams:\n  a: &x {idle_ms: 7}\n  b:\n    <<: *x\n  c: &x {}\n")
+    assert [stream.idle_ms for stream in load(path, [], {}).streams.values()] == [7, 7, 200]
+
+
+def test_true_is_no_number(tmp_path: Path):
+    assert problems(tmp_path, "http: {port: true}\nstreams: {events: {}}\n") == [
+        "x.yaml:1: http.port: expected an integer, got True"
+    ]
+
+
 def test_a_path_through_a_value_is_told(tmp_path: Path):
     assert "a path through" in problems(tmp_path, "http: 5\nstreams: {events: {}}\n", "http.port=1")[0]
 
@@ -102,12 +146,82 @@ def test_a_secret_is_never_shown(tmp_path: Path):
     assert "hunter2" not in " ".join(told)
 
 
+@pytest.mark.parametrize(
+    "kafka",
+    [
+        "{sasl: {password: hunter2}}",
+        "[{sasl.password: hunter2}]",
+        "sasl.password=hunter2",
+        "{sasl.password:hunter2}",
+        "{sasl.password: 1, sasl.password: hunter2}",
+        "{sasl.password: *hunter2}",
+        "{sasl.password: !hunter2!x y}",
+        "{sasl.password: !!int hunter2}",
+        "{sasl.password: !!timestamp hunter2}",
+        "{ssl.keystore.location: [hunter2]}",
+    ],
+)
+def test_a_secret_written_wrongly_is_not_shown_either(tmp_path: Path, kafka: str):
+    good = "streams: {events: {}}\n"
+    for told in (problems(tmp_path, f"kafka: {kafka}\n{good}"), problems(tmp_path, good, f"kafka={kafka}")):
+        assert "hunter2" not in " ".join(told)
+    assert problems(tmp_path, good, "kafka.sasl.password:hunter2") == ["--set ***: expected KEY=VALUE, got no value"]
+
+
+def test_settings_hide_their_secrets_from_every_reader_but_the_client():
+    settings = load(None, ["kafka.sasl.password=hunter2", "kafka.sasl.username=me"], {})
+    shown = {"bootstrap.servers": "embedded", "sasl.password": "***", "sasl.username": "me"}
+    assert settings.kafka["sasl.password"] == "hunter2"
+    assert settings.redacted()["kafka"] == shown
+    for text in (repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump())):
+        assert "hunter2" not in text
+        assert "'me'" in text or '"me"' in text
+
+
 @given(st.text(max_size=80))
 def test_any_text_gives_settings_or_one_kind_of_error(tmp_path_factory: pytest.TempPathFactory, text: str):
     path = tmp_path_factory.getbasetemp() / "any.yaml"
     path.write_text(text, encoding="utf-8", errors="surrogatepass")
     with pytest.raises(SettingsError):
         load(path, [], {})
+
+
+WORDS = st.sampled_from(
+    [
+        "http",
+        "kafka",
+        "memory",
+        "streams",
+        "port",
+        "budget",
+        "events",
+        "steps",
+        "<<",
+        "&a",
+        "*a",
+        "!!int",
+        "!!bool",
+        "!!omap",
+        "!!set",
+        "1",
+        "0xFF",
+        "true",
+        "~",
+        "2001-13-45",
+        "'",
+        '"',
+    ]
+)
+MARKS = st.sampled_from([": ", "\n", "\n  ", "- ", "{", "}", "[", "]", ", ", " ", "? ", "\t", "#"])
+
+
+@given(st.lists(WORDS | MARKS, max_size=25).map("".join))
+def test_anything_like_yaml_gives_settings_or_one_kind_of_error(tmp_path_factory: pytest.TempPathFactory, text: str):
+    path = tmp_path_factory.getbasetemp() / "like.yaml"
+    path.write_text(text, encoding="utf-8")
+    for file, overrides in ((path, []), (None, [f"http={text}"])):
+        with contextlib.suppress(SettingsError):
+            assert isinstance(load(file, overrides, {}), Settings)
 
 
 @given(st.integers(1, 2**40), st.sampled_from(["", "B", "KiB", "MiB", "GiB", "kb", " MB"]), st.integers(1, 2**50))
@@ -121,7 +235,7 @@ def test_budgets_in_per_cent_are_a_share_of_the_limit(share: int, limit: int):
     assert abs(Budget.parse(f"{share}%").resolve(limit) - share * limit / 100) <= 1
 
 
-@pytest.mark.parametrize("wrong", ["", "0", "-1", "101%", "0%", "many", "1TiBs", True, None, [], "1 %%"])
+@pytest.mark.parametrize("wrong", ["", "0", "-1", "101%", "0%", "many", "1TiBs", True, None, [], "1 %%", "0.5", "9" * 400])
 def test_what_is_no_budget_is_refused(wrong: object):
     with pytest.raises(ValueError, match=r"bytes such as|a share above"):
         Budget.parse(wrong)

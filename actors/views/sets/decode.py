@@ -78,10 +78,16 @@ class SetDecoder:
             if not 0 < length - prefix_length <= MAX_DIGITS:
                 continue
             numbers, valid = parse(matrix[:, prefix_length:])
-            heads = np.ascontiguousarray(matrix[:, :prefix_length]).view(f"S{prefix_length}")[:, 0]
+            heads = np.zeros((len(matrix), -(-prefix_length // 8) * 8), np.uint8)
+            heads[:, :prefix_length] = matrix[:, :prefix_length]
+            words = heads.view("<u8")
             found = np.zeros(len(matrix), np.int8)
             for category, prefix in prefixes:
-                found += (heads == prefix).view(np.int8) * np.int8(category + 1)
+                wanted = np.frombuffer(prefix.ljust(heads.shape[1], b"\0"), "<u8")
+                same = words[:, 0] == wanted[0]
+                for place in range(1, wanted.size):
+                    same &= words[:, place] == wanted[place]
+                found += same.view(np.int8) * np.int8(category + 1)
             found *= valid.view(np.int8)
             np.copyto(times, numbers, where=found > 0)
             categories += found
