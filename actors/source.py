@@ -113,7 +113,7 @@ class KafkaSource:
         consumer = self._opened()
         messages = consumer.consume(count, timeout_s)
         ended: frozenset[int] = frozenset()
-        if list(map(Message.error, messages)).count(None) < len(messages):
+        if any(map(Message.error, messages)):
             ended, messages = self._without_errors(messages)
         return Polled(
             list(map(Message.value, messages)),

@@ -186,9 +186,13 @@ def _plain(node: Any, path: Path_, place: Callable[[int], str], places: dict[Pat
 
 
 def _put(given: _Given, path: Path_, text: str, place: str) -> list[str]:
-    """Put one value from the environment or command line, read as YAML; returns what is wrong with it."""
+    """Put one value from the environment or command line, read as YAML; returns what is wrong with it.
+
+    A Kafka setting is taken as it stands, as librdkafka reads text for everything: a password may look like a number.
+    """
     try:
-        value = _parsed(text) if text.strip() else text
+        plain = path[0] == "kafka" and len(path) > 1
+        value = _parsed(text) if text.strip() and not plain else text
     except (YAMLError, *_BROKEN):
         return [f"{place}: expected a YAML value, got {_shown(path, text)}"]
     try:

@@ -142,10 +142,6 @@ class Settings(_Model):
     def _without_secrets(self, kafka: dict[str, Any]) -> dict[str, Any]:
         return {key: HIDDEN if secret(key) else value for key, value in kafka.items()}
 
-    def redacted(self) -> dict[str, Any]:
-        """Return plain values for people to read, without secrets."""
-        return self.model_dump(mode="json")
-
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
             yield name, self._without_secrets(value) if name == "kafka" else value
