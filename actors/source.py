@@ -25,6 +25,8 @@ TUNING: dict[str, Any] = {
 """librdkafka's defaults sleep a second when the prefetch queue is full; these read four times as fast in 10 MB."""
 
 _BROKER_TIMEOUT_S = 5.0
+_LOOK_TIMEOUT_S = 1.0
+"""Looking for a topic holds up the thread that the active collector shares; librdkafka goes on connecting meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class KafkaSource:
         """Look for the topic and its partitions, and begin to read those that are new. False where there is none."""
         consumer = self._opened()
         try:
-            found = consumer.list_topics(self._topic, timeout=_BROKER_TIMEOUT_S).topics[self._topic]
+            found = consumer.list_topics(self._topic, timeout=_LOOK_TIMEOUT_S).topics[self._topic]
         except KafkaException as error:
             self._on_error(str(error))
             return False

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,7 @@ _GC_THRESHOLD = 50_000
 """New containers at which Python looks for cycles: a poll of 5,000 records makes as many, and no cycle."""
 
 _DRAIN_S = 10.0
+_QUIET_S = 30.0
 _UNITS = {"s": 1_000, "ms": 1, "us": 1_000, "ns": 1_000_000}
 
 log = structlog.get_logger("firnline")
@@ -92,13 +94,29 @@ def budget_of(settings: Settings) -> Budget:
     return Budget(total, baseline)
 
 
+class Complaints:
+    """Logs what librdkafka complains of, each text at most once in `_QUIET_S` seconds."""
+
+    def __init__(self, stream: str) -> None:
+        self._stream = stream
+        self._told: dict[str, float] = {}
+
+    def __call__(self, text: str) -> None:
+        """Log `text`, unless it was logged just now."""
+        now = time.monotonic()
+        self._told = {known: at for known, at in self._told.items() if now - at < _QUIET_S}
+        if text not in self._told:
+            self._told[text] = now
+            log.warning("kafka", stream=self._stream, problem=text)
+
+
 def plan(name: str, stream: Stream, kafka: dict[str, Any], budget: Budget, streams: int) -> StreamPlan:
     """Turn one stanza of the configuration into what its actors need."""
     source = KafkaSource(
         {"group.id": f"firnline-{name}", **kafka},
         stream.source.topic,
         start=stream.source.start,
-        on_error=lambda text: log.warning("kafka", stream=name, problem=text),
+        on_error=Complaints(name),
     )
     share = Budget(budget.total // streams, budget.baseline // streams)
     max_age = None if stream.max_age_ms is None else in_unit(stream.max_age_ms, stream.time_unit)
@@ -266,7 +284,7 @@ def main(
             def greet(url: str) -> None:
                 log.info("listening", url=url, pid=os.getpid())
                 if demo:
-                    print(CURLS.format(url=url, python=sys.executable), flush=True)
+                    print(CURLS.format(url=url, python=os.path.relpath(sys.executable)), flush=True)
 
             serve(settings, kafka, port, greet)
     except ValueError as error:  # a SettingsError among them
