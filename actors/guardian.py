@@ -1,4 +1,4 @@
-"""The actor at the root: it starts the streams in order, hears of every failure, and drains on shutdown.
+"""The actor at the root: it hears of every failure, lets an actor go on or gives its stream up, and keeps dead letters.
 
 An actor that failed at data waits; the guardian lets it go on after a backoff, and after too many failures in a row gives the
 stream up, whose last answers stay readable. It keeps the last dead letters for people to look at.
@@ -6,27 +6,17 @@ stream up, whose last answers stay readable. It keeps the last dead letters for 
 
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import assert_never
 
 from actors.actor import Actor, System
-from actors.front_end import FrontEnd
-from actors.manager import Manager
 from actors.messages import (
-    Address,
     DeadLetter,
-    Drain,
-    Drained,
     Failed,
     GetHealth,
     Health,
     Recover,
-    ReplyTo,
     Undelivered,
 )
-from actors.source import Source
-from actors.timeline.retention import Limits
-from actors.views.view import View
 
 GuardianMessage = Failed | Undelivered | GetHealth
 
@@ -34,28 +24,6 @@ _KEPT_LETTERS = 100
 _MOST_FAILURES = 5
 _WITHIN_S = 60.0
 _BACKOFF_S = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class StreamPlan:
-    """All that it takes to start a stream. `lateness` is in the stream's unit, `idle_s` in seconds."""
-
-    name: str
-    view: View
-    source: Source
-    lateness: int
-    idle_s: float
-    limits: Limits
-    baseline_bytes: int
-    rss: Callable[[], int]
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A stream that was started: the address to ask, and the one to drain."""
-
-    manager: Address
-    front_end: Address
 
 
 class Guardian(Actor):
@@ -104,34 +72,3 @@ class Guardian(Actor):
             return
         self._restarts[message.stream] += 1
         self.later(_BACKOFF_S * 2 ** len(recent), message.actor, Recover())
-
-
-def start_stream(system: System, plan: StreamPlan, *, on_wait: Callable[[str], None]) -> Running:
-    """Start a stream's actors, the manager first. Returns at once; reading begins when the front end is there."""
-    manager = Manager.start(
-        system,
-        stream=plan.name,
-        view=plan.view,
-        limits=plan.limits,
-        baseline_bytes=plan.baseline_bytes,
-        rss=plan.rss,
-    )
-    front_end = FrontEnd.start(
-        system,
-        stream=plan.name,
-        view=plan.view,
-        source=plan.source,
-        manager=manager,
-        lateness=plan.lateness,
-        idle_s=plan.idle_s,
-        on_wait=on_wait,
-    )
-    return Running(manager, front_end)
-
-
-def drain(running: Running, reply_to: ReplyTo) -> None:
-    """Stop reading, and reply `Drained` when all that was read is in its slice; then the actors may be stopped."""
-    running.front_end.tell(Drain(reply_to))
-
-
-__all__ = ["Drained", "Guardian", "Running", "StreamPlan", "drain", "start_stream"]

@@ -25,9 +25,10 @@ import uvicorn
 
 from actors.actor import System
 from actors.dispatcher import Dispatcher
-from actors.guardian import Guardian, Running, StreamPlan, drain, start_stream
+from actors.guardian import Guardian
 from actors.messages import Address, Drained
 from actors.source import KafkaSource
+from actors.stream import Running, StreamPlan, drain, start_stream
 from actors.timeline.retention import Limits
 from actors.views import VIEWS
 from config.load import load

@@ -8,9 +8,10 @@ from typing import Any
 
 from actors.actor import System
 from actors.dispatcher import Dispatcher
-from actors.guardian import Guardian, Running, StreamPlan, drain, start_stream
+from actors.guardian import Guardian
 from actors.messages import Answer, GetHealth, GetStats, Health, Message, Query, ReplyTo, Stats
 from actors.source import KafkaSource
+from actors.stream import Running, StreamPlan, drain, start_stream
 from actors.timeline.retention import Limits
 from actors.timeline.span import EVER, Span
 from actors.views import VIEWS
