@@ -65,14 +65,14 @@ class FrontEnd(Actor):
         lateness: int,
         idle_s: float,
         on_wait: Callable[[str], None],
-        pace: Pace | None = None,
+        pace: Pace,
     ) -> None:
         super().__init__(system, stream=stream)
         self._view = view
         self._source = source
         self._manager = manager
         self._on_wait = on_wait
-        self._pace = pace or Pace()
+        self._pace = pace
         self._order = OrderBuffer(categories=view.categories, limit=self._pace.buffer_events)
         self._watermark = Watermark(lateness=lateness, idle_s=idle_s)
         self._refusals = Refusals(max_count=100, max_bytes=256)
@@ -86,6 +86,7 @@ class FrontEnd(Actor):
         self._queued = False
         self._loaded = True
         self._attached = False
+        self._alone: int | None = None
         self._draining: ReplyTo | None = None
         self._released_until: int | None = None
         self._released_at = self._reported_at = self._looked_at = 0.0
@@ -166,6 +167,7 @@ class FrontEnd(Actor):
         now = self._now()
         self._take(polled, now)
         self._release(now)
+        self._balance(now)
         if now - self._reported_at >= self._pace.report_s:
             self._report("at the end" if self._watermark.idle(now) else "reading")
             self._source.commit()
@@ -177,6 +179,7 @@ class FrontEnd(Actor):
     def _attach(self) -> bool:
         """Begin to read; where there is no topic yet, say so, and come back later."""
         now = self._looked_at = self._now()
+        self._alone = None
         self._attached = self._source.open(self._offsets)
         if not self._attached:
             self._on_wait(self.stream)
@@ -208,6 +211,21 @@ class FrontEnd(Actor):
                 self._first_record_at = self.system.dispatcher.wall()
         for number in polled.ended:
             self._watermark.expect(number, at_end=True, now=now)
+
+    def _balance(self, now: float) -> None:
+        """Where one partition falls so far behind that much waits for it, read it alone until it has caught up.
+
+        librdkafka has one queue for all partitions, and under load may fill it with those that are ahead already.
+        """
+        slowest = self._watermark.holding(now)
+        waiting = len(self._order)
+        if self._alone is None:
+            if waiting > self._pace.buffer_events // 4 and slowest is not None:
+                self._alone = slowest
+                self._source.only(slowest)
+        elif slowest != self._alone or waiting < self._pace.buffer_events // 16:
+            self._alone = None
+            self._source.only(None)
 
     # Sending ---------------------------------------------------------------------------------------------------------
 

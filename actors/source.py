@@ -51,6 +51,9 @@ class Source(Protocol):
     def poll(self, count: int, timeout_s: float) -> Polled:
         """Return at most `count` records, those that come within `timeout_s`."""
 
+    def only(self, partition: int | None) -> None:
+        """Read this partition alone until told otherwise; None reads all of them again."""
+
     def offsets(self) -> dict[int, int]:
         """Return the offset of the next record, by partition."""
 
@@ -123,6 +126,17 @@ class KafkaSource:
             lambda index: messages[index].offset() or 0,
             ended,
         )
+
+    def only(self, partition: int | None) -> None:
+        """Read this partition alone until told otherwise; None reads all of them again.
+
+        What was fetched of the others and not read is fetched anew. Cost: O(partitions).
+        """
+        consumer = self._opened()
+        places = consumer.assignment()
+        consumer.resume(places)
+        if partition is not None:
+            consumer.pause([place for place in places if place.partition != partition])
 
     def offsets(self) -> dict[int, int]:
         """Return the offset of the next record, by partition. Cost: O(partitions)."""

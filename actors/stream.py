@@ -4,10 +4,10 @@ Used by the composition root and by tests. Holds no state of its own.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from actors.actor import System
-from actors.front_end import FrontEnd
+from actors.front_end import FrontEnd, Pace
 from actors.manager import Manager
 from actors.messages import Address, Drain, ReplyTo
 from actors.source import Source
@@ -27,6 +27,7 @@ class StreamPlan:
     limits: Limits
     baseline_bytes: int
     rss: Callable[[], int]
+    pace: Pace = field(default_factory=Pace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ def start_stream(system: System, plan: StreamPlan, *, on_wait: Callable[[str], N
         lateness=plan.lateness,
         idle_s=plan.idle_s,
         on_wait=on_wait,
+        pace=plan.pace,
     )
     return Running(manager, front_end)
 

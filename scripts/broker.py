@@ -48,7 +48,7 @@ def find_embedded() -> str | None:
         host, _, port = str(notice["bootstrap"]).rpartition(":")
         os.kill(int(notice["pid"]), 0)
         socket.create_connection((host, int(port)), timeout=1).close()
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     return f"{host}:{port}"
 
@@ -65,6 +65,7 @@ def start_embedded() -> tuple[subprocess.Popen[bytes], str]:
     while (found := find_embedded()) is None:
         if broker.poll() is not None or time.monotonic() > deadline:
             broker.terminate()
+            broker.wait(timeout=10)
             raise OSError(0, "the embedded broker did not come up")
         time.sleep(0.02)
     return broker, found
@@ -81,18 +82,22 @@ def embedded(
     (broker,) = mock.list_topics(timeout=10).brokers.values()
     bootstrap = f"{broker.host}:{broker.port}"
     notice = run_dir() / "broker.json"
-    notice.parent.mkdir(parents=True, exist_ok=True)
-    fresh = notice.with_suffix(f".{os.getpid()}")
-    fresh.write_text(json.dumps({"bootstrap": bootstrap, "pid": os.getpid()}))
-    fresh.replace(notice)
+    try:
+        notice.parent.mkdir(parents=True, exist_ok=True)
+        fresh = notice.with_suffix(f".{os.getpid()}")
+        fresh.write_text(json.dumps({"bootstrap": bootstrap, "pid": os.getpid()}))
+        fresh.replace(notice)
+    except OSError as error:
+        sys.exit(f"broker: cannot write {notice}: {error.strerror}")
     if not with_parent:
         print(f"embedded broker at {bootstrap}; Ctrl-C ends it", flush=True)
     while not stopping.wait(0.2):
         if with_parent and os.getppid() != parent:
             break
         mock.poll(0)
-    if json.loads(notice.read_text())["pid"] == os.getpid():
-        notice.unlink()
+    with contextlib.suppress(FileNotFoundError):  # the folder may be gone, or the notice be another broker's by now
+        if json.loads(notice.read_text())["pid"] == os.getpid():
+            notice.unlink()
 
 
 # The real broker -----------------------------------------------------------------------------------------------------
@@ -121,6 +126,7 @@ def real_broker(directory: Path, port: int | None = None) -> Iterator[str]:
     """
     if missing := [command for command in ("java", "mvn") if shutil.which(command) is None]:
         raise OSError(0, f"a real broker needs {' and '.join(missing)} on the PATH")
+    directory = directory.resolve()  # Maven takes a relative folder from where its pom lies
     jars = _jars(directory)
     node = directory / f"node-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     node.mkdir(parents=True)
@@ -134,6 +140,7 @@ def real_broker(directory: Path, port: int | None = None) -> Iterator[str]:
     storage = [*java, "kafka.tools.StorageTool", "format", "--standalone", "-t", _cluster_id(), "-c", str(properties)]
     formatted = subprocess.run(storage, check=False, capture_output=True, text=True)
     if formatted.returncode:
+        shutil.rmtree(node, ignore_errors=True)
         raise OSError(0, f"Kafka's storage could not be made: {formatted.stderr.strip()}")
     bootstrap = f"127.0.0.1:{client_port}"
     with (node / "broker.log").open("wb") as log:
@@ -172,9 +179,12 @@ def _jars(directory: Path) -> Path:
     command = ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={coming}"]
     fetched = subprocess.run(command, check=False, capture_output=True, text=True)
     if fetched.returncode:
+        shutil.rmtree(coming, ignore_errors=True)
         raise OSError(0, f"Maven could not fetch Kafka: {fetched.stdout.strip()[-500:]}")
-    with contextlib.suppress(OSError):  # another process was quicker
+    try:
         coming.rename(jars)
+    except OSError:  # another process was quicker
+        shutil.rmtree(coming, ignore_errors=True)
     return jars
 
 

@@ -16,7 +16,7 @@ _RUN = 100
 _BURST = 10_000
 _BROKEN_SHARE = 0.01
 _FAR = 10**15
-_COLOURS = (b"R", b"G", b"B")
+_COLOURS = np.frombuffer(b"RGB", np.uint8)
 
 Ints = NDArray[np.int64]
 
@@ -41,7 +41,7 @@ class Spec:
 
 
 def chunks(pattern: str, spec: Spec) -> Iterator[Chunk]:
-    """Yield the records of a pattern. Cost: some 0.3 us a record.
+    """Yield the records of a pattern. Cost: some 0.2 us a record.
 
     Raises KeyError for an unknown pattern.
     """
@@ -62,7 +62,19 @@ def _runs(numbers: Ints, spec: Spec) -> list[int]:
 
 
 def _records(colours: Ints, times: Ints) -> list[bytes]:
-    return [b"%b_%d" % (_COLOURS[colour], time) for colour, time in zip(colours.tolist(), times.tolist(), strict=True)]
+    """Write events as `R_1685695916000`, a matrix of digits for all times of one width. Cost: some 0.1 us a record."""
+    width = len(str(times.max()))
+    if len(str(times.min())) != width:  # rare: times pass a power of ten
+        return [b"%c_%d" % event for event in zip(_COLOURS[colours].tolist(), times.tolist(), strict=True)]
+    text = np.empty((times.size, 2 + width), np.uint8)
+    text[:, 0] = _COLOURS[colours]
+    text[:, 1] = ord("_")
+    rest = times
+    for place in range(1 + width, 1, -1):
+        rest, digits = np.divmod(rest, 10)
+        text[:, place] = digits + ord("0")
+    records: list[bytes] = text.view(f"S{2 + width}").ravel().tolist()
+    return records
 
 
 def _steady(numbers: Ints, spec: Spec, _: np.random.Generator) -> Chunk:

@@ -8,15 +8,19 @@ import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from enum import StrEnum
+from itertools import compress
 from typing import Annotated, Any
 
+import numpy as np
 import typer
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from scripts.broker import find_embedded
 from scripts.patterns import Chunk, Spec, chunks
@@ -27,6 +31,8 @@ _AHEAD = 20_000
 _LOOK_S = 0.05
 _SLICE_S = 0.05
 _MOST_AT_ONCE = 10_000
+_MOST_ON_LEASH = 2_000
+_SILENT_S = 1.0
 
 
 class Pattern(StrEnum):
@@ -38,6 +44,14 @@ class Pattern(StrEnum):
     ONLY_RED = "only-red"
     SHUFFLED = "shuffled"
     JUNK = "junk"
+
+
+class Rate(ProgressColumn):
+    """Shows records a second; rich's own column shows them only where the end is not known."""
+
+    def render(self, task: Task) -> Text:
+        """Return the recent rate, and at the end that of the whole."""
+        return Text(f"{task.finished_speed or task.speed or 0:,.0f}/s")
 
 
 class Interrupted:
@@ -84,15 +98,15 @@ class Leash:
         self._sent.update(partitions)
 
     def taut(self) -> bool:
-        """Whether some partition holds more unread records than it safely can."""
+        """Whether a slice more could leave some partition with more unread records than it safely holds."""
         if not self._sent or time.monotonic() - self._looked_at < _LOOK_S:
-            return self._ahead() > _AHEAD
+            return self._ahead() > _AHEAD - _MOST_ON_LEASH
         self._looked_at = time.monotonic()
         self._committed = {
             place.partition: max(0, place.offset)
             for place in self._reader.committed([TopicPartition(self._topic, number) for number in self._sent], timeout=5)
         }
-        return self._ahead() > _AHEAD
+        return self._ahead() > _AHEAD - _MOST_ON_LEASH
 
     def begin(self, partitions: int) -> None:
         """Take note of what the partitions hold already."""
@@ -155,14 +169,20 @@ class Sending:
         self.sent = 0
         self.failures = Failures()
 
-    def send(self, chunk: Chunk, console: Console) -> None:
-        """Send a chunk, in slices that the rate and the leash allow; ends early where it is interrupted."""
-        size = _MOST_AT_ONCE if self._rate is None else max(1, min(_MOST_AT_ONCE, int(self._rate * _SLICE_S)))
+    def send(self, chunk: Chunk, console: Console, on_progress: Callable[[int], None]) -> None:
+        """Send a chunk, in slices that the rate and the leash allow; ends early where it is interrupted or fails.
+
+        After each slice `on_progress` gets the number of records sent so far.
+        """
+        size = _MOST_AT_ONCE if self._leash is None else _MOST_ON_LEASH
+        if self._rate is not None:
+            size = max(1, min(size, int(self._rate * _SLICE_S)))
         for low in range(0, len(chunk.values), size):
             self._await_turn(console)
             if self._stop or self.failures.first:
                 return
             self._slice(chunk.values[low : low + size], chunk.partitions[low : low + size])
+            on_progress(self.sent)
 
     def finish(self) -> None:
         """Wait for the broker's word on all that was sent."""
@@ -179,30 +199,34 @@ class Sending:
             due = self._began + self.sent / self._rate
             while not self._stop and (remaining := due - time.monotonic()) > 0:
                 self._producer.poll(min(remaining, 0.1))
-        while self._leash is not None and self._leash.taut() and not self._stop:
-            if not self._waited and time.monotonic() - self._began > 1:
+        since = time.monotonic()
+        while self._leash is not None and not self._stop and not self.failures.first and self._leash.taut():
+            if not self._waited and time.monotonic() - since > _SILENT_S:
                 self._waited = True
                 console.print("waiting for the service to read what is there", style="dim")
             self._producer.poll(_LOOK_S)
 
     def _slice(self, values: list[bytes], partitions: list[int]) -> None:
         # The library heeds the partition of a batch, and not that of a record in it.
-        by_partition: dict[int, list[dict[str, bytes]]] = {}
-        for value, number in zip(values, partitions, strict=True):
-            by_partition.setdefault(number, []).append({"value": value})
-        for number, records in by_partition.items():
-            self._to_partition(number, records)
-        self.sent += len(values)
+        places = np.array(partitions)
+        for number in set(partitions):
+            self._to_partition(number, [{"value": value} for value in compress(values, (places == number).tolist())])
         if self._leash is not None:
             self._leash.sent(partitions)
 
-    def _to_partition(self, number: int, records: list[dict[str, bytes]]) -> None:
-        """Hand records over to librdkafka; what its queue has no room for is tried again."""
-        left: list[dict[str, Any]] = [*records]
-        while left and not self.failures.first:
-            self._producer.produce_batch(self._topic, left, partition=number, on_delivery=self.failures)
-            left = [record for record in left if record.pop("_error", None) is not None]
-            self._producer.poll(0.05 if left else 0)
+    def _to_partition(self, number: int, records: list[dict[str, Any]]) -> None:
+        """Hand records over to librdkafka; what its queue has no room for is tried again, and no other refusal is."""
+        while records and not self.failures.first and not self._stop:
+            taken = self._producer.produce_batch(self._topic, records, partition=number, on_delivery=self.failures)
+            self.sent += taken
+            refused = (
+                [(record, record.pop("_error")) for record in records if "_error" in record] if taken < len(records) else []
+            )
+            for _, error in refused:
+                if error.code() != KafkaError._QUEUE_FULL:  # noqa: SLF001  # its public name
+                    self.failures.first = error.str()
+            records = [record for record, _ in refused]
+            self._producer.poll(0.05 if records else 0)
 
 
 def bootstrap_of(given: str | None) -> tuple[str, bool]:
@@ -245,12 +269,11 @@ def main(
         sending = Sending(address, topic, rate=rate, leash=leash, stop=stop)
         spec = Spec(count or None, start if start is not None else time.time_ns() // 10**6, found, seed, displacement)
         began = time.monotonic()
-        columns = (TextColumn(pattern.value), BarColumn(), MofNCompleteColumn(), TaskProgressColumn(show_speed=True))
+        columns = (TextColumn(pattern.value), BarColumn(), MofNCompleteColumn(), Rate())
         with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:
             task = progress.add_task(pattern.value, total=count or None)
             for chunk in chunks(pattern.value, spec):
-                sending.send(chunk, console)
-                progress.update(task, completed=sending.sent)
+                sending.send(chunk, console, lambda sent: progress.update(task, completed=sent))
                 if stop or sending.failures.first:
                     break
             sending.finish()

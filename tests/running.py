@@ -8,6 +8,7 @@ from typing import Any
 
 from actors.actor import System
 from actors.dispatcher import Dispatcher
+from actors.front_end import Pace
 from actors.guardian import Guardian
 from actors.messages import Answer, GetHealth, GetStats, Health, Message, Query, ReplyTo, Stats
 from actors.source import KafkaSource
@@ -86,6 +87,7 @@ def stream(
     view: Any = None,
     source: Any = KafkaSource,
     rss: Callable[[], int] = lambda: 0,
+    pace: Pace | None = None,
 ) -> Iterator[Stream]:
     """Run a stream of sets over a topic; drained and stopped at the end."""
     logged: list[tuple[str, dict[str, Any]]] = []
@@ -100,6 +102,7 @@ def stream(
         limits=Limits(budget_bytes, max_aged),
         baseline_bytes=0,
         rss=rss,
+        pace=pace or Pace(),
     )
     running = start_stream(system, plan, on_wait=lambda _: None)
     try:

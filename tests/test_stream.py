@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from actors.front_end import Pace
 from actors.messages import Busy, Drain, GetStats, Query
 from actors.source import KafkaSource
 from actors.timeline.span import EVER, Span
@@ -258,6 +259,33 @@ def test_an_unknown_topic_is_waited_for(embedded: str, mock_topic: str, send: Se
         send(embedded, mock_topic, records([(1, 0), (2, 1), (3, 2)]), [0, 1, 2])
         running.settled(3)
         assert running.sets() == [(1, 2, 3)]
+
+
+class Biased(KafkaSource):
+    """Delivers nothing of partition 0 as long as it may read another one, as librdkafka under load may."""
+
+    def open(self, offsets: Any) -> bool:
+        opened = super().open(offsets)
+        if opened:
+            self.only(None)
+        return opened
+
+    def only(self, partition: int | None) -> None:
+        super().only(partition)
+        if partition is None:
+            consumer = self._opened()
+            consumer.pause([place for place in consumer.assignment() if place.partition == 0])
+
+
+def test_a_partition_that_falls_behind_is_read_alone_until_it_has_caught_up(embedded: str, mock_topic: str, send: Send):
+    events = [(10 * number, number % 3) for number in range(9_000)]
+    send(embedded, mock_topic, records(events), [number // 10 % 2 for number in range(9_000)])
+    pace = Pace(poll_records=100, buffer_events=2_000)
+    with stream(embedded, mock_topic, source=Biased, pace=pace) as running:
+        until(lambda: running.stats().progress.events >= 8_000)
+        stats = running.stats()
+        assert stats.progress.late == 0
+        assert len(running.sets()) >= 2_400
 
 
 def test_a_drain_in_the_middle_leaves_nothing_on_its_way(embedded: str, mock_topic: str, send: Send):
