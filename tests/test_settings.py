@@ -231,7 +231,7 @@ def test_anything_like_yaml_gives_settings_or_one_kind_of_error(tmp_path_factory
             assert isinstance(load(file, overrides, {}), Settings)
 
 
-@given(st.integers(1, 2**40), st.sampled_from(["", "B", "KiB", "MiB", "GiB", "kb", " MB"]), st.integers(1, 2**50))
+@given(st.integers(1, 2**22), st.sampled_from(["", "B", "KiB", "MiB", "GiB", "kb", " MB"]), st.integers(1, 2**50))
 def test_budgets_in_bytes_do_not_depend_on_the_machine(amount: int, unit: str, limit: int):
     factor = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kb": 10**3, " MB": 10**6}[unit]
     assert Budget.parse(f"{amount}{unit}").resolve(limit) == amount * factor

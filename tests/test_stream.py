@@ -126,8 +126,8 @@ def test_memory_goes_by_accounted_bytes_oldest_generation_first(embedded: str, m
     chance = random.Random(4)
     times = sorted(chance.randrange(10**9) for _ in range(60_000))
     events = [(time, number % 3) for number, time in enumerate(times)]
-    send(embedded, mock_topic, records(events), [number // 100 % 3 for number in range(60_000)])
-    with stream(embedded, mock_topic, max_sets=500, budget_bytes=150_000) as running:
+    send(embedded, mock_topic, records(events), [0] * 60_000)
+    with stream(embedded, mock_topic, max_sets=500, budget_bytes=110_000, pace=Pace(poll_records=500)) as running:
         stats = running.settled(60_000)
         gone = stats.dropped_generations["memory"]
         assert 0 < gone < 40
