@@ -40,6 +40,7 @@ class Pace:
 
     poll_records: int = 4_000
     poll_s: float = 0.005
+    rest_s: float = 0.01
     micro_batch: int = 6_000
     credits: int = 4
     buffer_events: int = 1_000_000
@@ -153,7 +154,7 @@ class FrontEnd(Actor):
         if self._loaded:
             self.send(self.actor_ref, Poll())
         else:
-            self.later(self._pace.poll_s, self.actor_ref, Poll())
+            self.later(self._pace.rest_s, self.actor_ref, Poll())
 
     def _poll(self) -> None:
         """Read one poll, where nothing waits to be sent, release what is in order, and come back."""
