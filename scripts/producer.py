@@ -185,13 +185,16 @@ class Sending:
             on_progress(self.sent)
 
     def finish(self) -> None:
-        """Wait for the broker's word on all that was sent."""
+        """Wait for the broker's word on all that was sent; after a failure, what is still queued here is given up."""
         while len(self._producer) and self.failures.first is None:
             self._producer.flush(0.5)
+        if self.failures.first:
+            self._producer.purge(in_flight=False)
+            self._producer.flush(10)
 
     @property
     def delivered(self) -> int:
-        """Records that the broker has acknowledged."""
+        """Records that the broker has acknowledged; exact once finished."""
         return self.sent - len(self._producer) - self.failures.count
 
     def _await_turn(self, console: Console) -> None:
