@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from scripts.patterns import PATTERNS, Spec, chunks
 from tests.conftest import Send
@@ -95,12 +95,21 @@ def test_the_producer_sends_what_it_says(broker: str, topic: str):
 @pytest.mark.broker
 def test_ctrl_c_ends_the_producer_with_a_count(broker: str, topic: str):
     words = ("--bootstrap", broker, "--topic", topic, "--count", "0", "--rate", "2000")
-    child = subprocess.Popen(command("producer", *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     reader = Consumer({"bootstrap.servers": broker, "group.id": "x"})
-    until(lambda: reader.get_watermark_offsets(TopicPartition(topic, 0), timeout=5)[1] > 0)
-    child.send_signal(signal.SIGINT)
-    printed, complaint = child.communicate(timeout=30)
-    sent = sum(reader.get_watermark_offsets(TopicPartition(topic, number), timeout=5)[1] for number in range(3))
+
+    def held() -> int:
+        try:
+            return sum(reader.get_watermark_offsets(TopicPartition(topic, number), timeout=5)[1] for number in range(3))
+        except KafkaException:  # a partition that is this new may have no leader yet
+            return 0
+
+    with subprocess.Popen(command("producer", *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        try:
+            until(held)
+        finally:
+            child.send_signal(signal.SIGINT)
+            printed, complaint = child.communicate(timeout=30)
+    sent = until(held)
     reader.close()
     assert printed.startswith(f"{sent:,} records to {topic}")
     assert "Traceback" not in complaint
