@@ -108,8 +108,12 @@ class KafkaSource:
             return False
         assigned = {partition.partition for partition in consumer.assignment()}
         fresh = [number for number in sorted(found.partitions) if number not in assigned]
-        for number in fresh:
-            self._next.setdefault(number, self._first(number))
+        try:
+            for number in fresh:
+                self._next.setdefault(number, self._first(number))
+        except KafkaException as error:  # a partition that is this new may have no leader yet
+            self._on_error(str(error))
+            return False
         if fresh:
             consumer.incremental_assign([TopicPartition(self._topic, number, self._next[number]) for number in fresh])
         return True
