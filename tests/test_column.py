@@ -49,3 +49,49 @@ def test_waiting_times_take_about_a_byte_each():
     column = Column()
     column.extend(np.sort(np.random.default_rng(1).integers(0, 10**9, 1_000_000)))
     assert column.nbytes < 3.5 * 1_000_000
+
+
+def test_what_was_peeked_or_given_away_is_a_copy(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "CHUNK", 4)
+    monkeypatch.setattr(module, "_SEAL_AT", 12)
+    column = Column()
+    column.extend(np.arange(30))
+    peeked, given = column.peek(3, 28), column.popleft(2)
+    column.replace_from(10, np.arange(500, 530))
+    column.extend(np.arange(600, 700))
+    assert peeked.tolist() == list(range(3, 28))
+    assert given.tolist() == [0, 1]
+    column._check()
+
+
+def test_what_was_given_away_outlives_the_buffer_that_it_came_from():
+    column = Column()
+    column.extend(np.arange(1_000))
+    given = column.popleft(600)
+    column.extend(np.arange(1_000, 1_100))
+    assert given.tolist() == list(range(600))
+    assert column.peek(0, 500).tolist() == list(range(600, 1_100))
+
+
+def test_a_column_holds_both_ends_of_int64_open_and_sealed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "CHUNK", 4)
+    monkeypatch.setattr(module, "_SEAL_AT", 8)
+    least, most = -(2**63), 2**63 - 1
+    column, values = Column(), [least] * 6 + [0] * 6 + [most] * 6
+    column.extend(np.array(values))
+    assert len(column._sealed) > 1
+    asked = (least - 1, least, least + 1, 0, 1, most, most + 1)
+    assert [column.before(time) for time in asked] == [sum(value < time for value in values) for time in asked]
+    assert column.peek(0, 18).tolist() == values
+    column.replace_from(least, np.array([], np.int64))
+    assert len(column) == 0
+    column._check()
+
+
+def test_a_column_that_is_emptied_gives_its_memory_back():
+    column = Column()
+    column.extend(np.arange(100_000))
+    column.popleft(100_000)
+    assert len(column) == 0
+    assert column.nbytes <= 8 * 1024
+    column._check()

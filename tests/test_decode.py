@@ -1,5 +1,8 @@
 """The decoder beside one that looks at a record at a time."""
 
+import random
+
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -73,3 +76,55 @@ def test_every_reason_has_its_record():
     }
     refusals = SetDecoder(STEPS).decode(list(reasons)).refusals
     assert [refusal.reason for refusal in refusals] == list(reasons.values())
+
+
+NOISE = st.lists(st.sampled_from([b"R", b"G", b"B", b"_", b"-", b"0", b"9", b"17", b"\n", b"\0", b"\xc3", b" "]), max_size=24)
+
+
+@given(st.lists(st.one_of(NOISE.map(b"".join), st.binary(max_size=90), plain, st.none()), max_size=40))
+def test_noise_of_any_bytes_decodes_record_by_record(values: list[bytes | None]):
+    check(values, STEPS)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_poll_of_every_width_decodes_as_its_records_do_one_by_one(seed: int):
+    chance = random.Random(seed)
+    values = [f"{chance.choice(STEPS)}_{chance.choice('0123456789') * width}".encode() for width in range(80)]
+    values += [f"G_{chance.randrange(10**width):0{width}}".encode() for width in range(1, 20)]
+    values += [b"B_1" + bytes([byte]) for byte in range(256)]
+    chance.shuffle(values)
+    check(values, STEPS)
+    assert {len(value) for value in values} >= set(range(2, 80))
+
+
+@pytest.mark.parametrize(
+    "junk", [b"1" * 1_000_000, b"R_" + b"0" * 1_000_000, b"R_1\n" * 250_000, b"\xff" * 1_000_000, b"_" * 1_000_000]
+)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_megabyte_among_others_is_refused_and_the_others_read(junk: bytes, place: int):
+    values: list[bytes | None] = [b"R_1", b"B_2"]
+    values.insert(place, junk)
+    decoded = SetDecoder(STEPS).decode(values)
+    assert decoded.times.tolist() == [1, 2]
+    assert decoded.categories.tolist() == [0, 2]
+    assert decoded.refusals == [(place, "too_long")]
+
+
+def test_the_largest_time_and_zeros_in_front_are_no_reason_to_refuse():
+    values = [f"R_{INT64_MAX}".encode(), b"G_0000000000000000000000000000007", b"B_0", b"R_00"]
+    values.append(f"R_00{INT64_MAX}".encode())
+    decoded = SetDecoder(STEPS).decode(values)
+    assert decoded.refusals == []
+    assert decoded.times.tolist() == [INT64_MAX, 7, 0, 0, INT64_MAX]
+    assert decoded.categories.tolist() == [0, 1, 2, 0, 0]
+
+
+def test_an_empty_poll_is_an_empty_answer():
+    decoded = SetDecoder(STEPS).decode([])
+    assert (decoded.times.size, decoded.categories.size, decoded.accepted, decoded.refusals) == (0, 0, None, [])
+
+
+def test_a_poll_of_tombstones_alone_is_refused_whole():
+    decoded = SetDecoder(STEPS).decode([None, None])
+    assert decoded.refusals == [(0, "empty"), (1, "empty")]
+    assert decoded.times.size == 0

@@ -3,6 +3,7 @@
 import ast
 import doctest
 import importlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,18 @@ def test_the_examples_in_docstrings_are_true():
         assert not result.failed, path
         tried += result.attempted
     assert tried >= 10
+
+
+LIBRARIES = {
+    "actors/timeline": {"numpy", "pcodec"},
+    "actors/views": {"numpy", "msgspec"},
+}
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if path.relative_to(ROOT).parts[1] in {"timeline", "views"}], ids=lambda path: path.name
+)
+def test_a_pure_file_uses_few_libraries(path: Path):
+    layer = "/".join(path.relative_to(ROOT).parts[:2])
+    used = {name.split(".")[0] for name in imports(path)} - OURS - sys.stdlib_module_names
+    assert used <= LIBRARIES[layer], f"{path}: {used - LIBRARIES[layer]}"

@@ -111,3 +111,25 @@ def test_more_partitions_than_a_byte_can_tell_apart():
     watermark = Watermark(lateness=10, idle_s=1)
     watermark.saw(np.repeat(np.arange(300, dtype=np.uint32), 10), np.tile(np.arange(10), 300) + 7, 0.0)
     assert watermark.at(0.0) == 16 - 10
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_beyond_its_limit_a_buffer_lets_the_earliest_go_whole_ties_at_a_time(seed: int):
+    chance = random.Random(seed)
+    buffer = OrderBuffer(categories=2, limit=10)
+    events = [(chance.randrange(15), chance.randrange(2)) for _ in range(40)]
+    buffer.add(Batch(tuple(column(*(t for t, c in events if c == each)) for each in range(2))))
+    released = buffer.release(None)
+    held = len(buffer)
+    rest = buffer.flush()
+    assert held <= 10
+    assert released.count + rest.count == 40
+    assert rest.first() is None or released.last() < rest.first()
+
+
+def test_nothing_leaves_before_the_watermark_is_known_or_at_it():
+    buffer = OrderBuffer(categories=1, limit=10)
+    buffer.add(Batch((column(3, 1, 2),)))
+    assert buffer.release(None).count == 0
+    assert buffer.release(2).times[0].tolist() == [1]
+    assert buffer.release(4).times[0].tolist() == [2, 3]

@@ -73,6 +73,7 @@ def test_pages_put_together_are_the_whole_while_generations_age_between_them(see
             found += got
             count += len(got)
         assert count <= limit
+        assert len(found) <= len(wanted)
         if following is None:
             break
         assert count == limit
@@ -100,3 +101,75 @@ def test_selection_for_a_short_page_touches_few_of_many_generations():
     assert len(metas) == 100
     assert len(chain.view.select(metas, EVER, Page(15))) <= 3
     assert len(chain.view.select(metas, EVER, EVERYTHING)) == 100
+
+
+@pytest.mark.parametrize("form", ["json", "ndjson"])
+def test_a_span_is_exact_at_both_ends(form: str):
+    chain = Chain(3, 2)
+    view = SetsView(steps=["R", "G", "B"], max_sets=2)
+    chain.add(batch([(10 * number + step, step) for number in range(10) for step in range(3)]), None)
+    for start in (19, 20, 21):
+        for end in (49, 50, 51):
+            span = Span(start, end)
+            written = text(view, whole(chain, span, EVERYTHING), span, form=form)
+            sets = [json.loads(line) for line in written.splitlines()] if form == "ndjson" else json.loads(written)["sets"]
+            assert [each["r"]["timestamp"] for each in sets] == [time for time in range(0, 100, 10) if start <= time < end]
+
+
+@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("limit", [1, 2, 3, 7])
+def test_pages_of_many_equal_sets_neither_repeat_nor_skip_one(seed: int, limit: int):
+    chance = random.Random(seed)
+    events = sorted((chance.randrange(3), chance.randrange(3)) for _ in range(120))
+    chain = Chain(3, chance.choice([1, 2, 5, 1_000]))
+    chain.add(batch(events), None)
+    found, cursor = [], None
+    for _ in range(200):
+        arguments, following = Page(limit, cursor), None
+        for block, place in page(whole(chain, EVER, arguments), EVER, arguments):
+            following = place
+            found += [tuple(map(int, each)) for each in zip(*block, strict=True)]
+        if following is None:
+            break
+        cursor = Cursor.parse(str(following), steps=3)
+    assert found == greedy(events, 3)
+    assert len(set(found)) < len(found)
+
+
+@pytest.mark.parametrize("limit", [1_023, 1_024, 1_025, 2_048, 2_999, 3_000, 3_001])
+def test_a_page_longer_than_a_block_ends_where_it_should_and_says_whether_more_follows(limit: int):
+    chain = Chain(3, 1_100)
+    view = SetsView(steps=["R", "G", "B"], max_sets=1_100)
+    chain.add(batch([(10 * number + step, step) for number in range(3_000) for step in range(3)]), None)
+    arguments = Page(limit)
+    answer = json.loads(text(view, whole(chain, EVER, arguments), EVER, arguments))
+    assert [each["r"]["timestamp"] for each in answer["sets"]] == [10 * number for number in range(min(limit, 3_000))]
+    assert ("next" in answer) == (limit < 3_000)
+    if limit < 3_000:
+        arguments = Page(limit, Cursor.parse(answer["next"], steps=3))
+        (first, *_) = json.loads(text(view, whole(chain, EVER, arguments), EVER, arguments))["sets"]
+        assert first["r"]["timestamp"] == 10 * limit
+
+
+def test_step_names_with_quotes_percent_signs_and_letters_of_any_script_are_escaped():
+    steps = ['"', "%d%%", "grün", "\N{SNOWFLAKE}\\"]
+    view = SetsView(steps=steps, max_sets=10)
+    live = view.open(None)
+    live.add(batch([(number, number) for number in range(4)], 4), None)
+    written = text(view, live.read(EVER, EVERYTHING))
+    (only,) = json.loads(written)["sets"]
+    assert only == {step.lower(): {"name": step, "timestamp": number} for number, step in enumerate(steps)}
+    assert written.isascii()
+
+
+def test_the_largest_time_there_is_is_written_and_paged():
+    most = 2**63 - 1
+    chain = Chain(3, 10)
+    view = SetsView(steps=["R", "G", "B"], max_sets=10)
+    chain.add(batch([(most, 0), (most, 1), (most, 2)] * 2), None)
+    answer = json.loads(text(view, whole(chain, EVER, Page(1)), EVER, Page(1)))
+    assert answer["sets"][0]["b"]["timestamp"] == most
+    after = Page(1, Cursor.parse(answer["next"], steps=3))
+    rest = json.loads(text(view, whole(chain, EVER, after), EVER, after))
+    assert len(rest["sets"]) == 1
+    assert "next" not in rest

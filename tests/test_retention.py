@@ -35,9 +35,39 @@ def test_a_limit_by_age_follows_event_time():
     limits = Limits(10**9, max_age=15)
     assert verdict(limits, [1, 1, 1, 1], watermark=40).drop == ("max_age", "max_age")
     assert verdict(limits, [1, 1, 1, 1], watermark=None) == Verdict()
+    # A span is half-open: one that ends where the age begins has nothing young enough.
+    assert verdict(limits, [1, 1, 1, 1], watermark=35).drop == ("max_age", "max_age")
+    assert verdict(limits, [1, 1, 1, 1], watermark=34).drop == ("max_age",)
 
 
 def test_the_ladder_is_dead_residue_then_generations_then_residue():
     assert verdict(Limits(100), [50], active=60, dead=10) == Verdict((), 10)
     assert verdict(Limits(100), [50], active=70, dead=10) == Verdict(("memory",), 10)
     assert verdict(Limits(100), [50], active=170, dead=10) == Verdict(("memory",), 70)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100)), max_size=8),
+    st.builds(Limits, st.integers(0, 400), st.none() | st.integers(0, 8), st.none() | st.integers(1, 60)),
+    st.none() | st.integers(0, 120),
+    st.integers(0, 200),
+)
+def test_a_generation_goes_only_for_a_reason_and_with_all_that_are_older(aged, limits, watermark, active):
+    budget, most, age = limits.budget_bytes, limits.max_aged, limits.max_age
+    holdings = [Holding(size, end) for size, end in aged]
+    given = {"active_bytes": active, "dead_bytes": 0, "other_bytes": 0, "watermark": watermark}
+    result = decide(limits, holdings, **given)
+    assert result == decide(limits, tuple(holdings), **given)
+    for place, reason in enumerate(result.drop):
+        fits = sum(size for size, _ in aged[place:]) + active <= budget
+        assert {
+            "max_aged": most is not None and len(aged) - place > most,
+            "max_age": age is not None and watermark is not None and aged[place][1] <= watermark - age,
+            "memory": not fits,
+        }[reason]
+    left = aged[len(result.drop) :]
+    if left:
+        assert sum(size for size, _ in left) + active <= budget
+        assert most is None or len(left) <= most
+        assert age is None or watermark is None or left[0][1] > watermark - age
+        assert result.shed_bytes == 0

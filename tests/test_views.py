@@ -92,3 +92,30 @@ def test_summaries_compose_in_any_grouping(case: Any):
         total = left.then(right)
         described.append((total.sets, total.proof.bound))
     assert len(set(described)) == 1
+
+
+def test_a_slice_that_freezes_with_its_carry_answers_what_it_answered_live(case: Any):
+    view, arguments, parts, count = case
+    before = [
+        shown(view, view.merge([part.read(Span(start, 3_000), arguments) for part in parts]), EVER, arguments)
+        for start in (0, 50)
+    ]
+    frozen, carry = parts[-1].freeze()
+    after = [*parts[:-1], frozen, view.open(carry)]
+    assert [
+        shown(view, view.merge([part.read(Span(start, 3_000), arguments) for part in after]), EVER, arguments)
+        for start in (0, 50)
+    ] == before
+    assert sum(part.meta().events for part in after) == count
+
+
+def test_a_span_cut_anywhere_is_the_merge_of_its_parts(case: Any):
+    view, arguments, parts, _ = case
+    for cut in (0, 1, 100, 333, 2_000):
+        left, right = Span(0, cut), Span(cut, 5_000)
+        lines = b""
+        for span in (left, right):
+            partial = view.merge([part.read(span, arguments) for part in parts])
+            lines += b"".join(view.render(partial, span, arguments, "ndjson", {}))
+        whole = view.merge([part.read(Span(0, 5_000), arguments) for part in parts])
+        assert lines == b"".join(view.render(whole, Span(0, 5_000), arguments, "ndjson", {}))

@@ -1,0 +1,60 @@
+"""Digits to numbers: every byte at every place, every width, both sides of the largest int64."""
+
+import random
+
+import numpy as np
+import pytest
+
+from actors.timeline.decimal import MAX_DIGITS, parse
+from actors.timeline.span import INT64_MAX
+
+
+def read(rows: list[bytes]) -> list[int | None]:
+    numbers, valid = parse(np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), len(rows[0])))
+    assert numbers.dtype == np.int64
+    return [number if ok else None for number, ok in zip(numbers.tolist(), valid.tolist(), strict=True)]
+
+
+def plain(row: bytes) -> int | None:
+    return int(row) if all(48 <= byte <= 57 for byte in row) and int(row) <= INT64_MAX else None
+
+
+@pytest.mark.parametrize("width", range(1, MAX_DIGITS + 1))
+def test_any_one_byte_at_any_place_is_a_digit_or_spoils_the_number(width: int):
+    base = b"1234567890123456789"[:width]
+    rows = [base[:place] + bytes([byte]) + base[place + 1 :] for place in range(width) for byte in range(256)]
+    assert read(rows) == [plain(row) for row in rows]
+
+
+@pytest.mark.parametrize("width", range(1, MAX_DIGITS + 1))
+def test_two_wrong_bytes_never_make_up_for_each_other(width: int):
+    chance = random.Random(width)
+    rows = []
+    for _ in range(2_000):
+        row = bytearray(chance.choice(b"0123456789") for _ in range(width))
+        for _ in range(2):
+            row[chance.randrange(width)] = chance.randrange(256)
+        rows.append(bytes(row))
+    assert read(rows) == [plain(row) for row in rows]
+
+
+@pytest.mark.parametrize("width", range(1, MAX_DIGITS + 1))
+def test_zeros_in_front_change_nothing(width: int):
+    assert read([b"7".rjust(width, b"0"), b"0" * width]) == [7, 0]
+
+
+def test_the_largest_int64_is_the_largest_number():
+    near = [INT64_MAX - 1, INT64_MAX, INT64_MAX + 1, 10**19 - 1]
+    assert read([str(number).encode() for number in near]) == [INT64_MAX - 1, INT64_MAX, None, None]
+
+
+def test_no_rows_are_no_numbers():
+    numbers, valid = parse(np.empty((0, 5), np.uint8))
+    assert numbers.size == valid.size == 0
+
+
+def test_rows_inside_a_wider_matrix_read_the_same():
+    lines = np.frombuffer(b"R_1234567890\nG_0987654321\n", np.uint8).reshape(2, 13)
+    numbers, valid = parse(lines[:, 2:12])
+    assert numbers.tolist() == [1_234_567_890, 987_654_321]
+    assert valid.all()

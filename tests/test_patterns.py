@@ -1,0 +1,53 @@
+"""The laws of what the producer sends, beyond those that `test_scripts.py` holds for every pattern."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from actors.views import VIEWS
+from scripts.patterns import PATTERNS, Spec, chunks
+
+
+def values(pattern: str, count: int, start: int = 1_000) -> list[bytes]:
+    return [value for chunk in chunks(pattern, Spec(count, start)) for value in chunk.values]
+
+
+@pytest.mark.parametrize("start", [0, 7, 99_990, 1_685_695_916_000])
+def test_a_record_is_its_colour_and_its_time_at_every_width(start: int):
+    """The first chunk of the small starts passes powers of ten, later ones do not."""
+    plain = [f"{'RGB'[number % 3]}_{start + 10 * number}".encode() for number in range(70_000)]
+    assert values("steady", 70_000, start) == plain
+
+
+def test_burst_is_ten_thousand_of_a_colour_and_then_of_the_next():
+    colours = [value[:1] for value in values("burst", 60_000)]
+    assert colours == ([b"R"] * 10_000 + [b"G"] * 10_000 + [b"B"] * 10_000) * 2
+
+
+def test_every_triple_of_out_of_order_is_a_set():
+    triples = np.array([int(value[2:]) for value in values("out-of-order", 3_000)]).reshape(-1, 3)
+    green, blue, red = triples.T
+    assert (red < green).all()
+    assert (green < blue).all()
+
+
+def test_junk_is_refused_for_every_reason_and_has_a_few_times_from_the_far_future():
+    sent = values("junk", 300_000)
+    times, _, _, refusals = VIEWS["sets"](steps="RGB", max_sets=1).decode(sent)
+    assert {reason for _, reason in refusals} >= {"not_utf8", "no_underscore", "empty", "negative"}
+    assert len({reason for _, reason in refusals}) >= 7, "one reason a kind of the breaks that are no event at all"
+    far = int((times > 10**14).sum())
+    assert 0 < far < 0.003 * len(sent)
+    assert times.size + len(refusals) == len(sent)
+
+
+def test_another_seed_is_another_stream_where_chance_plays_a_part():
+    for pattern in PATTERNS:
+        one, other = (list(chunks(pattern, Spec(40_000, 5, seed=seed))) for seed in (1, 2))
+        assert (one != other) == (pattern in {"shuffled", "junk"})
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_without_a_count_it_never_ends(pattern: str):
+    assert sum(len(chunk.values) for chunk in islice(chunks(pattern, Spec(None, 5)), 4)) >= 4 * 30_000

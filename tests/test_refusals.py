@@ -1,0 +1,38 @@
+"""Refused records: all counted, few kept, and no more of each than allowed."""
+
+import random
+
+import pytest
+
+from actors.timeline.refusals import Refusals, Refused
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_newest_are_kept_and_all_are_counted(seed: int):
+    chance = random.Random(seed)
+    most, longest = chance.randrange(6), chance.randrange(9)
+    refusals, wanted, counts = Refusals(max_count=most, max_bytes=longest), [], {}
+    for offset in range(chance.randrange(30)):
+        reason, raw = chance.choice(("empty", "negative")), chance.randbytes(chance.randrange(20))
+        refusals.add(offset % 3, offset, reason, raw)
+        wanted.insert(0, Refused(offset % 3, offset, reason, len(raw), raw[:longest]))
+        counts[reason] = counts.get(reason, 0) + 1
+        assert refusals.newest() == tuple(wanted[:most])
+        assert refusals.counts() == counts
+
+
+def test_a_megabyte_of_junk_is_kept_by_its_first_bytes_and_its_length():
+    refusals = Refusals(max_count=2, max_bytes=256)
+    refusals.add(1, 7, "too_long", b"x" * 1_000_000)
+    (kept,) = refusals.newest()
+    assert (kept.length, kept.head) == (1_000_000, b"x" * 256)
+
+
+def test_what_was_handed_out_does_not_change_afterwards():
+    refusals = Refusals(max_count=2, max_bytes=8)
+    refusals.add(0, 0, "empty", b"")
+    newest, counts = refusals.newest(), refusals.counts()
+    refusals.add(0, 1, "empty", b"")
+    counts["empty"] += 100
+    assert [each.offset for each in newest] == [0]
+    assert refusals.counts() == {"empty": 2}

@@ -1,0 +1,49 @@
+"""Sealed columns come back as they were, whatever they hold, and are small."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.timeline.sealed import CHUNK, seal, unseal
+from actors.timeline.span import INT64_MAX, INT64_MIN
+
+ODD = {
+    "one": [0],
+    "one_far": [INT64_MAX],
+    "both_ends": [INT64_MIN, INT64_MAX],
+    "ends_and_middle": [INT64_MIN, INT64_MIN, -1, 0, 1, INT64_MAX, INT64_MAX],
+    "all_equal": [1_685_695_916_000] * CHUNK,
+    "one_outlier": [*range(CHUNK - 1), 2**60],
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_column_comes_back(name: str):
+    values = np.array(ODD[name], np.int64)
+    back = unseal(seal(values))
+    assert back.dtype == np.int64
+    assert back.tolist() == values.tolist()
+
+
+@given(st.integers(1, 5), st.lists(st.integers(INT64_MIN, INT64_MAX), min_size=1, max_size=60))
+def test_every_so_manyth_value_of_a_column_is_sealed_as_it_reads(step: int, values: list[int]):
+    column = np.sort(np.array(values, np.int64))[::step]
+    assert unseal(seal(column)).tolist() == column.tolist()
+
+
+def test_sealing_leaves_the_column_alone():
+    values = np.arange(1_000, dtype=np.int64)
+    values.flags.writeable = False
+    assert np.array_equal(unseal(seal(values)), np.arange(1_000))
+
+
+@pytest.mark.parametrize(("most_bytes", "times"), [(0.05, "every 10 ms"), (1.5, "random ms"), (0.05, "all at once")])
+def test_a_time_takes_about_a_byte_and_next_to_none_where_times_are_regular(most_bytes: float, times: str):
+    start = 1_685_695_916_000
+    made = {
+        "every 10 ms": start + 10 * np.arange(CHUNK),
+        "random ms": start + np.sort(np.random.default_rng(5).integers(0, 100 * CHUNK, CHUNK)),
+        "all at once": np.full(CHUNK, start),
+    }
+    assert len(seal(made[times])) < most_bytes * CHUNK
