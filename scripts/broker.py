@@ -224,8 +224,8 @@ def _await_broker(broker: subprocess.Popen[bytes], bootstrap: str, log: Path) ->
 
 
 def _cluster_id() -> str:
-    """Return a random id in the form that Kafka's storage tool takes."""
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    """Return a random id in the form that Kafka's storage tool takes; one with a dash in front would read as an option."""
+    return "f" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
 
 
 def _free_port() -> int:
