@@ -50,7 +50,10 @@ class Pace:
 
 
 class FrontEnd(Actor):
-    """Reads `source` for one stream. `lateness` is in the stream's unit, `idle_s` in seconds of the wall clock."""
+    """Reads `source` for one stream. `lateness` is in the stream's unit, `idle_s` in seconds of the wall clock.
+
+    `on_wait` is told where there is nothing to read from yet, and `on_end` whenever all that there is has been taken in.
+    """
 
     suspends: ClassVar[bool] = True
     turn: ClassVar[int] = 1
@@ -66,6 +69,7 @@ class FrontEnd(Actor):
         lateness: int,
         idle_s: float,
         on_wait: Callable[[str], None],
+        on_end: Callable[[str], None],
         pace: Pace,
     ) -> None:
         super().__init__(system, stream=stream)
@@ -73,6 +77,7 @@ class FrontEnd(Actor):
         self._source = source
         self._manager = manager
         self._on_wait = on_wait
+        self._on_end = on_end
         self._pace = pace
         self._order = OrderBuffer(categories=view.categories, limit=self._pace.buffer_events)
         self._watermark = Watermark(lateness=lateness, idle_s=idle_s)
@@ -86,6 +91,8 @@ class FrontEnd(Actor):
         self._in_flight = 0
         self._queued = False
         self._loaded = True
+        self._unclosed = True
+        self._ended = False
         self._attached = False
         self._alone: int | None = None
         self._draining: ReplyTo | None = None
@@ -120,7 +127,7 @@ class FrontEnd(Actor):
                 self._go_on()
             case Returned(returned):
                 self._credits += 1
-                self._in_flight -= returned.batch.count
+                self._in_flight -= returned.count
                 self._returned.append(returned)
                 self._go_on()
             case Activate(collector):
@@ -129,7 +136,8 @@ class FrontEnd(Actor):
                 self._go_on()
             case Drain(reply_to):
                 self._draining = reply_to
-                self._cut(self._order.flush(), self._released_until)
+                if len(self._order):
+                    self._cut(self._order.flush(), self._released_until)
                 self._go_on()
             case _:
                 assert_never(message)
@@ -170,7 +178,7 @@ class FrontEnd(Actor):
         self._release(now)
         self._balance(now)
         if now - self._reported_at >= self._pace.report_s:
-            self._report("at the end" if self._watermark.idle(now) else "reading")
+            self._report("at the end" if self._silent(now) else "reading")
             self._source.commit()
         if now - self._looked_at >= self._pace.look_s:
             self._looked_at = now
@@ -196,15 +204,21 @@ class FrontEnd(Actor):
     def _take(self, polled: Polled, now: float) -> None:
         """Decode a poll and put it into the order buffer; only then its records count as read."""
         if polled.values:
-            times, categories, accepted, refusals = self._view.decode(polled.values)
+            times, batch, accepted, refusals = self._view.decode(polled)
             offsets = self._source.offsets()
             if self._released_until is not None:
                 self._late += int((times < self._released_until).sum())
-            for place, reason in refusals:
-                partition, offset = int(polled.partitions[place]), polled.offset_of(place)
-                self._refusals.add(partition, offset, reason, polled.values[place] or b"")
+            if refusals:
+                places = polled.offsets()
+                for place, reason in refusals:
+                    self._refusals.add(int(polled.partitions[place]), int(places[place]), reason, polled.values[place] or b"")
             self._watermark.saw(polled.partitions if accepted is None else polled.partitions[accepted], times, now)
-            self._order.add(Batch(tuple(times[categories == each] for each in range(self._view.categories))))
+            if self._view.categories:
+                self._order.add(batch)
+            elif batch.count:
+                self._released_until = self._watermark.at(now)
+                self._outbox.append(Ingest(batch, self._released_until))
+            self._unclosed, self._ended = True, False
             self._offsets = offsets
             self._records += len(polled.values)
             self._events += times.size
@@ -232,14 +246,24 @@ class FrontEnd(Actor):
 
     def _release(self, now: float) -> None:
         """Cut into micro-batches what is in order by now, or all of it when every partition is idle."""
+        if self._silent(now):
+            until = self._watermark.at(now)
+            if len(self._order):
+                self._cut(self._order.flush(), until)
+            if self._unclosed:
+                self._unclosed = False
+                self._outbox.append(Ingest(None, until, idle=True))
+            return
         if not len(self._order):
             return
         until = self._watermark.at(now)
-        if self._watermark.idle(now):
-            self._cut(self._order.flush(), until)
-        elif self._order.due or now - self._released_at >= self._pace.report_s:
+        if self._order.due or now - self._released_at >= self._pace.report_s:
             self._released_at = now
             self._cut(self._order.release(until), until)
+
+    def _silent(self, now: float) -> bool:
+        """Whether nothing more is to be expected for now."""
+        return self._source.finished or self._watermark.idle(now)
 
     def _cut(self, batch: Batch, until: int | None) -> None:
         """Cut an ordered batch by time; each piece says up to where the stream is complete with it."""
@@ -256,7 +280,7 @@ class FrontEnd(Actor):
 
     def _go_on(self) -> None:
         """Send what credits allow; then read on, or finish a drain."""
-        if self._successor is not None and not self._in_flight:
+        if self._successor is not None and self._credits == self._pace.credits:
             self._farewell(self._collector)
             self._collector, self._successor = self._successor, None
             self._outbox.extendleft(reversed(self._returned))
@@ -266,13 +290,21 @@ class FrontEnd(Actor):
         while open_to_send and self._outbox and self._credits:
             message = self._outbox.popleft()
             self._credits -= 1
-            self._in_flight += message.batch.count
+            self._in_flight += message.count
             self.send(self._collector, message)
         if self._draining is None:
             if not self._outbox and not self._returned:
                 self._again()
-        elif not self._outbox and not self._returned and not self._in_flight:
+            if not self._unclosed and not self._ended and self._all_taken_in:
+                self._ended = True
+                self._on_end(self.stream)
+        elif self._all_taken_in:
             self._draining(Drained(self._report("drained")))
+
+    @property
+    def _all_taken_in(self) -> bool:
+        """Whether every batch is in its slice, and what it made due is delivered."""
+        return not self._outbox and not self._returned and self._credits == self._pace.credits
 
     def _farewell(self, collector: Address | None) -> None:
         """Tell a collector that it gets nothing from here any more."""
@@ -286,7 +318,7 @@ class FrontEnd(Actor):
 
     def _report(self, state: str) -> Progress:
         now = self._reported_at = self._now()
-        waiting = [message.batch for message in (*self._returned, *self._outbox)]
+        waiting = [message.batch for message in (*self._returned, *self._outbox) if message.batch is not None]
         progress = Progress(
             state=state,
             records=self._records,
@@ -300,6 +332,7 @@ class FrontEnd(Actor):
             watermark=self._watermark.at(now),
             held_back_by=self._watermark.holding(now),
             lag=self._source.lag() if self._attached else {},
+            epoch=self._source.epoch,
             first_record_at=self._first_record_at,
         )
         self.send(self._manager, progress)

@@ -6,7 +6,7 @@ that can answer it. It sees metas and partials, never an event, and never waits.
 
 import itertools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, assert_never
 
@@ -20,16 +20,20 @@ from actors.messages import (
     Answer,
     Attached,
     Busy,
+    Coarsen,
     Coverage,
     Discard,
+    Emit,
     Forgotten,
     GetStats,
     Grown,
+    Ingested,
     Memory,
     Message,
     Overdue,
     Partial,
     Progress,
+    Publish,
     Query,
     Read,
     Retired,
@@ -38,12 +42,13 @@ from actors.messages import (
 )
 from actors.set_collector import SetCollector
 from actors.timeline.retention import Holding, Limits, decide
-from actors.timeline.span import Span
+from actors.timeline.span import INT64_MAX, Span
 from actors.views.view import Meta, View
 
-ManagerMessage = Attached | Progress | Grown | Retired | Forgotten | Partial | Overdue | Query | GetStats
+ManagerMessage = Attached | Progress | Grown | Retired | Forgotten | Publish | Partial | Overdue | Query | GetStats
 
 _METER_S = 1.0
+_PUBLISH_DEADLINE_S = 60.0
 _EMERGENCY = 1.1
 """The brake is pulled where the resident set is this much above the budget."""
 
@@ -70,7 +75,8 @@ class _Asked:
 class Manager(Actor):
     """Manages one stream's collectors within `limits`; `rss` measures the resident set of the process, in bytes.
 
-    `baseline_bytes` of the budget are what the process needs before any event.
+    `baseline_bytes` of the budget are what the process needs before any event. What is due to be published goes to
+    `publisher`; without one it is not looked at.
     """
 
     capacity: ClassVar[dict[Lane, int]] = {Lane.CONTROL: 65_536, Lane.DATA: 256}
@@ -84,12 +90,15 @@ class Manager(Actor):
         limits: Limits,
         baseline_bytes: int,
         rss: Callable[[], int],
+        publisher: Address | None,
     ) -> None:
         super().__init__(system, stream=stream)
         self._view = view
         self._limits = limits
         self._baseline_bytes = baseline_bytes
         self._rss = rss
+        self._publisher = publisher
+        self._publications = itertools.count(1)
         self._rss_bytes = rss()
         self._metered_at = system.dispatcher.now()
         self._emergencies = 0
@@ -133,6 +142,8 @@ class Manager(Actor):
                 self._retired(message)
             case Forgotten():
                 self._forgotten(message)
+            case Publish():
+                self._publish(message)
             case Query():
                 self._scatter(message)
             case Partial():
@@ -206,12 +217,21 @@ class Manager(Actor):
         active = self._active.meta if self._active else None
         verdict = decide(
             self._limits,
-            [Holding(aged.meta.nbytes, aged.meta.span.end) for aged in self._aged.values()],
+            [
+                Holding(aged.meta.nbytes, aged.meta.span.end if aged.meta.span else INT64_MAX, aged.meta.coarse_bytes)
+                for aged in self._aged.values()
+            ],
             active_bytes=active.nbytes if active else 0,
             dead_bytes=active.dead_bytes if active else 0,
             other_bytes=self._baseline_bytes + self._progress.buffered_bytes,
             watermark=self._watermark,
         )
+        for aged in self._aged.values()[: verdict.coarsen]:
+            if aged.meta.coarse_bytes:
+                # Accounted as done, so that nothing is dropped while it is under way; the collector then says what it is.
+                self._aged_bytes -= aged.meta.coarse_bytes
+                aged.meta = replace(aged.meta, nbytes=aged.meta.nbytes - aged.meta.coarse_bytes, coarse_bytes=0)
+                self.send(aged.address, Coarsen())
         for reason in verdict.drop:
             self._drop_oldest(reason)
         if verdict.shed_bytes and self._active is not None and not self._shedding:
@@ -219,7 +239,8 @@ class Manager(Actor):
             self.send(self._active.address, Shed(verdict.shed_bytes))
 
     def _forgotten(self, message: Forgotten) -> None:
-        self._shedding = False
+        if message.shed:
+            self._shedding = False
         self._dropped.update(message.events)
         self._complete_from = _latest(self._complete_from, message.complete_from)
         if message.missing is not None:
@@ -253,15 +274,34 @@ class Manager(Actor):
         lost = (self._lost,) if self._lost is not None else ()
         return Coverage(self._complete_from, self._watermark, finals[0] if finals else None, lost)
 
-    def _scatter(self, query: Query) -> None:
-        """Ask the collectors that the view selects, and the active one."""
+    def _publish(self, message: Publish) -> None:
+        """Find the answer to what is due, as a query's, and hand it to the publisher, numbered."""
+        due, publisher, front_end = message.due, self._publisher, self._front_end
+        assert front_end is not None, "what is due came through a front end"
+        if publisher is None:
+            self.send(front_end, Ingested(message.events))
+            return
+        number = next(self._publications)
+
+        def emit(answer: Answer) -> None:
+            self.send(publisher, Emit(number, front_end, self._view, answer.partial, due, message.events))
+
+        query = Query(due.span, due.arguments, _PUBLISH_DEADLINE_S, emit)
+        if due.arguments is None:
+            emit(Answer(self._view, due.partial, due.span, None, self._coverage()))
+        else:
+            self._scatter(query, [due.partial])
+
+    def _scatter(self, query: Query, partials: Sequence[Any] = ()) -> None:
+        """Ask the collectors that the view selects, and the active one; what dropped ones left joins `partials`."""
         aged = self._aged.values()
         chosen = [aged[index] for index in self._view.select([each.meta for each in aged], query.span, query.arguments)]
         if self._active is not None:
             chosen.append(self._active)
         number = next(self._questions)
         waiting = {collector.number: collector.meta for collector in chosen}
-        self._asked[number] = _Asked(query, waiting, self._coverage())
+        known = [*partials, self._view.recall(self._gone, query.span, query.arguments)]
+        self._asked[number] = _Asked(query, waiting, self._coverage(), known)
         for collector in chosen:
             self.send(collector.address, Read(number, query.span, query.arguments))
         self.later(query.deadline_s, self.actor_ref, Overdue(number))

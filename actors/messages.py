@@ -4,17 +4,17 @@ Messages are frozen and carry immutable columns. Commands are imperative, facts 
 a message without a reply address is never answered. The gateway knows this file and one address a stream, nothing more.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pykka
 
 from actors.mailbox import Lane
-from actors.timeline.batch import Batch
 from actors.timeline.refusals import Refused
 from actors.timeline.span import Span
-from actors.views.view import Meta, View
+from actors.views.view import Due, Events, Meta, View
 
 Address = pykka.ActorRef[Any]
 ReplyTo = Callable[[Any], None]
@@ -79,10 +79,16 @@ class Drained:
 
 @dataclass(frozen=True, slots=True)
 class Ingest(_Data):
-    """Take in an ordered micro-batch; before `watermark` nothing else is expected."""
+    """Take in a micro-batch, or none; before `watermark` nothing else is expected. `idle`: the stream is silent or ended."""
 
-    batch: Batch
+    batch: Events | None
     watermark: int | None
+    idle: bool = False
+
+    @property
+    def count(self) -> int:
+        """How many events it brings."""
+        return self.batch.count if self.batch is not None else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +122,76 @@ class Shed(_Control):
     nbytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Coarsen(_Control):
+    """Give up exactness for memory, as the view can. To an aged collector."""
+
+
+# To the publisher ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Emit(_Data):
+    """Write the answer to `due` to every sink, in the order of `number`; then give the credit of `events` to `front_end`."""
+
+    number: int
+    front_end: Address
+    view: View
+    partial: Any
+    due: Due
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look(_Control):
+    """See what the sinks have delivered. The publisher sends it to itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class GetPlace(_Data):
+    """Reply where the `order`-th record lies that was published, as a `Place`, or None."""
+
+    order: int
+    reply_to: ReplyTo
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Bytes of a file: `length` of them from `start` on."""
+
+    path: Path
+    start: int
+    length: int
+
+
+# To the writer -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Write(_Data):
+    """Write records to the stream's topic, each to the partition that its shard says; reply `Written`, or `Busy`."""
+
+    values: Sequence[bytes]
+    shards: Sequence[int]
+    reply_to: ReplyTo
+
+
+@dataclass(frozen=True, slots=True)
+class WriteToAll(_Data):
+    """Write one record with this key and value to every partition; reply `Written`, or `Busy`."""
+
+    key: bytes
+    value: bytes
+    reply_to: ReplyTo
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Kafka has acknowledged every record; `offsets` has the last one of each partition that got some."""
+
+    offsets: Mapping[int, int]
+
+
 # To the manager ------------------------------------------------------------------------------------------------------
 
 
@@ -142,6 +218,7 @@ class Progress(_Control):
     watermark: int | None = None
     held_back_by: int | None = None
     lag: Mapping[int, int] = field(default_factory=dict)
+    epoch: int = 0
     first_record_at: float | None = None
 
 
@@ -165,6 +242,14 @@ class Retired(_Control):
 
 
 @dataclass(frozen=True, slots=True)
+class Publish(_Control):
+    """Something is due to be published. The credit of `events` goes back to the front end once that is delivered."""
+
+    due: Due
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
 class Forgotten(_Control):
     """Collector `number` has lost events, by reason: it shed them, or failed at them.
 
@@ -175,6 +260,7 @@ class Forgotten(_Control):
     events: Mapping[str, int]
     complete_from: int | None = None
     missing: Span | None = None
+    shed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, assert_never
 from actors.actor import Actor, System
 from actors.messages import (
     Address,
+    Coarsen,
     Discard,
     Farewell,
     Forgotten,
@@ -16,6 +17,7 @@ from actors.messages import (
     Ingested,
     Message,
     Partial,
+    Publish,
     Read,
     Retired,
     Returned,
@@ -25,7 +27,7 @@ from actors.messages import (
 from actors.timeline.span import Span
 from actors.views.view import Frozen, Live, View
 
-SetCollectorMessage = Ingest | Settle | Farewell | Discard | Read | Shed
+SetCollectorMessage = Ingest | Settle | Farewell | Discard | Read | Shed | Coarsen
 
 
 class SetCollector(Actor):
@@ -85,6 +87,8 @@ class SetCollector(Actor):
                 self._settle()
             case Shed(nbytes):
                 self._shed(nbytes)
+            case Coarsen():
+                self._coarsen()
             case Farewell():
                 self._left = True
                 self._stop_if_done()
@@ -98,10 +102,10 @@ class SetCollector(Actor):
         """Count the events of a batch that could not be taken in, and give the credit back."""
         if isinstance(message, Ingest):
             batch = message.batch
-            first, last = batch.first(), batch.last()
+            first, last = (batch.first(), batch.last()) if batch is not None else (None, None)
             missing = Span(first, last + 1) if first is not None and last is not None else None
-            self.send(self._manager, Forgotten(self._number, {"failed": batch.count}, missing=missing))
-            self.send(self._front_end, Ingested(batch.count))
+            self.send(self._manager, Forgotten(self._number, {"failed": message.count}, missing=missing))
+            self.send(self._front_end, Ingested(message.count))
 
     @property
     def _slice(self) -> Live | Frozen:
@@ -110,14 +114,21 @@ class SetCollector(Actor):
         return owned
 
     def _ingest(self, message: Ingest) -> None:
-        """Take in a batch; once retired, give it back, for the successor."""
+        """Take in a batch, and see what is due with it; once retired, give it back, for the successor."""
         if self._live is None:
             self.send(self._front_end, Returned(message))
             return
-        self._live.add(message.batch, message.watermark)
+        if message.batch is not None:
+            lost = self._live.add(message.batch, message.watermark)
+            if lost:
+                self.send(self._manager, Forgotten(self._number, lost))
         self._watermark = message.watermark
+        due = self._live.close(message.watermark, idle=message.idle)
         self._after_growth()
-        self.send(self._front_end, Ingested(message.batch.count))
+        if due is None:
+            self.send(self._front_end, Ingested(message.count))
+        else:
+            self.send(self._manager, Publish(due, message.count))
 
     def _after_growth(self) -> None:
         """Tell how large the slice is, or retire where it is full."""
@@ -147,7 +158,12 @@ class SetCollector(Actor):
 
     def _shed(self, nbytes: int) -> None:
         if self._live is not None:
-            self.send(self._manager, Forgotten(self._number, *self._live.shed(nbytes)))
+            self.send(self._manager, Forgotten(self._number, *self._live.shed(nbytes), shed=True))
+            self._tell_size()
+
+    def _coarsen(self) -> None:
+        if self._frozen is not None and not self._discarded:
+            self._frozen.coarsen()
             self._tell_size()
 
     def _tell_size(self) -> None:

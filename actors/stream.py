@@ -3,21 +3,27 @@
 Used by the composition root and by tests. Holds no state of its own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from actors.actor import System
 from actors.front_end import FrontEnd, Pace
 from actors.manager import Manager
 from actors.messages import Address, Drain, ReplyTo
+from actors.publisher import Publisher
+from actors.sink import KafkaWriter, Sink
 from actors.source import Source
 from actors.timeline.retention import Limits
 from actors.views.view import View
+from actors.writer import Writer
 
 
 @dataclass(frozen=True, slots=True)
 class StreamPlan:
-    """All that it takes to start a stream. `lateness` is in the stream's unit, `idle_s` in seconds."""
+    """All that it takes to start a stream. `lateness` is in the stream's unit, `idle_s` in seconds.
+
+    `connect` makes the client that writes to the stream's own topic, where clients may.
+    """
 
     name: str
     view: View
@@ -28,18 +34,48 @@ class StreamPlan:
     baseline_bytes: int
     rss: Callable[[], int]
     pace: Pace = field(default_factory=Pace)
+    sinks: Sequence[Sink] = ()
+    connect: Callable[[], KafkaWriter] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A stream that was started: the address to ask, and the one to drain."""
+    """A stream that was started: whom to ask, to drain, for what was published, and to write."""
 
     manager: Address
     front_end: Address
+    publisher: Address | None
+    writer: Address | None
+
+    def stop(self) -> None:
+        """Stop the stream's actors; what they hold of the outside is let go of."""
+        for address in (self.front_end, self.manager, self.publisher, self.writer):
+            if address is not None:
+                address.stop()
 
 
-def start_stream(system: System, plan: StreamPlan, *, on_wait: Callable[[str], None]) -> Running:
-    """Start a stream's actors, the manager first. Returns at once; reading begins when the front end is there."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Who is told what of a stream.
+
+    `wait`: that there is nothing to read from yet; `end`: that all there is has been read and taken in; `trouble`: what keeps
+    a sink from taking results.
+    """
+
+    wait: Callable[[str], None]
+    end: Callable[[str], None]
+    trouble: Callable[[str, str], None]
+
+
+def start_stream(system: System, plan: StreamPlan, told: Told) -> Running:
+    """Start a stream's actors, the last in the line first. Returns at once; reading begins when the front end is there."""
+    writer = publisher = None
+    if plan.connect is not None:
+        writer = Writer.start(system, stream=plan.name, connect=plan.connect)
+    if plan.sinks:
+        publisher = Publisher.start(
+            system, stream=plan.name, sinks=plan.sinks, on_trouble=lambda problem: told.trouble(plan.name, problem)
+        )
     manager = Manager.start(
         system,
         stream=plan.name,
@@ -47,6 +83,7 @@ def start_stream(system: System, plan: StreamPlan, *, on_wait: Callable[[str], N
         limits=plan.limits,
         baseline_bytes=plan.baseline_bytes,
         rss=plan.rss,
+        publisher=publisher,
     )
     front_end = FrontEnd.start(
         system,
@@ -56,10 +93,11 @@ def start_stream(system: System, plan: StreamPlan, *, on_wait: Callable[[str], N
         manager=manager,
         lateness=plan.lateness,
         idle_s=plan.idle_s,
-        on_wait=on_wait,
+        on_wait=told.wait,
+        on_end=told.end,
         pace=plan.pace,
     )
-    return Running(manager, front_end)
+    return Running(manager, front_end, publisher, writer)
 
 
 def drain(running: Running, reply_to: ReplyTo) -> None:

@@ -18,7 +18,7 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.constructor import ConstructorError, RoundTripConstructor
 from ruamel.yaml.error import YAMLError
 
-from config.settings import HIDDEN, Http, Memory, Settings, Source, Stream, secret
+from config.settings import HIDDEN, STREAMS, Http, Memory, Output, Settings, Source, secret, view_of
 
 DEFAULT = Path(__file__).with_name("default.yaml")
 PREFIX = "FIRNLINE_"
@@ -29,10 +29,10 @@ _MODELS: dict[Path_, type[BaseModel]] = {
     (): Settings,
     ("http",): Http,
     ("memory",): Memory,
-    ("streams", "*"): Stream,
     ("streams", "*", "source"): Source,
+    ("streams", "*", "output"): Output,
 }
-"""Which settings there are at a path; a star stands for any name."""
+"""Which settings there are at a path, but for a stream, whose view decides; a star stands for any name."""
 
 
 class SettingsError(ValueError):
@@ -219,17 +219,24 @@ def _of_override(key: str) -> Path_:
 
 def _told(detail: ErrorDetails, given: _Given) -> str:
     """Write one problem: place, path, what was expected and what came."""
-    path = tuple(part for part in detail["loc"] if part != "[key]")
+    path = _untagged(tuple(part for part in detail["loc"] if part != "[key]"))
+    if detail["type"] == "union_tag_invalid":
+        path, detail = (*path, "view"), {**detail, "input": view_of(detail["input"])}
     place = given.place(path)
     lead = f"{place}: " if place else ""
     if path[:1] == ("kafka",) and len(path) > 1:
         key = re.split(r"[:=\s]", str(path[1]))[0]  # without the space after its colon, a key has swallowed its value
         return f"{lead}kafka.{key}: expected text, a number, true or false, got {_shown(path, detail['input'])}"
     if detail["type"] == "extra_forbidden":
-        return f"{lead}{_dotted(path[:-1])}{'.' if path[:-1] else ''}{path[-1]}: unknown key, {_hint(path)}"
+        return f"{lead}{_dotted(path[:-1])}{'.' if path[:-1] else ''}{path[-1]}: unknown key, {_hint(path, given)}"
     if detail["type"] == "missing":
         return f"{lead}{_dotted(path)}: expected a value, got nothing"
     return f"{lead}{_dotted(path)}: expected {_expected(detail)}, got {_shown(path, detail['input'])}"
+
+
+def _untagged(path: Path_) -> Path_:
+    """Return the path as people write it: the library puts the view behind a stream's name."""
+    return (*path[:2], *path[3:]) if path[:1] == ("streams",) and len(path) > 2 and path[2] in STREAMS else path
 
 
 def _expected(detail: ErrorDetails) -> str:
@@ -241,6 +248,8 @@ def _expected(detail: ErrorDetails) -> str:
         case "literal_error":
             expected: str = context["expected"]
             return expected.replace("'", "")
+        case "union_tag_invalid":
+            return "one of " + ", ".join(STREAMS)
         case "int_type" | "int_parsing" | "int_from_float" | "int_parsing_size":
             return "an integer"
         case "greater_than_equal":
@@ -259,10 +268,12 @@ def _expected(detail: ErrorDetails) -> str:
             return re.sub(r"^Input should be (a valid )?", "", detail["msg"])
 
 
-def _hint(path: Path_) -> str:
+def _hint(path: Path_, given: _Given) -> str:
     """Say which key was meant, or which ones there are."""
     around = ("streams", "*", *path[2:-1]) if path[0] == "streams" and len(path) > 1 else path[:-1]
     model = _MODELS.get(around)
+    if around == ("streams", "*"):
+        model = STREAMS.get(view_of(given.values["streams"][path[1]]))
     if model is None:
         return "there are none here"
     known = sorted(model.model_fields)

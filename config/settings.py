@@ -5,10 +5,24 @@ Filled by `config.load`, read by the composition root. Values go down as argumen
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_serializer, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StrictBool,
+    Tag,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|KB|KiB|MB|MiB|GB|GiB)?", re.IGNORECASE)
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
@@ -76,6 +90,7 @@ class Http(_Model):
         10_000, ge=1, le=600_000, description="Milliseconds within which a query is answered, whole or not."
     )
     max_queries: Whole = Field(256, ge=1, le=100_000, description="Queries under way at once; more are told to come again.")
+    max_body_bytes: Whole = Field(8 << 20, ge=1, description="Bytes of the longest request body.")
 
 
 class Memory(_Model):
@@ -87,10 +102,36 @@ class Memory(_Model):
 
 
 class Source(_Model):
-    """Where a stream's records come from."""
+    """Where a stream's records come from: one of topic, file, stdin and command."""
 
-    topic: str = Field("events", pattern=r"^[a-zA-Z0-9._-]{1,249}$", description="The Kafka topic.")
-    start: Literal["earliest", "latest"] = Field("earliest", description="Which records to begin with.")
+    topic: str | None = Field(None, pattern=r"^[a-zA-Z0-9._-]{1,249}$", description="A Kafka topic.")
+    start: Literal["earliest", "latest"] = Field("earliest", description="Which records of the topic to begin with.")
+    partitions: Whole | None = Field(
+        None, ge=1, le=10_000, description="Create the topic with so many partitions where it is absent; null: wait for it."
+    )
+    file: Path | None = Field(None, description="A file of lines, plain or gzip, read once to its end.")
+    stdin: Literal[True] | None = Field(None, description="Standard input, line by line.")
+    command: str | None = Field(None, min_length=1, description="A program whose standard output is read line by line.")
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "Source":
+        given = [name for name in ("topic", "file", "stdin", "command") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("one of topic, file, stdin and command")
+        if self.topic is None and self.partitions is not None:
+            raise ValueError("partitions beside a topic alone")
+        return self
+
+
+class Output(_Model):
+    """Where a stream's results go, as they become due; each is optional."""
+
+    topic: str | None = Field(None, pattern=r"^[a-zA-Z0-9._-]{1,249}$", description="A Kafka topic, created if absent.")
+    file: Path | None = Field(None, description="A file to append to; its folder is made.")
+    max_file_bytes: Whole | None = Field(
+        1 << 30, ge=1, description="Bytes at which the file is set aside under a number; null: never."
+    )
+    console: StrictBool = Field(False, description="Whether to write to standard output.")
 
 
 def _steps(steps: list[str]) -> list[str]:
@@ -102,22 +143,96 @@ def _steps(steps: list[str]) -> list[str]:
     return steps
 
 
-class Stream(_Model):
-    """One stream and the view over it."""
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("a time zone such as Europe/Berlin") from None
+    return name
 
-    view: Literal["sets"] = Field("sets", description="What is answered.")
-    source: Source = Field(Source(), description="Where the records come from.")
-    steps: Annotated[list[str], AfterValidator(_steps)] = Field(
-        ["R", "G", "B"], min_length=2, max_length=8, description="The categories that make a set, in order of time."
-    )
-    time_unit: Literal["s", "ms", "us", "ns"] = Field("ms", description="The unit of the events' times.")
+
+class _Stream(_Model):
+    """What every stream has."""
+
+    source: Source = Field(Source(topic="events"), description="Where the records come from.")
+    output: Output = Field(Output(), description="Where results go.")
     lateness_ms: Whole = Field(500, ge=0, description="Milliseconds that an event may come behind the newest one in order.")
     idle_ms: Whole = Field(200, ge=1, description="Milliseconds of silence after which held events are released.")
-    max_sets: Whole = Field(1_000_000, ge=1, description="Sets at which a collector retires.")
     max_aged: Whole | None = Field(None, ge=0, description="Aged collectors to keep at most; null: as memory allows.")
     max_age_ms: Whole | None = Field(
         None, ge=1, description="Milliseconds of event time to keep at most; null: as memory allows."
     )
+
+
+class SetsStream(_Stream):
+    """Sets of one event of each step."""
+
+    view: Literal["sets"] = Field("sets", description="What is answered.")
+    steps: Annotated[list[str], AfterValidator(_steps)] = Field(
+        ["R", "G", "B"], min_length=2, max_length=8, description="The categories that make a set, in order of time."
+    )
+    time_unit: Literal["s", "ms", "us", "ns"] = Field("ms", description="The unit of the events' times.")
+    max_sets: Whole = Field(1_000_000, ge=1, description="Sets at which a collector retires.")
+
+
+class TopStream(_Stream):
+    """The ids with the largest values."""
+
+    view: Literal["top"]
+
+
+class SegmentsStream(_Stream):
+    """Segments of batches, merged."""
+
+    view: Literal["segments"]
+    segments: Whole = Field(10, ge=1, le=10_000, description="Segments that make a batch.")
+    max_batches: Whole = Field(100_000, ge=1, description="Finished batches at which a collector retires.")
+    spill_bytes: Whole = Field(32 << 20, ge=1, description="Bytes of pending segments in memory; more go to a file.")
+    spill_dir: Path | None = Field(None, description="The folder for that file; null: the system's temporary one.")
+
+
+class UniquesStream(_Stream):
+    """Unique users by minute, hour, day, week, month and year."""
+
+    view: Literal["uniques"]
+    zone: Annotated[str, AfterValidator(_zone)] = Field("UTC", description="The time zone of hours, days and longer periods.")
+    exact_users: Whole = Field(1_000_000, ge=1_000, description="Users of a period beyond which it is estimated.")
+    max_cells: Whole = Field(50_000, ge=10, description="Periods at which a collector retires.")
+    max_hashes: Whole = Field(2_000_000, ge=1_000, description="Users held at which a collector retires.")
+
+
+class WordsStream(_Stream):
+    """Counts of events by type, and of words."""
+
+    view: Literal["words"]
+    max_names: Whole = Field(100_000, ge=1_000, description="Distinct names of an answer beyond which counts are bounds.")
+    max_pairs: Whole = Field(200_000, ge=1_000, description="Counts by second and name at which a collector retires.")
+
+
+def view_of(given: object) -> str:
+    """Return which view a stanza is for; one that does not say is of sets."""
+    view = given.get("view", "sets") if isinstance(given, Mapping) else getattr(given, "view", "sets")
+    return str(view)
+
+
+STREAMS: dict[str, type[_Stream]] = {
+    "sets": SetsStream,
+    "top": TopStream,
+    "segments": SegmentsStream,
+    "uniques": UniquesStream,
+    "words": WordsStream,
+}
+"""The settings of a stream by its view."""
+
+Stream = Annotated[
+    Annotated[SetsStream, Tag("sets")]
+    | Annotated[TopStream, Tag("top")]
+    | Annotated[SegmentsStream, Tag("segments")]
+    | Annotated[UniquesStream, Tag("uniques")]
+    | Annotated[WordsStream, Tag("words")],
+    Discriminator(view_of),
+]
+"""One stream and the view over it."""
 
 
 class Settings(_Model):

@@ -4,12 +4,16 @@ Used by the producer, the benchmark and tests. Times are milliseconds.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from scripts import samples
+from scripts.spec import Chunk, Ints, Spec
 
 _CHUNK = 30_000
+_NUMBERS = 2_000_000
+"""Numbers that a chunk of segments may have."""
+
 _RUN = 100
 """Records in a row that go to one partition, where the pattern does not scatter them."""
 
@@ -17,27 +21,6 @@ _BURST = 10_000
 _BROKEN_SHARE = 0.01
 _FAR = 10**15
 _COLOURS = np.frombuffer(b"RGB", np.uint8)
-
-Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Records in the order of sending, and the partition of each."""
-
-    values: list[bytes]
-    partitions: list[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """What to make: `count` records (None: without end), from `start` ms on, for `partitions` partitions."""
-
-    count: int | None
-    start: int
-    partitions: int = 3
-    seed: int = 0
-    displacement: int = 1_000
 
 
 def chunks(pattern: str, spec: Spec) -> Iterator[Chunk]:
@@ -48,6 +31,8 @@ def chunks(pattern: str, spec: Spec) -> Iterator[Chunk]:
     make = PATTERNS[pattern]
     chance = np.random.default_rng(spec.seed)
     size = max(_CHUNK, 30 * spec.displacement) if pattern == "shuffled" else _CHUNK
+    if pattern == "segments":
+        size = max(1_000, 10 * (_NUMBERS // max(1, 10 * spec.size)))
     first = 0
     while spec.count is None or first < spec.count:
         size_now = size if spec.count is None else min(size, spec.count - first)
@@ -135,5 +120,9 @@ PATTERNS: dict[str, Callable[[Ints, Spec, np.random.Generator], Chunk]] = {
     "only-red": _only_red,
     "shuffled": _shuffled,
     "junk": _junk,
+    "top": samples.top,
+    "segments": samples.segments,
+    "uniques": samples.uniques,
+    "words": samples.words,
 }
 """Every pattern by name."""

@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import compress
 from typing import Annotated, Any
@@ -23,7 +24,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from scripts.broker import find_embedded
-from scripts.patterns import Chunk, Spec, chunks
+from scripts.patterns import chunks
+from scripts.spec import Chunk, Spec
 
 _AHEAD = 20_000
 """Records that a partition of the embedded broker may hold unread; it forgets from 100,000 or 5 MiB on."""
@@ -44,6 +46,28 @@ class Pattern(StrEnum):
     ONLY_RED = "only-red"
     SHUFFLED = "shuffled"
     JUNK = "junk"
+    TOP = "top"
+    SEGMENTS = "segments"
+    UNIQUES = "uniques"
+    WORDS = "words"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a pattern goes unless told otherwise: the topic, its partitions, the stream that reads it; and the first time."""
+
+    topic: str = "events"
+    partitions: int = 3
+    stream: str = "events"
+    start_ms: int | None = None
+
+
+_TARGETS = {
+    Pattern.TOP: Target("dataset", 10, "dataset"),
+    Pattern.SEGMENTS: Target("segment-topic", 10, "segments"),
+    Pattern.UNIQUES: Target("messages", 3, "uniques", 1_468_244_384_000),
+    Pattern.WORDS: Target("words", 3, "words"),
+}
 
 
 class Rate(ProgressColumn):
@@ -248,6 +272,38 @@ def bootstrap_of(given: str | None) -> tuple[str, bool]:
     return found, True
 
 
+def delete(bootstrap: str, topic: str) -> None:
+    """Delete a topic, and wait until it is gone. Raises KafkaException where that fails."""
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    try:
+        admin.delete_topics([topic])[topic].result(timeout=10)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise
+    deadline = time.monotonic() + 10
+    while topic in admin.list_topics(timeout=10).topics and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def speak(pattern: str, spec: Spec, rate: float | None, stop: Interrupted) -> None:
+    """Print records, a line each, at a rate; ends early where it is interrupted, or nobody reads on."""
+    began, printed = time.monotonic(), 0
+    size = _MOST_AT_ONCE if rate is None else max(1, min(_MOST_AT_ONCE, int(rate * _SLICE_S)))
+    try:
+        for chunk in chunks(pattern, spec):
+            for low in range(0, len(chunk.values), size):
+                while rate is not None and not stop and (remaining := began + printed / rate - time.monotonic()) > 0:
+                    time.sleep(min(remaining, 0.1))
+                if stop:
+                    return
+                some = chunk.values[low : low + size]
+                sys.stdout.buffer.write(b"\n".join(some) + b"\n")
+                sys.stdout.buffer.flush()
+                printed += len(some)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer has nowhere to go
+
+
 def main(
     pattern: Annotated[Pattern, typer.Option(help="What to send.")] = Pattern.STEADY,
     count: Annotated[int, typer.Option(min=0, help="Records to send; 0 goes on until Ctrl-C.")] = 3_000_000,
@@ -256,21 +312,35 @@ def main(
     start: Annotated[int | None, typer.Option(min=0, help="Time of the first event in ms; without it, now.")] = None,
     displacement: Annotated[int, typer.Option(min=1, help="`shuffled` moves a record by at most so many places.")] = 1_000,
     bootstrap: Annotated[str | None, typer.Option(help="HOST:PORT; without it, the embedded broker that runs here.")] = None,
-    topic: Annotated[str, typer.Option(help="The topic; created if absent.")] = "events",
-    partitions: Annotated[int, typer.Option(min=1, help="Partitions of a topic that is created.")] = 3,
-    group: Annotated[str, typer.Option(help="The readers that the embedded broker must not outrun.")] = "firnline-events",
+    topic: Annotated[str | None, typer.Option(help="The topic; created if absent. Without it, that of the pattern.")] = None,
+    partitions: Annotated[int | None, typer.Option(min=1, help="Partitions of a topic that is created.")] = None,
+    group: Annotated[str | None, typer.Option(help="The readers that the embedded broker must not outrun.")] = None,
+    size: Annotated[int, typer.Option(min=0, help="`segments` have so many numbers.")] = 100,
+    delay: Annotated[int, typer.Option(min=0, help="`uniques` that are late are so by up to so many seconds.")] = 5,
+    delay_probability: Annotated[float, typer.Option(min=0, max=1, help="The share of `uniques` that is late.")] = 0.001,
+    recreate: Annotated[bool, typer.Option("--recreate", help="Delete the topic first, and create it again.")] = False,
+    stdout: Annotated[bool, typer.Option("--stdout", help="Print the records, a line each, instead of sending them.")] = False,
 ) -> None:
-    """Send events in one of the patterns of the exercise."""
+    """Send records in one of the patterns: of the exercise, or for one of the other views."""
     console = Console(stderr=True)
     stop = Interrupted()
+    target = _TARGETS.get(pattern, Target())
+    topic, partitions, group = topic or target.topic, partitions or target.partitions, group or f"firnline-{target.stream}"
+    first = start if start is not None else target.start_ms or time.time_ns() // 10**6
+    spec = Spec(count or None, first, partitions, seed, displacement, size, delay, delay_probability)
+    if stdout:
+        speak(pattern.value, spec, rate, stop)
+        return
     try:
         address, is_embedded = bootstrap_of(bootstrap)
+        if recreate:
+            delete(address, topic)
         found = prepare(address, topic, partitions, embedded=is_embedded)
         leash = Leash(address, topic, group) if is_embedded else None
         if leash is not None:
             leash.begin(found)
         sending = Sending(address, topic, rate=rate, leash=leash, stop=stop)
-        spec = Spec(count or None, start if start is not None else time.time_ns() // 10**6, found, seed, displacement)
+        spec = replace(spec, partitions=found)
         began = time.monotonic()
         columns = (TextColumn(pattern.value), BarColumn(), MofNCompleteColumn(), Rate())
         with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:

@@ -11,14 +11,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Annotated, Any
 
-import psutil
 import structlog
 import typer
 import uvicorn
@@ -27,22 +24,17 @@ from actors.actor import System
 from actors.dispatcher import Dispatcher
 from actors.guardian import Guardian
 from actors.messages import Address, Drained
-from actors.source import KafkaSource
-from actors.stream import Running, StreamPlan, drain, start_stream
-from actors.timeline.retention import Limits
-from actors.views import VIEWS
+from actors.stream import Running, Told, drain, start_stream
 from config.load import load
-from config.machine import memory_limit
-from config.settings import Settings, Stream
+from config.settings import SetsStream, Settings
 from gateway.app import create_app
+from gateway.profiling import profiled, profiling
+from gateway.served import Served
 from scripts.broker import find_embedded, start_embedded
+from scripts.plan import Complaints, budget_of, plan, source_name
 
 ROOT = Path(__file__).resolve().parent.parent
 
-_RESERVE_BYTES = 24 << 20
-"""What the process needs beside its slices once events flow: librdkafka's queues, polls under way, replies."""
-
-_LEAST_FOR_EVENTS = 8 << 20
 _SWITCH_S = 0.0005
 """How long a thread may keep the interpreter while another waits: a tenth of the default, so that queries stay quick."""
 
@@ -50,87 +42,8 @@ _GC_THRESHOLD = 50_000
 """New containers at which Python looks for cycles: a poll of 5,000 records makes as many, and no cycle."""
 
 _DRAIN_S = 10.0
-_QUIET_S = 30.0
-_UNITS = {"s": 1_000, "ms": 1, "us": 1_000, "ns": 1_000_000}
 
 log = structlog.get_logger("firnline")
-
-
-def in_unit(milliseconds: int, unit: str) -> int:
-    """Return `milliseconds` in a stream's time unit; seconds are rounded up.
-
-    >>> in_unit(500, "s"), in_unit(500, "us")
-    (1, 500000)
-    """
-    return -(-milliseconds // _UNITS[unit]) if unit == "s" else milliseconds * _UNITS[unit]
-
-
-def resident_bytes() -> int:
-    """Measure the resident set of this process."""
-    return int(psutil.Process().memory_info().rss)
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """Bytes that the process may use, and those of them that it needs before any event."""
-
-    total: int
-    baseline: int
-
-
-def budget_of(settings: Settings) -> Budget:
-    """Resolve the memory budget on this machine.
-
-    Raises ValueError where it is too small to hold anything.
-    """
-    limit = memory_limit()
-    total = min(settings.memory.budget.resolve(limit.bytes), limit.bytes)
-    baseline = resident_bytes() + _RESERVE_BYTES
-    least = baseline + _LEAST_FOR_EVENTS * len(settings.streams)
-    if total < least:
-        raise ValueError(
-            f"memory.budget: expected at least {least >> 20} MiB, which an empty service needs, "
-            f"got {total >> 20} MiB ({limit.origin}: {limit.bytes >> 20} MiB)"
-        )
-    return Budget(total, baseline)
-
-
-class Complaints:
-    """Logs what librdkafka complains of, each text at most once in `_QUIET_S` seconds."""
-
-    def __init__(self, stream: str) -> None:
-        self._stream = stream
-        self._told: dict[str, float] = {}
-
-    def __call__(self, text: str) -> None:
-        """Log `text`, unless it was logged just now."""
-        now = time.monotonic()
-        self._told = {known: at for known, at in self._told.items() if now - at < _QUIET_S}
-        if text not in self._told:
-            self._told[text] = now
-            log.warning("kafka", stream=self._stream, problem=text)
-
-
-def plan(name: str, stream: Stream, kafka: dict[str, Any], budget: Budget, streams: int) -> StreamPlan:
-    """Turn one stanza of the configuration into what its actors need."""
-    source = KafkaSource(
-        {"group.id": f"firnline-{name}", **kafka},
-        stream.source.topic,
-        start=stream.source.start,
-        on_error=Complaints(name),
-    )
-    share = Budget(budget.total // streams, budget.baseline // streams)
-    max_age = None if stream.max_age_ms is None else in_unit(stream.max_age_ms, stream.time_unit)
-    return StreamPlan(
-        name=name,
-        view=VIEWS[stream.view](steps=stream.steps, max_sets=stream.max_sets),
-        source=source,
-        lateness=in_unit(stream.lateness_ms, stream.time_unit),
-        idle_s=stream.idle_ms / 1000,
-        limits=Limits(share.total, stream.max_aged, max_age),
-        baseline_bytes=share.baseline,
-        rss=resident_bytes,
-    )
 
 
 class Stopping:
@@ -161,41 +74,70 @@ def listen(settings: Settings) -> socket.socket:
     return taken
 
 
-def serve(settings: Settings, kafka: dict[str, Any], port: socket.socket, greet: Callable[[str], None]) -> None:
-    """Run until a signal comes, then drain. `greet` is given the URL once the port answers.
+def serve(settings: Settings, kafka: dict[str, Any], port: socket.socket, *, once: bool, greet: Callable[[str], None]) -> None:
+    """Run until a signal comes, or with `once` until all streams are at their end; then drain.
 
-    Raises ValueError where the memory budget is too small.
+    `greet` is given the URL once the port answers. Raises ValueError where a setting cannot be carried out, such as a memory
+    budget that is too small.
     """
     Stopping()
     budget = budget_of(settings)
     system = System(Dispatcher())
     guardian = Guardian.start(system, log=log.error)
-    told: set[str] = set()
+    complain = {name: Complaints(name, log.warning) for name in settings.streams}
+    left = set(settings.streams)
+    servers: list[uvicorn.Server] = []
 
-    def on_wait(stream: str) -> None:
-        if stream not in told:
-            told.add(stream)
-            topic, broker = settings.streams[stream].source.topic, kafka.get("bootstrap.servers")
-            log.warning("waiting for the topic", stream=stream, topic=topic, broker=broker)
+    def on_end(stream: str) -> None:
+        left.discard(stream)
+        if once and not left and servers:
+            servers[0].should_exit = True
 
-    running = {
-        name: start_stream(system, plan(name, stream, kafka, budget, len(settings.streams)), on_wait=on_wait)
+    told = Told(
+        wait=lambda stream: complain[stream](f"waiting for {source_name(settings.streams[stream].source, kafka)}"),
+        end=on_end,
+        trouble=lambda stream, problem: complain[stream](f"results wait: {problem}"),
+    )
+    plans = {
+        name: plan(name, stream, kafka, budget, len(settings.streams), once=once, complain=complain[name])
         for name, stream in settings.streams.items()
     }
+    running = {name: start_stream(system, each, told) for name, each in plans.items()}
     app = create_app(
-        {name: stream.manager for name, stream in running.items()},
-        {name: len(stream.steps) for name, stream in settings.streams.items()},
+        [served(name, settings, stream) for name, stream in running.items()],
         guardian,
         deadline_s=settings.http.deadline_ms / 1000,
         max_queries=settings.http.max_queries,
     )
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=5, timeout_keep_alive=65
+        profiled(app) if profiling(os.environ) else app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+        timeout_keep_alive=65,
     )
+    servers.append(uvicorn.Server(config))
+    if once and not left:
+        servers[0].should_exit = True
     host, number = port.getsockname()[:2]
     greet(f"http://{host}:{number}")
-    uvicorn.Server(config).run(sockets=[port])
+    servers[0].run(sockets=[port])
     stop(system, running, guardian)
+
+
+def served(name: str, settings: Settings, running: Running) -> Served:
+    """Return a running stream as the gateway knows it."""
+    stream = settings.streams[name]
+    return Served(
+        name,
+        stream.view,
+        running.manager,
+        running.publisher,
+        running.writer,
+        steps=len(stream.steps) if isinstance(stream, SetsStream) else 0,
+        max_body_bytes=settings.http.max_body_bytes,
+    )
 
 
 def stop(system: System, running: dict[str, Running], guardian: Address) -> None:
@@ -208,8 +150,7 @@ def stop(system: System, running: dict[str, Running], guardian: Address) -> None
             log.info("drained", stream=name, records=progress.records, events=progress.events)
         except Empty:
             log.warning("not drained", stream=name, after_s=_DRAIN_S)
-        stream.front_end.stop()
-        stream.manager.stop()
+        stream.stop()
     guardian.stop()
     system.dispatcher.close()
 
@@ -238,11 +179,32 @@ def gentle_producer(bootstrap: str, topic: str) -> Iterator[None]:
         producer.wait(timeout=10)
 
 
+def demo_topic(settings: Settings) -> str:
+    """Return the topic of the first stream of sets. Raises ValueError where there is none."""
+    topics = [stream.source.topic for stream in settings.streams.values() if stream.view == "sets" and stream.source.topic]
+    if not topics:
+        raise ValueError("--demo: expected a stream of sets that reads a topic")
+    return topics[0]
+
+
+def chosen(settings: Settings, only: Sequence[str]) -> Settings:
+    """Return the settings with the streams named in `only` alone, or with all of them where none is named.
+
+    Raises ValueError for a name that there is not.
+    """
+    for name in only:
+        if name not in settings.streams:
+            raise ValueError(f"--only: expected one of {', '.join(settings.streams)}, got {name}")
+    kept = {name: stream for name, stream in settings.streams.items() if not only or name in only}
+    return settings.model_copy(update={"streams": kept})
+
+
 @contextlib.contextmanager
 def broker_of(settings: Settings) -> Iterator[dict[str, Any]]:
     """Yield librdkafka's settings; where they say `embedded`, of the embedded broker, started if there is none."""
     kafka = dict(settings.kafka)
-    if kafka["bootstrap.servers"] != "embedded":
+    needed = any(stream.source.topic or stream.output.topic for stream in settings.streams.values())
+    if kafka["bootstrap.servers"] != "embedded" or not needed:
         yield kafka
         return
     found = find_embedded()
@@ -263,6 +225,8 @@ def main(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="A setting over the file: streams.events.max_sets=1000.")
     ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="This stream of the configuration alone; may be given again.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="End by itself when all input is read and its results are out.")] = False,
     demo: Annotated[
         bool, typer.Option("--demo", help="Run a gentle producer beside the service, and print what to try.")
     ] = False,
@@ -272,22 +236,25 @@ def main(
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+    # Standard output is for results.
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     sys.setswitchinterval(_SWITCH_S)
     try:
-        settings = load(config, overrides or [], os.environ)
+        settings = chosen(load(config, overrides or [], os.environ), only or [])
         with listen(settings) as port, contextlib.ExitStack() as around:
             kafka = around.enter_context(broker_of(settings))
             if demo:
-                topic = next(iter(settings.streams.values())).source.topic
-                around.enter_context(gentle_producer(str(kafka["bootstrap.servers"]), topic))
+                around.enter_context(gentle_producer(str(kafka["bootstrap.servers"]), demo_topic(settings)))
 
             def greet(url: str) -> None:
                 log.info("listening", url=url, pid=os.getpid())
                 if demo:
                     print(CURLS.format(url=url, python=os.path.relpath(sys.executable)), flush=True)
 
-            serve(settings, kafka, port, greet)
+            serve(settings, kafka, port, once=once, greet=greet)
     except ValueError as error:  # a SettingsError among them
         sys.exit(f"firnline: {error}")
     except OSError as error:

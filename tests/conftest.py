@@ -67,7 +67,12 @@ def send() -> Send:
     """Return a function that writes values to partitions, and waits until the broker has them."""
 
     def write(bootstrap: str, topic: str, values: list[bytes], partitions: list[int]) -> None:
-        settings = {"bootstrap.servers": bootstrap, "message.max.bytes": 4 << 20, "queue.buffering.max.messages": 1_000_000}
+        settings = {
+            "bootstrap.servers": bootstrap,
+            "message.max.bytes": 4 << 20,
+            "queue.buffering.max.messages": 1_000_000,
+            "max.in.flight": 1,  # a batch that is tried again must not come behind the next one
+        }
         producer = Producer(settings)
         for value, partition in zip(values, partitions, strict=True):
             producer.produce(topic, value, partition=partition)

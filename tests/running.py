@@ -12,7 +12,7 @@ from actors.front_end import Pace
 from actors.guardian import Guardian
 from actors.messages import Answer, GetHealth, GetStats, Health, Message, Query, ReplyTo, Stats
 from actors.source import KafkaSource
-from actors.stream import Running, StreamPlan, drain, start_stream
+from actors.stream import Running, StreamPlan, Told, drain, start_stream
 from actors.timeline.retention import Limits
 from actors.timeline.span import EVER, Span
 from actors.views import VIEWS
@@ -104,14 +104,13 @@ def stream(
         rss=rss,
         pace=pace or Pace(),
     )
-    running = start_stream(system, plan, on_wait=lambda _: None)
+    running = start_stream(system, plan, Told(lambda _: None, lambda _: None, lambda *_: None))
     try:
         yield Stream(running, guardian, logged)
         drained: SimpleQueue[Any] = SimpleQueue()
         drain(running, drained.put)
         drained.get(timeout=20)
     finally:
-        running.front_end.stop()
-        running.manager.stop()
+        running.stop()
         guardian.stop()
         system.dispatcher.close()

@@ -38,8 +38,9 @@ ALLOWED = {
 }
 ONLY_IN = {
     "pykka": ("actors/actor.py", "actors/mailbox.py", "actors/messages.py"),
-    "confluent_kafka": ("actors/source.py", "scripts/"),
+    "confluent_kafka": ("actors/source.py", "actors/sink.py", "actors/topic.py", "scripts/"),
     "starlette": ("gateway/",),
+    "datasketches": ("actors/views/uniques/sketch.py",),
     "pcodec": ("actors/timeline/sealed.py",),
 }
 IMPURE = ("time", "threading", "random", "os", "socket", "asyncio", "logging", "structlog")
@@ -80,7 +81,7 @@ def test_the_examples_in_docstrings_are_true():
 
 LIBRARIES = {
     "actors/timeline": {"numpy", "pcodec"},
-    "actors/views": {"numpy", "msgspec"},
+    "actors/views": {"numpy", "msgspec", "datasketches"},
 }
 
 

@@ -5,8 +5,9 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from actors.views import VIEWS
-from scripts.patterns import PATTERNS, Spec, chunks
+from actors.views.sets.decode import SetDecoder
+from scripts.patterns import PATTERNS, chunks
+from scripts.spec import Spec
 
 
 def values(pattern: str, count: int, start: int = 1_000) -> list[bytes]:
@@ -34,7 +35,7 @@ def test_every_triple_of_out_of_order_is_a_set():
 
 def test_junk_is_refused_for_every_reason_and_has_a_few_times_from_the_far_future():
     sent = values("junk", 300_000)
-    times, _, _, refusals = VIEWS["sets"](steps="RGB", max_sets=1).decode(sent)
+    times, _, _, refusals = SetDecoder("RGB").decode(sent)
     assert {reason for _, reason in refusals} >= {"not_utf8", "no_underscore", "empty", "negative"}
     assert len({reason for _, reason in refusals}) >= 7, "one reason a kind of the breaks that are no event at all"
     far = int((times > 10**14).sum())
@@ -45,9 +46,9 @@ def test_junk_is_refused_for_every_reason_and_has_a_few_times_from_the_far_futur
 def test_another_seed_is_another_stream_where_chance_plays_a_part():
     for pattern in PATTERNS:
         one, other = (list(chunks(pattern, Spec(40_000, 5, seed=seed))) for seed in (1, 2))
-        assert (one != other) == (pattern in {"shuffled", "junk"})
+        assert (one != other) == (pattern not in {"steady", "burst", "out-of-order", "only-red"})
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_without_a_count_it_never_ends(pattern: str):
-    assert sum(len(chunk.values) for chunk in islice(chunks(pattern, Spec(None, 5)), 4)) >= 4 * 30_000
+    assert sum(len(chunk.values) for chunk in islice(chunks(pattern, Spec(None, 5)), 4)) >= 4 * 10_000

@@ -17,8 +17,8 @@ from confluent_kafka.cimpl import NewTopic
 from rich.console import Console
 
 from scripts.broker import find_embedded, start_embedded
-from scripts.patterns import Chunk
 from scripts.producer import Interrupted, Sending
+from scripts.spec import Chunk
 from tests.service import command
 from tests.waiting import until
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from scripts.patterns import PATTERNS, Spec, chunks
+from scripts.patterns import PATTERNS, chunks
+from scripts.spec import Spec
 from tests.conftest import Send
 from tests.oracle import greedy
 from tests.running import records

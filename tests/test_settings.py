@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.load import SettingsError, load
-from config.settings import Budget, Settings
+from config.settings import STREAMS, Budget, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -21,7 +21,7 @@ def problems(tmp_path: Path, text: str, *overrides: str, **environ: str) -> list
     return [problem.replace(str(path), "x.yaml") for problem in caught.value.problems]
 
 
-@pytest.mark.parametrize("name", ["default.yaml", "laptop.yaml"])
+@pytest.mark.parametrize("name", [path.name for path in sorted((ROOT / "config").glob("*.yaml"))])
 def test_the_files_that_come_along_are_good(name: str):
     settings = load(ROOT / "config" / name, [], {})
     assert settings.kafka == {"bootstrap.servers": "embedded"}
@@ -30,7 +30,24 @@ def test_the_files_that_come_along_are_good(name: str):
 
 def test_the_default_file_says_the_defaults():
     settings = load(None, [], {})
-    assert settings == Settings.model_validate({"streams": {"events": {}}})
+    streams = {
+        "events": {},
+        "dataset": {"view": "top", "source": {"topic": "dataset", "partitions": 10}},
+        "segments": {
+            "view": "segments",
+            "source": {"topic": "segment-topic", "partitions": 10},
+            "output": {"file": "output/output.txt"},
+        },
+        "uniques": {
+            "view": "uniques",
+            "source": {"topic": "messages"},
+            "output": {"topic": "output"},
+            "lateness_ms": 5_000,
+            "idle_ms": 1_000,
+        },
+        "words": {"view": "words", "source": {"topic": "words"}, "lateness_ms": 1_000},
+    }
+    assert settings == Settings.model_validate({"streams": streams})
     assert (settings.http.port, settings.streams["events"].max_sets) == (8080, 1_000_000)
 
 
@@ -49,7 +66,7 @@ def test_the_command_line_is_over_the_environment_which_is_over_the_file():
 
 
 def test_everything_that_is_wrong_is_told_at_once_with_its_place(tmp_path: Path):
-    text = "http: {prot: 1, port: abc}\nmemory:\n  budget: lots\nstreams:\n  events:\n    view: sts\n    max_sets: 0\n    source: {topc: x}\n"
+    text = "http: {prot: 1, port: abc}\nmemory:\n  budget: lots\nstreams:\n  events:\n    view: sets\n    max_sets: 0\n    source: {topc: x}\n"
     told = problems(tmp_path, text, "streams.events.steps=[R]", "nothing", FIRNLINE_HTTP__HOST="[]")
     assert told == [
         "--set nothing: expected KEY=VALUE, got no value",
@@ -57,11 +74,23 @@ def test_everything_that_is_wrong_is_told_at_once_with_its_place(tmp_path: Path)
         "x.yaml:1: http.port: expected an integer, got 'abc'",
         "x.yaml:1: http.prot: unknown key, did you mean port?",
         "x.yaml:3: memory.budget: expected bytes such as 256MiB, or a share such as 60%, got 'lots'",
-        "x.yaml:6: streams.events.view: expected sets, got 'sts'",
         "x.yaml:8: streams.events.source.topc: unknown key, did you mean topic?",
         "--set streams.events.steps: streams.events.steps: expected at least 2, got ['R']",
         "x.yaml:7: streams.events.max_sets: expected 1 or more, got 0",
     ]
+
+
+def test_a_view_that_there_is_not_is_told_with_those_that_there_are(tmp_path: Path):
+    told = problems(tmp_path, "streams:\n  events:\n    view: sts\n    steps: 1\n")
+    assert told == ["x.yaml:3: streams.events.view: expected one of sets, top, segments, uniques, words, got 'sts'"]
+
+
+@pytest.mark.parametrize("view", STREAMS)
+def test_each_view_has_settings_of_its_own(tmp_path: Path, view: str):
+    text = f"streams:\n  events:\n    view: {view}\n    bogus: 1\n    source: {{topic: x, file: y}}\n"
+    told = problems(tmp_path, text)
+    assert told[1].startswith("x.yaml:4: streams.events.bogus: unknown key, there are: ")
+    assert told[0].startswith("x.yaml:5: streams.events.source: expected one of topic, file, stdin and command")
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def test_nobody_known_is_nothing_known():
     strict=True, reason="a lone far-future time that is all its partition has shown decides once the others are idle"
 )
 @pytest.mark.parametrize("all_idle", [True, False])
-def test_a_lone_time_from_the_future_in_a_quiet_partition_moves_nothing_when_the_others_go_idle(all_idle: bool):  # noqa: FBT001
+def test_a_lone_time_from_the_future_in_a_quiet_partition_moves_nothing_when_the_others_go_idle(all_idle: bool):
     watermark = Watermark(lateness=LATENESS, idle_s=1)
     watermark.saw(at(0, 500), np.arange(500), 0.0)
     watermark.expect(0, at_end=True, now=0.0)

@@ -1,7 +1,7 @@
 """What must go when memory is short: a decision, not an act.
 
-Used by the manager, which carries it out. The ladder: dead residue, then the oldest generation, then the oldest residue.
-Compression is no rung of it, because whatever can be compressed always is.
+Used by the manager, which carries it out. The ladder: dead residue, then exactness, the oldest first, then the oldest
+generation, then the oldest residue. Compression is no rung of it, because whatever can be compressed always is.
 """
 
 from collections.abc import Sequence
@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """One aged generation as retention sees it: its bytes, and the end of its span in the stream's unit."""
+    """One aged generation as retention sees it: its bytes, how many of them only make it exact, and the end of its span."""
 
     nbytes: int
     end: int
+    coarse_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What has to go: the oldest `drop` generations, by the reason of each, and `shed_bytes` of the active one's residue."""
+    """What has to go.
+
+    The exactness of the oldest `coarsen` generations, the oldest `drop` ones whole, by the reason of each, and `shed_bytes` of
+    what waits in the active one.
+    """
 
     drop: tuple[str, ...] = ()
     shed_bytes: int = 0
+    coarsen: int = 0
 
 
 def decide(
@@ -50,6 +56,13 @@ def decide(
     over = sum(holding.nbytes for holding in aged) + active_bytes + other_bytes - limits.budget_bytes
     shed = max(0, min(over, dead_bytes))
     over -= shed
+    coarsen = 0
+    for index, holding in enumerate(aged):
+        if over <= 0:
+            break
+        if holding.coarse_bytes:
+            over -= holding.coarse_bytes
+            coarsen = index + 1
     drop: list[str] = []
     for index, holding in enumerate(aged):
         if limits.max_aged is not None and len(aged) - index > limits.max_aged:
@@ -60,5 +73,5 @@ def decide(
             drop.append("memory")
         else:
             break
-        over -= holding.nbytes
-    return Verdict(tuple(drop), shed + max(0, over))
+        over -= holding.nbytes - (holding.coarse_bytes if index < coarsen else 0)
+    return Verdict(tuple(drop), shed + max(0, over), coarsen)

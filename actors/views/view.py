@@ -1,8 +1,8 @@
 """The contract between the actors and a view. An actor calls these and nothing else, so it never knows a view.
 
-A view decodes records, opens live slices, merges what slices read, and renders it. Slices hold the answers: live while
-events come in, frozen for ever after. `merge` is associative with an identity, and reading a whole equals merging the
-reads of its parts, live or frozen; `tests/test_views.py` holds every view to it.
+A view decodes records, opens live slices, merges what slices read, renders it, and writes what is due to be published.
+Slices hold the answers: live while events come in, frozen for ever after. `merge` is associative with an identity, and
+reading a whole equals merging the reads of its parts, live or frozen; `tests/test_views.py` holds every view to it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,8 +12,54 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.timeline.batch import Batch, Times
+from actors.timeline.batch import Times
 from actors.timeline.span import Span
+
+NONE_LOST: Mapping[str, int] = {}
+"""What a slice answers that has kept every event."""
+
+
+class Records(Protocol):
+    """One poll as its source read it, in order of arrival. What only some views look at is made when it is asked for."""
+
+    @property
+    def values(self) -> Sequence[bytes | None]:
+        """The value of each record; None is a tombstone."""
+
+    @property
+    def partitions(self) -> NDArray[np.unsignedinteger]:
+        """The partition of each record."""
+
+    @property
+    def epoch(self) -> int:
+        """How often the topic was deleted and created again so far: offsets of two epochs have nothing in common."""
+
+    def offsets(self) -> NDArray[np.int64]:
+        """Return the offset of each record, which grows within a partition and epoch. Cost: some 50 ns a record."""
+
+    def timestamps(self) -> NDArray[np.int64]:
+        """Return the time that the source gives each record, ms since 1970. Cost: some 100 ns a record."""
+
+    def key_of(self, place: int) -> bytes | None:
+        """Return the key of the record at `place` in the poll."""
+
+
+class Events(Protocol):
+    """A batch of events as a view's decoder makes it and its live slices take it: columns, opaque to the actors."""
+
+    @property
+    def count(self) -> int:
+        """How many events there are."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that they take."""
+
+    def first(self) -> int | None:
+        """Return the earliest time, or None when there is no event."""
+
+    def last(self) -> int | None:
+        """Return the latest time, or None when there is no event."""
 
 
 class Refusal(NamedTuple):
@@ -24,13 +70,24 @@ class Refusal(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """One poll, decoded, in order of arrival: a time and a category for each event."""
+    """One poll, decoded: the time of each event in order of arrival, and the events as a live slice takes them."""
 
     times: Times
-    categories: NDArray[np.int8]
+    batch: Any
     accepted: NDArray[np.bool_] | None
     """Which records of the poll are events; None where all are."""
     refusals: list[Refusal]
+
+
+class Due(NamedTuple):
+    """What has become due to be published: the answer to a question over all slices, and what the live slice adds to it.
+
+    Where `arguments` is None no slice is asked, and `partial` is all.
+    """
+
+    span: Span
+    arguments: Any
+    partial: Any
 
 
 class Summary(Protocol):
@@ -54,13 +111,24 @@ class Meta:
     final_until: int | None
     """The time before which late events change nothing any more; None where nothing is final."""
     summary: Any
+    coarse_bytes: int = 0
+    """Bytes that a frozen slice would free by `coarsen`."""
 
 
 class Live(Protocol):
     """A slice that events come into. Not thread-safe: its collector owns it."""
 
-    def add(self, batch: Batch, watermark: int | None) -> None:
-        """Take in an ordered batch; not after it is `full`. Either all of the batch is taken or, on an error, nothing."""
+    def add(self, batch: Any, watermark: int | None) -> Mapping[str, int]:
+        """Take in a batch, ordered where the view has `categories`; not after it is `full`.
+
+        Either all of the batch is taken or, on an error, nothing. Returns how many events were not kept, by reason.
+        """
+
+    def close(self, watermark: int | None, *, idle: bool) -> Due | None:
+        """Return what is due to be published by now, each thing once, or None.
+
+        Called after every batch, and with `idle` when the stream has fallen silent or ended: then what is open is due too.
+        """
 
     @property
     def full(self) -> bool:
@@ -91,6 +159,9 @@ class Frozen(Protocol):
     def read(self, span: Span, arguments: Any) -> Any:
         """Return the partial answer for `span`, as the live slice did."""
 
+    def coarsen(self) -> None:
+        """Give up exactness, within bounds that answers state, for `Meta.coarse_bytes`. Exact views have nothing to give."""
+
     def meta(self) -> Meta:
         """Describe the slice."""
 
@@ -100,9 +171,9 @@ class View(Protocol):
 
     @property
     def categories(self) -> int:
-        """How many categories of events there are."""
+        """How many columns of times a batch has, to be put in order of time; 0 where slices take events as they come."""
 
-    def decode(self, values: Sequence[bytes | None]) -> Decoded:
+    def decode(self, records: Records) -> Decoded:
         """Read a whole poll. Never raises for what a record holds: that is a refusal."""
 
     def open(self, carry: Any | None) -> Live:
@@ -116,6 +187,12 @@ class View(Protocol):
 
     def merge(self, partials: Sequence[Any]) -> Any:
         """Join partial answers. Associative; no partials give the identity."""
+
+    def recall(self, gone: Any, span: Span, arguments: Any) -> Any:
+        """Return, as a partial, what `gone`, the summary of all dropped slices, still knows of an answer."""
+
+    def publish(self, partial: Any, due: Due) -> Iterator[bytes]:
+        """Write the merged answer to a `Due` for sinks, in blocks of bounded size; a line feed ends each record."""
 
     def render(self, partial: Any, span: Span, arguments: Any, form: str, members: Mapping[str, object]) -> Iterator[bytes]:
         """Write the answer in pieces, in the `form` json or ndjson. Bounded memory, however long the answer.

@@ -4,6 +4,7 @@ Used by the front end, a whole poll at a time. What does not read is refused wit
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +12,20 @@ from numpy.typing import NDArray
 from actors.timeline.batch import Times
 from actors.timeline.decimal import MAX_DIGITS, Bytes, parse
 from actors.timeline.span import INT64_MAX
-from actors.views.view import Decoded, Refusal
+from actors.views.view import Refusal
 
 LONGEST = 64
 """Bytes of the longest record worth a look; beyond it only zeros in front could make a number."""
+
+
+class DecodedSets(NamedTuple):
+    """One poll in order of arrival: the time and the step of each event, which records are events, and why others are not."""
+
+    times: Times
+    categories: NDArray[np.int8]
+    accepted: NDArray[np.bool_] | None
+    """None where all are."""
+    refusals: list[Refusal]
 
 
 class SetDecoder:
@@ -28,7 +39,7 @@ class SetDecoder:
             for length in sorted(lengths)
         }
 
-    def decode(self, values: Sequence[bytes | None]) -> Decoded:
+    def decode(self, values: Sequence[bytes | None]) -> DecodedSets:
         """Read `values`, the records of one poll. Cost: some 100 ns a record, 2 us one that is refused."""
         count = len(values)
         times = np.zeros(count, np.int64)
@@ -45,14 +56,14 @@ class SetDecoder:
             lines = np.frombuffer(text + b"\n", np.uint8).reshape(count, length + 1)
             self._block(lines[:, :length], times, categories)
             if categories.min() >= 0 and (lines[:, length] == ord("\n")).all():
-                return Decoded(times, categories, None, [])
+                return DecodedSets(times, categories, None, [])
         categories.fill(-1)
         length_of = np.fromiter(map(len, records), np.int64, count)
         for length in set(length_of.tolist()):
             if length <= LONGEST:
                 self._group(records, np.flatnonzero(length_of == length), length, times, categories)
         if categories.min(initial=0) >= 0:
-            return Decoded(times, categories, None, [])
+            return DecodedSets(times, categories, None, [])
         return self._with_refusals(records, times, categories)
 
     def _group(
@@ -92,7 +103,7 @@ class SetDecoder:
             np.copyto(times, numbers, where=found > 0)
             categories += found
 
-    def _with_refusals(self, values: Sequence[bytes], times: Times, categories: NDArray[np.int8]) -> Decoded:
+    def _with_refusals(self, values: Sequence[bytes], times: Times, categories: NDArray[np.int8]) -> DecodedSets:
         """Look at the records that did not read, one by one: a few are events after all, written oddly."""
         refusals = []
         for index in np.flatnonzero(categories < 0).tolist():
@@ -102,7 +113,7 @@ class SetDecoder:
             else:
                 categories[index], times[index] = read
         accepted = categories >= 0
-        return Decoded(times[accepted], categories[accepted], accepted, refusals)
+        return DecodedSets(times[accepted], categories[accepted], accepted, refusals)
 
     def _read(self, value: bytes) -> tuple[int, int] | str:
         """Return the category and time of one record, or why it is none."""

@@ -4,7 +4,7 @@ Live: one ascending column a step holds the open tail, matched as events come, r
 behind the tail are closed: sealed, and no longer changed. Frozen: sealed sets alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ from actors.views.sets.bound import Proof, Prover
 from actors.views.sets.matching import match
 from actors.views.sets.page import Page
 from actors.views.sets.pieces import Piece, RawSets, Rows, SealedSets
-from actors.views.view import Meta
+from actors.views.view import NONE_LOST, Meta
 
 OPEN_SETS = 65_536
 """Complete sets that stay open to a late event, at least, while the slice is live."""
@@ -81,6 +81,9 @@ class FrozenSets:
         """Return the pieces that overlap `span`. Cost: O(pieces); nothing is opened."""
         return _overlapping(self._pieces, span, arguments)
 
+    def coarsen(self) -> None:
+        """Give nothing up: sets stay exact."""
+
     def meta(self) -> Meta:
         """Describe the slice. Everything in it is final."""
         span = _hull(self._pieces)
@@ -120,10 +123,14 @@ class LiveSets:
         """Whether the slice holds `max_sets` sets."""
         return self._closed_sets + len(self._steps[-1]) >= self._max_sets
 
-    def add(self, batch: Batch, watermark: int | None) -> None:
+    def add(self, batch: Batch, watermark: int | None) -> Mapping[str, int]:
         """Take in an ordered batch. Cost: some 30 ns an event; for a late one, what follows it in the open tail again."""
         assert not self.full, "a full slice is frozen before the next batch"
         self._take(batch, watermark, counted=False)
+        return NONE_LOST
+
+    def close(self, watermark: int | None, *, idle: bool) -> None:
+        """Publish nothing: sets are asked for."""
 
     def read(self, span: Span, arguments: Page) -> tuple[Piece, ...]:
         """Return the closed pieces that overlap `span`, and a copy of the open sets in it."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
+from actors.timeline.batch import Batch
 from actors.timeline.span import Span
 from actors.views.sets.bound import Proof, identity
 from actors.views.sets.decode import SetDecoder
@@ -11,7 +12,7 @@ from actors.views.sets.page import Page
 from actors.views.sets.pieces import Piece
 from actors.views.sets.render import page, template, write
 from actors.views.sets.slices import LiveSets, SetCarry, SetSummary
-from actors.views.view import Decoded, Meta
+from actors.views.view import Decoded, Due, Meta, Records
 
 
 class SetsView:
@@ -28,9 +29,11 @@ class SetsView:
         """How many steps there are."""
         return len(self.steps)
 
-    def decode(self, values: Sequence[bytes | None]) -> Decoded:
-        """Read a whole poll."""
-        return self._decoder.decode(values)
+    def decode(self, records: Records) -> Decoded:
+        """Read a whole poll, into a column of times a step."""
+        times, categories, accepted, refusals = self._decoder.decode(records.values)
+        columns = tuple(times[categories == step] for step in range(len(self.steps)))
+        return Decoded(times, Batch(columns), accepted, refusals)
 
     def open(self, carry: SetCarry | None) -> LiveSets:
         """Start a live slice with its predecessor's residue."""
@@ -64,6 +67,14 @@ class SetsView:
     def merge(self, partials: Sequence[tuple[Piece, ...]]) -> tuple[Piece, ...]:
         """Join partial answers; order does not matter, as rendering sorts."""
         return tuple(piece for partial in partials for piece in partial)
+
+    def recall(self, gone: SetSummary, span: Span, arguments: Page) -> tuple[Piece, ...]:  # noqa: ARG002  # the contract's
+        """Return nothing: sets that were dropped are gone, and coverage says so."""
+        return ()
+
+    def publish(self, partial: tuple[Piece, ...], due: Due) -> Iterator[bytes]:  # noqa: ARG002
+        """Write nothing: sets are asked for, not published."""
+        return iter(())
 
     def render(
         self, partial: tuple[Piece, ...], span: Span, arguments: Page, form: str, members: Mapping[str, object]

@@ -1,0 +1,369 @@
+"""The readers of lines: a file, plain or gzip, standard input, and the standard output of a command.
+
+Used by the front end as Kafka is: one partition, 0, whose offsets count lines. They never wait longer than a poll may take.
+"""
+
+import gzip
+import io
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.timeline.batch import Times
+
+LONGEST = 128 << 20
+"""Bytes of the longest line that is read; of a longer one this much is kept, to be refused."""
+
+_BLOCK = 1 << 18
+_FIRST_BACKOFF_S = 0.5
+_LONGEST_BACKOFF_S = 30.0
+_HEALTHY_S = 60.0
+_GRACE_S = 3.0
+_STDERR_LINE = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class LinePoll:
+    """Some lines in a row: `first` is the number of the first one, `at_ms` when they were read."""
+
+    values: list[bytes | None]
+    first: int
+    at_ms: int
+    ended: frozenset[int]
+    epoch: int
+
+    @property
+    def partitions(self) -> NDArray[np.unsignedinteger]:
+        """Return partition 0 for every line."""
+        return np.zeros(len(self.values), np.uint8)
+
+    def offsets(self) -> Times:
+        """Return the number of each line, from 0."""
+        return np.arange(self.first, self.first + len(self.values))
+
+    def timestamps(self) -> Times:
+        """Return when the lines were read, ms since 1970."""
+        return np.full(len(self.values), self.at_ms)
+
+    def key_of(self, place: int) -> None:
+        """Return None: a line has no key."""
+
+
+class Stream(Protocol):
+    """Bytes that come when they come."""
+
+    def read(self, timeout_s: float) -> bytes | None:
+        """Return what is there, at most 256 KiB, within `timeout_s`; nothing at the end, None where nothing came in time."""
+
+
+class PlainStream:
+    """A file, read in blocks: it never keeps anybody waiting.
+
+    Raises OSError where it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as looking:
+            packed = looking.read(2) == b"\x1f\x8b"
+        self._file: BinaryIO = gzip.GzipFile(path) if packed else path.open("rb")  # type: ignore[assignment]  # it reads alike
+
+    def read(self, timeout_s: float) -> bytes:  # noqa: ARG002  # the protocol's
+        """Return the next block."""
+        try:
+            return self._file.read(_BLOCK)
+        except EOFError as error:  # a gzip file that was cut off
+            raise OSError(str(error)) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class PipeStream:
+    """A pipe, a terminal or a file behind a descriptor, read as bytes come."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._selector: selectors.BaseSelector | None = selectors.DefaultSelector()
+        try:
+            self._selector.register(descriptor, selectors.EVENT_READ)
+        except (PermissionError, ValueError):  # a plain file is always ready, and cannot be waited for
+            self._selector.close()
+            self._selector = None
+
+    def read(self, timeout_s: float) -> bytes | None:
+        """Return what is there."""
+        if self._selector is not None and not self._selector.select(timeout_s):
+            return None
+        return os.read(self._descriptor, _BLOCK)
+
+    def close(self) -> None:
+        """Stop waiting for the descriptor; it stays open."""
+        if self._selector is not None:
+            self._selector.close()
+
+
+class Splitter:
+    """Cuts bytes into lines. A line longer than `LONGEST` is cut off; an empty last line is none."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._held = 0
+
+    def split(self, block: bytes) -> list[bytes]:
+        """Return the lines that `block` completes, without line feeds."""
+        *lines, rest = block.split(b"\n")
+        if lines:
+            lines[0] = self._joined(lines[0])
+        if rest and self._held < LONGEST:
+            self._pieces.append(rest[: LONGEST - self._held])
+            self._held += len(self._pieces[-1])
+        return lines
+
+    def end(self) -> list[bytes]:
+        """Return the last line, where it had no line feed."""
+        last = self._joined(b"")
+        return [last] if last else []
+
+    def _joined(self, end: bytes) -> bytes:
+        line = b"".join((*self._pieces, end[: LONGEST - self._held]))
+        self._pieces, self._held = [], 0
+        return line
+
+
+class LineSource:
+    """Reads lines of a stream that `connect` opens anew for each time that it is read from the start.
+
+    What was read before `open` at an offset is skipped, where the stream can be read again. One that cannot goes on, at the
+    earliest with the last poll.
+    """
+
+    def __init__(self, connect: Callable[[], Stream], *, again: bool, on_error: Callable[[str], None]) -> None:
+        self._connect = connect
+        self._again = again
+        self._on_error = on_error
+        self._stream: Stream | None = None
+        self._splitter = Splitter()
+        self._lines: list[bytes] = []
+        self._place = 0
+        self._next = 0
+        self.finished = False
+        self.epoch = 0
+
+    def open(self, offsets: Mapping[int, int]) -> bool:
+        """Begin at a line; False, with the reason told, where the stream cannot be opened."""
+        wanted = offsets.get(0, 0)
+        back = self._next - wanted
+        if self._stream is not None and 0 <= back <= self._place:  # lines that were polled, and not taken in
+            self._place -= back
+            self._next = wanted
+        if self._stream is None or (self._again and wanted != self._next):
+            self.close()
+            try:
+                self._stream = self._connect()
+            except OSError as error:
+                self._on_error(str(error))
+                return False
+            self._splitter, self._lines, self._place, self._next, self.finished = Splitter(), [], 0, 0, False
+        while self._again and self._next < wanted and not self.finished:
+            self.poll(wanted - self._next, 0.1)
+        return True
+
+    def extend(self) -> bool:
+        """Do nothing: there is one partition."""
+        return True
+
+    def poll(self, count: int, timeout_s: float) -> LinePoll:
+        """Read on. Cost: 0.1 us a line.
+
+        Raises OSError where the stream breaks.
+        """
+        if self._place >= len(self._lines) and not self.finished:
+            self._fill(timeout_s)
+        values: list[bytes | None] = self._lines[self._place : self._place + count]  # type: ignore[assignment]
+        first = self._next
+        self._place += len(values)
+        self._next += len(values)
+        at_end = self._place >= len(self._lines) and (self.finished or not values)
+        return LinePoll(values, first, time.time_ns() // 10**6, frozenset({0}) if at_end else frozenset(), self.epoch)
+
+    def only(self, partition: int | None) -> None:
+        """Do nothing: there is one partition."""
+
+    def offsets(self) -> dict[int, int]:
+        """Return the number of the next line."""
+        return {0: self._next}
+
+    def lag(self) -> dict[int, int]:
+        """Return the lines that are read from the stream and not polled yet; how many follow is not known."""
+        return {0: len(self._lines) - self._place}
+
+    def commit(self) -> None:
+        """Do nothing: nobody else follows."""
+
+    def close(self) -> None:
+        """Let go of the stream."""
+        closing = getattr(self._stream, "close", None)
+        if closing is not None and self._again:
+            closing()
+            self._stream = None
+
+    def _fill(self, timeout_s: float) -> None:
+        assert self._stream is not None, "open the source before reading"
+        block = self._stream.read(timeout_s)
+        if block is None:
+            return
+        self._lines = self._splitter.split(block) if block else self._splitter.end()
+        self._place = 0
+        self.finished = not block
+
+
+def file_source(path: Path, *, on_error: Callable[[str], None]) -> LineSource:
+    """Return a source of the lines of a file, read once to its end."""
+    return LineSource(lambda: PlainStream(path), again=True, on_error=on_error)
+
+
+def stdin_source(*, on_error: Callable[[str], None]) -> LineSource:
+    """Return a source of the lines of standard input."""
+    return LineSource(lambda: PipeStream(0), again=False, on_error=on_error)
+
+
+class CommandStream:
+    """The standard output of `command`, which is started again, later each time, when it ends; with `once` it is not.
+
+    Its standard error goes to `on_line`, a line at a time.
+    """
+
+    def __init__(
+        self, command: Sequence[str], *, once: bool, on_line: Callable[[str], None], on_error: Callable[[str], None]
+    ) -> None:
+        self._command = list(command)
+        self._once = once
+        self._on_line = on_line
+        self._on_error = on_error
+        self._backoff_s = _FIRST_BACKOFF_S
+        self._again_at = 0.0
+        self._child: subprocess.Popen[bytes] | None = None
+        self._output: PipeStream | None = None
+        self._errors: PipeStream | None = None
+        self._spoken = Splitter()
+        self._started_at = 0.0
+        self._cut_off = False
+
+    def read(self, timeout_s: float) -> bytes | None:
+        """Return what the command wrote; starts it where it is time to."""
+        now = time.monotonic()
+        if self._child is None:
+            if now < self._again_at:
+                time.sleep(min(timeout_s, self._again_at - now))
+                return None
+            self._start(now)
+            return None
+        self._listen()
+        assert self._output is not None, "a started command has an output"
+        block = self._output.read(timeout_s)
+        if block:
+            self._cut_off = not block.endswith(b"\n")
+        return self._ended(now) if block == b"" else block
+
+    def close(self) -> None:
+        """End the command and what it started: asked first, killed after three seconds."""
+        child = self._child
+        if child is None:
+            return
+        _signal(child, signal.SIGTERM)
+        try:
+            child.wait(timeout=_GRACE_S)
+        except subprocess.TimeoutExpired:
+            _signal(child, signal.SIGKILL)
+            child.wait()
+        self._forget()
+
+    def _start(self, now: float) -> None:
+        self._started_at = now
+        try:
+            self._child = subprocess.Popen(  # noqa: S603  # the command is the configuration's
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                bufsize=0,
+            )
+        except OSError as error:
+            self._on_error(f"cannot start {self._command[0]}: {error.strerror}")
+            self._wait_longer(now)
+            return
+        assert isinstance(self._child.stdout, io.RawIOBase)
+        assert isinstance(self._child.stderr, io.RawIOBase)
+        self._output = PipeStream(self._child.stdout.fileno())
+        self._errors = PipeStream(self._child.stderr.fileno())
+
+    def _ended(self, now: float) -> bytes | None:
+        """Take note of an output that has ended; returns nothing where that is the end of it all."""
+        assert self._child is not None, "called for a command that was started"
+        try:
+            code = self._child.wait(timeout=0.01)
+        except subprocess.TimeoutExpired:  # it has closed its output, and goes on
+            return None
+        self._listen()
+        self._forget()
+        if self._once:
+            return b""
+        if now - self._started_at >= _HEALTHY_S:
+            self._backoff_s = _FIRST_BACKOFF_S
+        self._on_error(f"{self._command[0]} ended with {code}; started again in {self._backoff_s:g} s")
+        self._wait_longer(now)
+        return b"\n" if self._cut_off else None  # a line that was cut off ends here
+
+    def _wait_longer(self, now: float) -> None:
+        self._again_at = now + self._backoff_s
+        self._backoff_s = min(2 * self._backoff_s, _LONGEST_BACKOFF_S)
+
+    def _listen(self) -> None:
+        """Hand on what the command says on its standard error."""
+        assert self._errors is not None, "a started command has a standard error"
+        while block := self._errors.read(0.0):
+            for line in self._spoken.split(block):
+                self._on_line(line[:_STDERR_LINE].decode(errors="replace"))
+
+    def _forget(self) -> None:
+        assert self._child is not None, "called for a command that was started"
+        for stream in (self._output, self._errors):
+            if stream is not None:
+                stream.close()
+        for pipe in (self._child.stdout, self._child.stderr):
+            if pipe is not None:
+                pipe.close()
+        self._child = self._output = self._errors = None
+
+
+def _signal(child: subprocess.Popen[bytes], number: int) -> None:
+    """Send a signal to the command's whole session, where it is still there."""
+    try:
+        os.killpg(child.pid, number)
+    except ProcessLookupError:
+        return
+
+
+class CommandSource(LineSource):
+    """The lines of a command's standard output. Ended with the source, whose restart goes on where the command is."""
+
+    def __init__(
+        self, command: Sequence[str], *, once: bool, on_line: Callable[[str], None], on_error: Callable[[str], None]
+    ) -> None:
+        self._running = CommandStream(command, once=once, on_line=on_line, on_error=on_error)
+        super().__init__(lambda: self._running, again=False, on_error=on_error)
+
+    def close(self) -> None:
+        """End the command."""
+        self._running.close()

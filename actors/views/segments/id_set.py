@@ -1,0 +1,63 @@
+"""A set of int64 that are mostly dense: closed ranges in two sorted columns.
+
+Used by live slices to remember each finished batch of an epoch, at next to no cost where ids follow one another.
+"""
+
+from array import array
+from bisect import bisect_right
+
+
+class IdSet:
+    """A set that only grows. Not thread-safe: its slice owns it.
+
+    >>> ids = IdSet()
+    >>> for each in (1, 2, 4, 3):
+    ...     ids.add(each)
+    >>> 3 in ids, 5 in ids, ids.ranges
+    (True, False, 1)
+    """
+
+    __slots__ = ("_ends", "_starts")
+
+    def __init__(self) -> None:
+        self._starts = array("q")
+        self._ends = array("q")
+
+    @property
+    def ranges(self) -> int:
+        """How many ranges there are."""
+        return len(self._starts)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the columns, with the room that they keep to grow."""
+        return 18 * len(self._starts) + 160
+
+    def __contains__(self, number: int) -> bool:
+        """Whether `number` is in the set. Cost: O(log ranges)."""
+        place = bisect_right(self._starts, number) - 1
+        return place >= 0 and number <= self._ends[place]
+
+    def add(self, number: int) -> None:
+        """Add a number that is not in the set yet. Cost: O(ranges) to make room for a new range, else O(log ranges)."""
+        place = bisect_right(self._starts, number)
+        joins_left = place > 0 and self._ends[place - 1] == number - 1
+        joins_right = place < len(self._starts) and self._starts[place] == number + 1
+        if joins_left and joins_right:
+            self._ends[place - 1] = self._ends[place]
+            del self._starts[place], self._ends[place]
+        elif joins_left:
+            self._ends[place - 1] = number
+        elif joins_right:
+            self._starts[place] = number
+        else:
+            self._starts.insert(place, number)
+            self._ends.insert(place, number)
+
+    def _check(self) -> None:
+        """Assert the invariants: ranges ascend and leave a gap between them."""
+        assert len(self._starts) == len(self._ends)
+        for start, end in zip(self._starts, self._ends, strict=True):
+            assert start <= end
+        for end, start in zip(self._ends, self._starts[1:], strict=False):
+            assert end + 1 < start

@@ -1,0 +1,98 @@
+"""Finished and waiting batches as text, in order of epoch and batch id, block by block.
+
+Used outside of the actors, on whatever thread answers. Opens a piece or two at a time.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, pairwise
+
+import msgspec
+import numpy as np
+
+from actors.timeline.span import Span
+from actors.views.segments.listing import Listing
+from actors.views.segments.rows import Piece, Rows, Table, WaitingRows, clipped, ordered
+
+_BLOCK = 1_024
+"""Rows written at once: a millisecond, so that other threads get their turn."""
+
+
+class _Finished(msgspec.Struct, gc=False):
+    batch: int
+    epoch: int
+    order: int
+    count: int
+    first: int | None
+    last: int | None
+
+
+class _Waiting(msgspec.Struct, gc=False):
+    batch: int
+    epoch: int
+    missing: list[int]
+
+
+_Row = _Finished | _Waiting
+_encoder = msgspec.json.Encoder()
+
+
+def write(pieces: Sequence[Piece], span: Span, listing: Listing, form: str, members: Mapping[str, object]) -> Iterator[bytes]:
+    """Yield the answer in the `form` json, with `members` at its end, or ndjson. Cost: 0.7 us a row."""
+    rows = _waiting(pieces, span, listing.after) if listing.pending else _finished(pieces, span, listing.after)
+    limited = islice(rows, listing.limit)
+    if form == "ndjson":
+        while block := list(islice(limited, _BLOCK)):
+            yield _encoder.encode_lines(block)
+        return
+    lead = b'{"pending":[' if listing.pending else b'{"segments":['
+    while block := list(islice(limited, _BLOCK)):
+        yield lead + _encoder.encode(block)[1:-1]
+        lead = b","
+    opening = b"" if lead == b"," else lead
+    yield opening + b"]" + (b"," if members else b"") + _encoder.encode(dict(members))[1:]
+
+
+def _finished(pieces: Sequence[Piece], span: Span, after: int | None) -> Iterator[_Row]:
+    by_epoch: dict[int, list[Rows]] = {}
+    for piece in pieces:
+        if not isinstance(piece, WaitingRows) and piece.span.overlaps(span):
+            by_epoch.setdefault(piece.epoch, []).append(piece)
+    epochs = sorted(by_epoch)
+    if after is not None:
+        # An epoch whose pieces reach over the span may have no row in it.
+        newest = (epoch for epoch in reversed(epochs) if any(table.size for table in _swept(by_epoch[epoch], span)))
+        epochs = list(islice(newest, 1))
+        span = Span(min(max(span.start, after + 1), span.end), span.end)
+    for epoch in epochs:
+        for table in _swept(by_epoch[epoch], span):
+            for low in range(0, table.shape[1], _BLOCK):
+                for batch, order, count, first, last in zip(*table[:, low : low + _BLOCK].tolist(), strict=True):
+                    yield _Finished(batch, epoch, order, count, first if count else None, last if count else None)
+
+
+def _swept(pieces: Sequence[Rows], span: Span) -> Iterator[Table]:
+    """Yield the rows of one epoch in `span` in order: what lies before the next piece's first row can go out."""
+    inside = sorted((piece for piece in pieces if piece.span.overlaps(span)), key=lambda piece: piece.span.start)
+    held: Table | None = None
+    for piece, following in pairwise((*inside, None)):
+        assert piece is not None, "only the end of the pairs is None"
+        opened = clipped(piece.open(), span.start, span.end)
+        held = opened if held is None or not held.size else ordered(np.concatenate((held, opened), axis=1))
+        until = following.span.start if following is not None else span.end
+        yield clipped(held, span.start, until)
+        held = clipped(held, max(span.start, until), span.end)
+
+
+def _waiting(pieces: Sequence[Piece], span: Span, after: int | None) -> Iterator[_Row]:
+    start = span.start if after is None else max(span.start, after + 1)
+    found = [
+        (piece.epoch, batch, lacking)
+        for piece in pieces
+        if isinstance(piece, WaitingRows)
+        for batch, lacking in piece.waiting
+        if span.start <= batch < span.end
+    ]
+    newest = max((epoch for epoch, _, _ in found), default=0)
+    for epoch, batch, lacking in sorted(found):
+        if batch >= start and (after is None or epoch == newest):
+            yield _Waiting(batch, epoch, [place for place in range(lacking.bit_length()) if lacking >> place & 1])

@@ -1,0 +1,335 @@
+"""Live and frozen slices of batches, and the carry between them.
+
+Live: segments wait by batch until all have come; then the batch is a result, due at once, and a row that stays. Frozen: rows
+alone. What waits, and what is not published yet, goes on to the successor.
+"""
+
+from array import array
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from actors.timeline.span import Span
+from actors.views.segments.decode import Segments
+from actors.views.segments.finished import Finished
+from actors.views.segments.id_set import IdSet
+from actors.views.segments.listing import Listing
+from actors.views.segments.results import Result
+from actors.views.segments.rows import SEAL_FROM, Piece, RawRows, Rows, WaitingRows
+from actors.views.segments.run import Run
+from actors.views.segments.spool import Spool
+from actors.views.view import Due, Meta
+
+RECENT = 4_096
+"""Finished batches whose digests are kept, to tell a segment that comes again from one that contradicts."""
+
+_WAITING_BYTES = 320
+"""What Python takes for a batch that waits, with its places in two mappings."""
+
+_RECENT_BYTES = 330
+_DIGEST_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentsSummary:
+    """Batches finished, batches that wait, numbers in the finished ones, and bytes in the spool of what waits."""
+
+    finished: int = 0
+    pending: int = 0
+    numbers: int = 0
+    spilled_bytes: int = 0
+
+    def then(self, later: "SegmentsSummary") -> "SegmentsSummary":
+        """Return both as one; what waits is the later one's, since it was carried there."""
+        return SegmentsSummary(self.finished + later.finished, later.pending, self.numbers + later.numbers, later.spilled_bytes)
+
+
+class Waiting:
+    """The segments of a batch that have come, by their places."""
+
+    __slots__ = ("held", "runs")
+
+    def __init__(self, segments: int) -> None:
+        self.runs: list[Run | None] = [None] * segments
+        self.held = 0
+
+    def present(self) -> list[Run]:
+        """Return the runs that have come."""
+        return [run for run in self.runs if run is not None]
+
+    def lacking(self) -> int:
+        """Return a bit for each segment that has not come."""
+        return sum(1 << place for place, run in enumerate(self.runs) if run is None)
+
+
+@dataclass(slots=True)
+class SegmentsCarry:
+    """What a frozen slice leaves: what waits, what is not published yet, and what was finished in the epoch before."""
+
+    epoch: int | None = None
+    order: int = 0
+    """Batches completed so far."""
+    waiting: dict[int, Waiting] = field(default_factory=dict)
+    finished_ids: IdSet = field(default_factory=IdSet)
+    recent: "OrderedDict[int, array[int]]" = field(default_factory=OrderedDict)
+    """The digests of the last `RECENT` finished batches, by place."""
+    results: list[Result] = field(default_factory=list)
+
+
+class FrozenSegments:
+    """The finished batches of a retired slice. Not thread-safe: its collector owns it; what it reads out is immutable."""
+
+    def __init__(self, pieces: list[RawRows], summary: SegmentsSummary, *, segments: int, span: Span | None) -> None:
+        self._pieces: list[Rows] = list(pieces)
+        self._raw = [index for index, piece in enumerate(pieces) if piece.table.shape[1] >= SEAL_FROM]
+        self._summary = summary
+        self._segments = segments
+        self._span = span
+
+    def settle(self) -> bool:
+        """Seal one raw piece; returns whether another one is left. Cost: 8 ms at the most."""
+        if self._raw:
+            index = self._raw.pop()
+            piece = self._pieces[index]
+            assert isinstance(piece, RawRows), "only raw pieces are left to seal"
+            self._pieces[index] = piece.sealed()
+        return bool(self._raw)
+
+    def read(self, span: Span, arguments: Listing) -> tuple[Piece, ...]:
+        """Return the pieces that overlap `span`; nothing waits here. Cost: O(pieces); nothing is opened."""
+        if arguments.pending:
+            return ()
+        return tuple(piece for piece in self._pieces if piece.span.overlaps(span))
+
+    def coarsen(self) -> None:
+        """Give up nothing: rows are exact."""
+
+    def meta(self) -> Meta:
+        """Describe the slice. A late event changes nothing of it, yet nothing says until when ids are complete."""
+        return Meta(
+            span=self._span,
+            events=self._segments * self._summary.finished,
+            nbytes=sum(piece.nbytes for piece in self._pieces),
+            dead_bytes=0,
+            final_until=None,
+            summary=self._summary,
+        )
+
+
+class LiveSegments:
+    """A slice that completes batches of `segments` segments. Not thread-safe: its collector owns it.
+
+    It is full after the poll that brings it to `max_batches` finished batches, so it may hold a few more.
+
+    Runs that wait take at most `spill_bytes` and one poll in memory; beyond that the oldest batches go to the spool.
+    """
+
+    def __init__(
+        self, *, segments: int, max_batches: int, spool: Spool, spill_bytes: int, carry: SegmentsCarry | None = None
+    ) -> None:
+        carry = carry or SegmentsCarry()
+        self._segments = segments
+        self._max_batches = max_batches
+        self._spool = spool
+        self._spill_bytes = spill_bytes
+        self._epoch = carry.epoch
+        self._order = carry.order
+        self._finished_ids = carry.finished_ids
+        self._recent = carry.recent
+        self._finished = Finished()
+        self._results = carry.results
+        self._result_bytes = sum(run.nbytes for result in self._results for run in result.runs)
+        self._waiting: dict[int, Waiting] = {}
+        self._forget()
+        for batch_id, waiting in carry.waiting.items():
+            self._waiting[batch_id] = waiting
+            self._reach(batch_id)
+            for run in waiting.present():
+                self._account(batch_id, run)
+
+    @property
+    def full(self) -> bool:
+        """Whether the slice holds `max_batches` finished batches."""
+        return self._finished.count >= self._max_batches
+
+    def add(self, batch: Segments, watermark: int | None) -> dict[str, int]:  # noqa: ARG002  # ids are no times
+        """Take in segments as they come. Cost: 2 us a segment, a tenth of completing its batch included.
+
+        Not kept: `duplicate`, which has come already; `conflict`, other numbers in the place of some that came first;
+        `topic_recreated`, of an older epoch than the newest, where batch ids start again.
+        Raises OSError when the spool has no room, and nothing is taken.
+        """
+        assert not self.full, "a full slice is frozen before the next batch"
+        if self._epoch is not None and batch.epoch < self._epoch:
+            return {"topic_recreated": batch.count} if batch.count else {}
+        over = self._spillable_bytes + batch.nbytes - self._spill_bytes
+        if over > 0:
+            self._spill(over)
+        # Only the shape of what waits has changed so far; from here on nothing fails.
+        lost: dict[str, int] = {}
+        if batch.epoch != self._epoch:
+            if self._held:
+                lost["topic_recreated"] = self._held
+            self._recreate(batch.epoch)
+        for batch_id, place, run in zip(batch.batch_ids.tolist(), batch.segment_ids, batch.runs, strict=True):
+            reason = self._take(batch_id, place, run)
+            if reason is not None:
+                lost[reason] = lost.get(reason, 0) + 1
+        return lost
+
+    def close(self, watermark: int | None, *, idle: bool) -> Due | None:  # noqa: ARG002  # a batch is due when it is whole
+        """Return the batches completed since the last call, in order of completion, or None."""
+        if not self._results:
+            return None
+        partial = tuple(self._results)
+        self._results = []
+        self._result_bytes = 0
+        ids = [result.batch_id for result in partial]
+        return Due(Span(min(ids), max(ids) + 1), None, partial)
+
+    def read(self, span: Span, arguments: Listing) -> tuple[Piece, ...]:
+        """Return a copy of the rows in `span`: of finished batches, or of those that wait. Cost: O(rows)."""
+        if not arguments.pending:
+            return self._finished.read(span)
+        waiting = tuple(
+            (batch_id, waiting.lacking()) for batch_id, waiting in self._waiting.items() if span.start <= batch_id < span.end
+        )
+        return (WaitingRows(self._epoch or 0, waiting),) if waiting else ()
+
+    def shed(self, nbytes: int) -> tuple[dict[str, int], int | None]:
+        """Move about `nbytes` of what waits to the spool, the oldest batches first. Nothing is forgotten.
+
+        Raises OSError when the spool has no room.
+        """
+        self._spill(nbytes)
+        return {}, None
+
+    def freeze(self) -> tuple[FrozenSegments, SegmentsCarry]:
+        """Return the finished batches, and all the rest as carry. Cost: O(finished) to copy; sealing them is put off."""
+        summary = SegmentsSummary(self._finished.count, 0, self._finished.numbers, 0)
+        frozen = FrozenSegments(self._finished.pieces(), summary, segments=self._segments, span=self._finished.span)
+        carry = SegmentsCarry(self._epoch, self._order, self._waiting, self._finished_ids, self._recent, self._results)
+        return frozen, carry
+
+    def meta(self) -> Meta:
+        """Describe the slice as it stands. Cost: O(1)."""
+        span = self._finished.span
+        if self._waiting:
+            # A batch that does not wait any more is finished, so the hull of both is exact.
+            reached = Span(self._low, self._high + 1)
+            span = span.hull(reached) if span else reached
+        summary = SegmentsSummary(self._finished.count, len(self._waiting), self._finished.numbers, self._spooled_bytes)
+        return Meta(
+            span=span,
+            events=self._segments * self._finished.count + self._held,
+            nbytes=self._waiting_bytes
+            + len(self._waiting) * (_WAITING_BYTES + _DIGEST_BYTES * self._segments)
+            + self._result_bytes
+            + self._finished.nbytes
+            + self._finished_ids.nbytes
+            + len(self._recent) * (_RECENT_BYTES + _DIGEST_BYTES * self._segments),
+            dead_bytes=0,
+            final_until=None,
+            summary=summary,
+        )
+
+    def _take(self, batch_id: int, place: int, run: Run) -> str | None:
+        """Take in one segment; returns why it is not kept."""
+        waiting = self._waiting.get(batch_id)
+        if waiting is None:
+            if batch_id in self._finished_ids:
+                known = self._recent.get(batch_id)
+                return "duplicate" if known is None or known[place] == run.digest else "conflict"
+            waiting = self._waiting[batch_id] = Waiting(self._segments)
+            self._reach(batch_id)
+        before = waiting.runs[place]
+        if before is not None:
+            return "duplicate" if before.digest == run.digest and before.count == run.count else "conflict"
+        waiting.runs[place] = run
+        waiting.held += 1
+        self._account(batch_id, run)
+        if waiting.held == self._segments:
+            self._complete(batch_id)
+        return None
+
+    def _complete(self, batch_id: int) -> None:
+        """Make a result and a row of a batch that is whole."""
+        assert self._epoch is not None, "a batch that waits has come in an epoch"
+        runs = tuple(self._waiting.pop(batch_id).present())
+        self._order += 1
+        self._results.append(Result(self._epoch, batch_id, self._order, runs))
+        nbytes = sum(run.nbytes for run in runs)
+        self._result_bytes += nbytes
+        self._waiting_bytes -= nbytes
+        self._held -= len(runs)
+        self._spillable_bytes -= self._spillable.pop(batch_id, 0)
+        self._spooled_bytes -= sum(run.spooled_bytes for run in runs)
+        first = min((run.first for run in runs if run.first is not None), default=None)
+        last = max((run.last for run in runs if run.last is not None), default=None)
+        self._finished.add(self._epoch, (batch_id, self._order, sum(run.count for run in runs), first or 0, last or 0))
+        self._finished_ids.add(batch_id)
+        self._recent[batch_id] = array("Q", [run.digest for run in runs])
+        if len(self._recent) > RECENT:
+            self._recent.popitem(last=False)
+
+    def _recreate(self, epoch: int) -> None:
+        """Begin a new epoch: what waits can never become whole, and ids start again."""
+        self._epoch = epoch
+        self._waiting = {}
+        self._finished_ids = IdSet()
+        self._recent = OrderedDict()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Set the sums over what waits to those of nothing."""
+        self._held = 0
+        self._low, self._high = 0, 0
+        self._waiting_bytes = 0
+        self._spooled_bytes = 0
+        self._spillable_bytes = 0
+        self._spillable: OrderedDict[int, int] = OrderedDict()
+
+    def _reach(self, batch_id: int) -> None:
+        """Let the hull of what waits, or waited in this slice, reach `batch_id`."""
+        alone = not self._held
+        self._low = batch_id if alone else min(self._low, batch_id)
+        self._high = batch_id if alone else max(self._high, batch_id)
+
+    def _account(self, batch_id: int, run: Run) -> None:
+        """Add a run that waits to the sums."""
+        self._held += 1
+        self._waiting_bytes += run.nbytes
+        self._spooled_bytes += run.spooled_bytes
+        if run.spillable_bytes:
+            self._spillable_bytes += run.spillable_bytes
+            self._spillable[batch_id] = self._spillable.get(batch_id, 0) + run.spillable_bytes
+
+    def _spill(self, nbytes: int) -> None:
+        """Move the runs of the oldest batches to the spool until `nbytes` are freed or nothing is left to move."""
+        left = nbytes
+        while left > 0 and self._spillable:
+            batch_id = next(iter(self._spillable))
+            runs = self._waiting[batch_id].runs
+            for place, run in enumerate(runs):
+                if run is None or not run.spillable_bytes:
+                    continue
+                moved = run.spilled(self._spool)
+                runs[place] = moved
+                left -= run.spillable_bytes
+                self._waiting_bytes += moved.nbytes - run.nbytes
+                self._spooled_bytes += moved.spooled_bytes - run.spooled_bytes
+                self._spillable_bytes -= run.spillable_bytes
+                self._spillable[batch_id] -= run.spillable_bytes
+            del self._spillable[batch_id]
+
+    def _check(self) -> None:
+        """Assert the invariants: the sums, and that no whole batch waits."""
+        runs = [run for waiting in self._waiting.values() for run in waiting.present()]
+        assert self._held == len(runs)
+        assert self._waiting_bytes == sum(run.nbytes for run in runs)
+        assert self._spooled_bytes == sum(run.spooled_bytes for run in runs)
+        assert self._spillable_bytes == sum(run.spillable_bytes for run in runs) == sum(self._spillable.values())
+        assert self._result_bytes == sum(run.nbytes for result in self._results for run in result.runs)
+        for batch_id, waiting in self._waiting.items():
+            assert 0 < waiting.held == len(waiting.present()) < self._segments
+            assert self._low <= batch_id <= self._high
+            assert batch_id not in self._finished_ids

@@ -1,0 +1,84 @@
+"""The view `segments`: decode, open, merge, publish and render, behind the contract that the actors know."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from actors.timeline.span import Span
+from actors.views.segments.decode import SegmentDecoder
+from actors.views.segments.listing import Listing
+from actors.views.segments.merging import lines
+from actors.views.segments.render import write
+from actors.views.segments.rows import Piece
+from actors.views.segments.slices import LiveSegments, SegmentsCarry, SegmentsSummary
+from actors.views.segments.spool import Spool
+from actors.views.view import Decoded, Due, Meta, Records
+
+
+class SegmentsView:
+    """Batches of `segments` sorted segments, each published as one sorted line when its last segment has come.
+
+    The time of an event is its batch id. A slice lists about `max_batches` batches, and holds `spill_bytes` of what waits
+    before it uses the `spool`.
+    """
+
+    def __init__(self, *, segments: int = 10, max_batches: int = 100_000, spool: Spool, spill_bytes: int = 32 << 20) -> None:
+        self._segments = segments
+        self._max_batches = max_batches
+        self._spool = spool
+        self._spill_bytes = spill_bytes
+        self._decoder = SegmentDecoder(segments, spool)
+
+    @property
+    def categories(self) -> int:
+        """None: segments are taken as they come."""
+        return 0
+
+    def decode(self, records: Records) -> Decoded:
+        """Read a whole poll."""
+        return self._decoder.decode(records)
+
+    def open(self, carry: SegmentsCarry | None) -> LiveSegments:
+        """Start a live slice with what its predecessor left."""
+        return LiveSegments(
+            segments=self._segments,
+            max_batches=self._max_batches,
+            spool=self._spool,
+            spill_bytes=self._spill_bytes,
+            carry=carry,
+        )
+
+    def nothing(self) -> SegmentsSummary:
+        """Return the summary of no slice."""
+        return SegmentsSummary()
+
+    def select(self, metas: Sequence[Meta], span: Span, arguments: Listing) -> list[int]:  # noqa: ARG002
+        """Return the slices that overlap `span`: which epoch is the newest in the answer, only their rows tell."""
+        return [index for index, meta in enumerate(metas) if meta.span is not None and meta.span.overlaps(span)]
+
+    def merge(self, partials: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+        """Join partial answers; order does not matter, as rendering sorts."""
+        return tuple(piece for partial in partials for piece in partial)
+
+    def recall(self, gone: SegmentsSummary, span: Span, arguments: Listing) -> tuple[Piece, ...]:  # noqa: ARG002
+        """Return nothing: of dropped batches only the counts are known."""
+        return ()
+
+    def publish(self, partial: tuple[Any, ...], due: Due) -> Iterator[bytes]:  # noqa: ARG002
+        """Write the line of each batch that is due. Alike each time it is called. Opens one piece of each run at a time."""
+        return lines(partial)
+
+    def render(
+        self, partial: tuple[Piece, ...], span: Span, arguments: Listing, form: str, members: Mapping[str, object]
+    ) -> Iterator[bytes]:
+        """Write batches as `{"segments":[…]}`, or `{"pending":[…]}`, then `members`; or a batch a line."""
+        return write(partial, span, arguments, form, members)
+
+    def describe(self, before: SegmentsSummary, meta: Meta) -> dict[str, object]:  # noqa: ARG002
+        """Return a slice's row of the stats: batches, numbers in the finished ones, and bytes of the others on disk."""
+        own: SegmentsSummary = meta.summary
+        return {
+            "finished": own.finished,
+            "pending": own.pending,
+            "numbers": own.numbers,
+            "spilledBytes": own.spilled_bytes,
+        }

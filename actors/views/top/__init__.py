@@ -1,0 +1,1 @@
+"""The view `top`: the ids with the largest values, the last value of an id wins."""

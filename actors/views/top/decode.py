@@ -1,0 +1,147 @@
+"""Records such as `11111111_10` to columns: an id, one underscore, and a signed 64-bit value.
+
+Used by the front end, a whole poll at a time. A record that clears the dataset is told by its key.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.timeline.batch import NO_TIMES, Times
+from actors.timeline.decimal import MAX_DIGITS, parse
+from actors.timeline.hashing import Text
+from actors.timeline.span import INT64_MAX, INT64_MIN
+from actors.views.view import Decoded, Records, Refusal
+
+CLEAR_KEY = b"firnline-clear"
+"""The key of a record at which all that stands before it in its partition is gone."""
+
+CLEAR_VALUE = b"cleared"
+
+LONGEST = 65_536
+"""Bytes of the longest record that is taken."""
+
+_OFFSET_BITS = 40
+_PARTITION_BITS = 16
+
+
+def places(partitions: NDArray[np.unsignedinteger], offsets: Times, epoch: int) -> Times:
+    """Return one number for epoch, partition and offset of each record; it sorts by them in that order.
+
+    Holds 127 epochs, 65,536 partitions and 2**40 offsets.
+    """
+    lead = (np.int64(epoch & 127) << _PARTITION_BITS) + partitions.astype(np.int64)
+    numbers: Times = (lead << _OFFSET_BITS) + offsets
+    return numbers
+
+
+def partition_of(place: Times) -> Times:
+    """Return epoch and partition of places, as one number."""
+    lead: Times = place >> _OFFSET_BITS
+    return lead
+
+
+def offset_of(place: int) -> int:
+    """Return the offset of a place."""
+    return place & ((1 << _OFFSET_BITS) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Upserts:
+    """Ids and their new values in order of arrival, with Kafka's time and the place of each; and the places of clears."""
+
+    ids: Text
+    values: Times
+    times: Times
+    places: Times
+    clears: Times
+
+    @property
+    def count(self) -> int:
+        """How many values there are, and clears."""
+        return self.values.size + self.clears.size
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the columns."""
+        return self.ids.nbytes + 8 * (3 * self.values.size + self.clears.size)
+
+    def first(self) -> int | None:
+        """Return the earliest time."""
+        return int(self.times.min()) if self.times.size else None
+
+    def last(self) -> int | None:
+        """Return the latest time."""
+        return int(self.times.max()) if self.times.size else None
+
+
+def decode(records: Records) -> Decoded:
+    """Read a poll. Cost: some 0.3 us a record, 2 us one that is written oddly or refused."""
+    values = [value or b"" for value in records.values]
+    count = len(values)
+    times, place = records.timestamps(), places(records.partitions, records.offsets(), records.epoch)
+    lines = Text.of(values)
+    underscores = np.flatnonzero(lines.blob == ord("_"))
+    first = np.searchsorted(underscores, lines.starts)
+    found = np.searchsorted(underscores, lines.starts + lines.lengths) - first
+    # A record without an underscore looks at another one's here, and is sorted out below.
+    cuts = np.append(underscores, 0)[np.minimum(first, underscores.size)]
+    ids = Text(lines.blob, lines.starts, np.where(found == 1, cuts - lines.starts, 0))
+    numbers, plain = _numbers(lines, cuts + 1)
+    plain &= (found == 1) & (lines.lengths <= LONGEST)
+    try:
+        lines.blob.tobytes().decode()
+    except UnicodeDecodeError:
+        plain[:] = False
+    if plain.all():
+        return Decoded(times, Upserts(ids, numbers, times, place, NO_TIMES), None, [])
+    refusals: list[Refusal] = []
+    clears = np.zeros(count, np.bool_)
+    for index in np.flatnonzero(~plain).tolist():
+        read = _read(values[index])
+        if isinstance(read, int):
+            numbers[index], plain[index] = read, True
+        elif values[index] == CLEAR_VALUE and records.key_of(index) == CLEAR_KEY:
+            clears[index] = True
+        else:
+            refusals.append(Refusal(index, read))
+    upserts = Upserts(
+        Text(ids.blob, ids.starts[plain], ids.lengths[plain]), numbers[plain], times[plain], place[plain], place[clears]
+    )
+    accepted = plain | clears
+    return Decoded(times[accepted], upserts, accepted, refusals)
+
+
+def _numbers(lines: Text, starts: Times) -> tuple[Times, NDArray[np.bool_]]:
+    """Read the digits from `starts` to the end of each line, a minus before them or not; returns which of them read."""
+    minus = lines.blob[np.minimum(starts, lines.blob.size - 1)] == ord("-")
+    starts = starts + minus
+    ends = lines.starts + lines.lengths
+    widths = ends - starts
+    plain = (widths >= 1) & (widths <= MAX_DIGITS)
+    width = int(widths[plain].max(initial=1))
+    places = ends[:, None] - width + np.arange(width)
+    digits = lines.blob[np.maximum(places, 0)]
+    digits[places < starts[:, None]] = ord("0")
+    numbers, valid = parse(digits)
+    return np.where(minus, -numbers, numbers), plain & valid
+
+
+def _read(value: bytes) -> int | str:
+    """Return the value of one record, or why it has none."""
+    if not value:
+        return "empty"
+    if len(value) > LONGEST:
+        return "too_long"
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return "not_utf8"
+    if value.count(b"_") != 1:
+        return "many_underscores" if b"_" in value else "no_underscore"
+    try:
+        number = int(value.partition(b"_")[2])
+    except ValueError:
+        return "no_number"
+    return number if INT64_MIN <= number <= INT64_MAX else "too_large"

@@ -1,0 +1,323 @@
+"""Ids with their last values, in columns: a hash table whose rows never move, and the candidates for the largest values.
+
+Used by the live slice of `top`, which owns it. No object an id: some 90 bytes for an id of 36.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.timeline.batch import NO_TIMES, Times
+from actors.timeline.hashing import Hashes, Text
+from actors.views.top.decode import Upserts, partition_of
+
+_HASH, _VALUE, _TIME, _PLACE, _WHERE = range(5)
+"""The columns of a row, which lie side by side, so that a look at a row costs one cache line and not five. The last one is
+where the id begins in the blob, above `_LENGTH_BITS` bits of its length.
+"""
+
+_LENGTH_BITS = 17
+_LENGTH = (1 << _LENGTH_BITS) - 1
+_GROWTH = 1.125
+"""How much larger columns get when they are full: their slack, and how often they are copied."""
+
+_LEAST = 1_024
+_LOAD = 0.6
+_KEPT_CANDIDATES = 4_096
+_MOST_CANDIDATES = 65_536
+
+
+class Table:
+    """Ids and their last values. Not thread-safe; what `rows` returns is the caller's own."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._rows: NDArray[np.int64] = np.empty((_LEAST, 5), np.int64)
+        self._blob = np.zeros(32 * _LEAST, np.uint8)
+        self._used = 0
+        self._index = np.full(2 * _LEAST, -1, np.int32)
+        self._threshold: int | None = None
+        self._kept = _KEPT_CANDIDATES
+        self._candidates: list[Times] = []
+        self._candidate_count = 0
+
+    def __len__(self) -> int:
+        """How many ids there are."""
+        return self._count
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, slack included."""
+        return self._rows.nbytes + self._blob.nbytes + self._index.nbytes + 8 * self._candidate_count
+
+    @property
+    def times(self) -> Times:
+        """The time of each row's value, as a view."""
+        return self._rows[: self._count, _TIME]
+
+    def upsert(self, batch: Upserts) -> int:
+        """Give each id of `batch` its last value; returns how many values were superseded, here or before.
+
+        Of two values of an id the one with the later (time, place) stands. Cost: some 0.5 us a value.
+        """
+        hashes = batch.ids.hashes()
+        rows = _last_of_each(batch, hashes)
+        if rows is None:  # two ids with one hash: so rare that it may be slow
+            return sum(self.upsert(_only(batch, np.array([row]))) for row in range(batch.values.size))
+        # A batch with every id once is the usual one, and needs no copy.
+        mine = batch if rows.size == batch.values.size else _only(batch, rows)
+        hashes = hashes[rows] if mine is not batch else hashes
+        found = self._find(hashes, mine.ids)
+        known = np.flatnonzero(found >= 0)
+        at = found[known]
+        held = self._rows[at]
+        times, places = mine.times[known], mine.places[known]
+        newer = (times > held[:, _TIME]) | ((times == held[:, _TIME]) & (places > held[:, _PLACE]))
+        at, known = at[newer], known[newer]
+        self._rows[at, _VALUE] = mine.values[known]
+        self._rows[at, _TIME] = mine.times[known]
+        self._rows[at, _PLACE] = mine.places[known]
+        self._consider(at, mine.values[known])
+        fresh = np.flatnonzero(found < 0)
+        if fresh.size:
+            self._append(mine, hashes, fresh)
+        return batch.values.size - fresh.size
+
+    def clear(self, places: Times) -> int:
+        """Forget every value that stands before one of `places` in its partition; returns how many ids went. Cost: O(ids)."""
+        keep = np.ones(self._count, np.bool_)
+        own = self._rows[: self._count, _PLACE]
+        for place in places.tolist():
+            keep &= (partition_of(own) != partition_of(np.array([place]))) | (own > place)
+        return self._keep(keep)
+
+    def forget_lowest(self, count: int) -> tuple[int, int]:
+        """Forget about `count` ids of the lowest values; returns how many went, and the largest value among them."""
+        values = self._values()
+        limit = int(np.partition(values, min(count, self._count) - 1)[min(count, self._count) - 1])
+        return self._keep(values > limit), limit
+
+    def all_rows(self) -> tuple[Text, Times, Times]:
+        """Return every id, its value and its time. Ids are shared and never change; the rest is copied. Cost: 2 ns an id."""
+        return self._ids(), self._values().copy(), self.times.copy()
+
+    def top_rows(self, limit: int) -> tuple[Text, Times, Times]:
+        """Return the `limit` ids with the largest values, and the values, in no order.
+
+        Of equal values the largest ids by bytes. Cost: O(candidates) as long as more candidates than `limit` are left;
+        else O(ids) to find new ones.
+        """
+        if limit >= self._count:
+            return self.all_rows()
+        rows = self._living_candidates()
+        if rows.size < limit:
+            self._kept = max(_KEPT_CANDIDATES, 2 * limit)
+            self._find_candidates(self._kept)
+            rows = self._living_candidates()
+        values = self._rows[rows, _VALUE]
+        least = int(np.partition(values, values.size - limit)[values.size - limit])
+        above = rows[values > least]
+        tied = self._largest_ids(rows[values == least], limit - above.size)
+        chosen = np.concatenate((above, tied))
+        return self._ids(chosen), self._rows[chosen, _VALUE], self._rows[chosen, _TIME]
+
+    def _ids(self, rows: Any = slice(None)) -> Text:
+        where = self._rows[: self._count, _WHERE][rows]
+        return Text(self._blob, where >> _LENGTH_BITS, where & _LENGTH)
+
+    def _values(self) -> Times:
+        return self._rows[: self._count, _VALUE]
+
+    # The largest values ----------------------------------------------------------------------------------------------
+
+    def _consider(self, rows: Times, values: Times) -> None:
+        """Make candidates of rows with new values, where they are large enough."""
+        if self._threshold is None:
+            return
+        rows = rows[values >= self._threshold]
+        if rows.size:
+            self._candidates.append(rows)
+            self._candidate_count += rows.size
+            if self._candidate_count > _MOST_CANDIDATES:
+                self._living_candidates()
+
+    def _living_candidates(self) -> Times:
+        """Return every row whose value is at least the threshold, once; where they are many, the threshold rises."""
+        if self._threshold is None:
+            return NO_TIMES
+        if len(self._candidates) > 1:
+            rows: Times = np.sort(np.concatenate(self._candidates))
+            rows = rows[np.append(True, rows[1:] != rows[:-1])]
+        else:
+            rows = self._candidates[0]
+        values = self._rows[rows, _VALUE]
+        threshold = self._threshold
+        if rows.size > 4 * self._kept:  # the best of them do
+            threshold = int(np.partition(values, rows.size - self._kept)[rows.size - self._kept])
+        rows = rows[values >= threshold]
+        self._threshold, self._candidates, self._candidate_count = threshold, [rows], rows.size
+        return rows
+
+    def _find_candidates(self, count: int) -> None:
+        """Make the `count` largest values candidates, and all that equal the least of them."""
+        values = self._values()
+        place = max(0, self._count - count)
+        self._threshold = int(np.partition(values, place)[place]) if self._count else 0
+        rows = np.flatnonzero(values >= self._threshold)
+        self._candidates, self._candidate_count = [rows], rows.size
+
+    def _largest_ids(self, rows: Times, count: int) -> Times:
+        """Return the rows of the `count` largest ids by bytes. Cost: O(rows), mostly."""
+        chosen: list[Times] = []
+        place = 0
+        while rows.size > count > 0:
+            ids = self._ids(rows)
+            if place >= int(ids.lengths.max()):  # equal but for zero bytes at the end: the longer one is larger
+                order = np.argsort(ids.lengths, kind="stable")
+                rows = rows[order[rows.size - count :]]
+                break
+            prefixes = ids.prefixes(place)
+            least = np.partition(prefixes, rows.size - count)[rows.size - count]
+            above = rows[prefixes > least]
+            chosen.append(above)
+            count -= above.size
+            rows = rows[prefixes == least]
+            place += 8
+        return np.concatenate((*chosen, rows[:count]))
+
+    # The hash table --------------------------------------------------------------------------------------------------
+
+    def _find(self, hashes: Hashes, ids: Text) -> Times:
+        """Return the row of each id, or -1. Cost: some 200 ns an id, half of it to compare its bytes."""
+        found = self._find_hashes(hashes, np.full(hashes.size, -1, np.int64))
+        known = np.flatnonzero(found >= 0)
+        alike = self._ids(found[known]).same(ids, known)
+        while not alike.all():  # another id has the same hash: look on behind it
+            wrong = known[~alike]
+            found[wrong] = self._find_hashes(hashes[wrong], found[wrong])
+            known = wrong[found[wrong] >= 0]
+            alike = self._ids(found[known]).same(ids, known)
+        return found
+
+    def _find_hashes(self, hashes: Hashes, after: Times) -> Times:
+        """Return the next row with each hash behind the row `after` (-1: from the start), or -1."""
+        found = np.full(hashes.size, -1, np.int64)
+        mask = self._index.size - 1
+        wanted = hashes.view(np.int64)
+        slots = wanted & mask
+        left = np.arange(hashes.size)
+        passed = after < 0
+        while left.size:
+            rows = self._index[slots[left]]
+            taken = rows >= 0
+            left, rows = left[taken], rows[taken]
+            hit = (self._rows[rows, _HASH] == wanted[left]) & passed[left]
+            passed[left] |= rows == after[left]
+            found[left[hit]] = rows[hit]
+            left = left[~hit]
+            slots[left] = (slots[left] + 1) & mask
+        return found
+
+    def _append(self, batch: Upserts, hashes: Hashes, fresh: Times) -> None:
+        """Add rows for ids that are new, each once."""
+        count, start = fresh.size, self._count
+        end = start + count
+        lengths = batch.ids.lengths[fresh]
+        text = _gathered(batch.ids, fresh)
+        self._blob = _grown(self._blob, self._used + text.size + 8, self._used)
+        self._blob[self._used : self._used + text.size] = text
+        self._rows = _grown(self._rows, end, start)
+        added = self._rows[start:end]
+        added[:, _HASH] = hashes[fresh].view(np.int64)
+        added[:, _VALUE] = batch.values[fresh]
+        added[:, _TIME] = batch.times[fresh]
+        added[:, _PLACE] = batch.places[fresh]
+        added[:, _WHERE] = ((self._used + np.cumsum(lengths) - lengths) << _LENGTH_BITS) | lengths
+        self._used += text.size
+        self._count = end
+        rows = np.arange(start, end)
+        if end > _LOAD * self._index.size:
+            self._index = np.full(2 * self._index.size, -1, np.int32)
+            rows = np.arange(end)
+        self._enter(rows)
+        self._consider(np.arange(start, end), batch.values[fresh])
+
+    def _enter(self, rows: Times) -> None:
+        """Put rows into the index: linear probing, the lanes in step; of those that want one slot, one gets it."""
+        mask = self._index.size - 1
+        slots = self._rows[rows, _HASH] & mask
+        while rows.size:
+            free = self._index[slots] < 0
+            self._index[slots[free]] = rows[free]
+            left = self._index[slots] != rows
+            rows, slots = rows[left], (slots[left] + 1) & mask
+
+    def _keep(self, keep: NDArray[np.bool_]) -> int:
+        """Make a table of the rows to keep alone; returns how many went."""
+        rows = np.flatnonzero(keep)
+        gone = self._count - rows.size
+        if not gone:
+            return 0
+        left = self._rows[rows]
+        kept = Upserts(self._ids(rows), left[:, _VALUE], left[:, _TIME], left[:, _PLACE], NO_TIMES)
+        hashes = left[:, _HASH].copy().view(np.uint64)
+        Table.__init__(self)
+        self._append(kept, hashes, np.arange(rows.size))
+        return gone
+
+    def _check(self) -> None:
+        """Assert the invariants: each id once, found where it is, with all candidates at or above the threshold."""
+        ids = self._ids()
+        assert np.array_equal(self._find(ids.hashes(), ids), np.arange(self._count))
+        assert np.array_equal(ids.hashes().view(np.int64), self._rows[: self._count, _HASH])
+        assert len(set(ids.take(np.arange(self._count)))) == self._count
+        assert int((self._index >= 0).sum()) == self._count
+        if self._threshold is not None:
+            wanted = np.flatnonzero(self._values() >= self._threshold)
+            assert set(wanted.tolist()) <= set(np.concatenate([*self._candidates, NO_TIMES]).tolist())
+
+
+def _grown(column: Any, count: int, used: int) -> Any:
+    """Return the column, or where it has no room for `count` entries, a larger copy of the `used` ones."""
+    if count <= len(column):
+        return column
+    larger = np.empty((max(count, int(_GROWTH * len(column))), *column.shape[1:]), column.dtype)
+    larger[:used] = column[:used]
+    return larger
+
+
+def _gathered(ids: Text, rows: Times) -> NDArray[np.uint8]:
+    """Return the bytes of the strings at `rows`, one after the other. Cost: some 2 ns a byte."""
+    lengths = ids.lengths[rows]
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if ends.size else 0
+    if rows.size and rows[-1] - rows[0] + 1 == rows.size and ids.starts[rows[-1]] + lengths[-1] - ids.starts[rows[0]] == total:
+        return ids.blob[ids.starts[rows[0]] : ids.starts[rows[0]] + total]
+    places = np.arange(total) + np.repeat(ids.starts[rows] - (ends - lengths), lengths)
+    text: NDArray[np.uint8] = ids.blob[places]
+    return text
+
+
+def _only(batch: Upserts, rows: Times) -> Upserts:
+    return Upserts(_ids_at(batch, rows), batch.values[rows], batch.times[rows], batch.places[rows], NO_TIMES)
+
+
+def _last_of_each(batch: Upserts, hashes: Hashes) -> Times | None:
+    """Return the row of the last value of each id, ascending; None where two ids of the batch have one hash."""
+    order = np.argsort(hashes, kind="stable")
+    ordered = hashes[order]
+    again = ordered[1:] == ordered[:-1]
+    if not again.any():
+        return np.arange(hashes.size)
+    pairs = np.flatnonzero(again)
+    if not _ids_at(batch, order[pairs]).same(batch.ids, order[pairs + 1]).all():
+        return None
+    order = np.lexsort((batch.places, batch.times, hashes))
+    ordered = hashes[order]
+    last = np.append(ordered[1:] != ordered[:-1], True)
+    return np.sort(order[last])
+
+
+def _ids_at(batch: Upserts, rows: Times) -> Text:
+    return Text(batch.ids.blob, batch.ids.starts[rows], batch.ids.lengths[rows])

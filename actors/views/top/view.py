@@ -1,0 +1,116 @@
+"""The view `top`: decode, open, merge and render, behind the contract that the actors know."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from actors.timeline.batch import Times
+from actors.timeline.hashing import Text
+from actors.timeline.span import Span
+from actors.views.top.decode import decode
+from actors.views.top.slices import LiveTop, Ranked, Top, TopCarry, TopSummary
+from actors.views.view import Decoded, Due, Meta, Records
+
+_BLOCK = 4_096
+"""Ids that are written at once."""
+
+
+class TopView:
+    """The ids with the largest values. Ids come and go in one live slice: nothing retires."""
+
+    categories = 0
+
+    def decode(self, records: Records) -> Decoded:
+        """Read a whole poll."""
+        return decode(records)
+
+    def open(self, carry: TopCarry | None) -> LiveTop:
+        """Start a live slice with everything that its predecessor had."""
+        return LiveTop(carry)
+
+    def nothing(self) -> TopSummary:
+        """Return the summary of no slice."""
+        return TopSummary(0, 0)
+
+    def select(self, metas: Sequence[Meta], span: Span, arguments: Top) -> list[int]:  # noqa: ARG002  # the contract's
+        """Return nothing: frozen slices are empty."""
+        return []
+
+    def merge(self, partials: Sequence[tuple[Ranked, ...]]) -> tuple[Ranked, ...]:
+        """Join partial answers, which have no id in common."""
+        return tuple(piece for partial in partials for piece in partial)
+
+    def recall(self, gone: TopSummary, span: Span, arguments: Top) -> tuple[Ranked, ...]:  # noqa: ARG002
+        """Return nothing: frozen slices hold no id."""
+        return ()
+
+    def publish(self, partial: tuple[Ranked, ...], due: Due) -> Iterator[bytes]:  # noqa: ARG002
+        """Write nothing: the dataset is asked for."""
+        return iter(())
+
+    def render(
+        self,
+        partial: tuple[Ranked, ...],
+        span: Span,  # noqa: ARG002  # the contract's
+        arguments: Top,
+        form: str,
+        members: Mapping[str, object],
+    ) -> Iterator[bytes]:
+        """Write `{"data":["id",…]}` and `members`, largest value first, of equal ones the larger id by bytes; or an id a line.
+
+        Cost: a sort of what was read before the first block, 0.3 us an id.
+        """
+        blocks = _blocks(partial, arguments.limit)
+        if form == "ndjson":
+            for names in blocks:
+                yield b"".join(msgspec.json.encode(name) + b"\n" for name in names)
+            return
+        lead = b'{"data":['
+        for names in blocks:
+            yield lead + msgspec.json.encode(names)[1:-1]
+            lead = b","
+        yield (b"" if lead == b"," else lead) + b"]" + (b"," if members else b"") + msgspec.json.encode(members)[1:]
+
+    def describe(self, before: TopSummary, meta: Meta) -> dict[str, object]:  # noqa: ARG002
+        """Return a slice's row of the stats."""
+        own: TopSummary = meta.summary
+        return {"ids": own.ids, "superseded": own.gone, "forgottenUpTo": own.lowest_forgotten}
+
+
+def _blocks(partial: tuple[Ranked, ...], limit: int | None) -> Iterator[list[str]]:
+    """Yield ids as text, the largest value first, in blocks."""
+    left = sum(piece.values.size for piece in partial)
+    left = left if limit is None else min(limit, left)
+    if not left:
+        return
+    values = np.concatenate([piece.values for piece in partial])
+    owners = np.repeat(np.arange(len(partial)), [piece.values.size for piece in partial])
+    rows = np.concatenate([np.arange(piece.values.size) for piece in partial])
+    order = np.argsort(~values, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(values[order])) + 1, order.size)
+    start = 0
+    block: list[str] = []
+    texts = [piece.ids for piece in partial]
+    for end in ends.tolist():
+        if end - start > 1:  # equal values: by id
+            tied = sorted(_names(texts, owners, rows, order[start:end]), reverse=True)
+        else:
+            tied = _names(texts, owners, rows, order[start:end])
+        block += [name.decode() for name in tied[: left - len(block)]]
+        start = end
+        while len(block) >= _BLOCK:
+            yield block[:_BLOCK]
+            left -= _BLOCK
+            block = block[_BLOCK:]
+        if left <= len(block):
+            break
+    if block:
+        yield block
+
+
+def _names(texts: Sequence[Text], owners: Times, rows: Times, at: Times) -> list[bytes]:
+    """Return the ids at places `at` of the pieces laid end to end."""
+    if len(texts) == 1:
+        return texts[0].take(rows[at])
+    return [texts[owner].take(np.array([row]))[0] for owner, row in zip(owners[at].tolist(), rows[at].tolist(), strict=True)]

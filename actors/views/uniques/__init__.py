@@ -1,0 +1,1 @@
+"""Uniques: how many different users each minute, hour, day, week, month and year has."""

@@ -1,0 +1,130 @@
+"""The cells of one level as immutable columns: what slices read, freeze to, and leave behind when they are dropped.
+
+A cell is a period of which the slice has seen frames. Pieces share their columns, so a read of a frozen slice copies little.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.timeline.batch import Times, count_before
+from actors.timeline.hashing import Hashes
+from actors.timeline.span import Span
+
+Counts = NDArray[np.integer[Any]]
+
+NO_HASHES: Hashes = np.empty(0, np.uint64)
+NO_HASHES.flags.writeable = False
+
+_BYTES_OVERHEAD = 160
+"""What Python adds to one sketch: the bytes object and its place in a mapping."""
+
+_PIECE_BYTES = 1_500
+"""What Python adds to one piece: its arrays as objects."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """Cells of one level, by start. The users of the i-th are `hashes[lows[i] : highs[i]]` and, perhaps, `sketches[i]`."""
+
+    level: int
+    starts: Times
+    """When the periods begin, ms since 1970, ascending."""
+    frames: Counts
+    revisions: Counts
+    """How often the slice has had the period's row published."""
+    final: NDArray[np.bool_]
+    """Whether one of these rows was the final one."""
+    lows: Counts
+    highs: Counts
+    hashes: Hashes
+    """The hashes of the cells, those of each sorted, each once."""
+    sketches: Mapping[int, bytes]
+
+    @property
+    def count(self) -> int:
+        """How many cells there are."""
+        return self.starts.size
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of a piece that owns all of its columns."""
+        columns = (self.starts, self.frames, self.revisions, self.final, self.lows, self.hashes)
+        sketches = sum(len(sketch) + _BYTES_OVERHEAD for sketch in self.sketches.values())
+        return sum(column.nbytes for column in columns) + sketches + _PIECE_BYTES
+
+    def users(self, index: int) -> Hashes:
+        """Return the hashes of one cell."""
+        return self.hashes[int(self.lows[index]) : int(self.highs[index])]
+
+    def between(self, span: Span) -> Self:
+        """Return the cells that begin in `span`. Cost: O(log n), and O(sketches)."""
+        low, high = count_before(self.starts, span.start), count_before(self.starts, span.end)
+        return self._cut(slice(low, high), {at - low: each for at, each in self.sketches.items() if low <= at < high})
+
+    def at(self, wanted: Times) -> Self:
+        """Return the cells that begin at the times `wanted`, which ascend. Cost: O(wanted log n)."""
+        places = np.searchsorted(self.starts, wanted)
+        inside = places < self.count
+        places, wanted = places[inside], wanted[inside]
+        places = places[self.starts[places] == wanted]
+        found = {new: self.sketches[old] for new, old in enumerate(places.tolist()) if old in self.sketches}
+        return self._cut(places, found)
+
+    def replaced(self, largest: int, shrink: Callable[[Hashes], bytes]) -> Self:
+        """Return the piece with each cell of more than `largest` hashes as a sketch, made by `shrink`."""
+        users = [self.users(index) for index in range(self.count)]
+        sketches = dict(self.sketches)
+        for index, own in enumerate(users):
+            if own.size > largest:
+                sketches[index] = shrink(own)
+                users[index] = NO_HASHES
+        lows, highs, hashes = _joined(users)
+        return replace(self, lows=lows, highs=highs, hashes=hashes, sketches=sketches)
+
+    def _cut(self, places: Any, sketches: Mapping[int, bytes]) -> Self:
+        columns = (self.starts, self.frames, self.revisions, self.final, self.lows, self.highs)
+        starts, frames, revisions, final, lows, highs = (column[places] for column in columns)
+        return replace(
+            self, starts=starts, frames=frames, revisions=revisions, final=final, lows=lows, highs=highs, sketches=sketches
+        )
+
+
+def piece(
+    level: int,
+    *,
+    starts: Sequence[int],
+    frames: Sequence[int],
+    revisions: Sequence[int],
+    final: Sequence[bool],
+    users: Sequence[Hashes],
+    sketches: Mapping[int, bytes],
+) -> Piece:
+    """Return cells as columns, as narrow as they can be. `starts` ascend. Cost: one copy."""
+    lows, highs, hashes = _joined(users)
+    return Piece(
+        level,
+        np.array(starts, np.int64),
+        _narrow(np.array(frames, np.int64)),
+        _narrow(np.array(revisions, np.int64)),
+        np.array(final, np.bool_),
+        lows,
+        highs,
+        hashes,
+        sketches,
+    )
+
+
+def _joined(users: Sequence[Hashes]) -> tuple[Counts, Counts, Hashes]:
+    """Return where each of `users` begins and ends in the third column, which has them all; both are views of one column."""
+    ends = np.zeros(len(users) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, users), np.int64, len(users)), out=ends[1:])
+    ends = _narrow(ends)
+    return ends[:-1], ends[1:], np.concatenate(users) if users else NO_HASHES
+
+
+def _narrow(column: NDArray[np.int64]) -> Any:
+    return column.astype(np.min_scalar_type(int(column.max(initial=0))))

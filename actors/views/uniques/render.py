@@ -1,0 +1,138 @@
+"""Merged cells as rows of text, block by block.
+
+Used outside of the actors, on whatever thread answers. A period that one slice has seen alone is written without a look at
+its hashes; for others they are joined one period at a time.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.views.uniques.periods import GRANULARITIES, Periods
+from actors.views.uniques.piece import Piece
+from actors.views.uniques.sketch import Estimate, estimate
+from actors.views.uniques.slices import Rows
+
+_BLOCK = 1_024
+"""Rows written at once: some milliseconds, so that other threads get their turn."""
+
+_ROW = (
+    '{"granularity":"%s","start":%%d,"end":%%d,"unique":%%d,"frames":%%d,"lower":%%d,"upper":%%d,'
+    '"exact":%%s,"final":%%s,"revision":%%d}\n'
+)
+_JSON = ("false", "true")
+
+
+class Table:
+    """The cells of `pieces`, all of one level, grouped by period."""
+
+    def __init__(self, level: int, pieces: Sequence[Piece], periods: Periods) -> None:
+        self._level = level
+        self._pieces = pieces
+        self._periods = periods
+        self._form = _ROW % GRANULARITIES[level]
+        self._starts = _column([each.starts for each in pieces])
+        self._frames = _column([each.frames for each in pieces])
+        self._revisions = _column([each.revisions for each in pieces])
+        self._final = _column([each.final for each in pieces])
+        self._sizes = _column([each.highs - each.lows for each in pieces])
+        self._first = np.cumsum([0, *(each.count for each in pieces)])
+        self._sketched = {
+            int(first) + index: sketch
+            for first, each in zip(self._first, pieces, strict=False)
+            for index, sketch in each.sketches.items()
+        }
+        # One piece is in order already.
+        self._order = np.argsort(self._starts, kind="stable") if len(pieces) > 1 else np.arange(self._starts.size)
+        ordered = self._starts[self._order]
+        self._groups = np.flatnonzero(np.concatenate((np.ones(1, np.bool_), ordered[1:] != ordered[:-1], np.ones(1, np.bool_))))
+        self.keys = ordered[self._groups[:-1]]
+        """When the periods begin, ms since 1970, ascending."""
+
+    def find(self, starts: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the places in `keys` of those of `starts` that are there, and which these are."""
+        wanted = np.array(starts, np.int64)
+        places = np.minimum(np.searchsorted(self.keys, wanted), self.keys.size - 1)
+        found = self.keys[places] == wanted
+        return places[found], found
+
+    def write(self, rows: NDArray[np.int64]) -> list[str]:
+        """Return the rows at these places in `keys`, a line each: an empty one for a period without frames."""
+        if not rows.size:
+            return []
+        low, sizes = self._groups[rows], self._groups[rows + 1] - self._groups[rows]
+        firsts = np.cumsum(sizes) - sizes
+        cells = self._order[np.arange(int(sizes.sum())) + np.repeat(low - firsts, sizes)]
+        frames = np.add.reduceat(self._frames[cells], firsts, dtype=np.int64)
+        revisions = np.maximum(np.add.reduceat(self._revisions[cells], firsts, dtype=np.int64), 1)
+        final = np.logical_or.reduceat(self._final[cells], firsts)
+        unique = self._sizes[cells[firsts]].astype(np.int64)
+        lower, upper, exact = unique.copy(), unique.copy(), np.ones(rows.size, np.int64)
+        joined = sizes > 1
+        if self._sketched:
+            joined |= np.logical_or.reduceat(np.isin(cells, list(self._sketched)), firsts)
+        for row in np.flatnonzero(joined).tolist():
+            own = cells[int(firsts[row]) : int(firsts[row] + sizes[row])].tolist()
+            (unique[row], lower[row], upper[row]), exact[row] = self._joined(own)
+        starts = self.keys[rows]
+        columns = (
+            *((starts // 1000).tolist(), (self._periods.ends(self._level, starts) // 1000).tolist()),
+            *(unique.tolist(), frames.tolist(), lower.tolist(), upper.tolist()),
+            *([_JSON[each] for each in exact.tolist()], [_JSON[each] for each in final.tolist()], revisions.tolist()),
+        )
+        text = (self._form * rows.size) % tuple(chain.from_iterable(zip(*columns, strict=True)))
+        written = text.splitlines(keepends=True)
+        return [line if some else "" for line, some in zip(written, frames.tolist(), strict=True)]
+
+    def _joined(self, cells: Sequence[int]) -> tuple[Estimate, bool]:
+        """Return how many users these cells have together, and whether that is exact."""
+        users = []
+        for cell in cells:
+            number = int(np.searchsorted(self._first, cell, side="right")) - 1
+            own = self._pieces[number].users(cell - int(self._first[number]))
+            if own.size:
+                users.append(own)
+        sketches = [self._sketched[cell] for cell in cells if cell in self._sketched]
+        if sketches:
+            return estimate(users, sketches), False
+        count = _distinct(users)
+        return Estimate(count, count, count), True
+
+
+def lines(pieces: Sequence[Piece], arguments: Rows, periods: Periods) -> Iterator[list[str]]:
+    """Yield the rows asked for in blocks, a line each: by start, or in the order wanted.
+
+    Memory: some 60 bytes a row. Cost: some 4 us a row, 10 us more for one of an hour or longer.
+    """
+    tables = {
+        level: Table(level, [each for each in pieces if each.level == level], periods)
+        for level in sorted({each.level for each in pieces})
+    }
+    if arguments.wanted is None:
+        for table in tables.values():
+            for low in range(0, table.keys.size, _BLOCK):
+                yield list(filter(None, table.write(np.arange(low, min(low + _BLOCK, table.keys.size)))))
+        return
+    for low in range(0, len(arguments.wanted), _BLOCK):
+        wanted = arguments.wanted[low : low + _BLOCK]
+        block = [""] * len(wanted)
+        for level, table in tables.items():
+            places = [place for place, (name, _) in enumerate(wanted) if name == GRANULARITIES[level]]
+            rows, found = table.find([wanted[place][1] for place in places])
+            for place, line in zip(np.array(places, np.int64)[found].tolist(), table.write(rows), strict=True):
+                block[place] = line
+        yield list(filter(None, block))
+
+
+def _column(columns: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return columns[0] if len(columns) == 1 else np.concatenate(columns)
+
+
+def _distinct(users: Sequence[NDArray[np.uint64]]) -> int:
+    if len(users) < 2:
+        return sum(each.size for each in users)
+    joined = np.sort(np.concatenate(users))
+    return 1 + int(np.count_nonzero(joined[1:] != joined[:-1]))

@@ -1,0 +1,172 @@
+"""Records such as `{"event_type": "baz", "data": "lorem ipsum", "timestamp": 1513765893}` to counts by second.
+
+Used by the front end, a whole poll at a time. Whatever else a record holds, it is refused with one of a few reasons.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+import msgspec
+import numpy as np
+
+from actors.timeline.batch import NO_TIMES, Times
+from actors.views.view import Decoded, Refusal
+
+MS = 1_000
+"""Milliseconds of a second, which is the granule of all counts."""
+
+_FIRST_S = -62_135_596_800
+_END_S = 253_402_300_800
+"""Timestamps that are taken: the years 1 to 9999. Within them a float holds milliseconds without loss."""
+
+_FEW = 16
+"""Up to so many names a plain loop counts faster than a `Counter` is made."""
+
+BySecond = Mapping[int, Mapping[str, int]]
+"""Counts by second since 1970 and by name."""
+
+
+class _Event(msgspec.Struct, gc=False):
+    event_type: str
+    data: str
+    timestamp: float
+
+
+class _Members(msgspec.Struct):
+    """The same, unread: to see what was wrong."""
+
+    event_type: msgspec.Raw = msgspec.Raw()
+    data: msgspec.Raw = msgspec.Raw()
+    timestamp: msgspec.Raw = msgspec.Raw()
+
+
+_read = msgspec.json.Decoder(_Event).decode
+_members = msgspec.json.Decoder(_Members).decode
+_type_of = attrgetter("event_type")
+_data_of = attrgetter("data")
+_timestamp_of = attrgetter("timestamp")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WordBatch:
+    """The events of one poll, counted: types and words by second. `earliest` and `latest` are in ms, None without events."""
+
+    count: int
+    types: BySecond
+    words: BySecond
+    earliest: int | None
+    latest: int | None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the counts take. Cost: O(names)."""
+        return sum(
+            sys.getsizeof(counts) + sum(map(sys.getsizeof, counts))
+            for by_second in (self.types, self.words)
+            for counts in by_second.values()
+        )
+
+    def first(self) -> int | None:
+        """Return the time of the earliest event, ms."""
+        return self.earliest
+
+    def last(self) -> int | None:
+        """Return the time of the latest event, ms."""
+        return self.latest
+
+
+def decode(values: Sequence[bytes | None]) -> Decoded:
+    """Read `values`, the records of one poll; times are in ms, rounded down.
+
+    Members of other names are ignored, whatever they hold. Words are what `str.split()` finds in `data`; unpaired surrogates
+    are no JSON. Cost: 0.9 us a record, 2 us one that is refused, 2 us a second of event time.
+    """
+    events: list[_Event] = []
+    refusals: list[Refusal] = []
+    rest = iter(values)
+    read = False
+    while not read:
+        try:
+            # Keeps what came before an error; each value taken so far is an event or a refusal.
+            events.extend(map(_read, rest))  # type: ignore[arg-type]  # a tombstone is a TypeError
+            read = True
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError) as error:
+            place = len(events) + len(refusals)
+            refusals.append(Refusal(place, _reason(values[place], error)))
+    accepted = None
+    if refusals:
+        accepted = np.ones(len(values), np.bool_)
+        accepted[[refusal.place for refusal in refusals]] = False
+    stamps = np.fromiter(map(_timestamp_of, events), np.float64, len(events))
+    fits = (stamps >= _FIRST_S) & (stamps < _END_S)
+    if not fits.all():
+        accepted = np.ones(len(values), np.bool_) if accepted is None else accepted
+        places = np.flatnonzero(accepted)[~fits]
+        accepted[places] = False
+        refusals = sorted(refusals + [Refusal(place, "timestamp_out_of_range") for place in places.tolist()])
+        events = [events[index] for index in np.flatnonzero(fits).tolist()]
+        stamps = stamps[fits]
+    times = np.floor(stamps * MS).astype(np.int64) if events else NO_TIMES
+    return Decoded(times, _counted(times, events), accepted, refusals)
+
+
+def _counted(times: Times, events: list[_Event]) -> WordBatch:
+    """Count `events`, at `times`, by second."""
+    if not events:
+        return WordBatch(0, {}, {}, None, None)
+    seconds = times // MS
+    steps = np.diff(seconds)
+    if (steps < 0).any():
+        order = np.argsort(seconds, kind="stable")
+        seconds = seconds[order]
+        events = [events[index] for index in order.tolist()]
+        steps = np.diff(seconds)
+    starts = [0, *(np.flatnonzero(steps) + 1).tolist()]
+    ends = [*starts[1:], len(events)]
+    types: dict[int, Mapping[str, int]] = {}
+    words: dict[int, Mapping[str, int]] = {}
+    for second, start, end in zip(seconds[starts].tolist(), starts, ends, strict=True):
+        part = events[start:end]
+        types[second] = _tally(list(map(_type_of, part)))
+        # A blank between them splits as they split one by one.
+        found = _tally(" ".join(map(_data_of, part)).split())
+        if found:
+            words[second] = found
+    return WordBatch(len(events), types, words, int(times.min()), int(times.max()))
+
+
+def _tally(names: list[str]) -> Mapping[str, int]:
+    """Count `names`. Cost: some 60 ns each."""
+    if len(names) > _FEW:
+        return Counter(names)
+    counts: dict[str, int] = {}
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def _reason(value: bytes | None, error: Exception) -> str:
+    """Say why a record is no event: the first of the reasons that fits."""
+    if not value or not value.strip():
+        return "empty"
+    if isinstance(error, RecursionError):
+        return "too_deep"
+    if not isinstance(error, msgspec.ValidationError):
+        try:
+            value.decode()
+        except UnicodeDecodeError:
+            return "not_utf8"
+        return "not_json"
+    try:
+        members = _members(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return "wrong_type"
+    for name, member in (("event_type", members.event_type), ("data", members.data), ("timestamp", members.timestamp)):
+        if not bytes(member):
+            return f"no_{name}"
+    is_number = bytes(members.timestamp)[:1] in b"-0123456789"
+    is_text = bytes(members.event_type)[:1] == bytes(members.data)[:1] == b'"'
+    return "timestamp_out_of_range" if is_number and is_text else "wrong_type"

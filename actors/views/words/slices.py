@@ -1,0 +1,182 @@
+"""Slices of `words`: live while events come in, frozen and packed after.
+
+Used by collectors. The granule is a second: a range is widened to whole ones.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from actors.timeline.span import INT64_MIN, Span
+from actors.views.view import NONE_LOST, Meta
+from actors.views.words.decode import MS, WordBatch
+from actors.views.words.frequent import Frequent
+from actors.views.words.pieces import Piece, Range, Remembered, total
+from actors.views.words.table import FrozenTable, LiveTable
+
+Of = Literal["types", "words"]
+
+_TEXT_BYTES_A_PAIR = 256
+"""A slice is full, too, where its names take so many bytes for each pair that it may hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """A question: the counts of types or of words, the highest `limit` ones or all."""
+
+    of: Of
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        """Reject a limit below 0.
+
+        Raises ValueError.
+        """
+        if self.limit is not None and self.limit < 0:
+            raise ValueError(f"a limit is 0 at least, got {self.limit}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WordSummary:
+    """What slices add to the whole: how many events and pairs, the hull of their times, and their counts since ever.
+
+    Of one slice, `types` and `words` are its totals, not copied; those of a live one go on counting. Composed, they are at most
+    `2 * max_names` names each.
+    """
+
+    max_names: int
+    events: int
+    pairs: int
+    span: Span | None
+    types: Piece
+    words: Piece
+
+    @staticmethod
+    def nothing(max_names: int) -> "WordSummary":
+        """Return the summary of no slice."""
+        return WordSummary(max_names, 0, 0, None, Remembered(Frequent(max_names)), Remembered(Frequent(max_names)))
+
+    def then(self, later: Self) -> "WordSummary":
+        """Return the summary of both. Cost: O(names)."""
+        spans = [span for span in (self.span, later.span) if span is not None]
+        return WordSummary(
+            self.max_names,
+            self.events + later.events,
+            self.pairs + later.pairs,
+            spans[0].hull(spans[-1]) if spans else None,
+            self._joined(self.types, later.types),
+            self._joined(self.words, later.words),
+        )
+
+    def _joined(self, one: Piece, other: Piece) -> Remembered:
+        sums = one.sums.copy() if isinstance(one, Remembered) else total([one], self.max_names)
+        other.add_to(sums)
+        return Remembered(sums)
+
+
+class LiveWords:
+    """A slice that counts events, up to `max_pairs` pairs of a second and a type or word, and what the last batch adds.
+
+    Takes 45 to 85 bytes a pair where names recur, 170 where each is new. Not thread-safe: its collector owns it.
+    """
+
+    def __init__(self, *, max_pairs: int, max_names: int) -> None:
+        self._max_pairs = max_pairs
+        self._max_names = max_names
+        self._tables: dict[Of, LiveTable] = {"types": LiveTable(), "words": LiveTable()}
+        self._events = 0
+        self._span: Span | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether the slice holds `max_pairs` pairs, or as much text as is due to them."""
+        tables = self._tables.values()
+        text_bytes = sum(table.tally.text_bytes for table in tables)
+        return sum(table.pairs for table in tables) >= self._max_pairs or text_bytes >= self._max_pairs * _TEXT_BYTES_A_PAIR
+
+    def add(self, batch: WordBatch, watermark: int | None) -> Mapping[str, int]:  # noqa: ARG002  # the contract's
+        """Take in a batch, in any order. Cost: some 0.3 us a pair of second and name, 4 us a second."""
+        assert not self.full, "a full slice is frozen before the next batch"
+        if not batch.count:
+            return NONE_LOST
+        self._tables["types"].add(batch.types)
+        self._tables["words"].add(batch.words)
+        self._events += batch.count
+        span = Span(min(batch.types) * MS, (max(batch.types) + 1) * MS)
+        self._span = self._span.hull(span) if self._span else span
+        return NONE_LOST
+
+    def close(self, watermark: int | None, *, idle: bool) -> None:
+        """Publish nothing: counts are asked for."""
+
+    def read(self, span: Span, arguments: Counting) -> tuple[Piece, ...]:
+        """Return a copy of the counts in `span`. Cost: 0.2 us a pair in it, 0.4 us a name."""
+        if self._span is None or not self._span.overlaps(span):
+            return ()
+        return (self._tables[arguments.of].read(seconds(span), whole=span.contains(self._span)),)
+
+    def shed(self, nbytes: int) -> tuple[dict[str, int], int | None]:  # noqa: ARG002
+        """Forget nothing, as nothing waits: the slice ends by becoming full."""
+        return {}, None
+
+    def freeze(self) -> tuple["FrozenWords", None]:
+        """Return the counts, packed; there is no carry. Cost: 0.2 to 0.4 us a pair."""
+        tables = {of: table.freeze() for of, table in self._tables.items()}
+        return FrozenWords(tables, self.meta().summary), None
+
+    def meta(self) -> Meta:
+        """Describe the slice as it stands. Cost: O(1)."""
+        types, words = self._tables["types"], self._tables["words"]
+        pairs = types.pairs + words.pairs
+        summary = WordSummary(self._max_names, self._events, pairs, self._span, types.tally, words.tally)
+        return Meta(self._span, self._events, types.nbytes + words.nbytes, 0, None, summary)
+
+
+class FrozenWords:
+    """A slice that has become full: its names as text compressed, its counts as columns.
+
+    Settled, it takes 0.7 to 1.2 bytes a pair where names recur, 4 where each is new.
+    """
+
+    def __init__(self, tables: dict[Of, FrozenTable], summary: WordSummary) -> None:
+        self._tables = tables
+        self._events, self._pairs = summary.events, summary.pairs
+        self._max_names, self._span = summary.max_names, summary.span
+
+    def settle(self) -> bool:
+        """Compress one more block; returns whether more is left. Cost: 1 ms for counts, 14 ms for names."""
+        left = [table for table in self._tables.values() if not table.settled]
+        if left:
+            left[0].settle()
+        return not all(table.settled for table in left)
+
+    def read(self, span: Span, arguments: Counting) -> tuple[Piece, ...]:
+        """Return the counts in `span`, still packed; only totals where it contains the slice. Cost: O(blocks)."""
+        if self._span is None or not self._span.overlaps(span):
+            return ()
+        return (self._tables[arguments.of].read(seconds(span), whole=span.contains(self._span)),)
+
+    def coarsen(self) -> None:
+        """Do nothing: counts are exact, and stay so."""
+
+    def meta(self) -> Meta:
+        """Describe the slice. Cost: O(blocks) once it has settled."""
+        types, words = self._tables["types"], self._tables["words"]
+        summary = WordSummary(self._max_names, self._events, self._pairs, self._span, types.totals, words.totals)
+        return Meta(self._span, self._events, types.nbytes + words.nbytes, 0, None, summary)
+
+
+def seconds(span: Span) -> Range:
+    """Return the whole seconds that `span`, in ms and not empty, touches.
+
+    >>> seconds(Span(1_500, 2_001))
+    (1, 3)
+    """
+    return span.start // MS, -(-span.end // MS)
+
+
+def recalled(gone: WordSummary, span: Span, arguments: Counting) -> tuple[Piece, ...]:
+    """Return the counts of dropped slices for a `span` since ever that contains them all, else nothing."""
+    if span.start > INT64_MIN or gone.span is None or span.end < gone.span.end:
+        return ()
+    return (gone.types if arguments.of == "types" else gone.words,)

@@ -1,0 +1,63 @@
+"""The actor that writes what clients post to the stream's own topic, and replies once Kafka has acknowledged all of it."""
+
+from collections.abc import Callable
+from typing import assert_never
+
+from actors.actor import Actor, System
+from actors.messages import Busy, Look, ReplyTo, Write, WriteToAll, Written
+from actors.sink import Acknowledged, KafkaWriter
+
+WriterMessage = Write | WriteToAll | Look
+
+_LOOK_S = 0.002
+
+
+class Writer(Actor):
+    """Writes to one stream's topic. `connect` makes the client when it is first needed."""
+
+    def __init__(self, system: System, *, stream: str, connect: Callable[[], KafkaWriter]) -> None:
+        super().__init__(system, stream=stream)
+        self._connect = connect
+        self._client: KafkaWriter | None = None
+        self._looking = False
+
+    @property
+    def home(self) -> str:
+        """Run on a thread of its own: a broker that is away holds nobody else up."""
+        return f"{self.stream}-input"
+
+    def on_stop(self) -> None:
+        """Let go of the broker."""
+        if self._client is not None:
+            self._client.close()
+
+    def receive(self, message: WriterMessage) -> None:
+        """Handle one message."""
+        if self._client is None:
+            self._client = self._connect()
+        match message:
+            case Write(values, shards, reply_to):
+                self._client.write(values, shards, _replied(reply_to))
+            case WriteToAll(key, value, reply_to):
+                self._client.write_to_all(key, value, _replied(reply_to))
+            case Look():
+                self._looking = False
+            case _:
+                assert_never(message)
+        if self._client.poll() and not self._looking:
+            self._looking = True
+            self.later(_LOOK_S, self.actor_ref, Look())
+
+    def failed(self, message: WriterMessage, error: Exception) -> None:
+        """Tell who waits that nothing is known to be written."""
+        if isinstance(message, Write | WriteToAll):
+            message.reply_to(Busy(f"the request failed: {type(error).__name__}"))
+
+
+def _replied(reply_to: ReplyTo) -> Acknowledged:
+    """Return what turns Kafka's word on one request into the reply."""
+
+    def done(error: str | None, offsets: dict[int, int]) -> None:
+        reply_to(Written(offsets) if error is None else Busy(f"Kafka did not take it: {error}"))
+
+    return done

@@ -1,0 +1,202 @@
+"""The readers of lines, on real files, pipes and programs."""
+
+import gzip
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors import lines
+from actors.lines import CommandSource, LineSource, Splitter, file_source
+from tests.waiting import until
+
+
+def unheard(text: str) -> None:
+    raise AssertionError(text)
+
+
+def read_all(source: LineSource, count: int = 100) -> list[bytes | None]:
+    """Return all lines, checking that offsets count them."""
+    found: list[bytes | None] = []
+
+    def finished() -> bool:
+        polled = source.poll(count, 0.05)
+        assert polled.offsets().tolist() == list(range(len(found), len(found) + len(polled.values)))
+        assert len(polled.partitions) == len(polled.values) <= count
+        found.extend(polled.values)
+        assert (polled.ended == {0}) >= source.finished or polled.values
+        return source.finished and not polled.values
+
+    until(finished)
+    return found
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    "text", [b"", b"a", b"a\n", b"a\n\nb", b"\n\n", b"\xff\x00\n" * 3, b"x" * 700_000 + b"\n" + b"y" * 300_000]
+)
+def test_a_file_is_its_lines(tmp_path: Path, text: bytes, packed: bool):
+    path = tmp_path / "lines"
+    path.write_bytes(gzip.compress(text) if packed else text)
+    source = file_source(path, on_error=unheard)
+    assert source.open({})
+    *whole, last = text.split(b"\n")
+    assert read_all(source) == whole + ([last] if last else [])
+    assert source.offsets() == {0: len(whole) + bool(last)}
+    assert source.lag() == {0: 0}
+    source.close()
+
+
+def test_a_file_can_be_read_again_from_any_line(tmp_path: Path):
+    path = tmp_path / "lines"
+    path.write_bytes(b"".join(b"%d\n" % number for number in range(1_000)))
+    source = file_source(path, on_error=unheard)
+    assert source.open({})
+    source.poll(10, 0.1)
+    source.close()
+    assert source.open({0: 700})
+    assert source.poll(1, 0.1).values == [b"700"]
+    assert source.open({0: 3})
+    assert source.poll(2, 0.1).values == [b"3", b"4"]
+    source.close()
+
+
+def test_a_pipe_goes_back_to_what_was_polled_and_not_taken_in():
+    source = command("print('a'); print('b'); print('c')", once=True)
+    assert source.open({})
+    until(lambda: source.poll(0, 0.05) and source._lines)
+    assert source.poll(2, 0.1).values == [b"a", b"b"]
+    assert source.open({0: 1})
+    polled = source.poll(5, 0.1)
+    assert (polled.values, polled.first) == ([b"b", b"c"], 1)
+    source.close()
+
+
+def test_a_file_that_is_not_there_is_said_and_waited_for(tmp_path: Path):
+    said: list[str] = []
+    path = tmp_path / "later"
+    source = file_source(path, on_error=said.append)
+    assert not source.open({})
+    assert "No such file" in said[0]
+    path.write_bytes(b"here\n")
+    assert source.open({})
+    assert read_all(source) == [b"here"]
+    source.close()
+
+
+def test_a_gzip_file_that_is_cut_off_gives_its_lines_and_then_an_error(tmp_path: Path):
+    path = tmp_path / "lines.gz"
+    path.write_bytes(gzip.compress(os.urandom(50_000).hex().encode() + b"\nend\n")[:-2_000])
+    source = file_source(path, on_error=unheard)
+    assert source.open({})
+    with pytest.raises(OSError, match="end-of-stream"):
+        read_all(source)
+    source.close()
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(1, 20), max_size=30))
+@settings(max_examples=200, deadline=None)
+def test_blocks_cut_anywhere_make_the_same_lines(text: bytes, cuts: list[int]):
+    splitter, found, place = Splitter(), [], 0
+    for cut in [*cuts, len(text)]:
+        found += splitter.split(text[place : place + cut])
+        place += cut
+    found += splitter.split(text[place:]) if place < len(text) else []
+    *whole, last = text.split(b"\n")
+    assert found + splitter.end() == whole + ([last] if last else [])
+
+
+def test_a_line_without_end_is_kept_to_a_limit(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lines, "LONGEST", 100)
+    splitter = Splitter()
+    for _ in range(50):
+        assert splitter.split(b"x" * 30) == []
+        assert splitter._held <= 100
+    assert splitter.split(b"yy\nnext\n") == [b"x" * 100, b"next"]
+
+
+def command(code: str, *, once: bool = False, said: list[str] | None = None, heard: list[str] | None = None) -> CommandSource:
+    return CommandSource(
+        [sys.executable, "-c", code],
+        once=once,
+        on_line=heard.append if heard is not None else unheard,
+        on_error=said.append if said is not None else unheard,
+    )
+
+
+def test_a_command_is_its_output_and_once_ends_with_it():
+    heard: list[str] = []
+    source = command("import sys; print('a'); print('b', end=''); print('oh', file=sys.stderr)", once=True, heard=heard)
+    assert source.open({})
+    assert read_all(source) == [b"a", b"b"]
+    assert heard == ["oh"]
+    source.close()
+
+
+def test_a_command_that_ends_is_started_again_later_each_time(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lines, "_FIRST_BACKOFF_S", 0.05)
+    said: list[str] = []
+    source = command("print('a'); print('cut', end='')", said=said)
+    assert source.open({})
+    found: list[bytes | None] = []
+    until(lambda: found.extend(source.poll(10, 0.05).values) or len(found) >= 6)
+    assert found[:6] == [b"a", b"cut"] * 3
+    backoffs = [float(text.split()[-2]) for text in said]
+    assert backoffs == sorted(set(backoffs)), said
+    source.close()
+
+
+def test_a_command_that_is_not_there_is_said_and_tried_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lines, "_FIRST_BACKOFF_S", 0.02)
+    said: list[str] = []
+    source = CommandSource(["/nowhere/blackbox"], once=False, on_line=unheard, on_error=said.append)
+    assert source.open({})
+    until(lambda: source.poll(10, 0.01) and len(said) > 1)
+    assert "cannot start /nowhere/blackbox" in said[0]
+    source.close()
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_command_and_what_it_started_end_with_the_source(monkeypatch: pytest.MonkeyPatch, deaf: bool):
+    monkeypatch.setattr(lines, "_GRACE_S", 0.3)
+    deafness = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" if deaf else ""
+    code = f"{deafness}import subprocess, sys, time; c = subprocess.Popen(['sleep', '300']); print(c.pid, flush=True); time.sleep(300)"
+    source = command(code)
+    assert source.open({})
+    found: list[bytes | None] = []
+    until(lambda: found.extend(source.poll(10, 0.05).values) or found)
+    assert found[0] is not None
+    grandchild = psutil.Process(int(found[0]))
+    source.close()
+    until(lambda: not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_poll_waits_no_longer_than_it_may():
+    source = command("import time; time.sleep(300)")
+    assert source.open({})
+    source.poll(1, 0.0)
+    began = time.monotonic()
+    for _ in range(3):
+        assert source.poll(10, 0.05).values == []
+    assert time.monotonic() - began < 5
+    source.close()
+
+
+def test_a_command_killed_from_outside_is_started_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lines, "_FIRST_BACKOFF_S", 0.02)
+    said: list[str] = []
+    source = command("import os, time; print(os.getpid(), flush=True); time.sleep(300)", said=said)
+    assert source.open({})
+    found: list[bytes | None] = []
+    until(lambda: found.extend(source.poll(10, 0.05).values) or found)
+    assert found[0] is not None
+    os.kill(int(found[0]), signal.SIGKILL)
+    until(lambda: found.extend(source.poll(10, 0.05).values) or len(found) > 1)
+    assert "ended with -9" in said[0]
+    source.close()

@@ -1,0 +1,248 @@
+"""The writers, and the actor that publishes through them: in order, once, and never faster than they deliver."""
+
+import resource
+import signal
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from actors.actor import Actor, System
+from actors.dispatcher import Dispatcher
+from actors.messages import Emit, GetPlace, Ingested, Place
+from actors.publisher import Publisher
+from actors.sink import ConsoleSink, FileSink, KafkaSink, KafkaWriter
+from actors.timeline.span import EVER
+from actors.topic import ensure_topic
+from actors.views.view import Due
+from tests.waiting import until
+
+
+def unheard(text: str) -> None:
+    raise AssertionError(text)
+
+
+def text_at(place: Place) -> bytes:
+    with place.path.open("rb") as file:
+        file.seek(place.start)
+        return file.read(place.length)
+
+
+def read_topic(bootstrap: str, topic: str, count: int) -> list[bytes]:
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "test"})
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    found: list[bytes] = []
+    until(
+        lambda: (
+            found.extend(message.value() for message in consumer.consume(1_000, 0.2) if not message.error())
+            or len(found) >= count
+        )
+    )
+    consumer.close()
+    return found
+
+
+def test_a_file_gets_its_folder_and_says_where_each_record_lies(tmp_path: Path):
+    path = tmp_path / "output" / "output.txt"
+    sink = FileSink(path, max_bytes=None)
+    records = [b"1, 2", b"", b"x" * 5_000, b"end"]
+    sink.write(iter([b"1, 2\n", b"\nxx", b"x" * 4_998, b"\nend\n"]))
+    assert path.read_bytes() == b"".join(record + b"\n" for record in records)
+    assert sink.written == sink.delivered == 4
+    for order, record in enumerate(records, 1):
+        place = sink.place(order)
+        assert place is not None
+        assert text_at(place) == record
+    assert sink.place(0) is None
+    assert sink.place(5) is None
+    sink.close()
+
+
+def test_a_file_is_appended_to_and_set_aside_by_size(tmp_path: Path):
+    path = tmp_path / "out.txt"
+    path.write_bytes(b"before\n")
+    sink = FileSink(path, max_bytes=20)
+    for number in range(10):
+        sink.write(iter([b"record %d\n" % number]))
+    places = [sink.place(order) for order in range(1, 11)]
+    assert all(place is not None for place in places)
+    assert [text_at(place) for place in places if place] == [b"record %d" % number for number in range(10)]
+    assert {place.path.name for place in places if place} == {"out.txt.1", "out.txt.2", "out.txt.3", "out.txt"}
+    written = [(tmp_path / f"out.txt.{number}").read_bytes() for number in range(1, 4)]
+    assert b"".join([*written, path.read_bytes()]).startswith(b"before\nrecord 0\n")
+    sink.close()
+
+
+def test_a_full_disk_leaves_no_part_of_a_record(tmp_path: Path):
+    path = tmp_path / "out.txt"
+    sink = FileSink(path, max_bytes=None)
+    sink.write(iter([b"first\n"]))
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, old[1]))
+        for _ in range(2):
+            with pytest.raises(OSError, match="large"):
+                sink.write(iter([b"second" * 1_000] * 100 + [b"\n"]))
+            assert path.read_bytes() == b"first\n"
+            assert sink.written == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, handler)
+    sink.write(iter([b"second\n"]))
+    assert path.read_bytes() == b"first\nsecond\n"
+    place = sink.place(2)
+    assert place is not None
+    assert text_at(place) == b"second"
+    sink.close()
+
+
+def test_the_console_gets_what_is_due(capfdbinary: pytest.CaptureFixture[bytes]):
+    sink = ConsoleSink()
+    sink.write(iter([b"1, 2\n3", b", 4\n"]))
+    assert capfdbinary.readouterr().out == b"1, 2\n3, 4\n"
+    assert sink.delivered == 2
+
+
+def test_a_topic_is_created_and_gets_each_record_in_order(broker: str):
+    topic = f"out-{uuid.uuid4().hex}"
+    sink = KafkaSink({"bootstrap.servers": broker}, topic, on_error=unheard)
+    sink.write(iter([b'{"a":1}\n{"a"', b":2}\n"]))
+    sink.write(iter([b'{"a":3}\n']))
+    until(lambda: sink.poll() or sink.delivered == sink.written == 3)
+    assert read_topic(broker, topic, 3) == [b'{"a":1}', b'{"a":2}', b'{"a":3}']
+    sink.close()
+
+
+def test_a_record_that_no_topic_takes_is_told_and_does_not_stop_the_next(broker: str):
+    topic, said = f"out-{uuid.uuid4().hex}", []
+    sink = KafkaSink({"bootstrap.servers": broker}, topic, on_error=said.append)
+    sink.write(iter([b"x" * 2_000_000 + b"\nshort\n"]))
+    until(lambda: sink.poll() or sink.delivered == 2)
+    assert "too large" in said[0].lower()
+    assert read_topic(broker, topic, 1) == [b"short"]
+    sink.close()
+
+
+def test_a_broker_that_is_away_takes_nothing_and_says_so():
+    sink = KafkaSink({"bootstrap.servers": "127.0.0.1:1", "socket.timeout.ms": 500}, "t", on_error=lambda _: None)
+    with pytest.raises(OSError, match="topic t"):
+        sink.write(iter([b"a\n"]))
+    assert sink.written == 0
+
+
+def test_topics_are_made_once(broker: str):
+    topic = f"made-{uuid.uuid4().hex}"
+    for _ in range(2):
+        ensure_topic({"bootstrap.servers": broker}, topic, 7)
+    consumer = Consumer({"bootstrap.servers": broker, "group.id": "x"})
+    assert len(consumer.list_topics(topic, timeout=5).topics[topic].partitions) == 7
+    consumer.close()
+
+
+def test_the_writer_says_the_last_offset_of_each_partition_once_all_is_acknowledged(broker: str):
+    topic = f"in-{uuid.uuid4().hex}"
+    ensure_topic({"bootstrap.servers": broker}, topic, 3)
+    writer = KafkaWriter({"bootstrap.servers": broker}, topic, timeout_s=10)
+    told: list[tuple[str | None, dict[int, int]]] = []
+    writer.write([b"%d" % number for number in range(10)], list(range(10)), lambda *word: told.append(word))
+    writer.write_to_all(b"k", b"v", lambda *word: told.append(word))
+    writer.write([], [], lambda *word: told.append(word))
+    until(lambda: writer.poll() >= 0 and len(told) == 3)
+    assert (None, {}) in told
+    assert (None, {0: 3, 1: 2, 2: 2}) in told
+    assert (None, {0: 4, 1: 3, 2: 3}) in told
+    writer.close()
+
+
+def test_a_writer_without_a_broker_says_so_in_time():
+    writer = KafkaWriter({"bootstrap.servers": "127.0.0.1:1"}, "t", timeout_s=1)
+    told: list[Any] = []
+    writer.write([b"a"], [0], lambda *word: told.append(word))
+    assert told == [("the topic has no partitions", {})]
+
+
+class FrontEnd(Actor):
+    """Notes the returned that come back."""
+
+    def __init__(self, system: System, returned: SimpleQueue[int]) -> None:
+        super().__init__(system, stream="s")
+        self._credits = returned
+
+    def receive(self, message: Any) -> None:
+        assert isinstance(message, Ingested)
+        self._credits.put(message.events)
+
+
+class Echo:
+    """A view that publishes its partial."""
+
+    def publish(self, partial: Any, due: Any) -> Iterator[bytes]:
+        return iter([partial])
+
+
+class Fragile(FileSink):
+    """A file whose first writes fail."""
+
+    failures = 3
+
+    def write(self, blocks: Iterator[bytes]) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise OSError(28, "No space left on device")
+        super().write(blocks)
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Yield a function that publishes texts, given by number, through sinks, and returns returned and complaints."""
+    monkeypatch.setattr("actors.publisher._AGAIN_S", 0.01)
+    system = System(Dispatcher())
+    stopping = []
+
+    def publish(sinks: list[Any], texts: list[tuple[int, bytes]]) -> tuple[list[int], list[str], Any]:
+        said: list[str] = []
+        returned: SimpleQueue[int] = SimpleQueue()
+        publisher = Publisher.start(system, stream="s", sinks=sinks, on_trouble=said.append)
+        front_end = FrontEnd.start(system, returned)
+        stopping.extend([publisher, front_end])
+        for number, text in texts:
+            publisher.tell(Emit(number, front_end, Echo(), text, Due(EVER, None, None), number))
+        return [returned.get(timeout=10) for _ in texts], said, publisher
+
+    yield publish
+    for address in stopping:
+        address.stop()
+    system.dispatcher.close()
+
+
+def test_results_are_written_in_the_order_of_their_numbers_whichever_comes_first(published: Any, tmp_path: Path):
+    path = tmp_path / "o.txt"
+    returned, said, publisher = published([FileSink(path, max_bytes=None)], [(n, b"%d\n" % n) for n in (3, 1, 2, 5, 4)])
+    assert path.read_bytes() == b"1\n2\n3\n4\n5\n"
+    assert returned == [1, 2, 3, 4, 5]
+    assert not said
+    places: SimpleQueue[Any] = SimpleQueue()
+    publisher.tell(GetPlace(3, places.put))
+    assert text_at(places.get(timeout=5)) == b"3"
+
+
+def test_a_sink_that_is_down_gets_everything_once_when_it_is_up_again(published: Any, tmp_path: Path):
+    down, well = Fragile(tmp_path / "down.txt", max_bytes=None), FileSink(tmp_path / "well.txt", max_bytes=None)
+    returned, said, _ = published([well, down], [(1, b"a\n"), (2, b"b\n")])
+    assert (tmp_path / "down.txt").read_bytes() == b"a\nb\n"
+    assert (tmp_path / "well.txt").read_bytes() == b"a\nb\n"
+    assert returned == [1, 2]
+    assert len(said) == 3
+    assert "No space left" in said[0]
+
+
+def test_a_credit_comes_back_only_when_kafka_has_the_result(published: Any, broker: str):
+    topic = f"out-{uuid.uuid4().hex}"
+    returned, _, _ = published([KafkaSink({"bootstrap.servers": broker}, topic, on_error=unheard)], [(1, b"a\n"), (2, b"b\n")])
+    assert returned == [1, 2]
+    assert read_topic(broker, topic, 2) == [b"a", b"b"]
