@@ -71,7 +71,7 @@ def send() -> Send:
             "bootstrap.servers": bootstrap,
             "message.max.bytes": 4 << 20,
             "queue.buffering.max.messages": 1_000_000,
-            "max.in.flight": 1,  # a batch that is tried again must not come behind the next one
+            "enable.idempotence": True,  # a batch that is tried again must not come behind the next one
         }
         producer = Producer(settings)
         for value, partition in zip(values, partitions, strict=True):
