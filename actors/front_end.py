@@ -23,6 +23,7 @@ from actors.messages import (
     Progress,
     ReplyTo,
     Returned,
+    Watch,
 )
 from actors.source import Polled, Source
 from actors.timeline.batch import Batch
@@ -31,7 +32,7 @@ from actors.timeline.refusals import Refusals
 from actors.timeline.watermark import Watermark
 from actors.views.view import View
 
-FrontEndMessage = Poll | Activate | Ingested | Returned | Drain
+FrontEndMessage = Poll | Watch | Activate | Ingested | Returned | Drain
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class FrontEnd(Actor):
         self._in_flight = 0
         self._queued = False
         self._loaded = True
+        self._watching = False
         self._unclosed = True
         self._ended = False
         self._attached = False
@@ -121,6 +123,9 @@ class FrontEnd(Actor):
             case Poll():
                 self._queued = False
                 self._poll()
+            case Watch():
+                self._watching = False
+                self._watch()
             case Ingested(events):
                 self._credits += 1
                 self._in_flight -= events
@@ -295,11 +300,22 @@ class FrontEnd(Actor):
         if self._draining is None:
             if not self._outbox and not self._returned:
                 self._again()
+            elif not self._watching:
+                self._watching = True
+                self.later(self._pace.report_s, self.actor_ref, Watch())
             if not self._unclosed and not self._ended and self._all_taken_in:
                 self._ended = True
                 self._on_end(self.stream)
         elif self._all_taken_in:
             self._draining(Drained(self._report("drained")))
+
+    def _watch(self) -> None:
+        """Report while nothing can be sent, such as when a sink is down: lag grows, and people should see why."""
+        if (self._outbox or self._returned) and self._draining is None:
+            if self._now() - self._reported_at >= 2 * self._pace.report_s:
+                self._report("waiting for what is under way")
+            self._watching = True
+            self.later(self._pace.report_s, self.actor_ref, Watch())
 
     @property
     def _all_taken_in(self) -> bool:

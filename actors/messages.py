@@ -40,6 +40,11 @@ class Poll(_Data):
 
 
 @dataclass(frozen=True, slots=True)
+class Watch(_Control):
+    """Say how it stands, if nothing can be sent still. The front end sends it to itself."""
+
+
+@dataclass(frozen=True, slots=True)
 class Activate(_Control):
     """Send events to `collector` from now on, once all that went to another one are taken in."""
 

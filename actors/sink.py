@@ -4,6 +4,7 @@ Used by the publisher and the writer, which know when to write. Each says how ma
 """
 
 import sys
+import time
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from actors.topic import ensure_topic
 
 _BROKER_TIMEOUT_S = 5.0
 _LONGEST_RECORD = 64 << 20
+_AGAIN_S = 0.05
 
 
 class Sink(Protocol):
@@ -228,11 +230,15 @@ Acknowledged = Callable[[str | None, dict[int, int]], None]
 class KafkaWriter:
     """Writes what clients post to a stream's own topic, and says when Kafka has all of it. The writer owns it.
 
-    A record that is not acknowledged within `timeout_s` is given up, and never comes later.
+    The topic is created with so many `partitions` where it is absent, unless None. A record that is not acknowledged within
+    `timeout_s` is given up, and never comes later.
     """
 
-    def __init__(self, settings: Mapping[str, Any], topic: str, *, timeout_s: float) -> None:
+    def __init__(self, settings: Mapping[str, Any], topic: str, *, partitions: int | None, timeout_s: float) -> None:
+        self._settings = settings
         self._topic = topic
+        self._wanted = partitions
+        self._timeout_s = timeout_s
         self._producer = Producer(
             {
                 "linger.ms": 2,
@@ -281,14 +287,18 @@ class KafkaWriter:
         self._producer.flush(_BROKER_TIMEOUT_S)
 
     def _count(self) -> int:
-        """Return the number of partitions; 0 where that is not known."""
-        if not self._partitions:
+        """Return the number of partitions, once the topic is there; 0 where that is not known in time."""
+        deadline = time.monotonic() + self._timeout_s
+        while not self._partitions and (left := deadline - time.monotonic()) > 0:
             try:
-                self._partitions = len(
-                    self._producer.list_topics(self._topic, timeout=_BROKER_TIMEOUT_S).topics[self._topic].partitions
-                )
-            except KafkaException:
+                if self._wanted is not None:
+                    ensure_topic(self._settings, self._topic, self._wanted)
+                known = self._producer.list_topics(self._topic, timeout=left).topics
+            except (KafkaException, OSError):
                 return 0
+            self._partitions = len(known[self._topic].partitions)
+            if not self._partitions:
+                time.sleep(min(left, _AGAIN_S))
         return self._partitions
 
 

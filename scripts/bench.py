@@ -5,42 +5,31 @@ over HTTP from this process, at rest and during full-speed ingestion. Ratios cou
 """
 
 import contextlib
-import http.client
 import json
-import os
-import platform
 import random
-import socket
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import psutil
 import typer
-from confluent_kafka import Consumer, TopicPartition
 from rich.console import Console
 from rich.table import Table
 
-from actors.source import TUNING
 from actors.timeline.batch import Batch
 from actors.views.sets.slices import LiveSets
 from scripts.broker import real_broker
+from scripts.contest import CONTESTS, contest
+from scripts.runs import PATIENCE_S, ROOT, attached, fill, machine, peak_rss, percentiles, rival, service
 
-ROOT = Path(__file__).resolve().parent.parent
 START_MS = 1_685_695_916_000
 _STEP_MS = 30
 """Event time between two sets of the patterns `steady` and `shuffled`."""
 
 _PARTITIONS = 3
-_PATIENCE_S = 1_800.0
 
-app = typer.Typer(add_completion=False)
 console = Console(stderr=True)
 
 
@@ -58,91 +47,6 @@ class Run:
     rest_ms: dict[str, list[float]] = field(default_factory=dict)
 
 
-class Client:
-    """One kept-alive HTTP connection to the service."""
-
-    def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-
-    def get(self, path: str) -> Any:
-        """Return the JSON of `path`."""
-        self._connection.request("GET", path)
-        return json.loads(self._connection.getresponse().read())
-
-    def timed(self, path: str) -> float:
-        """Return how many milliseconds the whole answer to `path` took."""
-        began = time.perf_counter()
-        self._connection.request("GET", path)
-        self._connection.getresponse().read()
-        return (time.perf_counter() - began) * 1000
-
-
-# The floor -----------------------------------------------------------------------------------------------------------
-
-
-@app.command(hidden=True)
-def floor(bootstrap: str, topic: str, events: int) -> None:
-    """Read the topic with nothing but a tuned consume loop; prints records a second."""
-    consumer = Consumer({**TUNING, "enable.partition.eof": False, "bootstrap.servers": bootstrap, "group.id": "f"})
-    consumer.assign([TopicPartition(topic, number, 0) for number in range(_PARTITIONS)])
-    count, began = 0, 0.0
-    while count < events:
-        count += len(consumer.consume(5_000, 1.0))
-        began = began or time.perf_counter()
-    print(json.dumps(events / (time.perf_counter() - began)))
-    consumer.close()
-
-
-def floor_rate(bootstrap: str, topic: str, events: int) -> float:
-    """Run the floor in a process of its own."""
-    command = [sys.executable, __file__, "floor", bootstrap, topic, str(events)]
-    return float(json.loads(subprocess.run(command, check=True, capture_output=True, timeout=_PATIENCE_S).stdout))
-
-
-# The product ---------------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def service(bootstrap: str, topic: str, budget: str) -> Iterator[tuple[psutil.Process, int]]:
-    """Run the real service; yields its process and port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = [f"http.port={port}", f"kafka.bootstrap.servers={bootstrap}", f"streams.events.source.topic={topic}"]
-    settings.append(f"memory.budget={budget}")
-    command = [sys.executable, str(ROOT / "scripts" / "serve.py"), *(word for each in settings for word in ("--set", each))]
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
-    try:
-        yield psutil.Process(child.pid), port
-    finally:
-        child.terminate()
-        child.wait(timeout=60)
-
-
-def attached(port: int) -> Client:
-    """Return a client once the service answers."""
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            client = Client(port)
-            client.get("/livez")
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return client
-
-
-def peak_rss(process: psutil.Process) -> int:
-    """Return the largest resident set that the process ever had, in bytes."""
-    status = Path(f"/proc/{process.pid}/status")
-    if not status.exists():
-        return int(process.memory_info().rss)
-    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
-
-
 def questions(first: int, last: int, chance: random.Random) -> dict[str, str]:
     """Return one request of each kind, somewhere in the sets' times from `first` to `last`."""
     paths = {"get-stats": "/events/get-stats"}
@@ -157,7 +61,7 @@ def product(bootstrap: str, topic: str, events: int, *, loaded: bool, rested: in
     chance = random.Random(7)
     asked: dict[str, list[float]] = {}
     samples = []
-    with service(bootstrap, topic, budget) as (process, port):
+    with service("events", bootstrap, topic, budget) as (process, port):
         client = attached(port)
         began = time.perf_counter()
         while True:
@@ -165,8 +69,8 @@ def product(bootstrap: str, topic: str, events: int, *, loaded: bool, rested: in
             samples.append((time.perf_counter() - began, process.memory_info().rss, stats["total"]["setSize"]))
             if stats["records"] >= events and not stats["buffered"] and not stats["inFlight"]:
                 break
-            if time.perf_counter() - began > _PATIENCE_S:
-                raise TimeoutError(f"{stats['records']:,} of {events:,} records after {_PATIENCE_S:.0f} s")
+            if time.perf_counter() - began > PATIENCE_S:
+                raise TimeoutError(f"{stats['records']:,} of {events:,} records after {PATIENCE_S:.0f} s")
             if loaded and stats["total"]["setSize"]:
                 last = START_MS + stats["total"]["setSize"] * _STEP_MS
                 for _ in range(4):
@@ -192,26 +96,6 @@ def product(bootstrap: str, topic: str, events: int, *, loaded: bool, rested: in
     return run
 
 
-# The rest ------------------------------------------------------------------------------------------------------------
-
-
-def fill(bootstrap: str, topic: str, pattern: str, events: int) -> None:
-    """Fill a topic of its own with the pattern, unless an earlier call has."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "firnline-fill"})
-    ends = [
-        consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1]
-        for number in consumer.list_topics(topic, timeout=10).topics[topic].partitions
-    ]
-    consumer.close()
-    if sum(ends) == events:
-        return
-    if ends:
-        raise ValueError(f"topic {topic} holds {sum(ends):,} records, not {events:,}; delete it, or take another --bootstrap")
-    command = [sys.executable, str(ROOT / "scripts" / "producer.py"), "--pattern", pattern, "--count", str(events)]
-    command += ["--bootstrap", bootstrap, "--topic", topic, "--partitions", str(_PARTITIONS), "--start", str(START_MS)]
-    subprocess.run([*command, "--seed", "1"], check=True, stdout=sys.stderr)
-
-
 def random_bytes_a_set() -> float:
     """Return accounted bytes a sealed set, for events at random milliseconds: 1,000,000 sets in an hour."""
     chance, sets = np.random.default_rng(5), 1_000_000
@@ -223,32 +107,16 @@ def random_bytes_a_set() -> float:
     return float(frozen.meta().nbytes / frozen.meta().summary.sets)
 
 
-def percentiles(values: list[float]) -> dict[str, float]:
-    """Return the median and the 99th percentile of milliseconds."""
-    ordered = sorted(values)
-    return {"p50": statistics.median(ordered), "p99": ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]}
-
-
-def machine() -> str:
-    """Name the machine."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        model = next((line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line), model)
-    memory = psutil.virtual_memory().total / 2**30
-    return f"{os.cpu_count()} cores of {model}, {memory:.0f} GiB, Python {platform.python_version()}, broker on the same cores"
-
-
 def measure(
     bootstrap: str, pattern: str, events: int, rounds: int, budget: str, *, loaded_too: bool
 ) -> tuple[dict[str, Any], list[Run]]:
     """Measure one pattern; returns its figures, and the runs for the plot."""
     topic = f"bench-{pattern}-{events}"
-    fill(bootstrap, topic, pattern, events)
+    fill(bootstrap, topic, pattern, events, _PARTITIONS, "--start", str(START_MS))
     floors, runs, loaded = [], [], []
     for number in range(rounds):
         console.print(f"{pattern}: round {number + 1} of {rounds}")
-        floors.append(floor_rate(bootstrap, topic, events))
+        floors.append(rival("floor", bootstrap, topic, events)["per_s"])
         runs.append(product(bootstrap, topic, events, loaded=False, rested=0 if number else 200, budget=budget))
         if loaded_too:
             loaded.append(product(bootstrap, topic, events, loaded=True, rested=0, budget=budget))
@@ -295,6 +163,34 @@ def table(results: dict[str, Any]) -> Table:
     return shown
 
 
+def contests_table(contests: dict[str, dict[str, Any]], rounds: int) -> Table:
+    """Lay the figures of the other views out, a column a view."""
+    shown = Table(title=f"the other answers, median of {rounds}; same machine and broker")
+    shown.add_column("")
+    for name in contests:
+        shown.add_column(name, justify="right")
+
+    def row(name: str, write: Any) -> None:
+        shown.add_row(name, *(write(figures) for figures in contests.values()))
+
+    row("records", lambda f: f"{f['records']:,}")
+    row("bare consume loop, records/s", lambda f: f"{f['floor_per_s']:,.0f}")
+    row("rival", lambda f: f["rival"])
+    row("rival, records/s", lambda f: f"{f['rival_per_s']:,.0f}")
+    row("Firnline, records/s", lambda f: f"{f['product_per_s']:,.0f}")
+    row("of the bare loop", lambda f: f"{f['of_floor']:.2f}")
+    row("of the rival", lambda f: f"{f['of_rival']:.2f}")
+    row("peak RSS", lambda f: f"{f['peak_rss_bytes'] / 1e6:.0f} MB")
+    row("asked", lambda f: f["asked"])
+    row("p50 / p99", lambda f: f"{f['asked_ms']['p50']:.2f} / {f['asked_ms']['p99']:.2f} ms")
+    row(
+        "bytes an id, the rival's",
+        lambda f: f"{f['bytes_an_id']:.0f}, {f['rival_bytes_an_id']:.0f}" if "bytes_an_id" in f else "",
+    )
+    row("through a pipe with --once, records/s", lambda f: f"{f['piped_per_s']:,.0f}" if "piped_per_s" in f else "")
+    return shown
+
+
 def plot(path: Path, runs: dict[str, list[Run]]) -> None:
     """Draw RSS and sets over time, the first run of each pattern, as a page that needs no internet."""
     from plotly.graph_objects import Figure, Scatter  # noqa: PLC0415  # an extra of development, and slow to import
@@ -309,11 +205,10 @@ def plot(path: Path, runs: dict[str, list[Run]]) -> None:
     figure.write_html(path, include_plotlyjs=True)
 
 
-@app.callback(invoke_without_command=True)
 def main(
-    context: typer.Context,
     events: Annotated[int, typer.Option(min=30_000, help="Records in the topic.")] = 3_000_000,
-    pattern: Annotated[list[str] | None, typer.Option(help="steady or shuffled; again for both, which is the default.")] = None,
+    view: Annotated[list[str] | None, typer.Option(help="sets, top, segments, uniques or words; without it, all.")] = None,
+    pattern: Annotated[list[str] | None, typer.Option(help="Of sets: steady or shuffled; without it, both.")] = None,
     bootstrap: Annotated[
         str | None, typer.Option(help="A broker; without it, one is started, which needs Java and Maven.")
     ] = None,
@@ -324,22 +219,31 @@ def main(
     plot_to: Annotated[Path | None, typer.Option("--plot", help="Write a page with RSS and sets over time.")] = None,
 ) -> None:
     """Measure ingestion, memory and queries on a real broker."""
-    if context.invoked_subcommand is not None:
-        return
     results: dict[str, Any] = {"machine": machine(), "events": events, "rounds": rounds, "patterns": {}}
+    views = view or ["sets", *CONTESTS]
+    if unknown := set(views) - {"sets", *CONTESTS}:
+        raise typer.BadParameter(f"expected some of sets, {', '.join(CONTESTS)}, got {', '.join(sorted(unknown))}")
     results["random_bytes_a_set"] = random_bytes_a_set()
+    contests: dict[str, dict[str, Any]] = {}
     runs: dict[str, list[Run]] = {}
     with contextlib.ExitStack() as around:
         address = bootstrap or around.enter_context(real_broker(ROOT / ".firnline" / "kafka"))
-        for name in pattern or ["steady", "shuffled"]:
+        for name in (pattern or ["steady", "shuffled"]) if "sets" in views else []:
             results["patterns"][name], runs[name] = measure(address, name, events, rounds, budget, loaded_too=loaded)
+        for name in views:
+            if name in CONTESTS:
+                console.print(name)
+                contests[name] = contest(name, address, rounds, budget)
     if plot_to is not None:
         plot(plot_to, runs)
     if as_json:
-        print(json.dumps(results, indent=2))
-    else:
+        print(json.dumps({**results, "contests": contests}, indent=2))
+        return
+    if runs:
         Console(width=110).print(table(results))
+    if contests:
+        Console(width=140).print(contests_table(contests, rounds))
 
 
 if __name__ == "__main__":
-    app()
+    typer.run(main)

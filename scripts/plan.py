@@ -110,8 +110,7 @@ def plan(
     share = Budget(budget.total // streams, budget.baseline // streams)
     unit = stream.time_unit if isinstance(stream, SetsStream) else "ms"
     max_age = None if stream.max_age_ms is None else in_unit(stream.max_age_ms, unit)
-    topic = stream.source.topic
-    writable = isinstance(stream, TopStream) and topic is not None
+    writable = isinstance(stream, TopStream) and stream.source.topic is not None
     return StreamPlan(
         name=name,
         view=view_of(stream),
@@ -122,7 +121,7 @@ def plan(
         baseline_bytes=share.baseline,
         rss=resident_bytes,
         sinks=sinks(stream.output, kafka, complain),
-        connect=(lambda: KafkaWriter(kafka, str(topic), timeout_s=_POST_TIMEOUT_S)) if writable else None,
+        connect=(lambda: writer(stream.source, kafka)) if writable else None,
     )
 
 
@@ -162,6 +161,11 @@ def reader(name: str, source: Source, kafka: Mapping[str, Any], *, once: bool, c
         return CommandSource(command, once=once, on_line=complain.hear, on_error=complain)
     settings = {"group.id": f"firnline-{name}", **kafka}
     return KafkaSource(settings, str(source.topic), start=source.start, partitions=source.partitions, on_error=complain)
+
+
+def writer(source: Source, kafka: Mapping[str, Any]) -> KafkaWriter:
+    """Make the client that writes to a stanza's own topic."""
+    return KafkaWriter(kafka, str(source.topic), partitions=source.partitions, timeout_s=_POST_TIMEOUT_S)
 
 
 def source_name(source: Source, kafka: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ The composition root: the only place that knows every layer. `--demo` adds a bro
 """
 
 import contextlib
+import ctypes
 import gc
 import logging
 import os
@@ -40,6 +41,12 @@ _SWITCH_S = 0.0005
 
 _GC_THRESHOLD = 50_000
 """New containers at which Python looks for cycles: a poll of 5,000 records makes as many, and no cycle."""
+
+_M_MMAP_THRESHOLD = -3
+_MAPPED_BYTES = 1 << 20
+"""Blocks from this size on are mapped by themselves, and go back to the system when they are freed. glibc would raise the limit
+by itself, and large columns that grow would leave holes: 228 MB grown to 145 MB, for a million ids.
+"""
 
 _DRAIN_S = 10.0
 
@@ -187,6 +194,13 @@ def demo_topic(settings: Settings) -> str:
     return topics[0]
 
 
+def keep_memory_tight() -> None:
+    """Have glibc map large blocks by themselves; another C library is left as it is."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
+
+
 def chosen(settings: Settings, only: Sequence[str]) -> Settings:
     """Return the settings with the streams named in `only` alone, or with all of them where none is named.
 
@@ -233,6 +247,7 @@ def main(
 ) -> None:
     """Consume the configured streams and answer over HTTP, until Ctrl-C."""
     # Imports leave objects that stay: the collector need not walk them again and again, 40 ms at a time.
+    keep_memory_tight()
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,13 @@ class Service:
         self.process = process
         self.port = port
 
-    def request(self, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
+    def request(
+        self, path: str, method: str = "GET", body: bytes | None = None, **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers and body."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
-            connection.request(method, path, headers=headers)
+            connection.request(method, path, body, headers)
             response = connection.getresponse()
             return response.status, {key.lower(): value for key, value in response.getheaders()}, response.read()
         finally:
@@ -50,15 +52,15 @@ class Service:
         assert status == 200, body
         return json.loads(body)
 
-    def stats(self) -> Any:
-        """Return the stats."""
-        return self.get("/events/get-stats")
+    def stats(self, stream: str = "events") -> Any:
+        """Return the stats of a stream."""
+        return self.get(f"/{stream}/get-stats")
 
-    def settled(self, records: int) -> Any:
+    def settled(self, records: int, stream: str = "events") -> Any:
         """Return the stats once so many records are read and in their place."""
 
         def look() -> Any:
-            stats = self.stats()
+            stats = self.stats(stream)
             placed = sum(row["events"] for row in stats["data"]) + sum(stats["dropped"].values())
             quiet = stats["records"] >= records and not stats["buffered"] and not stats["inFlight"]
             return stats if quiet and placed == stats["events"] else None
@@ -73,16 +75,26 @@ class Service:
 
 
 @contextmanager
-def service(bootstrap: str | None, topic: str, *settings: str, **environ: str) -> Iterator[Service]:
-    """Run the service over a topic; ended in any case."""
+def service(
+    bootstrap: str | None,
+    topic: str | None,
+    *settings: str,
+    stream: str = "events",
+    also: Sequence[str] = (),
+    cwd: Path = ROOT,
+    **environ: str,
+) -> Iterator[Service]:
+    """Run the service with one stream of the default configuration, over a topic; ended in any case."""
     port = free_port()
-    words = [f"http.port={port}", f"streams.events.source.topic={topic}", *settings]
+    words = [f"http.port={port}", *settings]
+    words += [f"streams.{stream}.source.topic={topic}"] if topic else []
     words += [f"kafka.bootstrap.servers={bootstrap}"] if bootstrap else []
     child = subprocess.Popen(
-        command("serve", *(word for each in words for word in ("--set", each))),
+        command("serve", "--only", stream, *also, *(word for each in words for word in ("--set", each))),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        cwd=cwd,
         env={**os.environ, **environ},
     )
     running = Service(child, port)

@@ -147,7 +147,7 @@ def test_topics_are_made_once(broker: str):
 def test_the_writer_says_the_last_offset_of_each_partition_once_all_is_acknowledged(broker: str):
     topic = f"in-{uuid.uuid4().hex}"
     ensure_topic({"bootstrap.servers": broker}, topic, 3)
-    writer = KafkaWriter({"bootstrap.servers": broker}, topic, timeout_s=10)
+    writer = KafkaWriter({"bootstrap.servers": broker}, topic, partitions=None, timeout_s=10)
     told: list[tuple[str | None, dict[int, int]]] = []
     writer.write([b"%d" % number for number in range(10)], list(range(10)), lambda *word: told.append(word))
     writer.write_to_all(b"k", b"v", lambda *word: told.append(word))
@@ -160,7 +160,7 @@ def test_the_writer_says_the_last_offset_of_each_partition_once_all_is_acknowled
 
 
 def test_a_writer_without_a_broker_says_so_in_time():
-    writer = KafkaWriter({"bootstrap.servers": "127.0.0.1:1"}, "t", timeout_s=1)
+    writer = KafkaWriter({"bootstrap.servers": "127.0.0.1:1"}, "t", partitions=None, timeout_s=1)
     told: list[Any] = []
     writer.write([b"a"], [0], lambda *word: told.append(word))
     assert told == [("the topic has no partitions", {})]

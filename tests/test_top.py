@@ -264,3 +264,13 @@ def test_text_of_any_language_is_its_utf8():
     words = ["ab", "", "ä€", "日本"]
     assert Text.of_text(words).take(np.arange(4)) == [word.encode() for word in words]
     assert Text.of_text(["ab", "c"]).hashes().tolist() == hash64([b"ab", b"c"]).tolist()
+
+
+@given(
+    st.lists(st.binary(max_size=20), min_size=1, max_size=20) | st.lists(st.binary(min_size=9, max_size=9), min_size=1),
+    st.randoms(),
+)
+@settings(max_examples=200, deadline=None)
+def test_joined_strings_are_those_of_the_rows(values: list[bytes], chance: random.Random):
+    rows = [chance.randrange(len(values)) for _ in range(chance.randrange(1, 30))]
+    assert Text.of(values).joined(np.array(rows)).tobytes() == b"".join(values[row] for row in rows)

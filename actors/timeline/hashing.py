@@ -73,6 +73,20 @@ class Text:
         starts, lengths = self.starts[rows].tolist(), self.lengths[rows].tolist()
         return [bytes(blob[start : start + length]) for start, length in zip(starts, lengths, strict=True)]
 
+    def joined(self, rows: Times) -> NDArray[np.uint8]:
+        """Return the bytes of the strings at `rows`, one after the other. Cost: 1 ns a byte for one length, 4 ns for many."""
+        lengths = self.lengths[rows]
+        length = int(lengths[0]) if rows.size else 0
+        if (lengths == length).all():
+            if not length:
+                return np.empty(0, np.uint8)
+            words = self._gathered(self.starts[rows], -(-length // _WORD))
+            return words.view(np.uint8).reshape(rows.size, -1)[:, :length].ravel()
+        ends = np.cumsum(lengths)
+        places = np.arange(int(ends[-1])) + np.repeat(self.starts[rows] - (ends - lengths), lengths)
+        joined: NDArray[np.uint8] = self.blob[places]
+        return joined
+
     def hashes(self) -> Hashes:
         """Return a 64-bit hash of each string.
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from actors.timeline.batch import NO_TIMES, Times
 from actors.timeline.hashing import Hashes, Text
+from actors.views.utf8 import NO_TEXT, text_only
 from actors.views.view import Decoded, Records, Refusal
 
 END_S = 253_402_300_800
@@ -78,7 +79,7 @@ def decode(records: Records) -> Decoded:
 
     A `ts` counts down to the millisecond. Of a key that the root repeats, the last value counts.
     """
-    values = records.values
+    values = text_only(records.values)
     frames, refused = _parse(values)
     seconds = np.fromiter(map(_ts, frames), np.float64, len(frames))
     # Also false for what is no number.
@@ -124,6 +125,8 @@ def _read(value: bytes | None) -> _Frame | str:
     """Return what one record holds, or why it is none."""
     if not value:
         return "empty"
+    if value is NO_TEXT:
+        return "not_utf8"
     try:
         odd = _ODD.decode(value)
         if isinstance(odd.ts, msgspec.UnsetType):

@@ -1,0 +1,126 @@
+"""The parts of the benchmark: a topic filled, the real service run over it, a client that takes times, rivals beside it.
+
+Used by `scripts/bench.py` alone.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import platform
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+from confluent_kafka import Consumer, TopicPartition
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE_S = 1_800.0
+
+
+class Client:
+    """One kept-alive HTTP connection to the service."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+    def get(self, path: str) -> Any:
+        """Return the JSON of `path`."""
+        self._connection.request("GET", path)
+        return json.loads(self._connection.getresponse().read())
+
+    def timed(self, path: str) -> float:
+        """Return how many milliseconds the whole answer to `path` took."""
+        began = time.perf_counter()
+        self._connection.request("GET", path)
+        self._connection.getresponse().read()
+        return (time.perf_counter() - began) * 1000
+
+
+@contextlib.contextmanager
+def service(stream: str, bootstrap: str, topic: str, budget: str, *overrides: str) -> Iterator[tuple[psutil.Process, int]]:
+    """Run the real service with one stream of the default configuration; yields its process and port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = [f"http.port={port}", f"kafka.bootstrap.servers={bootstrap}", f"streams.{stream}.source.topic={topic}"]
+    settings += [f"memory.budget={budget}", *overrides]
+    command = [sys.executable, str(ROOT / "scripts" / "serve.py"), "--only", stream]
+    command += [word for each in settings for word in ("--set", each)]
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    try:
+        yield psutil.Process(child.pid), port
+    finally:
+        child.terminate()
+        child.wait(timeout=60)
+
+
+def attached(port: int) -> Client:
+    """Return a client once the service answers."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            client = Client(port)
+            client.get("/livez")
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return client
+
+
+def peak_rss(process: psutil.Process) -> int:
+    """Return the largest resident set that the process ever had, in bytes."""
+    status = Path(f"/proc/{process.pid}/status")
+    if not status.exists():
+        return int(process.memory_info().rss)
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def fill(bootstrap: str, topic: str, pattern: str, events: int, partitions: int, *words: str) -> None:
+    """Fill a topic of its own with the pattern, unless an earlier call has."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "firnline-fill"})
+    ends = [
+        consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1]
+        for number in consumer.list_topics(topic, timeout=10).topics[topic].partitions
+    ]
+    consumer.close()
+    if sum(ends) == events:
+        return
+    if ends:
+        raise ValueError(f"topic {topic} holds {sum(ends):,} records, not {events:,}; delete it, or take another --bootstrap")
+    command = [sys.executable, str(ROOT / "scripts" / "producer.py"), "--pattern", pattern, "--count", str(events)]
+    command += ["--bootstrap", bootstrap, "--topic", topic, "--partitions", str(partitions), "--seed", "1", *words]
+    subprocess.run(command, check=True, stdout=sys.stderr)
+
+
+def percentiles(values: list[float]) -> dict[str, float]:
+    """Return the median and the 99th percentile of milliseconds."""
+    ordered = sorted(values)
+    return {"p50": statistics.median(ordered), "p99": ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]}
+
+
+def machine() -> str:
+    """Name the machine."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        model = next((line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line), model)
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{os.cpu_count()} cores of {model}, {memory:.0f} GiB, Python {platform.python_version()}, broker on the same cores"
+
+
+def rival(name: str, bootstrap: str, topic: str, records: int) -> dict[str, float]:
+    """Run one of `scripts/rivals.py` in a process of its own; returns its figures."""
+    command = [sys.executable, str(ROOT / "scripts" / "rivals.py"), name, bootstrap, topic, str(records)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=PATIENCE_S)
+    figures: dict[str, float] = json.loads(done.stdout)
+    return figures
