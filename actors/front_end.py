@@ -303,7 +303,8 @@ class FrontEnd(Actor):
             elif not self._watching:
                 self._watching = True
                 self.later(self._pace.report_s, self.actor_ref, Watch())
-            if not self._unclosed and not self._ended and self._all_taken_in:
+            at_end = self._source.finished or self._source.endless
+            if at_end and not self._unclosed and not self._ended and self._all_taken_in:
                 self._ended = True
                 self._on_end(self.stream)
         elif self._all_taken_in:

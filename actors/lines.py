@@ -23,7 +23,7 @@ from actors.timeline.batch import Times
 LONGEST = 128 << 20
 """Bytes of the longest line that is read; of a longer one this much is kept, to be refused."""
 
-_BLOCK = 1 << 18
+_BLOCK = 1 << 19
 _FIRST_BACKOFF_S = 0.5
 _LONGEST_BACKOFF_S = 30.0
 _HEALTHY_S = 60.0
@@ -62,7 +62,7 @@ class Stream(Protocol):
     """Bytes that come when they come."""
 
     def read(self, timeout_s: float) -> bytes | None:
-        """Return what is there, at most 256 KiB, within `timeout_s`; nothing at the end, None where nothing came in time."""
+        """Return what is there, at most 512 KiB, within `timeout_s`; nothing at the end, None where nothing came in time."""
 
 
 class PlainStream:
@@ -116,17 +116,14 @@ class Splitter:
     """Cuts bytes into lines. A line longer than `LONGEST` is cut off; an empty last line is none."""
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._held = 0
+        self._held = bytearray()
 
     def split(self, block: bytes) -> list[bytes]:
         """Return the lines that `block` completes, without line feeds."""
         *lines, rest = block.split(b"\n")
         if lines:
             lines[0] = self._joined(lines[0])
-        if rest and self._held < LONGEST:
-            self._pieces.append(rest[: LONGEST - self._held])
-            self._held += len(self._pieces[-1])
+        self._held += rest[: LONGEST - len(self._held)]
         return lines
 
     def end(self) -> list[bytes]:
@@ -135,9 +132,12 @@ class Splitter:
         return [last] if last else []
 
     def _joined(self, end: bytes) -> bytes:
-        line = b"".join((*self._pieces, end[: LONGEST - self._held]))
-        self._pieces, self._held = [], 0
-        return line
+        """Return what is held, and `end`. A huge line is handed on as it is: a copy would take its memory twice."""
+        if not self._held:
+            return end[:LONGEST]
+        held, self._held = self._held, bytearray()
+        held += end[: LONGEST - len(held)]
+        return held if len(held) > _BLOCK else bytes(held)  # type: ignore[return-value]  # it reads as bytes do
 
 
 class LineSource:
@@ -156,7 +156,9 @@ class LineSource:
         self._lines: list[bytes] = []
         self._place = 0
         self._next = 0
+        self._silent = False
         self.finished = False
+        self.endless = False
         self.epoch = 0
 
     def open(self, offsets: Mapping[int, int]) -> bool:
@@ -193,7 +195,7 @@ class LineSource:
         first = self._next
         self._place += len(values)
         self._next += len(values)
-        at_end = self._place >= len(self._lines) and (self.finished or not values)
+        at_end = self._place >= len(self._lines) and (self.finished or self._silent)
         return LinePoll(values, first, time.time_ns() // 10**6, frozenset({0}) if at_end else frozenset(), self.epoch)
 
     def only(self, partition: int | None) -> None:
@@ -220,6 +222,7 @@ class LineSource:
     def _fill(self, timeout_s: float) -> None:
         assert self._stream is not None, "open the source before reading"
         block = self._stream.read(timeout_s)
+        self._silent = block is None
         if block is None:
             return
         self._lines = self._splitter.split(block) if block else self._splitter.end()

@@ -53,6 +53,10 @@ class Source(Protocol):
         """Whether all is read, and nothing will ever come."""
 
     @property
+    def endless(self) -> bool:
+        """Whether it never says that it is finished, so that being at its end for now is the end of what there is."""
+
+    @property
     def epoch(self) -> int:
         """How often what is read was deleted and made again."""
 
@@ -131,6 +135,7 @@ class KafkaSource:
         self._extended_at = 0.0
         self.epoch = 0
         self.finished = False
+        self.endless = True
 
     def open(self, offsets: Mapping[int, int]) -> bool:
         """Connect, and begin to read every partition. May take some seconds where the broker is away."""

@@ -448,6 +448,26 @@ def test_a_sink_that_is_away_stops_consumption_and_loses_nothing(broker: str, tm
         assert sorted((tmp_path / "o" / "out.txt").read_text().splitlines()) == sorted(merged(values).values())
 
 
+def test_a_pipe_that_pauses_is_read_to_its_end():
+    """The pause is longer than `idle_ms`: what came before it is published, and what comes after it too."""
+    first, _ = made("uniques", 1_000)
+    second, _ = made("uniques", 1_000, seed=5)
+    words = ["--set", "http.port=0", "--set", "streams.uniques.idle_ms=100"]
+    serve = command("serve", "--config", str(ROOT / "config" / "uniques.yaml"), "--once", *words)
+    running = subprocess.Popen(serve, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert running.stdin is not None
+    assert running.stdout is not None
+    running.stdin.write(b"\n".join(first) + b"\n")
+    running.stdin.flush()
+    lines = [running.stdout.readline()]
+    running.stdin.write(b"\n".join(second) + b"\n")
+    running.stdin.close()
+    lines += running.stdout.read().splitlines()
+    assert running.wait(timeout=30) == 0
+    running.stdout.close()
+    assert counted([json.loads(line) for line in lines], "minute") == unique_rows(first + second, "minute")
+
+
 def test_standard_input_that_is_empty_ends_at_once():
     done = once("uniques")
     assert done.stdout == b""

@@ -117,7 +117,7 @@ def test_a_line_without_end_is_kept_to_a_limit(monkeypatch: pytest.MonkeyPatch):
     splitter = Splitter()
     for _ in range(50):
         assert splitter.split(b"x" * 30) == []
-        assert splitter._held <= 100
+        assert len(splitter._held) <= 100
     assert splitter.split(b"yy\nnext\n") == [b"x" * 100, b"next"]
 
 
@@ -175,6 +175,18 @@ def test_a_command_and_what_it_started_end_with_the_source(monkeypatch: pytest.M
     grandchild = psutil.Process(int(found[0]))
     source.close()
     until(lambda: not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_line_that_takes_many_blocks_is_no_end(tmp_path: Path):
+    path = tmp_path / "long"
+    path.write_bytes(b"x" * 3_000_000 + b"\nend\n")
+    source = file_source(path, on_error=unheard)
+    assert source.open({})
+    polls = []
+    until(lambda: polls.append(source.poll(10, 0.05)) or source.finished)
+    assert [len(value) for poll in polls for value in poll.values if value] == [3_000_000, 3]
+    assert [bool(poll.ended) for poll in polls] == [False] * (len(polls) - 1) + [True]
+    source.close()
 
 
 def test_a_poll_waits_no_longer_than_it_may():
