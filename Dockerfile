@@ -7,7 +7,7 @@ COPY config config
 COPY gateway gateway
 COPY scripts scripts
 ENV PYTHONPATH=/firnline PYTHONUNBUFFERED=1
-RUN useradd --system firnline
+RUN useradd --system firnline && mkdir output && chown firnline output
 USER firnline
 EXPOSE 8080
 ENTRYPOINT ["python", "scripts/serve.py"]

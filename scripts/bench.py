@@ -208,6 +208,7 @@ def plot(path: Path, runs: dict[str, list[Run]]) -> None:
 def main(
     events: Annotated[int, typer.Option(min=30_000, help="Records in the topic.")] = 3_000_000,
     view: Annotated[list[str] | None, typer.Option(help="sets, top, segments, uniques or words; without it, all.")] = None,
+    records: Annotated[int | None, typer.Option(min=10_000, help="Records for each other view.")] = None,
     pattern: Annotated[list[str] | None, typer.Option(help="Of sets: steady or shuffled; without it, both.")] = None,
     bootstrap: Annotated[
         str | None, typer.Option(help="A broker; without it, one is started, which needs Java and Maven.")
@@ -233,7 +234,7 @@ def main(
         for name in views:
             if name in CONTESTS:
                 console.print(name)
-                contests[name] = contest(name, address, rounds, budget)
+                contests[name] = contest(name, address, rounds, budget, records)
     if plot_to is not None:
         plot(plot_to, runs)
     if as_json:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,9 @@ CONTESTS = {
 }
 
 
-def contest(name: str, bootstrap: str, rounds: int, budget: str) -> dict[str, Any]:
-    """Run floor, rival and product by turns; returns medians, and ratios by round."""
-    plan = CONTESTS[name]
+def contest(name: str, bootstrap: str, rounds: int, budget: str, records: int | None = None) -> dict[str, Any]:
+    """Run floor, rival and product by turns, over so many `records`; returns medians, and ratios by round."""
+    plan = CONTESTS[name] if records is None else replace(CONTESTS[name], records=records)
     topic = f"bench-{name}-{plan.records}"
     fill(bootstrap, topic, name, plan.records, plan.partitions, *plan.words)
     floors, rivals, products = [], [], []

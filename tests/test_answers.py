@@ -2,8 +2,11 @@
 
 import concurrent.futures
 import datetime as dt
+import html
 import json
+import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -391,6 +394,36 @@ def test_events_of_now_are_in_the_last_minute():
         }
 
 
+@pytest.fixture(scope="module")
+def browser() -> str:
+    """Return the command of a real browser."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        assert not os.environ.get("FIRNLINE_REQUIRE_BROWSER"), "a browser is required, and there is none"
+        pytest.skip("needs chromium")
+    return found
+
+
+def test_the_page_shows_both_tables_in_a_real_browser(browser: str, tmp_path: Path):
+    values, _ = made("words", 500)
+    lines = b"\n".join([*values, b'{"event_type":"<b>","data":"<script>alert(1)</script>","timestamp":1}'])
+    (tmp_path / "lines").write_bytes(lines)
+    with service(None, None, "streams.words.source={file: lines}", stream="words", cwd=tmp_path) as running:
+        running.settled(501, "words")
+        words = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000", "--dump-dom"]
+        page = f"http://127.0.0.1:{running.port}/static/index.html"
+        done = subprocess.run(
+            [browser, *words, f"--user-data-dir={tmp_path}/b", page], check=True, capture_output=True, timeout=90
+        )
+        shown = done.stdout.decode()
+        for name, count in running.get("/events/CountByEventType").items():
+            assert f"{html.escape(name)}</td><td>{count}</td>" in shown
+        for word, count in running.get("/events/CountWords?limit=3").items():
+            assert f"{word}</td><td>{count}</td>" in shown
+        assert "&lt;script&gt;" in shown
+        assert "as of" in shown
+
+
 # All of them ---------------------------------------------------------------------------------------------------------
 
 
@@ -422,6 +455,23 @@ def test_all_five_run_in_one_service(broker: str, tmp_path: Path, send: Send):
         paths = running.get("/")["paths"]
         assert {"/events/get-sets", "/dataset", "/segments", "/uniques", "/events/CountWords"} <= set(paths)
     assert running.process.returncode in {0, -signal.SIGTERM, 128 + signal.SIGTERM}
+
+
+def test_the_benchmark_measures_each_view_beside_its_rival(broker: str):
+    if shutil.which("redis-server") is None:
+        assert not os.environ.get("FIRNLINE_REQUIRE_REDIS"), "Redis is required, and there is none"
+        pytest.skip("needs redis-server")
+    views = [word for view in ("top", "segments", "uniques", "words") for word in ("--view", view)]
+    bench = command("bench", "--bootstrap", broker, "--records", "20000", "--rounds", "1", "--json", *views)
+    done = subprocess.run(bench, check=True, capture_output=True, timeout=240)
+    contests = json.loads(done.stdout)["contests"]
+    assert set(contests) == {"top", "segments", "uniques", "words"}
+    for figures in contests.values():
+        assert figures["records"] == 20_000
+        assert min(figures["floor_per_s"], figures["rival_per_s"], figures["product_per_s"]) > 0
+        assert figures["asked_ms"]["p50"] <= figures["asked_ms"]["p99"]
+    assert contests["top"]["rival_bytes_an_id"] > 36
+    assert contests["uniques"]["piped_per_s"] > 0
 
 
 def held_up(running: Service) -> bool:

@@ -62,6 +62,16 @@ class Text:
         lengths = np.fromiter(map(len, values), np.int64, len(values))
         return Text(np.frombuffer(joined.encode() + bytes(_WORD), np.uint8), np.cumsum(lengths) - lengths, lengths)
 
+    @staticmethod
+    def joining(texts: "Sequence[Text]") -> "Text":
+        """Return the strings of all `texts`, which are at least one. Cost: a copy, where there are several."""
+        if len(texts) == 1:
+            return texts[0]
+        blob = np.concatenate([text.blob for text in texts])
+        offsets = np.cumsum([0, *(text.blob.size for text in texts[:-1])])
+        starts = np.concatenate([text.starts + offset for text, offset in zip(texts, offsets, strict=True)])
+        return Text(blob, starts, np.concatenate([text.lengths for text in texts]))
+
     @property
     def nbytes(self) -> int:
         """Bytes of the columns."""

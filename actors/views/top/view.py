@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 import numpy as np
 
-from actors.timeline.batch import Times
+from actors.timeline.batch import NO_TIMES
 from actors.timeline.hashing import Text
 from actors.timeline.span import Span
 from actors.views.top.decode import decode
@@ -80,37 +80,17 @@ class TopView:
 
 def _blocks(partial: tuple[Ranked, ...], limit: int | None) -> Iterator[list[str]]:
     """Yield ids as text, the largest value first, in blocks."""
-    left = sum(piece.values.size for piece in partial)
-    left = left if limit is None else min(limit, left)
-    if not left:
-        return
-    values = np.concatenate([piece.values for piece in partial])
-    owners = np.repeat(np.arange(len(partial)), [piece.values.size for piece in partial])
-    rows = np.concatenate([np.arange(piece.values.size) for piece in partial])
+    ids = Text.joining([piece.ids for piece in partial]) if partial else Text.of([])
+    values = np.concatenate([NO_TIMES, *(piece.values for piece in partial)])
     order = np.argsort(~values, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(values[order])) + 1, order.size)
-    start = 0
-    block: list[str] = []
-    texts = [piece.ids for piece in partial]
-    for end in ends.tolist():
-        if end - start > 1:  # equal values: by id
-            tied = sorted(_names(texts, owners, rows, order[start:end]), reverse=True)
-        else:
-            tied = _names(texts, owners, rows, order[start:end])
-        block += [name.decode() for name in tied[: left - len(block)]]
-        start = end
-        while len(block) >= _BLOCK:
-            yield block[:_BLOCK]
-            left -= _BLOCK
-            block = block[_BLOCK:]
-        if left <= len(block):
-            break
-    if block:
-        yield block
-
-
-def _names(texts: Sequence[Text], owners: Times, rows: Times, at: Times) -> list[bytes]:
-    """Return the ids at places `at` of the pieces laid end to end."""
-    if len(texts) == 1:
-        return texts[0].take(rows[at])
-    return [texts[owner].take(np.array([row]))[0] for owner, row in zip(owners[at].tolist(), rows[at].tolist(), strict=True)]
+    ranked = values[order]
+    ends = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]) + 1, order.size)
+    starts = np.append(0, ends[:-1])
+    tied = np.flatnonzero(ends - starts > 1)
+    for start, end in zip(starts[tied].tolist(), ends[tied].tolist(), strict=True):  # equal values: by id
+        names = ids.take(order[start:end])
+        places = sorted(range(end - start), key=names.__getitem__, reverse=True)
+        order[start:end] = order[start:end][places]
+    order = order[:limit]
+    for start in range(0, order.size, _BLOCK):
+        yield [name.decode() for name in ids.take(order[start : start + _BLOCK])]
