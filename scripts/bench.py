@@ -23,6 +23,7 @@ from actors.views.sets.slices import LiveSets
 from scripts.broker import real_broker
 from scripts.contest import CONTESTS, contest
 from scripts.runs import PATIENCE_S, ROOT, attached, fill, machine, peak_rss, percentiles, rival, service
+from scripts.study import tables
 
 START_MS = 1_685_695_916_000
 _STEP_MS = 30
@@ -216,11 +217,16 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds by turns; the medians count.")] = 3,
     loaded: Annotated[bool, typer.Option(help="Also run with queries all the time.")] = True,
     budget: Annotated[str, typer.Option(help="The service's memory budget, such as 256MiB.")] = "60%",
+    study: Annotated[bool, typer.Option("--study", help="Only the cost of JSON and the errors of sketches.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
     plot_to: Annotated[Path | None, typer.Option("--plot", help="Write a page with RSS and sets over time.")] = None,
 ) -> None:
     """Measure ingestion, memory and queries on a real broker."""
     results: dict[str, Any] = {"machine": machine(), "events": events, "rounds": rounds, "patterns": {}}
+    if study:
+        for shown in tables():
+            Console(width=110).print(shown)
+        return
     views = view or ["sets", *CONTESTS]
     if unknown := set(views) - {"sets", *CONTESTS}:
         raise typer.BadParameter(f"expected some of sets, {', '.join(CONTESTS)}, got {', '.join(sorted(unknown))}")

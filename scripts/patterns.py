@@ -32,7 +32,7 @@ def chunks(pattern: str, spec: Spec) -> Iterator[Chunk]:
     chance = np.random.default_rng(spec.seed)
     size = max(_CHUNK, 30 * spec.displacement) if pattern == "shuffled" else _CHUNK
     if pattern == "segments":
-        size = max(1_000, 10 * (_NUMBERS // max(1, 10 * spec.size)))
+        size = max(10, 10 * (_NUMBERS // max(1, 10 * spec.size)))
     first = 0
     while spec.count is None or first < spec.count:
         size_now = size if spec.count is None else min(size, spec.count - first)

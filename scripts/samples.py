@@ -29,9 +29,10 @@ def segments(numbers: Ints, spec: Spec, chance: np.random.Generator) -> Chunk:
     batches, places = numbers // 10 + 1, numbers % 10
     order = np.argsort(batches + 0.5 * places + chance.uniform(0, 1, numbers.size), kind="stable")
     batches, places = batches[order], places[order]
-    data = np.sort(chance.integers(0, 10**6, (numbers.size, spec.size)), axis=1).tolist()
-    rows = zip(batches.tolist(), places.tolist(), data, strict=True)
-    values = [msgspec.json.encode({"batch_id": batch, "segment_id": place, "data": row}) for batch, place, row in rows]
+    values = []
+    for batch, place in zip(batches.tolist(), places.tolist(), strict=True):
+        data = np.sort(chance.integers(0, 10**6, spec.size)).tolist()
+        values.append(msgspec.json.encode({"batch_id": batch, "segment_id": place, "data": data}))
     return Chunk(values, (places % spec.partitions).tolist())
 
 

@@ -82,7 +82,7 @@ def test_what_is_posted_is_ranked_like_redis_does_and_a_delete_takes_all_of_it_f
         for everything in ("limit=0", "limit=-3", "limit="):
             expected = 422 if everything == "limit=" else 200
             assert running.request(f"/dataset?{everything}")[0] == expected
-        assert running.get("/dataset/rejects")["rejects"] == {"no_underscore": 1, "many_underscores": 1}
+        until(lambda: running.get("/dataset/rejects")["rejects"] == {"no_underscore": 1, "many_underscores": 1})
         assert running.request("/dataset", "DELETE")[2] == b'{"message":"Dataset cleared"}'
         assert running.get("/dataset") == {"data": []}
         assert post(running, ["later_1"])[0] == 200
