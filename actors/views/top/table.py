@@ -26,13 +26,13 @@ so that a look at a slot that belongs to another id costs no look at its row.
 
 _HALF = np.uint64(32)
 _BLOCK = 65_536
-_GROWTH = 1.2
+_GROWTH = 1.125
 """How much larger columns get when they are full: their slack, and how often they are copied."""
 
 _LEAST = 1_024
 _LOAD = 0.5
-_KEPT_CANDIDATES = 4_096
-_MOST_CANDIDATES = 65_536
+_KEPT_CANDIDATES = 1_024
+_MOST_CANDIDATES = 16_384
 
 
 class Table:
