@@ -7,6 +7,7 @@ does not read is looked at again on its own, and refused with one of a few reaso
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from operator import attrgetter
 from typing import Any
 
@@ -92,7 +93,7 @@ def decode(records: Records) -> Decoded:
             assert isinstance(reason, str), "a time outside of the range is refused either way"
             refused[place] = reason
     refusals = [Refusal(place, refused[place]) for place in sorted(refused)]
-    kept = [frame for frame, good in zip(frames, accepted.tolist(), strict=True) if good]
+    kept = list(compress(frames, accepted.tolist()))
     return Decoded(*_columns(kept, seconds[accepted]), accepted, refusals)
 
 
