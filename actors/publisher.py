@@ -10,7 +10,7 @@ from typing import assert_never
 
 from actors.actor import Actor, System
 from actors.messages import Emit, GetPlace, Ingested, Look
-from actors.sink import Sink, sinks_of
+from actors.sink import Sink, file_among
 
 PublisherMessage = Emit | Look | GetPlace
 
@@ -68,7 +68,7 @@ class Publisher(Actor):
                 self._looking = False
                 self._go_on()
             case GetPlace(order, reply_to):
-                file = sinks_of(self._sinks)
+                file = file_among(self._sinks)
                 reply_to(file.place(order) if file is not None else None)
             case _:
                 assert_never(message)
@@ -98,6 +98,11 @@ class Publisher(Actor):
             message = publication.message
             while publication.missing:
                 sink = publication.missing[0]
-                sink.write(message.view.publish(message.partial, message.due))
+                try:
+                    sink.write(message.view.publish(message.partial, message.due))
+                except OSError:
+                    raise
+                except Exception as error:  # noqa: BLE001  # a result that cannot be written must not hold back all others
+                    self._on_trouble(f"a result is given up: {type(error).__name__}: {error}")
                 publication.marks.append((sink, sink.written))
                 publication.missing.pop(0)

@@ -99,14 +99,15 @@ class KafkaSink:
 
 def _records(blocks: Iterator[bytes]) -> Iterator[bytes]:
     """Cut blocks into records; of one longer than any topic takes, a part that is as much too long."""
-    begun = b""
+    begun = bytearray()
     for block in blocks:
         first, *lines = block.split(b"\n")
-        begun += first if len(begun) < _LONGEST_RECORD else b""
+        begun += first[: _LONGEST_RECORD - len(begun)]
         if lines:
-            yield begun
-            *whole, begun = lines
+            yield bytes(begun)
+            *whole, rest = lines
             yield from whole
+            begun = bytearray(rest)
 
 
 class FileSink:
@@ -140,7 +141,7 @@ class FileSink:
                     start = end
                 self._size += len(block)
             file.flush()
-        except OSError:
+        except Exception:
             del self._starts[known:]
             self._cut_back(began)
             raise
@@ -325,6 +326,6 @@ class _Receipt:
             self._done(self._error, self._offsets)
 
 
-def sinks_of(sinks: Iterable[Sink]) -> FileSink | None:
+def file_among(sinks: Iterable[Sink]) -> FileSink | None:
     """Return the first file among `sinks`: where a record can be read again."""
     return next((sink for sink in sinks if isinstance(sink, FileSink)), None)

@@ -241,6 +241,27 @@ def test_a_sink_that_is_down_gets_everything_once_when_it_is_up_again(published:
     assert "No space left" in said[0]
 
 
+class Broken(Echo):
+    """A view that cannot write one of its results."""
+
+    def publish(self, partial: Any, due: Any) -> Iterator[bytes]:
+        yield b"begun"
+        if partial == b"bad\n":
+            raise ZeroDivisionError("bad")
+        yield b" " + partial
+
+
+def test_a_result_that_cannot_be_written_is_given_up_and_leaves_nothing_behind(
+    published: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("tests.test_sink.Echo", Broken)
+    path = tmp_path / "o.txt"
+    returned, said, _ = published([FileSink(path, max_bytes=None)], [(1, b"a\n"), (2, b"bad\n"), (3, b"c\n")])
+    assert returned == [1, 2, 3]
+    assert path.read_bytes() == b"begun a\nbegun c\n"
+    assert said == ["a result is given up: ZeroDivisionError: bad"]
+
+
 def test_a_credit_comes_back_only_when_kafka_has_the_result(published: Any, broker: str):
     topic = f"out-{uuid.uuid4().hex}"
     returned, _, _ = published([KafkaSink({"bootstrap.servers": broker}, topic, on_error=unheard)], [(1, b"a\n"), (2, b"b\n")])
