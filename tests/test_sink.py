@@ -254,7 +254,7 @@ class Broken(Echo):
 def test_a_result_that_cannot_be_written_is_given_up_and_leaves_nothing_behind(
     published: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("tests.test_sink.Echo", Broken)
+    monkeypatch.setitem(published.__globals__, "Echo", Broken)
     path = tmp_path / "o.txt"
     returned, said, _ = published([FileSink(path, max_bytes=None)], [(1, b"a\n"), (2, b"bad\n"), (3, b"c\n")])
     assert returned == [1, 2, 3]
