@@ -69,6 +69,10 @@ def sets(
         print(f"more: --cursor {body['next']}")
 
 
+def _figure(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
 @app.command()
 def stats(stream: Stream = "events", url: Url = HERE, as_json: AsJson = False) -> None:
     """Show the collectors, and what is beside them."""
@@ -80,19 +84,16 @@ def stats(stream: Stream = "events", url: Url = HERE, as_json: AsJson = False) -
     table = Table(title=f"{stream}: {body['state']}, {body['events']:,} events", show_footer=True)
     total = body["total"]
     table.add_column("collector", footer="all since the start")
-    for name, footer in (
-        ("sets", f"{total['setSize']:,}"),
-        ("bound", f"{total['bound']:,}"),
-        ("waiting", f"{total['outOfOrderMessagesCount']:,}"),
-        ("bytes", f"{memory['accountedBytes']:,} of {memory['budgetBytes']:,}"),
-        ("from", ""),
-        ("to", ""),
-    ):
-        table.add_column(name, footer=footer, justify="right")
+    known = {"setSize": "sets", "bound": "bound", "outOfOrderMessagesCount": "waiting"}
+    shown = [key for key in known if key in total] or list(total)
+    for key in shown:
+        table.add_column(known.get(key, key), footer=_figure(total[key]), justify="right")
+    table.add_column("bytes", footer=f"{memory['accountedBytes']:,} of {memory['budgetBytes']:,}", justify="right")
+    for name in ("from", "to"):
+        table.add_column(name, justify="right")
     for row in body["data"]:
-        span = row["span"] or ["", ""]
-        figures = (row["setSize"], row["bound"], row["outOfOrderMessagesCount"], row["bytes"])
-        table.add_row(row["state"], *(f"{figure:,}" for figure in figures), *map(str, span))
+        figures = [_figure(row[key]) for key in (*shown, "bytes")]
+        table.add_row(row["state"], *figures, *map(str, row["span"] or ["", ""]))
     table.caption = (
         f"late {body['late']:,}; rejects {sum(body['rejects'].values()):,}; dropped {sum(body['dropped'].values()):,}; "
         f"lag {sum(body['lag'].values()):,}; RSS {memory['rssBytes'] / 1e6:,.0f} MB"
