@@ -1,16 +1,13 @@
-"""The readers of lines: a file, plain or gzip, standard input, and the standard output of a command.
+"""The reader of lines, from a file, plain or gzip, or from standard input.
 
-Used by the front end as Kafka is: one partition, 0, whose offsets count lines. They never wait longer than a poll may take.
+Used by the front end as Kafka is: one partition, 0, whose offsets count lines. It never waits longer than a poll may take.
 """
 
 import gzip
-import io
 import os
 import selectors
-import signal
-import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -24,11 +21,6 @@ LONGEST = 128 << 20
 """Bytes of the longest line that is read; of a longer one this much is kept, to be refused."""
 
 _BLOCK = 1 << 19
-_FIRST_BACKOFF_S = 0.5
-_LONGEST_BACKOFF_S = 30.0
-_HEALTHY_S = 60.0
-_GRACE_S = 3.0
-_STDERR_LINE = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,135 +230,3 @@ def file_source(path: Path, *, on_error: Callable[[str], None]) -> LineSource:
 def stdin_source(*, on_error: Callable[[str], None]) -> LineSource:
     """Return a source of the lines of standard input."""
     return LineSource(lambda: PipeStream(0), again=False, on_error=on_error)
-
-
-class CommandStream:
-    """The standard output of `command`, which is started again, later each time, when it ends; with `once` it is not.
-
-    Its standard error goes to `on_line`, a line at a time.
-    """
-
-    def __init__(
-        self, command: Sequence[str], *, once: bool, on_line: Callable[[str], None], on_error: Callable[[str], None]
-    ) -> None:
-        self._command = list(command)
-        self._once = once
-        self._on_line = on_line
-        self._on_error = on_error
-        self._backoff_s = _FIRST_BACKOFF_S
-        self._again_at = 0.0
-        self._child: subprocess.Popen[bytes] | None = None
-        self._output: PipeStream | None = None
-        self._errors: PipeStream | None = None
-        self._spoken = Splitter()
-        self._started_at = 0.0
-        self._cut_off = False
-
-    def read(self, timeout_s: float) -> bytes | None:
-        """Return what the command wrote; starts it where it is time to."""
-        now = time.monotonic()
-        if self._child is None:
-            if now < self._again_at:
-                time.sleep(min(timeout_s, self._again_at - now))
-                return None
-            self._start(now)
-            return None
-        self._listen()
-        assert self._output is not None, "a started command has an output"
-        block = self._output.read(timeout_s)
-        if block:
-            self._cut_off = not block.endswith(b"\n")
-        return self._ended(now) if block == b"" else block
-
-    def close(self) -> None:
-        """End the command and what it started: asked first, killed after three seconds."""
-        child = self._child
-        if child is None:
-            return
-        _signal(child, signal.SIGTERM)
-        try:
-            child.wait(timeout=_GRACE_S)
-        except subprocess.TimeoutExpired:
-            _signal(child, signal.SIGKILL)
-            child.wait()
-        self._forget()
-
-    def _start(self, now: float) -> None:
-        self._started_at = now
-        try:
-            self._child = subprocess.Popen(  # noqa: S603  # the command is the configuration's
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-                bufsize=0,
-            )
-        except OSError as error:
-            self._on_error(f"cannot start {self._command[0]}: {error.strerror}")
-            self._wait_longer(now)
-            return
-        assert isinstance(self._child.stdout, io.RawIOBase)
-        assert isinstance(self._child.stderr, io.RawIOBase)
-        self._output = PipeStream(self._child.stdout.fileno())
-        self._errors = PipeStream(self._child.stderr.fileno())
-
-    def _ended(self, now: float) -> bytes | None:
-        """Take note of an output that has ended; returns nothing where that is the end of it all."""
-        assert self._child is not None, "called for a command that was started"
-        try:
-            code = self._child.wait(timeout=0.01)
-        except subprocess.TimeoutExpired:  # it has closed its output, and goes on
-            return None
-        self._listen()
-        self._forget()
-        if self._once:
-            return b""
-        if now - self._started_at >= _HEALTHY_S:
-            self._backoff_s = _FIRST_BACKOFF_S
-        self._on_error(f"{self._command[0]} ended with {code}; started again in {self._backoff_s:g} s")
-        self._wait_longer(now)
-        return b"\n" if self._cut_off else None  # a line that was cut off ends here
-
-    def _wait_longer(self, now: float) -> None:
-        self._again_at = now + self._backoff_s
-        self._backoff_s = min(2 * self._backoff_s, _LONGEST_BACKOFF_S)
-
-    def _listen(self) -> None:
-        """Hand on what the command says on its standard error."""
-        assert self._errors is not None, "a started command has a standard error"
-        while block := self._errors.read(0.0):
-            for line in self._spoken.split(block):
-                self._on_line(line[:_STDERR_LINE].decode(errors="replace"))
-
-    def _forget(self) -> None:
-        assert self._child is not None, "called for a command that was started"
-        for stream in (self._output, self._errors):
-            if stream is not None:
-                stream.close()
-        for pipe in (self._child.stdout, self._child.stderr):
-            if pipe is not None:
-                pipe.close()
-        self._child = self._output = self._errors = None
-
-
-def _signal(child: subprocess.Popen[bytes], number: int) -> None:
-    """Send a signal to the command's whole session, where it is still there."""
-    try:
-        os.killpg(child.pid, number)
-    except ProcessLookupError:
-        return
-
-
-class CommandSource(LineSource):
-    """The lines of a command's standard output. Ended with the source, whose restart goes on where the command is."""
-
-    def __init__(
-        self, command: Sequence[str], *, once: bool, on_line: Callable[[str], None], on_error: Callable[[str], None]
-    ) -> None:
-        self._running = CommandStream(command, once=once, on_line=on_line, on_error=on_error)
-        super().__init__(lambda: self._running, again=False, on_error=on_error)
-
-    def close(self) -> None:
-        """End the command."""
-        self._running.close()

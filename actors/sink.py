@@ -3,6 +3,7 @@
 Used by the publisher and the writer, which know when to write. Each says how many records are safe.
 """
 
+import os
 import sys
 import time
 from array import array
@@ -141,7 +142,7 @@ class FileSink:
                     start = end
                 self._size += len(block)
             file.flush()
-        except Exception:
+        except Exception:  # the disk's or the view's: either way nothing of it stays, and who called hears of it
             del self._starts[known:]
             self._cut_back(began)
             raise
@@ -200,9 +201,11 @@ class FileSink:
 
 
 class ConsoleSink:
-    """Writes records to standard output."""
+    """Writes records to standard output. Where nobody reads it any more, that is told, and they go nowhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_error: Callable[[str], None]) -> None:
+        self._on_error = on_error
+        self._read = True
         self.written = 0
 
     @property
@@ -212,10 +215,15 @@ class ConsoleSink:
 
     def write(self, blocks: Iterator[bytes]) -> None:
         """Write, and flush."""
-        for block in blocks:
-            sys.stdout.buffer.write(block)
-            self.written += block.count(b"\n")
-        sys.stdout.buffer.flush()
+        try:
+            for block in blocks if self._read else ():
+                sys.stdout.buffer.write(block)
+                self.written += block.count(b"\n")
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:  # such as `| head`: trying again would hold everything up for ever
+            self._read = False
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered has nowhere to go
+            self._on_error("nobody reads standard output any more")
 
     def poll(self) -> None:
         """Do nothing."""
@@ -299,7 +307,7 @@ class KafkaWriter:
                 return 0
             self._partitions = len(known[self._topic].partitions)
             if not self._partitions:
-                time.sleep(min(left, _AGAIN_S))
+                time.sleep(min(left, _AGAIN_S))  # a new topic takes a moment; the writer has this thread to itself
         return self._partitions
 
 

@@ -69,7 +69,7 @@ class Spool:
             written = 0
             while written < handle.size:
                 written += os.pwrite(number, memoryview(data)[written:], handle.offset + written)
-        except BaseException:
+        except BaseException:  # whatever stops the write, its space is free again, and who called hears of it
             self.free(handle)
             raise
         return handle

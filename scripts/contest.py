@@ -27,7 +27,6 @@ class Contest:
     rival: str
     doing: str
     asked: str
-    words: tuple[str, ...] = ()
 
 
 CONTESTS = {
@@ -42,7 +41,7 @@ def contest(name: str, bootstrap: str, rounds: int, budget: str, records: int | 
     """Run floor, rival and product by turns, over so many `records`; returns medians, and ratios by round."""
     plan = CONTESTS[name] if records is None else replace(CONTESTS[name], records=records)
     topic = f"bench-{name}-{plan.records}"
-    fill(bootstrap, topic, name, plan.records, plan.partitions, *plan.words)
+    fill(bootstrap, topic, name, plan.records, plan.partitions)
     floors, rivals, products = [], [], []
     for _ in range(rounds):
         floors.append(rival("floor", bootstrap, topic, plan.records))

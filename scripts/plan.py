@@ -12,7 +12,8 @@ from typing import Any
 
 import psutil
 
-from actors.lines import CommandSource, file_source, stdin_source
+from actors.command import CommandSource
+from actors.lines import file_source, stdin_source
 from actors.sink import ConsoleSink, FileSink, KafkaSink, KafkaWriter, Sink
 from actors.source import KafkaSource
 from actors.source import Source as Reader
@@ -152,6 +153,8 @@ def view_of(stream: Stream) -> View:
 def reader(name: str, source: Source, kafka: Mapping[str, Any], *, once: bool, complain: Complaints) -> Reader:
     """Make the source of a stanza."""
     if source.file is not None:
+        if once and not source.file.is_file():
+            raise ValueError(f"{source.file}: expected a file to read, got nothing that is one")
         return file_source(source.file, on_error=complain)
     if source.stdin:
         return stdin_source(on_error=complain)
@@ -179,7 +182,7 @@ def sinks(output: Output, kafka: Mapping[str, Any], complain: Complaints) -> lis
     """Make the sinks of a stanza."""
     made: list[Sink] = []
     if output.console:
-        made.append(ConsoleSink())
+        made.append(ConsoleSink(on_error=complain))
     if output.file is not None:
         made.append(FileSink(output.file, max_bytes=output.max_file_bytes))
     if output.topic is not None:

@@ -81,18 +81,21 @@ def listen(settings: Settings) -> socket.socket:
     return taken
 
 
-def serve(settings: Settings, kafka: dict[str, Any], port: socket.socket, *, once: bool, greet: Callable[[str], None]) -> None:
+def serve(
+    settings: Settings, kafka: dict[str, Any], port: socket.socket, *, once: bool, greet: Callable[[str], None]
+) -> set[str]:
     """Run until a signal comes, or with `once` until all streams are at their end; then drain.
 
-    `greet` is given the URL once the port answers. Raises ValueError where a setting cannot be carried out, such as a memory
-    budget that is too small.
+    `greet` is given the URL once the port answers. Returns the streams that were given up, which ends them too with `once`.
+    Raises ValueError where a setting cannot be carried out, such as a memory budget that is too small.
     """
     Stopping()
     budget = budget_of(settings)
     system = System(Dispatcher())
-    guardian = Guardian.start(system, log=log.error)
     complain = {name: Complaints(name, log.warning) for name in settings.streams}
     left = set(settings.streams)
+    waiting: set[str] = set()
+    degraded: set[str] = set()
     servers: list[uvicorn.Server] = []
 
     def on_end(stream: str) -> None:
@@ -100,11 +103,23 @@ def serve(settings: Settings, kafka: dict[str, Any], port: socket.socket, *, onc
         if once and not left and servers:
             servers[0].should_exit = True
 
+    def on_failure(event: str, **facts: Any) -> None:
+        log.error(event, **facts)
+        if event == "stream degraded":
+            degraded.add(facts["stream"])
+            on_end(facts["stream"])
+
+    def on_wait(stream: str) -> None:
+        if stream not in waiting:
+            waiting.add(stream)
+            log.info("waiting", stream=stream, until_there_is=source_name(settings.streams[stream].source, kafka))
+
     told = Told(
-        wait=lambda stream: complain[stream](f"waiting for {source_name(settings.streams[stream].source, kafka)}"),
+        wait=on_wait,
         end=on_end,
         trouble=lambda stream, problem: complain[stream](f"results wait: {problem}"),
     )
+    guardian = Guardian.start(system, log=on_failure)
     plans = {
         name: plan(name, stream, kafka, budget, len(settings.streams), once=once, complain=complain[name])
         for name, stream in settings.streams.items()
@@ -131,6 +146,7 @@ def serve(settings: Settings, kafka: dict[str, Any], port: socket.socket, *, onc
     greet(f"http://{host}:{number}")
     servers[0].run(sockets=[port])
     stop(system, running, guardian)
+    return degraded
 
 
 def served(name: str, settings: Settings, running: Running) -> Served:
@@ -269,7 +285,8 @@ def main(
                 if demo:
                     print(CURLS.format(url=url, python=os.path.relpath(sys.executable)), flush=True)
 
-            serve(settings, kafka, port, once=once, greet=greet)
+            if given_up := serve(settings, kafka, port, once=once, greet=greet):
+                sys.exit(f"firnline: given up: {', '.join(sorted(given_up))}")
     except ValueError as error:  # a SettingsError among them
         sys.exit(f"firnline: {error}")
     except OSError as error:

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import datetime as dt
+import gzip
 import html
 import json
 import os
@@ -516,6 +517,54 @@ def test_a_pipe_that_pauses_is_read_to_its_end():
     assert running.wait(timeout=30) == 0
     running.stdout.close()
     assert counted([json.loads(line) for line in lines], "minute") == unique_rows(first + second, "minute")
+
+
+def test_a_file_that_is_not_there_or_broken_ends_once_with_one_line_and_an_exit_code(tmp_path: Path):
+    broken = tmp_path / "broken.gz"
+    broken.write_bytes(gzip.compress(os.urandom(100_000).hex().encode())[:-3_000])
+    for path, said in ((tmp_path / "nowhere", "expected a file to read"), (broken, "given up: uniques")):
+        words = ["--once", "--set", "http.port=0", "--set", f"streams.uniques.source={{file: {path}}}"]
+        serve = command("serve", "--config", str(ROOT / "config" / "uniques.yaml"), *words)
+        done = subprocess.run(serve, check=False, capture_output=True, timeout=60, text=True)
+        assert done.returncode == 1
+        assert said in done.stderr.splitlines()[-1]
+        assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_goes_away_holds_nothing_up(tmp_path: Path):
+    values, _ = made("uniques", 300_000)
+    (tmp_path / "frames").write_bytes(b"\n".join(values))
+    serve = command("serve", "--config", str(ROOT / "config" / "uniques.yaml"), "--once", "--set", "http.port=0")
+    with (tmp_path / "frames").open("rb") as frames:
+        running = subprocess.Popen(serve, stdin=frames, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert running.stdout is not None
+        assert running.stdout.readline().startswith(b'{"granularity":"minute"')
+        running.stdout.close()
+        running.stdout = None
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == 0
+    assert b"Traceback" not in said
+    assert b"drained" in said
+
+
+def test_a_broker_that_goes_away_makes_a_post_503_and_nothing_comes_later(tmp_path: Path):
+    environ = {**os.environ, "FIRNLINE_RUN_DIR": str(tmp_path)}
+    broker = subprocess.Popen(command("broker", "embedded"), stdout=subprocess.PIPE, text=True, env=environ)
+    assert broker.stdout is not None
+    bootstrap = broker.stdout.readline().split(" at ")[1].split(";")[0]
+    try:
+        with service(bootstrap, f"d-{uuid.uuid4().hex}", stream="dataset") as running:
+            assert post(running, ["a_1"])[0] == 200
+            until(lambda: running.get("/dataset") == {"data": ["a"]})
+            broker.kill()
+            broker.wait()
+            status, body = post(running, ["b_2"])
+            assert (status, body["error"]["where"]) == (503, "service")
+            assert running.get("/dataset") == {"data": ["a"]}
+    finally:
+        broker.kill()
+        broker.wait()
+        broker.stdout.close()
 
 
 def test_standard_input_that_is_empty_ends_at_once():

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors import command as program
 from actors import lines
-from actors.lines import CommandSource, LineSource, Splitter, file_source
+from actors.command import CommandSource
+from actors.lines import LineSource, Splitter, file_source
 from tests.waiting import until
 
 
@@ -140,7 +142,7 @@ def test_a_command_is_its_output_and_once_ends_with_it():
 
 
 def test_a_command_that_ends_is_started_again_later_each_time(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(lines, "_FIRST_BACKOFF_S", 0.05)
+    monkeypatch.setattr(program, "_FIRST_BACKOFF_S", 0.05)
     said: list[str] = []
     source = command("print('a'); print('cut', end='')", said=said)
     assert source.open({})
@@ -153,7 +155,7 @@ def test_a_command_that_ends_is_started_again_later_each_time(monkeypatch: pytes
 
 
 def test_a_command_that_is_not_there_is_said_and_tried_again(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(lines, "_FIRST_BACKOFF_S", 0.02)
+    monkeypatch.setattr(program, "_FIRST_BACKOFF_S", 0.02)
     said: list[str] = []
     source = CommandSource(["/nowhere/blackbox"], once=False, on_line=unheard, on_error=said.append)
     assert source.open({})
@@ -164,7 +166,7 @@ def test_a_command_that_is_not_there_is_said_and_tried_again(monkeypatch: pytest
 
 @pytest.mark.parametrize("deaf", [False, True])
 def test_a_command_and_what_it_started_end_with_the_source(monkeypatch: pytest.MonkeyPatch, deaf: bool):
-    monkeypatch.setattr(lines, "_GRACE_S", 0.3)
+    monkeypatch.setattr(program, "_GRACE_S", 0.3)
     deafness = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" if deaf else ""
     code = f"{deafness}import subprocess, sys, time; c = subprocess.Popen(['sleep', '300']); print(c.pid, flush=True); time.sleep(300)"
     source = command(code)
@@ -201,7 +203,7 @@ def test_a_poll_waits_no_longer_than_it_may():
 
 
 def test_a_command_killed_from_outside_is_started_again(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(lines, "_FIRST_BACKOFF_S", 0.02)
+    monkeypatch.setattr(program, "_FIRST_BACKOFF_S", 0.02)
     said: list[str] = []
     source = command("import os, time; print(os.getpid(), flush=True); time.sleep(300)", said=said)
     assert source.open({})

@@ -102,7 +102,7 @@ def test_a_full_disk_leaves_no_part_of_a_record(tmp_path: Path):
 
 
 def test_the_console_gets_what_is_due(capfdbinary: pytest.CaptureFixture[bytes]):
-    sink = ConsoleSink()
+    sink = ConsoleSink(on_error=unheard)
     sink.write(iter([b"1, 2\n3", b", 4\n"]))
     assert capfdbinary.readouterr().out == b"1, 2\n3, 4\n"
     assert sink.delivered == 2

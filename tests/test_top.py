@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.timeline.hashing import Text, hash64
 from actors.timeline.span import EVER, INT64_MAX, INT64_MIN, Span
+from actors.timeline.text import Text, hash64
 from actors.views.top import table
 from actors.views.top.decode import CLEAR_KEY, CLEAR_VALUE, Upserts, decode, places
 from actors.views.top.slices import LiveTop, Top, cleared_to

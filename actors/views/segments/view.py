@@ -51,7 +51,7 @@ class SegmentsView:
         """Return the summary of no slice."""
         return SegmentsSummary()
 
-    def select(self, metas: Sequence[Meta], span: Span, arguments: Listing) -> list[int]:  # noqa: ARG002
+    def select(self, metas: Sequence[Meta], span: Span, arguments: Listing) -> list[int]:  # noqa: ARG002  # the contract's
         """Return the slices that overlap `span`: which epoch is the newest in the answer, only their rows tell."""
         return [index for index, meta in enumerate(metas) if meta.span is not None and meta.span.overlaps(span)]
 
@@ -59,11 +59,11 @@ class SegmentsView:
         """Join partial answers; order does not matter, as rendering sorts."""
         return tuple(piece for partial in partials for piece in partial)
 
-    def recall(self, gone: SegmentsSummary, span: Span, arguments: Listing) -> tuple[Piece, ...]:  # noqa: ARG002
+    def recall(self, gone: SegmentsSummary, span: Span, arguments: Listing) -> tuple[Piece, ...]:  # noqa: ARG002  # the contract's
         """Return nothing: of dropped batches only the counts are known."""
         return ()
 
-    def publish(self, partial: tuple[Any, ...], due: Due) -> Iterator[bytes]:  # noqa: ARG002
+    def publish(self, partial: tuple[Any, ...], due: Due) -> Iterator[bytes]:  # noqa: ARG002  # the contract's
         """Write the line of each batch that is due. Alike each time it is called. Opens one piece of each run at a time."""
         return lines(partial)
 
@@ -73,7 +73,7 @@ class SegmentsView:
         """Write batches as `{"segments":[…]}`, or `{"pending":[…]}`, then `members`; or a batch a line."""
         return write(partial, span, arguments, form, members)
 
-    def describe(self, before: SegmentsSummary, meta: Meta) -> dict[str, object]:  # noqa: ARG002
+    def describe(self, before: SegmentsSummary, meta: Meta) -> dict[str, object]:  # noqa: ARG002  # the contract's
         """Return a slice's row of the stats: batches, numbers in the finished ones, and bytes of the others on disk."""
         own: SegmentsSummary = meta.summary
         return {

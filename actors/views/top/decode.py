@@ -4,14 +4,15 @@ Used by the front end, a whole poll at a time. A record that clears the dataset 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.timeline.batch import NO_TIMES, Times
 from actors.timeline.decimal import MAX_DIGITS, parse
-from actors.timeline.hashing import Text
 from actors.timeline.span import INT64_MAX, INT64_MIN
+from actors.timeline.text import Text
 from actors.views.view import Decoded, Records, Refusal
 
 CLEAR_KEY = b"firnline-clear"
@@ -36,10 +37,9 @@ def places(partitions: NDArray[np.unsignedinteger], offsets: Times, epoch: int) 
     return numbers
 
 
-def partition_of(place: Times) -> Times:
-    """Return epoch and partition of places, as one number."""
-    lead: Times = place >> _OFFSET_BITS
-    return lead
+def partition_of(place: Any) -> Any:
+    """Return epoch and partition, as one number, of a place or of a column of them."""
+    return place >> _OFFSET_BITS
 
 
 def offset_of(place: int) -> int:

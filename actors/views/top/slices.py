@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from actors.timeline.batch import Times
-from actors.timeline.hashing import Text
 from actors.timeline.span import EVER, Span
+from actors.timeline.text import Text
 from actors.views.top.decode import Upserts, offset_of, partition_of
 from actors.views.top.table import Table
 from actors.views.view import NONE_LOST, Meta
@@ -168,7 +168,7 @@ class LiveTop:
         self._table.clear(batch.clears)
         keep = np.ones(batch.values.size, np.bool_)
         for place in batch.clears.tolist():
-            owner = int(place) >> 40
+            owner = partition_of(place)
             self._cleared[owner] = max(place, self._cleared.get(owner, place))
             keep &= (partition_of(batch.places) != owner) | (batch.places > place)
         ids = batch.ids

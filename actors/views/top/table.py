@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.timeline.batch import NO_TIMES, Times
-from actors.timeline.hashing import Hashes, Text
+from actors.timeline.text import Hashes, Text
 from actors.views.top.decode import Upserts, partition_of
 
 _VALUE, _TIME, _PLACE, _WHERE = range(4)
-"""The columns of a row, which lie side by side, so that a look at a row costs one cache line and not five. The last one is
+"""The columns of a row, which lie side by side, so that a look at a row costs one cache line and not four. The last one is
 where the id begins in the blob, above `_LENGTH_BITS` bits of its length.
 """
 
@@ -36,7 +36,7 @@ _MOST_CANDIDATES = 16_384
 
 
 class Table:
-    """Ids and their last values. Not thread-safe; what `rows` returns is the caller's own."""
+    """Ids and their last values. Not thread-safe; what `all_rows` and `top_rows` return is the caller's own."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -63,15 +63,17 @@ class Table:
         """The time of each row's value, as a view."""
         return self._rows[: self._count, _TIME]
 
-    def upsert(self, batch: Upserts) -> int:
-        """Give each id of `batch` its last value; returns how many values were superseded, here or before.
+    def upsert(self, batch: Upserts) -> None:
+        """Give each id of `batch` its last value.
 
         Of two values of an id the one with the later (time, place) stands. Cost: some 0.5 us a value.
         """
         hashes = batch.ids.hashes()
         rows = _last_of_each(batch, hashes)
         if rows is None:  # two ids with one hash: so rare that it may be slow
-            return sum(self.upsert(_only(batch, np.array([row]))) for row in range(batch.values.size))
+            for row in range(batch.values.size):
+                self.upsert(_only(batch, np.array([row])))
+            return
         # A batch with every id once is the usual one, and needs no copy.
         mine = batch if rows.size == batch.values.size else _only(batch, rows)
         hashes = hashes[rows] if mine is not batch else hashes
@@ -89,15 +91,14 @@ class Table:
         fresh = np.flatnonzero(found < 0)
         if fresh.size:
             self._append(mine, fresh, hashes[fresh], slots[fresh])
-        return batch.values.size - fresh.size
 
-    def clear(self, places: Times) -> int:
-        """Forget every value that stands before one of `places` in its partition; returns how many ids went. Cost: O(ids)."""
+    def clear(self, places: Times) -> None:
+        """Forget every value that stands before one of `places` in its partition. Cost: O(ids)."""
         keep = np.ones(self._count, np.bool_)
         own = self._rows[: self._count, _PLACE]
         for place in places.tolist():
-            keep &= (partition_of(own) != partition_of(np.array([place]))) | (own > place)
-        return self._keep(keep)
+            keep &= (partition_of(own) != partition_of(place)) | (own > place)
+        self._keep(keep)
 
     def forget_lowest(self, count: int) -> tuple[int, int]:
         """Forget about `count` ids of the lowest values; returns how many went, and the largest value among them."""

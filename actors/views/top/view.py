@@ -6,8 +6,8 @@ import msgspec
 import numpy as np
 
 from actors.timeline.batch import NO_TIMES
-from actors.timeline.hashing import Text
 from actors.timeline.span import Span
+from actors.timeline.text import Text
 from actors.views.top.decode import decode
 from actors.views.top.slices import LiveTop, Ranked, Top, TopCarry, TopSummary
 from actors.views.view import Decoded, Due, Meta, Records

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from actors.timeline.batch import NO_TIMES, Times
-from actors.timeline.hashing import Hashes, Text
+from actors.timeline.text import Hashes, Text
 from actors.views.utf8 import NO_TEXT, text_only
 from actors.views.view import Decoded, Records, Refusal
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.timeline.batch import Times, count_before
-from actors.timeline.hashing import Hashes
 from actors.timeline.span import Span
+from actors.timeline.text import Hashes
 
 Counts = NDArray[np.integer[Any]]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from actors.timeline.batch import Times
-from actors.timeline.hashing import Hashes
 from actors.timeline.span import EVER, Span
+from actors.timeline.text import Hashes
 from actors.views.uniques.agenda import Agenda
 from actors.views.uniques.cells import Cell, Key
 from actors.views.uniques.decode import Frames
