@@ -14,14 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polled import polled
+from trees import REFUSED, file_of, kept, spoilt
 
 from actors.spool import Spool
+from actors.timeline import snapshot
 from actors.timeline.span import EVER, INT64_MAX, INT64_MIN, Span
 from actors.views.segments import decode as decode_module
+from actors.views.segments.carry import RECENT
 from actors.views.segments.id_set import IdSet
 from actors.views.segments.listing import Listing
 from actors.views.segments.run import Sealed, Spooled
-from actors.views.segments.slices import RECENT
 from actors.views.segments.view import SegmentsView
 
 ALL = Listing()
@@ -50,9 +52,8 @@ class Feed:
     """A view with its slices, fed poll by poll, which adds up what it publishes and what it loses."""
 
     def __init__(self, *, segments: int = 3, max_batches: int = 100_000, spill_bytes: int = 32 << 20):
-        self.spool = Spool()
-        SPOOLS.append(self.spool)
-        self.view = SegmentsView(segments=segments, max_batches=max_batches, spool=self.spool, spill_bytes=spill_bytes)
+        self.options = {"segments": segments, "max_batches": max_batches, "spill_bytes": spill_bytes}
+        self.view = self._made_view()
         self.live = self.view.open(None)
         self.frozen: list[Any] = []
         self.output = b""
@@ -61,6 +62,20 @@ class Feed:
         self.lost: dict[str, int] = {}
         self.refused: list[str] = []
         self.taken = 0
+
+    def _made_view(self) -> SegmentsView:
+        self.spool = Spool()
+        SPOOLS.append(self.spool)
+        return SegmentsView(spool=self.spool, **self.options)
+
+    def restart(self, state: Any = None) -> None:
+        """Go on with what was kept, in a view and a spool that know nothing of those before."""
+        states = [self.live.state() if state is None else state, *(frozen.state() for frozen in self.frozen)]
+        live, *frozen = map(kept, states)
+        self.spool.close()
+        self.view = self._made_view()
+        self.live = self.view.revive(live)
+        self.frozen = [self.view.thaw(each) for each in frozen]
 
     def add(self, *values: bytes | None, epoch: int = 0) -> dict[str, int]:
         decoded = self.view.decode(polled(list(values), epoch=epoch))
@@ -665,3 +680,223 @@ def test_a_spool_returns_what_it_was_given_and_uses_its_gaps_again(seed: int):
     with pytest.raises(ValueError, match="closed"):
         spool.get(next(iter(held)) if held else None)
     spool.free((0, 1))
+
+
+def segment_stream(chance: random.Random, segments: int) -> Iterator[tuple[int, list[bytes]]]:
+    """Yield polls and their epochs without an end: batches in any order, some segments twice, some with other numbers."""
+    epoch, coming = 0, []
+    while True:
+        epoch += chance.random() < 0.03
+        values = []
+        for _ in range(chance.randrange(12)):
+            while len(coming) < 6 * segments:
+                batch, sizes = chance.randrange(-60, 60), (0, 3, 90, 300)
+                coming += [(batch, place, chance.choice(sizes), chance.random() < 0.1) for place in range(segments)]
+                chance.shuffle(coming)
+            batch, place, size, odd = coming.pop()
+            same = random.Random(f"{batch} {place} {odd}")
+            values.append(record(batch, place, sorted(same.randrange(-(2**40), 2**40) for _ in range(size))))
+        yield (epoch - (epoch > 0 and chance.random() < 0.05), values)
+
+
+def state_of_all(feed: Feed) -> list[Any]:
+    parts = [*feed.frozen, feed.live]
+    described = [feed.view.describe(feed.view.nothing(), part.meta()) for part in parts]
+    return [feed.answer(), feed.answer(PENDING), feed.answer(Listing(after=3)), described, [part.meta() for part in parts]]
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_a_slice_that_is_revived_anywhere_goes_on_as_one_that_was_never_stopped(seed: int):
+    chance = random.Random(seed)
+    options = {
+        "segments": chance.choice([1, 2, 3, 10]),
+        "max_batches": chance.choice([5, 200, 10_000]),
+        "spill_bytes": chance.choice([0, 3_000, 1 << 20]),
+    }
+    stays, restarts = Feed(**options), Feed(**options)
+    polls = segment_stream(chance, options["segments"])
+    for _ in range(120):
+        epoch, values = next(polls)
+        assert stays.add(*values, epoch=epoch) == restarts.add(*values, epoch=epoch)
+        act, settle, nbytes = chance.random(), chance.randrange(3), chance.randrange(6_000)
+        for feed in (stays, restarts):
+            if act < 0.3:
+                feed.close()
+            elif act < 0.4:
+                feed.live.shed(nbytes)
+            if feed.live.full or act > 0.97:
+                feed.freeze(settle=settle)
+        if chance.random() < 0.25:
+            restarts.restart()
+            restarts.check()
+        assert state_of_all(stays) == state_of_all(restarts)
+        assert stays.live.full == restarts.live.full
+    stays.close()
+    restarts.close()
+    assert (restarts.output, restarts.orders, restarts.lost) == (stays.output, stays.orders, stays.lost)
+    assert restarts.output.count(b"\n") > 5
+
+
+def test_a_state_is_what_the_slice_was_when_it_was_taken():
+    feed = Feed(segments=3, spill_bytes=4_000)
+    feed.add(*(record(batch, place, list(range(batch, batch + 300))) for batch in range(8) for place in range(2)))
+    feed.add(record(3, 2, [5]))
+    before, counted = state_of_all(feed), (feed.taken, dict(feed.lost))
+    assert feed.live.meta().summary.spilled_bytes > 0
+    state = feed.live.state()
+    rest = [record(batch, 2, [batch]) for batch in (7, 0, 3, 5)]
+    feed.add(*rest)
+    wanted = feed.close()
+    feed.add(record(1, 2, []), epoch=1)
+    feed.freeze()
+    gc.collect()
+    assert feed.live.meta().summary.spilled_bytes == 0
+    assert feed.spool.nbytes > 0
+    feed.frozen = []
+    feed.taken, feed.lost = counted
+    feed.restart(state)
+    del state
+    gc.collect()
+    assert state_of_all(feed) == before
+    assert feed.add(*rest) == {"conflict": 1}
+    assert feed.close() == wanted
+
+
+def test_a_state_that_nobody_holds_any_more_gives_its_place_in_the_spool_back():
+    feed = Feed(segments=2, spill_bytes=0)
+    feed.add(record(1, 0, list(range(1_000))))
+    feed.live.shed(10**6)
+    state = feed.live.state()
+    feed.add(epoch=1)
+    gc.collect()
+    assert feed.spool.nbytes == 8_000
+    del state
+    gc.collect()
+    assert feed.spool.nbytes == 0
+
+
+def test_a_revived_slice_keeps_nothing_of_the_file_alive():
+    feed = Feed(segments=2, spill_bytes=2_000)
+    feed.add(*(record(batch, batch % 2, list(range(400))) for batch in range(4)), record(1, 0, [9]), record(2, 1, [9]))
+    file = file_of(feed.live.state())
+    live = feed.view.revive(snapshot.read("state", memoryview(file)))
+    gc.collect()
+    file.clear()
+    live._check()
+    due = live.close(None, idle=False)
+    assert b"".join(feed.view.publish(due.partial, due)) == 2 * line([*range(400), 9])
+
+
+def test_a_state_shares_its_numbers_and_long_runs_come_back_piece_by_piece(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("actors.views.segments.run.SPOOL_FROM", 20_000)
+    feed = Feed(segments=9, spill_bytes=1 << 30)
+    parts = long_batch(5, 8, 250_000)
+    feed.add(*(record(1, place, part.tolist()) for place, part in enumerate(parts)))
+    feed.add(*(record(batch, 0, list(range(900))) for batch in range(2, 400)))
+    spooled = feed.live.meta().summary.spilled_bytes
+    assert spooled > 3 << 20
+    tracemalloc.start()
+    try:
+        state = feed.live.state()
+        assert tracemalloc.get_traced_memory()[1] < 300_000
+        blocks: list[int] = []
+        tracemalloc.reset_peak()
+        snapshot.write("state", state, lambda data: blocks.append(len(data)))
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+        assert max(blocks) < 2 << 20
+        assert sum(blocks) > spooled + 398 * 900 * 8
+        tree = kept(state)
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        live = feed.view.revive(tree)
+        assert tracemalloc.get_traced_memory()[1] - before < 398 * 900 * 8 + (1 << 20)
+    finally:
+        tracemalloc.stop()
+    assert live.meta() == feed.live.meta()
+
+
+def test_a_slice_is_not_revived_into_a_spool_without_room_and_leaves_nothing_there():
+    feed = Feed(spill_bytes=0)
+    feed.add(*(record(batch, 0, list(range(500))) for batch in range(5)))
+    feed.live.shed(10**6)
+    tree = kept(feed.live.state())
+    spool = Spool()
+    SPOOLS.append(spool)
+    left, put = [3], spool.put
+
+    def fail(data: bytes) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(28, "no space left")
+        return put(data)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spool, "put", fail)
+        with pytest.raises(OSError, match="no space"):
+            SegmentsView(segments=3, spool=spool).revive(tree)
+    gc.collect()
+    assert spool.nbytes == 0
+    assert SegmentsView(segments=3, spool=spool).revive(tree).meta() == feed.live.meta()
+
+
+def test_a_slice_that_was_thawed_half_settled_settles_to_the_same_size():
+    feed = Feed(segments=1)
+    feed.add(*(record(batch, 0, [batch]) for batch in range(200)), epoch=1)
+    feed.add(*(record(batch, 0, [batch]) for batch in range(3, 153)), epoch=2)
+    feed.freeze(settle=1)
+    thawed = feed.view.thaw(kept(feed.frozen[0].state()))
+    assert thawed.meta() == feed.frozen[0].meta()
+    for frozen in (thawed, feed.frozen[0]):
+        while frozen.settle():
+            pass
+    assert thawed.meta() == feed.frozen[0].meta()
+    assert thawed.meta().nbytes < 350 * 40 / 4
+    before = feed.answer()
+    feed.frozen = [feed.view.thaw(kept(thawed.state()))]
+    assert feed.answer() == before
+
+
+def test_a_state_of_other_segments_is_refused():
+    feed = Feed(segments=3)
+    feed.add(*(record(1, place, [place]) for place in range(3)), record(2, 2, []))
+    tree = kept(feed.live.state())
+    for segments in (2, 4):
+        with pytest.raises(ValueError, match="expected"):
+            SegmentsView(segments=segments, spool=feed.spool).revive(tree)
+
+
+def test_spoilt_states_of_segments_are_refused_or_are_states():
+    chance = random.Random(2)
+    feed = Feed(segments=3, spill_bytes=2_000)
+    polls = segment_stream(chance, 3)
+    for _ in range(60):
+        epoch, values = next(polls)
+        feed.add(*values, epoch=epoch)
+        if chance.random() < 0.02:
+            feed.freeze(settle=1)
+    feed.add(*(record(batch, place, [batch]) for batch in range(200, 340) for place in range(3)), epoch=epoch)
+    feed.freeze(settle=0)
+    feed.add(*(record(batch, place, [batch]) for batch in range(400, 540) for place in range(3)), epoch=epoch)
+    feed.freeze(settle=100)
+    feed.close()
+    feed.add(*(record(600, place, list(range(200))) for place in range(3)), epoch=epoch)
+    live, raw, sealed = kept(feed.live.state()), kept(feed.frozen[-2].state()), kept(feed.frozen[-1].state())
+    summary = kept(feed.live.meta().summary.state())
+    assert feed.view.summary(summary) == feed.live.meta().summary
+    refused: Counter[str] = Counter()
+    for make, tree, count in (
+        (feed.view.revive, live, 1_200),
+        (feed.view.thaw, raw, 400),
+        (feed.view.thaw, sealed, 400),
+        (feed.view.summary, summary, 100),
+    ):
+        for _ in range(count):
+            try:
+                made = make(spoilt(tree, chance))
+            except REFUSED as error:
+                refused[type(error).__name__] += 1
+            else:
+                if make == feed.view.revive:
+                    made._check()
+    assert sum(refused.values()) > 1_000
+    assert {"ValueError", "TypeError", "KeyError"} <= set(refused)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.timeline import snapshot
 from actors.timeline.span import EVER, INT64_MAX, INT64_MIN, Span
-from actors.timeline.text import Text, hash64
+from actors.timeline.text import Text, hash64, state_of, texts_of
 from actors.views.top import table
 from actors.views.top.decode import CLEAR_KEY, CLEAR_VALUE, Upserts, decode, places
 from actors.views.top.slices import LiveTop, Top, cleared_to
@@ -161,11 +162,118 @@ def test_when_memory_is_short_the_lowest_values_go_first_and_the_rest_stays_exac
     live._table._check()
 
 
+def test_to_shed_nothing_forgets_nothing():
+    live = LiveTop()
+    live.add(upserts([(b"a", 1, 10, 0, 0), (b"b", 2, 20, 0, 1)]), None)
+    assert live.shed(0) == ({}, None)
+    assert ranked(live) == ["b", "a"]
+
+
 def test_a_span_has_the_ids_whose_last_value_came_in_it():
     live = LiveTop()
     live.add(upserts([(b"a", 1, 10, 0, 0), (b"b", 2, 20, 0, 1), (b"a", 3, 30, 0, 2)]), None)
     names = [piece.ids.take(np.arange(piece.values.size)) for piece in live.read(Span(15, 30), Top())]
     assert names == [[b"b"]]
+
+
+def read_again(live: LiveTop) -> LiveTop:
+    """Write a slice and read it."""
+    blocks: list[bytes] = []
+    snapshot.write("top", live.state(), lambda block: blocks.append(bytes(block)))
+    return TopView().revive(snapshot.read("top", b"".join(blocks)))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_slice_that_was_read_has_the_room_and_the_candidates_of_the_one_that_was_written(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(table, "_KEPT_CANDIDATES", 8)
+    monkeypatch.setattr(table, "_MOST_CANDIDATES", 40)
+    monkeypatch.setattr(table, "_LEAST", 16)
+    chance, live, offset = random.Random(seed), LiveTop(), 0
+    again = read_again(live)
+    for _ in range(60):
+        rows = []
+        for place in range(offset, offset + chance.randrange(40)):
+            name, value = b"x" * chance.randrange(40) + b"%d" % chance.randrange(400), chance.randrange(-50, 10**6)
+            rows.append((name, value, offset - chance.randrange(200), chance.randrange(2), place))
+        offset += 40
+        clears = [(0, chance.randrange(offset - 40))] if chance.random() < 0.05 else []
+        nbytes, limit = chance.choice([0, 0, 0, 2_000]), chance.choice([1, 3, 10, 50])
+        for each in (live, again):
+            each.add(upserts(rows, clears), None)
+        shed = live.shed(nbytes)
+        assert again.shed(nbytes) == shed
+        again._table._check()
+        if chance.random() < 0.5:
+            again = read_again(again) if chance.random() < 0.5 else read_again(live)
+            live.state()  # which puts candidates in order
+            assert again.meta() == live.meta()
+            assert again._table._threshold == live._table._threshold
+        assert ranked(again, limit) == ranked(live, limit)
+        assert again.read(EVER, Top())[0].cleared == live.read(EVER, Top())[0].cleared
+    assert ranked(again) == ranked(live)
+    assert len(live._table) > 16
+
+
+def test_of_two_values_the_later_offset_stands_though_the_slice_was_read_in_between():
+    live = LiveTop()
+    live.add(upserts([(b"a", 1, 100, 0, 0), (b"b", 2, 20, 1, 0)]), None)
+    live.add(upserts([(b"a", 3, 100, 1, 1), (b"c", 4, 300, 0, 1)]), None)
+    again = read_again(live)
+    for each in (live, again):
+        each.add(upserts([(b"a", 5, 10, 0, 2)]), None)
+        assert ranked(each) == ["a", "c", "b"]
+
+
+def test_a_state_shares_the_ids_and_copies_the_rows():
+    live = LiveTop()
+    live.add(upserts([(b"a", 1, 10, 0, 0), (b"b", 2, 20, 0, 1)]), None)
+    state = live.state()["table"]
+    assert np.shares_memory(state["blob"], live._table._blob)
+    assert not np.shares_memory(state["rows"], live._table._rows)
+
+
+def test_ids_of_one_hash_stay_apart_when_they_are_read(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Text, "hashes", lambda text: np.full(text.lengths.size, 7, np.uint64))
+    live = LiveTop()
+    for offset in range(30):
+        live.add(upserts([(b"id%d" % (offset % 9), offset, offset, 0, offset)]), None)
+    again = read_again(live)
+    again._table._check()
+    assert ranked(again) == ranked(live)
+    again.add(upserts([(b"id3", 100, 100, 0, 100)]), None)
+    assert ranked(again)[:2] == ["id3", "id2"]
+
+
+WRONG = {
+    "rows of three": lambda state: state["rows"][:, :3],
+    "rows in one row": lambda state: state["rows"].ravel(),
+    "an id that begins before the first byte": lambda state: state["rows"] - (1 << 40),
+    "an id that ends behind the last byte": lambda state: state["rows"] + (1 << 40),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_rows_that_point_outside_of_the_ids_are_no_state(name: str):
+    live = LiveTop()
+    live.add(upserts([(b"a", 1, 10, 0, 0), (b"b", 2, 20, 0, 1)]), None)
+    state = live.state()
+    state["table"]["rows"] = WRONG[name](state["table"])
+    with pytest.raises(ValueError, match="expected"):
+        TopView().revive(state)
+
+
+@pytest.mark.parametrize("room", [[1, 32_768, 2_048], [10**15, 32_768, 2_048], [1_024, 9, 2_048], [1_024, 10**15, 2_048]])
+@pytest.mark.parametrize("slots", [2, 2_047, 4_096, 2**50])
+def test_room_that_nobody_needs_is_not_made(room: list[int], slots: int):
+    live = LiveTop()
+    live.add(upserts([(b"a", 1, 10, 0, 0), (b"b", 2, 20, 0, 1)]), None)
+    for wrong in (room, [1_024, 32_768, slots]):
+        state = live.state()
+        state["table"]["room"] = wrong
+        with pytest.raises(ValueError, match="expected"):
+            TopView().revive(state)
 
 
 GOOD = {
@@ -274,3 +382,17 @@ def test_text_of_any_language_is_its_utf8():
 def test_joined_strings_are_those_of_the_rows(values: list[bytes], chance: random.Random):
     rows = [chance.randrange(len(values)) for _ in range(chance.randrange(1, 30))]
     assert Text.of(values).joined(np.array(rows)).tobytes() == b"".join(values[row] for row in rows)
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12)))
+@settings(max_examples=200, deadline=None)
+def test_texts_come_back_as_they_were(texts: list[str]):
+    assert texts_of(state_of(texts)) == texts
+
+
+@pytest.mark.parametrize(
+    "wrong", [(b"abc", [1, 1]), (b"abc", [4]), (b"", [1]), (b"a", []), (b"\xff", [1]), (b"abc", [-1, 4]), (b"abc",)]
+)
+def test_texts_that_do_not_fit_their_lengths_are_no_state(wrong: Any):
+    with pytest.raises((ValueError, TypeError, OverflowError)):
+        texts_of(wrong)

@@ -1,8 +1,10 @@
 """Unique users beside a counter that keeps every frame and asks the calendar for each."""
 
+import gc
 import json
 import random
 import tracemalloc
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -14,10 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polled import polled
+from trees import REFUSED, file_of, kept, spoilt
 
+from actors.timeline import snapshot
 from actors.timeline.span import EVER, Span
 from actors.views.uniques.decode import END_S, Frames
 from actors.views.uniques.periods import DAY, GRANULARITIES, HOUR, MONTH, WEEK, YEAR, Periods
+from actors.views.uniques.sketch import Sketch, estimate
 from actors.views.uniques.slices import FrozenUniques, Rows, UniquesSummary
 from actors.views.uniques.view import UniquesView
 
@@ -604,6 +609,7 @@ def test_a_slice_is_full_by_cells_or_by_hashes_and_says_what_it_holds():
     assert not live.full
     live.add(many(range(400, 600), NOON), None)
     assert live.full
+    assert view.revive(kept(live.state())).full
     meta = live.meta()
     assert meta.span == Span(NOON * 1000, (NOON + 60) * 1000)
     assert (meta.events, meta.dead_bytes, meta.final_until) == (600, 0, None)
@@ -658,3 +664,243 @@ def test_two_years_of_sparse_minutes_are_small_and_are_written_in_little_memory(
     finally:
         tracemalloc.stop()
     assert written > 100 * count
+
+
+class Going:
+    """A view with its slices, fed poll by poll; all that it has published, as written."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+        self.view = UniquesView(**options)
+        self.live: Any = self.view.open(None)
+        self.aged: list[Any] = []
+        self.gone: Any = self.view.nothing()
+        self.output = b""
+
+    def restart(self) -> None:
+        """Go on with what was kept."""
+        live, gone, *aged = [kept(part.state()) for part in (self.live, self.gone, *self.aged)]
+        self.view = UniquesView(**self.options)
+        self.live, self.gone = self.view.revive(live), self.view.summary(gone)
+        self.aged = [self.view.thaw(each) for each in aged]
+
+    def add(self, batch: Frames) -> None:
+        self.live.add(batch, None)
+
+    def close(self, watermark: int, *, idle: bool) -> None:
+        due = self.live.close(watermark, idle=idle)
+        if due is not None:
+            parts = [*self.aged, self.live]
+            chosen = self.view.select([part.meta() for part in parts], due.span, due.arguments)
+            partials = [parts[index].read(due.span, due.arguments) for index in chosen]
+            self.output += b"".join(self.view.publish(self.view.merge([due.partial, *partials]), due))
+
+    def freeze(self) -> None:
+        frozen, carry = self.live.freeze()
+        self.aged.append(frozen)
+        self.live = self.view.open(carry)
+
+    def drop(self) -> None:
+        self.gone = self.gone.then(self.aged.pop(0).meta().summary)
+
+    def seen(self, *granularities: str) -> list[Any]:
+        parts = [*self.aged, self.live]
+        metas = [part.meta() for part in parts]
+        sizes = [(meta.span, meta.events, meta.nbytes, meta.final_until, meta.coarse_bytes) for meta in metas]
+        described = [self.view.describe(self.gone, meta) for meta in metas]
+        answers = [rows(self.view, parts, each, gone=self.gone) for each in granularities]
+        gone = (self.gone.frames, self.gone.cells, self.gone.hashes, sum(each.nbytes for each in self.gone.long))
+        return [sizes, described, answers, gone, self.live.full]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_slice_that_is_revived_anywhere_goes_on_as_one_that_was_never_stopped(seed: int):
+    chance = random.Random(seed)
+    options = {
+        "zone": chance.choice(ZONES),
+        "max_cells": chance.choice([20, 150, 50_000]),
+        "exact_users": chance.choice([8, 40, 1_000_000]),
+    }
+    stays, restarts = Going(**options), Going(**options)
+    frames = stream(chance, 900, start=NOON, step=chance.choice([3.0, 200.0, 9_000.0]), users=90)
+    at = restarted = 0
+    while at < len(frames):
+        size = chance.randrange(1, 30)
+        batch = batch_of(stays.view, frames[at : at + size])
+        at += size
+        watermark = int(max(second for second, _ in frames[:at]) - 20) * 1000
+        act, idle, read = chance.random(), chance.random() < 0.1, chance.choice([(), (), (), ("minute", "day"), ("year",)])
+        for one in (stays, restarts):
+            one.add(batch)
+            if act < 0.7:
+                one.close(watermark, idle=idle)
+            elif act < 0.8:
+                one.live.shed(100_000)
+            if one.live.full or act > 0.97:
+                one.freeze()
+            if one.aged and act > 0.9:
+                one.aged[0].coarsen()
+            if len(one.aged) > 3 and act > 0.8:
+                one.drop()
+        if chance.random() < 0.25:
+            restarts.restart()
+            restarted += 1
+        assert restarts.output == stays.output
+        assert restarts.seen(*read) == stays.seen(*read)
+    for one in (stays, restarts):
+        one.close(watermark + 10**11, idle=True)
+    assert restarts.output == stays.output
+    assert restarts.seen(*GRANULARITIES) == stays.seen(*GRANULARITIES)
+    assert restarted > 5
+    assert stays.output.count(b"\n") > 8
+
+
+def test_a_state_is_what_the_slice_was_when_it_was_taken():
+    view = UniquesView(zone="Asia/Kolkata", exact_users=1_500)
+    live = view.open(None)
+    for minute in range(6):
+        live.add(many(range(minute * 500, minute * 500 + 700), NOON + 60 * minute), None)
+        live.add(many(range(minute * 500, minute * 500 + 20), NOON + 60 * minute), None)
+    live.close((NOON + 180) * 1000, idle=False)
+    live.add(many(range(5), NOON), None)
+    state, meta = live.state(), live.meta()
+    twin = view.revive(kept(live.state()))
+    live.add(many(range(20_000), NOON + 60), None)
+    live.add(many(range(90_000, 90_100), NOON + 86_400), None)
+    live.read(EVER, Rows("year"))
+    live.close((NOON + 9_000) * 1000, idle=True)
+    live.shed(10**9)
+    live.freeze()
+    found = view.revive(kept(state))
+    assert found.meta().nbytes == twin.meta().nbytes == meta.nbytes
+    assert due_keys(found.close((NOON + 240) * 1000, idle=False)) == due_keys(twin.close((NOON + 240) * 1000, idle=False))
+    for granularity in GRANULARITIES:
+        assert rows(view, [found], granularity) == rows(view, [twin], granularity)
+    assert [row["frames"] for row in rows(view, [found], "minute")] == [725, *[720] * 5]
+    assert not rows(view, [found], "year")[0]["exact"]
+
+
+def test_what_was_published_at_silence_is_not_published_again_after_a_restart():
+    view = UniquesView()
+    live = view.open(None)
+    live.add(batch_of(view, [(NOON, "a"), (NOON + 60, "b"), (NOON + 90_000, "c")]), None)
+    assert len(due_keys(live.close((NOON + 60) * 1000, idle=True))) == 3 + 2 + 2 + 1 + 1 + 1
+    live = view.revive(kept(live.state()))
+    assert live.close((NOON + 60) * 1000, idle=True) is None
+    live.add(batch_of(view, [(NOON + 61, "b")]), None)
+    live = view.revive(kept(live.state()))
+    found = due(view, [live], live.close((NOON + 60) * 1000, idle=True))
+    assert [(row["granularity"], row["revision"]) for row in found] == [(each, 2) for each in GRANULARITIES]
+
+
+def test_a_state_copies_no_hash():
+    view = UniquesView()
+    live = view.open(None)
+    for part in range(20):
+        live.add(many(range(part * 15_000, part * 15_000 + 20_000), NOON + 60 * part), None)
+    live.add(many(range(2_000), NOON), None)
+    assert live.meta().nbytes > 8_000_000
+    tracemalloc.start()
+    try:
+        state = live.state()
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+    assert snapshot.nbytes_of(state) == pytest.approx(live.meta().nbytes, rel=0.1)
+
+
+def sketched_and_exact(view: UniquesView) -> Any:
+    live = view.open(None)
+    for minute in range(8):
+        live.add(many(range(minute * 900, minute * 900 + 300 * minute + 3), NOON + 60 * minute), None)
+    live.add(many(range(3_000), NOON + 40_000_000), None)
+    live.close((NOON + 120) * 1000, idle=False)
+    live.add(many(range(20_000, 20_004), NOON), None)
+    return live
+
+
+def test_a_thawed_slice_that_is_coarsened_lets_go_of_its_file():
+    view = UniquesView(exact_users=2_500)
+    frozen, _ = sketched_and_exact(view).freeze()
+    file = file_of(frozen.state())
+    thawed = view.thaw(snapshot.read("state", memoryview(file)))
+    with pytest.raises(BufferError):
+        file.clear()
+    meta = thawed.meta()
+    assert meta.nbytes == frozen.meta().nbytes
+    for one in (thawed, frozen):
+        one.coarsen()
+    gc.collect()
+    file.clear()
+    assert meta.nbytes - thawed.meta().nbytes == pytest.approx(meta.coarse_bytes, rel=0.05)
+    for granularity in GRANULARITIES:
+        assert rows(view, [thawed], granularity) == rows(view, [frozen], granularity)
+    again = view.thaw(kept(thawed.state()))
+    assert rows(view, [again], "hour") == rows(view, [frozen], "hour")
+
+
+def test_what_a_dropped_slice_leaves_and_what_is_revived_keep_no_file_alive():
+    view = UniquesView(exact_users=2_500)
+    live = sketched_and_exact(view)
+    files = [file_of(live.state())]
+    wanted = rows(view, [live], "year")
+    revived = view.revive(snapshot.read("state", memoryview(files[0])))
+    frozen, _ = live.freeze()
+    summary = frozen.meta().summary
+    files += [file_of(frozen.state()), file_of(summary.state())]
+    thawed = view.thaw(snapshot.read("state", memoryview(files[1])))
+    left = [thawed.meta().summary, view.summary(snapshot.read("state", memoryview(files[2])))]
+    del thawed
+    gc.collect()
+    for file in files:
+        file.clear()
+    assert rows(view, [revived], "year") == wanted
+    for each in left:
+        assert [row["frames"] for row in rows(view, [], "year", gone=each)] == [row["frames"] for row in wanted]
+        assert rows(view, [], "month", gone=each) == rows(view, [], "month", gone=summary)
+
+
+def test_bytes_that_are_no_sketch_are_refused():
+    chance, refused = random.Random(4), 0
+    for users in (3, 100, 5_000):
+        sketch = Sketch()
+        sketch.add(many(range(users)).hashes)
+        sealed = sketch.sealed()
+        assert estimate([], [Sketch.of_sealed(memoryview(sealed)).sealed()]) == estimate([], [sealed])
+        for _ in range(1_500):
+            spoiled = bytearray(sealed)
+            for _ in range(chance.randrange(1, 4)):
+                spoiled[chance.randrange(min(len(spoiled), 48))] = chance.randrange(256)
+            try:
+                Sketch.of_sealed(bytes(spoiled[: chance.choice([len(spoiled), chance.randrange(60)])]))
+            except (ValueError, IndexError):
+                refused += 1
+    assert refused > 1_000
+
+
+def test_spoilt_states_of_uniques_are_refused_or_are_states():
+    chance = random.Random(3)
+    view = UniquesView(exact_users=2_500)
+    live = sketched_and_exact(view)
+    trees = [kept(live.state())]
+    live.read(EVER, Rows("year"))
+    trees.append(kept(live.state()))
+    frozen, _ = live.freeze()
+    refused: Counter[str] = Counter()
+    made: Any
+    for make, tree, count in (
+        (view.revive, trees[0], 2_000),
+        (view.revive, trees[1], 1_000),
+        (view.thaw, kept(frozen.state()), 1_000),
+        (view.summary, kept(frozen.meta().summary.state()), 500),
+    ):
+        for _ in range(count):
+            try:
+                made = make(spoilt(tree, chance))
+            except REFUSED as error:
+                refused[type(error).__name__] += 1
+            else:
+                if not isinstance(made, UniquesSummary):
+                    made.meta()
+    assert sum(refused.values()) > 2_500
+    assert {"ValueError", "TypeError", "KeyError"} <= set(refused)

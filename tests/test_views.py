@@ -4,13 +4,16 @@ import gc
 import json
 import random
 import tracemalloc
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from actors.spool import Spool
+from actors.timeline import snapshot
 from actors.timeline.batch import Batch
 from actors.timeline.span import EVER, Span
 from actors.views import VIEWS
@@ -126,6 +129,9 @@ class Case:
         spans = [part.meta().span for part in self.parts if part.meta().span is not None]
         return Span(min(span.start for span in spans), max(span.end for span in spans))
 
+    def hull_or_none(self) -> Span | None:
+        return self.hull() if any(part.meta().span is not None for part in self.parts) else None
+
     def cuts(self) -> list[int]:
         hull, granule = self.hull(), self.sample.granule
         return [(hull.start + (hull.end - hull.start) * tenth // 10) // granule * granule for tenth in range(12)]
@@ -135,37 +141,59 @@ def test_every_view_has_a_sample():
     assert set(SAMPLES) == set(VIEWS)
 
 
-@pytest.fixture(params=[(name, seed) for name in VIEWS for seed in range(12)], ids=str)
-def case(request: pytest.FixtureRequest) -> Case:
-    """Return slices of a view after a random stream, with results taken as they become due."""
-    name, seed = request.param
-    sample, chance = SAMPLES[name], random.Random(seed)
-    view = VIEWS[name](**sample.options)
-    live, made, first, events, lost = view.open(None), [], 0, 0, 0
-    records = sample.records(chance)
-    for _ in range(20):
-        values = next(records)
-        times, batch, accepted, refusals = view.decode(polled(values, first=first))
+class Run:
+    """A view that is fed as a collector feeds it: slices are frozen when they are full, and what is due is taken."""
+
+    def __init__(self, name: str) -> None:
+        self.sample = SAMPLES[name]
+        self.view = VIEWS[name](**self.sample.options)
+        self.live = self.view.open(None)
+        self.aged: list[Any] = []
+        self.first = self.events = 0
+        self.lost: Counter[str] = Counter()
+        self.published: list[bytes] = []
+
+    def poll(self, values: list[bytes], *, idle: bool) -> None:
+        times, batch, accepted, refusals = self.view.decode(polled(values, first=self.first))
         assert (accepted is None) == (not refusals)
-        first += len(values)
-        events += times.size
+        self.first += len(values)
+        self.events += times.size
         if isinstance(batch, Batch):
             batch = batch.ordered()
         watermark = int(times.max()) if times.size else None
         if times.size:
-            lost += sum(live.add(batch, watermark).values())
-        due = live.close(watermark, idle=chance.random() < 0.1)
+            self.lost.update(self.live.add(batch, watermark))
+        due = self.live.close(watermark, idle=idle)
         if due is not None:
-            asked = [] if due.arguments is None else [part.read(due.span, due.arguments) for part in [*made, live]]
-            written = b"".join(view.publish(view.merge([due.partial, *asked]), due))
-            assert written.endswith(b"\n")
-        while live.full:
-            frozen, carry = live.freeze()
+            asked = [] if due.arguments is None else [part.read(due.span, due.arguments) for part in [*self.aged, self.live]]
+            self.published.append(b"".join(self.view.publish(self.view.merge([due.partial, *asked]), due)))
+            assert self.published[-1].endswith(b"\n")
+
+    def age(self, chance: random.Random) -> None:
+        while self.live.full:
+            frozen, carry = self.live.freeze()
             while chance.random() < 0.5 and frozen.settle():
                 pass
-            made.append(frozen)
-            live = view.open(carry)
-    return Case(view, sample, [*made, live], events, lost)
+            self.aged.append(frozen)
+            self.live = self.view.open(carry)
+
+    def case(self) -> Case:
+        return Case(self.view, self.sample, [*self.aged, self.live], self.events, self.lost.total())
+
+
+EVERY = [(name, seed) for name in VIEWS for seed in range(12)]
+
+
+@pytest.fixture(params=EVERY, ids=str)
+def case(request: pytest.FixtureRequest) -> Case:
+    """Return slices of a view after a random stream, with results taken as they become due."""
+    name, seed = request.param
+    chance, run = random.Random(seed), Run(name)
+    records = run.sample.records(chance)
+    for _ in range(20):
+        run.poll(next(records), idle=chance.random() < 0.1)
+        run.age(chance)
+    return run.case()
 
 
 def test_merging_is_associative_and_has_an_identity(case: Case):
@@ -257,11 +285,212 @@ def test_what_was_read_does_not_change_with_what_comes_later(case: Case):
 
 
 def test_no_name_of_a_route_or_message_is_known_to_a_view_by_more_than_the_contract(case: Case):
-    for name in ("decode", "open", "nothing", "select", "merge", "recall", "publish", "render", "describe"):
+    for name in ("decode", "open", "revive", "thaw", "summary", "nothing", "select", "merge", "recall", "publish", "render"):
         assert callable(getattr(case.view, name))
-    for part, names in ((case.parts[-1], ("add", "close", "read", "shed", "freeze", "meta")),):
+    for part, names in ((case.parts[-1], ("add", "close", "read", "shed", "freeze", "meta", "state")),):
         for name in names:
             assert callable(getattr(part, name))
+
+
+# State ---------------------------------------------------------------------------------------------------------------
+
+
+def written(state: Any) -> bytes:
+    """Write a state; it may be read at any address of a file, which is why it is not told its own."""
+    blocks: list[bytes] = []
+    said = snapshot.write("test", state, lambda block: blocks.append(bytes(block)))
+    data = b"".join(blocks)
+    assert said == len(data)
+    return data
+
+
+def restored(view: Any, part: Any, data: bytes) -> Any:
+    """Return the part that `data` holds the state of."""
+    state = snapshot.read("test", data)
+    return view.revive(state) if hasattr(part, "add") else view.thaw(state)
+
+
+def described(view: Any, meta: Meta) -> dict[str, object]:
+    return view.describe(view.nothing(), meta)
+
+
+def spans_of(case: Case) -> list[Span]:
+    cuts = case.cuts()
+    return [EVER, *(Span(start, end) for start, end in zip(cuts, cuts[2:], strict=False))]
+
+
+def assert_alike(view: Any, part: Any, other: Any) -> None:
+    meta, again = part.meta(), other.meta()
+    assert (again.span, again.events, again.final_until) == (meta.span, meta.events, meta.final_until)
+    assert again.nbytes == pytest.approx(meta.nbytes, rel=0.1, abs=64)
+    assert again.dead_bytes == pytest.approx(meta.dead_bytes, rel=0.1, abs=64)
+    assert again.coarse_bytes == pytest.approx(meta.coarse_bytes, rel=0.1, abs=64)
+    assert described(view, again) == described(view, meta)
+
+
+def test_slices_that_are_written_and_read_answer_as_before(case: Case):
+    asked = spans_of(case)
+    before = [case.answers(span) for span in asked]
+    again = replace(case, parts=[restored(case.view, part, written(part.state())) for part in case.parts])
+    assert [again.answers(span) for span in asked] == before
+    for part, other in zip(case.parts, again.parts, strict=True):
+        alone, beside = replace(case, parts=[part]), replace(case, parts=[other])
+        assert [alone.answers(span) for span in asked] == [beside.answers(span) for span in asked]
+        assert_alike(case.view, part, other)
+        if hasattr(part, "add"):
+            assert other.full == part.full
+
+
+def test_slices_that_were_read_settle_and_coarsen_as_those_that_were_written(case: Case):
+    asked = spans_of(case)
+    again = replace(case, parts=[restored(case.view, part, written(part.state())) for part in case.parts])
+    for part, other in zip(case.parts[:-1], again.parts[:-1], strict=True):
+        more = True
+        while more:
+            more = part.settle()
+            assert other.settle() == more
+        assert_alike(case.view, part, other)
+    assert [again.answers(span) for span in asked] == [case.answers(span) for span in asked]
+    for part, other in zip(case.parts[:-1], again.parts[:-1], strict=True):
+        part.coarsen()
+        other.coarsen()
+        assert_alike(case.view, part, other)
+    assert [again.answers(span) for span in asked] == [case.answers(span) for span in asked]
+    twice = replace(case, parts=[restored(case.view, part, written(part.state())) for part in again.parts])
+    assert [twice.answers(span) for span in asked] == [case.answers(span) for span in asked]
+
+
+def test_summaries_that_are_written_and_read_describe_and_compose_alike(case: Case):
+    view, gone, again = case.view, case.view.nothing(), case.view.nothing()
+    for part in case.parts:
+        summary = part.meta().summary
+        for each, other in ((summary, None), (gone.then(summary), again.then(summary))):
+            twin = view.summary(snapshot.read("test", written(each.state())))
+            for one in filter(None, (twin, other)):
+                assert described(view, Meta(None, 0, 0, 0, None, one)) == described(view, Meta(None, 0, 0, 0, None, each))
+                for arguments in case.sample.arguments:
+                    recalled = [view.recall(own, EVER, arguments) for own in (each, one)]
+                    assert case.shown(recalled[1], EVER, arguments) == case.shown(recalled[0], EVER, arguments)
+        gone, again = gone.then(summary), view.summary(snapshot.read("test", written(again.then(summary).state())))
+
+
+@pytest.mark.parametrize("often", [1.0, 0.15])
+@pytest.mark.parametrize("name,seed", EVERY, ids=str)
+def test_a_stream_that_was_interrupted_goes_on_as_the_one_that_was_not(name: str, seed: int, often: float):
+    chance, stops = random.Random(seed), random.Random(seed)
+    straight, broken = Run(name), Run(name)
+    records = straight.sample.records(chance)
+    for turn in range(20):
+        values, idle = next(records), chance.random() < 0.1
+        for run in (straight, broken):
+            run.poll(values, idle=idle)
+        assert broken.published == straight.published
+        assert broken.lost == straight.lost
+        assert broken.live.full == straight.live.full
+        for run in (straight, broken):
+            run.age(random.Random(turn))
+        if stops.random() < often:
+            case = broken.case()
+            *broken.aged, broken.live = [restored(case.view, part, written(part.state())) for part in case.parts]
+        if stops.random() < 0.1:
+            nbytes = straight.live.meta().nbytes // 10
+            shed = straight.live.shed(nbytes)
+            assert broken.live.shed(nbytes) == shed
+    one, other = straight.case(), broken.case()
+    for part, twin in zip(one.parts, other.parts, strict=True):
+        assert_alike(one.view, part, twin)
+    assert [other.answers(span) for span in spans_of(one)] == [one.answers(span) for span in spans_of(one)]
+    assert one.events == other.events
+
+
+@pytest.mark.parametrize("name,seed", EVERY, ids=str)
+def test_a_state_stays_as_it_was_taken_whatever_becomes_of_the_slice(name: str, seed: int):
+    chance, run = random.Random(seed), Run(name)
+    records = run.sample.records(chance)
+    for _ in range(chance.randrange(1, 15)):
+        run.poll(next(records), idle=chance.random() < 0.1)
+        run.age(chance)
+    case = run.case()
+    asked = spans_of(case) if case.hull_or_none() else [EVER]
+    answers = [case.answers(span) for span in asked]
+    now = written(run.live.state()), [written(part.state()) for part in run.aged]
+    states = [part.state() for part in case.parts]
+    slices = case.parts
+    for _ in range(10):
+        run.poll(next(records), idle=chance.random() < 0.1)
+        run.live.shed(chance.choice([0, 0, 1_000]))
+        run.age(chance)
+    if not run.live.full:
+        run.live.freeze()
+    for part in run.aged:
+        while part.settle():
+            pass
+        part.coarsen()
+    *aged, live = map(written, states)
+    assert (live, aged) == now
+    again = replace(case, parts=[restored(run.view, part, data) for part, data in zip(slices, [*aged, live], strict=True)])
+    assert [again.answers(span) for span in asked] == answers
+
+
+def test_what_was_read_writes_to_nothing_that_it_was_read_from(case: Case):
+    run = Run("top")
+    run.view, run.sample, run.first = case.view, case.sample, 10**6
+    files = [bytearray(written(part.state())) for part in case.parts]
+    before = list(map(bytes, files))
+    *run.aged, run.live = [restored(case.view, part, memoryview(file)) for part, file in zip(case.parts, files, strict=True)]
+    chance = random.Random(5)
+    records = case.sample.records(chance)
+    for _ in range(10):
+        run.poll(next(records), idle=chance.random() < 0.3)
+        run.live.shed(100)
+        run.age(chance)
+    run.live.freeze()
+    for part in run.aged:
+        while part.settle():
+            pass
+        part.coarsen()
+    assert list(map(bytes, files)) == before
+
+
+def damaged(state: Any, chance: random.Random) -> Any:
+    """Return a copy of a tree with one thing in it changed."""
+    if isinstance(state, dict | list) and state and chance.random() < 0.8:
+        keys = list(state) if isinstance(state, dict) else list(range(len(state)))
+        chosen = chance.choice(keys)
+        pairs = [(key, state[key]) for key in keys]
+        kind = chance.randrange(8)
+        if kind == 0:
+            pairs = [pair for pair in pairs if pair[0] != chosen]
+        elif kind == 1:
+            pairs.append(("more", state[chosen]))
+        else:
+            pairs = [(key, damaged(value, chance) if key == chosen else value) for key, value in pairs]
+        return dict(pairs) if isinstance(state, dict) else [value for _, value in pairs]
+    if isinstance(state, np.ndarray) and state.size and chance.random() < 0.6:
+        other = state.copy()
+        other.flat[chance.randrange(other.size)] = chance.choice([0, 1, other.flat[0], other.max(), 100])
+        return chance.choice([other, state[:-1], state[1:], np.concatenate((state, state[:1])), state.reshape(1, -1)])
+    if isinstance(state, bytes | memoryview) and chance.random() < 0.6:
+        return chance.choice([state[:-1], bytes(state) + b"x", b"", b"\xff" + bytes(state)[1:]])
+    return chance.choice(ODD)
+
+
+ODD = [None, 0, -1, 7, 2**62, 1.5, "x", b"x", [], [1], ["x"], {}, {1: 2}, [[1, 2]], np.zeros(3), np.zeros(0, np.int64)]
+
+
+def test_a_tree_that_is_no_state_is_refused_with_an_error_of_the_four(case: Case):
+    chance, view = random.Random(1), case.view
+    made: list[tuple[Any, Any]] = [(view.revive, case.parts[-1].state()), (view.summary, case.parts[0].meta().summary.state())]
+    made += [(view.thaw, part.state()) for part in case.parts[:-1][:3]]
+    refused = 0
+    for make, state in made:
+        tree = snapshot.read("test", written(state))
+        for wrong in [*ODD, *(damaged(tree, chance) for _ in range(60))]:
+            try:
+                make(wrong)
+            except (ValueError, TypeError, KeyError, IndexError):
+                refused += 1
+    assert refused > 10
 
 
 @pytest.mark.parametrize("name", VIEWS)
@@ -271,11 +500,12 @@ def test_a_slice_says_how_many_bytes_it_takes(name: str):
     options = {key: value for key, value in sample.options.items() if not key.startswith(("max", "spill"))}
     view = VIEWS[name](**options, **({"max_sets": 10**9} if name == "sets" else {}))
     records = sample.records(chance)
+    Run(name).poll([value for _ in range(5) for value in next(records)], idle=False)  # what is imported late is no slice's
     gc.collect()
     tracemalloc.start()
     try:
         live, first = view.open(None), 0
-        while live.meta().nbytes < 400_000 and first < 200_000:
+        while live.meta().nbytes < 400_000 and first < 20_000:
             values = next(records)
             times, batch, _, _ = view.decode(polled(values, first=first))
             first += len(values)

@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polled import polled
 
+from actors.timeline import snapshot
 from actors.timeline.span import EVER, INT64_MAX, INT64_MIN, Span
 from actors.views.words.frequent import Frequent
 from actors.views.words.slices import Counting
@@ -586,6 +588,102 @@ def test_any_events_in_any_slices_are_counted_as_by_hand(parts: list[list[Seen]]
             assert answered(view, slices, asked, arguments) == counted(events, asked, arguments)
 
 
+# State ---------------------------------------------------------------------------------------------------------------
+
+
+def read_again(state: Any) -> Any:
+    """Write a state and read it."""
+    blocks: list[bytes] = []
+    snapshot.write("words", state, lambda block: blocks.append(bytes(block)))
+    return snapshot.read("words", b"".join(blocks))
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(EVENTS, max_size=12), max_size=6), st.lists(EVENTS, min_size=1), st.booleans())
+def test_a_slice_of_any_events_is_written_and_read_and_goes_on(parts: list[list[Seen]], more: list[Seen], early: bool):
+    view = WordsView()
+    live = view.open(None)
+    for part in parts:
+        fed(view, live, part)
+    state = live.state()
+    if early:
+        again = view.revive(read_again(state))
+    fed(view, live, more)
+    fed(view, live, more)
+    if not early:
+        again = view.revive(read_again(state))
+    events = [event for part in parts for event in part]
+    assert answered(view, [again], EVER, WORDS) == counted(events, EVER, WORDS)
+    fed(view, fed(view, again, more), more)
+    for span in (EVER, Span(0, 20_000)):
+        for arguments in BOTH:
+            assert answered(view, [again], span, arguments) == answered(view, [live], span, arguments)
+    assert again.meta().nbytes == live.meta().nbytes
+    assert again.full == live.full
+    assert [run.opened()[0] for run in again.freeze()[0]._tables["words"].totals.runs] == [
+        run.opened()[0] for run in live.freeze()[0]._tables["words"].totals.runs
+    ]
+
+
+def test_a_settled_slice_that_was_read_stays_compressed_and_in_its_file():
+    view, chance = WordsView(), random.Random(3)
+    events = [Seen(chance.randrange(300), "t", f"w{chance.randrange(10_000)} v{index}") for index in range(20_000)]
+    live, blocks = fed(view, view.open(None), events), list[bytes]()
+    for frozen in (live.freeze()[0], settled(live)):
+        blocks.clear()
+        snapshot.write("words", frozen.state(), lambda block: blocks.append(bytes(block)))
+        data = b"".join(blocks)
+        again = view.thaw(snapshot.read("words", data))
+        assert again.meta().nbytes == pytest.approx(frozen.meta().nbytes, rel=0.02)
+        assert again.settle() == frozen.settle()
+        for span in (EVER, Span(40_500, 200_001)):
+            assert answered(view, [again], span, WORDS) == counted(events, span, WORDS)
+    inside = np.frombuffer(data, np.uint8)
+    for run in again._tables["words"].totals.runs:
+        assert np.shares_memory(np.frombuffer(run.names, np.uint8), inside)
+    for block in again._tables["words"]._blocks:
+        assert all(np.shares_memory(np.frombuffer(column, np.uint8), inside) for column in block.columns)
+
+
+def test_of_a_state_that_is_taken_again_only_seconds_that_changed_are_copied():
+    view = WordsView()
+    live = fed(view, view.open(None), [Seen(second, "t", "a b") for second in range(10)])
+    held = live._tables["words"]._seconds
+    before = dict(held)
+    live.state()
+    for _ in range(2):
+        fed(view, live, [Seen(3, "t", "a c")])
+        assert [second for second in held if held[second] is not before[second]] == [3]
+    own = held[3]
+    fed(view, live, [Seen(3, "t", "d")])
+    assert held[3] is own
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("max_names", [2, 5, 100])
+def test_what_was_dropped_is_remembered_alike_when_it_is_read_wherever_in_between(seed: int, max_names: int):
+    _, _, slices = stream(seed)
+    view = WordsView(max_names=max_names)
+    gone = again = view.nothing()
+    for each in slices:
+        summary = each.meta().summary
+        gone = gone.then(summary)
+        again = view.summary(read_again(again.then(view.summary(read_again(summary.state()))).state()))
+        assert (again.events, again.pairs, again.span) == (gone.events, gone.pairs, gone.span)
+        for arguments in BOTH:
+            one, other = view.recall(gone, EVER, arguments), view.recall(again, EVER, arguments)
+            assert shown(view, other, arguments) == shown(view, one, arguments)
+            assert view.max_error(other, arguments) == view.max_error(one, arguments)
+
+
+def test_a_part_of_a_slice_is_no_sum_that_could_be_written():
+    view, _, slices = stream(1)
+    (piece,) = slices[0].read(Span(1_501_000, 1_502_000), WORDS)
+    nothing = view.nothing()
+    with pytest.raises(TypeError, match="got Clipped"):
+        type(nothing)(1, 1, 1, None, piece, piece).state()
+
+
 # Frequent ------------------------------------------------------------------------------------------------------------
 
 
@@ -660,6 +758,10 @@ def few_words(index: int) -> Seen:
     return Seen(1_513_765_893 + index // 3, "foo" if index % 2 else "bar", f"lorem ipsum {'dolor' if index % 5 else 'sit'}")
 
 
+def recurring_words(index: int) -> Seen:
+    return Seen(index // 2_000, "baz", f"word{1_000 + index % 1_000} other{index % 997}")
+
+
 def late_words(index: int) -> Seen:
     return Seen(index % 7, "baz", f"word{index}")
 
@@ -683,6 +785,16 @@ def test_a_slice_says_honestly_how_many_bytes_it_takes(make: Any, frozen_bytes: 
     assert 0.85 < frozen.meta().nbytes / held(since) < 1.15
     assert frozen.meta().nbytes < frozen_bytes * pairs
     assert warm.meta().events == 1
+
+
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize("make", [distinct_words, few_words, late_words, recurring_words])
+def test_a_slice_that_was_read_takes_no_more_than_the_one_that_was_written(make: Any):
+    view = WordsView()
+    data = read_again(fed(view, view.open(None), [make(index) for index in range(20_000)]).state())
+    since = held(0)
+    live = view.revive(data)
+    assert 0.75 < live.meta().nbytes / held(since) < 1.33
 
 
 @pytest.mark.usefixtures("traced")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.timeline.snapshot import State
 from actors.timeline.span import INT64_MAX, INT64_MIN
 
 Times = NDArray[np.int64]
@@ -44,6 +45,15 @@ class Batch:
         columns = zip(*(batch.times for batch in batches), strict=True)
         joined = tuple(np.concatenate(column) for column in columns)
         return Batch(joined) if joined else Batch.empty(categories)
+
+    @staticmethod
+    def of_state(state: State) -> "Batch":
+        """Return the batch of which `state` was taken."""
+        return Batch(tuple(np.asarray(column, np.int64) for column in state))
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same batch of: its columns, which nobody writes to."""
+        return self.times
 
     @property
     def count(self) -> int:

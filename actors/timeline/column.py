@@ -10,6 +10,7 @@ import numpy as np
 
 from actors.timeline.batch import Times, count_before
 from actors.timeline.sealed import CHUNK, OVERHEAD_BYTES, seal, unseal
+from actors.timeline.snapshot import State
 
 _SEAL_AT = 8 * CHUNK
 """Raw values at which the oldest chunk is sealed: more than a slice in balance ever keeps open."""
@@ -20,7 +21,7 @@ class _Sealed:
     first: int
     last: int
     count: int
-    data: bytes
+    data: bytes | memoryview
 
 
 class Column:
@@ -41,6 +42,25 @@ class Column:
         self._raw = np.empty(1024, np.int64)
         self._start = 0
         self._stop = 0
+
+    @staticmethod
+    def of_state(state: State) -> "Column":
+        """Return the column of which `state` was taken. Sealed pieces are shared, raw values copied."""
+        column = Column()
+        for first, last, count, data in state["sealed"]:
+            column._sealed.append(_Sealed(first, last, count, data))
+            column._sealed_count += count
+            column._sealed_bytes += len(data) + OVERHEAD_BYTES
+        raw = np.asarray(state["raw"], np.int64)
+        column._reserve(raw.size)
+        column._raw[: raw.size] = raw
+        column._stop = raw.size
+        return column
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same column of. Cost: a copy of the raw values."""
+        sealed = [(piece.first, piece.last, piece.count, piece.data) for piece in self._sealed]
+        return {"sealed": sealed, "raw": self._view().copy()}
 
     def __len__(self) -> int:
         """How many values there are."""

@@ -6,6 +6,7 @@ Used by the front end between decoding and sending. Holds what may still be over
 import numpy as np
 
 from actors.timeline.batch import Batch
+from actors.timeline.snapshot import State
 
 
 class OrderBuffer:
@@ -20,6 +21,16 @@ class OrderBuffer:
         self._held = Batch.empty(categories)
         self._new: list[Batch] = []
         self._new_count = 0
+
+    def state(self) -> State:
+        """Return what `restore` takes: all that waits, in order. Cost: one sort of it."""
+        self._held = self._all()
+        return self._held.state()
+
+    def restore(self, state: State) -> None:
+        """Hold what was held when `state` was taken, and nothing else."""
+        self._held = Batch.of_state(state)
+        self._new, self._new_count = [], 0
 
     def __len__(self) -> int:
         """How many events wait."""

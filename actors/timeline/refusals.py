@@ -4,7 +4,9 @@ Used by the front end, read by the gateway. Never grows beyond its limits, so a 
 """
 
 from collections import Counter, deque
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+
+from actors.timeline.snapshot import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,18 @@ class Refusals:
         """Remember a record. Cost: O(max_bytes)."""
         self._counts[reason] += 1
         self._kept.append(Refused(partition, offset, reason, len(raw), raw[: self._max_bytes]))
+
+    def state(self) -> State:
+        """Return what `restore` takes."""
+        return {"counts": dict(self._counts), "kept": [astuple(refused) for refused in self._kept]}
+
+    def restore(self, state: State) -> None:
+        """Know what was known when `state` was taken, and nothing else."""
+        self._counts = Counter(state["counts"])
+        self._kept.clear()
+        self._kept.extend(
+            Refused(partition, offset, reason, length, bytes(head)) for partition, offset, reason, length, head in state["kept"]
+        )
 
     def counts(self) -> dict[str, int]:
         """Return how many were refused since the start, by reason."""

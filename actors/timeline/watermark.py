@@ -3,10 +3,13 @@
 Used by the front end to decide what may leave the order buffer. Wall-clock time is handed in; nothing here looks at a clock.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.timeline.batch import NO_TIMES, Times
+from actors.timeline.snapshot import State
 
 _WINDOW = 128
 _SUPPORT = 8
@@ -50,6 +53,27 @@ class Watermark:
         self._lateness = lateness
         self._idle_s = idle_s
         self._partitions: dict[int, Partition] = {}
+
+    def state(self) -> State:
+        """Return what `restore` takes: what each partition has shown lately."""
+        return {number: (state._recent, state.frontier) for number, state in self._partitions.items()}  # noqa: SLF001  # its own
+
+    def restore(self, state: State, now: float) -> None:
+        """Know what was known when `state` was taken, and nothing else. No partition counts as being at its end."""
+        self._partitions = {}
+        for number, (recent, frontier) in state.items():
+            known = self._partitions[int(number)] = Partition(now)
+            known._recent, known.frontier = np.array(recent), frontier  # noqa: SLF001
+
+    def keep(self, partitions: Iterable[int]) -> None:
+        """Forget every partition but these: one that is no more must not hold the others back."""
+        wanted = set(partitions)
+        self._partitions = {number: known for number, known in self._partitions.items() if number in wanted}
+
+    def frontier(self, partition: int) -> int | None:
+        """Return how far a partition has come, or None where that is unknown."""
+        known = self._partitions.get(partition)
+        return known.frontier if known is not None else None
 
     def expect(self, partition: int, *, at_end: bool, now: float) -> None:
         """Say that `partition` is read, and whether all of its records are consumed for now."""

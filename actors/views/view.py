@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.timeline.batch import Times
+from actors.timeline.snapshot import State
 from actors.timeline.span import Span
 
 NONE_LOST: Mapping[str, int] = {}
@@ -96,6 +97,9 @@ class Summary(Protocol):
     def then(self, later: Self) -> Self:
         """Return the summary of this slice and the `later` one together. Associative, with the view's `nothing`."""
 
+    def state(self) -> State:
+        """Return what `View.summary` makes the same summary of."""
+
 
 @dataclass(frozen=True, slots=True)
 class Meta:
@@ -113,6 +117,8 @@ class Meta:
     summary: Any
     coarse_bytes: int = 0
     """Bytes that a frozen slice would free by `coarsen`."""
+    file_bytes: int = 0
+    """Bytes that it has on the disk alone; the collector says so, not the slice."""
 
 
 class Live(Protocol):
@@ -149,6 +155,13 @@ class Live(Protocol):
     def meta(self) -> Meta:
         """Describe the slice as it stands. Cost: O(1) in the usual case."""
 
+    def state(self) -> State:
+        """Return what `View.revive` makes a slice of that goes on as this one would. Not with results taken and not published.
+
+        It does not change with what comes in later: it shares what is immutable, and copies the rest. It is written by another
+        thread, later.
+        """
+
 
 class Frozen(Protocol):
     """A slice that answers for ever what it answered when it was frozen."""
@@ -165,6 +178,9 @@ class Frozen(Protocol):
     def meta(self) -> Meta:
         """Describe the slice."""
 
+    def state(self) -> State:
+        """Return what `View.thaw` makes the same slice of. Nothing is copied; later calls of `settle` do not change it."""
+
 
 class View(Protocol):
     """One kind of answer over a stream. Stateless; shared by every thread."""
@@ -178,6 +194,21 @@ class View(Protocol):
 
     def open(self, carry: Any | None) -> Live:
         """Start a live slice with what its predecessor left, or with nothing. It may be full at once."""
+
+    def revive(self, state: State) -> Live:
+        """Return the live slice of which `state` was taken. Copies what changes.
+
+        Raises ValueError, TypeError, KeyError or IndexError for what is no such state.
+        """
+
+    def thaw(self, state: State) -> Frozen:
+        """Return the frozen slice of which `state` was taken. Its bytes may be views of a mapped file, and are not copied.
+
+        Raises as `revive` does.
+        """
+
+    def summary(self, state: State) -> Summary:
+        """Return the summary of which `state` was taken. Raises as `revive` does."""
 
     def nothing(self) -> Summary:
         """Return the summary of no slice."""

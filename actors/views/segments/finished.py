@@ -4,6 +4,8 @@ from array import array
 
 import numpy as np
 
+from actors.timeline.fields import column, integer, listed
+from actors.timeline.snapshot import State
 from actors.timeline.span import Span
 from actors.views.segments.rows import COLUMNS, RawRows, Table, clipped, cut, ordered
 
@@ -21,6 +23,29 @@ class Finished:
         """How many batches there are."""
         self.numbers = 0
         """How many numbers they have in all."""
+
+    @staticmethod
+    def of_state(state: State) -> "Finished":
+        """Return the rows of which `state` was taken."""
+        finished = Finished()
+        for epoch, values in map(listed, listed(state)):
+            rows = column(values, np.int64)
+            if not rows.size or rows.size % len(COLUMNS) or (rows[2 :: len(COLUMNS)] < 0).any():
+                raise ValueError(f"rows of {len(COLUMNS)} were expected, got {rows.size} numbers")
+            own = array("q")
+            own.frombytes(rows.tobytes())
+            if finished._rows.setdefault(integer(epoch), own) is not own:
+                raise ValueError("epochs that differ were expected, one is there twice")
+            low, high = int(rows[:: len(COLUMNS)].min()), int(rows[:: len(COLUMNS)].max())
+            finished._low = low if finished._low is None else min(finished._low, low)
+            finished._high = high if finished._high is None else max(finished._high, high)
+            finished.count += rows.size // len(COLUMNS)
+            finished.numbers += sum(rows[2 :: len(COLUMNS)].tolist())
+        return finished
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same rows of. Cost: a copy, some 4 ms for 100,000 rows."""
+        return [(epoch, np.array(rows, np.int64)) for epoch, rows in self._rows.items()]
 
     @property
     def span(self) -> Span | None:

@@ -6,6 +6,11 @@ Used by live slices to remember each finished batch of an epoch, at next to no c
 from array import array
 from bisect import bisect_right
 
+import numpy as np
+
+from actors.timeline.fields import column
+from actors.timeline.snapshot import State
+
 
 class IdSet:
     """A set that only grows. Not thread-safe: its slice owns it.
@@ -22,6 +27,24 @@ class IdSet:
     def __init__(self) -> None:
         self._starts = array("q")
         self._ends = array("q")
+
+    @staticmethod
+    def of_state(state: State) -> "IdSet":
+        """Return the set of which `state` was taken."""
+        starts, ends = state
+        starts = column(starts, np.int64)
+        ends = column(ends, np.int64, starts.size)
+        # Once the starts are known to lie above an end, they have one before them.
+        if (starts > ends).any() or (starts[1:] <= ends[:-1]).any() or (starts[1:] - 1 <= ends[:-1]).any():
+            raise ValueError("ranges that lie apart were expected, some do not")
+        ids = IdSet()
+        ids._starts.frombytes(starts.tobytes())
+        ids._ends.frombytes(ends.tobytes())
+        return ids
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same set of. Cost: a copy."""
+        return np.array(self._starts, np.int64), np.array(self._ends, np.int64)
 
     @property
     def ranges(self) -> int:

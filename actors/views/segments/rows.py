@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.timeline import fields
 from actors.timeline.batch import count_before
 from actors.timeline.sealed import CHUNK, OVERHEAD_BYTES, seal, unseal
+from actors.timeline.snapshot import State
 from actors.timeline.span import Span
 
 COLUMNS = ("batch", "order", "count", "first", "last")
@@ -45,6 +47,10 @@ class RawRows:
         """Return the columns. Cost: nothing."""
         return self.table
 
+    def state(self) -> State:
+        """Return what `rows_of` makes the same rows of."""
+        return self.epoch, None, self.table
+
     def sealed(self) -> "SealedRows":
         """Compress. Cost: some 0.4 us a row."""
         return SealedRows(self.epoch, self.span, tuple(seal(column) for column in self.table))
@@ -56,7 +62,7 @@ class SealedRows:
 
     epoch: int
     span: Span
-    data: tuple[bytes, ...]
+    data: tuple[bytes | memoryview, ...]
 
     @property
     def nbytes(self) -> int:
@@ -66,6 +72,10 @@ class SealedRows:
     def open(self) -> Table:
         """Decompress the columns. Cost: 40 ns a row."""
         return np.stack([unseal(column) for column in self.data])
+
+    def state(self) -> State:
+        """Return what `rows_of` makes the same rows of."""
+        return self.epoch, fields.span_state(self.span), self.data
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +88,22 @@ class WaitingRows:
 
 Rows = RawRows | SealedRows
 Piece = Rows | WaitingRows
+
+
+def rows_of(state: State) -> Rows:
+    """Return the rows of which `state` was taken; nothing is copied."""
+    epoch, known, data = state
+    span = fields.span(known)
+    if span is not None:
+        columns = tuple(map(fields.blob, fields.listed(data)))
+        if len(columns) != len(COLUMNS):
+            raise ValueError(f"{len(COLUMNS)} columns were expected, got {len(columns)}")
+        return SealedRows(fields.integer(epoch), span, columns)
+    if not isinstance(data, np.ndarray) or data.dtype != np.int64:
+        raise TypeError(f"a table of int64 was expected, got {type(data).__name__}")
+    if data.ndim != 2 or len(data) != len(COLUMNS) or not data.size or (data[0, 1:] <= data[0, :-1]).any():
+        raise ValueError(f"{len(COLUMNS)} columns of rows in order were expected, got {data.shape}")
+    return RawRows(fields.integer(epoch), data)
 
 
 def clipped(table: Table, start: int, end: int) -> Table:

@@ -55,6 +55,11 @@ class Raw(msgspec.Struct, frozen=True, gc=False):
     data: bytes
 
     @property
+    def size(self) -> int:
+        """Bytes of the data."""
+        return len(self.data)
+
+    @property
     def nbytes(self) -> int:
         """Bytes in memory."""
         return len(self.data) + _PIECE_BYTES
@@ -70,6 +75,11 @@ class Sealed(msgspec.Struct, frozen=True, gc=False):
     data: bytes
 
     @property
+    def size(self) -> int:
+        """Bytes of the data."""
+        return len(self.data)
+
+    @property
     def nbytes(self) -> int:
         """Bytes in memory."""
         return len(self.data) + _PIECE_BYTES
@@ -82,27 +92,36 @@ class Sealed(msgspec.Struct, frozen=True, gc=False):
 class Spooled:
     """A piece whose bytes lie in the spool until nobody holds it any more."""
 
-    __slots__ = ("_handle", "_kind", "_spool", "spooled_bytes")
+    __slots__ = ("_handle", "_spool", "kind", "size")
 
     def __init__(self, piece: Raw | Sealed, spool: Spool) -> None:
         """Write `piece`.
 
         Raises OSError when there is no room.
         """
-        self._kind = type(piece)
+        self.kind = type(piece)
+        self.size = len(piece.data)
         self._spool = spool
         self._handle: Any = None
         self._handle = spool.put(piece.data)
-        self.spooled_bytes = len(piece.data)
 
     @property
     def nbytes(self) -> int:
         """Bytes in memory."""
         return _SPOOLED_BYTES
 
+    @property
+    def data(self) -> bytes:
+        """The bytes, read back.
+
+        Raises OSError when they cannot be read; ValueError when the spool is closed.
+        """
+        found: bytes = self._spool.get(self._handle)
+        return found
+
     def open(self) -> Times:
         """Return the numbers. Cost: one read, and what the piece takes in memory."""
-        return self._kind(self._spool.get(self._handle)).open()
+        return self.kind(self.data).open()
 
     def __del__(self) -> None:
         """Free the place; a retried publication may have needed it until now."""
@@ -140,9 +159,7 @@ class Run(msgspec.Struct, frozen=True, gc=False, eq=False):
 
 
 def _spillable(piece: Piece) -> int:
-    if isinstance(piece, Spooled) or len(piece.data) < SPILL_FROM_BYTES:
-        return 0
-    return len(piece.data)
+    return 0 if isinstance(piece, Spooled) or piece.size < SPILL_FROM_BYTES else piece.size
 
 
 def run_of(count: int, first: int | None, last: int | None, digest: int, pieces: tuple[Piece, ...]) -> Run:
@@ -155,7 +172,7 @@ def run_of(count: int, first: int | None, last: int | None, digest: int, pieces:
         pieces,
         _RUN_BYTES + sum(piece.nbytes for piece in pieces),
         sum(map(_spillable, pieces)),
-        sum(piece.spooled_bytes for piece in pieces if isinstance(piece, Spooled)),
+        sum(piece.size for piece in pieces if isinstance(piece, Spooled)),
     )
 
 
@@ -211,6 +228,8 @@ class RunBuilder:
 
     def run(self) -> Run:
         """Return the run. The builder is used up."""
+        if not self._count:
+            return EMPTY
         if self._raw_count:
             self._seal(np.concatenate(self._raw))
         return run_of(self._count, self._first, self._last, self._digest, (*self._pieces, *self._kept))

@@ -1,118 +1,30 @@
-"""Live and frozen slices of batches, and the carry between them.
-
-Live: segments wait by batch until all have come; then the batch is a result, due at once, and a row that stays. Frozen: rows
-alone. What waits, and what is not published yet, goes on to the successor.
-"""
+"""Live slices of batches: segments wait by batch until all have come; then the batch is a result, due at once, and a row."""
 
 from array import array
 from collections import OrderedDict
-from dataclasses import dataclass, field
 
+import numpy as np
+
+from actors.timeline import fields
+from actors.timeline.snapshot import State
 from actors.timeline.span import Span
+from actors.views.segments.carry import RECENT, SegmentsCarry, Waiting
 from actors.views.segments.decode import Segments
 from actors.views.segments.finished import Finished
+from actors.views.segments.frozen import FrozenSegments, SegmentsSummary
 from actors.views.segments.id_set import IdSet
 from actors.views.segments.listing import Listing
 from actors.views.segments.results import Result
-from actors.views.segments.rows import SEAL_FROM, Piece, RawRows, Rows, WaitingRows
+from actors.views.segments.rows import Piece, WaitingRows
 from actors.views.segments.run import Run
 from actors.views.segments.spool import Spool
 from actors.views.view import Due, Meta
-
-RECENT = 4_096
-"""Finished batches whose digests are kept, to tell a segment that comes again from one that contradicts."""
 
 _WAITING_BYTES = 320
 """What Python takes for a batch that waits, with its places in two mappings."""
 
 _RECENT_BYTES = 330
 _DIGEST_BYTES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentsSummary:
-    """Batches finished, batches that wait, numbers in the finished ones, and bytes in the spool of what waits."""
-
-    finished: int = 0
-    pending: int = 0
-    numbers: int = 0
-    spilled_bytes: int = 0
-
-    def then(self, later: "SegmentsSummary") -> "SegmentsSummary":
-        """Return both as one; what waits is the later one's, since it was carried there."""
-        return SegmentsSummary(self.finished + later.finished, later.pending, self.numbers + later.numbers, later.spilled_bytes)
-
-
-class Waiting:
-    """The segments of a batch that have come, by their places."""
-
-    __slots__ = ("held", "runs")
-
-    def __init__(self, segments: int) -> None:
-        self.runs: list[Run | None] = [None] * segments
-        self.held = 0
-
-    def present(self) -> list[Run]:
-        """Return the runs that have come."""
-        return [run for run in self.runs if run is not None]
-
-    def lacking(self) -> int:
-        """Return a bit for each segment that has not come."""
-        return sum(1 << place for place, run in enumerate(self.runs) if run is None)
-
-
-@dataclass(slots=True)
-class SegmentsCarry:
-    """What a frozen slice leaves: what waits, what is not published yet, and what was finished in the epoch before."""
-
-    epoch: int | None = None
-    order: int = 0
-    """Batches completed so far."""
-    waiting: dict[int, Waiting] = field(default_factory=dict)
-    finished_ids: IdSet = field(default_factory=IdSet)
-    recent: "OrderedDict[int, array[int]]" = field(default_factory=OrderedDict)
-    """The digests of the last `RECENT` finished batches, by place."""
-    results: list[Result] = field(default_factory=list)
-
-
-class FrozenSegments:
-    """The finished batches of a retired slice. Not thread-safe: its collector owns it; what it reads out is immutable."""
-
-    def __init__(self, pieces: list[RawRows], summary: SegmentsSummary, *, segments: int, span: Span | None) -> None:
-        self._pieces: list[Rows] = list(pieces)
-        self._raw = [index for index, piece in enumerate(pieces) if piece.table.shape[1] >= SEAL_FROM]
-        self._summary = summary
-        self._segments = segments
-        self._span = span
-
-    def settle(self) -> bool:
-        """Seal one raw piece; returns whether another one is left. Cost: 8 ms at the most."""
-        if self._raw:
-            index = self._raw.pop()
-            piece = self._pieces[index]
-            assert isinstance(piece, RawRows), "only raw pieces are left to seal"
-            self._pieces[index] = piece.sealed()
-        return bool(self._raw)
-
-    def read(self, span: Span, arguments: Listing) -> tuple[Piece, ...]:
-        """Return the pieces that overlap `span`; nothing waits here. Cost: O(pieces); nothing is opened."""
-        if arguments.pending:
-            return ()
-        return tuple(piece for piece in self._pieces if piece.span.overlaps(span))
-
-    def coarsen(self) -> None:
-        """Give up nothing: rows are exact."""
-
-    def meta(self) -> Meta:
-        """Describe the slice. A late event changes nothing of it, yet nothing says until when ids are complete."""
-        return Meta(
-            span=self._span,
-            events=self._segments * self._summary.finished,
-            nbytes=sum(piece.nbytes for piece in self._pieces),
-            dead_bytes=0,
-            final_until=None,
-            summary=self._summary,
-        )
 
 
 class LiveSegments:
@@ -145,6 +57,28 @@ class LiveSegments:
             self._reach(batch_id)
             for run in waiting.present():
                 self._account(batch_id, run)
+
+    @staticmethod
+    def of_state(state: State, *, segments: int, max_batches: int, spool: Spool, spill_bytes: int) -> "LiveSegments":
+        """Return the slice of which `state` was taken. What was in its spool goes to `spool`.
+
+        Raises OSError when that has no room.
+        """
+        carry = SegmentsCarry.of_state(state["carry"], segments=segments, spool=spool)
+        live = LiveSegments(segments=segments, max_batches=max_batches, spool=spool, spill_bytes=spill_bytes, carry=carry)
+        live._finished = Finished.of_state(state["finished"])
+        spillable = fields.column(state["spillable"], np.int64, len(live._spillable))
+        for batch_id in spillable.tolist():
+            live._spillable.move_to_end(batch_id)
+        return live
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same slice of. Cost: some 3 us a run, 40 ns a finished batch."""
+        return {
+            "carry": self._carry().state(),
+            "finished": self._finished.state(),
+            "spillable": np.fromiter(self._spillable, np.int64, len(self._spillable)),
+        }
 
     @property
     def full(self) -> bool:
@@ -207,8 +141,7 @@ class LiveSegments:
         """Return the finished batches, and all the rest as carry. Cost: O(finished) to copy; sealing them is put off."""
         summary = SegmentsSummary(self._finished.count, 0, self._finished.numbers, 0)
         frozen = FrozenSegments(self._finished.pieces(), summary, segments=self._segments, span=self._finished.span)
-        carry = SegmentsCarry(self._epoch, self._order, self._waiting, self._finished_ids, self._recent, self._results)
-        return frozen, carry
+        return frozen, self._carry()
 
     def meta(self) -> Meta:
         """Describe the slice as it stands. Cost: O(1)."""
@@ -231,6 +164,9 @@ class LiveSegments:
             final_until=None,
             summary=summary,
         )
+
+    def _carry(self) -> SegmentsCarry:
+        return SegmentsCarry(self._epoch, self._order, self._waiting, self._finished_ids, self._recent, self._results)
 
     def _take(self, batch_id: int, place: int, run: Run) -> str | None:
         """Take in one segment; returns why it is not kept."""

@@ -3,13 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from actors.timeline.snapshot import State
 from actors.timeline.span import Span
+from actors.views.segments.carry import SegmentsCarry
 from actors.views.segments.decode import SegmentDecoder
+from actors.views.segments.frozen import FrozenSegments, SegmentsSummary
 from actors.views.segments.listing import Listing
 from actors.views.segments.merging import lines
 from actors.views.segments.render import write
 from actors.views.segments.rows import Piece
-from actors.views.segments.slices import LiveSegments, SegmentsCarry, SegmentsSummary
+from actors.views.segments.slices import LiveSegments
 from actors.views.segments.spool import Spool
 from actors.views.view import Decoded, Due, Meta, Records
 
@@ -46,6 +49,27 @@ class SegmentsView:
             spill_bytes=self._spill_bytes,
             carry=carry,
         )
+
+    def revive(self, state: State) -> LiveSegments:
+        """Return the live slice of which `state` was taken, on the spool of this view.
+
+        Raises OSError when that has no room.
+        """
+        return LiveSegments.of_state(
+            state,
+            segments=self._segments,
+            max_batches=self._max_batches,
+            spool=self._spool,
+            spill_bytes=self._spill_bytes,
+        )
+
+    def thaw(self, state: State) -> FrozenSegments:
+        """Return the frozen slice of which `state` was taken."""
+        return FrozenSegments.of_state(state, segments=self._segments)
+
+    def summary(self, state: State) -> SegmentsSummary:
+        """Return the summary of which `state` was taken."""
+        return SegmentsSummary.of_state(state)
 
     def nothing(self) -> SegmentsSummary:
         """Return the summary of no slice."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.timeline.batch import Batch, count_before
+from actors.timeline.snapshot import State
 
 Matrix = NDArray[np.int64]
 
@@ -68,6 +69,15 @@ class Proof:
     matrix: Matrix
     late: int = 0
 
+    @staticmethod
+    def of_state(state: State) -> "Proof":
+        """Return the proof of which `state` was taken."""
+        return Proof(np.array(state["matrix"]), state["late"])
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same proof of."""
+        return {"matrix": self.matrix, "late": self.late}
+
     def then(self, later: Self) -> "Proof":
         """Return the proof of this run followed by the `later` one."""
         return Proof(product(self.matrix, later.matrix), self.late + later.late)
@@ -93,6 +103,18 @@ class Prover:
         self._late = 0
         self._pending = pending or Batch.empty(steps)
         self._until = until
+
+    @staticmethod
+    def of_state(state: State) -> "Prover":
+        """Return the prover of which `state` was taken."""
+        proof, until = Proof.of_state(state["proof"]), state["until"]
+        prover = Prover(len(proof.matrix), (until[0], until[1]) if until else None, Batch.of_state(state["pending"]))
+        prover._matrix, prover._late = proof.matrix, proof.late
+        return prover
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same prover of. Cost: O(1), as nothing in it is ever changed in place."""
+        return {"proof": Proof(self._matrix, self._late).state(), "until": self._until, "pending": self._pending.state()}
 
     @property
     def nbytes(self) -> int:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from actors.timeline.batch import Times
 from actors.timeline.sealed import OVERHEAD_BYTES, seal, unseal
+from actors.timeline.snapshot import State
 from actors.timeline.span import Span
 
 Rows = tuple[Times, ...]
@@ -30,6 +31,9 @@ class Piece(Protocol):
 
     def rows(self) -> Rows:
         """Return the columns."""
+
+    def state(self) -> State:
+        """Return what `piece_of` makes the same piece of."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +61,10 @@ class RawSets:
         """Return the columns."""
         return self.columns
 
+    def state(self) -> State:
+        """Return the columns."""
+        return (None, self.columns)
+
     def sealed(self) -> "SealedSets":
         """Compress. Cost: some 50 ns a value."""
         return SealedSets(self.span, self.count, tuple(seal(column) for column in self.columns))
@@ -68,7 +76,7 @@ class SealedSets:
 
     span: Span
     count: int
-    data: tuple[bytes, ...]
+    data: tuple[bytes | memoryview, ...]
 
     @property
     def nbytes(self) -> int:
@@ -78,3 +86,16 @@ class SealedSets:
     def rows(self) -> Rows:
         """Decompress the columns."""
         return tuple(unseal(column) for column in self.data)
+
+    def state(self) -> State:
+        """Return the span, the count, and the compressed columns."""
+        return ((self.span.start, self.span.end, self.count), self.data)
+
+
+def piece_of(state: State) -> RawSets | SealedSets:
+    """Return the piece of which `state` was taken; nothing is copied."""
+    about, columns = state
+    if about is None:
+        return RawSets(tuple(columns))
+    start, end, count = about
+    return SealedSets(Span(start, end), count, tuple(columns))

@@ -11,11 +11,12 @@ from itertools import pairwise
 from actors.timeline.batch import Batch, Times, count_before
 from actors.timeline.column import Column
 from actors.timeline.sealed import CHUNK
+from actors.timeline.snapshot import State
 from actors.timeline.span import Span
 from actors.views.sets.bound import Proof, Prover
 from actors.views.sets.matching import match
 from actors.views.sets.page import Page
-from actors.views.sets.pieces import Piece, RawSets, Rows, SealedSets
+from actors.views.sets.pieces import Piece, RawSets, Rows, SealedSets, piece_of
 from actors.views.view import NONE_LOST, Meta
 
 OPEN_SETS = 65_536
@@ -29,6 +30,15 @@ class SetSummary:
     sets: int
     residue: int
     proof: Proof
+
+    @staticmethod
+    def of_state(state: State) -> "SetSummary":
+        """Return the summary of which `state` was taken."""
+        return SetSummary(state["sets"], state["residue"], Proof.of_state(state["proof"]))
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same summary of."""
+        return {"sets": self.sets, "residue": self.residue, "proof": self.proof.state()}
 
     def then(self, later: "SetSummary") -> "SetSummary":
         """Return both as one; the residue is the later one's, since it was carried there."""
@@ -67,6 +77,15 @@ class FrozenSets:
     def __init__(self, pieces: list[Piece], proof: Proof) -> None:
         self._pieces = pieces
         self._proof = proof
+
+    @staticmethod
+    def of_state(state: State) -> "FrozenSets":
+        """Return the slice of which `state` was taken; nothing is copied."""
+        return FrozenSets([piece_of(piece) for piece in state["pieces"]], Proof.of_state(state["proof"]))
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same slice of."""
+        return {"pieces": [piece.state() for piece in self._pieces], "proof": self._proof.state()}
 
     def settle(self) -> bool:
         """Seal one raw piece; returns whether another one is left. Cost: 3 ms at the most, without Python's lock."""
@@ -117,6 +136,35 @@ class LiveSets:
         self._pending_counted = False
         if carry and carry.pending.count:
             self._take(carry.pending, None, counted=carry.counted)
+
+    @staticmethod
+    def of_state(state: State, *, max_sets: int) -> "LiveSets":
+        """Return the slice of which `state` was taken."""
+        live = LiveSets(steps=len(state["steps"]), max_sets=max_sets)
+        live._steps = [Column.of_state(column) for column in state["steps"]]
+        live._dead = [Column.of_state(column) for column in state["dead"]]
+        live._prover = Prover.of_state(state["prover"])
+        for each in state["closed"]:
+            piece = piece_of(each)
+            if not isinstance(piece, SealedSets):
+                raise TypeError("a closed piece is sealed")
+            live._closed.append(piece)
+            live._closed_sets += piece.count
+            live._closed_bytes += piece.nbytes
+        live._pending = Batch.of_state(state["pending"])
+        live._pending_counted = state["counted"]
+        return live
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same slice of. Cost: a copy of the open columns, some 2 MB."""
+        return {
+            "steps": [column.state() for column in self._steps],
+            "dead": [column.state() for column in self._dead],
+            "prover": self._prover.state(),
+            "closed": [piece.state() for piece in self._closed],
+            "pending": self._pending.state(),
+            "counted": self._pending_counted,
+        }
 
     @property
     def full(self) -> bool:

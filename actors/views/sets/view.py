@@ -5,13 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from actors.timeline.batch import Batch
+from actors.timeline.snapshot import State
 from actors.timeline.span import Span
 from actors.views.sets.bound import Proof, identity
 from actors.views.sets.decode import SetDecoder
 from actors.views.sets.page import Page
 from actors.views.sets.pieces import Piece
 from actors.views.sets.render import page, template, write
-from actors.views.sets.slices import LiveSets, SetCarry, SetSummary
+from actors.views.sets.slices import FrozenSets, LiveSets, SetCarry, SetSummary
 from actors.views.view import Decoded, Due, Meta, Records
 
 
@@ -38,6 +39,20 @@ class SetsView:
     def open(self, carry: SetCarry | None) -> LiveSets:
         """Start a live slice with its predecessor's residue."""
         return LiveSets(steps=len(self.steps), max_sets=self._max_sets, carry=carry)
+
+    def revive(self, state: State) -> LiveSets:
+        """Return the live slice of which `state` was taken."""
+        if len(state["steps"]) != len(self.steps):
+            raise ValueError(f"it has {len(state['steps'])} steps, not {len(self.steps)}")
+        return LiveSets.of_state(state, max_sets=self._max_sets)
+
+    def thaw(self, state: State) -> FrozenSets:
+        """Return the frozen slice of which `state` was taken."""
+        return FrozenSets.of_state(state)
+
+    def summary(self, state: State) -> SetSummary:
+        """Return the summary of which `state` was taken."""
+        return SetSummary.of_state(state)
 
     def nothing(self) -> SetSummary:
         """Return the summary of no slice."""

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from operator import index
 
 import numpy as np
 
 from actors.timeline.batch import Times
+from actors.timeline.snapshot import State
 from actors.timeline.span import EVER, Span
 from actors.timeline.text import Text
 from actors.views.top.decode import Upserts, offset_of, partition_of
@@ -53,6 +55,16 @@ class TopSummary:
         known = [value for value in (self.lowest_forgotten, later.lowest_forgotten) if value is not None]
         return TopSummary(self.ids + later.ids, self.gone + later.gone, max(known, default=None))
 
+    @staticmethod
+    def of_state(state: State) -> "TopSummary":
+        """Return the summary of which `state` was taken. Raises ValueError or TypeError."""
+        ids, gone, lowest_forgotten = state
+        return TopSummary(index(ids), index(gone), _known(lowest_forgotten))
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same summary of."""
+        return self.ids, self.gone, self.lowest_forgotten
+
 
 @dataclass(slots=True)
 class TopCarry:
@@ -84,6 +96,15 @@ class FrozenTop:
     def meta(self) -> Meta:
         """Describe the slice."""
         return Meta(None, self._gone, 0, 0, None, TopSummary(0, self._gone))
+
+    @staticmethod
+    def of_state(state: State) -> "FrozenTop":
+        """Return the slice of which `state` was taken. Raises TypeError."""
+        return FrozenTop(index(state))
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same slice of."""
+        return self._gone
 
 
 class LiveTop:
@@ -133,7 +154,7 @@ class LiveTop:
     def shed(self, nbytes: int) -> tuple[dict[str, int], int | None]:
         """Forget about `nbytes` of the ids with the lowest values: what is above them stays exact."""
         held = len(self._table)
-        if not held:
+        if not held or nbytes <= 0:
             return {}, None
         count = min(held, -(-nbytes * held // self._table.nbytes))
         gone, limit = self._table.forget_lowest(count)
@@ -150,6 +171,27 @@ class LiveTop:
         span = Span(self._first, self._last + 1) if self._first is not None and self._last is not None else None
         summary = TopSummary(held, self._gone, self._forgotten)
         return Meta(span, held + self._gone, self._table.nbytes, 0, None, summary)
+
+    @staticmethod
+    def of_state(state: State) -> "LiveTop":
+        """Return the slice of which `state` was taken. Cost: that of `Table.of_state`, whose errors it raises."""
+        table = Table.of_state(state["table"])
+        live = LiveTop(TopCarry(table, _numbers(state["cleared"]), _numbers(state["newest"]), _known(state["forgotten"])))
+        live._gone = index(state["gone"])
+        if state["span"] is not None:
+            live._first, live._last = map(index, state["span"])
+        return live
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same slice of. Cost: that of `Table.state`."""
+        return {
+            "table": self._table.state(),
+            "cleared": dict(self._cleared),
+            "newest": dict(self._newest),
+            "forgotten": self._forgotten,
+            "gone": self._gone,
+            "span": None if self._first is None else (self._first, self._last),
+        }
 
     def _in_order(self, batch: Upserts) -> Times:
         """Return the times, never falling within a partition: there Kafka's order is that of the offsets."""
@@ -179,3 +221,13 @@ class LiveTop:
             batch.places[keep],
             batch.clears,
         )
+
+
+def _known(number: State) -> int | None:
+    """Return a number of a state, or None. Raises TypeError."""
+    return None if number is None else index(number)
+
+
+def _numbers(state: State) -> dict[int, int]:
+    """Return a dictionary of a state. Raises TypeError or ValueError."""
+    return {index(key): index(value) for key, value in dict(state).items()}

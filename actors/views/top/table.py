@@ -3,12 +3,14 @@
 Used by the live slice of `top`, which owns it. No object an id: some 90 bytes for an id of 36.
 """
 
+from operator import index
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.timeline.batch import NO_TIMES, Times
+from actors.timeline.snapshot import State
 from actors.timeline.text import Hashes, Text
 from actors.views.top.decode import Upserts, partition_of
 
@@ -48,6 +50,49 @@ class Table:
         self._kept = _KEPT_CANDIDATES
         self._candidates: list[Times] = []
         self._candidate_count = 0
+
+    @staticmethod
+    def of_state(state: State) -> "Table":
+        """Return the table of which `state` was taken, with as much room. Cost: 0.3 us an id, most of it to hash them.
+
+        Raises ValueError, TypeError or KeyError for what is no such state.
+        """
+        rows, blob = np.asarray(state["rows"], np.int64), np.asarray(state["blob"], np.uint8)
+        row_room, blob_room, slots = state["room"]
+        if rows.ndim != 2 or rows.shape[1] != 4 or blob.ndim != 1:
+            raise ValueError(f"rows of 4 and a row of bytes were expected, got {rows.shape} and {blob.shape}")
+        count, used = len(rows), blob.size
+        where = rows[:, _WHERE]
+        if count and (where.min() < 0 or ((where >> _LENGTH_BITS) + (where & _LENGTH)).max() > used):
+            raise ValueError(f"ids within {used} bytes were expected, got some outside")
+        if not count <= row_room <= max(_LEAST, int(_GROWTH * count)):
+            raise ValueError(f"room for {count} rows was expected, got {row_room}")
+        if not used + 8 <= blob_room <= max(32 * _LEAST, int(_GROWTH * (used + 8))):
+            raise ValueError(f"room for {used} bytes was expected, got {blob_room}")
+        if slots not in {_slots_for(count), max(2 * _LEAST, _slots_for(count) // 2)}:
+            raise ValueError(f"an index for {count} rows was expected, got one of {slots} slots")
+        table = Table()
+        table._rows, table._blob = np.empty((row_room, 4), np.int64), np.empty(blob_room, np.uint8)
+        table._rows[:count], table._blob[:used] = rows, blob
+        table._count, table._used = count, used
+        table._index_all(slots)
+        table._kept = max(_KEPT_CANDIDATES, index(state["kept"]))
+        if state["threshold"] is not None:
+            table._threshold = index(state["threshold"])
+            table._candidates = [np.flatnonzero(table._values() >= table._threshold)]
+            table._candidate_count = table._candidates[0].size
+        return table
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same table of. Cost: a copy of the rows, 10 ns an id; ids are shared."""
+        self._living_candidates()
+        return {
+            "rows": self._rows[: self._count].copy(),
+            "blob": self._blob[: self._used],
+            "room": [len(self._rows), self._blob.size, self._index.size],
+            "threshold": self._threshold,
+            "kept": self._kept,
+        }
 
     def __len__(self) -> int:
         """How many ids there are."""
@@ -241,14 +286,18 @@ class Table:
         self._used += text.size
         self._count = end
         if end > _LOAD * self._index.size:
-            self._index = np.zeros(_slots_for(end), np.uint64)
-            for low in range(0, end, _BLOCK):
-                rows = np.arange(low, min(end, low + _BLOCK))
-                again = self._ids(rows).hashes()
-                self._enter(rows, again, (again & np.uint64(self._index.size - 1)).view(np.int64))
+            self._index_all(_slots_for(end))
         else:
             self._enter(np.arange(start, end), hashes, slots)
         self._consider(np.arange(start, end), batch.values[fresh])
+
+    def _index_all(self, slots: int) -> None:
+        """Make an index of `slots` slots, a power of two, for all rows. Cost: some 0.2 us an id."""
+        self._index = np.zeros(slots, np.uint64)
+        for low in range(0, self._count, _BLOCK):
+            rows = np.arange(low, min(self._count, low + _BLOCK))
+            hashes = self._ids(rows).hashes()
+            self._enter(rows, hashes, (hashes & np.uint64(slots - 1)).view(np.int64))
 
     def _enter(self, rows: Times, hashes: Hashes, slots: Times) -> None:
         """Put rows into the index: linear probing, the lanes in step; of those that want one slot, one gets it."""

@@ -6,10 +6,11 @@ import msgspec
 import numpy as np
 
 from actors.timeline.batch import NO_TIMES
+from actors.timeline.snapshot import State
 from actors.timeline.span import Span
 from actors.timeline.text import Text
 from actors.views.top.decode import decode
-from actors.views.top.slices import LiveTop, Ranked, Top, TopCarry, TopSummary
+from actors.views.top.slices import FrozenTop, LiveTop, Ranked, Top, TopCarry, TopSummary
 from actors.views.view import Decoded, Due, Meta, Records
 
 _BLOCK = 4_096
@@ -28,6 +29,18 @@ class TopView:
     def open(self, carry: TopCarry | None) -> LiveTop:
         """Start a live slice with everything that its predecessor had."""
         return LiveTop(carry)
+
+    def revive(self, state: State) -> LiveTop:
+        """Return the live slice of which `state` was taken."""
+        return LiveTop.of_state(state)
+
+    def thaw(self, state: State) -> FrozenTop:
+        """Return the frozen slice of which `state` was taken."""
+        return FrozenTop.of_state(state)
+
+    def summary(self, state: State) -> TopSummary:
+        """Return the summary of which `state` was taken."""
+        return TopSummary.of_state(state)
 
     def nothing(self) -> TopSummary:
         """Return the summary of no slice."""

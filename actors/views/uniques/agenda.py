@@ -4,10 +4,15 @@ Used by live slices, and handed from one to the next. Knows periods by their key
 """
 
 import heapq
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
+from actors.timeline.fields import integer, numbered, words
+from actors.timeline.snapshot import State
 from actors.views.uniques.cells import Key
-from actors.views.uniques.periods import MINUTE
+from actors.views.uniques.periods import GRANULARITIES, MINUTE
 
 _ENTRY_BYTES = 140
 """Bytes of one period here: a key, a tuple in the heap, a place in a mapping."""
@@ -35,6 +40,31 @@ class Agenda:
         self._heap: list[tuple[int, Key]] = []
         self._late: dict[Key, int] = {}
         self._until: int | None = None
+
+    @staticmethod
+    def of_state(state: State) -> "Agenda":
+        """Return the agenda of which `state` was taken."""
+        agenda = Agenda()
+        agenda._until = None if state["until"] is None else integer(state["until"])
+        agenda._heap = _periods_of(state["open"])
+        changed = words(state["changed"], np.bool_, len(agenda._heap))
+        agenda._changed = {key: new for (_, key), new in zip(agenda._heap, changed.tolist(), strict=True)}
+        late = _periods_of(state["late"])
+        agenda._late = {key: end for end, key in late}
+        if len(agenda._changed) != len(agenda._heap) or len(agenda._late) != len(late):
+            raise ValueError("periods that differ were expected, one is there twice")
+        heapq.heapify(agenda._heap)
+        return agenda
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same agenda of. Cost: some 40 ns a period, and 1 us where it is written."""
+        heap, changed = self._heap.copy(), self._changed.copy()
+        return {
+            "until": self._until,
+            "open": _state_of(heap),
+            "changed": numbered(len(heap), np.bool_, lambda: (changed[key] for _, key in heap)),
+            "late": _state_of([(end, key) for key, end in self._late.items()]),
+        }
 
     @property
     def nbytes(self) -> int:
@@ -82,3 +112,23 @@ class Agenda:
             self._changed = {key: False for _, key in self._heap}
             heapq.heapify(self._heap)
         return sorted(found.values())
+
+
+def _state_of(periods: Sequence[tuple[int, Key]]) -> State:
+    """Return periods as columns: the level, the start and the end of each."""
+    count = len(periods)
+    return (
+        numbered(count, np.uint8, lambda: (key.level for _, key in periods)),
+        numbered(count, np.int64, lambda: (key.start for _, key in periods)),
+        numbered(count, np.int64, lambda: (end for end, _ in periods)),
+    )
+
+
+def _periods_of(state: State) -> list[tuple[int, Key]]:
+    """Return the periods of which `state` was taken."""
+    levels, starts, ends = state
+    levels = words(levels, np.uint8)
+    if int(levels.max(initial=0)) >= len(GRANULARITIES):
+        raise ValueError(f"a level of {len(GRANULARITIES)} was expected, got {int(levels.max())}")
+    starts, ends = words(starts, np.int64, levels.size), words(ends, np.int64, levels.size)
+    return [(end, Key(level, start)) for level, start, end in zip(levels.tolist(), starts.tolist(), ends.tolist(), strict=True)]

@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.timeline.batch import Times, count_before
+from actors.timeline.fields import blob, bounds, column, integer, joined
+from actors.timeline.snapshot import State
 from actors.timeline.span import Span
 from actors.timeline.text import Hashes
+from actors.views.uniques.periods import GRANULARITIES
 
 Counts = NDArray[np.integer[Any]]
 
@@ -42,7 +45,64 @@ class Piece:
     highs: Counts
     hashes: Hashes
     """The hashes of the cells, those of each sorted, each once."""
-    sketches: Mapping[int, bytes]
+    sketches: Mapping[int, bytes | memoryview]
+
+    @staticmethod
+    def of_state(state: State) -> "Piece":
+        """Return the piece of which `state` was taken; its large columns and its sketches are not copied."""
+        starts = column(state["starts"], np.int64)
+        count = starts.size
+        if (starts[1:] <= starts[:-1]).any():
+            raise ValueError("starts that ascend were expected, some do not")
+        hashes = column(state["hashes"], np.uint64)
+        ends = _narrow(np.array(bounds(_counts(state["sizes"], count), hashes.size), np.int64))
+        places = column(state["sketched"], np.int64).tolist()
+        if len(set(places)) != len(places) or min(places, default=0) < 0 or max(places, default=-1) >= count:
+            raise ValueError(f"sketches of {count} cells were expected, got some of others")
+        sketches = blob(state["sketches"])
+        cuts = bounds(column(state["sketch_sizes"], np.int64, len(places)), len(sketches))
+        return Piece(
+            integer(state["level"], 0, len(GRANULARITIES) - 1),
+            starts,
+            _counts(state["frames"], count),
+            _counts(state["revisions"], count),
+            column(state["final"], np.bool_, count),
+            ends[:-1],
+            ends[1:],
+            hashes,
+            {place: sketches[low:high] for place, low, high in zip(places, cuts, cuts[1:], strict=False)},
+        )
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same piece of, for a piece that owns all of its columns."""
+        sizes = [len(sketch) for sketch in self.sketches.values()]
+        return {
+            "level": self.level,
+            "starts": self.starts,
+            "frames": self.frames,
+            "revisions": self.revisions,
+            "final": self.final,
+            "sizes": self.highs - self.lows,
+            "hashes": self.hashes,
+            "sketched": np.array(list(self.sketches), np.int64),
+            "sketch_sizes": np.array(sizes, np.int64),
+            "sketches": joined(sum(sizes), self.sketches.values),
+        }
+
+    def owned(self) -> "Piece":
+        """Return the same piece with columns and sketches of its own, which keep nothing else alive. Cost: one copy."""
+        lows, highs, hashes = _joined([self.users(index) for index in range(self.count)])
+        return Piece(
+            self.level,
+            self.starts.copy(),
+            self.frames.copy(),
+            self.revisions.copy(),
+            self.final.copy(),
+            lows,
+            highs,
+            hashes,
+            {place: bytes(sketch) for place, sketch in self.sketches.items()},
+        )
 
     @property
     def count(self) -> int:
@@ -85,7 +145,7 @@ class Piece:
         lows, highs, hashes = _joined(users)
         return replace(self, lows=lows, highs=highs, hashes=hashes, sketches=sketches)
 
-    def _cut(self, places: Any, sketches: Mapping[int, bytes]) -> Self:
+    def _cut(self, places: Any, sketches: Mapping[int, bytes | memoryview]) -> Self:
         columns = (self.starts, self.frames, self.revisions, self.final, self.lows, self.highs)
         starts, frames, revisions, final, lows, highs = (column[places] for column in columns)
         return replace(
@@ -101,7 +161,7 @@ def piece(
     revisions: Sequence[int],
     final: Sequence[bool],
     users: Sequence[Hashes],
-    sketches: Mapping[int, bytes],
+    sketches: Mapping[int, bytes | memoryview],
 ) -> Piece:
     """Return cells as columns, as narrow as they can be. `starts` ascend. Cost: one copy."""
     lows, highs, hashes = _joined(users)
@@ -128,3 +188,10 @@ def _joined(users: Sequence[Hashes]) -> tuple[Counts, Counts, Hashes]:
 
 def _narrow(column: NDArray[np.int64]) -> Any:
     return column.astype(np.min_scalar_type(int(column.max(initial=0))))
+
+
+def _counts(value: State, count: int) -> Counts:
+    """Return a column of `count` unsigned numbers of any width."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "u":
+        raise TypeError(f"a column of counts was expected, got {type(value).__name__}")
+    return column(value, value.dtype, count)

@@ -46,6 +46,21 @@ class Sketch:
         """Take in `hashes`. Cost: 150 ns each."""
         deque(map(self._sketch.update, hashes.view(np.int64).tolist()), maxlen=0)
 
+    @staticmethod
+    def of_sealed(data: bytes | memoryview) -> "Sketch":
+        """Return the sketch that was `sealed`, to go on with.
+
+        Raises ValueError or IndexError for what is none.
+        """
+        found = Sketch()
+        try:
+            found._sketch = hll_sketch.deserialize(bytes(data))
+        except RuntimeError as error:
+            raise ValueError(f"a sketch was expected: {error}") from None
+        if (found._sketch.lg_config_k, found._sketch.tgt_type) != (LG_REGISTERS, tgt_hll_type.HLL_8):
+            raise ValueError("a sketch of another size was expected")
+        return found
+
     def sealed(self) -> bytes:
         """Return the sketch as it stands, for good."""
         return bytes(self._sketch.serialize_compact())
@@ -65,12 +80,12 @@ def coarse(hashes: Hashes) -> bytes:
     return sketch.sealed()
 
 
-def joined(hashes: Iterable[Hashes], sketches: Sequence[bytes]) -> bytes:
+def joined(hashes: Iterable[Hashes], sketches: Sequence[bytes | memoryview]) -> bytes:
     """Return a sketch of all these users, as fine as the coarsest of them."""
     return bytes(_union(hashes, sketches).serialize_compact())
 
 
-def estimate(hashes: Iterable[Hashes], sketches: Sequence[bytes]) -> Estimate:
+def estimate(hashes: Iterable[Hashes], sketches: Sequence[bytes | memoryview]) -> Estimate:
     """Return how many users there are in all. Cost: some 0.1 ms a sketch, 150 ns a hash."""
     union = hll_union(LG_REGISTERS)
     result = _union(hashes, sketches)
@@ -82,10 +97,10 @@ def estimate(hashes: Iterable[Hashes], sketches: Sequence[bytes]) -> Estimate:
     return Estimate(unique, min(lower, unique), max(upper, unique))
 
 
-def _union(hashes: Iterable[Hashes], sketches: Sequence[bytes]) -> hll_sketch:
+def _union(hashes: Iterable[Hashes], sketches: Sequence[bytes | memoryview]) -> hll_sketch:
     union = hll_union(LG_REGISTERS)
     for sketch in sketches:
-        union.update(hll_sketch.deserialize(sketch))
+        union.update(hll_sketch.deserialize(bytes(sketch)))
     for each in hashes:
         # By a sketch of its own: registers of a union are then joined, not its history gone on with.
         own = hll_sketch(LG_REGISTERS, tgt_hll_type.HLL_8)

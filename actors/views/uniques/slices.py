@@ -9,10 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from actors.timeline import fields
 from actors.timeline.batch import Times
+from actors.timeline.snapshot import State
 from actors.timeline.span import EVER, Span
 from actors.timeline.text import Hashes
 from actors.views.uniques.agenda import Agenda
+from actors.views.uniques.cell_columns import Sums, cells_of, state_of
 from actors.views.uniques.cells import Cell, Key
 from actors.views.uniques.decode import Frames
 from actors.views.uniques.periods import GRANULARITIES, MINUTE, MINUTE_MS, MONTH, PARENTS, YEAR, Periods
@@ -82,12 +85,35 @@ class UniquesSummary:
     hashes: int
     long: tuple[Piece, ...] = ()
 
+    @staticmethod
+    def of_state(state: State) -> "UniquesSummary":
+        """Return the summary of which `state` was taken. It shares nothing with it, as it outlives its slice."""
+        frames, cells, hashes = (fields.integer(state[name], 0) for name in ("frames", "cells", "hashes"))
+        return UniquesSummary(frames, cells, hashes, _long_of(state["long"]))
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same summary of."""
+        return {
+            "frames": self.frames,
+            "cells": self.cells,
+            "hashes": self.hashes,
+            "long": [each.state() for each in self.long],
+        }
+
     def then(self, later: "UniquesSummary") -> "UniquesSummary":
         """Return both as one. Cost: O(pieces), at most `_MANY_PIECES`; now and then they are joined by period."""
         long = self.long + later.long
         if len(long) > _MANY_PIECES:
             long = tuple(_squeezed(level, [each for each in long if each.level == level]) for level in (MONTH, YEAR))
         return UniquesSummary(self.frames + later.frames, self.cells + later.cells, self.hashes + later.hashes, long)
+
+
+def _long_of(state: State) -> tuple[Piece, ...]:
+    """Return the pieces of months and years of which `state` was taken, copied."""
+    found = tuple(Piece.of_state(each).owned() for each in fields.listed(state))
+    if any(each.level not in {MONTH, YEAR} for each in found):
+        raise ValueError("months and years were expected, got something shorter")
+    return found
 
 
 def _squeezed(level: int, pieces: Sequence[Piece]) -> Piece:
@@ -97,7 +123,7 @@ def _squeezed(level: int, pieces: Sequence[Piece]) -> Piece:
         for index, start in enumerate(each.starts.tolist()):
             found.setdefault(start, []).append((each, index))
     starts = sorted(found)
-    sketches: dict[int, bytes] = {}
+    sketches: dict[int, bytes | memoryview] = {}
     users: list[Hashes] = []
     for place, start in enumerate(starts):
         exact = [each.users(index) for each, index in found[start]]
@@ -120,13 +146,28 @@ def _squeezed(level: int, pieces: Sequence[Piece]) -> Piece:
 class FrozenUniques:
     """The cells of a retired slice, a piece a level. Not thread-safe: its collector owns it; what it reads out is immutable."""
 
-    def __init__(self, pieces: Sequence[Piece], span: Span | None, frames: int) -> None:
+    def __init__(self, pieces: Sequence[Piece], span: Span | None, frames: int, long: tuple[Piece, ...] | None = None) -> None:
         self._pieces = tuple(pieces)
         self._span = span
         self._frames = frames
-        self._long = tuple(
-            each.replaced(_LARGEST_EXACT, sketched) for each in self._pieces if each.level in {MONTH, YEAR} and each.count
-        )
+        self._long = long if long is not None else _long(self._pieces)
+
+    @staticmethod
+    def of_state(state: State) -> "FrozenUniques":
+        """Return the slice of which `state` was taken. Its columns are not copied, but for the few that outlive it."""
+        pieces = [Piece.of_state(each) for each in fields.listed(state["pieces"])]
+        if [each.level for each in pieces] != list(range(len(GRANULARITIES))):
+            raise ValueError("a piece of each level was expected")
+        return FrozenUniques(pieces, fields.span(state["span"]), fields.integer(state["frames"], 0), _long_of(state["long"]))
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same slice of."""
+        return {
+            "pieces": [each.state() for each in self._pieces],
+            "long": [each.state() for each in self._long],
+            "span": fields.span_state(self._span),
+            "frames": self._frames,
+        }
 
     def settle(self) -> bool:
         """Return False: there is nothing left to compress."""
@@ -137,8 +178,11 @@ class FrozenUniques:
         return arguments.choose(self._pieces, span)
 
     def coarsen(self) -> None:
-        """Turn cells of more than `_LARGEST_EXACT` users into coarse sketches. Cost: some 150 ns a hash that they held."""
-        self._pieces = tuple(each.replaced(_LARGEST_EXACT, coarse) for each in self._pieces)
+        """Turn cells of more than `_LARGEST_EXACT` users into coarse sketches. Cost: some 150 ns a hash that they held.
+
+        What is left is copied, so that nothing keeps the file alive from which the slice may have come.
+        """
+        self._pieces = tuple(each.replaced(_LARGEST_EXACT, coarse).owned() for each in self._pieces)
 
     def meta(self) -> Meta:
         """Describe the slice. Cost: O(cells), some 2 ns each."""
@@ -156,6 +200,11 @@ class FrozenUniques:
             ),
             coarse_bytes=sum(map(_coarse_bytes, self._pieces)),
         )
+
+
+def _long(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+    """Return what a slice leaves of its months and years when it is dropped."""
+    return tuple(each.replaced(_LARGEST_EXACT, sketched) for each in pieces if each.level in {MONTH, YEAR} and each.count)
 
 
 def _coarse_bytes(each: Piece) -> int:
@@ -191,6 +240,43 @@ class LiveUniques:
         self._first: int | None = None
         self._end = 0
         self._full = False
+
+    @staticmethod
+    def of_state(state: State, *, periods: Periods, max_cells: int, max_hashes: int, exact_users: int) -> "LiveUniques":
+        """Return the slice of which `state` was taken. Cost: some 5 us a cell, and a copy of the hashes."""
+        live = LiveUniques(
+            periods=periods,
+            max_cells=max_cells,
+            max_hashes=max_hashes,
+            exact_users=exact_users,
+            agenda=Agenda.of_state(state["agenda"]),
+        )
+        live._cells, live._waiting = cells_of(state["cells"])
+        for level in live._cells:
+            live._count += len(level)
+            live._held += sum(cell.users.size for cell in level.values())
+            live._sketches += sum(cell.sketch is not None for cell in level.values())
+        for level in live._waiting:
+            live._waiting_count += sum(cell.waiting_count for cell in level.values())
+            live._chunks += sum(len(cell.waiting or ()) for cell in level.values())
+        live._frames = fields.integer(state["frames"], 0)
+        live._full = fields.flag(state["full"])
+        reached = fields.span(state["span"])
+        if reached is not None:
+            live._first, live._end = reached.start, reached.end
+        if (reached is None) != (live._count == 0):
+            raise ValueError("a span was expected where there are cells, and only there")
+        return live
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same slice of. Cost: some 0.5 us a cell and 0.2 us an open period."""
+        return {
+            "agenda": self._agenda.state(),
+            "cells": state_of(self._cells, self._waiting, Sums(self._held, self._chunks, self._waiting_count, self._sketches)),
+            "frames": self._frames,
+            "full": self._full,
+            "span": fields.span_state(self._span),
+        }
 
     @property
     def full(self) -> bool:

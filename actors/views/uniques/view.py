@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
+from actors.timeline.snapshot import State
 from actors.timeline.span import Span
 from actors.views.uniques.agenda import Agenda
 from actors.views.uniques.decode import decode
 from actors.views.uniques.periods import Periods
 from actors.views.uniques.piece import Piece
 from actors.views.uniques.render import lines
-from actors.views.uniques.slices import LiveUniques, Rows, UniquesSummary
+from actors.views.uniques.slices import FrozenUniques, LiveUniques, Rows, UniquesSummary
 from actors.views.view import Decoded, Due, Meta, Records
 
 
@@ -44,6 +45,24 @@ class UniquesView:
             exact_users=self._exact_users,
             agenda=carry,
         )
+
+    def revive(self, state: State) -> LiveUniques:
+        """Return the live slice of which `state` was taken."""
+        return LiveUniques.of_state(
+            state,
+            periods=self._periods,
+            max_cells=self._max_cells,
+            max_hashes=self._max_hashes,
+            exact_users=self._exact_users,
+        )
+
+    def thaw(self, state: State) -> FrozenUniques:
+        """Return the frozen slice of which `state` was taken."""
+        return FrozenUniques.of_state(state)
+
+    def summary(self, state: State) -> UniquesSummary:
+        """Return the summary of which `state` was taken."""
+        return UniquesSummary.of_state(state)
 
     def nothing(self) -> UniquesSummary:
         """Return the summary of no slice."""

@@ -6,15 +6,32 @@ Agarwal et al., "Mergeable summaries" (2012).
 
 from collections.abc import Iterable, Mapping
 from itertools import islice, repeat
-from operator import add
+from operator import add, index
 from typing import Self
 
 import numpy as np
+
+from actors.timeline.snapshot import State
+from actors.timeline.text import state_of, texts_of
 
 
 def accumulate(into: dict[str, int], counts: Mapping[str, int]) -> None:
     """Add `counts` to `into`. Cost: some 100 ns a name."""
     into.update(zip(counts, map(add, map(into.get, counts, repeat(0)), counts.values()), strict=True))
+
+
+def counts_state(counts: Mapping[str, int]) -> State:
+    """Return what `counts_of` makes the same `counts` of, in their order. Cost: 50 ns a name."""
+    return state_of(counts), np.fromiter(counts.values(), np.int64, len(counts))
+
+
+def counts_of(state: State) -> dict[str, int]:
+    """Return the counts of which `state` was taken. Cost: 0.2 us a name. Raises ValueError or TypeError."""
+    names, numbers = state
+    counts = dict(zip(texts_of(names), np.asarray(numbers, np.int64).tolist(), strict=True))
+    if len(counts) != len(numbers):
+        raise ValueError(f"{len(numbers)} different names were expected, got {len(counts)}")
+    return counts
 
 
 class Frequent:
@@ -41,6 +58,18 @@ class Frequent:
         self._capacity = capacity
         self._counts: dict[str, int] = {}
         self._error = 0
+
+    @staticmethod
+    def of_state(state: State) -> "Frequent":
+        """Return the counts of which `state` was taken. Cost: that of `counts_of`, whose errors it raises."""
+        capacity, error, counts = state
+        frequent = Frequent(index(capacity))
+        frequent._error, frequent._counts = index(error), counts_of(counts)
+        return frequent
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same counts of. Cost: that of `counts_state`."""
+        return self._capacity, self._error, counts_state(self._counts)
 
     @property
     def max_error(self) -> int:

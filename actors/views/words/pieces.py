@@ -7,6 +7,7 @@ import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Protocol
 
 import msgspec
@@ -14,10 +15,14 @@ import numpy as np
 
 from actors.timeline.batch import Times, count_before
 from actors.timeline.sealed import OVERHEAD_BYTES, seal, unseal
+from actors.timeline.snapshot import State
 from actors.views.words.frequent import Frequent
 
 Range = tuple[int, int]
 """Seconds since 1970, half-open."""
+
+_Sealed = bytes | memoryview
+"""Compressed here, or in a file that is mapped."""
 
 _read_names = msgspec.msgpack.Decoder(list[str]).decode
 
@@ -73,26 +78,49 @@ class Names:
     """A run of a slice's names, each with its count over the whole slice; `names` is a list, or one compressed."""
 
     count: int
-    names: list[str] | bytes
-    totals: Times | bytes
+    names: list[str] | _Sealed
+    totals: Times | _Sealed
+
+    @staticmethod
+    def of_state(state: State) -> "Names":
+        """Return the run of which `state` was taken; what is compressed is shared. Raises ValueError or TypeError."""
+        count, names, totals = state
+        totals = _column(totals)
+        if isinstance(names, list):
+            if len(names) != count or not all(isinstance(name, str) for name in names):
+                raise ValueError(f"{count} names were expected, got {len(names)} values")
+        elif not isinstance(names, _Sealed) or isinstance(totals, np.ndarray):
+            raise TypeError("names and counts that are both compressed were expected, or neither")
+        if index(count) < 1 or (isinstance(totals, np.ndarray) and totals.size != count):
+            raise ValueError(f"counts of {count} names were expected")
+        return Names(count, names, totals)
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether it is compressed."""
+        return not isinstance(self.names, list)
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same run of. Nothing is copied."""
+        return self.count, self.names, self.totals
 
     @property
     def nbytes(self) -> int:
         """Bytes that they take. Cost: O(names) while they are not sealed."""
-        if isinstance(self.names, bytes):
+        if not isinstance(self.names, list):
             return len(self.names) + len(self.totals) + 2 * OVERHEAD_BYTES
         return sys.getsizeof(self.names) + sum(map(sys.getsizeof, self.names)) + 8 * self.count + 2 * OVERHEAD_BYTES
 
     def sealed(self) -> "Names":
         """Return the same, compressed. Cost: some 0.8 us a name."""
-        if isinstance(self.names, bytes) or isinstance(self.totals, bytes):
+        if not isinstance(self.names, list) or not isinstance(self.totals, np.ndarray):
             return self
         return Names(self.count, zlib.compress(msgspec.msgpack.encode(self.names)), seal(self.totals))
 
     def opened(self) -> tuple[list[str], Times]:
         """Return the names and their counts. Cost: some 0.2 us a name, when sealed."""
-        names = _read_names(zlib.decompress(self.names)) if isinstance(self.names, bytes) else self.names
-        return names, unseal(self.totals) if isinstance(self.totals, bytes) else self.totals
+        names = self.names if isinstance(self.names, list) else _read_names(zlib.decompress(self.names))
+        return names, self.totals if isinstance(self.totals, np.ndarray) else unseal(self.totals)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,24 +148,43 @@ class Rows:
 
     first: int
     last: int
-    columns: tuple[Times, ...] | tuple[bytes, ...]
+    columns: tuple[Times | _Sealed, ...]
+
+    @staticmethod
+    def of_state(state: State) -> "Rows":
+        """Return the rows of which `state` was taken; what is compressed is shared. Raises ValueError or TypeError."""
+        first, last, (seconds, names, counts) = state
+        columns = _column(seconds), _column(names), _column(counts)
+        sizes = {column.size if isinstance(column, np.ndarray) else None for column in columns}
+        if len(sizes) > 1 or index(first) > index(last):
+            raise ValueError(f"columns of one length were expected, and a range of seconds, got {sizes} and {first} to {last}")
+        return Rows(first, last, columns)
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether they are compressed."""
+        return not isinstance(self.columns[0], np.ndarray)
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same rows of. Nothing is copied."""
+        return self.first, self.last, self.columns
 
     @property
     def nbytes(self) -> int:
         """Bytes that they take."""
-        sizes = [len(column) if isinstance(column, bytes) else column.nbytes for column in self.columns]
+        sizes = [column.nbytes if isinstance(column, np.ndarray) else len(column) for column in self.columns]
         return sum(sizes) + len(sizes) * OVERHEAD_BYTES
 
     def sealed(self) -> "Rows":
         """Return the same, compressed. Cost: some 0.1 us a row."""
         return Rows(
-            self.first, self.last, tuple(column if isinstance(column, bytes) else seal(column) for column in self.columns)
+            self.first, self.last, tuple(seal(column) if isinstance(column, np.ndarray) else column for column in self.columns)
         )
 
     def opened(self) -> Iterator[Times]:
         """Yield the columns. Cost: some 10 ns a row."""
         for column in self.columns:
-            yield unseal(column) if isinstance(column, bytes) else column
+            yield column if isinstance(column, np.ndarray) else unseal(column)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,3 +213,12 @@ class Clipped:
             if found.size:
                 texts, _ = run.opened()
                 sums.update(dict(zip(map(texts.__getitem__, found.tolist()), own[found].tolist(), strict=True)))
+
+
+def _column(column: State) -> Times | _Sealed:
+    """Return a column of a state, sealed or not. Raises TypeError or ValueError."""
+    if isinstance(column, _Sealed):
+        return column
+    if not isinstance(column, np.ndarray) or column.dtype != np.int64 or column.ndim != 1:
+        raise TypeError(f"a column of numbers was expected, got {type(column).__name__}")
+    return column

@@ -5,14 +5,16 @@ Used by collectors. The granule is a second: a range is widened to whole ones.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from operator import index
+from typing import Literal, Self, get_args
 
+from actors.timeline.snapshot import State
 from actors.timeline.span import INT64_MIN, Span
 from actors.views.view import NONE_LOST, Meta
 from actors.views.words.decode import MS, WordBatch
-from actors.views.words.frequent import Frequent
-from actors.views.words.pieces import Piece, Range, Remembered, total
-from actors.views.words.table import FrozenTable, LiveTable
+from actors.views.words.frequent import Frequent, counts_of, counts_state
+from actors.views.words.pieces import Counted, Names, Piece, Range, Remembered, Totals, total
+from actors.views.words.table import FrozenTable, LiveTable, Tally
 
 Of = Literal["types", "words"]
 
@@ -55,6 +57,20 @@ class WordSummary:
     def nothing(max_names: int) -> "WordSummary":
         """Return the summary of no slice."""
         return WordSummary(max_names, 0, 0, None, Remembered(Frequent(max_names)), Remembered(Frequent(max_names)))
+
+    @staticmethod
+    def of_state(state: State) -> "WordSummary":
+        """Return the summary of which `state` was taken. Cost: 0.2 us a name. Raises ValueError, TypeError or KeyError."""
+        max_names, events, pairs = map(index, state["numbers"])
+        return WordSummary(max_names, events, pairs, _span_of(state["span"]), *map(_sums_of, state["sums"]))
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same summary of, by value. Cost: 50 ns a name that is not compressed."""
+        return {
+            "numbers": (self.max_names, self.events, self.pairs),
+            "span": _state_of_span(self.span),
+            "sums": (_state_of_sums(self.types), _state_of_sums(self.words)),
+        }
 
     def then(self, later: Self) -> "WordSummary":
         """Return the summary of both. Cost: O(names)."""
@@ -131,6 +147,22 @@ class LiveWords:
         summary = WordSummary(self._max_names, self._events, pairs, self._span, types.tally, words.tally)
         return Meta(self._span, self._events, types.nbytes + words.nbytes, 0, None, summary)
 
+    @staticmethod
+    def of_state(state: State, *, max_pairs: int, max_names: int) -> "LiveWords":
+        """Return the slice of which `state` was taken.
+
+        Cost: 0.3 us a pair, 0.3 us a name. Raises ValueError, TypeError or KeyError.
+        """
+        live = LiveWords(max_pairs=max_pairs, max_names=max_names)
+        live._events, live._span = index(state["events"]), _span_of(state["span"])
+        live._tables = {of: LiveTable.of_state(state[of]) for of in live._tables}
+        return live
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same slice of. Cost: that of `LiveTable.state`."""
+        tables = {of: table.state() for of, table in self._tables.items()}
+        return {"events": self._events, "span": _state_of_span(self._span), **tables}
+
 
 class FrozenWords:
     """A slice that has become full: its names as text compressed, its counts as columns.
@@ -165,6 +197,22 @@ class FrozenWords:
         summary = WordSummary(self._max_names, self._events, self._pairs, self._span, types.totals, words.totals)
         return Meta(self._span, self._events, types.nbytes + words.nbytes, 0, None, summary)
 
+    @staticmethod
+    def of_state(state: State, *, max_names: int) -> "FrozenWords":
+        """Return the slice of which `state` was taken; what is compressed is shared.
+
+        Raises ValueError, TypeError or KeyError.
+        """
+        tables: dict[Of, FrozenTable] = {of: FrozenTable.of_state(state[of]) for of in get_args(Of)}
+        types, words = tables["types"].totals, tables["words"].totals
+        span = _span_of(state["span"])
+        return FrozenWords(tables, WordSummary(max_names, index(state["events"]), index(state["pairs"]), span, types, words))
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same slice of. Cost: O(blocks)."""
+        tables = {of: table.state() for of, table in self._tables.items()}
+        return {"events": self._events, "pairs": self._pairs, "span": _state_of_span(self._span), **tables}
+
 
 def seconds(span: Span) -> Range:
     """Return the whole seconds that `span`, in ms and not empty, touches.
@@ -180,3 +228,43 @@ def recalled(gone: WordSummary, span: Span, arguments: Counting) -> tuple[Piece,
     if span.start > INT64_MIN or gone.span is None or span.end < gone.span.end:
         return ()
     return (gone.types if arguments.of == "types" else gone.words,)
+
+
+def _state_of_span(span: Span | None) -> State:
+    return None if span is None else (span.start, span.end)
+
+
+def _span_of(state: State) -> Span | None:
+    if state is None:
+        return None
+    start, end = map(index, state)
+    return Span(start, end)
+
+
+def _state_of_sums(piece: Piece) -> State:
+    """Return what `_sums_of` makes the same counts of; those of a live slice are copied. Cost: see `counts_state`."""
+    match piece:
+        case Totals(runs):
+            return "totals", [run.state() for run in runs]
+        case Remembered(sums):
+            return "remembered", sums.state()
+        case Counted(counts):
+            return "counted", counts_state(counts)
+        case Tally():
+            return "counted", counts_state(piece.snapshot())
+        case _:
+            raise TypeError(f"the counts of all of a slice were expected, got {type(piece).__name__}")
+
+
+def _sums_of(state: State) -> Piece:
+    """Return the counts of which `state` was taken. Raises ValueError or TypeError."""
+    kind, counts = state
+    match kind:
+        case "totals":
+            return Totals(tuple(map(Names.of_state, counts)))
+        case "remembered":
+            return Remembered(Frequent.of_state(counts))
+        case "counted":
+            return Counted(counts_of(counts))
+        case _:
+            raise ValueError(f"a kind of counts was expected, got {kind!r}")

@@ -5,19 +5,23 @@ Made by slices. What leaves a table, to answer or to sum up, is a piece.
 
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain, count, islice, repeat
-from operator import add
+from operator import add, index
 
 import numpy as np
 
 from actors.timeline.batch import Times
 from actors.timeline.sealed import CHUNK
+from actors.timeline.snapshot import Deferred, State
+from actors.timeline.text import state_of, texts_of
 from actors.views.words.decode import BySecond
 from actors.views.words.frequent import Frequent
 from actors.views.words.pieces import Clipped, Counted, Names, Piece, Range, Rows, Totals
 
 _INT_BYTES = 32
+_KINDS = {"seconds": "<i8", "sizes": "<u4", "numbers": "<u4", "counts": "<i8"}
+"""The columns of a live table's state."""
 
 
 class Tally:
@@ -30,6 +34,24 @@ class Tally:
         self._numbers: defaultdict[str, int] = defaultdict(count().__next__)
         self._totals = np.zeros(16, np.int64)
         self._text_bytes = 0
+
+    @staticmethod
+    def of_state(state: State) -> "Tally":
+        """Return the names of which `state` was taken, not counted yet. Cost: 0.3 us a name. Raises ValueError or TypeError."""
+        texts, room, text_bytes = state
+        names, tally = texts_of(texts), Tally()
+        tally._numbers.update(zip(names, range(len(names)), strict=True))
+        tally._numbers.default_factory = count(len(names)).__next__
+        if len(tally) != len(names):
+            raise ValueError(f"{len(names)} different names were expected, got {len(tally)}")
+        if not len(names) <= room <= max(tally._totals.size, len(names) * 3 // 2):
+            raise ValueError(f"room for {len(names)} names was expected, got {room}")
+        tally._totals, tally._text_bytes = np.zeros(room, np.int64), index(text_bytes)
+        return tally
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same of, but for the counts. Cost: 90 ns a name."""
+        return state_of(self._numbers), self._totals.size, self._text_bytes
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -52,7 +74,7 @@ class Tally:
             self._text_bytes += sum(map(sys.getsizeof, islice(reversed(self._numbers), new)))
         return numbers
 
-    def count(self, numbers: list[int], counts: list[int]) -> None:
+    def count(self, numbers: list[int] | Times, counts: list[int] | Times) -> None:
         """Add `counts` to the names of these `numbers`, which may repeat. Cost: 50 ns each."""
         if len(self._numbers) > self._totals.size:
             grown = np.zeros(len(self._numbers) * 3 // 2, np.int64)
@@ -63,6 +85,10 @@ class Tally:
     def names(self) -> list[str]:
         """Return the names by number."""
         return list(self._numbers)
+
+    def shared_numbers(self) -> list[int]:
+        """Return the numbers as the objects that `numbers` gives."""
+        return list(self._numbers.values())
 
     def totals(self) -> Times:
         """Return a copy of the counts by number."""
@@ -80,13 +106,54 @@ class Tally:
 class LiveTable:
     """Counts that grow. Not thread-safe: the live slice owns it."""
 
-    __slots__ = ("_dict_bytes", "_seconds", "pairs", "tally")
+    __slots__ = ("_dict_bytes", "_lent", "_seconds", "pairs", "tally")
 
     def __init__(self) -> None:
         self._seconds: dict[int, dict[int, int]] = {}
+        self._lent: dict[int, dict[int, int]] = {}
         self._dict_bytes = 0
         self.tally = Tally()
         self.pairs = 0
+
+    @staticmethod
+    def of_state(state: State) -> "LiveTable":
+        """Return the table of which `state` was taken. Cost: 0.3 us a pair, 0.3 us a name.
+
+        Raises ValueError, TypeError or KeyError for what is no such state.
+        """
+        seconds, sizes, numbers, counts = (np.frombuffer(state[name], kind).astype(np.int64) for name, kind in _KINDS.items())
+        table = LiveTable()
+        table.tally = tally = Tally.of_state(state["names"])
+        if seconds.size != sizes.size or not numbers.size == counts.size == sizes.sum():
+            raise ValueError(
+                f"columns that agree were expected, got {seconds.size}, {sizes.size}, {numbers.size}, {counts.size}"
+            )
+        if sizes.min(initial=1) < 1 or numbers.min(initial=0) < 0 or numbers.max(initial=-1) >= len(tally):
+            raise ValueError(f"numbers of {len(tally)} names were expected, got another one")
+        tally.count(numbers, counts)
+        # The numbers of names are shared, as they are in a table that has grown.
+        pairs = zip(map(tally.shared_numbers().__getitem__, numbers.tolist()), counts.tolist(), strict=True)
+        for second, size in zip(seconds.tolist(), sizes.tolist(), strict=True):
+            own = table._seconds[second] = dict(islice(pairs, size))
+            table._dict_bytes += sys.getsizeof(own)
+            table.pairs += len(own)
+        if len(table._seconds) != seconds.size or table.pairs != numbers.size:
+            raise ValueError("a second, or a name in a second, stands there twice")
+        return table
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same table of. Cost: 10 ns a second, 90 ns a name; 40 ns a pair when it is written.
+
+        Seconds are lent to it: one that changes meanwhile is copied before.
+        """
+        self._lent = lent = self._seconds.copy()
+        return {
+            "names": self.tally.state(),
+            "seconds": _column(lambda: lent, len(lent), "seconds"),
+            "sizes": _column(lambda: map(len, lent.values()), len(lent), "sizes"),
+            "numbers": _column(lambda: chain.from_iterable(lent.values()), self.pairs, "numbers"),
+            "counts": _column(lambda: chain.from_iterable(map(dict.values, lent.values())), self.pairs, "counts"),
+        }
 
     @property
     def nbytes(self) -> int:
@@ -106,6 +173,8 @@ class LiveTable:
                 self.pairs += len(own)
             else:
                 had, size = len(own), sys.getsizeof(own)
+                if own is self._lent.get(second):
+                    own = self._seconds[second] = own.copy()
                 own.update(zip(numbers, map(add, map(own.get, numbers, repeat(0)), counts.values()), strict=True))
                 self._dict_bytes += sys.getsizeof(own) - size
                 self.pairs += len(own) - had
@@ -153,7 +222,26 @@ class FrozenTable:
     def __init__(self, totals: Totals, blocks: list[Rows]) -> None:
         self.totals = totals
         self._blocks = blocks
-        self._settled = 0
+        # They are sealed in this order.
+        self._settled = sum(run.is_sealed for run in totals.runs) + sum(block.is_sealed for block in blocks)
+
+    @staticmethod
+    def of_state(state: State) -> "FrozenTable":
+        """Return the table of which `state` was taken; what is compressed is shared.
+
+        Raises ValueError, TypeError or KeyError.
+        """
+        totals = Totals(tuple(map(Names.of_state, state["runs"])))
+        blocks = list(map(Rows.of_state, state["blocks"]))
+        for block in blocks:
+            numbers = block.columns[1]
+            if isinstance(numbers, np.ndarray) and (numbers.min(initial=0) < 0 or numbers.max(initial=-1) >= len(totals)):
+                raise ValueError(f"numbers of {len(totals)} names were expected, got another one")
+        return FrozenTable(totals, blocks)
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same table of. Cost: O(blocks)."""
+        return {"runs": [run.state() for run in self.totals.runs], "blocks": [block.state() for block in self._blocks]}
 
     @property
     def nbytes(self) -> int:
@@ -182,6 +270,16 @@ class FrozenTable:
             return self.totals
         start, end = seconds
         return Clipped(self.totals, [block for block in self._blocks if block.first < end and start <= block.last], seconds)
+
+
+def _column(values: Callable[[], Iterable[int]], count: int, name: str) -> Deferred:
+    """Return a column of a state that is made when it is written, block by block, so that other threads get their turn."""
+
+    def made() -> bytes:
+        rest = iter(values())
+        return b"".join(np.fromiter(islice(rest, CHUNK), _KINDS[name]).tobytes() for _ in _starts(count))
+
+    return Deferred(count * np.dtype(_KINDS[name]).itemsize, made)
 
 
 def _starts(count: int) -> range:

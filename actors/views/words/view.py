@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from actors.timeline.snapshot import State
 from actors.timeline.span import Span
 from actors.views.view import Decoded, Due, Meta, Records
 from actors.views.words.decode import decode
 from actors.views.words.pieces import Piece, Remembered, total
 from actors.views.words.render import json, lines
-from actors.views.words.slices import Counting, LiveWords, WordSummary, recalled
+from actors.views.words.slices import Counting, FrozenWords, LiveWords, WordSummary, recalled
 
 Pieces = tuple[Piece, ...]
 
@@ -33,6 +34,18 @@ class WordsView:
     def open(self, carry: None) -> LiveWords:  # noqa: ARG002  # the contract's
         """Start a live slice with nothing."""
         return LiveWords(max_pairs=self._max_pairs, max_names=self._max_names)
+
+    def revive(self, state: State) -> LiveWords:
+        """Return the live slice of which `state` was taken, with the limits of this view."""
+        return LiveWords.of_state(state, max_pairs=self._max_pairs, max_names=self._max_names)
+
+    def thaw(self, state: State) -> FrozenWords:
+        """Return the frozen slice of which `state` was taken."""
+        return FrozenWords.of_state(state, max_names=self._max_names)
+
+    def summary(self, state: State) -> WordSummary:
+        """Return the summary of which `state` was taken."""
+        return WordSummary.of_state(state)
 
     def nothing(self) -> WordSummary:
         """Return the summary of no slice."""

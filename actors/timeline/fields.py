@@ -1,0 +1,93 @@
+"""What a state must hold, looked at before it is believed: columns of one type, whole numbers, and pieces of known lengths.
+
+Used by what makes itself anew of a state. Everything raises TypeError or ValueError, and copies nothing.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from actors.timeline.batch import Times
+from actors.timeline.snapshot import Deferred, State
+from actors.timeline.span import INT64_MAX, INT64_MIN, Span
+
+
+def column(value: State, dtype: DTypeLike, count: int | None = None) -> NDArray[Any]:
+    """Return `value`, a flat column of `dtype`, of `count` numbers where that is given."""
+    if not isinstance(value, np.ndarray) or value.ndim != 1 or value.dtype != dtype:
+        raise TypeError(f"a column of {np.dtype(dtype)} was expected, got {type(value).__name__}")
+    if count is not None and value.size != count:
+        raise ValueError(f"a column of {count} was expected, got {value.size}")
+    return value
+
+
+def integer(value: State, low: int = INT64_MIN, high: int = INT64_MAX) -> int:
+    """Return `value`, a whole number from `low` to `high`."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"a whole number was expected, got {type(value).__name__}")
+    if not low <= value <= high:
+        raise ValueError(f"{low} to {high} was expected, got {value}")
+    return value
+
+
+def flag(value: State) -> bool:
+    """Return `value`, True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"true or false was expected, got {type(value).__name__}")
+    return value
+
+
+def listed(value: State) -> Sequence[State]:
+    """Return `value`, a list."""
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"a list was expected, got {type(value).__name__}")
+    return value
+
+
+def span(value: State) -> Span | None:
+    """Return the span of which [start, end] was taken, None of None."""
+    if value is None:
+        return None
+    start, end = listed(value)
+    return Span(integer(start), integer(end, high=INT64_MAX + 1))
+
+
+def span_state(value: Span | None) -> State:
+    """Return what `span` makes the same span of."""
+    return None if value is None else (value.start, value.end)
+
+
+def blob(value: State) -> memoryview:
+    """Return the bytes of `value`, a byte string."""
+    if not isinstance(value, bytes | memoryview):
+        raise TypeError(f"a byte string was expected, got {type(value).__name__}")
+    return memoryview(value)
+
+
+def words(value: State, dtype: DTypeLike, count: int | None = None) -> NDArray[Any]:
+    """Return a byte string as a column of `dtype`, of `count` numbers where that is given."""
+    return column(np.frombuffer(blob(value), dtype), dtype, count)
+
+
+def bounds(sizes: NDArray[Any], total: int) -> list[int]:
+    """Return where each of consecutive parts of `sizes` begins, and where the last one ends, which must be `total`."""
+    if sizes.size and (int(sizes.min()) < 0 or int(sizes.max()) > total):
+        raise ValueError(f"parts of at most {total} were expected, got {int(sizes.min())} to {int(sizes.max())}")
+    ends: Times = np.zeros(sizes.size + 1, np.int64)
+    np.cumsum(sizes, dtype=np.int64, out=ends[1:])
+    if int(ends[-1]) != total:
+        raise ValueError(f"parts of {total} in all were expected, got {int(ends[-1])}")
+    found: list[int] = ends.tolist()
+    return found
+
+
+def joined(nbytes: int, parts: Callable[[], Iterable[Any]]) -> Deferred:
+    """Return a byte string of `nbytes`, to be joined of columns or byte strings when it is written."""
+    return Deferred(nbytes, lambda: b"".join(parts()))
+
+
+def numbered(count: int, dtype: DTypeLike, numbers: Callable[[], Iterable[int]]) -> Deferred:
+    """Return a byte string that `words` reads as `count` numbers, to be made when it is written."""
+    return Deferred(count * np.dtype(dtype).itemsize, lambda: np.fromiter(numbers(), dtype, count).tobytes())
