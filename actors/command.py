@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from actors.lines import LineSource, PipeStream, Splitter
 
@@ -142,8 +142,18 @@ class CommandSource(LineSource):
         self, command: Sequence[str], *, once: bool, on_line: Callable[[str], None], on_error: Callable[[str], None]
     ) -> None:
         self._running = CommandStream(command, once=once, on_line=on_line, on_error=on_error)
-        super().__init__(lambda: self._running, again=False, on_error=on_error)
+        super().__init__(lambda: self._running, on_error=on_error)
+        self._ended = False
+
+    def open(self, offsets: Mapping[int, int], identity: str | None = None, epoch: int | None = None) -> bool:
+        """Go on where the command is; one that was ended starts again, and what it had not written yet is missing."""
+        if self._ended:
+            self._ended, self._splitter = False, Splitter()
+            self._missing("interrupted")
+        return super().open(offsets, identity, epoch)
 
     def close(self) -> None:
         """End the command."""
+        if self._stream is not None and not self.finished:
+            self._ended = True
         self._running.close()

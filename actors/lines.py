@@ -1,26 +1,26 @@
-"""The reader of lines, from a file, plain or gzip, or from standard input.
+"""The reader of lines as they come, such as from standard input; files, which can be read again, have a file of their own.
 
 Used by the front end as Kafka is: one partition, 0, whose offsets count lines. It never waits longer than a poll may take.
 """
 
-import gzip
 import os
 import selectors
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.source import Gap, Reason
 from actors.timeline.batch import Times
 
 LONGEST = 128 << 20
 """Bytes of the longest line that is read; of a longer one this much is kept, to be refused."""
 
-_BLOCK = 1 << 19
+BLOCK = 1 << 19
+"""Bytes that one read takes at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,35 +49,16 @@ class LinePoll:
     def key_of(self, place: int) -> None:
         """Return None: a line has no key."""
 
+    def headers_of(self, place: int) -> tuple[()]:  # noqa: ARG002  # the protocol's
+        """Return nothing: a line has no headers."""
+        return ()
+
 
 class Stream(Protocol):
     """Bytes that come when they come."""
 
     def read(self, timeout_s: float) -> bytes | None:
         """Return what is there, at most 512 KiB, within `timeout_s`; nothing at the end, None where nothing came in time."""
-
-
-class PlainStream:
-    """A file, read in blocks: it never keeps anybody waiting.
-
-    Raises OSError where it cannot be read.
-    """
-
-    def __init__(self, path: Path) -> None:
-        with path.open("rb") as looking:
-            packed = looking.read(2) == b"\x1f\x8b"
-        self._file: BinaryIO = gzip.GzipFile(path) if packed else path.open("rb")  # type: ignore[assignment]  # it reads alike
-
-    def read(self, timeout_s: float) -> bytes:  # noqa: ARG002  # the protocol's
-        """Return the next block."""
-        try:
-            return self._file.read(_BLOCK)
-        except EOFError as error:  # a gzip file that was cut off
-            raise OSError(str(error)) from error
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
 
 class PipeStream:
@@ -96,7 +77,7 @@ class PipeStream:
         """Return what is there."""
         if self._selector is not None and not self._selector.select(timeout_s):
             return None
-        return os.read(self._descriptor, _BLOCK)
+        return os.read(self._descriptor, BLOCK)
 
     def close(self) -> None:
         """Stop waiting for the descriptor; it stays open."""
@@ -129,19 +110,17 @@ class Splitter:
             return end[:LONGEST]
         held, self._held = self._held, bytearray()
         held += end[: LONGEST - len(held)]
-        return held if len(held) > _BLOCK else bytes(held)  # type: ignore[return-value]  # it reads as bytes do
+        return held if len(held) > BLOCK else bytes(held)  # type: ignore[return-value]  # it reads as bytes do
 
 
 class LineSource:
-    """Reads lines of a stream that `connect` opens anew for each time that it is read from the start.
+    """Reads lines of a stream that `connect` opens, and that cannot be read again.
 
-    What was read before `open` at an offset is skipped, where the stream can be read again. One that cannot goes on, at the
-    earliest with the last poll.
+    It goes on where it is, at the earliest with the last poll; what is missing then is a gap.
     """
 
-    def __init__(self, connect: Callable[[], Stream], *, again: bool, on_error: Callable[[str], None]) -> None:
+    def __init__(self, connect: Callable[[], Stream], *, on_error: Callable[[str], None]) -> None:
         self._connect = connect
-        self._again = again
         self._on_error = on_error
         self._stream: Stream | None = None
         self._splitter = Splitter()
@@ -149,27 +128,26 @@ class LineSource:
         self._place = 0
         self._next = 0
         self._silent = False
+        self._gaps: list[Gap] = []
+        self.identity: str | None = None
         self.finished = False
         self.endless = False
         self.epoch = 0
 
-    def open(self, offsets: Mapping[int, int]) -> bool:
-        """Begin at a line; False, with the reason told, where the stream cannot be opened."""
+    def open(self, offsets: Mapping[int, int], identity: str | None = None, epoch: int | None = None) -> bool:  # noqa: ARG002
+        """Go on, and count on from the offset; False, with the reason told, where the stream cannot be opened."""
+        if epoch is not None:
+            self.epoch = epoch
         wanted = offsets.get(0, 0)
-        back = self._next - wanted
-        if self._stream is not None and 0 <= back <= self._place:  # lines that were polled, and not taken in
-            self._place -= back
-            self._next = wanted
-        if self._stream is None or (self._again and wanted != self._next):
-            self.close()
+        if not self._back_to(wanted) and wanted != self._next:
+            self._missing("interrupted", self._next - wanted if wanted < self._next else None)
+            self._next = max(wanted, self._next)
+        if self._stream is None:
             try:
                 self._stream = self._connect()
             except OSError as error:
                 self._on_error(str(error))
                 return False
-            self._splitter, self._lines, self._place, self._next, self.finished = Splitter(), [], 0, 0, False
-        while self._again and self._next < wanted and not self.finished:
-            self.poll(wanted - self._next, 0.1)
         return True
 
     def extend(self) -> bool:
@@ -204,12 +182,26 @@ class LineSource:
     def commit(self) -> None:
         """Do nothing: nobody else follows."""
 
+    def gaps(self) -> list[Gap]:
+        """Return what was found to be missing since the last call."""
+        found, self._gaps = self._gaps, []
+        return found
+
     def close(self) -> None:
-        """Let go of the stream."""
-        closing = getattr(self._stream, "close", None)
-        if closing is not None and self._again:
-            closing()
-            self._stream = None
+        """Do nothing: what is let go of here could not be opened again."""
+
+    def _back_to(self, wanted: int) -> bool:
+        """Go back to a line that was polled, where it is still here."""
+        back = self._next - wanted
+        if self._stream is None or not 0 <= back <= self._place:
+            return False
+        self._place -= back
+        self._next = wanted
+        return True
+
+    def _missing(self, reason: Reason, count: int | None = None) -> None:
+        self._gaps.append(Gap(0, count, reason))
+        self._on_error(f"{'an unknown number of' if count is None else count} lines are missing: {reason}")
 
     def _fill(self, timeout_s: float) -> None:
         assert self._stream is not None, "open the source before reading"
@@ -222,11 +214,6 @@ class LineSource:
         self.finished = not block
 
 
-def file_source(path: Path, *, on_error: Callable[[str], None]) -> LineSource:
-    """Return a source of the lines of a file, read once to its end."""
-    return LineSource(lambda: PlainStream(path), again=True, on_error=on_error)
-
-
 def stdin_source(*, on_error: Callable[[str], None]) -> LineSource:
     """Return a source of the lines of standard input."""
-    return LineSource(lambda: PipeStream(0), again=False, on_error=on_error)
+    return LineSource(lambda: PipeStream(0), on_error=on_error)

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import assert_never
 
 from actors.actor import Actor, System
+from actors.kafka_writer import Acknowledged, KafkaWriter
 from actors.messages import Busy, Look, ReplyTo, Write, WriteToAll, Written
-from actors.sink import Acknowledged, KafkaWriter
 
 WriterMessage = Write | WriteToAll | Look
 

@@ -206,6 +206,7 @@ def _properties(node: Path, port: int, controller_port: int) -> str:
         "share.coordinator.state.topic.min.isr": 1,
         "group.initial.rebalance.delay.ms": 0,
         "auto.create.topics.enable": "false",
+        "log.cleaner.backoff.ms": 200,
         "message.max.bytes": 8 << 20,
         "log.retention.ms": -1,
     }

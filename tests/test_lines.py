@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from actors import command as program
 from actors import lines
 from actors.command import CommandSource
-from actors.lines import LineSource, Splitter, file_source
+from actors.line_file import file_source
+from actors.lines import LineSource, Splitter
+from actors.source import Gap
 from tests.waiting import until
 
 
@@ -69,8 +71,101 @@ def test_a_file_can_be_read_again_from_any_line(tmp_path: Path):
     source.close()
 
 
+def written(path: Path, first: int, last: int) -> Path:
+    path.write_bytes(b"".join(b"%d\n" % number for number in range(first, last)))
+    return path
+
+
+def opened(path: Path, offset: int, identity: str | None = None, epoch: int = 0) -> tuple[LineSource, list[str]]:
+    """Open a file as a new process does, and return the source and what it said."""
+    said: list[str] = []
+    source = file_source(path, on_error=said.append)
+    assert source.open({0: offset}, identity, epoch)
+    return source, said
+
+
+def identity_of(path: Path) -> str | None:
+    source, said = opened(path, 0)
+    source.close()
+    assert not said
+    return source.identity
+
+
+def test_a_file_that_grew_or_was_copied_is_read_on(tmp_path: Path):
+    path = written(tmp_path / "lines", 0, 100)
+    identity = identity_of(path)
+    copy = written(tmp_path / "copy", 0, 200)
+    for each in (written(path, 0, 200), copy):
+        source, said = opened(each, 100, identity, 3)
+        assert source.poll(100, 0.1).values == [b"%d" % number for number in range(100, 200)]
+        assert (source.epoch, source.gaps(), said) == (3, [], [])
+        source.close()
+
+
+def test_another_file_of_the_name_is_read_from_its_beginning(tmp_path: Path):
+    path = written(tmp_path / "lines", 0, 100)
+    identity = identity_of(path)
+    source, said = opened(written(path, 1_000, 1_200), 50, identity, 3)  # in the same inode, as some programs write
+    assert (source.epoch, source.gaps()) == (4, [Gap(0, None, "recreated")])
+    assert said
+    polled = source.poll(1, 0.1)
+    assert (polled.values, polled.epoch, polled.first) == ([b"1000"], 4, 0)
+    assert source.identity != identity
+    source.close()
+
+
+def test_a_file_that_is_shorter_than_what_was_read_says_so(tmp_path: Path):
+    path = written(tmp_path / "lines", 0, 100)
+    identity = identity_of(path)
+    os.truncate(path, 20)
+    source, _ = opened(path, 100, identity)
+    assert (source.epoch, source.gaps(), source.gaps()) == (0, [Gap(0, None, "shrank")], [])
+    assert source.poll(10, 0.1).values == []
+    assert source.finished
+    source.close()
+
+
+def test_a_pipe_of_a_new_process_counts_on_and_says_what_nobody_knows():
+    said: list[str] = []
+    source = command("print('a'); print('b')", once=True, said=said)
+    assert source.open({0: 7}, None, 2)
+    assert (source.gaps(), source.epoch) == ([Gap(0, None, "interrupted")], 2)
+    polled = []
+    until(lambda: polled.append(source.poll(1, 0.05)) or polled[-1].values)
+    assert (polled[-1].values, polled[-1].first, source.offsets()) == ([b"a"], 7, {0: 8})
+    assert len(said) == 1
+    source.close()
+
+
+def test_a_pipe_that_cannot_go_back_says_how_many_lines_are_lost():
+    said: list[str] = []
+    source = command(f"print('x' * {lines.BLOCK * 2}); print('b')", once=True, said=said)
+    assert source.open({})
+    found: list[bytes | None] = []
+    until(lambda: found.extend(source.poll(1, 0.05).values) or source.finished)
+    assert source.open({0: 0})
+    assert source.gaps() == [Gap(0, 2, "interrupted")]
+    assert source.offsets() == {0: 2}
+    source.close()
+
+
+def test_a_command_that_was_ended_starts_again_on_a_line_of_its_own():
+    said: list[str] = []
+    source = command("import time; print('a', flush=True); print('cut', end='', flush=True); time.sleep(300)", said=said)
+    assert source.open({})
+    until(lambda: source.poll(1, 0.05).values)
+    until(lambda: source.poll(1, 0.05) and source._splitter._held)
+    source.close()
+    assert source.open({0: 1})
+    assert source.gaps() == [Gap(0, None, "interrupted")]
+    polled = []
+    until(lambda: polled.append(source.poll(1, 0.05)) or polled[-1].values)
+    assert (polled[-1].values, polled[-1].first) == ([b"a"], 1)
+    source.close()
+
+
 def test_a_pipe_goes_back_to_what_was_polled_and_not_taken_in():
-    source = command("print('a'); print('b'); print('c')", once=True)
+    source = command("import os; os.write(1, b'a' + bytes([10]) + b'b' + bytes([10]) + b'c' + bytes([10]))", once=True)
     assert source.open({})
     until(lambda: source.poll(0, 0.05) and source._lines)
     assert source.poll(2, 0.1).values == [b"a", b"b"]

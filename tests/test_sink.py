@@ -1,5 +1,7 @@
 """The writers, and the actor that publishes through them: in order, once, and never faster than they deliver."""
 
+import json
+import random
 import resource
 import signal
 import uuid
@@ -13,12 +15,16 @@ from confluent_kafka import Consumer, TopicPartition
 
 from actors.actor import Actor, System
 from actors.dispatcher import Dispatcher
-from actors.messages import Emit, GetPlace, Ingested, Place
+from actors.file_sink import FileSink
+from actors.kafka_sink import KafkaSink
+from actors.kafka_writer import KafkaWriter
+from actors.messages import Emit, GetPlace, Ingested, Place, Restore, Restored
 from actors.publisher import Publisher
-from actors.sink import ConsoleSink, FileSink, KafkaSink, KafkaWriter
+from actors.sink import ConsoleSink, Fenced
 from actors.timeline.span import EVER
 from actors.topic import ensure_topic
 from actors.views.view import Due
+from tests.sink_child import killed_again_and_again
 from tests.waiting import until
 
 
@@ -75,6 +81,183 @@ def test_a_file_is_appended_to_and_set_aside_by_size(tmp_path: Path):
     written = [(tmp_path / f"out.txt.{number}").read_bytes() for number in range(1, 4)]
     assert b"".join([*written, path.read_bytes()]).startswith(b"before\nrecord 0\n")
     sink.close()
+
+
+def test_a_file_goes_back_to_its_checkpoint_wherever_it_was_set_aside(tmp_path: Path):
+    path = tmp_path / "out.txt"
+    path.write_bytes(b"before\n")
+    sink = FileSink(path, max_bytes=20, on_error=unheard)
+    assert sink.committed() is None
+    sink.restore(None)
+    sink.write(iter([b"1\n"]))
+    place = sink.prepare()
+    sink.commit(1)
+    for number in range(2, 20):
+        sink.write(iter([b"%d\n" % number]))
+    sink.close()
+    assert len(list(tmp_path.iterdir())) == 3
+
+    again = FileSink(path, max_bytes=20, on_error=unheard)
+    again.restore(place)
+    assert path.read_bytes() == b"before\n1\n"
+    assert list(tmp_path.iterdir()) == [path]
+    again.write(iter([b"2\n"]))
+    assert [text_at(found) for order in (1, 2) if (found := again.place(order))] == [b"1", b"2"]
+    assert again.written == 2
+    again.close()
+
+
+def test_a_file_begun_after_half_a_record_begins_a_line(tmp_path: Path):
+    path = tmp_path / "out.txt"
+    path.write_bytes(b"whole\nhal")
+    sink = FileSink(path, max_bytes=None, on_error=unheard)
+    sink.write(iter([b"1\n"]))
+    assert path.read_bytes() == b"whole\nhal\n1\n"
+    found = sink.place(1)
+    assert found is not None
+    assert text_at(found) == b"1"
+    sink.close()
+
+
+@pytest.mark.parametrize("how", ["taken away", "emptied", "another", "moved to a number of an older one"])
+def test_a_file_that_somebody_took_is_begun_anew_and_told(tmp_path: Path, how: str):
+    path, said = tmp_path / "out.txt", []
+    older = tmp_path / "out.txt.3"
+    older.write_bytes(b"older\n")
+    sink = FileSink(path, max_bytes=None, on_error=unheard)
+    sink.write(iter([b"1\n2\n"]))
+    place = sink.prepare()
+    sink.close()
+    match how:
+        case "taken away":
+            path.rename(tmp_path / "mine")
+        case "emptied":
+            path.write_bytes(b"")
+        case "another":
+            path.unlink()
+            path.write_bytes(b"the user's own words\n")
+        case _:
+            path.rename(tmp_path / "out.txt.2")
+    left = path.read_bytes() if path.exists() else b""
+    again = FileSink(path, max_bytes=None, on_error=said.append)
+    again.restore(place)
+    again.write(iter([b"3\n"]))
+    assert path.read_bytes() == left + b"3\n"
+    assert older.read_bytes() == b"older\n"
+    assert "not there any more" in said[0]
+    assert (again.written, again.place(1)) == (3, None)
+    found = again.place(3)
+    assert found is not None
+    assert text_at(found) == b"3"
+    again.close()
+
+
+def test_a_file_taken_away_while_it_is_written_is_begun_anew(tmp_path: Path):
+    path, said = tmp_path / "out.txt", []
+    sink = FileSink(path, max_bytes=None, on_error=said.append)
+    sink.write(iter([b"1\n"]))
+    path.rename(tmp_path / "mine")
+    place = sink.prepare()
+    assert "taken away" in said[0]
+    sink.write(iter([b"2\n"]))
+    sink.restore(place)
+    sink.write(iter([b"2\n3\n"]))
+    assert (tmp_path / "mine").read_bytes() + path.read_bytes() == b"1\n2\n3\n"
+    assert sink.place(1) is None
+    assert (found := sink.place(3)) is not None
+    assert text_at(found) == b"3"
+    sink.close()
+
+
+def test_a_disk_that_does_not_say_what_it_has_sends_back_to_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    sink = FileSink(tmp_path / "out.txt", max_bytes=None, on_error=unheard)
+    sink.write(iter([b"1\n"]))
+    place = sink.prepare()
+    sink.write(iter([b"2\n"]))
+
+    def broken(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", broken)
+        with pytest.raises(Fenced, match="Input/output"):
+            sink.prepare()
+    with pytest.raises(Fenced, match="Input/output"):  # asked again the disk would say that all is well
+        sink.prepare()
+    sink.restore(place)
+    assert (tmp_path / "out.txt").read_bytes() == b"1\n"
+    sink.prepare()
+    sink.close()
+
+
+def test_what_is_no_file_has_no_place():
+    sink = FileSink(Path("/dev/null"), max_bytes=10, on_error=unheard)
+    for _ in range(3):
+        sink.write(iter([b"0123456789\n"]))
+    assert sink.prepare() is None
+    assert sink.written == 3
+    sink.close()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_file_that_crashes_anywhere_ends_as_one_that_never_did(tmp_path: Path, seed: int):
+    """Write numbered records, rotate, keep places, go back to the newest one at random, in this process or another one."""
+    chance = random.Random(seed)
+    path = tmp_path / "out.txt"
+    before = chance.choice([b"", b"before\n"])
+    if before:
+        path.write_bytes(before)
+    limit = chance.choice([None, 50, 5_000, 200_000])
+
+    def record(number: int) -> bytes:
+        return b"%d " % number + b"x" * ((number * 7919) % chance_of_length)
+
+    chance_of_length = chance.choice([3, 300, 3_000, 150_000])
+    sink = FileSink(path, max_bytes=limit, on_error=unheard)
+    place, saved = sink.prepare(), 0
+    following = 0
+    for _ in range(60):
+        match chance.choice(["write", "write", "save", "crash", "restart", "look"]):
+            case "write":
+                count = chance.randrange(1, 12)
+                whole = b"".join(record(number) + b"\n" for number in range(following, following + count))
+                cut = chance.randrange(len(whole))
+                sink.write(iter([whole[:cut], whole[cut:]]))
+                following += count
+            case "save":
+                place, saved = json.loads(json.dumps(sink.prepare())), following
+            case "restart":
+                sink.restore(place)
+                following = saved
+            case "crash":
+                sink.close()
+                if chance.random() < 0.5:
+                    with path.open("ab") as file:
+                        file.write(b"half a rec")
+                sink = FileSink(path, max_bytes=limit, on_error=unheard)
+                sink.restore(place)
+                following = saved
+            case _:
+                for order in [chance.randrange(1, following + 1) for _ in range(4) if following]:
+                    found = sink.place(order)
+                    assert found is not None
+                    assert text_at(found) == record(order - 1)
+        assert sink.written == sink.delivered == following
+    files = sorted(tmp_path.glob("out.txt.*"), key=lambda each: int(each.name.split(".")[-1]))
+    assert b"".join(each.read_bytes() for each in [*files, path]) == before + b"".join(
+        record(number) + b"\n" for number in range(following)
+    )
+    assert sink.place(following + 1) is None
+    sink.close()
+
+
+def test_a_process_that_is_killed_leaves_each_record_in_the_files_once(tmp_path: Path):
+    (tmp_path / "state").mkdir()
+    said = killed_again_and_again(["file", str(tmp_path / "out.txt"), str(tmp_path / "state"), "3000"], tmp_path / "state", 3)
+    files = sorted(tmp_path.glob("out.txt.*"), key=lambda each: int(each.name.split(".")[-1]))
+    assert b"".join(each.read_bytes() for each in [*files, tmp_path / "out.txt"]) == b"".join(b"%d\n" % n for n in range(3_000))
+    assert len(files) > 3
+    assert sum("done" not in each for each in said) >= 2, said
 
 
 def test_a_full_disk_leaves_no_part_of_a_record(tmp_path: Path):
@@ -174,8 +357,10 @@ class FrontEnd(Actor):
         self._credits = returned
 
     def receive(self, message: Any) -> None:
-        assert isinstance(message, Ingested)
-        self._credits.put(message.events)
+        if isinstance(message, Ingested):
+            self._credits.put(message.events)
+        else:
+            assert isinstance(message, Restored)
 
 
 class Echo:
@@ -210,8 +395,9 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         publisher = Publisher.start(system, stream="s", sinks=sinks, on_trouble=said.append)
         front_end = FrontEnd.start(system, returned)
         stopping.extend([publisher, front_end])
+        publisher.tell(Restore(1, None, front_end))
         for number, text in texts:
-            publisher.tell(Emit(number, front_end, Echo(), text, Due(EVER, None, None), number))
+            publisher.tell(Emit(number, front_end, Echo(), text, Due(EVER, None, None), number, 1))
         return [returned.get(timeout=10) for _ in texts], said, publisher
 
     yield publish

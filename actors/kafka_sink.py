@@ -1,0 +1,218 @@
+"""The writer of results to a Kafka topic: each once, and with a transactional id exactly once, whatever crashes.
+
+Used by the publisher, which has a thread of its own for it.
+"""
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from actors.sink import Fenced
+from actors.topic import ensure_topic, longest_record
+from actors.transaction import Transaction, transaction_settings, trouble_of
+
+_BROKER_TIMEOUT_S = 5.0
+_PREPARE_S = 3.0
+_LONGEST_RECORD = 64 << 20
+
+_TUNING: dict[str, Any] = {
+    "linger.ms": 5,
+    "enable.idempotence": True,
+    "queue.buffering.max.messages": 10_000_000,
+    "queue.buffering.max.kbytes": 1 << 20,
+    "log_level": 0,
+}
+
+
+class KafkaSink:
+    """Writes records to `topic`, created if absent. librdkafka tries again for as long as it takes.
+
+    With a `transactional_id`, which nobody else may use at the same time, all is written inside of transactions that `commit`
+    ends, so readers of committed records see each checkpoint's results whole or not at all. Without one a restart repeats what
+    was written since its checkpoint.
+    """
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        topic: str,
+        *,
+        transactional_id: str | None = None,
+        on_error: Callable[[str], None],
+    ) -> None:
+        self._settings = settings
+        self._topic = topic
+        self._id = transactional_id
+        self._on_error = on_error
+        self._producer: Producer | None = None
+        self._transaction: Transaction | None = None
+        self._held: deque[bytes] = deque()
+        self._prepared = False
+        self._broken: str | None = None
+        self.written = 0
+        self.delivered = 0
+
+    def write(self, blocks: Iterator[bytes]) -> None:
+        """Hand the records to librdkafka; the first time, see that the topic is there."""
+        self._connect()
+        self._prepared = False
+        records = list(_records(blocks))
+        self.written += len(records)
+        self._held.extend(records)
+        self._hand_over()
+
+    def poll(self) -> None:
+        """Look for acknowledgements. Raises Fenced where the transaction is lost."""
+        if self._producer is not None:
+            self._listen(0.0)
+            self._hand_over()
+
+    def prepare(self) -> dict[str, int]:
+        """Wait until Kafka has acknowledged all, three seconds at most."""
+        self._prepared = False
+        deadline = time.monotonic() + _PREPARE_S
+        while self._held or (self._producer is not None and len(self._producer)):
+            self._connect()
+            self._hand_over()
+            self._listen(max(0.0, min(0.1, deadline - time.monotonic())))
+            if time.monotonic() > deadline:
+                raise OSError(0, f"topic {self._topic}: Kafka has not acknowledged {self.written - self.delivered} records")
+        self._prepared = True
+        return {"written": self.written}
+
+    def commit(self, checkpoint: int) -> None:
+        """Commit the transaction with the checkpoint's number. Cost: some 10 ms."""
+        if self._id is None:
+            return
+        self._connect()
+        assert self._transaction is not None, "connected with an id"
+        assert self._prepared or checkpoint == self._transaction.committed, "a commit follows a prepare, with no write between"
+        try:
+            self._transaction.commit(checkpoint)
+        except OSError as error:
+            raise OSError(0, f"topic {self._topic}: {error.strerror}") from error
+        self._prepared = False
+
+    def committed(self) -> int | None:
+        """Connect anew, which aborts what an earlier self left open, and ask Kafka; None without an id."""
+        if self._id is None:
+            return None
+        self._forget()
+        self._connect()
+        assert self._transaction is not None, "connected with an id"
+        return self._transaction.committed
+
+    def restore(self, place: Any | None) -> None:
+        """Take back what is not committed. Without an id do nothing: what Kafka has, it keeps."""
+        if self._id is None:
+            return
+        if self._broken is not None or (self._transaction is not None and self._transaction.open):
+            self._forget()  # the next connection aborts it
+        self._held.clear()
+        self._prepared = False
+        self.written = self.delivered = 0 if place is None else int(place["written"])
+
+    def close(self) -> None:
+        """Wait a little for what is under way; what is not committed is taken back."""
+        if self._producer is None:
+            return
+        if self._transaction is None:
+            self._listen(_BROKER_TIMEOUT_S)
+            return
+        try:
+            self._transaction.abort()
+        except (OSError, Fenced) as error:
+            self._on_error(f"topic {self._topic}: its transaction stays open: {error}")
+        self._forget()
+
+    def _connect(self) -> None:
+        """Make the client where there is none."""
+        if self._id is None and self._broken is not None:  # what it had is given up, and told; another one may do better
+            self._forget()
+        self._check()
+        if self._producer is not None:
+            return
+        ensure_topic(self._settings, self._topic, 1)
+        settings = {**_TUNING, **self._settings, "error_cb": lambda error: self._on_error(error.str())}
+        if self._id is None:
+            self._producer = Producer({"message.timeout.ms": 0, **settings})
+            return
+        # Kafka refusing one record loses the whole transaction, so none that is too large may get there.
+        settings["message.max.bytes"] = longest_record(self._settings, self._topic)
+        producer = Producer({**settings, **transaction_settings(self._id)})
+        self._transaction = Transaction(self._settings, producer, self._topic, self._id)
+        self._producer = producer
+
+    def _forget(self) -> None:
+        """Let go of the client and of all that it has under way."""
+        if self._producer is not None:
+            self._producer.purge()
+            with contextlib.suppress(KafkaException):  # that it is broken is why it has to go
+                self._producer.flush(_BROKER_TIMEOUT_S)  # what is purged is told at once, and so counted
+        self._producer = self._transaction = self._broken = None
+
+    def _hand_over(self) -> None:
+        """Give librdkafka what is held, as far as there is room."""
+        if self._broken is not None or not self._held:
+            return
+        assert self._producer is not None, "nothing is held before it is connected"
+        if self._transaction is not None:
+            self._transaction.begin()
+        while self._held:
+            try:
+                self._producer.produce(self._topic, self._held[0], on_delivery=self._settled)
+            except BufferError:  # it has enough for now
+                return
+            except KafkaException as error:
+                told = error.args[0]
+                if told.code() != KafkaError.MSG_SIZE_TOO_LARGE and self._transaction is not None:
+                    raise trouble_of(error) from error
+                self._give_up(told)
+            self._held.popleft()
+
+    def _settled(self, error: KafkaError | None, _: Message | None) -> None:
+        if error is None:
+            self.delivered += 1
+        elif self._transaction is None:
+            self._give_up(error)
+        else:
+            self._broken = error.str()
+
+    def _give_up(self, error: KafkaError) -> None:
+        self.delivered += 1
+        self._on_error(f"a record for topic {self._topic} is given up: {error.str()}")
+
+    def _listen(self, timeout_s: float) -> None:
+        """Take in what librdkafka has to tell, and wait for acknowledgements as long as some are to come."""
+        assert self._producer is not None, "connected before"
+        try:
+            if timeout_s:
+                self._producer.flush(timeout_s)
+            else:
+                self._producer.poll(0)
+        except KafkaException as error:  # nothing will ever come of this client any more
+            self._broken = error.args[0].str()
+            self._on_error(error.args[0].str())
+        self._check()
+
+    def _check(self) -> None:
+        """Raise Fenced where the transaction is lost."""
+        if self._broken is not None and self._id is not None:
+            raise Fenced(f"topic {self._topic}: {self._broken}")
+
+
+def _records(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Cut blocks into records; of one longer than any topic takes, a part that is as much too long."""
+    begun = bytearray()
+    for block in blocks:
+        first, *lines = block.split(b"\n")
+        begun += first[: _LONGEST_RECORD - len(begun)]
+        if lines:
+            yield bytes(begun)
+            *whole, rest = lines
+            yield from whole
+            begun = bytearray(rest)

@@ -1,0 +1,94 @@
+"""One Kafka transaction after the other: results become visible together with the number of the checkpoint behind them.
+
+Used by the Kafka sink. The number is the committed offset of a group of the transaction's own, so whoever starts again can
+ask which checkpoint the results in the topic belong to.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from actors.sink import Fenced
+from actors.topic import client_settings
+
+_TIMEOUT_S = 5.0
+_LIFE_MS = 900_000
+"""How long one may stay open; brokers allow no more, unless they are told to."""
+
+
+def transaction_settings(transactional_id: str) -> dict[str, Any]:
+    """Return what a producer needs to know for transactions."""
+    return {"transactional.id": transactional_id, "transaction.timeout.ms": _LIFE_MS}
+
+
+class Transaction:
+    """The transactions of `producer`, whose id is also the group that holds the checkpoint's number for `topic`.
+
+    Fences a predecessor of the same id, and aborts what it left open. Raises OSError where Kafka cannot do that now.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], producer: Producer, topic: str, transactional_id: str) -> None:
+        self._producer = producer
+        self._topic = topic
+        self._committing: int | None = None
+        self.open = False
+        try:
+            producer.init_transactions(_TIMEOUT_S)
+            consumer = Consumer(client_settings(settings) | {"group.id": transactional_id})
+            try:
+                self._group = consumer.consumer_group_metadata()
+                (found,) = consumer.committed([TopicPartition(topic, 0)], timeout=_TIMEOUT_S)
+            finally:
+                consumer.close()
+        except KafkaException as error:
+            raise trouble_of(error) from error
+        if found.error is not None:
+            raise OSError(0, f"topic {topic}: {found.error.str()}")
+        self.committed = max(0, int(found.offset))
+
+    def begin(self) -> None:
+        """Begin one, unless one is open. Asks no broker."""
+        if not self.open:
+            try:
+                self._producer.begin_transaction()
+            except KafkaException as error:
+                raise trouble_of(error) from error
+            self.open = True
+
+    def commit(self, checkpoint: int) -> None:
+        """Commit all that was delivered, and the number, at once. Called again with the same number it goes on.
+
+        Raises OSError where that is not known to be done, Fenced where it cannot be done any more.
+        """
+        if checkpoint == self.committed:
+            return
+        self.begin()
+        try:
+            if self._committing != checkpoint:
+                place = TopicPartition(self._topic, 0, checkpoint)
+                self._producer.send_offsets_to_transaction([place], self._group, _TIMEOUT_S)
+                self._committing = checkpoint
+            self._producer.commit_transaction(_TIMEOUT_S)
+        except KafkaException as error:
+            raise trouble_of(error) from error
+        self.committed, self._committing, self.open = checkpoint, None, False
+
+    def abort(self) -> None:
+        """Take back what was not committed, as far as Kafka answers; what stays open holds readers back until a next start."""
+        if self.open:
+            self.open = False
+            try:
+                self._producer.abort_transaction(_TIMEOUT_S)
+            except KafkaException as error:
+                raise trouble_of(error) from error
+
+
+def trouble_of(error: KafkaException) -> Fenced | OSError:
+    """Return what the failure of one call means to the caller: OSError for what may be tried again."""
+    told: KafkaError = error.args[0]
+    if told.retriable() and not told.fatal() and not told.txn_requires_abort():
+        return OSError(0, told.str())
+    if told.code() in {KafkaError._TIMED_OUT, KafkaError._TRANSPORT}:  # noqa: SLF001  # their public names
+        return OSError(0, told.str())
+    return Fenced(told.str())
