@@ -49,6 +49,11 @@ class Actor(pykka.Actor):
         """Which thread it runs on. May change between two turns."""
         return "control"
 
+    @property
+    def healer(self) -> Address:
+        """Who is told to recover, in time, when this actor has failed and waits."""
+        return self.actor_ref
+
     def receive(self, message: Message) -> None:
         """Handle one message, on one of the dispatcher's threads. May raise; must not block."""
         raise NotImplementedError
@@ -123,14 +128,18 @@ class Actor(pykka.Actor):
         try:
             action()
         except Exception as error:  # noqa: BLE001  # the point of a guarded actor: nothing but the message is lost
-            held = self.suspends and getattr(message, "lane", Lane.DATA) is Lane.DATA
+            held = self.must_wait(message)
             if held:
                 self._mailbox.hold()
             self.failed(message, error)
             if self.system.guardian is not None:
-                self.system.guardian.tell(Failed(self.actor_ref, self.stream, self.name, kind, error, held))
+                self.system.guardian.tell(Failed(self.healer, self.stream, self.name, kind, error, held))
             return False
         return True
+
+    def must_wait(self, message: Message) -> bool:
+        """Whether a failure at `message` holds back data until `Recover`."""
+        return self.suspends and getattr(message, "lane", Lane.DATA) is Lane.DATA
 
     def failed(self, message: Message, error: Exception) -> None:
         """Give notice to who waits for the outcome of `message`. Overridden where somebody does."""

@@ -1,18 +1,24 @@
 """The actor that reads a stream: poll, decode, put in order of time, send on in micro-batches as credits allow.
 
-Without credits it does not poll, so a backlog waits in Kafka and not in memory. It never waits for another actor.
+Without credits it does not poll, so a backlog waits in Kafka and not in memory. It never waits for another actor. For a
+checkpoint it pauses until all that it has sent is taken in: then its own state and the live slice's belong together.
 """
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar, assert_never
 
+import numpy as np
+
 from actors.actor import Actor, System
+from actors.dead_letters import Dead
+from actors.intake import Intake
 from actors.messages import (
     Activate,
     Address,
     Attached,
+    Begin,
+    Checkpoint,
     Drain,
     Drained,
     Farewell,
@@ -20,40 +26,28 @@ from actors.messages import (
     Ingested,
     Message,
     Poll,
+    Proceed,
     Progress,
     ReplyTo,
     Returned,
+    Struck,
     Watch,
 )
+from actors.pace import Pace, Pause
 from actors.source import Polled, Source
+from actors.suspects import Origin
 from actors.timeline.batch import Batch
-from actors.timeline.order import OrderBuffer
-from actors.timeline.refusals import Refusals
-from actors.timeline.watermark import Watermark
-from actors.views.view import View
+from actors.views.view import Events, View
 
-FrontEndMessage = Poll | Watch | Activate | Ingested | Returned | Drain
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How a front end reads: sizes in events, times in seconds."""
-
-    poll_records: int = 4_000
-    poll_s: float = 0.005
-    rest_s: float = 0.01
-    micro_batch: int = 6_000
-    credits: int = 4
-    buffer_events: int = 1_000_000
-    report_s: float = 0.1
-    look_s: float = 30.0
-    wait_for_topic_s: float = 1.0
+FrontEndMessage = Poll | Watch | Begin | Struck | Proceed | Activate | Ingested | Returned | Drain
 
 
 class FrontEnd(Actor):
     """Reads `source` for one stream. `lateness` is in the stream's unit, `idle_s` in seconds of the wall clock.
 
-    `on_wait` is told where there is nothing to read from yet, and `on_end` whenever all that there is has been taken in.
+    `on_wait` is told where there is nothing to read from yet, and `on_end` whenever all that there is has been taken in;
+    `on_refused` is given records that are no events, or poison, where they shall be kept whole. Where it `saves_first`, nothing
+    is read before there is a checkpoint to come back to.
     """
 
     suspends: ClassVar[bool] = True
@@ -71,6 +65,8 @@ class FrontEnd(Actor):
         idle_s: float,
         on_wait: Callable[[str], None],
         on_end: Callable[[str], None],
+        on_refused: Callable[[list[Dead]], None] | None,
+        saves_first: bool,
         pace: Pace,
     ) -> None:
         super().__init__(system, stream=stream)
@@ -79,16 +75,21 @@ class FrontEnd(Actor):
         self._manager = manager
         self._on_wait = on_wait
         self._on_end = on_end
+        self._on_refused = on_refused or _ignored
         self._pace = pace
-        self._order = OrderBuffer(categories=view.categories, limit=self._pace.buffer_events)
-        self._watermark = Watermark(lateness=lateness, idle_s=idle_s)
-        self._refusals = Refusals(max_count=100, max_bytes=256)
-        self._offsets: dict[int, int] = {}
+        self._intake = Intake(
+            view=view,
+            lateness=lateness,
+            idle_s=idle_s,
+            buffer_events=pace.buffer_events,
+            keeps_dead=on_refused is not None,
+        )
+        self._round = 0
         self._outbox: deque[Ingest] = deque()
         self._returned: deque[Ingest] = deque()
         self._collector: Address | None = None
         self._successor: Address | None = None
-        self._credits = self._pace.credits
+        self._credits = pace.credits
         self._in_flight = 0
         self._queued = False
         self._loaded = True
@@ -96,12 +97,13 @@ class FrontEnd(Actor):
         self._unclosed = True
         self._ended = False
         self._attached = False
+        self._taking = False
+        self._lost = self._struck = False
         self._alone: int | None = None
         self._draining: ReplyTo | None = None
-        self._released_until: int | None = None
+        self._saves_first = saves_first
+        self._pause = Pause(pace, 0.0, 0)
         self._released_at = self._reported_at = self._looked_at = 0.0
-        self._records = self._events = self._late = 0
-        self._first_record_at: float | None = None
 
     @property
     def home(self) -> str:
@@ -109,9 +111,8 @@ class FrontEnd(Actor):
         return self.stream
 
     def on_start(self) -> None:
-        """Make itself known, and begin to read."""
+        """Make itself known; the manager says where to begin."""
         self.send(self._manager, Attached(self.actor_ref))
-        self._again()
 
     def on_stop(self) -> None:
         """Let go of the broker."""
@@ -119,6 +120,11 @@ class FrontEnd(Actor):
 
     def receive(self, message: FrontEndMessage) -> None:
         """Handle one message."""
+        self._taking = not isinstance(message, Poll | Watch)
+        self._handle_one(message)
+        self._taking = False
+
+    def _handle_one(self, message: FrontEndMessage) -> None:
         match message:
             case Poll():
                 self._queued = False
@@ -126,36 +132,89 @@ class FrontEnd(Actor):
             case Watch():
                 self._watching = False
                 self._watch()
-            case Ingested(events):
-                self._credits += 1
-                self._in_flight -= events
-                self._go_on()
+            case Ingested(events, current):
+                if current == self._round:
+                    self._credits += 1
+                    self._in_flight -= events
+                    self._go_on()
             case Returned(returned):
-                self._credits += 1
-                self._in_flight -= returned.count
-                self._returned.append(returned)
-                self._go_on()
+                if returned.round == self._round:
+                    self._credits += 1
+                    self._in_flight -= returned.count
+                    self._returned.append(returned)
+                    self._go_on()
+            case Struck(struck):
+                if struck.round == self._round:
+                    self._struck = True  # what is read now would be read again
+                    self._intake.suspects.strike(struck, self._intake.offsets)
+            case Begin():
+                self._begin_round(message)
+            case Proceed(saved):
+                self._proceed(saved)
             case Activate(collector):
                 self._farewell(self._successor)
                 self._successor = collector
                 self._go_on()
             case Drain(reply_to):
                 self._draining = reply_to
-                if len(self._order):
-                    self._cut(self._order.flush(), self._released_until)
+                if len(self._intake.order):
+                    self._cut(self._intake.release(None, everything=True), self._intake.released_until)
                 self._go_on()
             case _:
                 assert_never(message)
 
+    @property
+    def healer(self) -> Address:
+        """Itself, where only reading has failed; where a poll was half taken in, the manager: it goes back to a checkpoint."""
+        return self._manager if self._taking and self._pace.checkpoint_s is not None else self.actor_ref
+
     def recover(self) -> None:
         """Read again from the first record that was not taken in."""
         self._source.close()
-        self._attached = False
+        self._attached = self._queued = False
         self._again()
+
+    def must_wait(self, message: Message) -> bool:
+        """Whether a failure leaves counts in doubt: at a credit that comes back as at a poll."""
+        if self._pace.checkpoint_s is None:
+            return super().must_wait(message)
+        return not isinstance(message, Watch)
 
     def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the guardian hears the rest
         """Tell the manager at once that reading has stopped."""
         self._report("failed")
+
+    def _proceed(self, saved: bool | None) -> None:  # noqa: FBT001  # the message's own
+        """Read on after a pause; or, when the checkpoint is written too, or not, allow the next one."""
+        if saved is None:
+            self._pause.proceed(self._now())
+        else:
+            self._pause.settle(self._now(), saved=saved)
+            if self._saves_first and self._pause.first:
+                self._pause.want(self._now())
+                self.later(self._pace.wait_for_topic_s, self.actor_ref, Poll())
+                return
+        self._go_on()
+
+    def _begin_round(self, message: Begin) -> None:
+        """Start from what a checkpoint says, or anew: nothing of the round before counts."""
+        self._source.close()
+        self._attached = self._queued = self._struck = False
+        self._intake = self._intake.anew()
+        self._lost = message.lost
+        if message.state is not None:
+            self._intake.restore(message.state, self._now())
+        self._round = message.round
+        self._collector, self._successor = message.collector, None
+        self._outbox.clear()
+        self._returned.clear()
+        self._credits, self._in_flight = self._pace.credits, 0
+        self._unclosed, self._ended = True, False
+        self._pause = Pause(self._pace, self._now(), self._intake.records if message.state is not None else None)
+        self._mailbox.release()
+        if message.state is None and self._pace.checkpoint_s is not None:
+            self._pause.want(self._now())  # so that there is a place to come back to before there are results
+        self._go_on()
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
@@ -171,16 +230,22 @@ class FrontEnd(Actor):
 
     def _poll(self) -> None:
         """Read one poll, where nothing waits to be sent, release what is in order, and come back."""
-        if self._draining is not None or self._outbox or self._returned or self._collector is None:
+        if self._pause.wanted:
+            self._go_on()
+        waiting = self._outbox or self._returned or self._pause.holds or self._struck
+        if self._draining is not None or waiting or self._collector is None:
             return
         if not self._attached and not self._attach():
             return
+        self._intake.suspects.clear(self._intake.offsets, self._intake.released_until)
         # Under load wait for a full poll; else take what is there, and leave the thread to others.
         polled = self._source.poll(self._pace.poll_records, self._pace.poll_s if self._loaded else 0.0)
         self._loaded = len(polled.values) > self._pace.poll_records // 8
         now = self._now()
+        self._taking = True
         self._take(polled, now)
         self._release(now)
+        self._taking = False
         self._balance(now)
         if now - self._reported_at >= self._pace.report_s:
             self._report("at the end" if self._silent(now) else "reading")
@@ -188,57 +253,66 @@ class FrontEnd(Actor):
         if now - self._looked_at >= self._pace.look_s:
             self._looked_at = now
             self._source.extend()
+        if self._pause.due(now, self._intake.records):
+            self._pause.want(now)
         self._go_on()
 
     def _attach(self) -> bool:
         """Begin to read; where there is no topic yet, say so, and come back later."""
         now = self._looked_at = self._now()
         self._alone = None
-        self._attached = self._source.open(self._offsets)
+        intake = self._intake
+        self._attached = self._source.open(intake.offsets, intake.identity, intake.epoch)
         if not self._attached:
             self._on_wait(self.stream)
             self._report("waiting for the topic")
             self._queued = True
             self.later(self._pace.wait_for_topic_s, self.actor_ref, Poll())
             return False
-        self._offsets = self._source.offsets()
-        for number in self._offsets:
-            self._watermark.expect(number, at_end=False, now=now)
+        intake.watermark.keep(self._source.offsets())
+        for number in self._source.offsets():
+            intake.watermark.expect(number, at_end=False, now=now)
+        self._tell_gaps()
+        intake.offsets = self._source.offsets()
+        if self._lost:  # what was read before is not known; where Kafka has not all of it, it never will be
+            self._lost = False
+            for number, offset in intake.offsets.items():
+                if offset > 0:
+                    self.send(self._manager, intake.gap(number, None, "unreadable"))
         return True
 
     def _take(self, polled: Polled, now: float) -> None:
-        """Decode a poll and put it into the order buffer; only then its records count as read."""
+        """Take a poll in, and tell what is known of records that never came."""
+        if self._tell_gaps() and not polled.values:
+            self._intake.offsets = self._source.offsets()
         if polled.values:
-            times, batch, accepted, refusals = self._view.decode(polled)
-            offsets = self._source.offsets()
-            if self._released_until is not None:
-                self._late += int((times < self._released_until).sum())
-            if refusals:
-                places = polled.offsets()
-                for place, reason in refusals:
-                    self._refusals.add(int(polled.partitions[place]), int(places[place]), reason, polled.values[place] or b"")
-            self._watermark.saw(polled.partitions if accepted is None else polled.partitions[accepted], times, now)
-            if self._view.categories:
-                self._order.add(batch)
-            elif batch.count:
-                self._released_until = self._watermark.at(now)
-                self._outbox.append(Ingest(batch, self._released_until))
+            intake = self._intake
+            for missed in intake.take(polled, self._source.offsets(), now, self.system.dispatcher.wall()):
+                self.send(self._manager, missed)
+            for batch, origin in intake.handed_on():
+                self._put(batch, intake.released_until, origin=origin)
+            self._on_refused(intake.refused())
             self._unclosed, self._ended = True, False
-            self._offsets = offsets
-            self._records += len(polled.values)
-            self._events += times.size
-            if self._first_record_at is None:
-                self._first_record_at = self.system.dispatcher.wall()
         for number in polled.ended:
-            self._watermark.expect(number, at_end=True, now=now)
+            self._intake.watermark.expect(number, at_end=True, now=now)
+
+    def _tell_gaps(self) -> bool:
+        """Tell the manager of records that never came. Returns whether there are any."""
+        gaps = self._source.gaps()
+        for gap in gaps:
+            self.send(self._manager, self._intake.gap(gap.partition, gap.count, gap.reason))
+        if gaps:
+            self._intake.watermark.keep(self._source.offsets())
+        self._intake.identity, self._intake.epoch = self._source.identity, self._source.epoch
+        return bool(gaps)
 
     def _balance(self, now: float) -> None:
         """Where one partition falls so far behind that much waits for it, read it alone until it has caught up.
 
         librdkafka has one queue for all partitions, and under load may fill it with those that are ahead already.
         """
-        slowest = self._watermark.holding(now)
-        waiting = len(self._order)
+        slowest = self._intake.watermark.holding(now)
+        waiting = len(self._intake.order)
         if self._alone is None:
             if waiting > self._pace.buffer_events // 4 and slowest is not None:
                 self._alone = slowest
@@ -251,37 +325,54 @@ class FrontEnd(Actor):
 
     def _release(self, now: float) -> None:
         """Cut into micro-batches what is in order by now, or all of it when every partition is idle."""
+        order, until = self._intake.order, self._intake.watermark.at(now)
         if self._silent(now):
-            until = self._watermark.at(now)
-            if len(self._order):
-                self._cut(self._order.flush(), until)
+            if len(order):
+                self._cut(self._intake.release(until, everything=True), until)
             if self._unclosed:
                 self._unclosed = False
-                self._outbox.append(Ingest(None, until, idle=True))
-            return
-        if not len(self._order):
-            return
-        until = self._watermark.at(now)
-        if self._order.due or now - self._released_at >= self._pace.report_s:
+                self._put(None, until, idle=True)
+        elif len(order) and (order.due or now - self._released_at >= self._pace.report_s):
             self._released_at = now
-            self._cut(self._order.release(until), until)
+            self._cut(self._intake.release(until, everything=False), until)
 
     def _silent(self, now: float) -> bool:
         """Whether nothing more is to be expected for now."""
-        return self._source.finished or self._watermark.idle(now)
+        return self._source.finished or self._intake.watermark.idle(now)
 
     def _cut(self, batch: Batch, until: int | None) -> None:
         """Cut an ordered batch by time; each piece says up to where the stream is complete with it."""
-        if until is not None:
-            self._released_until = until
+        suspected = self._intake.suspects.suspected(batch)
+        if suspected is not None:
+            before, inside, batch = suspected
+            self._cut_coarsely(before, inside.first())
+            self._cut_finely(inside, batch.first() or until)
+        self._cut_coarsely(batch, until)
+
+    def _cut_coarsely(self, batch: Batch, until: int | None) -> None:
         longest = max(batch.times, key=len)
         step = max(1, self._pace.micro_batch // self._view.categories)
         for bound in longest[step::step].tolist():
             piece, batch = batch.split(bound)
             if piece.count:
-                self._outbox.append(Ingest(piece, None if until is None else min(bound, until)))
+                self._put(piece, None if until is None else min(bound, until))
         if batch.count:
-            self._outbox.append(Ingest(batch, until))
+            self._put(batch, until)
+
+    def _cut_finely(self, batch: Batch, until: int | None) -> None:
+        """Cut an ordered batch in which something is suspected into pieces of few events, in order of time and category."""
+        size = self._intake.suspects.size or 1
+        times = np.concatenate(batch.times)
+        categories = np.repeat(np.arange(len(batch.times)), [column.size for column in batch.times])
+        order = np.lexsort((categories, times))
+        for start in range(size, times.size, size):
+            chosen = np.bincount(categories[order[start - size : start]], minlength=len(batch.times))
+            piece, batch = batch.split_at(chosen.tolist())
+            self._put(piece, None if until is None else min(int(times[order[start]]), until))
+        self._put(batch, until)
+
+    def _put(self, batch: Events | None, until: int | None, *, idle: bool = False, origin: Origin | None = None) -> None:
+        self._outbox.append(Ingest(batch, until, self._round, idle, origin))
 
     def _go_on(self) -> None:
         """Send what credits allow; then read on, or finish a drain."""
@@ -292,11 +383,18 @@ class FrontEnd(Actor):
             self._returned.clear()
         # What came back from a collector that has retired goes to its successor first.
         open_to_send = self._collector is not None and self._successor is None and not self._returned
-        while open_to_send and self._outbox and self._credits:
+        # Where something is suspected, one batch at a time, so that it is known which one fails.
+        least = self._pace.credits if self._intake.suspects.size is not None else 1
+        while open_to_send and self._outbox and self._credits >= least:
             message = self._outbox.popleft()
             self._credits -= 1
             self._in_flight += message.count
             self.send(self._collector, message)
+        if self._draining is not None and self._pause.last_due(self._intake.records):
+            self._pause.want(self._now(), last=True)
+        if self._pause.wanted and self._all_taken_in:
+            self._pause.ask(self._intake.records)
+            self.send(self._manager, Checkpoint(self._intake.state()))
         if self._draining is None:
             if not self._outbox and not self._returned:
                 self._again()
@@ -307,7 +405,7 @@ class FrontEnd(Actor):
             if at_end and not self._unclosed and not self._ended and self._all_taken_in:
                 self._ended = True
                 self._on_end(self.stream)
-        elif self._all_taken_in:
+        elif self._all_taken_in and not self._pause.saving:
             self._draining(Drained(self._report("drained")))
 
     def _watch(self) -> None:
@@ -334,23 +432,28 @@ class FrontEnd(Actor):
         return self.system.dispatcher.now()
 
     def _report(self, state: str) -> Progress:
-        now = self._reported_at = self._now()
+        now, intake = self._now(), self._intake
+        self._reported_at = now
         waiting = [message.batch for message in (*self._returned, *self._outbox) if message.batch is not None]
         progress = Progress(
             state=state,
-            records=self._records,
-            events=self._events,
-            rejects=self._refusals.counts(),
-            refused=self._refusals.newest(),
-            late=self._late,
-            buffered=len(self._order),
+            records=intake.records,
+            events=intake.events,
+            rejects=intake.refusals.counts(),
+            refused=intake.refusals.newest(),
+            late=intake.late,
+            buffered=len(intake.order),
             in_flight=self._in_flight + sum(batch.count for batch in waiting),
-            buffered_bytes=self._order.nbytes + sum(batch.nbytes for batch in waiting),
-            watermark=self._watermark.at(now),
-            held_back_by=self._watermark.holding(now),
+            buffered_bytes=intake.order.nbytes + sum(batch.nbytes for batch in waiting),
+            watermark=intake.watermark.at(now),
+            held_back_by=intake.watermark.holding(now),
             lag=self._source.lag() if self._attached else {},
             epoch=self._source.epoch,
-            first_record_at=self._first_record_at,
+            first_record_at=intake.first_record_at,
         )
         self.send(self._manager, progress)
         return progress
+
+
+def _ignored(dead: list[Dead]) -> None:
+    """Let go of refused records: some are kept for people to look at, and all are counted."""

@@ -21,9 +21,10 @@ from actors.messages import (
 GuardianMessage = Failed | Undelivered | GetHealth
 
 _KEPT_LETTERS = 100
-_MOST_FAILURES = 5
+_MOST_FAILURES = 10
 _WITHIN_S = 60.0
 _BACKOFF_S = 0.1
+_LONGEST_BACKOFF_S = 2.0
 
 
 class Guardian(Actor):
@@ -71,4 +72,4 @@ class Guardian(Actor):
             self._log("stream degraded", stream=message.stream, reason=reason)
             return
         self._restarts[message.stream] += 1
-        self.later(_BACKOFF_S * 2 ** len(recent), message.actor, Recover())
+        self.later(min(_LONGEST_BACKOFF_S, _BACKOFF_S * 2 ** len(recent)), message.healer, Recover())

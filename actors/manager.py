@@ -5,75 +5,95 @@ that can answer it. It sees metas and partials, never an event, and never waits.
 """
 
 import itertools
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, assert_never
 
 from sortedcontainers import SortedDict
 
 from actors.actor import Actor, System
+from actors.assembler import Assembler
+from actors.assembly import Collector
+from actors.brake import Brake, Meter
+from actors.ledger import Ledger
 from actors.mailbox import Lane
 from actors.messages import (
     Activate,
     Address,
     Answer,
     Attached,
+    Begin,
     Busy,
+    Checkpoint,
     Coarsen,
+    Committed,
     Coverage,
     Discard,
     Emit,
     Forgotten,
+    GetCommitted,
     GetStats,
     Grown,
     Ingested,
+    Kept,
+    Load,
+    Loaded,
+    Loading,
+    Mapped,
     Memory,
     Message,
+    Missed,
     Overdue,
     Partial,
+    Prepared,
     Progress,
     Publish,
     Query,
-    Read,
+    Restore,
+    Restored,
     Retired,
+    Saved,
     Shed,
+    Snapped,
+    Spill,
     Stats,
 )
+from actors.questions import Questions
 from actors.set_collector import SetCollector
-from actors.timeline.retention import Holding, Limits, decide
-from actors.timeline.span import INT64_MAX, Span
-from actors.views.view import Meta, View
+from actors.timeline.retention import STUB_BYTES, Holding, decide
+from actors.timeline.snapshot import State
+from actors.timeline.span import INT64_MAX
+from actors.views.view import Frozen, Live, Meta, View
 
-ManagerMessage = Attached | Progress | Grown | Retired | Forgotten | Publish | Partial | Overdue | Query | GetStats
+ManagerMessage = (
+    Attached
+    | Committed
+    | Loading
+    | Loaded
+    | Restored
+    | Progress
+    | Grown
+    | Retired
+    | Forgotten
+    | Missed
+    | Publish
+    | Checkpoint
+    | Snapped
+    | Prepared
+    | Kept
+    | Saved
+    | Query
+    | Partial
+    | Overdue
+    | GetStats
+)
 
 _METER_S = 1.0
 _PUBLISH_DEADLINE_S = 60.0
-_EMERGENCY = 1.1
-"""The brake is pulled where the resident set is this much above the budget."""
-
-
-@dataclass(slots=True)
-class _Collector:
-    """One collector as the manager knows it."""
-
-    number: int
-    address: Address
-    meta: Meta
-
-
-@dataclass(slots=True)
-class _Asked:
-    """A query under way: who has still to answer, and what came so far."""
-
-    query: Query
-    waiting: dict[int, Meta]
-    coverage: Coverage
-    partials: list[Any] = field(default_factory=list)
 
 
 class Manager(Actor):
-    """Manages one stream's collectors within `limits`; `rss` measures the resident set of the process, in bytes.
+    """Manages one stream's collectors within what `meter` allows; `brake` decides where the accounts are not all.
 
     `baseline_bytes` of the budget are what the process needs before any event. What is due to be published goes to
     `publisher`; without one it is not looked at.
@@ -87,38 +107,40 @@ class Manager(Actor):
         *,
         stream: str,
         view: View,
-        limits: Limits,
+        meter: Meter,
+        brake: Brake,
         baseline_bytes: int,
-        rss: Callable[[], int],
         publisher: Address | None,
+        keeper: Address | None,
     ) -> None:
         super().__init__(system, stream=stream)
         self._view = view
-        self._limits = limits
+        self._meter = meter
+        self._brake = brake
+        self._limits = meter.limits()
         self._baseline_bytes = baseline_bytes
-        self._rss = rss
         self._publisher = publisher
+        self._keeper = keeper
         self._publications = itertools.count(1)
-        self._rss_bytes = rss()
+        self._rss_bytes = meter.resident_bytes()
         self._metered_at = system.dispatcher.now()
-        self._emergencies = 0
         self._front_end: Address | None = None
+        self._round = 0
+        self._starting = False
+        self._loaded = Loaded(0, None, None, (), ())
         self._numbers = itertools.count(1)
-        self._active: _Collector | None = None
+        self._active: Collector | None = None
         self._aged: SortedDict = SortedDict()
         self._aged_bytes = 0
         self._nothing = Meta(None, 0, 0, 0, None, view.nothing())
-        self._gone: Any = view.nothing()
-        self._dropped: Counter[str] = Counter()
-        self._dropped_generations: Counter[str] = Counter()
-        self._complete_from: int | None = None
-        self._lost: Span | None = None
+        self._ledger = Ledger(view)
         self._shedding = False
+        self._shed_bytes = 0
         self._watermark: int | None = None
         self._last_batch_at: float | None = None
         self._progress = Progress()
-        self._asked: dict[int, _Asked] = {}
-        self._questions = itertools.count(1)
+        self._questions = Questions(self, view)
+        self._assembler = Assembler(self, keeper=keeper, publisher=publisher, frame=self._frame)
 
     def on_stop(self) -> None:
         """Stop every collector."""
@@ -131,10 +153,12 @@ class Manager(Actor):
         match message:
             case Attached(front_end):
                 self._front_end = front_end
-                self._activate(None)
+                self._start_round()
+            case Committed() | Loading() | Loaded() | Restored():
+                self._go_on_starting(message)
             case Progress():
                 self._progress = message
-                self._meter()
+                self._measure()
                 self._prune()
             case Grown():
                 self._grown(message)
@@ -142,15 +166,18 @@ class Manager(Actor):
                 self._retired(message)
             case Forgotten():
                 self._forgotten(message)
+            case Missed():
+                self._ledger.miss(message)
             case Publish():
                 self._publish(message)
+            case Checkpoint() | Snapped() | Prepared() | Kept() | Saved():
+                self._assembler.take(message, self._active, self._aged.values(), self._front_end)
             case Query():
-                self._scatter(message)
+                self._ask(message)
             case Partial():
-                self._gather(message)
+                self._questions.gather(message)
             case Overdue(number):
-                if number in self._asked:
-                    self._answer(number)
+                self._questions.answer(number)
             case GetStats(reply_to):
                 reply_to(self._stats())
             case _:
@@ -161,10 +188,91 @@ class Manager(Actor):
         if isinstance(message, Query | GetStats):
             message.reply_to(Busy(f"the request failed: {type(error).__name__}"))
 
+    def must_wait(self, message: Message) -> bool:
+        """Whether a failure leaves the books in doubt, so that a checkpoint must put them right. Questions change nothing."""
+        return self._keeper is not None and not isinstance(message, Query | GetStats | Overdue | Progress)
+
+    def recover(self) -> None:
+        """Go back to the last checkpoint, with all actors of the stream."""
+        if not self._starting:
+            self._start_round()
+
+    # Rounds ----------------------------------------------------------------------------------------------------------
+
+    def _start_round(self) -> None:
+        """Find out where to begin. What is there goes on answering until that is known."""
+        self._round += 1
+        self._starting = True
+        if self._keeper is None:
+            self._begin_round(Loaded(0, None, None, (), ()))
+        elif self._publisher is not None:
+            self.send(self._publisher, GetCommitted(self.actor_ref))
+        else:
+            self.send(self._keeper, Load(None, self.actor_ref))
+
+    def _go_on_starting(self, message: Committed | Loading | Loaded | Restored) -> None:
+        """Take the next step: which results are out; the checkpoint that goes with them; the sinks put back to it."""
+        match message:
+            case Committed(checkpoint):
+                self.send(self._keeper, Load(checkpoint, self.actor_ref))
+            case Loading(done, total):
+                self._assembler.loading(done, total)
+            case Loaded():
+                self._loaded = message
+                self._assembler.loaded(message)
+                if self._publisher is None:
+                    self._begin_round(message)
+                else:
+                    places = message.state["places"] if message.state is not None else None
+                    self.send(self._publisher, Restore(self._round, places, self.actor_ref))
+            case Restored():
+                self._begin_round(self._loaded)
+
+    def _begin_round(self, loaded: Loaded) -> None:
+        """Put collectors over the slices that were found, and have the front end begin where they end."""
+        assert self._front_end is not None, "a front end attaches before a round begins"
+        self._end_round()
+        state = loaded.state
+        if state is not None:
+            self._ledger.restore(state["ledger"])
+            self._watermark, self._last_batch_at = state["watermark"], state["last_batch_at"]
+            for each in loaded.aged:
+                if each.frozen is None:
+                    self._ledger.lose(each.number, each.span, each.events)
+                else:
+                    aged = self._collector(found=each.frozen, aged=True, mapped=each.mapped)
+                    aged.meta, aged.name, aged.file_bytes = each.frozen.meta(), each.name, each.file_bytes
+                    aged.coming = False
+                    if each.mapped is not None:
+                        own = each.mapped
+                        aged.meta = replace(aged.meta, nbytes=own.nbytes, coarse_bytes=0, file_bytes=own.file_bytes)
+                    self._aged[aged.number] = aged
+                    self._aged_bytes += aged.meta.nbytes
+        self._active = self._collector(found=loaded.live)
+        self._loaded = Loaded(0, None, None, (), ())
+        self._starting = False
+        self.send(
+            self._front_end,
+            Begin(self._round, self._active.address, state and state["front_end"], state is None and bool(loaded.lost)),
+        )
+        self._prune()
+
+    def _end_round(self) -> None:
+        """Let go of all that belongs to the round before; questions under way get what there is."""
+        self._questions.end()
+        self.on_stop()
+        self._aged, self._aged_bytes, self._active = SortedDict(), 0, None
+        self._ledger = Ledger(self._view)
+        self._publications = itertools.count(1)
+        self._shedding, self._shed_bytes = False, 0
+        self._watermark = self._last_batch_at = None
+
     # Collectors ------------------------------------------------------------------------------------------------------
 
-    def _activate(self, carry: Any | None) -> None:
-        """Start the next collector with what the last one left, and point the front end to it."""
+    def _collector(
+        self, *, carry: Any | None = None, found: Live | Frozen | None = None, aged: bool = False, mapped: Mapped | None = None
+    ) -> Collector:
+        """Start a collector, over what was found or with what its predecessor left."""
         assert self._front_end is not None, "a front end attaches before there are collectors"
         number = next(self._numbers)
         address = SetCollector.start(
@@ -173,13 +281,15 @@ class Manager(Actor):
             view=self._view,
             number=number,
             carry=carry,
+            found=found,
+            aged=aged,
+            mapped=mapped,
             watermark=self._watermark,
             manager=self.actor_ref,
             front_end=self._front_end,
+            keeper=self._keeper,
         )
-        self._active = _Collector(number, address, self._nothing)
-        self._shedding = False
-        self.send(self._front_end, Activate(address))
+        return Collector(number, address, self._nothing)
 
     def _grown(self, message: Grown) -> None:
         if self._active is not None and message.number == self._active.number:
@@ -193,14 +303,16 @@ class Manager(Actor):
         self._prune()
 
     def _retired(self, message: Retired) -> None:
-        """List the collector as aged, and start its successor."""
+        """List the collector as aged, start its successor, and point the front end to that."""
         retired = self._active
-        assert retired is not None, "only an active collector retires"
-        assert retired.number == message.number, "collectors retire in order"
+        if retired is None or retired.number != message.number:
+            return  # of the round before
         retired.meta = message.meta
         self._aged[retired.number] = retired
         self._aged_bytes += message.meta.nbytes
-        self._activate(message.carry)
+        self._active = self._collector(carry=message.carry)
+        self._shedding = False
+        self.send(self._front_end, Activate(self._active.address))
         self._prune()
 
     # Memory ----------------------------------------------------------------------------------------------------------
@@ -218,7 +330,14 @@ class Manager(Actor):
         verdict = decide(
             self._limits,
             [
-                Holding(aged.meta.nbytes, aged.meta.span.end if aged.meta.span else INT64_MAX, aged.meta.coarse_bytes)
+                Holding(
+                    aged.meta.nbytes,
+                    aged.meta.span.end if aged.meta.span else INT64_MAX,
+                    aged.meta.coarse_bytes,
+                    aged.file_bytes if aged.name is not None else 0,
+                    coming=aged.coming,
+                    spilled=aged.spilled,
+                )
                 for aged in self._aged.values()
             ],
             active_bytes=active.nbytes if active else 0,
@@ -226,124 +345,118 @@ class Manager(Actor):
             other_bytes=self._baseline_bytes + self._progress.buffered_bytes,
             watermark=self._watermark,
         )
-        for aged in self._aged.values()[: verdict.coarsen]:
-            if aged.meta.coarse_bytes:
+        listed = self._aged.values()
+        for aged in [listed[index] for index in verdict.spill]:
+            assert aged.name is not None, "what is spilled is in a file"
+            # Accounted as done, so that nothing is dropped while it is under way; the collector then says what it is.
+            self._aged_bytes -= aged.meta.nbytes - STUB_BYTES
+            aged.meta = replace(aged.meta, nbytes=STUB_BYTES, coarse_bytes=0, file_bytes=aged.file_bytes)
+            self.send(aged.address, Spill(aged.name))
+        for aged in listed[: verdict.coarsen]:
+            if aged.meta.coarse_bytes and not aged.spilled:
                 # Accounted as done, so that nothing is dropped while it is under way; the collector then says what it is.
                 self._aged_bytes -= aged.meta.coarse_bytes
                 aged.meta = replace(aged.meta, nbytes=aged.meta.nbytes - aged.meta.coarse_bytes, coarse_bytes=0)
+                aged.version, aged.name, aged.coming = aged.version + 1, None, True
                 self.send(aged.address, Coarsen())
         for reason in verdict.drop:
             self._drop_oldest(reason)
-        if verdict.shed_bytes and self._active is not None and not self._shedding:
-            self._shedding = True
+        # Where shedding frees nothing more, it is not asked for again until something has changed.
+        accounted = self._accounted()
+        if verdict.shed_bytes and self._active is not None and not self._shedding and accounted != self._shed_bytes:
+            self._shedding, self._shed_bytes = True, accounted
             self.send(self._active.address, Shed(verdict.shed_bytes))
 
     def _forgotten(self, message: Forgotten) -> None:
+        if message.number not in self._aged and (self._active is None or message.number != self._active.number):
+            return  # of the round before
         if message.shed:
             self._shedding = False
-        self._dropped.update(message.events)
-        self._complete_from = _latest(self._complete_from, message.complete_from)
-        if message.missing is not None:
-            self._lost = message.missing.hull(self._lost or message.missing)
+        self._ledger.forget(message)
 
     def _drop_oldest(self, reason: str) -> None:
         _, oldest = self._aged.popitem(index=0)
         self._aged_bytes -= oldest.meta.nbytes
-        self._gone = self._gone.then(oldest.meta.summary)
-        self._dropped[reason] += oldest.meta.events
-        self._dropped_generations[reason] += 1
-        self._complete_from = _latest(self._complete_from, oldest.meta.span.end if oldest.meta.span else None)
+        self._ledger.drop(oldest.meta, reason)
         self.send(oldest.address, Discard())
+        self._assembler.dropped(oldest, self._front_end)
 
-    def _meter(self) -> None:
-        """Measure the resident set now and then; far above the budget, drop a generation whatever the accounts say."""
+    def _measure(self) -> None:
+        """Measure now and then what may be used, and what is; far above the budget, drop whatever the accounts say."""
         now = self.system.dispatcher.now()
         if now - self._metered_at < _METER_S:
             return
         self._metered_at = now
-        self._rss_bytes = self._rss()
-        if self._rss_bytes > _EMERGENCY * self._limits.budget_bytes and self._aged:
-            self._emergencies += 1
+        self._limits, budget = self._meter.limits(), self._meter.budget_bytes()
+        self._rss_bytes = self._meter.resident_bytes()
+        if self._rss_bytes > budget:
+            self._meter.trim()
+            self._rss_bytes = self._meter.resident_bytes()
+        for _ in range(self._brake.pull(self._rss_bytes, budget, [aged.meta.nbytes for aged in self._aged.values()], now)):
             self._drop_oldest("emergency")
+
+    def _frame(self) -> State:
+        """Return the manager's part of a checkpoint."""
+        return {
+            "ledger": self._ledger.state(),
+            "watermark": self._watermark,
+            "last_batch_at": self._last_batch_at,
+            "saved_at": self.system.dispatcher.wall(),
+        }
 
     # Questions -------------------------------------------------------------------------------------------------------
 
     def _coverage(self) -> Coverage:
         active = self._active.meta.final_until if self._active else None
         finals = [active] if active is not None else [aged.meta.final_until for aged in self._aged.values()[-1:]]
-        lost = (self._lost,) if self._lost is not None else ()
-        return Coverage(self._complete_from, self._watermark, finals[0] if finals else None, lost)
+        final = finals[0] if finals else None
+        return Coverage(self._ledger.complete_from, self._watermark, final, self._ledger.missing)
 
     def _publish(self, message: Publish) -> None:
         """Find the answer to what is due, as a query's, and hand it to the publisher, numbered."""
+        if message.round != self._round or self._starting:
+            return
         due, publisher, front_end = message.due, self._publisher, self._front_end
         assert front_end is not None, "what is due came through a front end"
         if publisher is None:
-            self.send(front_end, Ingested(message.events))
+            self.send(front_end, Ingested(message.events, message.round))
             return
         number = next(self._publications)
 
         def emit(answer: Answer) -> None:
-            self.send(publisher, Emit(number, front_end, self._view, answer.partial, due, message.events))
+            self.send(publisher, Emit(number, front_end, self._view, answer.partial, due, message.events, message.round))
 
         query = Query(due.span, due.arguments, _PUBLISH_DEADLINE_S, emit)
         if due.arguments is None:
             emit(Answer(self._view, due.partial, due.span, None, self._coverage()))
         else:
-            self._scatter(query, [due.partial])
+            self._ask(query, [due.partial], publishes=True)
 
-    def _scatter(self, query: Query, partials: Sequence[Any] = ()) -> None:
-        """Ask the collectors that the view selects, and the active one; what dropped ones left joins `partials`."""
+    def _ask(self, query: Query, partials: Sequence[Any] = (), *, publishes: bool = False) -> None:
+        """Put a query to the collectors that the view selects, and the active one; what dropped ones left joins `partials`."""
+        if self._active is None:
+            query.reply_to(Busy("the stream is reading its checkpoint"))
+            return
         aged = self._aged.values()
         chosen = [aged[index] for index in self._view.select([each.meta for each in aged], query.span, query.arguments)]
-        if self._active is not None:
-            chosen.append(self._active)
-        number = next(self._questions)
-        waiting = {collector.number: collector.meta for collector in chosen}
-        known = [*partials, self._view.recall(self._gone, query.span, query.arguments)]
-        self._asked[number] = _Asked(query, waiting, self._coverage(), known)
-        for collector in chosen:
-            self.send(collector.address, Read(number, query.span, query.arguments))
-        self.later(query.deadline_s, self.actor_ref, Overdue(number))
-        if not waiting:
-            self._answer(number)
-
-    def _gather(self, message: Partial) -> None:
-        asked = self._asked.get(message.number)
-        if asked is None:
-            return
-        asked.waiting.pop(message.collector, None)
-        asked.partials.append(message.partial)
-        if not asked.waiting:
-            self._answer(message.number)
-
-    def _answer(self, number: int) -> None:
-        """Reply with what there is; the span of each collector that did not answer is missing."""
-        asked = self._asked.pop(number)
-        query, coverage = asked.query, asked.coverage
-        silent = tuple(meta.span for meta in asked.waiting.values() if meta.span is not None)
-        coverage = replace(coverage, missing=(*coverage.missing, *silent))
-        merged = self._view.merge(asked.partials)
-        query.reply_to(Answer(self._view, merged, query.span, query.arguments, coverage))
+        known = [*partials, self._view.recall(self._ledger.gone, query.span, query.arguments)]
+        self._questions.put(query, [*chosen, self._active], known, self._coverage(), publishes=publishes)
 
     def _stats(self) -> Stats:
         return Stats(
             view=self._view,
-            gone=self._gone,
+            gone=self._ledger.gone,
             aged=tuple(aged.meta for aged in self._aged.values()),
             active=self._active.meta if self._active else self._nothing,
             memory=Memory(
-                self._limits.budget_bytes, self._accounted(), self._baseline_bytes, self._rss_bytes, self._emergencies
+                self._limits.budget_bytes, self._accounted(), self._baseline_bytes, self._rss_bytes, self._brake.pulls
             ),
             coverage=self._coverage(),
             progress=self._progress,
-            dropped=dict(self._dropped),
-            dropped_generations=dict(self._dropped_generations),
+            dropped=dict(self._ledger.dropped),
+            dropped_generations=dict(self._ledger.generations),
+            missed=dict(self._ledger.missed),
             last_batch_at=self._last_batch_at,
+            durability=self._assembler.durability if self._keeper is not None else None,
+            starting=self._starting or self._active is None,
         )
-
-
-def _latest(one: int | None, other: int | None) -> int | None:
-    """Return the later of two times, of which either may be unknown."""
-    known = [time for time in (one, other) if time is not None]
-    return max(known, default=None)

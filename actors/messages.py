@@ -13,8 +13,9 @@ import pykka
 
 from actors.mailbox import Lane
 from actors.timeline.refusals import Refused
+from actors.timeline.snapshot import State
 from actors.timeline.span import Span
-from actors.views.view import Due, Events, Meta, View
+from actors.views.view import Due, Events, Frozen, Live, Meta, View
 
 Address = pykka.ActorRef[Any]
 ReplyTo = Callable[[Any], None]
@@ -45,6 +46,26 @@ class Watch(_Control):
 
 
 @dataclass(frozen=True, slots=True)
+class Begin(_Control):
+    """Forget everything, know what `state` says instead, and send events to `collector`. None begins at the start.
+
+    What belongs to an earlier `round` does not count any more. `lost`: there was a state, and it could not be read.
+    """
+
+    round: int
+    collector: Address
+    state: State | None
+    lost: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Proceed(_Control):
+    """The live slice has given its state: read on. Not None: the checkpoint is over as well, and was `saved` or not."""
+
+    saved: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class Activate(_Control):
     """Send events to `collector` from now on, once all that went to another one are taken in."""
 
@@ -56,11 +77,19 @@ class Ingested(_Control):
     """A micro-batch of `events` was taken in: the credit comes back."""
 
     events: int
+    round: int
 
 
 @dataclass(frozen=True, slots=True)
 class Returned(_Control):
     """A micro-batch that came after the collector had retired: for its successor, with the credit."""
+
+    message: "Ingest"
+
+
+@dataclass(frozen=True, slots=True)
+class Struck(_Control):
+    """A slice has failed at a micro-batch, and waits for a checkpoint to go back to."""
 
     message: "Ingest"
 
@@ -84,11 +113,16 @@ class Drained:
 
 @dataclass(frozen=True, slots=True)
 class Ingest(_Data):
-    """Take in a micro-batch, or none; before `watermark` nothing else is expected. `idle`: the stream is silent or ended."""
+    """Take in a micro-batch, or none; before `watermark` nothing else is expected. `idle`: the stream is silent or ended.
+
+    `origin` says where its records lie, where they are not put in order; the front end alone looks at it.
+    """
 
     batch: Events | None
     watermark: int | None
+    round: int
     idle: bool = False
+    origin: Any = None
 
     @property
     def count(self) -> int:
@@ -121,6 +155,34 @@ class Read(_Control):
 
 
 @dataclass(frozen=True, slots=True)
+class Snapshot(_Control):
+    """Send the state of the live slice to the manager, for the checkpoint `number`."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Archive(_Control):
+    """Have the frozen slice written, again, once it has settled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spill(_Control):
+    """Let go of the bytes of the frozen slice, and read them from the file `name`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped(_Control):
+    """The frozen slice over its file of `file_bytes`; it takes `nbytes` of memory. None where that could not be done."""
+
+    frozen: Frozen | None
+    nbytes: int
+    file_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Shed(_Control):
     """Forget about `nbytes` of what waits for a match, as memory is short."""
 
@@ -129,7 +191,7 @@ class Shed(_Control):
 
 @dataclass(frozen=True, slots=True)
 class Coarsen(_Control):
-    """Give up exactness for memory, as the view can. To an aged collector."""
+    """Give up exactness for memory, as the view can. To an aged collector, which is written again then."""
 
 
 # To the publisher ----------------------------------------------------------------------------------------------------
@@ -145,11 +207,46 @@ class Emit(_Data):
     partial: Any
     due: Due
     events: int
+    round: int
 
 
 @dataclass(frozen=True, slots=True)
 class Look(_Control):
     """See what the sinks have delivered. The publisher sends it to itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class GetCommitted(_Control):
+    """Send `Committed` to `manager`."""
+
+    manager: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Restore(_Control):
+    """Forget what is under way, and go back to `places`, one a sink; None: to the start. Send `Restored` to `manager`.
+
+    What belongs to an earlier `round` does not count any more.
+    """
+
+    round: int
+    places: Sequence[Any] | None
+    manager: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare(_Control):
+    """Make what was written outlast a crash, write nothing more, and send `Prepared` for the checkpoint `number`."""
+
+    number: int
+    manager: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Commit(_Control):
+    """Go on: with the results of `checkpoint` for all to see, or, where it was given up and is None, as if nothing had been."""
+
+    checkpoint: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +294,153 @@ class Written:
     offsets: Mapping[int, int]
 
 
+# To the keeper -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Load(_Data):
+    """Read the newest checkpoint that is good, and not newer than its results: they are out up to `committed`, where not None.
+
+    Send `Loading` and `Loaded` to `manager`.
+    """
+
+    committed: int | None
+    manager: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Keep(_Data):
+    """Write the generation `number`, as its collector says that it is, for the `version`-th time; send `Kept` to `manager`."""
+
+    number: int
+    version: int
+    state: State
+    manager: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Map(_Data):
+    """Send `Mapped` to `collector`: the generation that is in the file `name`, read from there when it is looked at."""
+
+    name: str
+    collector: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Save(_Data):
+    """Write a checkpoint that names the generations `named`; send `Saved` to `manager`, whose own number for it is `number`."""
+
+    number: int
+    state: State
+    named: frozenset[str]
+    manager: Address
+
+
 # To the manager ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint(_Control):
+    """All that was read is taken in, and the front end waits for `Proceed`. `state` is all that it needs to go on from here."""
+
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Snapped(_Control):
+    """The live slice of collector `collector`, for checkpoint `number`; None where it has retired meanwhile."""
+
+    number: int
+    collector: int
+    state: State | None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared(_Control):
+    """Where the sinks stand, for checkpoint `number`; or why that cannot be said now."""
+
+    number: int
+    places: tuple[Any, ...] | None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Committed(_Control):
+    """The newest checkpoint of which the results are out; None where that is no matter."""
+
+    checkpoint: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Restored(_Control):
+    """The sinks are where they were told to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loading(_Control):
+    """So many of so many generations are read."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(_Control):
+    """What a checkpoint said, with its slices; `state` is None where there is none, and `lost` is what could not be read."""
+
+    checkpoint: int
+    state: State | None
+    live: Live | None
+    aged: "tuple[LoadedSlice, ...]"
+    lost: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSlice:
+    """A generation of a checkpoint; `frozen` is None where its file cannot be read. On the disk alone, it is `mapped`."""
+
+    number: int
+    name: str
+    frozen: Frozen | None
+    span: Span | None
+    events: int
+    file_bytes: int
+    mapped: "Mapped | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept(_Control):
+    """Generation `number` is in the file `name`, of `nbytes`; None where it could not be written."""
+
+    number: int
+    version: int
+    name: str | None
+    nbytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Saved(_Control):
+    """The checkpoint that is the manager's `number` is safe, as `checkpoint`; None where it could not be written."""
+
+    number: int
+    checkpoint: int | None
+    nbytes: int
+    seconds: float
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Missed(_Control):
+    """Records never came: `count` of them, where that is known, of one partition. They lay in `span`, as far as it is known.
+
+    The last one with a `key` counts.
+    """
+
+    key: str
+    reason: str
+    span: Span
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +495,7 @@ class Publish(_Control):
 
     due: Due
     events: int
+    round: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +589,25 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class Durability:
+    """How checkpoints went: the newest one, when it was saved (seconds since 1970), how long that took, its bytes.
+
+    `failed` are those that could not be written since, with the last `problem`; `lost` is what could not be read at the start.
+    """
+
+    checkpoint: int = 0
+    at: float | None = None
+    seconds: float = 0.0
+    nbytes: int = 0
+    saved: int = 0
+    failed: int = 0
+    problem: str | None = None
+    recovered_from: int = 0
+    loading: tuple[int, int] | None = None
+    lost: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """The reply to `GetStats`: the collectors oldest first, the active one last, and what is beside them."""
 
@@ -357,7 +620,10 @@ class Stats:
     progress: Progress
     dropped: Mapping[str, int]
     dropped_generations: Mapping[str, int]
+    missed: Mapping[str, int]
     last_batch_at: float | None
+    durability: Durability | None
+    starting: bool
 
 
 # To the guardian -----------------------------------------------------------------------------------------------------
@@ -365,9 +631,9 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class Failed(_Control):
-    """An actor raised `error` at a message of the kind `kind`. `held` says that it waits for `Recover`."""
+    """An actor raised `error` at a message of the kind `kind`. Where it is `held`, `healer` must be told to `Recover`."""
 
-    actor: Address
+    healer: Address
     stream: str
     name: str
     kind: str

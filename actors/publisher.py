@@ -9,10 +9,25 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from actors.actor import Actor, System
-from actors.messages import Emit, GetPlace, Ingested, Look
-from actors.sink import Sink, file_among
+from actors.file_sink import file_among
+from actors.messages import (
+    Address,
+    Commit,
+    Committed,
+    Emit,
+    GetCommitted,
+    GetPlace,
+    Ingested,
+    Look,
+    Message,
+    Prepare,
+    Prepared,
+    Restore,
+    Restored,
+)
+from actors.sink import Fenced, Sink
 
-PublisherMessage = Emit | Look | GetPlace
+PublisherMessage = Emit | Look | GetPlace | GetCommitted | Restore | Prepare | Commit
 
 _LOOK_S = 0.005
 _AGAIN_S = 0.5
@@ -39,11 +54,15 @@ class Publisher(Actor):
         super().__init__(system, stream=stream)
         self._sinks = sinks
         self._on_trouble = on_trouble
+        self._round = 1
         self._early: dict[int, Emit] = {}
         self._next = 1
         self._under_way: deque[_Publication] = deque()
         self._looking = False
         self._again_s = _AGAIN_S
+        self._held = False
+        self._uncommitted: int | None = None
+        self._manager: Address | None = None
 
     @property
     def home(self) -> str:
@@ -59,7 +78,8 @@ class Publisher(Actor):
         """Handle one message."""
         match message:
             case Emit(number):
-                self._early[number] = message
+                if message.round == self._round:
+                    self._early[number] = message
                 while (following := self._early.pop(self._next, None)) is not None:
                     self._next += 1
                     self._under_way.append(_Publication(following, list(self._sinks)))
@@ -70,6 +90,18 @@ class Publisher(Actor):
             case GetPlace(order, reply_to):
                 file = file_among(self._sinks)
                 reply_to(file.place(order) if file is not None else None)
+            case GetCommitted(manager):
+                self._manager = manager
+                self._until_done(message, lambda: self.send(manager, Committed(self._committed())))
+            case Restore():
+                self._until_done(message, lambda: self._restore(message))
+            case Prepare(number, manager):
+                self._held = True
+                self.send(manager, self._prepared(number))
+            case Commit(checkpoint):
+                if self._uncommitted is None:
+                    self._uncommitted, self._held = checkpoint, checkpoint is not None
+                self._go_on()
             case _:
                 assert_never(message)
 
@@ -77,7 +109,9 @@ class Publisher(Actor):
         """Write what is next, give back the credits of what is delivered, and come back while something is under way."""
         wait_s = _LOOK_S
         try:
-            self._write()
+            self._commit()
+            if not self._held:
+                self._write()
             self._again_s = _AGAIN_S
         except OSError as error:
             self._on_trouble(str(error))
@@ -87,10 +121,65 @@ class Publisher(Actor):
             sink.poll()
         while self._under_way and self._under_way[0].delivered:
             message = self._under_way.popleft().message
-            self.send(message.front_end, Ingested(message.events))
-        if self._under_way and not self._looking:
+            self.send(message.front_end, Ingested(message.events, message.round))
+        if (self._under_way or self._uncommitted is not None) and not self._looking:
             self._looking = True
             self.later(wait_s, self.actor_ref, Look())
+
+    @property
+    def healer(self) -> Address:
+        """The manager, where there are checkpoints: it can go back to one."""
+        return self._manager or self.actor_ref
+
+    def must_wait(self, message: Message) -> bool:
+        """Whether a failure leaves results in doubt: a sink that was fenced off, or worse."""
+        return self._manager is not None and not isinstance(message, GetPlace)
+
+    # Checkpoints -----------------------------------------------------------------------------------------------------
+
+    def _until_done(self, message: Message, action: Callable[[], None]) -> None:
+        """Do what the sinks may refuse for now; then tell, and try again later."""
+        try:
+            action()
+        except OSError as error:
+            self._on_trouble(str(error))
+            self.later(_AGAIN_S, self.actor_ref, message)
+
+    def _committed(self) -> int | None:
+        """Return the newest checkpoint of which every sink has shown the results; None where it is no matter."""
+        known = [committed for committed in (sink.committed() for sink in self._sinks) if committed is not None]
+        return min(known, default=None)
+
+    def _restore(self, message: Restore) -> None:
+        """Go back to where the sinks stood. Where they are others than they were, none can."""
+        places = message.places
+        known = list(places) if places is not None and len(places) == len(self._sinks) else [None] * len(self._sinks)
+        for sink, place in zip(self._sinks, known, strict=True):
+            sink.restore(place)
+        self._early, self._next = {}, 1
+        self._under_way.clear()
+        self._held, self._uncommitted = False, None
+        self._round = message.round
+        self._mailbox.release()
+        self.send(message.manager, Restored())
+
+    def _prepared(self, number: int) -> Prepared:
+        """Make all results outlast a crash. All that was due is delivered by now, as its credits have come back."""
+        if self._uncommitted is not None:
+            # A checkpoint more, and the last one with results that are out would not be kept.
+            return Prepared(number, None, f"the results of checkpoint {self._uncommitted} are not out yet")
+        try:
+            return Prepared(number, tuple(sink.prepare() for sink in self._sinks))
+        except OSError as error:
+            self._on_trouble(str(error))
+            return Prepared(number, None, f"results cannot be made safe: {error}")
+
+    def _commit(self) -> None:
+        """Show the results of a checkpoint that is safe, and go on."""
+        if self._uncommitted is not None:
+            for sink in self._sinks:
+                sink.commit(self._uncommitted)
+            self._uncommitted, self._held = None, False
 
     def _write(self) -> None:
         """Hand each publication to the sinks that have it not yet, one after the other."""
@@ -100,7 +189,7 @@ class Publisher(Actor):
                 sink = publication.missing[0]
                 try:
                     sink.write(message.view.publish(message.partial, message.due))
-                except OSError:
+                except (OSError, Fenced):
                     raise
                 except Exception as error:  # noqa: BLE001  # a result that cannot be written must not hold back all others
                     self._on_trouble(f"a result is given up: {type(error).__name__}: {error}")

@@ -3,11 +3,13 @@
 It answers reads alike in both states. It does not know which view it serves, and touches no other slice.
 """
 
-from typing import Any, ClassVar, assert_never
+from dataclasses import replace
+from typing import Any, ClassVar, assert_never, cast
 
 from actors.actor import Actor, System
 from actors.messages import (
     Address,
+    Archive,
     Coarsen,
     Discard,
     Farewell,
@@ -15,6 +17,10 @@ from actors.messages import (
     Grown,
     Ingest,
     Ingested,
+    Keep,
+    Kept,
+    Map,
+    Mapped,
     Message,
     Partial,
     Publish,
@@ -23,15 +29,23 @@ from actors.messages import (
     Returned,
     Settle,
     Shed,
+    Snapped,
+    Snapshot,
+    Spill,
+    Struck,
 )
 from actors.timeline.span import Span
 from actors.views.view import Frozen, Live, View
 
-SetCollectorMessage = Ingest | Settle | Farewell | Discard | Read | Shed | Coarsen
+SetCollectorMessage = Ingest | Settle | Farewell | Discard | Read | Snapshot | Archive | Spill | Mapped | Shed | Coarsen
 
 
 class SetCollector(Actor):
-    """Collector `number` of its stream. It begins with the `carry` of its predecessor, and may be full with that at once."""
+    """Collector `number` of its stream, over a slice as it was `found` in a checkpoint, or over a new one.
+
+    A new one begins with the `carry` of its predecessor, and may be full with that at once. With a `keeper`, frozen slices are
+    written, and a batch that fails is for the next round; without one it is counted, and lost.
+    """
 
     suspends: ClassVar[bool] = True
 
@@ -46,6 +60,10 @@ class SetCollector(Actor):
         watermark: int | None,
         manager: Address,
         front_end: Address,
+        keeper: Address | None = None,
+        found: Live | Frozen | None = None,
+        aged: bool = False,
+        mapped: Mapped | None = None,
     ) -> None:
         super().__init__(system, stream=stream)
         self._view = view
@@ -54,8 +72,12 @@ class SetCollector(Actor):
         self._watermark = watermark
         self._manager = manager
         self._front_end = front_end
-        self._live: Live | None = None
-        self._frozen: Frozen | None = None
+        self._keeper = keeper
+        self._live: Live | None = None if aged else cast("Live | None", found)
+        self._frozen: Frozen | None = cast("Frozen", found) if aged else None
+        self._version = 0
+        self._settled = aged
+        self._mapped = mapped
         self._left = False
         self._discarded = False
 
@@ -70,10 +92,19 @@ class SetCollector(Actor):
         return self.stream if self._frozen is None else f"{self.stream}-aged"
 
     def on_start(self) -> None:
-        """Take over the carry."""
-        self._live = self._view.open(self._carry)
+        """Take over the carry, or what was found."""
+        if self._frozen is not None:
+            if self._mapped is None:
+                self.send(self.actor_ref, Settle())
+            return
+        if self._live is None:
+            self._live = self._view.open(self._carry)
         self._carry = None
         self._after_growth()
+
+    def on_stop(self) -> None:
+        """Let go of the slice at once: actor and address refer to each other, and Python looks for cycles seldom."""
+        self._live = self._frozen = self._mapped = None
 
     def receive(self, message: SetCollectorMessage) -> None:
         """Handle one message."""
@@ -85,6 +116,16 @@ class SetCollector(Actor):
                 self.send(self._manager, Partial(number, self._number, partial))
             case Settle():
                 self._settle()
+            case Snapshot(number):
+                state = self._live.state() if self._live is not None else None
+                self.send(self._manager, Snapped(number, self._number, state))
+            case Spill(name):
+                if not self._discarded:
+                    self.send(self._keeper, Map(name, self.actor_ref))
+            case Mapped():
+                self._take_mapped(message)
+            case Archive():
+                self._archive()
             case Shed(nbytes):
                 self._shed(nbytes)
             case Coarsen():
@@ -98,14 +139,26 @@ class SetCollector(Actor):
             case _:
                 assert_never(message)
 
-    def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the guardian hears the rest
-        """Count the events of a batch that could not be taken in, and give the credit back."""
-        if isinstance(message, Ingest):
+    @property
+    def healer(self) -> Address:
+        """The manager, where it can go back to a checkpoint."""
+        return self.actor_ref if self._keeper is None else self._manager
+
+    def failed(self, message: Message, error: Exception) -> None:
+        """Tell who waits. Without a checkpoint to go back to, a batch that failed is counted, and its credit given back."""
+        if isinstance(message, Snapshot):
+            problem = f"the live slice cannot say its state: {type(error).__name__}: {error}"
+            self.send(self._manager, Snapped(message.number, self._number, None, problem))
+        elif isinstance(message, Settle | Archive | Coarsen):
+            self.send(self._manager, Kept(self._number, self._version, None))
+        elif isinstance(message, Ingest) and self._keeper is not None:
+            self.send(self._front_end, Struck(message))
+        elif isinstance(message, Ingest):
             batch = message.batch
             first, last = (batch.first(), batch.last()) if batch is not None else (None, None)
             missing = Span(first, last + 1) if first is not None and last is not None else None
             self.send(self._manager, Forgotten(self._number, {"failed": message.count}, missing=missing))
-            self.send(self._front_end, Ingested(message.count))
+            self.send(self._front_end, Ingested(message.count, message.round))
 
     @property
     def _slice(self) -> Live | Frozen:
@@ -126,9 +179,9 @@ class SetCollector(Actor):
         due = self._live.close(message.watermark, idle=message.idle)
         self._after_growth()
         if due is None:
-            self.send(self._front_end, Ingested(message.count))
+            self.send(self._front_end, Ingested(message.count, message.round))
         else:
-            self.send(self._manager, Publish(due, message.count))
+            self.send(self._manager, Publish(due, message.count, message.round))
 
     def _after_growth(self) -> None:
         """Tell how large the slice is, or retire where it is full."""
@@ -148,8 +201,11 @@ class SetCollector(Actor):
             return
         if self._frozen.settle():
             self.send(self.actor_ref, Settle())
-        else:
-            self._tell_size()
+            return
+        self._tell_size()
+        if not self._settled:
+            self._settled = True
+            self._archive()
 
     def _stop_if_done(self) -> None:
         """Stop where neither the front end nor the manager needs it any more."""
@@ -164,8 +220,26 @@ class SetCollector(Actor):
     def _coarsen(self) -> None:
         if self._frozen is not None and not self._discarded:
             self._frozen.coarsen()
+            self._version += 1
             self._tell_size()
+            if self._settled:
+                self._archive()
+
+    def _archive(self) -> None:
+        """Have the slice written. One that settles still is written then."""
+        if self._keeper is not None and self._frozen is not None and self._settled and not self._discarded:
+            self.send(self._keeper, Keep(self._number, self._version, self._frozen.state(), self._manager))
+
+    def _take_mapped(self, mapped: Mapped) -> None:
+        """Answer from the disk from now on; where that cannot be, from memory as before."""
+        if mapped.frozen is not None and not self._discarded:
+            self._frozen, self._mapped = mapped.frozen, mapped
+        elif mapped.frozen is None:
+            self.send(self._manager, Kept(self._number, self._version, None))
+        self._tell_size()
 
     def _tell_size(self) -> None:
         meta, at = self._slice.meta(), self.system.dispatcher.wall()
+        if self._mapped is not None:
+            meta = replace(meta, nbytes=self._mapped.nbytes, coarse_bytes=0, file_bytes=self._mapped.file_bytes)
         self.send(self._manager, Grown(self._number, meta, self._watermark, at))

@@ -7,13 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from actors.actor import System
-from actors.front_end import FrontEnd, Pace
+from actors.brake import Brake, Meter
+from actors.dead_letters import Dead
+from actors.front_end import FrontEnd
+from actors.kafka_writer import KafkaWriter
+from actors.keeper import Keeper
 from actors.manager import Manager
 from actors.messages import Address, Drain, ReplyTo
+from actors.pace import Pace
 from actors.publisher import Publisher
-from actors.sink import KafkaWriter, Sink
+from actors.sink import Sink
 from actors.source import Source
-from actors.timeline.retention import Limits
+from actors.store import Store
 from actors.views.view import View
 from actors.writer import Writer
 
@@ -22,7 +27,8 @@ from actors.writer import Writer
 class StreamPlan:
     """All that it takes to start a stream. `lateness` is in the stream's unit, `idle_s` in seconds.
 
-    `connect` makes the client that writes to the stream's own topic, where clients may.
+    Without a `store` its state is in memory alone. `connect` makes the client that writes to the stream's own topic, where
+    clients may. `streams` share the process.
     """
 
     name: str
@@ -30,12 +36,14 @@ class StreamPlan:
     source: Source
     lateness: int
     idle_s: float
-    limits: Limits
+    meter: Meter
     baseline_bytes: int
-    rss: Callable[[], int]
     pace: Pace = field(default_factory=Pace)
     sinks: Sequence[Sink] = ()
     connect: Callable[[], KafkaWriter] | None = None
+    store: Store | None = None
+    streams: int = 1
+    on_refused: Callable[[list[Dead]], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +54,11 @@ class Running:
     front_end: Address
     publisher: Address | None
     writer: Address | None
+    keeper: Address | None
 
     def stop(self) -> None:
         """Stop the stream's actors; what they hold of the outside is let go of."""
-        for address in (self.front_end, self.manager, self.publisher, self.writer):
+        for address in (self.front_end, self.manager, self.publisher, self.writer, self.keeper):
             if address is not None:
                 address.stop()
 
@@ -59,7 +68,7 @@ class Told:
     """Who is told what of a stream.
 
     `wait`: that there is nothing to read from yet; `end`: that all there is has been read and taken in; `trouble`: what keeps
-    a sink from taking results.
+    a sink from taking results, or the disk from taking a checkpoint.
     """
 
     wait: Callable[[str], None]
@@ -69,21 +78,26 @@ class Told:
 
 def start_stream(system: System, plan: StreamPlan, told: Told) -> Running:
     """Start a stream's actors, the last in the line first. Returns at once; reading begins when the front end is there."""
-    writer = publisher = None
+    writer = publisher = keeper = None
+
+    def trouble(problem: str) -> None:
+        told.trouble(plan.name, problem)
+
     if plan.connect is not None:
         writer = Writer.start(system, stream=plan.name, connect=plan.connect)
     if plan.sinks:
-        publisher = Publisher.start(
-            system, stream=plan.name, sinks=plan.sinks, on_trouble=lambda problem: told.trouble(plan.name, problem)
-        )
+        publisher = Publisher.start(system, stream=plan.name, sinks=plan.sinks, on_trouble=trouble)
+    if plan.store is not None:
+        keeper = Keeper.start(system, stream=plan.name, view=plan.view, store=plan.store, on_trouble=trouble)
     manager = Manager.start(
         system,
         stream=plan.name,
         view=plan.view,
-        limits=plan.limits,
+        meter=plan.meter,
+        brake=Brake(plan.streams),
         baseline_bytes=plan.baseline_bytes,
-        rss=plan.rss,
         publisher=publisher,
+        keeper=keeper,
     )
     front_end = FrontEnd.start(
         system,
@@ -95,9 +109,11 @@ def start_stream(system: System, plan: StreamPlan, told: Told) -> Running:
         idle_s=plan.idle_s,
         on_wait=told.wait,
         on_end=told.end,
+        on_refused=plan.on_refused,
+        saves_first=bool(plan.sinks),
         pace=plan.pace,
     )
-    return Running(manager, front_end, publisher, writer)
+    return Running(manager, front_end, publisher, writer, keeper)
 
 
 def drain(running: Running, reply_to: ReplyTo) -> None:

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -81,6 +81,13 @@ class Budget(BaseModel):
         return int(self.amount * limit_bytes) if self.share else int(self.amount)
 
 
+def _size(given: object) -> Budget | None:
+    size = None if given is None else Budget.parse(given)
+    if size is not None and size.share:
+        raise ValueError("bytes such as 10GiB")
+    return size
+
+
 class Http(_Model):
     """Where the gateway listens, and what it allows."""
 
@@ -99,6 +106,16 @@ class Memory(_Model):
     budget: Annotated[Budget, BeforeValidator(Budget.parse)] = Field(
         Budget(amount=0.6, share=True), description="Bytes (256MiB), or a share (60%) of what the process may use."
     )
+    spill_budget: Annotated[Budget | None, BeforeValidator(_size)] = Field(
+        None, description="Bytes (10GiB) of generations that may be in data_dir alone, when memory is short; null: none."
+    )
+
+
+class Checkpoints(_Model):
+    """When the state of a stream is written to `data_dir`, whichever comes first."""
+
+    every_ms: Whole = Field(5_000, ge=50, description="Milliseconds between two checkpoints.")
+    events: Whole = Field(1_000_000, ge=1, description="Records between two checkpoints.")
 
 
 class Source(_Model):
@@ -154,7 +171,10 @@ def _zone(name: str) -> str:
 class _Stream(_Model):
     """What every stream has."""
 
-    source: Source = Field(Source(topic="events"), description="Where the records come from.")
+    meant: ClassVar[tuple[str, ...]] = ()
+    """The settings that change what an answer means, so that what was kept under others is no use."""
+
+    source: Source = Field(description="Where the records come from.")
     output: Output = Field(Output(), description="Where results go.")
     lateness_ms: Whole = Field(500, ge=0, description="Milliseconds that an event may come behind the newest one in order.")
     idle_ms: Whole = Field(200, ge=1, description="Milliseconds of silence after which held events are released.")
@@ -163,10 +183,18 @@ class _Stream(_Model):
         None, ge=1, description="Milliseconds of event time to keep at most; null: as memory allows."
     )
 
+    def meaning(self) -> dict[str, Any]:
+        """Return what an answer depends on: the view, what is read, and the settings that are `meant`."""
+        source = self.source.model_dump(mode="json", include={"topic", "file", "stdin", "command"}, exclude_none=True)
+        return {**self.model_dump(mode="json", include={"view", *self.meant}), "source": source}
+
 
 class SetsStream(_Stream):
     """Sets of one event of each step."""
 
+    meant = ("steps", "time_unit")
+
+    source: Source = Field(Source(topic="events"), description="Where the records come from.")
     view: Literal["sets"] = Field("sets", description="What is answered.")
     steps: Annotated[list[str], AfterValidator(_steps)] = Field(
         ["R", "G", "B"], min_length=2, max_length=8, description="The categories that make a set, in order of time."
@@ -184,6 +212,8 @@ class TopStream(_Stream):
 class SegmentsStream(_Stream):
     """Segments of batches, merged."""
 
+    meant = ("segments",)
+
     view: Literal["segments"]
     segments: Whole = Field(10, ge=1, le=10_000, description="Segments that make a batch.")
     max_batches: Whole = Field(100_000, ge=1, description="Finished batches at which a collector retires.")
@@ -193,6 +223,8 @@ class SegmentsStream(_Stream):
 
 class UniquesStream(_Stream):
     """Unique users by minute, hour, day, week, month and year."""
+
+    meant = ("zone",)
 
     view: Literal["uniques"]
     zone: Annotated[str, AfterValidator(_zone)] = Field("UTC", description="The time zone of hours, days and longer periods.")
@@ -244,9 +276,19 @@ class Settings(_Model):
         description="Any librdkafka settings; `embedded` is a broker of our own, for trying out.",
     )
     memory: Memory = Field(Memory(), description="The memory.")
+    data_dir: Path | None = Field(
+        Path(".firnline/data"), description="The folder for checkpoints, one process at a time; null: memory alone."
+    )
+    checkpoint: Checkpoints = Field(Checkpoints(), description="When checkpoints are written.")
     streams: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")], Stream] = Field(
         min_length=1, description="The streams, by the name under which they are asked."
     )
+
+    @model_validator(mode="after")
+    def _spilling_needs_a_folder(self) -> "Settings":
+        if self.memory.spill_budget is not None and self.data_dir is None:
+            raise ValueError("data_dir beside memory.spill_budget")
+        return self
 
     @field_validator("kafka")
     @classmethod

@@ -43,7 +43,7 @@ def create_app(streams: Sequence[Served], guardian: Address, *, deadline_s: floa
     for stream in streams:
         of_streams += [*FAMILIES[stream.view](asker, stream).routes(), *StreamRoutes(asker, stream).routes()]
     paths = ["/", *dict.fromkeys(str(getattr(route, "path", "")) for route in of_streams), "/livez", "/readyz", "/dead-letters"]
-    health = HealthRoutes(asker, guardian, paths)
+    health = HealthRoutes(asker, guardian, list(streams), paths)
     return Starlette(
         routes=[
             Route("/", health.about),

@@ -9,16 +9,24 @@ from typing import Any
 
 from actors.messages import Address, Busy, Message, ReplyTo
 from gateway.errors import busy
+from gateway.room import Room
+
+REPLY_BYTES = 64 << 20
+"""Bytes of answers under way, where nobody says how many."""
 
 _GRACE_S = 1.0
 """How much longer than the deadline, which the actor itself keeps, the loop waits for a reply."""
 
 
 class Asker:
-    """Asks actors, at most `at_once` questions under way, each for at most `deadline_s` seconds. For one event loop."""
+    """Asks actors, at most `at_once` questions under way, each for at most `deadline_s` seconds. For one event loop.
 
-    def __init__(self, *, deadline_s: float, at_once: int) -> None:
+    What the answers may take of memory is up to the routes, which take it from `room` before they ask.
+    """
+
+    def __init__(self, *, deadline_s: float, at_once: int, reply_bytes: int = REPLY_BYTES) -> None:
         self.deadline_s = deadline_s
+        self.room = Room(reply_bytes)
         self._at_once = at_once
         self._under_way = 0
 

@@ -33,6 +33,13 @@ def busy(reason: str) -> Problem:
     return Problem(503, where="service", expected="room for the request", got=reason, headers={"Retry-After": "1"})
 
 
+def too_much(nbytes: int, free: int, retry_after_s: int) -> Problem:
+    """Return the problem of a request whose answer takes more memory than there is for answers now."""
+    expected = f"an answer within {max(0, free):,} bytes, which are free for it: a shorter range, a limit, or later"
+    headers = {"Retry-After": str(retry_after_s)}
+    return Problem(429, where="memory", expected=expected, got=f"up to {nbytes:,} bytes", headers=headers)
+
+
 async def _problem(_: Request, error: Exception) -> Response:
     assert isinstance(error, Problem), "registered for it alone"
     return error.response()

@@ -1,21 +1,30 @@
 """One stream as the gateway knows it, and what the routes of all views share: asking, coverage, streaming."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
 
-from actors.messages import Address, Answer, Coverage, Query
+from actors.messages import Address, Answer, Coverage, GetStats, Query, Stats
 from actors.timeline.span import Span
+from actors.views.view import Meta
 from gateway.ask import Asker
+from gateway.room import Hold
 
 NDJSON = "application/x-ndjson"
 JSON = "application/json"
 _AT_ONCE_BYTES = 65_536
+_STALL_S = 30.0
+"""How long a client may take to take in one block; then it is left, as its answer holds memory."""
+
+SMALL_BYTES = 512 << 10
+"""What any answer takes at most beside what is read: a block as it is written, as it is sent, and in the server's buffer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,61 @@ async def asked(asker: Asker, stream: Served, span: Span, arguments: Any) -> Ans
     return answer
 
 
+async def weighed(asker: Asker, stream: Served, span: Span, size: Callable[[Meta], int]) -> Hold:
+    """Take room for an answer over `span`; `size` says, of a slice in it, how many bytes are copied and made of it at most.
+
+    Raises Problem 429 where there is none, and 503 as `asked` does.
+    """
+    stats: Stats = await asker.ask(stream.manager, GetStats)
+    metas = (*stats.aged, stats.active)
+    nbytes = sum(size(meta) for meta in metas if meta.span is not None and meta.span.overlaps(span))
+    spare = max(0, stats.memory.budget_bytes - stats.memory.accounted_bytes)
+    return asker.room.take(SMALL_BYTES + nbytes, spare=spare)
+
+
+class CutError(Exception):
+    """The rest of an answer is not to be had, and its beginning is sent: the client must see that it is not whole."""
+
+
+class Streamed(StreamingResponse):
+    """An answer that is sent block by block, and its hold on memory, until it is sent or its client is gone or stalls.
+
+    No more than a block is made before the client has taken in what is before it, but for what the server's buffers hold.
+    """
+
+    def __init__(self, blocks: AsyncGenerator[bytes], hold: Hold, *, headers: Mapping[str, str], media_type: str) -> None:
+        super().__init__(blocks, headers=headers, media_type=media_type)
+        self._blocks = blocks
+        self._hold = hold.pass_on()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it. The connection is closed in the middle of an answer that is cut, or whose client stalls."""
+
+        async def sending(message: Message) -> None:
+            async with asyncio.timeout(_STALL_S):
+                await send(message)
+
+        try:
+            with contextlib.suppress(TimeoutError, CutError):
+                await super().__call__(scope, receive, sending)
+        finally:
+            await self._blocks.aclose()
+            self._hold.give_back()
+
+    async def stream_response(self, send: Send) -> None:
+        """Send what is made. Where that is cancelled, the traceback, which Python frees late, holds no block."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        message: dict[str, Any] = {}
+        try:
+            async for block in self._blocks:
+                message.update(type="http.response.body", body=block, more_body=True)
+                del block
+                await send(message)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            message.clear()
+
+
 def form_of(request: Request) -> str:
     """Return the form that the client accepts: ndjson where it says so, else json."""
     return "ndjson" if NDJSON in request.headers.get("accept", "") else "json"
@@ -48,6 +112,7 @@ def form_of(request: Request) -> str:
 async def rendered(
     answer: Answer,
     form: str,
+    hold: Hold,
     *,
     members: Mapping[str, object] | None = None,
     headers: Mapping[str, str] | None = None,
@@ -55,23 +120,41 @@ async def rendered(
 ) -> Response:
     """Respond with an answer: at once where it is short, else as it is made, with room for others in between.
 
-    Where it is `heavy`, a sort or a union before the first byte, it is made in a thread. Coverage goes into a header.
+    Where it is `heavy`, a sort or a union before the first byte, it is made in a thread. Coverage goes into a header. An answer
+    that is made as it is sent keeps `hold` until then.
     """
     pieces = answer.view.render(answer.partial, answer.span, answer.arguments, form, members or {})
     media_type = NDJSON if form == "ndjson" else JSON
-    told = {"Firnline-Coverage": json(coverage_of(answer.coverage)).decode(), **(headers or {})}
-    first = await asyncio.to_thread(_gather, pieces) if heavy else _gather(pieces)
-    if len(first) < _AT_ONCE_BYTES:
-        return Response(first, headers=told, media_type=media_type)
+    told = {**coverage_header(answer.coverage), **(headers or {})}
 
-    async def body() -> AsyncIterator[bytes]:
-        block = first
-        while block:
+    async def blocks() -> AsyncGenerator[bytes]:
+        while block := await asyncio.to_thread(_gather, pieces) if heavy else _gather(pieces):
             yield block
-            await asyncio.sleep(0)
-            block = await asyncio.to_thread(_gather, pieces) if heavy else _gather(pieces)
 
-    return StreamingResponse(body(), headers=told, media_type=media_type)
+    return await responded(blocks(), hold, headers=told, media_type=media_type)
+
+
+async def responded(
+    blocks: AsyncGenerator[bytes], hold: Hold, *, headers: Mapping[str, str], media_type: str = JSON
+) -> Response:
+    """Respond with `blocks`: at once where they are few, else one after the other, keeping `hold` until they are sent."""
+    first: list[bytes] = []
+    async for block in blocks:
+        first.append(block)
+        if sum(map(len, first)) >= _AT_ONCE_BYTES:
+            break
+    else:
+        return Response(b"".join(first), headers=headers, media_type=media_type)
+
+    async def body() -> AsyncGenerator[bytes]:
+        async with contextlib.aclosing(blocks):
+            while first:
+                yield first.pop(0)
+            async for block in blocks:
+                await asyncio.sleep(0)
+                yield block
+
+    return Streamed(body(), hold, headers=headers, media_type=media_type)
 
 
 def _gather(pieces: Iterator[bytes]) -> bytes:
@@ -92,6 +175,11 @@ def json(body: object) -> bytes:
 def span_of(span: Span | None) -> list[int] | None:
     """Return a span as people see it."""
     return None if span is None else [span.start, span.end]
+
+
+def coverage_header(coverage: Coverage) -> dict[str, str]:
+    """Return the header that every answer has."""
+    return {"Firnline-Coverage": json(coverage_of(coverage)).decode()}
 
 
 def coverage_of(coverage: Coverage) -> dict[str, object]:

@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from actors.messages import GetStats, Stats
+from actors.messages import Durability, GetStats, Stats
 from actors.views.view import Meta
 from gateway import params
 from gateway.ask import Asker
@@ -72,6 +72,8 @@ def _stats(stats: Stats) -> dict[str, object]:
         "rejects": progress.rejects,
         "dropped": stats.dropped,
         "droppedGenerations": stats.dropped_generations,
+        "missed": stats.missed,
+        "checkpoint": _checkpoint(stats.durability),
         "late": progress.late,
         "buffered": progress.buffered,
         "inFlight": progress.in_flight,
@@ -84,5 +86,27 @@ def _stats(stats: Stats) -> dict[str, object]:
     }
 
 
+def _checkpoint(durability: Durability | None) -> dict[str, object] | None:
+    if durability is None:
+        return None
+    return {
+        "number": durability.checkpoint,
+        "savedAt": durability.at,
+        "seconds": durability.seconds,
+        "bytes": durability.nbytes,
+        "saved": durability.saved,
+        "failed": durability.failed,
+        "problem": durability.problem,
+        "recoveredFrom": durability.recovered_from,
+        "unread": durability.lost,
+    }
+
+
 def _slice(meta: Meta, state: str) -> dict[str, object]:
-    return {"state": state, "span": span_of(meta.span), "events": meta.events, "bytes": meta.nbytes}
+    return {
+        "state": state,
+        "span": span_of(meta.span),
+        "events": meta.events,
+        "bytes": meta.nbytes,
+        "fileBytes": meta.file_bytes,
+    }

@@ -13,14 +13,18 @@ from actors.messages import Write, WriteToAll, Written
 from actors.timeline.span import EVER
 from actors.views.top.decode import CLEAR_KEY, CLEAR_VALUE, LONGEST
 from actors.views.top.slices import Top, cleared_to
+from actors.views.view import Meta
 from gateway import params
 from gateway.ask import Asker
 from gateway.errors import Problem, busy
-from gateway.served import JSON, Served, asked, form_of, json, rendered
+from gateway.room import Hold
+from gateway.served import JSON, SMALL_BYTES, Served, asked, form_of, json, rendered, weighed
 
 _AT_ONCE = 10_000
 """Ids that are rendered on the event loop; more are sorted in a thread."""
 
+_ID_BYTES = 128
+_ROW_BYTES = 256
 _LOOK_S = 0.005
 
 
@@ -57,8 +61,15 @@ class TopRoutes:
         """Ids, the largest value first; the first `limit` of them, or all."""
         limit = params.integer(request, "limit", status=422)
         limit = limit if limit is not None and limit > 0 else None
+        if limit is None or limit > _AT_ONCE:
+            with await weighed(self._asker, self._stream, EVER, _size) as hold:
+                return await self._largest(request, limit, hold)
+        with self._asker.room.take(SMALL_BYTES + limit * _ROW_BYTES) as hold:
+            return await self._largest(request, limit, hold)
+
+    async def _largest(self, request: Request, limit: int | None, hold: Hold) -> Response:
         answer = await asked(self._asker, self._stream, EVER, Top(limit))
-        return await rendered(answer, form_of(request), heavy=limit is None or limit > _AT_ONCE)
+        return await rendered(answer, form_of(request), hold, heavy=limit is None or limit > _AT_ONCE)
 
     async def post(self, request: Request) -> Response:
         """Write items to Kafka; replies once it has acknowledged all of them."""
@@ -100,3 +111,9 @@ class TopRoutes:
         if longest > LONGEST:
             raise Problem(422, where="body", expected=f"items of at most {LONGEST} bytes", got=f"{longest} bytes")
         return values
+
+
+def _size(meta: Meta) -> int:
+    """Return what all of a dataset takes: values, times and places of ids, as they are copied and as they are sorted."""
+    ids: int = meta.summary.ids
+    return _ID_BYTES * ids

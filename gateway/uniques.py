@@ -6,9 +6,10 @@ from starlette.routing import Route
 
 from actors.views.uniques.periods import GRANULARITIES
 from actors.views.uniques.slices import Rows
+from actors.views.view import Meta
 from gateway import params
 from gateway.ask import Asker
-from gateway.served import Served, asked, coverage_of, form_of, rendered
+from gateway.served import Served, asked, coverage_of, form_of, rendered, weighed
 
 
 class UniqueRoutes:
@@ -29,6 +30,13 @@ class UniqueRoutes:
         if granularity not in GRANULARITIES:
             raise params.bad("granularity", "one of " + ", ".join(GRANULARITIES), repr(granularity))
         span = params.moments(request, "start", "end")
-        answer = await asked(self._asker, self._stream, span, Rows(granularity))
-        members = {"coverage": coverage_of(answer.coverage)} if params.flag(request, "coverage") else {}
-        return await rendered(answer, form_of(request), members=members, heavy=True)
+        with_coverage = params.flag(request, "coverage")
+        with await weighed(self._asker, self._stream, span, _size) as hold:
+            answer = await asked(self._asker, self._stream, span, Rows(granularity))
+            members = {"coverage": coverage_of(answer.coverage)} if with_coverage else {}
+            return await rendered(answer, form_of(request), hold, members=members, heavy=True)
+
+
+def _size(meta: Meta) -> int:
+    """Return what an answer takes of a slice: the hashes as they are read, and their union."""
+    return 2 * meta.nbytes

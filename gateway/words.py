@@ -10,11 +10,12 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from actors.timeline.span import EVER, Span
+from actors.views.view import Meta
 from actors.views.words.slices import Counting
 from actors.views.words.view import WordsView
 from gateway import params
 from gateway.ask import Asker
-from gateway.served import Served, asked, coverage_of, form_of, rendered
+from gateway.served import Served, asked, coverage_of, form_of, rendered, weighed
 
 _PAGES = Path(__file__).with_name("static")
 _MOST = 1_000_000
@@ -48,13 +49,21 @@ class WordRoutes:
         params.known(request, ("last", "startTime", "endTime", "limit", "detail"))
         limit = params.integer(request, "limit", low=1, high=_MOST)
         counting = Counting("types" if of == "types" else "words", limit)
-        answer = await asked(self._asker, self._stream, _span(request), counting)
-        view = answer.view
-        assert isinstance(view, WordsView), "this stream's view"
-        members = {"coverage": coverage_of(answer.coverage)} if params.flag(request, "detail") else {}
-        max_error = await asyncio.to_thread(view.max_error, answer.partial, counting)
-        headers = {"Firnline-Max-Error": str(max_error)}
-        return await rendered(answer, form_of(request), members=members, headers=headers, heavy=True)
+        span, detail = _span(request), params.flag(request, "detail")
+        with await weighed(self._asker, self._stream, span, _size) as hold:
+            answer = await asked(self._asker, self._stream, span, counting)
+            view = answer.view
+            assert isinstance(view, WordsView), "this stream's view"
+            members = {"coverage": coverage_of(answer.coverage)} if detail else {}
+            max_error = await asyncio.to_thread(view.max_error, answer.partial, counting)
+            headers = {"Firnline-Max-Error": str(max_error)}
+            return await rendered(answer, form_of(request), hold, members=members, headers=headers, heavy=True)
+
+
+def _size(meta: Meta) -> int:
+    """Return what an answer takes of a slice: the counts as they are read, opened, and added up by name."""
+    pairs: int = meta.summary.pairs
+    return meta.nbytes + 32 * pairs
 
 
 def _span(request: Request) -> Span:

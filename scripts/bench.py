@@ -22,6 +22,7 @@ from actors.timeline.batch import Batch
 from actors.views.sets.slices import LiveSets
 from scripts.broker import real_broker
 from scripts.contest import CONTESTS, contest
+from scripts.held import held, held_as_json, held_plot, held_table
 from scripts.runs import PATIENCE_S, ROOT, attached, fill, machine, peak_rss, percentiles, rival, service
 from scripts.study import tables
 
@@ -30,6 +31,7 @@ _STEP_MS = 30
 """Event time between two sets of the patterns `steady` and `shuffled`."""
 
 _PARTITIONS = 3
+_BUDGET = "60%"
 
 console = Console(stderr=True)
 
@@ -216,16 +218,30 @@ def main(
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds by turns; the medians count.")] = 3,
     loaded: Annotated[bool, typer.Option(help="Also run with queries all the time.")] = True,
-    budget: Annotated[str, typer.Option(help="The service's memory budget, such as 256MiB.")] = "60%",
+    budget: Annotated[
+        str | None, typer.Option(help="Only whether this memory budget, such as 256MiB, holds; --plot FILE.svg draws it.")
+    ] = None,
     study: Annotated[bool, typer.Option("--study", help="Only the cost of JSON and the errors of sketches.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
-    plot_to: Annotated[Path | None, typer.Option("--plot", help="Write a page with RSS and sets over time.")] = None,
+    plot_to: Annotated[
+        Path | None, typer.Option("--plot", help="Write a page, or a drawing, of what went on over time.")
+    ] = None,
 ) -> None:
     """Measure ingestion, memory and queries on a real broker."""
     results: dict[str, Any] = {"machine": machine(), "events": events, "rounds": rounds, "patterns": {}}
     if study:
         for shown in tables():
             Console(width=110).print(shown)
+        return
+    if budget is not None:
+        with contextlib.ExitStack() as around:
+            whole = held(bootstrap or around.enter_context(real_broker(ROOT / ".firnline" / "kafka")), events, budget)
+        if plot_to is not None:
+            held_plot(plot_to, whole)
+        if as_json:
+            print(json.dumps({**results, "held": [held_as_json(run) for run in whole]}, indent=2))
+        for run in () if as_json else whole:
+            Console(width=110).print(held_table(run))
         return
     views = view or ["sets", *CONTESTS]
     if unknown := set(views) - {"sets", *CONTESTS}:
@@ -236,11 +252,11 @@ def main(
     with contextlib.ExitStack() as around:
         address = bootstrap or around.enter_context(real_broker(ROOT / ".firnline" / "kafka"))
         for name in (pattern or ["steady", "shuffled"]) if "sets" in views else []:
-            results["patterns"][name], runs[name] = measure(address, name, events, rounds, budget, loaded_too=loaded)
+            results["patterns"][name], runs[name] = measure(address, name, events, rounds, _BUDGET, loaded_too=loaded)
         for name in views:
             if name in CONTESTS:
                 console.print(name)
-                contests[name] = contest(name, address, rounds, budget, records)
+                contests[name] = contest(name, address, rounds, _BUDGET, records)
     if plot_to is not None:
         plot(plot_to, runs)
     if as_json:

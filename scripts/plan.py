@@ -3,27 +3,38 @@
 Used by the composition root. Opens no connection but librdkafka's own.
 """
 
+import ctypes
+import hashlib
+import json
 import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import psutil
-
 from actors.command import CommandSource
-from actors.lines import file_source, stdin_source
-from actors.sink import ConsoleSink, FileSink, KafkaSink, KafkaWriter, Sink
-from actors.source import KafkaSource
+from actors.disk import LocalDisk
+from actors.file_sink import FileSink
+from actors.kafka_sink import KafkaSink
+from actors.kafka_source import KafkaSource
+from actors.kafka_writer import KafkaWriter
+from actors.line_file import file_source
+from actors.lines import stdin_source
+from actors.pace import Pace
+from actors.sink import ConsoleSink, Sink
 from actors.source import Source as Reader
 from actors.spool import Spool
+from actors.store import Store
 from actors.stream import StreamPlan
 from actors.timeline.retention import Limits
 from actors.views import VIEWS
 from actors.views.view import View
-from config.machine import memory_limit
+from config.machine import MemoryMeter, memory_limit
+from config.settings import Budget as BudgetSetting
 from config.settings import (
+    Checkpoints,
     Output,
     SegmentsStream,
     SetsStream,
@@ -38,6 +49,10 @@ from config.settings import (
 _RESERVE_BYTES = 24 << 20
 """What the process needs beside its slices once events flow: librdkafka's queues, polls under way, replies."""
 
+_TOPIC_BYTES = 12 << 20
+"""What every topic after the first one adds to that."""
+
+_LEAST_FOR_REPLIES = 8 << 20
 _LEAST_FOR_EVENTS = 8 << 20
 _QUIET_S = 30.0
 _UNITS = {"s": 1_000, "ms": 1, "us": 1_000, "ns": 1_000_000}
@@ -53,17 +68,47 @@ def in_unit(milliseconds: int, unit: str) -> int:
     return -(-milliseconds // _UNITS[unit]) if unit == "s" else milliseconds * _UNITS[unit]
 
 
-def resident_bytes() -> int:
-    """Measure the resident set of this process."""
-    return int(psutil.Process().memory_info().rss)
-
-
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Bytes that the process may use, and those of them that it needs before any event."""
+    """Bytes that the process may use, and those of them that it needs before any event; replies may take `replies` of these."""
 
     total: int
     baseline: int
+    replies: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamMeter:
+    """One of `streams` streams' share of the budget, measured anew whenever it is looked at."""
+
+    budget: BudgetSetting
+    spill: BudgetSetting | None
+    meter: MemoryMeter
+    streams: int
+    max_aged: int | None
+    max_age: int | None
+    mapped_at_start: int
+
+    def limits(self) -> Limits:
+        """Return the stream's share."""
+        spill = self.spill.resolve(0) // self.streams if self.spill is not None else 0
+        return Limits(self.budget_bytes() // self.streams, self.max_aged, self.max_age, spill)
+
+    def budget_bytes(self) -> int:
+        """Return the budget of the process."""
+        limit = self.meter.limit().bytes
+        return min(self.budget.resolve(limit), limit)
+
+    def resident_bytes(self) -> int:
+        """Return what the process holds; of mapped files, as much as at the start, as the system takes back the others."""
+        resident = self.meter.resident()
+        return resident.held + min(resident.mapped, self.mapped_at_start)
+
+    def trim(self) -> None:
+        """Have the C library give back what is free, where it can. Cost: some milliseconds."""
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def budget_of(settings: Settings) -> Budget:
@@ -73,14 +118,34 @@ def budget_of(settings: Settings) -> Budget:
     """
     limit = memory_limit()
     total = min(settings.memory.budget.resolve(limit.bytes), limit.bytes)
-    baseline = resident_bytes() + _RESERVE_BYTES
+    topics = sum(stream.source.topic is not None for stream in settings.streams.values())
+    replies = max(_LEAST_FOR_REPLIES, total // 16)
+    baseline = MemoryMeter().resident().total + _RESERVE_BYTES + _TOPIC_BYTES * max(0, topics - 1) + replies
     least = baseline + _LEAST_FOR_EVENTS * len(settings.streams)
     if total < least:
         raise ValueError(
             f"memory.budget: expected at least {least >> 20} MiB, which an empty service needs, "
             f"got {total >> 20} MiB ({limit.origin}: {limit.bytes >> 20} MiB)"
         )
-    return Budget(total, baseline)
+    return Budget(total, baseline, replies)
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """Where the state of streams is kept, and when it is written. `name` is the folder's own, for what must be its alone."""
+
+    folder: Path
+    name: str
+    when: Checkpoints
+
+    def store_of(self, stream: str, stanza: Stream) -> Store:
+        """Return the files of a stream. Where its meaning changes they are others, and the old ones stay as they are."""
+        meaning = json.dumps(stanza.meaning(), sort_keys=True).encode()
+        return Store(self.folder / f"{stream}-{hashlib.sha256(meaning).hexdigest()[:8]}", LocalDisk())
+
+    def others_of(self, stream: str, store: Store) -> list[Path]:
+        """Return what was kept of a stream when it meant something else."""
+        return [path for path in sorted(self.folder.glob(f"{stream}-????????")) if path != store.folder]
 
 
 class Complaints:
@@ -105,23 +170,48 @@ class Complaints:
 
 
 def plan(
-    name: str, stream: Stream, kafka: Mapping[str, Any], budget: Budget, streams: int, *, once: bool, complain: Complaints
+    name: str,
+    stream: Stream,
+    kafka: Mapping[str, Any],
+    budget: Budget,
+    settings: Settings,
+    keeping: Keeping | None,
+    *,
+    once: bool,
+    complain: Complaints,
 ) -> StreamPlan:
     """Turn one stanza of the configuration into what its actors need. Raises ValueError for settings librdkafka refuses."""
-    share = Budget(budget.total // streams, budget.baseline // streams)
     unit = stream.time_unit if isinstance(stream, SetsStream) else "ms"
     max_age = None if stream.max_age_ms is None else in_unit(stream.max_age_ms, unit)
     writable = isinstance(stream, TopStream) and stream.source.topic is not None
+    streams = len(settings.streams)
+    store = pace = None
+    if keeping is not None:
+        store = keeping.store_of(name, stream)
+        pace = Pace(checkpoint_s=keeping.when.every_ms / 1000, checkpoint_events=keeping.when.events)
+        for other in keeping.others_of(name, store):
+            complain(f"the settings have changed their meaning: what was kept before stays in {other}, and is not read")
+    owner = f"firnline-{keeping.name}-{name}" if keeping is not None else None
     return StreamPlan(
         name=name,
         view=view_of(stream),
         source=reader(name, stream.source, kafka, once=once, complain=complain),
         lateness=in_unit(stream.lateness_ms, unit),
         idle_s=stream.idle_ms / 1000,
-        limits=Limits(share.total, stream.max_aged, max_age),
-        baseline_bytes=share.baseline,
-        rss=resident_bytes,
-        sinks=sinks(stream.output, kafka, complain),
+        meter=StreamMeter(
+            settings.memory.budget,
+            settings.memory.spill_budget if keeping is not None else None,
+            MemoryMeter(),
+            streams,
+            stream.max_aged,
+            max_age,
+            MemoryMeter().resident().mapped,
+        ),
+        baseline_bytes=budget.baseline // streams,
+        streams=streams,
+        sinks=sinks(stream.output, kafka, owner, complain),
+        store=store,
+        pace=pace or Pace(),
         connect=(lambda: writer(stream.source, kafka)) if writable else None,
     )
 
@@ -178,13 +268,13 @@ def source_name(source: Source, kafka: Mapping[str, Any]) -> str:
     return str(source.file or source.command or "standard input")
 
 
-def sinks(output: Output, kafka: Mapping[str, Any], complain: Complaints) -> list[Sink]:
-    """Make the sinks of a stanza."""
+def sinks(output: Output, kafka: Mapping[str, Any], owner: str | None, complain: Complaints) -> list[Sink]:
+    """Make the sinks of a stanza; `owner` is whose the transactions are, None where there are none."""
     made: list[Sink] = []
     if output.console:
         made.append(ConsoleSink(on_error=complain))
     if output.file is not None:
-        made.append(FileSink(output.file, max_bytes=output.max_file_bytes))
+        made.append(FileSink(output.file, max_bytes=output.max_file_bytes, on_error=complain))
     if output.topic is not None:
-        made.append(KafkaSink(kafka, output.topic, on_error=complain))
+        made.append(KafkaSink(kafka, output.topic, transactional_id=owner, on_error=complain))
     return made

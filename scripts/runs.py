@@ -44,13 +44,18 @@ class Client:
 
 
 @contextlib.contextmanager
-def service(stream: str, bootstrap: str, topic: str, budget: str, *overrides: str) -> Iterator[tuple[psutil.Process, int]]:
-    """Run the real service with one stream of the default configuration; yields its process and port."""
+def service(
+    stream: str, bootstrap: str, topic: str, budget: str, *overrides: str, data_dir: Path | None = None
+) -> Iterator[tuple[psutil.Process, int]]:
+    """Run the real service with one stream of the default configuration; yields its process and port.
+
+    Without a `data_dir` nothing outlasts the run, so that the next one begins at the first record.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     settings = [f"http.port={port}", f"kafka.bootstrap.servers={bootstrap}", f"streams.{stream}.source.topic={topic}"]
-    settings += [f"memory.budget={budget}", *overrides]
+    settings += [f"memory.budget={budget}", f"data_dir={data_dir or 'null'}", *overrides]
     command = [sys.executable, str(ROOT / "scripts" / "serve.py"), "--only", stream]
     command += [word for each in settings for word in ("--set", each)]
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)

@@ -16,6 +16,20 @@ from scripts.broker import real_broker
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the caller say how many runs the simulator makes."""
+    parser.addoption("--seeds", type=int, default=20, help="how many seeds the simulator runs (default 20)")
+    parser.addoption("--first-seed", type=int, default=0, help="the first of them (default 0)")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give each seed to tests that take one and say none."""
+    given = [name for mark in metafunc.definition.iter_markers("parametrize") for name in str(mark.args[0]).split(",")]
+    if "seed" in metafunc.fixturenames and "seed" not in given:
+        first = metafunc.config.getoption("first_seed")
+        metafunc.parametrize("seed", range(first, first + metafunc.config.getoption("seeds")))
+
+
 @pytest.fixture(scope="session")
 def broker() -> Iterator[str]:
     """Yield the address of a real broker: FIRNLINE_TEST_BOOTSTRAP's, or one that is started here."""

@@ -1,17 +1,21 @@
 """A stream of real actors inside of a test, and the questions that tests put to it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from actors.actor import System
+from actors.disk import LocalDisk
 from actors.dispatcher import Dispatcher
-from actors.front_end import Pace
 from actors.guardian import Guardian
+from actors.kafka_source import KafkaSource
 from actors.messages import Answer, GetHealth, GetStats, Health, Message, Query, ReplyTo, Stats
-from actors.source import KafkaSource
+from actors.pace import Pace
+from actors.sink import Sink
+from actors.store import Store
 from actors.stream import Running, StreamPlan, Told, drain, start_stream
 from actors.timeline.retention import Limits
 from actors.timeline.span import EVER, Span
@@ -27,6 +31,29 @@ STEPS = "RGB"
 def records(events: list[Event]) -> list[bytes]:
     """Return events as a producer writes them."""
     return [f"{STEPS[step]}_{time}".encode() for time, step in events]
+
+
+@dataclass(frozen=True)
+class FixedMeter:
+    """A machine whose limits do not change, and whose memory is what `rss` says."""
+
+    fixed: Limits
+    rss: Callable[[], int]
+
+    def limits(self) -> Limits:
+        """Return the limits."""
+        return self.fixed
+
+    def budget_bytes(self) -> int:
+        """Return the budget."""
+        return self.fixed.budget_bytes
+
+    def resident_bytes(self) -> int:
+        """Return what `rss` says."""
+        return self.rss()
+
+    def trim(self) -> None:
+        """Do nothing."""
 
 
 @dataclass
@@ -88,8 +115,12 @@ def stream(
     source: Any = KafkaSource,
     rss: Callable[[], int] = lambda: 0,
     pace: Pace | None = None,
+    folder: Path | None = None,
+    spill_bytes: int = 0,
+    sinks: Sequence[Sink] = (),
+    crash: bool = False,
 ) -> Iterator[Stream]:
-    """Run a stream of sets over a topic; drained and stopped at the end."""
+    """Run a stream of sets over a topic; drained and stopped at the end, unless it shall `crash`: then just stopped."""
     logged: list[tuple[str, dict[str, Any]]] = []
     system = System(Dispatcher())
     guardian = Guardian.start(system, log=lambda event, **facts: logged.append((event, facts)))
@@ -99,17 +130,19 @@ def stream(
         source=source({"bootstrap.servers": bootstrap, "group.id": topic}, topic, start="earliest", on_error=lambda _: None),
         lateness=500,
         idle_s=0.2,
-        limits=Limits(budget_bytes, max_aged),
+        meter=FixedMeter(Limits(budget_bytes, max_aged, spill_bytes=spill_bytes), rss),
         baseline_bytes=0,
-        rss=rss,
-        pace=pace or Pace(),
+        pace=pace or Pace(checkpoint_s=0.05 if folder else None),
+        store=Store(folder, LocalDisk()) if folder else None,
+        sinks=sinks,
     )
     running = start_stream(system, plan, Told(lambda _: None, lambda _: None, lambda *_: None))
     try:
         yield Stream(running, guardian, logged)
-        drained: SimpleQueue[Any] = SimpleQueue()
-        drain(running, drained.put)
-        drained.get(timeout=20)
+        if not crash:
+            drained: SimpleQueue[Any] = SimpleQueue()
+            drain(running, drained.put)
+            drained.get(timeout=20)
     finally:
         running.stop()
         guardian.stop()

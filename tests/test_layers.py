@@ -38,7 +38,14 @@ ALLOWED = {
 }
 ONLY_IN = {
     "pykka": ("actors/actor.py", "actors/mailbox.py", "actors/messages.py"),
-    "confluent_kafka": ("actors/source.py", "actors/sink.py", "actors/topic.py", "scripts/"),
+    "confluent_kafka": (
+        "actors/kafka_",
+        "actors/source.py",
+        "actors/topic.py",
+        "actors/transaction.py",
+        "actors/dead_letters.py",
+        "scripts/",
+    ),
     "starlette": ("gateway/",),
     "datasketches": ("actors/views/uniques/sketch.py",),
     "pcodec": ("actors/timeline/sealed.py",),
@@ -80,7 +87,7 @@ def test_the_examples_in_docstrings_are_true():
 
 
 LIBRARIES = {
-    "actors/timeline": {"numpy", "pcodec"},
+    "actors/timeline": {"msgspec", "numpy", "pcodec"},
     "actors/views": {"numpy", "msgspec", "datasketches"},
 }
 

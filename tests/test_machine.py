@@ -1,10 +1,13 @@
 """The memory that a process may use, on machines of every kind."""
 
+import mmap
 from pathlib import Path
 
+import numpy as np
+import psutil
 import pytest
 
-from config.machine import memory_limit
+from config.machine import MemoryLimit, MemoryMeter, memory_limit
 
 
 def machine(root: Path, cgroup: str, **files: str) -> Path:
@@ -44,3 +47,47 @@ def test_a_meminfo_without_a_total_is_as_good_as_none(tmp_path: Path):
     root = machine(tmp_path, "0::/\n")
     (root / "proc/meminfo").write_text("MemFree: 1 kB\n")
     assert memory_limit(root) == memory_limit(tmp_path / "elsewhere")
+
+
+def test_a_limit_that_changes_is_seen_and_so_is_a_move_to_another_group(tmp_path: Path):
+    root = machine(tmp_path, "0::/a\n", **{"a__memory.max": "max\n"})
+    meter = MemoryMeter(root)
+    assert meter.limit().bytes == 8192 * 1024
+    limit = root / "sys/fs/cgroup/a/memory.max"
+    for text, wanted in (("4096\n", 4096), ("2048\n", 2048), ("6000\n", 6000), ("max\n", 8192 * 1024)):
+        limit.write_text(text)
+        assert meter.limit().bytes == wanted
+    (root / "sys/fs/cgroup/a/memory.high").write_text("3000\n")
+    assert meter.limit() == MemoryLimit(3000, "the limit of the container (cgroup v2)")
+    (root / "sys/fs/cgroup/b").mkdir()
+    (root / "sys/fs/cgroup/b/memory.max").write_text("1000\n")
+    (root / "proc/self/cgroup").write_text("0::/b\n")
+    assert meter.limit().bytes == 1000
+    (root / "sys/fs/cgroup/b/memory.max").unlink()
+    assert meter.limit().bytes == 8192 * 1024
+
+
+def test_pages_of_files_are_told_apart_from_memory_of_its_own():
+    meter = MemoryMeter()
+    before = meter.resident()
+    own = np.ones(4 << 20)
+    grown = meter.resident()
+    assert abs(grown.held - before.held - own.nbytes) < 2 << 20
+    assert abs(grown.total - psutil.Process().memory_info().rss) < 2 << 20
+
+
+def test_pages_of_a_mapped_file_are_not_held(tmp_path: Path):
+    path = tmp_path / "mapped"
+    path.write_bytes(b"x" * (32 << 20))
+    meter = MemoryMeter()
+    before = meter.resident()
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert sum(mapped[:: mmap.PAGESIZE]) > 0
+        after = meter.resident()
+        assert after.mapped - before.mapped > 24 << 20
+        assert after.held - before.held < 4 << 20
+
+
+def test_an_old_kernel_does_not_tell_them_apart(tmp_path: Path):
+    found = MemoryMeter(machine(tmp_path, "0::/\n")).resident()
+    assert found.held == found.total > 0

@@ -1,0 +1,150 @@
+"""How a manager makes a checkpoint: asks for the parts, has the whole written, and lets its results be seen then."""
+
+import itertools
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from actors.actor import Actor
+from actors.assembly import Assembly, Collector
+from actors.messages import (
+    Address,
+    Archive,
+    Checkpoint,
+    Commit,
+    Durability,
+    Kept,
+    Loaded,
+    Prepare,
+    Prepared,
+    Proceed,
+    Save,
+    Saved,
+    Snapped,
+    Snapshot,
+)
+from actors.timeline.snapshot import State
+
+Part = Checkpoint | Snapped | Prepared | Kept | Saved
+
+
+class Assembler:
+    """Makes the checkpoints of one stream for `manager`, which owns it, one at a time. Never waits.
+
+    `frame` returns the manager's own part. The front end reads on as soon as the live slice has given its state; the next
+    checkpoint is asked for when this one is over.
+    """
+
+    def __init__(
+        self, manager: Actor, *, keeper: Address | None, publisher: Address | None, frame: Callable[[], State]
+    ) -> None:
+        self._manager = manager
+        self._keeper = keeper
+        self._publisher = publisher
+        self._frame = frame
+        self._numbers = itertools.count(1)
+        self._assembly: Assembly | None = None
+        self.durability = Durability()
+
+    def loaded(self, message: Loaded) -> None:
+        """Note what was read at the start, and forget the checkpoint under way."""
+        self._assembly = None
+        self.durability = replace(
+            self.durability, loading=None, recovered_from=message.checkpoint, lost=message.lost, problem=None
+        )
+
+    def loading(self, done: int, total: int) -> None:
+        """Note how far the reading is."""
+        self.durability = replace(self.durability, loading=(done, total))
+
+    def take(self, part: Part, active: Collector | None, aged: Iterable[Collector], front_end: Address | None) -> None:
+        """Take a part, of the checkpoint under way or for a new one."""
+        assembly = self._assembly
+        if isinstance(part, Checkpoint):
+            self._begin(part.state, active, front_end)
+        elif isinstance(part, Kept):
+            self._kept(part, aged, front_end)
+        elif assembly is None or assembly.number != part.number:
+            return  # of one that was given up
+        elif part.problem is not None:
+            self.give_up(part.problem, front_end)
+        elif isinstance(part, Prepared):
+            assembly.places = part.places
+            self._save_if_complete()
+        elif isinstance(part, Saved):
+            self._saved(part, front_end)
+        else:
+            self._snapped(assembly, part, active, aged, front_end)
+
+    def dropped(self, collector: Collector, front_end: Address | None) -> None:
+        """Note that a collector is gone, which may never be written then."""
+        if self._assembly is not None and collector in self._assembly.unwritten():
+            self.give_up("a generation was dropped before it was written", front_end)
+
+    def give_up(self, problem: str, front_end: Address | None) -> None:
+        """Forget the checkpoint under way; the one before stands."""
+        self._assembly = None
+        self.durability = replace(self.durability, failed=self.durability.failed + 1, problem=problem)
+        self._manager.send(self._publisher, Commit(None))
+        self._manager.send(front_end, Proceed(saved=False))
+
+    def _begin(self, state: State, active: Collector | None, front_end: Address | None) -> None:
+        """Ask the active collector and the sinks where they stand."""
+        if active is None or self._keeper is None or self._assembly is not None:
+            self._manager.send(front_end, Proceed(saved=False))
+            return
+        number = next(self._numbers)
+        self._assembly = Assembly(number, state, None if self._publisher is not None else ())
+        self._manager.send(active.address, Snapshot(number))
+        self._manager.send(self._publisher, Prepare(number, self._manager.actor_ref))
+
+    def _snapped(
+        self, assembly: Assembly, part: Snapped, active: Collector | None, aged: Iterable[Collector], front_end: Address | None
+    ) -> None:
+        """Note the books as they stand with the live slice; then reading may go on. Where it had retired, ask its successor."""
+        assert active is not None, "where a checkpoint is under way, there is a collector"
+        if part.state is None:
+            self._manager.send(active.address, Snapshot(assembly.number))
+            return
+        assembly.live, assembly.frame, assembly.aged = part.state, self._frame(), list(aged)
+        for each in assembly.unwritten():
+            if not each.coming:
+                each.coming = True
+                self._manager.send(each.address, Archive())
+        self._manager.send(front_end, Proceed(saved=None))
+        self._save_if_complete()
+
+    def _kept(self, part: Kept, aged: Iterable[Collector], front_end: Address | None) -> None:
+        """Note in which file a generation is."""
+        for each in aged:
+            if each.number == part.number and each.version == part.version:
+                each.name, each.file_bytes, each.coming = part.name, part.nbytes, False
+                if self._assembly is None or each not in self._assembly.aged:
+                    return
+                if part.name is None:
+                    self.give_up(f"generation {part.number} cannot be written", front_end)
+                else:
+                    self._save_if_complete()
+                return
+
+    def _save_if_complete(self) -> None:
+        assembly = self._assembly
+        if assembly is not None and assembly.taken and not assembly.unwritten():
+            save = Save(assembly.number, assembly.state(), assembly.names(), self._manager.actor_ref)
+            self._manager.send(self._keeper, save)
+
+    def _saved(self, part: Saved, front_end: Address | None) -> None:
+        """Let the results be seen, now that nothing can take them back; and allow the next checkpoint."""
+        assert part.checkpoint is not None, "what is saved has a number"
+        self._assembly = None
+        self.durability = replace(
+            self.durability,
+            checkpoint=part.checkpoint,
+            at=self._manager.system.dispatcher.wall(),
+            seconds=part.seconds,
+            nbytes=part.nbytes,
+            saved=self.durability.saved + 1,
+            failed=0,
+            problem=None,
+        )
+        self._manager.send(self._publisher, Commit(part.checkpoint))
+        self._manager.send(front_end, Proceed(saved=True))

@@ -1,0 +1,72 @@
+"""A checkpoint in the making: its parts come from the front end, the live slice, the sinks and the keeper, one by one."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.messages import Address
+from actors.timeline.snapshot import State
+from actors.views.view import Meta
+
+
+@dataclass(slots=True)
+class Collector:
+    """One collector as the manager knows it.
+
+    An aged one is in the file `name`, as it was at `version`; while it is None, it is `coming` or has to be asked for.
+    """
+
+    number: int
+    address: Address
+    meta: Meta
+    name: str | None = None
+    file_bytes: int = 0
+    version: int = 0
+    coming: bool = True
+
+    @property
+    def spilled(self) -> bool:
+        """Whether its bytes are on the disk alone."""
+        return self.meta.file_bytes > 0
+
+
+@dataclass(slots=True)
+class Assembly:
+    """The parts of checkpoint `number`. `frame` is the manager's own, taken with the live slice's state."""
+
+    number: int
+    front_end: State
+    places: tuple[Any, ...] | None
+    live: State | None = None
+    frame: State = None
+    aged: list[Collector] = field(default_factory=list)
+
+    @property
+    def taken(self) -> bool:
+        """Whether all that may change with the next event is there."""
+        return self.live is not None and self.places is not None
+
+    def unwritten(self) -> list[Collector]:
+        """Return the generations that are in no file yet."""
+        return [each for each in self.aged if each.name is None]
+
+    def names(self) -> frozenset[str]:
+        """Return the files of its generations."""
+        return frozenset(each.name for each in self.aged if each.name is not None)
+
+    def state(self) -> State:
+        """Return the whole of it."""
+        aged = []
+        for each in self.aged:
+            span = each.meta.span
+            aged.append(
+                (
+                    each.number,
+                    each.name,
+                    span and span.start,
+                    span and span.end,
+                    each.meta.events,
+                    each.file_bytes,
+                    each.spilled,
+                )
+            )
+        return {**self.frame, "front_end": self.front_end, "live": self.live, "places": self.places, "aged": aged}

@@ -1,0 +1,100 @@
+"""What a stream no longer has, and since when: the manager's account of all that was dropped, lost or never came.
+
+Coverage is read from it. Its whole state is in a checkpoint.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from actors.messages import Forgotten, Missed
+from actors.timeline.snapshot import State
+from actors.timeline.span import Span
+from actors.views.view import Meta, View
+
+_MOST_MISSING = 100
+"""Spans that are told apart; more are told as one."""
+
+
+class Ledger:
+    """What is gone of one stream. Events by reason add up with those that are held to all that came."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self.gone: Any = view.nothing()
+        self.dropped: Counter[str] = Counter()
+        self.generations: Counter[str] = Counter()
+        self.missed: Counter[str] = Counter()
+        self.complete_from: int | None = None
+        self._missing: dict[str, tuple[str, Span, int]] = {}
+
+    @property
+    def missing(self) -> tuple[Span, ...]:
+        """Where answers may lack something, in no order."""
+        return tuple(dict.fromkeys(span for _, span, _ in self._missing.values()))
+
+    def state(self) -> State:
+        """Return what `restore` takes."""
+        return {
+            "gone": self.gone.state(),
+            "dropped": dict(self.dropped),
+            "generations": dict(self.generations),
+            "missed": dict(self.missed),
+            "complete_from": self.complete_from,
+            "missing": {key: (reason, span.start, span.end, count) for key, (reason, span, count) in self._missing.items()},
+        }
+
+    def restore(self, state: State) -> None:
+        """Know what was known when `state` was taken, and nothing else. Raises as `View.revive` does."""
+        self.gone = self._view.summary(state["gone"])
+        self.dropped, self.generations = Counter(state["dropped"]), Counter(state["generations"])
+        self.missed = Counter(state["missed"])
+        self.complete_from = state["complete_from"]
+        self._missing = {
+            key: (reason, Span(start, end), count) for key, (reason, start, end, count) in state["missing"].items()
+        }
+
+    def drop(self, meta: Meta, reason: str) -> None:
+        """Note that a generation, the oldest, was dropped."""
+        self.gone = self.gone.then(meta.summary)
+        self.dropped[reason] += meta.events
+        self.generations[reason] += 1
+        self.advance(meta.span.end if meta.span else None)
+
+    def lose(self, number: int, span: Span | None, events: int) -> None:
+        """Note that a generation could not be read again. Its place in time is missing."""
+        self.dropped["unreadable"] += events
+        self.generations["unreadable"] += 1
+        if span is not None:
+            self._put(f"generation {number}", "unreadable", span, events)
+
+    def forget(self, message: Forgotten) -> None:
+        """Note events that a slice let go of, or failed at."""
+        self.dropped.update(message.events)
+        self.advance(message.complete_from)
+        if message.missing is not None:
+            known = self._missing.get("failed", ("failed", message.missing, 0))[1]
+            self._put("failed", "failed", message.missing.hull(known), 0)
+
+    def miss(self, message: Missed) -> None:
+        """Note records that never came, or know better where they lay."""
+        if message.key not in self._missing:
+            self.missed[message.reason] += message.count
+        self._put(message.key, message.reason, message.span, message.count)
+
+    def advance(self, complete_from: int | None) -> None:
+        """Note that nothing before `complete_from` is complete."""
+        known = [time for time in (self.complete_from, complete_from) if time is not None]
+        self.complete_from = max(known, default=None)
+
+    def _put(self, key: str, reason: str, span: Span, count: int) -> None:
+        self._missing[key] = (reason, span, count)
+        if len(self._missing) > _MOST_MISSING:
+            first, second = list(self._missing)[:2]
+            _, one, few = self._missing.pop(first)
+            why, other, more = self._missing[second]
+            self._missing[second] = (why, one.hull(other), few + more)
+
+    def losses(self) -> Mapping[str, int]:
+        """Return how many spans are missing, by reason."""
+        return Counter(reason for reason, _, _ in self._missing.values())

@@ -1,0 +1,105 @@
+"""The reader of the lines of a file, plain or gzip, which can be read again from any line.
+
+Used by the front end as Kafka is: one partition, 0, whose offsets count lines.
+"""
+
+import gzip
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from actors.lines import BLOCK, LineSource, Splitter
+
+_BEGINNING = 1 << 16
+
+
+class PlainStream:
+    """A file, read in blocks: it never keeps anybody waiting.
+
+    Raises OSError where it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as looking:
+            packed = looking.read(2) == b"\x1f\x8b"
+        self._file: BinaryIO = gzip.GzipFile(path) if packed else path.open("rb")  # type: ignore[assignment]  # it reads alike
+
+    def read(self, timeout_s: float) -> bytes:  # noqa: ARG002  # the protocol's
+        """Return the next block."""
+        try:
+            return self._file.read(BLOCK)
+        except EOFError as error:  # a gzip file that was cut off
+            raise OSError(str(error)) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class FileSource(LineSource):
+    """Reads a file once to its end. It is opened at a line, and what stands before that is skipped.
+
+    Its identity is its inode and a hash of how it begins: a copy of it is the same file, what was written in its place is not.
+    """
+
+    def __init__(self, path: Path, *, on_error: Callable[[str], None]) -> None:
+        self._path = path
+        self._file: PlainStream | None = None
+        super().__init__(self._connected, on_error=on_error)
+
+    def open(self, offsets: Mapping[int, int], identity: str | None = None, epoch: int | None = None) -> bool:
+        """Begin at a line; False, with the reason told, where the file cannot be opened. Cost: 0.1 us a line before it."""
+        wanted, known = offsets.get(0, 0), identity or self.identity
+        try:
+            same = known is None or _is_still(self._path, known)
+            if not same or not self._back_to(wanted):
+                self.close()
+                self._stream = self._connect()
+                self._splitter, self._lines, self._place, self._next, self.finished = Splitter(), [], 0, 0, False
+            self.identity = _identity_of(self._path)
+        except OSError as error:
+            self._on_error(str(error))
+            return False
+        if epoch is not None:
+            self.epoch = epoch
+        if not same:
+            self.epoch += 1
+            self._missing("recreated")
+            return True
+        while self._next < wanted and (not self.finished or self._place < len(self._lines)):
+            self.poll(wanted - self._next, 0.1)
+        if self._next < wanted:
+            self._missing("shrank")
+        return True
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = self._stream = None
+
+    def _connected(self) -> PlainStream:
+        self._file = PlainStream(self._path)
+        return self._file
+
+
+def _identity_of(path: Path) -> str:
+    with path.open("rb") as file:
+        beginning = file.read(_BEGINNING)
+    return f"{path.stat().st_ino}:{len(beginning)}:{hashlib.blake2b(beginning, digest_size=16).hexdigest()}"
+
+
+def _is_still(path: Path, known: str) -> bool:
+    """Whether a file is the one of that identity: it begins alike, or it is too short by now to tell, and has the inode."""
+    inode, length, digest = known.split(":")
+    with path.open("rb") as file:
+        beginning = file.read(int(length))
+    if len(beginning) < int(length):
+        return path.stat().st_ino == int(inode)
+    return hashlib.blake2b(beginning, digest_size=16).hexdigest() == digest
+
+
+def file_source(path: Path, *, on_error: Callable[[str], None]) -> FileSource:
+    """Return a source of the lines of a file, read once to its end."""
+    return FileSource(path, on_error=on_error)

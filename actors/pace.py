@@ -1,0 +1,103 @@
+"""How a front end reads, and when it pauses for a checkpoint. Decisions alone: the clock and the counts are handed in."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+_LEAST_SHARE = 20
+"""Between two checkpoints passes at least this many times the pause for one, so that pauses take a twentieth of the time."""
+
+_LONGEST_S = 0.5
+"""A longer pause is none of ours: the process was stopped, or the machine was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Sizes in events, times in seconds. Without `checkpoint_s` there are no checkpoints."""
+
+    poll_records: int = 4_000
+    poll_s: float = 0.005
+    rest_s: float = 0.01
+    micro_batch: int = 6_000
+    credits: int = 4
+    buffer_events: int = 1_000_000
+    report_s: float = 0.1
+    look_s: float = 30.0
+    wait_for_topic_s: float = 1.0
+    checkpoint_s: float | None = None
+    checkpoint_events: int = 1_000_000
+
+
+class _Step(Enum):
+    READING = "reading"
+    WANTED = "waiting until all is taken in"
+    ASKED = "waiting until the live slice has given its state"
+
+
+class Pause:
+    """The pause that a checkpoint takes: wanted, asked for, over; and, some time later, whether it was saved.
+
+    `records` are all that were read so far, `saved_records` those of which a checkpoint knows; None where there is none yet.
+    """
+
+    def __init__(self, pace: Pace, now: float, saved_records: int | None) -> None:
+        self._pace = pace
+        self._step = _Step.READING
+        self._began_at = self._ended_at = now
+        self._asked_records = saved_records or 0
+        self._saved_records = saved_records
+        self._longest = 0.0
+        self._last = self._gave_up = False
+        self.saving = False
+        """Whether a checkpoint is asked for, and not known to be safe."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing may be read for now."""
+        return self._step is not _Step.READING
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is to be asked for as soon as all is taken in."""
+        return self._step is _Step.WANTED
+
+    @property
+    def first(self) -> bool:
+        """Whether there is no checkpoint yet."""
+        return self._pace.checkpoint_s is not None and self._saved_records is None
+
+    def unsaved(self, records: int) -> bool:
+        """Whether something was read of which no checkpoint knows."""
+        return self._pace.checkpoint_s is not None and records != self._saved_records
+
+    def due(self, now: float, records: int) -> bool:
+        """Whether it is time for a checkpoint, and worth the pause."""
+        since = now - self._ended_at
+        if self.saving or not self.unsaved(records) or since < _LEAST_SHARE * self._longest:
+            return False
+        many = records - self._asked_records >= self._pace.checkpoint_events
+        return many or (self._pace.checkpoint_s is not None and since >= self._pace.checkpoint_s)
+
+    def last_due(self, records: int) -> bool:
+        """Whether one more is worth a try at the end: not where that one could not be saved."""
+        return not self.holds and not self.saving and self.unsaved(records) and not self._gave_up
+
+    def want(self, now: float, *, last: bool = False) -> None:
+        """Begin the pause, for the last time where nothing more will be read."""
+        self._step, self._began_at, self._last = _Step.WANTED, now, last
+
+    def ask(self, records: int) -> None:
+        """Note that the checkpoint is asked for."""
+        self._step, self.saving, self._asked_records = _Step.ASKED, True, records
+
+    def proceed(self, now: float) -> None:
+        """End the pause. The last one counts most, so that one slow moment is forgotten after a while."""
+        if self.holds:
+            self._longest = min(_LONGEST_S, max(now - self._began_at, self._longest / 2))
+            self._step, self._ended_at = _Step.READING, now
+
+    def settle(self, now: float, *, saved: bool) -> None:
+        """Note how the checkpoint ended."""
+        self.proceed(now)
+        self.saving, self._gave_up = False, self._last and not saved
+        if saved:
+            self._saved_records = self._asked_records

@@ -1,0 +1,73 @@
+"""The questions under way at a manager: whom each was put to, what came so far, and when it must be answered."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from actors.actor import Actor
+from actors.assembly import Collector
+from actors.messages import Answer, Coverage, Overdue, Partial, Query, Read
+from actors.views.view import Meta, View
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A query under way: who has still to answer, and what came so far."""
+
+    query: Query
+    waiting: dict[int, Meta]
+    coverage: Coverage
+    partials: list[Any]
+    publishes: bool
+
+
+class Questions:
+    """Scatters queries for `manager`, which owns it, and gathers the answers. Never waits."""
+
+    def __init__(self, manager: Actor, view: View) -> None:
+        self._manager = manager
+        self._view = view
+        self._asked: dict[int, _Asked] = {}
+        self._numbers = itertools.count(1)
+
+    def put(
+        self, query: Query, chosen: Sequence[Collector], known: list[Any], coverage: Coverage, *, publishes: bool = False
+    ) -> None:
+        """Ask the `chosen` collectors; what is `known` joins their answers. Where it `publishes`, no half answer will do."""
+        number = next(self._numbers)
+        waiting = {collector.number: collector.meta for collector in chosen}
+        self._asked[number] = _Asked(query, waiting, coverage, known, publishes)
+        for collector in chosen:
+            self._manager.send(collector.address, Read(number, query.span, query.arguments))
+        if not publishes:
+            self._manager.later(query.deadline_s, self._manager.actor_ref, Overdue(number))
+        if not waiting:
+            self.answer(number)
+
+    def gather(self, message: Partial) -> None:
+        """Take one collector's answer; the last one completes the reply."""
+        asked = self._asked.get(message.number)
+        if asked is None:
+            return
+        asked.waiting.pop(message.collector, None)
+        asked.partials.append(message.partial)
+        if not asked.waiting:
+            self.answer(message.number)
+
+    def answer(self, number: int) -> None:
+        """Reply with what there is, where it is not done yet; the span of each collector that did not answer is missing."""
+        asked = self._asked.pop(number, None)
+        if asked is None:
+            return
+        query, coverage = asked.query, asked.coverage
+        silent = tuple(meta.span for meta in asked.waiting.values() if meta.span is not None)
+        coverage = replace(coverage, missing=(*coverage.missing, *silent))
+        merged = self._view.merge(asked.partials)
+        query.reply_to(Answer(self._view, merged, query.span, query.arguments, coverage))
+
+    def end(self) -> None:
+        """Reply to every client with what there is; what was to be published is forgotten, and will be due again."""
+        for number in [number for number, asked in self._asked.items() if not asked.publishes]:
+            self.answer(number)
+        self._asked.clear()

@@ -1,0 +1,132 @@
+"""One stream's files: generations, written once, and checkpoints, each of which names the generations that it is made of.
+
+Owned by the keeper. A file is written under a temporary name, made safe, and only then given its own; so under its own name
+there is never a part of one. The two newest checkpoints stay, with all that they name: should the newest not be readable, or
+its results not be out, the one before it is.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from actors.disk import Disk
+from actors.timeline import snapshot
+from actors.timeline.snapshot import State
+
+_NAME = re.compile(r"(generation|checkpoint)-(\d{10})\.firn")
+_TEMPORARY = ".tmp"
+_KEPT_CHECKPOINTS = 2
+
+
+class Store:
+    """The files in `folder` of `disk`. Any method may raise OSError, and then has changed nothing that counts."""
+
+    def __init__(self, folder: Path, disk: Disk) -> None:
+        self.folder = folder
+        self._disk = disk
+        self._serial = 0
+        self._void: set[str] = set()
+
+    def open(self, *, at_least: int = 0) -> None:
+        """Make the folder where there is none, before anything else. Numbers go on above all there were, and `at_least`."""
+        self._disk.make_folder(self.folder)
+        self._disk.sync_folder(self.folder.parent)
+        self._serial = max([self._serial, at_least, *(number for _, number in self._files())])
+
+    def write_generation(self, state: State) -> tuple[str, int]:
+        """Write a generation; returns its name, which no other one ever had, and its bytes."""
+        self._serial += 1
+        return self._write("generation", self._serial, state)
+
+    def write_checkpoint(self, state: State) -> tuple[int, int]:
+        """Write the next checkpoint; returns its number and its bytes. It counts from the moment that this returns."""
+        self._serial += 1
+        _, nbytes = self._write("checkpoint", self._serial, state)
+        return self._serial, nbytes
+
+    def checkpoints(self) -> list[int]:
+        """Return the numbers of the checkpoints that there are, the newest first."""
+        return sorted((number for kind, number in self._files() if kind == "checkpoint"), reverse=True)
+
+    def read_checkpoint(self, number: int) -> State:
+        """Read a checkpoint. Raises DamagedError."""
+        return snapshot.read("checkpoint", self._disk.read(self.folder / _name("checkpoint", number)))
+
+    def read_generation(self, name: str) -> State:
+        """Read a generation into memory. Raises DamagedError."""
+        return snapshot.read("generation", self._disk.read(self._path(name)))
+
+    def map_generation(self, name: str) -> State:
+        """Read a generation whose bytes stay on the disk until they are looked at. Raises DamagedError."""
+        return snapshot.read("generation", self._disk.map(self._path(name)))
+
+    def remove_checkpoint(self, number: int) -> None:
+        """Delete a checkpoint that must not count."""
+        self._disk.remove(self.folder / _name("checkpoint", number))
+        self._disk.sync_folder(self.folder)
+
+    def sweep(self, named: Iterable[str]) -> list[str]:
+        """Delete every file but the newest two checkpoints and the generations `named`; returns what was deleted.
+
+        A checkpoint is gone for good before anything that it names is. What is not ours stays.
+        """
+        whole = [name for name in (_name("checkpoint", number) for number in self.checkpoints()) if name not in self._void]
+        kept = {*named, *whole[:_KEPT_CHECKPOINTS]}
+        ours = [name for name in self._disk.names(self.folder) if _NAME.fullmatch(name.removesuffix(_TEMPORARY)) is not None]
+        old = [name for name in ours if name not in kept]
+        naming = [name for name in old if name.startswith("checkpoint")]
+        self._remove(naming)
+        if len(naming) < len(old):
+            if naming:
+                self._disk.sync_folder(self.folder)
+            self._remove([name for name in old if name not in naming])
+        return old
+
+    def _remove(self, names: Iterable[str]) -> None:
+        """Delete files; one that cannot be deleted does not keep the others, and is raised in the end."""
+        problem = None
+        for name in names:
+            try:
+                self._disk.remove(self.folder / name)
+                self._void.discard(name)
+            except OSError as error:
+                problem = error
+        if problem is not None:
+            raise problem
+
+    def _write(self, kind: str, number: int, state: State) -> tuple[str, int]:
+        """Write a file so that it is there whole, or not at all. What fails is taken back: it would keep a full disk full."""
+        name = _name(kind, number)
+        path = self.folder / name
+        begun = temporary = path.with_name(name + _TEMPORARY)
+        try:
+            file = self._disk.create(temporary)
+            try:
+                nbytes = snapshot.write(kind, state, file.write)
+                file.sync()
+            finally:
+                file.close()
+            self._disk.rename(temporary, path)
+            begun = path
+            self._disk.sync_folder(self.folder)
+        except Exception:
+            self._void.add(name)
+            with contextlib.suppress(OSError):  # where it cannot be deleted now, the next sweep does
+                self._disk.remove(begun)
+            raise
+        return name, nbytes
+
+    def _files(self) -> list[tuple[str, int]]:
+        found = map(_NAME.fullmatch, self._disk.names(self.folder))
+        return [(match[1], int(match[2])) for match in found if match is not None]
+
+    def _path(self, name: str) -> Path:
+        """Return where a generation lies. What a checkpoint says is data: a name of ours, and nothing else, is a path."""
+        if _NAME.fullmatch(name) is None:
+            raise snapshot.DamagedError(f"{name!r} is no name of a generation")
+        return self.folder / name
+
+
+def _name(kind: str, number: int) -> str:
+    return f"{kind}-{number:010}.firn"

@@ -1,0 +1,125 @@
+"""What can happen to a service, to its broker, and on the way between them; and a plan of it, by a seed.
+
+Used by `chaos.py`, which makes it happen.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from pathlib import Path
+from random import Random
+
+
+class Fault(Enum):
+    """One kind of fault, as the table calls it."""
+
+    KILL = "kill -9 at a random moment"
+    KILL_IN_RECOVERY = "kill -9 during recovery"
+    KILL_AT_TEMPORARY = "kill -9 as a temporary file appears"
+    KILL_AT_FILE = "kill -9 as a file gets its name"
+    KILL_AT_GENERATION = "kill -9 as a generation is there"
+    KILL_AT_REMOVAL = "kill -9 as an old file goes"
+    PAUSE = "SIGSTOP and SIGCONT of the service"
+    CUT = "connections cut"
+    REFUSE = "connections cut, and refused for a while"
+    STALL = "connections stalled"
+    PAUSE_BROKER = "SIGSTOP and SIGCONT of the broker"
+    KILL_BROKER = "kill -9 of the broker"
+
+    @property
+    def kills(self) -> bool:
+        """Whether it ends the service."""
+        return self in _KILLS
+
+    @property
+    def of_broker(self) -> bool:
+        """Whether it needs a broker of our own."""
+        return self in {Fault.PAUSE_BROKER, Fault.KILL_BROKER}
+
+
+_KILLS = {
+    Fault.KILL: 35,
+    Fault.KILL_IN_RECOVERY: 25,
+    Fault.KILL_AT_TEMPORARY: 12,
+    Fault.KILL_AT_FILE: 10,
+    Fault.KILL_AT_GENERATION: 10,
+    Fault.KILL_AT_REMOVAL: 8,
+}
+"""Kills by their share, per cent."""
+
+_BESIDE = {
+    Fault.PAUSE: 0.06,
+    Fault.CUT: 0.08,
+    Fault.REFUSE: 0.05,
+    Fault.STALL: 0.06,
+    Fault.PAUSE_BROKER: 0.05,
+    Fault.KILL_BROKER: 0.02,
+}
+"""Other faults a kill."""
+
+
+def plan(kills: int, chance: Random, *, own_broker: bool, on_disk: bool) -> list[Fault]:
+    """Return so many kills of all kinds in a random order, and the other faults among them, each once at the least.
+
+    Those of the broker need one of our own, some kills a service that writes to disk.
+    """
+    kinds = [kind for kind in _KILLS if on_disk or kind in {Fault.KILL, Fault.KILL_IN_RECOVERY}]
+    planned = kinds[:kills] + chance.choices(kinds, [_KILLS[kind] for kind in kinds], k=max(0, kills - len(kinds)))
+    for fault, share in _BESIDE.items():
+        if own_broker or not fault.of_broker:
+            planned += [fault] * max(1, round(share * kills))
+    chance.shuffle(planned)
+    return planned
+
+
+class Watch:
+    """What happens in a folder and those below it, seen by looking again and again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = str(folder)
+
+    def names(self) -> set[str]:
+        """Return the files that are there. Cost: some 50 us a folder, 1 us a file."""
+        return set(_files(self._folder))
+
+    def wait(self, fault: Fault, limit_s: float) -> bool:
+        """Return at the moment for which `fault` waits, True, or after `limit_s`, False."""
+        before = self.names()
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline:
+            now = self.names()
+            if self.seen(fault, before, now):
+                return True
+            before = now
+            time.sleep(0.0003)
+        return False
+
+    @staticmethod
+    def seen(fault: Fault, before: set[str], now: set[str]) -> bool:
+        """Whether what happened between two looks is what `fault` waits for."""
+        fresh, gone = now - before, before - now
+        if fault is Fault.KILL_AT_TEMPORARY:
+            return any(map(_temporary, fresh))
+        if fault is Fault.KILL_AT_FILE:
+            return any(not _temporary(name) for name in fresh)
+        if fault is Fault.KILL_AT_GENERATION:
+            return any(not _temporary(name) and "generation" in name for name in fresh)
+        return any(not _temporary(name) for name in gone)
+
+
+def _temporary(name: str) -> bool:
+    return name.endswith(".tmp")
+
+
+def _files(folder: str) -> Iterator[str]:
+    """Yield the files below `folder`, as far as they are there long enough to be seen."""
+    try:
+        entries: Sequence[os.DirEntry[str]] = list(os.scandir(folder))
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(entry.path)
+        else:
+            yield entry.path

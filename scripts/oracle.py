@@ -1,0 +1,298 @@
+"""What the answers should be, worked out from the records themselves by plain means. Shares no code with the product.
+
+Used by the verifier. Each truth is handed every record in the order in which its partition has it, and says at any time what
+the five views must answer. `expected` and what the verifier asks for have the same keys and the same form.
+"""
+
+import json
+import re
+from bisect import bisect_left
+from collections import Counter, defaultdict, deque
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from random import Random
+from typing import Any, Protocol
+
+Span = tuple[int, int]
+"""From the first to before the second, in the unit that the view is asked in."""
+
+_EVENT = re.compile(rb"([RGB])_([0-9]{1,18})")
+_UPSERT = re.compile(rb"([^_]+)_(-?[0-9]{1,18})")
+_SET = b'{"r":{"name":"red","timestamp":%d},"g":{"name":"green","timestamp":%d},"b":{"name":"blue","timestamp":%d}}\n'
+_SEGMENTS = 10
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+GRANULARITIES = ("minute", "hour", "day", "week", "month", "year")
+
+
+class Truth(Protocol):
+    """All that one view should know."""
+
+    records: int
+    """Records handed over."""
+    events: int
+    """Those of them that are events of the view."""
+
+    def take(self, value: bytes) -> None:
+        """Take in the next record of a partition."""
+
+    def choose(self, chance: Random) -> Span:
+        """Return a range that is worth asking about."""
+
+    def expected(self, span: Span) -> dict[str, Any]:
+        """Return what must be answered, to each question; ranges are asked by `span`."""
+
+
+class SetsTruth:
+    """Sets by greedy first in, first out: events by time, ties R before G before B."""
+
+    def __init__(self) -> None:
+        self.records = self.events = 0
+        self.waiting: list[tuple[int, int]] = []
+        """Events that are not matched yet, since earlier ones may still come: time and step."""
+        self._queues: list[deque[tuple[int, ...]]] = [deque(), deque()]
+        self._reds: list[int] = []
+        self._lines: list[bytes] = []
+        self._body = bytearray()
+
+    def take(self, value: bytes) -> None:
+        """Take in a record; in any order, as long as it is not before what is settled."""
+        self.records += 1
+        if found := _EVENT.fullmatch(value):
+            self.events += 1
+            self.waiting.append((int(found[2]), b"RGB".index(found[1])))
+
+    def settle(self, until: int) -> None:
+        """Match the events before `until`; none of these may come later. Cost: a sort, and 1 us an event."""
+        self.waiting.sort()
+        cut = bisect_left(self.waiting, (until,))
+        for time, step in self.waiting[:cut]:
+            if step == 0:
+                self._queues[0].append((time,))
+            elif self._queues[step - 1]:
+                made = (*self._queues[step - 1].popleft(), time)
+                if step == 1:
+                    self._queues[1].append(made)
+                else:
+                    self._reds.append(made[0])
+                    self._lines.append(_SET % made)
+                    self._body += self._lines[-1]
+        del self.waiting[:cut]
+
+    def choose(self, chance: Random) -> Span:
+        """Return a range of some thousand sets at the most."""
+        if not self._reds:
+            return 0, 1
+        place = chance.randrange(len(self._reds))
+        return self._reds[place], self._reds[min(place + chance.randrange(3_000), len(self._reds) - 1)] + chance.randrange(2)
+
+    def expected(self, span: Span) -> dict[str, Any]:
+        """Return all sets, those of a range, and the counts."""
+        low, high = (bisect_left(self._reds, bound) for bound in span)
+        return {
+            "all sets": bytes(self._body),
+            "sets of a range, page by page": b"".join(self._lines[low:high]),
+            "how many sets": len(self._reds),
+            "the bound": len(self._reds),
+        }
+
+
+class TopTruth:
+    """The last value of each id. An id must keep to one partition."""
+
+    def __init__(self) -> None:
+        self.records = self.events = 0
+        self._values: dict[bytes, int] = {}
+
+    def take(self, value: bytes) -> None:
+        """Take in a record."""
+        self.records += 1
+        if found := _UPSERT.fullmatch(value):
+            self.events += 1
+            self._values[found[1]] = int(found[2])
+
+    def clear(self, partitions: int) -> None:
+        """Forget everything, as a DELETE does: by a record in each partition."""
+        self.records += partitions
+        self.events += partitions
+        self._values.clear()
+
+    def choose(self, chance: Random) -> Span:
+        """Return how many of the first ids to ask for."""
+        return 0, 1 + chance.randrange(1 + len(self._values))
+
+    def expected(self, span: Span) -> dict[str, Any]:
+        """Return the ids, the largest value first, of equal ones the larger id first."""
+        ranked = sorted(((value, name) for name, value in self._values.items()), reverse=True)
+        names = [name.decode() for _, name in ranked]
+        return {"all ids": names, "the first ids": names[: span[1]], "how many ids": len(names)}
+
+
+class SegmentsTruth:
+    """Batches of ten segments; of a segment that comes again the first one stands."""
+
+    def __init__(self) -> None:
+        self.records = self.events = 0
+        self._batches: dict[int, dict[int, list[int]]] = defaultdict(dict)
+        self._lines: dict[int, bytes] = {}
+        self._numbers: dict[int, list[int]] = {}
+
+    def take(self, value: bytes) -> None:
+        """Take in a record."""
+        self.records += 1
+        try:
+            record = json.loads(value)
+            batch, place, data = record["batch_id"], record["segment_id"], record["data"]
+        except ValueError:
+            return
+        self.events += 1
+        if batch in self._lines:
+            return
+        segments = self._batches[batch]
+        segments.setdefault(place, data)
+        if len(segments) == _SEGMENTS:
+            numbers = sorted(number for each in self._batches.pop(batch).values() for number in each)
+            self._lines[batch] = ", ".join(map(str, numbers)).encode()
+            self._numbers[batch] = [len(numbers), numbers[0], numbers[-1]]
+
+    def choose(self, chance: Random) -> Span:
+        """Return some batches that are finished."""
+        first = chance.choice(sorted(self._lines)) if self._lines else 0
+        return first, first + 3
+
+    def expected(self, span: Span) -> dict[str, Any]:
+        """Return rows, what waits, a few lines by HTTP, and all lines, which file and topic hold once each."""
+        finished = sorted(self._lines)
+        lines = sorted(self._lines.values())
+        return {
+            "finished batches": [[batch, *self._numbers[batch]] for batch in finished],
+            "orders of completion": list(range(1, 1 + len(finished))),
+            "pending batches": [
+                [batch, [place for place in range(_SEGMENTS) if place not in held]]
+                for batch, held in sorted(self._batches.items())
+            ],
+            "lines by batch": [self._lines.get(batch) for batch in range(*span)],
+            "lines of the file": lines,
+            "lines of the topic": lines,
+        }
+
+
+class UniquesTruth:
+    """Users and frames by period, in UTC."""
+
+    def __init__(self) -> None:
+        self.records = self.events = 0
+        self._users: dict[str, dict[int, set[str]]] = {name: defaultdict(set) for name in GRANULARITIES}
+        self._frames: dict[str, Counter[int]] = {name: Counter() for name in GRANULARITIES}
+        self._ends: dict[tuple[str, int], int] = {}
+
+    def take(self, value: bytes) -> None:
+        """Take in a record."""
+        self.records += 1
+        try:
+            frame = json.loads(value)
+        except ValueError:
+            return
+        self.events += 1
+        for name in GRANULARITIES:
+            start, end = period(name, int(frame["ts"]) // 60 * 60)
+            self._ends[name, start] = end
+            self._users[name][start].add(frame["uid"])
+            self._frames[name][start] += 1
+
+    def choose(self, chance: Random) -> Span:
+        """Return a range of some minutes."""
+        starts = sorted(self._users["minute"]) or [0]
+        first = chance.choice(starts)
+        return first, first + 60 * chance.randrange(1, 100)
+
+    def expected(self, span: Span) -> dict[str, Any]:
+        """Return the rows of each granularity, those of a range of minutes, and the last rows in the topic."""
+        rows = {name: self._rows(name, (-(1 << 62), 1 << 62)) for name in GRANULARITIES}
+        return {
+            **{f"rows by {name}": found for name, found in rows.items()},
+            "rows of a range": self._rows("minute", span),
+            "last rows of the topic": {name: found for name, found in rows.items() if found},
+            "rows that the topic holds twice": [],
+        }
+
+    def _rows(self, name: str, span: Span) -> list[list[int]]:
+        return [
+            [start, self._ends[name, start], len(users), self._frames[name][start]]
+            for start, users in sorted(self._users[name].items())
+            if span[0] <= start < span[1]
+        ]
+
+
+class WordsTruth:
+    """Counts of types and words by second."""
+
+    def __init__(self) -> None:
+        self.records = self.events = 0
+        self._types: dict[int, Counter[str]] = defaultdict(Counter)
+        self._words: dict[int, Counter[str]] = defaultdict(Counter)
+
+    def take(self, value: bytes) -> None:
+        """Take in a record."""
+        self.records += 1
+        try:
+            event = json.loads(value)
+        except ValueError:
+            return
+        self.events += 1
+        self._types[int(event["timestamp"])][event["event_type"]] += 1
+        self._words[int(event["timestamp"])].update(event["data"].split())
+
+    def choose(self, chance: Random) -> Span:
+        """Return a range of seconds."""
+        first = chance.choice(sorted(self._types) or [0])
+        return first, first + chance.randrange(1, 1_000)
+
+    def expected(self, span: Span) -> dict[str, Any]:
+        """Return the counts over all time, and over a range."""
+        ever = (-(1 << 62), 1 << 62)
+        return {
+            "all types": _sum(self._types, ever),
+            "all words": _sum(self._words, ever),
+            "types of a range": _sum(self._types, span),
+            "words of a range": _sum(self._words, span),
+        }
+
+
+def _sum(counts: Mapping[int, Counter[str]], span: Span) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for second, own in counts.items():
+        if span[0] <= second < span[1]:
+            found.update(own)
+    return dict(found)
+
+
+@lru_cache(10_000)
+def period(name: str, second: int) -> Span:
+    """Return when the period of a second begins and ends, in UTC.
+
+    >>> period("hour", 1468244384)
+    (1468242000, 1468245600)
+    """
+    at = datetime.fromtimestamp(second, UTC).replace(second=0)
+    day = at.replace(hour=0, minute=0)
+    month = day.replace(day=1)
+    start, end = {
+        "minute": (at, at + timedelta(minutes=1)),
+        "hour": (at.replace(minute=0), at.replace(minute=0) + timedelta(hours=1)),
+        "day": (day, day + timedelta(days=1)),
+        "week": (day - timedelta(days=day.weekday()), day + timedelta(days=7 - day.weekday())),
+        "month": (month, (month + timedelta(days=31)).replace(day=1)),
+        "year": (month.replace(month=1), month.replace(year=at.year + 1, month=1)),
+    }[name]
+    return int((start - _EPOCH).total_seconds()), int((end - _EPOCH).total_seconds())
+
+
+TRUTHS: dict[str, type[SetsTruth | TopTruth | SegmentsTruth | UniquesTruth | WordsTruth]] = {
+    "sets": SetsTruth,
+    "top": TopTruth,
+    "segments": SegmentsTruth,
+    "uniques": UniquesTruth,
+    "words": WordsTruth,
+}
+"""The truth by view."""

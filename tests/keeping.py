@@ -1,0 +1,129 @@
+"""A keeper that is driven by hand: the real actor over any disk, on this thread, and what it sends and tells."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from actors.actor import System
+from actors.disk import Disk
+from actors.dispatcher import Task
+from actors.guardian import Guardian
+from actors.keeper import Keeper
+from actors.messages import GetHealth, Keep, Kept, Load, Loaded, Message, Save, Saved
+from actors.store import Store
+from actors.timeline.snapshot import State
+
+FOLDER = Path("/data/events")
+
+
+class Inbox:
+    """Stands where the manager does, and keeps what it is sent."""
+
+    actor_class = type("Inbox", (), {})
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    def is_alive(self) -> bool:
+        return True
+
+    def tell(self, message: Message) -> None:
+        self.messages.append(message)
+
+
+class Unthreaded:
+    """Runs every task at once, on the thread that is here; `postponed` has those that are for later."""
+
+    def __init__(self) -> None:
+        self._tasks: deque[Task] = deque()
+        self._running = False
+        self.postponed: list[Task] = []
+
+    def now(self) -> float:
+        return 0.0
+
+    def wall(self) -> float:
+        return 0.0
+
+    def submit(self, task: Task, home: str) -> None:
+        self._tasks.append(task)
+        if self._running:
+            return
+        self._running = True
+        try:
+            while self._tasks:
+                self._tasks.popleft()()
+        finally:
+            self._running = False
+
+    def later(self, seconds: float, task: Task, home: str) -> None:
+        self.postponed.append(task)
+
+
+@dataclass
+class Keeping:
+    """One keeper at work; `troubles` are what it told people, and `failures` what it raised."""
+
+    address: Any
+    guardian: Any
+    dispatcher: Unthreaded
+    store: Store
+    troubles: list[str]
+    inbox: Inbox = field(default_factory=Inbox)
+
+    def load(self, committed: int | None = None) -> Loaded:
+        """Have the newest checkpoint read; tried again as often as the keeper wants to."""
+        self.address.tell(Load(committed, self.inbox))
+        for _ in range(100):
+            if isinstance(self._last(), Loaded):
+                return self._last()
+            postponed, self.dispatcher.postponed = self.dispatcher.postponed, []
+            assert postponed, f"the keeper does not come back: {self.failures}"
+            for task in postponed:
+                self.dispatcher.submit(task, "")
+        raise AssertionError(f"tried again and again: {self.troubles[-3:]}")
+
+    def keep(self, number: int, state: State, version: int = 0) -> str | None:
+        """Have a generation written; returns the name of its file."""
+        self.address.tell(Keep(number, version, state, self.inbox))
+        kept = self._last()
+        assert isinstance(kept, Kept), kept
+        assert (kept.number, kept.version) == (number, version)
+        return kept.name
+
+    def save(self, state: State, named: frozenset[str]) -> Saved:
+        """Have a checkpoint written."""
+        self.address.tell(Save(1, state, named, self.inbox))
+        saved = self._last()
+        assert isinstance(saved, Saved), saved
+        return saved
+
+    @property
+    def failures(self) -> list[str]:
+        """What the keeper raised; it should never raise."""
+        replies: list[Any] = []
+        self.guardian.tell(GetHealth(replies.append))
+        return [f"{letter.kind}: {letter.reason}" for letter in replies[0].newest]
+
+    def _last(self) -> Message:
+        return self.inbox.messages[-1] if self.inbox.messages else None
+
+
+@contextmanager
+def keeping(disk: Disk, view: Any, make: Callable[[Path, Disk], Store] = Store, folder: Path = FOLDER) -> Iterator[Keeping]:
+    """Start a keeper over `disk`; at the end it must have raised nothing."""
+    dispatcher, troubles = Unthreaded(), []
+    system = System(dispatcher)  # type: ignore[arg-type]  # it keeps the promises of the real one
+    guardian = Guardian.start(system, log=lambda *_, **__: None)
+    store = make(folder, disk)
+    address = Keeper.start(system, stream="events", view=view, store=store, on_trouble=troubles.append)
+    own = Keeping(address, guardian, dispatcher, store, troubles)
+    try:
+        yield own
+        assert not own.failures, own.failures
+    finally:
+        address.stop(block=False)
+        guardian.stop(block=False)

@@ -1,0 +1,366 @@
+"""A disk in memory that logs what is done to it, and what a loss of power after any part of the log might leave.
+
+Data is safe once its file is synced, a name once its folder is; all else is `pending`, and each model of loss says otherwise
+what becomes of that. Renames are whole or not at all, as on every journalling file system.
+"""
+
+import errno
+import itertools
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from actors.disk import Disk, Writing
+
+Files = dict[Path, bytes]
+
+_MOST_SUBSETS = 16
+_CUTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A folder came into being."""
+
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Wrote:
+    """Bytes were put at a place of the file `inode`."""
+
+    inode: int
+    at: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """The bytes of a file became safe."""
+
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Names of a folder changed, all at once; None where there is none any more."""
+
+    folder: Path
+    names: tuple[tuple[Path, int | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSynced:
+    """The names in a folder became safe."""
+
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that the test wants to know the place of."""
+
+    what: Any
+
+
+Operation = Made | Wrote | Synced | Named | FolderSynced | Mark
+
+
+@dataclass
+class LoggedDisk:
+    """Holds files in memory; `log` has every change of them, in order. `before` may raise what the disk fails with."""
+
+    files: dict[Path, int] = field(default_factory=dict)
+    folders: set[Path] = field(default_factory=set)
+    log: list[Operation] = field(default_factory=list)
+    before: Callable[[str, Path], None] = lambda _what, _path: None
+    _data: dict[int, bytearray] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, files: Files, folders: set[Path]) -> "LoggedDisk":
+        """Return a disk that holds `files`, all safe; that is the begin of its log."""
+        disk = cls()
+        for folder in folders:
+            disk.make_folder(folder)
+        for path, data in files.items():
+            file = disk.create(path)
+            file.write(data)
+            file.sync()
+        disk.log += [FolderSynced(folder) for folder in disk.folders]
+        return disk
+
+    def contents(self) -> Files:
+        """Return what each file holds."""
+        return {path: bytes(self._data[inode]) for path, inode in self.files.items()}
+
+    def make_folder(self, folder: Path) -> None:
+        self.before("make_folder", folder)
+        for each in reversed([folder, *folder.parents]):
+            if each not in self.folders:
+                self.folders.add(each)
+                self.log.append(Made(each))
+
+    def names(self, folder: Path) -> list[str]:
+        self.before("names", folder)
+        if folder not in self.folders:
+            raise FileNotFoundError(errno.ENOENT, "no such folder", str(folder))
+        return [path.name for path in self.files if path.parent == folder]
+
+    def create(self, path: Path) -> "LoggedFile":
+        self.before("create", path)
+        inode = len(self._data)
+        self._data[inode] = bytearray()
+        self._name(path.parent, (path, inode))
+        return LoggedFile(self, path, inode)
+
+    def read(self, path: Path) -> bytes:
+        self.before("read", path)
+        return bytes(self._data[self._inode(path)])
+
+    def map(self, path: Path) -> memoryview:
+        return memoryview(self.read(path))
+
+    def rename(self, old: Path, new: Path) -> None:
+        self.before("rename", old)
+        self._name(new.parent, (new, self._inode(old)), (old, None))
+
+    def remove(self, path: Path) -> None:
+        self.before("remove", path)
+        self._inode(path)
+        self._name(path.parent, (path, None))
+
+    def sync_folder(self, folder: Path) -> None:
+        self.before("sync_folder", folder)
+        self.log.append(FolderSynced(folder))
+
+    def write(self, path: Path, inode: int, data: bytes | memoryview) -> None:
+        """Append to a file; of what fails, a half."""
+        whole = bytes(data)
+        try:
+            self.before("write", path)
+        except OSError:
+            self._append(inode, whole[: len(whole) // 2])
+            raise
+        self._append(inode, whole)
+
+    def _append(self, inode: int, data: bytes) -> None:
+        if data:
+            self.log.append(Wrote(inode, len(self._data[inode]), data))
+            self._data[inode] += data
+
+    def _name(self, folder: Path, *names: tuple[Path, int | None]) -> None:
+        self.log.append(Named(folder, names))
+        _rename(self.files, names)
+
+    def _inode(self, path: Path) -> int:
+        if path not in self.files:
+            raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
+        return self.files[path]
+
+
+class LoggedFile:
+    """A file that is being written."""
+
+    def __init__(self, disk: LoggedDisk, path: Path, inode: int) -> None:
+        self._disk = disk
+        self._path = path
+        self._inode = inode
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._disk.write(self._path, self._inode, data)
+
+    def sync(self) -> None:
+        self._disk.before("sync", self._path)
+        self._disk.log.append(Synced(self._inode))
+
+    def close(self) -> None:
+        self._disk.before("close", self._path)
+
+
+class PassingDisk:
+    """A disk that hands all on to another one; a subclass does some of it otherwise."""
+
+    def __init__(self, disk: Disk) -> None:
+        self.disk = disk
+
+    def make_folder(self, folder: Path) -> None:
+        self.disk.make_folder(folder)
+
+    def names(self, folder: Path) -> list[str]:
+        return self.disk.names(folder)
+
+    def create(self, path: Path) -> Writing:
+        return self.disk.create(path)
+
+    def read(self, path: Path) -> bytes:
+        return self.disk.read(path)
+
+    def map(self, path: Path) -> memoryview:
+        return self.disk.map(path)
+
+    def rename(self, old: Path, new: Path) -> None:
+        self.disk.rename(old, new)
+
+    def remove(self, path: Path) -> None:
+        self.disk.remove(path)
+
+    def sync_folder(self, folder: Path) -> None:
+        self.disk.sync_folder(folder)
+
+
+# What a loss of power leaves -----------------------------------------------------------------------------------------
+
+
+def left_after(log: Sequence[Operation], chance: random.Random) -> Iterator[tuple[str, Files]]:
+    """Yield what the disk might hold where the power was lost right after `log`, with the model's name.
+
+    What was not safe is lost; or is all there but for the end of the last write; or is there in any part, in any order.
+    """
+    pending = _pending(log)
+    yield "unsynced lost", _left(log, pending, lambda _: None)
+    yield "all there", _left(log, pending, lambda place: log[place])
+    last = max((place for place, each in enumerate(log) if isinstance(each, Wrote)), default=-1)
+    torn = list(_torn(log[last], chance)) if last in pending else []
+    for end in torn:
+        yield "last write torn", _left(log, pending, lambda place, end=end: end if place == last else log[place])
+    for kept in _subsets(pending, chance):
+        yield "unsynced reordered", _left(log, pending, lambda place, kept=kept: log[place] if place in kept else None)
+        if last in kept:
+            fates = {place: log[place] for place in kept} | {last: chance.choice(torn)}
+            yield "unsynced reordered, last write torn", _left(log, pending, fates.get)
+
+
+def _pending(log: Sequence[Operation]) -> list[int]:
+    """Return the places of what might be lost."""
+    synced: set[int | Path] = set()
+    pending = []
+    for place in range(len(log) - 1, -1, -1):
+        match log[place]:
+            case Synced(what) | FolderSynced(what):
+                synced.add(what)
+            case Wrote(what) | Named(what):
+                if what not in synced:
+                    pending.append(place)
+            case Made(folder):
+                if folder.parent not in synced and folder.parent != folder:
+                    pending.append(place)
+    return pending[::-1]
+
+
+def _left(log: Sequence[Operation], pending: Sequence[int], fate: Callable[[int], Operation | None]) -> Files:
+    """Return the files, where of what is pending only that is done, and as it is, that `fate` returns for its place."""
+    names: dict[Path, int] = {}
+    data: dict[int, bytearray] = {}
+    folders: set[Path] = set()
+    unsafe = set(pending)
+    for place, each in enumerate(log):
+        match fate(place) if place in unsafe else each:
+            case Wrote(inode, at, piece):
+                held = data.setdefault(inode, bytearray())
+                held.extend(bytes(max(0, at + len(piece) - len(held))))
+                held[at : at + len(piece)] = piece
+            case Named(_, changed):
+                _rename(names, changed)
+            case Made(folder):
+                folders.add(folder)
+    there = {folder for folder in folders if all(each in folders for each in folder.parents)}
+    return {path: bytes(data.get(inode, b"")) for path, inode in names.items() if path.parent in there}
+
+
+def _torn(write: Operation, chance: random.Random) -> Iterator[Wrote]:
+    """Yield what may come of a write that is cut: its begin, with nothing, zeros or rubbish behind."""
+    assert isinstance(write, Wrote), "only writes tear"
+    size = len(write.data)
+    cuts = (
+        range(size) if size <= _CUTS else sorted({0, 1, size // 2, size - 1, *(chance.randrange(size) for _ in range(_CUTS))})
+    )
+    for cut in cuts:
+        head = write.data[:cut]
+        for tail in (b"", bytes(size - cut), chance.randbytes(size - cut)):
+            yield Wrote(write.inode, write.at, head + tail)
+
+
+def _subsets(places: list[int], chance: random.Random) -> Iterator[frozenset[int]]:
+    if 2 ** len(places) <= _MOST_SUBSETS:
+        for count in range(len(places) + 1):
+            yield from map(frozenset, itertools.combinations(places, count))
+        return
+    for _ in range(_MOST_SUBSETS):
+        share = chance.random()
+        yield frozenset(place for place in places if chance.random() < share)
+
+
+def _rename(names: dict[Path, int], changed: tuple[tuple[Path, int | None], ...]) -> None:
+    for path, inode in changed:
+        if inode is None:
+            names.pop(path, None)
+        else:
+            names[path] = inode
+
+
+class FailingDisk(PassingDisk):
+    """A disk of which `before` each operation may raise; of a write that fails, a half is done."""
+
+    def __init__(self, disk: Disk) -> None:
+        super().__init__(disk)
+        self.before: Callable[[str, Path], None] = nothing
+
+    def make_folder(self, folder: Path) -> None:
+        self.before("make_folder", folder)
+        super().make_folder(folder)
+
+    def names(self, folder: Path) -> list[str]:
+        self.before("names", folder)
+        return super().names(folder)
+
+    def create(self, path: Path) -> Writing:
+        self.before("create", path)
+        return FailingFile(self, path, super().create(path))
+
+    def read(self, path: Path) -> bytes:
+        self.before("read", path)
+        return super().read(path)
+
+    def map(self, path: Path) -> memoryview:
+        self.before("map", path)
+        return super().map(path)
+
+    def rename(self, old: Path, new: Path) -> None:
+        self.before("rename", old)
+        super().rename(old, new)
+
+    def remove(self, path: Path) -> None:
+        self.before("remove", path)
+        super().remove(path)
+
+    def sync_folder(self, folder: Path) -> None:
+        self.before("sync_folder", folder)
+        super().sync_folder(folder)
+
+
+class FailingFile:
+    """A file on a disk that fails."""
+
+    def __init__(self, disk: FailingDisk, path: Path, file: Writing) -> None:
+        self._disk = disk
+        self._path = path
+        self._file = file
+        self.close = file.close
+
+    def write(self, data: bytes | memoryview) -> None:
+        try:
+            self._disk.before("write", self._path)
+        except OSError:
+            self._file.write(data[: len(data) // 2])
+            raise
+        self._file.write(data)
+
+    def sync(self) -> None:
+        self._disk.before("sync", self._path)
+        self._file.sync()
+
+
+def nothing(what: str, path: Path) -> None:
+    """Let an operation be."""

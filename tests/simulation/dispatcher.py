@@ -1,0 +1,128 @@
+"""The dispatcher of a run: real actors on one thread, in an order that the seed decides.
+
+Stands in for `actors.dispatcher.Dispatcher` and keeps its one promise: the tasks of a home run in order, and never two at once.
+"""
+
+import heapq
+import itertools
+import random
+from collections import deque
+from typing import Any
+
+import pykka
+
+from actors.actor import Actor
+from actors.dispatcher import Task
+from tests.simulation.clock import SimulatedClock
+from tests.simulation.faults import Faults, TroubleError
+from tests.simulation.trace import Trace
+
+_STEP_S = 0.0004
+_STALL_S = 1.5
+_STARVED_S = 0.1
+"""How long a step takes at the most, how long nothing at all may run now and then, and for how long at a time one home."""
+
+
+class SimulatedDispatcher:
+    """Runs one task a step. `patient` homes wait for as long as others can run, for a while: a thread that gets no time."""
+
+    def __init__(self, clock: SimulatedClock, chance: random.Random, faults: Faults, trace: Trace) -> None:
+        self._clock = clock
+        self._chance = chance
+        self._faults = faults
+        self._trace = trace
+        self._homes: dict[str, deque[Task]] = {}
+        self._later: list[tuple[float, int, str, Task]] = []
+        self._order = itertools.count()
+        self._patient: str | None = None
+        self._fine = chance.random() < 0.5
+        self._actors: list[Actor] = []
+        self._dead = False
+
+    def now(self) -> float:
+        return self._clock.now()
+
+    def wall(self) -> float:
+        return self._clock.wall()
+
+    def submit(self, task: Task, home: str) -> None:
+        if self._dead:
+            return
+        owner = getattr(task, "__self__", None)
+        if isinstance(owner, Actor) and owner not in self._actors:
+            self._adopt(owner)
+        self._homes.setdefault(home, deque()).append(task)
+
+    def later(self, seconds: float, task: Task, home: str) -> None:
+        if not self._dead:
+            heapq.heappush(self._later, (self.now() + seconds, next(self._order), home, task))
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Drop everything: from now on no task runs, and no actor of here is known to Pykka."""
+        self._dead = True
+        self._homes.clear()
+        self._later.clear()
+        for actor in self._actors:
+            pykka.ActorRegistry.unregister(actor.actor_ref)
+        self._actors.clear()
+
+    def step(self) -> None:
+        """Run one task, or let time pass until there is one. May raise CrashError."""
+        self._trace.step += 1
+        self._clock.advance(_STEP_S * self._chance.random())
+        if self._faults.strikes("stall"):
+            self._clock.advance(_STALL_S * self._chance.random())
+        self._wake()
+        ready = [home for home, tasks in self._homes.items() if tasks]
+        if not self._faults.on:
+            self._patient = None
+        elif ready and self._faults.strikes("starve"):
+            self._patient = self._chance.choice(ready)
+        elif self._chance.random() < 0.02:
+            self._patient = None
+        if len(ready) > 1 and self._patient in ready:
+            ready.remove(self._patient)
+        elif ready == [self._patient] and self._chance.random() < 0.7:
+            self._clock.advance(min(_STARVED_S, self._next_in()))
+            return
+        if not ready:
+            self._clock.advance(self._next_in())
+            return
+        home = ready[0] if len(ready) == 1 else self._chance.choice(ready)
+        self._homes[home].popleft()()
+
+    def _next_in(self) -> float:
+        """Return the seconds until the next thing is due."""
+        return max(0.0, self._later[0][0] - self.now()) if self._later else _STALL_S
+
+    def _wake(self) -> None:
+        while self._later and self._later[0][0] <= self.now():
+            _, _, home, task = heapq.heappop(self._later)
+            self._homes.setdefault(home, deque()).append(task)
+
+    def _adopt(self, actor: Actor) -> None:
+        """See every message of an actor that is new, and let it fail at some."""
+        self._actors.append(actor)
+        if self._fine:
+            actor.turn = 1  # type: ignore[misc]  # the finest interleaving that there can be
+        handle = actor.on_receive
+
+        def on_receive(message: Any) -> None:
+            self._trace.note(actor.name, described(message))
+            if self._faults.strikes("handler"):
+                raise TroubleError(f"before {type(message).__name__}")
+            handle(message)
+            if self._faults.strikes("handler"):
+                raise TroubleError(f"after {type(message).__name__}")
+
+        actor.on_receive = on_receive  # type: ignore[method-assign]
+
+
+def described(message: Any) -> str:
+    """Return a message's kind, and the numbers that tell it from others."""
+    told = [type(message).__name__]
+    for name in ("number", "round", "count", "events", "records", "state"):
+        value = getattr(message, name, None)
+        if isinstance(value, int | str):
+            told.append(f"{name} {value}")
+    return " ".join(told)

@@ -1,0 +1,140 @@
+"""One life of the service in a run: the real actors, until it is stopped or dies."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from actors.actor import System
+from actors.guardian import Guardian
+from actors.messages import Busy, Drain, GetHealth, GetStats, Message, Query, ReplyTo
+from actors.store import Store
+from actors.stream import StreamPlan, Told, start_stream
+from actors.timeline.retention import Limits
+from actors.timeline.span import EVER
+from actors.views.view import View
+from tests.running import FixedMeter
+from tests.simulation.clock import SimulatedClock
+from tests.simulation.disk import Platter, SimulatedDisk
+from tests.simulation.dispatcher import SimulatedDispatcher
+from tests.simulation.faults import Faults
+from tests.simulation.poison import PoisonedView
+from tests.simulation.scenario import Scenario
+from tests.simulation.sink import FileLikeSink, Outlet, TransactionalSink
+from tests.simulation.source import SimulatedSource
+from tests.simulation.topic import Ledger
+from tests.simulation.trace import Trace
+
+FOLDER = Path("/data/events")
+
+
+class World:
+    """What outlives a process: time, the topic with who was given what, the outlet; and what goes wrong."""
+
+    def __init__(self, seed: int, plan: Scenario) -> None:
+        self.plan = plan
+        self.trace = Trace()
+        self.clock = SimulatedClock()
+        self.chance = random.Random(f"{seed} run")
+        self.faults = Faults(random.Random(f"{seed} faults"), plan.rates, self.trace)
+        self.ledger = Ledger(plan.topic)
+        self.outlet = Outlet()
+        self.platter = Platter(self.chance)
+
+    def lose_power(self) -> None:
+        """Lose what is not safe. Only the machine does that: a process that is killed loses nothing that it wrote."""
+        self.platter.lose_power()
+        self.outlet.lose_power(self.chance)
+
+
+class Process:
+    """The actors of one stream over `world`."""
+
+    def __init__(self, world: World) -> None:
+        plan, self._world = world.plan, world
+        if not plan.durable:
+            world.outlet.records.clear()  # what begins from nothing publishes all of it again
+        self._disk = SimulatedDisk(world.platter, world.clock, world.chance, world.faults)
+        self.dispatcher = SimulatedDispatcher(world.clock, world.chance, world.faults, world.trace)
+        system = System(self.dispatcher)  # type: ignore[arg-type]  # it keeps the promises of the real one
+        self.guardian = Guardian.start(system, log=self._logged)
+        source = SimulatedSource(plan.topic, world.ledger, world.clock, world.chance, world.faults, slow_s=plan.slow_s)
+        sink = (TransactionalSink if plan.durable and plan.transactional else FileLikeSink)(world.outlet, world.faults)
+        self.running = start_stream(
+            system,
+            StreamPlan(
+                name="events",
+                view=self._view(),
+                source=source,
+                lateness=plan.lateness,
+                idle_s=plan.idle_s,
+                meter=FixedMeter(Limits(plan.budget_bytes, plan.max_aged), self._rss),
+                baseline_bytes=0,
+                pace=plan.pace,
+                sinks=[sink] if plan.view == "segments" else [],
+                store=Store(FOLDER, self._disk) if plan.durable else None,
+            ),
+            Told(
+                lambda _: world.trace.note("told", "waits"),
+                lambda _: world.trace.note("told", "end"),
+                lambda _, problem: world.trace.note("told", problem),
+            ),
+        )
+
+    def step(self) -> None:
+        """Run one task. May raise CrashError."""
+        self.dispatcher.step()
+
+    def ask(self, address: Any, message: Callable[[ReplyTo], Message]) -> Any:
+        """Return the reply to a message, running on until it is there; None where the request was refused."""
+        replies: list[Any] = []
+        address.tell(message(replies.append))
+        for _ in range(100_000):
+            if replies:
+                return None if isinstance(replies[0], Busy) else replies[0]
+            self.step()
+        raise AssertionError("a question is never answered")
+
+    def stats(self) -> Any:
+        """Return the manager's stats."""
+        return self.ask(self.running.manager, GetStats)
+
+    def answer(self) -> Any:
+        """Return the answer over all time."""
+        return self.ask(self.running.manager, lambda reply_to: Query(EVER, self._world.plan.feed.question, 10.0, reply_to))
+
+    def degraded(self) -> str | None:
+        """Return why the stream was given up, if it was."""
+        health = self.ask(self.guardian, GetHealth)
+        return str(health.degraded["events"]) if health and "events" in health.degraded else None
+
+    def drain(self) -> None:
+        """Stop reading; what was read is in its place then, and in a checkpoint."""
+        self.ask(self.running.front_end, Drain)
+        self.run(2.0)
+
+    def run(self, seconds: float) -> None:
+        """Run on for some time."""
+        until = self.dispatcher.now() + seconds
+        while self.dispatcher.now() < until:
+            self.step()
+
+    def die(self) -> None:
+        """Be gone, in the middle of whatever it is."""
+        self.dispatcher.close()
+        self._disk.dead = True
+
+    def _view(self) -> View:
+        """Return the view, with slices that fail at the poison there is."""
+        plan = self._world.plan
+        lives = plan.topic.lives
+        poison = [record.truth for life in lives for part in life.partitions for record in part.records if record.poison]
+        if not poison:
+            return plan.feed.view()
+        return PoisonedView(plan.feed.view(), lambda batch: any(plan.feed.holds(batch, event) for event in poison))
+
+    def _rss(self) -> int:
+        return 1 << 60 if self._world.faults.strikes("memory spike") else 0
+
+    def _logged(self, event: str, **facts: Any) -> None:
+        self._world.trace.note("log", f"{event} {facts.get('actor', '')} {facts.get('message', '')} {facts.get('reason', '')}")

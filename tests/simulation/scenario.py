@@ -1,0 +1,174 @@
+"""What a seed stands for: the view, the topic, the pace, and what goes wrong how often."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from actors.pace import Pace
+from tests.simulation.feed import Feed
+from tests.simulation.segment_feed import SegmentFeed
+from tests.simulation.set_feed import SetFeed
+from tests.simulation.topic import Life, Partition, Record, SimulatedTopic
+
+BEGIN_S = 1_001.0
+NEVER = float("inf")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One run before it begins."""
+
+    view: str
+    feed: Feed
+    topic: SimulatedTopic
+    pace: Pace
+    rates: Mapping[str, float]
+    lateness: int
+    idle_s: float
+    slow_s: float
+    budget_bytes: int
+    max_aged: int | None
+    crashes: int
+    durable: bool
+    transactional: bool
+
+
+def scenario(seed: int, *, handlers: bool = False, poison: bool = False) -> Scenario:
+    """Return the scenario of a seed.
+
+    With `handlers` also any actor fails at any message now and then; with `poison` some records are such that a slice fails at
+    them every time.
+    """
+    chance = random.Random(f"{seed} scenario")
+    view = chance.choice(["sets", "sets", "segments"])
+    orderly = chance.random() < 0.6
+    size = chance.choice([5, 20, 20, 60, 10_000])
+    feed: Feed = SetFeed(chance, orderly=orderly, max_sets=size) if view == "sets" else SegmentFeed(chance, max_batches=size)
+    rates = {
+        kind: chance.choice([0.0, rate])
+        for kind, rate in {
+            "stall": 0.01,
+            "starve": 0.01,
+            "open": 0.1,
+            "unseen": 0.2,
+            "poll": 0.015,
+            "poll after reading": 0.015,
+            "empty poll": 0.3,
+            "slow partition": 0.05,
+            "sink": 0.3,
+            "slow sink": 0.5,
+            "clock jump": 0.005,
+            "memory spike": 0.2,
+            "crash": 0.01,
+            "disk": 0.05,
+            "disk reads": 0.0,
+            "slow disk": 0.1,
+            "fenced": 0.02,
+        }.items()
+    }
+    idle_s = chance.choice([0.2, 1.0])
+    durable = chance.random() < 0.75
+    if chance.random() < 0.4:
+        rates["stall"] = rates["starve"] = 0.0
+    if isinstance(feed, SetFeed):
+        feed.punctual = orderly and not rates["stall"] and not rates["starve"]
+    if handlers:
+        rates["handler"] = 0.001
+    topic = _topic(chance, feed, orderly=orderly)
+    if poison:
+        topic = _poisoned(topic, feed, random.Random(f"{seed} poison"))
+    return Scenario(
+        view=view,
+        feed=feed,
+        topic=topic,
+        pace=_pace(chance, orderly=orderly, durable=durable),
+        rates=rates,
+        lateness=500,
+        idle_s=idle_s,
+        slow_s=idle_s / 2 if orderly else 3.0,
+        budget_bytes=chance.choice([1 << 40, 1 << 40, 12_000, 30_000]),
+        max_aged=chance.choice([None, None, 3]),
+        crashes=chance.choice([0, 1, 2, 3, 6]),
+        durable=durable,
+        transactional=chance.random() < 0.5,
+    )
+
+
+def _pace(chance: random.Random, *, orderly: bool, durable: bool) -> Pace:
+    return Pace(
+        poll_records=chance.choice([7, 40, 200]),
+        rest_s=chance.choice([0.02, 0.05]),
+        micro_batch=chance.choice([5, 30, 6_000]),
+        credits=chance.choice([1, 2, 4]),
+        buffer_events=1_000_000 if orderly else chance.choice([40, 1_000_000]),
+        look_s=chance.choice([0.5, 5.0]),
+        checkpoint_s=chance.choice([0.2, 1.0]) if durable else None,
+        checkpoint_events=chance.choice([30, 1_000_000]),
+    )
+
+
+def _topic(chance: random.Random, feed: Feed, *, orderly: bool) -> SimulatedTopic:
+    """Return a topic: with a backlog or none, in one life or two, that may lose its oldest records."""
+    count, seconds = chance.choice([60, 200, 500]), chance.choice([1.0, 3.0, 8.0])
+    partitions = chance.choice([1, 2, 3, 5])
+    since = BEGIN_S + chance.choice([-1.5 * seconds, 0.0, 0.5])
+    lives = [_life(chance, feed, "first", count, since=since, seconds=seconds, partitions=partitions, orderly=orderly)]
+    if not orderly and chance.random() < 0.3:
+        gone = max(BEGIN_S, since) + chance.uniform(0.3, 1.0) * seconds
+        again = gone + chance.choice([0.0, 0.0, 1.0])
+        first = lives[0]
+        lives = [
+            Life(first.identity, first.since, gone, first.partitions),
+            _life(
+                chance, feed, "second", count, since=again, seconds=seconds, partitions=chance.choice([1, 3]), orderly=orderly
+            ),
+        ]
+    return SimulatedTopic(lives)
+
+
+def _poisoned(topic: SimulatedTopic, feed: Feed, chance: random.Random) -> SimulatedTopic:
+    """Return the topic with one or two records that kill, and all that a view cannot tell from them."""
+    records = [
+        record for life in topic.lives for part in life.partitions for record in part.records if record.truth is not None
+    ]
+    deadly = chance.sample(records, min(len(records), chance.randint(1, 2)))
+
+    def marked(record: Record) -> Record:
+        alike = record.truth is not None and any(record.truth[:2] == each.truth[:2] for each in deadly)
+        return record._replace(poison=True) if alike else record
+
+    return SimulatedTopic(
+        [
+            replace(life, partitions=[part.with_records(map(marked, part.records)) for part in life.partitions])
+            for life in topic.lives
+        ]
+    )
+
+
+def _life(
+    chance: random.Random,
+    feed: Feed,
+    identity: str,
+    count: int,
+    *,
+    since: float,
+    seconds: float,
+    partitions: int,
+    orderly: bool,
+) -> Life:
+    logs: list[list[Record]] = [[] for _ in range(partitions)]
+    silent = chance.randrange(partitions) if partitions > 1 and chance.random() < 0.3 else None
+    for record in feed.records(chance, count, since, since + seconds):
+        number = feed.shard(record, partitions, chance)
+        if number != silent:
+            logs[number].append(record)
+    logs[0] = feed.shifted(logs[0])
+    made = []
+    for number, log in enumerate(logs):
+        added = since + 0.4 * seconds if not orderly and number and chance.random() < 0.2 else since
+        log = [record._replace(at=max(record.at, added)) for record in log]  # noqa: PLW2901
+        deletions = []
+        if chance.random() < 0.25 and log:
+            deletions = [(max(BEGIN_S, since) + chance.uniform(0.2, 1.0) * seconds, chance.randrange(len(log)))]
+        made.append(Partition(log, there_from=added, deletions=deletions))
+    return Life(identity, since, NEVER, made)

@@ -1,0 +1,135 @@
+"""Events of the view `sets`, in order or not, and the sets that they make by the oracle."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from actors.messages import Answer, Stats
+from actors.timeline.span import INT64_MIN, Span
+from actors.views.sets.page import EVERYTHING
+from actors.views.sets.render import rows
+from actors.views.sets.view import SetsView
+from actors.views.view import View
+from tests.oracle import greedy
+from tests.simulation.feed import JUNK
+from tests.simulation.topic import Record
+
+STEPS = "RGB"
+BEGINNING_MS = 1_685_695_916_000
+DAY_MS = 86_400_000
+JITTER_MS = 200
+
+
+class SetFeed:
+    """`orderly`: each event is written when it happens, give or take `JITTER_MS`, so that none is late whatever is slow.
+
+    Else one partition is a day behind, times have flipped bits, and events come long after they happened.
+    """
+
+    question = EVERYTHING
+
+    def __init__(self, chance: random.Random, *, orderly: bool, max_sets: int) -> None:
+        self._orderly = orderly
+        self.punctual = False
+        """Whether none may be late: nor does the process or a thread of it stand still, which makes partitions look idle that are not."""
+        self._max_sets = max_sets
+        self._weights = chance.choice([(1, 1, 1), (1, 1, 1), (3, 2, 1), (1, 2, 3), (1, 0, 0)])
+        self._behind = chance.random() < 0.4 and not orderly
+        self._flipping = 0.01 if chance.random() < 0.5 and not orderly else 0.0
+        self._said: tuple[int, int | None, list[tuple[int, ...]]] | None = None
+
+    def view(self) -> View:
+        self._said = None
+        return SetsView(steps=STEPS, max_sets=self._max_sets)
+
+    def holds(self, batch: Any, event: Any) -> bool:
+        return bool((batch.times[event[1]] == event[0]).any())
+
+    def records(self, chance: random.Random, count: int, since: float, until: float) -> list[Record]:
+        made = []
+        for at in sorted(chance.uniform(since, until) for _ in range(count)):
+            if chance.random() < 0.03:
+                made.append(Record(at, chance.choice(JUNK), None))
+                continue
+            step = chance.choices(range(3), self._weights)[0]
+            time = BEGINNING_MS + int(1000 * at) + chance.randint(-JITTER_MS, JITTER_MS)
+            if not self._orderly and chance.random() < 0.05:
+                time -= chance.randrange(20_000)
+            if chance.random() < self._flipping:
+                time ^= 1 << chance.choice([33, 41, 62])
+            made.append(Record(at, f"{STEPS[step]}_{time}".encode(), (time, step)))
+        return made
+
+    def shard(self, record: Record, partitions: int, chance: random.Random) -> int:
+        return chance.randrange(partitions)
+
+    def shifted(self, records: list[Record]) -> list[Record]:
+        """Return a partition's records as one that is a day behind has them."""
+        if not self._behind:
+            return records
+        return [
+            record
+            if record.truth is None
+            else record._replace(
+                value=f"{STEPS[record.truth[1]]}_{record.truth[0] - DAY_MS}".encode(),
+                truth=(record.truth[0] - DAY_MS, record.truth[1]),
+            )
+            for record in records
+        ]
+
+    def claim(self, answer: Answer, stats: Stats | None, expected: Callable[[], Sequence[Any]]) -> None:
+        coverage = answer.coverage
+        found = _sets(answer)
+        assert all(list(each) == sorted(each) for each in found), "a set is in order of time"
+        since, until, final = coverage.complete_from, coverage.complete_to, coverage.final_until
+        if self._said is not None:
+            was_final, was_since, were = self._said
+            low = max((time for time in (was_since, since) if time is not None), default=0)
+            before = [each for each in were if low <= each[0] < was_final]
+            after = [each for each in found if low <= each[0] < was_final]
+            vanished = Counter(before) - Counter(after)
+            assert not vanished, f"sets before {was_final} were final, and changed: {_difference(before, after)}"
+            if self._orderly:
+                assert before == after, f"sets before {was_final} were all: {_difference(before, after)}"
+        if final is not None and not coverage.missing:
+            self._said = (final, since, found)
+        if stats is None or stats.progress.late or stats.dropped.get("residue"):
+            return  # what was dropped while it waited, others take the place of
+        if self.punctual and until is not None and not coverage.missing:
+            low = since if since is not None else 0
+            settled = [event for event in expected() if event is not None and event[0] < until]
+            right = [each for each in greedy(settled, 3) if each[0] >= low]
+            mine = [each for each in found if each[2] < until and each[0] >= low]
+            assert mine == right, f"complete from {since} to {until}, but {_difference(right, mine)}"
+
+    def whole(self, answer: Answer, stats: Stats, events: Sequence[Sequence[Any]], lost: Sequence[Any]) -> None:
+        own = [event for part in events for event in part]
+        found = _sets(answer)
+        used, there = Counter((time, step) for each in found for step, time in enumerate(each)), Counter(own)
+        assert not used - there, f"sets of events that never were, or twice: {used - there}"
+        assert not (self.punctual and stats.progress.late), "late, and yet nothing was"
+        since = answer.coverage.complete_from
+        if self._orderly:
+            spans = [*answer.coverage.missing, Span(INT64_MIN, since if since is not None else INT64_MIN)]
+            unnamed = [time for time, _ in lost if not any(span.start <= time < span.end for span in spans)]
+            assert not unnamed, f"lost, and not named: {unnamed[:3]} of {len(unnamed)}, {answer.coverage}"
+        right = [each for each in greedy(own, 3) if since is None or each[0] >= since]
+        mine = [each for each in found if since is None or each[0] >= since]
+        assert len(found) <= len(greedy(own, 3)), "more sets than there can be"
+        exact = not stats.progress.late or self._max_sets > 1_000
+        if exact and not stats.dropped.get("residue"):
+            assert mine == right, f"within the coverage: {_difference(right, mine)}"
+
+    def published(self, records: Sequence[bytes], events: Sequence[Sequence[Any]], *, repeated: bool) -> None:
+        assert not records, "sets are asked for, not published"
+
+
+def _sets(answer: Answer) -> list[tuple[int, ...]]:
+    found = rows(answer.partial, answer.span, None)
+    return sorted(tuple(map(int, each)) for block in found for each in zip(*block, strict=True))
+
+
+def _difference(right: list[tuple[int, ...]], mine: list[tuple[int, ...]]) -> str:
+    lacking, extra = list((Counter(right) - Counter(mine)).elements()), list((Counter(mine) - Counter(right)).elements())
+    return f"{len(lacking)} lacking {lacking[:3]}, {len(extra)} too many {extra[:3]}, of {len(right)}"

@@ -1,0 +1,243 @@
+"""One run of a seed, from the first record to the rest after the last one, and the laws that must hold on the way.
+
+`python -m tests.simulation.simulation SEED` runs one, and prints its trace's identity, whether it ends well or not.
+"""
+
+import random
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from actors.messages import Answer, Busy, Query
+from actors.store import Store
+from actors.timeline.span import EVER
+from tests.running import placed
+from tests.simulation.disk import SimulatedDisk
+from tests.simulation.faults import CrashError, Faults
+from tests.simulation.process import FOLDER, Process, World
+from tests.simulation.scenario import Scenario, scenario
+from tests.simulation.topic import Record
+from tests.simulation.trace import Trace
+
+_REST_S = 200.0
+"""How long the stream may take to come to rest once nothing goes wrong any more."""
+
+_MOST_STEPS = 100_000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run was."""
+
+    plan: Scenario
+    identity: str
+    steps: int
+    crashes: int
+    questions: int
+    struck: dict[str, int]
+
+
+class Simulation:
+    """A run of `seed`. `trace` says what happened, whether it ends well or not.
+
+    With `handlers` and `poison` it is the same run with what `scenario` says of them.
+    """
+
+    def __init__(self, seed: int, *, handlers: bool = False, poison: bool = False) -> None:
+        self.plan = scenario(seed, handlers=handlers, poison=poison)
+        self._world = World(seed, self.plan)
+        self.trace = self._world.trace
+        self._process = Process(self._world)
+        self._transactional = self.plan.transactional and self.plan.view != "sets"
+        self._crashes = 0
+        self._repeated = False
+        """Whether a process that never could write a checkpoint died: what it wrote to a file is written again then."""
+        self._questions = 0
+        self._answers: list[Answer | Busy] = []
+        self._crash_at = self._next_crash()
+
+    def run(self) -> Outcome:
+        """Run to the end. Raises AssertionError where a law is broken."""
+        world = self._world
+        try:
+            until = max(self.plan.topic.complete_at, world.clock.now() + 1) + 1
+            while world.clock.now() < until:
+                self._step()
+            world.faults.on = False
+            if self._process.degraded():
+                self._restart("given up")
+            self._rest()
+            self._judge()
+            self._process.drain()
+            self._judge_results()
+            if self.plan.durable:
+                self._judge_files()
+                self._restart("crash")
+                self._rest()
+                self._judge()
+                self._judge_files()
+                self._judge_results()
+        finally:
+            self._process.die()
+        return Outcome(
+            self.plan, self.trace.identity, self.trace.step, self._crashes, self._questions, dict(world.faults.struck)
+        )
+
+    def traced(self) -> str:
+        """Run, whether it ends well or not, and return the identity of its trace."""
+        with suppress(AssertionError):
+            self.run()
+        return self.trace.identity
+
+    def _step(self) -> None:
+        assert self.trace.step < _MOST_STEPS, "it goes on and on"
+        if self._world.faults.strikes("clock jump"):
+            self._world.clock.jump(self._world.chance.choice([-3_600.0, 3_600.0]))
+        if self._world.chance.random() < 0.02:
+            self._wonder()
+        dead = self._crash_at is not None and self.trace.step >= self._crash_at
+        if not dead:
+            try:
+                self._process.step()
+                self._judge_answers()
+            except CrashError:
+                dead = True
+        if dead:
+            self._crashes += 1
+            self._crash_at = self._next_crash()
+            self._restart("crash")
+
+    def _next_crash(self) -> int | None:
+        if self._crashes >= self.plan.crashes:
+            return None
+        return self.trace.step + self._world.chance.randrange(1, 500)
+
+    def _restart(self, why: str) -> None:
+        self._process.die()
+        self._answers.clear()
+        self.trace.note("process", why)
+        if why == "crash" and self._world.chance.random() < 0.5:
+            self._world.lose_power()
+        if self.plan.durable and not self._transactional and not self._store()[0].checkpoints():
+            self._repeated = True
+        self._process = Process(self._world)
+
+    # The laws --------------------------------------------------------------------------------------------------------
+
+    def _wonder(self) -> None:
+        """Ask in the middle of everything; the answer is judged when it comes."""
+        query = Query(EVER, self.plan.feed.question, 10.0, self._answers.append)
+        self._process.running.manager.tell(query)
+
+    def _judge_answers(self) -> None:
+        """Assert that what came back says nothing untrue: outside of the actor that gave it, where a failure would be its own."""
+        answers = [reply for reply in self._answers if isinstance(reply, Answer)]
+        self._answers.clear()
+        if not answers:
+            return
+        stats = self._process.stats()
+        for answer in answers:
+            self._questions += 1
+            self.plan.feed.claim(answer, stats, self._expected)
+
+    def _expected(self) -> list[Any]:
+        """Return what was given and what will be, but for poison."""
+        lives = self._world.ledger.lives(to_come=True)
+        return [record.truth for life in lives for record in life if not record.poison]
+
+    def _rest(self) -> None:
+        """Run until all is read and in its place."""
+        world, stats = self._world, None
+        deadline = world.clock.now() + _REST_S
+        while world.clock.now() < deadline:
+            stats = self._process.stats()
+            due = sum(map(len, world.ledger.lives()))
+            progress = stats.progress
+            quiet = not progress.buffered and not progress.in_flight and progress.state == "at the end"
+            all_read = world.ledger.whole(world.clock.now()) and progress.records == due
+            if quiet and all_read and placed(stats) == progress.events and self._saved(due):
+                return
+            self._process.run(0.5)
+        raise AssertionError(f"it never comes to rest: {due} records were given, and {self._brief(stats)}")
+
+    def _judge(self) -> None:
+        """Assert conservation, coverage, and the oracle's answers."""
+        stats, answer = self._process.stats(), self._process.answer()
+        ledger = self._world.ledger
+        records = self._records()
+        junk = sum(record.truth is None for record in records)
+        progress = stats.progress
+        assert progress.records == len(records), self._brief(stats)
+        poison = progress.rejects.get("poison", 0)
+        assert sum(progress.rejects.values()) == junk + poison, self._brief(stats)
+        assert progress.events == len(records) - junk - poison, self._brief(stats)
+        deadly = sum(record.poison for record in records)
+        innocent = (
+            poison > deadly and self._world.faults.struck["handler"] > 0
+        )  # a batch may seem to kill that only came at a bad time
+        if not stats.dropped.get("failed"):
+            assert poison == deadly or innocent, self._brief(stats)
+        assert placed(stats) == progress.events, self._brief(stats)
+        lost = ledger.lost()
+        failed = stats.dropped.get("failed") or poison
+        if ledger.complete and not failed and len(ledger.lives()) < 2:
+            assert not answer.coverage.missing, f"nothing was missed, but {answer.coverage}"
+        if not stats.dropped.get("failed") and not innocent:  # without checkpoints, what fails is counted, and lost
+            self.plan.feed.whole(answer, stats, self._events(), [record.truth for record in lost if record.truth is not None])
+
+    def _judge_results(self) -> None:
+        """Assert that everything due was published, and nothing else. Without checkpoints a failure loses some results."""
+        failing = self._world.faults.struck["handler"] or any(record.poison for record in self._records())
+        if failing and not self.plan.durable:
+            return
+        self.plan.feed.published(self._world.outlet.records, self._events(), repeated=self._repeated)
+
+    def _judge_files(self) -> None:
+        """Assert that nothing lies in the folder but two checkpoints at most, what they name, and what the next one may name."""
+        store, there = self._store()
+        kept = store.checkpoints()
+        named = {f"checkpoint-{number:010}.firn" for number in kept}
+        named |= {str(each[1]) for number in kept for each in store.read_checkpoint(number)["aged"]}
+        assert 1 <= len(kept) <= 2, f"checkpoints {kept}"
+        assert named <= there, f"named and not there: {sorted(named - there)}"
+        oldest = f"generation-{min(kept) if len(kept) == 2 else 0:010}"
+        left = sorted(name for name in there - named if name < oldest or not name.endswith(".firn"))
+        assert not left, f"named by none of {kept}: {left}"
+
+    def _saved(self, records: int) -> bool:
+        """Whether a checkpoint knows of so many records, and its results are out; where there are checkpoints."""
+        if not self.plan.durable:
+            return True
+        store, _ = self._store()
+        newest = max(store.checkpoints(), default=None)
+        if newest is None or store.read_checkpoint(newest)["front_end"]["counts"][0] != records:
+            return False
+        return not self._transactional or self._world.outlet.committed == newest
+
+    def _store(self) -> tuple[Store, set[str]]:
+        """Return the store as another process would see it, and the names of its files."""
+        fine = Faults(random.Random(0), {}, Trace())
+        disk = SimulatedDisk(self._world.platter, self._world.clock, random.Random(0), fine)
+        return Store(FOLDER, disk), set(disk.names(FOLDER))
+
+    def _records(self) -> list[Record]:
+        return [record for life in self._world.ledger.lives() for record in life]
+
+    def _events(self) -> list[list[Any]]:
+        """Return the events that answers must consist of, by life: all that were given, but for poison."""
+        lives = self._world.ledger.lives()
+        return [[record.truth for record in life if record.truth is not None and not record.poison] for life in lives]
+
+    @staticmethod
+    def _brief(stats: Any) -> str:
+        progress = stats.progress
+        return (
+            f"records {progress.records}, events {progress.events}, rejects {dict(progress.rejects)}, buffered {progress.buffered}, "
+            f"in flight {progress.in_flight}, held {[meta.events for meta in (*stats.aged, stats.active)]}, dropped {stats.dropped}, "
+            f"lag {progress.lag}, {progress.state}"
+        )
+
+
+if __name__ == "__main__":
+    print(Simulation(int(sys.argv[1]), handlers="--handlers" in sys.argv, poison="--poison" in sys.argv).traced())  # noqa: T201  # what it is started for

@@ -1,0 +1,129 @@
+"""Where results go in a run: a list of records that outlives the process, behind `actors.sink.Sink`.
+
+Two kinds, as the product has two that are exact: one that is cut back to a checkpoint's place, as a file is, and one whose
+records are seen only when they are committed together with a checkpoint's number, as Kafka's transactions are.
+"""
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+from actors.sink import Fenced
+from tests.simulation.faults import CrashError, Faults
+
+
+class Outlet:
+    """What the world outside has: it outlives every process. `records` are for all to see, the first `safe` for ever."""
+
+    def __init__(self) -> None:
+        self.records: list[bytes] = []
+        self.safe = 0
+        self.committed = 0
+
+    def lose_power(self, chance: random.Random) -> None:
+        """Lose, by chance, the newest of what is not safe."""
+        del self.records[chance.randint(self.safe, len(self.records)) :]
+
+
+class _SimulatedSink:
+    """What both kinds have in common: what is written is delivered, but that is told with some delay."""
+
+    def __init__(self, outlet: Outlet, faults: Faults) -> None:
+        self._outlet = outlet
+        self._faults = faults
+        self.written = 0
+        self.delivered = 0
+
+    def write(self, blocks: Iterator[bytes]) -> None:
+        if self._faults.strikes("sink"):
+            next(blocks, None)
+            raise OSError("the sink is down")
+        *records, rest = b"".join(blocks).split(b"\n")
+        assert not rest, "a line feed ends each record"
+        self.written += len(records)
+        self._put(records)
+
+    def poll(self) -> None:
+        if not self._faults.strikes("slow sink"):
+            self.delivered = self.written
+
+    def close(self) -> None:
+        pass
+
+    def _put(self, records: list[bytes]) -> None:
+        raise NotImplementedError
+
+    def _call(self) -> None:
+        if self._faults.strikes("crash"):
+            raise CrashError
+        if self._faults.strikes("sink"):
+            raise OSError("the sink is away")
+
+
+class FileLikeSink(_SimulatedSink):
+    """Is cut back to where it was."""
+
+    def _put(self, records: list[bytes]) -> None:
+        self._outlet.records += records
+
+    def prepare(self) -> list[int]:
+        self._call()
+        self._outlet.safe = len(self._outlet.records)
+        return [self._outlet.safe, self.written]
+
+    def commit(self, checkpoint: int) -> None:
+        pass
+
+    def committed(self) -> None:
+        return None
+
+    def restore(self, place: Any | None) -> None:
+        self._call()
+        if place is None:
+            return
+        size, written = place
+        assert size <= len(self._outlet.records), "a checkpoint knows of results that are not there"
+        del self._outlet.records[size:]
+        self._outlet.safe = size
+        self.written = self.delivered = written
+
+
+class TransactionalSink(_SimulatedSink):
+    """Shows its records with a checkpoint, and not before."""
+
+    def __init__(self, outlet: Outlet, faults: Faults) -> None:
+        super().__init__(outlet, faults)
+        self._open: list[bytes] = []
+        self._prepared: int | None = None
+        self._lost = False
+
+    def _put(self, records: list[bytes]) -> None:
+        if self._lost or self._faults.strikes("fenced"):
+            self._lost = True
+            raise Fenced("the transaction is lost")
+        self._open += records
+
+    def prepare(self) -> int:
+        self._call()
+        self._prepared = len(self._open)
+        return self.written
+
+    def commit(self, checkpoint: int) -> None:
+        if checkpoint == self._outlet.committed:
+            return
+        assert self._prepared is not None, "prepare first"
+        self._call()
+        self._outlet.records += self._open[: self._prepared]
+        self._outlet.committed, self._outlet.safe = checkpoint, len(self._outlet.records)
+        del self._open[: self._prepared]
+        self._prepared = None
+        self._call()
+
+    def committed(self) -> int:
+        self._call()
+        return self._outlet.committed
+
+    def restore(self, place: Any | None) -> None:
+        self._call()
+        self._open, self._prepared, self._lost = [], None, False
+        self.written = self.delivered = place or 0

@@ -1,0 +1,207 @@
+"""The reader of a simulated topic, behind the protocol of `actors.source.Source`, with the whims of a real broker."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.source import Gap
+from tests.simulation.clock import SimulatedClock
+from tests.simulation.faults import Faults, TroubleError
+from tests.simulation.topic import Ledger, Record, SimulatedTopic
+
+
+@dataclass(frozen=True)
+class SimulatedPoll:
+    """One poll: records, each with its partition and offset."""
+
+    found: Sequence[tuple[int, int, Record]]
+    ended: frozenset[int]
+    epoch: int
+
+    @property
+    def values(self) -> list[bytes | None]:
+        return [record.value for _, _, record in self.found]
+
+    @property
+    def partitions(self) -> NDArray[np.unsignedinteger]:
+        return np.array([partition for partition, _, _ in self.found], np.uint8)
+
+    def offsets(self) -> NDArray[np.int64]:
+        return np.array([offset for _, offset, _ in self.found], np.int64)
+
+    def timestamps(self) -> NDArray[np.int64]:
+        return np.array([int(1000 * record.at) for _, _, record in self.found], np.int64)
+
+    def key_of(self, place: int) -> bytes | None:
+        return self.found[place][2].key
+
+    def headers_of(self, place: int) -> list[tuple[str, bytes | None]]:
+        return []
+
+
+class SimulatedSource:
+    """Reads `topic`. What it gives out it writes into `ledger`. A slow partition gives nothing for at most `slow_s`."""
+
+    finished = False
+    endless = True
+
+    def __init__(
+        self,
+        topic: SimulatedTopic,
+        ledger: Ledger,
+        clock: SimulatedClock,
+        chance: random.Random,
+        faults: Faults,
+        *,
+        slow_s: float,
+    ) -> None:
+        self._topic = topic
+        self._ledger = ledger
+        self._clock = clock
+        self._chance = chance
+        self._faults = faults
+        self._slow_s = slow_s
+        self._life: int | None = None
+        self._next: dict[int, int] = {}
+        self._told: set[int] = set()
+        self._only: int | None = None
+        self._held: dict[int, float] = {}
+        self._gaps: list[Gap] = []
+        self._opened = False
+        self.epoch = 0
+
+    @property
+    def identity(self) -> str | None:
+        return None if self._life is None else self._topic.lives[self._life].identity
+
+    def open(self, offsets: Mapping[int, int], identity: str | None = None, epoch: int | None = None) -> bool:
+        if self._faults.strikes("open"):
+            raise TroubleError("the broker is away")
+        life = self._topic.current(self._clock.now())
+        if life is None or self._faults.strikes("unseen"):
+            return False
+        self.epoch = self.epoch if epoch is None else epoch
+        self._only = None
+        self._told.clear()
+        self._opened = True
+        self._next = dict(offsets)
+        known = next((place for place, each in enumerate(self._topic.lives) if each.identity == identity), life)
+        self._ledger.begin(known, self._next, afresh=identity is None and not offsets)
+        self._life = known
+        if known != life:
+            self._begin_again(life)
+        return self.extend()
+
+    def extend(self) -> bool:
+        now = self._clock.now()
+        if self._life is None or self._topic.current(now) != self._life:
+            return False
+        life = self._topic.lives[self._life]
+        for number in life.there(now):
+            low = life.partitions[number].low(now)
+            if number not in self._next and low:
+                self._ledger.missed(self._life, number, 0, low, told=False)
+            self._next.setdefault(number, low)
+            self._skip(number, now)
+        return True
+
+    def poll(self, count: int, timeout_s: float) -> SimulatedPoll:
+        assert self._opened, "open the source before reading"
+        now = self._clock.now()
+        ended: set[int] = set()
+        life = self._topic.current(now)
+        if life != self._life:
+            ended = set(self._next)
+            if life is None:
+                return SimulatedPoll([], frozenset(ended), self.epoch)
+            self._begin_again(life)
+        if self._faults.strikes("poll"):
+            raise TroubleError("connection cut")
+        found = [] if self._faults.strikes("empty poll") else self._found(count, now)
+        if self._faults.strikes("poll after reading"):
+            raise TroubleError("connection cut in the middle of an answer")
+        if not found:
+            self._clock.advance(timeout_s)
+        ended -= {partition for partition, _, _ in found}
+        return SimulatedPoll(found, frozenset(ended | self._at_end(now)), self.epoch)
+
+    def only(self, partition: int | None) -> None:
+        self._only = partition
+
+    def offsets(self) -> dict[int, int]:
+        return dict(self._next)
+
+    def lag(self) -> dict[int, int]:
+        assert self._life is not None, "open the source before asking"
+        partitions = self._topic.lives[self._life].partitions
+        return {number: partitions[number].end(self._clock.now()) - offset for number, offset in self._next.items()}
+
+    def gaps(self) -> list[Gap]:
+        gaps, self._gaps = self._gaps, []
+        return gaps
+
+    def commit(self) -> None:
+        assert self._opened, "open the source before telling"
+
+    def close(self) -> None:
+        self._opened = False
+
+    def _begin_again(self, life: int) -> None:
+        """Read another life of the topic from its beginning."""
+        self._gaps += [Gap(number, None, "recreated") for number in sorted(self._next)]
+        self._life, self._next = life, {}
+        self._told.clear()
+        self.epoch += 1
+        self.extend()
+
+    def _skip(self, number: int, now: float) -> None:
+        """Go on where the topic begins now, and say what is missing."""
+        assert self._life is not None, "said by open"
+        at, low = self._next[number], self._topic.lives[self._life].partitions[number].low(now)
+        if at < low:
+            self._gaps.append(Gap(number, low - at, "deleted"))
+            self._ledger.missed(self._life, number, at, low, told=True)
+            self._next[number] = low
+
+    def _found(self, count: int, now: float) -> list[tuple[int, int, Record]]:
+        """Take records of some partitions, some of each."""
+        assert self._life is not None, "said by open"
+        found: list[tuple[int, int, Record]] = []
+        numbers = sorted(self._next)
+        self._chance.shuffle(numbers)
+        for number in numbers:
+            partition = self._topic.lives[self._life].partitions[number]
+            if self._only not in {None, number} or self._held.get(number, 0.0) > now:
+                continue
+            if self._faults.strikes("slow partition"):
+                self._held[number] = now + self._slow_s * self._chance.random()
+                continue
+            self._skip(number, now)
+            at, end = self._next[number], partition.end(now)
+            until = min(end, at + self._chance.randint(1, max(1, count - len(found))))
+            found += [(number, offset, partition.records[offset]) for offset in range(at, until)]
+            self._next[number] = until
+            self._ledger.gave(self._life, number, until)
+            if until > at:
+                self._told.discard(number)
+            if len(found) >= count:
+                break
+        return found
+
+    def _at_end(self, now: float) -> set[int]:
+        """Return the partitions that are at their end and of which that was not told yet."""
+        assert self._life is not None, "said by open"
+        partitions = self._topic.lives[self._life].partitions
+        ended = {
+            number
+            for number, offset in self._next.items()
+            if number not in self._told
+            and offset == partitions[number].end(now)
+            and self._held.get(number, 0.0) <= now
+            and self._only in {None, number}
+        }
+        self._told |= ended
+        return ended
