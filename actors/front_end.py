@@ -91,6 +91,7 @@ class FrontEnd(Actor):
         self._successor: Address | None = None
         self._credits = pace.credits
         self._in_flight = 0
+        self._puts = 0
         self._queued = False
         self._loaded = True
         self._watching = False
@@ -208,7 +209,7 @@ class FrontEnd(Actor):
         self._collector, self._successor = message.collector, None
         self._outbox.clear()
         self._returned.clear()
-        self._credits, self._in_flight = self._pace.credits, 0
+        self._credits, self._in_flight, self._puts = self._pace.credits, 0, 0
         self._unclosed, self._ended = True, False
         self._pause = Pause(self._pace, self._now(), self._intake.records if message.state is not None else None)
         self._mailbox.release()
@@ -253,7 +254,7 @@ class FrontEnd(Actor):
         if now - self._looked_at >= self._pace.look_s:
             self._looked_at = now
             self._source.extend()
-        if self._pause.due(now, self._intake.records):
+        if self._pause.due(now, self._intake.records, self._puts):
             self._pause.want(now)
         self._go_on()
 
@@ -372,6 +373,7 @@ class FrontEnd(Actor):
         self._put(batch, until)
 
     def _put(self, batch: Events | None, until: int | None, *, idle: bool = False, origin: Origin | None = None) -> None:
+        self._puts += 1
         self._outbox.append(Ingest(batch, until, self._round, idle, origin))
 
     def _go_on(self) -> None:
@@ -390,10 +392,10 @@ class FrontEnd(Actor):
             self._credits -= 1
             self._in_flight += message.count
             self.send(self._collector, message)
-        if self._draining is not None and self._pause.last_due(self._intake.records):
+        if self._draining is not None and self._pause.last_due(self._intake.records, self._puts):
             self._pause.want(self._now(), last=True)
         if self._pause.wanted and self._all_taken_in:
-            self._pause.ask(self._intake.records)
+            self._pause.ask(self._intake.records, self._puts)
             self.send(self._manager, Checkpoint(self._intake.state()))
         if self._draining is None:
             if not self._outbox and not self._returned:

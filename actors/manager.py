@@ -433,14 +433,19 @@ class Manager(Actor):
             self._ask(query, [due.partial], publishes=True)
 
     def _ask(self, query: Query, partials: Sequence[Any] = (), *, publishes: bool = False) -> None:
-        """Put a query to the collectors that the view selects, and the active one; what dropped ones left joins `partials`."""
+        """Put a query to the collectors that the view selects; what dropped ones left joins `partials`.
+
+        The active one is asked too, unless it `publishes`: then it has said already what it knows.
+        """
         if self._active is None:
             query.reply_to(Busy("the stream is reading its checkpoint"))
             return
         aged = self._aged.values()
         chosen = [aged[index] for index in self._view.select([each.meta for each in aged], query.span, query.arguments)]
         known = [*partials, self._view.recall(self._ledger.gone, query.span, query.arguments)]
-        self._questions.put(query, [*chosen, self._active], known, self._coverage(), publishes=publishes)
+        if not publishes:
+            chosen.append(self._active)
+        self._questions.put(query, chosen, known, self._coverage(), publishes=publishes)
 
     def _stats(self) -> Stats:
         return Stats(

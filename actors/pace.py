@@ -37,6 +37,7 @@ class Pause:
     """The pause that a checkpoint takes: wanted, asked for, over; and, some time later, whether it was saved.
 
     `records` are all that were read so far, `saved_records` those of which a checkpoint knows; None where there is none yet.
+    `puts` are the batches sent on in this round: an idle one has no records, and may have results.
     """
 
     def __init__(self, pace: Pace, now: float, saved_records: int | None) -> None:
@@ -44,7 +45,8 @@ class Pause:
         self._step = _Step.READING
         self._began_at = self._ended_at = now
         self._asked_records = saved_records or 0
-        self._saved_records = saved_records
+        self._asked_puts = 0
+        self._saved = None if saved_records is None else (saved_records, 0)
         self._longest = 0.0
         self._last = self._gave_up = False
         self.saving = False
@@ -63,31 +65,31 @@ class Pause:
     @property
     def first(self) -> bool:
         """Whether there is no checkpoint yet."""
-        return self._pace.checkpoint_s is not None and self._saved_records is None
+        return self._pace.checkpoint_s is not None and self._saved is None
 
-    def unsaved(self, records: int) -> bool:
-        """Whether something was read of which no checkpoint knows."""
-        return self._pace.checkpoint_s is not None and records != self._saved_records
+    def unsaved(self, records: int, puts: int) -> bool:
+        """Whether something was read, or sent on, of which no checkpoint knows."""
+        return self._pace.checkpoint_s is not None and (records, puts) != self._saved
 
-    def due(self, now: float, records: int) -> bool:
+    def due(self, now: float, records: int, puts: int) -> bool:
         """Whether it is time for a checkpoint, and worth the pause."""
         since = now - self._ended_at
-        if self.saving or not self.unsaved(records) or since < _LEAST_SHARE * self._longest:
+        if self.saving or not self.unsaved(records, puts) or since < _LEAST_SHARE * self._longest:
             return False
         many = records - self._asked_records >= self._pace.checkpoint_events
         return many or (self._pace.checkpoint_s is not None and since >= self._pace.checkpoint_s)
 
-    def last_due(self, records: int) -> bool:
+    def last_due(self, records: int, puts: int) -> bool:
         """Whether one more is worth a try at the end: not where that one could not be saved."""
-        return not self.holds and not self.saving and self.unsaved(records) and not self._gave_up
+        return not self.holds and not self.saving and self.unsaved(records, puts) and not self._gave_up
 
     def want(self, now: float, *, last: bool = False) -> None:
         """Begin the pause, for the last time where nothing more will be read."""
         self._step, self._began_at, self._last = _Step.WANTED, now, last
 
-    def ask(self, records: int) -> None:
+    def ask(self, records: int, puts: int) -> None:
         """Note that the checkpoint is asked for."""
-        self._step, self.saving, self._asked_records = _Step.ASKED, True, records
+        self._step, self.saving, self._asked_records, self._asked_puts = _Step.ASKED, True, records, puts
 
     def proceed(self, now: float) -> None:
         """End the pause. The last one counts most, so that one slow moment is forgotten after a while."""
@@ -100,4 +102,4 @@ class Pause:
         self.proceed(now)
         self.saving, self._gave_up = False, self._last and not saved
         if saved:
-            self._saved_records = self._asked_records
+            self._saved = (self._asked_records, self._asked_puts)

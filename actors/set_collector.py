@@ -177,11 +177,14 @@ class SetCollector(Actor):
                 self.send(self._manager, Forgotten(self._number, lost))
         self._watermark = message.watermark
         due = self._live.close(message.watermark, idle=message.idle)
-        self._after_growth()
         if due is None:
             self.send(self._front_end, Ingested(message.count, message.round))
         else:
+            if due.arguments is not None:  # as it is now: the next batch may close the same row again
+                own = self._live.read(due.span, due.arguments)
+                due = due._replace(partial=self._view.merge([due.partial, own]))
             self.send(self._manager, Publish(due, message.count, message.round))
+        self._after_growth()
 
     def _after_growth(self) -> None:
         """Tell how large the slice is, or retire where it is full."""

@@ -81,9 +81,10 @@ class Decoded(NamedTuple):
 
 
 class Due(NamedTuple):
-    """What has become due to be published: the answer to a question over all slices, and what the live slice adds to it.
+    """What has become due to be published: the answer to a question over all slices, and what is known of it beside them.
 
-    Where `arguments` is None no slice is asked, and `partial` is all.
+    Where `arguments` is None no slice is asked, and `partial` is all. Its collector adds what the live slice says at once, so
+    the frozen ones alone are asked later.
     """
 
     span: Span
