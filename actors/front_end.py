@@ -11,7 +11,7 @@ from typing import ClassVar, assert_never
 import numpy as np
 
 from actors.actor import Actor, System
-from actors.dead_letters import Dead
+from actors.dead_letters import DeadLetterSink
 from actors.intake import Intake
 from actors.messages import (
     Activate,
@@ -46,8 +46,8 @@ class FrontEnd(Actor):
     """Reads `source` for one stream. `lateness` is in the stream's unit, `idle_s` in seconds of the wall clock.
 
     `on_wait` is told where there is nothing to read from yet, and `on_end` whenever all that there is has been taken in;
-    `on_refused` is given records that are no events, or poison, where they shall be kept whole. Where it `saves_first`, nothing
-    is read before there is a checkpoint to come back to.
+    `dead_letters` get the records that are no events, or poison. Where it `saves_first`, nothing is read before there is a
+    checkpoint to come back to.
     """
 
     suspends: ClassVar[bool] = True
@@ -65,7 +65,7 @@ class FrontEnd(Actor):
         idle_s: float,
         on_wait: Callable[[str], None],
         on_end: Callable[[str], None],
-        on_refused: Callable[[list[Dead]], None] | None,
+        dead_letters: DeadLetterSink | None,
         saves_first: bool,
         pace: Pace,
     ) -> None:
@@ -75,14 +75,14 @@ class FrontEnd(Actor):
         self._manager = manager
         self._on_wait = on_wait
         self._on_end = on_end
-        self._on_refused = on_refused or _ignored
+        self._dead_letters = dead_letters
         self._pace = pace
         self._intake = Intake(
             view=view,
             lateness=lateness,
             idle_s=idle_s,
             buffer_events=pace.buffer_events,
-            keeps_dead=on_refused is not None,
+            keeps_dead=dead_letters is not None,
         )
         self._round = 0
         self._outbox: deque[Ingest] = deque()
@@ -118,6 +118,8 @@ class FrontEnd(Actor):
     def on_stop(self) -> None:
         """Let go of the broker."""
         self._source.close()
+        if self._dead_letters is not None:
+            self._dead_letters.close()
 
     def receive(self, message: FrontEndMessage) -> None:
         """Handle one message."""
@@ -184,6 +186,17 @@ class FrontEnd(Actor):
     def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the guardian hears the rest
         """Tell the manager at once that reading has stopped."""
         self._report("failed")
+
+    def _ask_for_checkpoint(self) -> None:
+        """Ask for a checkpoint, with dead letters that are safe; where they cannot be made so now, later."""
+        self._pause.ask(self._intake.records, self._puts)
+        try:
+            if self._dead_letters is not None:
+                self._dead_letters.prepare()
+        except OSError:  # told by the sink itself
+            self._pause.settle(self._now(), saved=False)
+            return
+        self.send(self._manager, Checkpoint(self._intake.state()))
 
     def _proceed(self, saved: bool | None) -> None:  # noqa: FBT001  # the message's own
         """Read on after a pause; or, when the checkpoint is written too, or not, allow the next one."""
@@ -292,7 +305,8 @@ class FrontEnd(Actor):
                 self.send(self._manager, missed)
             for batch, origin in intake.handed_on():
                 self._put(batch, intake.released_until, origin=origin)
-            self._on_refused(intake.refused())
+            if self._dead_letters is not None:
+                self._dead_letters.write(intake.refused())
             self._unclosed, self._ended = True, False
         for number in polled.ended:
             self._intake.watermark.expect(number, at_end=True, now=now)
@@ -395,8 +409,7 @@ class FrontEnd(Actor):
         if self._draining is not None and self._pause.last_due(self._intake.records, self._puts):
             self._pause.want(self._now(), last=True)
         if self._pause.wanted and self._all_taken_in:
-            self._pause.ask(self._intake.records, self._puts)
-            self.send(self._manager, Checkpoint(self._intake.state()))
+            self._ask_for_checkpoint()
         if self._draining is None:
             if not self._outbox and not self._returned:
                 self._again()
@@ -456,6 +469,3 @@ class FrontEnd(Actor):
         self.send(self._manager, progress)
         return progress
 
-
-def _ignored(dead: list[Dead]) -> None:
-    """Let go of refused records: some are kept for people to look at, and all are counted."""

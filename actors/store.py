@@ -14,7 +14,7 @@ from actors.disk import Disk
 from actors.timeline import snapshot
 from actors.timeline.snapshot import State
 
-_NAME = re.compile(r"(generation|checkpoint)-([0-9]{10})\.firn")
+_NAME = re.compile(r"(generation|checkpoint)-([0-9]{10,18})\.firn")
 _TEMPORARY = ".tmp"
 _KEPT_CHECKPOINTS = 2
 

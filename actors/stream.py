@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from actors.actor import System
 from actors.brake import Brake, Meter
-from actors.dead_letters import Dead
+from actors.dead_letters import DeadLetterSink
 from actors.front_end import FrontEnd
 from actors.kafka_writer import KafkaWriter
 from actors.keeper import Keeper
@@ -43,7 +43,7 @@ class StreamPlan:
     connect: Callable[[], KafkaWriter] | None = None
     store: Store | None = None
     streams: int = 1
-    on_refused: Callable[[list[Dead]], None] | None = None
+    dead_letters: DeadLetterSink | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def start_stream(system: System, plan: StreamPlan, told: Told) -> Running:
         idle_s=plan.idle_s,
         on_wait=told.wait,
         on_end=told.end,
-        on_refused=plan.on_refused,
+        dead_letters=plan.dead_letters,
         saves_first=bool(plan.sinks),
         pace=plan.pace,
     )

@@ -4,7 +4,9 @@ Used by the Kafka sink. The number is the committed offset of a group of the tra
 ask which checkpoint the results in the topic belong to.
 """
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -13,6 +15,7 @@ from actors.sink import Fenced
 from actors.topic import client_settings
 
 _TIMEOUT_S = 5.0
+_LIBRARYS_TIMEOUT_S = 4.0
 _LIFE_MS = 900_000
 """How long one may stay open; brokers allow no more, unless they are told to."""
 
@@ -32,9 +35,10 @@ class Transaction:
         self._producer = producer
         self._topic = topic
         self._committing: int | None = None
+        self._asked: Future[None] | None = None
         self.open = False
+        _waited(_begun(lambda: producer.init_transactions(_LIBRARYS_TIMEOUT_S)))
         try:
-            producer.init_transactions(_TIMEOUT_S)
             consumer = Consumer(client_settings(settings) | {"group.id": transactional_id})
             try:
                 self._group = consumer.consumer_group_metadata()
@@ -63,25 +67,55 @@ class Transaction:
         """
         if checkpoint == self.committed:
             return
-        self.begin()
+        if self._asked is None:
+            self.begin()
+            self._asked = _begun(lambda: self._commit(checkpoint))
+        asked = self._asked
         try:
-            if self._committing != checkpoint:
-                place = TopicPartition(self._topic, 0, checkpoint)
-                self._producer.send_offsets_to_transaction([place], self._group, _TIMEOUT_S)
-                self._committing = checkpoint
-            self._producer.commit_transaction(_TIMEOUT_S)
-        except KafkaException as error:
-            raise trouble_of(error) from error
+            _waited(asked)
+        finally:
+            if asked.done():
+                self._asked = None
         self.committed, self._committing, self.open = checkpoint, None, False
 
     def abort(self) -> None:
         """Take back what was not committed, as far as Kafka answers; what stays open holds readers back until a next start."""
         if self.open:
             self.open = False
-            try:
-                self._producer.abort_transaction(_TIMEOUT_S)
-            except KafkaException as error:
-                raise trouble_of(error) from error
+            _waited(_begun(lambda: self._producer.abort_transaction(_LIBRARYS_TIMEOUT_S)))
+
+    def _commit(self, checkpoint: int) -> None:
+        if self._committing != checkpoint:
+            place = TopicPartition(self._topic, 0, checkpoint)
+            self._producer.send_offsets_to_transaction([place], self._group, _LIBRARYS_TIMEOUT_S)
+            self._committing = checkpoint
+        self._producer.commit_transaction(_LIBRARYS_TIMEOUT_S)
+
+
+def _begun(work: Callable[[], object]) -> Future[None]:
+    """Begin to do what librdkafka may not end in time: while a connection is down its own time limits do not hold."""
+    future: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001  # who waits gets it
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+    threading.Thread(target=run, name="transaction", daemon=True).start()
+    return future
+
+
+def _waited(asked: Future[None]) -> None:
+    """Wait some seconds. Raises OSError where it is not done by then, or may be tried again; else Fenced."""
+    try:
+        asked.result(_TIMEOUT_S)
+    except TimeoutError as error:
+        raise OSError(0, "Kafka does not answer") from error
+    except KafkaException as error:
+        raise trouble_of(error) from error
 
 
 def trouble_of(error: KafkaException) -> Fenced | OSError:

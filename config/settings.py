@@ -176,6 +176,9 @@ class _Stream(_Model):
 
     source: Source = Field(description="Where the records come from.")
     output: Output = Field(Output(), description="Where results go.")
+    dead_letters: str | None = Field(
+        None, pattern=r"^[a-zA-Z0-9._-]{1,249}$", description="A Kafka topic for records that are no events; null: none."
+    )
     lateness_ms: Whole = Field(500, ge=0, description="Milliseconds that an event may come behind the newest one in order.")
     idle_ms: Whole = Field(200, ge=1, description="Milliseconds of silence after which held events are released.")
     max_aged: Whole | None = Field(None, ge=0, description="Aged collectors to keep at most; null: as memory allows.")

@@ -33,10 +33,10 @@ def drawing(charts: Sequence[tuple[str, Sequence[Curve]]], below: str) -> str:
 
 
 def ticks(highest: float) -> list[float]:
-    """Return round numbers from 0 to `highest` or a little more, about `_STEPS` of them.
+    """Return round numbers from 0 to `highest` or a little more, in at most `_STEPS` steps.
 
     >>> ticks(256.0)
-    [0.0, 50.0, 100.0, 150.0, 200.0, 250.0, 300.0]
+    [0.0, 100.0, 200.0, 300.0]
     """
     rough = max(highest, 1e-9) / _STEPS
     power = 10.0 ** math.floor(math.log10(rough))

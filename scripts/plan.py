@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.command import CommandSource
+from actors.dead_letters import DeadLetterSink
 from actors.disk import LocalDisk
 from actors.file_sink import FileSink
 from actors.kafka_sink import KafkaSink
@@ -210,6 +211,7 @@ def plan(
         baseline_bytes=budget.baseline // streams,
         streams=streams,
         sinks=sinks(stream.output, kafka, owner, complain),
+        dead_letters=dead_letters(stream, kafka, complain),
         store=store,
         pace=pace or Pace(),
         connect=(lambda: writer(stream.source, kafka)) if writable else None,
@@ -266,6 +268,13 @@ def source_name(source: Source, kafka: Mapping[str, Any]) -> str:
     if source.topic is not None:
         return f"topic {source.topic} at {kafka.get('bootstrap.servers')}"
     return str(source.file or source.command or "standard input")
+
+
+def dead_letters(stream: Stream, kafka: Mapping[str, Any], complain: Complaints) -> DeadLetterSink | None:
+    """Make the sink of a stanza's dead letters, where it wants any."""
+    if stream.dead_letters is None:
+        return None
+    return DeadLetterSink(kafka, stream.dead_letters, origin=str(stream.source.topic or ""), on_error=complain)
 
 
 def sinks(output: Output, kafka: Mapping[str, Any], owner: str | None, complain: Complaints) -> list[Sink]:

@@ -71,3 +71,33 @@ def test_a_generation_goes_only_for_a_reason_and_with_all_that_are_older(aged, l
         assert most is None or len(left) <= most
         assert age is None or watermark is None or left[0][1] > watermark - age
         assert result.shed_bytes == 0
+
+
+def in_a_file(end: int) -> Holding:
+    return Holding(100_000, end, file_bytes=90_000)
+
+
+def test_what_is_in_a_file_goes_to_the_disk_before_anything_is_dropped():
+    limits = Limits(250_000, spill_bytes=1 << 30)
+    aged = [in_a_file(index) for index in range(4)]
+    verdict = decide(limits, aged, active_bytes=50_000, dead_bytes=50_000, other_bytes=0, watermark=None)
+    assert verdict == Verdict(spill=(0, 1, 2))
+
+
+def test_what_is_still_being_written_is_waited_for():
+    aged = [Holding(100_000, 0, coming=True), Holding(100_000, 1, coming=True)]
+    limits = Limits(150_000, spill_bytes=1 << 30)
+    assert decide(limits, aged, active_bytes=0, dead_bytes=0, other_bytes=0, watermark=None) == Verdict()
+
+
+def test_what_cannot_be_written_is_dropped():
+    aged = [Holding(100_000, 0), Holding(100_000, 1)]
+    limits = Limits(150_000, spill_bytes=1 << 30)
+    assert decide(limits, aged, active_bytes=0, dead_bytes=0, other_bytes=0, watermark=None).drop == ("memory",)
+
+
+def test_where_the_disk_is_full_the_oldest_goes():
+    aged = [Holding(8_000, index, file_bytes=90_000, spilled=True) for index in range(2)] + [in_a_file(2)]
+    limits = Limits(60_000, spill_bytes=200_000)
+    verdict = decide(limits, aged, active_bytes=0, dead_bytes=0, other_bytes=0, watermark=None)
+    assert verdict == Verdict(drop=("disk",), spill=(2,))
