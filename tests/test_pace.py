@@ -1,0 +1,69 @@
+"""When a front end pauses for a checkpoint: often enough, never for long, and always at the end."""
+
+from actors.pace import Pace, Pause
+
+PACE = Pace(checkpoint_s=5.0, checkpoint_events=1_000)
+
+
+def test_a_checkpoint_is_due_after_so_much_time_or_so_many_records():
+    pause = Pause(PACE, 0.0, 0)
+    assert not pause.due(4.9, 10, 1)
+    assert pause.due(5.0, 10, 1)
+    assert pause.due(0.1, 1_000, 1)
+
+
+def test_where_nothing_has_come_none_is_due():
+    pause = Pause(PACE, 0.0, 7)
+    assert not pause.due(100.0, 7, 0)
+    assert not pause.last_due(7, 0)
+
+
+def test_an_idle_batch_is_worth_one_as_it_may_have_results():
+    pause = Pause(PACE, 0.0, 7)
+    assert pause.due(100.0, 7, 1)
+
+
+def test_without_an_interval_there_are_none():
+    pause = Pause(Pace(), 0.0, None)
+    assert not pause.due(1e9, 10**9, 1)
+    assert not pause.last_due(10**9, 1)
+    assert not pause.first
+
+
+def test_while_one_is_under_way_no_other_is_due_and_a_failed_one_is_tried_again():
+    pause = Pause(PACE, 0.0, None)
+    pause.want(5.0)
+    assert pause.holds
+    assert pause.wanted
+    pause.ask(100, 1)
+    assert pause.holds
+    assert not pause.wanted
+    pause.proceed(5.01)
+    assert not pause.holds
+    assert not pause.due(60.0, 5_000, 2)
+    pause.settle(60.0, saved=False)
+    assert pause.first
+    assert pause.due(66.0, 5_000, 2)
+
+
+def test_a_long_pause_puts_the_next_one_off_and_a_stopped_process_does_not():
+    for took, wait in ((0.4, 8.0), (60.0, 10.0)):
+        pause = Pause(PACE, 0.0, 0)
+        pause.want(0.0)
+        pause.ask(10, 1)
+        pause.proceed(took)
+        pause.settle(took, saved=True)
+        assert not pause.due(took + wait - 0.1, 10**6, 2)
+        assert pause.due(took + wait + 0.1, 10**6, 2)
+
+
+def test_the_last_one_is_tried_once_whatever_failed_before():
+    pause = Pause(PACE, 0.0, 0)
+    pause.want(0.0)
+    pause.ask(10, 1)
+    pause.settle(0.1, saved=False)
+    assert pause.last_due(10, 1)
+    pause.want(0.2, last=True)
+    pause.ask(10, 1)
+    pause.settle(0.3, saved=False)
+    assert not pause.last_due(10, 1)
