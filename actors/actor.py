@@ -128,10 +128,10 @@ class Actor(pykka.Actor):
         try:
             action()
         except Exception as error:  # noqa: BLE001  # the point of a guarded actor: nothing but the message is lost
+            self.failed(message, error)
             held = self.must_wait(message)
             if held:
                 self._mailbox.hold()
-            self.failed(message, error)
             if self.system.guardian is not None:
                 self.system.guardian.tell(Failed(self.healer, self.stream, self.name, kind, error, held))
             return False

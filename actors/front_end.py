@@ -21,6 +21,7 @@ from actors.messages import (
     Checkpoint,
     Drain,
     Drained,
+    Excused,
     Farewell,
     Ingest,
     Ingested,
@@ -38,6 +39,9 @@ from actors.source import Polled, Source
 from actors.suspects import Origin
 from actors.timeline.batch import Batch
 from actors.views.view import Events, View
+
+_ATTENTIVE = 5
+"""Rests between two polls up to which silence is the partitions', and not ours."""
 
 FrontEndMessage = Poll | Watch | Begin | Struck | Proceed | Activate | Ingested | Returned | Drain
 
@@ -104,7 +108,7 @@ class FrontEnd(Actor):
         self._draining: ReplyTo | None = None
         self._saves_first = saves_first
         self._pause = Pause(pace, 0.0, 0)
-        self._released_at = self._reported_at = self._looked_at = 0.0
+        self._polled_at = self._released_at = self._reported_at = self._looked_at = 0.0
 
     @property
     def home(self) -> str:
@@ -112,8 +116,9 @@ class FrontEnd(Actor):
         return self.stream
 
     def on_start(self) -> None:
-        """Make itself known; the manager says where to begin."""
-        self.send(self._manager, Attached(self.actor_ref))
+        """Make itself known; the manager says where to begin. Again, until it has."""
+        self._polled_at = self._now()
+        self._watch()
 
     def on_stop(self) -> None:
         """Let go of the broker."""
@@ -149,7 +154,8 @@ class FrontEnd(Actor):
             case Struck(struck):
                 if struck.round == self._round:
                     self._struck = True  # what is read now would be read again
-                    self._intake.suspects.strike(struck, self._intake.offsets)
+                    if self._intake.suspects.strike(struck, self._intake.offsets):
+                        self.send(self.system.guardian, Excused(self.stream))
             case Begin():
                 self._begin_round(message)
             case Proceed(saved):
@@ -252,10 +258,13 @@ class FrontEnd(Actor):
         if not self._attached and not self._attach():
             return
         self._intake.suspects.clear(self._intake.offsets, self._intake.released_until)
+        deaf_s = self._now() - self._polled_at - _ATTENTIVE * self._pace.rest_s
+        if deaf_s > 0:
+            self._intake.watermark.postpone(deaf_s)
         # Under load wait for a full poll; else take what is there, and leave the thread to others.
         polled = self._source.poll(self._pace.poll_records, self._pace.poll_s if self._loaded else 0.0)
         self._loaded = len(polled.values) > self._pace.poll_records // 8
-        now = self._now()
+        now = self._polled_at = self._now()
         self._taking = True
         self._take(polled, now)
         self._release(now)
@@ -425,7 +434,11 @@ class FrontEnd(Actor):
 
     def _watch(self) -> None:
         """Report while nothing can be sent, such as when a sink is down: lag grows, and people should see why."""
-        if (self._outbox or self._returned) and self._draining is None:
+        if self._collector is None:
+            self.send(self._manager, Attached(self.actor_ref))
+            self._watching = True
+            self.later(self._pace.wait_for_topic_s, self.actor_ref, Watch())
+        elif (self._outbox or self._returned) and self._draining is None:
             if self._now() - self._reported_at >= 2 * self._pace.report_s:
                 self._report("waiting for what is under way")
             self._watching = True
@@ -468,4 +481,3 @@ class FrontEnd(Actor):
         )
         self.send(self._manager, progress)
         return progress
-

@@ -11,6 +11,7 @@ from typing import assert_never
 from actors.actor import Actor, System
 from actors.messages import (
     DeadLetter,
+    Excused,
     Failed,
     GetHealth,
     Health,
@@ -18,7 +19,7 @@ from actors.messages import (
     Undelivered,
 )
 
-GuardianMessage = Failed | Undelivered | GetHealth
+GuardianMessage = Failed | Excused | Undelivered | GetHealth
 
 _KEPT_LETTERS = 100
 _MOST_FAILURES = 10
@@ -45,6 +46,8 @@ class Guardian(Actor):
         match message:
             case Failed():
                 self._failed(message)
+            case Excused(stream):
+                self._failures.pop(stream, None)
             case Undelivered(stream, name, kind, reason):
                 self._keep(stream, name, kind, reason)
             case GetHealth(reply_to):

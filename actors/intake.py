@@ -224,10 +224,12 @@ class Intake:
         return self._missed(opened, EVER.end)
 
     def release(self, until: int | None, *, everything: bool) -> Batch:
-        """Return, in order, what is before `until`, or everything."""
-        if until is not None:
-            self.released_until = until
-        return self.order.flush() if everything else self.order.release(until)
+        """Return, in order, what is before `until`, or everything; what comes later and is earlier than that is late."""
+        released = self.order.flush() if everything else self.order.release(until)
+        last = released.last() if everything else None
+        known = [time for time in (self.released_until, until, last + 1 if last is not None else None) if time is not None]
+        self.released_until = max(known, default=None)
+        return released
 
     @staticmethod
     def _missed(gap: _Open, end: int) -> Missed:

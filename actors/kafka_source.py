@@ -17,9 +17,9 @@ from actors.topic import Change, TopicIdentity, ensure_topic
 TUNING: dict[str, Any] = {
     "isolation.level": "read_committed",  # aborted records are no events
     "fetch.queue.backoff.ms": 5,
-    "queued.min.messages": 50_000,
+    "queued.min.messages": 10_000,
     "queued.max.messages.kbytes": 4_096,
-    "fetch.message.max.bytes": 524_288,
+    "fetch.message.max.bytes": 262_144,
     "topic.metadata.refresh.interval.ms": 10_000,
     "session.timeout.ms": 2_000,  # there is no group; but so long a commit waits for a broker that is away, and `close` for it
     "heartbeat.interval.ms": 500,

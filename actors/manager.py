@@ -152,8 +152,9 @@ class Manager(Actor):
         """Handle one message."""
         match message:
             case Attached(front_end):
-                self._front_end = front_end
-                self._start_round()
+                if self._front_end is None:
+                    self._front_end = front_end
+                    self._start_round()
             case Committed() | Loading() | Loaded() | Restored():
                 self._go_on_starting(message)
             case Progress():
@@ -194,7 +195,7 @@ class Manager(Actor):
 
     def recover(self) -> None:
         """Go back to the last checkpoint, with all actors of the stream."""
-        if not self._starting:
+        if self._front_end is not None:
             self._start_round()
 
     # Rounds ----------------------------------------------------------------------------------------------------------
@@ -212,6 +213,8 @@ class Manager(Actor):
 
     def _go_on_starting(self, message: Committed | Loading | Loaded | Restored) -> None:
         """Take the next step: which results are out; the checkpoint that goes with them; the sinks put back to it."""
+        if not self._starting:
+            return  # a start that was given up for this one
         match message:
             case Committed(checkpoint):
                 self.send(self._keeper, Load(checkpoint, self.actor_ref))

@@ -550,7 +550,7 @@ class Coverage:
     """What an answer knows. It is exact in [complete_from, complete_to) but for what is `missing`.
 
     None for `complete_from` means from the beginning of the stream; for `complete_to`, that nothing is known to be complete
-    yet. Before `final_until` no late event changes a pair any more.
+    yet. A set whose first time is before `final_until` neither changes nor goes; a late event may still add one.
     """
 
     complete_from: int | None
@@ -639,6 +639,13 @@ class Failed(_Control):
     kind: str
     error: BaseException
     held: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Excused(_Control):
+    """The last failures of `stream` have led nearer to the records at fault: they do not count towards giving it up."""
+
+    stream: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,11 @@ class Publisher(Actor):
         """Whether a failure leaves results in doubt: a sink that was fenced off, or worse."""
         return self._manager is not None and not isinstance(message, GetPlace)
 
+    def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the guardian hears the rest
+        """Remember who can mend it, where that is not known yet."""
+        if isinstance(message, GetCommitted | Restore | Prepare):
+            self._manager = message.manager
+
     # Checkpoints -----------------------------------------------------------------------------------------------------
 
     def _until_done(self, message: Message, action: Callable[[], None]) -> None:

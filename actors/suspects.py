@@ -22,6 +22,9 @@ _FINER = 32
 _MOST_IN_A_POLL = 16
 """Records of one poll that may be poison: where more are, it is not the records."""
 
+_MOST_EXCUSED = 64
+"""Poisonous events that a stream may have: where more are, it is not the events."""
+
 Places = NDArray[np.int64]
 
 
@@ -128,14 +131,14 @@ class Suspects:
             columns[category] = columns[category][~poisonous]
         return (Batch(tuple(columns)), gone) if gone else (batch, gone)
 
-    def strike(self, message: Ingest, offsets: dict[int, int]) -> None:
+    def strike(self, message: Ingest, offsets: dict[int, int]) -> bool:
         """Note that a slice has failed at a batch, when all before `offsets` was read.
 
-        What is in it is suspected, and, where that is one event, guilty.
+        What is in it is suspected, and, where that is one event, guilty. Returns whether more is known than before.
         """
-        batch = message.batch
+        batch, before = message.batch, self.size
         if batch is None or not batch.count:
-            return
+            return False
         self._until = dict(offsets)
         origin = message.origin
         if origin is None:
@@ -154,6 +157,9 @@ class Suspects:
             if records == 1:
                 self._records |= {(number, start) for number, (start, _) in self._ranges.items()}
         self.size = max(1, min(records, self.size or records) // _FINER) if records > 1 else None
+        if self.size is None:
+            return len(self._records) + len(self._events) <= _MOST_EXCUSED
+        return before is not None and self.size < before
 
     def clear(self, offsets: Mapping[int, int], released_until: int | None) -> None:
         """Suspect nothing any more, where all that was read when the slice failed has been taken in since."""

@@ -5,6 +5,7 @@ ask which checkpoint the results in the topic belong to.
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
@@ -16,8 +17,19 @@ from actors.topic import client_settings
 
 _TIMEOUT_S = 5.0
 _LIBRARYS_TIMEOUT_S = 4.0
+_GIVEN_UP_S = 12.0
 _LIFE_MS = 900_000
 """How long one may stay open; brokers allow no more, unless they are told to."""
+
+
+_PASSING = {
+    KafkaError._TIMED_OUT,  # noqa: SLF001  # their public names
+    KafkaError._TRANSPORT,  # noqa: SLF001
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+}
+"""What a broker says, or does not, while it starts; not all of it counts as worth another try with librdkafka."""
 
 
 def transaction_settings(transactional_id: str) -> dict[str, Any]:
@@ -36,6 +48,7 @@ class Transaction:
         self._topic = topic
         self._committing: int | None = None
         self._asked: Future[None] | None = None
+        self._asked_at = 0.0
         self.open = False
         _waited(_begun(lambda: producer.init_transactions(_LIBRARYS_TIMEOUT_S)))
         try:
@@ -70,9 +83,15 @@ class Transaction:
         if self._asked is None:
             self.begin()
             self._asked = _begun(lambda: self._commit(checkpoint))
+            self._asked_at = time.monotonic()
         asked = self._asked
         try:
             _waited(asked)
+        except OSError as error:
+            if not asked.done() and time.monotonic() - self._asked_at > _GIVEN_UP_S:
+                # Once in a while librdkafka never ends it, though the broker is back. Another client can tell what came of it.
+                raise Fenced(f"{error.strerror} to a commit for {_GIVEN_UP_S:.0f} s") from error
+            raise
         finally:
             if asked.done():
                 self._asked = None
@@ -123,6 +142,6 @@ def trouble_of(error: KafkaException) -> Fenced | OSError:
     told: KafkaError = error.args[0]
     if told.retriable() and not told.fatal() and not told.txn_requires_abort():
         return OSError(0, told.str())
-    if told.code() in {KafkaError._TIMED_OUT, KafkaError._TRANSPORT}:  # noqa: SLF001  # their public names
+    if told.code() in _PASSING and not told.fatal():
         return OSError(0, told.str())
     return Fenced(told.str())

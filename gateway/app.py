@@ -36,12 +36,14 @@ FAMILIES: dict[str, Callable[[Asker, Served], Family]] = {
 """The routes of a stream by its view."""
 
 
-def create_app(streams: Sequence[Served], guardian: Address, *, deadline_s: float, max_queries: int) -> Starlette:
-    """Make the application over `streams` and the `guardian`; it starts and stops nothing."""
-    asker = Asker(deadline_s=deadline_s, at_once=max_queries)
+def create_app(
+    streams: Sequence[Served], guardian: Address, *, deadline_s: float, max_queries: int, reply_bytes: int
+) -> Starlette:
+    """Make the application over `streams` and the `guardian`; it starts and stops nothing. Replies take `reply_bytes` at most."""
+    asker = Asker(deadline_s=deadline_s, at_once=max_queries, reply_bytes=reply_bytes)
     of_streams: list[BaseRoute] = []
     for stream in streams:
-        of_streams += [*FAMILIES[stream.view](asker, stream).routes(), *StreamRoutes(asker, stream).routes()]
+        of_streams += [*StreamRoutes(asker, stream).routes(), *FAMILIES[stream.view](asker, stream).routes()]
     paths = ["/", *dict.fromkeys(str(getattr(route, "path", "")) for route in of_streams), "/livez", "/readyz", "/dead-letters"]
     health = HealthRoutes(asker, guardian, list(streams), paths)
     return Starlette(

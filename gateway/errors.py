@@ -52,7 +52,7 @@ def _unrouted(paths: str) -> ExceptionHandler:
         if error.status_code == 405:
             problem = Problem(405, where="method", expected=headers.get("Allow", ""), got=request.method, headers=headers)
         else:
-            problem = Problem(error.status_code, where="path", expected=paths, got=request.url.path, headers=headers)
+            problem = Problem(error.status_code, where="path", expected=paths, got=request.scope["path"], headers=headers)
         return problem.response()
 
     return respond
@@ -60,7 +60,7 @@ def _unrouted(paths: str) -> ExceptionHandler:
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
     kind = type(error).__name__
-    return Problem(500, where=f"{request.method} {request.url.path}", expected="an answer", got=kind).response()
+    return Problem(500, where=f"{request.method} {request.scope['path']}", expected="an answer", got=kind).response()
 
 
 def handlers(paths: str) -> dict[type[Exception], ExceptionHandler]:

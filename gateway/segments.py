@@ -1,6 +1,7 @@
 """The routes of merged segments: the finished batches, the pending ones, and a finished batch's line, from the output file."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from gateway.ask import Asker
 from gateway.errors import Problem
 from gateway.served import SMALL_BYTES, Served, asked, form_of, json, rendered, responded, weighed
 
+_BATCH = re.compile(r"[0-9]{1,19}")
 _MOST = 1_000_000
 _MOST_LINES = 1_000
 _BLOCK = 1 << 18
@@ -44,7 +46,7 @@ class SegmentRoutes:
         return [
             Route(path, self.finished),
             Route(f"{path}/pending", self.pending),
-            Route(f"{path}/{{batch:int}}", self.line),
+            Route(f"{path}/{{batch}}", self.line),
         ]
 
     async def finished(self, request: Request) -> Response:
@@ -66,9 +68,9 @@ class SegmentRoutes:
     async def line(self, request: Request) -> Response:
         """Return the line of one finished batch, of the newest epoch that has it."""
         params.known(request, ())
-        batch = int(request.path_params["batch"])
-        if batch > INT64_MAX:
-            raise Problem(404, where="path", expected="a finished batch", got=str(batch))
+        said = request.path_params["batch"]
+        if not _BATCH.fullmatch(said) or (batch := int(said)) > INT64_MAX:
+            raise Problem(404, where="path", expected="a finished batch", got=said[:100])
         answer = await asked(self._asker, self._stream, Span(batch, batch + 1), Listing())
         rows = _rows(answer)
         if not rows:

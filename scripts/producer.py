@@ -46,6 +46,7 @@ class Pattern(StrEnum):
     ONLY_RED = "only-red"
     SHUFFLED = "shuffled"
     JUNK = "junk"
+    SCATTERED = "scattered"
     TOP = "top"
     SEGMENTS = "segments"
     UNIQUES = "uniques"

@@ -139,6 +139,7 @@ def serve(
         guardian,
         deadline_s=settings.http.deadline_ms / 1000,
         max_queries=settings.http.max_queries,
+        reply_bytes=budget.replies,
     )
     config = uvicorn.Config(
         profiled(app) if profiling(os.environ) else app,
@@ -241,14 +242,11 @@ def chosen(settings: Settings, only: Sequence[str]) -> Settings:
 
 @contextlib.contextmanager
 def kept(settings: Settings, *, lasting: bool) -> Iterator[Keeping | None]:
-    """Have the data folder, where there is one. Not where the log does not last longer than this process.
+    """Have the data folder, where there is one. Not where nothing outlasts this process: an embedded broker, or `--once`.
 
     Raises ValueError where another process has it.
     """
-    if settings.data_dir is None:
-        yield None
-    elif not lasting:
-        log.info("no checkpoints", because="the embedded broker forgets everything when this process ends")
+    if settings.data_dir is None or not lasting:
         yield None
     else:
         try:
@@ -312,7 +310,7 @@ def main(
         settings = chosen(load(config, overrides or [], os.environ), only or [])
         with listen(settings) as port, contextlib.ExitStack() as around:
             kafka, lasting = around.enter_context(broker_of(settings))
-            keeping = around.enter_context(kept(settings, lasting=lasting))
+            keeping = around.enter_context(kept(settings, lasting=lasting and not once))
             if demo:
                 around.enter_context(gentle_producer(str(kafka["bootstrap.servers"]), demo_topic(settings)))
 

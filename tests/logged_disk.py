@@ -362,5 +362,15 @@ class FailingFile:
         self._file.sync()
 
 
+class Touched:
+    """Lets operations be, and remembers them; what it would raise, the keeper might take for trouble with the disk."""
+
+    def __init__(self) -> None:
+        self.all: set[tuple[str, Path]] = set()
+
+    def __call__(self, what: str, path: Path) -> None:
+        self.all.add((what, path))
+
+
 def nothing(what: str, path: Path) -> None:
     """Let an operation be."""

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,9 +85,27 @@ def service(
     cwd: Path = ROOT,
     **environ: str,
 ) -> Iterator[Service]:
-    """Run the service with one stream of the default configuration, over a topic; ended in any case."""
+    """Run the service with one stream of the default configuration, over a topic; ended in any case.
+
+    Its checkpoints are in a folder of its own, unless a setting says where.
+    """
     port = free_port()
-    words = [f"http.port={port}", *settings]
+    with tempfile.TemporaryDirectory(prefix="firnline-test-") as folder:
+        words = [f"http.port={port}", f"data_dir={folder}", *settings]
+        yield from _run(words, bootstrap, topic, port, stream=stream, also=also, cwd=cwd, environ=environ)
+
+
+def _run(
+    words: list[str],
+    bootstrap: str | None,
+    topic: str | None,
+    port: int,
+    *,
+    stream: str,
+    also: Sequence[str],
+    cwd: Path,
+    environ: dict[str, str],
+) -> Iterator[Service]:
     words += [f"streams.{stream}.source.topic={topic}"] if topic else []
     words += [f"kafka.bootstrap.servers={bootstrap}"] if bootstrap else []
     child = subprocess.Popen(

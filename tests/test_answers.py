@@ -484,7 +484,9 @@ def test_a_sink_that_is_away_stops_consumption_and_loses_nothing(broker: str, tm
     topic = fresh(broker, 10)
     values, partitions = made("segments", 8_000, partitions=10, size=3)
     (tmp_path / "o").write_text("in the way")
-    with service(broker, topic, "streams.segments.output={file: o/out.txt}", stream="segments", cwd=tmp_path) as running:
+    with service(
+        broker, topic, "streams.segments.output={file: o/out.txt}", "data_dir=null", stream="segments", cwd=tmp_path
+    ) as running:
         for wave in range(0, 8_000, 1_000):
             send(broker, topic, values[wave : wave + 1_000], partitions[wave : wave + 1_000])
             # Each wave completes batches, whose results take one of four credits.

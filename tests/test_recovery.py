@@ -102,9 +102,7 @@ def test_poison_is_set_aside_alone_and_the_rest_goes_on(embedded: str, mock_topi
         assert not running.health().degraded
 
 
-def fed(
-    running: Stream, bootstrap: str, topic: str, send: Send, events: list[tuple[int, int]], *, parts: int = 15
-) -> Stats:
+def fed(running: Stream, bootstrap: str, topic: str, send: Send, events: list[tuple[int, int]], *, parts: int = 15) -> Stats:
     """Send events part by part, so that few of them wait at a time; returns the stats at the end."""
     size = len(events) // parts
     for start in range(0, len(events), size):

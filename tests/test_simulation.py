@@ -18,12 +18,7 @@ from tests.simulation.trace import Trace
 
 
 def test_whatever_goes_wrong_nothing_is_lost_and_no_answer_lies(seed: int):
-    simulation = Simulation(seed)
-    try:
-        simulation.run()
-    except Exception as error:
-        error.add_note(f"seed {seed}: {simulation.plan}\n{simulation.trace.tail()}")
-        raise
+    _run(seed)
 
 
 @pytest.mark.parametrize("seed", [3, 8])
@@ -68,3 +63,22 @@ def test_what_is_synced_outlasts_a_loss_of_power_and_what_is_not_may_be_lost():
 
 def test_two_seeds_are_two_runs():
     assert Simulation(3).traced() != Simulation(8).traced()
+
+
+def test_whatever_handler_fails_nothing_is_lost(seed: int):
+    if seed % 4 == 0:
+        _run(seed, handlers=True)
+
+
+def test_poison_is_set_aside_whatever_else_goes_wrong(seed: int):
+    if seed % 4 == 1:
+        _run(seed, poison=True)
+
+
+def _run(seed: int, **switches: bool) -> None:
+    simulation = Simulation(seed, **switches)
+    try:
+        simulation.run()
+    except Exception as error:
+        error.add_note(f"seed {seed}: {simulation.plan}\n{simulation.trace.tail()}")
+        raise

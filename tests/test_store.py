@@ -18,7 +18,7 @@ from actors.timeline.batch import Batch
 from actors.timeline.snapshot import DamagedError, State
 from actors.views import VIEWS
 from tests.keeping import FOLDER, Keeping, keeping
-from tests.logged_disk import Files, LoggedDisk, Mark, PassingDisk, left_after
+from tests.logged_disk import Files, LoggedDisk, Mark, PassingDisk, Touched, left_after
 
 VIEW = VIEWS["sets"](steps="RGB", max_sets=1_000)
 ERRORS = [errno.ENOSPC, errno.EIO, errno.EFBIG]
@@ -184,12 +184,13 @@ class Opened:
     def open_anew(self, files: Files, committed: int | None, where: str) -> int:
         check_no_part(files, where)
         disk = LoggedDisk.of(files, {FOLDER})
-        disk.before = read_no_temporary
+        disk.before = touched = Touched()
         with keeping(disk, VIEW) as keeper:
             loaded = keeper.load(committed)
             check_whole(self.history, loaded, files, where)
             check_clean(self.history, disk, keeper.store, loaded, where)
             check_goes_on(keeper, disk, where)
+        assert all(path.suffix == ".firn" for what, path in touched.all if what in {"read", "map"}), where
         return loaded.checkpoint
 
 
@@ -201,10 +202,6 @@ def check_no_part(files: Files, where: str) -> None:
                 snapshot.read(path.name.partition("-")[0], data)
             except DamagedError as error:
                 pytest.fail(f"{path.name}: {error}: {where}")
-
-
-def read_no_temporary(what: str, path: Path) -> None:
-    assert what not in {"read", "map"} or path.suffix == ".firn", f"{path} is no whole file"
 
 
 def check_whole(history: History, loaded: Loaded, files: Files, where: str) -> None:

@@ -65,6 +65,11 @@ class Watermark:
             known = self._partitions[int(number)] = Partition(now)
             known._recent, known.frontier = np.array(recent), frontier  # noqa: SLF001
 
+    def postpone(self, seconds: float) -> None:
+        """Let `seconds` not count as silence: nobody listened."""
+        for known in self._partitions.values():
+            known.seen_at += seconds
+
     def keep(self, partitions: Iterable[int]) -> None:
         """Forget every partition but these: one that is no more must not hold the others back."""
         wanted = set(partitions)

@@ -20,6 +20,7 @@ from tests.simulation.dispatcher import SimulatedDispatcher
 from tests.simulation.faults import Faults
 from tests.simulation.poison import PoisonedView
 from tests.simulation.scenario import Scenario
+from tests.simulation.set_feed import SetFeed
 from tests.simulation.sink import FileLikeSink, Outlet, TransactionalSink
 from tests.simulation.source import SimulatedSource
 from tests.simulation.topic import Ledger
@@ -40,6 +41,12 @@ class World:
         self.ledger = Ledger(plan.topic)
         self.outlet = Outlet()
         self.platter = Platter(self.chance)
+
+    def fell_silent(self) -> None:
+        """Note that all there was has been read and taken in."""
+        self.trace.note("told", "end")
+        if isinstance(self.plan.feed, SetFeed):
+            self.plan.feed.silences += 1
 
     def lose_power(self) -> None:
         """Lose what is not safe. Only the machine does that: a process that is killed loses nothing that it wrote."""
@@ -76,7 +83,7 @@ class Process:
             ),
             Told(
                 lambda _: world.trace.note("told", "waits"),
-                lambda _: world.trace.note("told", "end"),
+                lambda _: world.fell_silent(),
                 lambda _, problem: world.trace.note("told", problem),
             ),
         )
