@@ -4,7 +4,7 @@ BIN := .venv/bin
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check lint bench lock clean
+.PHONY: help install run test check lint bench chaos lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1 \t\2/' | expand -t 18
@@ -39,6 +39,9 @@ check: lint test  ## lint, types and tests: what CI runs
 
 bench: .venv/dev  ## the measured table of the README (needs Java and Maven, or --bootstrap)
 	$(BIN)/python scripts/bench.py
+
+chaos: .venv/dev  ## twenty kills, stops and cuts under load, every answer compared (needs Java and Maven)
+	$(BIN)/python scripts/chaos.py
 
 lock: .venv/dev  ## pin every package with its hashes
 	$(BIN)/python -m pip install --quiet uv

@@ -4,11 +4,8 @@ Without credits it does not poll, so a backlog waits in Kafka and not in memory.
 checkpoint it pauses until all that it has sent is taken in: then its own state and the live slice's belong together.
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import ClassVar, assert_never
-
-import numpy as np
 
 from actors.actor import Actor, System
 from actors.dead_letters import DeadLetterSink
@@ -22,8 +19,6 @@ from actors.messages import (
     Drain,
     Drained,
     Excused,
-    Farewell,
-    Ingest,
     Ingested,
     Message,
     Poll,
@@ -34,11 +29,10 @@ from actors.messages import (
     Struck,
     Watch,
 )
+from actors.outbox import Outbox
 from actors.pace import Pace, Pause
 from actors.source import Polled, Source
-from actors.suspects import Origin
-from actors.timeline.batch import Batch
-from actors.views.view import Events, View
+from actors.views.view import View
 
 _ATTENTIVE = 5
 """Rests between two polls up to which silence is the partitions', and not ours."""
@@ -74,7 +68,6 @@ class FrontEnd(Actor):
         pace: Pace,
     ) -> None:
         super().__init__(system, stream=stream)
-        self._view = view
         self._source = source
         self._manager = manager
         self._on_wait = on_wait
@@ -88,14 +81,7 @@ class FrontEnd(Actor):
             buffer_events=pace.buffer_events,
             keeps_dead=dead_letters is not None,
         )
-        self._round = 0
-        self._outbox: deque[Ingest] = deque()
-        self._returned: deque[Ingest] = deque()
-        self._collector: Address | None = None
-        self._successor: Address | None = None
-        self._credits = pace.credits
-        self._in_flight = 0
-        self._puts = 0
+        self._out = Outbox(self, pace)
         self._queued = False
         self._loaded = True
         self._watching = False
@@ -140,19 +126,14 @@ class FrontEnd(Actor):
             case Watch():
                 self._watching = False
                 self._watch()
-            case Ingested(events, current):
-                if current == self._round:
-                    self._credits += 1
-                    self._in_flight -= events
+            case Ingested():
+                if self._out.ingested(message):
                     self._go_on()
-            case Returned(returned):
-                if returned.round == self._round:
-                    self._credits += 1
-                    self._in_flight -= returned.count
-                    self._returned.append(returned)
+            case Returned():
+                if self._out.returned(message):
                     self._go_on()
             case Struck(struck):
-                if struck.round == self._round:
+                if struck.round == self._out.round:
                     self._struck = True  # what is read now would be read again
                     if self._intake.suspects.strike(struck, self._intake.offsets):
                         self.send(self.system.guardian, Excused(self.stream))
@@ -161,13 +142,13 @@ class FrontEnd(Actor):
             case Proceed(saved):
                 self._proceed(saved)
             case Activate(collector):
-                self._farewell(self._successor)
-                self._successor = collector
+                self._out.follow(collector)
                 self._go_on()
             case Drain(reply_to):
                 self._draining = reply_to
                 if len(self._intake.order):
-                    self._cut(self._intake.release(None, everything=True), self._intake.released_until)
+                    rest = self._intake.release(None, everything=True)
+                    self._out.put_ordered(rest, self._intake.released_until, self._intake.suspects)
                 self._go_on()
             case _:
                 assert_never(message)
@@ -195,7 +176,7 @@ class FrontEnd(Actor):
 
     def _ask_for_checkpoint(self) -> None:
         """Ask for a checkpoint, with dead letters that are safe; where they cannot be made so now, later."""
-        self._pause.ask(self._intake.records, self._puts)
+        self._pause.ask(self._intake.records, self._out.puts)
         try:
             if self._dead_letters is not None:
                 self._dead_letters.prepare()
@@ -224,11 +205,7 @@ class FrontEnd(Actor):
         self._lost = message.lost
         if message.state is not None:
             self._intake.restore(message.state, self._now())
-        self._round = message.round
-        self._collector, self._successor = message.collector, None
-        self._outbox.clear()
-        self._returned.clear()
-        self._credits, self._in_flight, self._puts = self._pace.credits, 0, 0
+        self._out.begin(message.round, message.collector)
         self._unclosed, self._ended = True, False
         self._pause = Pause(self._pace, self._now(), self._intake.records if message.state is not None else None)
         self._mailbox.release()
@@ -252,8 +229,8 @@ class FrontEnd(Actor):
         """Read one poll, where nothing waits to be sent, release what is in order, and come back."""
         if self._pause.wanted:
             self._go_on()
-        waiting = self._outbox or self._returned or self._pause.holds or self._struck
-        if self._draining is not None or waiting or self._collector is None:
+        waiting = not self._out.empty or self._pause.holds or self._struck
+        if self._draining is not None or waiting or not self._out.ready:
             return
         if not self._attached and not self._attach():
             return
@@ -276,7 +253,7 @@ class FrontEnd(Actor):
         if now - self._looked_at >= self._pace.look_s:
             self._looked_at = now
             self._source.extend()
-        if self._pause.due(now, self._intake.records, self._puts):
+        if self._pause.due(now, self._intake.records, self._out.puts):
             self._pause.want(now)
         self._go_on()
 
@@ -313,7 +290,7 @@ class FrontEnd(Actor):
             for missed in intake.take(polled, self._source.offsets(), now, self.system.dispatcher.wall()):
                 self.send(self._manager, missed)
             for batch, origin in intake.handed_on():
-                self._put(batch, intake.released_until, origin=origin)
+                self._out.put(batch, intake.released_until, origin=origin)
             if self._dead_letters is not None:
                 self._dead_letters.write(intake.refused())
             self._unclosed, self._ended = True, False
@@ -349,110 +326,53 @@ class FrontEnd(Actor):
 
     def _release(self, now: float) -> None:
         """Cut into micro-batches what is in order by now, or all of it when every partition is idle."""
-        order, until = self._intake.order, self._intake.watermark.at(now)
+        intake = self._intake
+        order, until = intake.order, intake.watermark.at(now)
         if self._silent(now):
             if len(order):
-                self._cut(self._intake.release(until, everything=True), until)
+                self._out.put_ordered(intake.release(until, everything=True), until, intake.suspects)
             if self._unclosed:
                 self._unclosed = False
-                self._put(None, until, idle=True)
+                self._out.put(None, until, idle=True)
         elif len(order) and (order.due or now - self._released_at >= self._pace.report_s):
             self._released_at = now
-            self._cut(self._intake.release(until, everything=False), until)
+            self._out.put_ordered(intake.release(until, everything=False), until, intake.suspects)
 
     def _silent(self, now: float) -> bool:
         """Whether nothing more is to be expected for now."""
         return self._source.finished or self._intake.watermark.idle(now)
 
-    def _cut(self, batch: Batch, until: int | None) -> None:
-        """Cut an ordered batch by time; each piece says up to where the stream is complete with it."""
-        suspected = self._intake.suspects.suspected(batch)
-        if suspected is not None:
-            before, inside, batch = suspected
-            self._cut_coarsely(before, inside.first())
-            self._cut_finely(inside, batch.first() or until)
-        self._cut_coarsely(batch, until)
-
-    def _cut_coarsely(self, batch: Batch, until: int | None) -> None:
-        longest = max(batch.times, key=len)
-        step = max(1, self._pace.micro_batch // self._view.categories)
-        for bound in longest[step::step].tolist():
-            piece, batch = batch.split(bound)
-            if piece.count:
-                self._put(piece, None if until is None else min(bound, until))
-        if batch.count:
-            self._put(batch, until)
-
-    def _cut_finely(self, batch: Batch, until: int | None) -> None:
-        """Cut an ordered batch in which something is suspected into pieces of few events, in order of time and category."""
-        size = self._intake.suspects.size or 1
-        times = np.concatenate(batch.times)
-        categories = np.repeat(np.arange(len(batch.times)), [column.size for column in batch.times])
-        order = np.lexsort((categories, times))
-        for start in range(size, times.size, size):
-            chosen = np.bincount(categories[order[start - size : start]], minlength=len(batch.times))
-            piece, batch = batch.split_at(chosen.tolist())
-            self._put(piece, None if until is None else min(int(times[order[start]]), until))
-        self._put(batch, until)
-
-    def _put(self, batch: Events | None, until: int | None, *, idle: bool = False, origin: Origin | None = None) -> None:
-        self._puts += 1
-        self._outbox.append(Ingest(batch, until, self._round, idle, origin))
-
     def _go_on(self) -> None:
         """Send what credits allow; then read on, or finish a drain."""
-        if self._successor is not None and self._credits == self._pace.credits:
-            self._farewell(self._collector)
-            self._collector, self._successor = self._successor, None
-            self._outbox.extendleft(reversed(self._returned))
-            self._returned.clear()
-        # What came back from a collector that has retired goes to its successor first.
-        open_to_send = self._collector is not None and self._successor is None and not self._returned
-        # Where something is suspected, one batch at a time, so that it is known which one fails.
-        least = self._pace.credits if self._intake.suspects.size is not None else 1
-        while open_to_send and self._outbox and self._credits >= least:
-            message = self._outbox.popleft()
-            self._credits -= 1
-            self._in_flight += message.count
-            self.send(self._collector, message)
-        if self._draining is not None and self._pause.last_due(self._intake.records, self._puts):
+        self._out.send(one_by_one=self._intake.suspects.size is not None)
+        if self._draining is not None and self._pause.last_due(self._intake.records, self._out.puts):
             self._pause.want(self._now(), last=True)
-        if self._pause.wanted and self._all_taken_in:
+        if self._pause.wanted and self._out.settled:
             self._ask_for_checkpoint()
         if self._draining is None:
-            if not self._outbox and not self._returned:
+            if self._out.empty:
                 self._again()
             elif not self._watching:
                 self._watching = True
                 self.later(self._pace.report_s, self.actor_ref, Watch())
             at_end = self._source.finished or self._source.endless
-            if at_end and not self._unclosed and not self._ended and self._all_taken_in:
+            if at_end and not self._unclosed and not self._ended and self._out.settled:
                 self._ended = True
                 self._on_end(self.stream)
-        elif self._all_taken_in and not self._pause.saving:
+        elif self._out.settled and not self._pause.saving:
             self._draining(Drained(self._report("drained")))
 
     def _watch(self) -> None:
         """Report while nothing can be sent, such as when a sink is down: lag grows, and people should see why."""
-        if self._collector is None:
+        if not self._out.ready:
             self.send(self._manager, Attached(self.actor_ref))
             self._watching = True
             self.later(self._pace.wait_for_topic_s, self.actor_ref, Watch())
-        elif (self._outbox or self._returned) and self._draining is None:
+        elif not self._out.empty and self._draining is None:
             if self._now() - self._reported_at >= 2 * self._pace.report_s:
                 self._report("waiting for what is under way")
             self._watching = True
             self.later(self._pace.report_s, self.actor_ref, Watch())
-
-    @property
-    def _all_taken_in(self) -> bool:
-        """Whether every batch is in its slice, and what it made due is delivered."""
-        return not self._outbox and not self._returned and self._credits == self._pace.credits
-
-    def _farewell(self, collector: Address | None) -> None:
-        """Tell a collector that it gets nothing from here any more."""
-        if collector is not None:
-            self.send(collector, Farewell())
 
     # Telling ---------------------------------------------------------------------------------------------------------
 
@@ -462,7 +382,6 @@ class FrontEnd(Actor):
     def _report(self, state: str) -> Progress:
         now, intake = self._now(), self._intake
         self._reported_at = now
-        waiting = [message.batch for message in (*self._returned, *self._outbox) if message.batch is not None]
         progress = Progress(
             state=state,
             records=intake.records,
@@ -471,8 +390,8 @@ class FrontEnd(Actor):
             refused=intake.refusals.newest(),
             late=intake.late,
             buffered=len(intake.order),
-            in_flight=self._in_flight + sum(batch.count for batch in waiting),
-            buffered_bytes=intake.order.nbytes + sum(batch.nbytes for batch in waiting),
+            in_flight=self._out.events,
+            buffered_bytes=intake.order.nbytes + self._out.nbytes,
             watermark=intake.watermark.at(now),
             held_back_by=intake.watermark.holding(now),
             lag=self._source.lag() if self._attached else {},

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from actors.file_sink import FileSink
@@ -91,6 +92,10 @@ def main(kind: str, target: str, folder: Path, count: int, seed: int) -> None:
     say("done")
 
 
+def _has_said(output: Path, checkpoints: int) -> bool:
+    return output.read_text().count("checkpoint") >= checkpoints
+
+
 def killed_again_and_again(arguments: list[str], folder: Path, kills: int) -> list[str]:
     """Run it with these arguments, kill it at random moments, let the last one end; returns what each said."""
     said: list[str] = []
@@ -104,8 +109,8 @@ def killed_again_and_again(arguments: list[str], folder: Path, kills: int) -> li
             if number == kills:
                 assert child.wait(60) == 0, output.read_text()
             else:
-                until(output.read_text)
-                time.sleep(chance.uniform(0, 0.2))  # waits for nothing: it is the moment of death that is random
+                until(partial(_has_said, output, chance.randrange(1, 5)))
+                time.sleep(chance.uniform(0, 0.02))  # waits for nothing: it is the moment of death that is random
         finally:
             child.kill()
             child.wait()
