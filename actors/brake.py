@@ -46,6 +46,11 @@ class Brake:
         self._expected = 0
         self.pulls = 0
 
+    @staticmethod
+    def worried(resident: int, budget: int) -> bool:
+        """Whether it is worth while to look for what is free already."""
+        return resident > _OFF * budget
+
     def pull(self, resident: int, budget: int, aged: Sequence[int], now: float) -> int:
         """Return how many of the oldest generations must go; `aged` are the bytes of each, oldest first."""
         if resident <= (_OFF if self._ticks >= _TICKS else _ON) * budget:

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, assert_never
 
-from sortedcontainers import SortedDict
-
 from actors.actor import Actor, System
 from actors.assembler import Assembler
 from actors.assembly import Collector
@@ -25,10 +23,8 @@ from actors.messages import (
     Begin,
     Busy,
     Checkpoint,
-    Coarsen,
     Committed,
     Coverage,
-    Discard,
     Emit,
     Forgotten,
     GetCommitted,
@@ -53,16 +49,13 @@ from actors.messages import (
     Restored,
     Retired,
     Saved,
-    Shed,
     Snapped,
-    Spill,
     Stats,
 )
 from actors.questions import Questions
 from actors.set_collector import SetCollector
-from actors.timeline.retention import STUB_BYTES, Holding, decide
+from actors.shelf import Shelf
 from actors.timeline.snapshot import State
-from actors.timeline.span import INT64_MAX
 from actors.views.view import Frozen, Live, Meta, View
 
 ManagerMessage = (
@@ -129,13 +122,9 @@ class Manager(Actor):
         self._starting = False
         self._loaded = Loaded(0, None, None, (), ())
         self._numbers = itertools.count(1)
-        self._active: Collector | None = None
-        self._aged: SortedDict = SortedDict()
-        self._aged_bytes = 0
+        self._shelf = Shelf(self)
         self._nothing = Meta(None, 0, 0, 0, None, view.nothing())
         self._ledger = Ledger(view)
-        self._shedding = False
-        self._shed_bytes = 0
         self._watermark: int | None = None
         self._last_batch_at: float | None = None
         self._progress = Progress()
@@ -144,9 +133,7 @@ class Manager(Actor):
 
     def on_stop(self) -> None:
         """Stop every collector."""
-        collectors = [*self._aged.values(), *([self._active] if self._active else [])]
-        for collector in collectors:
-            collector.address.stop(block=False)
+        self._shelf.stop()
 
     def receive(self, message: ManagerMessage) -> None:
         """Handle one message."""
@@ -172,7 +159,7 @@ class Manager(Actor):
             case Publish():
                 self._publish(message)
             case Checkpoint() | Snapped() | Prepared() | Kept() | Saved():
-                self._assembler.take(message, self._active, self._aged.values(), self._front_end)
+                self._assembler.take(message, self._shelf.active, self._shelf.aged, self._front_end)
             case Query():
                 self._ask(message)
             case Partial():
@@ -249,25 +236,23 @@ class Manager(Actor):
                     if each.mapped is not None:
                         own = each.mapped
                         aged.meta = replace(aged.meta, nbytes=own.nbytes, coarse_bytes=0, file_bytes=own.file_bytes)
-                    self._aged[aged.number] = aged
-                    self._aged_bytes += aged.meta.nbytes
-        self._active = self._collector(found=loaded.live)
+                    self._shelf.put(aged)
+        active = self._shelf.active = self._collector(found=loaded.live)
         self._loaded = Loaded(0, None, None, (), ())
         self._starting = False
         self.send(
             self._front_end,
-            Begin(self._round, self._active.address, state and state["front_end"], state is None and bool(loaded.lost)),
+            Begin(self._round, active.address, state and state["front_end"], state is None and bool(loaded.lost)),
         )
         self._prune()
 
     def _end_round(self) -> None:
         """Let go of all that belongs to the round before; questions under way get what there is."""
         self._questions.end()
-        self.on_stop()
-        self._aged, self._aged_bytes, self._active = SortedDict(), 0, None
+        self._shelf.stop()
+        self._shelf = Shelf(self)
         self._ledger = Ledger(self._view)
         self._publications = itertools.count(1)
-        self._shedding, self._shed_bytes = False, 0
         self._watermark = self._last_batch_at = None
 
     # Collectors ------------------------------------------------------------------------------------------------------
@@ -295,94 +280,45 @@ class Manager(Actor):
         return Collector(number, address, self._nothing)
 
     def _grown(self, message: Grown) -> None:
-        if self._active is not None and message.number == self._active.number:
-            self._active.meta = message.meta
+        active = self._shelf.active
+        if active is not None and message.number == active.number:
+            active.meta = message.meta
             self._watermark = message.watermark
             self._last_batch_at = message.at
-        elif message.number in self._aged:
-            aged = self._aged[message.number]
-            self._aged_bytes += message.meta.nbytes - aged.meta.nbytes
-            aged.meta = message.meta
+        else:
+            self._shelf.grown(message)
         self._prune()
 
     def _retired(self, message: Retired) -> None:
         """List the collector as aged, start its successor, and point the front end to that."""
-        retired = self._active
-        if retired is None or retired.number != message.number:
-            return  # of the round before
-        retired.meta = message.meta
-        self._aged[retired.number] = retired
-        self._aged_bytes += message.meta.nbytes
-        self._active = self._collector(carry=message.carry)
-        self._shedding = False
-        self.send(self._front_end, Activate(self._active.address))
-        self._prune()
+        active = self._shelf.active
+        if active is not None and active.number == message.number:  # not of the round before
+            successor = self._collector(carry=message.carry)
+            self._shelf.retire(message.meta, successor)
+            self.send(self._front_end, Activate(successor.address))
+            self._prune()
 
     # Memory ----------------------------------------------------------------------------------------------------------
 
-    def _accounted(self) -> int:
-        active = self._active.meta.nbytes if self._active else 0
-        return self._baseline_bytes + self._progress.buffered_bytes + active + self._aged_bytes
+    @property
+    def _other_bytes(self) -> int:
+        """What is accounted beside the slices."""
+        return self._baseline_bytes + self._progress.buffered_bytes
 
     def _prune(self) -> None:
-        """Carry out what retention decides."""
-        over = self._accounted() > self._limits.budget_bytes
-        if not over and self._limits.max_aged is None and self._limits.max_age is None:
-            return
-        active = self._active.meta if self._active else None
-        verdict = decide(
-            self._limits,
-            [
-                Holding(
-                    aged.meta.nbytes,
-                    aged.meta.span.end if aged.meta.span else INT64_MAX,
-                    aged.meta.coarse_bytes,
-                    aged.file_bytes if aged.name is not None else 0,
-                    coming=aged.coming,
-                    spilled=aged.spilled,
-                )
-                for aged in self._aged.values()
-            ],
-            active_bytes=active.nbytes if active else 0,
-            dead_bytes=active.dead_bytes if active else 0,
-            other_bytes=self._baseline_bytes + self._progress.buffered_bytes,
-            watermark=self._watermark,
-        )
-        listed = self._aged.values()
-        for aged in [listed[index] for index in verdict.spill]:
-            assert aged.name is not None, "what is spilled is in a file"
-            # Accounted as done, so that nothing is dropped while it is under way; the collector then says what it is.
-            self._aged_bytes -= aged.meta.nbytes - STUB_BYTES
-            aged.meta = replace(aged.meta, nbytes=STUB_BYTES, coarse_bytes=0, file_bytes=aged.file_bytes)
-            self.send(aged.address, Spill(aged.name))
-        for aged in listed[: verdict.coarsen]:
-            if aged.meta.coarse_bytes and not aged.spilled:
-                # Accounted as done, so that nothing is dropped while it is under way; the collector then says what it is.
-                self._aged_bytes -= aged.meta.coarse_bytes
-                aged.meta = replace(aged.meta, nbytes=aged.meta.nbytes - aged.meta.coarse_bytes, coarse_bytes=0)
-                aged.version, aged.name, aged.coming = aged.version + 1, None, True
-                self.send(aged.address, Coarsen())
-        for reason in verdict.drop:
-            self._drop_oldest(reason)
-        # Where shedding frees nothing more, it is not asked for again until something has changed.
-        accounted = self._accounted()
-        if verdict.shed_bytes and self._active is not None and not self._shedding and accounted != self._shed_bytes:
-            self._shedding, self._shed_bytes = True, accounted
-            self.send(self._active.address, Shed(verdict.shed_bytes))
+        """Carry out what retention decides, and write down what went."""
+        for dropped, reason in self._shelf.prune(self._limits, self._other_bytes, self._watermark):
+            self._note_dropped(dropped, reason)
+
+    def _note_dropped(self, dropped: Collector, reason: str) -> None:
+        self._ledger.drop(dropped.meta, reason)
+        self._assembler.dropped(dropped, self._front_end)
 
     def _forgotten(self, message: Forgotten) -> None:
-        if message.number not in self._aged and (self._active is None or message.number != self._active.number):
-            return  # of the round before
-        if message.shed:
-            self._shedding = False
-        self._ledger.forget(message)
-
-    def _drop_oldest(self, reason: str) -> None:
-        _, oldest = self._aged.popitem(index=0)
-        self._aged_bytes -= oldest.meta.nbytes
-        self._ledger.drop(oldest.meta, reason)
-        self.send(oldest.address, Discard())
-        self._assembler.dropped(oldest, self._front_end)
+        if self._shelf.knows(message.number):
+            if message.shed:
+                self._shelf.shed()
+            self._ledger.forget(message)
 
     def _measure(self) -> None:
         """Measure now and then what may be used, and what is; far above the budget, drop whatever the accounts say."""
@@ -392,11 +328,11 @@ class Manager(Actor):
         self._metered_at = now
         self._limits, budget = self._meter.limits(), self._meter.budget_bytes()
         self._rss_bytes = self._meter.resident_bytes()
-        if self._rss_bytes > budget:
+        if self._brake.worried(self._rss_bytes, budget):
             self._meter.trim()
             self._rss_bytes = self._meter.resident_bytes()
-        for _ in range(self._brake.pull(self._rss_bytes, budget, [aged.meta.nbytes for aged in self._aged.values()], now)):
-            self._drop_oldest("emergency")
+        for _ in range(self._brake.pull(self._rss_bytes, budget, [aged.meta.nbytes for aged in self._shelf.aged], now)):
+            self._note_dropped(self._shelf.drop_oldest(), "emergency")
 
     def _frame(self) -> State:
         """Return the manager's part of a checkpoint."""
@@ -410,9 +346,10 @@ class Manager(Actor):
     # Questions -------------------------------------------------------------------------------------------------------
 
     def _coverage(self) -> Coverage:
-        active = self._active.meta.final_until if self._active else None
-        finals = [active] if active is not None else [aged.meta.final_until for aged in self._aged.values()[-1:]]
-        final = finals[0] if finals else None
+        active, aged = self._shelf.active, self._shelf.aged
+        final = active.meta.final_until if active is not None else None
+        if final is None and aged:
+            final = aged[-1].meta.final_until
         return Coverage(self._ledger.complete_from, self._watermark, final, self._ledger.missing)
 
     def _publish(self, message: Publish) -> None:
@@ -440,24 +377,30 @@ class Manager(Actor):
 
         The active one is asked too, unless it `publishes`: then it has said already what it knows.
         """
-        if self._active is None:
+        active = self._shelf.active
+        if active is None:
             query.reply_to(Busy("the stream is reading its checkpoint"))
             return
-        aged = self._aged.values()
+        aged = self._shelf.aged
         chosen = [aged[index] for index in self._view.select([each.meta for each in aged], query.span, query.arguments)]
         known = [*partials, self._view.recall(self._ledger.gone, query.span, query.arguments)]
         if not publishes:
-            chosen.append(self._active)
+            chosen.append(active)
         self._questions.put(query, chosen, known, self._coverage(), publishes=publishes)
 
     def _stats(self) -> Stats:
+        active = self._shelf.active
         return Stats(
             view=self._view,
             gone=self._ledger.gone,
-            aged=tuple(aged.meta for aged in self._aged.values()),
-            active=self._active.meta if self._active else self._nothing,
+            aged=tuple(aged.meta for aged in self._shelf.aged),
+            active=active.meta if active is not None else self._nothing,
             memory=Memory(
-                self._limits.budget_bytes, self._accounted(), self._baseline_bytes, self._rss_bytes, self._brake.pulls
+                self._limits.budget_bytes,
+                self._other_bytes + self._shelf.nbytes,
+                self._baseline_bytes,
+                self._rss_bytes,
+                self._brake.pulls,
             ),
             coverage=self._coverage(),
             progress=self._progress,
@@ -466,5 +409,5 @@ class Manager(Actor):
             missed=dict(self._ledger.missed),
             last_batch_at=self._last_batch_at,
             durability=self._assembler.durability if self._keeper is not None else None,
-            starting=self._starting or self._active is None,
+            starting=self._starting or active is None,
         )

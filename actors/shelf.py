@@ -1,0 +1,129 @@
+"""The collectors of one round: the active one, and the aged ones, oldest first, with what they take of memory and disk."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from sortedcontainers import SortedDict
+
+from actors.actor import Actor
+from actors.assembly import Collector
+from actors.messages import Coarsen, Discard, Grown, Shed, Spill
+from actors.timeline.retention import STUB_BYTES, Holding, Limits, Verdict, decide
+from actors.timeline.span import INT64_MAX
+from actors.views.view import Meta
+
+
+class Shelf:
+    """What `manager`, which owns it, has of collectors, as far as they have told. It sees metas alone."""
+
+    def __init__(self, manager: Actor) -> None:
+        self._manager = manager
+        self._aged: SortedDict = SortedDict()
+        self._aged_bytes = 0
+        self._shedding = False
+        self._shed_at = 0
+        self.active: Collector | None = None
+
+    @property
+    def aged(self) -> Sequence[Collector]:
+        """The aged collectors, oldest first."""
+        collectors: Sequence[Collector] = self._aged.values()
+        return collectors
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that all of them take."""
+        return self._aged_bytes + (self.active.meta.nbytes if self.active is not None else 0)
+
+    def knows(self, number: int) -> bool:
+        """Whether a collector is one of these, and not of a round before."""
+        return number in self._aged or (self.active is not None and self.active.number == number)
+
+    def put(self, collector: Collector) -> None:
+        """List an aged collector, younger than all others."""
+        self._aged[collector.number] = collector
+        self._aged_bytes += collector.meta.nbytes
+
+    def retire(self, meta: Meta, successor: Collector) -> None:
+        """List the active collector as aged, and have `successor` in its place."""
+        assert self.active is not None, "only an active collector retires"
+        self.active.meta = meta
+        self.put(self.active)
+        self.active = successor
+        self._shedding = False
+
+    def grown(self, message: Grown) -> None:
+        """Note what an aged collector looks like now."""
+        aged = self._aged.get(message.number)
+        if aged is not None:
+            self._aged_bytes += message.meta.nbytes - aged.meta.nbytes
+            aged.meta = message.meta
+
+    def shed(self) -> None:
+        """Note that the active collector has shed what it could."""
+        self._shedding = False
+
+    def drop_oldest(self) -> Collector:
+        """Let go of the oldest generation; returns what it was."""
+        _, oldest = self._aged.popitem(index=0)
+        dropped: Collector = oldest
+        self._aged_bytes -= dropped.meta.nbytes
+        self._manager.send(dropped.address, Discard())
+        return dropped
+
+    def prune(self, limits: Limits, other_bytes: int, watermark: int | None) -> Iterator[tuple[Collector, str]]:
+        """Carry out what retention decides; yields each collector that had to go, with the reason."""
+        over = other_bytes + self.nbytes > limits.budget_bytes
+        if not over and limits.max_aged is None and limits.max_age is None:
+            return
+        active = self.active.meta if self.active is not None else None
+        verdict = decide(
+            limits,
+            [_holding(aged) for aged in self.aged],
+            active_bytes=active.nbytes if active else 0,
+            dead_bytes=active.dead_bytes if active else 0,
+            other_bytes=other_bytes,
+            watermark=watermark,
+        )
+        self._lighten(verdict)
+        for reason in verdict.drop:
+            yield self.drop_oldest(), reason
+        # Where shedding frees nothing more, it is not asked for again until something has changed.
+        at = other_bytes + self.nbytes
+        if verdict.shed_bytes and self.active is not None and not self._shedding and at != self._shed_at:
+            self._shedding, self._shed_at = True, at
+            self._manager.send(self.active.address, Shed(verdict.shed_bytes))
+
+    def stop(self) -> None:
+        """Stop every collector."""
+        for collector in (*self.aged, *([self.active] if self.active is not None else [])):
+            collector.address.stop(block=False)
+
+    def _lighten(self, verdict: Verdict) -> None:
+        """Have generations spilled and made coarse.
+
+        Accounted as done, so that nothing is dropped while it is under way; each collector then says what it is.
+        """
+        listed = self.aged
+        for aged in [listed[index] for index in verdict.spill]:
+            assert aged.name is not None, "what is spilled is in a file"
+            self._aged_bytes -= aged.meta.nbytes - STUB_BYTES
+            aged.meta = replace(aged.meta, nbytes=STUB_BYTES, coarse_bytes=0, file_bytes=aged.file_bytes)
+            self._manager.send(aged.address, Spill(aged.name))
+        for aged in listed[: verdict.coarsen]:
+            if aged.meta.coarse_bytes and not aged.spilled:
+                self._aged_bytes -= aged.meta.coarse_bytes
+                aged.meta = replace(aged.meta, nbytes=aged.meta.nbytes - aged.meta.coarse_bytes, coarse_bytes=0)
+                aged.version, aged.name, aged.coming = aged.version + 1, None, True
+                self._manager.send(aged.address, Coarsen())
+
+
+def _holding(aged: Collector) -> Holding:
+    return Holding(
+        aged.meta.nbytes,
+        aged.meta.span.end if aged.meta.span else INT64_MAX,
+        aged.meta.coarse_bytes,
+        aged.file_bytes if aged.name is not None else 0,
+        coming=aged.coming,
+        spilled=aged.spilled,
+    )
