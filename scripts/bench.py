@@ -23,6 +23,7 @@ from actors.views.sets.slices import LiveSets
 from scripts.broker import real_broker
 from scripts.contest import CONTESTS, contest
 from scripts.held import held, held_as_json, held_plot, held_table
+from scripts.recovery import recovery, recovery_as_json, recovery_table
 from scripts.runs import PATIENCE_S, ROOT, attached, fill, machine, peak_rss, percentiles, rival, service
 from scripts.study import tables
 
@@ -221,6 +222,9 @@ def main(
     budget: Annotated[
         str | None, typer.Option(help="Only whether this memory budget, such as 256MiB, holds; --plot FILE.svg draws it.")
     ] = None,
+    recovered: Annotated[
+        int | None, typer.Option("--recovery", min=1, help="Only restarts: with so many sets in files, and after a kill.")
+    ] = None,
     study: Annotated[bool, typer.Option("--study", help="Only the cost of JSON and the errors of sketches.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
     plot_to: Annotated[
@@ -232,6 +236,14 @@ def main(
     if study:
         for shown in tables():
             Console(width=110).print(shown)
+        return
+    if recovered is not None:
+        with contextlib.ExitStack() as around:
+            measured = recovery(bootstrap or around.enter_context(real_broker(ROOT / ".firnline" / "kafka")), recovered)
+        if as_json:
+            print(json.dumps({**results, "recovery": recovery_as_json(measured)}, indent=2))
+        else:
+            Console(width=110).print(recovery_table(measured))
         return
     if budget is not None:
         with contextlib.ExitStack() as around:
