@@ -325,14 +325,12 @@ class KafkaSource:
         records: list[Message] = []
         for message in messages:
             error = message.error()
-            partition, offset = message.partition(), message.offset()
+            partition = message.partition()
             if error is None:
                 ended.discard(partition if partition is not None else -1)
                 records.append(message)
             elif error.code() == KafkaError._PARTITION_EOF and partition is not None:  # noqa: SLF001  # its public name
                 ended.add(partition)
-                if offset is not None and partition in self._next:  # beyond what is no record, such as a transaction's marks
-                    self._next[partition] = max(self._next[partition], offset)
             elif error.code() == KafkaError._AUTO_OFFSET_RESET and partition is not None:  # noqa: SLF001  # its public name
                 self._refuse(partition, error.str())
             elif error.fatal():

@@ -139,6 +139,10 @@ class Keeper(Actor):
         """Read the newest checkpoint that can be read and whose results are out; begin anew where there is none."""
         self._store.open(at_least=committed or 0)
         unread: list[str] = []
+        if committed == 0 and max(self._store.checkpoints(), default=0) > 1:
+            # The first one is written before there are results, and no second one before it is committed.
+            self._on_trouble("Kafka has forgotten which results are out: the newest checkpoint is taken")
+            committed = None
         for number in self._store.checkpoints():
             if committed is not None and number > committed:
                 unread.append(f"checkpoint {number} is left out: its results are not")
