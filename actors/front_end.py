@@ -114,11 +114,6 @@ class FrontEnd(Actor):
 
     def receive(self, message: FrontEndMessage) -> None:
         """Handle one message."""
-        self._taking = not isinstance(message, Poll | Watch)
-        self._handle_one(message)
-        self._taking = False
-
-    def _handle_one(self, message: FrontEndMessage) -> None:
         match message:
             case Poll():
                 self._queued = False
@@ -171,7 +166,8 @@ class FrontEnd(Actor):
         return not isinstance(message, Watch)
 
     def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the guardian hears the rest
-        """Tell the manager at once that reading has stopped."""
+        """Note whether a poll was half taken in, or a credit was, and tell the manager at once that reading has stopped."""
+        self._taking = self._taking or not isinstance(message, Poll | Watch)
         self._report("failed")
 
     def _ask_for_checkpoint(self) -> None:
@@ -200,7 +196,7 @@ class FrontEnd(Actor):
     def _begin_round(self, message: Begin) -> None:
         """Start from what a checkpoint says, or anew: nothing of the round before counts."""
         self._source.close()
-        self._attached = self._queued = self._struck = False
+        self._attached = self._queued = self._taking = self._struck = False
         self._intake = self._intake.anew()
         self._lost = message.lost
         if message.state is not None:
@@ -229,7 +225,8 @@ class FrontEnd(Actor):
         """Read one poll, where nothing waits to be sent, release what is in order, and come back."""
         if self._pause.wanted:
             self._go_on()
-        waiting = not self._out.empty or self._pause.holds or self._struck
+        too_early = self._saves_first and self._pause.first
+        waiting = not self._out.empty or self._pause.holds or self._struck or too_early
         if self._draining is not None or waiting or not self._out.ready:
             return
         if not self._attached and not self._attach():

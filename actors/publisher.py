@@ -60,7 +60,7 @@ class Publisher(Actor):
         self._under_way: deque[_Publication] = deque()
         self._looking = False
         self._again_s = _AGAIN_S
-        self._held = False
+        self._held = self._failed = False
         self._uncommitted: int | None = None
         self._manager: Address | None = None
 
@@ -107,6 +107,8 @@ class Publisher(Actor):
 
     def _go_on(self) -> None:
         """Write what is next, give back the credits of what is delivered, and come back while something is under way."""
+        if self._failed:
+            return
         wait_s = _LOOK_S
         try:
             self._commit()
@@ -136,7 +138,9 @@ class Publisher(Actor):
         return self._manager is not None and not isinstance(message, GetPlace)
 
     def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the guardian hears the rest
-        """Remember who can mend it, where that is not known yet."""
+        """Do nothing more until the manager has mended it, and remember who that is, where it is not known yet."""
+        if self.must_wait(message):
+            self._failed = True
         if isinstance(message, GetCommitted | Restore | Prepare):
             self._manager = message.manager
 
@@ -163,13 +167,16 @@ class Publisher(Actor):
             sink.restore(place)
         self._early, self._next = {}, 1
         self._under_way.clear()
-        self._held, self._uncommitted = False, None
+        self._held = self._failed = False
+        self._uncommitted = None
         self._round = message.round
         self._mailbox.release()
         self.send(message.manager, Restored())
 
     def _prepared(self, number: int) -> Prepared:
         """Make all results outlast a crash. All that was due is delivered by now, as its credits have come back."""
+        if self._failed:
+            return Prepared(number, None, "results cannot be written")
         if self._uncommitted is not None:
             # A checkpoint more, and the last one with results that are out would not be kept.
             return Prepared(number, None, f"the results of checkpoint {self._uncommitted} are not out yet")

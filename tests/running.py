@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from actors.actor import System
-from actors.disk import LocalDisk
+from actors.disk import Disk, LocalDisk
 from actors.dispatcher import Dispatcher
 from actors.guardian import Guardian
 from actors.kafka_source import KafkaSource
@@ -116,6 +116,7 @@ def stream(
     rss: Callable[[], int] = lambda: 0,
     pace: Pace | None = None,
     folder: Path | None = None,
+    disk: Disk | None = None,
     spill_bytes: int = 0,
     sinks: Sequence[Sink] = (),
     crash: bool = False,
@@ -133,7 +134,7 @@ def stream(
         meter=FixedMeter(Limits(budget_bytes, max_aged, spill_bytes=spill_bytes), rss),
         baseline_bytes=0,
         pace=pace or Pace(checkpoint_s=0.05 if folder else None),
-        store=Store(folder, LocalDisk()) if folder else None,
+        store=Store(folder, disk or LocalDisk()) if folder else None,
         sinks=sinks,
     )
     running = start_stream(system, plan, Told(lambda _: None, lambda _: None, lambda *_: None))

@@ -1,12 +1,17 @@
 """A stream that is stopped without a word and started again answers as one that was never stopped."""
 
+import errno
+import os
 import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from actors.disk import LocalDisk, LocalFile
+from actors.file_sink import FileSink
 from actors.messages import Stats
+from actors.pace import Pace
 from actors.views import VIEWS
 from tests.conftest import Send
 from tests.oracle import greedy
@@ -143,3 +148,38 @@ def test_where_the_disk_is_full_too_the_oldest_goes(embedded: str, mock_topic: s
         assert set(stats.dropped_generations) <= {"disk", "memory"}
         assert gone
         assert running.sets() == greedy(events, 3)[4_000 * gone :]
+
+
+class FullDisk(LocalDisk):
+    """A disk that has no room until it is told to."""
+
+    def __init__(self) -> None:
+        self.full = True
+
+    def create(self, path: Path) -> LocalFile:
+        if self.full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().create(path)
+
+
+def test_with_results_nothing_is_read_before_there_is_a_checkpoint_to_come_back_to(
+    embedded: str, mock_topic: str, send: Send, tmp_path: Path
+):
+    send(embedded, mock_topic, records([(1, 0), (2, 1), (3, 2)]), [0] * 3)
+    disk = FullDisk()
+    sinks = [FileSink(tmp_path / "out.txt", max_bytes=None, on_error=lambda _: None)]
+    pace = Pace(checkpoint_s=0.05, wait_for_topic_s=0.05)
+    with stream(embedded, mock_topic, folder=tmp_path / "data", disk=disk, sinks=sinks, pace=pace) as running:
+        until(lambda: running.stats().durability.failed > 3)
+        assert running.stats().progress.records == 0
+        disk.full = False
+        running.settled(3)
+        assert running.sets() == [(1, 2, 3)]
+
+
+def test_without_results_a_full_disk_stops_nothing(embedded: str, mock_topic: str, send: Send, tmp_path: Path):
+    send(embedded, mock_topic, records([(1, 0), (2, 1), (3, 2)]), [0] * 3)
+    with stream(embedded, mock_topic, folder=tmp_path, disk=FullDisk()) as running:
+        running.settled(3)
+        assert running.sets() == [(1, 2, 3)]
+        assert "No space left" in until(lambda: running.stats().durability.problem)
