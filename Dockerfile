@@ -7,7 +7,8 @@ COPY config config
 COPY gateway gateway
 COPY scripts scripts
 ENV PYTHONPATH=/firnline PYTHONUNBUFFERED=1
-RUN useradd --system firnline && mkdir output && chown firnline output
+RUN useradd --system firnline && mkdir output data && chown firnline output data
+ENV FIRNLINE_DATA_DIR=/firnline/data
 USER firnline
 EXPOSE 8080
 ENTRYPOINT ["python", "scripts/serve.py"]

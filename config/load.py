@@ -22,6 +22,7 @@ from config.settings import HIDDEN, STREAMS, Http, Memory, Output, Settings, Sou
 
 DEFAULT = Path(__file__).with_name("default.yaml")
 PREFIX = "FIRNLINE_"
+_WHOLE = {f"{PREFIX}DATA_DIR"}
 
 Path_ = tuple[str | int, ...]
 
@@ -79,13 +80,13 @@ def load(path: Path | None, overrides: Sequence[str], environ: Mapping[str, str]
     """Read the settings from `path`, or the default file, with the environment and then `overrides` over it.
 
     An override is `streams.events.max_sets=1000`. A variable is `FIRNLINE_HTTP__PORT`: two underscores part the levels, and
-    below `KAFKA` one underscore is a dot. Raises SettingsError.
+    below `KAFKA` one underscore is a dot; `FIRNLINE_DATA_DIR` has one level. Raises SettingsError.
     """
     given = _Given()
     problems = _read_file(path or DEFAULT, given)
     unread = bool(problems)
     for name, text in sorted(environ.items()):
-        if name.startswith(PREFIX) and "__" in name:
+        if name.startswith(PREFIX) and ("__" in name or name in _WHOLE):
             problems += _put(given, _of_environment(name), text, f"environment {name}")
     for override in overrides:
         key, equals, text = override.partition("=")

@@ -39,7 +39,7 @@ FAMILIES: dict[str, Callable[[Asker, Served], Family]] = {
 def create_app(
     streams: Sequence[Served], guardian: Address, *, deadline_s: float, max_queries: int, reply_bytes: int
 ) -> Starlette:
-    """Make the application over `streams` and the `guardian`; it starts and stops nothing. Replies take `reply_bytes` at most."""
+    """Make the application over `streams` and the `guardian`, replies of `reply_bytes` at most; it starts and stops nothing."""
     asker = Asker(deadline_s=deadline_s, at_once=max_queries, reply_bytes=reply_bytes)
     of_streams: list[BaseRoute] = []
     for stream in streams:

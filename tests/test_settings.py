@@ -275,3 +275,26 @@ def test_budgets_in_per_cent_are_a_share_of_the_limit(share: int, limit: int):
 def test_what_is_no_budget_is_refused(wrong: object):
     with pytest.raises(ValueError, match=r"bytes such as|a share above"):
         Budget.parse(wrong)
+
+
+def test_the_data_folder_has_a_variable_of_one_level(tmp_path: Path):
+    assert load(None, [], {"FIRNLINE_DATA_DIR": str(tmp_path)}).data_dir == tmp_path
+    assert load(None, [], {"FIRNLINE_DATA_DIR": "null"}).data_dir is None
+    assert load(None, [], {"FIRNLINE_TEST_BOOTSTRAP": "x"}).data_dir == Path(".firnline/data")
+
+
+def test_spilling_needs_a_folder_to_spill_to():
+    assert load(None, ["memory.spill_budget=10GiB"], {}).memory.spill_budget is not None
+    with pytest.raises(SettingsError, match=r"data_dir beside memory\.spill_budget"):
+        load(None, ["memory.spill_budget=10GiB", "data_dir=null"], {})
+    with pytest.raises(SettingsError, match="bytes such as 10GiB"):
+        load(None, ["memory.spill_budget=60%"], {})
+
+
+def test_a_meaning_changes_with_what_an_answer_depends_on_alone():
+    def meaning(*overrides: str) -> object:
+        return load(None, list(overrides), {}).streams["events"].meaning()
+
+    assert meaning("streams.events.max_sets=7", "streams.events.lateness_ms=1", "http.port=1") == meaning()
+    for changed in ("streams.events.steps=[a, b]", "streams.events.time_unit=s", "streams.events.source.topic=other"):
+        assert meaning(changed) != meaning()
