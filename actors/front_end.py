@@ -141,7 +141,8 @@ class FrontEnd(Actor):
                 self._go_on()
             case Drain(reply_to):
                 self._draining = reply_to
-                if len(self._intake.order):
+                # What waits for its turn is in the checkpoint, and goes on waiting after it.
+                if len(self._intake.order) and self._pace.checkpoint_s is None:
                     rest = self._intake.release(None, everything=True)
                     self._out.put_ordered(rest, self._intake.released_until, self._intake.suspects)
                 self._go_on()

@@ -96,7 +96,10 @@ class Struck(_Control):
 
 @dataclass(frozen=True, slots=True)
 class Drain(_Control):
-    """Stop reading, send on what is held, and reply `Drained` when all of it is taken in."""
+    """Stop reading, and reply `Drained` when all that was sent is taken in, and in a checkpoint, where there are any.
+
+    Where there are none, what waits for its turn is sent on first.
+    """
 
     reply_to: ReplyTo
 

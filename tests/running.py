@@ -118,6 +118,7 @@ def stream(
     folder: Path | None = None,
     disk: Disk | None = None,
     spill_bytes: int = 0,
+    idle_s: float = 0.2,
     sinks: Sequence[Sink] = (),
     crash: bool = False,
 ) -> Iterator[Stream]:
@@ -130,7 +131,7 @@ def stream(
         view=view or VIEWS["sets"](steps=STEPS, max_sets=max_sets),
         source=source({"bootstrap.servers": bootstrap, "group.id": topic}, topic, start="earliest", on_error=lambda _: None),
         lateness=500,
-        idle_s=0.2,
+        idle_s=idle_s,
         meter=FixedMeter(Limits(budget_bytes, max_aged, spill_bytes=spill_bytes), rss),
         baseline_bytes=0,
         pace=pace or Pace(checkpoint_s=0.05 if folder else None),

@@ -183,3 +183,20 @@ def test_without_results_a_full_disk_stops_nothing(embedded: str, mock_topic: st
         running.settled(3)
         assert running.sets() == [(1, 2, 3)]
         assert "No space left" in until(lambda: running.stats().durability.problem)
+
+
+def test_an_orderly_stop_changes_nothing_for_what_comes_after_it(embedded: str, mock_topic: str, send: Send, tmp_path: Path):
+    """What waits for its turn goes on waiting: released by the stop, it would be paired before what is a little older."""
+    events = some_events(3_000, seed=3)
+    half = {event for event in events if event[1] != 0 or event[0] < 1_000_000 + 10 * 1_500}
+    parts = [[event for event in events[:1_600] if event in half], [e for e in events[:1_600] if e not in half] + events[1_600:]]
+    done = 0
+    for part in parts:
+        send(embedded, mock_topic, records(part), [0] * len(part))
+        done += len(part)
+        with stream(embedded, mock_topic, max_sets=40, folder=tmp_path, idle_s=600.0) as running:
+            until(lambda done=done: running.stats().progress.records == done)
+            assert running.stats().progress.late == 0
+    with stream(embedded, mock_topic, max_sets=40, folder=tmp_path, idle_s=0.2) as running:
+        running.settled(3_000)
+        assert running.sets() == greedy(events, 3)
