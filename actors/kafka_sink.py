@@ -95,6 +95,8 @@ class KafkaSink:
             self._transaction.commit(checkpoint)
         except OSError as error:
             raise OSError(0, f"topic {self._topic}: {error.strerror}") from error
+        except Fenced as error:
+            raise Fenced(f"topic {self._topic}: {error}") from error
         self._prepared = False
 
     def committed(self) -> int | None:

@@ -139,8 +139,8 @@ class Keeper(Actor):
         """Read the newest checkpoint that can be read and whose results are out; begin anew where there is none."""
         self._store.open(at_least=committed or 0)
         unread: list[str] = []
-        if committed == 0 and max(self._store.checkpoints(), default=0) > 1:
-            # The first one is written before there are results, and no second one before it is committed.
+        if committed == 0 and len(self._store.checkpoints()) > 1:
+            # No second one is written before the first one is committed: the number is forgotten after some days of silence.
             self._on_trouble("Kafka has forgotten which results are out: the newest checkpoint is taken")
             committed = None
         for number in self._store.checkpoints():

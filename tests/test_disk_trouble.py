@@ -88,6 +88,7 @@ class Troubled:
             self.running.guardian,
             deadline_s=5,
             max_queries=9,
+            reply_bytes=1 << 20,
         )
 
         async def get() -> Any:
