@@ -112,7 +112,12 @@ def confined(folder: Path, *settings: str) -> Iterator[Service]:
 def test_under_a_real_limit_it_is_not_killed_and_goes_on_answering(broker: str):
     topic = f"memory-{uuid.uuid4().hex}"
     fill(broker, topic, "scattered", EVENTS, 3, "--start", "1685695916000")
-    settings = (f"kafka.bootstrap.servers={broker}", f"streams.events.source.topic={topic}", "data_dir=null", "memory.budget=62%")
+    settings = (
+        f"kafka.bootstrap.servers={broker}",
+        f"streams.events.source.topic={topic}",
+        "data_dir=null",
+        "memory.budget=62%",
+    )
     with group(LIMIT) as folder, confined(folder, *settings, "streams.events.max_sets=20000") as running:
         stats = until(lambda: running.stats() if running.stats()["records"] >= EVENTS else None, timeout_s=240)
         assert stats["memory"]["budgetBytes"] == int(LIMIT * 0.62)

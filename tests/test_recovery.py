@@ -189,7 +189,10 @@ def test_an_orderly_stop_changes_nothing_for_what_comes_after_it(embedded: str, 
     """What waits for its turn goes on waiting: released by the stop, it would be paired before what is a little older."""
     events = some_events(3_000, seed=3)
     half = {event for event in events if event[1] != 0 or event[0] < 1_000_000 + 10 * 1_500}
-    parts = [[event for event in events[:1_600] if event in half], [e for e in events[:1_600] if e not in half] + events[1_600:]]
+    parts = [
+        [event for event in events[:1_600] if event in half],
+        [e for e in events[:1_600] if e not in half] + events[1_600:],
+    ]
     done = 0
     for part in parts:
         send(embedded, mock_topic, records(part), [0] * len(part))
