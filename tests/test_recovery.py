@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from actors.disk import LocalDisk, LocalFile
 from actors.file_sink import FileSink
@@ -203,3 +205,26 @@ def test_an_orderly_stop_changes_nothing_for_what_comes_after_it(embedded: str, 
     with stream(embedded, mock_topic, max_sets=40, folder=tmp_path, idle_s=0.2) as running:
         running.settled(3_000)
         assert running.sets() == greedy(events, 3)
+
+
+def test_records_that_kafka_deleted_while_we_were_down_are_counted_and_their_time_is_named(
+    broker: str, topic: str, send: Send, tmp_path: Path
+):
+    def events(part: int) -> list[tuple[int, int]]:
+        return [(1_000_000 * part + 10 * number, number % 3) for number in range(900)]
+
+    for part in (1, 2):
+        send(broker, topic, records(events(part)), [0] * 900)
+        if part == 1:
+            with stream(broker, topic, folder=tmp_path) as running:
+                running.settled(900)
+                assert not running.answer().coverage.missing
+    admin = AdminClient({"bootstrap.servers": broker})
+    admin.delete_records([TopicPartition(topic, 0, 1_500)])[TopicPartition(topic, 0)].result(timeout=20)
+    with stream(broker, topic, folder=tmp_path) as running:
+        stats = running.settled(1_200)
+        assert stats.missed == {"deleted": 600}
+        (missing,) = running.answer().coverage.missing
+        assert all(missing.start <= time < missing.end for time, _ in events(2)[:600])
+        assert missing.end <= events(2)[600][0] + 1_000
+        assert running.sets() == greedy([*events(1), *events(2)[600:]], 3)
