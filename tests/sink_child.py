@@ -92,8 +92,9 @@ def main(kind: str, target: str, folder: Path, count: int, seed: int) -> None:
     say("done")
 
 
-def _has_said(output: Path, checkpoints: int) -> bool:
-    return output.read_text().count("checkpoint") >= checkpoints
+def _has_said(child: subprocess.Popen[bytes], output: Path, checkpoints: int) -> bool:
+    """Whether it has made so many checkpoints, or has ended before."""
+    return child.poll() is not None or output.read_text().count("checkpoint") >= checkpoints
 
 
 def killed_again_and_again(arguments: list[str], folder: Path, kills: int) -> list[str]:
@@ -109,7 +110,7 @@ def killed_again_and_again(arguments: list[str], folder: Path, kills: int) -> li
             if number == kills:
                 assert child.wait(60) == 0, output.read_text()
             else:
-                until(partial(_has_said, output, chance.randrange(1, 5)))
+                until(partial(_has_said, child, output, chance.randrange(1, 5)))
                 time.sleep(chance.uniform(0, 0.02))  # waits for nothing: it is the moment of death that is random
         finally:
             child.kill()
