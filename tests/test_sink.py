@@ -255,7 +255,9 @@ def test_a_process_that_is_killed_leaves_each_record_in_the_files_once(tmp_path:
     (tmp_path / "state").mkdir()
     said = killed_again_and_again(["file", str(tmp_path / "out.txt"), str(tmp_path / "state"), "20000"], tmp_path / "state", 3)
     files = sorted(tmp_path.glob("out.txt.*"), key=lambda each: int(each.name.split(".")[-1]))
-    assert b"".join(each.read_bytes() for each in [*files, tmp_path / "out.txt"]) == b"".join(b"%d\n" % n for n in range(20_000))
+    assert b"".join(each.read_bytes() for each in [*files, tmp_path / "out.txt"]) == b"".join(
+        b"%d\n" % n for n in range(20_000)
+    )
     assert len(files) > 3
     assert sum("done" not in each for each in said) >= 2, said
 
