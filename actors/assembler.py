@@ -1,7 +1,7 @@
 """How a manager makes a checkpoint: asks for the parts, has the whole written, and lets its results be seen then."""
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 
 from actors.actor import Actor
@@ -22,6 +22,7 @@ from actors.messages import (
     Snapped,
     Snapshot,
 )
+from actors.shelf import Shelf
 from actors.timeline.snapshot import State
 
 Part = Checkpoint | Snapped | Prepared | Kept | Saved
@@ -44,6 +45,8 @@ class Assembler:
         self._numbers = itertools.count(1)
         self._assembly: Assembly | None = None
         self.durability = Durability()
+        self.front_end: Address | None = None
+        """Who waits for a checkpoint; the manager sets it once it is known."""
 
     def loaded(self, message: Loaded) -> None:
         """Note what was read at the start, and forget the checkpoint under way."""
@@ -56,75 +59,73 @@ class Assembler:
         """Note how far the reading is."""
         self.durability = replace(self.durability, loading=(done, total))
 
-    def take(self, part: Part, active: Collector | None, aged: Iterable[Collector], front_end: Address | None) -> None:
-        """Take a part, of the checkpoint under way or for a new one."""
+    def take(self, part: Part, shelf: Shelf) -> None:
+        """Take a part, of the checkpoint under way or for a new one. The collectors are those on `shelf`."""
         assembly = self._assembly
         if isinstance(part, Checkpoint):
-            self._begin(part.state, active, front_end)
+            self._begin(part.state, shelf.active)
         elif isinstance(part, Kept):
-            self._kept(part, aged, front_end)
+            self._kept(part, shelf)
         elif assembly is None or assembly.number != part.number:
             return  # of one that was given up
         elif part.problem is not None:
-            self.give_up(part.problem, front_end)
+            self.give_up(part.problem)
         elif isinstance(part, Prepared):
             assembly.places = part.places
             self._save_if_complete()
         elif isinstance(part, Saved):
-            self._saved(part, front_end)
+            self._saved(part)
         else:
-            self._snapped(assembly, part, active, aged, front_end)
+            self._snapped(assembly, part, shelf)
 
-    def dropped(self, collector: Collector, front_end: Address | None) -> None:
+    def dropped(self, collector: Collector) -> None:
         """Note that a collector is gone, which may never be written then."""
         if self._assembly is not None and collector in self._assembly.unwritten():
-            self.give_up("a generation was dropped before it was written", front_end)
+            self.give_up("a generation was dropped before it was written")
 
-    def give_up(self, problem: str, front_end: Address | None) -> None:
+    def give_up(self, problem: str) -> None:
         """Forget the checkpoint under way; the one before stands."""
         self._assembly = None
         self.durability = replace(self.durability, failed=self.durability.failed + 1, problem=problem)
         self._manager.send(self._publisher, Commit(None))
-        self._manager.send(front_end, Proceed(saved=False))
+        self._manager.send(self.front_end, Proceed(saved=False))
 
-    def _begin(self, state: State, active: Collector | None, front_end: Address | None) -> None:
+    def _begin(self, state: State, active: Collector | None) -> None:
         """Ask the active collector and the sinks where they stand."""
         if active is None or self._keeper is None or self._assembly is not None:
-            self._manager.send(front_end, Proceed(saved=False))
+            self._manager.send(self.front_end, Proceed(saved=False))
             return
         number = next(self._numbers)
         self._assembly = Assembly(number, state, None if self._publisher is not None else ())
         self._manager.send(active.address, Snapshot(number))
         self._manager.send(self._publisher, Prepare(number, self._manager.actor_ref))
 
-    def _snapped(
-        self, assembly: Assembly, part: Snapped, active: Collector | None, aged: Iterable[Collector], front_end: Address | None
-    ) -> None:
+    def _snapped(self, assembly: Assembly, part: Snapped, shelf: Shelf) -> None:
         """Note the books as they stand with the live slice; then reading may go on. Where it had retired, ask its successor."""
-        assert active is not None, "where a checkpoint is under way, there is a collector"
+        assert shelf.active is not None, "where a checkpoint is under way, there is a collector"
         if part.state is None:
-            self._manager.send(active.address, Snapshot(assembly.number))
+            self._manager.send(shelf.active.address, Snapshot(assembly.number))
             return
-        assembly.live, assembly.frame, assembly.aged = part.state, self._frame(), list(aged)
+        assembly.live, assembly.frame, assembly.aged = part.state, self._frame(), list(shelf.aged)
         for each in assembly.unwritten():
             if not each.coming:
                 each.coming = True
                 self._manager.send(each.address, Archive())
-        self._manager.send(front_end, Proceed(saved=None))
+        self._manager.send(self.front_end, Proceed(saved=None))
         self._save_if_complete()
 
-    def _kept(self, part: Kept, aged: Iterable[Collector], front_end: Address | None) -> None:
+    def _kept(self, part: Kept, shelf: Shelf) -> None:
         """Note in which file a generation is."""
-        for each in aged:
-            if each.number == part.number and each.version == part.version:
-                each.name, each.file_bytes, each.coming = part.name, part.nbytes, False
-                if self._assembly is None or each not in self._assembly.aged:
-                    return
-                if part.name is None:
-                    self.give_up(f"generation {part.number} cannot be written", front_end)
-                else:
-                    self._save_if_complete()
-                return
+        each = shelf.find(part.number)
+        if each is None or each.version != part.version:
+            return
+        each.name, each.file_bytes, each.coming = part.name, part.nbytes, False
+        if self._assembly is None or each not in self._assembly.aged:
+            return
+        if part.name is None:
+            self.give_up(f"generation {part.number} cannot be written")
+        else:
+            self._save_if_complete()
 
     def _save_if_complete(self) -> None:
         assembly = self._assembly
@@ -132,7 +133,7 @@ class Assembler:
             save = Save(assembly.number, assembly.state(), assembly.names(), self._manager.actor_ref)
             self._manager.send(self._keeper, save)
 
-    def _saved(self, part: Saved, front_end: Address | None) -> None:
+    def _saved(self, part: Saved) -> None:
         """Let the results be seen, now that nothing can take them back; and allow the next checkpoint."""
         assert part.checkpoint is not None, "what is saved has a number"
         self._assembly = None
@@ -147,4 +148,4 @@ class Assembler:
             problem=None,
         )
         self._manager.send(self._publisher, Commit(part.checkpoint))
-        self._manager.send(front_end, Proceed(saved=True))
+        self._manager.send(self.front_end, Proceed(saved=True))

@@ -124,7 +124,7 @@ class Intake:
             polled = self._without(polled, poison)
         try:
             decoded = self._view.decode(polled)
-        except Exception:
+        except Exception:  # a view's bug, whatever it is: the first time it is raised, then the records at fault are found
             if not self.suspects.fails_again(self.offsets):
                 raise
             polled = self._without(polled, self.suspects.sift(self._view.decode, polled))

@@ -4,7 +4,6 @@ Coverage is read from it. Its whole state is in a checkpoint.
 """
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 from actors.messages import Forgotten, Missed
@@ -95,6 +94,6 @@ class Ledger:
             why, other, more = self._missing[second]
             self._missing[second] = (why, one.hull(other), few + more)
 
-    def losses(self) -> Mapping[str, int]:
-        """Return how many spans are missing, by reason."""
-        return Counter(reason for reason, _, _ in self._missing.values())
+    def reasons(self) -> tuple[tuple[str, Span, int], ...]:
+        """Return why something is missing: the reason, where, and how many records or events, 0 where nobody knows."""
+        return tuple(self._missing.values())

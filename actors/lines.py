@@ -134,7 +134,7 @@ class LineSource:
         self.endless = False
         self.epoch = 0
 
-    def open(self, offsets: Mapping[int, int], identity: str | None = None, epoch: int | None = None) -> bool:  # noqa: ARG002
+    def open(self, offsets: Mapping[int, int], identity: str | None = None, epoch: int | None = None) -> bool:  # noqa: ARG002  # the protocol's
         """Go on, and count on from the offset; False, with the reason told, where the stream cannot be opened."""
         if epoch is not None:
             self.epoch = epoch

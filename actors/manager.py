@@ -140,7 +140,7 @@ class Manager(Actor):
         match message:
             case Attached(front_end):
                 if self._front_end is None:
-                    self._front_end = front_end
+                    self._front_end = self._assembler.front_end = front_end
                     self._start_round()
             case Committed() | Loading() | Loaded() | Restored():
                 self._go_on_starting(message)
@@ -159,7 +159,7 @@ class Manager(Actor):
             case Publish():
                 self._publish(message)
             case Checkpoint() | Snapped() | Prepared() | Kept() | Saved():
-                self._assembler.take(message, self._shelf.active, self._shelf.aged, self._front_end)
+                self._assembler.take(message, self._shelf)
             case Query():
                 self._ask(message)
             case Partial():
@@ -312,7 +312,7 @@ class Manager(Actor):
 
     def _note_dropped(self, dropped: Collector, reason: str) -> None:
         self._ledger.drop(dropped.meta, reason)
-        self._assembler.dropped(dropped, self._front_end)
+        self._assembler.dropped(dropped)
 
     def _forgotten(self, message: Forgotten) -> None:
         if self._shelf.knows(message.number):
@@ -407,6 +407,7 @@ class Manager(Actor):
             dropped=dict(self._ledger.dropped),
             dropped_generations=dict(self._ledger.generations),
             missed=dict(self._ledger.missed),
+            missing=self._ledger.reasons(),
             last_batch_at=self._last_batch_at,
             durability=self._assembler.durability if self._keeper is not None else None,
             starting=self._starting or active is None,

@@ -624,6 +624,7 @@ class Stats:
     dropped: Mapping[str, int]
     dropped_generations: Mapping[str, int]
     missed: Mapping[str, int]
+    missing: tuple[tuple[str, Span, int], ...]
     last_batch_at: float | None
     durability: Durability | None
     starting: bool

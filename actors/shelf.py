@@ -39,6 +39,11 @@ class Shelf:
         """Whether a collector is one of these, and not of a round before."""
         return number in self._aged or (self.active is not None and self.active.number == number)
 
+    def find(self, number: int) -> Collector | None:
+        """Return an aged collector, where it is one of these."""
+        found: Collector | None = self._aged.get(number)
+        return found
+
     def put(self, collector: Collector) -> None:
         """List an aged collector, younger than all others."""
         self._aged[collector.number] = collector
@@ -54,7 +59,7 @@ class Shelf:
 
     def grown(self, message: Grown) -> None:
         """Note what an aged collector looks like now."""
-        aged = self._aged.get(message.number)
+        aged = self.find(message.number)
         if aged is not None:
             self._aged_bytes += message.meta.nbytes - aged.meta.nbytes
             aged.meta = message.meta

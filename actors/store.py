@@ -110,7 +110,7 @@ class Store:
             self._disk.rename(temporary, path)
             begun = path
             self._disk.sync_folder(self.folder)
-        except Exception:
+        except Exception:  # the disk's or a state that is none: either way nothing of it counts, and who called hears of it
             self._void.add(name)
             with contextlib.suppress(OSError):  # where it cannot be deleted now, the next sweep does
                 self._disk.remove(begun)

@@ -95,7 +95,7 @@ class Suspects:
             places = waiting.pop()
             try:
                 decode(Part(polled, places))
-            except Exception:
+            except Exception:  # whatever it is, it is what is looked for
                 if places.size > 1:
                     waiting += np.array_split(places, 2)
                     continue

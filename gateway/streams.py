@@ -73,6 +73,7 @@ def _stats(stats: Stats) -> dict[str, object]:
         "dropped": stats.dropped,
         "droppedGenerations": stats.dropped_generations,
         "missed": stats.missed,
+        "missing": [{"reason": reason, "span": span_of(span), "count": count} for reason, span, count in stats.missing],
         "checkpoint": _checkpoint(stats.durability),
         "late": progress.late,
         "buffered": progress.buffered,

@@ -33,7 +33,7 @@ from actors.stream import StreamPlan
 from actors.timeline.retention import Limits
 from actors.views import VIEWS
 from actors.views.view import View
-from config.machine import MemoryMeter, memory_limit
+from config.machine import MemoryMeter
 from config.settings import Budget as BudgetSetting
 from config.settings import (
     Checkpoints,
@@ -98,8 +98,7 @@ class StreamMeter:
 
     def budget_bytes(self) -> int:
         """Return the budget of the process."""
-        limit = self.meter.limit().bytes
-        return min(self.budget.resolve(limit), limit)
+        return _allowed(self.budget, self.meter.limit().bytes)
 
     def resident_bytes(self) -> int:
         """Return what the process holds; of mapped files, as much as at the start, as the system takes back the others."""
@@ -114,16 +113,22 @@ class StreamMeter:
             trim(0)
 
 
+def _allowed(budget: BudgetSetting, limit_bytes: int) -> int:
+    """Return a budget in bytes, where the process may use `limit_bytes`."""
+    return min(budget.resolve(limit_bytes), limit_bytes)
+
+
 def budget_of(settings: Settings) -> Budget:
     """Resolve the memory budget on this machine.
 
     Raises ValueError where it is too small to hold anything.
     """
-    limit = memory_limit()
-    total = min(settings.memory.budget.resolve(limit.bytes), limit.bytes)
+    meter = MemoryMeter()
+    limit = meter.limit()
+    total = _allowed(settings.memory.budget, limit.bytes)
     topics = sum(stream.source.topic is not None for stream in settings.streams.values())
     replies = max(_LEAST_FOR_REPLIES, total // 16)
-    baseline = MemoryMeter().resident().total + _RESERVE_BYTES + _TOPIC_BYTES * max(0, topics - 1) + replies
+    baseline = meter.resident().total + _RESERVE_BYTES + _TOPIC_BYTES * max(0, topics - 1) + replies
     least = baseline + _LEAST_FOR_EVENTS * len(settings.streams)
     if total < least:
         raise ValueError(
@@ -188,6 +193,7 @@ def plan(
     max_age = None if stream.max_age_ms is None else in_unit(stream.max_age_ms, unit)
     writable = isinstance(stream, TopStream) and stream.source.topic is not None
     streams = len(settings.streams)
+    meter = MemoryMeter()
     store = pace = None
     if keeping is not None:
         store = keeping.store_of(name, stream)
@@ -204,11 +210,11 @@ def plan(
         meter=StreamMeter(
             settings.memory.budget,
             settings.memory.spill_budget if keeping is not None else None,
-            MemoryMeter(),
+            meter,
             streams,
             stream.max_aged,
             max_age,
-            MemoryMeter().resident().mapped,
+            meter.resident().mapped,
         ),
         baseline_bytes=budget.baseline // streams,
         streams=streams,

@@ -169,7 +169,7 @@ class Replay:
             ]
             producer.send_offsets_to_transaction(places, self._consumer.consumer_group_metadata(), _TIMEOUT_S)
             producer.commit_transaction(_TIMEOUT_S)  # where Kafka refused one of them, it refuses this
-        except Exception:
+        except Exception:  # whatever it is, nothing of the transaction may be seen, and who called hears of it
             with contextlib.suppress(KafkaException):  # what stays open is aborted by the next run
                 producer.abort_transaction(_TIMEOUT_S)
             raise

@@ -83,16 +83,17 @@ def service(
     stream: str = "events",
     also: Sequence[str] = (),
     cwd: Path = ROOT,
+    within: Sequence[str] = (),
     **environ: str,
 ) -> Iterator[Service]:
     """Run the service with one stream of the default configuration, over a topic; ended in any case.
 
-    Its checkpoints are in a folder of its own, unless a setting says where.
+    Its checkpoints are in a folder of its own, unless a setting says where. `within` is the command that runs it, if any.
     """
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="firnline-test-") as folder:
         words = [f"http.port={port}", f"data_dir={folder}", *settings]
-        yield from _run(words, bootstrap, topic, port, stream=stream, also=also, cwd=cwd, environ=environ)
+        yield from _run(words, bootstrap, topic, port, stream=stream, also=also, cwd=cwd, within=within, environ=environ)
 
 
 def _run(
@@ -104,12 +105,13 @@ def _run(
     stream: str,
     also: Sequence[str],
     cwd: Path,
+    within: Sequence[str],
     environ: dict[str, str],
 ) -> Iterator[Service]:
     words += [f"streams.{stream}.source.topic={topic}"] if topic else []
     words += [f"kafka.bootstrap.servers={bootstrap}"] if bootstrap else []
     child = subprocess.Popen(
-        command("serve", "--only", stream, *also, *(word for each in words for word in ("--set", each))),
+        [*within, *command("serve", "--only", stream, *also, *(word for each in words for word in ("--set", each)))],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

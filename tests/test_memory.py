@@ -3,7 +3,6 @@
 import contextlib
 import http.client
 import socket
-import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from gateway.room import Hold, Room
 from scripts.runs import fill
 from tests.conftest import Send, create_topic
 from tests.running import records
-from tests.service import Service, command, free_port, service
+from tests.service import Service, service
 from tests.waiting import until
 
 ALL = "/events/get-sets?startTime=0&endTime=9223372036854775807"
@@ -82,43 +81,17 @@ def group(nbytes: int) -> Iterator[Path]:
         folder.rmdir()
 
 
-@contextlib.contextmanager
-def confined(folder: Path, *settings: str) -> Iterator[Service]:
-    """Run the service in a control group from its first byte on."""
-    port = free_port()
-    words = [word for each in (f"http.port={port}", *settings) for word in ("--set", each)]
-    serve = command("serve", "--only", "events", *words)
-    enter = ["sh", "-c", 'echo $$ > "$0" && exec "$@"', str(folder / "cgroup.procs"), *serve]
-    child = subprocess.Popen(enter, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    running = Service(child, port)
-
-    def answers() -> bool:
-        assert child.poll() is None, child.communicate()[1]
-        try:
-            return running.request("/livez")[0] == 200
-        except OSError:
-            return False
-
-    try:
-        until(answers)
-        yield running
-    finally:
-        if child.poll() is None:
-            child.terminate()
-        child.communicate(timeout=30)
+def entering(folder: Path) -> list[str]:
+    """Return the command that runs another one in a control group from its first byte on."""
+    return ["sh", "-c", 'echo $$ > "$0" && exec "$@"', str(folder / "cgroup.procs")]
 
 
 @pytest.mark.broker
 def test_under_a_real_limit_it_is_not_killed_and_goes_on_answering(broker: str):
     topic = f"memory-{uuid.uuid4().hex}"
     fill(broker, topic, "scattered", EVENTS, 3, "--start", "1685695916000")
-    settings = (
-        f"kafka.bootstrap.servers={broker}",
-        f"streams.events.source.topic={topic}",
-        "data_dir=null",
-        "memory.budget=62%",
-    )
-    with group(LIMIT) as folder, confined(folder, *settings, "streams.events.max_sets=20000") as running:
+    settings = ("data_dir=null", "memory.budget=62%", "streams.events.max_sets=20000")
+    with group(LIMIT) as folder, service(broker, topic, *settings, within=entering(folder)) as running:
         stats = until(lambda: running.stats() if running.stats()["records"] >= EVENTS else None, timeout_s=240)
         assert stats["memory"]["budgetBytes"] == int(LIMIT * 0.62)
         assert stats["droppedGenerations"].get("memory", 0) > 0

@@ -224,6 +224,7 @@ def test_records_that_kafka_deleted_while_we_were_down_are_counted_and_their_tim
     with stream(broker, topic, folder=tmp_path) as running:
         stats = running.settled(1_200)
         assert stats.missed == {"deleted": 600}
+        assert [(reason, count) for reason, _, count in running.stats().missing] == [("deleted", 600)]
         (missing,) = running.answer().coverage.missing
         assert all(missing.start <= time < missing.end for time, _ in events(2)[:600])
         assert missing.end <= events(2)[600][0] + 1_000

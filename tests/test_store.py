@@ -327,3 +327,18 @@ def test_a_disk_that_is_told_less_is_found_out(wrap: Callable[[Disk], Disk]):
 def test_a_store_that_takes_less_care_is_found_out(make: Callable[[Path, Disk], Store]):
     with pytest.raises((AssertionError, pytest.fail.Exception), match="after operation"):
         check_every_prefix(lived(0, make=make), 0)
+
+
+def test_a_generation_written_after_a_checkpoint_was_put_together_stays_for_the_next_one():
+    """It retired while the checkpoint was being written, so that one does not name it, and the next one will."""
+    disk = LoggedDisk()
+    with keeping(disk, VIEWS["sets"](steps="RGB", max_sets=10)) as keeper:
+        keeper.load()
+        early = keeper.keep(1, {"any": 1})
+        late = keeper.keep(2, {"any": 2})
+        for named in ({early}, {early, late}):
+            keeper.save({"live": None, "aged": []}, frozenset(named))
+            assert {early, late} <= {path.name for path in disk.contents()}
+        for _ in range(2):
+            keeper.save({"live": None, "aged": []}, frozenset({late}))
+        assert early not in {path.name for path in disk.contents()}

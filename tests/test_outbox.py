@@ -1,0 +1,71 @@
+"""The outbox: a credit of a round that is over is no credit, and what came back goes first."""
+
+from typing import Any
+
+from actors.messages import Ingest, Ingested, Returned
+from actors.outbox import Outbox
+from actors.pace import Pace
+
+
+class Sender:
+    """Notes what is sent, and to whom."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Any, Any]] = []
+
+    def send(self, to: Any, message: Any) -> None:
+        """Note it."""
+        self.sent.append((to, message))
+
+    def batches(self, to: Any) -> list[int | None]:
+        """Return the watermark of each batch that was sent to somebody."""
+        return [message.watermark for address, message in self.sent if address == to and isinstance(message, Ingest)]
+
+
+def begun(room: int = 2) -> tuple[Outbox, Sender]:
+    sender = Sender()
+    outbox = Outbox(sender, Pace(credits=room))  # type: ignore[arg-type]  # it sends as an actor does
+    outbox.begin(1, "first")  # type: ignore[arg-type]
+    return outbox, sender
+
+
+def test_what_belongs_to_a_round_before_counts_no_more():
+    outbox, sender = begun()
+    for number in range(3):
+        outbox.put(None, number)
+    outbox.send(one_by_one=False)
+    assert sender.batches("first") == [0, 1]
+    outbox.begin(2, "second")  # type: ignore[arg-type]
+    assert outbox.settled
+    assert not outbox.ingested(Ingested(0, 1))
+    assert not outbox.returned(Returned(Ingest(None, 0, 1)))
+    assert outbox.settled
+    for number in range(10, 14):
+        outbox.put(None, number)
+    outbox.send(one_by_one=False)
+    assert sender.batches("second") == [10, 11], "two credits, and not four"
+
+
+def test_what_came_back_from_a_retired_collector_goes_to_its_successor_first():
+    outbox, sender = begun()
+    for number in range(4):
+        outbox.put(None, number)
+    outbox.send(one_by_one=False)
+    outbox.follow("second")  # type: ignore[arg-type]
+    for _, message in list(sender.sent):
+        assert outbox.returned(Returned(message))
+    outbox.send(one_by_one=False)
+    assert sender.batches("second") == [0, 1]
+
+
+def test_one_by_one_nothing_is_sent_while_something_is_under_way():
+    outbox, sender = begun(room=4)
+    for number in range(3):
+        outbox.put(None, number)
+    outbox.send(one_by_one=True)
+    assert sender.batches("first") == [0]
+    outbox.send(one_by_one=True)
+    assert sender.batches("first") == [0]
+    outbox.ingested(Ingested(0, 1))
+    outbox.send(one_by_one=True)
+    assert sender.batches("first") == [0, 1]
