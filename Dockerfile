@@ -1,7 +1,7 @@
 FROM python:3.13-slim
 WORKDIR /firnline
 COPY requirements.txt .
-RUN pip install --no-cache-dir --require-hashes -r requirements.txt
+RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements.txt
 COPY actors actors
 COPY config config
 COPY gateway gateway

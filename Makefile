@@ -15,13 +15,13 @@ install: .venv/run  ## make .venv with the pinned packages
 	@$(PYTHON) -c 'import sys; sys.exit("Firnline needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.11 run") if sys.version_info < (3, 11) else None'
 	@echo "installing into .venv (once; about twenty seconds)"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.txt
 	@echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/firnline.pth"
 	@touch $@
 
 .venv/dev: .venv/run requirements-dev.txt
 	@echo "installing what the tests need (once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.txt
 	@touch $@
 
 run: install  ## broker, service and a gentle producer, with the curls to try

@@ -18,7 +18,7 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.constructor import ConstructorError, RoundTripConstructor
 from ruamel.yaml.error import YAMLError
 
-from config.settings import HIDDEN, STREAMS, Http, Memory, Output, Settings, Source, secret, view_of
+from config.settings import HIDDEN, STREAMS, Http, Log, Memory, Output, Settings, Source, secret, view_of
 
 DEFAULT = Path(__file__).with_name("default.yaml")
 PREFIX = "FIRNLINE_"
@@ -29,6 +29,7 @@ Path_ = tuple[str | int, ...]
 _MODELS: dict[Path_, type[BaseModel]] = {
     (): Settings,
     ("http",): Http,
+    ("log",): Log,
     ("memory",): Memory,
     ("streams", "*", "source"): Source,
     ("streams", "*", "output"): Output,

@@ -97,7 +97,29 @@ class Http(_Model):
         10_000, ge=1, le=600_000, description="Milliseconds within which a query is answered, whole or not."
     )
     max_queries: Whole = Field(256, ge=1, le=100_000, description="Queries under way at once; more are told to come again.")
+    max_rows: Whole = Field(
+        10_000_000, ge=1, description="Rows of one answer at most; what follows is asked for by its cursor."
+    )
     max_body_bytes: Whole = Field(8 << 20, ge=1, description="Bytes of the longest request body.")
+    max_header_bytes: Whole = Field(16_384, ge=1_024, description="Bytes of a request's line and headers together.")
+    max_connections: Whole = Field(12_000, ge=1, le=1_000_000, description="Connections at once; more are closed at once.")
+    max_watchers: Whole = Field(2_000, ge=0, le=100_000, description="Clients at once that watch the live events.")
+    header_ms: Whole = Field(5_000, ge=1, description="Milliseconds within which a request's headers must be there.")
+    body_ms: Whole = Field(9_000, ge=1, description="Milliseconds within which a request's body must be there.")
+    stall_ms: Whole = Field(9_000, ge=1, description="Milliseconds that a client may take nothing of its answer.")
+    keep_alive_ms: Whole = Field(65_000, ge=1, description="Milliseconds that a connection may wait between two requests.")
+    hosts: list[str] = Field([], description="Names under which it may be asked, beside its address and loopback's.")
+    tokens: Path | None = Field(
+        None, description="A file of lines `read TOKEN` or `write TOKEN`; needed off loopback, where the environment has none."
+    )
+
+
+class Log(_Model):
+    """What is told on standard error while it runs."""
+
+    format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal, else JSON lines.")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is less is not told.")
+    traces: str | None = Field(None, description="An OpenTelemetry collector (OTLP over HTTP), such as http://127.0.0.1:4318.")
 
 
 class Memory(_Model):
@@ -274,6 +296,7 @@ class Settings(_Model):
     """Everything. Its text and its dumps hide what is secret; `kafka` itself holds it."""
 
     http: Http = Field(Http(), description="The gateway.")
+    log: Log = Field(Log(), description="What is told.")
     kafka: dict[str, str | int | float | bool] = Field(
         {"bootstrap.servers": "embedded"},
         description="Any librdkafka settings; `embedded` is a broker of our own, for trying out.",

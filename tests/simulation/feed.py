@@ -1,10 +1,11 @@
 """What is produced in a run, and what the answers should be. One feed a view; each shares no code with the view."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from actors.messages import Answer, Stats
+from actors.timeline.span import INT64_MIN, Span
 from actors.views.view import View
 from tests.simulation.topic import Record
 
@@ -15,15 +16,25 @@ JUNK: tuple[bytes | None, ...] = (b"", None, b"nothing", b"\xff\xfe", b"{", b"_"
 class Feed(Protocol):
     """A view's side of a run."""
 
+    publishes: bool
+    """Whether the view has results."""
+    budgets: Sequence[int]
+    """Bytes of memory that are too few, so that something has to go."""
+    punctual: bool
+    """Whether none may be late: what is complete by an answer's coverage is complete. The scenario says so."""
+
     @property
-    def question(self) -> Any:
-        """The arguments of the query that is asked."""
+    def questions(self) -> Sequence[tuple[Span, Any]]:
+        """The spans and arguments of the queries that are asked."""
 
     def view(self) -> View:
         """Return the view, new for each process."""
 
     def holds(self, batch: Any, event: Any) -> bool:
-        """Whether a batch, as the view decodes it, holds this event."""
+        """Whether a batch, as the view decodes it, holds this event, or one that is `alike`."""
+
+    def alike(self, one: Any, other: Any) -> bool:
+        """Whether a batch does not tell two events apart."""
 
     def records(self, chance: random.Random, count: int, since: float, until: float) -> list[Record]:
         """Return what is written in one life of the topic, in order of time."""
@@ -31,17 +42,27 @@ class Feed(Protocol):
     def shard(self, record: Record, partitions: int, chance: random.Random) -> int:
         """Return the partition that a record goes to."""
 
-    def claim(self, answer: Answer, stats: Stats | None, expected: Callable[[], Sequence[Any]]) -> None:
-        """Assert that an answer in the middle says nothing untrue, given stats of a moment later. `expected` is all that was and will be written."""
+    def logged(self, partition: int, records: list[Record]) -> list[Record]:
+        """Return the records of a partition, in order of their offsets from 0 on, as it has them."""
+
+    def claim(self, answer: Answer, stats: Stats, given: Sequence[Sequence[Any]], expected: Sequence[Any]) -> None:
+        """Assert that an answer in the middle says nothing untrue, given stats of a moment later.
+
+        `given` are the events read by then, of each life in the order of each partition; `expected` also those to come.
+        """
 
     def whole(self, answer: Answer, stats: Stats, events: Sequence[Sequence[Any]], lost: Sequence[Any]) -> None:
-        """Assert that the last answer is that of the oracle over `events`, of each life in the order of each partition.
+        """Assert that the last answer to a question is that of the oracle over `events`, which are as those `given`.
 
         `lost` are events that the broker deleted before they were read: coverage must name them.
         """
 
-    def shifted(self, records: list[Record]) -> list[Record]:
-        """Return the records of the first partition, as it has them."""
-
-    def published(self, records: Sequence[bytes], events: Sequence[Sequence[Any]], *, repeated: bool) -> None:
+    def published(self, records: Sequence[bytes], events: Sequence[Sequence[Any]], stats: Stats, *, repeated: bool) -> None:
         """Assert that these results are all that there should be, each once; or, where they may be `repeated`, at least."""
+
+
+def unnamed(answer: Answer, times: Iterable[int]) -> list[int]:
+    """Return those of `times` that the coverage of `answer` calls complete, and neither lacking nor gone."""
+    since = answer.coverage.complete_from
+    spans = [*answer.coverage.missing, Span(INT64_MIN, since if since is not None else INT64_MIN)]
+    return [time for time in times if not any(span.start <= time < span.end for span in spans)]

@@ -11,7 +11,7 @@ from actors.messages import Busy, Drain, GetHealth, GetStats, Message, Query, Re
 from actors.store import Store
 from actors.stream import StreamPlan, Told, start_stream
 from actors.timeline.retention import Limits
-from actors.timeline.span import EVER
+from actors.timeline.span import Span
 from actors.views.view import View
 from tests.running import FixedMeter
 from tests.simulation.clock import SimulatedClock
@@ -78,7 +78,7 @@ class Process:
                 meter=FixedMeter(Limits(plan.budget_bytes, plan.max_aged), self._rss),
                 baseline_bytes=0,
                 pace=plan.pace,
-                sinks=[sink] if plan.view == "segments" else [],
+                sinks=[sink] if plan.feed.publishes else [],
                 store=Store(FOLDER, self._disk) if plan.durable else None,
             ),
             Told(
@@ -106,9 +106,9 @@ class Process:
         """Return the manager's stats."""
         return self.ask(self.running.manager, GetStats)
 
-    def answer(self) -> Any:
-        """Return the answer over all time."""
-        return self.ask(self.running.manager, lambda reply_to: Query(EVER, self._world.plan.feed.question, 10.0, reply_to))
+    def answer(self, span: Span, arguments: Any) -> Any:
+        """Return the answer to a question."""
+        return self.ask(self.running.manager, lambda reply_to: Query(span, arguments, 10.0, reply_to))
 
     def degraded(self) -> str | None:
         """Return why the stream was given up, if it was."""

@@ -3,12 +3,13 @@
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from actors.messages import Answer, Stats
+from actors.timeline.span import EVER
 from actors.views.segments.listing import Listing
 from actors.views.segments.view import SegmentsView
 from actors.views.view import View
@@ -35,9 +36,12 @@ class MemorySpool:
 class SegmentFeed:
     """Batches of three segments. All segments of one place of one batch go to one partition: so it is known which came first."""
 
-    question = Listing()
+    questions = ((EVER, Listing()),)
+    publishes = True
+    budgets = (12_000, 30_000)
 
     def __init__(self, chance: random.Random, *, max_batches: int) -> None:
+        self.punctual = False
         self._max_batches = max_batches
         self._spill_bytes = chance.choice([0, 200, 1 << 20])
         self._salt = chance.randrange(1_000)
@@ -50,6 +54,9 @@ class SegmentFeed:
     def holds(self, batch: Any, event: Any) -> bool:
         places = zip(batch.batch_ids.tolist(), batch.segment_ids, strict=True)
         return any((number, place) == event[:2] for number, place in places)
+
+    def alike(self, one: Any, other: Any) -> bool:
+        return bool(one[:2] == other[:2])
 
     def records(self, chance: random.Random, count: int, since: float, until: float) -> list[Record]:
         made = []
@@ -71,10 +78,10 @@ class SegmentFeed:
             return chance.randrange(partitions)
         return int(7 * record.truth[0] + 3 * record.truth[1] + self._salt) % partitions
 
-    def shifted(self, records: list[Record]) -> list[Record]:
+    def logged(self, partition: int, records: list[Record]) -> list[Record]:
         return records
 
-    def claim(self, answer: Answer, stats: Stats | None, expected: Callable[[], Sequence[Any]]) -> None:
+    def claim(self, answer: Answer, stats: Stats, given: Sequence[Sequence[Any]], expected: Sequence[Any]) -> None:
         orders = sorted(row["order"] for row in _listed(answer))
         assert len(set(orders)) == len(orders), "two batches have one order"
 
@@ -88,7 +95,7 @@ class SegmentFeed:
             assert not lacking, f"batches are lacking: {lacking}"
             assert sorted(row["order"] for row in listed) == list(range(1, len(right) + 1)), "orders without a gap"
 
-    def published(self, records: Sequence[bytes], events: Sequence[Sequence[Any]], *, repeated: bool) -> None:
+    def published(self, records: Sequence[bytes], events: Sequence[Sequence[Any]], stats: Stats, *, repeated: bool) -> None:
         right = Counter(", ".join(map(str, numbers)).encode() for part in events for _, numbers in _whole(part))
         found = Counter(records)
         if repeated:  # and some of the first time are of records that are gone by now

@@ -2,17 +2,17 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from actors.messages import Answer, Stats
-from actors.timeline.span import INT64_MIN, Span
+from actors.timeline.span import EVER
 from actors.views.sets.page import EVERYTHING
 from actors.views.sets.render import rows
 from actors.views.sets.view import SetsView
 from actors.views.view import View
 from tests.oracle import greedy
-from tests.simulation.feed import JUNK
+from tests.simulation.feed import JUNK, unnamed
 from tests.simulation.topic import Record
 
 STEPS = "RGB"
@@ -27,7 +27,9 @@ class SetFeed:
     Else one partition is a day behind, times have flipped bits, and events come long after they happened.
     """
 
-    question = EVERYTHING
+    questions = ((EVER, EVERYTHING),)
+    publishes = False
+    budgets = (12_000, 30_000)
 
     def __init__(self, chance: random.Random, *, orderly: bool, max_sets: int) -> None:
         self._orderly = orderly
@@ -47,6 +49,9 @@ class SetFeed:
     def holds(self, batch: Any, event: Any) -> bool:
         return bool((batch.times[event[1]] == event[0]).any())
 
+    def alike(self, one: Any, other: Any) -> bool:
+        return bool(one == other)
+
     def records(self, chance: random.Random, count: int, since: float, until: float) -> list[Record]:
         made = []
         for at in sorted(chance.uniform(since, until) for _ in range(count)):
@@ -65,9 +70,9 @@ class SetFeed:
     def shard(self, record: Record, partitions: int, chance: random.Random) -> int:
         return chance.randrange(partitions)
 
-    def shifted(self, records: list[Record]) -> list[Record]:
-        """Return a partition's records as one that is a day behind has them."""
-        if not self._behind:
+    def logged(self, partition: int, records: list[Record]) -> list[Record]:
+        """Return a partition's records; of the first one, which may be a day behind, as that has them."""
+        if not self._behind or partition:
             return records
         return [
             record
@@ -79,7 +84,7 @@ class SetFeed:
             for record in records
         ]
 
-    def claim(self, answer: Answer, stats: Stats | None, expected: Callable[[], Sequence[Any]]) -> None:
+    def claim(self, answer: Answer, stats: Stats, given: Sequence[Sequence[Any]], expected: Sequence[Any]) -> None:
         coverage = answer.coverage
         found = _sets(answer)
         assert all(list(each) == sorted(each) for each in found), "a set is in order of time"
@@ -95,11 +100,11 @@ class SetFeed:
                 assert before == after, f"sets before {was_final} were all: {_difference(before, after)}"
         if final is not None and not coverage.missing:
             self._said = (final, since, found)
-        if stats is None or stats.progress.late or stats.dropped.get("residue"):
+        if stats.progress.late or stats.dropped.get("residue"):
             return  # what was dropped while it waited, others take the place of
         if self.punctual and until is not None and not coverage.missing:
             low = since if since is not None else 0
-            settled = [event for event in expected() if event is not None and event[0] < until]
+            settled = [event for event in expected if event[0] < until]
             right = [each for each in greedy(settled, 3) if each[0] >= low]
             mine = [each for each in found if each[2] < until and each[0] >= low]
             assert mine == right, f"complete from {since} to {until}, but {_difference(right, mine)}"
@@ -113,9 +118,8 @@ class SetFeed:
         assert not (self.punctual and stats.progress.late and self.silences < 2), "late, and yet nothing was"
         since = answer.coverage.complete_from
         if self._orderly:
-            spans = [*answer.coverage.missing, Span(INT64_MIN, since if since is not None else INT64_MIN)]
-            unnamed = [time for time, _ in lost if not any(span.start <= time < span.end for span in spans)]
-            assert not unnamed, f"lost, and not named: {unnamed[:3]} of {len(unnamed)}, {answer.coverage}"
+            secret = unnamed(answer, [time for time, _ in lost])
+            assert not secret, f"lost, and not named: {secret[:3]} of {len(secret)}, {answer.coverage}"
         right = [each for each in greedy(own, 3) if since is None or each[0] >= since]
         mine = [each for each in found if since is None or each[0] >= since]
         assert len(found) <= len(greedy(own, 3)), "more sets than there can be"
@@ -123,7 +127,7 @@ class SetFeed:
         if exact and not stats.dropped.get("residue"):
             assert mine == right, f"within the coverage: {_difference(right, mine)}"
 
-    def published(self, records: Sequence[bytes], events: Sequence[Sequence[Any]], *, repeated: bool) -> None:
+    def published(self, records: Sequence[bytes], events: Sequence[Sequence[Any]], stats: Stats, *, repeated: bool) -> None:
         assert not records, "sets are asked for, not published"
 
 

@@ -7,11 +7,10 @@ import random
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from actors.messages import Answer, Busy, Query
 from actors.store import Store
-from actors.timeline.span import EVER
 from tests.running import placed
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.faults import CrashError, Faults
@@ -24,6 +23,14 @@ _REST_S = 200.0
 """How long the stream may take to come to rest once nothing goes wrong any more."""
 
 _MOST_STEPS = 100_000
+
+
+class _Heard(NamedTuple):
+    """An answer, and at the moment when it came the events that had been given, by life, and those that were expected."""
+
+    answer: Answer
+    given: list[list[Any]]
+    expected: list[Any]
 
 
 @dataclass(frozen=True)
@@ -49,12 +56,12 @@ class Simulation:
         self._world = World(seed, self.plan)
         self.trace = self._world.trace
         self._process = Process(self._world)
-        self._transactional = self.plan.transactional and self.plan.view != "sets"
+        self._transactional = self.plan.transactional and self.plan.feed.publishes
         self._crashes = 0
         self._repeated = False
         """Whether a process that never could write a checkpoint died: what it wrote to a file is written again then."""
         self._questions = 0
-        self._answers: list[Answer | Busy] = []
+        self._heard: list[_Heard] = []
         self._crash_at = self._next_crash()
 
     def run(self) -> Outcome:
@@ -115,7 +122,7 @@ class Simulation:
 
     def _restart(self, why: str) -> None:
         self._process.die()
-        self._answers.clear()
+        self._heard.clear()
         self.trace.note("process", why)
         if why == "crash" and self._world.chance.random() < 0.5:
             self._world.lose_power()
@@ -126,25 +133,29 @@ class Simulation:
     # The laws --------------------------------------------------------------------------------------------------------
 
     def _wonder(self) -> None:
-        """Ask in the middle of everything; the answer is judged when it comes."""
-        query = Query(EVER, self.plan.feed.question, 10.0, self._answers.append)
-        self._process.running.manager.tell(query)
+        """Ask in the middle of everything; the answer is judged when it comes, by what was read by then."""
+
+        def hear(reply: Answer | Busy) -> None:
+            if isinstance(reply, Answer):
+                self._heard.append(_Heard(reply, self._events(), self._expected()))
+
+        span, arguments = self._world.chance.choice(self.plan.feed.questions)
+        self._process.running.manager.tell(Query(span, arguments, 10.0, hear))
 
     def _judge_answers(self) -> None:
         """Assert that what came back says nothing untrue: outside of the actor that gave it, where a failure would be its own."""
-        answers = [reply for reply in self._answers if isinstance(reply, Answer)]
-        self._answers.clear()
-        if not answers:
+        heard, self._heard = self._heard, []
+        if not heard:
             return
         stats = self._process.stats()
-        for answer in answers:
+        for answer, given, expected in heard:
             self._questions += 1
-            self.plan.feed.claim(answer, stats, self._expected)
+            self.plan.feed.claim(answer, stats, given, expected)
 
     def _expected(self) -> list[Any]:
-        """Return what was given and what will be, but for poison."""
+        """Return the events that were given and that will be, but for poison."""
         lives = self._world.ledger.lives(to_come=True)
-        return [record.truth for life in lives for record in life if not record.poison]
+        return [record.truth for life in lives for record in life if record.truth is not None and not record.poison]
 
     def _rest(self) -> None:
         """Run until all is read and in its place."""
@@ -163,7 +174,8 @@ class Simulation:
 
     def _judge(self) -> None:
         """Assert conservation, coverage, and the oracle's answers."""
-        stats, answer = self._process.stats(), self._process.answer()
+        answers = [self._process.answer(*question) for question in self.plan.feed.questions]
+        stats = self._process.stats()
         ledger = self._world.ledger
         records = self._records()
         junk = sum(record.truth is None for record in records)
@@ -182,16 +194,19 @@ class Simulation:
         lost = ledger.lost()
         failed = stats.dropped.get("failed") or poison
         if ledger.complete and not failed and len(ledger.lives()) < 2:
-            assert not answer.coverage.missing, f"nothing was missed, but {answer.coverage}"
+            assert not stats.coverage.missing, f"nothing was missed, but {stats.coverage}"
         if not stats.dropped.get("failed") and not innocent:  # without checkpoints, what fails is counted, and lost
-            self.plan.feed.whole(answer, stats, self._events(), [record.truth for record in lost if record.truth is not None])
+            missed = [record.truth for record in lost if record.truth is not None]
+            for answer in answers:
+                self.plan.feed.whole(answer, stats, self._events(), missed)
 
     def _judge_results(self) -> None:
         """Assert that everything due was published, and nothing else. Without checkpoints a failure loses some results."""
         failing = self._world.faults.struck["handler"] or any(record.poison for record in self._records())
         if failing and not self.plan.durable:
             return
-        self.plan.feed.published(self._world.outlet.records, self._events(), repeated=self._repeated)
+        stats = self._process.stats()
+        self.plan.feed.published(self._world.outlet.records, self._events(), stats, repeated=self._repeated)
 
     def _judge_files(self) -> None:
         """Assert that nothing lies in the folder but two checkpoints at most, what they name, and what the next one may name."""

@@ -33,7 +33,7 @@ class SimulatedPoll:
         return np.array([offset for _, offset, _ in self.found], np.int64)
 
     def timestamps(self) -> NDArray[np.int64]:
-        return np.array([int(1000 * record.at) for _, _, record in self.found], np.int64)
+        return np.array([record.time for _, _, record in self.found], np.int64)
 
     def key_of(self, place: int) -> bytes | None:
         return self.found[place][2].key

@@ -19,6 +19,13 @@ class Record(NamedTuple):
     key: bytes | None = None
     poison: bool = False
     """Whether a slice fails at it."""
+    stamp: int | None = None
+    """The time that its producer gave it, ms of the run, where that is not when it was written."""
+
+    @property
+    def time(self) -> int:
+        """The time that it has in Kafka, ms of the run."""
+        return int(1000 * self.at) if self.stamp is None else self.stamp
 
 
 class Partition:

@@ -1,0 +1,1 @@
+"""Firnline for people who write Python: a client, and the commands."""
