@@ -1,14 +1,22 @@
-FROM python:3.13-slim
-WORKDIR /firnline
+# A slim image that runs as nobody in particular, and needs to write to /data and /output alone.
+FROM python:3.13-slim AS packages
 COPY requirements.txt .
-RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements.txt
+RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements.txt
+
+FROM python:3.13-slim
+COPY --from=packages /venv /venv
+WORKDIR /firnline
+COPY LICENSE .
 COPY actors actors
 COPY config config
+COPY firnline firnline
 COPY gateway gateway
 COPY scripts scripts
-ENV PYTHONPATH=/firnline PYTHONUNBUFFERED=1
-RUN useradd --system firnline && mkdir output data && chown firnline output data
-ENV FIRNLINE_DATA_DIR=/firnline/data
-USER firnline
+ENV PATH=/venv/bin:$PATH PYTHONPATH=/firnline PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 FIRNLINE_DATA_DIR=/data
+RUN useradd --system --uid 10001 --no-create-home firnline && mkdir /data /output && chown firnline /data /output && ln -s /output output
+USER 10001
 EXPOSE 8080
+VOLUME ["/data", "/output"]
+HEALTHCHECK --interval=5s --timeout=3s --start-period=60s \
+  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/livez', timeout=2)"]
 ENTRYPOINT ["python", "scripts/serve.py"]

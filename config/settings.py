@@ -98,7 +98,7 @@ class Http(_Model):
     )
     max_queries: Whole = Field(256, ge=1, le=100_000, description="Queries under way at once; more are told to come again.")
     max_rows: Whole = Field(
-        10_000_000, ge=1, description="Rows of one answer at most; what follows is asked for by its cursor."
+        10_000_000, ge=1, description="Rows of an answer at most; what follows is asked for by its cursor."
     )
     max_body_bytes: Whole = Field(8 << 20, ge=1, description="Bytes of the longest request body.")
     max_header_bytes: Whole = Field(16_384, ge=1_024, description="Bytes of a request's line and headers together.")
