@@ -48,6 +48,9 @@ class Unthreaded:
     def wall(self) -> float:
         return 0.0
 
+    def busy(self) -> dict[str, float]:
+        return {}
+
     def submit(self, task: Task, home: str) -> None:
         self._tasks.append(task)
         if self._running:

@@ -150,6 +150,18 @@ def test_a_clear_takes_what_stands_before_it_in_its_partition_and_nothing_else(c
     assert live.meta().events == 8
 
 
+def test_a_clear_takes_all_of_a_topic_that_was_deleted_and_made_again():
+    live = LiveTop()
+    live.add(upserts([(b"a", 1, 10, 0, 0), (b"b", 2, 11, 2, 0)]), None)
+    again = decode(polled([b"c_3", CLEAR_VALUE, b"d_4"], epoch=1, first=0, keys={1: CLEAR_KEY})).batch
+    live.add(again, None)
+    live._table._check()
+    assert ranked(live) == ["d"]
+    # One that comes late, of the topic before, takes nothing of the new one.
+    live.add(upserts([(b"e", 5, 30, 1, 3)], clears=[(0, 9)]), None)
+    assert ranked(live) == ["e", "d"]
+
+
 def test_when_memory_is_short_the_lowest_values_go_first_and_the_rest_stays_exact():
     live = LiveTop()
     live.add(upserts([(f"id{n:04}".encode(), n, n, 0, n) for n in range(2_000)]), None)

@@ -45,6 +45,9 @@ class SimulatedDispatcher:
     def wall(self) -> float:
         return self._clock.wall()
 
+    def busy(self) -> dict[str, float]:
+        return {}
+
     def submit(self, task: Task, home: str) -> None:
         if self._dead:
             return

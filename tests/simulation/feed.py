@@ -57,8 +57,19 @@ class Feed(Protocol):
         `lost` are events that the broker deleted before they were read: coverage must name them.
         """
 
-    def published(self, records: Sequence[bytes], events: Sequence[Sequence[Any]], stats: Stats, *, repeated: bool) -> None:
-        """Assert that these results are all that there should be, each once; or, where they may be `repeated`, at least."""
+    def published(
+        self,
+        records: Sequence[bytes],
+        events: Sequence[Sequence[Any]],
+        answers: Sequence[Answer],
+        stats: Stats,
+        *,
+        repeated: bool,
+    ) -> None:
+        """Assert that these results are all that there should be, each once; or, where they may be `repeated`, at least.
+
+        `answers` to all questions, and `stats`, are of the same moment.
+        """
 
 
 def unnamed(answer: Answer, times: Iterable[int]) -> list[int]:

@@ -95,7 +95,15 @@ class SegmentFeed:
             assert not lacking, f"batches are lacking: {lacking}"
             assert sorted(row["order"] for row in listed) == list(range(1, len(right) + 1)), "orders without a gap"
 
-    def published(self, records: Sequence[bytes], events: Sequence[Sequence[Any]], stats: Stats, *, repeated: bool) -> None:
+    def published(
+        self,
+        records: Sequence[bytes],
+        events: Sequence[Sequence[Any]],
+        answers: Sequence[Answer],
+        stats: Stats,
+        *,
+        repeated: bool,
+    ) -> None:
         right = Counter(", ".join(map(str, numbers)).encode() for part in events for _, numbers in _whole(part))
         found = Counter(records)
         if repeated:  # and some of the first time are of records that are gone by now

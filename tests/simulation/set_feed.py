@@ -127,7 +127,15 @@ class SetFeed:
         if exact and not stats.dropped.get("residue"):
             assert mine == right, f"within the coverage: {_difference(right, mine)}"
 
-    def published(self, records: Sequence[bytes], events: Sequence[Sequence[Any]], stats: Stats, *, repeated: bool) -> None:
+    def published(
+        self,
+        records: Sequence[bytes],
+        events: Sequence[Sequence[Any]],
+        answers: Sequence[Answer],
+        stats: Stats,
+        *,
+        repeated: bool,
+    ) -> None:
         assert not records, "sets are asked for, not published"
 
 

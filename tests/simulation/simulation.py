@@ -145,9 +145,9 @@ class Simulation:
     def _judge_answers(self) -> None:
         """Assert that what came back says nothing untrue: outside of the actor that gave it, where a failure would be its own."""
         heard, self._heard = self._heard, []
-        if not heard:
+        stats = self._process.stats() if heard else None
+        if stats is None:  # that question failed
             return
-        stats = self._process.stats()
         for answer, given, expected in heard:
             self._questions += 1
             self.plan.feed.claim(answer, stats, given, expected)
@@ -174,8 +174,7 @@ class Simulation:
 
     def _judge(self) -> None:
         """Assert conservation, coverage, and the oracle's answers."""
-        answers = [self._process.answer(*question) for question in self.plan.feed.questions]
-        stats = self._process.stats()
+        answers, stats = self._answers(), self._process.stats()
         ledger = self._world.ledger
         records = self._records()
         junk = sum(record.truth is None for record in records)
@@ -205,8 +204,12 @@ class Simulation:
         failing = self._world.faults.struck["handler"] or any(record.poison for record in self._records())
         if failing and not self.plan.durable:
             return
-        stats = self._process.stats()
-        self.plan.feed.published(self._world.outlet.records, self._events(), stats, repeated=self._repeated)
+        answers, stats = self._answers(), self._process.stats()
+        self.plan.feed.published(self._world.outlet.records, self._events(), answers, stats, repeated=self._repeated)
+
+    def _answers(self) -> list[Answer]:
+        """Return the answers to all questions."""
+        return [self._process.answer(*question) for question in self.plan.feed.questions]
 
     def _judge_files(self) -> None:
         """Assert that nothing lies in the folder but two checkpoints at most, what they name, and what the next one may name."""

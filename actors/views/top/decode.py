@@ -16,7 +16,7 @@ from actors.timeline.text import Text
 from actors.views.view import Decoded, Records, Refusal
 
 CLEAR_KEY = b"firnline-clear"
-"""The key of a record at which all that stands before it in its partition is gone."""
+"""The key of a record at which all that stands before it in its partition is gone, and all of a topic that was deleted."""
 
 CLEAR_VALUE = b"cleared"
 
@@ -40,6 +40,14 @@ def places(partitions: NDArray[np.unsignedinteger], offsets: Times, epoch: int) 
 def partition_of(place: Any) -> Any:
     """Return epoch and partition, as one number, of a place or of a column of them."""
     return place >> _OFFSET_BITS
+
+
+def stands_before(places: Times, clear: int) -> NDArray[np.bool_]:
+    """Return which of `places` are gone at a clear: those before it in its partition, and all of earlier epochs."""
+    owners, owner = partition_of(places), partition_of(clear)
+    gone: NDArray[np.bool_] = (owners == owner) & (places <= clear)
+    gone |= owners >> _PARTITION_BITS < owner >> _PARTITION_BITS
+    return gone
 
 
 def offset_of(place: int) -> int:

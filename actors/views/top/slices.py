@@ -10,7 +10,7 @@ from actors.timeline.batch import Times
 from actors.timeline.snapshot import State
 from actors.timeline.span import EVER, Span
 from actors.timeline.text import Text
-from actors.views.top.decode import Upserts, offset_of, partition_of
+from actors.views.top.decode import Upserts, offset_of, partition_of, stands_before
 from actors.views.top.table import Table
 from actors.views.view import NONE_LOST, Meta
 
@@ -212,7 +212,7 @@ class LiveTop:
         for place in batch.clears.tolist():
             owner = partition_of(place)
             self._cleared[owner] = max(place, self._cleared.get(owner, place))
-            keep &= (partition_of(batch.places) != owner) | (batch.places > place)
+            keep &= ~stands_before(batch.places, place)
         ids = batch.ids
         return Upserts(
             Text(ids.blob, ids.starts[keep], ids.lengths[keep]),

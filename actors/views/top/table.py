@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from actors.timeline.batch import NO_TIMES, Times
 from actors.timeline.snapshot import State
 from actors.timeline.text import Hashes, Text
-from actors.views.top.decode import Upserts, partition_of
+from actors.views.top.decode import Upserts, stands_before
 
 _VALUE, _TIME, _PLACE, _WHERE = range(4)
 """The columns of a row, which lie side by side, so that a look at a row costs one cache line and not four. The last one is
@@ -138,11 +138,11 @@ class Table:
             self._append(mine, fresh, hashes[fresh], slots[fresh])
 
     def clear(self, places: Times) -> None:
-        """Forget every value that stands before one of `places` in its partition. Cost: O(ids)."""
+        """Forget every value that stands before one of the clears at `places`. Cost: O(ids)."""
         keep = np.ones(self._count, np.bool_)
         own = self._rows[: self._count, _PLACE]
         for place in places.tolist():
-            keep &= (partition_of(own) != partition_of(place)) | (own > place)
+            keep &= ~stands_before(own, place)
         self._keep(keep)
 
     def forget_lowest(self, count: int) -> tuple[int, int]:

@@ -1,0 +1,235 @@
+"""Values of ids for the view `top`, of which some go to any partition and some are deleted, and the dataset that they make."""
+
+import json
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import numpy as np
+
+from actors.messages import Answer, Stats
+from actors.timeline.span import EVER
+from actors.views.top.slices import Top, cleared_to
+from actors.views.top.view import TopView
+from actors.views.view import View
+from tests.simulation.feed import JUNK, unnamed
+from tests.simulation.topic import Record
+
+_CLEAR = (b"firnline-clear", b"cleared")
+_MOST_PARTITIONS = 5
+_NO_VALUES: tuple[tuple[bytes, bytes | None], ...] = (
+    (b"cleared", None),
+    (b"cleared", b"firnline-cleared"),
+    (b"clear", b"firnline-clear"),
+    (b"id7_1_2", None),
+    (b"id7_ten", None),
+    (b"id7_9223372036854775808", None),
+    (b"\xff_7", None),
+)
+"""Records that are no event of this view, each with its key."""
+
+
+class Upsert(NamedTuple):
+    """An id's new value. The rest is known once it lies in a partition."""
+
+    name: str
+    value: int
+    time: int = 0
+    partition: int = 0
+    offset: int = 0
+
+
+class Clear(NamedTuple):
+    """A record at which all that stands before it in its partition is forgotten, and all of earlier lives of the topic."""
+
+    partition: int
+    offset: int = 0
+    time: int = 0
+
+
+Event = Upsert | Clear
+
+
+class TopFeed:
+    """Either each id keeps to its partition, and now and then a DELETE clears all of them, or some.
+
+    Or ids go where they like, with times that are not in the order of the offsets, by clocks that differ, and nothing is cleared.
+    """
+
+    questions = ((EVER, Top()), (EVER, Top(3)))
+    publishes = False
+    budgets = (78_000, 81_500)
+
+    def __init__(self, chance: random.Random, *, orderly: bool) -> None:
+        self.punctual = False
+        self._roaming = not orderly and chance.random() < 0.7
+        self._slow_ms = chance.choice([0, 1_500]) if self._roaming else 0
+        self._jumbled = chance.choice([0.5, 0.95])
+        self._ids = chance.choice([3, 40, 150])
+        self._values = chance.choice([4, 1_000_000])
+
+    def view(self) -> View:
+        return TopView()
+
+    def holds(self, batch: Any, event: Event) -> bool:
+        if isinstance(event, Clear):
+            place = (event.partition << 40) + event.offset
+            return place in (batch.clears & (1 << 56) - 1).tolist()  # in any life of the topic
+        names = batch.ids.take(np.arange(batch.values.size))
+        return (event.name.encode(), event.value) in zip(names, batch.values.tolist(), strict=True)
+
+    def alike(self, one: Event, other: Event) -> bool:
+        return type(one) is type(other) and one[:2] == other[:2]
+
+    def records(self, chance: random.Random, count: int, since: float, until: float) -> list[Record]:
+        made: list[Record] = []
+        for at in sorted(chance.uniform(since, until) for _ in range(count)):
+            kind = chance.random()
+            if kind < 0.03:
+                value, key = chance.choice([*((each, None) for each in JUNK), *_NO_VALUES])
+                made.append(Record(at, value, None, key=key))
+            elif kind < 0.04 and not self._roaming:
+                numbers = chance.sample(range(_MOST_PARTITIONS), chance.choice([_MOST_PARTITIONS] * 3 + [2]))
+                made += [Record(at, _CLEAR[1], Clear(number), key=_CLEAR[0]) for number in numbers]
+            else:
+                made.append(self._upsert(chance, at))
+        return made
+
+    def shard(self, record: Record, partitions: int, chance: random.Random) -> int:
+        event = record.truth
+        if isinstance(event, Clear):
+            return event.partition % partitions
+        if event is None or self._roaming:
+            return chance.randrange(partitions)
+        return crc32(event.name.encode()) % partitions
+
+    def logged(self, partition: int, records: list[Record]) -> list[Record]:
+        """Return a partition's records, each of which knows its place and its time."""
+
+        def placed(offset: int, record: Record) -> Record:
+            if record.truth is None:
+                return record
+            time = record.time - partition * self._slow_ms
+            return record._replace(stamp=time, truth=record.truth._replace(time=time, partition=partition, offset=offset))
+
+        return [placed(offset, record) for offset, record in enumerate(records)]
+
+    def claim(self, answer: Answer, stats: Stats, given: Sequence[Sequence[Any]], expected: Sequence[Any]) -> None:
+        shown = _values(answer)
+        written = {(event.name, event.value) for life in given for event in life if isinstance(event, Upsert)}
+        assert written >= set(shown.items()), f"values that nobody wrote: {set(shown.items()) - written}"
+        if self._roaming or len(given) != 1 or answer.arguments.limit is not None:
+            return
+        if answer.coverage.missing or stats.dropped.get("failed"):
+            return
+        until = answer.coverage.complete_to if self.punctual and not stats.progress.late else None
+        logs: dict[int, list[Event]] = defaultdict(list)
+        for event in given[0]:
+            logs[event.partition].append(event)
+        due = [event for event in expected if until is not None and event.time < until]
+        for event in due:
+            assert event in logs[event.partition], f"complete to {until}, and {event} was not read by then"
+        homes = {event.name: event.partition for event in given[0] if isinstance(event, Upsert)}
+        cleared = cleared_to(answer.partial)
+        for number, log in logs.items():
+            mine = {name: value for name, value in shown.items() if homes[name] == number}
+            least = sum(event.partition == number for event in due)
+            short = stats.memory.budget_bytes < 1 << 40
+            assert _was(log, least, mine, cleared.get(number), short=short), f"partition {number} never was like {mine}"
+
+    def whole(self, answer: Answer, stats: Stats, events: Sequence[Sequence[Any]], lost: Sequence[Any]) -> None:
+        if self.punctual:
+            secret = unnamed(answer, [event.time for event in lost])
+            assert not secret, f"lost, and not named: {secret[:3]} of {len(secret)}, {answer.coverage}"
+        right, cleared = _dataset(events)
+        assert cleared_to(answer.partial) == cleared, "how far it is cleared"
+        forgotten = stats.active.summary.lowest_forgotten
+        shown, limit = _values(answer), answer.arguments.limit
+        if forgotten is None:
+            assert _ids(answer) == _ranked(right)[:limit]
+            assert limit is not None or shown == right
+        elif not self._roaming:  # else what was forgotten no longer keeps older values from coming back
+            above = [name for name in _ranked(right) if right[name] > forgotten][:limit]
+            assert _ids(answer)[: len(above)] == above, f"what is above {forgotten} is all there"
+            assert set(shown.items()) <= set(right.items()), f"not the last values: {set(shown.items()) - set(right.items())}"
+
+    def published(
+        self,
+        records: Sequence[bytes],
+        events: Sequence[Sequence[Any]],
+        answers: Sequence[Answer],
+        stats: Stats,
+        *,
+        repeated: bool,
+    ) -> None:
+        assert not records, "a dataset is asked for, not published"
+
+    def _upsert(self, chance: random.Random, at: float) -> Record:
+        name = chance.choice(["", "ä", "id"]) + f"{chance.randrange(self._ids)}"
+        value = chance.randint(-self._values, self._values)
+        late = self._roaming and chance.random() < self._jumbled
+        stamp = int(1000 * at) - chance.randrange(chance.choice([500, 8_000])) if late else None
+        return Record(at, f"{name}_{value}".encode(), Upsert(name, value), stamp=stamp)
+
+
+def _was(log: Sequence[Event], least: int, mine: dict[str, int], cleared: int | None, *, short: bool) -> bool:
+    """Whether a partition was `mine` after its first `least` events, or some more; or, where memory is `short`, had all of that."""
+    held: dict[str, int] = {}
+    last = None
+    for count in range(len(log) + 1):
+        if count >= least and last == cleared and (held == mine or (short and mine.items() <= held.items())):
+            return True
+        if count < len(log):
+            event = log[count]
+            if isinstance(event, Clear):
+                held, last = {}, event.offset
+            else:
+                held[event.name] = event.value
+    return False
+
+
+def _dataset(lives: Iterable[Sequence[Event]]) -> tuple[dict[str, int], dict[int, int]]:
+    """Return the last value of each id, by time and then by place, and the last clear of each partition.
+
+    Within a partition no time is earlier than the one before it: there offsets decide.
+    """
+    held: dict[str, tuple[tuple[int, int, int, int], int]] = {}
+    newest: dict[tuple[int, int], int] = {}
+    cleared: dict[int, int] = {}
+    for life, events in enumerate(lives):
+        for event in events:
+            owner = life, event.partition
+            if isinstance(event, Clear):
+                cleared[event.partition] = event.offset
+                gone = [name for name, (rank, _) in held.items() if rank[1] < life or rank[1:3] == owner]
+                for name in gone:
+                    del held[name]
+                continue
+            newest[owner] = max(event.time, newest.get(owner, event.time))
+            rank = newest[owner], *owner, event.offset
+            if event.name not in held or held[event.name][0] < rank:
+                held[event.name] = rank, event.value
+    return {name: value for name, (_, value) in held.items()}, cleared
+
+
+def _ranked(values: dict[str, int]) -> list[str]:
+    """Return ids, the largest value first, of equal ones the largest id by bytes."""
+    return sorted(values, key=lambda name: (values[name], name.encode()), reverse=True)
+
+
+def _ids(answer: Answer) -> list[str]:
+    text = b"".join(answer.view.render(answer.partial, answer.span, answer.arguments, "json", {}))
+    found: list[str] = json.loads(text)["data"]
+    return found
+
+
+def _values(answer: Answer) -> dict[str, int]:
+    found = [
+        (name.decode(), value)
+        for piece in answer.partial
+        for name, value in zip(piece.ids.take(np.arange(piece.values.size)), piece.values.tolist(), strict=True)
+    ]
+    assert len(dict(found)) == len(found), "an id is there twice"
+    return dict(found)

@@ -1,0 +1,249 @@
+"""Frames of the view `uniques`, over minutes or months, and the rows that they make: asked for, and published as they change."""
+
+import json
+import math
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from actors.messages import Answer, Stats
+from actors.timeline.span import EVER
+from actors.views.uniques.slices import Rows
+from actors.views.uniques.view import UniquesView
+from actors.views.view import View
+from tests.simulation.feed import JUNK, unnamed
+from tests.simulation.topic import Record
+
+GRANULARITIES = ("minute", "hour", "day", "week", "month", "year")
+BEGINNINGS_S = (1_468_244_384, 1_451_606_390, 1_520_751_590)
+"""A common day; the last seconds of 2015; and some before New York puts its clocks forward."""
+
+BEGINNING_S = 1_000.0
+JITTER_MS = 200
+_FEW = 40
+_CROWD = 8
+_COARSE = 0.15
+"""How far an estimate of more users than a sketch can list may be off: some nine standard errors."""
+
+_NO_FRAMES = (
+    b'{"ts":1468244384}',
+    b'{"uid":"u7"}',
+    b'{"ts":"noon","uid":"u7"}',
+    b'{"ts":1e300,"uid":"u7"}',
+    b'{"ts":1468244384,"uid":',
+)
+
+Period = tuple[str, int]
+"""A granularity and a start, seconds since 1970."""
+
+
+class Frame(NamedTuple):
+    """When it came, ms since 1970, and of whom."""
+
+    time: int
+    user: str
+
+
+@dataclass(slots=True)
+class _Count:
+    """What the oracle has of a period."""
+
+    end: int
+    frames: int = 0
+    users: set[str] = field(default_factory=set)
+
+
+class UniqueFeed:
+    """`orderly`: each frame is written when it came, give or take `JITTER_MS`; else some come late, or from nowhere."""
+
+    questions = tuple((EVER, Rows(granularity)) for granularity in GRANULARITIES)
+    publishes = True
+    budgets = (20_000, 60_000)
+
+    def __init__(self, chance: random.Random, *, orderly: bool, max_cells: int) -> None:
+        self.punctual = False
+        self._orderly = orderly
+        self._zone = ZoneInfo(chance.choice(["UTC", "America/New_York", "Asia/Kolkata"]))
+        self._beginning_s = chance.choice(BEGINNINGS_S)
+        self._speed = chance.choice([1, 60, 60, 600])
+        self._crowded = chance.random() < 0.15
+        self._users = chance.choice([5, 60, 10**6])
+        self._options = {
+            "zone": self._zone.key,
+            "max_cells": 50_000 if self._crowded else max_cells,
+            "max_hashes": chance.choice([3_000, 12_000, 2_000_000]),
+            "exact_users": chance.choice([_FEW, 1_000_000, 1_000_000]),
+        }
+        self._sketching = self._crowded or self._options["exact_users"] == _FEW
+
+    def view(self) -> View:
+        return UniquesView(**self._options)
+
+    def holds(self, batch: Any, event: Frame) -> bool:
+        return bool((batch.times == event.time).any())
+
+    def alike(self, one: Frame, other: Frame) -> bool:
+        return one.time == other.time
+
+    def records(self, chance: random.Random, count: int, since: float, until: float) -> list[Record]:
+        made = []
+        for at in sorted(chance.uniform(since, until) for _ in range(count * _CROWD if self._crowded else count)):
+            if chance.random() < 0.02:
+                made.append(Record(at, chance.choice(JUNK + _NO_FRAMES), None))
+                continue
+            time = 1000 * self._beginning_s + int(1000 * self._speed * (at - BEGINNING_S))
+            time += chance.randint(-JITTER_MS, JITTER_MS)
+            if not self._orderly and chance.random() < 0.1:
+                time -= chance.randrange(chance.choice([3_000, 300_000, 300_000, 9_000_000]))
+            if not self._orderly and chance.random() < 0.005:
+                time ^= 1 << chance.choice([33, 41, 45])
+            seconds, user = time / 1000, f"u{chance.randrange(self._users)}"
+            frame = {"uid": user, "more": {"uid": "x", "ts": 0}, "ts": chance.choice([seconds, str(seconds)])}
+            made.append(Record(at, json.dumps(frame).encode(), Frame(math.floor(seconds * 1000), user)))
+        return made
+
+    def shard(self, record: Record, partitions: int, chance: random.Random) -> int:
+        return chance.randrange(partitions)
+
+    def logged(self, partition: int, records: list[Record]) -> list[Record]:
+        return records
+
+    def claim(self, answer: Answer, stats: Stats, given: Sequence[Sequence[Any]], expected: Sequence[Any]) -> None:
+        level, until = answer.arguments.granularity, answer.coverage.complete_to
+        least: list[Frame] = []
+        sure = self.punctual and until is not None and not answer.coverage.missing
+        if sure and not stats.progress.late and not stats.dropped.get("failed"):
+            least = [frame for frame in expected if frame.time < until]
+        most = self._counted([frame for life in given for frame in life], [level])
+        self._judge(_answered(answer), self._counted(_covered(answer, least), [level]), most)
+
+    def whole(self, answer: Answer, stats: Stats, events: Sequence[Sequence[Any]], lost: Sequence[Any]) -> None:
+        if self._orderly:
+            secret = unnamed(answer, [frame.time for frame in lost])
+            assert not secret, f"lost, and not named: {secret[:3]} of {len(secret)}, {answer.coverage}"
+        level = answer.arguments.granularity
+        frames = [frame for life in events for frame in life]
+        self._judge(_answered(answer), self._counted(_covered(answer, frames), [level]), self._counted(frames, [level]))
+
+    def published(
+        self,
+        records: Sequence[bytes],
+        events: Sequence[Sequence[Any]],
+        answers: Sequence[Answer],
+        stats: Stats,
+        *,
+        repeated: bool,
+    ) -> None:
+        """Assert that the revisions of each period count up, each with something new, to what is answered in the end.
+
+        Of periods that a dropped generation had frames of, and where one begins from nothing, only the last row is looked at:
+        it must not say too much.
+        """
+        rows: dict[Period, list[dict[str, Any]]] = defaultdict(list)
+        for record in records:
+            row = json.loads(record)
+            rows[row["granularity"], row["start"]].append(row)
+        right = self._counted([frame for life in events for frame in life], GRANULARITIES)
+        last = {period: own[-1] for period, own in rows.items()}
+        self._judge(last, {}, right)
+        if repeated:
+            return
+        since = stats.coverage.complete_from
+        told = {period: row for answer in answers for period, row in _answered(answer).items()}
+        last, told, right = (
+            {period: row for period, row in each.items() if since is None or 1000 * period[1] >= since}
+            for each in (last, told, right)
+        )
+        self._judge(last, right, right)
+        assert last == told, f"published last, and answered: {_difference(last, told)}"
+        for period in last:
+            own = rows[period]
+            assert [row["revision"] for row in own] == list(range(1, len(own) + 1)), f"revisions of {period}: {own}"
+            news = [(row["frames"], row["final"]) for row in own]
+            assert news == sorted(set(news)), f"each revision of {period} has something new: {news}"
+
+    def _judge(
+        self, rows: Mapping[Period, dict[str, Any]], least: Mapping[Period, _Count], most: Mapping[Period, _Count]
+    ) -> None:
+        """Assert that the rows lie in between, as far as they say that they are exact."""
+        assert least.keys() <= rows.keys() <= most.keys(), (
+            f"{least.keys() - rows.keys()} lacking, {rows.keys() - most.keys()} too many"
+        )
+        for period, row in rows.items():
+            right, low = most[period], least.get(period, _Count(0))
+            fewest, unique = len(low.users), row["unique"]
+            assert row["end"] == right.end, f"{row} ends at {right.end}"
+            assert low.frames <= row["frames"] <= right.frames, f"{row} has {low.frames} to {right.frames} frames"
+            assert row["lower"] <= unique <= row["upper"], f"{row} does not lie in its own bounds"
+            assert self._sketching or row["exact"], f"{row} has few enough users to be exact"
+            if row["exact"]:
+                assert row["lower"] == row["upper"], f"{row} is exact, and has bounds"
+                assert fewest <= unique <= len(right.users), f"{row} has {fewest} to {len(right.users)} users"
+            else:
+                far = _COARSE * len(right.users)
+                assert fewest - far <= unique <= len(right.users) + far, f"{row} has {fewest} to {len(right.users)} users"
+
+    def _counted(self, frames: Iterable[Frame], granularities: Sequence[str]) -> dict[Period, _Count]:
+        counts: dict[Period, _Count] = {}
+        known: dict[tuple[str, int], tuple[int, int]] = {}
+        for frame in frames:
+            minute = frame.time // 60_000 * 60
+            for name in granularities:
+                if (name, minute) not in known:
+                    known[name, minute] = _bounds(name, minute, self._zone)
+                start, end = known[name, minute]
+                own = counts.setdefault((name, start), _Count(end))
+                own.frames += 1
+                own.users.add(frame.user)
+        return counts
+
+
+def _bounds(granularity: str, second: int, zone: ZoneInfo) -> tuple[int, int]:
+    """Return where the period of a full minute begins and ends, from what the clocks on the wall show."""
+    if granularity == "minute":
+        return second, second + 60
+    shown = datetime.fromtimestamp(second, zone)
+    if granularity == "hour":
+        start = second - 60 * shown.minute
+        return start, start + 3_600
+    midnight = shown.replace(hour=0, minute=0, fold=0)
+    match granularity:
+        case "day":
+            first, following = midnight, midnight + timedelta(1)
+        case "week":
+            first = midnight - timedelta(midnight.weekday())
+            following = first + timedelta(7)
+        case "month":
+            first = midnight.replace(day=1)
+            following = (first + timedelta(31)).replace(day=1)
+        case _:
+            first = midnight.replace(month=1, day=1)
+            following = first.replace(year=first.year + 1)
+    return int(first.timestamp()), int(following.timestamp())
+
+
+def _covered(answer: Answer, frames: Iterable[Frame]) -> list[Frame]:
+    """Return the frames that must be counted: months and years outlive their slices, of the others coverage says since when."""
+    since = answer.coverage.complete_from
+    long = answer.arguments.granularity in {"month", "year"}
+    return [frame for frame in frames if since is None or long or frame.time >= since]
+
+
+def _answered(answer: Answer) -> dict[Period, dict[str, Any]]:
+    text = b"".join(answer.view.render(answer.partial, answer.span, answer.arguments, "json", {}))
+    rows = json.loads(text)["uniques"]
+    starts = [row["start"] for row in rows]
+    assert starts == sorted(set(starts)), f"rows come in order, each once: {starts}"
+    return {(row["granularity"], row["start"]): row for row in rows}
+
+
+def _difference(one: Mapping[Period, Any], other: Mapping[Period, Any]) -> list[Any]:
+    return [
+        (period, one.get(period), other.get(period))
+        for period in one.keys() | other.keys()
+        if one.get(period) != other.get(period)
+    ][:3]

@@ -1,0 +1,158 @@
+"""Lines of the view `words`, over some minutes, and how often each type and word should be counted."""
+
+import json
+import math
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from actors.messages import Answer, Stats
+from actors.timeline.span import EVER, Span
+from actors.views.view import View
+from actors.views.words.slices import Counting
+from actors.views.words.view import WordsView
+from tests.simulation.feed import JUNK, unnamed
+from tests.simulation.topic import Record
+
+BEGINNING_MS = 1_513_765_893_000
+BEGINNING_S = 1_000.0
+JITTER_MS = 200
+_TYPES = ("foo", "bar", "baz", "ä")
+_WORDS = ("lorem", "ipsum", "dolor", "ß", "lorem,", "Lorem")
+_BLANKS = (" ", "  ", "\t", "\u2003")
+_NO_LINES = (
+    b'{"event_type":"foo","data":"lorem"}',
+    b'{"event_type":"foo","data":7,"timestamp":1513765893}',
+    b'{"event_type":"foo","data":"lorem","timestamp":1e300}',
+    b'{"event_type":"foo","data":"lorem","timestamp":1513765893',
+)
+
+
+class Line(NamedTuple):
+    """When it happened, ms since 1970, its type, and its words."""
+
+    time: int
+    type: str
+    words: tuple[str, ...]
+
+
+class WordFeed:
+    """`orderly`: each line is written when it happened, give or take `JITTER_MS`; else some come late, or from nowhere."""
+
+    publishes = False
+    budgets = (6_000, 15_000)
+
+    def __init__(self, chance: random.Random, *, orderly: bool, max_pairs: int) -> None:
+        self.punctual = False
+        self._orderly = orderly
+        self._max_pairs = max_pairs
+        self._max_names = chance.choice([100_000, 8])
+        self._speed = chance.choice([1, 37, 600])
+        self._rare = chance.choice([0.0, 0.1, 0.5])
+        first, last = sorted(chance.randrange(8_000) for _ in range(2))
+        window = Span(BEGINNING_MS + self._speed * first, BEGINNING_MS + self._speed * last + 1)
+        self.questions = tuple(
+            (span, Counting(of, limit))
+            for span in (EVER, window, Span(EVER.start, window.end))
+            for of, limit in (("types", None), ("words", chance.choice([None, 3])))
+        )
+
+    def view(self) -> View:
+        return WordsView(max_pairs=self._max_pairs, max_names=self._max_names)
+
+    def holds(self, batch: Any, event: Line) -> bool:
+        return event.type in batch.types.get(event.time // 1000, ())
+
+    def alike(self, one: Line, other: Line) -> bool:
+        return (one.time // 1000, one.type) == (other.time // 1000, other.type)
+
+    def records(self, chance: random.Random, count: int, since: float, until: float) -> list[Record]:
+        made = []
+        for at in sorted(chance.uniform(since, until) for _ in range(count)):
+            if chance.random() < 0.03:
+                made.append(Record(at, chance.choice(JUNK + _NO_LINES), None))
+                continue
+            time = BEGINNING_MS + int(1000 * self._speed * (at - BEGINNING_S)) + chance.randint(-JITTER_MS, JITTER_MS)
+            if not self._orderly and chance.random() < 0.05:
+                time -= chance.randrange(400_000)
+            if not self._orderly and chance.random() < 0.01:
+                time ^= 1 << chance.choice([33, 41, 45])
+            words = [self._word(chance) for _ in range(chance.choice([0, 1, 1, 2, 5]))]
+            kind, data = chance.choice(_TYPES), chance.choice(_BLANKS).join(words)
+            line = {"event_type": kind, "data": data, "timestamp": time / 1000, "more": [{}]}
+            value = json.dumps(line, ensure_ascii=chance.random() < 0.5).encode()
+            made.append(Record(at, value, Line(math.floor(time / 1000 * 1000), kind, tuple(words))))
+        return made
+
+    def shard(self, record: Record, partitions: int, chance: random.Random) -> int:
+        return chance.randrange(partitions)
+
+    def logged(self, partition: int, records: list[Record]) -> list[Record]:
+        return records
+
+    def claim(self, answer: Answer, stats: Stats, given: Sequence[Sequence[Any]], expected: Sequence[Any]) -> None:
+        least: Counter[str] = Counter()
+        until = answer.coverage.complete_to
+        sure = self.punctual and until is not None and not answer.coverage.missing
+        if sure and not stats.progress.late and not stats.dropped.get("failed"):
+            least = self._counts(answer, _complete(answer, [line for line in expected if line.time < until]))
+        self._judge(answer, least, self._counts(answer, [line for life in given for line in life]))
+
+    def whole(self, answer: Answer, stats: Stats, events: Sequence[Sequence[Any]], lost: Sequence[Any]) -> None:
+        if self._orderly:
+            secret = unnamed(answer, [line.time for line in lost])
+            assert not secret, f"lost, and not named: {secret[:3]} of {len(secret)}, {answer.coverage}"
+        lines = [line for life in events for line in life]
+        self._judge(answer, self._counts(answer, _complete(answer, lines)), self._counts(answer, lines))
+
+    def published(
+        self,
+        records: Sequence[bytes],
+        events: Sequence[Sequence[Any]],
+        answers: Sequence[Answer],
+        stats: Stats,
+        *,
+        repeated: bool,
+    ) -> None:
+        assert not records, "counts are asked for, not published"
+
+    def _word(self, chance: random.Random) -> str:
+        return f"rare{chance.randrange(10**6)}" if chance.random() < self._rare else chance.choice(_WORDS)
+
+    def _counts(self, answer: Answer, lines: Iterable[Line]) -> Counter[str]:
+        """Return how often each name occurred in the seconds that an answer's span touches."""
+        first, last = answer.span.start // 1000, -(-answer.span.end // 1000)
+        own = [line for line in lines if first <= line.time // 1000 < last]
+        if answer.arguments.of == "types":
+            return Counter(line.type for line in own)
+        return Counter(word for line in own for word in line.words)
+
+    def _judge(self, answer: Answer, least: Counter[str], most: Counter[str]) -> None:
+        """Assert that the counts lie in between, as far as they say that they are exact, and are those with the highest."""
+        text = b"".join(answer.view.render(answer.partial, answer.span, answer.arguments, "json", {"more": 1}))
+        told = json.loads(text)
+        found: dict[str, int] = told["counts"]
+        error, limit = told["max_error"], answer.arguments.limit
+        assert not error or self._max_names < len(most), f"{len(most)} names are few enough to count them all"
+        ranked = sorted(found, key=lambda name: (-found[name], name))
+        assert list(found) == ranked, "the highest first, equal ones by code points"
+        assert answer.view.max_error(answer.partial, answer.arguments) == error, "what the header says"
+        if least == most and not error:
+            right = sorted(most, key=lambda name: (-most[name], name))[:limit]
+            assert found == {name: most[name] for name in right}, f"{found} is not {right} of {most}"
+            return
+        wrong = {name: count for name, count in found.items() if not least[name] <= count <= most[name] + error}
+        assert not wrong, f"counted are {wrong}, but it is {least} at least and {most} at most, but for {error}"
+        if limit is None or len(found) < limit:
+            lacking = {name: count for name, count in least.items() if count > error and name not in found}
+            assert not lacking, f"not counted: {lacking}"
+        elif limit:
+            lacking = {name: count for name, count in least.items() if count > found[ranked[-1]] and name not in found}
+            assert not lacking, f"higher than what is there: {lacking}"
+
+
+def _complete(answer: Answer, lines: Iterable[Line]) -> list[Line]:
+    """Return the lines that must be counted: what is since ever is known of dropped slices too, else what is covered."""
+    since = answer.coverage.complete_from
+    return [line for line in lines if since is None or answer.span == EVER or line.time >= since]
