@@ -16,7 +16,9 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -28,14 +30,22 @@ ROOT = Path(__file__).resolve().parent.parent
 KAFKA = "4.1.0"
 LOG4J = "2.25.1"
 
-_PATIENCE_S = 60.0
+_PATIENCE_S = 120.0
+_LOGGING = "rootLogger.level=WARN\nrootLogger.appenderRef.c.ref=C\nappender.c.type=Console\nappender.c.name=C\n"
 
 app = typer.Typer(add_completion=False, help="Run a Kafka broker on loopback until Ctrl-C.")
 
 
 def run_dir() -> Path:
-    """Return the folder for what running processes tell each other; FIRNLINE_RUN_DIR names another one."""
-    return Path(os.environ.get("FIRNLINE_RUN_DIR", ROOT / ".firnline"))
+    """Return the folder for what running processes tell each other; FIRNLINE_RUN_DIR names another one.
+
+    It is in the checkout, or, where Firnline is installed, the user's own folder for caches.
+    """
+    if named := os.environ.get("FIRNLINE_RUN_DIR"):
+        return Path(named)
+    if (ROOT / "pyproject.toml").exists():
+        return ROOT / ".firnline"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "firnline"
 
 
 # The embedded broker -------------------------------------------------------------------------------------------------
@@ -118,36 +128,83 @@ def real(
         sys.exit(f"broker: {error.strerror or error}")
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A node of a running cluster: its address, its process, and the file that holds what it prints."""
+
+    bootstrap: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+
 @contextlib.contextmanager
 def real_broker(directory: Path, port: int | None = None) -> Iterator[str]:
     """Run a real single-node Kafka with an empty log, its jars kept in `directory`; yields its address.
 
     Raises OSError where Java or Maven is missing, or the broker does not come up.
     """
+    with _cluster(directory, [port or _free_port()], ["-Xmx1g"]) as (member,):
+        yield member.bootstrap
+
+
+@contextlib.contextmanager
+def real_cluster(directory: Path, count: int) -> Iterator[list[Member]]:
+    """Run a real Kafka of `count` nodes with empty logs, of 256 MiB of heap each; yields them by id, from 1 on.
+
+    The first one is the only controller: it has to live. Each of the others may be killed, and its command started again; six
+    seconds later its partitions have other leaders, and it gets them back only by an election. Raises OSError as `real_broker`.
+    """
+    lean = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]  # half the processor time until it is up
+    with _cluster(directory, [_free_port() for _ in range(count)], lean) as members:
+        yield members
+
+
+@contextlib.contextmanager
+def _cluster(directory: Path, ports: Sequence[int], options: Sequence[str]) -> Iterator[list[Member]]:
+    """Run a node at each port, all of them started at once; they end in any case, the last one first."""
     if missing := [command for command in ("java", "mvn") if shutil.which(command) is None]:
         raise OSError(0, f"a real broker needs {' and '.join(missing)} on the PATH")
     directory = directory.resolve()  # Maven takes a relative folder from where its pom lies
     jars = _jars(directory)
-    node = directory / f"node-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    node.mkdir(parents=True)
-    client_port, controller_port = port or _free_port(), _free_port()
-    properties = node / "server.properties"
-    properties.write_text(_properties(node, client_port, controller_port))
-    (node / "log4j2.properties").write_text(
-        "rootLogger.level=WARN\nrootLogger.appenderRef.c.ref=C\nappender.c.type=Console\nappender.c.name=C\n"
-    )
-    java = ["java", "-Xmx1g", f"-Dlog4j2.configurationFile={node / 'log4j2.properties'}", "-cp", f"{jars}/*"]
-    storage = [*java, "kafka.tools.StorageTool", "format", "--standalone", "-t", _cluster_id(), "-c", str(properties)]
-    formatted = subprocess.run(storage, check=False, capture_output=True, text=True)
-    if formatted.returncode:
-        shutil.rmtree(node, ignore_errors=True)
-        raise OSError(0, f"Kafka's storage could not be made: {formatted.stderr.strip()}")
-    bootstrap = f"127.0.0.1:{client_port}"
-    with (node / "broker.log").open("wb") as log:
-        broker = subprocess.Popen([*java, "kafka.Kafka", str(properties)], stdout=log, stderr=log, start_new_session=True)
+    root = directory / f"node-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    nodes = [root / str(number) for number in range(1, len(ports) + 1)]
+    java = ["java", *options, f"-Dlog4j2.configurationFile={root / 'log4j2.properties'}", "-cp", f"{jars}/*"]
+    with contextlib.ExitStack() as around:
+        around.callback(shutil.rmtree, root, ignore_errors=True)
+        controller = f"127.0.0.1:{_free_port()}"
+        for number, (node, port) in enumerate(zip(nodes, ports, strict=True), 1):
+            node.mkdir(parents=True)
+            (node / "server.properties").write_text(_properties(node, number, port, controller, count=len(ports)))
+        (root / "log4j2.properties").write_text(_LOGGING)
+        _format(java, nodes)
+        members = [around.enter_context(_member(java, node, port)) for node, port in zip(nodes, ports, strict=True)]
+        for member in members:
+            _await_broker(member, len(members))
+        yield members
+
+
+def _format(java: Sequence[str], nodes: Sequence[Path]) -> None:
+    """Make the storage of the nodes, at once. Raises OSError where that fails."""
+    tool = [*java, "kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c"]
+
+    def make(node: Path) -> None:
+        formatted = subprocess.run([*tool, str(node / "server.properties")], check=False, capture_output=True, text=True)
+        if formatted.returncode:
+            raise OSError(0, f"Kafka's storage could not be made: {formatted.stderr.strip()}")
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(make, nodes))
+
+
+@contextlib.contextmanager
+def _member(java: Sequence[str], node: Path, port: int) -> Iterator[Member]:
+    """Start a node, and wait for nothing; ended in any case."""
+    path = node / "broker.log"
+    with path.open("wb") as log:
+        command = [*java, "kafka.Kafka", str(node / "server.properties")]
+        broker = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
-            _await_broker(broker, bootstrap, node / "broker.log")
-            yield bootstrap
+            yield Member(f"127.0.0.1:{port}", broker, path)
         finally:
             broker.terminate()
             try:
@@ -155,7 +212,6 @@ def real_broker(directory: Path, port: int | None = None) -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 broker.kill()
                 broker.wait()
-            shutil.rmtree(node, ignore_errors=True)
 
 
 def _jars(directory: Path) -> Path:
@@ -188,21 +244,23 @@ def _jars(directory: Path) -> Path:
     return jars
 
 
-def _properties(node: Path, port: int, controller_port: int) -> str:
+def _properties(node: Path, number: int, port: int, controller: str, *, count: int) -> str:
+    """Return the settings of one of `count` nodes, of which the first is the controller."""
+    listener = f"PLAINTEXT://127.0.0.1:{port}"
     settings = {
-        "process.roles": "broker,controller",
-        "node.id": 1,
-        "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "process.roles": "broker,controller" if number == 1 else "broker",
+        "node.id": number,
+        "controller.quorum.voters": f"1@{controller}",
+        "listeners": f"{listener},CONTROLLER://{controller}" if number == 1 else listener,
+        "advertised.listeners": listener,
         "controller.listener.names": "CONTROLLER",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": node / "data",
-        "offsets.topic.replication.factor": 1,
-        "transaction.state.log.replication.factor": 1,
+        "offsets.topic.replication.factor": count,
+        "transaction.state.log.replication.factor": count,
         "transaction.state.log.min.isr": 1,
-        "share.coordinator.state.topic.replication.factor": 1,
+        "share.coordinator.state.topic.replication.factor": count,
         "share.coordinator.state.topic.min.isr": 1,
         "group.initial.rebalance.delay.ms": 0,
         "auto.create.topics.enable": "false",
@@ -210,18 +268,29 @@ def _properties(node: Path, port: int, controller_port: int) -> str:
         "message.max.bytes": 8 << 20,
         "log.retention.ms": -1,
     }
+    if count > 1:
+        settings |= {
+            "broker.heartbeat.interval.ms": 500,
+            "broker.session.timeout.ms": 6_000,
+            "unclean.leader.election.enable": "false",
+            "auto.leader.rebalance.enable": "false",
+            "offsets.topic.num.partitions": 1,
+            "transaction.state.log.num.partitions": 1,
+        }
     return "".join(f"{key}={value}\n" for key, value in settings.items())
 
 
-def _await_broker(broker: subprocess.Popen[bytes], bootstrap: str, log: Path) -> None:
+def _await_broker(member: Member, count: int) -> None:
+    """Wait until a node knows of so many. Raises OSError where it has ended, or its time is over."""
     deadline = time.monotonic() + _PATIENCE_S
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    admin = AdminClient({"bootstrap.servers": member.bootstrap, "log_level": 0})
     while True:
-        if broker.poll() is not None or time.monotonic() > deadline:
-            raise OSError(0, f"Kafka did not come up: {log.read_text(errors='replace')[-500:]}")
+        if member.process.poll() is not None or time.monotonic() > deadline:
+            raise OSError(0, f"Kafka did not come up: {member.log.read_text(errors='replace')[-500:]}")
         with contextlib.suppress(KafkaException):
-            admin.list_topics(timeout=1)
-            return
+            if len(admin.list_topics(timeout=1).brokers) == count:
+                return
+        time.sleep(0.02)
 
 
 def _cluster_id() -> str:
