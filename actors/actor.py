@@ -4,7 +4,9 @@ A handler that raises costs one message, never the actor: the guardian hears of 
 until the guardian says `Recover`. Handlers of one actor never run at once. No actor blocks on another.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import pykka
@@ -17,10 +19,15 @@ from actors.messages import Address, Busy, Failed, Message, Recover, Undelivered
 
 @dataclass(slots=True)
 class System:
-    """What all actors of a process share. The guardian's address is there once the guardian has started."""
+    """What all actors of a process share. The guardian's address is there once the guardian has started.
+
+    `actors` are those that have not stopped; any thread may look at a copy. `trace` is entered around what takes long.
+    """
 
     dispatcher: Dispatcher
     guardian: Address | None = None
+    actors: "set[Actor]" = field(default_factory=set)
+    trace: Callable[[str], AbstractContextManager[Any]] = nullcontext
 
 
 class Actor(pykka.Actor):
@@ -38,6 +45,7 @@ class Actor(pykka.Actor):
         self.system = system
         self.stream = stream
         super().__init__()
+        system.actors.add(self)
 
     @property
     def name(self) -> str:
@@ -48,6 +56,21 @@ class Actor(pykka.Actor):
     def home(self) -> str:
         """Which thread it runs on. May change between two turns."""
         return "control"
+
+    @property
+    def state(self) -> str:
+        """In which of its states it is, where it has some. Read by other threads."""
+        return ""
+
+    @property
+    def counted(self) -> Mapping[str, int]:
+        """What it has done since it began, by name. Read by other threads: single numbers, which only grow."""
+        return {}
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """Its mailbox, to be looked at."""
+        return self._mailbox
 
     @property
     def healer(self) -> Address:
@@ -112,6 +135,7 @@ class Actor(pykka.Actor):
                 break
             self._handle(self._mailbox.get())
         if self.actor_stopped.is_set():
+            self.system.actors.discard(self)
             for envelope in self._mailbox.close():
                 self._refuse(envelope, "the actor has stopped")
         else:

@@ -86,7 +86,8 @@ class Assembler:
     def give_up(self, problem: str) -> None:
         """Forget the checkpoint under way; the one before stands."""
         self._assembly = None
-        self.durability = replace(self.durability, failed=self.durability.failed + 1, problem=problem)
+        told = self.durability
+        self.durability = replace(told, failed=told.failed + 1, failures=told.failures + 1, problem=problem)
         self._manager.send(self._publisher, Commit(None))
         self._manager.send(self.front_end, Proceed(saved=False))
 
@@ -144,6 +145,7 @@ class Assembler:
             seconds=part.seconds,
             nbytes=part.nbytes,
             saved=self.durability.saved + 1,
+            seconds_in_all=self.durability.seconds_in_all + part.seconds,
             failed=0,
             problem=None,
         )

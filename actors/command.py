@@ -78,6 +78,7 @@ class CommandStream:
                 stderr=subprocess.PIPE,
                 start_new_session=True,
                 bufsize=0,
+                env={name: value for name, value in os.environ.items() if not name.startswith("FIRNLINE_")},
             )
         except OSError as error:
             self._on_error(f"cannot start {self._command[0]}: {error.strerror}")

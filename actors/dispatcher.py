@@ -22,6 +22,7 @@ class Dispatcher:
 
     def __init__(self) -> None:
         self._homes: dict[str, SimpleQueue[Task | None]] = {}
+        self._began: dict[str, float] = {}
         self._later: list[tuple[float, int, str, Task]] = []
         self._order = itertools.count()
         self._changed = threading.Condition()
@@ -50,6 +51,11 @@ class Dispatcher:
             heapq.heappush(self._later, (self.now() + seconds, next(self._order), home, task))
             self._changed.notify()
 
+    def busy(self) -> dict[str, float]:
+        """Return for each home for how many seconds its thread has been at its present task, 0 where it waits for one."""
+        now = self.now()
+        return {home: max(0.0, now - began) if began else 0.0 for home, began in self._began.copy().items()}
+
     def close(self, timeout_s: float = 5.0) -> None:
         """Let what is submitted end, and drop the later tasks. Waits at most `timeout_s` in all."""
         deadline = self.now() + timeout_s
@@ -66,16 +72,17 @@ class Dispatcher:
         with self._changed:
             if home not in self._homes:
                 tasks: SimpleQueue[Task | None] = SimpleQueue()
-                thread = threading.Thread(target=self._work, args=(tasks,), name=home, daemon=True)
+                thread = threading.Thread(target=self._work, args=(home, tasks), name=home, daemon=True)
                 self._homes[home] = tasks
                 self._threads.append(thread)
                 thread.start()
             return self._homes[home]
 
-    @staticmethod
-    def _work(tasks: SimpleQueue[Task | None]) -> None:
+    def _work(self, home: str, tasks: SimpleQueue[Task | None]) -> None:
         while (task := tasks.get()) is not None:
+            self._began[home] = self.now()
             task()
+            self._began[home] = 0.0
 
     def _watch(self) -> None:
         with self._changed:

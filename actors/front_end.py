@@ -4,7 +4,7 @@ Without credits it does not poll, so a backlog waits in Kafka and not in memory.
 checkpoint it pauses until all that it has sent is taken in: then its own state and the live slice's belong together.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar, assert_never
 
 from actors.actor import Actor, System
@@ -32,6 +32,7 @@ from actors.messages import (
 from actors.outbox import Outbox
 from actors.pace import Pace, Pause
 from actors.source import Polled, Source
+from actors.tally import Tally
 from actors.views.view import View
 
 _ATTENTIVE = 5
@@ -94,12 +95,21 @@ class FrontEnd(Actor):
         self._draining: ReplyTo | None = None
         self._saves_first = saves_first
         self._pause = Pause(pace, 0.0, 0)
+        self._tally = Tally()
         self._polled_at = self._released_at = self._reported_at = self._looked_at = 0.0
 
     @property
     def home(self) -> str:
         """Run where the active collector does: a poll, then what came of it."""
         return self.stream
+
+    @property
+    def counted(self) -> Mapping[str, int]:
+        """Dead letters for their topic: written, acknowledged, given up."""
+        letters = self._dead_letters
+        if letters is None:
+            return {}
+        return {"dead letters": letters.written, "delivered": letters.delivered, "lost": letters.lost}
 
     def on_start(self) -> None:
         """Make itself known; the manager says where to begin. Again, until it has."""
@@ -198,10 +208,12 @@ class FrontEnd(Actor):
         """Start from what a checkpoint says, or anew: nothing of the round before counts."""
         self._source.close()
         self._attached = self._queued = self._taking = self._struck = False
+        self._tally.note(self._intake.counted())
         self._intake = self._intake.anew()
         self._lost = message.lost
         if message.state is not None:
             self._intake.restore(message.state, self._now())
+        self._tally.begin(self._intake.counted())
         self._out.begin(message.round, message.collector)
         self._unclosed, self._ended = True, False
         self._pause = Pause(self._pace, self._now(), self._intake.records if message.state is not None else None)
@@ -380,6 +392,7 @@ class FrontEnd(Actor):
     def _report(self, state: str) -> Progress:
         now, intake = self._now(), self._intake
         self._reported_at = now
+        self._tally.note(intake.counted())
         progress = Progress(
             state=state,
             records=intake.records,
@@ -389,12 +402,14 @@ class FrontEnd(Actor):
             late=intake.late,
             buffered=len(intake.order),
             in_flight=self._out.events,
+            credits=self._pace.credits * self._pace.micro_batch,
             buffered_bytes=intake.order.nbytes + self._out.nbytes,
             watermark=intake.watermark.at(now),
             held_back_by=intake.watermark.holding(now),
             lag=self._source.lag() if self._attached else {},
             epoch=self._source.epoch,
             first_record_at=intake.first_record_at,
+            since_start=dict(self._tally.total),
         )
         self.send(self._manager, progress)
         return progress

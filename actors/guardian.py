@@ -18,6 +18,7 @@ from actors.messages import (
     Recover,
     Undelivered,
 )
+from actors.vitals import vitals_of
 
 GuardianMessage = Failed | Excused | Undelivered | GetHealth
 
@@ -52,7 +53,8 @@ class Guardian(Actor):
                 self._keep(stream, name, kind, reason)
             case GetHealth(reply_to):
                 newest = tuple(reversed(self._letters))
-                reply_to(Health(dict(self._degraded), dict(self._restarts), self._letter_count, newest))
+                actors, threads = vitals_of(self.system.actors.copy()), self.system.dispatcher.busy()
+                reply_to(Health(dict(self._degraded), dict(self._restarts), self._letter_count, newest, actors, threads))
             case _:
                 assert_never(message)
 

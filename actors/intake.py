@@ -114,6 +114,11 @@ class Intake:
         self._gaps, gaps = state["gaps"]
         self._open = {int(number): _Open(*gap) for number, gap in gaps.items()}
 
+    def counted(self) -> dict[str, int]:
+        """Return what was read so far, by name, and what was refused by reason."""
+        refused = {f"rejects {reason}": count for reason, count in self.refusals.counts().items()}
+        return {"records": self.records, "events": self.events, "late": self.late, **refused}
+
     def take(self, polled: Polled, offsets: dict[int, int], now: float, wall: float) -> list[Missed]:
         """Decode a poll that ends at `offsets`, and hold its events for their turn; only then its records count as read.
 

@@ -10,13 +10,13 @@ from typing import Any, assert_never
 import msgspec
 
 from actors.actor import Actor, System
-from actors.messages import Address, Keep, Kept, Load, Loaded, LoadedSlice, Loading, Map, Mapped, Save, Saved
+from actors.messages import Address, Keep, Kept, Load, Loaded, LoadedSlice, Loading, Map, Mapped, Reform, Save, Saved
 from actors.store import Store
 from actors.timeline.snapshot import State, blocks_of, nbytes_of
 from actors.timeline.span import Span
 from actors.views.view import View
 
-KeeperMessage = Load | Keep | Map | Save
+KeeperMessage = Load | Keep | Map | Save | Reform
 
 _AGAIN_S = 1.0
 _MOST_TRIES = 5
@@ -51,13 +51,20 @@ class Keeper(Actor):
         """Handle one message."""
         match message:
             case Load():
-                self._try_to_load(message)
+                with self.system.trace(f"read the checkpoint of {self.stream}"):
+                    self._try_to_load(message)
             case Keep():
-                self.send(message.manager, self._keep(message))
+                with self.system.trace(f"write a generation of {self.stream}"):
+                    kept = self._keep(message)
+                self.send(message.manager, kept)
             case Map(name, collector):
                 self.send(collector, self._try_to_map(name))
             case Save():
-                self.send(message.manager, self._save(message))
+                with self.system.trace(f"write a checkpoint of {self.stream}"):
+                    saved = self._save(message)
+                self.send(message.manager, saved)
+            case Reform(view):
+                self._view = view
             case _:
                 assert_never(message)
 

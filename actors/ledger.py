@@ -3,16 +3,19 @@
 Coverage is read from it. Its whole state is in a checkpoint.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from typing import Any
 
-from actors.messages import Forgotten, Missed
+from actors.messages import Forgotten, Missed, Pruned
 from actors.timeline.snapshot import State
 from actors.timeline.span import Span
 from actors.views.view import Meta, View
 
 _MOST_MISSING = 100
 """Spans that are told apart; more are told as one."""
+
+_MOST_PRUNED = 64
+"""Generations that went, and are remembered one by one."""
 
 
 class Ledger:
@@ -25,12 +28,23 @@ class Ledger:
         self.generations: Counter[str] = Counter()
         self.missed: Counter[str] = Counter()
         self.complete_from: int | None = None
+        self._pruned: deque[Pruned] = deque(maxlen=_MOST_PRUNED)
         self._missing: dict[str, tuple[str, Span, int]] = {}
 
     @property
     def missing(self) -> tuple[Span, ...]:
         """Where answers may lack something, in no order."""
         return tuple(dict.fromkeys(span for _, span, _ in self._missing.values()))
+
+    @property
+    def pruned(self) -> tuple[Pruned, ...]:
+        """The newest generations that went, the newest first."""
+        return tuple(reversed(self._pruned))
+
+    def counted(self) -> dict[str, int]:
+        """Return what is gone so far, by name and reason."""
+        counts = {"dropped": self.dropped, "generations": self.generations, "missed": self.missed}
+        return {f"{name} {reason}": count for name, counter in counts.items() for reason, count in counter.items()}
 
     def state(self) -> State:
         """Return what `restore` takes."""
@@ -41,6 +55,7 @@ class Ledger:
             "missed": dict(self.missed),
             "complete_from": self.complete_from,
             "missing": {key: (reason, span.start, span.end, count) for key, (reason, span, count) in self._missing.items()},
+            "pruned": [_row(each) for each in self._pruned],
         }
 
     def restore(self, state: State) -> None:
@@ -52,18 +67,21 @@ class Ledger:
         self._missing = {
             key: (reason, Span(start, end), count) for key, (reason, start, end, count) in state["missing"].items()
         }
+        self._pruned = deque(map(_pruned, state.get("pruned", ())), _MOST_PRUNED)  # earlier versions did not write them
 
-    def drop(self, meta: Meta, reason: str) -> None:
-        """Note that a generation, the oldest, was dropped."""
+    def drop(self, number: int, meta: Meta, reason: str, at: float) -> None:
+        """Note that a generation, the oldest, was dropped `at` that time."""
         self.gone = self.gone.then(meta.summary)
         self.dropped[reason] += meta.events
         self.generations[reason] += 1
         self.advance(meta.span.end if meta.span else None)
+        self._pruned.append(Pruned(number, meta.span, meta.events, meta.nbytes, reason, at))
 
-    def lose(self, number: int, span: Span | None, events: int) -> None:
+    def lose(self, number: int, span: Span | None, events: int, at: float) -> None:
         """Note that a generation could not be read again. Its place in time is missing."""
         self.dropped["unreadable"] += events
         self.generations["unreadable"] += 1
+        self._pruned.append(Pruned(number, span, events, 0, "unreadable", at))
         if span is not None:
             self._put(f"generation {number}", "unreadable", span, events)
 
@@ -97,3 +115,16 @@ class Ledger:
     def reasons(self) -> tuple[tuple[str, Span, int], ...]:
         """Return why something is missing: the reason, where, and how many records or events, 0 where nobody knows."""
         return tuple(self._missing.values())
+
+
+_Row = tuple[int, int | None, int | None, int, int, str, float]
+
+
+def _row(pruned: Pruned) -> _Row:
+    start, end = (pruned.span.start, pruned.span.end) if pruned.span is not None else (None, None)
+    return (pruned.number, start, end, pruned.events, pruned.nbytes, pruned.reason, pruned.at)
+
+
+def _pruned(row: _Row) -> Pruned:
+    number, start, end, events, nbytes, reason, at = row
+    return Pruned(number, None if start is None or end is None else Span(start, end), events, nbytes, reason, at)

@@ -103,6 +103,11 @@ class Mailbox:
         """Return how many envelopes wait in a lane."""
         return len(self._lanes[lane])
 
+    @property
+    def held(self) -> bool:
+        """Whether data is kept back."""
+        return self._held
+
     def _claim(self) -> bool:
         """Mark the actor as at work if it is not and has something to do; returns whether it must be woken."""
         if self._busy or self.empty():

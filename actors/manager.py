@@ -5,7 +5,7 @@ that can answer it. It sees metas and partials, never an event, and never waits.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, assert_never
 
@@ -45,6 +45,9 @@ from actors.messages import (
     Progress,
     Publish,
     Query,
+    Reconfigure,
+    Reconfigured,
+    Reform,
     Restore,
     Restored,
     Retired,
@@ -55,6 +58,7 @@ from actors.messages import (
 from actors.questions import Questions
 from actors.set_collector import SetCollector
 from actors.shelf import Shelf
+from actors.tally import Tally
 from actors.timeline.snapshot import State
 from actors.views.view import Frozen, Live, Meta, View
 
@@ -79,6 +83,7 @@ ManagerMessage = (
     | Partial
     | Overdue
     | GetStats
+    | Reconfigure
 )
 
 _METER_S = 1.0
@@ -125,6 +130,8 @@ class Manager(Actor):
         self._shelf = Shelf(self)
         self._nothing = Meta(None, 0, 0, 0, None, view.nothing())
         self._ledger = Ledger(view)
+        self._tally = Tally()
+        self._retired_count = 0
         self._watermark: int | None = None
         self._last_batch_at: float | None = None
         self._progress = Progress()
@@ -168,12 +175,14 @@ class Manager(Actor):
                 self._questions.answer(number)
             case GetStats(reply_to):
                 reply_to(self._stats())
+            case Reconfigure():
+                self._reconfigure(message)
             case _:
                 assert_never(message)
 
     def failed(self, message: Message, error: Exception) -> None:
         """Answer a request that failed; the guardian has the reason."""
-        if isinstance(message, Query | GetStats):
+        if isinstance(message, Query | GetStats | Reconfigure):
             message.reply_to(Busy(f"the request failed: {type(error).__name__}"))
 
     def must_wait(self, message: Message) -> bool:
@@ -225,10 +234,11 @@ class Manager(Actor):
         state = loaded.state
         if state is not None:
             self._ledger.restore(state["ledger"])
+            self._tally.begin(self._ledger.counted())
             self._watermark, self._last_batch_at = state["watermark"], state["last_batch_at"]
             for each in loaded.aged:
                 if each.frozen is None:
-                    self._ledger.lose(each.number, each.span, each.events)
+                    self._ledger.lose(each.number, each.span, each.events, self.system.dispatcher.wall())
                 else:
                     aged = self._collector(found=each.frozen, aged=True, mapped=each.mapped)
                     aged.meta, aged.name, aged.file_bytes = each.frozen.meta(), each.name, each.file_bytes
@@ -251,7 +261,9 @@ class Manager(Actor):
         self._questions.end()
         self._shelf.stop()
         self._shelf = Shelf(self)
+        self._tally.note(self._ledger.counted())
         self._ledger = Ledger(self._view)
+        self._tally.begin({})
         self._publications = itertools.count(1)
         self._watermark = self._last_batch_at = None
 
@@ -295,6 +307,7 @@ class Manager(Actor):
         if active is not None and active.number == message.number:  # not of the round before
             successor = self._collector(carry=message.carry)
             self._shelf.retire(message.meta, successor)
+            self._retired_count += 1
             self.send(self._front_end, Activate(successor.address))
             self._prune()
 
@@ -310,8 +323,17 @@ class Manager(Actor):
         for dropped, reason in self._shelf.prune(self._limits, self._other_bytes, self._watermark):
             self._note_dropped(dropped, reason)
 
+    def _reconfigure(self, message: Reconfigure) -> None:
+        """Take other limits, and prune by them at once. What is told to the keeper comes before all that it is asked later."""
+        self._meter, self._baseline_bytes, self._view = message.meter, message.baseline_bytes, message.view
+        self._limits = self._meter.limits()
+        self.send(self._keeper, Reform(message.view))
+        before = len(self._shelf.aged)
+        self._prune()
+        message.reply_to(Reconfigured(before - len(self._shelf.aged)))
+
     def _note_dropped(self, dropped: Collector, reason: str) -> None:
-        self._ledger.drop(dropped.meta, reason)
+        self._ledger.drop(dropped.number, dropped.meta, reason, self.system.dispatcher.wall())
         self._assembler.dropped(dropped)
 
     def _forgotten(self, message: Forgotten) -> None:
@@ -388,12 +410,18 @@ class Manager(Actor):
             chosen.append(active)
         self._questions.put(query, chosen, known, self._coverage(), publishes=publishes)
 
+    @property
+    def counted(self) -> Mapping[str, int]:
+        """Generations that were retired, and queries: answered whole, and without what was too late."""
+        return {"retired": self._retired_count, "answered": self._questions.answered, "late": self._questions.late}
+
     def _stats(self) -> Stats:
-        active = self._shelf.active
+        active, aged = self._shelf.active, self._shelf.aged
+        self._tally.note(self._ledger.counted())
         return Stats(
             view=self._view,
             gone=self._ledger.gone,
-            aged=tuple(aged.meta for aged in self._shelf.aged),
+            aged=tuple(each.meta for each in aged),
             active=active.meta if active is not None else self._nothing,
             memory=Memory(
                 self._limits.budget_bytes,
@@ -411,4 +439,7 @@ class Manager(Actor):
             last_batch_at=self._last_batch_at,
             durability=self._assembler.durability if self._keeper is not None else None,
             starting=self._starting or active is None,
+            numbers=tuple(each.number for each in (*aged, *([active] if active is not None else []))),
+            pruned=self._ledger.pruned,
+            since_start={**self._progress.since_start, **self._tally.total},
         )

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import pykka
 
+from actors.brake import Meter
 from actors.mailbox import Lane
 from actors.timeline.refusals import Refused
 from actors.timeline.snapshot import State
@@ -339,7 +340,34 @@ class Save(_Data):
     manager: Address
 
 
+@dataclass(frozen=True, slots=True)
+class Reform(_Control):
+    """Make slices by `view` from now on, which reads what the one before has written."""
+
+    view: View
+
+
 # To the manager ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reconfigure(_Control):
+    """Keep at once to what `meter` allows beside `baseline_bytes`, and open the next collectors by `view`.
+
+    The view reads and means what the one before does: its slices retire at other sizes. Reply `Reconfigured`.
+    """
+
+    meter: Meter
+    baseline_bytes: int
+    view: View
+    reply_to: ReplyTo
+
+
+@dataclass(frozen=True, slots=True)
+class Reconfigured:
+    """The reply to `Reconfigure`: so many generations had to go."""
+
+    dropped: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -455,7 +483,11 @@ class Attached(_Control):
 
 @dataclass(frozen=True, slots=True)
 class Progress(_Control):
-    """How far the front end has come. Its counters only grow; `records` is all that was read."""
+    """How far the front end has come. Its counters only grow, but for a start again; `records` is all that was read.
+
+    `in_flight` are events that were read and are in no slice yet; of `credits` it waits for word at the most, then it reads
+    nothing more. `since_start` is what this process has counted, see `Tally`.
+    """
 
     state: str = "starting"
     records: int = 0
@@ -465,12 +497,14 @@ class Progress(_Control):
     late: int = 0
     buffered: int = 0
     in_flight: int = 0
+    credits: int = 0
     buffered_bytes: int = 0
     watermark: int | None = None
     held_back_by: int | None = None
     lag: Mapping[int, int] = field(default_factory=dict)
     epoch: int = 0
     first_record_at: float | None = None
+    since_start: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -517,11 +551,12 @@ class Forgotten(_Control):
 
 @dataclass(frozen=True, slots=True)
 class Partial(_Control):
-    """What collector `collector` read of query `number`."""
+    """What collector `collector` read of query `number`; of a frozen slice, with its `revision`: None of a live one."""
 
     number: int
     collector: int
     partial: Any
+    revision: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -564,13 +599,18 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The reply to `Query`: a merged partial, and the view that can render it."""
+    """The reply to `Query`: a merged partial, and the view that can render it.
+
+    `origin` are the frozen slices that it was read from, each by its collector's number and its revision: of one view, the same
+    question with the same origin has the same answer. None where anything else adds to it, or some slice did not reply.
+    """
 
     view: View
     partial: Any
     span: Span
     arguments: Any
     coverage: Coverage
+    origin: tuple[tuple[int, int], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -596,6 +636,7 @@ class Durability:
     """How checkpoints went: the newest one, when it was saved (seconds since 1970), how long that took, its bytes.
 
     `failed` are those that could not be written since, with the last `problem`; `lost` is what could not be read at the start.
+    `failures`, `saved` and `seconds_in_all` are of all since the process began.
     """
 
     checkpoint: int = 0
@@ -608,11 +649,30 @@ class Durability:
     recovered_from: int = 0
     loading: tuple[int, int] | None = None
     lost: tuple[str, ...] = ()
+    failures: int = 0
+    seconds_in_all: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """A generation that is no more: which it was, what it held, why it went, and when (seconds since 1970)."""
+
+    number: int
+    span: Span | None
+    events: int
+    nbytes: int
+    reason: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """The reply to `GetStats`: the collectors oldest first, the active one last, and what is beside them."""
+    """The reply to `GetStats`: the collectors oldest first, the active one last, and what is beside them.
+
+    `numbers` are theirs, in the same order: within a process, a generation keeps its number as long as the stream does not
+    start again. `pruned` are the newest generations that went, the newest first. `since_start` is what this process has
+    counted of the stream, see `Tally`.
+    """
 
     view: View
     gone: Any
@@ -628,6 +688,9 @@ class Stats:
     last_batch_at: float | None
     durability: Durability | None
     starting: bool
+    numbers: tuple[int, ...] = ()
+    pruned: tuple[Pruned, ...] = ()
+    since_start: Mapping[str, int] = field(default_factory=dict)
 
 
 # To the guardian -----------------------------------------------------------------------------------------------------
@@ -686,10 +749,35 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class ActorVitals:
+    """The mailboxes of `count` actors of one kind and `state`, summed: messages that wait in each lane, and room for them.
+
+    A collector is active or aged; others have no state. `held` of them wait for a failure to be mended, and take no data.
+    `counted` is what they have done since they began, by name.
+    """
+
+    stream: str
+    actor: str
+    state: str
+    count: int
+    control: int
+    control_capacity: int
+    data: int
+    data_capacity: int
+    held: int = 0
+    counted: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
-    """The reply to `GetHealth`. `degraded` names each stream that was given up, with the reason."""
+    """The reply to `GetHealth`. `degraded` names each stream that was given up, with the reason.
+
+    `threads` says of each thread for how many seconds it has been at its present task, 0 where it waits for one.
+    """
 
     degraded: Mapping[str, str]
     restarts: Mapping[str, int]
     dead_letters: int
     newest: tuple[DeadLetter, ...]
+    actors: tuple[ActorVitals, ...] = ()
+    threads: Mapping[str, float] = field(default_factory=dict)

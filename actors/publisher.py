@@ -4,7 +4,7 @@ So a sink that is down stops consumption: the backlog waits in Kafka, a few resu
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -41,6 +41,7 @@ class _Publication:
     message: Emit
     missing: list[Sink]
     marks: list[tuple[Sink, int]] = field(default_factory=list)
+    records: int = 0
 
     @property
     def delivered(self) -> bool:
@@ -63,6 +64,12 @@ class Publisher(Actor):
         self._held = self._failed = False
         self._uncommitted: int | None = None
         self._manager: Address | None = None
+        self._published = self._records = 0
+
+    @property
+    def counted(self) -> Mapping[str, int]:
+        """What every sink has, of what was due, and the records that this is in all sinks together."""
+        return {"published": self._published, "records": self._records}
 
     @property
     def home(self) -> str:
@@ -122,7 +129,10 @@ class Publisher(Actor):
         for sink in self._sinks:
             sink.poll()
         while self._under_way and self._under_way[0].delivered:
-            message = self._under_way.popleft().message
+            publication = self._under_way.popleft()
+            message = publication.message
+            self._published += 1
+            self._records += publication.records
             self.send(message.front_end, Ingested(message.events, message.round))
         if (self._under_way or self._uncommitted is not None) and not self._looking:
             self._looking = True
@@ -199,6 +209,7 @@ class Publisher(Actor):
             message = publication.message
             while publication.missing:
                 sink = publication.missing[0]
+                before = sink.written
                 try:
                     sink.write(message.view.publish(message.partial, message.due))
                 except (OSError, Fenced):
@@ -206,4 +217,5 @@ class Publisher(Actor):
                 except Exception as error:  # noqa: BLE001  # a result that cannot be written must not hold back all others
                     self._on_trouble(f"a result is given up: {type(error).__name__}: {error}")
                 publication.marks.append((sink, sink.written))
+                publication.records += sink.written - before
                 publication.missing.pop(0)

@@ -18,7 +18,8 @@ class _Asked:
     query: Query
     waiting: dict[int, Meta]
     coverage: Coverage
-    partials: list[Any]
+    known: list[Any]
+    partials: dict[int, Partial]
     publishes: bool
 
 
@@ -30,6 +31,8 @@ class Questions:
         self._view = view
         self._asked: dict[int, _Asked] = {}
         self._numbers = itertools.count(1)
+        self.answered = self.late = 0
+        """Clients' queries that were answered, and those of them for which some collector was too late."""
 
     def put(
         self, query: Query, chosen: Sequence[Collector], known: list[Any], coverage: Coverage, *, publishes: bool = False
@@ -37,7 +40,7 @@ class Questions:
         """Ask the `chosen` collectors; what is `known` joins their answers. Where it `publishes`, no half answer will do."""
         number = next(self._numbers)
         waiting = {collector.number: collector.meta for collector in chosen}
-        self._asked[number] = _Asked(query, waiting, coverage, known, publishes)
+        self._asked[number] = _Asked(query, waiting, coverage, known, {}, publishes)
         for collector in chosen:
             self._manager.send(collector.address, Read(number, query.span, query.arguments))
         if not publishes:
@@ -51,7 +54,7 @@ class Questions:
         if asked is None:
             return
         asked.waiting.pop(message.collector, None)
-        asked.partials.append(message.partial)
+        asked.partials[message.collector] = message
         if not asked.waiting:
             self.answer(message.number)
 
@@ -63,8 +66,21 @@ class Questions:
         query, coverage = asked.query, asked.coverage
         silent = tuple(meta.span for meta in asked.waiting.values() if meta.span is not None)
         coverage = replace(coverage, missing=(*coverage.missing, *silent))
-        merged = self._view.merge(asked.partials)
-        query.reply_to(Answer(self._view, merged, query.span, query.arguments, coverage))
+        came = [asked.partials[collector] for collector in sorted(asked.partials)]  # so that estimates do not depend on chance
+        merged = self._view.merge([*asked.known, *(each.partial for each in came)])
+        if not asked.publishes:
+            self.answered += 1
+            self.late += bool(asked.waiting)
+        query.reply_to(Answer(self._view, merged, query.span, query.arguments, coverage, self._origin(asked)))
+
+    def _origin(self, asked: _Asked) -> tuple[tuple[int, int], ...] | None:
+        """Return the frozen slices that alone have a part in an answer; None where something else has, or may have."""
+        nothing = self._view.merge([])
+        frozen = {number: each.revision for number, each in asked.partials.items() if each.revision is not None}
+        live = [each.partial for number, each in asked.partials.items() if number not in frozen]
+        if asked.waiting or any(partial != nothing for partial in (*asked.known, *live)):
+            return None
+        return tuple(sorted(frozen.items()))
 
     def end(self) -> None:
         """Reply to every client with what there is; what was to be published is forgotten, and will be due again."""

@@ -76,6 +76,7 @@ class SetCollector(Actor):
         self._live: Live | None = None if aged else cast("Live | None", found)
         self._frozen: Frozen | None = cast("Frozen", found) if aged else None
         self._version = 0
+        self._revision = 0
         self._settled = aged
         self._mapped = mapped
         self._left = False
@@ -85,6 +86,11 @@ class SetCollector(Actor):
     def name(self) -> str:
         """What people know the actor by."""
         return f"SetCollector {self._number}"
+
+    @property
+    def state(self) -> str:
+        """Active, or aged."""
+        return "active" if self._frozen is None else "aged"
 
     @property
     def home(self) -> str:
@@ -113,7 +119,8 @@ class SetCollector(Actor):
                 self._ingest(message)
             case Read(number, span, arguments):
                 partial = self._slice.read(span, arguments)
-                self.send(self._manager, Partial(number, self._number, partial))
+                revision = self._revision if self._frozen is not None else None
+                self.send(self._manager, Partial(number, self._number, partial, revision))
             case Settle():
                 self._settle()
             case Snapshot(number):
@@ -224,6 +231,7 @@ class SetCollector(Actor):
         if self._frozen is not None and not self._discarded:
             self._frozen.coarsen()
             self._version += 1
+            self._revision += 1
             self._tell_size()
             if self._settled:
                 self._archive()
@@ -237,6 +245,7 @@ class SetCollector(Actor):
         """Answer from the disk from now on; where that cannot be, from memory as before."""
         if mapped.frozen is not None and not self._discarded:
             self._frozen, self._mapped = mapped.frozen, mapped
+            self._revision += 1
         elif mapped.frozen is None:
             self.send(self._manager, Kept(self._number, self._version, None))
         self._tell_size()

@@ -1,6 +1,6 @@
 """The actor that writes what clients post to the stream's own topic, and replies once Kafka has acknowledged all of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import assert_never
 
 from actors.actor import Actor, System
@@ -20,6 +20,12 @@ class Writer(Actor):
         self._connect = connect
         self._client: KafkaWriter | None = None
         self._looking = False
+        self._records = 0
+
+    @property
+    def counted(self) -> Mapping[str, int]:
+        """Records that clients have posted, whatever became of them."""
+        return {"records": self._records}
 
     @property
     def home(self) -> str:
@@ -37,6 +43,7 @@ class Writer(Actor):
             self._client = self._connect()
         match message:
             case Write(values, shards, reply_to):
+                self._records += len(values)
                 self._client.write(values, shards, _replied(reply_to))
             case WriteToAll(key, value, reply_to):
                 self._client.write_to_all(key, value, _replied(reply_to))

@@ -7,7 +7,7 @@ reading a whole equals merging the reads of its parts, live or frozen; `tests/te
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +90,18 @@ class Due(NamedTuple):
     span: Span
     arguments: Any
     partial: Any
+
+
+class Field(NamedTuple):
+    """A column of an answer: its name, and what each of its values is, or is not where it is `optional`."""
+
+    name: str
+    kind: Literal["integer", "text", "flag", "integers"] = "integer"
+    optional: bool = False
+
+
+Column = NDArray[np.int64] | NDArray[np.bool_] | list[Any]
+"""Values of one field: an array of int64 or bool, or a list of text, of lists of integers, or of what may be None."""
 
 
 class Summary(Protocol):
@@ -230,6 +242,15 @@ class View(Protocol):
         """Write the answer in pieces, in the `form` json or ndjson. Bounded memory, however long the answer.
 
         `members` are added to the JSON object at its end.
+        """
+
+    def fields(self, arguments: Any) -> tuple[Field, ...]:
+        """Return the columns that `columns` yields for `arguments`, in order."""
+
+    def columns(self, partial: Any, span: Span, arguments: Any) -> Iterator[Mapping[str, Column]]:
+        """Yield the rows that `render` writes, in the same order, as blocks of columns of one length: one of each of `fields`.
+
+        A block may be empty. Memory and cost are at most those of `render`.
         """
 
     def describe(self, before: Any, meta: Meta) -> dict[str, object]:

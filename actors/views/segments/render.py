@@ -12,6 +12,7 @@ import numpy as np
 from actors.timeline.span import Span
 from actors.views.segments.listing import Listing
 from actors.views.segments.rows import Piece, Rows, Table, WaitingRows, clipped, ordered
+from actors.views.view import Column, Field
 
 _BLOCK = 1_024
 """Rows written at once: a millisecond, so that other threads get their turn."""
@@ -35,11 +36,16 @@ class _Waiting(msgspec.Struct, gc=False):
 _Row = _Finished | _Waiting
 _encoder = msgspec.json.Encoder()
 
+_FINISHED = (
+    *(Field(name) for name in ("batch", "epoch", "order", "count")),
+    *(Field(name, optional=True) for name in ("first", "last")),
+)
+_WAITING = (Field("batch"), Field("epoch"), Field("missing", "integers"))
+
 
 def write(pieces: Sequence[Piece], span: Span, listing: Listing, form: str, members: Mapping[str, object]) -> Iterator[bytes]:
     """Yield the answer in the `form` json, with `members` at its end, or ndjson. Cost: 0.7 us a row."""
-    rows = _waiting(pieces, span, listing.after) if listing.pending else _finished(pieces, span, listing.after)
-    limited = islice(rows, listing.limit)
+    limited = _rows(pieces, span, listing)
     if form == "ndjson":
         while block := list(islice(limited, _BLOCK)):
             yield _encoder.encode_lines(block)
@@ -50,6 +56,27 @@ def write(pieces: Sequence[Piece], span: Span, listing: Listing, form: str, memb
         lead = b","
     opening = b"" if lead == b"," else lead
     yield opening + b"]" + (b"," if members else b"") + _encoder.encode(dict(members))[1:]
+
+
+def fields(listing: Listing) -> tuple[Field, ...]:
+    """Return what a row of the listing says; a batch without numbers has no first and no last one."""
+    return _WAITING if listing.pending else _FINISHED
+
+
+def columns(pieces: Sequence[Piece], span: Span, listing: Listing) -> Iterator[Mapping[str, Column]]:
+    """Yield the rows that `write` writes, as columns. Cost: 1 us a row."""
+    limited = _rows(pieces, span, listing)
+    while block := list(islice(limited, _BLOCK)):
+        found: dict[str, Column] = {}
+        for field in fields(listing):
+            values = [getattr(row, field.name) for row in block]
+            found[field.name] = np.array(values, np.int64) if field.kind == "integer" and not field.optional else values
+        yield found
+
+
+def _rows(pieces: Sequence[Piece], span: Span, listing: Listing) -> Iterator[_Row]:
+    rows = _waiting(pieces, span, listing.after) if listing.pending else _finished(pieces, span, listing.after)
+    return islice(rows, listing.limit)
 
 
 def _finished(pieces: Sequence[Piece], span: Span, after: int | None) -> Iterator[_Row]:

@@ -10,11 +10,11 @@ from actors.views.segments.decode import SegmentDecoder
 from actors.views.segments.frozen import FrozenSegments, SegmentsSummary
 from actors.views.segments.listing import Listing
 from actors.views.segments.merging import lines
-from actors.views.segments.render import write
+from actors.views.segments.render import columns, fields, write
 from actors.views.segments.rows import Piece
 from actors.views.segments.slices import LiveSegments
 from actors.views.segments.spool import Spool
-from actors.views.view import Decoded, Due, Meta, Records
+from actors.views.view import Column, Decoded, Due, Field, Meta, Records
 
 
 class SegmentsView:
@@ -96,6 +96,14 @@ class SegmentsView:
     ) -> Iterator[bytes]:
         """Write batches as `{"segments":[…]}`, or `{"pending":[…]}`, then `members`; or a batch a line."""
         return write(partial, span, arguments, form, members)
+
+    def fields(self, arguments: Listing) -> tuple[Field, ...]:
+        """Return what is said of a finished batch, or of a pending one."""
+        return fields(arguments)
+
+    def columns(self, partial: tuple[Piece, ...], span: Span, arguments: Listing) -> Iterator[Mapping[str, Column]]:
+        """Yield batches as `render` orders them, and at its cost."""
+        return columns(partial, span, arguments)
 
     def describe(self, before: SegmentsSummary, meta: Meta) -> dict[str, object]:  # noqa: ARG002  # the contract's
         """Return a slice's row of the stats: batches, numbers in the finished ones, and bytes of the others on disk."""

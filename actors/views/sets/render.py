@@ -18,12 +18,12 @@ from actors.views.sets.pieces import Piece, Rows
 _BLOCK = 1024
 """Sets written at once: half a millisecond, so that other threads get their turn."""
 
-_NAMES = {"R": "red", "G": "green", "B": "blue"}
+NAMES = {"R": "red", "G": "green", "B": "blue"}
 
 
 def template(steps: Sequence[str]) -> bytes:
     """Return the JSON of one set with a place for each step's time."""
-    members = (f'{_literal(step.lower())}:{{"name":{_literal(_NAMES.get(step, step))},"timestamp":%d}}' for step in steps)
+    members = (f'{_literal(step.lower())}:{{"name":{_literal(NAMES.get(step, step))},"timestamp":%d}}' for step in steps)
     return ("{" + ",".join(members) + "}").encode()
 
 

@@ -10,10 +10,10 @@ from actors.timeline.span import Span
 from actors.views.sets.bound import Proof, identity
 from actors.views.sets.decode import SetDecoder
 from actors.views.sets.page import Page
-from actors.views.sets.pieces import Piece
+from actors.views.sets.pieces import Piece, Rows
 from actors.views.sets.render import page, template, write
 from actors.views.sets.slices import FrozenSets, LiveSets, SetCarry, SetSummary
-from actors.views.view import Decoded, Due, Meta, Records
+from actors.views.view import Column, Decoded, Due, Field, Meta, Records
 
 
 class SetsView:
@@ -24,6 +24,7 @@ class SetsView:
         self._max_sets = max_sets
         self._decoder = SetDecoder(steps)
         self._form = template(steps)
+        self._fields = tuple(Field(step.lower()) for step in steps)
 
     @property
     def categories(self) -> int:
@@ -109,6 +110,18 @@ class SetsView:
                 end = {"next": str(following), **members}
         opening = b"" if lead == b"," else lead
         yield opening + b"]" + (b"," if end else b"") + msgspec.json.encode(end)[1:]
+
+    def fields(self, arguments: Page | None = None) -> tuple[Field, ...]:  # noqa: ARG002  # the contract's
+        """Return a column of times a step."""
+        return self._fields
+
+    def columns(self, partial: tuple[Piece, ...], span: Span, arguments: Page) -> Iterator[Mapping[str, Column]]:
+        """Yield the times of sets, block by block. Cost: that of opening their pieces, some 8 ns a time."""
+        return (self.named(block) for block, _ in page(partial, span, arguments))
+
+    def named(self, block: Rows) -> Mapping[str, Column]:
+        """Return a block of sets, as `page` yields it, by the names of its columns."""
+        return {field.name: column for field, column in zip(self._fields, block, strict=True)}
 
     def describe(self, before: SetSummary, meta: Meta) -> dict[str, object]:
         """Return a slice's row of the stats. Its bound is what it adds to the bound of all before it."""

@@ -5,16 +5,18 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 import numpy as np
 
-from actors.timeline.batch import NO_TIMES
+from actors.timeline.batch import NO_TIMES, Times
 from actors.timeline.snapshot import State
 from actors.timeline.span import Span
 from actors.timeline.text import Text
 from actors.views.top.decode import decode
 from actors.views.top.slices import FrozenTop, LiveTop, Ranked, Top, TopCarry, TopSummary
-from actors.views.view import Decoded, Due, Meta, Records
+from actors.views.view import Column, Decoded, Due, Field, Meta, Records
 
 _BLOCK = 4_096
 """Ids that are written at once."""
+
+_FIELDS = (Field("id", "text"), Field("value"))
 
 
 class TopView:
@@ -76,14 +78,27 @@ class TopView:
         """
         blocks = _blocks(partial, arguments.limit)
         if form == "ndjson":
-            for names in blocks:
+            for names, _ in blocks:
                 yield b"".join(msgspec.json.encode(name) + b"\n" for name in names)
             return
         lead = b'{"data":['
-        for names in blocks:
+        for names, _ in blocks:
             yield lead + msgspec.json.encode(names)[1:-1]
             lead = b","
         yield (b"" if lead == b"," else lead) + b"]" + (b"," if members else b"") + msgspec.json.encode(members)[1:]
+
+    def fields(self, arguments: Top) -> tuple[Field, ...]:  # noqa: ARG002
+        """Return the id and its value."""
+        return _FIELDS
+
+    def columns(
+        self,
+        partial: tuple[Ranked, ...],
+        span: Span,  # noqa: ARG002
+        arguments: Top,
+    ) -> Iterator[Mapping[str, Column]]:
+        """Yield ids and values, as `render` ranks them, and at its cost."""
+        return ({"id": names, "value": values} for names, values in _blocks(partial, arguments.limit))
 
     def describe(self, before: TopSummary, meta: Meta) -> dict[str, object]:  # noqa: ARG002
         """Return a slice's row of the stats."""
@@ -91,8 +106,8 @@ class TopView:
         return {"ids": own.ids, "superseded": own.gone, "forgottenUpTo": own.lowest_forgotten}
 
 
-def _blocks(partial: tuple[Ranked, ...], limit: int | None) -> Iterator[list[str]]:
-    """Yield ids as text, the largest value first, in blocks."""
+def _blocks(partial: tuple[Ranked, ...], limit: int | None) -> Iterator[tuple[list[str], Times]]:
+    """Yield ids as text, and their values, the largest value first, in blocks."""
     ids = Text.joining([piece.ids for piece in partial]) if partial else Text.of([])
     values = np.concatenate([NO_TIMES, *(piece.values for piece in partial)])
     order = np.argsort(~values, kind="stable")
@@ -106,4 +121,5 @@ def _blocks(partial: tuple[Ranked, ...], limit: int | None) -> Iterator[list[str
         order[start:end] = order[start:end][places]
     order = order[:limit]
     for start in range(0, order.size, _BLOCK):
-        yield [name.decode() for name in ids.take(order[start : start + _BLOCK])]
+        block = order[start : start + _BLOCK]
+        yield [name.decode() for name in ids.take(block)], values[block]

@@ -10,9 +10,9 @@ from actors.views.uniques.agenda import Agenda
 from actors.views.uniques.decode import decode
 from actors.views.uniques.periods import Periods
 from actors.views.uniques.piece import Piece
-from actors.views.uniques.render import lines
+from actors.views.uniques.render import FIELDS, columns, lines
 from actors.views.uniques.slices import FrozenUniques, LiveUniques, Rows, UniquesSummary
-from actors.views.view import Decoded, Due, Meta, Records
+from actors.views.view import Column, Decoded, Due, Field, Meta, Records
 
 
 class UniquesView:
@@ -120,6 +120,19 @@ class UniquesView:
         if form != "ndjson":
             opening = b"" if lead == "," else lead.encode()
             yield opening + b"]" + (b"," if members else b"") + msgspec.json.encode(dict(members))[1:]
+
+    def fields(self, arguments: Rows) -> tuple[Field, ...]:  # noqa: ARG002  # the contract gives it
+        """Return what a row says."""
+        return FIELDS
+
+    def columns(
+        self,
+        partial: tuple[Piece, ...],
+        span: Span,  # noqa: ARG002  # a partial has no more than was asked for
+        arguments: Rows,
+    ) -> Iterator[Mapping[str, Column]]:
+        """Yield rows as `render` orders them, and at its cost."""
+        return columns(partial, arguments, self._periods)
 
     def describe(self, before: UniquesSummary, meta: Meta) -> dict[str, object]:  # noqa: ARG002  # the contract gives it
         """Return a slice's row of the stats."""

@@ -3,6 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
+import numpy as np
+
+from actors.views.view import Column, Field
 
 _NAMES = 512
 """Names written at once: 0.1 ms, unless they are long."""
@@ -10,6 +13,8 @@ _NAMES = 512
 _BLOCK_BYTES = 65_536
 
 Counts = Sequence[tuple[str, int]]
+
+FIELDS = (Field("name", "text"), Field("count"))
 
 
 class _Line(msgspec.Struct):
@@ -25,6 +30,13 @@ def lines(counts: Counts) -> Iterator[bytes]:
     for at in range(0, len(counts), _NAMES):
         block = b"".join(_write(_Line(name, count)) + b"\n" for name, count in counts[at : at + _NAMES])
         yield from _cut(block)
+
+
+def columns(counts: Counts) -> Iterator[Mapping[str, Column]]:
+    """Yield names and counts, in blocks."""
+    for at in range(0, len(counts), _NAMES):
+        names, numbers = zip(*counts[at : at + _NAMES], strict=True)
+        yield {"name": list(names), "count": np.array(numbers, np.int64)}
 
 
 def json(counts: Counts, max_error: int, members: Mapping[str, object]) -> Iterator[bytes]:

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from actors.timeline.snapshot import State
 from actors.timeline.span import Span
-from actors.views.view import Decoded, Due, Meta, Records
+from actors.views.view import Column, Decoded, Due, Field, Meta, Records
 from actors.views.words.decode import decode
 from actors.views.words.pieces import Piece, Remembered, total
-from actors.views.words.render import json, lines
+from actors.views.words.render import FIELDS, columns, json, lines
 from actors.views.words.slices import Counting, FrozenWords, LiveWords, WordSummary, recalled
 
 Pieces = tuple[Piece, ...]
@@ -91,6 +91,19 @@ class WordsView:
         sums = total(partial, self._max_names)
         counts = sums.most(arguments.limit)
         yield from lines(counts) if form == "ndjson" else json(counts, sums.max_error, members)
+
+    def fields(self, arguments: Counting) -> tuple[Field, ...]:  # noqa: ARG002
+        """Return the name and its count."""
+        return FIELDS
+
+    def columns(
+        self,
+        partial: Pieces,
+        span: Span,  # noqa: ARG002
+        arguments: Counting,
+    ) -> Iterator[Mapping[str, Column]]:
+        """Yield names and counts as `render` orders them, and at its cost."""
+        yield from columns(total(partial, self._max_names).most(arguments.limit))
 
     def describe(self, before: WordSummary, meta: Meta) -> dict[str, object]:  # noqa: ARG002
         """Return a slice's row of the stats: different types and words, and pairs of a second and one of them."""

@@ -1,0 +1,41 @@
+"""How full mailboxes are, by stream and kind of actor: where a bottleneck is, messages pile up before it.
+
+Asked for by the guardian. Nothing is counted as messages pass: it looks at what is there, from its own thread, which is safe
+as it reads single numbers alone.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from actors.actor import Actor
+from actors.mailbox import Lane
+from actors.messages import ActorVitals
+
+
+def vitals_of(actors: Iterable[Actor]) -> tuple[ActorVitals, ...]:
+    """Return one entry for each kind of actor of a stream, in each of its states, in the order of their names.
+
+    Cost: some 2 us an actor.
+    """
+    groups: dict[tuple[str, str, str], list[Actor]] = {}
+    for actor in actors:
+        groups.setdefault((actor.stream, type(actor).__name__, actor.state), []).append(actor)
+    return tuple(_summed(*key, group) for key, group in sorted(groups.items()))
+
+
+def _summed(stream: str, kind: str, state: str, actors: list[Actor]) -> ActorVitals:
+    counted: Counter[str] = Counter()
+    for actor in actors:
+        counted.update(actor.counted)
+    return ActorVitals(
+        stream,
+        kind,
+        state,
+        len(actors),
+        control=sum(actor.mailbox.depth(Lane.CONTROL) for actor in actors),
+        control_capacity=sum(actor.capacity[Lane.CONTROL] for actor in actors),
+        data=sum(actor.mailbox.depth(Lane.DATA) for actor in actors),
+        data_capacity=sum(actor.capacity[Lane.DATA] for actor in actors),
+        held=sum(actor.mailbox.held for actor in actors),
+        counted=counted,
+    )
