@@ -1,30 +1,34 @@
 """The ASGI application: the routes and the exceptions, as tables."""
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Route
+from starlette.middleware import Middleware
 
 from actors.messages import Address
-from gateway.ask import Asker
+from gateway.ask import Asker, Trace
+from gateway.compression import Compression
+from gateway.config import ConfigRoutes, Reload
+from gateway.docs import DocsRoutes
 from gateway.errors import handlers
-from gateway.health import HealthRoutes
+from gateway.health import HealthRoutes, product_version
+from gateway.limits import Allowance
+from gateway.live import LiveRoutes, Ticker
+from gateway.metrics import MetricRoutes
+from gateway.openapi import DescriptionRoutes
+from gateway.operation import Family, Operation, routes
+from gateway.page import Pages, wants_page
+from gateway.probes import Probes
+from gateway.request_id import RequestIds
 from gateway.segments import SegmentRoutes
 from gateway.served import Served
 from gateway.sets import SetRoutes
-from gateway.streams import StreamRoutes
+from gateway.streams import StreamList, StreamRoutes
 from gateway.top import TopRoutes
+from gateway.traffic import Traffic
 from gateway.uniques import UniqueRoutes
 from gateway.words import WordRoutes
-
-
-class Family(Protocol):
-    """The routes of one stream."""
-
-    def routes(self) -> Sequence[BaseRoute]:
-        """Return the table of routes."""
-
 
 FAMILIES: dict[str, Callable[[Asker, Served], Family]] = {
     "sets": SetRoutes,
@@ -37,22 +41,57 @@ FAMILIES: dict[str, Callable[[Asker, Served], Family]] = {
 
 
 def create_app(
-    streams: Sequence[Served], guardian: Address, *, deadline_s: float, max_queries: int, reply_bytes: int
+    streams: Sequence[Served],
+    guardian: Address,
+    allowance: Allowance,
+    *,
+    reload: Reload | None = None,
+    traffic: Traffic | None = None,
+    trace: Trace = nullcontext,
 ) -> Starlette:
-    """Make the application over `streams` and the `guardian`, replies of `reply_bytes` at most; it starts and stops nothing."""
-    asker = Asker(deadline_s=deadline_s, at_once=max_queries, reply_bytes=reply_bytes)
-    of_streams: list[BaseRoute] = []
-    for stream in streams:
-        of_streams += [*StreamRoutes(asker, stream).routes(), *FAMILIES[stream.view](asker, stream).routes()]
-    paths = ["/", *dict.fromkeys(str(getattr(route, "path", "")) for route in of_streams), "/livez", "/readyz", "/dead-letters"]
-    health = HealthRoutes(asker, guardian, list(streams), paths)
-    return Starlette(
-        routes=[
-            Route("/", health.about),
-            Route("/livez", health.livez),
-            Route("/readyz", health.readyz),
-            Route("/dead-letters", health.dead_letters),
-            *of_streams,
-        ],
-        exception_handlers=handlers("one of " + ", ".join(paths)),
+    """Make the application over `streams` and the `guardian`, within `allowance`; it starts and stops nothing.
+
+    With `reload` the configuration can be read again. `traffic` is what was counted around it, for `/metrics`; `trace` is
+    entered around each question to an actor.
+    """
+    asker = Asker(allowance, trace)
+    pages = Pages()
+    of_streams = {
+        stream.name: distinct([*StreamRoutes(asker, stream).operations(), *FAMILIES[stream.view](asker, stream).operations()])
+        for stream in streams
+    }
+    health = HealthRoutes(asker, guardian, (wants_page, pages.page))
+    metrics = MetricRoutes(guardian, streams, traffic or Traffic(), version=product_version())
+    families: list[Family] = [health, Probes(guardian, streams), metrics, StreamList(asker, guardian, streams, of_streams)]
+    if reload is not None:
+        families.append(ConfigRoutes(reload))
+    description = DescriptionRoutes()
+    families += [description, DocsRoutes(description)]
+    of_service = [operation for family in families for operation in family.operations()]
+    operations = distinct([*of_service, *(operation for own in of_streams.values() for operation in own)])
+    health.paths = list(dict.fromkeys(operation.path for operation in operations))
+    tags = {**{stream.name: about(stream) for stream in streams}, "service": "The service itself."}
+    description.know(operations, version=product_version(), tags=tags)
+    ticker = Ticker(asker, guardian, streams)
+    app = Starlette(
+        routes=[*routes(operations), *LiveRoutes(ticker, allowance).routes(), *pages.routes()],
+        middleware=[Middleware(RequestIds), Middleware(Compression)],
+        exception_handlers=handlers(health.paths),
     )
+    app.state.ticker = ticker
+    return app
+
+
+def about(stream: Served) -> str:
+    """Say what a stream is, in a line."""
+    read = f", read from {stream.source}" if stream.source else ""
+    unit = f" Its times are integers in {stream.time_unit} since 1970, or RFC 3339." if stream.view == "sets" else ""
+    return f"A stream of the view {stream.view}{read}.{unit}"
+
+
+def distinct(operations: Iterable[Operation]) -> list[Operation]:
+    """Return the operations without those whose method and path are there already: of two streams of words, for `/events/…`."""
+    found: dict[tuple[str, str], Operation] = {}
+    for operation in operations:
+        found.setdefault((operation.method, operation.path), operation)
+    return list(found.values())

@@ -5,38 +5,54 @@ The actor's thread sets the result on the loop. Bounded: more than so many reque
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from actors.messages import Address, Busy, Message, ReplyTo
 from gateway.errors import busy
+from gateway.limits import Allowance
 from gateway.room import Room
 
-REPLY_BYTES = 64 << 20
-"""Bytes of answers under way, where nobody says how many."""
+Trace = Callable[[str], AbstractContextManager[Any]]
+"""Returns what is entered around something that takes long, by the name of that."""
 
 _GRACE_S = 1.0
 """How much longer than the deadline, which the actor itself keeps, the loop waits for a reply."""
 
 
 class Asker:
-    """Asks actors, at most `at_once` questions under way, each for at most `deadline_s` seconds. For one event loop.
+    """Asks actors within `allowance`: so many questions under way, each for at most so long. For one event loop.
+
+    `trace` is entered from a question to its reply.
 
     What the answers may take of memory is up to the routes, which take it from `room` before they ask.
     """
 
-    def __init__(self, *, deadline_s: float, at_once: int, reply_bytes: int = REPLY_BYTES) -> None:
-        self.deadline_s = deadline_s
-        self.room = Room(reply_bytes)
-        self._at_once = at_once
+    def __init__(self, allowance: Allowance, trace: Trace = nullcontext) -> None:
+        self.allowance = allowance
+        self._trace = trace
+        self._room = Room(allowance.now.reply_bytes)
         self._under_way = 0
+
+    @property
+    def deadline_s(self) -> float:
+        """Seconds within which a question is answered, as of now."""
+        return self.allowance.now.deadline_s
+
+    @property
+    def room(self) -> Room:
+        """The account of answers under way, as large as it may be now."""
+        self._room.nbytes = self.allowance.now.reply_bytes
+        return self._room
 
     async def ask(self, address: Address, message: Callable[[ReplyTo], Message]) -> Any:
         """Send what `message` makes of a reply address, and return the reply.
 
         Raises Problem 503 when there is no room, no actor, or no reply in time.
         """
-        if self._under_way >= self._at_once:
-            raise busy(f"{self._at_once} requests under way")
+        at_once = self.allowance.now.max_queries
+        if self._under_way >= at_once:
+            raise busy(f"{at_once} requests under way")
         if not address.is_alive():
             raise busy("the stream is shutting down")
         loop = asyncio.get_running_loop()
@@ -51,8 +67,10 @@ class Asker:
 
         self._under_way += 1
         try:
-            address.tell(message(reply_to))
-            reply = await asyncio.wait_for(future, self.deadline_s + _GRACE_S)
+            sent = message(reply_to)
+            with self._trace(f"ask {type(sent).__name__}"):
+                address.tell(sent)
+                reply = await asyncio.wait_for(future, self.deadline_s + _GRACE_S)
         except TimeoutError:
             raise busy("no reply in time") from None
         finally:

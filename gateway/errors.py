@@ -1,13 +1,21 @@
 """Everything that a request can be told instead of an answer, in one JSON shape.
 
-`{"error": {"status": 400, "where": "query startTime", "expected": "an integer", "got": "yesterday"}}`
+`{"error": {"status": 400, "where": "query limit", "expected": "an integer", "got": "'ten'", "request": "5f1c…"}}`
 """
+
+import difflib
+from collections.abc import MutableMapping, Sequence
+from typing import Any
 
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ExceptionHandler
+
+from gateway.request_id import HEADER, request_id
+
+_SHOWN = 200
 
 
 class Problem(Exception):  # noqa: N818  # what a client is told; not every one is an error of ours
@@ -21,11 +29,12 @@ class Problem(Exception):  # noqa: N818  # what a client is told; not every one 
         self.got = got
         self.headers = headers
 
-    def response(self) -> Response:
-        """Write the one shape."""
-        error = {"status": self.status, "where": self.where, "expected": self.expected, "got": self.got}
+    def response(self, scope: MutableMapping[str, Any]) -> Response:
+        """Write the one shape, for the request that has this ASGI scope."""
+        own = request_id(scope)
+        error = {"status": self.status, "where": self.where, "expected": self.expected, "got": self.got, "request": own}
         body = msgspec.json.encode({"error": error})
-        return Response(body, self.status, self.headers, media_type="application/json")
+        return Response(body, self.status, {**(self.headers or {}), HEADER: own}, media_type="application/json")
 
 
 def busy(reason: str) -> Problem:
@@ -40,29 +49,41 @@ def too_much(nbytes: int, free: int, retry_after_s: int) -> Problem:
     return Problem(429, where="memory", expected=expected, got=f"up to {nbytes:,} bytes", headers=headers)
 
 
-async def _problem(_: Request, error: Exception) -> Response:
+def near(name: str, names: Sequence[str], otherwise: str) -> str:
+    """Return which of `names` may have been meant, to be expected; or `otherwise`.
+
+    >>> near("/events/get-set", ["/events/get-sets", "/livez"], "a path")
+    '/events/get-sets, perhaps'
+    """
+    found = difflib.get_close_matches(name[:_SHOWN], names, n=2)
+    return " or ".join(found) + ", perhaps" if found else otherwise
+
+
+async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem), "registered for it alone"
-    return error.response()
+    return error.response(request.scope)
 
 
-def _unrouted(paths: str) -> ExceptionHandler:
+def _unrouted(paths: Sequence[str]) -> ExceptionHandler:
     async def respond(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException), "registered for it alone"
         headers = dict(error.headers or {})
         if error.status_code == 405:
             problem = Problem(405, where="method", expected=headers.get("Allow", ""), got=request.method, headers=headers)
         else:
-            problem = Problem(error.status_code, where="path", expected=paths, got=request.scope["path"], headers=headers)
-        return problem.response()
+            path = request.scope["path"]
+            expected = near(path, paths, "one of the paths that / lists")
+            problem = Problem(error.status_code, where="path", expected=expected, got=path[:_SHOWN], headers=headers)
+        return problem.response(request.scope)
 
     return respond
 
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
-    kind = type(error).__name__
-    return Problem(500, where=f"{request.method} {request.scope['path']}", expected="an answer", got=kind).response()
+    where = f"{request.method} {request.scope['path'][:_SHOWN]}"
+    return Problem(500, where=where, expected="an answer", got=type(error).__name__).response(request.scope)
 
 
-def handlers(paths: str) -> dict[type[Exception], ExceptionHandler]:
-    """Return the table from exception to response; `paths` is what a wrong path is told to expect."""
+def handlers(paths: Sequence[str]) -> dict[type[Exception], ExceptionHandler]:
+    """Return the table from exception to response; `paths` are those that there are."""
     return {Problem: _problem, HTTPException: _unrouted(paths), Exception: _unforeseen}

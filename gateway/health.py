@@ -1,15 +1,21 @@
-"""The routes about the service itself: what it is, whether it lives and is ready, and what came to nothing."""
+"""The routes about the service itself: what it is, and what came to nothing."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.messages import Address, GetHealth, GetStats, Health, Stats
+from actors.messages import Address, GetHealth, Health
+from gateway.answers import About, DeadLetters, DeadLetterSaid
 from gateway.ask import Asker
-from gateway.errors import Problem
-from gateway.served import Served
+from gateway.forms import JSON
+from gateway.operation import Operation
+from gateway.served import json
+
+Page = tuple[Callable[[str], bool], Callable[[Request], Awaitable[Response]]]
+"""Whether an Accept header asks for the page, and the endpoint that sends it."""
 
 
 def product_version() -> str:
@@ -21,60 +27,36 @@ def product_version() -> str:
 
 
 class HealthRoutes:
-    """Endpoints that ask the guardian and the streams; `paths` is the list that `GET /` shows."""
+    """Endpoints that ask the guardian. `page` is sent at `/` to who prefers it, which browsers do."""
 
-    def __init__(self, asker: Asker, guardian: Address, streams: list[Served], paths: list[str]) -> None:
+    def __init__(self, asker: Asker, guardian: Address, page: Page | None = None) -> None:
         self._asker = asker
         self._guardian = guardian
-        self._streams = streams
-        self._paths = paths
+        self._page = page
+        self.paths: Sequence[str] = ()
+        """The paths that there are, which `/` lists; said once all of them are known."""
 
-    async def about(self, request: Request) -> Response:  # noqa: ARG002  # Starlette hands it in
+    def operations(self) -> list[Operation]:
+        """Return the table."""
+        page = {"text/html": "The live page, for who prefers it to JSON, as browsers do."} if self._page is not None else None
+        return [
+            Operation(method="GET", path="/", endpoint=self.about, tag="service", answer=About, forms=page, scope="open"),
+            Operation(method="GET", path="/dead-letters", endpoint=self.dead_letters, tag="service", answer=DeadLetters),
+        ]
+
+    async def about(self, request: Request) -> Response:
         """Say what this is, and what can be asked of it."""
-        return _json({"service": "firnline", "version": product_version(), "paths": self._paths})
-
-    async def livez(self, request: Request) -> Response:  # noqa: ARG002
-        """Say that the process answers."""
-        return _json({"live": True})
-
-    async def readyz(self, request: Request) -> Response:  # noqa: ARG002
-        """Ready once every stream has read its checkpoint, unless one was given up; else 503 with the reason.
-
-        How far each stream is: while `lag` is above nought, it catches up, and coverage says how far answers go.
-        """
-        health = await self._health()
-        streams = {stream.name: await self._readiness(stream) for stream in self._streams}
-        ready = not health.degraded and all(each["ready"] for each in streams.values())
-        return _json({"ready": ready, "degraded": health.degraded, "streams": streams}, 200 if ready else 503)
+        if self._page is not None and self._page[0](request.headers.get("accept", "")):
+            return await self._page[1](request)
+        vary = {"Vary": "Accept"} if self._page is not None else None
+        return Response(json(About("firnline", product_version(), list(self.paths))), headers=vary, media_type=JSON)
 
     async def dead_letters(self, request: Request) -> Response:  # noqa: ARG002
         """Messages that came to nothing: how many, and the newest; and restarts by stream."""
         health = await self._health()
-        return _json({"count": health.dead_letters, "restarts": health.restarts, "newest": health.newest})
-
-    async def _readiness(self, stream: Served) -> dict[str, object]:
-        """Return how far one stream is."""
-        try:
-            stats: Stats = await self._asker.ask(stream.manager, GetStats)
-        except Problem as problem:
-            return {"ready": False, "state": problem.expected}
-        durability = stats.durability
-        said: dict[str, object] = {
-            "ready": not stats.starting,
-            "state": "reading its checkpoint" if stats.starting else stats.progress.state,
-            "lag": sum(stats.progress.lag.values()),
-        }
-        if durability is not None:
-            said["checkpoint"] = durability.checkpoint or durability.recovered_from
-            said["generationsRead"] = durability.loading
-            said["unread"] = durability.lost
-            said["checkpointProblem"] = durability.problem
-        return said
+        newest = [msgspec.convert(each, DeadLetterSaid, from_attributes=True) for each in health.newest]
+        return Response(json(DeadLetters(health.dead_letters, dict(health.restarts), newest)), media_type=JSON)
 
     async def _health(self) -> Health:
         health: Health = await self._asker.ask(self._guardian, GetHealth)
         return health
-
-
-def _json(body: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(body), status, media_type="application/json")

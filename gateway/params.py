@@ -1,19 +1,27 @@
-"""Query parameters to values, strictly: each known, each once, each of its type. What is wrong is a Problem 400."""
+"""Parameters of requests, each an object that parses strictly and describes itself alike, so that what is described is true.
+
+Each is known, given once, and of its type. What is wrong with one is a Problem 400, or what the parameter says instead. An
+`Operation` parses its parameters before its endpoint is called; the endpoint has their values by `of`.
+"""
 
 import difflib
 import re
-from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
 
 from starlette.requests import Request
 
 from actors.timeline.span import EVER, INT64_MAX, INT64_MIN, Span
 from gateway.errors import Problem
+from gateway.instants import MS, UNITS, instant, iso_8601_ms, unix_seconds
+
+GIVEN = "firnline.given"
+"""Where the scope of a request has the values of its operation's parameters, by name."""
+
+Value_co = TypeVar("Value_co", covariant=True)
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
-_SECONDS = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{1,9})?")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOWN = 100
 
 
@@ -33,53 +41,216 @@ def known(request: Request, names: Collection[str]) -> None:
             raise bad(name, "one value", f"{len(request.query_params.getlist(name))} values")
 
 
-def integer(request: Request, name: str, *, low: int = INT64_MIN, high: int = INT64_MAX, status: int = 400) -> int | None:
-    """Return an integer in [low, high], or None where the parameter is absent."""
-    text = request.query_params.get(name)
-    if text is None:
-        return None
-    if not _INTEGER.fullmatch(text):
-        raise bad(name, "an integer", repr(text), status)
-    if not low <= int(text) <= high:
-        raise bad(name, f"an integer from {low} to {high}", text, status)
-    return int(text)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Parameter(Generic[Value_co]):
+    """A parameter of a query. A kind of it parses text in `read`, and says the same as a JSON Schema in `schema`."""
+
+    place: ClassVar[str] = "query"
+
+    name: str
+    description: str
+    required: bool = False
+    example: Any = None
+
+    def parse(self, request: Request) -> Value_co:
+        """Return the value that the request gives. Raises Problem."""
+        raise NotImplementedError
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of exactly what `parse` takes."""
+        raise NotImplementedError
+
+    def of(self, request: Request) -> Value_co:
+        """Return the value, which the operation has parsed. Fails where it does not list this parameter."""
+        value: Value_co = request.scope[GIVEN][self.name]
+        return value
+
+    def described(self) -> dict[str, Any]:
+        """Return the Parameter Object of OpenAPI."""
+        said: dict[str, Any] = {"name": self.name, "in": self.place, "description": self.description}
+        if self.required or self.place == "path":
+            said["required"] = True
+        said["schema"] = self.schema()
+        if self.example is not None:
+            said["example"] = self.example
+        return said
 
 
-def span(request: Request) -> Span:
-    """Return the range [startTime, endTime), both of them required."""
-    times = {name: integer(request, name) for name in ("startTime", "endTime")}
-    for name, time in times.items():
-        if time is None:
-            raise bad(name, "an integer", "nothing")
-    start, end = times["startTime"], times["endTime"]
-    assert start is not None, "looked at above"
-    assert end is not None, "looked at above"
-    if start > end:
-        raise bad("endTime", f"startTime ({start}) or later", str(end))
-    return Span(start, end)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Integer(Parameter[int | None]):
+    """An integer in [low, high], or None where it is absent. What is none, is told with `status`."""
+
+    low: int = INT64_MIN
+    high: int = INT64_MAX
+    status: int = 400
+
+    def parse(self, request: Request) -> int | None:
+        """Return it."""
+        text = request.query_params.get(self.name)
+        if text is None:
+            return None
+        if not _INTEGER.fullmatch(text):
+            raise bad(self.name, "an integer", repr(text), self.status)
+        if not self.low <= int(text) <= self.high:
+            raise bad(self.name, f"an integer from {self.low} to {self.high}", text, self.status)
+        return int(text)
+
+    def schema(self) -> dict[str, Any]:
+        """Return its range."""
+        return {"type": "integer", "minimum": self.low, "maximum": self.high}
 
 
-def moment(request: Request, name: str) -> int | None:
-    """Return a time, given as Unix seconds or by RFC 3339, in ms since 1970; None where the parameter is absent."""
-    text = request.query_params.get(name)
-    if text is None:
-        return None
-    expected = "Unix seconds, or a time such as 2016-07-11T13:00:00Z"
-    try:
-        if _SECONDS.fullmatch(text):
-            return int(Decimal(text) * 1000 // 1)
-        given = datetime.fromisoformat(text.replace(" ", "+"))  # a plus in a query that nobody encoded
-        return int((given - _EPOCH) // timedelta(milliseconds=1))
-    except (ValueError, OverflowError, TypeError):  # the last one for a time without a zone
-        raise bad(name, expected, repr(text)) from None
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Flag(Parameter[bool]):
+    """Whether it is 1; absent is 0."""
+
+    def parse(self, request: Request) -> bool:
+        """Return it."""
+        text = request.query_params.get(self.name, "0")
+        if text not in {"0", "1"}:
+            raise bad(self.name, "0 or 1", repr(text))
+        return text == "1"
+
+    def schema(self) -> dict[str, Any]:
+        """Return the two."""
+        return {"type": "integer", "enum": [0, 1], "default": 0}
 
 
-def moments(request: Request, start: str, end: str) -> Span:
-    """Return the range [start, end) in ms; where one is absent, it is open there."""
-    low, high = moment(request, start), moment(request, end)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OneOf(Parameter[str]):
+    """One of some words; absent is the `default`."""
+
+    words: tuple[str, ...]
+    default: str
+
+    def parse(self, request: Request) -> str:
+        """Return it."""
+        text = request.query_params.get(self.name, self.default)
+        if text not in self.words:
+            raise bad(self.name, "one of " + ", ".join(self.words), repr(text))
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        """Return the words."""
+        return {"type": "string", "enum": list(self.words), "default": self.default}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Text(Parameter[Any]):
+    """What `read` makes of a text that matches `pattern`; None where it is absent. `read` raises ValueError for any other."""
+
+    pattern: str
+    read: Callable[[str], Any]
+    expected: str
+
+    def parse(self, request: Request) -> Any:
+        """Return what is read of it."""
+        text = request.query_params.get(self.name)
+        if text is None:
+            return None
+        try:
+            if re.fullmatch(self.pattern, text):
+                return self.read(text)
+        except ValueError:
+            pass
+        raise bad(self.name, self.expected, repr(text))
+
+    def schema(self) -> dict[str, Any]:
+        """Return the pattern."""
+        return {"type": "string", "pattern": f"^{self.pattern}$"}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class InPath(Parameter[str]):
+    """A part of the path, as it came: what there is not is 404, which the endpoint says."""
+
+    place: ClassVar[str] = "path"
+
+    form: Mapping[str, Any]
+
+    def parse(self, request: Request) -> str:
+        """Return it."""
+        return str(request.path_params[self.name])
+
+    def schema(self) -> dict[str, Any]:
+        """Return what it looks like where there is something."""
+        return dict(self.form)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Header(Parameter[str]):
+    """A header, as it came; empty where it is absent."""
+
+    place: ClassVar[str] = "header"
+
+    def parse(self, request: Request) -> str:
+        """Return it."""
+        return request.headers.get(self.name, "")
+
+    def schema(self) -> dict[str, Any]:
+        """Return that it is any text."""
+        return {"type": "string"}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Time(Parameter[int | None]):
+    """A time: an integer in the stream's `unit` (s, ms, us, ns), or RFC 3339. None where it is absent and not `required`.
+
+    A time by RFC 3339 that no int64 holds is the first or last that it holds; what is finer than the unit is cut off.
+    """
+
+    unit: str = MS
+
+    def parse(self, request: Request) -> int | None:
+        """Return it, in the unit."""
+        expected = f"an integer ({self.unit} since 1970), or a time such as 2023-06-02T08:51:56Z"
+        text = request.query_params.get(self.name)
+        if text is None:
+            if self.required:
+                raise bad(self.name, expected, "nothing")
+            return None
+        if _INTEGER.fullmatch(text):
+            if not INT64_MIN <= int(text) <= INT64_MAX:
+                raise bad(self.name, f"an integer from {INT64_MIN} to {INT64_MAX}", text)
+            return int(text)
+        try:
+            return max(INT64_MIN, min(instant(text, UNITS[self.unit]), INT64_MAX))
+        except ValueError:
+            raise bad(self.name, expected, repr(text)) from None
+
+    def schema(self) -> dict[str, Any]:
+        """Return both forms."""
+        integer = {"type": "integer", "minimum": INT64_MIN, "maximum": INT64_MAX, "description": f"{self.unit} since 1970"}
+        return {"anyOf": [integer, {"type": "string", "format": "date-time", "description": "RFC 3339"}]}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Moment(Parameter[int | None]):
+    """A time, given as Unix seconds, whole or not, or by RFC 3339, in ms since 1970; None where it is absent."""
+
+    def parse(self, request: Request) -> int | None:
+        """Return it, in ms."""
+        text = request.query_params.get(self.name)
+        if text is None:
+            return None
+        try:
+            seconds = unix_seconds(text, UNITS[MS])
+            return iso_8601_ms(text) if seconds is None else seconds
+        except ValueError:
+            raise bad(self.name, "Unix seconds, or a time such as 2016-07-11T13:00:00Z", repr(text)) from None
+
+    def schema(self) -> dict[str, Any]:
+        """Return both forms."""
+        seconds = {"type": "string", "pattern": r"^[+-]?[0-9]{1,15}(\.[0-9]{1,9})?$", "description": "Unix seconds"}
+        return {"anyOf": [seconds, {"type": "string", "format": "date-time", "description": "RFC 3339"}]}
+
+
+def between(request: Request, start: Parameter[int | None], end: Parameter[int | None]) -> Span:
+    """Return the range [start, end) of two parameters; where one is absent, it is open there."""
+    low, high = start.of(request), end.of(request)
     low, high = EVER.start if low is None else low, EVER.end if high is None else high
     if low > high:
-        raise bad(end, f"{start} or later", request.query_params[end])
+        raise bad(end.name, f"{start.name} ({low}) or later", request.query_params[end.name])
     return Span(low, high)
 
 
@@ -94,11 +265,3 @@ async def body(request: Request, most: int) -> bytes:
         if len(came) > most:
             raise Problem(413, where="body", expected=expected, got="more")
     return bytes(came)
-
-
-def flag(request: Request, name: str) -> bool:
-    """Return whether the parameter is 1; absent is 0."""
-    text = request.query_params.get(name, "0")
-    if text not in {"0", "1"}:
-        raise bad(name, "0 or 1", repr(text))
-    return text == "1"

@@ -9,29 +9,37 @@ from typing import Any
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from actors.messages import Address, Answer, Coverage, GetStats, Query, Stats
 from actors.timeline.span import Span
 from actors.views.view import Meta
+from gateway.answers import CoverageSaid
 from gateway.ask import Asker
+from gateway.caching import caching_headers, not_modified, tag_of
+from gateway.formats import FORMATS, told_of
+from gateway.forms import JSON
+from gateway.params import Flag
 from gateway.room import Hold
 
-NDJSON = "application/x-ndjson"
-JSON = "application/json"
 _AT_ONCE_BYTES = 65_536
-_STALL_S = 30.0
-"""How long a client may take to take in one block; then it is left, as its answer holds memory."""
-
 SMALL_BYTES = 512 << 10
 """What any answer takes at most beside what is read: a block as it is written, as it is sent, and in the server's buffer."""
 
 
+COVERAGE = {"Firnline-Coverage": "What the answer knows, as JSON: the schema CoverageSaid."}
+ROWS = {"Firnline-Rows": "Rows of this answer at most. Fewer: it has all of them. So many: there may be more to ask for."}
+"""Headers, as they are described."""
+
+WITH_COVERAGE = Flag(name="coverage", description="1: the coverage in the body too, not in its header alone.")
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A stream: its name, its view's, whom to ask, and how long a request's body may be.
+    """A stream: its name, its view's, and whom to ask.
 
-    `steps` is how many a set has, 0 where there are no sets.
+    `steps` are the names of those that a set has, none where there are no sets. `time_unit` is that of its times: s, ms, us or
+    ns, and `source` says where its records come from.
     """
 
     name: str
@@ -39,8 +47,9 @@ class Served:
     manager: Address
     publisher: Address | None = None
     writer: Address | None = None
-    steps: int = 0
-    max_body_bytes: int = 8 << 20
+    steps: tuple[str, ...] = ()
+    time_unit: str = "ms"
+    source: str = ""
 
 
 async def asked(asker: Asker, stream: Served, span: Span, arguments: Any) -> Answer:
@@ -77,15 +86,10 @@ class Streamed(StreamingResponse):
         self._hold = hold.pass_on()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it. The connection is closed in the middle of an answer that is cut, or whose client stalls."""
-
-        async def sending(message: Message) -> None:
-            async with asyncio.timeout(_STALL_S):
-                await send(message)
-
+        """Send it. The connection is closed in the middle of an answer that is cut; the server cuts a client that stalls."""
         try:
-            with contextlib.suppress(TimeoutError, CutError):
-                await super().__call__(scope, receive, sending)
+            with contextlib.suppress(CutError):
+                await super().__call__(scope, receive, send)
         finally:
             await self._blocks.aclose()
             self._hold.give_back()
@@ -104,16 +108,12 @@ class Streamed(StreamingResponse):
             message.clear()
 
 
-def form_of(request: Request) -> str:
-    """Return the form that the client accepts: ndjson where it says so, else json."""
-    return "ndjson" if NDJSON in request.headers.get("accept", "") else "json"
-
-
 async def rendered(
     answer: Answer,
     form: str,
     hold: Hold,
     *,
+    request: Request,
     members: Mapping[str, object] | None = None,
     headers: Mapping[str, str] | None = None,
     heavy: bool = False,
@@ -121,17 +121,27 @@ async def rendered(
     """Respond with an answer: at once where it is short, else as it is made, with room for others in between.
 
     Where it is `heavy`, a sort or a union before the first byte, it is made in a thread. Coverage goes into a header. An answer
-    that is made as it is sent keeps `hold` until then.
+    that is made as it is sent keeps `hold` until then. One that the client of `request` has by its tag is not made again.
     """
-    pieces = answer.view.render(answer.partial, answer.span, answer.arguments, form, members or {})
-    media_type = NDJSON if form == "ndjson" else JSON
-    told = {**coverage_header(answer.coverage), **(headers or {})}
+    view, partial, span, arguments = answer.view, answer.partial, answer.span, answer.arguments
+    within = {} if FORMATS[form].of is None else told_of(answer.coverage, span)
+    tag = tag_of(answer, form, {**(members or {}), **within})
+    told = {**coverage_header(answer.coverage), **(headers or {}), **caching_headers(tag)}
+    known = not_modified(request.headers, tag, told)
+    if known is not None:
+        return known
+    if FORMATS[form].of is None:
+        pieces = view.render(partial, span, arguments, form, members or {})
+    else:
+        rows, fields = view.columns(partial, span, arguments), view.fields(arguments)
+        pieces = await asyncio.to_thread(FORMATS[form].write, rows, fields, within)  # which may load a package
+        heavy = True
 
     async def blocks() -> AsyncGenerator[bytes]:
         while block := await asyncio.to_thread(_gather, pieces) if heavy else _gather(pieces):
             yield block
 
-    return await responded(blocks(), hold, headers=told, media_type=media_type)
+    return await responded(blocks(), hold, headers=told, media_type=FORMATS[form].content_type)
 
 
 async def responded(
@@ -177,6 +187,11 @@ def span_of(span: Span | None) -> list[int] | None:
     return None if span is None else [span.start, span.end]
 
 
+def rows_header(most: int) -> dict[str, str]:
+    """Return the header that says of how many rows an answer is at most."""
+    return {"Firnline-Rows": str(most)}
+
+
 def coverage_header(coverage: Coverage) -> dict[str, str]:
     """Return the header that every answer has."""
     return {"Firnline-Coverage": json(coverage_of(coverage)).decode()}
@@ -184,9 +199,5 @@ def coverage_header(coverage: Coverage) -> dict[str, str]:
 
 def coverage_of(coverage: Coverage) -> dict[str, object]:
     """Return the coverage as people see it."""
-    return {
-        "completeFrom": coverage.complete_from,
-        "completeTo": coverage.complete_to,
-        "finalUntil": coverage.final_until,
-        "missing": [span_of(span) for span in coverage.missing],
-    }
+    said: dict[str, object] = msgspec.to_builtins(CoverageSaid.of(coverage))
+    return said

@@ -1,14 +1,20 @@
-"""The routes that every stream has, whatever its view: its collectors' stats, and what it refused."""
+"""What every stream has, whatever its view: its place in the list, its collectors' stats, and what it refused."""
+
+from collections.abc import Mapping, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
-from actors.messages import Durability, GetStats, Stats
-from actors.views.view import Meta
-from gateway import params
+from actors.messages import Address, GetHealth, GetStats, Health, Stats
+from actors.timeline.span import Span
+from gateway.answers import CoverageSaid, Rejected, Rejects, Streams, StreamSaid
 from gateway.ask import Asker
-from gateway.served import JSON, Served, coverage_of, json, span_of
+from gateway.errors import Problem, near
+from gateway.forms import JSON
+from gateway.operation import Link, Operation
+from gateway.params import InPath
+from gateway.served import Served, json, span_of
+from gateway.stats import STATS, stats_of
 
 
 class StreamRoutes:
@@ -18,96 +24,115 @@ class StreamRoutes:
         self._asker = asker
         self._stream = stream
 
-    def routes(self) -> list[Route]:
-        """Return the table of routes."""
+    def operations(self) -> list[Operation]:
+        """Return the table."""
+        name, stats = self._stream.name, STATS[self._stream.view]
         return [
-            Route(f"/{self._stream.name}/get-stats", self.get_stats),
-            Route(f"/{self._stream.name}/rejects", self.get_rejects),
+            Operation(method="GET", path=f"/{name}/get-stats", endpoint=self.get_stats, tag=name, answer=stats),
+            Operation(method="GET", path=f"/{name}/rejects", endpoint=self.get_rejects, tag=name, answer=Rejects),
         ]
 
-    async def get_stats(self, request: Request) -> Response:
+    async def get_stats(self, request: Request) -> Response:  # noqa: ARG002  # Starlette hands it in
         """Every collector, the aged ones first, oldest first; and beside them memory, coverage, rejects, drops and lag."""
-        params.known(request, ())
         stats: Stats = await self._asker.ask(self._stream.manager, GetStats)
-        return Response(json(_stats(stats)), media_type=JSON)
+        return Response(json(stats_of(stats)), media_type=JSON)
 
-    async def get_rejects(self, request: Request) -> Response:
+    async def get_rejects(self, request: Request) -> Response:  # noqa: ARG002
         """Refused records: counted by reason, and the newest of them to look at."""
-        params.known(request, ())
         progress = (await self._asker.ask(self._stream.manager, GetStats)).progress
         newest = [
-            {
-                "partition": kept.partition,
-                "offset": kept.offset,
-                "reason": kept.reason,
-                "length": kept.length,
-                "head": kept.head.decode("utf-8", "backslashreplace"),
-            }
+            Rejected(kept.partition, kept.offset, kept.reason, kept.length, kept.head.decode("utf-8", "backslashreplace"))
             for kept in progress.refused
         ]
-        return Response(json({"rejects": progress.rejects, "newest": newest}), media_type=JSON)
+        return Response(json(Rejects(dict(progress.rejects), newest)), media_type=JSON)
 
 
-def _stats(stats: Stats) -> dict[str, object]:
-    before = stats.gone
-    data = []
-    for meta, state in (*((meta, "aged") for meta in stats.aged), (stats.active, "active")):
-        data.append({**stats.view.describe(before, meta), **_slice(meta, state)})
-        before = before.then(meta.summary)
-    progress, memory = stats.progress, stats.memory
-    return {
-        "data": data,
-        "total": stats.view.describe(stats.view.nothing(), Meta(None, 0, 0, 0, None, before)),
-        "coverage": coverage_of(stats.coverage),
-        "memory": {
-            "budgetBytes": memory.budget_bytes,
-            "accountedBytes": memory.accounted_bytes,
-            "baselineBytes": memory.baseline_bytes,
-            "rssBytes": memory.rss_bytes,
-            "emergencies": memory.emergencies,
-        },
-        "state": progress.state,
-        "records": progress.records,
-        "events": progress.events,
-        "rejects": progress.rejects,
-        "dropped": stats.dropped,
-        "droppedGenerations": stats.dropped_generations,
-        "missed": stats.missed,
-        "missing": [{"reason": reason, "span": span_of(span), "count": count} for reason, span, count in stats.missing],
-        "checkpoint": _checkpoint(stats.durability),
-        "late": progress.late,
-        "buffered": progress.buffered,
-        "inFlight": progress.in_flight,
-        "watermark": progress.watermark,
-        "heldBackBy": progress.held_back_by,
-        "lag": progress.lag,
-        "epoch": progress.epoch,
-        "firstRecordAt": progress.first_record_at,
-        "lastBatchAt": stats.last_batch_at,
-    }
+class StreamList:
+    """Endpoints that say which streams there are. `operations_of` has those of each stream, by its name."""
 
+    def __init__(
+        self, asker: Asker, guardian: Address, streams: Sequence[Served], operations_of: Mapping[str, Sequence[Operation]]
+    ) -> None:
+        self._asker = asker
+        self._guardian = guardian
+        self._streams = {stream.name: stream for stream in streams}
+        self._operations_of = operations_of
+        self._name = InPath(
+            name="name",
+            description="The name of a stream.",
+            form={"type": "string", "pattern": "^[a-z][a-z0-9-]{0,62}$"},
+            example=next(iter(self._streams), None),
+        )
 
-def _checkpoint(durability: Durability | None) -> dict[str, object] | None:
-    if durability is None:
-        return None
-    return {
-        "number": durability.checkpoint,
-        "savedAt": durability.at,
-        "seconds": durability.seconds,
-        "bytes": durability.nbytes,
-        "saved": durability.saved,
-        "failed": durability.failed,
-        "problem": durability.problem,
-        "recoveredFrom": durability.recovered_from,
-        "unread": durability.lost,
-    }
+    def operations(self) -> list[Operation]:
+        """Return the table."""
+        return [
+            Operation(
+                method="GET",
+                path="/streams",
+                endpoint=self.get_streams,
+                tag="service",
+                answer=Streams,
+                links={
+                    "stream": Link(
+                        path="/streams/{name}",
+                        parameters={"name": "$response.body#/streams/0/name"},
+                        description="The first of them.",
+                    )
+                },
+            ),
+            Operation(
+                method="GET",
+                path="/streams/{name}",
+                endpoint=self.get_stream,
+                tag="service",
+                parameters=(self._name,),
+                answer=StreamSaid,
+                statuses={404: "There is no such stream."},
+            ),
+        ]
 
+    async def get_streams(self, request: Request) -> Response:  # noqa: ARG002
+        """All streams: what each answers, of what, where it is asked, and how far back it knows."""
+        degraded = await self._degraded()
+        found = [await self._said(stream, degraded) for stream in self._streams.values()]
+        return Response(json(Streams(found)), media_type=JSON)
 
-def _slice(meta: Meta, state: str) -> dict[str, object]:
-    return {
-        "state": state,
-        "span": span_of(meta.span),
-        "events": meta.events,
-        "bytes": meta.nbytes,
-        "fileBytes": meta.file_bytes,
-    }
+    async def get_stream(self, request: Request) -> Response:
+        """One stream."""
+        name = self._name.of(request)
+        stream = self._streams.get(name)
+        if stream is None:
+            expected = near(name, list(self._streams), "one of " + ", ".join(self._streams))
+            raise Problem(404, where="path", expected=expected, got=name[:100])
+        return Response(json(await self._said(stream, await self._degraded())), media_type=JSON)
+
+    async def _degraded(self) -> Health:
+        health: Health = await self._asker.ask(self._guardian, GetHealth)
+        return health
+
+    async def _said(self, stream: Served, health: Health) -> StreamSaid:
+        """Return one of them. One that was given up may not say how it stands."""
+        stats: Stats | None
+        try:
+            stats = await self._asker.ask(stream.manager, GetStats)
+        except Problem:
+            stats = None
+        metas = (*stats.aged, stats.active) if stats is not None else ()
+        span: Span | None = None
+        for meta in metas:
+            if meta.span is not None:
+                span = meta.span if span is None else span.hull(meta.span)
+        state = stats.progress.state if stats is not None else "says nothing"
+        return StreamSaid(
+            name=stream.name,
+            view=stream.view,
+            state="given up" if stream.name in health.degraded else state,
+            source=stream.source,
+            time_unit=stream.time_unit,
+            paths=[f"{each.method} {each.path}" for each in self._operations_of[stream.name]],
+            span=span_of(span),
+            events=sum(meta.events for meta in metas),
+            collectors=len(metas),
+            coverage=CoverageSaid.of(stats.coverage) if stats is not None else None,
+        )

@@ -2,12 +2,12 @@
 
 import asyncio
 import time
+from typing import Annotated, Literal
 from zlib import crc32
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from actors.messages import Write, WriteToAll, Written
 from actors.timeline.span import EVER
@@ -15,23 +15,53 @@ from actors.views.top.decode import CLEAR_KEY, CLEAR_VALUE, LONGEST
 from actors.views.top.slices import Top, cleared_to
 from actors.views.view import Meta
 from gateway import params
+from gateway.answers import Answer, Count
 from gateway.ask import Asker
 from gateway.errors import Problem, busy
+from gateway.forms import CACHING, FORM, IF_NONE_MATCH, JSON, STATUSES, forms
+from gateway.operation import Body, Operation
 from gateway.room import Hold
-from gateway.served import JSON, SMALL_BYTES, Served, asked, form_of, json, rendered, weighed
+from gateway.served import COVERAGE, ROWS, SMALL_BYTES, Served, asked, json, rendered, rows_header, weighed
 
 _AT_ONCE = 10_000
 """Ids that are rendered on the event loop; more are sorted in a thread."""
 
+_Meta = msgspec.Meta
 _ID_BYTES = 128
 _ROW_BYTES = 256
 _LOOK_S = 0.005
 
 
-class Posted(msgspec.Struct):
-    """The body of a POST."""
+class Posted(Answer, frozen=True):
+    """The body of a POST to a dataset."""
 
-    items: list[str]
+    items: Annotated[list[str], _Meta(description="Records `id_value`; what is none is counted as refused when it is read.")]
+
+
+class Taken(Answer, frozen=True):
+    """That Kafka has acknowledged every item."""
+
+    count: Annotated[Count, _Meta(description="Items.")]
+    time: Annotated[float, _Meta(description="Seconds that it took.")]
+
+
+class Cleared(Answer, frozen=True):
+    """That all that was acknowledged before is forgotten."""
+
+    message: Literal["Dataset cleared"]
+
+
+class Ids(msgspec.Struct, frozen=True):
+    """Ids, the largest value first."""
+
+    data: list[str]
+
+
+LIMIT = params.Integer(
+    name="limit",
+    description="Ids at most; absent, 0 or negative is all of them, as far as http.max_rows allows.",
+    status=422,
+)
 
 
 class TopRoutes:
@@ -42,49 +72,68 @@ class TopRoutes:
         self._stream = stream
         self._decoder = msgspec.json.Decoder(Posted)
 
-    def routes(self) -> list[Route]:
-        """Return the table of routes; a dataset that is not read from Kafka cannot be written."""
-        writing = ["POST", "DELETE"] if self._stream.writer is not None else []
-        return [Route(f"/{self._stream.name}", self.dataset, methods=["GET", *writing])]
-
-    async def dataset(self, request: Request) -> Response:
-        """Get, post or delete, by the method."""
-        match request.method:
-            case "POST":
-                return await self.post(request)
-            case "DELETE":
-                return await self.delete()
-            case _:
-                return await self.get(request)
+    def operations(self) -> list[Operation]:
+        """Return the table; a dataset that is not read from Kafka cannot be written."""
+        name = self._stream.name
+        reading = Operation(
+            method="GET",
+            path=f"/{name}",
+            endpoint=self.get,
+            tag=name,
+            answer=Ids,
+            parameters=(LIMIT, FORM, IF_NONE_MATCH),
+            forms=forms("an id a line, as a JSON string", {"type": "string"}),
+            statuses={**STATUSES, 422: "`limit` is no integer."},
+            headers={**COVERAGE, **ROWS, **CACHING},
+        )
+        if self._stream.writer is None:
+            return [reading]
+        body = Body(type=Posted, example={"items": ["11111111_10", "22222222_30"]})
+        too_long = {
+            413: "The body is longer than http.max_body_bytes.",
+            422: "The body is no such list, or an item is too long.",
+        }
+        return [
+            reading,
+            Operation(method="POST", path=f"/{name}", endpoint=self.post, tag=name, body=body, answer=Taken, statuses=too_long),
+            Operation(method="DELETE", path=f"/{name}", endpoint=self.delete, tag=name, answer=Cleared),
+        ]
 
     async def get(self, request: Request) -> Response:
-        """Ids, the largest value first; the first `limit` of them, or all."""
-        limit = params.integer(request, "limit", status=422)
-        limit = limit if limit is not None and limit > 0 else None
+        """Ids, the largest value first; the first `limit` of them, or all.
+
+        Of two values of an id the last one stands. Of ids with equal values, the larger by bytes comes first.
+        """
+        most, limit = self._asker.allowance.now.max_rows, LIMIT.of(request)
+        limit = min(limit, most) if limit is not None and limit > 0 else None
         if limit is None or limit > _AT_ONCE:
             with await weighed(self._asker, self._stream, EVER, _size) as hold:
-                return await self._largest(request, limit, hold)
+                return await self._largest(request, most if limit is None else limit, hold)
         with self._asker.room.take(SMALL_BYTES + limit * _ROW_BYTES) as hold:
             return await self._largest(request, limit, hold)
 
-    async def _largest(self, request: Request, limit: int | None, hold: Hold) -> Response:
+    async def _largest(self, request: Request, limit: int, hold: Hold) -> Response:
         answer = await asked(self._asker, self._stream, EVER, Top(limit))
-        return await rendered(answer, form_of(request), hold, heavy=limit is None or limit > _AT_ONCE)
+        headers, heavy = rows_header(limit), limit > _AT_ONCE
+        return await rendered(answer, FORM.of(request), hold, request=request, headers=headers, heavy=heavy)
 
     async def post(self, request: Request) -> Response:
-        """Write items to Kafka; replies once it has acknowledged all of them."""
+        """Write items to Kafka; replies once it has acknowledged all of them.
+
+        Good or bad: those that are no `id_value` are counted as rejects when they are read. Any media type is read as JSON.
+        """
         began = time.perf_counter()
-        values = self._items(await params.body(request, self._stream.max_body_bytes))
+        values = self._items(await params.body(request, self._asker.allowance.now.max_body_bytes))
         shards = [crc32(value.partition(b"_")[0]) for value in values]
         assert self._stream.writer is not None, "there is a route for it"
         if values:
             await self._asker.ask(self._stream.writer, lambda reply_to: Write(values, shards, reply_to))
-        return Response(json({"count": len(values), "time": round(time.perf_counter() - began, 6)}), media_type=JSON)
+        return Response(json(Taken(len(values), round(time.perf_counter() - began, 6))), media_type=JSON)
 
-    async def delete(self) -> Response:
-        """Forget all that was acknowledged before: a record in each partition says so, for every replay to come.
+    async def delete(self, request: Request) -> Response:  # noqa: ARG002  # Starlette hands it in
+        """Forget all that was acknowledged before.
 
-        Replies once these records are read.
+        A record in each partition says so, for every replay to come. Replies once these records are read.
         """
         assert self._stream.writer is not None, "there is a route for it"
         written: Written = await self._asker.ask(
@@ -95,7 +144,7 @@ class TopRoutes:
             answer = await asked(self._asker, self._stream, EVER, Top(1))
             done = cleared_to(answer.partial)
             if all(done.get(partition, -1) >= offset for partition, offset in written.offsets.items()):
-                return Response(json({"message": "Dataset cleared"}), media_type=JSON)
+                return Response(json(Cleared("Dataset cleared")), media_type=JSON)
             if time.monotonic() > deadline:
                 raise busy("the dataset is cleared in Kafka, and the service has not read that far yet")
             await asyncio.sleep(_LOOK_S)

@@ -1,15 +1,51 @@
 """The route of unique users: the rows of a granularity, over a range of time."""
 
+from typing import Annotated, Literal
+
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from actors.views.uniques.periods import GRANULARITIES
 from actors.views.uniques.slices import Rows
 from actors.views.view import Meta
 from gateway import params
+from gateway.answers import Count, CoverageSaid
 from gateway.ask import Asker
-from gateway.served import Served, asked, coverage_of, form_of, rendered, weighed
+from gateway.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
+from gateway.operation import Operation
+from gateway.served import COVERAGE, WITH_COVERAGE, Served, asked, coverage_of, rendered, weighed
+
+_Meta = msgspec.Meta
+
+
+class UniqueRow(msgspec.Struct, frozen=True):
+    """Unique users of one period."""
+
+    granularity: Literal["minute", "hour", "day", "week", "month", "year"]
+    start: Annotated[int, _Meta(description="Seconds since 1970.")]
+    end: Annotated[int, _Meta(description="Seconds since 1970; not in it.")]
+    unique: Annotated[Count, _Meta(description="Different users.")]
+    frames: Annotated[Count, _Meta(description="Frames of them.")]
+    lower: Annotated[Count, _Meta(description="With 95 %, there are no fewer users.")]
+    upper: Annotated[Count, _Meta(description="With 95 %, there are no more users.")]
+    exact: Annotated[bool, _Meta(description="Whether they were counted, and not estimated.")]
+    final: Annotated[bool, _Meta(description="Whether the period is over for the stream; late frames may still change it.")]
+    revision: Annotated[int, _Meta(ge=1, description="1, and 1 more for each time that it was corrected.")]
+
+
+class Uniques(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Periods of one granularity, by time."""
+
+    uniques: list[UniqueRow]
+    coverage: CoverageSaid | msgspec.UnsetType = msgspec.UNSET
+
+
+GRANULARITY = params.OneOf(
+    name="granularity", description="The length of the periods.", words=tuple(GRANULARITIES), default="minute"
+)
+START = params.Moment(name="start", description="Periods that begin at or after this time; absent: from the first.")
+END = params.Moment(name="end", description="Periods that begin before this time, which must not be before `start`.")
 
 
 class UniqueRoutes:
@@ -19,22 +55,32 @@ class UniqueRoutes:
         self._asker = asker
         self._stream = stream
 
-    def routes(self) -> list[Route]:
-        """Return the table of routes."""
-        return [Route(f"/{self._stream.name}", self.rows)]
+    def operations(self) -> list[Operation]:
+        """Return the table."""
+        return [
+            Operation(
+                method="GET",
+                path=f"/{self._stream.name}",
+                endpoint=self.rows,
+                tag=self._stream.name,
+                answer=Uniques,
+                parameters=(GRANULARITY, START, END, WITH_COVERAGE, FORM, IF_NONE_MATCH),
+                forms=forms("a period a line", UniqueRow),
+                statuses=STATUSES,
+                headers={**COVERAGE, **CACHING},
+            )
+        ]
 
     async def rows(self, request: Request) -> Response:
-        """Periods of a `granularity` that begin in [start, end)."""
-        params.known(request, ("granularity", "start", "end", "coverage"))
-        granularity = request.query_params.get("granularity", "minute")
-        if granularity not in GRANULARITIES:
-            raise params.bad("granularity", "one of " + ", ".join(GRANULARITIES), repr(granularity))
-        span = params.moments(request, "start", "end")
-        with_coverage = params.flag(request, "coverage")
+        """Users of each period of a `granularity` that begins in [start, end), each counted once.
+
+        Hours and longer periods are those of the stream's time zone. An estimated number says its bounds.
+        """
+        span, granularity = params.between(request, START, END), GRANULARITY.of(request)
         with await weighed(self._asker, self._stream, span, _size) as hold:
             answer = await asked(self._asker, self._stream, span, Rows(granularity))
-            members = {"coverage": coverage_of(answer.coverage)} if with_coverage else {}
-            return await rendered(answer, form_of(request), hold, members=members, heavy=True)
+            members = {"coverage": coverage_of(answer.coverage)} if WITH_COVERAGE.of(request) else {}
+            return await rendered(answer, FORM.of(request), hold, request=request, members=members, heavy=True)
 
 
 def _size(meta: Meta) -> int:

@@ -1,13 +1,11 @@
-"""The routes of event counts: by type and by word, and a page that shows both."""
+"""The routes of event counts: by type and by word."""
 
 import asyncio
 import time
-from pathlib import Path
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
 
 from actors.timeline.span import EVER, Span
 from actors.views.view import Meta
@@ -15,49 +13,99 @@ from actors.views.words.slices import Counting
 from actors.views.words.view import WordsView
 from gateway import params
 from gateway.ask import Asker
-from gateway.served import Served, asked, coverage_of, form_of, rendered, weighed
+from gateway.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
+from gateway.operation import Operation
+from gateway.served import COVERAGE, ROWS, Served, asked, coverage_of, rendered, rows_header, weighed
 
-_PAGES = Path(__file__).with_name("static")
 _MOST = 1_000_000
 _LONGEST_S = 10**9
 
+LAST = params.Integer(
+    name="last",
+    description="The last so many seconds, by this machine's clock; not together with `startTime` or `endTime`.",
+    low=1,
+    high=_LONGEST_S,
+)
+START = params.Moment(name="startTime", description="Events at or after this second; absent: since ever.")
+END = params.Moment(name="endTime", description="Events before this second, which must not be before `startTime`.")
+LIMIT = params.Integer(name="limit", description="Names at most, those that are counted most.", low=1, high=_MOST)
+DETAIL = params.Flag(name="detail", description="1: the counts as a member of an object, with `max_error` and `coverage`.")
+
+_COUNTS = {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}}
+_ANSWER = {
+    "description": "How often each name occurred, the most frequent first; with detail=1, as `counts`.",
+    "anyOf": [
+        _COUNTS,
+        {
+            "type": "object",
+            "properties": {
+                "counts": _COUNTS,
+                "max_error": {"type": "integer", "minimum": 0, "description": "By how much a count may be too high."},
+                "coverage": {"$ref": "#/components/schemas/CoverageSaid"},
+            },
+            "required": ["counts", "max_error", "coverage"],
+        },
+    ],
+}
+_LINE = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "count": {"type": "integer", "minimum": 0}},
+    "required": ["name", "count"],
+}
+_MAX_ERROR = {"Firnline-Max-Error": "By how much a count may be too high; 0: all are exact."}
+
 
 class WordRoutes:
-    """Endpoints of one stream of counted events; under `/events` too, where its clients look for them, and their page."""
+    """Endpoints of one stream of counted events; under `/events` too, where its clients look for them."""
 
     def __init__(self, asker: Asker, stream: Served) -> None:
         self._asker = asker
         self._stream = stream
 
-    def routes(self) -> list[BaseRoute]:
-        """Return the table of routes."""
-        found: list[BaseRoute] = [Mount("/static", StaticFiles(directory=_PAGES))]
-        for name in dict.fromkeys(("events", self._stream.name)):
-            found.append(Route(f"/{name}/CountByEventType", self.types))
-            found.append(Route(f"/{name}/CountWords", self.words))
-        return found
+    def operations(self) -> list[Operation]:
+        """Return the table."""
+        endpoints = {"CountByEventType": self.types, "CountWords": self.words}
+        return [
+            Operation(
+                method="GET",
+                path=f"/{name}/{path}",
+                endpoint=endpoint,
+                tag=self._stream.name,
+                answer=_ANSWER,
+                parameters=(LAST, START, END, LIMIT, DETAIL, FORM, IF_NONE_MATCH),
+                forms=forms("a name and its count a line", _LINE),
+                statuses=STATUSES,
+                headers={**COVERAGE, **ROWS, **CACHING, **_MAX_ERROR},
+            )
+            for name in dict.fromkeys(("events", self._stream.name))
+            for path, endpoint in endpoints.items()
+        ]
 
     async def types(self, request: Request) -> Response:
-        """Events by type."""
+        """Events by type.
+
+        Without a time, all since the start, with those that memory no longer holds. A range is widened to whole seconds.
+        """
         return await self._counted(request, "types")
 
     async def words(self, request: Request) -> Response:
-        """Words of all events."""
+        """Words of all events.
+
+        Without a time, all since the start, with those that memory no longer holds. A range is widened to whole seconds.
+        """
         return await self._counted(request, "words")
 
     async def _counted(self, request: Request, of: str) -> Response:
-        params.known(request, ("last", "startTime", "endTime", "limit", "detail"))
-        limit = params.integer(request, "limit", low=1, high=_MOST)
-        counting = Counting("types" if of == "types" else "words", limit)
-        span, detail = _span(request), params.flag(request, "detail")
+        limit = min(LIMIT.of(request) or _MOST, self._asker.allowance.now.max_rows)
+        counting, span = Counting("types" if of == "types" else "words", limit), _span(request)
         with await weighed(self._asker, self._stream, span, _size) as hold:
             answer = await asked(self._asker, self._stream, span, counting)
             view = answer.view
             assert isinstance(view, WordsView), "this stream's view"
-            members = {"coverage": coverage_of(answer.coverage)} if detail else {}
+            members: dict[str, Any] = {"coverage": coverage_of(answer.coverage)} if DETAIL.of(request) else {}
             max_error = await asyncio.to_thread(view.max_error, answer.partial, counting)
-            headers = {"Firnline-Max-Error": str(max_error)}
-            return await rendered(answer, form_of(request), hold, members=members, headers=headers, heavy=True)
+            headers = {"Firnline-Max-Error": str(max_error), **rows_header(limit)}
+            return await rendered(answer, FORM.of(request), hold, request=request, members=members, headers=headers, heavy=True)
 
 
 def _size(meta: Meta) -> int:
@@ -68,10 +116,10 @@ def _size(meta: Meta) -> int:
 
 def _span(request: Request) -> Span:
     """Return the last seconds by the wall clock, a range, or all time."""
-    last = params.integer(request, "last", low=1, high=_LONGEST_S)
+    last = LAST.of(request)
     if last is None:
-        return params.moments(request, "startTime", "endTime")
-    for name in ("startTime", "endTime"):
-        if name in request.query_params:
-            raise params.bad(name, "either last or a range", request.query_params[name])
+        return params.between(request, START, END)
+    for time_of in (START, END):
+        if time_of.of(request) is not None:
+            raise params.bad(time_of.name, "either last or a range", request.query_params[time_of.name])
     return Span(time.time_ns() // 10**6 - 1_000 * last, EVER.end)

@@ -1,0 +1,117 @@
+"""What the service says in JSON, as types: written by the endpoints, and described at `/openapi.json` from here.
+
+Every field says what it is, and its unit. Times named `…At` are seconds since 1970 by this machine's clock; times of events are
+in the unit of their stream.
+"""
+
+from typing import Annotated, Literal, Self
+
+import msgspec
+
+from actors.messages import Coverage
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+_Meta = msgspec.Meta
+
+
+class Answer(msgspec.Struct, frozen=True, rename="camel"):
+    """The base of all of them: names in camel case."""
+
+
+Range = Annotated[list[int], _Meta(min_length=2, max_length=2, description="Times [start, end): the second is not in it.")]
+
+
+class Error(Answer, frozen=True):
+    """What was expected, what came instead, and where."""
+
+    status: Annotated[int, _Meta(ge=400, le=599, description="The HTTP status.")]
+    where: Annotated[str, _Meta(description="The part of the request, such as `query startTime`, or `service`.")]
+    expected: Annotated[str, _Meta(description="What would have been right.")]
+    got: Annotated[str, _Meta(description="What came instead; long values are cut off.")]
+    request: Annotated[str, _Meta(description="The request's id, as in the header X-Request-Id.")]
+
+
+class Problem(Answer, frozen=True):
+    """The one shape of everything that a request is told instead of an answer."""
+
+    error: Error
+
+
+class CoverageSaid(Answer, frozen=True):
+    """What an answer knows: it is exact in [completeFrom, completeTo), but for what is `missing`. In the stream's unit."""
+
+    complete_from: Annotated[int | None, _Meta(description="null: from the beginning of the stream.")]
+    complete_to: Annotated[int | None, _Meta(description="null: nothing is known to be complete yet.")]
+    final_until: Annotated[int | None, _Meta(description="What begins before neither changes nor goes; more may come.")]
+    missing: Annotated[list[Range], _Meta(description="Ranges of which something is lost.")]
+
+    @classmethod
+    def of(cls, coverage: Coverage) -> Self:
+        """Return the coverage as people see it."""
+        missing = [[span.start, span.end] for span in coverage.missing]
+        return cls(coverage.complete_from, coverage.complete_to, coverage.final_until, missing)
+
+
+class About(Answer, frozen=True):
+    """What this is, and what can be asked of it."""
+
+    service: Literal["firnline"]
+    version: str
+    paths: Annotated[list[str], _Meta(description="Everything that can be asked, as templates.")]
+
+
+class DeadLetterSaid(Answer, frozen=True):
+    """A message between actors that came to nothing."""
+
+    at: Annotated[float, _Meta(description="Seconds since 1970.")]
+    stream: str
+    actor: str
+    kind: str
+    reason: str
+
+
+class DeadLetters(Answer, frozen=True):
+    """Messages that came to nothing, and restarts after failures."""
+
+    count: Annotated[Count, _Meta(description="All since the start.")]
+    restarts: Annotated[dict[str, Count], _Meta(description="Restarts by stream.")]
+    newest: Annotated[list[DeadLetterSaid], _Meta(description="The newest of them.")]
+
+
+class Rejected(Answer, frozen=True):
+    """A record that was refused: where it lies, why, how long it is in bytes, and how it begins."""
+
+    partition: int
+    offset: int
+    reason: str
+    length: Annotated[Count, _Meta(description="Bytes of the record.")]
+    head: Annotated[str, _Meta(description="Its first bytes; what is no UTF-8 is escaped.")]
+
+
+class Rejects(Answer, frozen=True):
+    """What a stream refused."""
+
+    rejects: Annotated[dict[str, Count], _Meta(description="Refused records by reason, all since the start.")]
+    newest: Annotated[list[Rejected], _Meta(description="The newest of them, the newest first.")]
+
+
+class StreamSaid(Answer, frozen=True):
+    """A stream: what it answers, of what, where to ask it, and how far back it knows."""
+
+    name: str
+    view: Annotated[str, _Meta(description="The kind of its answers: sets, top, segments, uniques or words.")]
+    state: Annotated[str, _Meta(description="What it does; `given up` after too many failures.")]
+    source: Annotated[str, _Meta(description="Where its records come from.")]
+    time_unit: Annotated[str, _Meta(description="The unit of its times: s, ms, us, ns; or batch, where ids stand for times.")]
+    paths: Annotated[list[str], _Meta(description="Where it is asked, as templates with their methods.")]
+    span: Annotated[Range | None, _Meta(description="The event time of what it holds; null while it holds nothing.")]
+    events: Annotated[int, _Meta(description="Events that it holds.")]
+    collectors: Annotated[Count, _Meta(description="Collectors that hold them.")]
+    coverage: CoverageSaid | None
+
+
+class Streams(Answer, frozen=True):
+    """All streams."""
+
+    streams: list[StreamSaid]

@@ -1,0 +1,242 @@
+"""The live events: one ticker that asks the actors for all clients, and a stream of server-sent events for each of them.
+
+About twice a second while anybody watches, and never otherwise, the actors are asked how they stand; what they say is encoded
+once and shared. A client holds one picture at a time, the newest when it comes for it: it misses pictures rather than
+keeping them, and one that takes nothing for `stall_s` is dropped.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
+
+from actors.messages import Address, GetHealth, GetStats, Health, Stats
+from gateway import params
+from gateway.ask import Asker
+from gateway.errors import Problem, busy
+from gateway.limits import Allowance
+from gateway.picture import picture
+from gateway.served import Served
+
+EVENT_STREAM = "text/event-stream"
+
+_TICK_S = 0.5
+_GROUPS = 32
+_BETWEEN_S = 0.008
+"""Watchers are told in groups, one after the other: a thousand at once would keep everybody else waiting meanwhile."""
+
+_PATIENCE_S = 2.0
+"""How long a tick waits for a stream; one that says nothing by then is shown as it was."""
+
+_HEARTBEAT_S = 10.0
+_RETRY = b"retry: 1000\n\n"
+_HEARTBEAT = b": still here\n\n"
+_MOST_LETTERS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One tick as bytes: what changes all the time, and the generations as of `version`, which change now and then."""
+
+    number: int
+    now: bytes
+    version: int
+    memory: bytes
+
+
+class Ticker:
+    """Asks while there are watchers, and keeps the newest frame. For one event loop."""
+
+    def __init__(self, asker: Asker, guardian: Address, streams: Sequence[Served], *, tick_s: float = _TICK_S) -> None:
+        self._asker = asker
+        self._guardian = guardian
+        self._streams = list(streams)
+        self._tick_s = tick_s
+        self._frame: Frame | None = None
+        self._ticked = [asyncio.Event() for _ in range(_GROUPS)]
+        self._groups = itertools.cycle(range(_GROUPS))
+        self._now: dict[str, dict[str, Any]] = {}
+        self._memory: dict[str, dict[str, Any]] = {}
+        self._health: dict[str, Any] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._began = time.time()
+        self.watchers = 0
+        self.ticks = 0
+        self.closed = False
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[int]:
+        """Tick within; the last watcher to leave ends it. Yields the group of this one."""
+        self.watchers += 1
+        if self._task is None:
+            self._frame = None
+            self._task = asyncio.get_running_loop().create_task(self._run())
+        try:
+            yield next(self._groups)
+        finally:
+            self.watchers -= 1
+            if not self.watchers and self._task is not None:
+                self._task.cancel()
+                self._task = None
+
+    def close(self) -> None:
+        """End the stream of every client, as the service stops: none would end by itself. On the event loop's thread."""
+        self.closed = True
+        for ticked in self._ticked:
+            ticked.set()
+
+    async def after(self, number: int, group: int) -> Frame | None:
+        """Return the newest frame once there is one later than `number` for the group; None once all is closed."""
+        while not self.closed:
+            if self._frame is not None and self._frame.number > number:
+                return self._frame
+            await self._ticked[group].wait()
+        return None
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            await self._tick()
+            due = max(due + self._tick_s, loop.time())
+            await asyncio.sleep(due - loop.time())
+
+    async def _tick(self) -> None:
+        """Ask everybody at once, and put what they say in the place of what was known."""
+        await asyncio.gather(*(self._look(stream) for stream in self._streams), self._look_at_all())
+        self.ticks += 1
+        now = {"at": time.time(), "began": self._began, "streams": list(self._now.values()), **self._health}
+        memory = _event("memory", self._memory)
+        before = self._frame
+        version = before.version if before is not None and before.memory == memory else self.ticks
+        self._frame = Frame(self.ticks, _event("now", now), version, memory)
+        for group, ticked in enumerate(self._ticked):
+            self._ticked[group] = asyncio.Event()
+            ticked.set()
+            if self.watchers > _GROUPS:
+                await asyncio.sleep(_BETWEEN_S)
+
+    async def _look(self, stream: Served) -> None:
+        """Ask one stream; one that does not answer stays as it was, and says since when and why."""
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                stats: Stats = await self._asker.ask(stream.manager, GetStats)
+        except (Problem, TimeoutError) as problem:
+            why = problem.got if isinstance(problem, Problem) else f"no reply within {_PATIENCE_S:g} s"
+            known = self._now.setdefault(stream.name, {"name": stream.name, "view": stream.view, "silentSince": time.time()})
+            known.setdefault("silentSince", time.time())
+            known["silent"] = why
+            return
+        found = picture(stream, stats)
+        self._now[stream.name], self._memory[stream.name] = found.now, found.memory
+
+    async def _look_at_all(self) -> None:
+        """Ask the guardian; where it does not answer, what it said last stands."""
+        with contextlib.suppress(Problem, TimeoutError):
+            async with asyncio.timeout(_PATIENCE_S):
+                health: Health = await self._asker.ask(self._guardian, GetHealth)
+            self._health = health_of(health)
+
+
+class LiveRoutes:
+    """The endpoint: at most `max_watchers` clients at once, each left when it takes nothing for `stall_s` seconds."""
+
+    def __init__(self, ticker: Ticker, allowance: Allowance) -> None:
+        self._ticker = ticker
+        self._allowance = allowance
+
+    def routes(self) -> list[Route]:
+        """Return the table of routes. It is no operation: an answer without an end has no place in a description."""
+        return [Route("/live", self.live)]
+
+    async def live(self, request: Request) -> Response:
+        """Watch all streams as they change, as server-sent events.
+
+        The events are those that the page draws; their members may change from version to version. It ends with the client.
+        """
+        params.known(request, ())
+        most, stall_s = self._allowance.now.max_watchers, self._allowance.now.stall_s
+        if self._ticker.closed:
+            raise busy("the service is shutting down")
+        if self._ticker.watchers >= most:
+            raise busy(f"{most} clients that watch")
+        if request.method == "HEAD":
+            return Response(media_type=EVENT_STREAM)
+        return Watching(self._ticker, stall_s=stall_s)
+
+
+class Watching(Response):
+    """The stream of one client. It has no queue: when the client is ready, it gets the newest frame there is."""
+
+    def __init__(self, ticker: Ticker, *, stall_s: float) -> None:
+        super().__init__(None, 200, {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, EVENT_STREAM)
+        del self.headers["content-length"]
+        self._ticker = ticker
+        self._stall_s = stall_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Send until the client is gone or stalls, or the service stops."""
+
+        async def sending(body: bytes) -> None:
+            async with asyncio.timeout(self._stall_s):
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            with self._ticker.watched() as group:
+                await self._frames(sending, gone, group)
+        except TimeoutError:
+            return  # dropped: without an end of the body, the server closes the connection
+        finally:
+            gone.cancel()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _frames(self, sending: Any, gone: asyncio.Task[None], group: int) -> None:
+        """Send frame after frame: the generations where they have changed since the last one that was sent."""
+        await sending(_RETRY)
+        number = version = -1
+        while not gone.done():
+            coming = asyncio.ensure_future(self._ticker.after(number, group))
+            try:
+                await asyncio.wait({coming, gone}, timeout=_HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED)
+                if not coming.done():
+                    await sending(_HEARTBEAT)
+                    continue
+                frame = coming.result()
+            finally:
+                coming.cancel()
+            if frame is None:
+                return
+            await sending(frame.now if frame.version == version else frame.memory + frame.now)
+            number, version = frame.number, frame.version
+
+
+async def _disconnected(receive: Receive) -> None:
+    """Return when the client is gone."""
+    message: Message = {}
+    while message.get("type") != "http.disconnect":
+        message = await receive()
+
+
+def _event(name: str, value: object) -> bytes:
+    return b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode(value) + b"\n\n"
+
+
+def health_of(health: Health) -> dict[str, Any]:
+    """Return what the guardian says, as the page shows it."""
+    return {
+        "degraded": health.degraded,
+        "restarts": health.restarts,
+        "deadLetters": {"count": health.dead_letters, "newest": health.newest[:_MOST_LETTERS]},
+        "actors": health.actors,
+    }

@@ -1,0 +1,115 @@
+"""`GET /metrics`: what monitoring reads, in Prometheus' text form, or as OpenMetrics where that is asked for.
+
+Each request asks the streams and the guardian once, and keeps nothing; there is no global registry. It has an asker of its own,
+so that it answers when the queries' room is used up.
+"""
+
+import asyncio
+import platform
+import time
+from collections.abc import Iterator, Sequence
+
+from prometheus_client import GCCollector, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import CollectorRegistry
+from starlette.requests import Request
+from starlette.responses import Response
+
+from actors.messages import Address, GetHealth, GetStats, Health, Stats
+from gateway.ask import Asker
+from gateway.errors import Problem
+from gateway.limits import Allowance, Limits
+from gateway.operation import Operation
+from gateway.readings import Reading, of_streams
+from gateway.served import Served
+from gateway.traffic import Traffic
+from gateway.workings import of_actors
+
+OPEN_METRICS = "application/openmetrics-text"
+
+_PATIENCE_S = 2.0
+_AT_ONCE = 64
+"""Questions of scrapes under way at once, of all streams."""
+
+
+class _Page:
+    """All metrics of one moment, as prometheus_client collects them."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield them."""
+        yield from self._metrics
+
+
+class MetricRoutes:
+    """The endpoint over `streams` and the `guardian`; `traffic` is counted by the middleware."""
+
+    def __init__(self, guardian: Address, streams: Sequence[Served], traffic: Traffic, *, version: str) -> None:
+        self._asker = Asker(Allowance(Limits(deadline_s=_PATIENCE_S, max_queries=_AT_ONCE)))
+        self._guardian = guardian
+        self._streams = streams
+        self._traffic = traffic
+        own = CollectorRegistry()
+        self._process = (ProcessCollector(registry=own), GCCollector(registry=own))
+        self._build = GaugeMetricFamily(
+            "firnline_build_info", "Always 1; what is running.", labels=("version", "python_version")
+        )
+        self._build.add_metric((version, platform.python_version()), 1)
+
+    def operations(self) -> list[Operation]:
+        """Return the table."""
+        return [
+            Operation(
+                method="GET",
+                path="/metrics",
+                endpoint=self.metrics,
+                tag="service",
+                forms={
+                    "text/plain": "Prometheus' text form, version 0.0.4.",
+                    OPEN_METRICS: "OpenMetrics 1.0.0, where it is asked for by `Accept`.",
+                },
+            )
+        ]
+
+    async def metrics(self, request: Request) -> Response:
+        """Everything that monitoring reads, by Prometheus' conventions.
+
+        A stream or an actor that does not answer in time is missing in it, and `firnline_answers` says so.
+        """
+        page = _Page(await self._metrics())
+        if OPEN_METRICS in request.headers.get("accept", ""):
+            text: bytes = openmetrics.generate_latest(page)  # type: ignore[no-untyped-call]  # it has no types
+            return Response(text, media_type=openmetrics.CONTENT_TYPE_LATEST)
+        return Response(generate_latest(page), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+    async def _metrics(self) -> list[Metric]:
+        """Ask everybody at once."""
+        asked = asyncio.gather(*(self._reading(stream) for stream in self._streams))
+        health, readings = await asyncio.gather(self._health(), asked)
+        names = [stream.name for stream in self._streams]
+        told = [self._build, *of_streams(readings)]
+        if health is not None:
+            told += of_actors(health, names)
+        told += self._traffic.metrics()
+        for collector in self._process:
+            told += collector.collect()
+        return told
+
+    async def _health(self) -> Health | None:
+        try:
+            health: Health = await self._asker.ask(self._guardian, GetHealth)
+        except Problem:
+            return None
+        return health
+
+    async def _reading(self, stream: Served) -> Reading:
+        try:
+            stats: Stats | None = await self._asker.ask(stream.manager, GetStats)
+        except Problem:
+            stats = None
+        return Reading(stream, stats, time.time())

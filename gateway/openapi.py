@@ -1,0 +1,186 @@
+"""The description of the HTTP interface, OpenAPI 3.1, made from the operations themselves and the types of their answers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.answers import CoverageSaid, Problem
+from gateway.forms import JSON
+from gateway.operation import Operation, operation_name
+from gateway.request_id import HEADER
+
+_REF = "#/components/schemas/{name}"
+_PROBLEM = {"$ref": _REF.format(name="Problem")}
+
+ALWAYS = {
+    400: "A parameter or a header is unknown, given twice or wrong.",
+    401: "A token is required, and this request shows none, or a wrong one.",
+    403: "The token does not allow this, or another site had a browser send it.",
+    405: "The path has other methods, which `Allow` names.",
+    408: "The request did not come in time.",
+    413: "The body is longer than http.max_body_bytes.",
+    421: "The Host is none of this service.",
+    431: "The request's line and headers are longer than http.max_header_bytes.",
+    500: "A defect of the service.",
+    503: "There is no room for the request now, or no answer in time; `Retry-After` says when to come again.",
+}
+"""What any request may be told, by status, and when."""
+
+NOT_MODIFIED = 304
+_GUARDED = (401, 403)
+_ABOUT = """\
+Answers to Kafka streams, kept in the memory of one process: ask for any range of event time, and get an exact answer that says
+how far back it is complete.
+
+Parameters are strict: one that is unknown, or given twice, is refused. Whatever is wrong is told in one shape, `Problem`. Every
+answer has the header `X-Request-Id`; where a request brings one (1 to 64 characters of A-Z a-z 0-9 . _ -), it is that."""
+
+_HEADERS: dict[str, dict[str, Any]] = {
+    HEADER: {"description": "The request's id.", "schema": {"type": "string"}},
+    "Retry-After": {"description": "Seconds after which to come again.", "schema": {"type": "integer", "minimum": 0}},
+    "Allow": {"description": "The methods of the path.", "schema": {"type": "string"}},
+    "WWW-Authenticate": {"description": "How to show a token: `Bearer`.", "schema": {"type": "string"}},
+}
+_WITH = {401: ("WWW-Authenticate",), 405: ("Allow",), 429: ("Retry-After",), 503: ("Retry-After",)}
+
+
+def describe(operations: Sequence[Operation], *, version: str, tags: Mapping[str, str]) -> dict[str, Any]:
+    """Return the description; `tags` has what each tag is about."""
+    types: list[Any] = [Problem, CoverageSaid]
+    for operation in operations:
+        types += [each for each in _types(operation) if each not in types]
+    schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+    schema_of = dict(zip(types, schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schema_of)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Firnline",
+            "version": version,
+            "description": _ABOUT,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": about} for name, about in tags.items()],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "headers": _HEADERS,
+            "responses": {str(status): _problem(status, when) for status, when in ALWAYS.items()},
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A token of the scope that `x-scope` says, read or write; none where none is configured.",
+                }
+            },
+        },
+    }
+
+
+def _types(operation: Operation) -> list[Any]:
+    """Return the types that an operation speaks of, which are no schemas."""
+    found = [operation.answer, *(operation.said or {}).values()]
+    found += [each["x-line"] for each in (operation.forms or {}).values() if isinstance(each, Mapping) and "x-line" in each]
+    found += [operation.body.type] if operation.body is not None else []
+    return [each for each in found if each is not None and not isinstance(each, Mapping)]
+
+
+def _operation(operation: Operation, schema_of: Mapping[Any, Any]) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "description": operation.description,
+        "tags": [operation.tag],
+        "x-scope": operation.needs,
+    }
+    if operation.parameters:
+        said["parameters"] = [each.described() for each in operation.parameters]
+    if operation.body is not None:
+        body: dict[str, Any] = {"schema": _schema(operation.body.type, schema_of)}
+        if operation.body.example is not None:
+            body["example"] = operation.body.example
+        said["requestBody"] = {"required": operation.body.required, "content": {operation.body.media_type: body}}
+    said["responses"] = _responses(operation, schema_of)
+    # A token is wanted only where one is configured, so none is an alternative.
+    said["security"] = [{"token": []}, {}] if operation.needs != "open" else []
+    return said
+
+
+def _responses(operation: Operation, schema_of: Mapping[Any, Any]) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    if operation.answer is not None:
+        content[JSON] = {"schema": _schema(operation.answer, schema_of)}
+    for media_type, text in (operation.forms or {}).items():
+        content[media_type] = {"schema": _text(text, schema_of)}
+    headers: dict[str, Any] = {HEADER: {"$ref": f"#/components/headers/{HEADER}"}}
+    for name, about in (operation.headers or {}).items():
+        headers[name] = {"description": about, "schema": {"type": "string"}}
+    found: dict[str, Any] = {"200": {"description": "The answer.", "headers": headers, "content": content}}
+    if operation.links:
+        found["200"]["links"] = {
+            name: {
+                "operationId": operation_name("GET", link.path),
+                "parameters": dict(link.parameters),
+                "description": link.description,
+            }
+            for name, link in operation.links.items()
+        }
+    statuses = {status: when for status, when in ALWAYS.items() if operation.needs != "open" or status not in _GUARDED}
+    own = operation.statuses or {}
+    for status in sorted({*statuses, *own}):
+        if status not in own:
+            found[str(status)] = {"$ref": f"#/components/responses/{status}"}
+            continue
+        found[str(status)] = _problem(status, own[status])
+        bodies = [_schema((operation.said or {})[status], schema_of)] if status in (operation.said or {}) else []
+        if bodies and status in statuses:
+            bodies.append(_PROBLEM)
+        if bodies:
+            found[str(status)]["content"] = {JSON: {"schema": {"anyOf": bodies} if len(bodies) > 1 else bodies[0]}}
+        if status == NOT_MODIFIED:
+            found[str(status)] = {"description": own[status], "headers": headers}
+    return found
+
+
+def _problem(status: int, when: str) -> dict[str, Any]:
+    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in (HEADER, *_WITH.get(status, ()))}
+    return {"description": when, "headers": headers, "content": {JSON: {"schema": _PROBLEM}}}
+
+
+def _schema(given: Any, schema_of: Mapping[Any, Any]) -> Any:
+    return given if isinstance(given, Mapping) else schema_of[given]
+
+
+def _text(given: Any, schema_of: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the schema of a text; what a line of it is, is an extension, as OpenAPI 3.1 has no word for it."""
+    if not isinstance(given, Mapping):
+        return {"type": "string", "description": given}
+    return {**given, "x-line": _schema(given["x-line"], schema_of)} if "x-line" in given else dict(given)
+
+
+class DescriptionRoutes:
+    """The endpoint of the description, which is made once all operations are known."""
+
+    def __init__(self) -> None:
+        self.described: Mapping[str, Any] = {}
+        self._text = b""
+
+    def operations(self) -> list[Operation]:
+        """Return the table."""
+        answer = {"type": "object", "required": ["openapi", "info", "paths"], "description": "An OpenAPI 3.1 document."}
+        return [Operation(method="GET", path="/openapi.json", endpoint=self.openapi, tag="service", answer=answer)]
+
+    def know(self, operations: Sequence[Operation], *, version: str, tags: Mapping[str, str]) -> None:
+        """Describe these from now on."""
+        self.described = describe(operations, version=version, tags=tags)
+        self._text = msgspec.json.encode(self.described)
+
+    async def openapi(self, request: Request) -> Response:  # noqa: ARG002  # Starlette hands it in
+        """Describe everything that can be asked, as OpenAPI 3.1."""
+        return Response(self._text, media_type=JSON)

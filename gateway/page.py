@@ -1,0 +1,109 @@
+"""The live page's files: HTML, styles and scripts, as they are in the package, and the chart library out of its own.
+
+Read once, at the start, and answered from memory: nothing here looks at the disk for a request, and no path is built from one.
+"""
+
+import gzip
+import hashlib
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from gateway.errors import Problem
+
+_FILES = Path(__file__).with_name("static")
+_VENDOR = ("uPlot.iife.js", "uPlot.min.css")
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+_PAGE = "live.html"
+_LEAST_GZIP = 512
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file as it is sent: its bytes, the same compressed, its media type and its tag."""
+
+    plain: bytes
+    packed: bytes
+    media_type: str
+    tag: str
+
+    @staticmethod
+    def of(path: Path) -> "File":
+        """Read it."""
+        plain = path.read_bytes()
+        tag = f'W/"{hashlib.sha256(plain).hexdigest()[:24]}"'
+        return File(plain, gzip.compress(plain, 9, mtime=0), _TYPES[path.suffix], tag)
+
+    def respond(self, request: Request, vary: str) -> Response:
+        """Send it, or 304 where the client has it. A browser asks each time: a service that was upgraded shows its own page."""
+        headers = {"ETag": self.tag, "Cache-Control": "no-cache", "Vary": vary}
+        known = request.headers.get("if-none-match", "")
+        if known == "*" or self.tag.removeprefix("W/") in known:
+            return Response(status_code=304, headers=headers)
+        if len(self.plain) >= _LEAST_GZIP and "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(self.packed, headers={**headers, "Content-Encoding": "gzip"}, media_type=self.media_type)
+        return Response(self.plain, headers=headers, media_type=self.media_type)
+
+
+class Pages:
+    """All files that a browser is given. Nothing in them is secret: they are open, and ask for a token where one is needed."""
+
+    def __init__(self) -> None:
+        self._files = {path.name: File.of(path) for path in sorted(_FILES.iterdir()) if path.suffix in _TYPES}
+        self._files |= {f"vendor/{name}": File.of(_vendor() / name) for name in _VENDOR}
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the routes beside the operations."""
+        return [Route("/static", self.moved), Route("/static/{name:path}", self.file)]
+
+    async def page(self, request: Request) -> Response:
+        """Send the page itself."""
+        return self._files[_PAGE].respond(request, "Accept, Accept-Encoding")
+
+    async def file(self, request: Request) -> Response:
+        """Send one file, by its name."""
+        found = self._files.get(request.path_params["name"])
+        if found is None:
+            raise Problem(404, where="path", expected="a file of the page", got=request.scope["path"][:100])
+        return found.respond(request, "Accept-Encoding")
+
+    async def moved(self, request: Request) -> Response:  # noqa: ARG002
+        """Lead to the page."""
+        return RedirectResponse("/", 307)
+
+
+def wants_page(accept: str) -> bool:
+    """Whether a client prefers HTML to JSON, as browsers say. What names neither gets JSON.
+
+    >>> wants_page("text/html,application/xhtml+xml,*/*;q=0.8"), wants_page("*/*"), wants_page("")
+    (True, False, False)
+    >>> wants_page("application/json,text/html;q=0.5")
+    False
+    """
+    weights = {"text/html": 0.0, "application/json": 0.0}
+    for part in accept.lower().split(","):
+        name, *parameters = (word.strip() for word in part.split(";"))
+        if name in weights:
+            given = next((word[2:] for word in parameters if word.startswith("q=")), "1")
+            try:
+                weights[name] = float(given)
+            except ValueError:
+                weights[name] = 0.0
+    return weights["text/html"] > weights["application/json"]
+
+
+def _vendor() -> Path:
+    """Return the folder of the chart library's script. It is found, not imported: the package's Python is of no use here."""
+    spec = find_spec("uplot")
+    assert spec is not None, "uplot-python is among the requirements"
+    assert spec.origin is not None, "it is a package with a file"
+    return Path(spec.origin).with_name("static")

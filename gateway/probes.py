@@ -1,0 +1,201 @@
+"""What an orchestrator asks: whether the process lives, whether it has started, and whether it is ready.
+
+`/livez` fails only where a restart would help: a thread that has been at one task for minutes is stuck. What waits for a disk
+or a broker does not count, as a restart mends neither. `/startupz` fails until every stream has read its checkpoint once,
+`/readyz` while one does so, or is given up. They have an asker of their own: queries cannot crowd them out.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from actors.messages import Address, GetHealth, GetStats, Health, Stats
+from gateway.answers import Answer
+from gateway.ask import Asker
+from gateway.errors import Problem
+from gateway.limits import Allowance, Limits
+from gateway.operation import Operation
+from gateway.served import Served
+
+STUCK_S = 120.0
+"""How long a thread may be at one task before it counts as stuck: far longer than any answer may take."""
+
+_OUTSIDE = ("-disk", "-input", "-output")
+"""Threads that wait for a disk or a broker are called so, behind the stream's name."""
+
+_PATIENCE_S = 5.0
+_QUICK_S = 0.5
+"""How long `/livez` waits for the guardian: orchestrators often give it a second."""
+
+_AT_ONCE = 64
+
+_Meta = msgspec.Meta
+
+
+class Liveness(Answer, frozen=True, omit_defaults=True):
+    """Whether the process lives."""
+
+    live: bool
+    stuck: Annotated[
+        dict[str, float] | msgspec.UnsetType, _Meta(description="For how many seconds a thread has been at its task.")
+    ] = msgspec.UNSET
+
+
+class Readiness(Answer, frozen=True, omit_defaults=True):
+    """How far one stream is. While `lag` is above nought it catches up, and coverage says how far answers go."""
+
+    ready: bool
+    state: Annotated[str, _Meta(description="What it does, or what is wrong.")]
+    reasons: Annotated[list[str] | msgspec.UnsetType, _Meta(description="Why it is not ready.")] = msgspec.UNSET
+    lag: Annotated[int | msgspec.UnsetType, _Meta(description="Records that are not read yet.")] = msgspec.UNSET
+    checkpoint: Annotated[int | msgspec.UnsetType, _Meta(description="The newest checkpoint; 0: none.")] = msgspec.UNSET
+    generations_read: Annotated[
+        list[int] | msgspec.UnsetType | None, _Meta(description="Generations read, and all that are to be read.")
+    ] = msgspec.UNSET
+    unread: Annotated[list[str] | msgspec.UnsetType, _Meta(description="What could not be read.")] = msgspec.UNSET
+    checkpoint_problem: Annotated[str | msgspec.UnsetType | None, _Meta(description="Why none is written.")] = msgspec.UNSET
+
+
+class Ready(Answer, frozen=True):
+    """Whether every stream can answer, and how far each is."""
+
+    ready: bool
+    degraded: Annotated[dict[str, str], _Meta(description="Streams that were given up, and why.")]
+    streams: dict[str, Readiness]
+
+
+class Started(Answer, frozen=True):
+    """Whether every stream has read its checkpoint once."""
+
+    started: bool
+    reasons: Annotated[dict[str, str], _Meta(description="Streams that have not, and what they do.")]
+
+
+class Probes:
+    """The three endpoints, over `streams` and the `guardian`. A thread that is at one task for `stuck_s` is stuck."""
+
+    def __init__(self, guardian: Address, streams: Sequence[Served], *, stuck_s: float = STUCK_S) -> None:
+        self._asker = Asker(Allowance(Limits(deadline_s=_PATIENCE_S, max_queries=_AT_ONCE)))
+        self._stuck_s = stuck_s
+        self._guardian = guardian
+        self._streams = list(streams)
+        self._unanswered_since: float | None = None
+        self._starting = {stream.name for stream in streams}
+
+    def operations(self) -> list[Operation]:
+        """Return the table."""
+        not_yet = "not so, and why"
+        return [
+            Operation(
+                method="GET",
+                path="/livez",
+                endpoint=self.livez,
+                tag="service",
+                scope="open",
+                answer=Liveness,
+                statuses={503: "a thread is stuck"},
+                said={503: Liveness},
+            ),
+            Operation(
+                method="GET",
+                path="/readyz",
+                endpoint=self.readyz,
+                tag="service",
+                scope="open",
+                answer=Ready,
+                statuses={503: not_yet},
+                said={503: Ready},
+            ),
+            Operation(
+                method="GET",
+                path="/startupz",
+                endpoint=self.startupz,
+                tag="service",
+                scope="open",
+                answer=Started,
+                statuses={503: not_yet},
+                said={503: Started},
+            ),
+        ]
+
+    async def livez(self, request: Request) -> Response:  # noqa: ARG002  # Starlette hands it in
+        """Whether the process lives.
+
+        It answers; 503 where a thread that waits for nothing outside has been at one task for two minutes, so that only a
+        restart helps. Cheap, and never crowded out by queries.
+        """
+        now = time.monotonic()
+        health = await self._health(_QUICK_S)
+        if health is not None:
+            self._unanswered_since = None
+            stuck = {
+                thread: round(seconds, 1)
+                for thread, seconds in health.threads.items()
+                if seconds > self._stuck_s and not thread.endswith(_OUTSIDE)
+            }
+        else:
+            since = self._unanswered_since = self._unanswered_since or now
+            stuck = {"control": round(now - since, 1)} if now - since > self._stuck_s else {}
+        return _json(Liveness(not stuck, stuck or msgspec.UNSET), ok=not stuck)
+
+    async def readyz(self, request: Request) -> Response:  # noqa: ARG002
+        """Whether every stream has read its checkpoint, and none was given up; else 503 with the reasons.
+
+        How far each stream is: while `lag` is above nought, it catches up, and coverage says how far answers go.
+        """
+        health, streams = await asyncio.gather(self._health(), self._readiness())
+        degraded = dict(health.degraded) if health is not None else {}
+        for name, reason in degraded.items():
+            streams[name] = msgspec.structs.replace(streams[name], ready=False, reasons=[f"given up: {reason}"])
+        ready = health is not None and all(each.ready for each in streams.values())
+        return _json(Ready(ready, degraded, streams), ok=ready)
+
+    async def startupz(self, request: Request) -> Response:  # noqa: ARG002
+        """Whether every stream has read its checkpoint once; else 503 with what each one does.
+
+        A stream that goes back to a checkpoint later has started all the same.
+        """
+        streams = await self._readiness() if self._starting else {}
+        self._starting -= {name for name, each in streams.items() if each.ready}
+        reasons = {name: each.state for name, each in streams.items() if name in self._starting}
+        return _json(Started(not reasons, reasons), ok=not reasons)
+
+    async def _readiness(self) -> dict[str, Readiness]:
+        """Ask all streams at once."""
+        told = await asyncio.gather(*(self._ready(stream) for stream in self._streams))
+        return {stream.name: each for stream, each in zip(self._streams, told, strict=True)}
+
+    async def _ready(self, stream: Served) -> Readiness:
+        try:
+            stats: Stats = await self._asker.ask(stream.manager, GetStats)
+        except Problem as problem:
+            return Readiness(ready=False, state=f"no answer: {problem.got}", reasons=["no answer in time"])
+        durability, progress = stats.durability, stats.progress
+        state = "reading its checkpoint" if stats.starting else progress.state
+        reasons = [state] if stats.starting else msgspec.UNSET
+        said = Readiness(not stats.starting, state, reasons, lag=sum(progress.lag.values()))
+        if durability is None:
+            return said
+        return msgspec.structs.replace(
+            said,
+            checkpoint=durability.checkpoint or durability.recovered_from,
+            generations_read=list(durability.loading) if durability.loading is not None else None,
+            unread=list(durability.lost),
+            checkpoint_problem=durability.problem,
+        )
+
+    async def _health(self, patience_s: float = _PATIENCE_S) -> Health | None:
+        try:
+            health: Health = await asyncio.wait_for(self._asker.ask(self._guardian, GetHealth), patience_s)
+        except (Problem, TimeoutError):
+            return None
+        return health
+
+
+def _json(body: Answer, *, ok: bool) -> Response:
+    return Response(msgspec.json.encode(body), 200 if ok else 503, media_type="application/json")

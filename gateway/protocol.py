@@ -1,0 +1,299 @@
+"""HTTP/1.1 on one connection, with the limits that uvicorn's own protocol lacks: of headers, times and waiting requests.
+
+A connection is always in one phase, and has one time at which it must be looked at; `Connections.sweep` does that for all, so
+that ten thousand idle ones cost no timer each. Requests are taken one at a time: what comes behind one that is not answered
+yet waits as bytes, within a bound. Nothing is logged by request; what was cut is counted by reason.
+"""
+
+import asyncio
+import enum
+import socket
+import struct
+import time
+from typing import Any, cast
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from gateway.connections import SWEEP_S, Connections, Exit
+from gateway.errors import Problem
+from gateway.framing import Framing
+
+_AHEAD_BYTES = 65_536
+"""Bytes of further requests that may wait behind the one at hand; beyond, nothing is read any more."""
+
+_LINGER_S = 2.0
+"""How long what a client goes on sending is thrown away behind its last answer: closed at once, it might never see that."""
+
+
+_RESET = struct.pack("ii", 1, 0)
+"""Of a socket: that it lingers for no time, so that closing it resets the connection."""
+
+
+class Phase(enum.Enum):
+    """What a connection waits for."""
+
+    HEADERS = "a request's line and headers"
+    BODY = "the rest of a request's body, which the application has by now"
+    ANSWER = "the application, and the client to take its answer"
+    IDLE = "the next request"
+    LEAVING = "the client to take the last answer, and to go"
+
+
+class Connection(HttpToolsProtocol):
+    """One connection. Where it breaks a limit it is told 431, 408 or 400, if no answer has begun, and cut.
+
+    A request whose body comes in chunks is the last one of its connection, as only the parser knows where it ends.
+    """
+
+    def __init__(
+        self,
+        all_of_them: Connections,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._all = all_of_them
+        self.phase = Phase.HEADERS
+        self.due = time.monotonic() + all_of_them.allowance.now.header_s
+        self._idle_until = 0.0
+        self._ahead = b""
+        self._framing = Framing()
+        self._last = False
+        self._written = self._taken = 0
+        self._taken_at = 0.0
+
+    # From the client -------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's is
+        """Take the connection in. One too many is told so, and closed at once."""
+        super().connection_made(transport)
+        self._all.open.add(self)
+        most = self._all.allowance.now.max_connections
+        if len(self._all.open) > most:
+            expected = f"at most {most} connections"
+            problem = Problem(503, where="service", expected=expected, got="one more", headers={"Retry-After": "1"})
+            self._all.cut["one too many"] += 1
+            self.write(self._all.farewell(problem))
+            self.phase = Phase.LEAVING
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the application that its client is gone."""
+        self._all.open.discard(self)
+        self.phase = Phase.LEAVING
+        self._ahead = b""
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; what comes behind a request that is under way waits."""
+        if self.phase is not Phase.LEAVING:
+            self._ahead = self._ahead + data if self._ahead else data
+            self._read()
+
+    def _read(self) -> None:
+        """Give the parser what waits, up to the end of one request."""
+        data, self._ahead = self._ahead, b""
+        view, at = memoryview(data), 0
+        while at < len(data) and self.phase is not Phase.ANSWER:
+            if self.phase is Phase.IDLE:
+                self._framing.begin()
+                self.phase, self.due = Phase.HEADERS, time.monotonic() + self._all.allowance.now.header_s
+            if self.phase is Phase.HEADERS:
+                end = self._framing.piece_of_headers(data, at)
+                if self._framing.header_bytes > (most := self._all.allowance.now.max_header_bytes):
+                    expected = f"a request line and headers of at most {most} bytes"
+                    self._refuse("headers too long", Problem(431, where="headers", expected=expected, got="more"))
+                    return
+            else:
+                end = self._framing.piece_of_body(data, at)
+            if not self._parse(view[at:end]):
+                return
+            at = end
+        self._ahead = data[at:]
+        if len(self._ahead) > _AHEAD_BYTES:
+            self.flow.pause_reading()
+
+    def _parse(self, data: memoryview) -> bool:
+        """Parse; returns whether to go on."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._last = True  # what follows is in another language; the request itself is answered in this one
+        except httptools.HttpParserError:
+            if self.phase is Phase.ANSWER:
+                self._last = True  # what is behind a request is no fault of it
+            elif self.phase is not Phase.LEAVING:
+                self._refuse("not HTTP", Problem(400, where="request", expected="HTTP/1.1", got="something else"))
+            return False
+        if self.phase is Phase.BODY and self._framing.is_padded:
+            expected = "chunks of a body"
+            self._refuse("chunks too small", Problem(400, where="body", expected=expected, got="mostly what is around them"))
+        return self.phase is not Phase.LEAVING
+
+    # From the parser -------------------------------------------------------------------------------------------------
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header. One behind a body is none."""
+        if self.phase is Phase.HEADERS:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Start the application on the request."""
+        assert self.phase is Phase.HEADERS, "one request at a time"
+        names = dict(self.headers)
+        if names.get(b"upgrade", b"").lower() == b"websocket":
+            expected = "none: there are no WebSockets here"
+            self._refuse("WebSocket", Problem(400, where="header Upgrade", expected=expected, got="websocket"))
+            return
+        super().on_headers_complete()
+        self.cycle.transport = cast("asyncio.Transport", Exit(self))
+        limits = self._all.allowance.now
+        self._framing.begin_body(names, most_header_bytes=limits.max_header_bytes)
+        self._last = self._last or self._framing.body_left is None
+        self.phase, self.due = Phase.BODY, time.monotonic() + limits.body_s
+
+    def on_body(self, body: bytes) -> None:
+        """Hand a piece of the body on."""
+        if self.phase is Phase.BODY:
+            self._framing.came(len(body))
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Note that the request is there as a whole."""
+        if self.phase is Phase.BODY:
+            super().on_message_complete()
+            self.phase, self._taken_at = Phase.ANSWER, time.monotonic()
+            self.due = self._taken_at + SWEEP_S
+            if self.cycle.response_complete:
+                self._end_of_answer()
+
+    # From the application --------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Send `data`, unless this is at its end."""
+        if not self.is_over:
+            self._written += len(data)
+            self.transport.write(data)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self.phase is Phase.LEAVING or self.transport.is_closing()
+
+    def on_response_complete(self) -> None:
+        """Go on to what waits behind the answer; what is little, and left of the request, may come before."""
+        self.server_state.total_requests += 1
+        if self.phase is Phase.ANSWER:
+            self._end_of_answer()
+        elif self.phase is Phase.BODY:
+            if (left := self._framing.body_left) is not None and left <= _AHEAD_BYTES:
+                self.flow.resume_reading()
+                self.due = time.monotonic() + _LINGER_S
+            else:
+                self.leave()
+
+    def _end_of_answer(self) -> None:
+        if self._last:
+            self.leave()
+            return
+        self.phase = Phase.IDLE
+        self._taken_at = time.monotonic()
+        self._idle_until = self._taken_at + self._all.allowance.now.keep_alive_s
+        self.due = self._taken_at + SWEEP_S if self._unsent() else self._idle_until
+        self.flow.resume_reading()
+        if self._ahead:
+            self._read()
+
+    # Time ------------------------------------------------------------------------------------------------------------
+
+    def look(self, now: float) -> None:
+        """Do what is due."""
+        limits = self._all.allowance.now
+        match self.phase:
+            case Phase.HEADERS if self._framing.header_bytes:
+                expected = f"a request line and headers within {limits.header_s:g} s"
+                self._refuse("headers too slow", Problem(408, where="headers", expected=expected, got="a part of them"))
+            case Phase.HEADERS:
+                self._cut("silent")
+            case Phase.BODY if self.cycle.response_complete:
+                self.leave()
+            case Phase.BODY:
+                expected = f"a body within {limits.body_s:g} s"
+                self._refuse("body too slow", Problem(408, where="body", expected=expected, got="a part of it"))
+            case _ if self._unsent():
+                self._look_at_reader(now, limits.stall_s)
+            case Phase.ANSWER:
+                self._taken_at = now
+                self.due = now + 2 * SWEEP_S
+            case Phase.IDLE if now < self._idle_until:
+                self.due = self._idle_until
+            case Phase.IDLE | Phase.LEAVING:
+                self.transport.abort()
+
+    def _look_at_reader(self, now: float, stall_s: float) -> None:
+        """Cut a client that has taken nothing of what there is for it since `stall_s`."""
+        taken = self._written - self._unsent()
+        if taken != self._taken:
+            self._taken, self._taken_at = taken, now
+        if now + SWEEP_S >= self._taken_at + stall_s:
+            self._cut("answer not taken")
+        else:
+            self.due = now + SWEEP_S
+
+    def _unsent(self) -> int:
+        return self.transport.get_write_buffer_size()
+
+    # The end ---------------------------------------------------------------------------------------------------------
+
+    def leave(self) -> None:
+        """End the connection when all is sent; where the client may be sending, that is thrown away for a while before."""
+        if self.phase is Phase.LEAVING:
+            return
+        sending = self.phase is not Phase.ANSWER or self._ahead or self._last
+        self.phase, self._ahead = Phase.LEAVING, b""
+        self._taken_at = time.monotonic()
+        if sending:
+            self.flow.resume_reading()
+            self.transport.write_eof()
+            self.due = self._taken_at + _LINGER_S
+        else:
+            self.transport.close()
+            self.due = self._taken_at + SWEEP_S
+
+    def shutdown(self) -> None:
+        """Close, or let the answer under way be the last one: the server ends."""
+        self._last = True
+        if self.phase in {Phase.HEADERS, Phase.IDLE}:
+            self.transport.close()
+        elif self.phase is not Phase.LEAVING:
+            self.cycle.keep_alive = False
+
+    def _refuse(self, reason: str, problem: Problem) -> None:
+        """Give `problem` as the last answer, where none has begun; then leave."""
+        if self.phase is Phase.BODY and self.cycle.response_started:
+            self._cut(reason)
+            return
+        self._all.cut[reason] += 1
+        self.write(self._all.farewell(problem))
+        self._abandon()
+        self.leave()
+
+    def _cut(self, reason: str) -> None:
+        """Close at once; what is not sent is lost, also to the system, which would else offer it for minutes."""
+        self._all.cut[reason] += 1
+        self._abandon()
+        self.phase = Phase.LEAVING
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()
+
+    def _abandon(self) -> None:
+        """Tell the application that nobody waits for its answer."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            self.flow.resume_writing()

@@ -1,0 +1,276 @@
+"""What `/metrics` says of the streams: one row a metric, read from the stats that they reply. Pure.
+
+Labels are bounded: streams, views, states, lanes and reasons are few and fixed, and of partitions the first 256 are told apart.
+Counters are of this process and only grow; gauges are as of now. Seconds and bytes, and times in seconds since 1970.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from actors.messages import Durability, Stats
+from actors.views.view import Meta
+from gateway.instants import UNITS
+from gateway.served import Served
+
+MOST_PARTITIONS = 256
+"""Partitions that have a label of their own; the others together are `other`."""
+
+GONE = ("memory", "max_aged", "max_age", "disk", "emergency", "unreadable")
+"""Why whole generations go; each is there from the start, so that the first one is seen to come."""
+
+MISSED = ("deleted", "recreated", "shrank", "interrupted", "unreadable")
+"""Why records never come."""
+
+Rows = Iterable[tuple[Sequence[str], float]]
+"""Values of the labels beside the stream's, and the number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A stream, and what it said when it was asked `at` that time; None where it did not in time."""
+
+    stream: Served
+    stats: Stats | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Of:
+    """A metric of each stream that answers: its kind, name, help, labels beside `stream`, and how it is read."""
+
+    kind: type[CounterMetricFamily] | type[GaugeMetricFamily]
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    read: Callable[[Reading, Stats], Rows]
+
+
+def _one(read: Callable[[Stats], float | None]) -> Callable[[Reading, Stats], Rows]:
+    """Return how a number without further labels is read; None is not told."""
+    return lambda _, stats: [((), value)] if (value := read(stats)) is not None else []
+
+
+def _since(name: str) -> Callable[[Reading, Stats], Rows]:
+    return _one(lambda stats: stats.since_start.get(name, 0))
+
+
+def _by_reason(name: str, known: Sequence[str] = ()) -> Callable[[Reading, Stats], Rows]:
+    def read(_: Reading, stats: Stats) -> Rows:
+        counts = dict.fromkeys(known, 0)
+        counts |= {key[len(name) + 1 :]: count for key, count in stats.since_start.items() if key.startswith(f"{name} ")}
+        return [((reason,), count) for reason, count in counts.items()]
+
+    return read
+
+
+def _generations(measure: Callable[[Meta], float]) -> Callable[[Reading, Stats], Rows]:
+    """Return how generations are summed by state."""
+
+    def read(_: Reading, stats: Stats) -> Rows:
+        sums = {"active": measure(stats.active), "aged": 0.0, "spilled": 0.0}
+        for meta in stats.aged:
+            sums["spilled" if meta.file_bytes else "aged"] += measure(meta)
+        return [((state,), value) for state, value in sums.items()]
+
+    return read
+
+
+def _durable(read: Callable[[Durability], float | None]) -> Callable[[Reading, Stats], Rows]:
+    return _one(lambda stats: read(stats.durability) if stats.durability is not None else None)
+
+
+def _checkpoint_age(reading: Reading, stats: Stats) -> Rows:
+    at = stats.durability.at if stats.durability is not None else None
+    return [((), max(0.0, reading.at - at))] if at is not None else []
+
+
+def _lag(_: Reading, stats: Stats) -> Rows:
+    lag = stats.progress.lag
+    told = {str(number): waiting for number, waiting in lag.items() if number < MOST_PARTITIONS}
+    others = [waiting for number, waiting in lag.items() if number >= MOST_PARTITIONS]
+    return [((partition,), waiting) for partition, waiting in {**told, **({"other": sum(others)} if others else {})}.items()]
+
+
+def _holding(_: Reading, stats: Stats) -> Rows:
+    """Return 1 for the partition that holds the watermark back, 0 for each other one."""
+    slowest = stats.progress.held_back_by
+    known = {*stats.progress.lag, *([slowest] if slowest is not None else [])}
+    told = {str(number) if number < MOST_PARTITIONS else "other": 0 for number in known}
+    if slowest is not None:
+        told[str(slowest) if slowest < MOST_PARTITIONS else "other"] = 1
+    return [((partition,), value) for partition, value in told.items()]
+
+
+def _second(read: Callable[[Stats], int | None]) -> Callable[[Reading, Stats], Rows]:
+    """Return how a time of the stream's is read, in seconds since 1970; not where it asks by batches, and not by time."""
+
+    def rows(reading: Reading, stats: Stats) -> Rows:
+        at, per_second = read(stats), UNITS.get(reading.stream.time_unit)
+        return [((), at / per_second)] if at is not None and per_second is not None else []
+
+    return rows
+
+
+def _watermark_age(reading: Reading, stats: Stats) -> Rows:
+    return [((), reading.at - at) for _, at in _second(lambda stats: stats.progress.watermark)(reading, stats)]
+
+
+def _begin(stats: Stats) -> int | None:
+    """Return the time from which on answers are complete; where that is ever, the first time that is held."""
+    if stats.coverage.complete_from is not None:
+        return stats.coverage.complete_from
+    return min((meta.span.start for meta in (*stats.aged, stats.active) if meta.span is not None), default=None)
+
+
+def _covered(reading: Reading, stats: Stats) -> Rows:
+    begin, end, per_second = _begin(stats), stats.coverage.complete_to, UNITS.get(reading.stream.time_unit)
+    if per_second is None or begin is None or end is None:
+        return []
+    return [((), max(0, end - begin) / per_second)]
+
+
+_C, _G = CounterMetricFamily, GaugeMetricFamily
+
+OF_STREAMS: tuple[_Of, ...] = (
+    _Of(_C, "firnline_records", "Records read.", (), _since("records")),
+    _Of(_C, "firnline_events", "Events among the records read.", (), _since("events")),
+    _Of(_C, "firnline_late_events", "Events that came after the watermark had passed them.", (), _since("late")),
+    _Of(_C, "firnline_rejected_records", "Records that are no events, by reason.", ("reason",), _by_reason("rejects")),
+    _Of(_C, "firnline_missed_records", "Records that never came, by reason.", ("reason",), _by_reason("missed", MISSED)),
+    _Of(
+        _C,
+        "firnline_dropped_events",
+        "Events that are held no more, by reason.",
+        ("reason",),
+        _by_reason("dropped", (*GONE, "failed")),
+    ),
+    _Of(
+        _C,
+        "firnline_dropped_generations",
+        "Generations that went, by reason.",
+        ("reason",),
+        _by_reason("generations", GONE),
+    ),
+    _Of(_G, "firnline_generations", "Generations held, by state.", ("state",), _generations(lambda _: 1)),
+    _Of(_G, "firnline_held_events", "Events held, by state.", ("state",), _generations(lambda meta: meta.events)),
+    _Of(_G, "firnline_held_bytes", "Memory that generations take.", ("state",), _generations(lambda meta: meta.nbytes)),
+    _Of(
+        _G,
+        "firnline_spilled_bytes",
+        "Bytes of generations on the disk alone.",
+        (),
+        _one(lambda stats: sum(meta.file_bytes for meta in stats.aged)),
+    ),
+    _Of(_G, "firnline_memory_budget_bytes", "Memory that it may use.", (), _one(lambda stats: stats.memory.budget_bytes)),
+    _Of(
+        _G,
+        "firnline_memory_accounted_bytes",
+        "Memory that counts against the budget.",
+        (),
+        _one(lambda stats: stats.memory.accounted_bytes),
+    ),
+    _Of(
+        _C,
+        "firnline_memory_emergencies",
+        "Times that the resident set, and not the accounts, made it drop generations.",
+        (),
+        _one(lambda stats: stats.memory.emergencies),
+    ),
+    _Of(_G, "firnline_lag_records", "Records in Kafka that are not read yet.", ("partition",), _lag),
+    _Of(_G, "firnline_partitions", "Partitions read.", (), _one(lambda stats: len(stats.progress.lag))),
+    _Of(
+        _G,
+        "firnline_watermark_timestamp_seconds",
+        "Event time before which nothing more is expected.",
+        (),
+        _second(lambda stats: stats.progress.watermark),
+    ),
+    _Of(_G, "firnline_watermark_age_seconds", "How far the watermark is behind the clock.", (), _watermark_age),
+    _Of(_G, "firnline_watermark_held_back", "1 for the partition that holds the watermark back.", ("partition",), _holding),
+    _Of(_G, "firnline_coverage_seconds", "Event time for which answers are complete.", (), _covered),
+    _Of(_G, "firnline_missing_ranges", "Ranges that answers may lack.", (), _one(lambda stats: len(stats.coverage.missing))),
+    _Of(_G, "firnline_buffered_events", "Events that wait for their turn.", (), _one(lambda stats: stats.progress.buffered)),
+    _Of(
+        _G,
+        "firnline_in_flight_events",
+        "Events on their way to a collector.",
+        (),
+        _one(lambda stats: stats.progress.in_flight),
+    ),
+    _Of(
+        _G,
+        "firnline_credit_events",
+        "Events on their way at which no more are sent.",
+        (),
+        _one(lambda stats: stats.progress.credits),
+    ),
+    _Of(
+        _G,
+        "firnline_last_batch_timestamp_seconds",
+        "When events were taken in last.",
+        (),
+        _one(lambda stats: stats.last_batch_at),
+    ),
+    _Of(_G, "firnline_starting", "1 while the checkpoint is being read.", (), _one(lambda stats: stats.starting)),
+    _Of(
+        _G,
+        "firnline_checkpoint_timestamp_seconds",
+        "When the newest checkpoint was saved.",
+        (),
+        _durable(lambda durability: durability.at),
+    ),
+    _Of(_G, "firnline_checkpoint_age_seconds", "Time since the newest checkpoint was saved.", (), _checkpoint_age),
+    _Of(
+        _G,
+        "firnline_checkpoint_bytes",
+        "Bytes of the newest checkpoint's own file.",
+        (),
+        _durable(lambda durability: durability.nbytes if durability.at is not None else None),
+    ),
+    _Of(
+        _G,
+        "firnline_checkpoint_last_duration_seconds",
+        "Time that the newest checkpoint took to write.",
+        (),
+        _durable(lambda durability: durability.seconds if durability.at is not None else None),
+    ),
+    _Of(
+        _C,
+        "firnline_checkpoint_failures",
+        "Checkpoints that could not be written.",
+        (),
+        _durable(lambda durability: durability.failures),
+    ),
+    _Of(
+        _G,
+        "firnline_checkpoints_failing",
+        "Checkpoints that could not be written since the newest one.",
+        (),
+        _durable(lambda durability: durability.failed),
+    ),
+)
+
+
+def of_streams(readings: Sequence[Reading]) -> Iterator[Metric]:
+    """Yield a metric for each row of the table, and those that have another form."""
+    told = [(reading, reading.stats) for reading in readings if reading.stats is not None]
+    info = GaugeMetricFamily("firnline_stream_info", "Always 1; the view of each stream.", labels=("stream", "view"))
+    answers = GaugeMetricFamily("firnline_answers", "Whether the stream said in time how it is.", labels=("stream",))
+    for reading in readings:
+        info.add_metric((reading.stream.name, reading.stream.view), 1)
+        answers.add_metric((reading.stream.name,), reading.stats is not None)
+    yield from (info, answers)
+    for each in OF_STREAMS:
+        family = each.kind(each.name, each.help, labels=("stream", *each.labels))
+        for reading, stats in told:
+            for labels, value in each.read(reading, stats):
+                family.add_metric((reading.stream.name, *labels), value)
+        yield family
+    took = SummaryMetricFamily("firnline_checkpoint_duration_seconds", "Time that checkpoints took.", labels=("stream",))
+    for reading, stats in told:
+        if stats.durability is not None:
+            took.add_metric((reading.stream.name,), stats.durability.saved, stats.durability.seconds_in_all)
+    yield took

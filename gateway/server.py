@@ -1,0 +1,89 @@
+"""The HTTP server: uvicorn's, with the limits of `protocol.py`, and room for as many connections as are allowed."""
+
+import asyncio
+import resource
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, cast
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from gateway.connections import SWEEP_S, Connections
+from gateway.guard import HEADERS
+from gateway.limits import Allowance
+from gateway.protocol import Connection
+
+_TICKS = round(SWEEP_S / 0.1)
+"""uvicorn's ticks, ten a second, between two sweeps."""
+
+_RENDERING = 2
+"""Threads for answers that are sorted or merged as a whole. All threads take turns, and ingestion is to get its own."""
+
+_DRAIN_S = 5
+_BACKLOG = 4_096
+"""Connections that wait to be taken in; the system may allow fewer."""
+
+_OTHER_FILES = 1_024
+"""Files beside the connections: generations that are read from the disk, and those of the Kafka clients."""
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that looks after its connections. `connections` says who is there, and why some were cut."""
+
+    def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
+        super().__init__(config)
+        self.connections = connections
+        self.at_end: list[Callable[[], None]] = []
+        """What ends the answers that would go on for ever, so that stopping does not wait for them."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, with few threads for answers that are made beside the loop: each takes its share from those that ingest."""
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_RENDERING, thread_name_prefix="answers"))
+        await super().startup(sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Sweep now and then; returns whether to end."""
+        if counter % _TICKS == 0:
+            self.connections.sweep()
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the port, and let the answers under way come to their end."""
+        for end in self.at_end:
+            end()
+        await super().shutdown(sockets)
+
+
+def server(app: ASGIApp, allowance: Allowance) -> Server:
+    """Return a server of `app` within the limits that `allowance` has at each moment. It logs no request."""
+    connections = Connections(allowance, HEADERS)
+    config = uvicorn.Config(
+        app,
+        http=cast("Any", partial(Connection, connections)),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=_DRAIN_S,
+    )
+    return Server(config, connections)
+
+
+def files_for(connections: int) -> str | None:
+    """Have this process open as many files as so many connections need; returns what is wrong where the system forbids it."""
+    needed = connections + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed == needed:
+        return None
+    return (
+        f"http.max_connections: {connections} need {needed} open files, and the system allows {hard} (ulimit -Hn);"
+        f" beyond about {max(0, hard - _OTHER_FILES)}, connections wait"
+    )

@@ -1,0 +1,43 @@
+// Requests to the service, with the token of this tab where there is one. The token is in sessionStorage: it ends with the tab.
+
+const KEY = "firnline-token";
+
+export const token = () => sessionStorage.getItem(KEY);
+export const setToken = (text) => sessionStorage.setItem(KEY, text);
+export const forgetToken = () => sessionStorage.removeItem(KEY);
+
+export class Refused extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+export function ask(path, options = {}) {
+  const held = token();
+  const headers = { ...options.headers, ...(held && { Authorization: `Bearer ${held}` }) };
+  return fetch(path, { ...options, headers, cache: "no-store" });
+}
+
+// The JSON of a path. Raises Refused, with what the service said, for anything but 200.
+export async function json(path, options = {}) {
+  const response = await ask(path, options);
+  if (response.ok) return response.json();
+  throw await refusal(response);
+}
+
+export async function refusal(response) {
+  if (response.status === 429) return new Refused(429, "the service has no memory to spare for it just now");
+  try {
+    const { where, expected, got } = (await response.json()).error;
+    return new Refused(response.status, `${where}: expected ${expected}, got ${got}`);
+  } catch {
+    return new Refused(response.status, `the service answered ${response.status}`);
+  }
+}
+
+// The same request for a terminal. The token itself is never in it.
+export function curl(path) {
+  const header = token() ? " -H \"Authorization: Bearer $FIRNLINE_TOKEN\"" : "";
+  return `curl -s '${location.origin}${path}'${header}`;
+}

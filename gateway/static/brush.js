@@ -1,0 +1,108 @@
+// A range chosen on the timeline: dragged with mouse, pen or finger, or moved by two handles with the arrow keys.
+
+import { element } from "./element.js";
+import { moment } from "./format.js";
+
+const LEAST_PX = 4; // less is a click, not a drag
+
+export class Brush {
+  // `timeline` gives the scale; `onChange(from, to, done)` hears of every move, with done at its end; nulls: no range.
+  constructor(timeline, onChange) {
+    this.timeline = timeline;
+    this.onChange = onChange;
+    this.range = null;
+    this.enabled = true;
+    this.band = element("div", { class: "band", hidden: true });
+    this.handles = ["from", "to"].map((end, at) => this.handle(end, at));
+    timeline.plot.append(this.band, ...this.handles);
+    timeline.plot.addEventListener("pointerdown", (event) => this.begin(event));
+    timeline.onResize = () => this.draw();
+  }
+
+  handle(end, at) {
+    const made = element("div", { class: `handle ${end}`, role: "slider", tabindex: 0, hidden: true, "aria-label": end === "from" ? "Range begins" : "Range ends", "aria-orientation": "horizontal" });
+    made.addEventListener("keydown", (event) => this.key(event, at));
+    made.addEventListener("pointerdown", (event) => {
+      event.stopPropagation();
+      this.drag(event, (time) => this.move(at, time, false), () => this.onChange(...this.range, true));
+    });
+    return made;
+  }
+
+  begin(event) {
+    if (!this.enabled || !this.timeline.scale || event.button > 0) return;
+    const first = this.timeAt(event);
+    const x = event.clientX;
+    let dragged = false;
+    this.drag(event, (time, moved) => {
+      dragged ||= Math.abs(moved.clientX - x) >= LEAST_PX;
+      if (dragged) this.choose(Math.min(first, time), Math.max(first, time), false);
+    }, () => dragged && this.range && this.onChange(...this.range, true));
+  }
+
+  drag(event, move, end) {
+    const { plot } = this.timeline;
+    if (event.pointerType === "mouse") event.preventDefault(); // no text is selected
+    plot.setPointerCapture(event.pointerId);
+    const moving = (moved) => move(this.timeAt(moved), moved);
+    const over = (last) => {
+      plot.removeEventListener("pointermove", moving);
+      plot.removeEventListener("pointerup", over);
+      plot.removeEventListener("pointercancel", over);
+      if (last.type === "pointerup") end();
+    };
+    plot.addEventListener("pointermove", moving);
+    plot.addEventListener("pointerup", over);
+    plot.addEventListener("pointercancel", over);
+  }
+
+  timeAt(event) {
+    return Math.round(this.timeline.scale.time(event.clientX - this.timeline.plot.getBoundingClientRect().left));
+  }
+
+  key(event, at) {
+    const { scale, width } = this.timeline;
+    const step = event.shiftKey ? 0.1 : 0.01;
+    const moves = { ArrowLeft: -step, ArrowDown: -step, ArrowRight: step, ArrowUp: step, PageDown: -0.1, PageUp: 0.1, Home: -1, End: 1 };
+    if (!(event.key in moves) || !scale) return;
+    event.preventDefault();
+    const x = scale.x(this.range[at]) + moves[event.key] * width;
+    this.move(at, Math.round(scale.time(Math.max(0, Math.min(width, x)))), true);
+  }
+
+  // One end moves, and stops at the other one.
+  move(at, time, done) {
+    const [from, to] = this.range;
+    if (at === 0) this.choose(Math.min(time, to), to, done);
+    else this.choose(from, Math.max(time, from), done);
+  }
+
+  choose(from, to, done = true) {
+    this.range = [from, to];
+    this.draw();
+    this.onChange(from, to, done);
+  }
+
+  show(from, to) {
+    this.range = from == null || to == null ? null : [from, to];
+    this.draw();
+  }
+
+  draw() {
+    const { scale, stream } = this.timeline;
+    const none = !this.range || !scale;
+    for (const each of [this.band, ...this.handles]) each.hidden = none;
+    if (none) return;
+    const [low, high] = this.range.map((time) => scale.x(time));
+    this.band.style.left = `${low}px`;
+    this.band.style.width = `${Math.max(1, high - low)}px`;
+    this.handles.forEach((handle, at) => {
+      const time = this.range[at];
+      handle.style.left = `${at ? high : low}px`;
+      handle.setAttribute("aria-valuemin", Math.round(at ? this.range[0] : scale.start));
+      handle.setAttribute("aria-valuemax", Math.round(at ? scale.end : this.range[1]));
+      handle.setAttribute("aria-valuenow", Math.round(time));
+      handle.setAttribute("aria-valuetext", moment(time, stream.unit, true));
+    });
+  }
+}

@@ -1,0 +1,91 @@
+// Lines over time by uPlot, in the page's own colours, light or dark.
+
+const uPlot = window.uPlot;
+const LEGEND_PX = 44;
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+// A time of the axis, as fine as its marks are.
+function said(seconds, step) {
+  const text = new Date(seconds * 1000).toISOString();
+  return step >= 86_400 ? text.slice(0, 10) : text.slice(11, step >= 60 ? 16 : 19);
+}
+
+export class Chart {
+  // `series` are [label, colour variable, format]; the x axis is seconds since 1970, in UTC.
+  constructor(target, label, series, { bars = false } = {}) {
+    this.target = target;
+    this.series = series;
+    this.bars = bars;
+    target.setAttribute("role", "img");
+    target.setAttribute("aria-label", label);
+    this.data = [[], ...series.map(() => [])];
+    dark.addEventListener("change", (this.remake = () => this.make()));
+    this.observer = new ResizeObserver(() => this.resize());
+    this.observer.observe(target);
+    this.make();
+  }
+
+  make() {
+    this.plot?.destroy();
+    this.colours = ["transparent", ...this.series.map(([, name]) => colour(name))];
+    const grid = { stroke: colour("--line"), width: 1 };
+    const size = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    const axis = { stroke: colour("--quiet"), grid, ticks: { show: false }, font: `${Math.round(size * 0.78)}px system-ui, sans-serif` };
+    const format = this.series[0][2];
+    this.plot = new uPlot(
+      {
+        ...this.size(),
+        tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
+        cursor: { y: false, points: { size: 6 } },
+        legend: { live: true, markers: { width: 0, fill: (_, at) => this.colours[at] } },
+        scales: { x: { time: true, range: (_, low, high) => this.span(low, high) }, y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
+        axes: [{ ...axis, space: 6 * size, size: 2 * size, values: (_, times, __, ___, step) => times.map((time) => said(time, step)) }, { ...axis, size: 3.6 * size, values: (_, values) => values.map((value) => format(value)) }],
+        series: [
+          { value: (_, seconds) => (seconds == null ? "" : new Date(seconds * 1000).toISOString().replace("T", " ").slice(0, 19)) },
+          ...this.series.map(([label, name, shown]) => ({
+            label,
+            stroke: colour(name),
+            fill: this.bars ? colour(name) : undefined,
+            width: this.bars ? 0 : 2,
+            paths: this.bars ? uPlot.paths.bars({ size: [0.8, 60] }) : undefined,
+            points: { show: false },
+            value: (_, value) => (value == null ? "" : shown(value)),
+          })),
+        ],
+      },
+      this.data,
+      this.target,
+    );
+  }
+
+  set(data) {
+    this.data = data;
+    this.plot.setData(data);
+    if (this.plot.cursor.idx == null && data[0].length) this.plot.setLegend({ idx: data[0].length - 1 }); // the newest values
+  }
+
+  // Bars have half of their width beside them, so that the first and the last are whole.
+  span(low, high) {
+    if (!this.bars) return [low, high];
+    const starts = this.data[0];
+    const half = starts.length > 1 ? (starts[1] - starts[0]) / 2 : 30;
+    return [low - half, high + half];
+  }
+
+  resize() {
+    const size = this.size();
+    if (Math.abs(size.width - this.plot.width) + Math.abs(size.height - this.plot.height) > 2) this.plot.setSize(size);
+  }
+
+  size() {
+    return { width: Math.max(120, this.target.clientWidth), height: Math.max(120, this.target.clientHeight - LEGEND_PX) };
+  }
+
+  destroy() {
+    dark.removeEventListener("change", this.remake);
+    this.observer.disconnect();
+    this.plot.destroy();
+  }
+}

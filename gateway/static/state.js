@@ -1,0 +1,81 @@
+// The two parts of the live events, put together into one object a stream; and what only a history tells: rates.
+
+import { NOUNS } from "./story.js";
+
+const KEPT_S = 600;
+const BETWEEN_S = 0.95;
+
+const BAR = ["number", "state", "start", "end", "answers", "events", "bytes", "disk", "count"];
+const GONE = ["number", "start", "end", "events", "bytes", "reason", "at"];
+
+const named = (names) => (values) => Object.fromEntries(names.map((name, at) => [name, values[at]]));
+const bar = named(BAR);
+const gone = named(GONE);
+
+export class State {
+  constructor() {
+    this.memory = {};
+    this.streams = new Map();
+    this.history = new Map();
+  }
+
+  takeMemory(memory) {
+    this.memory = memory;
+  }
+
+  takeNow(now) {
+    const names = now.streams.map(({ name }) => name);
+    this.now = now;
+    this.streams = new Map(now.streams.filter((each) => each.held).map((each) => [each.name, this.joined(each, now)]));
+    this.names = names;
+    for (const stream of this.streams.values()) this.remember(stream, now.at);
+  }
+
+  joined(now, all) {
+    const memory = this.memory[now.name] ?? { bars: [], gone: [] };
+    const bars = memory.bars.map(bar).map((each) => ({ ...each, key: `h${each.number}` }));
+    const live = { ...bar(now.active), key: `h${now.active[0]}` };
+    const held = new Set([live, ...bars].map(({ number }) => number));
+    const went = memory.gone.map(gone).map((each) => ({ ...each, state: "gone", disk: 0, count: 1, key: `${held.has(each.number) ? "g" : "h"}${each.number}` }));
+    return {
+      ...now,
+      bars,
+      live,
+      gone: went,
+      noun: NOUNS[now.view],
+      degradedBy: all.degraded?.[now.name],
+      restarts: all.restarts?.[now.name] ?? 0,
+      actors: (all.actors ?? []).filter(({ stream }) => stream === now.name || !stream),
+      at: all.at,
+    };
+  }
+
+  remember(stream, at) {
+    const points = this.history.get(stream.name) ?? [];
+    const last = points.at(-1);
+    if (last && (stream.records < last.records || at < last.at)) points.length = 0; // it has started again
+    else if (last && at - last.at < BETWEEN_S) return;
+    const refused = Object.values(stream.rejects).reduce((sum, count) => sum + count, 0);
+    points.push({ at, records: stream.records, made: stream.made, refused });
+    while (points[0].at < at - KEPT_S) points.shift();
+    this.history.set(stream.name, points);
+  }
+
+  // Per second, over the last `seconds` that are known: { records, made, refused }, or null.
+  rates(name, seconds) {
+    const points = this.history.get(name) ?? [];
+    const last = points.at(-1);
+    const first = points.find(({ at }) => at >= last.at - seconds);
+    const passed = last && first ? last.at - first.at : 0;
+    if (passed < Math.min(1, seconds / 2)) return null;
+    const each = (key) => Math.max(0, last[key] - first[key]) / passed;
+    return { records: each("records"), made: each("made"), refused: each("refused"), seconds: passed };
+  }
+
+  // Columns for the chart: [seconds, in, out, refused], a point a second or so.
+  series(name) {
+    const points = this.history.get(name) ?? [];
+    const each = (key) => points.slice(1).map((point, at) => Math.max(0, point[key] - points[at][key]) / (point.at - points[at].at));
+    return [points.slice(1).map(({ at }) => at), each("records"), each("made"), each("refused")];
+  }
+}

@@ -1,0 +1,95 @@
+// What the service holds and what it has forgotten, in sentences: what a stranger reads first.
+
+import { told } from "./element.js";
+import { bytes, compact, duration, isTime, length, moment, number, plural, toMs } from "./format.js";
+
+export const NOUNS = { sets: "sets", top: "ids", segments: "finished batches", uniques: "frames", words: "events" };
+
+export const WHAT = {
+  sets: "complete sets of events, in order of time",
+  top: "the ids with the largest values",
+  segments: "sorted segments, merged a batch",
+  uniques: "unique users by minute, hour, day and longer",
+  words: "counts of events, by type and by word",
+};
+
+export const REASONS = {
+  memory: "to stay within its memory",
+  budget: "to stay within its memory",
+  max_aged: "to keep as many generations as it may (max_aged)",
+  max_age: "to keep as much time as it may (max_age_ms)",
+  disk: "as what it may use of the disk was full",
+  emergency: "as the process used more memory than it may",
+};
+
+const sum = (counts) => Object.values(counts).reduce((all, count) => all + count, 0);
+
+export function holds(target, stream) {
+  const { held, noun, unit, live, bars, view } = stream;
+  const first = bars[0]?.start ?? live.start;
+  const last = live.end ?? bars.at(-1)?.end;
+  if (first == null) return told(target, "Nothing yet: no event has come.");
+  const parts = [[`${compact(held.answers)} ${noun}`]];
+  if (view === "sets") parts.push(` from ${compact(held.events)} events`);
+  if (isTime(unit)) parts.push(", over ", [length(last - first, unit)], ` of event time: ${moment(first, unit)} to ${moment(last, unit)}. `);
+  else parts.push(`, of batches ${number(first)} to ${number(last - 1)}. `);
+  const where = [`${bytes(held.bytes)} of memory`];
+  if (held.fileBytes) where.push(`${bytes(held.fileBytes)} of disk`);
+  const made = held.generations ? `${plural(held.generations, "frozen generation")} and a live one` : "one live generation";
+  const each = held.answers ? `, ${perAnswer((held.bytes + held.fileBytes) / held.answers)} for each` : "";
+  parts.push(`They are in ${made}, and take ${where.join(" and ")}${each}.`);
+  return told(target, ...parts);
+}
+
+const perAnswer = (size) => (size < 1000 ? `${Number(size.toPrecision(2))} bytes` : bytes(size));
+
+export function forgotten(target, stream) {
+  const generations = sum(stream.droppedGenerations);
+  const events = sum(stream.dropped);
+  const missed = sum(stream.missed);
+  const { completeFrom } = stream.coverage;
+  const parts = [];
+  if (completeFrom != null) {
+    parts.push("All before ", [moment(completeFrom, stream.unit)]);
+    if (generations) parts.push(`: ${plural(generations, "generation")} with ${compact(events)} events`);
+    else if (events) parts.push(`: ${compact(events)} events`);
+    const reasons = Object.keys(generations ? stream.droppedGenerations : stream.dropped).map((reason) => REASONS[reason] ?? reason.replaceAll("_", " "));
+    parts.push(reasons.length ? `, ${[...new Set(reasons)].join(", and ")}. ` : ". ");
+  } else if (events) {
+    parts.push([`${compact(events)} events`], ` that were too old or too many: ${Object.entries(stream.dropped).map(([reason, count]) => `${reason.replaceAll("_", " ")} ${compact(count)}`).join(", ")}. `);
+  } else {
+    parts.push(["Nothing."], " Every answer is complete from the beginning of the stream. ");
+  }
+  if (missed) parts.push([`${compact(missed)} records`], ` never came: ${Object.keys(stream.missed).map((reason) => reason.replaceAll("_", " ")).join(", ")}. `);
+  if (stream.missing.length) parts.push(`${plural(stream.missing.length, "range")} of time may lack something; ${stream.missing.length === 1 ? "it is" : "they are"} marked below. `);
+  if (completeFrom != null) parts.push("An answer that reaches further back says that it is not complete.");
+  return told(target, ...parts);
+}
+
+// How far back the budget reaches, as far as that can be known.
+export function reach(target, stream) {
+  const { forecast, unit, view, held } = stream;
+  if (!isTime(unit) || view === "top") return told(target, "It does not age by time, so there is no forecast.");
+  if (forecast.reach == null) return told(target, `How far back it reaches is unknown: ${forecast.why}.`);
+  const first = stream.bars[0]?.start ?? stream.live.start;
+  const spanned = (stream.live.end ?? stream.bars.at(-1).end) - first;
+  const full = forecast.reach <= spanned;
+  const disk = held.spilled ? ", and older generations stay on disk" : "";
+  if (toMs(forecast.reach, unit) > 1e4 * 31_557_600_000) return told(target, "At this rate the budget reaches back ", ["more than 10,000 years"], ".");
+  return told(target, "At this rate the budget reaches back ", [length(forecast.reach, unit)], ` of event time${full ? disk : `; so far it holds ${length(spanned, unit)}`}. (From ${plural(forecast.generations, "newest generation", "newest generations")}: ${pace(forecast.bytesPerTime, unit)}.)`);
+}
+
+function pace(bytesPerTime, unit) {
+  const hour = (bytesPerTime / toMs(1, unit)) * 3_600_000;
+  return `${bytes(hour)} an hour of event time`;
+}
+
+// Where records wait now, in one sentence: the slow part is the one behind the queue that is full.
+export function bottleneck(stream) {
+  const { lagTotal, inFlight, credits, state, buffered } = stream;
+  if (lagTotal === 0) return buffered ? `Keeps up. ${compact(buffered)} events wait until nothing earlier can come.` : "Keeps up: nothing waits.";
+  if (credits && inFlight >= 0.9 * credits) return `${compact(lagTotal)} records wait in Kafka. All credits are in use: the collectors or the sinks behind are the slow part.`;
+  return `${compact(lagTotal)} records wait in Kafka, and credits are free: reading is the slow part (${state}).`;
+}
+
+export const since = (seconds, now) => duration(Math.max(0, (now - seconds) * 1000));

@@ -1,0 +1,137 @@
+// What a stream answers, as far as it is no range of sets: the top ids, unique users, counts of words, merged batches.
+// Asked of the API every few seconds, while it is looked at.
+
+import { json } from "./access.js";
+import { Chart } from "./charts.js";
+import { byId, element, gauge, table, told, write } from "./element.js";
+import { compact, moment, number, toMs } from "./format.js";
+import { GRANULARITIES } from "./query.js";
+
+const EVERY_MS = 2_000;
+const PERIODS = 120;
+const LENGTH_MS = { minute: 6e4, hour: 3.6e6, day: 8.64e7, week: 6.048e8, month: 2.6784e9, year: 3.16224e10 };
+
+const VIEWS = {
+  top: {
+    title: "The largest",
+    choices: ["10", "50", "200"],
+    legend: "How many",
+    async load({ name }, limit) {
+      return json(`/${name}?limit=${limit}`);
+    },
+    draw({ data }, target) {
+      table(target, "Ids, the largest value first", [["rank", "n"], ["id", "mono"]], data.map((id, at) => [number(at + 1), id]));
+      return data.length ? `The ${compact(data.length)} ids with the largest values, as of now.` : "No id is held.";
+    },
+  },
+  uniques: {
+    title: "Unique users",
+    choices: GRANULARITIES,
+    legend: "By",
+    async load({ name, live, bars, unit }, by) {
+      const end = toMs(live.end ?? bars.at(-1)?.end ?? 0, unit);
+      const start = Math.max(0, end - PERIODS * LENGTH_MS[by]);
+      return json(`/${name}?granularity=${by}&start=${new Date(start).toISOString()}`);
+    },
+    draw({ uniques }, target, view) {
+      const rows = uniques.slice(-PERIODS);
+      if (!view.chart) {
+        const chart = element("div", { class: "chart" });
+        view.rest = element("details", {}, element("summary", {}, "As a table"), element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Unique users by period" }));
+        target.append(chart, view.rest);
+        view.chart = new Chart(chart, "Unique users by period", [["unique users", "--aged", compact]], { bars: true });
+      }
+      view.chart.set([rows.map(({ start }) => start), rows.map(({ unique }) => unique)]);
+      const cells = rows.toReversed().map((row) => [moment(row.start, "s"), number(row.unique), row.exact ? "exact" : `${number(row.lower)} to ${number(row.upper)}`, number(row.frames), row.final ? "final" : "may change"]);
+      table(view.rest.lastChild, "The newest first", [["begins"], ["unique users", "n"], ["95 % bounds", "n"], ["frames", "n"], ["state"]], cells);
+      return rows.length ? `${compact(rows.at(-1).unique)} different users so far in the newest period, of ${compact(rows.at(-1).frames)} frames.` : "No period yet.";
+    },
+  },
+  words: {
+    title: "Counts",
+    choices: ["all time", "last minute", "last hour"],
+    legend: "Counted over",
+    async load({ name }, over) {
+      const last = { "last minute": "&last=60", "last hour": "&last=3600" }[over] ?? "";
+      const [types, words] = await Promise.all([json(`/${name}/CountByEventType?limit=20${last}`), json(`/${name}/CountWords?limit=20${last}`)]);
+      return { types, words };
+    },
+    draw({ types, words }, target) {
+      if (!target.children.length) target.append(element("div", { class: "pair" }, element("div"), element("div")));
+      const [left, right] = target.firstChild.children;
+      counted(left, "By event type", "type", types);
+      counted(right, "By word, the 20 most frequent", "word", words);
+      return Object.keys(types).length ? "Each event counts once by its type, and each word of it once." : "No event in that time.";
+    },
+  },
+  segments: {
+    title: "Batches",
+    choices: ["newest", "pending"],
+    legend: "Which",
+    async load({ name, live, bars }, which) {
+      const end = live.end ?? bars.at(-1)?.end ?? 0;
+      if (which === "pending") return json(`/${name}/pending?limit=50`);
+      return json(`/${name}?after=${Math.max(-1, end - 400)}&limit=400`);
+    },
+    draw({ segments, pending }, target) {
+      if (pending) {
+        table(target, "Batches that are not complete", [["batch", "n"], ["segments that are missing"]], pending.map(({ batch, missing }) => [number(batch), missing.join(", ")]));
+        return pending.length ? `${compact(pending.length)}${pending.length === 50 ? " or more" : ""} batches wait for segments.` : "No batch waits for segments.";
+      }
+      const rows = segments.slice(-50).toReversed();
+      table(target, "Finished batches, by id", [["batch", "n"], ["came out as", "n"], ["numbers", "n"], ["smallest", "n"], ["largest", "n"]], rows.map((row) => [number(row.batch), `${number(row.order)}.`, number(row.count), number(row.first), number(row.last)]));
+      return rows.length ? "Each finished batch has gone out as one line, all its numbers ascending." : "No batch is finished yet.";
+    },
+  },
+};
+
+function counted(target, caption, title, counts) {
+  const rows = Object.entries(counts).sort((one, other) => other[1] - one[1]);
+  const most = Math.max(1, ...rows.map(([, count]) => count));
+  const key = JSON.stringify(rows);
+  if (target.dataset.key === key) return;
+  target.dataset.key = key;
+  const head = element("tr", {}, element("th", { scope: "col" }, title), element("th", { scope: "col", class: "n" }, "count"));
+  const body = rows.map(([name, count]) => element("tr", {}, element("td", { class: "barred" }, gauge(count / most), element("span", {}, name)), element("td", { class: "n" }, number(count))));
+  target.replaceChildren(element("table", {}, element("caption", {}, caption), element("thead", {}, head), element("tbody", {}, ...body)));
+}
+
+export class View {
+  // Shows the view of `stream`, where it has one beside its ranges.
+  of(stream) {
+    const known = VIEWS[stream.view];
+    byId("view").hidden = !known;
+    const fresh = this.stream?.name !== stream.name;
+    this.stream = stream;
+    if (!known || !fresh) return;
+    this.chart?.destroy();
+    this.chart = null;
+    byId("view-body").replaceChildren();
+    write(byId("view-title"), known.title);
+    this.choice = known.choices[0];
+    const option = (name) => element("label", {}, element("input", { type: "radio", name: "choice", value: name, checked: name === this.choice, onchange: () => this.choose(name) }), element("span", {}, name));
+    byId("view-switches").replaceChildren(element("fieldset", {}, element("legend", {}, known.legend), ...known.choices.map(option)));
+    this.load();
+  }
+
+  choose(name) {
+    this.choice = name;
+    this.load();
+  }
+
+  async load() {
+    clearTimeout(this.timer);
+    const { stream, choice } = this;
+    const known = VIEWS[stream.view];
+    if (!known) return;
+    try {
+      const body = document.hidden ? null : await known.load(stream, choice);
+      if (stream.name !== this.stream.name || choice !== this.choice) return;
+      if (body) told(byId("view-said"), known.draw(body, byId("view-body"), this));
+    } catch (error) {
+      told(byId("view-said"), `No answer: ${error.message}.`);
+    }
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.load(), EVERY_MS);
+  }
+}

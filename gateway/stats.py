@@ -1,0 +1,224 @@
+"""What `get-stats` says, as types, and how it is made of the manager's reply: the same for every view, but for its rows."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from actors.messages import Durability, Memory
+from actors.messages import Stats as Reply
+from actors.views.view import Meta
+from gateway.answers import Answer, Count, CoverageSaid, Range
+from gateway.served import span_of
+
+_Meta = msgspec.Meta
+
+
+class MemorySaid(Answer, frozen=True):
+    """Memory, in bytes."""
+
+    budget_bytes: Annotated[Count, _Meta(description="What this stream may use, with its share of the process.")]
+    accounted_bytes: Annotated[Count, _Meta(description="What counts against it now.")]
+    baseline_bytes: Annotated[Count, _Meta(description="Of that, the process before any event.")]
+    rss_bytes: Annotated[Count, _Meta(description="The resident set of the process.")]
+    emergencies: Annotated[Count, _Meta(description="How often the resident set made it drop more than accounts say.")]
+
+
+class CheckpointSaid(Answer, frozen=True):
+    """How checkpoints went."""
+
+    number: Annotated[Count, _Meta(description="The newest one; 0: none yet.")]
+    saved_at: Annotated[float | None, _Meta(description="When that was saved: seconds since 1970.")]
+    seconds: Annotated[float, _Meta(description="How long it took.")]
+    bytes: Annotated[Count, _Meta(description="How large its own file is.")]
+    saved: Annotated[Count, _Meta(description="Checkpoints since the start.")]
+    failed: Annotated[Count, _Meta(description="Those that could not be written.")]
+    problem: Annotated[str | None, _Meta(description="Why not, of the last one.")]
+    recovered_from: Annotated[Count, _Meta(description="The checkpoint that this process went on from; 0: none.")]
+    unread: Annotated[list[str], _Meta(description="What could not be read of it.")]
+
+
+class Lost(Answer, frozen=True):
+    """Events that an answer may lack."""
+
+    reason: str
+    span: Annotated[Range | None, _Meta(description="Where they lay, in the stream's unit.")]
+    count: Annotated[Count, _Meta(description="How many; 0: not known.")]
+
+
+class PrunedSaid(Answer, frozen=True):
+    """A collector that is no more."""
+
+    span: Annotated[Range | None, _Meta(description="The event time of what it held.")]
+    events: Annotated[int, _Meta(description="Events that it held.")]
+    bytes: Annotated[Count, _Meta(description="Bytes that it took.")]
+    reason: Annotated[str, _Meta(description="Why it went.")]
+    at: Annotated[float, _Meta(description="When: seconds since 1970.")]
+
+
+class Slice(Answer, frozen=True):
+    """What every collector's row has."""
+
+    state: Annotated[Literal["aged", "active"], _Meta(description="The active one takes in events; aged ones are frozen.")]
+    span: Annotated[Range | None, _Meta(description="The event time of what it holds; null while it holds nothing.")]
+    events: Annotated[int, _Meta(description="Events that it holds, answered or waiting.")]
+    bytes: Annotated[Count, _Meta(description="Bytes of memory.")]
+    file_bytes: Annotated[Count, _Meta(description="Bytes that are in its file alone.")]
+
+
+class SetsTotal(Answer, frozen=True):
+    """Sets of all collectors, since the start."""
+
+    valid_set_count: Annotated[int, _Meta(description="Complete sets.")]
+    out_of_order_messages_count: Annotated[int, _Meta(description="Events that wait for a match.")]
+    set_size: Annotated[int, _Meta(description="Complete sets.")]
+    bound: Annotated[int, _Meta(description="A proof by min-cut: no way to form sets could have made more.")]
+
+
+class TopTotal(Answer, frozen=True):
+    """Ids of all collectors."""
+
+    ids: Annotated[int, _Meta(description="Ids with a value.")]
+    superseded: Annotated[int, _Meta(description="Events that a later value of their id, or a DELETE, has taken the place of.")]
+    forgotten_up_to: Annotated[int | None, _Meta(description="The highest value that went when memory was short.")]
+
+
+class SegmentsTotal(Answer, frozen=True):
+    """Batches of all collectors."""
+
+    finished: Annotated[int, _Meta(description="Finished batches.")]
+    pending: Annotated[int, _Meta(description="Batches that wait for a segment.")]
+    numbers: Annotated[int, _Meta(description="Numbers in finished batches.")]
+    spilled_bytes: Annotated[int, _Meta(description="Bytes of pending segments in the temporary file.")]
+
+
+class UniquesTotal(Answer, frozen=True):
+    """Periods of all collectors."""
+
+    cells: Annotated[int, _Meta(description="Periods of any length.")]
+    hashes: Annotated[int, _Meta(description="Users held in all of them.")]
+    frames: Annotated[int, _Meta(description="Frames counted.")]
+
+
+class WordsTotal(Answer, frozen=True):
+    """Counts of all collectors."""
+
+    types: Annotated[int, _Meta(description="Different types.")]
+    words: Annotated[int, _Meta(description="Different words.")]
+    pairs: Annotated[int, _Meta(description="Counts by second and name.")]
+
+
+class Stats(Answer, frozen=True, kw_only=True):
+    """How a stream stands: a row a collector, the aged ones first, oldest first, the active one last; and the rest."""
+
+    data: Annotated[list[dict[str, Any]], _Meta(description="The collectors.")]
+    total: Annotated[dict[str, Any], _Meta(description="All of them together, with those that were dropped.")]
+    coverage: CoverageSaid
+    memory: MemorySaid
+    state: Annotated[str, _Meta(description="What its front end does.")]
+    records: Annotated[Count, _Meta(description="Records that were read.")]
+    events: Annotated[Count, _Meta(description="Those of them that are events.")]
+    rejects: Annotated[dict[str, Count], _Meta(description="Those that are none, by reason.")]
+    dropped: Annotated[dict[str, int], _Meta(description="Events that are no more, by reason.")]
+    dropped_generations: Annotated[dict[str, int], _Meta(description="Collectors that are no more, by reason.")]
+    missed: Annotated[dict[str, int], _Meta(description="Records that never came, by reason.")]
+    missing: Annotated[list[Lost], _Meta(description="What answers may lack.")]
+    checkpoint: Annotated[CheckpointSaid | None, _Meta(description="null where there is memory alone.")]
+    late: Annotated[Count, _Meta(description="Events that came after their turn, and were taken in.")]
+    buffered: Annotated[Count, _Meta(description="Events that wait for their turn.")]
+    in_flight: Annotated[int, _Meta(description="Events that were read and are in no collector yet.")]
+    credits: Annotated[int, _Meta(description="Events that may be on their way at once; then it reads nothing more.")]
+    watermark: Annotated[int | None, _Meta(description="Nothing before is expected any more; in the stream's unit.")]
+    held_back_by: Annotated[int | None, _Meta(description="The partition whose events it waits for.")]
+    lag: Annotated[dict[str, int], _Meta(description="Records that are in Kafka and not read yet, by partition.")]
+    epoch: Annotated[int, _Meta(description="How often its topic was deleted and created again.")]
+    first_record_at: Annotated[float | None, _Meta(description="When the first record was read: seconds since 1970.")]
+    last_batch_at: Annotated[float | None, _Meta(description="When events were last taken in: seconds since 1970.")]
+    pruned: Annotated[list[PrunedSaid], _Meta(description="The newest collectors that are no more, the newest first.")]
+
+
+def _type_of(total: type[msgspec.Struct]) -> Any:
+    """Return the type of the stats of a view that says `total` of all collectors, and the same of each."""
+    view = total.__name__.removesuffix("Total")
+    own = [(field.name, field.type) for field in msgspec.structs.fields(total)]
+    said = {"__doc__": f"One collector of the view {view.lower()}."}
+    row = msgspec.defstruct(f"{view}Slice", own, bases=(Slice,), namespace=said, frozen=True)
+    rows = ("data", Annotated[list[row], _Meta(description="The collectors.")])  # type: ignore[valid-type]
+    return msgspec.defstruct(
+        f"{view}Stats",
+        [rows, ("total", total)],
+        bases=(Stats,),
+        namespace={"__doc__": Stats.__doc__},
+        frozen=True,
+        kw_only=True,
+    )
+
+
+STATS = {
+    "sets": _type_of(SetsTotal),
+    "top": _type_of(TopTotal),
+    "segments": _type_of(SegmentsTotal),
+    "uniques": _type_of(UniquesTotal),
+    "words": _type_of(WordsTotal),
+}
+"""The type of a stream's stats by its view."""
+
+
+def stats_of(reply: Reply) -> Stats:
+    """Return the stats as people see them. A row is what the view says of a slice, and what every slice has."""
+    before = reply.gone
+    data = []
+    for meta, state in (*((meta, "aged") for meta in reply.aged), (reply.active, "active")):
+        own = _slice(meta, "active" if state == "active" else "aged")
+        data.append({**reply.view.describe(before, meta), **msgspec.to_builtins(own)})
+        before = before.then(meta.summary)
+    progress = reply.progress
+    return Stats(
+        data=data,
+        total=reply.view.describe(reply.view.nothing(), Meta(None, 0, 0, 0, None, before)),
+        coverage=CoverageSaid.of(reply.coverage),
+        memory=_memory(reply.memory),
+        state=progress.state,
+        records=progress.records,
+        events=progress.events,
+        rejects=dict(progress.rejects),
+        dropped=dict(reply.dropped),
+        dropped_generations=dict(reply.dropped_generations),
+        missed=dict(reply.missed),
+        missing=[Lost(reason, span_of(span), count) for reason, span, count in reply.missing],
+        checkpoint=_checkpoint(reply.durability),
+        late=progress.late,
+        buffered=progress.buffered,
+        in_flight=progress.in_flight,
+        credits=progress.credits,
+        watermark=progress.watermark,
+        held_back_by=progress.held_back_by,
+        lag={str(partition): lag for partition, lag in progress.lag.items()},
+        epoch=progress.epoch,
+        first_record_at=progress.first_record_at,
+        last_batch_at=reply.last_batch_at,
+        pruned=[PrunedSaid(span_of(each.span), each.events, each.nbytes, each.reason, each.at) for each in reply.pruned],
+    )
+
+
+def _slice(meta: Meta, state: Literal["aged", "active"]) -> Slice:
+    return Slice(state, span_of(meta.span), meta.events, meta.nbytes, meta.file_bytes)
+
+
+def _memory(memory: Memory) -> MemorySaid:
+    return MemorySaid(memory.budget_bytes, memory.accounted_bytes, memory.baseline_bytes, memory.rss_bytes, memory.emergencies)
+
+
+def _checkpoint(durability: Durability | None) -> CheckpointSaid | None:
+    if durability is None:
+        return None
+    return CheckpointSaid(
+        number=durability.checkpoint,
+        saved_at=durability.at,
+        seconds=durability.seconds,
+        bytes=durability.nbytes,
+        saved=durability.saved,
+        failed=durability.failed,
+        problem=durability.problem,
+        recovered_from=durability.recovered_from,
+        unread=list(durability.lost),
+    )

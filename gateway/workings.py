@@ -1,0 +1,84 @@
+"""What `/metrics` says of the actors: how full mailboxes are, what was counted, what the guardian knows. Pure.
+
+One entry a kind of actor and state, as `Health` has them, so that labels are bounded whatever the number of actors.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from actors.messages import ActorVitals, Health
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """A counter that actors of one kind keep: what it is called, and its label's values by the names that they give."""
+
+    actor: str
+    name: str
+    help: str
+    counts: Mapping[str, Sequence[str]]
+    labels: tuple[str, ...] = ()
+
+
+COUNTED: tuple[_Counted, ...] = (
+    _Counted("Manager", "firnline_retired_generations", "Generations that became full.", {"retired": ()}),
+    _Counted("Manager", "firnline_queries", "Queries answered.", {"answered": ()}),
+    _Counted("Manager", "firnline_late_queries", "Of those, where a part came too late.", {"late": ()}),
+    _Counted("Publisher", "firnline_published_results", "Results that every sink has.", {"published": ()}),
+    _Counted("Publisher", "firnline_published_records", "Records of them, in all sinks together.", {"records": ()}),
+    _Counted("Writer", "firnline_posted_records", "Records that clients have posted.", {"records": ()}),
+    _Counted(
+        "FrontEnd",
+        "firnline_dead_letter_records",
+        "Refused records for their own topic, by what became of them.",
+        {"dead letters": ("written",), "delivered": ("delivered",), "lost": ("lost",)},
+        ("state",),
+    ),
+)
+
+_MAILBOX = ("stream", "actor", "state", "lane")
+
+
+def of_actors(health: Health, streams: Sequence[str]) -> Iterator[Metric]:
+    """Yield how full mailboxes are, what actors have counted, and what the guardian knows."""
+    for each in COUNTED:
+        family = CounterMetricFamily(each.name, each.help, labels=("stream", *each.labels))
+        for vitals in health.actors:
+            if vitals.actor == each.actor:
+                for name, labels in each.counts.items():
+                    if name in vitals.counted:
+                        family.add_metric((vitals.stream, *labels), vitals.counted[name])
+        yield family
+    actors = GaugeMetricFamily("firnline_actors", "Actors, by kind and state.", labels=_MAILBOX[:3])
+    held = GaugeMetricFamily("firnline_held_actors", "Actors that wait for a failure to be mended.", labels=_MAILBOX[:3])
+    depth = GaugeMetricFamily("firnline_mailbox_messages", "Messages that wait.", labels=_MAILBOX)
+    room = GaugeMetricFamily("firnline_mailbox_capacity_messages", "Messages that may wait.", labels=_MAILBOX)
+    for vitals in health.actors:
+        own = (vitals.stream, vitals.actor, vitals.state)
+        actors.add_metric(own, vitals.count)
+        held.add_metric(own, vitals.held)
+        for lane, waiting, capacity in _lanes(vitals):
+            depth.add_metric((*own, lane), waiting)
+            room.add_metric((*own, lane), capacity)
+    yield from (actors, held, depth, room)
+    busy = GaugeMetricFamily("firnline_thread_busy_seconds", "Time at the present task.", labels=("thread",))
+    for thread, seconds in health.threads.items():
+        busy.add_metric((thread,), seconds)
+    yield busy
+    restarts = CounterMetricFamily("firnline_restarts", "Restarts after a failure.", labels=("stream",))
+    degraded = GaugeMetricFamily("firnline_degraded", "1 for a stream that was given up.", labels=("stream",))
+    for name in streams:
+        restarts.add_metric((name,), health.restarts.get(name, 0))
+        degraded.add_metric((name,), name in health.degraded)
+    yield from (restarts, degraded)
+    yield CounterMetricFamily("firnline_dead_letters", "Messages between actors that came to nothing.", health.dead_letters)
+
+
+def _lanes(vitals: ActorVitals) -> Sequence[tuple[str, int, int]]:
+    return (
+        ("control", vitals.control, vitals.control_capacity),
+        ("data", vitals.data, vitals.data_capacity),
+    )
