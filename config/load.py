@@ -77,12 +77,34 @@ class _Given:
         return self.places.get(path, "")
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Settings, and where each of them was set."""
+
+    settings: Settings
+    given: _Given
+
+    def place(self, path: Sequence[str]) -> str | None:
+        """Return where the setting at `path` was set, such as `x.yaml:3`; None where it has its default."""
+        level: Any = self.given.values
+        for key in path:
+            if not isinstance(level, dict) or key not in level:
+                return None
+            level = level[key]
+        return self.given.place(tuple(path))
+
+
 def load(path: Path | None, overrides: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Read the settings from `path`, or the default file, with the environment and then `overrides` over it.
 
     An override is `streams.events.max_sets=1000`. A variable is `FIRNLINE_HTTP__PORT`: two underscores part the levels, and
     below `KAFKA` one underscore is a dot; `FIRNLINE_DATA_DIR` has one level. Raises SettingsError.
     """
+    return read(path, overrides, environ).settings
+
+
+def read(path: Path | None, overrides: Sequence[str], environ: Mapping[str, str]) -> "Reading":
+    """Read the settings as `load` does, and note where each was set. Raises SettingsError."""
     given = _Given()
     problems = _read_file(path or DEFAULT, given)
     unread = bool(problems)
@@ -104,7 +126,7 @@ def load(path: Path | None, overrides: Sequence[str], environ: Mapping[str, str]
         problems += dict.fromkeys(_told(detail, given) for detail in details)
     if problems:
         raise SettingsError(problems)
-    return settings
+    return Reading(settings, given)
 
 
 def _read_file(path: Path, given: _Given) -> list[str]:

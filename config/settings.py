@@ -19,8 +19,10 @@ from pydantic import (
     Field,
     StrictBool,
     Tag,
+    WithJsonSchema,
     field_serializer,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -76,9 +78,31 @@ class Budget(BaseModel):
             raise ValueError("bytes such as 256MiB, or a share such as 60%")
         return cls(amount=amount, share=False)
 
+    @model_serializer
+    def _written(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        """Write it as people do.
+
+        >>> str(Budget.parse("60 %")), str(Budget.parse(256 << 20)), str(Budget.parse(1000))
+        ('60%', '256MiB', '1000')
+        """
+        if self.share:
+            return f"{self.amount * 100:g}%"
+        unit = next((unit for unit in ("GiB", "MiB", "KiB") if self.amount % _UNITS[unit.lower()] == 0), "")
+        return f"{self.amount / _UNITS[unit.lower() or 'b']:.0f}{unit}"
+
     def resolve(self, limit_bytes: int) -> int:
         """Return the budget in bytes, where the process may use `limit_bytes`."""
         return int(self.amount * limit_bytes) if self.share else int(self.amount)
+
+
+_BYTES: list[dict[str, Any]] = [
+    {"type": "integer", "minimum": 1},
+    {"type": "string", "pattern": r"^\d+(\.\d+)? ?([KkMmGg][Ii]?[Bb]|[Bb])?$", "description": "bytes such as 256MiB"},
+]
+_SHARE = {"type": "string", "pattern": r"^\d+(\.\d+)? ?%$", "description": "a share such as 60%"}
 
 
 def _size(given: object) -> Budget | None:
@@ -97,9 +121,7 @@ class Http(_Model):
         10_000, ge=1, le=600_000, description="Milliseconds within which a query is answered, whole or not."
     )
     max_queries: Whole = Field(256, ge=1, le=100_000, description="Queries under way at once; more are told to come again.")
-    max_rows: Whole = Field(
-        10_000_000, ge=1, description="Rows of an answer at most; what follows is asked for by its cursor."
-    )
+    max_rows: Whole = Field(10_000_000, ge=1, description="Rows of an answer at most; what follows is asked for by its cursor.")
     max_body_bytes: Whole = Field(8 << 20, ge=1, description="Bytes of the longest request body.")
     max_header_bytes: Whole = Field(16_384, ge=1_024, description="Bytes of a request's line and headers together.")
     max_connections: Whole = Field(12_000, ge=1, le=1_000_000, description="Connections at once; more are closed at once.")
@@ -125,11 +147,11 @@ class Log(_Model):
 class Memory(_Model):
     """How much memory the process may use."""
 
-    budget: Annotated[Budget, BeforeValidator(Budget.parse)] = Field(
+    budget: Annotated[Budget, BeforeValidator(Budget.parse), WithJsonSchema({"anyOf": [*_BYTES, _SHARE]})] = Field(
         Budget(amount=0.6, share=True), description="Bytes (256MiB), or a share (60%) of what the process may use."
     )
-    spill_budget: Annotated[Budget | None, BeforeValidator(_size)] = Field(
-        None, description="Bytes (10GiB) of generations that may be in data_dir alone, when memory is short; null: none."
+    spill_budget: Annotated[Budget | None, BeforeValidator(_size), WithJsonSchema({"anyOf": [*_BYTES, {"type": "null"}]})] = (
+        Field(None, description="Bytes (10GiB) of generations that may be in data_dir alone, when memory is short; null: none.")
     )
 
 
@@ -231,7 +253,7 @@ class SetsStream(_Stream):
 class TopStream(_Stream):
     """The ids with the largest values."""
 
-    view: Literal["top"]
+    view: Literal["top"] = Field(description="What is answered.")
 
 
 class SegmentsStream(_Stream):
@@ -239,7 +261,7 @@ class SegmentsStream(_Stream):
 
     meant = ("segments",)
 
-    view: Literal["segments"]
+    view: Literal["segments"] = Field(description="What is answered.")
     segments: Whole = Field(10, ge=1, le=10_000, description="Segments that make a batch.")
     max_batches: Whole = Field(100_000, ge=1, description="Finished batches at which a collector retires.")
     spill_bytes: Whole = Field(32 << 20, ge=1, description="Bytes of pending segments in memory; more go to a file.")
@@ -251,7 +273,7 @@ class UniquesStream(_Stream):
 
     meant = ("zone",)
 
-    view: Literal["uniques"]
+    view: Literal["uniques"] = Field(description="What is answered.")
     zone: Annotated[str, AfterValidator(_zone)] = Field("UTC", description="The time zone of hours, days and longer periods.")
     exact_users: Whole = Field(1_000_000, ge=1_000, description="Users of a period beyond which it is estimated.")
     max_cells: Whole = Field(50_000, ge=10, description="Periods at which a collector retires.")
@@ -261,7 +283,7 @@ class UniquesStream(_Stream):
 class WordsStream(_Stream):
     """Counts of events by type, and of words."""
 
-    view: Literal["words"]
+    view: Literal["words"] = Field(description="What is answered.")
     max_names: Whole = Field(100_000, ge=1_000, description="Distinct names of an answer beyond which counts are bounds.")
     max_pairs: Whole = Field(200_000, ge=1_000, description="Counts by second and name at which a collector retires.")
 
@@ -292,6 +314,12 @@ Stream = Annotated[
 """One stream and the view over it."""
 
 
+_TAKEN = frozenset(
+    {"config", "dead-letters", "docs", "live", "livez", "metrics", "openapi", "readyz", "startupz", "static", "streams"}
+)
+"""Names that a stream cannot have, as the service itself is asked under them; some need no token."""
+
+
 class Settings(_Model):
     """Everything. Its text and its dumps hide what is secret; `kafka` itself holds it."""
 
@@ -315,6 +343,13 @@ class Settings(_Model):
         if self.memory.spill_budget is not None and self.data_dir is None:
             raise ValueError("data_dir beside memory.spill_budget")
         return self
+
+    @field_validator("streams")
+    @classmethod
+    def _beside_the_service(cls, streams: dict[str, Any]) -> dict[str, Any]:
+        if taken := sorted(_TAKEN & streams.keys()):
+            raise ValueError(f"streams that are not named {' or '.join(taken)}, as the service itself has that path")
+        return streams
 
     @field_validator("kafka")
     @classmethod

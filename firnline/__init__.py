@@ -1,1 +1,70 @@
-"""Firnline for people who write Python: a client, and the commands."""
+"""Firnline for people who write Python: `for s in firnline.sets(start, end)`.
+
+The functions ask the service at FIRNLINE_URL (else http://127.0.0.1:8080) with FIRNLINE_TOKEN; `firnline.Client(url, token=…)`
+has the same as methods, for another one. Rows stream and page by themselves; `.arrow()` is all of them for pandas, polars and
+DuckDB. Importing this loads neither numpy nor pyarrow.
+"""
+
+import importlib
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from firnline.client import Client
+    from firnline.rows import Rows, Sets
+    from firnline.transport import FirnlineError, RefusedError, UnreachableError
+
+    _here = Client()
+    clear = _here.clear
+    health = _here.health
+    post = _here.post
+    rejects = _here.rejects
+    segments = _here.segments
+    sets = _here.sets
+    stats = _here.stats
+    streams = _here.streams
+    top = _here.top
+    uniques = _here.uniques
+    words = _here.words
+
+__all__ = [
+    "Client",
+    "FirnlineError",
+    "RefusedError",
+    "Rows",
+    "Sets",
+    "UnreachableError",
+    "clear",
+    "health",
+    "post",
+    "rejects",
+    "segments",
+    "sets",
+    "stats",
+    "streams",
+    "top",
+    "uniques",
+    "words",
+]
+
+_CLASSES = {
+    "Client": "firnline.client",
+    "FirnlineError": "firnline.transport",
+    "RefusedError": "firnline.transport",
+    "Rows": "firnline.rows",
+    "Sets": "firnline.rows",
+    "UnreachableError": "firnline.transport",
+}
+
+
+@cache
+def _client() -> Any:
+    """Return the client of the functions."""
+    return importlib.import_module("firnline.client").Client()
+
+
+def __getattr__(name: str) -> Any:
+    """Load what is asked for, when it is: `firnline --help` imports this package too, and needs none of it."""
+    if name not in __all__:
+        raise AttributeError(f"module 'firnline' has no attribute {name!r}")
+    return getattr(importlib.import_module(_CLASSES[name]) if name in _CLASSES else _client(), name)

@@ -118,8 +118,8 @@ def _allowed(budget: BudgetSetting, limit_bytes: int) -> int:
     return min(budget.resolve(limit_bytes), limit_bytes)
 
 
-def budget_of(settings: Settings) -> Budget:
-    """Resolve the memory budget on this machine.
+def budget_of(settings: Settings, before: Budget | None = None) -> Budget:
+    """Resolve the memory budget on this machine, anew where the process has events already: as it was `before` without them.
 
     Raises ValueError where it is too small to hold anything.
     """
@@ -128,7 +128,8 @@ def budget_of(settings: Settings) -> Budget:
     total = _allowed(settings.memory.budget, limit.bytes)
     topics = sum(stream.source.topic is not None for stream in settings.streams.values())
     replies = max(_LEAST_FOR_REPLIES, total // 16)
-    baseline = meter.resident().total + _RESERVE_BYTES + _TOPIC_BYTES * max(0, topics - 1) + replies
+    empty = meter.resident().total + _RESERVE_BYTES + _TOPIC_BYTES * max(0, topics - 1)
+    baseline = (empty if before is None else before.baseline - before.replies) + replies
     least = baseline + _LEAST_FOR_EVENTS * len(settings.streams)
     if total < least:
         raise ValueError(
@@ -190,7 +191,6 @@ def plan(
 ) -> StreamPlan:
     """Turn one stanza of the configuration into what its actors need. Raises ValueError for settings librdkafka refuses."""
     unit = stream.time_unit if isinstance(stream, SetsStream) else "ms"
-    max_age = None if stream.max_age_ms is None else in_unit(stream.max_age_ms, unit)
     writable = isinstance(stream, TopStream) and stream.source.topic is not None
     streams = len(settings.streams)
     meter = MemoryMeter()
@@ -213,7 +213,7 @@ def plan(
             meter,
             streams,
             stream.max_aged,
-            max_age,
+            max_age_of(stream),
             meter.resident().mapped,
         ),
         baseline_bytes=budget.baseline // streams,
@@ -224,6 +224,12 @@ def plan(
         pace=pace or Pace(),
         connect=(lambda: writer(stream.source, kafka)) if writable else None,
     )
+
+
+def max_age_of(stream: Stream) -> int | None:
+    """Return how much event time is kept at most, in the stream's unit; None where memory decides."""
+    unit = stream.time_unit if isinstance(stream, SetsStream) else "ms"
+    return None if stream.max_age_ms is None else in_unit(stream.max_age_ms, unit)
 
 
 def view_of(stream: Stream) -> View:

@@ -3,6 +3,7 @@
 On the embedded broker, which forgets what is not read in time, it never gets far ahead of the service.
 """
 
+import json
 import os
 import signal
 import sys
@@ -321,8 +322,9 @@ def main(
     delay_probability: Annotated[float, typer.Option(min=0, max=1, help="The share of `uniques` that is late.")] = 0.001,
     recreate: Annotated[bool, typer.Option("--recreate", help="Delete the topic first, and create it again.")] = False,
     stdout: Annotated[bool, typer.Option("--stdout", help="Print the records, a line each, instead of sending them.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was sent as JSON.")] = False,
 ) -> None:
-    """Send records in one of the patterns: of the exercise, or for one of the other views."""
+    """Send records in one of the patterns: of the exercise, or of one of the other views."""
     console = Console(stderr=True)
     stop = Interrupted()
     target = _TARGETS.get(pattern, Target())
@@ -356,7 +358,10 @@ def main(
         sys.exit(f"producer: {reason.str() if hasattr(reason, 'str') else reason}")
     seconds = time.monotonic() - began
     done = sending.delivered
-    print(f"{done:,} records to {topic} at {address} in {seconds:.1f} s, {done / max(seconds, 1e-9):,.0f} a second")
+    if as_json:
+        print(json.dumps({"records": done, "topic": topic, "bootstrap": address, "seconds": round(seconds, 3)}))
+    else:
+        print(f"{done:,} records to {topic} at {address} in {seconds:.1f} s, {done / max(seconds, 1e-9):,.0f} a second")
     if sending.failures.first:
         sys.exit(f"producer: {sending.failures.first}")
 

@@ -68,7 +68,7 @@ def service(
 
 def attached(port: int) -> Client:
     """Return a client once the service answers."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while True:
         try:
             client = Client(port)

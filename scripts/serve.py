@@ -6,7 +6,6 @@ The composition root: the only place that knows every layer. `--demo` adds a bro
 import contextlib
 import ctypes
 import gc
-import logging
 import os
 import signal
 import socket
@@ -19,7 +18,6 @@ from typing import Annotated, Any
 
 import structlog
 import typer
-import uvicorn
 
 from actors.actor import System
 from actors.dispatcher import Dispatcher
@@ -28,12 +26,21 @@ from actors.lock import owned
 from actors.messages import Address, Drained
 from actors.stream import Running, Told, drain, start_stream
 from config.load import load
-from config.settings import SetsStream, Settings
+from config.settings import Log, SetsStream, Settings, Source
+from config.tokens import tokens
 from gateway.app import create_app
+from gateway.guard import Guard
+from gateway.health import product_version
+from gateway.limits import Allowance
 from gateway.profiling import profiled, profiling
 from gateway.served import Served
+from gateway.server import Server, files_for, server
+from gateway.traces import Traces, traces_to
+from gateway.traffic import Counted, Traffic
 from scripts.broker import find_embedded, start_embedded
+from scripts.logs import tell_by
 from scripts.plan import Complaints, Keeping, budget_of, plan, source_name
+from scripts.reload import Hangup, InForce, Reloading, limits_of, rules_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -92,20 +99,25 @@ def serve(
     *,
     once: bool,
     greet: Callable[[str], None],
+    read: Callable[[], Settings],
+    traces: Traces | None,
 ) -> set[str]:
     """Run until a signal comes, or with `once` until all streams are at their end; then drain.
 
-    `greet` is given the URL once the port answers. Returns the streams that were given up, which ends them too with `once`.
-    Raises ValueError where a setting cannot be carried out, such as a memory budget that is too small.
+    `greet` is given the URL once the port answers; `read` reads the settings again. Returns the streams that were given up,
+    which ends them too with `once`; what takes long is traced, where there are `traces`. Raises ValueError where a setting
+    cannot be carried out, such as a memory budget that is too small.
     """
     Stopping()
+    hangup = Hangup(lambda: signal.raise_signal(signal.SIGTERM))
     budget = budget_of(settings)
-    system = System(Dispatcher())
+    allowance = Allowance(limits_of(settings, budget.replies))
+    system = System(Dispatcher(), trace=traces.span if traces is not None else contextlib.nullcontext)
     complain = {name: Complaints(name, log.warning) for name in settings.streams}
     left = set(settings.streams)
     waiting: set[str] = set()
     degraded: set[str] = set()
-    servers: list[uvicorn.Server] = []
+    servers: list[Server] = []
 
     def on_end(stream: str) -> None:
         left.discard(stream)
@@ -134,26 +146,23 @@ def serve(
         for name, stream in settings.streams.items()
     }
     running = {name: start_stream(system, each, told) for name, each in plans.items()}
-    app = create_app(
-        [served(name, settings, stream) for name, stream in running.items()],
-        guardian,
-        deadline_s=settings.http.deadline_ms / 1000,
-        max_queries=settings.http.max_queries,
-        reply_bytes=budget.replies,
-    )
-    config = uvicorn.Config(
-        profiled(app) if profiling(os.environ) else app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=5,
-        timeout_keep_alive=65,
-    )
-    servers.append(uvicorn.Server(config))
+    in_force = InForce(settings, budget, rules_of(plans, running), allowance)
+    reloading = Reloading(in_force, read, log, on_level=lambda new: tell_by(new.log))
+    streams = [served(name, settings, stream) for name, stream in running.items()]
+    traffic = Traffic()
+    app = create_app(streams, guardian, allowance, reload=reloading, traffic=traffic, trace=system.trace)
+    guarded = Guard(profiled(app) if profiling(os.environ) else app, allowance, settings.http.host)
+    counted = Counted(guarded, traffic, log.debug)
+    servers.append(server(traces.around(counted) if traces is not None else counted, allowance))
+    traffic.connections = servers[0].connections
+    servers[0].at_end.append(app.state.ticker.close)
+    if few := files_for(settings.http.max_connections):
+        log.warning("few connections", reason=few)
     if once and not left:
         servers[0].should_exit = True
     host, number = port.getsockname()[:2]
     greet(f"http://{host}:{number}")
+    hangup.attach(reloading)
     servers[0].run(sockets=[port])
     stop(system, running, guardian)
     return degraded
@@ -168,9 +177,17 @@ def served(name: str, settings: Settings, running: Running) -> Served:
         running.manager,
         running.publisher,
         running.writer,
-        steps=len(stream.steps) if isinstance(stream, SetsStream) else 0,
-        max_body_bytes=settings.http.max_body_bytes,
+        steps=tuple(stream.steps) if isinstance(stream, SetsStream) else (),
+        time_unit=stream.time_unit if isinstance(stream, SetsStream) else "batch" if stream.view == "segments" else "ms",
+        source=known_as(stream.source),
     )
+
+
+def known_as(source: Source) -> str:
+    """Return what a source is to everybody who may ask: of a command, which may hold what is secret, no more than that."""
+    if source.topic is not None:
+        return f"topic {source.topic}"
+    return f"file {source.file}" if source.file is not None else "command" if source.command is not None else "standard input"
 
 
 def stop(system: System, running: dict[str, Running], guardian: Address) -> None:
@@ -188,13 +205,19 @@ def stop(system: System, running: dict[str, Running], guardian: Address) -> None
     system.dispatcher.close()
 
 
+def asking() -> str:
+    """Return the command that asks, as people would type it here."""
+    checkout = (ROOT / "pyproject.toml").exists()
+    return f"{os.path.relpath(sys.executable)} scripts/query.py" if checkout else "firnline query"
+
+
 CURLS = """\
 sets form now. Try, in another terminal:
 
   curl '{url}/events/get-stats'
   curl '{url}/events/get-sets?startTime=0&endTime=9999999999999&limit=3'
   curl '{url}/events/get-sets?startTime=0&endTime=9999999999999&limit=3' -H 'Accept: application/x-ndjson'
-  {python} scripts/query.py stats
+  {ask} stats
 
 Ctrl-C ends everything."""
 
@@ -295,20 +318,22 @@ def main(
     ] = False,
 ) -> None:
     """Consume the configured streams and answer over HTTP, until Ctrl-C."""
+
+    def read() -> Settings:
+        return chosen(load(config, overrides or [], os.environ), only or [])
+
     # Imports leave objects that stay: the collector need not walk them again and again, 40 ms at a time.
     keep_memory_tight()
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
-    # Standard output is for results.
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    tell_by(Log())
     sys.setswitchinterval(_SWITCH_S)
     try:
-        settings = chosen(load(config, overrides or [], os.environ), only or [])
+        settings = read()
+        tokens(settings.http, os.environ)  # before anything is started
         with listen(settings) as port, contextlib.ExitStack() as around:
+            tell_by(settings.log)
             kafka, lasting = around.enter_context(broker_of(settings))
             keeping = around.enter_context(kept(settings, lasting=lasting and not once))
             if demo:
@@ -317,9 +342,12 @@ def main(
             def greet(url: str) -> None:
                 log.info("listening", url=url, pid=os.getpid())
                 if demo:
-                    print(CURLS.format(url=url, python=os.path.relpath(sys.executable)), flush=True)
+                    print(CURLS.format(url=url, ask=asking()), flush=True)
 
-            if given_up := serve(settings, kafka, keeping, port, once=once, greet=greet):
+            traces = traces_to(settings.log.traces, version=product_version())
+            if traces is not None:
+                around.enter_context(traces)
+            if given_up := serve(settings, kafka, keeping, port, once=once, greet=greet, read=read, traces=traces):
                 sys.exit(f"firnline: given up: {', '.join(sorted(given_up))}")
     except ValueError as error:  # a SettingsError among them
         sys.exit(f"firnline: {error}")

@@ -1,0 +1,123 @@
+"""What each setting is: its description, type, range and default, what it is set to, where, and when a change of it counts.
+
+Read from the models themselves, so it cannot differ from them. Used by `firnline config explain`; pure.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from config.changes import Applies, applies, shown
+from config.load import Reading
+from config.schema import json_schema
+from config.settings import STREAMS, Budget, view_of
+
+_FREE = "any setting of librdkafka"
+_KINDS = {"integer": "an integer", "string": "text", "boolean": "true or false", "number": "a number", "null": "null"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One setting. `default` and `value` are as people write them; `place` is where it was set, None where it was not.
+
+    A section has no default or value of its own: `section` is true, and `type` says what is in it.
+    """
+
+    key: str
+    description: str
+    type: str
+    default: Any
+    value: Any
+    place: str | None
+    applies: Applies | None
+    section: bool = False
+    required: bool = False
+
+
+def entries(reading: Reading) -> list[Entry]:
+    """Return every setting there is for these streams, sections before what is in them, in the order of the models."""
+    schema = json_schema()
+    return list(_walk((), reading.settings, schema["properties"], schema["$defs"], reading))
+
+
+def _walk(
+    path: tuple[str, ...], model: BaseModel, properties: Mapping[str, Any], models: Mapping[str, Any], reading: Reading
+) -> Iterator[Entry]:
+    for name, field in type(model).model_fields.items():
+        own, value, schema = (*path, name), getattr(model, name), properties[name]
+        text = str(field.description or schema.get("description") or "")
+        if isinstance(value, BaseModel) and not isinstance(value, Budget):
+            yield _section(own, text, reading)
+            yield from _walk(own, value, models[type(value).__name__]["properties"], models, reading)
+        elif own == ("streams",):
+            yield _section(own, text, reading)
+            for each, stanza in value.items():
+                yield _section((*own, each), str(type(stanza).__doc__), reading)
+                yield from _walk((*own, each), stanza, models[type(stanza).__name__]["properties"], models, reading)
+        elif own == ("kafka",):
+            yield _section(own, text, reading)
+            for key, each in value.items():
+                yield _entry(
+                    (*own, key), reading, "A setting of librdkafka.", _FREE, default=field.default.get(key), value=each
+                )
+        else:
+            default = field.get_default(call_default_factory=True)
+            yield _entry(own, reading, text, kind(schema), default=default, value=value)
+
+
+def _section(path: tuple[str, ...], text: str, reading: Reading) -> Entry:
+    return Entry(".".join(path), text, "settings", None, None, reading.place(path), None, section=True)
+
+
+def _entry(path: tuple[str, ...], reading: Reading, text: str, type_: str, *, default: Any, value: Any) -> Entry:
+    view = view_of(reading.settings.streams[path[1]]) if path[0] == "streams" else next(iter(STREAMS))
+    required = default is PydanticUndefined
+    return Entry(
+        ".".join(path),
+        text,
+        type_,
+        None if required else shown(path, default),
+        shown(path, value),
+        reading.place(path),
+        applies(path, view),
+        required=required,
+    )
+
+
+def kind(schema: Mapping[str, Any]) -> str:
+    """Return the type and range of a value in words.
+
+    >>> kind({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 9}, {"type": "null"}]})
+    'an integer from 1 to 9, or null'
+    """
+    if "anyOf" in schema:
+        *most, last = [kind(each) for each in schema["anyOf"]]
+        return f"{', '.join(most)}, or {last}" if most else last
+    if "enum" in schema or "const" in schema:
+        values = schema.get("enum", [schema.get("const")])
+        return "one of " + ", ".join(map(_word, values)) if len(values) > 1 else _word(values[0])
+    low, high = schema.get("minimum"), schema.get("maximum")
+    match schema.get("type"):
+        case "integer" if low is not None and high is not None:
+            return f"an integer from {low} to {high}"
+        case "integer" if low is not None:
+            return f"an integer, {low} or more"
+        case "string" if schema.get("format") == "path":
+            return "a path"
+        case "string" if "description" in schema:
+            return str(schema["description"])
+        case "string" if "pattern" in schema:
+            return f"text like {schema['pattern']}"
+        case "array":
+            few, many = schema.get("minItems"), schema.get("maxItems")
+            count = f"{few} to {many} " if few is not None and many is not None else ""
+            return f"a list of {count}{'texts' if schema['items'].get('type') == 'string' else kind(schema['items'])}"
+        case known:
+            return _KINDS.get(str(known), str(known))
+
+
+def _word(value: object) -> str:
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)

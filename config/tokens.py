@@ -1,0 +1,77 @@
+"""The tokens that clients show: read from the environment or a file, and kept as digests alone.
+
+Used by the composition root, at the start and when the settings are read again. No message of this module has a token in it.
+"""
+
+import ipaddress
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+
+from config.settings import Http
+
+SCOPES = ("read", "write")
+VARIABLES = {f"FIRNLINE_{scope.upper()}_TOKEN": scope for scope in SCOPES}
+"""The variables that hold a token, and its scope. They are no settings, so nothing that shows settings shows them."""
+
+_FIT = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750
+_SHORTEST = 16
+_LONGEST_FILE = 1 << 20
+
+
+def tokens(http: Http, environ: Mapping[str, str]) -> tuple[tuple[str, bytes], ...]:
+    """Return each token as its scope, `read` or `write`, and its SHA-256.
+
+    Raises ValueError where one is unfit, where the file has none or everybody may read it, and where there is none at all
+    although the service is to listen at an address that other machines reach.
+    """
+    found = [(scope, _digest(environ[name], f"environment {name}")) for name, scope in VARIABLES.items() if environ.get(name)]
+    if http.tokens is not None:
+        listed = list(_of_file(http.tokens))
+        if not listed:
+            raise ValueError(f"http.tokens: expected at least one token, got none in {http.tokens}")
+        found += listed
+    if not found and not is_loopback(http.host):
+        raise ValueError(
+            f"http.host: {http.host} is no loopback address, so a token is needed: FIRNLINE_READ_TOKEN or FIRNLINE_WRITE_TOKEN"
+            " in the environment, or a file of lines `read TOKEN` and `write TOKEN` that http.tokens names"
+        )
+    return tuple(dict.fromkeys(found))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address. A name counts as one that others reach, unless it is `localhost`.
+
+    >>> [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "::", "192.168.1.5", "example")]
+    [True, True, True, False, False, False, False]
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _of_file(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the tokens of a file; blank lines and those that begin with a hash are none."""
+    try:
+        with path.open("rb") as opened:
+            if stat.S_IMODE(path.stat().st_mode) & stat.S_IRWXO:
+                raise ValueError(f"http.tokens: expected a file that is not for everybody, got {path}: chmod o-rwx {path}")
+            lines = opened.read(_LONGEST_FILE).decode("ascii", "replace").splitlines()
+    except OSError as error:
+        raise ValueError(f"http.tokens: expected a file to read, got {path}: {error.strerror}") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        scope, *rest = line.split()
+        if scope not in SCOPES or len(rest) != 1:
+            raise ValueError(f"{path}:{number}: expected `read TOKEN` or `write TOKEN`, got something else")
+        yield scope, _digest(rest[0], f"{path}:{number}")
+
+
+def _digest(token: str, place: str) -> bytes:
+    if len(token) < _SHORTEST or not _FIT.fullmatch(token):
+        raise ValueError(f"{place}: expected a token of {_SHORTEST} or more letters, digits and -._~+/, got something else")
+    return sha256(token.encode()).digest()

@@ -1,0 +1,111 @@
+"""The client of a running Firnline: `for s in firnline.sets(start, end)`. The commands and scripts use it, and so may you.
+
+The names and parameters here are stable. `Client.get` reaches every path that has no method of its own.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import msgspec
+
+from firnline.rows import Rows, Sets
+from firnline.transport import Time, Transport
+
+EARLIEST, LATEST = -(2**63), 2**63 - 1
+"""All times that there are: where a range of sets begins and ends that nobody says."""
+
+
+class Client:
+    """Asks the service at `url`, with `token`; where they are None, FIRNLINE_URL and FIRNLINE_TOKEN, else loopback without one.
+
+    Each request waits at most `timeout_s` seconds for the next bytes, and is sent again, up to `tries` times in all, where the
+    service is busy and says when to come again. Every method raises RefusedError where the service refuses, and
+    UnreachableError where it is not there. Threads may share a client.
+
+    >>> client = Client("http://127.0.0.1:8080")
+    >>> rows = client.sets("2023-06-02T08:51:56Z", limit=100)  # asks nothing yet
+    >>> for each in rows:  # doctest: +SKIP
+    ...     print(each["r"], each["g"], each["b"])
+    1685695916000 1685695916010 1685695916020
+    """
+
+    def __init__(self, url: str | None = None, *, token: str | None = None, timeout_s: float = 60.0, tries: int = 5) -> None:
+        self._transport = Transport(url, token, timeout_s, tries)
+
+    @property
+    def url(self) -> str:
+        """The service's address."""
+        return self._transport.url
+
+    def get(self, path: str, **parameters: object) -> Any:
+        """Return the JSON of any path; parameters that are None are left out, times may be datetimes."""
+        return self._transport.json(path, parameters)
+
+    def sets(
+        self, start: Time = EARLIEST, end: Time = LATEST, *, limit: int | None = None, cursor: str | None = None,
+        stream: str = "events",
+    ) -> Sets:  # fmt: skip
+        """Return the sets whose first time is in [start, end): as mappings from step to time, when they are iterated."""
+        parameters = {"startTime": start, "endTime": end}
+        return Sets(self._transport, f"/{stream}/get-sets", parameters, limit=limit, cursor=cursor)
+
+    def top(self, limit: int | None = None, *, stream: str = "dataset") -> Rows[str]:
+        """Return the ids with the largest values, or all ids, the largest value first; `arrow` has the values too."""
+        return Rows(self._transport, f"/{stream}", {"limit": limit})
+
+    def uniques(
+        self, granularity: str = "minute", start: Time | None = None, end: Time | None = None, *, stream: str = "uniques"
+    ) -> Rows[dict[str, Any]]:
+        """Return the periods of a granularity that begin in [start, end), each with its unique users; None is open."""
+        return Rows(self._transport, f"/{stream}", {"granularity": granularity, "start": start, "end": end})
+
+    def words(
+        self,
+        *,
+        of: Literal["words", "types"] = "words",
+        last: int | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+        limit: int | None = None,
+        stream: str = "words",
+    ) -> Rows[dict[str, Any]]:
+        """Return the counts of words, or of types of events, the highest first: of the `last` seconds, a range, or all time."""
+        path = f"/{stream}/{'CountWords' if of == 'words' else 'CountByEventType'}"
+        return Rows(self._transport, path, {"last": last, "startTime": start, "endTime": end, "limit": limit})
+
+    def segments(
+        self, *, after: int | None = None, limit: int | None = None, pending: bool = False, stream: str = "segments"
+    ) -> Rows[dict[str, Any]]:
+        """Return the finished batches, or the pending ones with the segments that they lack, by batch id."""
+        path = f"/{stream}/pending" if pending else f"/{stream}"
+        return Rows(self._transport, path, {"after": after, "limit": limit})
+
+    def post(self, items: Iterable[str], *, stream: str = "dataset") -> dict[str, Any]:
+        """Write items `id_value`; returns once Kafka has acknowledged them. Sent again only where none was taken."""
+        body = msgspec.json.encode({"items": list(items)})
+        told: dict[str, Any] = self._transport.json(f"/{stream}", method="POST", body=body)
+        return told
+
+    def clear(self, *, stream: str = "dataset") -> dict[str, Any]:
+        """Delete all items of a dataset that were acknowledged before."""
+        told: dict[str, Any] = self._transport.json(f"/{stream}", method="DELETE")
+        return told
+
+    def stats(self, stream: str = "events") -> dict[str, Any]:
+        """Return a stream's collectors, memory, coverage, rejects, drops and lag."""
+        told: dict[str, Any] = self.get(f"/{stream}/get-stats")
+        return told
+
+    def rejects(self, stream: str = "events") -> dict[str, Any]:
+        """Return a stream's refused records: counted by reason, and the newest."""
+        told: dict[str, Any] = self.get(f"/{stream}/rejects")
+        return told
+
+    def streams(self) -> Any:
+        """Return all streams of the service."""
+        return self.get("/streams")
+
+    def health(self) -> dict[str, Any]:
+        """Return whether the service is ready, and why not: also where it says so with a status 503."""
+        told: dict[str, Any] = self._transport.json("/readyz", well=(200, 503))
+        return told

@@ -1,0 +1,246 @@
+"""One picture of a service as lines for a terminal, of whatever size: what `firnline top` shows.
+
+Pure: a snapshot, a width and a height go in. Colours only underline what signs and words say already.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rich.cells import cell_len
+from rich.text import Text
+
+_LEVELS = "▁▂▃▄▅▆▇█"
+_SPILLED, _GONE = "░", "·"
+_STYLES = {"live": "green", "aged": "blue", "spilled": "magenta", "gone": "dim"}
+_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+_LEGEND = f"  {_LEVELS[-1]} live or aged, by bytes  {_SPILLED} on the disk  {_GONE} gone"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def frame(snapshot: Mapping[str, Any], url: str, trouble: str | None, width: int, height: int) -> list[Text]:
+    """Return at most `height` lines of at most `width` cells. What there is no room for is left out, problems last."""
+    streams = [each for each in snapshot["streams"] if "records" in each]
+    problems = _problems(snapshot, trouble)
+    lines = [_header(snapshot, url, trouble, width), _memory(streams, width)]
+    # Two lines for what is wrong, at least, whatever the height.
+    room = height - len(lines) - min(2, len(problems))
+    for part in (_table(streams, snapshot["rates"], width), _generations(streams, snapshot["memory"], width)):
+        if room >= 3:
+            shown = part if len(part) <= room else [*part[: room - 1], Text(f"  … {len(part) - room + 1} more", "dim")]
+            lines += shown
+            room -= len(shown)
+    actors = _actors(snapshot.get("actors", []), width)
+    wanted = max(0, len(problems) - 2)
+    if room - wanted >= 3:
+        lines += actors[: room - wanted]
+    lines += problems[: height - len(lines)]
+    for line in lines:
+        line.truncate(width, overflow="ellipsis")
+    return lines[:height]
+
+
+def _header(snapshot: Mapping[str, Any], url: str, trouble: str | None, width: int) -> Text:
+    """Say what is watched, since when it runs, and whether it is connected."""
+    at = datetime.fromtimestamp(snapshot["at"], UTC).astimezone()
+    up = str(timedelta(seconds=round(snapshot["at"] - snapshot.get("began", snapshot["at"]))))
+    left = Text.assemble(("firnline ", "bold"), url, f"  {at:%H:%M:%S}  up {up}")
+    right = Text("reconnecting", "bold red") if trouble else Text("q leaves", "dim")
+    gap = max(1, width - cell_len(left.plain) - cell_len(right.plain))
+    return Text.assemble(left, " " * gap, right)
+
+
+def _memory(streams: Sequence[Mapping[str, Any]], width: int) -> Text:
+    """Draw what is accounted against the budget of the process, and what the process holds."""
+    budget = sum(each["memory"]["budget"] for each in streams)
+    accounted = sum(each["memory"]["accounted"] for each in streams)
+    rss = max((each["memory"]["rss"] for each in streams), default=0)
+    pulls = sum(each["memory"]["emergencies"] for each in streams)
+    said = f" {size(accounted)} of {size(budget)}, RSS {size(rss)}" + (f", {pulls} emergencies" if pulls else "")
+    cells = max(4, width - 7 - cell_len(said))
+    full = min(cells, round(cells * accounted / budget)) if budget else 0
+    style = "red" if budget and accounted > budget else "green"
+    return Text.assemble("memory ", ("█" * full, style), ("░" * (cells - full), "dim"), said)
+
+
+_COLUMNS = ("stream", "view", "in/s", "out/s", "held", "gens", "memory", "lag", "credits", "ckpt", "state")
+
+
+def _table(streams: Sequence[Mapping[str, Any]], rates: Mapping[str, Mapping[str, float]], width: int) -> list[Text]:
+    """Lay the streams out: what comes in, what is made of it, what is held."""
+    rows = [_row(each, rates.get(each["name"], {})) for each in streams]
+    widths = [max(len(row[column]) for row in (_COLUMNS, *rows)) for column in range(len(_COLUMNS) - 1)]
+    lines = [Text(_laid(_COLUMNS, widths), "bold reverse")]
+    lines[0].pad_right(max(0, width - len(lines[0].plain)))
+    return [*lines, *(Text(_laid(row, widths)) for row in rows), Text("")]
+
+
+def _row(each: Mapping[str, Any], rates: Mapping[str, float]) -> tuple[str, ...]:
+    held, memory, checkpoint = each["held"], each["memory"], each["checkpoint"]
+    share = f"{memory['accounted'] / memory['budget']:.0%}" if memory["budget"] else ""
+    return (
+        each["name"],
+        each["view"],
+        figure(rates.get("records")),
+        figure(rates.get("answers")),
+        figure(held["answers"]),
+        str(held["generations"]) + (f"+{held['spilled']}d" if held["spilled"] else ""),
+        share,
+        figure(each["lagTotal"]),
+        f"{figure(max(0, each['credits'] - each['inFlight']))}/{figure(each['credits'])}",
+        _ago(checkpoint),
+        each["state"],
+    )
+
+
+def _ago(checkpoint: Mapping[str, Any] | None) -> str:
+    if checkpoint is None:
+        return "off"
+    return "none" if checkpoint["at"] is None else f"{max(0, time.time() - checkpoint['at']):.0f}s"
+
+
+def _laid(row: Sequence[str], widths: Sequence[int]) -> str:
+    """Lay out a row: names to the left, figures to the right, and the state in what is left."""
+    cells = [
+        text.ljust(wide) if column < 2 else text.rjust(wide)
+        for column, (text, wide) in enumerate(zip(row, widths, strict=False))
+    ]
+    return " ".join((*cells, row[-1]))
+
+
+def _generations(streams: Sequence[Mapping[str, Any]], memory: Mapping[str, Any], width: int) -> list[Text]:
+    """Draw each stream's generations over event time."""
+    if not streams:
+        return []
+    wide = max(len(each["name"]) for each in streams)
+    lines = [Text.assemble(("generations over event time", "bold"), (_LEGEND, "dim"))]
+    for each in streams:
+        known = memory.get(each["name"], {"bars": [], "gone": []})
+        bars = [*known["bars"], each["active"]]
+        start, end, picture = drawn(bars, known["gone"], max(8, width - wide - 37))
+        low, high = (moment(start, each["unit"]), moment(end, each["unit"])) if picture else ("", "")
+        lines.append(Text.assemble(each["name"].ljust(wide), " ", low.rjust(17), " ", picture, " ", high))
+    return [*lines, Text("")]
+
+
+def drawn(bars: Sequence[Sequence[Any]], gone: Sequence[Sequence[Any]], cells: int) -> tuple[int, int, Text]:
+    """Return the range of event time that generations cover, and a picture of it: in each cell the largest one there.
+
+    What is gone is shown as far back as what is held is long, so that it does not take all of the room.
+    """
+    held = [bar for bar in bars if bar[2] is not None and bar[3] > bar[2]]
+    if not held:
+        return 0, 0, Text("")
+    low, end = min(bar[2] for bar in held), max(bar[3] for bar in held)
+    start = max(min([low, *(each[1] for each in gone)]), low - (end - low))
+    most = max(bar[6] + bar[7] for bar in held) or 1
+    found: list[tuple[int, str, str]] = [(-1, " ", "")] * cells
+    for each in gone:
+        _put(found, each[1] - start, each[2] - start, end - start, (0, _GONE, "gone"))
+    for _, state, first, last, _, _, memory, disk, *_ in held:
+        sign = _SPILLED if state == "spilled" else _LEVELS[min(7, 8 * (memory + disk) // (most + 1))]
+        _put(found, first - start, last - start, end - start, (memory + disk + 1, sign, state))
+    picture = Text()
+    for _, sign, state in found:
+        picture.append(sign, _STYLES.get(state, ""))
+    return start, end, picture
+
+
+def _put(found: list[tuple[int, str, str]], low: int, high: int, all_of_it: int, cell: tuple[int, str, str]) -> None:
+    first = max(0, low * len(found) // all_of_it)
+    for place in range(first, max(first + 1, min(len(found), -(-high * len(found) // all_of_it)))):
+        if 0 <= place < len(found) and cell[0] > found[place][0]:
+            found[place] = cell
+
+
+def _actors(actors: Sequence[Mapping[str, Any]], width: int) -> list[Text]:
+    """List the actors whose mailboxes are fullest: there is the bottleneck."""
+    if not actors:
+        return []
+    lines = [Text("actors, the fullest mailboxes first", "bold")]
+    for each in sorted(actors, key=lambda each: (-_fill(each), -each["control"], each["stream"], each["actor"])):
+        name = " ".join(filter(None, (each["stream"], each["actor"], each["state"])))
+        name += f" x{each['count']}" if each["count"] > 1 else ""
+        cells = 10
+        full = min(cells, round(_fill(each) * cells))
+        said = f" {each['data']:>6,} of {each['data_capacity']:,} data, {each['control']:,} control"
+        held = Text("  waits for a failure to be mended", "red") if each["held"] else Text("")
+        bar = ("█" * full, "yellow"), ("░" * (cells - full), "dim")
+        lines.append(Text.assemble(name[:32].ljust(33), *bar, said, held))
+    return [line for line in lines if width]
+
+
+def _fill(actor: Mapping[str, Any]) -> float:
+    return float(actor["data"] / actor["data_capacity"]) if actor["data_capacity"] else 0.0
+
+
+def _problems(snapshot: Mapping[str, Any], trouble: str | None) -> list[Text]:
+    """Say what is wrong, the worst first; or that nothing is."""
+    found = [("bold red", f"no connection: {trouble}")] if trouble else []
+    found += [("bold red", f"{stream} was given up: {reason}") for stream, reason in snapshot.get("degraded", {}).items()]
+    for each in snapshot["streams"]:
+        name, checkpoint = each["name"], each.get("checkpoint") or {}
+        if each.get("silent"):
+            found.append(("red", f"{name} does not answer: {each['silent']}"))
+        if checkpoint.get("problem"):
+            found.append(("red", f"{name}: no checkpoint is written: {checkpoint['problem']}"))
+        if checkpoint.get("unread"):
+            found.append(("yellow", f"{name}: not read at the start: {'; '.join(checkpoint['unread'])}"))
+        if each.get("dropped"):
+            found.append(("yellow", f"{name}: dropped {_counts(each['dropped'])}"))
+        if each.get("rejects"):
+            found.append(("yellow", f"{name}: refused {_counts(each['rejects'])}"))
+        if each.get("late"):
+            found.append(("yellow", f"{name}: late {each['late']:,}"))
+    found += [("yellow", f"{stream}: {count} restarts") for stream, count in snapshot.get("restarts", {}).items() if count]
+    letters = snapshot.get("deadLetters", {"count": 0})
+    if letters["count"]:
+        newest = letters["newest"][0] if letters["newest"] else None
+        of = f", the newest to {newest['actor']} of {newest['stream']}: {newest['reason']}" if newest else ""
+        found.append(("yellow", f"{letters['count']} dead letters{of}"))
+    return [Text(text, style) for style, text in found] or [Text("no problems", "green")]
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason} {count:,}" for reason, count in counts.items())
+
+
+def figure(value: float | None) -> str:
+    """Return a figure in at most six signs.
+
+    >>> figure(12), figure(12_345), figure(1_234_567), figure(None)
+    ('12', '12.3k', '1.23M', '-')
+    """
+    if value is None:
+        return "-"
+    if abs(value) < 9_999.5:
+        return f"{value:,.0f}"
+    for unit, factor in (("k", 1e3), ("M", 1e6), ("G", 1e9)):
+        if abs(value) < 999.5 * factor:
+            return f"{value / factor:.3g}{unit}"
+    return f"{value / 1e12:.3g}T"
+
+
+def size(nbytes: float) -> str:
+    """Return bytes as people say them.
+
+    >>> size(512), size(300 << 20), size(15_166_000_000)
+    ('512 B', '300 MiB', '14.1 GiB')
+    """
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if nbytes >= factor:
+            return f"{nbytes / factor:.3g} {unit}" if nbytes < 999.5 * factor else f"{nbytes / factor:,.0f} {unit}"
+    return f"{nbytes:.0f} B"
+
+
+def moment(time_: int, unit: str) -> str:
+    """Return a time of a stream, in 17 signs: of this century as a date, else as the number it is.
+
+    >>> moment(1_685_695_916_000, "ms"), moment(7, "batch")
+    ('23-06-02 08:51:56', '7')
+    """
+    seconds = time_ * _UNITS[unit] if unit in _UNITS else -1.0
+    if 946_684_800 <= seconds < 4_102_444_800:
+        return f"{_EPOCH + timedelta(seconds=seconds):%y-%m-%d %H:%M:%S}"
+    return str(time_)

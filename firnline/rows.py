@@ -1,0 +1,167 @@
+"""The rows of an answer: iterated as they come, or all of them as Arrow, for pandas, polars and DuckDB."""
+
+import http.client
+import io
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import msgspec
+
+from firnline.transport import FirnlineError, Transport, UnreachableError
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+Row = TypeVar("Row")
+
+NDJSON = "application/x-ndjson"
+ARROW = "application/vnd.apache.arrow.stream"
+
+PAGE = 10_000
+"""Sets that are asked for at once."""
+
+_TABLE = 1_000_000
+"""Sets of an Arrow stream that are asked for at once, where somebody says how many."""
+
+_BLOCK = 1 << 16
+_PAUSE_S = 0.2
+
+
+class Rows(Generic[Row]):
+    """Rows that are asked for each time they are iterated, or taken as Arrow.
+
+    `coverage` is what the last answer said of itself: complete from where to where, and what is missing. None before one came.
+    """
+
+    def __init__(self, transport: Transport, path: str, parameters: Mapping[str, object]) -> None:
+        self._transport = transport
+        self._path = path
+        self._parameters = parameters
+        self.coverage: dict[str, Any] | None = None
+
+    def __iter__(self) -> Iterator[Row]:
+        """Yield the rows as they come. Raises RefusedError, or UnreachableError where an answer breaks off."""
+        with self._transport.ask(self._path, self._parameters, accept=NDJSON) as response:
+            self._look(response)
+            for line in _lines(response):
+                yield msgspec.json.decode(line)
+
+    def arrow(self) -> "pa.Table":
+        """Return all rows as a pyarrow Table, its coverage in the schema's metadata. Needs `pip install 'firnline[arrow]'`.
+
+        One line each from there: `rows.arrow().to_pandas()`, `polars.DataFrame(rows)`, and for DuckDB `sets = rows.arrow()`
+        and `duckdb.sql("from sets")`. Raises as iterating does.
+        """
+        return self._table(self._parameters)[0]
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Hand all rows to a library that takes Arrow's C stream, as `polars.DataFrame(rows)` does."""
+        return self.arrow().__arrow_c_stream__(requested_schema)
+
+    def _table(self, parameters: Mapping[str, object]) -> "tuple[pa.Table, int | None]":
+        """Return the rows of one answer, and how many it has at most, where it says so."""
+        try:
+            import pyarrow as pa  # noqa: PLC0415  # an extra
+        except ImportError:
+            raise FirnlineError("Arrow needs pyarrow: pip install 'firnline[arrow]'") from None
+        with self._transport.ask(self._path, parameters, accept=ARROW) as response:
+            self._look(response)
+            most = response.getheader("Firnline-Rows")
+            try:
+                with pa.ipc.open_stream(response if response.chunked else io.BytesIO(response.read())) as reader:
+                    return reader.read_all(), int(most) if most is not None else None
+            except pa.ArrowInvalid as error:
+                raise UnreachableError(f"the answer broke off: {error}") from error
+
+    def _look(self, response: http.client.HTTPResponse) -> None:
+        coverage = response.getheader("Firnline-Coverage")
+        self.coverage = msgspec.json.decode(coverage) if coverage else None
+
+
+class _Step(msgspec.Struct):
+    timestamp: int
+
+
+class _Page(msgspec.Struct):
+    sets: list[dict[str, _Step]]
+    coverage: dict[str, Any]
+    next: str | None = None
+
+
+class Sets(Rows[dict[str, int]]):
+    """Sets of a time range, each the times of its steps by their names; at most `limit` of them, from `cursor` on."""
+
+    def __init__(
+        self, transport: Transport, path: str, parameters: Mapping[str, object], *, limit: int | None, cursor: str | None
+    ) -> None:
+        super().__init__(transport, path, parameters)
+        self._limit = limit
+        self._cursor = cursor
+
+    def __iter__(self) -> Iterator[dict[str, int]]:
+        """Yield the sets, page by page; a page that breaks off is asked for again. Cost: some 2 us a set, and the service's."""
+        left, cursor = self._limit, self._cursor
+        while left is None or left > 0:
+            page = self._page(PAGE if left is None else min(left, PAGE), cursor)
+            for each in page.sets:
+                yield {name: step.timestamp for name, step in each.items()}
+            cursor = page.next
+            if cursor is None:
+                return
+            left = None if left is None else left - len(page.sets)
+
+    def arrow(self) -> "pa.Table":
+        """Return all sets as a pyarrow Table, as `Rows.arrow` does; in one answer, or as many as the service makes of them."""
+        left, cursor, found = self._limit, self._cursor, None
+        while True:
+            limit = None if left is None else min(left, _TABLE)
+            table, most = self._table({**self._parameters, "limit": limit, "cursor": cursor})
+            found = table if found is None else _joined(found, table)
+            left = None if left is None else left - table.num_rows
+            if most is None or table.num_rows < most or left == 0:
+                return found
+            cursor = _after(found, self._cursor)
+
+    def _page(self, limit: int, cursor: str | None) -> _Page:
+        parameters = {**self._parameters, "limit": limit, "cursor": cursor, "coverage": 1}
+        for left in reversed(range(self._transport.tries)):
+            try:
+                with self._transport.ask(self._path, parameters) as response:
+                    page = msgspec.json.decode(response.read(), type=_Page)
+            except UnreachableError:
+                if not left:
+                    raise
+                time.sleep(_PAUSE_S)
+            else:
+                self.coverage = page.coverage
+                return page
+        raise AssertionError("the last try returns or raises")
+
+
+def _lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Yield lines. Raises UnreachableError where the last one has no end."""
+    rest = b""
+    while block := response.read1(_BLOCK) if response.chunked else response.read():
+        *lines, rest = (rest + block).split(b"\n")
+        yield from lines
+    if rest:
+        raise UnreachableError("the answer broke off in the middle of a row")
+
+
+def _joined(table: "pa.Table", more: "pa.Table") -> "pa.Table":
+    import pyarrow as pa  # noqa: PLC0415  # an extra
+
+    return pa.concat_tables([table, more.replace_schema_metadata(table.schema.metadata)])
+
+
+def _after(table: "pa.Table", before: str | None) -> str:
+    """Return the cursor after the sets of a table, which began at `before`: the last times, and how many sets have them."""
+    last = table.slice(table.num_rows - 1).to_pylist()[0]
+    equal = 1
+    while equal < table.num_rows and table.slice(table.num_rows - 1 - equal, 1).to_pylist()[0] == last:
+        equal += 1
+    times = ".".join(map(str, last.values()))
+    if equal == table.num_rows and before is not None and before.rpartition(".")[0] == times:
+        equal += int(before.rpartition(".")[2])
+    return f"{times}.{equal}"
