@@ -128,7 +128,7 @@ def _run(
             return False
 
     try:
-        until(answers)
+        until(answers, timeout_s=120)
         yield running
     finally:
         if child.poll() is None:

@@ -16,6 +16,7 @@ from actors.messages import Durability
 from actors.stream import Told
 from actors.views import VIEWS
 from gateway.app import create_app
+from gateway.limits import Allowance, Limits
 from gateway.served import Served
 from tests import running as of_tests
 from tests.conftest import Send
@@ -84,11 +85,9 @@ class Troubled:
     def readiness(self) -> Any:
         """Return what /readyz says of the stream."""
         app = create_app(
-            [Served("events", "sets", self.running.running.manager, steps=3)],
+            [Served("events", "sets", self.running.running.manager, steps=("R", "G", "B"))],
             self.running.guardian,
-            deadline_s=5,
-            max_queries=9,
-            reply_bytes=1 << 20,
+            Allowance(Limits(deadline_s=5, max_queries=9, reply_bytes=1 << 20)),
         )
 
         async def get() -> Any:

@@ -23,6 +23,7 @@ from actors.timeline.span import EVER
 from actors.views import VIEWS
 from actors.writer import Writer
 from gateway.app import create_app
+from gateway.limits import Allowance, Limits
 from gateway.served import Served
 from tests.keeping import FOLDER, keeping
 from tests.listed import listed
@@ -202,11 +203,10 @@ def http(embedded: str) -> Iterator[Http]:
                     name,
                     own.running.running.manager,
                     writer=writer if name == "top" else None,
-                    steps=3 if name == "sets" else 0,
-                    max_body_bytes=1_000,
+                    steps=("R", "G", "B") if name == "sets" else (),
                 )
             )
-        made = Http(create_app(served, guardian, deadline_s=5.0, max_queries=8, reply_bytes=64 << 20))
+        made = Http(create_app(served, guardian, Allowance(Limits(deadline_s=5.0, max_queries=8, max_body_bytes=1_000))))
         yield made
         made.loop.close()
 
@@ -321,7 +321,7 @@ def test_whatever_is_asked_is_answered_or_refused_in_one_shape(
         assert told[b"content-type"] == b"application/json"
         problem = json.loads(answer)
         assert set(problem) == {"error"}
-        assert set(problem["error"]) == {"status", "where", "expected", "got"}
+        assert set(problem["error"]) == {"status", "where", "expected", "got", "request"}
         assert problem["error"]["status"] == status
         assert len(answer) < 8_000
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = sorted(path for part in ("actors", "gateway", "config", "scripts") for path in (ROOT / part).rglob("*.py"))
-OURS = {"actors", "gateway", "config", "scripts"}
+FILES = sorted(path for part in ("actors", "gateway", "config", "firnline", "scripts") for path in (ROOT / part).rglob("*.py"))
+OURS = {"actors", "gateway", "config", "firnline", "scripts"}
 
 
 def imports(path: Path) -> set[str]:
@@ -34,6 +34,8 @@ ALLOWED = {
     "actors": ("actors",),
     "gateway": ("gateway", "actors.messages", "actors.views", "actors.timeline"),
     "config": ("config",),
+    "firnline/commands": tuple(OURS),
+    "firnline": ("firnline",),
     "scripts": tuple(OURS),
 }
 ONLY_IN = {

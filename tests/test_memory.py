@@ -117,7 +117,7 @@ def unread(port: int) -> socket.socket:
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.connect(("127.0.0.1", port))
-    client.sendall(f"GET {ALL} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    client.sendall(f"GET {ALL} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     return client
 
 

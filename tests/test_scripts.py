@@ -72,7 +72,7 @@ def test_junk_is_about_one_in_a_hundred_of_every_kind():
     assert len([value for value in junk if len(value) > 1_000]) == 1
 
 
-@pytest.mark.parametrize("script", ["serve", "producer", "query", "bench", "broker", "chaos", "replay"])
+@pytest.mark.parametrize("script", ["serve", "producer", "query", "bench", "broker", "chaos", "crowd", "replay"])
 def test_every_command_has_help(script: str):
     done = run(script, "--help", COLUMNS="100")
     assert done.returncode == 0

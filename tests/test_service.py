@@ -115,7 +115,8 @@ def test_what_is_wrong_is_said_in_one_shape(running: Service, path: str, status:
     assert got == status
     assert headers["content-type"] == "application/json"
     error = json.loads(body)["error"]
-    assert list(error) == ["status", "where", "expected", "got"]
+    assert list(error) == ["status", "where", "expected", "got", "request"]
+    assert headers["x-request-id"] == error["request"]
     assert (error["status"], error["where"]) == (status, where)
     assert len(body) < 1_000
 
@@ -138,7 +139,7 @@ def test_readiness_and_dead_letters_are_told(running: Service):
 def test_a_client_that_leaves_in_the_middle_harms_nobody(running: Service):
     for _ in range(5):
         with socket.create_connection(("127.0.0.1", running.port)) as client:
-            client.sendall(f"GET {ALL} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            client.sendall(f"GET {ALL} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             client.recv(100)
     assert running.get("/dead-letters")["count"] == 0
 
@@ -171,7 +172,7 @@ def test_a_signal_drains_and_ends_it_cleanly(broker: str, topic: str, send: Send
         code, printed = running.stop(number)
     assert code in {0, -number, 128 + number}
     assert "drained" in printed
-    assert "records=3000" in printed
+    assert '"records": 3000' in printed
     assert "Traceback" not in printed
 
 

@@ -1,0 +1,49 @@
+"""What schemathesis is told beside the description, as its hooks: of rules between parameters JSON Schema has no words.
+
+A range must not end before it begins, and the last seconds exclude a range: the descriptions say so as text. As each parameter
+is right by its schema, `positive_data_acceptance` would want an answer where 400 is right. The check here is the same but for
+that, and it is looked up in the request, not in what was answered: a refusal of anything else still fails.
+"""
+
+import contextlib
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import schemathesis
+from schemathesis.checks import CheckContext
+from schemathesis.core.transport import Response
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from gateway.instants import instant
+
+
+@schemathesis.check
+def fitting_data_acceptance(ctx: CheckContext, response: Response, case: schemathesis.Case) -> bool | None:
+    """Hold that what is right by schema and rules is answered, and what breaks a rule is refused."""
+    if breaks_a_rule(case):
+        # Another parameter may be wrong as well, or the memory be in use: but it is never answered.
+        assert response.status_code in {400, 405, 406, 429, 503}, f"a broken rule was answered with {response.status_code}"
+        return None
+    return positive_data_acceptance(ctx, response, case)
+
+
+def breaks_a_rule(case: schemathesis.Case) -> bool:
+    """Whether the request breaks one of the two rules."""
+    query: dict[str, Any] = dict(case.query or {})
+    if "last" in query and {"startTime", "endTime"} & set(query):
+        return True
+    names = ("startTime", "endTime") if "startTime" in query else ("start", "end")
+    if not set(names) <= set(query):
+        return False
+    per_second = 1_000 if case.path.endswith("/get-sets") else 1
+    start, end = (_time(str(query[name]), per_second) for name in names)
+    return start is not None and end is not None and start > end
+
+
+def _time(text: str, per_second: int) -> Decimal | None:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        with contextlib.suppress(ValueError):
+            return Decimal(instant(text, per_second))
+        return None

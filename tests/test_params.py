@@ -1,0 +1,107 @@
+"""What a parameter takes is what it says that it takes: each kind of it, against its own JSON Schema."""
+
+import asyncio
+import datetime as dt
+import re
+from typing import Any
+from urllib.parse import quote
+
+import jsonschema_rs
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from starlette.requests import Request
+from starlette.responses import Response
+
+from actors.timeline.span import INT64_MAX, INT64_MIN
+from gateway.errors import Problem
+from gateway.instants import UNITS, instant
+from gateway.operation import Operation, routes
+from gateway.params import Flag, Integer, Moment, OneOf, Parameter, Text, Time
+
+PARAMETERS: list[Parameter[Any]] = [
+    Integer(name="x", description="An integer."),
+    Integer(name="x", description="A small one.", low=-3, high=30),
+    Flag(name="x", description="A flag."),
+    OneOf(name="x", description="A word.", words=("day", "hour"), default="day"),
+    Text(name="x", description="A pair.", pattern=r"[0-9]{1,3}\.[0-9]", read=str, expected="a pair"),
+    *(Time(name="x", description="A time.", unit=unit) for unit in UNITS),
+    Moment(name="x", description="A moment."),
+]
+TEXTS = st.one_of(
+    st.text(max_size=12),
+    st.integers(-(2**70), 2**70).map(str),
+    st.integers(-40, 40).map(str),
+    st.from_regex(r"\A[0-9]{0,4}\.[0-9]{0,2}\Z"),
+    st.sampled_from(["day", "hour", "0", "1", "true", "+5", "-0", "1e3", "٣", "1_0", " 1", "0x1", "1970-01-01"]),
+    st.datetimes(timezones=st.just(dt.UTC)).map(lambda each: each.isoformat().replace("+00:00", "Z")),
+    st.datetimes(timezones=st.timezones()).map(lambda each: each.isoformat(timespec="microseconds")),
+)
+
+
+def request(text: str) -> Request:
+    return Request({"type": "http", "method": "GET", "path": "/", "query_string": f"x={quote(text)}".encode(), "headers": []})
+
+
+def by_schema(parameter: Parameter[Any], text: str, number: str) -> bool:
+    """Whether a text is right by the schema, as a query parameter is read: as a number too, where it looks like one."""
+    values: list[Any] = [text]
+    if re.fullmatch(number, text):
+        values.append(int(text))
+    validator = jsonschema_rs.Draft202012Validator(parameter.schema(), validate_formats=True)
+    return any(validator.is_valid(each) for each in values)
+
+
+@pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda each: f"{type(each).__name__} {each.description}")
+@settings(max_examples=60)
+@given(TEXTS)
+@example("2016-07-11T24:00:00Z")
+@example("2016-12-31T23:59:60Z")
+@example("2016-02-30T00:00:00Z")
+@example("0000-01-01T00:00:00Z")
+@example("2016-07-11t13:00:00.1234567890123z")
+def test_what_is_right_by_the_schema_is_taken_and_the_rest_is_told(parameter: Parameter[Any], text: str):
+    try:
+        parameter.parse(request(text))
+    except Problem as problem:
+        assert (problem.status, problem.where) == (400, "query x")
+        assert not by_schema(parameter, text, "0|-?[1-9][0-9]*")
+    else:
+        # Beside RFC 3339, moments take other ISO 8601 that names its zone.
+        assert by_schema(parameter, text, "[+-]?[0-9]+") or isinstance(parameter, Moment)
+
+
+@given(st.datetimes(timezones=st.timezones()), st.sampled_from(sorted(UNITS)))
+def test_an_instant_is_what_the_calendar_says_cut_off_to_the_unit(moment: dt.datetime, unit: str):
+    offset = moment.utcoffset()
+    assert offset is not None
+    if offset.total_seconds() % 60:
+        return  # RFC 3339 has no seconds of a zone
+    since = (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
+    assert instant(moment.isoformat(), UNITS[unit]) == since * UNITS[unit] // 10**6
+
+
+def test_a_time_that_no_int64_holds_is_the_last_that_it_holds():
+    ns = Time(name="x", description="A time.", unit="ns")
+    assert ns.parse(request("9999-12-31T23:59:59Z")) == INT64_MAX
+    assert ns.parse(request("0001-01-01T00:00:00Z")) == INT64_MIN
+    assert ns.parse(request("1970-01-01T00:00:00.000000001Z")) == 1
+
+
+def test_an_endpoint_gets_the_parameters_that_its_operation_describes_and_no_other():
+    one, other = Integer(name="one", description="One."), Integer(name="other", description="Another.")
+
+    async def endpoint(request: Request) -> Response:
+        """Look at both."""
+        assert one.of(request) == 1
+        other.of(request)
+        return Response()
+
+    operation = Operation(method="GET", path="/", endpoint=endpoint, tag="test", parameters=(one,))
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"one=1", "headers": []}
+    with pytest.raises(KeyError, match="other"):
+        asyncio.run(operation.respond(Request(scope)))
+    with pytest.raises(Problem, match="unknown"):
+        asyncio.run(operation.respond(Request({**scope, "query_string": b"one=1&other=2"})))
+    with pytest.raises(AssertionError, match="twice"):
+        routes([operation, operation])
