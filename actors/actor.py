@@ -152,14 +152,28 @@ class Actor(pykka.Actor):
         try:
             action()
         except Exception as error:  # noqa: BLE001  # the point of a guarded actor: nothing but the message is lost
-            self.failed(message, error)
-            held = self.must_wait(message)
+            further = self._noticed(message, error)
+            # A recovery that fails is tried again: data is held back still, and nobody else would let it go on.
+            held = self.must_wait(message) or (self.suspends and isinstance(message, Recover))
             if held:
                 self._mailbox.hold()
-            if self.system.guardian is not None:
-                self.system.guardian.tell(Failed(self.healer, self.stream, self.name, kind, error, held))
+            self._tell_guardian(kind, error, held=held)
+            if further is not None:
+                self._tell_guardian("notice", further, held=False)
             return False
         return True
+
+    def _noticed(self, message: Message, error: Exception) -> Exception | None:
+        """Give notice of a failure. Returns what goes wrong at that: it must not end the thread, which others share."""
+        try:
+            self.failed(message, error)
+        except Exception as further:  # noqa: BLE001  # told to the guardian as well
+            return further
+        return None
+
+    def _tell_guardian(self, kind: str, error: Exception, *, held: bool) -> None:
+        if self.system.guardian is not None:
+            self.system.guardian.tell(Failed(self.healer, self.stream, self.name, kind, error, held))
 
     def must_wait(self, message: Message) -> bool:
         """Whether a failure at `message` holds back data until `Recover`."""

@@ -166,8 +166,8 @@ class FrontEnd(Actor):
 
     def recover(self) -> None:
         """Read again from the first record that was not taken in."""
-        self._source.close()
         self._attached = self._queued = False
+        self._source.close()
         self._again()
 
     def must_wait(self, message: Message) -> bool:
@@ -206,8 +206,9 @@ class FrontEnd(Actor):
 
     def _begin_round(self, message: Begin) -> None:
         """Start from what a checkpoint says, or anew: nothing of the round before counts."""
+        self._attached = False  # also where the end of the old one fails
         self._source.close()
-        self._attached = self._queued = self._taking = self._struck = False
+        self._queued = self._taking = self._struck = False
         self._tally.note(self._intake.counted())
         self._intake = self._intake.anew()
         self._lost = message.lost

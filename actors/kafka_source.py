@@ -182,10 +182,10 @@ class KafkaSource:
 
     def close(self) -> None:
         """Let go of the broker. Waits for the last commit, where the broker is away at most as long as `TUNING` says."""
-        if self._consumer is not None:
-            self._consumer.close()
-            self._consumer = None
+        consumer, self._consumer = self._consumer, None  # where its end fails, it is no use either
+        if consumer is not None:
             self._topic_id.forget()
+            consumer.close()
 
     def _create(self) -> None:
         """Create the topic where it may be created, for the next look."""

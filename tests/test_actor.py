@@ -163,6 +163,34 @@ def test_an_actor_that_fails_ten_times_in_a_minute_is_given_up():
         reference.stop()
 
 
+class Hopeless(Fragile):
+    """Fails to recover as often as told, and to give notice always."""
+
+    def __init__(self, system: System, *, failures: int, failed_recoveries: int) -> None:
+        super().__init__(system, failures=failures)
+        self.failed_recoveries = failed_recoveries
+
+    def recover(self) -> None:
+        super().recover()
+        if self.recoveries <= self.failed_recoveries:
+            raise ArithmeticError("by design, again")
+
+    def failed(self, message: Any, error: Exception) -> None:
+        raise LookupError("by design, at the notice")
+
+
+def test_a_recovery_or_a_notice_that_fails_ends_no_thread_and_is_tried_again():
+    with Running() as running:
+        reference = Hopeless.start(running.system, failures=1, failed_recoveries=2)
+        actor = reference._actor_weakref()
+        for _ in range(2):
+            reference.tell(Poll())
+        until(lambda: actor.handled == [Poll()])
+        assert actor.recoveries == 3
+        assert running.health().dead_letters == 6  # the poll and two recoveries, each with its notice
+        reference.stop()
+
+
 def test_messages_to_an_actor_that_has_stopped_are_dead_letters_and_the_newest_hundred_are_kept():
     with Running() as running:
         reference = Fragile.start(running.system)
