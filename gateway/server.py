@@ -19,8 +19,11 @@ from gateway.protocol import Connection
 _TICKS = round(SWEEP_S / 0.1)
 """uvicorn's ticks, ten a second, between two sweeps."""
 
-_RENDERING = 2
-"""Threads for answers that are sorted or merged as a whole. All threads take turns, and ingestion is to get its own."""
+_RENDERING = 1
+"""Threads for answers that are sorted or merged as a whole. All threads take turns, so that more of them make no more answers:
+with eight clients that ask for 100,000 ids all the time, 300,000 records came in at 2,200 a second beside six threads, at 5,700
+beside two, and at 12,600 beside one.
+"""
 
 _DRAIN_S = 5
 _BACKLOG = 4_096
@@ -40,7 +43,7 @@ class Server(uvicorn.Server):
         """What ends the answers that would go on for ever, so that stopping does not wait for them."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, with few threads for answers that are made beside the loop: each takes its share from those that ingest."""
+        """Start, with one thread for answers that are made beside the loop: each takes its share from those that ingest."""
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_RENDERING, thread_name_prefix="answers"))
         await super().startup(sockets)
 

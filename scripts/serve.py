@@ -11,6 +11,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -59,6 +61,7 @@ by itself, and large columns that grow would leave holes: 228 MB grown to 145 MB
 """
 
 _DRAIN_S = 10.0
+_CLOSE_S = 8.0
 
 log = structlog.get_logger("firnline")
 
@@ -191,16 +194,25 @@ def known_as(source: Source) -> str:
 
 
 def stop(system: System, running: dict[str, Running], guardian: Address) -> None:
-    """Drain every stream, then stop the actors and their threads."""
+    """Drain every stream, then stop the actors and their threads; all streams at once, as each may wait for a broker."""
+    drained: dict[str, SimpleQueue[Drained]] = {name: SimpleQueue() for name in running}
     for name, stream in running.items():
-        drained: SimpleQueue[Drained] = SimpleQueue()
-        drain(stream, drained.put)
+        drain(stream, drained[name].put)
+    deadline = time.monotonic() + _DRAIN_S
+    for name, replies in drained.items():
         try:
-            progress = drained.get(timeout=_DRAIN_S).progress
+            progress = replies.get(timeout=max(0.0, deadline - time.monotonic())).progress
             log.info("drained", stream=name, records=progress.records, events=progress.events)
         except Empty:
             log.warning("not drained", stream=name, after_s=_DRAIN_S)
-        stream.stop()
+    stopping = {name: threading.Thread(target=stream.stop, daemon=True) for name, stream in running.items()}
+    for thread in stopping.values():
+        thread.start()
+    deadline = time.monotonic() + _CLOSE_S
+    for name, thread in stopping.items():
+        thread.join(max(0.0, deadline - time.monotonic()))
+        if thread.is_alive():  # librdkafka may wait for a broker that is gone, without end
+            log.warning("not closed", stream=name, after_s=_CLOSE_S)
     guardian.stop()
     system.dispatcher.close()
 
@@ -284,9 +296,10 @@ def kept(settings: Settings, *, lasting: bool) -> Iterator[Keeping | None]:
 
 @contextlib.contextmanager
 def broker_of(settings: Settings) -> Iterator[tuple[dict[str, Any], bool]]:
-    """Yield librdkafka's settings, and whether the broker outlasts this process.
+    """Yield librdkafka's settings, and whether the broker keeps what a checkpoint needs.
 
-    Where they say `embedded`, of the embedded broker, started if there is none.
+    Where they say `embedded`, of the embedded broker, started if there is none: it keeps nothing beyond its own end, and knows
+    no transactions.
     """
     kafka = dict(settings.kafka)
     needed = any(stream.source.topic or stream.output.topic for stream in settings.streams.values())
@@ -295,7 +308,7 @@ def broker_of(settings: Settings) -> Iterator[tuple[dict[str, Any], bool]]:
         return
     found = find_embedded()
     if found is not None:
-        yield {**kafka, "bootstrap.servers": found}, True
+        yield {**kafka, "bootstrap.servers": found}, False
         return
     broker, bootstrap = start_embedded()
     log.info("embedded broker started", bootstrap=bootstrap, pid=broker.pid)
