@@ -4,7 +4,7 @@ BIN := .venv/bin
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check lint bench chaos lock clean
+.PHONY: help install run test check lint bench chaos pictures lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1 \t\2/' | expand -t 18
@@ -42,6 +42,9 @@ bench: .venv/dev  ## the measured table of the README (needs Java and Maven, or 
 
 chaos: .venv/dev  ## twenty kills, stops and cuts under load, every answer compared (needs Java and Maven)
 	$(BIN)/python scripts/chaos.py
+
+pictures: .venv/dev  ## the README's pictures of the live page (needs Chromium)
+	$(BIN)/python scripts/pictures.py
 
 lock: .venv/dev  ## pin every package with its hashes
 	$(BIN)/python -m pip install --quiet uv

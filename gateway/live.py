@@ -206,15 +206,13 @@ class Watching(Response):
         await sending(_RETRY)
         number = version = -1
         while not gone.done():
-            coming = asyncio.ensure_future(self._ticker.after(number, group))
+            # That the client is gone is seen at the next frame: to wait for both of them costs more than the frame.
             try:
-                await asyncio.wait({coming, gone}, timeout=_HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED)
-                if not coming.done():
-                    await sending(_HEARTBEAT)
-                    continue
-                frame = coming.result()
-            finally:
-                coming.cancel()
+                async with asyncio.timeout(_HEARTBEAT_S):
+                    frame = await self._ticker.after(number, group)
+            except TimeoutError:
+                await sending(_HEARTBEAT)
+                continue
             if frame is None:
                 return
             await sending(frame.now if frame.version == version else frame.memory + frame.now)

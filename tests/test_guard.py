@@ -86,13 +86,13 @@ def test_without_tokens_each_route_answers_on_loopback(http: Http):
 
 
 def test_what_operations_say_of_their_scope_is_what_the_guard_asks_for(http: Http):
-    described = (
-        json.loads(Guarded(http).ask("GET", "/openapi.json")[2]) if ("GET", "/openapi.json") in asked(http) else {"paths": {}}
-    )
+    described = json.loads(Guarded(http).ask("GET", "/openapi.json")[2])
+    told = 0
     for path, methods in described["paths"].items():
         for method, operation in methods.items():
-            if method in {"get", "post", "delete", "put"} and "security" in operation:
-                assert (needs(method.upper(), path) is None) == (operation["security"] in ([], [{}])), (method, path)
+            assert (needs(method.upper(), path) is None) == (operation["security"] == []), (method, path)
+            told += 1
+    assert told > 10
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from tests.simulation.topic import Record
 BEGINNING_MS = 1_513_765_893_000
 BEGINNING_S = 1_000.0
 JITTER_MS = 200
-_TYPES = ("foo", "bar", "baz", "ä")
-_WORDS = ("lorem", "ipsum", "dolor", "ß", "lorem,", "Lorem")
+_TYPES = ("foo", "bar", "baz", "bäh")
+_WORDS = ("lorem", "ipsum", "dolor", "maß", "lorem,", "Lorem")
 _BLANKS = (" ", "  ", "\t", "\u2003")
 _NO_LINES = (
     b'{"event_type":"foo","data":"lorem"}',
