@@ -68,7 +68,7 @@ export class Chart {
 
   // Bars have half of their width beside them, so that the first and the last are whole.
   span(low, high) {
-    if (!this.bars) return [low, high];
+    if (!this.bars) return [Math.min(low, high - 60), high]; // a minute at least: times that repeat themselves say nothing
     const starts = this.data[0];
     const half = starts.length > 1 ? (starts[1] - starts[0]) / 2 : 30;
     return [low - half, high + half];
