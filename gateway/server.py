@@ -21,8 +21,8 @@ _TICKS = round(SWEEP_S / 0.1)
 
 _RENDERING = 1
 """Threads for answers that are sorted or merged as a whole. All threads take turns, so that more of them make no more answers:
-with eight clients that ask for 100,000 ids all the time, records came in at some 2,200 a second beside six threads, at 5,700 beside
-two, and at 12,600 beside one (one or two turns each).
+with eight clients that ask for 100,000 ids all the time, records came in at some 2,200 a second beside six threads, at 5,700
+beside two, and at 12,600 beside one (one or two turns each).
 """
 
 _DRAIN_S = 5
