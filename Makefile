@@ -27,8 +27,8 @@ install: .venv/run  ## make .venv with the pinned packages
 run: install  ## broker, service and a gentle producer, with the curls to try
 	@exec $(BIN)/python scripts/serve.py --demo
 
-test: .venv/dev  ## the tests
-	$(BIN)/python -m pytest
+test: .venv/dev  ## the tests, a file at a time on each processor
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: .venv/dev  ## ruff and mypy
 	$(BIN)/ruff check .
