@@ -2,6 +2,7 @@
 
 const uPlot = window.uPlot;
 const LEGEND_PX = 44;
+const NARROW_PX = 420;
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -80,7 +81,9 @@ export class Chart {
   }
 
   size() {
-    return { width: Math.max(120, this.target.clientWidth), height: Math.max(120, this.target.clientHeight - LEGEND_PX) };
+    const width = Math.max(120, this.target.clientWidth);
+    const legend = width < NARROW_PX ? 2 * LEGEND_PX : LEGEND_PX; // it takes more lines there
+    return { width, height: Math.max(120, this.target.clientHeight - legend) };
   }
 
   destroy() {
