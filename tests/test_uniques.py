@@ -269,6 +269,23 @@ def test_a_late_frame_makes_a_corrected_revision_when_the_next_period_ends():
     assert [row["revision"] for row in rows(view, [live], "minute")] == [1, 3, 1, 2]
 
 
+def test_a_late_frame_is_published_once_though_the_watermark_steps_back_behind_its_minute():
+    view = UniquesView()
+    live = view.open(None)
+
+    def closing(at: int, *frames: Frame) -> list[tuple[Any, ...]]:
+        live.add(batch_of(view, list(frames)), at * 1000)
+        found = due(view, [live], live.close(at * 1000, idle=False))
+        return [(r["start"] - NOON, r["frames"], r["revision"]) for r in found if r["granularity"] == "minute"]
+
+    assert closing(NOON + 60, (NOON, "a")) == [(0, 1, 1)]
+    assert closing(NOON + 61, (NOON + 1, "b")) == []
+    assert closing(NOON - 60, (NOON - 70, "z")) == []
+    assert closing(NOON - 50, (NOON - 30, "c"), (NOON + 2, "c")) == []
+    assert closing(NOON + 30) == [(-120, 1, 1), (-60, 1, 1), (0, 3, 2)]
+    assert closing(NOON + 90) == []
+
+
 def test_a_correction_counts_the_revisions_of_earlier_slices():
     view = UniquesView(max_cells=6)
     first = view.open(None)

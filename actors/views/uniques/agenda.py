@@ -78,7 +78,8 @@ class Agenda:
 
     def touch(self, key: Key, end: int) -> None:
         """Note that the period `key`, which ends at `end`, has new frames. Cost: O(1), O(log n) for a new period."""
-        if self._until is not None and end <= self._until:
+        # What waits as late goes on so, though the watermark has stepped back: in both places it would be published twice.
+        if key in self._late or (self._until is not None and end <= self._until):
             self._late[key] = end
             return
         if key not in self._changed:
