@@ -7,27 +7,27 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from actors.messages import Address
+from gateway.api.docs import DocsRoutes
+from gateway.api.errors import handlers
+from gateway.api.openapi import DescriptionRoutes
+from gateway.api.operation import Family, Operation, routes
 from gateway.ask import Asker, Trace
-from gateway.compression import Compression
 from gateway.config import ConfigRoutes, Reload
-from gateway.docs import DocsRoutes
-from gateway.errors import handlers
 from gateway.health import HealthRoutes, product_version
-from gateway.limits import Allowance
-from gateway.live import LiveRoutes, Ticker
-from gateway.metrics import MetricRoutes
-from gateway.openapi import DescriptionRoutes
-from gateway.operation import Family, Operation, routes
-from gateway.page import Pages, wants_page
-from gateway.probes import Probes
-from gateway.request_id import RequestIds
+from gateway.page.files import Pages, wants_page
+from gateway.page.live import LiveRoutes, Ticker
 from gateway.segments import SegmentRoutes
 from gateway.served import Served
 from gateway.sets import SetRoutes
 from gateway.streams import StreamList, StreamRoutes
 from gateway.top import TopRoutes
-from gateway.traffic import Traffic
 from gateway.uniques import UniqueRoutes
+from gateway.watch.metrics import MetricRoutes
+from gateway.watch.probes import Probes
+from gateway.watch.traffic import Traffic
+from gateway.wire.compression import Compression
+from gateway.wire.limits import Allowance
+from gateway.wire.request_id import RequestIds
 from gateway.words import WordRoutes
 
 FAMILIES: dict[str, Callable[[Asker, Served], Family]] = {

@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from actors.messages import Address, Busy, Message, ReplyTo
-from gateway.errors import busy
-from gateway.limits import Allowance
+from gateway.api.errors import busy
 from gateway.room import Room
+from gateway.wire.limits import Allowance
 
 Trace = Callable[[str], AbstractContextManager[Any]]
 """Returns what is entered around something that takes long, by the name of that."""

@@ -8,8 +8,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.errors import Problem
-from gateway.operation import Operation
+from gateway.api.errors import Problem
+from gateway.api.operation import Operation
 
 
 class Changed(msgspec.Struct, frozen=True):

@@ -9,9 +9,9 @@ from starlette.responses import Response
 
 from actors.messages import Address, GetHealth, Health
 from gateway.answers import About, DeadLetters, DeadLetterSaid
+from gateway.api.forms import JSON
+from gateway.api.operation import Operation
 from gateway.ask import Asker
-from gateway.forms import JSON
-from gateway.operation import Operation
 from gateway.served import json
 
 Page = tuple[Callable[[str], bool], Callable[[Request], Awaitable[Response]]]

@@ -6,7 +6,7 @@ Kept on the event loop, before anything is read for an answer; given back when i
 from types import TracebackType
 from typing import Self
 
-from gateway.errors import too_much
+from gateway.api.errors import too_much
 
 RETRY_AFTER_S = 1
 

@@ -16,13 +16,13 @@ from actors.messages import Answer, GetPlace, Place
 from actors.timeline.span import EVER, INT64_MAX, INT64_MIN, Span
 from actors.views.segments.listing import Listing
 from actors.views.view import Field, Meta
-from gateway import params
 from gateway.answers import Count
+from gateway.api import params
+from gateway.api.errors import Problem
+from gateway.api.formats import FORMATS, Writer, told_of
+from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
+from gateway.api.operation import Link, Operation
 from gateway.ask import Asker
-from gateway.errors import Problem
-from gateway.formats import FORMATS, Writer, told_of
-from gateway.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
-from gateway.operation import Link, Operation
 from gateway.served import (
     COVERAGE,
     ROWS,

@@ -15,11 +15,11 @@ from actors.messages import Address, Answer, Coverage, GetStats, Query, Stats
 from actors.timeline.span import Span
 from actors.views.view import Meta
 from gateway.answers import CoverageSaid
+from gateway.api.caching import caching_headers, not_modified, tag_of
+from gateway.api.formats import FORMATS, told_of
+from gateway.api.forms import JSON
+from gateway.api.params import Flag
 from gateway.ask import Asker
-from gateway.caching import caching_headers, not_modified, tag_of
-from gateway.formats import FORMATS, told_of
-from gateway.forms import JSON
-from gateway.params import Flag
 from gateway.room import Hold
 
 _AT_ONCE_BYTES = 65_536

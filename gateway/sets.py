@@ -16,13 +16,13 @@ from actors.views.sets.pieces import Rows
 from actors.views.sets.render import NAMES, page, template, write
 from actors.views.sets.slices import OPEN_SETS
 from actors.views.sets.view import SetsView
-from gateway import params
+from gateway.api import params
+from gateway.api.caching import caching_headers, not_modified, tag_of
+from gateway.api.errors import Problem
+from gateway.api.formats import FORMATS, Writer, told_of
+from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
+from gateway.api.operation import Link, Operation
 from gateway.ask import Asker
-from gateway.caching import caching_headers, not_modified, tag_of
-from gateway.errors import Problem
-from gateway.formats import FORMATS, Writer, told_of
-from gateway.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
-from gateway.operation import Link, Operation
 from gateway.room import RETRY_AFTER_S
 from gateway.served import (
     COVERAGE,

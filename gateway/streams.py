@@ -8,11 +8,11 @@ from starlette.responses import Response
 from actors.messages import Address, GetHealth, GetStats, Health, Stats
 from actors.timeline.span import Span
 from gateway.answers import CoverageSaid, Rejected, Rejects, Streams, StreamSaid
+from gateway.api.errors import Problem, near
+from gateway.api.forms import JSON
+from gateway.api.operation import Link, Operation
+from gateway.api.params import InPath
 from gateway.ask import Asker
-from gateway.errors import Problem, near
-from gateway.forms import JSON
-from gateway.operation import Link, Operation
-from gateway.params import InPath
 from gateway.served import Served, json, span_of
 from gateway.stats import STATS, stats_of
 

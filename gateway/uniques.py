@@ -9,11 +9,11 @@ from starlette.responses import Response
 from actors.views.uniques.periods import GRANULARITIES
 from actors.views.uniques.slices import Rows
 from actors.views.view import Meta
-from gateway import params
 from gateway.answers import Count, CoverageSaid
+from gateway.api import params
+from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
+from gateway.api.operation import Operation
 from gateway.ask import Asker
-from gateway.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
-from gateway.operation import Operation
 from gateway.served import COVERAGE, WITH_COVERAGE, Served, asked, coverage_of, rendered, weighed
 
 _Meta = msgspec.Meta

@@ -11,10 +11,10 @@ from actors.timeline.span import EVER, Span
 from actors.views.view import Meta
 from actors.views.words.slices import Counting
 from actors.views.words.view import WordsView
-from gateway import params
+from gateway.api import params
+from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
+from gateway.api.operation import Operation
 from gateway.ask import Asker
-from gateway.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
-from gateway.operation import Operation
 from gateway.served import COVERAGE, ROWS, Served, asked, coverage_of, rendered, rows_header, weighed
 
 _MOST = 1_000_000

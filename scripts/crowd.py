@@ -23,7 +23,7 @@ from confluent_kafka.cimpl import NewTopic
 from rich.console import Console
 from rich.table import Table
 
-from gateway.server import files_for
+from gateway.wire.server import files_for
 from scripts.broker import real_broker
 from scripts.runs import ROOT, attached, machine, peak_rss, percentiles, service
 

@@ -21,7 +21,7 @@ from config.load import SettingsError
 from config.settings import Settings
 from config.tokens import tokens
 from gateway.config import Changed, RefusedError
-from gateway.limits import Allowance, Limits
+from gateway.wire.limits import Allowance, Limits
 from scripts.plan import Budget, StreamMeter, budget_of, max_age_of, view_of
 
 _PATIENCE_S = 10.0

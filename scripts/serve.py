@@ -31,14 +31,14 @@ from config.load import load
 from config.settings import Log, SetsStream, Settings, Source
 from config.tokens import tokens
 from gateway.app import create_app
-from gateway.guard import Guard
 from gateway.health import product_version
-from gateway.limits import Allowance
-from gateway.profiling import profiled, profiling
 from gateway.served import Served
-from gateway.server import Server, files_for, server
-from gateway.traces import Traces, traces_to
-from gateway.traffic import Counted, Traffic
+from gateway.watch.traces import Traces, traces_to
+from gateway.watch.traffic import Counted, Traffic
+from gateway.wire.guard import Guard
+from gateway.wire.limits import Allowance
+from gateway.wire.profiling import profiled, profiling
+from gateway.wire.server import Server, files_for, server
 from scripts.broker import find_embedded, start_embedded
 from scripts.logs import tell_by
 from scripts.plan import Complaints, Keeping, budget_of, plan, source_name

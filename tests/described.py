@@ -14,7 +14,7 @@ from schemathesis.checks import CheckContext
 from schemathesis.core.transport import Response
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from gateway.instants import instant
+from gateway.api.instants import instant
 
 
 @schemathesis.check

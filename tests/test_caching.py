@@ -17,9 +17,9 @@ from starlette.routing import Route
 from actors.messages import Answer
 from actors.timeline.span import EVER, Span
 from actors.views.sets.page import EVERYTHING, Page
-from gateway.caching import caching_headers, not_modified, tag_of
-from gateway.compression import SHORTEST_BYTES, Compression, accepts_gzip
-from gateway.formats import FORMATS, told_of
+from gateway.api.caching import caching_headers, not_modified, tag_of
+from gateway.api.formats import FORMATS, told_of
+from gateway.wire.compression import SHORTEST_BYTES, Compression, accepts_gzip
 from tests.conftest import Send
 from tests.running import Stream, records, stream
 

@@ -16,8 +16,8 @@ from actors.messages import Durability
 from actors.stream import Told
 from actors.views import VIEWS
 from gateway.app import create_app
-from gateway.limits import Allowance, Limits
 from gateway.served import Served
+from gateway.wire.limits import Allowance, Limits
 from tests import running as of_tests
 from tests.conftest import Send
 from tests.keeping import keeping

@@ -20,8 +20,8 @@ from actors.views.segments.listing import Listing
 from actors.views.sets.page import Cursor, Page
 from actors.views.uniques.slices import Rows
 from actors.views.view import Field
-from gateway.errors import Problem
-from gateway.formats import FORMATS, chosen, told_of, weights
+from gateway.api.errors import Problem
+from gateway.api.formats import FORMATS, chosen, told_of, weights
 from tests.test_views import SAMPLES, Case, Run
 
 MORE: dict[str, list[Any]] = {

@@ -23,8 +23,8 @@ from actors.timeline.span import EVER
 from actors.views import VIEWS
 from actors.writer import Writer
 from gateway.app import create_app
-from gateway.limits import Allowance, Limits
 from gateway.served import Served
+from gateway.wire.limits import Allowance, Limits
 from tests.keeping import FOLDER, keeping
 from tests.listed import listed
 from tests.logged_disk import LoggedDisk, Touched

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from config.load import SettingsError, load
 from config.settings import Http as HttpSettings
 from config.tokens import tokens
-from gateway.guard import Guard, needs, scope_of
-from gateway.limits import Allowance, Limits
+from gateway.wire.guard import Guard, needs, scope_of
+from gateway.wire.limits import Allowance, Limits
 from tests import test_fuzz
 from tests.service import command, service
 

@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.settings import Http
-from gateway.connections import SWEEP_S
-from gateway.framing import Framing
-from gateway.server import files_for
+from gateway.wire.connections import SWEEP_S
+from gateway.wire.framing import Framing
+from gateway.wire.server import files_for
 from tests.conftest import Send
 from tests.service import Service, service
 from tests.waiting import until

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import Problem
+from gateway.api.errors import Problem
 from gateway.room import Hold, Room
 from scripts.runs import fill
 from tests.conftest import Send, create_topic

@@ -12,9 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 from ruamel.yaml import YAML
 
 from actors.messages import Progress
-from gateway.readings import MOST_PARTITIONS, OF_STREAMS, Reading, of_streams
 from gateway.served import Served
-from gateway.traffic import BOUNDS_S, Traffic
+from gateway.watch.readings import MOST_PARTITIONS, OF_STREAMS, Reading, of_streams
+from gateway.watch.traffic import BOUNDS_S, Traffic
 from tests.conftest import Send
 from tests.running import records, stream
 from tests.service import ROOT, Service, service

@@ -22,8 +22,8 @@ import pytest
 from starlette.routing import Route
 
 from gateway.app import FAMILIES, create_app
-from gateway.limits import Allowance
 from gateway.served import Served
+from gateway.wire.limits import Allowance
 from tests.browsing import chromium, look
 from tests.conftest import Send
 from tests.everything import EVENTS, STREAMS, everything

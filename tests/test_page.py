@@ -20,9 +20,9 @@ from actors.actor import System
 from actors.dispatcher import Dispatcher
 from actors.guardian import Guardian
 from gateway.ask import Asker
-from gateway.limits import Allowance
-from gateway.live import Ticker, Watching
-from gateway.picture import merged
+from gateway.page.live import Ticker, Watching
+from gateway.page.picture import merged
+from gateway.wire.limits import Allowance
 from scripts.patterns import chunks
 from scripts.spec import Spec
 from tests.browsing import chromium, look

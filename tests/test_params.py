@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.timeline.span import INT64_MAX, INT64_MIN
-from gateway.errors import Problem
-from gateway.instants import UNITS, instant
-from gateway.operation import Operation, routes
-from gateway.params import Flag, Integer, Moment, OneOf, Parameter, Text, Time
+from gateway.api.errors import Problem
+from gateway.api.instants import UNITS, instant
+from gateway.api.operation import Operation, routes
+from gateway.api.params import Flag, Integer, Moment, OneOf, Parameter, Text, Time
 
 PARAMETERS: list[Parameter[Any]] = [
     Integer(name="x", description="An integer."),

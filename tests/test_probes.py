@@ -15,9 +15,9 @@ from actors.disk import LocalDisk
 from actors.dispatcher import Dispatcher
 from actors.guardian import Guardian
 from actors.messages import Failed, Poll
-from gateway.operation import routes
-from gateway.probes import Probes
+from gateway.api.operation import routes
 from gateway.served import Served
+from gateway.watch.probes import Probes
 from tests.conftest import Send
 from tests.logged_disk import FailingDisk, nothing
 from tests.running import records, stream

@@ -25,7 +25,7 @@ from config.load import SettingsError, load
 from config.machine import MemoryMeter
 from config.settings import HIDDEN, Settings
 from gateway.config import RefusedError
-from gateway.limits import Allowance
+from gateway.wire.limits import Allowance
 from scripts.plan import StreamMeter, budget_of, view_of
 from scripts.reload import InForce, Reloading, Rule, limits_of
 from tests.listed import Listed, listed

@@ -104,7 +104,7 @@ def test_a_request_what_it_asks_and_checkpoints_are_spans_of_a_real_collector(em
 SERVED = """
 import sys
 {block}
-from gateway.traces import traces_to
+from gateway.watch.traces import traces_to
 import scripts.serve
 try:
     traces_to({endpoint!r}, version="1")

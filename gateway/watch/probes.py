@@ -16,11 +16,11 @@ from starlette.responses import Response
 
 from actors.messages import Address, GetHealth, GetStats, Health, Stats
 from gateway.answers import Answer
+from gateway.api.errors import Problem
+from gateway.api.operation import Operation
 from gateway.ask import Asker
-from gateway.errors import Problem
-from gateway.limits import Allowance, Limits
-from gateway.operation import Operation
 from gateway.served import Served
+from gateway.wire.limits import Allowance, Limits
 
 STUCK_S = 120.0
 """How long a thread may be at one task before it counts as stuck: far longer than any answer may take."""

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from gateway.errors import Problem
-from gateway.limits import Allowance
+from gateway.api.errors import Problem
+from gateway.wire.limits import Allowance
 
 SWEEP_S = 0.2
 """Seconds between two sweeps, and so how exact the limits of time are."""

@@ -15,8 +15,8 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.errors import Problem
-from gateway.limits import Allowance, Limits
+from gateway.api.errors import Problem
+from gateway.wire.limits import Allowance, Limits
 
 OPEN = frozenset({"/", "/livez", "/readyz", "/startupz", "/docs", "/static", "/favicon.ico"})
 """Paths that need no token: what a machine asks all the time, and what a browser gets before anybody has typed one in."""

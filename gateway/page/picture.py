@@ -11,7 +11,7 @@ from typing import Any
 
 from actors.messages import Durability, Stats
 from actors.views.view import Meta
-from gateway.forecast import forecast
+from gateway.page.forecast import forecast
 from gateway.served import Served, coverage_of
 
 MOST_BARS = 300

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ExceptionHandler
 
-from gateway.request_id import HEADER, request_id
+from gateway.wire.request_id import HEADER, request_id
 
 _SHOWN = 200
 

@@ -11,10 +11,10 @@ from typing import Any, cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from gateway.connections import SWEEP_S, Connections
-from gateway.guard import HEADERS
-from gateway.limits import Allowance
-from gateway.protocol import Connection
+from gateway.wire.connections import SWEEP_S, Connections
+from gateway.wire.guard import HEADERS
+from gateway.wire.limits import Allowance
+from gateway.wire.protocol import Connection
 
 _TICKS = round(SWEEP_S / 0.1)
 """uvicorn's ticks, ten a second, between two sweeps."""

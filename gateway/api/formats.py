@@ -17,7 +17,7 @@ import numpy as np
 from actors.messages import Coverage
 from actors.timeline.span import Span
 from actors.views.view import Column, Field
-from gateway.errors import Problem
+from gateway.api.errors import Problem
 
 _BATCH_ROWS = 4_096
 """Rows of an Arrow batch, at least, where there are so many."""

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from gateway.errors import Problem
+from gateway.api.errors import Problem
 
 _FILES = Path(__file__).with_name("static")
 _VENDOR = ("uPlot.iife.js", "uPlot.min.css")

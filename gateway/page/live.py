@@ -20,12 +20,12 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from actors.messages import Address, GetHealth, GetStats, Health, Stats
-from gateway import params
+from gateway.api import params
+from gateway.api.errors import Problem, busy
 from gateway.ask import Asker
-from gateway.errors import Problem, busy
-from gateway.limits import Allowance
-from gateway.picture import picture
+from gateway.page.picture import picture
 from gateway.served import Served
+from gateway.wire.limits import Allowance
 
 EVENT_STREAM = "text/event-stream"
 

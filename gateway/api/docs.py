@@ -14,8 +14,8 @@ from urllib.parse import quote, urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.openapi import DescriptionRoutes
-from gateway.operation import Operation
+from gateway.api.openapi import DescriptionRoutes
+from gateway.api.operation import Operation
 
 HTML = "text/html; charset=utf-8"
 _BASE = "{{base}}"

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.params import GIVEN, Parameter, known
+from gateway.api.params import GIVEN, Parameter, known
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 

@@ -19,14 +19,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.messages import Address, GetHealth, GetStats, Health, Stats
+from gateway.api.errors import Problem
+from gateway.api.operation import Operation
 from gateway.ask import Asker
-from gateway.errors import Problem
-from gateway.limits import Allowance, Limits
-from gateway.operation import Operation
-from gateway.readings import Reading, of_streams
 from gateway.served import Served
-from gateway.traffic import Traffic
-from gateway.workings import of_actors
+from gateway.watch.readings import Reading, of_streams
+from gateway.watch.traffic import Traffic
+from gateway.watch.workings import of_actors
+from gateway.wire.limits import Allowance, Limits
 
 OPEN_METRICS = "application/openmetrics-text"
 

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.gzip import GZipResponder, IdentityResponder
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.formats import weights
+from gateway.api.formats import weights
 
 SHORTEST_BYTES = 1_024
 """Bytes of the shortest answer that is compressed."""

@@ -17,9 +17,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from gateway.connections import SWEEP_S, Connections, Exit
-from gateway.errors import Problem
-from gateway.framing import Framing
+from gateway.api.errors import Problem
+from gateway.wire.connections import SWEEP_S, Connections, Exit
+from gateway.wire.framing import Framing
 
 _AHEAD_BYTES = 65_536
 """Bytes of further requests that may wait behind the one at hand; beyond, nothing is read any more."""

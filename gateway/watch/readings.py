@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import Metric
 
 from actors.messages import Durability, Stats
 from actors.views.view import Meta
-from gateway.instants import UNITS
+from gateway.api.instants import UNITS
 from gateway.served import Served
 
 MOST_PARTITIONS = 256

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 from starlette.requests import Request
 
 from actors.timeline.span import EVER, INT64_MAX, INT64_MIN, Span
-from gateway.errors import Problem
-from gateway.instants import MS, UNITS, instant, iso_8601_ms, unix_seconds
+from gateway.api.errors import Problem
+from gateway.api.instants import MS, UNITS, instant, iso_8601_ms, unix_seconds
 
 GIVEN = "firnline.given"
 """Where the scope of a request has the values of its operation's parameters, by name."""

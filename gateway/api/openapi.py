@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.answers import CoverageSaid, Problem
-from gateway.forms import JSON
-from gateway.operation import Operation, operation_name
-from gateway.request_id import HEADER
+from gateway.api.forms import JSON
+from gateway.api.operation import Operation, operation_name
+from gateway.wire.request_id import HEADER
 
 _REF = "#/components/schemas/{name}"
 _PROBLEM = {"$ref": _REF.format(name="Problem")}

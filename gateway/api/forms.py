@@ -5,8 +5,8 @@ from typing import Any
 
 from starlette.requests import Request
 
-from gateway.formats import FORMATS, chosen
-from gateway.params import Header, Parameter
+from gateway.api.formats import FORMATS, chosen
+from gateway.api.params import Header, Parameter
 
 JSON = FORMATS["json"].content_type
 NDJSON = FORMATS["ndjson"].content_type

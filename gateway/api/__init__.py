@@ -1,0 +1,1 @@
+"""What is asked and answered, in whatever form: operations, parameters, problems, and the description of them all."""

@@ -1,0 +1,1 @@
+"""For those who watch the service rather than ask it: probes, metrics, traces."""
