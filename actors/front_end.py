@@ -89,6 +89,7 @@ class FrontEnd(Actor):
         self._unclosed = True
         self._ended = False
         self._attached = False
+        self._credited: Ingested | Returned | None = None
         self._taking = False
         self._lost = self._struck = False
         self._alone: int | None = None
@@ -131,11 +132,8 @@ class FrontEnd(Actor):
             case Watch():
                 self._watching = False
                 self._watch()
-            case Ingested():
-                if self._out.ingested(message):
-                    self._go_on()
-            case Returned():
-                if self._out.returned(message):
+            case Ingested() | Returned():
+                if self._credit(message):
                     self._go_on()
             case Struck(struck):
                 if struck.round == self._out.round:
@@ -179,7 +177,17 @@ class FrontEnd(Actor):
     def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the guardian hears the rest
         """Note whether a poll was half taken in, or a credit was, and tell the manager at once that reading has stopped."""
         self._taking = self._taking or not isinstance(message, Poll | Watch)
+        # With checkpoints the round begins anew; without them nobody would give this credit back.
+        if self._pace.checkpoint_s is None and isinstance(message, Ingested | Returned) and self._credit(message):
+            self._go_on()
         self._report("failed")
+
+    def _credit(self, message: Ingested | Returned) -> bool:
+        """Take a credit back, once a message, also of one that fails. Whether it is one of this round."""
+        if message is self._credited:
+            return False
+        self._credited = message
+        return self._out.ingested(message) if isinstance(message, Ingested) else self._out.returned(message)
 
     def _ask_for_checkpoint(self) -> None:
         """Ask for a checkpoint, with dead letters that are safe; where they cannot be made so now, later."""
@@ -300,8 +308,8 @@ class FrontEnd(Actor):
             intake = self._intake
             for missed in intake.take(polled, self._source.offsets(), now, self.system.dispatcher.wall()):
                 self.send(self._manager, missed)
-            for batch, origin in intake.handed_on():
-                self._out.put(batch, intake.released_until, origin=origin)
+            for batch, until, origin in intake.handed_on():
+                self._out.put(batch, until, origin=origin)
             if self._dead_letters is not None:
                 self._dead_letters.write(intake.refused())
             self._unclosed, self._ended = True, False

@@ -65,7 +65,7 @@ class Intake:
         self.suspects = suspects or Suspects()
         self._keeps_dead = keeps_dead
         self._dead: list[Dead] = []
-        self._ready: list[tuple[Events, Origin]] = []
+        self._ready: list[tuple[Events, int | None, Origin]] = []
         self._open: dict[int, _Open] = {}
         self._gaps = 0
 
@@ -156,8 +156,11 @@ class Intake:
             self.first_record_at = wall
         return self._narrower(partitions, times)
 
-    def handed_on(self) -> list[tuple[Events, Origin]]:
-        """Return the events that need no order and came since the last call, each batch with the place of its records."""
+    def handed_on(self) -> list[tuple[Events, int | None, Origin]]:
+        """Return the events that need no order and came since the last call.
+
+        With each batch: up to where the stream is complete with it, and the place of its records.
+        """
         ready, self._ready = self._ready, []
         return ready
 
@@ -168,9 +171,9 @@ class Intake:
 
     def _hand_on(self, polled: Polled, batch: Events, offsets: dict[int, int], now: float) -> None:
         """Put a poll of a view that needs no order among the ready; in small parts, where something in it is suspected."""
-        self.released_until = self.watermark.at(now)
+        before, self.released_until = self.released_until, self.watermark.at(now)
         if not self.suspects.suspected_records(self.offsets, offsets):
-            self._ready.append((batch, Origin(self.offsets, offsets)))
+            self._ready.append((batch, self.released_until, Origin(self.offsets, offsets, polled.epoch)))
             return
         assert self.suspects.size is not None, "what is suspected comes in small parts"
         count = -(-len(polled.values) // self.suspects.size)
@@ -178,7 +181,10 @@ class Intake:
             part = Part(polled, places)
             decoded = self._view.decode(part)
             if decoded.batch.count:
-                self._ready.append((decoded.batch, Origin.of(part)))
+                self._ready.append((decoded.batch, before, Origin.of(part)))
+        if self._ready:  # only with the last part all of the poll is there
+            last, _, origin = self._ready[-1]
+            self._ready[-1] = last, self.released_until, origin
 
     def _without(self, polled: Polled, poison: Places) -> Polled:
         """Return a poll without the records at the places `poison`, which are set aside."""
@@ -231,7 +237,7 @@ class Intake:
     def release(self, until: int | None, *, everything: bool) -> Batch:
         """Return, in order, what is before `until`, or everything; what comes later and is earlier than that is late."""
         released = self.order.flush() if everything else self.order.release(until)
-        last = released.last() if everything else None
+        last = released.last()  # also where more was released than that, for want of room
         known = [time for time in (self.released_until, until, last + 1 if last is not None else None) if time is not None]
         self.released_until = max(known, default=None)
         return released

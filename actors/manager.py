@@ -166,7 +166,8 @@ class Manager(Actor):
             case Publish():
                 self._publish(message)
             case Checkpoint() | Snapped() | Prepared() | Kept() | Saved():
-                self._assembler.take(message, self._shelf)
+                if not self._starting:  # which checkpoint to begin with is being settled: none may be added to those
+                    self._assembler.take(message, self._shelf)
             case Query():
                 self._ask(message)
             case Partial():

@@ -81,6 +81,8 @@ class SetCollector(Actor):
         self._mapped = mapped
         self._left = False
         self._discarded = False
+        self._taken: Ingest | None = None
+        self._credited: Ingest | None = None
 
     @property
     def name(self) -> str:
@@ -164,8 +166,10 @@ class SetCollector(Actor):
             batch = message.batch
             first, last = (batch.first(), batch.last()) if batch is not None else (None, None)
             missing = Span(first, last + 1) if first is not None and last is not None else None
-            self.send(self._manager, Forgotten(self._number, {"failed": message.count}, missing=missing))
-            self.send(self._front_end, Ingested(message.count, message.round))
+            if self._taken is not message:
+                self.send(self._manager, Forgotten(self._number, {"failed": message.count}, missing=missing))
+            if self._credited is not message:
+                self.send(self._front_end, Ingested(message.count, message.round))
 
     @property
     def _slice(self) -> Live | Frozen:
@@ -177,11 +181,13 @@ class SetCollector(Actor):
         """Take in a batch, and see what is due with it; once retired, give it back, for the successor."""
         if self._live is None:
             self.send(self._front_end, Returned(message))
+            self._taken = self._credited = message
             return
         if message.batch is not None:
             lost = self._live.add(message.batch, message.watermark)
             if lost:
                 self.send(self._manager, Forgotten(self._number, lost))
+        self._taken = message
         self._watermark = message.watermark
         due = self._live.close(message.watermark, idle=message.idle)
         if due is None:
@@ -191,6 +197,7 @@ class SetCollector(Actor):
                 own = self._live.read(due.span, due.arguments)
                 due = due._replace(partial=self._view.merge([due.partial, own]))
             self.send(self._manager, Publish(due, message.count, message.round))
+        self._credited = message
         self._after_growth()
 
     def _after_growth(self) -> None:

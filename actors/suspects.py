@@ -30,10 +30,11 @@ Places = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where the records of a batch lie: from which offset up to which, by partition."""
+    """Where the records of a batch lie: from which offset up to which, by partition, in which epoch of the topic."""
 
     starts: Mapping[int, int]
     ends: Mapping[int, int]
+    epoch: int
 
     @property
     def ranges(self) -> dict[int, tuple[int, int]]:
@@ -51,6 +52,7 @@ class Origin:
         return Origin(
             {number: int(own.min()) for number, own in owned.items()},
             {number: int(own.max()) + 1 for number, own in owned.items()},
+            part.epoch,
         )
 
 
@@ -58,7 +60,7 @@ class Suspects:
     """What is known to be poison, and what may be. The front end owns it; poison is in its checkpoint."""
 
     def __init__(self) -> None:
-        self._records: set[tuple[int, int]] = set()
+        self._records: set[tuple[int, int, int]] = set()
         self._events: set[tuple[int, int]] = set()
         self._ranges: dict[int, tuple[int, int]] = {}
         self._span: Span | None = None
@@ -73,7 +75,8 @@ class Suspects:
 
     def restore(self, state: State) -> None:
         """Know the poison of a checkpoint, beside what is known already."""
-        self._records |= {(partition, offset) for partition, offset in state["records"]}
+        # Before, they had no epoch; it was the first one, mostly.
+        self._records |= {(0, *row) if len(row) == 2 else tuple(row) for row in state["records"]}
         self._events |= {(category, time) for category, time in state["events"]}
 
     # Decoding --------------------------------------------------------------------------------------------------------
@@ -111,7 +114,8 @@ class Suspects:
         if not self._records:
             return np.empty(0, np.int64)
         places = zip(polled.partitions.tolist(), polled.offsets().tolist(), strict=True)
-        return np.array([place for place, record in enumerate(places) if record in self._records], np.int64)
+        epoch = polled.epoch
+        return np.array([place for place, record in enumerate(places) if (epoch, *record) in self._records], np.int64)
 
     def known_events(self, times: NDArray[np.int64], category_of: Callable[[int], int]) -> Places:
         """Return the places of events that are known to be poison; `category_of` one of them costs a decoding."""
@@ -134,7 +138,8 @@ class Suspects:
     def strike(self, message: Ingest, offsets: dict[int, int]) -> bool:
         """Note that a slice has failed at a batch, when all before `offsets` was read.
 
-        What is in it is suspected, and, where that is one event, guilty. Returns whether more is known than before.
+        What is in it is suspected, and, where that is one event that was suspected already, guilty. Returns whether more is
+        known than before.
         """
         batch, before = message.batch, self.size
         if batch is None or not batch.count:
@@ -146,19 +151,25 @@ class Suspects:
             assert isinstance(batch, Batch), "what is put in order is columns of times"
             assert first is not None, "there is an event"
             assert last is not None, "there is an event"
-            if batch.count == 1:
+            again = self._span is not None and self._span.start <= first < self._span.end
+            if batch.count == 1 and again:
                 category = next(number for number, column in enumerate(batch.times) if column.size)
                 self._events.add((category, first))
             self._span = Span(first, last + 1)
             records = batch.count
         else:
+            again = all(
+                number in self._ranges and self._ranges[number][0] <= start < self._ranges[number][1]
+                for number, start in origin.starts.items()
+            )
             self._ranges = origin.ranges
             records = sum(end - start for start, end in self._ranges.values())
-            if records == 1:
-                self._records |= {(number, start) for number, (start, _) in self._ranges.items()}
-        self.size = max(1, min(records, self.size or records) // _FINER) if records > 1 else None
-        if self.size is None:
+            if records == 1 and again:
+                self._records |= {(origin.epoch, number, start) for number, (start, _) in self._ranges.items()}
+        if records == 1 and again:
+            self.size = None
             return len(self._records) + len(self._events) <= _MOST_EXCUSED
+        self.size = max(1, min(records, self.size or records) // _FINER)
         return before is not None and self.size < before
 
     def clear(self, offsets: Mapping[int, int], released_until: int | None) -> None:

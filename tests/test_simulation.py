@@ -82,3 +82,23 @@ def _run(seed: int, **switches: bool) -> None:
     except Exception as error:
         error.add_note(f"seed {seed}: {simulation.plan}\n{simulation.trace.tail()}")
         raise
+
+
+@pytest.mark.parametrize(
+    "seed,kind",
+    [
+        (297, "plain"),  # events that were forced out made nothing behind them late
+        (533, "handlers"),  # a minute that was published twice, with nothing new
+        (317, "handlers"),  # a checkpoint was written while it was settled which one to begin with
+        (43, "handlers"),  # a batch counted twice, its credit given back twice
+        (192, "handlers"),  # a credit lost for good
+        (285, "handlers"),
+        (105, "poison"),  # poison of a topic that is no more
+        (121, "poison"),
+        (377, "poison"),  # parts of a poll that said more than they brought
+        (447, "poison"),
+        (598, "poison"),
+    ],
+)
+def test_worlds_that_once_failed(seed: int, kind: str):
+    _run(seed, handlers=kind == "handlers", poison=kind == "poison")
