@@ -93,8 +93,6 @@ def _run(seed: int, **switches: bool) -> None:
         (43, "handlers"),  # a batch counted twice, its credit given back twice
         (192, "handlers"),  # a credit lost for good
         (285, "handlers"),
-        (105, "poison"),  # poison of a topic that is no more
-        (121, "poison"),
         (377, "poison"),  # parts of a poll that said more than they brought
         (447, "poison"),
         (598, "poison"),
