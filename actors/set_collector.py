@@ -116,6 +116,8 @@ class SetCollector(Actor):
 
     def receive(self, message: SetCollectorMessage) -> None:
         """Handle one message."""
+        if not isinstance(message, Ingest):
+            self._taken = self._credited = None  # it went well; a batch is much to hold on to
         match message:
             case Ingest():
                 self._ingest(message)

@@ -1,6 +1,7 @@
 """While the disk fails, a stream reads and answers on, says so, and saves a checkpoint as soon as the disk is well again."""
 
 import asyncio
+import contextlib
 import itertools
 import os
 import shutil
@@ -73,8 +74,15 @@ class Troubled:
     def elsewhere(self, tmp_path: Path) -> int:
         """Return the checkpoint that another process would find now, whole."""
         copy = tmp_path / "copy"
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(self.folder, copy)
+
+        def copied() -> bool:
+            shutil.rmtree(copy, ignore_errors=True)
+            with contextlib.suppress(shutil.Error):  # a file that was there at first may be gone by now
+                shutil.copytree(self.folder, copy)
+                return True
+            return False
+
+        until(copied)
         with keeping(LocalDisk(), VIEWS["sets"](steps=STEPS, max_sets=20), folder=copy) as keeper:
             loaded = keeper.load()
         assert not loaded.lost
