@@ -5,6 +5,7 @@ checkpoint, never the one before.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, assert_never
 
 import msgspec
@@ -130,7 +131,8 @@ class Keeper(Actor):
     def _try_to_load(self, message: Load) -> None:
         """Load, and where the disk does not let us even look, come back: to begin anew would be to forget."""
         try:
-            self.send(message.manager, self._load(message.committed, message.manager))
+            loaded = self._load(message.committed, message.manager)
+            self.send(message.manager, replace(loaded, round=message.round))
             self._tries = 0
         except OSError as error:
             self._tries += 1

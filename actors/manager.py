@@ -204,17 +204,17 @@ class Manager(Actor):
         if self._keeper is None:
             self._begin_round(Loaded(0, None, None, (), ()))
         elif self._publisher is not None:
-            self.send(self._publisher, GetCommitted(self.actor_ref))
+            self.send(self._publisher, GetCommitted(self.actor_ref, self._round))
         else:
-            self.send(self._keeper, Load(None, self.actor_ref))
+            self.send(self._keeper, Load(None, self.actor_ref, self._round))
 
     def _go_on_starting(self, message: Committed | Loading | Loaded | Restored) -> None:
         """Take the next step: which results are out; the checkpoint that goes with them; the sinks put back to it."""
-        if not self._starting:
-            return  # a start that was given up for this one
+        if not self._starting or (not isinstance(message, Loading) and message.round != self._round):
+            return  # of a start that was given up for this one
         match message:
             case Committed(checkpoint):
-                self.send(self._keeper, Load(checkpoint, self.actor_ref))
+                self.send(self._keeper, Load(checkpoint, self.actor_ref, self._round))
             case Loading(done, total):
                 self._assembler.loading(done, total)
             case Loaded():

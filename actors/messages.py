@@ -221,9 +221,10 @@ class Look(_Control):
 
 @dataclass(frozen=True, slots=True)
 class GetCommitted(_Control):
-    """Send `Committed` to `manager`."""
+    """Send `Committed` to `manager`, which is about to begin a `round`."""
 
     manager: Address
+    round: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +311,7 @@ class Load(_Data):
 
     committed: int | None
     manager: Address
+    round: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,14 +400,17 @@ class Prepared(_Control):
 
 @dataclass(frozen=True, slots=True)
 class Committed(_Control):
-    """The newest checkpoint of which the results are out; None where that is no matter."""
+    """The newest checkpoint of which the results are out; None where that is no matter. As asked for `round`."""
 
     checkpoint: int | None
+    round: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Restored(_Control):
-    """The sinks are where they were told to be."""
+    """The sinks are where they were told to be, for `round`."""
+
+    round: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,6 +430,7 @@ class Loaded(_Control):
     live: Live | None
     aged: "tuple[LoadedSlice, ...]"
     lost: tuple[str, ...]
+    round: int = 0
 
 
 @dataclass(frozen=True, slots=True)

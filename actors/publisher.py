@@ -97,9 +97,9 @@ class Publisher(Actor):
             case GetPlace(order, reply_to):
                 file = file_among(self._sinks)
                 reply_to(file.place(order) if file is not None else None)
-            case GetCommitted(manager):
+            case GetCommitted(manager, number):
                 self._manager = manager
-                self._until_done(message, lambda: self.send(manager, Committed(self._committed())))
+                self._until_done(message, lambda: self.send(manager, Committed(self._committed(), number)))
             case Restore():
                 self._until_done(message, lambda: self._restore(message))
             case Prepare(number, manager):
@@ -171,6 +171,8 @@ class Publisher(Actor):
 
     def _restore(self, message: Restore) -> None:
         """Go back to where the sinks stood. Where they are others than they were, none can."""
+        if message.round < self._round:
+            return  # tried again, and a later one was quicker
         places = message.places
         known = list(places) if places is not None and len(places) == len(self._sinks) else [None] * len(self._sinks)
         for sink, place in zip(self._sinks, known, strict=True):
@@ -181,7 +183,7 @@ class Publisher(Actor):
         self._uncommitted = None
         self._round = message.round
         self._mailbox.release()
-        self.send(message.manager, Restored())
+        self.send(message.manager, Restored(message.round))
 
     def _prepared(self, number: int) -> Prepared:
         """Make all results outlast a crash. All that was due is delivered by now, as its credits have come back."""
