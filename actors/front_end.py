@@ -177,9 +177,11 @@ class FrontEnd(Actor):
     def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the guardian hears the rest
         """Note whether a poll was half taken in, or a credit was, and tell the manager at once that reading has stopped."""
         self._taking = self._taking or not isinstance(message, Poll | Watch)
-        # With checkpoints the round begins anew; without them nobody would give this credit back.
+        # With checkpoints the round begins anew; without them nobody would give this credit back, or say again where to begin.
         if self._pace.checkpoint_s is None and isinstance(message, Ingested | Returned) and self._credit(message):
             self._go_on()
+        elif self._pace.checkpoint_s is None and isinstance(message, Begin) and message.round != self._out.round:
+            self.later(self._pace.rest_s, self.actor_ref, message)
         self._report("failed")
 
     def _credit(self, message: Ingested | Returned) -> bool:
@@ -229,6 +231,7 @@ class FrontEnd(Actor):
         self._mailbox.release()
         if message.state is None and self._pace.checkpoint_s is not None:
             self._pause.want(self._now())  # so that there is a place to come back to before there are results
+        self._report("reading")
         self._go_on()
 
     # Reading ---------------------------------------------------------------------------------------------------------

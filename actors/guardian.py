@@ -58,6 +58,11 @@ class Guardian(Actor):
             case _:
                 assert_never(message)
 
+    def failed(self, message: GuardianMessage, error: Exception) -> None:  # noqa: ARG002  # it hears of that itself
+        """Let an actor that waits go on all the same: nobody else would."""
+        if isinstance(message, Failed) and message.held:
+            self.later(_LONGEST_BACKOFF_S, message.healer, Recover())
+
     def _keep(self, stream: str, name: str, kind: str, reason: str) -> None:
         self._letter_count += 1
         self._letters.append(DeadLetter(self.system.dispatcher.wall(), stream, name, kind, reason))

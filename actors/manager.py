@@ -5,6 +5,7 @@ that can answer it. It sees metas and partials, never an event, and never waits.
 """
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, assert_never
@@ -87,7 +88,6 @@ ManagerMessage = (
 )
 
 _METER_S = 1.0
-_PUBLISH_DEADLINE_S = 60.0
 
 
 class Manager(Actor):
@@ -119,18 +119,20 @@ class Manager(Actor):
         self._baseline_bytes = baseline_bytes
         self._publisher = publisher
         self._keeper = keeper
-        self._publications = itertools.count(1)
+        self._publications = 0
         self._rss_bytes = meter.resident_bytes()
         self._metered_at = system.dispatcher.now()
         self._front_end: Address | None = None
         self._round = 0
-        self._starting = False
+        self._starting = self._doubtful = False
         self._loaded = Loaded(0, None, None, (), ())
         self._numbers = itertools.count(1)
         self._shelf = Shelf(self)
         self._nothing = Meta(None, 0, 0, 0, None, view.nothing())
         self._ledger = Ledger(view)
         self._tally = Tally()
+        self._done: ManagerMessage | None = None
+        self._undone: list[ManagerMessage] = []
         self._retired_count = 0
         self._watermark: int | None = None
         self._last_batch_at: float | None = None
@@ -166,7 +168,8 @@ class Manager(Actor):
             case Publish():
                 self._publish(message)
             case Checkpoint() | Snapped() | Prepared() | Kept() | Saved():
-                if not self._starting:  # which checkpoint to begin with is being settled: none may be added to those
+                # While it is settled which checkpoint to begin with, and while the books are in doubt, none is added to those.
+                if not self._starting and not self._doubtful:
                     self._assembler.take(message, self._shelf)
             case Query():
                 self._ask(message)
@@ -180,20 +183,32 @@ class Manager(Actor):
                 self._reconfigure(message)
             case _:
                 assert_never(message)
+        self._done = message if not isinstance(message, Partial) else None  # which may be large, and may come twice
 
     def failed(self, message: Message, error: Exception) -> None:
-        """Answer a request that failed; the guardian has the reason."""
+        """Answer a request that failed; the guardian has the reason. Without checkpoints, what is not done is done later."""
         if isinstance(message, Query | GetStats | Reconfigure):
             message.reply_to(Busy(f"the request failed: {type(error).__name__}"))
+        elif self._keeper is not None:
+            self._doubtful = self._doubtful or self.must_wait(message)
+        elif isinstance(message, ManagerMessage) and message is not self._done:
+            self._undone.append(message)
 
     def must_wait(self, message: Message) -> bool:
-        """Whether a failure leaves the books in doubt, so that a checkpoint must put them right. Questions change nothing."""
-        return self._keeper is not None and not isinstance(message, Query | GetStats | Overdue | Progress)
+        """Whether a failure leaves the books in doubt. Questions change nothing."""
+        return not isinstance(message, Query | GetStats | Overdue | Progress)
 
     def recover(self) -> None:
-        """Go back to the last checkpoint, with all actors of the stream."""
-        if self._front_end is not None:
+        """Go back to the last checkpoint, with all actors of the stream; without any, take what failed once more."""
+        if self._keeper is not None and self._front_end is not None:
             self._start_round()
+        while self._undone:
+            message = self._undone.pop(0)
+            try:
+                self.receive(message)
+            except Exception:
+                self._undone.insert(0, message)
+                raise
 
     # Rounds ----------------------------------------------------------------------------------------------------------
 
@@ -250,7 +265,8 @@ class Manager(Actor):
                     self._shelf.put(aged)
         active = self._shelf.active = self._collector(found=loaded.live)
         self._loaded = Loaded(0, None, None, (), ())
-        self._starting = False
+        self._progress = Progress(since_start=self._progress.since_start)  # the rest counts what is to be read again
+        self._starting = self._doubtful = False
         self.send(
             self._front_end,
             Begin(self._round, active.address, state and state["front_end"], state is None and bool(loaded.lost)),
@@ -265,7 +281,7 @@ class Manager(Actor):
         self._tally.note(self._ledger.counted())
         self._ledger = Ledger(self._view)
         self._tally.begin({})
-        self._publications = itertools.count(1)
+        self._publications = 0
         self._watermark = self._last_batch_at = None
 
     # Collectors ------------------------------------------------------------------------------------------------------
@@ -293,6 +309,7 @@ class Manager(Actor):
         return Collector(number, address, self._nothing)
 
     def _grown(self, message: Grown) -> None:
+        self._undone = [each for each in self._undone if not (isinstance(each, Grown) and each.number == message.number)]
         active = self._shelf.active
         if active is not None and message.number == active.number:
             active.meta = message.meta
@@ -384,16 +401,17 @@ class Manager(Actor):
         if publisher is None:
             self.send(front_end, Ingested(message.events, message.round))
             return
-        number = next(self._publications)
+        number = self._publications + 1
 
         def emit(answer: Answer) -> None:
             self.send(publisher, Emit(number, front_end, self._view, answer.partial, due, message.events, message.round))
 
-        query = Query(due.span, due.arguments, _PUBLISH_DEADLINE_S, emit)
+        query = Query(due.span, due.arguments, math.inf, emit)  # no half answer will do, however long it takes
         if due.arguments is None:
             emit(Answer(self._view, due.partial, due.span, None, self._coverage()))
         else:
             self._ask(query, [due.partial], publishes=True)
+        self._publications = number  # one that failed before comes again, by the same number
 
     def _ask(self, query: Query, partials: Sequence[Any] = (), *, publishes: bool = False) -> None:
         """Put a query to the collectors that the view selects; what dropped ones left joins `partials`.

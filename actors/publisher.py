@@ -85,7 +85,7 @@ class Publisher(Actor):
         """Handle one message."""
         match message:
             case Emit(number):
-                if message.round == self._round:
+                if message.round == self._round and number >= self._next:
                     self._early[number] = message
                 while (following := self._early.pop(self._next, None)) is not None:
                     self._next += 1
@@ -148,9 +148,16 @@ class Publisher(Actor):
         return self._manager is not None and not isinstance(message, GetPlace)
 
     def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the guardian hears the rest
-        """Do nothing more until the manager has mended it, and remember who that is, where it is not known yet."""
+        """Do nothing more until the manager has mended it, and remember who that is, where it is not known yet.
+
+        Without checkpoints nobody mends it: try again.
+        """
         if self.must_wait(message):
             self._failed = True
+        elif isinstance(message, Emit | Look):
+            self.later(_AGAIN_S, self.actor_ref, message)
+        if isinstance(message, Look):
+            self._looking = False
         if isinstance(message, GetCommitted | Restore | Prepare):
             self._manager = message.manager
 

@@ -94,6 +94,13 @@ def _run(seed: int, **switches: bool) -> None:
         (192, "handlers"),  # a credit lost for good
         (285, "handlers"),
         (473, "handlers"),  # the sinks put back for a start that was given up passed for those of the next one
+        (379, "handlers"),  # a checkpoint was written while the books were in doubt
+        (496, "handlers"),  # the guardian failed at a failure, and nobody let the reader go on
+        (804, "handlers"),  # the reader never heard where to begin
+        (806, "handlers"),  # without checkpoints: a result that the publisher failed at held up all others
+        (893, "handlers"),
+        (161, "handlers"),  # without checkpoints: what the manager failed at was never done
+        (224, "handlers"),
         (377, "poison"),  # parts of a poll that said more than they brought
         (447, "poison"),
         (598, "poison"),

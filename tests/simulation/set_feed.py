@@ -40,7 +40,7 @@ class SetFeed:
         self._weights = chance.choice([(1, 1, 1), (1, 1, 1), (3, 2, 1), (1, 2, 3), (1, 0, 0)])
         self._behind = chance.random() < 0.4 and not orderly
         self._flipping = 0.01 if chance.random() < 0.5 and not orderly else 0.0
-        self._said: tuple[int, int | None, list[tuple[int, ...]]] | None = None
+        self._said: tuple[int, int | None, int, list[tuple[int, ...]]] | None = None
 
     def view(self) -> View:
         self._said = None
@@ -89,17 +89,27 @@ class SetFeed:
         found = _sets(answer)
         assert all(list(each) == sorted(each) for each in found), "a set is in order of time"
         since, until, final = coverage.complete_from, coverage.complete_to, coverage.final_until
-        if self._said is not None:
-            was_final, was_since, were = self._said
+        back = self._said is not None and (until is None or until < self._said[2])
+        if back and (until is None or not self._orderly):
+            self._said = None  # it has begun anew, and finds perhaps that Kafka has less now; or it cuts what is late elsewhere
+        if self._said is not None and not back:
+            was_final, was_since, _, were = self._said
             low = max((time for time in (was_since, since) if time is not None), default=0)
-            before = [each for each in were if low <= each[0] < was_final]
-            after = [each for each in found if low <= each[0] < was_final]
+            gone = coverage.missing  # a generation that could not be read again takes its sets with it
+            before, after = (
+                [
+                    each
+                    for each in sets
+                    if low <= each[0] < was_final and not any(span.start <= each[-1] and each[0] < span.end for span in gone)
+                ]
+                for sets in (were, found)
+            )
             vanished = Counter(before) - Counter(after)
             assert not vanished, f"sets before {was_final} were final, and changed: {_difference(before, after)}"
             if self._orderly:
                 assert before == after, f"sets before {was_final} were all: {_difference(before, after)}"
-        if final is not None and not coverage.missing:
-            self._said = (final, since, found)
+        if final is not None and until is not None and not coverage.missing and not back:
+            self._said = (final, since, until, found)
         if stats.progress.late or stats.dropped.get("residue"):
             return  # what was dropped while it waited, others take the place of
         if self.punctual and until is not None and not coverage.missing:

@@ -107,6 +107,7 @@ class Ledger:
         """Go on in `life` at `offsets`; what was given out beyond them does not count, nor, `afresh`, anything before."""
         if afresh:
             self._shares = {}
+        self._shares.setdefault(life, {})  # also where nothing of it is given before there is another one
         for later in [number for number in self._shares if number > life]:
             del self._shares[later]
         for number, share in self._shares.get(life, {}).items():
