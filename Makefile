@@ -51,5 +51,5 @@ lock: .venv/dev  ## pin every package with its hashes
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml --output-file requirements.txt
 	$(BIN)/uv pip compile $(LOCK) --extra dev pyproject.toml --output-file requirements-dev.txt
 
-clean:  ## remove .venv and every cache
-	rm -rf .venv .firnline .hypothesis .mypy_cache .pytest_cache .ruff_cache build ./*.egg-info
+clean:  ## remove .venv, every cache, and .firnline with its checkpoints
+	rm -rf .venv .firnline .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis build ./*.egg-info

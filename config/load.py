@@ -11,30 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.constructor import ConstructorError, RoundTripConstructor
 from ruamel.yaml.error import YAMLError
 
-from config.settings import HIDDEN, STREAMS, Http, Log, Memory, Output, Settings, Source, secret, view_of
+from config.settings import HIDDEN, STREAMS, Settings, secret, view_of
 
 DEFAULT = Path(__file__).with_name("default.yaml")
 PREFIX = "FIRNLINE_"
 _WHOLE = {f"{PREFIX}DATA_DIR"}
 
 Path_ = tuple[str | int, ...]
-
-_MODELS: dict[Path_, type[BaseModel]] = {
-    (): Settings,
-    ("http",): Http,
-    ("log",): Log,
-    ("memory",): Memory,
-    ("streams", "*", "source"): Source,
-    ("streams", "*", "output"): Output,
-}
-"""Which settings there are at a path, but for a stream, whose view decides; a star stands for any name."""
 
 
 class SettingsError(ValueError):
@@ -294,12 +284,12 @@ def _expected(detail: ErrorDetails) -> str:
 
 def _hint(path: Path_, given: _Given) -> str:
     """Say which key was meant, or which ones there are."""
-    around = ("streams", "*", *path[2:-1]) if path[0] == "streams" and len(path) > 1 else path[:-1]
-    model = _MODELS.get(around)
-    if around == ("streams", "*"):
-        model = STREAMS.get(view_of(given.values["streams"][path[1]]))
-    if model is None:
-        return "there are none here"
+    model: Any = Settings
+    around = path[:-1]
+    if path[0] == "streams" and len(path) > 2:
+        model, around = STREAMS[view_of(given.values["streams"][path[1]])], path[2:-1]
+    for name in around:
+        model = model.model_fields[str(name)].annotation
     known = sorted(model.model_fields)
     near = difflib.get_close_matches(str(path[-1]), known, n=1)
     return f"did you mean {near[0]}?" if near else "there are: " + ", ".join(known)

@@ -19,8 +19,8 @@ class Client:
     """Asks the service at `url`, with `token`; where they are None, FIRNLINE_URL and FIRNLINE_TOKEN, else loopback without one.
 
     Each request waits at most `timeout_s` seconds for the next bytes, and is sent again, up to `tries` times in all, where the
-    service is busy and says when to come again. Every method raises RefusedError where the service refuses, and
-    UnreachableError where it is not there. Threads may share a client.
+    service is busy and says when to come again. Every method raises RefusedError where the service refuses,
+    UnreachableError where it is not there, and ValueError for an address that is none. Threads may share a client.
 
     >>> client = Client("http://127.0.0.1:8080")
     >>> rows = client.sets("2023-06-02T08:51:56Z", limit=100)  # asks nothing yet
@@ -81,7 +81,7 @@ class Client:
         return Rows(self._transport, path, {"after": after, "limit": limit})
 
     def post(self, items: Iterable[str], *, stream: str = "dataset") -> dict[str, Any]:
-        """Write items `id_value`; returns once Kafka has acknowledged them. Sent again only where none was taken."""
+        """Write items `id_value`; returns once Kafka has acknowledged them. Never sent again: some may have been taken."""
         body = msgspec.json.encode({"items": list(items)})
         told: dict[str, Any] = self._transport.json(f"/{stream}", method="POST", body=body)
         return told

@@ -1,12 +1,12 @@
 """One HTTP request after the other, on the standard library alone: where to, who asks, when to try again, what went wrong."""
 
+import contextlib
 import http.client
 import json
 import os
 import time
 import urllib.parse
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -48,8 +48,7 @@ class Transport:
     """Requests to the service at `url`, with `token` where not None; where not given, FIRNLINE_URL and FIRNLINE_TOKEN say them.
 
     Each waits at most `timeout_s` for the next bytes. One that is told to come later is sent again, `tries` times in all, but
-    for a POST.
-    Safe to share between threads: each request has a connection of its own.
+    for a POST. Safe to share between threads: each request has a connection of its own.
     """
 
     def __init__(self, url: str | None, token: str | None, timeout_s: float, tries: int) -> None:
@@ -64,7 +63,15 @@ class Transport:
         url = self._url or os.environ.get("FIRNLINE_URL") or HERE
         return url if "//" in url else f"http://{url}"
 
-    @contextmanager
+    def address(self) -> urllib.parse.SplitResult:
+        """Return the address in its parts. Raises ValueError where it is none."""
+        with contextlib.suppress(ValueError):  # of the library's, which does not say what came
+            parts = urllib.parse.urlsplit(self.url)
+            if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+                return parts
+        raise ValueError(f"an address such as {HERE} was expected, got {self.url!r}")
+
+    @contextlib.contextmanager
     def ask(
         self,
         path: str,
@@ -77,7 +84,8 @@ class Transport:
     ) -> Iterator[http.client.HTTPResponse]:
         """Yield the response to a request, its body not read; parameters that are None are left out.
 
-        Raises RefusedError for a status that is not `well`, UnreachableError where there is no answer or it breaks off.
+        Raises RefusedError for a status that is not `well`, UnreachableError where there is no answer or it breaks off, and
+        ValueError for an address that is none.
         """
         given = {name: text(value) for name, value in (parameters or {}).items() if value is not None}
         target = f"{path}?{urllib.parse.urlencode(given)}" if given else path
@@ -85,12 +93,11 @@ class Transport:
         token = self._token or os.environ.get("FIRNLINE_TOKEN")
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        parts = urllib.parse.urlsplit(self.url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError(f"an address such as {HERE} was expected, got {self.url!r}")
+        parts = self.address()
+        host = str(parts.hostname)
         for left in reversed(range(self.tries if method != "POST" else 1)):  # one that was taken must not come twice
             kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-            with closing(kind(parts.hostname, parts.port, timeout=self._timeout_s)) as connection:
+            with contextlib.closing(kind(host, parts.port, timeout=self._timeout_s)) as connection:
                 try:
                     connection.request(method, parts.path.rstrip("/") + target, body, headers)
                     response = connection.getresponse()

@@ -4,7 +4,6 @@ By turns: a bare tuned `consume()` loop (the floor), and the real service from i
 over HTTP from this process, at rest and during full-speed ingestion. Ratios count; the machine is named beside them.
 """
 
-import contextlib
 import json
 import random
 import statistics
@@ -20,17 +19,17 @@ from rich.table import Table
 
 from actors.timeline.batch import Batch
 from actors.views.sets.slices import LiveSets
-from scripts.broker import real_broker
 from scripts.contest import CONTESTS, contest
 from scripts.held import held, held_as_json, held_plot, held_table
 from scripts.recovery import recovery, recovery_as_json, recovery_table
-from scripts.runs import PATIENCE_S, ROOT, attached, fill, machine, peak_rss, percentiles, rival, service
+from scripts.runs import PATIENCE_S, fill, machine, measuring, peak_rss, percentiles, rival, service
 from scripts.study import tables
 
 START_MS = 1_685_695_916_000
 _STEP_MS = 30
 """Event time between two sets of the patterns `steady` and `shuffled`."""
 
+_PATTERNS = ("steady", "shuffled")
 _PARTITIONS = 3
 _BUDGET = "60%"
 
@@ -65,8 +64,7 @@ def product(bootstrap: str, topic: str, events: int, *, loaded: bool, rested: in
     chance = random.Random(7)
     asked: dict[str, list[float]] = {}
     samples = []
-    with service("events", bootstrap, topic, budget) as (process, port):
-        client = attached(port)
+    with service("events", bootstrap, topic, budget) as (process, client):
         began = time.perf_counter()
         while True:
             stats = client.get("/events/get-stats")
@@ -238,16 +236,16 @@ def main(
             Console(width=110).print(shown)
         return
     if recovered is not None:
-        with contextlib.ExitStack() as around:
-            measured = recovery(bootstrap or around.enter_context(real_broker(ROOT / ".firnline" / "kafka")), recovered)
+        with measuring("bench", bootstrap) as address:
+            measured = recovery(address, recovered)
         if as_json:
             print(json.dumps({**results, "recovery": recovery_as_json(measured)}, indent=2))
         else:
             Console(width=110).print(recovery_table(measured))
         return
     if budget is not None:
-        with contextlib.ExitStack() as around:
-            whole = held(bootstrap or around.enter_context(real_broker(ROOT / ".firnline" / "kafka")), events, budget)
+        with measuring("bench", bootstrap) as address:
+            whole = held(address, events, budget)
         if plot_to is not None:
             held_plot(plot_to, whole)
         if as_json:
@@ -258,12 +256,14 @@ def main(
     views = view or ["sets", *CONTESTS]
     if unknown := set(views) - {"sets", *CONTESTS}:
         raise typer.BadParameter(f"expected some of sets, {', '.join(CONTESTS)}, got {', '.join(sorted(unknown))}")
+    patterns = pattern or list(_PATTERNS)
+    if unknown := set(patterns) - set(_PATTERNS):
+        raise typer.BadParameter(f"expected some of {', '.join(_PATTERNS)}, got {', '.join(sorted(unknown))}")
     results["random_bytes_a_set"] = random_bytes_a_set()
     contests: dict[str, dict[str, Any]] = {}
     runs: dict[str, list[Run]] = {}
-    with contextlib.ExitStack() as around:
-        address = bootstrap or around.enter_context(real_broker(ROOT / ".firnline" / "kafka"))
-        for name in (pattern or ["steady", "shuffled"]) if "sets" in views else []:
+    with measuring("bench", bootstrap) as address:
+        for name in patterns if "sets" in views else []:
             results["patterns"][name], runs[name] = measure(address, name, events, rounds, _BUDGET, loaded_too=loaded)
         for name in views:
             if name in CONTESTS:

@@ -53,14 +53,21 @@ def run_dir() -> Path:
 
 def find_embedded() -> str | None:
     """Return the address of a running embedded broker, or None."""
+    found = _noticed()
+    return found[0] if found is not None else None
+
+
+def _noticed() -> tuple[str, int] | None:
+    """Return the address and the process of the embedded broker that wrote the notice last, where it still runs."""
     try:
         notice = json.loads((run_dir() / "broker.json").read_text())
         host, _, port = str(notice["bootstrap"]).rpartition(":")
-        os.kill(int(notice["pid"]), 0)
+        pid = int(notice["pid"])
+        os.kill(pid, 0)
         socket.create_connection((host, int(port)), timeout=1).close()
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return f"{host}:{port}"
+    return f"{host}:{port}", pid
 
 
 def start_embedded() -> tuple[subprocess.Popen[bytes], str]:
@@ -72,13 +79,13 @@ def start_embedded() -> tuple[subprocess.Popen[bytes], str]:
     command = [sys.executable, str(Path(__file__).resolve()), "embedded", "--with-parent"]
     broker = subprocess.Popen(command, start_new_session=True)
     deadline = time.monotonic() + _PATIENCE_S
-    while (found := find_embedded()) is None:
+    while (found := _noticed()) is None or found[1] != broker.pid:  # another one may run already
         if broker.poll() is not None or time.monotonic() > deadline:
             broker.terminate()
             broker.wait(timeout=10)
-            raise OSError(0, "the embedded broker did not come up")
+            raise OSError("the embedded broker did not come up")
         time.sleep(0.02)
-    return broker, found
+    return broker, found[0]
 
 
 @app.command()
@@ -125,7 +132,7 @@ def real(
             print(f"Kafka {KAFKA} at {bootstrap}; Ctrl-C ends it", flush=True)
             stopping.wait()
     except OSError as error:
-        sys.exit(f"broker: {error.strerror or error}")
+        sys.exit(f"broker: {error}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +170,7 @@ def real_cluster(directory: Path, count: int) -> Iterator[list[Member]]:
 def _cluster(directory: Path, ports: Sequence[int], options: Sequence[str]) -> Iterator[list[Member]]:
     """Run a node at each port, all of them started at once; they end in any case, the last one first."""
     if missing := [command for command in ("java", "mvn") if shutil.which(command) is None]:
-        raise OSError(0, f"a real broker needs {' and '.join(missing)} on the PATH")
+        raise OSError(f"a real broker needs {' and '.join(missing)} on the PATH")
     directory = directory.resolve()  # Maven takes a relative folder from where its pom lies
     jars = _jars(directory)
     root = directory / f"node-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -190,7 +197,7 @@ def _format(java: Sequence[str], nodes: Sequence[Path]) -> None:
     def make(node: Path) -> None:
         formatted = subprocess.run([*tool, str(node / "server.properties")], check=False, capture_output=True, text=True)
         if formatted.returncode:
-            raise OSError(0, f"Kafka's storage could not be made: {formatted.stderr.strip()}")
+            raise OSError(f"Kafka's storage could not be made: {formatted.stderr.strip()}")
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(make, nodes))
@@ -236,7 +243,7 @@ def _jars(directory: Path) -> Path:
     fetched = subprocess.run(command, check=False, capture_output=True, text=True)
     if fetched.returncode:
         shutil.rmtree(coming, ignore_errors=True)
-        raise OSError(0, f"Maven could not fetch Kafka: {fetched.stdout.strip()[-500:]}")
+        raise OSError(f"Maven could not fetch Kafka: {fetched.stdout.strip()[-500:]}")
     try:
         coming.rename(jars)
     except OSError:  # another process was quicker
@@ -286,7 +293,7 @@ def _await_broker(member: Member, count: int) -> None:
     admin = AdminClient({"bootstrap.servers": member.bootstrap, "log_level": 0})
     while True:
         if member.process.poll() is not None or time.monotonic() > deadline:
-            raise OSError(0, f"Kafka did not come up: {member.log.read_text(errors='replace')[-500:]}")
+            raise OSError(f"Kafka did not come up: {member.log.read_text(errors='replace')[-500:]}")
         with contextlib.suppress(KafkaException):
             if len(admin.list_topics(timeout=1).brokers) == count:
                 return

@@ -141,7 +141,7 @@ def run(
             ordeal.differ([str(error)])
         for view, (topic, partitions) in topics.items() if not report.differences else ():
             if (held := in_kafka(address, topic, partitions)) != truths[view].records:
-                raise OSError(0, f"{topic} holds {held} records, and not the {truths[view].records} that were sent")
+                raise OSError(f"{topic} holds {held} records, and not the {truths[view].records} that were sent")
         report.records = sum(truth.records for truth in truths.values())
     report.seconds = time.monotonic() - began
     return report
@@ -164,7 +164,7 @@ def main(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table for a README.")] = False,
 ) -> None:
     """Kill, stop and cut off the service under load, and compare every answer with what it must be."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that everything that was started is ended then too
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that all that was started is ended then too
     console = Console(stderr=True)
     chosen = [view.strip() for view in views.split(",")]
     if unknown := [view for view in chosen if view not in TRUTHS]:
@@ -188,7 +188,9 @@ def main(
                 tell=lambda done, total: progress.update(task, completed=done, total=total),
             )
         differed = bool(report.differences)
-    except (OSError, KafkaException) as error:
+    except KafkaException as error:
+        sys.exit(f"chaos: seed {seed}: {bootstrap or 'the broker'}: {error.args[0].str()}")
+    except OSError as error:
         sys.exit(f"chaos: seed {seed}: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scripts.runs import PATIENCE_S, ROOT, attached, fill, peak_rss, percentiles, rival, service
+from scripts.runs import PATIENCE_S, ROOT, fill, peak_rss, percentiles, rival, service
 
 _ASKED = 300
 
@@ -73,8 +73,7 @@ def _product(plan: Contest, bootstrap: str, topic: str, budget: str) -> dict[str
     """Run the service over the topic from its first record to the last one in its place, then ask it."""
     with tempfile.TemporaryDirectory() as folder:
         output = f"streams.{plan.stream}.output={{file: {folder}/out.txt}}"
-        with service(plan.stream, bootstrap, topic, budget, output) as (process, port):
-            client = attached(port)
+        with service(plan.stream, bootstrap, topic, budget, output) as (process, client):
             before = process.memory_info().rss
             deadline = time.monotonic() + PATIENCE_S
             while True:

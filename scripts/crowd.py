@@ -24,8 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.wire.server import files_for
-from scripts.broker import real_broker
-from scripts.runs import ROOT, attached, machine, peak_rss, percentiles, service
+from scripts.runs import ROOT, Client, machine, measuring, peak_rss, percentiles, service
 
 _HOST = b"Host: 127.0.0.1\r\n"
 _IDLE = b"GET /livez HTTP/1.1\r\n" + _HOST + b"\r\n"
@@ -155,9 +154,9 @@ class Asked:
     lag: int = 0
 
 
-def ask(process: psutil.Process, port: int, seconds: float) -> Asked:
+def ask(process: psutil.Process, client: Client, seconds: float) -> Asked:
     """Ask for so long, one question after the other with a short pause."""
-    client, found = attached(port), Asked()
+    found = Asked()
     began, events = time.perf_counter(), client.get("/events/get-stats")["events"]
     while (passed := time.perf_counter() - began) < seconds:
         found.ms.setdefault("get-stats", []).append(client.timed("/events/get-stats"))
@@ -170,19 +169,22 @@ def ask(process: psutil.Process, port: int, seconds: float) -> Asked:
 
 
 @contextlib.contextmanager
+def fresh_topic(bootstrap: str) -> Iterator[str]:
+    """Have a topic of its own. The client that makes it ends with it, before the broker does, of which it would complain."""
+    topic = f"crowd-{os.getpid()}-{int(time.time())}"
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    admin.create_topics([NewTopic(topic, _PARTITIONS, 1)], request_timeout=20)[topic].result(timeout=30)
+    try:
+        yield topic
+    finally:
+        admin.delete_topics([topic], request_timeout=20)[topic].result(timeout=30)
+
+
+@contextlib.contextmanager
 def events(bootstrap: str, topic: str, rate: int) -> Iterator[None]:
     """Produce so many events a second."""
-    command = [
-        sys.executable,
-        str(ROOT / "scripts" / "producer.py"),
-        "--count",
-        "0",
-        "--rate",
-        str(rate),
-        "--pattern",
-        "shuffled",
-    ]
-    command += ["--bootstrap", bootstrap, "--topic", topic]
+    command = [sys.executable, str(ROOT / "scripts" / "producer.py"), "--count", "0", "--rate", str(rate)]
+    command += ["--pattern", "shuffled", "--bootstrap", bootstrap, "--topic", topic]
     producer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield
@@ -226,23 +228,20 @@ def main(
     few = files_for(idle + streams)
     if few:
         sys.exit(f"crowd: {few}")
-    topic = f"crowd-{os.getpid()}-{int(time.time())}"
-    with contextlib.ExitStack() as around:
-        address = bootstrap or around.enter_context(real_broker(ROOT / ".firnline" / "kafka"))
-        admin = AdminClient({"bootstrap.servers": address})
-        admin.create_topics([NewTopic(topic, _PARTITIONS, 1)])[topic].result(timeout=20)
-        around.callback(lambda: admin.delete_topics([topic])[topic].result(timeout=20))
-        process, port = around.enter_context(service("events", address, topic, "60%"))
-        attached(port)
-        around.enter_context(events(address, topic, rate))
-        figures = {"before": ask(process, port, min(_FEW_S, seconds))}
+    with (
+        measuring("crowd", bootstrap) as address,
+        fresh_topic(address) as topic,
+        service("events", address, topic, "60%") as (process, client),
+        events(address, topic, rate),
+    ):
+        figures = {"before": ask(process, client, min(_FEW_S, seconds))}
         console.print("alone, asked; now the crowd comes")
-        with crowd(port, idle, streams) as (before, pipe):
+        with crowd(client.port, idle, streams) as (before, pipe):
             console.print(f"answered: {before.idle:,} idle, {before.streams:,} streams")
-            figures["with the crowd"] = ask(process, port, seconds)
+            figures["with the crowd"] = ask(process, client, seconds)
             pipe.send(None)
             after: Held = pipe.recv()
-        figures["after"] = ask(process, port, min(_FEW_S, seconds))
+        figures["after"] = ask(process, client, min(_FEW_S, seconds))
         peak = peak_rss(process)
     title = f"{idle:,} idle connections, {streams:,} event streams, {rate:,} events a second; {machine()}"
     if as_json:

@@ -12,7 +12,7 @@ from typing import Any
 from rich.table import Table
 
 from scripts.curves import Curve, drawing
-from scripts.runs import PATIENCE_S, attached, fill, peak_rss, service
+from scripts.runs import PATIENCE_S, fill, peak_rss, service
 
 PATTERN = "scattered"
 _START_MS = 1_685_695_916_000
@@ -64,8 +64,7 @@ def held(bootstrap: str, events: int, budget: str) -> list[Held]:
 def _run(name: str, bootstrap: str, topic: str, events: int, budget: str, data_dir: Path | None) -> Held:
     run = Held(name)
     max_sets = f"streams.events.max_sets={max(1_000, events // 3 // _GENERATIONS)}"
-    with service("events", bootstrap, topic, budget, max_sets, data_dir=data_dir) as (process, port):
-        client = attached(port)
+    with service("events", bootstrap, topic, budget, max_sets, data_dir=data_dir) as (process, client):
         began = time.perf_counter()
         while True:
             stats = client.get("/events/get-stats")

@@ -216,7 +216,7 @@ class Load:
             self._quiet.clear()
             self._go.clear()
         if not self._quiet.wait(2 * _GIVE_UP_S) or self._failed:
-            raise OSError(0, f"the load did not reach Kafka: {self._failed[:1] or 'no acknowledgement'}")
+            raise OSError(f"the load did not reach Kafka: {self._failed[:1] or 'no acknowledgement'}")
 
     def resume(self) -> None:
         """Send on after a pause."""

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from scripts.broker import start_embedded
@@ -38,6 +39,8 @@ _BLOCK = 3_000
 _MOST_BYTES = 200_000
 _ROOM_MIB = 1
 _PATIENCE_S = 600.0
+_LOADS = 15
+_FIRST_PAINT = "performance.getEntriesByName('first-contentful-paint')"
 _SHOTS = (
     ("page-light", 1280, 860, "light"),
     ("page-dark", 1280, 860, "dark"),
@@ -165,6 +168,18 @@ def shoot(browser: Browser, port: int, folder: Path) -> None:
             raise ValueError(f"{target}: expected {_MOST_BYTES:,} bytes at most, got {size:,}")
 
 
+def paint(browser: Browser, port: int) -> None:
+    """Load the page some times, each as for the first time, and print how long it took until there was something to see."""
+    found = []
+    for _ in range(_LOADS):
+        page = browser.new_page()  # in a context of its own: nothing is cached
+        page.goto(f"http://127.0.0.1:{port}/")
+        page.wait_for_function(f"{_FIRST_PAINT}.length")
+        found.append(float(page.evaluate(f"{_FIRST_PAINT}[0].startTime")))
+        page.close()
+    print(f"first paint: {statistics.median(found):.0f} ms at the median, {max(found):.0f} at worst, of {_LOADS} fresh loads")
+
+
 def measure(browser: Browser, port: int, minutes: float, between_s: float, each: Callable[[], None]) -> None:
     """Keep the page open, and print what its JavaScript holds after a collection, `between_s` seconds apart."""
     page = opened(browser, port, 1280, 860, "light")
@@ -188,9 +203,9 @@ def main(
     ] = None,
     folder: Annotated[Path, typer.Option(help="Where the pictures go.")] = FOLDER,
     port: Annotated[int, typer.Option(help="The port of the service meanwhile.")] = 18_099,
-    heap: Annotated[float, typer.Option(min=0, help="Instead, keep the page open so many minutes and print its heap.")] = 0,
+    heap: Annotated[float, typer.Option(min=0, help="Instead, print the first paint, then the heap over so many minutes.")] = 0,
 ) -> None:
-    """Write docs/pictures/*.png, or measure the page's heap."""
+    """Write docs/pictures/*.png, or measure the page: how soon it is to be seen, and what it holds when it stays open."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         sys.exit("pictures: expected chromium, and there is none")
@@ -214,11 +229,14 @@ def main(
                 producer.flush(30)
 
             if heap:
+                paint(browser, port)
                 measure(browser, port, heap, 15.0, more)
             else:
                 shoot(browser, port, folder)
             browser.close()
-    except (ValueError, TimeoutError) as error:
+    except KafkaException as error:
+        sys.exit(f"pictures: {bootstrap}: {error.args[0].str()}")
+    except (ValueError, OSError) as error:
         sys.exit(f"pictures: {error}")
     finally:
         if broker is not None:

@@ -58,9 +58,9 @@ def fetch(url: str, path: str, **arguments: object) -> Any:
 
 
 def show(table: Table) -> None:
-    """Print a table as wide as the terminal, or as it needs where there is none."""
-    console = Console()
-    (console if console.is_terminal else Console(width=120)).print(table)
+    """Print a table as wide as the terminal, or as it needs where there is none; what records say is no markup."""
+    width = None if Console().is_terminal else 120
+    Console(width=width, markup=False, emoji=False).print(table)
 
 
 def show_rows(title: str, rows: Sequence[Mapping[str, Any]], *, caption: str | None = None) -> None:
@@ -80,7 +80,16 @@ def _cell(name: str, value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    return "" if value is None else str(value)
+    return "" if value is None else visible(str(value))
+
+
+def visible(text: str) -> str:
+    r"""Write signs that a terminal would obey as escapes: names and records may have any.
+
+    >>> visible("é [b] \x1b[2J")
+    'é [b] \\x1b[2J'
+    """
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 @app.command()
@@ -236,7 +245,7 @@ def rejects(stream: Stream = "events", url: Url = HERE, as_json: AsJson = False)
     for name in ("partition", "offset", "reason", "length", "head"):
         table.add_column(name, no_wrap=name != "head")
     for each in body["newest"]:
-        table.add_row(*(str(each[name])[:60] for name in ("partition", "offset", "reason", "length", "head")))
+        table.add_row(*(visible(str(each[name]))[:60] for name in ("partition", "offset", "reason", "length", "head")))
     show(table)
 
 

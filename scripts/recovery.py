@@ -23,7 +23,7 @@ from actors.timeline.sealed import CHUNK
 from actors.views.sets.bound import Proof, identity
 from actors.views.sets.pieces import Piece, RawSets
 from actors.views.sets.slices import FrozenSets
-from scripts.runs import PATIENCE_S, Client, attached, fill, service
+from scripts.runs import PATIENCE_S, Client, fill, service
 
 _SETS = 1_000_000
 _MS_A_SET = 30
@@ -52,19 +52,17 @@ def recovery(bootstrap: str, sets: int) -> Recovery:
     fill(bootstrap, topic, "steady", _EVENTS, _PARTITIONS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with service("events", bootstrap, topic, "60%", data_dir=folder) as (process, port):
-            client = attached(port)
+        with service("events", bootstrap, topic, "60%", data_dir=folder) as (process, client):
             _until(client, lambda stats: stats["records"] > _EVENTS // 2)
             killed_at = int(client.get("/events/get-stats")["records"])
             process.send_signal(signal.SIGKILL)
         began = time.perf_counter()
-        with service("events", bootstrap, topic, "60%", data_dir=folder) as (_, port):
-            _until(attached(port), lambda stats: stats["records"] == _EVENTS and not sum(stats["lag"].values()))
+        with service("events", bootstrap, topic, "60%", data_dir=folder) as (_, client):
+            _until(client, lambda stats: stats["records"] == _EVENTS and not sum(stats["lag"].values()))
             caught_up_s = time.perf_counter() - began
         file_bytes = _write(Store(next(path for path in folder.iterdir() if path.is_dir()), LocalDisk()), sets)
         began = time.perf_counter()
-        with service("events", bootstrap, topic, "60%", data_dir=folder) as (_, port):
-            client = attached(port)
+        with service("events", bootstrap, topic, "60%", data_dir=folder) as (_, client):
             _until(client, lambda stats: stats["total"]["validSetCount"] >= sets)
             client.get(f"/events/get-sets?startTime={_BEFORE_MS - 3_000}&endTime={_BEFORE_MS}&limit=100")
             answers_s = time.perf_counter() - began

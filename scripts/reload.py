@@ -174,16 +174,12 @@ def _told(rules: Mapping[str, Rule]) -> list[str]:
 
 
 def _asked(managers: Mapping[str, Address], message: Callable[[str], Callable[[ReplyTo], Message]]) -> list[str]:
-    """Ask every manager at once what `message` makes for it; returns the streams that refuse, or say nothing in time.
-
-    Nobody is asked where one of them is not there.
-    """
-    if gone := [name for name, manager in managers.items() if not manager.is_alive()]:
-        return gone
+    """Ask every manager at once what `message` makes for it; returns the streams that are not there, refuse, or are silent."""
     replies: SimpleQueue[tuple[str, Any]] = SimpleQueue()
-    for name, manager in managers.items():
-        manager.tell(message(name)(_reply_to(replies, name)))
-    waiting, refused = set(managers), []
+    refused = [name for name, manager in managers.items() if not manager.is_alive()]
+    waiting = set(managers) - set(refused)
+    for name in waiting:
+        managers[name].tell(message(name)(_reply_to(replies, name)))
     with contextlib.suppress(Empty):
         while waiting:
             name, reply = replies.get(timeout=_PATIENCE_S)

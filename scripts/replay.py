@@ -219,7 +219,7 @@ def replay(
             if counts.total() == limit:
                 break
     except (KafkaException, ValueError) as error:
-        told = error.args[0].str() if isinstance(error, KafkaException) else str(error)
+        told = f"{bootstrap}: {error.args[0].str()}" if isinstance(error, KafkaException) else str(error)
         sys.exit(f"replay: {told}; {0 if dry_run else counts.total():,} were put back before")
     finally:
         run.close()

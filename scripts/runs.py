@@ -1,6 +1,6 @@
-"""The parts of the benchmark: a topic filled, the real service run over it, a client that takes times, rivals beside it.
+"""The parts of a measurement: a broker, a topic filled, the real service over it, a client that takes times, rivals beside it.
 
-Used by `scripts/bench.py` alone.
+Used by `scripts/bench.py` and `scripts/crowd.py`.
 """
 
 import contextlib
@@ -8,27 +8,61 @@ import http.client
 import json
 import os
 import platform
+import signal
 import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from scripts.broker import real_broker
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_S = 1_800.0
+_START_S = 120.0
+_SAID = 500
+
+
+@contextlib.contextmanager
+def measuring(name: str, bootstrap: str | None) -> Iterator[str]:
+    """Yield a broker's address: `bootstrap`, or that of a real one, run meanwhile. What goes wrong ends with 1, and a line.
+
+    At SIGTERM all that was started is ended, as it is at Ctrl-C. For the main thread.
+    """
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        with contextlib.ExitStack() as around:
+            yield bootstrap or around.enter_context(real_broker(ROOT / ".firnline" / "kafka"))
+    except KafkaException as error:
+        sys.exit(f"{name}: {bootstrap or 'the broker'}: {error.args[0].str()}")
+    except subprocess.CalledProcessError as error:  # it has said why itself
+        sys.exit(f"{name}: {error.cmd[1]} ended with {error.returncode}")
+    except (OSError, ValueError) as error:
+        sys.exit(f"{name}: {str(error) or type(error).__name__}")
 
 
 class Client:
     """One kept-alive HTTP connection to the service."""
 
     def __init__(self, port: int) -> None:
+        self.port = port
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+    def answers(self) -> bool:
+        """Whether anybody does."""
+        try:
+            self.get("/livez")
+        except OSError:
+            self._connection.close()
+            return False
+        return True
 
     def get(self, path: str) -> Any:
         """Return the JSON of `path`."""
@@ -46,10 +80,11 @@ class Client:
 @contextlib.contextmanager
 def service(
     stream: str, bootstrap: str, topic: str, budget: str, *overrides: str, data_dir: Path | None = None
-) -> Iterator[tuple[psutil.Process, int]]:
-    """Run the real service with one stream of the default configuration; yields its process and port.
+) -> Iterator[tuple[psutil.Process, Client]]:
+    """Run the real service with one stream of the default configuration; yields its process, and a client, once it answers.
 
-    Without a `data_dir` nothing outlasts the run, so that the next one begins at the first record.
+    Without a `data_dir` nothing outlasts the run, so that the next one begins at the first record. Raises OSError where the
+    service ends instead.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -58,27 +93,20 @@ def service(
     settings += [f"memory.budget={budget}", f"data_dir={data_dir or 'null'}", *overrides]
     command = [sys.executable, str(ROOT / "scripts" / "serve.py"), "--only", stream]
     command += [word for each in settings for word in ("--set", each)]
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
-    try:
-        yield psutil.Process(child.pid), port
-    finally:
-        child.terminate()
-        child.wait(timeout=60)
-
-
-def attached(port: int) -> Client:
-    """Return a client once the service answers."""
-    deadline = time.monotonic() + 120
-    while True:
+    with tempfile.TemporaryFile() as said:
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
         try:
             client = Client(port)
-            client.get("/livez")
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return client
+            deadline = time.monotonic() + _START_S
+            while not client.answers():
+                if child.poll() is not None or time.monotonic() > deadline:
+                    said.seek(0)
+                    raise OSError(f"the service does not run: {said.read().decode(errors='replace')[-_SAID:].strip()}")
+                time.sleep(0.01)
+            yield psutil.Process(child.pid), client
+        finally:
+            child.terminate()
+            child.wait(timeout=60)
 
 
 def peak_rss(process: psutil.Process) -> int:
@@ -92,7 +120,7 @@ def peak_rss(process: psutil.Process) -> int:
 
 def fill(bootstrap: str, topic: str, pattern: str, events: int, partitions: int, *words: str) -> None:
     """Fill a topic of its own with the pattern, unless an earlier call has."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "firnline-fill"})
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "firnline-fill", "log_level": 0})
     ends = [
         consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1]
         for number in consumer.list_topics(topic, timeout=10).topics[topic].partitions

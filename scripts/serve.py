@@ -9,7 +9,6 @@ import gc
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -40,11 +39,10 @@ from gateway.wire.limits import Allowance
 from gateway.wire.profiling import profiled, profiling
 from gateway.wire.server import Server, files_for, server
 from scripts.broker import find_embedded, start_embedded
+from scripts.demo import demo_topic, gentle_producer, what_to_try
 from scripts.logs import tell_by
 from scripts.plan import Complaints, Keeping, budget_of, plan, source_name
 from scripts.reload import Hangup, InForce, Reloading, limits_of, rules_of
-
-ROOT = Path(__file__).resolve().parent.parent
 
 _SWITCH_S = 0.0005
 """How long a thread may keep the interpreter while another waits: a tenth of the default, so that queries stay quick."""
@@ -67,30 +65,47 @@ log = structlog.get_logger("firnline")
 
 
 class Stopping:
-    """Counts the signals that ask for an end: the first one drains, the second one does not wait."""
+    """Counts the signals that ask for an end: the first one drains, the second one does not wait.
+
+    One that comes before there is a server ends that server as soon as it is attached.
+    """
 
     def __init__(self) -> None:
-        self.asked = 0
+        self._asked = 0
+        self._server: Server | None = None
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._ask)
 
+    def attach(self, own: Server) -> None:
+        """End this server at the first signal, also where that came already."""
+        self._server = own
+        if self._asked:
+            own.should_exit = True
+
     def _ask(self, number: int, _: object) -> None:
-        # uvicorn takes the first signal itself, and raises it again here once the port is closed.
-        self.asked += 1
-        if self.asked > 1:
+        # While it runs, uvicorn takes the first signal itself, and raises it again here once the port is closed.
+        self._asked += 1
+        if self._server is not None:
+            self._server.should_exit = True
+        if self._asked > 1:
             sys.stderr.write("stopped at once\n")
             os._exit(128 + number)
 
 
 def listen(settings: Settings) -> socket.socket:
-    """Take the port before anything else is started.
+    """Take the port before anything else is started; who asks meanwhile waits until there is a server.
 
-    Raises OSError where it is not to be had.
+    Raises ValueError where it is not to be had.
     """
     family = socket.AF_INET6 if ":" in settings.http.host else socket.AF_INET
     taken = socket.socket(family, socket.SOCK_STREAM)
     taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    taken.bind((settings.http.host, settings.http.port))
+    try:
+        taken.bind((settings.http.host, settings.http.port))
+        taken.listen()  # two processes may have bound one port; only one of them listens
+    except OSError as error:
+        taken.close()
+        raise ValueError(f"{settings.http.host}:{settings.http.port}: {error.strerror}") from None
     return taken
 
 
@@ -111,7 +126,7 @@ def serve(
     which ends them too with `once`; what takes long is traced, where there are `traces`. Raises ValueError where a setting
     cannot be carried out, such as a memory budget that is too small.
     """
-    Stopping()
+    stopping = Stopping()
     hangup = Hangup(lambda: signal.raise_signal(signal.SIGTERM))
     budget = budget_of(settings)
     allowance = Allowance(limits_of(settings, budget.replies))
@@ -164,8 +179,9 @@ def serve(
     if once and not left:
         servers[0].should_exit = True
     host, number = port.getsockname()[:2]
-    greet(f"http://{host}:{number}")
+    greet(f"http://[{host}]:{number}" if ":" in host else f"http://{host}:{number}")
     hangup.attach(reloading)
+    stopping.attach(servers[0])
     servers[0].run(sockets=[port])
     stop(system, running, guardian)
     return degraded
@@ -215,44 +231,6 @@ def stop(system: System, running: dict[str, Running], guardian: Address) -> None
             log.warning("not closed", stream=name, after_s=_CLOSE_S)
     guardian.stop()
     system.dispatcher.close()
-
-
-def asking() -> str:
-    """Return the command that asks, as people would type it here."""
-    checkout = (ROOT / "pyproject.toml").exists()
-    return f"{os.path.relpath(sys.executable)} scripts/query.py" if checkout else "firnline query"
-
-
-CURLS = """\
-sets form now. Try, in another terminal:
-
-  curl '{url}/events/get-stats'
-  curl '{url}/events/get-sets?startTime=0&endTime=9999999999999&limit=3'
-  curl '{url}/events/get-sets?startTime=0&endTime=9999999999999&limit=3' -H 'Accept: application/x-ndjson'
-  {ask} stats
-
-Ctrl-C ends everything."""
-
-
-@contextlib.contextmanager
-def gentle_producer(bootstrap: str, topic: str) -> Iterator[None]:
-    """Run the producer beside the service, some hundred events a second, out of order by a little."""
-    command = [sys.executable, str(ROOT / "scripts" / "producer.py"), "--count", "0", "--rate", "300", "--pattern", "shuffled"]
-    command += ["--displacement", "20", "--bootstrap", bootstrap, "--topic", topic]
-    producer = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
-    try:
-        yield
-    finally:
-        producer.terminate()
-        producer.wait(timeout=10)
-
-
-def demo_topic(settings: Settings) -> str:
-    """Return the topic of the first stream of sets. Raises ValueError where there is none."""
-    topics = [stream.source.topic for stream in settings.streams.values() if stream.view == "sets" and stream.source.topic]
-    if not topics:
-        raise ValueError("--demo: expected a stream of sets that reads a topic")
-    return topics[0]
 
 
 def keep_memory_tight() -> None:
@@ -355,17 +333,15 @@ def main(
             def greet(url: str) -> None:
                 log.info("listening", url=url, pid=os.getpid())
                 if demo:
-                    print(CURLS.format(url=url, ask=asking()), flush=True)
+                    print(what_to_try(url), flush=True)
 
             traces = traces_to(settings.log.traces, version=product_version())
             if traces is not None:
                 around.enter_context(traces)
             if given_up := serve(settings, kafka, keeping, port, once=once, greet=greet, read=read, traces=traces):
                 sys.exit(f"firnline: given up: {', '.join(sorted(given_up))}")
-    except ValueError as error:  # a SettingsError among them
+    except (ValueError, OSError) as error:  # a SettingsError among them
         sys.exit(f"firnline: {error}")
-    except OSError as error:
-        sys.exit(f"firnline: {settings.http.host}:{settings.http.port}: {error.strerror}")
 
 
 if __name__ == "__main__":

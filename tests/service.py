@@ -82,18 +82,21 @@ def service(
     *settings: str,
     stream: str = "events",
     also: Sequence[str] = (),
-    cwd: Path = ROOT,
+    cwd: Path | None = None,
     within: Sequence[str] = (),
     **environ: str,
 ) -> Iterator[Service]:
     """Run the service with one stream of the default configuration, over a topic; ended in any case.
 
-    Its checkpoints are in a folder of its own, unless a setting says where. `within` is the command that runs it, if any.
+    It runs in a folder of its own, where its checkpoints are too, unless `cwd` or a setting says where. `within` is the command
+    that runs it, if any.
     """
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="firnline-test-") as folder:
         words = [f"http.port={port}", f"data_dir={folder}", *settings]
-        yield from _run(words, bootstrap, topic, port, stream=stream, also=also, cwd=cwd, within=within, environ=environ)
+        yield from _run(
+            words, bootstrap, topic, port, stream=stream, also=also, cwd=cwd or Path(folder), within=within, environ=environ
+        )
 
 
 def _run(

@@ -96,7 +96,10 @@ def test_every_command_and_every_option_has_help_and_its_line_is_true(name: str)
 def test_wrong_use_is_2_and_what_fails_is_1():
     assert run("config", "check", "--rate", "none").returncode == 2
     assert run("nothing").returncode == 2
-    assert run("query", "sets", "--url", "ftp://x").returncode == 2
+    for url in ("ftp://x", "http://127.0.0.1:99999", "http://[::1"):
+        for asked in (run("query", "sets", "--url", url), run("top", "--url", url)):
+            assert asked.returncode == 2
+            assert "an address such as" in asked.stderr
     gone = run("query", "stats", "--url", f"127.0.0.1:{free_port()}")
     assert (gone.returncode, gone.stderr.count("\n")) == (1, 1)
     assert "is the service running?" in gone.stderr
@@ -128,6 +131,13 @@ def test_check_says_what_settings_mean_here_and_ends_with_1_where_none_can_run(t
     assert wrong.returncode == 1
     assert f"{path}:1: http.prot: unknown key, did you mean port?" in wrong.stderr
     assert "Traceback" not in wrong.stderr
+
+
+def test_what_settings_say_is_no_markup(tmp_path: Path):
+    path = tmp_path / "[red].yaml"
+    path.write_text("streams: {events: {}}\nkafka: {client.id: '[/b]'}\n")
+    assert "[red].yaml is good" in run("config", "check", str(path)).stdout
+    assert "client.id = [/b]" in run("config", "explain", "kafka", "--config", str(path)).stdout
 
 
 @pytest.mark.parametrize("gap_ms", [0.3, 3.6, 36.0, 1_000.0])
@@ -346,6 +356,21 @@ def test_top_fits_a_terminal_follows_its_size_and_leaves_it_as_it_was(embedded: 
         assert shown.shown.rstrip().endswith(("\x1b[?1049l", "\x1b[?25h"))  # the screen before, with its cursor
         assert termios.tcgetattr(shown.slave) == shown.before
         assert "Traceback" not in shown.shown
+
+
+def test_top_as_json_goes_to_a_pipe_and_ends_at_ctrl_c(embedded: str):
+    with service(embedded, "watched") as running:
+        words = [*FIRNLINE, "top", "--json", "--url", f"127.0.0.1:{running.port}"]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as child:
+            try:
+                snapshots = [json.loads(child.stdout.readline()) for _ in range(2)]
+                child.send_signal(signal.SIGINT)
+                more, complaint = child.communicate(timeout=30)
+            finally:
+                child.kill()
+    assert snapshots[0]["at"] < snapshots[1]["at"]
+    assert all(json.loads(line)["streams"] for line in more.splitlines())
+    assert (child.returncode, complaint) == (0, "")
 
 
 @contextmanager

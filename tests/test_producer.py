@@ -17,7 +17,7 @@ from confluent_kafka.cimpl import NewTopic
 from rich.console import Console
 
 from scripts.broker import find_embedded, start_embedded
-from scripts.producer import Interrupted, Sending
+from scripts.sending import Interrupted, Sending
 from scripts.spec import Chunk
 from tests.service import command
 from tests.waiting import until
@@ -81,6 +81,15 @@ def test_on_the_embedded_broker_it_waits_for_a_reader_says_so_once_and_goes_on_w
     assert child.returncode == 0
     assert max(end - was for end, was in zip(sent, stood, strict=True)) <= 20_000
     assert printed.startswith(f"{sum(sent):,} records to events")
+
+
+def test_each_embedded_broker_is_told_its_own_address(forgetful: str):
+    other, bootstrap = start_embedded()
+    try:
+        assert bootstrap != forgetful
+    finally:
+        other.terminate()
+        other.wait(timeout=20)
 
 
 def test_the_embedded_broker_ends_with_the_process_that_started_it(tmp_path: Path):

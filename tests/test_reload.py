@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 
 from actors.actor import Actor, System
 from actors.dispatcher import Dispatcher
-from actors.messages import Busy, Message
+from actors.messages import Busy, Message, Reconfigure
 from config.changes import ABSENT, Applies, Change, applies, changes, leaves
 from config.load import SettingsError, load
 from config.machine import MemoryMeter
@@ -95,6 +95,20 @@ class Unwilling(Actor):
 
     def receive(self, message: Message) -> None:
         message.reply_to(Busy("no"))
+
+
+class Fickle(Actor):
+    """A manager that says it is there, and follows nowhere; with `ends`, it ends at the attempt."""
+
+    def __init__(self, system: System, *, stream: str, ends: bool) -> None:
+        super().__init__(system, stream=stream)
+        self._ends = ends
+
+    def receive(self, message: Message) -> None:
+        if isinstance(message, Reconfigure) and self._ends:
+            self.stop()
+        else:
+            message.reply_to(Busy("no") if isinstance(message, Reconfigure) else None)
 
 
 class Heard:
@@ -226,6 +240,26 @@ def test_where_one_stream_cannot_follow_no_stream_has(stopped: bool):
             assert made.in_force.allowance.now is limits
     finally:
         unwilling.stop()
+        system.dispatcher.close()
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_where_one_stream_refuses_on_the_way_the_others_go_back(ends: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("scripts.reload._PATIENCE_S", 1.0)
+    system = System(Dispatcher())
+    fickle = Fickle.start(system, stream="two", ends=ends)
+    try:
+        with running({"two": fickle}) as (made, streams):
+            assert made.in_force.rules["one"].meter.max_aged is None
+            with pytest.raises(RefusedError, match="two cannot, and two cannot go back"):
+                made.to("streams.one.max_aged=12", "http.max_queries=3")
+            streams["one"].values += records(
+                [(20_000 + 10 * number + step, step) for number in range(500) for step in range(3)]
+            )
+            assert len(streams["one"].settled().aged) == 14, "12 of them if the refused limit were in force"
+            assert made.in_force.rules["one"].meter.max_aged is None
+    finally:
+        fickle.stop()
         system.dispatcher.close()
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from scripts.spec import Spec
 from tests.conftest import Send
 from tests.oracle import greedy
 from tests.running import records
-from tests.service import command, free_port, service
+from tests.service import ROOT, command, free_port, service
 from tests.waiting import until
 
 
@@ -144,16 +145,85 @@ def test_the_embedded_broker_comes_with_the_service_is_found_and_never_outrun(tm
     until(lambda: not (tmp_path / "broker.json").exists())
 
 
+def test_ctrl_c_ends_the_service_in_order_and_twice_at_once(tmp_path: Path):
+    """The output's folder is a file, so that nothing can be written, and the drain waits."""
+    (tmp_path / "o").write_text("in the way")
+    segments = (b'{"batch_id":1,"segment_id":%d,"data":[1]}\n' % number for number in range(10))
+    (tmp_path / "in").write_bytes(b"".join(segments))
+    settings = ("streams.segments.source={file: in}", "streams.segments.output={file: o/out}", "data_dir=null")
+    with service(None, None, *settings, stream="segments", cwd=tmp_path) as running:
+        until(lambda: (stats := running.stats("segments"))["records"] == 10 and stats["inFlight"])
+        running.process.send_signal(signal.SIGINT)
+        until(lambda: refused(running.port))
+        code, printed = running.stop(signal.SIGINT)
+        assert (code, printed.count("stopped at once")) == (128 + signal.SIGINT, 1)
+        assert "drained" not in printed
+    (tmp_path / "o").unlink()
+    with service(None, None, *settings, stream="segments", cwd=tmp_path) as running:
+        until((tmp_path / "o" / "out").exists)
+        code, printed = running.stop(signal.SIGINT)
+        assert (code, printed.count("drained")) == (0, 1)
+
+
+def refused(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+EARLY = """
+import os, signal, typer
+from scripts import serve
+made = serve.create_app
+def create_app(*given, **named):
+    os.kill(os.getpid(), signal.SIGINT)
+    return made(*given, **named)
+serve.create_app = create_app
+typer.run(serve.main)
+"""
+
+
+def test_ctrl_c_while_the_service_starts_is_not_forgotten():
+    words = ["--only", "words", "--set", "streams.words.source={stdin: true}", "--set", "http.port=0", "--set", "data_dir=null"]
+    with subprocess.Popen(
+        [sys.executable, "-c", EARLY, *words], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    ) as child:
+        try:
+            assert child.wait(timeout=60) == 0
+        finally:
+            child.kill()
+        assert "drained" in child.stderr.read()
+
+
+@pytest.mark.parametrize("script", ["bench", "chaos", "crowd"])
+def test_without_java_a_measurement_says_so_in_one_line(script: str, tmp_path: Path):
+    done = run(script, PATH=str(tmp_path))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "a real broker needs java and mvn on the PATH" in done.stderr
+
+
+@pytest.mark.broker
+def test_a_benchmark_that_cannot_run_says_why(broker: str):
+    wrong = run("bench", "--budget", "lots", "--events", "30000", "--bootstrap", broker)
+    assert wrong.returncode == 1
+    assert "bench: the service does not run: firnline: the configuration cannot be used" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+    nowhere = run("bench", "--events", "30000", "--bootstrap", f"127.0.0.1:{free_port()}")
+    assert (nowhere.returncode, nowhere.stderr.count("\n")) == (1, 1)
+    assert run("bench", "--pattern", "junk", "--bootstrap", broker).returncode == 2
+
+
 @pytest.mark.broker
 def test_query_shows_tables_and_json(broker: str, topic: str, send: Send):
-    send(broker, topic, [*records([(1, 0), (2, 1), (3, 2)]), b"junk"], [0] * 4)
+    send(broker, topic, [*records([(1, 0), (2, 1), (3, 2)]), b"junk", b"[/red] :x: \x1b[2J"], [0] * 5)
     with service(broker, topic) as running:
-        running.settled(4)
+        running.settled(5)
         url = ("--url", f"http://127.0.0.1:{running.port}")
         assert json.loads(run("query", "sets", "--json", *url).stdout)["sets"][0]["b"]["timestamp"] == 3
         assert "red" in run("query", "sets", *url).stdout
         assert "active" in run("query", "stats", *url).stdout
-        assert "no_underscore 1" in run("query", "rejects", *url).stdout
+        rejects = run("query", "rejects", *url).stdout
+        assert "no_underscore 2" in rejects
+        assert r"[/red] :x: \x1b[2J" in rejects, "what a record says is neither markup nor a command to the terminal"
         wrong = run("query", "sets", "--start", "5", "--end", "1", *url)
         assert (wrong.returncode, wrong.stderr.strip()) == (1, "query: query endTime: expected startTime (5) or later, got 1")
     gone = run("query", "stats", *url)
@@ -178,7 +248,8 @@ def test_a_port_in_use_a_small_budget_and_an_unknown_kafka_setting_are_one_line_
         port = taken.getsockname()[1]
         in_use = run("serve", "--set", f"http.port={port}", "--set", "kafka.bootstrap.servers=127.0.0.1:1")
     small = run("serve", "--set", "http.port=0", "--set", "memory.budget=20MiB", "--set", "kafka.bootstrap.servers=127.0.0.1:1")
-    unknown = run("serve", "--set", "http.port=0", "--set", "kafka.no.such=1", "--set", "kafka.bootstrap.servers=127.0.0.1:1")
+    nowhere = ("--set", "kafka.bootstrap.servers=127.0.0.1:1", "--set", "data_dir=null")
+    unknown = run("serve", "--set", "http.port=0", "--set", "kafka.no.such=1", *nowhere)
     for done, said in ((in_use, "Address already in use"), (small, "memory.budget: expected at least"), (unknown, "no.such")):
         assert done.returncode == 1
         assert said in done.stderr

@@ -80,6 +80,12 @@ def test_everything_that_is_wrong_is_told_at_once_with_its_place(tmp_path: Path)
     ]
 
 
+@pytest.mark.parametrize("section", ["http", "log", "memory", "checkpoint", "streams.events.source", "streams.events.output"])
+def test_a_key_that_there_is_not_is_told_with_those_that_there_are(section: str):
+    with pytest.raises(SettingsError, match=rf"{section}\.bogus: unknown key, there are: [a-z_]+, "):
+        load(None, [f"{section}.bogus=1"], {})
+
+
 def test_a_view_that_there_is_not_is_told_with_those_that_there_are(tmp_path: Path):
     told = problems(tmp_path, "streams:\n  events:\n    view: sts\n    steps: 1\n")
     assert told == ["x.yaml:3: streams.events.view: expected one of sets, top, segments, uniques, words, got 'sts'"]

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from rich.tree import Tree
 
 from config.explain import Entry, entries
@@ -172,7 +173,7 @@ def _explain(each: Entry) -> None:
         "a change": str(each.applies or ""),
     }
     for name, text in told.items():
-        console.print(f"  {name.ljust(10)}{text}", highlight=False, markup=False)
+        console.print(f"  {name.ljust(10)}{text}", highlight=False)
 
 
 def _tree(chosen: Sequence[Entry]) -> None:
@@ -180,15 +181,15 @@ def _tree(chosen: Sequence[Entry]) -> None:
     root = Tree("settings", hide_root=True)
     places: dict[str, Tree] = {}
     for each in chosen:
-        above, _, name = each.key.rpartition(".")
         above = next((known for known in _heads(each.key) if known in places), "")
         name = each.key.removeprefix(f"{above}.") if above else each.key
-        value = "" if each.section else f" = {_written(each.value)}"
-        changed = (
-            "" if each.section or each.value == each.default else f"  [yellow](default {_safe(_written(each.default))})[/]"
-        )
-        node = places.get(above, root).add(f"[bold]{_safe(name)}[/]{_safe(value)}{changed}  [dim]{_safe(each.description)}[/]")
-        places[each.key] = node
+        line = Text.assemble((name, "bold"))
+        if not each.section:
+            line.append(f" = {_written(each.value)}")
+            if each.value != each.default:
+                line.append(f"  (default {_written(each.default)})", "yellow")
+        line.append(f"  {each.description}", "dim")
+        places[each.key] = places.get(above, root).add(line)
     _console().print(root, highlight=False)
 
 
@@ -197,10 +198,6 @@ def _heads(key: str) -> Iterator[str]:
     while "." in key:
         key = key.rpartition(".")[0]
         yield key
-
-
-def _safe(text: str) -> str:
-    return text.replace("[", "\\[")
 
 
 def _written(value: Any) -> str:
@@ -224,6 +221,6 @@ def _print_json(value: Any) -> None:
 
 
 def _console() -> Console:
-    """Return a console as wide as the terminal, or wide where there is none."""
-    console = Console(soft_wrap=True)
-    return console if console.is_terminal else Console(width=160, soft_wrap=True)
+    """Return a console as wide as the terminal, or wide where there is none; what settings say is no markup."""
+    width = None if Console().is_terminal else 160
+    return Console(width=width, soft_wrap=True, markup=False, emoji=False)

@@ -31,7 +31,7 @@ def frame(snapshot: Mapping[str, Any], url: str, trouble: str | None, width: int
             shown = part if len(part) <= room else [*part[: room - 1], Text(f"  … {len(part) - room + 1} more", "dim")]
             lines += shown
             room -= len(shown)
-    actors = _actors(snapshot.get("actors", []), width)
+    actors = _actors(snapshot.get("actors", []))
     wanted = max(0, len(problems) - 2)
     if room - wanted >= 3:
         lines += actors[: room - wanted]
@@ -154,7 +154,7 @@ def _put(found: list[tuple[int, str, str]], low: int, high: int, all_of_it: int,
             found[place] = cell
 
 
-def _actors(actors: Sequence[Mapping[str, Any]], width: int) -> list[Text]:
+def _actors(actors: Sequence[Mapping[str, Any]]) -> list[Text]:
     """List the actors whose mailboxes are fullest: there is the bottleneck."""
     if not actors:
         return []
@@ -168,7 +168,7 @@ def _actors(actors: Sequence[Mapping[str, Any]], width: int) -> list[Text]:
         held = Text("  waits for a failure to be mended", "red") if each["held"] else Text("")
         bar = ("█" * full, "yellow"), ("░" * (cells - full), "dim")
         lines.append(Text.assemble(name[:32].ljust(33), *bar, said, held))
-    return [line for line in lines if width]
+    return lines
 
 
 def _fill(actor: Mapping[str, Any]) -> float:

@@ -42,7 +42,10 @@ def main(
     FIRNLINE_TOKEN.
     """
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the terminal is put back then too
-    watched = watching(url)
+    try:
+        watched = watching(url)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--url") from None
     watched.start()
     try:
         if as_json:

@@ -113,8 +113,10 @@ class Watching:
 
 
 def watching(url: str | None) -> Watching:
-    """Return what watches the service at `url`, with the token of the environment."""
-    return Watching(Transport(url, None, _SILENT_S, 1))
+    """Return what watches the service at `url`, with the token of the environment. Raises ValueError for no address."""
+    transport = Transport(url, None, _SILENT_S, 1)
+    transport.address()
+    return Watching(transport)
 
 
 def events(response: http.client.HTTPResponse) -> Iterator[tuple[str, Any]]:
