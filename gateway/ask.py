@@ -4,8 +4,8 @@ The actor's thread sets the result on the loop. Bounded: more than so many reque
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from actors.messages import Address, Busy, Message, ReplyTo
@@ -13,7 +13,7 @@ from gateway.api.errors import busy
 from gateway.room import Room
 from gateway.wire.limits import Allowance
 
-Trace = Callable[[str], AbstractContextManager[Any]]
+Trace = Callable[[str], contextlib.AbstractContextManager[Any]]
 """Returns what is entered around something that takes long, by the name of that."""
 
 _GRACE_S = 1.0
@@ -28,7 +28,7 @@ class Asker:
     What the answers may take of memory is up to the routes, which take it from `room` before they ask.
     """
 
-    def __init__(self, allowance: Allowance, trace: Trace = nullcontext) -> None:
+    def __init__(self, allowance: Allowance, trace: Trace = contextlib.nullcontext) -> None:
         self.allowance = allowance
         self._trace = trace
         self._room = Room(allowance.now.reply_bytes)
@@ -63,7 +63,8 @@ class Asker:
                 future.set_result(reply)
 
         def reply_to(reply: Any) -> None:
-            loop.call_soon_threadsafe(settle, reply)
+            with contextlib.suppress(RuntimeError):  # the loop is closed, as the service ends: nobody waits, and no actor fails
+                loop.call_soon_threadsafe(settle, reply)
 
         self._under_way += 1
         try:

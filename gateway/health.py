@@ -29,7 +29,7 @@ def product_version() -> str:
 class HealthRoutes:
     """Endpoints that ask the guardian. `page` is sent at `/` to who prefers it, which browsers do."""
 
-    def __init__(self, asker: Asker, guardian: Address, page: Page | None = None) -> None:
+    def __init__(self, asker: Asker, guardian: Address, page: Page) -> None:
         self._asker = asker
         self._guardian = guardian
         self._page = page
@@ -38,7 +38,7 @@ class HealthRoutes:
 
     def operations(self) -> list[Operation]:
         """Return the table."""
-        page = {"text/html": "The live page, for who prefers it to JSON, as browsers do."} if self._page is not None else None
+        page = {"text/html": "The live page, for who prefers it to JSON, as browsers do."}
         return [
             Operation(method="GET", path="/", endpoint=self.about, tag="service", answer=About, forms=page, scope="open"),
             Operation(method="GET", path="/dead-letters", endpoint=self.dead_letters, tag="service", answer=DeadLetters),
@@ -46,10 +46,11 @@ class HealthRoutes:
 
     async def about(self, request: Request) -> Response:
         """Say what this is, and what can be asked of it."""
-        if self._page is not None and self._page[0](request.headers.get("accept", "")):
-            return await self._page[1](request)
-        vary = {"Vary": "Accept"} if self._page is not None else None
-        return Response(json(About("firnline", product_version(), list(self.paths))), headers=vary, media_type=JSON)
+        wants_page, page = self._page
+        if wants_page(request.headers.get("accept", "")):
+            return await page(request)
+        about = About("firnline", product_version(), list(self.paths))
+        return Response(json(about), headers={"Vary": "Accept"}, media_type=JSON)
 
     async def dead_letters(self, request: Request) -> Response:  # noqa: ARG002
         """Messages that came to nothing: how many, and the newest; and restarts by stream."""

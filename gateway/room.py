@@ -1,4 +1,4 @@
-"""The memory that answers may take: an account of the bytes of all that are under way. What finds no room is put off.
+"""The memory that answers, and long bodies, may take: an account of the bytes of all under way. What finds no room is put off.
 
 Kept on the event loop, before anything is read for an answer; given back when its last byte is sent, or its client is gone.
 """

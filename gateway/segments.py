@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-from starlette.concurrency import iterate_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from actors.messages import Answer, GetPlace, Place
 from actors.timeline.span import EVER, INT64_MAX, INT64_MIN, Span
@@ -41,6 +40,7 @@ _BATCH = re.compile(r"[0-9]{1,19}")
 _MOST = 1_000_000
 _MOST_LINES = 1_000
 _BLOCK = 1 << 18
+_TEXT = "text/plain; charset=utf-8"
 _Meta = msgspec.Meta
 _LONGEST_LINE = 1 << 20
 """Bytes of the longest line that a listing shows; a longer one is to be had alone."""
@@ -144,8 +144,8 @@ class SegmentRoutes:
                 endpoint=self.line,
                 tag=name,
                 parameters=(BATCH,),
-                forms={"text/plain; charset=utf-8": "The numbers of the batch, ascending, with a comma and a space between."},
-                statuses={404: "The batch is not finished, or its line is in no file."},
+                forms={_TEXT: "The numbers of the batch, ascending, with a comma and a space between."},
+                statuses={404: "The batch is not finished, or its line is in no file.", 429: STATUSES[429]},
             ),
         ]
 
@@ -176,9 +176,10 @@ class SegmentRoutes:
         if not rows:
             raise Problem(404, where="path", expected="a finished batch", got=str(batch))
         place = await self._place(rows[-1]["order"])
-        if place is None:
-            raise Problem(404, where="path", expected="a batch whose line is in a file", got=str(batch))
-        return StreamingResponse(iterate_in_threadpool(_read(place)), media_type="text/plain")
+        if place is not None:
+            with contextlib.suppress(FileNotFoundError), self._asker.room.take(SMALL_BYTES) as hold:
+                return await responded(_blocks(place), hold, headers={}, media_type=_TEXT)
+        raise Problem(404, where="path", expected="a batch whose line is in a file", got=str(batch))
 
     async def _written(self, request: Request, listing: Listing) -> Response:
         with await weighed(self._asker, self._stream, EVER, _size) as hold:
@@ -262,8 +263,18 @@ def _read(place: Place) -> Iterator[bytes]:
             yield block
 
 
-def _text(place: Place) -> str:
-    return b"".join(_read(place)).decode()
+async def _blocks(place: Place) -> AsyncGenerator[bytes]:
+    """Yield the same, read in a thread. Raises FileNotFoundError at the first where the file was taken away meanwhile."""
+    blocks = _read(place)
+    while block := await asyncio.to_thread(next, blocks, b""):
+        yield block
+
+
+def _text(place: Place) -> str | None:
+    try:
+        return b"".join(_read(place)).decode()
+    except FileNotFoundError:  # taken away meanwhile
+        return None
 
 
 def _size(meta: Meta) -> int:

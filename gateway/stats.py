@@ -167,8 +167,9 @@ def stats_of(reply: Reply) -> Stats:
     """Return the stats as people see them. A row is what the view says of a slice, and what every slice has."""
     before = reply.gone
     data = []
-    for meta, state in (*((meta, "aged") for meta in reply.aged), (reply.active, "active")):
-        own = _slice(meta, "active" if state == "active" else "aged")
+    for meta in (*reply.aged, reply.active):
+        state: Literal["aged", "active"] = "active" if meta is reply.active else "aged"
+        own = Slice(state, span_of(meta.span), meta.events, meta.nbytes, meta.file_bytes)
         data.append({**reply.view.describe(before, meta), **msgspec.to_builtins(own)})
         before = before.then(meta.summary)
     progress = reply.progress
@@ -198,10 +199,6 @@ def stats_of(reply: Reply) -> Stats:
         last_batch_at=reply.last_batch_at,
         pruned=[PrunedSaid(span_of(each.span), each.events, each.nbytes, each.reason, each.at) for each in reply.pruned],
     )
-
-
-def _slice(meta: Meta, state: Literal["aged", "active"]) -> Slice:
-    return Slice(state, span_of(meta.span), meta.events, meta.nbytes, meta.file_bytes)
 
 
 def _memory(memory: Memory) -> MemorySaid:

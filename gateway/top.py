@@ -1,6 +1,7 @@
 """The routes of a dataset: post values, get the ids with the largest ones, delete all of it."""
 
 import asyncio
+import contextlib
 import time
 from typing import Annotated, Literal
 from zlib import crc32
@@ -30,6 +31,8 @@ _Meta = msgspec.Meta
 _ID_BYTES = 128
 _ROW_BYTES = 256
 _LOOK_S = 0.005
+_SHORT_BODY_BYTES = 65_536
+"""A body that is no longer needs no room: its connection may hold as much anyway."""
 
 
 class Posted(Answer, frozen=True):
@@ -89,13 +92,14 @@ class TopRoutes:
         if self._stream.writer is None:
             return [reading]
         body = Body(type=Posted, example={"items": ["11111111_10", "22222222_30"]})
-        too_long = {
+        refused = {
             413: "The body is longer than http.max_body_bytes.",
             422: "The body is no such list, or an item is too long.",
+            429: "Other requests have the memory that this body needs; `Retry-After` says when to come again.",
         }
         return [
             reading,
-            Operation(method="POST", path=f"/{name}", endpoint=self.post, tag=name, body=body, answer=Taken, statuses=too_long),
+            Operation(method="POST", path=f"/{name}", endpoint=self.post, tag=name, body=body, answer=Taken, statuses=refused),
             Operation(method="DELETE", path=f"/{name}", endpoint=self.delete, tag=name, answer=Cleared),
         ]
 
@@ -122,12 +126,14 @@ class TopRoutes:
 
         Good or bad: those that are no `id_value` are counted as rejects when they are read. Any media type is read as JSON.
         """
-        began = time.perf_counter()
-        values = self._items(await params.body(request, self._asker.allowance.now.max_body_bytes))
-        shards = [crc32(value.partition(b"_")[0]) for value in values]
-        assert self._stream.writer is not None, "there is a route for it"
-        if values:
-            await self._asker.ask(self._stream.writer, lambda reply_to: Write(values, shards, reply_to))
+        began, most = time.perf_counter(), self._asker.allowance.now.max_body_bytes
+        nbytes = params.body_bytes(request, most)
+        with self._asker.room.take(nbytes) if nbytes > _SHORT_BODY_BYTES else contextlib.nullcontext():
+            values = self._items(await params.body(request, most))
+            shards = [crc32(value.partition(b"_")[0]) for value in values]
+            assert self._stream.writer is not None, "there is a route for it"
+            if values:
+                await self._asker.ask(self._stream.writer, lambda reply_to: Write(values, shards, reply_to))
         return Response(json(Taken(len(values), round(time.perf_counter() - began, 6))), media_type=JSON)
 
     async def delete(self, request: Request) -> Response:  # noqa: ARG002  # Starlette hands it in

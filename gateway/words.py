@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import Any
+from typing import Any, Literal
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -95,9 +95,9 @@ class WordRoutes:
         """
         return await self._counted(request, "words")
 
-    async def _counted(self, request: Request, of: str) -> Response:
+    async def _counted(self, request: Request, of: Literal["types", "words"]) -> Response:
         limit = min(LIMIT.of(request) or _MOST, self._asker.allowance.now.max_rows)
-        counting, span = Counting("types" if of == "types" else "words", limit), _span(request)
+        counting, span = Counting(of, limit), _span(request)
         with await weighed(self._asker, self._stream, span, _size) as hold:
             answer = await asked(self._asker, self._stream, span, counting)
             view = answer.view

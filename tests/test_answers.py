@@ -1,6 +1,7 @@
 """The four other answers end to end: the real service in its own process, a real broker, files, pipes and programs."""
 
 import concurrent.futures
+import contextlib
 import datetime as dt
 import gzip
 import html
@@ -143,6 +144,27 @@ def test_a_body_in_chunks_without_a_length_is_cut_off_too(dataset: Service):
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
 
 
+def test_long_bodies_that_come_together_are_held_as_far_as_there_is_memory_and_short_ones_always(embedded: str):
+    with service(embedded, f"d-{uuid.uuid4().hex}", "memory.budget=256MiB", stream="dataset") as running:
+
+        def begun(told: bytes) -> socket.socket:
+            """Return a connection on which a body is to come."""
+            client = socket.create_connection(("127.0.0.1", running.port), timeout=10)
+            client.sendall(b"POST /dataset HTTP/1.1\r\nHost: localhost\r\n" + told + b"\r\n\r\n")
+            return client
+
+        held = [begun(b"Content-Length: 8000000"), begun(b"Transfer-Encoding: chunked")]  # of a sixteenth of the budget, 16 MiB
+        until(lambda: b"http_requests_in_progress 3.0" in running.request("/metrics")[2])
+        for told in (b"Content-Length: 800000", b"Transfer-Encoding: chunked"):
+            with begun(told) as client:
+                assert b" 429 " in client.recv(20)
+        assert post(running, ["short_1"])[0] == 200
+        for client in held:
+            client.close()
+        long = b'{"items":["long_2"' + b" " * 800_000 + b"]}"
+        until(lambda: running.request("/dataset", "POST", long)[0] == 200)
+
+
 def test_a_limit_that_is_no_number_is_422(dataset: Service):
     status, _, told = dataset.request("/dataset?limit=ten")
     assert (status, json.loads(told)["error"]["where"]) == (422, "query limit")
@@ -211,6 +233,29 @@ def test_each_batch_becomes_a_line_and_can_be_asked_for(broker: str, tmp_path: P
         assert headers["content-type"].startswith("text/plain")
         assert running.request("/segments/31")[0] == 404
         assert running.request("/segments/99999999999999999999")[0] == 404
+
+
+def test_lines_that_are_sent_together_have_their_place_in_memory(tmp_path: Path):
+    numbers = ",".join(map(str, range(1_000_000, 1_100_000)))
+    rows = [f'{{"batch_id":1,"segment_id":{number},"data":[{numbers}]}}\n' for number in range(10)]
+    (tmp_path / "rows").write_text("".join(rows))
+    words = ["source={file: rows}", "output={file: lines}"]
+    settings = ["memory.budget=256MiB", *(f"streams.segments.{each}" for each in words)]
+    with service(None, None, *settings, stream="segments", cwd=tmp_path) as running:
+        until(lambda: running.request("/segments/1")[0] == 200)
+        assert len(running.request("/segments/1")[2].split(b", ")) == 1_000_000
+        with contextlib.ExitStack() as around:
+            found = []
+            for _ in range(40):  # at half a MiB each, of a sixteenth of the budget
+                client = around.enter_context(socket.socket())
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_192)
+                client.connect(("127.0.0.1", running.port))
+                client.sendall(b"GET /segments/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                found.append(client.recv(13))
+        assert set(found) == {b"HTTP/1.1 200 ", b"HTTP/1.1 429 "}
+        until(lambda: running.request("/segments/1")[0] == 200)
+        (tmp_path / "lines").unlink()
+        assert running.request("/segments/1")[0] == 404
 
 
 def test_a_topic_that_is_deleted_and_made_again_is_a_new_epoch(broker: str, tmp_path: Path, send: Send):
@@ -384,6 +429,7 @@ def test_events_of_now_are_in_the_last_minute():
         None,
         "streams.words.source={command: python scripts/producer.py --pattern words --rate 200 --count 0 --stdout}",
         stream="words",
+        cwd=ROOT,
     ) as running:
         until(lambda: sum(running.get("/events/CountByEventType?last=60").values()) > 20)
         assert running.get("/words/rejects")["rejects"].keys() <= {

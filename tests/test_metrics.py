@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -203,6 +204,14 @@ def test_requests_are_told_apart_by_route_and_never_by_path(running: Service):
     assert len(series) < 40, series
     assert page.of("firnline_http_requests_in_progress") == 1, "this one"
     assert page.of("firnline_http_connections") >= 1
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_defect_of_the_service(running: Service):
+    with socket.create_connection(("127.0.0.1", running.port)) as client:
+        client.sendall(b"POST /dataset HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf of it")
+        until(lambda: scrape(running).of("firnline_http_requests_in_progress") == 2)
+    until(lambda: scrape(running).of("firnline_http_requests_total", method="POST", route="/dataset", status="408") == 1)
+    assert not [series for series in scrape(running) if 'status="500"' in series]
 
 
 def test_however_many_partitions_there_are_their_labels_are_few():

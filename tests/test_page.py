@@ -7,11 +7,11 @@ import itertools
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from playwright.sync_api import Browser
@@ -19,9 +19,11 @@ from playwright.sync_api import Browser
 from actors.actor import System
 from actors.dispatcher import Dispatcher
 from actors.guardian import Guardian
+from actors.messages import Busy
 from gateway.ask import Asker
 from gateway.page.live import Ticker, Watching
 from gateway.page.picture import merged
+from gateway.served import Served
 from gateway.wire.limits import Allowance
 from scripts.patterns import chunks
 from scripts.spec import Spec
@@ -34,6 +36,8 @@ SMALL = ("streams.events.max_sets=200", "streams.events.max_aged=30", "checkpoin
 BURST = 19_500
 SHOWN = "!document.getElementById('stream').hidden"
 FIRST_MS = 1_685_695_916_000
+
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +69,12 @@ def fed(broker: str) -> Iterator[Service]:
     with service(broker, topic, *SMALL) as running, producing(broker, topic):
         until(lambda: running.stats()["droppedGenerations"].get("max_aged"), timeout_s=120)
         yield running
+
+
+def apart(run: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine in a thread of its own: Playwright's event loop runs in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(run())).result()
 
 
 def url(running: Service, rest: str = "") -> str:
@@ -182,6 +192,49 @@ def test_the_page_reconnects_by_itself_after_a_restart_and_keeps_its_last_pictur
     assert stopped_in_s < 20, "a watcher does not hold the service up"
 
 
+def test_what_was_given_up_and_a_service_that_is_gone_are_told_and_axe_finds_nothing(browser: Browser, tmp_path: Path):
+    """Files whose end is cut off: what came before it stays, and reading on fails until the guardian gives the stream up."""
+    events = b"".join(b"%c_%d\n" % (b"RGB"[number % 3], FIRST_MS + 10 * number) for number in range(60_000))
+    for name, values in (("events", events), ("words", b"no event\n")):
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(values)[:-9])
+    settings = (*SMALL, "streams.events.source={file: events.gz}", "streams.words.source={file: words.gz}")
+    with ExitStack() as around:
+        running = around.enter_context(service(None, None, *settings, also=["--only", "words"], cwd=tmp_path))
+        until(lambda: len(json.loads(running.request("/readyz")[2])["degraded"]) == 2, timeout_s=60)
+        looks = [
+            around.enter_context(
+                look(
+                    browser,
+                    url(running),
+                    bypass_csp=True,
+                    color_scheme=scheme,
+                    viewport={"width": width, "height": 780},
+                    reduced_motion="reduce",
+                )
+            )
+            for width, scheme in ((360, "dark"), (1280, "light"))
+        ]
+        for seen in looks:
+            for stream in ("words", "events"):
+                seen.page.click(f"#streams >> text={stream}")
+                seen.until("(name) => document.title.startsWith(name) && document.body.dataset.state === 'degraded'", stream)
+                assert f"{stream} was given up: FrontEnd failed 10 times" in seen.text("#notice")
+                assert "Nothing is read any more" in seen.text("#flow")
+                assert not seen.page.is_visible("#empty"), "no command brings anything here"
+                assert seen.violations() == [], stream
+            assert seen.page.locator(".bars rect").count() > 10, "its last good answers stay"
+            assert seen.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+            assert not seen.errors
+        running.stop()
+        for seen in looks:
+            seen.until("document.body.dataset.state === 'reconnecting'")
+            assert seen.text("#link") == "reconnecting"
+            assert "The connection is lost" in seen.text("#notice")
+            assert seen.page.locator(".bars rect").count() > 10
+            assert seen.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+            assert seen.violations() == []
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
 def test_axe_finds_nothing_and_nothing_sticks_out(browser: Browser, fed: Service, width: int, scheme: Any):
     how = {"bypass_csp": True, "color_scheme": scheme, "viewport": {"width": width, "height": 780}, "reduced_motion": "reduce"}
@@ -274,6 +327,7 @@ def test_a_browser_gets_the_page_a_program_json_and_files_are_kept_until_they_ch
         _, packed_headers, packed = fed.request(f"/static/{name}", **{"Accept-Encoding": "gzip"})
         assert packed_headers["content-encoding"] == "gzip"
         assert gzip.decompress(packed) == plain
+        assert "content-encoding" not in fed.request(f"/static/{name}", **{"Accept-Encoding": "gzip;q=0"})[1]
     for name in ("..%2fpage.py", "../page.py", "vendor/__init__.py", "nothing"):
         assert fed.request(f"/static/{name}")[0] == 404
 
@@ -323,11 +377,47 @@ def test_nobody_is_asked_when_nobody_watches_and_a_watcher_that_takes_nothing_is
     system = System(Dispatcher())
     guardian = Guardian.start(system, log=lambda *_, **__: None)
     try:
-        with ThreadPoolExecutor(1) as apart:  # Playwright's event loop runs in this thread
-            apart.submit(lambda: asyncio.run(tried())).result()
+        apart(tried)
     finally:
         guardian.stop()
         system.dispatcher.close()
+
+
+class Says:
+    """An address that gives the same reply to all, after some seconds."""
+
+    def __init__(self, reply: Any, seconds: float = 0.0) -> None:
+        self._reply = reply
+        self._seconds = seconds
+
+    def is_alive(self) -> bool:
+        return True
+
+    def tell(self, message: Any) -> None:
+        asyncio.get_running_loop().call_later(self._seconds, message.reply_to, self._reply)
+
+
+def test_streams_are_shown_in_their_own_order_whoever_answers_first():
+    async def tried() -> list[str]:
+        streams = [Served(name, "sets", Says(Busy("away"), s)) for name, s in (("one", 0.1), ("two", 0.0))]  # type: ignore[arg-type]
+        ticker = Ticker(Asker(Allowance()), Says(Busy("away")), streams)  # type: ignore[arg-type]
+        with ticker.watched() as group:
+            frame = await ticker.after(-1, group)
+        assert frame is not None
+        return [stream["name"] for stream in json.loads(frame.now.partition(b"data: ")[2])["streams"]]
+
+    assert apart(tried) == ["one", "two"]
+
+
+def test_a_tick_that_fails_ends_its_watchers_and_the_next_one_begins_anew():
+    async def tried() -> None:
+        ticker = Ticker(Asker(Allowance()), Says(Busy("away")), [Served("one", "sets", Says("no stats"))])  # type: ignore[arg-type]
+        for _ in range(3):
+            with pytest.raises(AttributeError), ticker.watched() as group:
+                async with asyncio.timeout(10):
+                    await ticker.after(-1, group)
+
+    apart(tried)
 
 
 def test_thousands_of_generations_are_three_hundred_bars_at_most_and_nothing_is_lost():

@@ -105,6 +105,7 @@ def test_stats_list_the_aged_first_and_the_active_last(running: Service):
         ("/events/get-sets?startTime=%FF&endTime=2", 400, "query startTime"),
         ("/events/get-sets?startTime=" + "9" * 5_000 + "&endTime=2", 400, "query startTime"),
         ("/events/get-stats?x=1", 400, "query x"),
+        ("/events/get-stats?" + "x" * 5_000 + "=1", 400, "query " + "x" * 200 + "…"),
         ("/nobody/get-stats", 404, "path"),
         ("/events/nothing", 404, "path"),
         ("/events/get-sets/../../etc/passwd", 404, "path"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ExceptionHandler
 
@@ -37,14 +37,19 @@ class Problem(Exception):  # noqa: N818  # what a client is told; not every one 
         return Response(body, self.status, {**(self.headers or {}), HEADER: own}, media_type="application/json")
 
 
+def shown(text: str) -> str:
+    """Return a text of the client's as it is shown: cut off where it is long."""
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+
+
 def busy(reason: str) -> Problem:
     """Return the problem of a request that was not taken in."""
     return Problem(503, where="service", expected="room for the request", got=reason, headers={"Retry-After": "1"})
 
 
 def too_much(nbytes: int, free: int, retry_after_s: int) -> Problem:
-    """Return the problem of a request whose answer takes more memory than there is for answers now."""
-    expected = f"an answer within {max(0, free):,} bytes, which are free for it: a shorter range, a limit, or later"
+    """Return the problem of a request whose answer, or body, takes more memory than there is for answers now."""
+    expected = f"at most {max(0, free):,} bytes, which are free for it: a shorter range or body, a limit, or later"
     headers = {"Retry-After": str(retry_after_s)}
     return Problem(429, where="memory", expected=expected, got=f"up to {nbytes:,} bytes", headers=headers)
 
@@ -79,6 +84,11 @@ def _unrouted(paths: Sequence[str]) -> ExceptionHandler:
     return respond
 
 
+async def _gone(request: Request, error: Exception) -> Response:  # noqa: ARG001  # Starlette hands it in
+    """Respond to who has left in the middle of a body, or was cut there: for those who count, as nobody hears of it."""
+    return Problem(408, where="body", expected="the whole of it", got="a part of it").response(request.scope)
+
+
 async def _unforeseen(request: Request, error: Exception) -> Response:
     where = f"{request.method} {request.scope['path'][:_SHOWN]}"
     return Problem(500, where=where, expected="an answer", got=type(error).__name__).response(request.scope)
@@ -86,4 +96,4 @@ async def _unforeseen(request: Request, error: Exception) -> Response:
 
 def handlers(paths: Sequence[str]) -> dict[type[Exception], ExceptionHandler]:
     """Return the table from exception to response; `paths` are those that there are."""
-    return {Problem: _problem, HTTPException: _unrouted(paths), Exception: _unforeseen}
+    return {Problem: _problem, HTTPException: _unrouted(paths), ClientDisconnect: _gone, Exception: _unforeseen}

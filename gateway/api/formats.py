@@ -17,7 +17,7 @@ import numpy as np
 from actors.messages import Coverage
 from actors.timeline.span import Span
 from actors.views.view import Column, Field
-from gateway.api.errors import Problem
+from gateway.api.errors import Problem, shown
 
 _BATCH_ROWS = 4_096
 """Rows of an Arrow batch, at least, where there are so many."""
@@ -27,7 +27,6 @@ _END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 _FLAGS = ("false", "true")
 _WEIGHT = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
-_SHOWN = 100
 
 
 class Writer(Protocol):
@@ -181,27 +180,26 @@ FORMATS: Mapping[str, Format] = {
 """All forms by name, the one that a client without a wish gets first."""
 
 
-def chosen(named: str | None, accept: str, offered: Sequence[str] = tuple(FORMATS)) -> Format:
+def chosen(named: str | None, accept: str) -> Format:
     """Return the form that a request wants: the `named` one (`format=`), else the best that its `Accept` header takes.
 
-    Of equally good ones the first of those `offered`. Raises Problem 400 for a name that is not, 406 where none is accepted.
+    Of equally good ones the first of the table. Raises Problem 400 for a name that is not, 406 where none is accepted.
 
     >>> chosen(None, "text/csv;q=0.5, application/*;q=0.4").name, chosen(None, "").name, chosen("arrow", "text/csv").name
     ('csv', 'json', 'arrow')
     """
     if named is not None:
-        if named not in offered:
-            got = named if len(named) <= _SHOWN else named[:_SHOWN] + "…"
-            raise Problem(400, where="query format", expected="one of " + ", ".join(offered), got=repr(got))
+        if named not in FORMATS:
+            raise Problem(400, where="query format", expected="one of " + ", ".join(FORMATS), got=repr(shown(named)))
         return FORMATS[named]
     if not accept.strip():
-        return FORMATS[offered[0]]
+        return FORMATS["json"]
     ranges = weights(accept)
-    liked = {name: _weight(FORMATS[name].media_type, ranges) for name in offered}
-    best = max(offered, key=liked.__getitem__)
+    liked = {name: _weight(each.media_type, ranges) for name, each in FORMATS.items()}
+    best = max(liked, key=liked.__getitem__)
     if not liked[best]:
-        expected = "one of " + ", ".join(FORMATS[name].media_type for name in offered)
-        raise Problem(406, where="header Accept", expected=expected, got=repr(accept[:_SHOWN]))
+        expected = "one of " + ", ".join(each.media_type for each in FORMATS.values())
+        raise Problem(406, where="header Accept", expected=expected, got=repr(shown(accept)))
     return FORMATS[best]
 
 

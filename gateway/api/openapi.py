@@ -102,10 +102,8 @@ def _operation(operation: Operation, schema_of: Mapping[Any, Any]) -> dict[str, 
     if operation.parameters:
         said["parameters"] = [each.described() for each in operation.parameters]
     if operation.body is not None:
-        body: dict[str, Any] = {"schema": _schema(operation.body.type, schema_of)}
-        if operation.body.example is not None:
-            body["example"] = operation.body.example
-        said["requestBody"] = {"required": operation.body.required, "content": {operation.body.media_type: body}}
+        body = {"schema": _schema(operation.body.type, schema_of), "example": operation.body.example}
+        said["requestBody"] = {"required": True, "content": {JSON: body}}
     said["responses"] = _responses(operation, schema_of)
     # A token is wanted only where one is configured, so none is an alternative.
     said["security"] = [{"token": []}, {}] if operation.needs != "open" else []

@@ -23,12 +23,10 @@ Schema = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Body:
-    """The body that a request has; read by its content, whatever media type it says that it is."""
+    """The JSON that a request must have as its body; read by its content, whatever media type it says that it is."""
 
     type: Any
-    media_type: str = "application/json"
-    required: bool = True
-    example: Any = None
+    example: Any
 
 
 @dataclass(frozen=True, kw_only=True)

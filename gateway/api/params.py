@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from starlette.requests import Request
 
 from actors.timeline.span import EVER, INT64_MAX, INT64_MIN, Span
-from gateway.api.errors import Problem
+from gateway.api.errors import Problem, shown
 from gateway.api.instants import MS, UNITS, instant, iso_8601_ms, unix_seconds
 
 GIVEN = "firnline.given"
@@ -22,12 +22,11 @@ GIVEN = "firnline.given"
 Value_co = TypeVar("Value_co", covariant=True)
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
-_SHOWN = 100
 
 
 def bad(name: str, expected: str, got: str, status: int = 400) -> Problem:
-    """Return the problem of one query parameter; a long value is shown cut off."""
-    return Problem(status, where=f"query {name}", expected=expected, got=got if len(got) <= _SHOWN else got[:_SHOWN] + "…")
+    """Return the problem of one query parameter; a long value or name is shown cut off."""
+    return Problem(status, where=f"query {shown(name)}", expected=expected, got=shown(got))
 
 
 def known(request: Request, names: Collection[str]) -> None:
@@ -254,14 +253,21 @@ def between(request: Request, start: Parameter[int | None], end: Parameter[int |
     return Span(low, high)
 
 
+def body_bytes(request: Request, most: int) -> int:
+    """Return how long the body of a request may be: as it says, else `most`. Raises Problem 413 where it says more."""
+    said = request.headers.get("content-length", "")[:20]
+    if not (said.isascii() and said.isdigit()):
+        return most
+    if int(said) > most:
+        raise Problem(413, where="body", expected=f"at most {most} bytes", got=f"{said} bytes")
+    return int(said)
+
+
 async def body(request: Request, most: int) -> bytes:
-    """Return the body of a request. Raises Problem 413 beyond `most` bytes, as soon as that is known."""
-    expected, said = f"at most {most} bytes", request.headers.get("content-length", "")
-    if said.isascii() and said[:20].isdigit() and int(said[:20]) > most:
-        raise Problem(413, where="body", expected=expected, got=f"{said} bytes")
+    """Return the body of a request. Raises Problem 413 as soon as more than `most` bytes came."""
     came = bytearray()
     async for block in request.stream():
         came += block
         if len(came) > most:
-            raise Problem(413, where="body", expected=expected, got="more")
+            raise Problem(413, where="body", expected=f"at most {most} bytes", got="more")
     return bytes(came)

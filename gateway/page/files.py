@@ -13,7 +13,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from gateway.api.caching import not_modified
 from gateway.api.errors import Problem
+from gateway.api.formats import weights
+from gateway.wire.compression import accepts_gzip
 
 _FILES = Path(__file__).with_name("static")
 _VENDOR = ("uPlot.iife.js", "uPlot.min.css")
@@ -40,16 +43,16 @@ class File:
     def of(path: Path) -> "File":
         """Read it."""
         plain = path.read_bytes()
-        tag = f'W/"{hashlib.sha256(plain).hexdigest()[:24]}"'
+        tag = f'"{hashlib.sha256(plain).hexdigest()[:24]}"'
         return File(plain, gzip.compress(plain, 9, mtime=0), _TYPES[path.suffix], tag)
 
     def respond(self, request: Request, vary: str) -> Response:
         """Send it, or 304 where the client has it. A browser asks each time: a service that was upgraded shows its own page."""
         headers = {"ETag": self.tag, "Cache-Control": "no-cache", "Vary": vary}
-        known = request.headers.get("if-none-match", "")
-        if known == "*" or self.tag.removeprefix("W/") in known:
-            return Response(status_code=304, headers=headers)
-        if len(self.plain) >= _LEAST_GZIP and "gzip" in request.headers.get("accept-encoding", ""):
+        known = not_modified(request.headers, self.tag, headers)
+        if known is not None:
+            return known
+        if len(self.plain) >= _LEAST_GZIP and accepts_gzip(request.headers.get("accept-encoding", "")):
             return Response(self.packed, headers={**headers, "Content-Encoding": "gzip"}, media_type=self.media_type)
         return Response(self.plain, headers=headers, media_type=self.media_type)
 
@@ -89,16 +92,8 @@ def wants_page(accept: str) -> bool:
     >>> wants_page("application/json,text/html;q=0.5")
     False
     """
-    weights = {"text/html": 0.0, "application/json": 0.0}
-    for part in accept.lower().split(","):
-        name, *parameters = (word.strip() for word in part.split(";"))
-        if name in weights:
-            given = next((word[2:] for word in parameters if word.startswith("q=")), "1")
-            try:
-                weights[name] = float(given)
-            except ValueError:
-                weights[name] = 0.0
-    return weights["text/html"] > weights["application/json"]
+    wanted = weights(accept)
+    return wanted.get("text/html", 0.0) > wanted.get("application/json", 0.0)
 
 
 def _vendor() -> Path:

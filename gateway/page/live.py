@@ -62,7 +62,7 @@ class Ticker:
         self._streams = list(streams)
         self._tick_s = tick_s
         self._frame: Frame | None = None
-        self._ticked = [asyncio.Event() for _ in range(_GROUPS)]
+        self._ticked: list[asyncio.Event] = []
         self._groups = itertools.cycle(range(_GROUPS))
         self._now: dict[str, dict[str, Any]] = {}
         self._memory: dict[str, dict[str, Any]] = {}
@@ -79,7 +79,9 @@ class Ticker:
         self.watchers += 1
         if self._task is None:
             self._frame = None
+            self._ticked = [asyncio.Event() for _ in range(_GROUPS)]
             self._task = asyncio.get_running_loop().create_task(self._run())
+            self._task.add_done_callback(self._ended)
         try:
             yield next(self._groups)
         finally:
@@ -95,12 +97,22 @@ class Ticker:
             ticked.set()
 
     async def after(self, number: int, group: int) -> Frame | None:
-        """Return the newest frame once there is one later than `number` for the group; None once all is closed."""
+        """Return the newest frame once there is one later than `number` for the group; None once all is closed.
+
+        Raises what a tick has raised: an old picture is not shown as if it were live.
+        """
         while not self.closed:
             if self._frame is not None and self._frame.number > number:
                 return self._frame
             await self._ticked[group].wait()
+            if self._task is not None and self._task.done():
+                self._task.result()
         return None
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():  # it has failed, as it has no other end
+            for ticked in self._ticked:
+                ticked.set()
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -114,7 +126,8 @@ class Ticker:
         """Ask everybody at once, and put what they say in the place of what was known."""
         await asyncio.gather(*(self._look(stream) for stream in self._streams), self._look_at_all())
         self.ticks += 1
-        now = {"at": time.time(), "began": self._began, "streams": list(self._now.values()), **self._health}
+        streams = [self._now[stream.name] for stream in self._streams]
+        now = {"at": time.time(), "began": self._began, "streams": streams, **self._health}
         memory = _event("memory", self._memory)
         before = self._frame
         version = before.version if before is not None and before.memory == memory else self.ticks

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from actors.messages import Address, GetHealth, GetStats, Health, Stats
 from gateway.answers import Answer
 from gateway.api.errors import Problem
-from gateway.api.operation import Operation
+from gateway.api.operation import Endpoint, Operation
 from gateway.ask import Asker
 from gateway.served import Served
 from gateway.wire.limits import Allowance, Limits
@@ -89,38 +89,23 @@ class Probes:
 
     def operations(self) -> list[Operation]:
         """Return the table."""
-        not_yet = "not so, and why"
+        table: tuple[tuple[str, Endpoint, type[Answer], str], ...] = (
+            ("/livez", self.livez, Liveness, "a thread is stuck"),
+            ("/readyz", self.readyz, Ready, "not so, and why"),
+            ("/startupz", self.startupz, Started, "not so, and why"),
+        )
         return [
             Operation(
                 method="GET",
-                path="/livez",
-                endpoint=self.livez,
+                path=path,
+                endpoint=endpoint,
                 tag="service",
                 scope="open",
-                answer=Liveness,
-                statuses={503: "a thread is stuck"},
-                said={503: Liveness},
-            ),
-            Operation(
-                method="GET",
-                path="/readyz",
-                endpoint=self.readyz,
-                tag="service",
-                scope="open",
-                answer=Ready,
-                statuses={503: not_yet},
-                said={503: Ready},
-            ),
-            Operation(
-                method="GET",
-                path="/startupz",
-                endpoint=self.startupz,
-                tag="service",
-                scope="open",
-                answer=Started,
-                statuses={503: not_yet},
-                said={503: Started},
-            ),
+                answer=answer,
+                statuses={503: when},
+                said={503: answer},
+            )
+            for path, endpoint, answer, when in table
         ]
 
     async def livez(self, request: Request) -> Response:  # noqa: ARG002  # Starlette hands it in

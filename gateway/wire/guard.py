@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from hashlib import sha256
 
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api.errors import Problem
@@ -79,10 +78,7 @@ class Guard:
         except Problem as problem:
             await problem.response(scope)(scope, receive, sending)
             return
-        try:
-            await self._app(scope, receive, sending)
-        except ClientDisconnect:
-            return  # in the middle of its body: nobody is there to be told
+        await self._app(scope, receive, sending)
 
     def _check(self, scope: Scope) -> None:
         """Raise a Problem where the request may not pass."""

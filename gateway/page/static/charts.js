@@ -69,8 +69,9 @@ export class Chart {
 
   // Bars have half of their width beside them, so that the first and the last are whole.
   span(low, high) {
-    if (!this.bars) return [Math.min(low, high - 60), high]; // a minute at least: times that repeat themselves say nothing
     const starts = this.data[0];
+    if (starts.length === 1) low = high = starts[0]; // of one alone uPlot would make years
+    if (!this.bars) return [Math.min(low, high - 60), high]; // a minute at least: times that repeat themselves say nothing
     const half = starts.length > 1 ? (starts[1] - starts[0]) / 2 : 30;
     return [low - half, high + half];
   }

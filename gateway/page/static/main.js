@@ -4,16 +4,14 @@ import { forgetToken, setToken, token } from "./access.js";
 import { Brush } from "./brush.js";
 import { byId, element, table, told, write } from "./element.js";
 import { Feed } from "./feed.js";
-import { bytes, clock, compact, duration, moment, number, plural } from "./format.js";
+import { bytes, clock, compact, moment, number, plural } from "./format.js";
 import { Panels } from "./panels.js";
 import { asksRanges, Query } from "./query.js";
 import * as route from "./route.js";
 import { State } from "./state.js";
-import { forgotten, holds, WHAT } from "./story.js";
+import { empty, forgotten, holds, WHAT } from "./story.js";
 import { STATES, Timeline } from "./timeline.js";
 import { View } from "./views.js";
-
-const PRODUCERS = { sets: "", top: " --pattern top", segments: " --pattern segments", uniques: " --pattern uniques", words: " --pattern words" };
 
 const state = new State();
 const timeline = new Timeline(byId("plot"));
@@ -94,14 +92,6 @@ function notice(stream) {
   told(box, ...parts);
 }
 
-function empty(stream, none) {
-  byId("empty").hidden = !none;
-  if (!none) return;
-  told(byId("empty-said"), `The stream reads ${stream.source}, and is ${stream.state}. Records appear here within a second. To try it out, in another terminal (with --bootstrap HOST:PORT for a broker of your own):`);
-  const topic = /^topic (\S+)/.exec(stream.source)?.[1];
-  write(byId("empty-command"), `python scripts/producer.py${PRODUCERS[stream.view]}${topic ? ` --topic ${topic}` : ""} --rate 300 --count 0`);
-}
-
 function said(stream) {
   const { coverage, unit, generations: count, bars } = stream;
   const high = { rate: "how dense its events are in time", events: "how many events it holds", bytes: "how many bytes it takes" }[timeline.kind.height];
@@ -161,7 +151,7 @@ function watch() {
     down(error) {
       if (error.status === 401 || error.status === 403) return unauthorized(error);
       lostAt ??= Date.now() / 1000;
-      link(`reconnecting, for ${duration(Date.now() - lostAt * 1000)}`, "bad");
+      link("reconnecting", "bad"); // once: the notice says since when, and who listens to the page is not told again and again
       if (!state.now) write(byId("loading-said"), `The service does not answer (${error.message}). Trying again.`);
       return drawNow();
     },

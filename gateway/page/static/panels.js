@@ -78,7 +78,7 @@ export class Panels {
 
   lag(stream) {
     const parts = this.parts("lag", () => [element("p", {}), element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Partitions" })]);
-    const back = stream.heldBackBy;
+    const back = stream.partitions > 1 ? stream.heldBackBy : null;
     told(parts[0], stream.lagTotal ? [`${compact(stream.lagTotal)} records`] : "No partition lags.", stream.lagTotal ? " are in Kafka and not read yet. " : " ", ...(back == null ? [] : ["Partition ", [String(back)], " holds the watermark back: it is behind the others in event time."]));
     parts[1].hidden = !stream.lag.length;
     const rows = stream.lag.map(([partition, count]) => [partition, number(count), partition === back ? "holds the watermark" : ""]);

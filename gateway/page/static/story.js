@@ -1,6 +1,6 @@
 // What the service holds and what it has forgotten, in sentences: what a stranger reads first.
 
-import { told } from "./element.js";
+import { byId, told, write } from "./element.js";
 import { bytes, compact, duration, isTime, length, moment, number, plural, toMs } from "./format.js";
 
 export const NOUNS = { sets: "sets", top: "ids", segments: "finished batches", uniques: "frames", words: "events" };
@@ -12,6 +12,8 @@ export const WHAT = {
   uniques: "unique users by minute, hour, day and longer",
   words: "counts of events, by type and by word",
 };
+
+const PRODUCERS = { sets: "", top: " --pattern top", segments: " --pattern segments", uniques: " --pattern uniques", words: " --pattern words" };
 
 export const REASONS = {
   memory: "to stay within its memory",
@@ -39,6 +41,16 @@ export function holds(target, stream) {
   const each = held.answers ? `, ${perAnswer((held.bytes + held.fileBytes) / held.answers)} for each` : "";
   parts.push(`They are in ${made}, and take ${where.join(" and ")}${each}.`);
   return told(target, ...parts);
+}
+
+// What to do where nothing has come yet. What was given up waits for nothing.
+export function empty(stream, none) {
+  byId("empty").hidden = !none || Boolean(stream.degradedBy);
+  if (byId("empty").hidden) return;
+  const topic = /^topic (\S+)/.exec(stream.source)?.[1];
+  told(byId("empty-said"), `The stream reads ${stream.source}, and is ${stream.state}. Records appear here within a second.`, topic ? " To try it out, in another terminal (with --bootstrap HOST:PORT for a broker of your own):" : "");
+  byId("empty-try").hidden = !topic;
+  write(byId("empty-command"), `python scripts/producer.py${PRODUCERS[stream.view]} --topic ${topic} --rate 300 --count 0`);
 }
 
 const perAnswer = (size) => (size < 1000 ? `${Number(size.toPrecision(2))} bytes` : bytes(size));
@@ -86,7 +98,8 @@ function pace(bytesPerTime, unit) {
 
 // Where records wait now, in one sentence: the slow part is the one behind the queue that is full.
 export function bottleneck(stream) {
-  const { lagTotal, inFlight, credits, state, buffered } = stream;
+  const { lagTotal, inFlight, credits, state, buffered, degradedBy } = stream;
+  if (degradedBy) return "Nothing is read any more: the stream was given up.";
   if (lagTotal === 0) return buffered ? `Keeps up. ${compact(buffered)} events wait until nothing earlier can come.` : "Keeps up: nothing waits.";
   if (credits && inFlight >= 0.9 * credits) return `${compact(lagTotal)} records wait in Kafka. All credits are in use: the collectors or the sinks behind are the slow part.`;
   return `${compact(lagTotal)} records wait in Kafka, and credits are free: reading is the slow part (${state}).`;

@@ -79,7 +79,7 @@ const VIEWS = {
         return pending.length ? `${compact(pending.length)}${pending.length === 50 ? " or more" : ""} batches wait for segments.` : "No batch waits for segments.";
       }
       const rows = segments.slice(-50).toReversed();
-      table(target, "Finished batches, by id", [["batch", "n"], ["came out as", "n"], ["numbers", "n"], ["smallest", "n"], ["largest", "n"]], rows.map((row) => [number(row.batch), `${number(row.order)}.`, number(row.count), number(row.first), number(row.last)]));
+      table(target, "Finished batches, by id", [["batch", "n"], ["came out as", "n"], ["numbers", "n"], ["smallest", "n"], ["largest", "n"]], rows.map((row) => [number(row.batch), `${number(row.order)}.`, number(row.count), ...[row.first, row.last].map((value) => (value == null ? "" : number(value)))]));
       return rows.length ? "Each finished batch has gone out as one line, all its numbers ascending." : "No batch is finished yet.";
     },
   },
@@ -129,7 +129,7 @@ export class View {
       if (stream.name !== this.stream.name || choice !== this.choice) return;
       if (body) told(byId("view-said"), known.draw(body, byId("view-body"), this));
     } catch (error) {
-      told(byId("view-said"), `No answer: ${error.message}.`);
+      if (stream.name === this.stream.name) told(byId("view-said"), `No answer: ${error.message}.`);
     }
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.load(), EVERY_MS);
