@@ -94,9 +94,7 @@ class Actor(pykka.Actor):
 
     def send(self, to: Address | None, message: Message) -> None:
         """Send without waiting. To an actor that has stopped: a dead letter."""
-        if to is not None and to.is_alive():
-            to.tell(message)
-        elif to is not None:
+        if to is not None and not _told(to, message):
             self._undelivered(message, f"{to.actor_class.__name__} has stopped")
 
     def later(self, seconds: float, to: Address, message: Message) -> None:
@@ -105,8 +103,8 @@ class Actor(pykka.Actor):
 
     def _undelivered(self, message: Message, reason: str) -> None:
         guardian = self.system.guardian
-        if guardian is not None and guardian.is_alive() and not isinstance(message, Undelivered):
-            guardian.tell(Undelivered(self.stream, self.name, type(message).__name__, reason))
+        if guardian is not None and not isinstance(message, Undelivered):
+            _told(guardian, Undelivered(self.stream, self.name, type(message).__name__, reason))
 
     # Pykka's hooks ---------------------------------------------------------------------------------------------------
 
@@ -173,7 +171,7 @@ class Actor(pykka.Actor):
 
     def _tell_guardian(self, kind: str, error: Exception, *, held: bool) -> None:
         if self.system.guardian is not None:
-            self.system.guardian.tell(Failed(self.healer, self.stream, self.name, kind, error, held))
+            _told(self.system.guardian, Failed(self.healer, self.stream, self.name, kind, error, held))
 
     def must_wait(self, message: Message) -> bool:
         """Whether a failure at `message` holds back data until `Recover`."""
@@ -192,3 +190,12 @@ class Actor(pykka.Actor):
         if reply_to is not None:
             reply_to(Busy(reason))
         self._undelivered(message, reason)
+
+
+def _told(to: Address, message: Message) -> bool:
+    """Send a message. Whether there was an actor to take it: one on another thread may stop at any moment."""
+    try:
+        to.tell(message)
+    except pykka.ActorDeadError:
+        return False
+    return True

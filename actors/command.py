@@ -17,6 +17,8 @@ _LONGEST_BACKOFF_S = 30.0
 _HEALTHY_S = 60.0
 _GRACE_S = 3.0
 _STDERR_LINE = 2_000
+_MOST_LEFT = 3
+"""Blocks that a pipe may hold of a command that has ended, and one more: what it has started may have it, and write on."""
 
 
 class CommandStream:
@@ -37,7 +39,7 @@ class CommandStream:
         self._child: subprocess.Popen[bytes] | None = None
         self._output: PipeStream | None = None
         self._errors: PipeStream | None = None
-        self._spoken = Splitter()
+        self._spoken = Splitter(_STDERR_LINE)
         self._started_at = 0.0
         self._cut_off = False
 
@@ -96,7 +98,9 @@ class CommandStream:
             code = self._child.wait(timeout=0.01)
         except subprocess.TimeoutExpired:  # it has closed its output, and goes on
             return None
-        self._listen()
+        for _ in range(_MOST_LEFT):
+            self._listen()
+        self._say(self._spoken.end())
         self._forget()
         if self._once:
             return b""
@@ -111,11 +115,14 @@ class CommandStream:
         self._backoff_s = min(2 * self._backoff_s, _LONGEST_BACKOFF_S)
 
     def _listen(self) -> None:
-        """Hand on what the command says on its standard error."""
+        """Hand on what the command says on its standard error: a block, as one that never stops must not keep us here."""
         assert self._errors is not None, "a started command has a standard error"
-        while block := self._errors.read(0.0):
-            for line in self._spoken.split(block):
-                self._on_line(line[:_STDERR_LINE].decode(errors="replace"))
+        if block := self._errors.read(0.0):
+            self._say(self._spoken.split(block))
+
+    def _say(self, lines: Sequence[bytes]) -> None:
+        for line in lines:
+            self._on_line(line[:_STDERR_LINE].decode(errors="replace"))
 
     def _forget(self) -> None:
         assert self._child is not None, "called for a command that was started"

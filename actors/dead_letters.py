@@ -17,6 +17,7 @@ TOPIC, PARTITION, OFFSET, REASON = (f"firnline.{name}" for name in ("topic", "pa
 
 _PREPARE_S = 3.0
 _AGAIN_S = 0.1
+_MAKE_AGAIN_S = 5.0
 _LONGEST_REASON = 1_000
 _TUNING: dict[str, Any] = {
     "linger.ms": 5,
@@ -44,9 +45,9 @@ class Dead:
 class DeadLetterSink:
     """Writes the refused records of the topic `origin` to `topic`, created if absent. One actor owns it.
 
-    `write` waits for nothing but the topic to be made, once. What finds no room, 100,000 records or 16 MiB, while Kafka is
-    away, is given up, counted as `lost` and told; the records themselves are still in `origin`. A stream that starts again from
-    a checkpoint writes some twice.
+    `write` waits for nothing but the topic to be made, which it tries every five seconds until it is. What finds no room,
+    100,000 records or 16 MiB, while Kafka is away, is given up, counted as `lost` and told; the records themselves are still in
+    `origin`. A stream that starts again from a checkpoint writes some twice.
     """
 
     def __init__(self, settings: Mapping[str, Any], topic: str, *, origin: str, on_error: Callable[[str], None]) -> None:
@@ -55,18 +56,22 @@ class DeadLetterSink:
         self._origin = origin
         self._on_error = on_error
         self._there = False
+        self._make_at = 0.0
         self._producer = Producer({**_TUNING, **settings, "error_cb": lambda error: on_error(error.str())})
         self.written = 0
         self.delivered = 0
         self.lost = 0
 
     def write(self, records: Sequence[Dead]) -> None:
-        """Hand the records to librdkafka. Cost: 3 us a record."""
+        """Hand the records to librdkafka, and look which of those before it has written. Cost: 3 us a record."""
+        self._producer.poll(0)  # those make room
         lost = self.lost
-        try:
-            self._make()
-        except OSError as error:  # the records wait in librdkafka's queue; `prepare` tries again
-            self._on_error(error.strerror or "")
+        if not self._there and time.monotonic() >= self._make_at:
+            try:
+                self._make()
+            except OSError as error:  # the records wait in librdkafka's queue
+                self._make_at = time.monotonic() + _MAKE_AGAIN_S
+                self._on_error(error.strerror or "")
         for record in records:
             self.written += 1
             added: list[tuple[str, bytes | None]] = [
@@ -84,10 +89,6 @@ class DeadLetterSink:
                 self._settled(error.args[0], None)
         if self.lost > lost:
             self._on_error(f"topic {self._topic}: no room for {self.lost - lost} dead letters")
-
-    def poll(self) -> None:
-        """Look for acknowledgements. Never waits."""
-        self._producer.poll(0)
 
     def prepare(self) -> None:
         """Wait until Kafka has acknowledged all, three seconds at most.

@@ -95,4 +95,4 @@ class Dispatcher:
                     self._changed.wait(remaining)
                 else:
                     _, _, home, task = heapq.heappop(self._later)
-                    self._homes[home].put(task)
+                    self.submit(task, home)

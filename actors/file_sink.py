@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from actors.disk import LocalDisk
 from actors.line_index import LineIndex
 from actors.messages import Place
 from actors.sink import Fenced, Sink
@@ -115,7 +116,7 @@ class FileSink:
         if self._lost is not None:
             raise Fenced(self._lost)
         if self._renamed:
-            _sync_folder(self._path.parent)
+            LocalDisk().sync_folder(self._path.parent)
             self._renamed = False
         part = self._parts[-1]
         return {
@@ -160,7 +161,7 @@ class FileSink:
         with self._path.open("rb") as file:
             os.fsync(file.fileno())
             inode = os.fstat(file.fileno()).st_ino
-        _sync_folder(self._path.parent)
+        LocalDisk().sync_folder(self._path.parent)
         first, begin, size = int(place["first"]), int(place["begin"]), int(place["size"])
         self._parts.append(_Part(self._path, inode, first, begin, self.written - first, size))
 
@@ -278,15 +279,6 @@ def _last_byte(path: Path) -> bytes:
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
         return file.read(1)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names in a folder outlast a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def file_among(sinks: Iterable[Sink]) -> FileSink | None:

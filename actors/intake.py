@@ -3,7 +3,7 @@
 The front end's memory, without its mailbox: it looks at no clock and sends nothing. Its whole state is in a checkpoint.
 """
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ class Intake:
         self._keeps_dead = keeps_dead
         self._dead: list[Dead] = []
         self._ready: list[tuple[Events, int | None, Origin]] = []
-        self._open: dict[int, _Open] = {}
+        self._open: dict[tuple[int, str], _Open] = {}
         self._gaps = 0
 
     def anew(self) -> "Intake":
@@ -93,7 +93,7 @@ class Intake:
             "poison": self.suspects.state(),
             "released_until": self.released_until,
             "first_record_at": self.first_record_at,
-            "gaps": (self._gaps, {number: (gap.key, gap.reason, gap.start, gap.count) for number, gap in self._open.items()}),
+            "gaps": (self._gaps, [(number, *astuple(gap)) for (number, _), gap in self._open.items()]),
         }
 
     def restore(self, state: State, now: float) -> None:
@@ -112,7 +112,9 @@ class Intake:
             self.refusals.add(-1, -1, "poison", f"category {category} at {time}".encode())
         self.released_until, self.first_record_at = state["released_until"], state["first_record_at"]
         self._gaps, gaps = state["gaps"]
-        self._open = {int(number): _Open(*gap) for number, gap in gaps.items()}
+        if isinstance(gaps, dict):  # earlier versions knew one a partition
+            gaps = [(number, *gap) for number, gap in gaps.items()]
+        self._open = {(number, opened.reason): opened for number, *gap in gaps for opened in [_Open(*gap)]}
 
     def counted(self) -> dict[str, int]:
         """Return what was read so far, by name, and what was refused by reason."""
@@ -216,22 +218,28 @@ class Intake:
     def _narrower(self, partitions: NDArray[np.unsignedinteger[Any]], times: Times) -> list[Missed]:
         """Return the gaps whose end is known now, as something has come after them."""
         narrower = []
-        for number in list(self._open) if times.size else ():
+        for number, reason in list(self._open) if times.size else ():
             # Of a partition that is no more nothing will come; what comes of the others is after it.
             own = times[partitions == number] if number in self.offsets else times
             if not own.size:
                 continue
-            gap, first = self._open.pop(number), int(own.min())
+            gap, first = self._open.pop((number, reason)), int(own.min())
             narrower.append(self._missed(gap, min(max(gap.start, first + self._lateness), INT64_MAX) + 1))
         return narrower
 
     def gap(self, partition: int, count: int | None, reason: str) -> Missed:
-        """Return what is missing where a partition has a gap: as long as nothing comes after it, all from the last one on."""
+        """Return what is missing where a partition has a gap: as long as nothing comes after it, all from the last one on.
+
+        Where nothing has come since the last gap for this `reason`, the two are one.
+        """
         frontier = self.watermark.frontier(partition)
-        self._gaps += 1
         start = INT64_MIN if frontier is None else max(INT64_MIN, frontier - self._lateness)
-        opened = _Open(f"gap {self._gaps}", reason, start, count or 0)
-        self._open[partition] = opened
+        known = self._open.get((partition, reason))
+        if known is None:
+            self._gaps += 1
+            known = _Open(f"gap {self._gaps}", reason, start, 0)
+        opened = _Open(known.key, reason, min(start, known.start), known.count + (count or 0))
+        self._open[partition, reason] = opened
         return self._missed(opened, EVER.end)
 
     def release(self, until: int | None, *, everything: bool) -> Batch:

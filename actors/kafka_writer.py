@@ -59,10 +59,12 @@ class KafkaWriter:
             refused = [record["_error"] for record in records if "_error" in record]
             for error in refused:
                 receipt(error, None)
+            if refused:
+                self._partitions = 0  # the topic may be another one by now, with fewer of them
 
     def write_to_all(self, key: bytes, value: bytes, done: Acknowledged) -> None:
-        """Write one record to every partition."""
-        count = self._count()
+        """Write one record to every partition, also those that are new by now."""
+        count = self._count(anew=True)
         if not count:
             done("the topic has no partitions", {})
             return
@@ -79,20 +81,21 @@ class KafkaWriter:
         """Wait a little for what is under way."""
         self._producer.flush(_BROKER_TIMEOUT_S)
 
-    def _count(self) -> int:
+    def _count(self, *, anew: bool = False) -> int:
         """Return the number of partitions, once the topic is there; 0 where that is not known in time."""
         deadline = time.monotonic() + self._timeout_s
-        while not self._partitions and (left := deadline - time.monotonic()) > 0:
+        count = 0 if anew else self._partitions
+        while not count and (left := deadline - time.monotonic()) > 0:
             try:
                 if self._wanted is not None:
                     ensure_topic(self._settings, self._topic, self._wanted)
                 known = self._producer.list_topics(self._topic, timeout=left).topics
             except (KafkaException, OSError):
                 return 0
-            self._partitions = len(known[self._topic].partitions)
-            if not self._partitions:
+            count = self._partitions = len(known[self._topic].partitions)
+            if not count:
                 time.sleep(min(left, _AGAIN_S))  # a new topic takes a moment; the writer has this thread to itself
-        return self._partitions
+        return count
 
 
 class _Receipt:

@@ -4,15 +4,16 @@ Coverage is read from it. Its whole state is in a checkpoint.
 """
 
 from collections import Counter, deque
+from functools import reduce
 from typing import Any
 
 from actors.messages import Forgotten, Missed, Pruned
 from actors.timeline.snapshot import State
-from actors.timeline.span import Span
+from actors.timeline.span import EVER, Span
 from actors.views.view import Meta, View
 
 _MOST_MISSING = 100
-"""Spans that are told apart; more are told as one."""
+"""Spans that are told apart; more are told as one, and kept as one as soon as each has an end."""
 
 _MOST_PRUNED = 64
 """Generations that went, and are remembered one by one."""
@@ -34,7 +35,9 @@ class Ledger:
     @property
     def missing(self) -> tuple[Span, ...]:
         """Where answers may lack something, in no order."""
-        return tuple(dict.fromkeys(span for _, span, _ in self._missing.values()))
+        spans = list(dict.fromkeys(span for _, span, _ in self._missing.values()))
+        few, rest = spans[: _MOST_MISSING - 1], spans[_MOST_MISSING - 1 :]
+        return (*few, reduce(Span.hull, rest)) if rest else tuple(few)
 
     @property
     def pruned(self) -> tuple[Pruned, ...]:
@@ -95,8 +98,8 @@ class Ledger:
 
     def miss(self, message: Missed) -> None:
         """Note records that never came, or know better where they lay."""
-        if message.key not in self._missing:
-            self.missed[message.reason] += message.count
+        _, _, known = self._missing.get(message.key, (message.reason, message.span, 0))
+        self.missed[message.reason] += message.count - known
         self._put(message.key, message.reason, message.span, message.count)
 
     def advance(self, complete_from: int | None) -> None:
@@ -107,10 +110,13 @@ class Ledger:
     def _put(self, key: str, reason: str, span: Span, count: int) -> None:
         self._missing[key] = (reason, span, count)
         if len(self._missing) > _MOST_MISSING:
-            first, second = list(self._missing)[:2]
-            _, one, few = self._missing.pop(first)
-            why, other, more = self._missing[second]
-            self._missing[second] = (why, one.hull(other), few + more)
+            # What has no end yet will be known better, by its key; there is one a partition and reason at most.
+            ended = [name for name, (_, span, _) in self._missing.items() if span.end < EVER.end][:2]
+            if len(ended) > 1:
+                first, second = ended
+                _, one, few = self._missing.pop(first)
+                why, other, more = self._missing[second]
+                self._missing[second] = (why, one.hull(other), few + more)
 
     def reasons(self) -> tuple[tuple[str, Span, int], ...]:
         """Return why something is missing: the reason, where, and how many records or events, 0 where nobody knows."""

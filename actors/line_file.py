@@ -5,6 +5,7 @@ Used by the front end as Kafka is: one partition, 0, whose offsets count lines.
 
 import gzip
 import hashlib
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -29,7 +30,7 @@ class PlainStream:
         """Return the next block."""
         try:
             return self._file.read(BLOCK)
-        except EOFError as error:  # a gzip file that was cut off
+        except (EOFError, zlib.error) as error:  # a gzip file that was cut off, or is damaged
             raise OSError(str(error)) from error
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ Used by the front end as Kafka is: one partition, 0, whose offsets count lines. 
 import os
 import selectors
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,7 +27,7 @@ BLOCK = 1 << 19
 class LinePoll:
     """Some lines in a row: `first` is the number of the first one, `at_ms` when they were read."""
 
-    values: list[bytes | None]
+    values: Sequence[bytes | None]
     first: int
     at_ms: int
     ended: frozenset[int]
@@ -86,9 +86,10 @@ class PipeStream:
 
 
 class Splitter:
-    """Cuts bytes into lines. A line longer than `LONGEST` is cut off; an empty last line is none."""
+    """Cuts bytes into lines. Of a line that comes in several blocks `longest` bytes are kept; an empty last line is none."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest: int | None = None) -> None:
+        self._longest = LONGEST if longest is None else longest
         self._held = bytearray()
 
     def split(self, block: bytes) -> list[bytes]:
@@ -96,7 +97,7 @@ class Splitter:
         *lines, rest = block.split(b"\n")
         if lines:
             lines[0] = self._joined(lines[0])
-        self._held += rest[: LONGEST - len(self._held)]
+        self._held += rest[: self._longest - len(self._held)]
         return lines
 
     def end(self) -> list[bytes]:
@@ -107,9 +108,9 @@ class Splitter:
     def _joined(self, end: bytes) -> bytes:
         """Return what is held, and `end`. A huge line is handed on as it is: a copy would take its memory twice."""
         if not self._held:
-            return end[:LONGEST]
+            return end[: self._longest]
         held, self._held = self._held, bytearray()
-        held += end[: LONGEST - len(held)]
+        held += end[: self._longest - len(held)]
         return held if len(held) > BLOCK else bytes(held)  # type: ignore[return-value]  # it reads as bytes do
 
 
@@ -161,7 +162,7 @@ class LineSource:
         """
         if self._place >= len(self._lines) and not self.finished:
             self._fill(timeout_s)
-        values: list[bytes | None] = self._lines[self._place : self._place + count]  # type: ignore[assignment]
+        values = self._lines[self._place : self._place + count]
         first = self._next
         self._place += len(values)
         self._next += len(values)

@@ -469,7 +469,7 @@ class Saved(_Control):
 
 @dataclass(frozen=True, slots=True)
 class Missed(_Control):
-    """Records never came: `count` of them, where that is known, of one partition. They lay in `span`, as far as it is known.
+    """Records never came: `count` of them in all, 0 where nobody knows, of one partition. They lay in `span`, as far as known.
 
     The last one with a `key` counts.
     """

@@ -22,6 +22,7 @@ class Shelf:
         self._aged_bytes = 0
         self._shedding = False
         self._shed_at = 0
+        self._spill_bytes: int | None = None
         self.active: Collector | None = None
 
     @property
@@ -78,7 +79,9 @@ class Shelf:
 
     def prune(self, limits: Limits, other_bytes: int, watermark: int | None) -> Iterator[tuple[Collector, str]]:
         """Carry out what retention decides; yields each collector that had to go, with the reason."""
-        over = other_bytes + self.nbytes > limits.budget_bytes
+        # The disk fills where memory is short alone: without that it is looked at when it may be used otherwise than before.
+        over = other_bytes + self.nbytes > limits.budget_bytes or limits.spill_bytes != self._spill_bytes
+        self._spill_bytes = limits.spill_bytes
         if not over and limits.max_aged is None and limits.max_age is None:
             return
         active = self.active.meta if self.active is not None else None

@@ -74,6 +74,7 @@ class Store:
         whole = [name for name in (_name("checkpoint", number) for number in self.checkpoints()) if name not in self._void]
         kept = {*named, *whole[:_KEPT_CHECKPOINTS]}
         ours = [name for name in self._disk.names(self.folder) if _NAME.fullmatch(name.removesuffix(_TEMPORARY)) is not None]
+        self._void.intersection_update(ours)
         old = [name for name in ours if name not in kept]
         naming = [name for name in old if name.startswith("checkpoint")]
         self._remove(naming)
@@ -89,7 +90,6 @@ class Store:
         for name in names:
             try:
                 self._disk.remove(self.folder / name)
-                self._void.discard(name)
             except OSError as error:
                 problem = error
         if problem is not None:

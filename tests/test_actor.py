@@ -4,6 +4,7 @@ import threading
 from queue import SimpleQueue
 from typing import Any, ClassVar, Self
 
+from pykka import ActorDeadError
 from pykka._envelope import Envelope
 
 from actors.actor import Actor, System
@@ -188,6 +189,42 @@ def test_a_recovery_or_a_notice_that_fails_ends_no_thread_and_is_tried_again():
         until(lambda: actor.handled == [Poll()])
         assert actor.recoveries == 3
         assert running.health().dead_letters == 6  # the poll and two recoveries, each with its notice
+        reference.stop()
+
+
+class Dying:
+    """The address of an actor that stops between the look whether it is there and the message."""
+
+    actor_class = Fragile
+
+    @staticmethod
+    def is_alive() -> bool:
+        return True
+
+    @staticmethod
+    def tell(message: Any) -> None:
+        raise ActorDeadError(str(message))
+
+
+def test_an_actor_that_stops_at_this_moment_costs_a_dead_letter_and_no_thread():
+    with Running() as running:
+        reference = Fragile.start(running.system)
+        actor = reference._actor_weakref()
+        actor.later(0.0, Dying(), Recover())
+        until(lambda: running.health().dead_letters == 1)
+        reference.tell(Poll())
+        until(lambda: actor.handled == [Poll()])
+        reference.stop()
+
+
+def test_a_failure_that_no_guardian_hears_of_ends_no_thread():
+    with Running() as running:
+        running.system.guardian = Dying()
+        reference = Fragile.start(running.system)
+        actor = reference._actor_weakref()
+        reference.tell(Ingested(0, 0))
+        reference.tell(Ingested(2, 0))
+        until(lambda: actor.handled == [Ingested(2, 0)])
         reference.stop()
 
 

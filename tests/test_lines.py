@@ -4,6 +4,7 @@ import gzip
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -197,6 +198,18 @@ def test_a_gzip_file_that_is_cut_off_gives_its_lines_and_then_an_error(tmp_path:
     source.close()
 
 
+def test_a_gzip_file_that_is_damaged_says_so(tmp_path: Path):
+    path = tmp_path / "lines.gz"
+    packed = bytearray(gzip.compress(os.urandom(50_000).hex().encode() + b"\n"))
+    packed[5_000:5_100] = bytes(100)
+    path.write_bytes(packed)
+    source = file_source(path, on_error=unheard)
+    assert source.open({})
+    with pytest.raises(OSError, match=r"decompressing|CRC"):
+        read_all(source)
+    source.close()
+
+
 @given(st.binary(max_size=200), st.lists(st.integers(1, 20), max_size=30))
 @settings(max_examples=200, deadline=None)
 def test_blocks_cut_anywhere_make_the_same_lines(text: bytes, cuts: list[int]):
@@ -233,6 +246,41 @@ def test_a_command_is_its_output_and_once_ends_with_it():
     assert source.open({})
     assert read_all(source) == [b"a", b"b"]
     assert heard == ["oh"]
+    source.close()
+
+
+def test_a_command_that_never_stops_complaining_is_read_all_the_same():
+    heard: list[str] = []
+
+    def listen(line: str) -> None:
+        time.sleep(0.001)
+        heard.append(line)
+
+    code = "yes $(printf %0999d 0) >&2 & echo here; wait"
+    source = CommandSource(["sh", "-c", code], once=False, on_line=listen, on_error=unheard)
+    assert source.open({})
+    found: list[bytes | None] = []
+
+    def both() -> bool:
+        found.extend(source.poll(10, 0.01).values)
+        return bool(found and heard)
+
+    reading = threading.Thread(target=lambda: until(both), daemon=True)
+    reading.start()
+    reading.join(10)
+    source.close()
+    assert found == [b"here"]
+    assert heard
+
+
+def test_the_last_words_of_a_command_are_handed_on_and_none_is_endless(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(program, "_STDERR_LINE", 100)
+    heard: list[str] = []
+    code = "import sys; sys.stderr.write('.' * 700_000); sys.stderr.write(chr(10) + 'fatal: no more')"
+    source = command(code, once=True, heard=heard)
+    assert source.open({})
+    assert read_all(source) == []
+    assert heard == ["." * 100, "fatal: no more"]
     source.close()
 
 

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions
 
 from actors.actor import Actor, System
+from actors.dead_letters import Dead, DeadLetterSink
 from actors.dispatcher import Dispatcher
 from actors.file_sink import FileSink
 from actors.kafka_sink import KafkaSink
@@ -212,7 +214,7 @@ def test_a_file_that_crashes_anywhere_ends_as_one_that_never_did(tmp_path: Path,
     def record(number: int) -> bytes:
         return b"%d " % number + b"x" * ((number * 7919) % chance_of_length)
 
-    chance_of_length = chance.choice([3, 300, 3_000, 150_000])
+    chance_of_length = chance.choice([3, 300, 3_000, 120_000])
     sink = FileSink(path, max_bytes=limit, on_error=unheard)
     place, saved = sink.prepare(), 0
     following = 0
@@ -342,6 +344,64 @@ def test_the_writer_says_the_last_offset_of_each_partition_once_all_is_acknowled
     assert (None, {0: 3, 1: 2, 2: 2}) in told
     assert (None, {0: 4, 1: 3, 2: 3}) in told
     writer.close()
+
+
+def test_the_writer_reaches_partitions_that_are_new_and_goes_on_where_there_are_fewer(broker: str):
+    topic = f"in-{uuid.uuid4().hex}"
+    ensure_topic({"bootstrap.servers": broker}, topic, 1)
+    writer = KafkaWriter({"bootstrap.servers": broker}, topic, partitions=None, timeout_s=5)
+    told: list[tuple[str | None, dict[int, int]]] = []
+
+    def cleared() -> set[int]:
+        told.clear()
+        writer.write_to_all(b"k", b"v", lambda *word: told.append(word))
+        until(lambda: writer.poll() >= 0 and told)
+        return set(told[0][1])
+
+    admin = AdminClient({"bootstrap.servers": broker})
+    assert cleared() == {0}
+    admin.create_partitions([NewPartitions(topic, 3)])[topic].result(timeout=10)
+    until(lambda: len(admin.list_topics(topic, timeout=5).topics[topic].partitions) == 3)
+    until(lambda: cleared() == {0, 1, 2})
+    admin.delete_topics([topic])[topic].result(timeout=10)
+    until(lambda: topic not in admin.list_topics(timeout=5).topics)
+    ensure_topic({"bootstrap.servers": broker}, topic, 2)
+
+    def written() -> bool:
+        told.clear()
+        writer.write([b"a", b"b", b"c"], [0, 1, 2], lambda *word: told.append(word))
+        until(lambda: writer.poll() >= 0 and told)
+        return told[0][0] is None
+
+    until(written)
+    assert set(told[0][1]) == {0, 1}
+    writer.close()
+
+
+def test_dead_letters_that_kafka_has_make_room_for_others(broker: str):
+    sink = DeadLetterSink({"bootstrap.servers": broker}, f"dead-{uuid.uuid4().hex}", origin="in", on_error=unheard)
+    for first in range(0, 120_000, 10_000):
+        sink.write([Dead(b"junk", None, (), 0, offset, "empty") for offset in range(first, first + 10_000)])
+        until(lambda: sink.write([]) or sink.written - sink.delivered <= 50_000, timeout_s=10.0)
+    assert sink.lost == 0
+    sink.close()
+    assert sink.delivered == sink.written == 120_000
+
+
+def test_a_topic_for_dead_letters_that_cannot_be_made_is_not_asked_for_at_every_poll(monkeypatch: pytest.MonkeyPatch):
+    tries: list[str] = []
+
+    def refused(settings: Any, topic: str, partitions: int) -> None:
+        tries.append(topic)
+        raise OSError(0, "not allowed")
+
+    monkeypatch.setattr("actors.dead_letters.ensure_topic", refused)
+    said: list[str] = []
+    sink = DeadLetterSink({"bootstrap.servers": "127.0.0.1:1"}, "dead", origin="in", on_error=said.append)
+    for _ in range(50):
+        sink.write([])
+    assert tries == ["dead"]
+    assert said.count("not allowed") == 1
 
 
 def test_a_writer_without_a_broker_says_so_in_time():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from actors.timeline import column as column_module
-from actors.timeline.batch import Batch
+from actors.timeline.batch import NO_TIMES, Batch
 from actors.timeline.span import EVER, Span
 from actors.views.sets import slices
 from actors.views.sets.page import EVERYTHING, Page
@@ -160,6 +160,16 @@ def test_shedding_takes_the_dead_first_then_the_oldest_and_keeps_the_sets():
     assert second["residue"] > 0
     assert live.meta().events == held - sum(first.values()) - sum(second.values())
     assert sets_of([live.read(EVER, EVERYTHING)]) == [(1, 2, 3)]
+
+
+def test_what_is_shed_is_free_then_and_no_more_is_shed_than_that():
+    live, budget = LiveSets(steps=3, max_sets=10**6), 300_000
+    for first in range(0, 60_000, 6_000):
+        live.add(Batch((np.arange(first, first + 6_000), NO_TIMES, NO_TIMES)), first)
+        if (over := live.meta().nbytes - budget) > 0:
+            live.shed(over)
+            assert live.meta().nbytes <= budget
+    assert live.meta().events > 25_000
 
 
 def test_what_is_shed_of_the_waiting_is_the_oldest():

@@ -18,7 +18,7 @@ from actors.timeline.batch import Batch
 from actors.timeline.snapshot import DamagedError, State
 from actors.views import VIEWS
 from tests.keeping import FOLDER, Keeping, keeping
-from tests.logged_disk import Files, LoggedDisk, Mark, PassingDisk, Touched, left_after
+from tests.logged_disk import FailingDisk, Files, LoggedDisk, Mark, PassingDisk, Touched, left_after, nothing
 
 VIEW = VIEWS["sets"](steps="RGB", max_sets=1_000)
 ERRORS = [errno.ENOSPC, errno.EIO, errno.EFBIG]
@@ -342,3 +342,23 @@ def test_a_generation_written_after_a_checkpoint_was_put_together_stays_for_the_
         for _ in range(2):
             keeper.save({"live": None, "aged": []}, frozenset({late}))
         assert early not in {path.name for path in disk.contents()}
+
+
+def test_what_could_not_be_written_is_not_remembered_for_ever():
+    disk = FailingDisk(LoggedDisk())
+    store = Store(FOLDER, disk)
+    store.open()
+    for what in ("create", "write", "sync", "rename"):
+
+        def full(operation: str, path: Path, what: str = what) -> None:
+            if operation == what:
+                raise OSError(errno.ENOSPC, "no room", str(path))
+
+        disk.before = full
+        with pytest.raises(OSError, match="no room"):
+            store.write_checkpoint({"any": 1})
+    disk.before = nothing
+    number, _ = store.write_checkpoint({"any": 2})
+    store.sweep(())
+    assert store.checkpoints() == [number]
+    assert not store._void

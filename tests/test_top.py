@@ -355,6 +355,12 @@ def test_no_bytes_break_the_decoder(values: list[bytes | None]):
         name.decode()
 
 
+def test_records_that_are_text_only_end_to_end_are_none():
+    _, batch, _, refusals = decode(polled([b"x\xc3", b"\xa9_10", "é_11".encode()]))
+    assert [(place, reason) for place, reason in refusals] == [(0, "not_utf8"), (1, "not_utf8")]
+    assert batch.ids.take(np.arange(batch.values.size)) == ["é".encode()]
+
+
 def test_a_record_clears_only_with_the_key_that_says_so():
     values = [b"a_1", CLEAR_VALUE, CLEAR_VALUE]
     _, batch, accepted, refusals = decode(polled(values, first=5, keys={1: CLEAR_KEY, 2: b"other"}))

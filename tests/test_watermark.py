@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.timeline.span import INT64_MAX
+from actors.timeline.span import INT64_MAX, INT64_MIN
 from actors.timeline.watermark import Watermark
 
 LATENESS = 50
@@ -153,3 +153,11 @@ def test_a_lone_time_from_the_future_in_a_quiet_partition_moves_nothing_when_the
     watermark.expect(1, at_end=all_idle, now=2.0)
     now = watermark.at(5.0)
     assert now is None or now <= 499 - LATENESS
+
+
+def test_it_is_a_time_that_a_state_can_hold_however_early_the_first_event():
+    watermark = Watermark(lateness=LATENESS, idle_s=1.0)
+    watermark.saw(at(0, 1), column([INT64_MIN]), 0.0)
+    assert watermark.at(0.0) == INT64_MIN
+    watermark.expect(0, at_end=True, now=0.0)
+    assert watermark.at(9.0) == INT64_MIN

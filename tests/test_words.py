@@ -19,6 +19,7 @@ from actors.timeline import snapshot
 from actors.timeline.span import EVER, INT64_MAX, INT64_MIN, Span
 from actors.views.words.frequent import Frequent
 from actors.views.words.slices import Counting
+from actors.views.words.table import Tally
 from actors.views.words.view import WordsView
 
 TYPES, WORDS = Counting("types"), Counting("words")
@@ -813,3 +814,12 @@ def test_endless_different_words_take_bounded_memory_once_their_slices_are_dropp
     assert max(peaks[10:]) < 1.2 * max(peaks[:10])
     assert gone.events > 30_000
     assert 0 < view.max_error(view.recall(gone, EVER, WORDS), WORDS) <= 2 * gone.events // 501
+
+
+def test_the_counts_of_a_live_slice_can_be_summed_up_at_any_moment():
+    """Statistics are made on another thread, while the slice goes on: here, between new names and their counts."""
+    tally, sums = Tally(), Frequent(capacity=1_000)
+    tally.count(tally.numbers({"lorem": 1}), [5])
+    tally.numbers({f"name {number}": 1 for number in range(50)})
+    tally.add_to(sums)
+    assert sums.most(1) == [("lorem", 5)]

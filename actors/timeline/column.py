@@ -15,6 +15,9 @@ from actors.timeline.snapshot import State
 _SEAL_AT = 8 * CHUNK
 """Raw values at which the oldest chunk is sealed: more than a slice in balance ever keeps open."""
 
+_LEAST = 1_024
+"""Raw values that there is always room for."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Sealed:
@@ -39,7 +42,7 @@ class Column:
         self._sealed: deque[_Sealed] = deque()
         self._sealed_count = 0
         self._sealed_bytes = 0
-        self._raw = np.empty(1024, np.int64)
+        self._raw = np.empty(_LEAST, np.int64)
         self._start = 0
         self._stop = 0
 
@@ -124,6 +127,14 @@ class Column:
             self._move(self._stop - self._start)
         return returned[0] if len(returned) == 1 else np.concatenate(returned)
 
+    def trim(self) -> int:
+        """Give back the room that is kept to grow; returns its bytes. Cost: O(raw values)."""
+        before, used = self._raw.nbytes, self._stop - self._start
+        raw = np.empty(max(_LEAST, used), np.int64)
+        raw[:used] = self._view()
+        self._raw, self._start, self._stop = raw, 0, used
+        return before - raw.nbytes
+
     def peek(self, start: int, stop: int) -> Times:
         """Return a copy of the values from index `start` to `stop`. Cost: O(stop - start), and a chunk."""
         pieces, at = [], 0
@@ -177,7 +188,7 @@ class Column:
         used = self._stop - self._start
         room = self._raw
         if 2 * count > room.size or 8 * count < room.size:
-            room = np.empty(max(1024, 2 * count), np.int64)
+            room = np.empty(max(_LEAST, 2 * count), np.int64)
         room[:used] = self._view()
         self._raw, self._start, self._stop = room, 0, used
 

@@ -54,7 +54,7 @@ _Plain = bool | int | float | str | None
 _FOUND = {type(None), bool, int, float, str, bytes, memoryview, np.ndarray, list, dict}
 _Entry = tuple[int, str | None, tuple[int, ...], int]
 
-_read_index = msgspec.msgpack.Decoder(tuple[int, str, list[tuple[int, str | None, tuple[int, ...], int]], bytes]).decode
+_read_index = msgspec.msgpack.Decoder(tuple[int, str, list[_Entry], bytes]).decode
 
 
 def write(kind: str, state: State, put: Callable[[bytes | memoryview], None]) -> int:

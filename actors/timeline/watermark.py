@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from actors.timeline.batch import NO_TIMES, Times
 from actors.timeline.snapshot import State
+from actors.timeline.span import INT64_MAX, INT64_MIN
 
 _WINDOW = 128
 _SUPPORT = 8
@@ -36,7 +37,7 @@ class Partition:
         recent = self._recent = np.concatenate((self._recent, times[-_WINDOW:]))[-_WINDOW:]
         ascending = np.sort(recent)
         supported = int(ascending[-1 - min(_SUPPORT, recent.size - 1)])
-        within = int(np.searchsorted(ascending, min(supported + lateness, 2**63 - 1), side="right"))
+        within = int(np.searchsorted(ascending, min(supported + lateness, INT64_MAX), side="right"))
         self.frontier = int(ascending[within - 1])
         self.seen_at = now
         self.at_end = False
@@ -101,10 +102,12 @@ class Watermark:
         """
         active = [state.frontier for state in self._partitions.values() if not self._idle(state, now)]
         known = [frontier for frontier in active if frontier is not None]
-        if active:
-            return min(known) - self._lateness if len(known) == len(active) else None
-        farthest = max((state.frontier for state in self._partitions.values() if state.frontier is not None), default=None)
-        return None if farthest is None else farthest - self._lateness
+        if len(known) < len(active):
+            return None
+        if not active:
+            known = [state.frontier for state in self._partitions.values() if state.frontier is not None]
+        reached = min(known) if active else max(known, default=None)
+        return None if reached is None else max(INT64_MIN, reached - self._lateness)
 
     def idle(self, now: float) -> bool:
         """Whether every partition is at its end and has been silent for the idle time."""

@@ -20,12 +20,13 @@ def text_only(values: Sequence[bytes | None]) -> Sequence[bytes | None]:
     >>> text_only([b"a", b"b\xff", None])
     [b'a', b'\xff', None]
     """
-    records = [value or b"" for value in values] if None in values else values
-    text = b"".join(records)  # type: ignore[arg-type]  # there is no tombstone among them
+    found = [value or b"" for value in values] if None in values else values
+    records: Sequence[bytes] = found  # type: ignore[assignment]  # there is no tombstone among them
+    text = b"".join(records)
     if text.isascii():
         return values
     # Eight bytes at a time: which records have a byte beyond ASCII, or touch eight bytes that do.
-    ends = np.cumsum(np.fromiter(map(len, records), np.int64, len(records)))  # type: ignore[arg-type]
+    ends = np.cumsum(np.fromiter(map(len, records), np.int64, len(records)))
     words = np.frombuffer(text + bytes(-len(text) % _WORD), np.uint64)
     starts = np.flatnonzero(words & _HIGH_BITS) * _WORD
     first = np.searchsorted(ends, starts, side="right")

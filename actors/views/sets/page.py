@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
+from actors.timeline.span import Span
+
 _CURSOR = re.compile(r"\d{1,19}(\.\d{1,19})+")
 
 
@@ -44,6 +46,10 @@ class Page:
 
     limit: int | None = None
     after: Cursor | None = None
+
+    def rest(self, span: Span) -> Span:
+        """Return what is left of `span` from the cursor's first time on."""
+        return Span(min(max(span.start, self.after.times[0]), span.end), span.end) if self.after else span
 
     @property
     def needed(self) -> int | None:

@@ -60,8 +60,7 @@ class SetCarry:
 
 
 def _overlapping(pieces: Sequence[Piece], span: Span, page: Page) -> tuple[Piece, ...]:
-    start = max(span.start, page.after.times[0]) if page.after else span.start
-    wanted = Span(min(start, span.end), span.end)
+    wanted = page.rest(span)
     return tuple(piece for piece in pieces if piece.span.overlaps(wanted))
 
 
@@ -183,7 +182,7 @@ class LiveSets:
     def read(self, span: Span, arguments: Page) -> tuple[Piece, ...]:
         """Return the closed pieces that overlap `span`, and a copy of the open sets in it."""
         complete = len(self._steps[-1])
-        start = max(span.start, arguments.after.times[0]) if arguments.after else span.start
+        start = arguments.rest(span).start
         low = min(self._steps[0].before(start), complete)
         high = max(low, min(self._steps[0].before(span.end), complete))
         if arguments.needed is not None:
@@ -195,9 +194,14 @@ class LiveSets:
         return (*closed, RawSets(tuple(column.peek(low, high) for column in self._steps)))
 
     def shed(self, nbytes: int) -> tuple[dict[str, int], int | None]:
-        """Forget about `nbytes` of dead events, then of the oldest rows that wait. Complete sets stay."""
+        """Forget about `nbytes` of dead events, then of the oldest rows that wait. Complete sets stay.
+
+        What columns keep to grow goes first, as nobody misses it.
+        """
+        columns = (*self._steps, *self._dead)
         forgotten: dict[str, int] = {}
-        over = nbytes
+        until: int | None = None
+        over = nbytes - sum(column.trim() for column in columns)
         for column in self._dead:
             if over > 0 and len(column):
                 share = column.value_bytes
@@ -210,8 +214,10 @@ class LiveSets:
             rows = -(-over // sum(column.value_bytes for column in self._steps if len(column)))
             gone = [column.popleft(rows) for column in self._steps]
             forgotten["residue"] = sum(column.size for column in gone)
-            return forgotten, int(gone[0][-1]) + 1
-        return forgotten, None
+            until = int(gone[0][-1]) + 1
+        for column in columns:  # what was given away is room to grow by now
+            column.trim()
+        return forgotten, until
 
     def freeze(self) -> tuple[FrozenSets, SetCarry]:
         """Return the complete sets, and all the rest as carry. Cost: O(open sets) to copy; sealing them is put off."""

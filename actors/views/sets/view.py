@@ -61,8 +61,7 @@ class SetsView:
 
     def select(self, metas: Sequence[Meta], span: Span, arguments: Page) -> list[int]:
         """Return the slices that overlap `span`, the earliest first, and no more than surely fill a limited page."""
-        start = max(span.start, arguments.after.times[0]) if arguments.after else span.start
-        wanted = Span(min(start, span.end), span.end)
+        wanted = arguments.rest(span)
         ordered = [
             (meta.span, index, meta.summary.sets)
             for index, meta in enumerate(metas)
@@ -70,12 +69,12 @@ class SetsView:
         ]
         ordered.sort(key=lambda entry: (entry[0].start, entry[1]))
         chosen: list[int] = []
-        sure, reach = 0, start
+        sure, reach = 0, wanted.start
         for own, index, sets in ordered:
             if arguments.needed is not None and sure >= arguments.needed and own.start >= reach:
                 break
             chosen.append(index)
-            if own.start > start and own.end <= span.end:
+            if own.start > wanted.start and own.end <= span.end:
                 sure += sets
                 reach = max(reach, own.end)
         return chosen

@@ -102,6 +102,7 @@ def decode(records: Records) -> Decoded:
         lines.blob.tobytes().decode()
     except UnicodeDecodeError:
         plain[:] = False
+    plain &= lines.blob[lines.starts] & 0xC0 != 0x80  # what goes on with a character of the record before is no text
     if plain.all():
         return Decoded(times, Upserts(ids, numbers, times, place, NO_TIMES), None, [])
     refusals: list[Refusal] = []

@@ -8,10 +8,11 @@ from actors.timeline.snapshot import State
 from actors.timeline.span import Span
 from actors.views.uniques.agenda import Agenda
 from actors.views.uniques.decode import decode
+from actors.views.uniques.live import LiveUniques
 from actors.views.uniques.periods import Periods
 from actors.views.uniques.piece import Piece
 from actors.views.uniques.render import FIELDS, columns, lines
-from actors.views.uniques.slices import FrozenUniques, LiveUniques, Rows, UniquesSummary
+from actors.views.uniques.slices import FrozenUniques, Rows, UniquesSummary
 from actors.views.view import Column, Decoded, Due, Field, Meta, Records
 
 

@@ -1,0 +1,298 @@
+"""Live slices of unique users: one object a period, in six levels, each new user handed on from minutes to years.
+
+Frozen, the same is columns. Nothing but the agenda moves from one slice to the next.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from actors.timeline import fields
+from actors.timeline.snapshot import State
+from actors.timeline.span import EVER, Span
+from actors.timeline.text import Hashes
+from actors.views.uniques.agenda import Agenda
+from actors.views.uniques.cell_columns import Sums, cells_of, state_of
+from actors.views.uniques.cells import Cell, Key
+from actors.views.uniques.decode import Frames
+from actors.views.uniques.periods import GRANULARITIES, MINUTE, MINUTE_MS, PARENTS, YEAR, Periods
+from actors.views.uniques.piece import Piece, piece
+from actors.views.uniques.sketch import SKETCH_BYTES
+from actors.views.uniques.slices import FrozenUniques, Rows, UniquesSummary
+from actors.views.view import NONE_LOST, Due, Meta
+
+_WAITING_LIMIT = 262_144
+"""Hashes that may wait in all cells together: 2 MB."""
+
+_CELL_BYTES = 500
+"""Bytes of a live cell beside its hashes: the object, its numbers, its arrays as objects, its place in a mapping."""
+
+_CHUNK_BYTES = 130
+"""What Python adds to one array that waits."""
+
+
+class LiveUniques:
+    """A slice that counts users by period. Not thread-safe: its collector owns it.
+
+    It is full with `max_cells` cells of any level, or `max_hashes` hashes in all of them. A cell of more than `exact_users`
+    users goes on as a sketch.
+    """
+
+    def __init__(
+        self, *, periods: Periods, max_cells: int, max_hashes: int, exact_users: int, agenda: Agenda | None = None
+    ) -> None:
+        self._periods = periods
+        self._max_cells = max_cells
+        self._max_hashes = max_hashes
+        self._exact_users = exact_users
+        self._agenda = agenda or Agenda()
+        self._cells: list[dict[int, Cell]] = [{} for _ in GRANULARITIES]
+        self._recent: list[Cell | None] = [None] * len(GRANULARITIES)
+        self._waiting: list[dict[int, Cell]] = [{} for _ in GRANULARITIES]
+        self._waiting_count = 0
+        self._chunks = 0
+        self._count = 0
+        self._held = 0
+        self._sketches = 0
+        self._frames = 0
+        self._first: int | None = None
+        self._end = 0
+        self._full = False
+
+    @staticmethod
+    def of_state(state: State, *, periods: Periods, max_cells: int, max_hashes: int, exact_users: int) -> "LiveUniques":
+        """Return the slice of which `state` was taken. Cost: some 5 us a cell, and a copy of the hashes."""
+        live = LiveUniques(
+            periods=periods,
+            max_cells=max_cells,
+            max_hashes=max_hashes,
+            exact_users=exact_users,
+            agenda=Agenda.of_state(state["agenda"]),
+        )
+        live._cells, live._waiting = cells_of(state["cells"])
+        for level in live._cells:
+            live._count += len(level)
+            live._held += sum(cell.users.size for cell in level.values())
+            live._sketches += sum(cell.sketch is not None for cell in level.values())
+        for level in live._waiting:
+            live._waiting_count += sum(cell.waiting_count for cell in level.values())
+            live._chunks += sum(len(cell.waiting or ()) for cell in level.values())
+        live._frames = fields.integer(state["frames"], 0)
+        live._full = fields.flag(state["full"])
+        reached = fields.span(state["span"])
+        if reached is not None:
+            live._first, live._end = reached.start, reached.end
+        if (reached is None) != (live._count == 0):
+            raise ValueError("a span was expected where there are cells, and only there")
+        return live
+
+    def state(self) -> State:
+        """Return what `of_state` makes the same slice of. Cost: some 0.5 us a cell and 0.2 us an open period."""
+        return {
+            "agenda": self._agenda.state(),
+            "cells": state_of(self._cells, self._waiting, Sums(self._held, self._chunks, self._waiting_count, self._sketches)),
+            "frames": self._frames,
+            "full": self._full,
+            "span": fields.span_state(self._span),
+        }
+
+    @property
+    def full(self) -> bool:
+        """Whether a batch has brought the slice to one of its limits. Cost: O(1)."""
+        return self._full
+
+    def add(self, batch: Frames, watermark: int | None) -> Mapping[str, int]:  # noqa: ARG002  # `close` is what obeys it
+        """Take in a batch, in any order. Cost: some 40 ns a frame in order; for a cell that is new, some 20 us."""
+        assert not self.full, "a full slice is frozen before the next batch"
+        if not batch.count:
+            return NONE_LOST
+        # What can fail is done first: the calendar.
+        parts = [(self._minute(start), hashes) for start, hashes in _by_minute(batch)]
+        self._count_frames({minute: hashes.size for minute, hashes in parts})
+        for minute, hashes in parts:
+            self._put(minute, hashes)
+        for minute, _ in parts:
+            self._fold_due(minute)
+        # What waits may yet be held once a level. Near the limit it is looked at now and then only, for the sake of time.
+        room = max(self._max_hashes - self._held, self._max_hashes // 8)
+        if self._waiting_count > _WAITING_LIMIT or len(GRANULARITIES) * self._waiting_count >= room:
+            self._fold_all(YEAR)
+        self._frames += batch.count
+        self._full = self._count >= self._max_cells or self._held >= self._max_hashes
+        return NONE_LOST
+
+    def close(self, watermark: int | None, *, idle: bool) -> Due | None:
+        """Return the rows that are due: of periods that end by `watermark`, and of late frames for earlier ones.
+
+        When `idle`, also those of open periods. Each row counts as published from now on.
+        """
+        due = self._agenda.due(watermark, idle=idle)
+        if not due:
+            return None
+        for end, key, final in due:
+            cell = self._cell(key, Span(key.start, end))
+            cell.revisions += 1
+            cell.final |= final
+        wanted = tuple((GRANULARITIES[key.level], key.start) for _, key, _ in due)
+        return Due(EVER, Rows(None, wanted), ())
+
+    def read(self, span: Span, arguments: Rows) -> tuple[Piece, ...]:
+        """Return copies of the cells asked for. Cost: O(cells of the level), and one copy of their hashes."""
+        levels = arguments.levels()
+        self._fold_all(max(levels, default=MINUTE))
+        if arguments.wanted is None:
+            starts = {level: sorted(x for x in self._cells[level] if span.start <= x < span.end) for level in levels}
+        else:
+            starts = {level: [x for x in arguments.wanted_of(level).tolist() if x in self._cells[level]] for level in levels}
+        return tuple(self._piece(level, own) for level, own in starts.items() if own)
+
+    def shed(self, nbytes: int) -> tuple[dict[str, int], int | None]:
+        """Turn the largest sets of hashes into sketches until about `nbytes` are free, those of closed periods first."""
+        self._fold_all(YEAR)
+        until = self._agenda.until
+        large = [cell for level in self._cells for cell in level.values() if cell.users.nbytes > SKETCH_BYTES]
+        large.sort(key=lambda cell: (until is None or cell.end > until, -cell.users.size))
+        for cell in large:
+            if nbytes <= 0:
+                break
+            nbytes -= cell.users.nbytes - SKETCH_BYTES
+            self._held -= cell.users.size
+            self._sketches += 1
+            cell.shrink()
+        return {}, None
+
+    def freeze(self) -> tuple[FrozenUniques, Agenda]:
+        """Return the cells as columns, and what is still to be published. Cost: one copy, and sketches of months and years."""
+        self._fold_all(YEAR)
+        pieces = [self._piece(level, sorted(self._cells[level])) for level in range(len(GRANULARITIES))]
+        return FrozenUniques(pieces, self._span, self._frames), self._agenda
+
+    def meta(self) -> Meta:
+        """Describe the slice as it stands. Cost: O(1)."""
+        hashes = self._held + self._waiting_count
+        return Meta(
+            span=self._span,
+            events=self._frames,
+            nbytes=self._count * _CELL_BYTES
+            + hashes * 8
+            + self._chunks * _CHUNK_BYTES
+            + self._sketches * SKETCH_BYTES
+            + self._agenda.nbytes,
+            dead_bytes=0,
+            final_until=None,
+            summary=UniquesSummary(self._frames, self._count, hashes),
+        )
+
+    def _minute(self, start: int) -> Cell:
+        return self._cells[MINUTE].get(start) or self._cell(Key(MINUTE, start), Span(start, start + MINUTE_MS))
+
+    def _cell(self, key: Key, period: Span) -> Cell:
+        """Return the cell of a period, with the longer ones that it is part of."""
+        level, start = key
+        found = self._cells[level].get(start)
+        if found is None:
+            self._widen(level, period)
+            found = Cell(key, period, tuple(self._around(each, start) for each in PARENTS[level]))
+            self._cells[level][start] = found
+            self._count += 1
+        return found
+
+    def _around(self, level: int, time: int) -> Cell:
+        """Return the cell of the period of one level that contains `time`. The last one found is tried first."""
+        found = self._recent[level]
+        if found is None or not found.key.start <= time < found.end:
+            period = self._periods.period(level, time)
+            found = self._recent[level] = self._cell(Key(level, period.start), period)
+        return found
+
+    @property
+    def _span(self) -> Span | None:
+        return None if self._first is None else Span(self._first, self._end)
+
+    def _widen(self, level: int, period: Span) -> None:
+        """Make the slice's span have a time of `period`: a minute whole, of longer ones the millisecond nearest to the rest."""
+        first, end = period.start, period.end
+        if level != MINUTE:
+            if self._first is not None and self._first < end and first < self._end:
+                return
+            rest = self._agenda.until if self._first is None else self._first
+            first = first if rest is None else min(max(rest, first), end - 1)
+            end = first + 1
+        self._end = end if self._first is None else max(self._end, end)
+        self._first = first if self._first is None else min(self._first, first)
+
+    def _count_frames(self, minutes: dict[Cell, int]) -> None:
+        """Add the frames of some minutes to them, and to every longer period once."""
+        levels: list[dict[Cell, int]] = [minutes, *({} for _ in GRANULARITIES[1:])]
+        for counts in levels:
+            for cell, count in counts.items():
+                cell.frames += count
+                self._agenda.touch(cell.key, cell.end)
+                for parent in cell.parents:
+                    above = levels[parent.key.level]
+                    above[parent] = above.get(parent, 0) + count
+
+    def _put(self, cell: Cell, hashes: Hashes) -> None:
+        level, start = cell.key
+        cell.put(hashes)
+        self._waiting[level][start] = cell
+        self._waiting_count += hashes.size
+        self._chunks += 1
+
+    def _fold(self, cell: Cell) -> None:
+        """Fold one cell, and let what is new wait in the longer periods."""
+        level, start = cell.key
+        if self._waiting[level].pop(start, None) is None or cell.waiting is None:
+            return
+        self._waiting_count -= cell.waiting_count
+        self._chunks -= len(cell.waiting)
+        self._held -= cell.users.size
+        sketched_before = cell.sketch is not None
+        new = cell.fold(self._exact_users)
+        self._held += cell.users.size
+        self._sketches += (cell.sketch is not None) - sketched_before
+        if new.size:
+            for parent in cell.parents:
+                self._put(parent, new)
+
+    def _fold_due(self, cell: Cell) -> None:
+        if cell.due:
+            self._fold(cell)
+            for parent in cell.parents:
+                self._fold_due(parent)
+
+    def _fold_all(self, level: int) -> None:
+        """Fold every cell up to `level`, the shortest periods first."""
+        for waiting in self._waiting[: level + 1]:
+            for cell in list(waiting.values()):
+                self._fold(cell)
+
+    def _piece(self, level: int, starts: Sequence[int]) -> Piece:
+        cells = [self._cells[level][start] for start in starts]
+        return piece(
+            level,
+            starts=starts,
+            frames=[cell.frames for cell in cells],
+            revisions=[cell.revisions for cell in cells],
+            final=[cell.final for cell in cells],
+            users=[cell.users for cell in cells],
+            sketches={place: cell.sketch.sealed() for place, cell in enumerate(cells) if cell.sketch is not None},
+        )
+
+
+def _by_minute(batch: Frames) -> list[tuple[int, Hashes]]:
+    """Split a batch by the starts of its minutes, ms. A small part is a copy, so that it does not keep the batch alive."""
+    minutes = batch.times // MINUTE_MS
+    first = int(minutes.min())
+    if first == int(minutes.max()):
+        return [(first * MINUTE_MS, batch.hashes)]
+    order = np.argsort(minutes, kind="stable")
+    minutes, hashes = minutes[order], batch.hashes[order]
+    cuts = np.flatnonzero(minutes[1:] != minutes[:-1]) + 1
+    bounds = [0, *cuts.tolist(), minutes.size]
+    starts = (minutes[bounds[:-1]] * MINUTE_MS).tolist()
+    parts = []
+    for start, low, high in zip(starts, bounds[:-1], bounds[1:], strict=True):
+        part = hashes[low:high]
+        parts.append((start, part if 2 * part.size >= hashes.size else part.copy()))
+    return parts
