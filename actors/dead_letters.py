@@ -71,7 +71,7 @@ class DeadLetterSink:
                 self._make()
             except OSError as error:  # the records wait in librdkafka's queue
                 self._make_at = time.monotonic() + _MAKE_AGAIN_S
-                self._on_error(error.strerror or "")
+                self._on_error(str(error))
         for record in records:
             self.written += 1
             added: list[tuple[str, bytes | None]] = [
@@ -102,14 +102,14 @@ class DeadLetterSink:
         while len(self._producer):
             self._producer.flush(_AGAIN_S)
             if time.monotonic() > deadline:
-                raise OSError(0, f"topic {self._topic}: Kafka has not acknowledged {len(self._producer)} dead letters")
+                raise OSError(f"topic {self._topic}: Kafka has not acknowledged {len(self._producer)} dead letters")
 
     def close(self) -> None:
         """Wait a little for what is under way."""
         try:
             self.prepare()
         except OSError as error:
-            self._on_error(error.strerror or "")
+            self._on_error(str(error))
 
     def _make(self) -> None:
         if not self._there:

@@ -80,7 +80,7 @@ class KafkaSink:
             self._hand_over()
             self._listen(max(0.0, min(0.1, deadline - time.monotonic())))
             if time.monotonic() > deadline:
-                raise OSError(0, f"topic {self._topic}: Kafka has not acknowledged {self.written - self.delivered} records")
+                raise OSError(f"topic {self._topic}: Kafka has not acknowledged {self.written - self.delivered} records")
         self._prepared = True
         return {"written": self.written}
 
@@ -94,7 +94,7 @@ class KafkaSink:
         try:
             self._transaction.commit(checkpoint)
         except OSError as error:
-            raise OSError(0, f"topic {self._topic}: {error.strerror}") from error
+            raise OSError(f"topic {self._topic}: {error}") from error
         except Fenced as error:
             raise Fenced(f"topic {self._topic}: {error}") from error
         self._prepared = False

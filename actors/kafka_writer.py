@@ -36,7 +36,7 @@ class KafkaWriter:
             {
                 "linger.ms": 2,
                 "enable.idempotence": True,
-                "queue.buffering.max.messages": 1_000_000,
+                "queue.buffering.max.messages": 200_000,  # some 100 MB
                 "log_level": 0,
                 **settings,
                 "message.timeout.ms": int(1000 * timeout_s),

@@ -41,7 +41,7 @@ def ensure_topic(settings: Mapping[str, Any], topic: str, partitions: int) -> No
     except KafkaException as error:
         code = error.args[0].code()
         if code not in {KafkaError.TOPIC_ALREADY_EXISTS, KafkaError._UNSUPPORTED_FEATURE}:  # noqa: SLF001  # its public name
-            raise OSError(0, f"topic {topic}: {error.args[0].str()}") from error
+            raise OSError(f"topic {topic}: {error.args[0].str()}") from error
 
 
 def longest_record(settings: Mapping[str, Any], topic: str) -> int:
@@ -55,7 +55,7 @@ def longest_record(settings: Mapping[str, Any], topic: str) -> int:
         asked = admin.describe_configs([resource], request_timeout=_TIMEOUT_S)
         taken = int(asked[resource].result()["max.message.bytes"].value) - _BATCH_BYTES
     except KafkaException as error:
-        raise OSError(0, f"topic {topic}: {error.args[0].str()}") from error
+        raise OSError(f"topic {topic}: {error.args[0].str()}") from error
     return min(taken, int(settings.get("message.max.bytes", _LIBRARYS_LONGEST)))
 
 
@@ -100,7 +100,7 @@ class TopicIdentity:
         except KafkaException as error:
             if error.args[0].code() in _GONE:
                 return Found(frozenset(), None)
-            raise OSError(0, f"topic {self._topic}: {error.args[0].str()}") from error
+            raise OSError(f"topic {self._topic}: {error.args[0].str()}") from error
 
     def changed(self, now: float) -> Change | None:
         """Return what has become of the topic since the last call. Cost: a look at the clock, mostly.

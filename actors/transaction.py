@@ -58,7 +58,7 @@ class Transaction:
         except KafkaException as error:
             raise trouble_of(error) from error
         if found.error is not None:
-            raise OSError(0, f"topic {topic}: {found.error.str()}")
+            raise OSError(f"topic {topic}: {found.error.str()}")
         self.committed = max(0, int(found.offset))
 
     def begin(self) -> None:
@@ -87,7 +87,7 @@ class Transaction:
             if not asked.done():
                 # librdkafka is past its own time limit, and may never end, though the broker is back: another client can
                 # tell what came of it.
-                raise Fenced(f"{error.strerror} to a commit") from error
+                raise Fenced(f"{error} to a commit") from error
             raise
         finally:
             if asked.done():
@@ -129,7 +129,7 @@ def _waited(asked: Future[None]) -> None:
     try:
         asked.result(_TIMEOUT_S)
     except TimeoutError as error:
-        raise OSError(0, "Kafka does not answer") from error
+        raise OSError("Kafka does not answer") from error
     except KafkaException as error:
         raise trouble_of(error) from error
 
@@ -138,7 +138,7 @@ def trouble_of(error: KafkaException) -> Fenced | OSError:
     """Return what the failure of one call means to the caller: OSError for what may be tried again."""
     told: KafkaError = error.args[0]
     if told.retriable() and not told.fatal() and not told.txn_requires_abort():
-        return OSError(0, told.str())
+        return OSError(told.str())
     if told.code() in _PASSING and not told.fatal():
-        return OSError(0, told.str())
+        return OSError(told.str())
     return Fenced(told.str())

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zlib import crc32
 
 import msgspec
@@ -34,11 +34,19 @@ _LOOK_S = 0.005
 _SHORT_BODY_BYTES = 65_536
 """A body that is no longer needs no room: its connection may hold as much anyway."""
 
+_ITEM_BYTES = 128
+"""What Python takes for an item of a body, beside its bytes."""
+
+_MOST_ITEMS = 100_000
+
 
 class Posted(Answer, frozen=True):
     """The body of a POST to a dataset."""
 
-    items: Annotated[list[str], _Meta(description="Records `id_value`; what is none is counted as refused when it is read.")]
+    items: Annotated[
+        list[str],
+        _Meta(description="Records `id_value`; what is none is counted as refused when it is read.", max_length=_MOST_ITEMS),
+    ]
 
 
 class Taken(Answer, frozen=True):
@@ -127,13 +135,14 @@ class TopRoutes:
         Good or bad: those that are no `id_value` are counted as rejects when they are read. Any media type is read as JSON.
         """
         began, most = time.perf_counter(), self._asker.allowance.now.max_body_bytes
-        nbytes = params.body_bytes(request, most)
-        with self._asker.room.take(nbytes) if nbytes > _SHORT_BODY_BYTES else contextlib.nullcontext():
-            values = self._items(await params.body(request, most))
-            shards = [crc32(value.partition(b"_")[0]) for value in values]
-            assert self._stream.writer is not None, "there is a route for it"
-            if values:
-                await self._asker.ask(self._stream.writer, lambda reply_to: Write(values, shards, reply_to))
+        with self._place(params.body_bytes(request, most)):
+            body = await params.body(request, most)
+            with self._place(_ITEM_BYTES * body.count(b",")):
+                values = self._items(body)
+                shards = [crc32(value.partition(b"_")[0]) for value in values]
+                assert self._stream.writer is not None, "there is a route for it"
+                if values:
+                    await self._asker.ask(self._stream.writer, lambda reply_to: Write(values, shards, reply_to))
         return Response(json(Taken(len(values), round(time.perf_counter() - began, 6))), media_type=JSON)
 
     async def delete(self, request: Request) -> Response:  # noqa: ARG002  # Starlette hands it in
@@ -155,9 +164,13 @@ class TopRoutes:
                 raise busy("the dataset is cleared in Kafka, and the service has not read that far yet")
             await asyncio.sleep(_LOOK_S)
 
+    def _place(self, nbytes: int) -> contextlib.AbstractContextManager[Any]:
+        """Take room for a request, where it is not short. Raises Problem 429."""
+        return self._asker.room.take(nbytes) if nbytes > _SHORT_BODY_BYTES else contextlib.nullcontext()
+
     def _items(self, body: bytes) -> list[bytes]:
         """Return the items of a body. Raises Problem 422."""
-        expected = '{"items": [strings]}'
+        expected = f'{{"items": [at most {_MOST_ITEMS} strings]}}'
         try:
             values = [item.encode() for item in self._decoder.decode(body).items]
         except (msgspec.MsgspecError, UnicodeError) as error:

@@ -130,6 +130,9 @@ def test_a_body_or_an_item_too_long_is_told(dataset: Service):
     assert (status, json.loads(told)["error"]["where"]) == (413, "body")
     status, told = post(dataset, ["x" * 70_000 + "_1"])
     assert (status, told["error"]["where"]) == (422, "body")
+    status, told = post(dataset, ["1_1"] * 100_001)
+    assert (status, told["error"]["where"]) == (422, "body")
+    assert "100000" in told["error"]["expected"]
 
 
 def test_a_body_in_chunks_without_a_length_is_cut_off_too(dataset: Service):

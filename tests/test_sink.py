@@ -393,7 +393,7 @@ def test_a_topic_for_dead_letters_that_cannot_be_made_is_not_asked_for_at_every_
 
     def refused(settings: Any, topic: str, partitions: int) -> None:
         tries.append(topic)
-        raise OSError(0, "not allowed")
+        raise OSError("not allowed")
 
     monkeypatch.setattr("actors.dead_letters.ensure_topic", refused)
     said: list[str] = []
