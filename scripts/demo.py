@@ -31,8 +31,8 @@ def what_to_try(url: str) -> str:
 
 @contextlib.contextmanager
 def gentle_producer(bootstrap: str, topic: str) -> Iterator[None]:
-    """Run the producer beside the service, some hundred events a second, out of order by a little."""
-    command = [sys.executable, str(ROOT / "scripts" / "producer.py"), "--count", "0", "--rate", "300", "--pattern", "shuffled"]
+    """Run the producer beside the service: a hundred events a second, as far apart as their times, out of order by a little."""
+    command = [sys.executable, str(ROOT / "scripts" / "producer.py"), "--count", "0", "--rate", "100", "--pattern", "shuffled"]
     command += ["--displacement", "20", "--bootstrap", bootstrap, "--topic", topic]
     producer = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
