@@ -54,10 +54,16 @@ class Client:
         return Rows(self._transport, f"/{stream}", {"limit": limit})
 
     def uniques(
-        self, granularity: str = "minute", start: Time | None = None, end: Time | None = None, *, stream: str = "uniques"
+        self,
+        granularity: str = "minute",
+        start: Time | None = None,
+        end: Time | None = None,
+        *,
+        limit: int | None = None,
+        stream: str = "uniques",
     ) -> Rows[dict[str, Any]]:
-        """Return the periods of a granularity that begin in [start, end), each with its unique users; None is open."""
-        return Rows(self._transport, f"/{stream}", {"granularity": granularity, "start": start, "end": end})
+        """Return the periods of a granularity that begin in [start, end), each with its unique users; None is open, or all."""
+        return Rows(self._transport, f"/{stream}", {"granularity": granularity, "start": start, "end": end, "limit": limit})
 
     def words(
         self,

@@ -14,9 +14,10 @@ from gateway.api import params
 from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
 from gateway.api.operation import Operation
 from gateway.ask import Asker
-from gateway.served import COVERAGE, WITH_COVERAGE, Served, asked, coverage_of, rendered, weighed
+from gateway.served import COVERAGE, ROWS, WITH_COVERAGE, Served, asked, coverage_of, rendered, rows_header, weighed
 
 _Meta = msgspec.Meta
+_MOST = 10_000_000
 
 
 class UniqueRow(msgspec.Struct, frozen=True):
@@ -39,6 +40,7 @@ class Uniques(msgspec.Struct, frozen=True, omit_defaults=True):
 
     uniques: list[UniqueRow]
     coverage: CoverageSaid | msgspec.UnsetType = msgspec.UNSET
+    next: Annotated[int, _Meta(description="There are more, and this is their `start`.")] | msgspec.UnsetType = msgspec.UNSET
 
 
 GRANULARITY = params.OneOf(
@@ -46,6 +48,7 @@ GRANULARITY = params.OneOf(
 )
 START = params.Moment(name="start", description="Periods that begin at or after this time; absent: from the first.")
 END = params.Moment(name="end", description="Periods that begin before this time, which must not be before `start`.")
+LIMIT = params.Integer(name="limit", description="Periods at most, the first ones.", low=1, high=_MOST)
 
 
 class UniqueRoutes:
@@ -64,23 +67,25 @@ class UniqueRoutes:
                 endpoint=self.rows,
                 tag=self._stream.name,
                 answer=Uniques,
-                parameters=(GRANULARITY, START, END, WITH_COVERAGE, FORM, IF_NONE_MATCH),
+                parameters=(GRANULARITY, START, END, LIMIT, WITH_COVERAGE, FORM, IF_NONE_MATCH),
                 forms=forms("a period a line", UniqueRow),
                 statuses=STATUSES,
-                headers={**COVERAGE, **CACHING},
+                headers={**COVERAGE, **ROWS, **CACHING},
             )
         ]
 
     async def rows(self, request: Request) -> Response:
         """Users of each period of a `granularity` that begins in [start, end), each counted once.
 
-        Hours and longer periods are those of the stream's time zone. An estimated number says its bounds.
+        Hours and longer periods are those of the stream's time zone. An estimated number says its bounds. JSON has `next` where
+        there are more than `limit`, or than http.max_rows.
         """
-        span, granularity = params.between(request, START, END), GRANULARITY.of(request)
+        span, limit = params.between(request, START, END), min(LIMIT.of(request) or _MOST, self._asker.allowance.now.max_rows)
         with await weighed(self._asker, self._stream, span, _size) as hold:
-            answer = await asked(self._asker, self._stream, span, Rows(granularity))
+            answer = await asked(self._asker, self._stream, span, Rows(GRANULARITY.of(request), limit=limit))
             members = {"coverage": coverage_of(answer.coverage)} if WITH_COVERAGE.of(request) else {}
-            return await rendered(answer, FORM.of(request), hold, request=request, members=members, heavy=True)
+            told = rows_header(limit)
+            return await rendered(answer, FORM.of(request), hold, request=request, members=members, headers=told, heavy=True)
 
 
 def _size(meta: Meta) -> int:

@@ -370,6 +370,8 @@ def test_rows_come_to_the_topic_and_over_http_alike(broker: str, send: Send):
         assert counted(running.get("/uniques?granularity=year")["uniques"], "year") == unique_rows(values, "year")
         some = running.get("/uniques?start=1468244400&end=2016-07-11T13:42:00Z")["uniques"]
         assert [row["start"] for row in some] == [1468244400, 1468244460]
+        page = running.get("/uniques?start=1468244400&limit=1")
+        assert (page["uniques"], page["next"]) == (some[:1], 1468244460)
         for query in ("granularity=second", "start=yesterday", "start=2&end=1", "begin=1"):
             assert running.request(f"/uniques?{query}")[0] == 400
 

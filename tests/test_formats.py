@@ -28,7 +28,8 @@ MORE: dict[str, list[Any]] = {
     "sets": [Page(17), Page(40, Cursor((5, 6, 7), 1))],
     "segments": [Listing(pending=True), Listing(2, 3)],
     "uniques": [
-        Rows(None, (("hour", 1_468_242_000_000), ("minute", 1_468_244_400_000), ("year", 0), ("day", 1_468_195_200_000)))
+        Rows("minute", limit=3),
+        Rows(None, (("hour", 1_468_242_000_000), ("minute", 1_468_244_400_000), ("year", 0), ("day", 1_468_195_200_000))),
     ],
 }
 """What is asked beside the samples' questions."""

@@ -105,6 +105,26 @@ def rows(view: UniquesView, slices: list[Any], granularity: str, span: Span = EV
     return answer["uniques"]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_pages_put_together_are_the_whole(seed: int):
+    chance = random.Random(f"{seed} pages")
+    view = UniquesView(max_cells=300)
+    slices, _ = fed(view, stream(chance, 600, start=NOON, step=20, users=50), chance)
+    whole = rows(view, slices, "minute")
+    for limit in (1, 7, len(whole) - 1, len(whole), len(whole) + 1):
+        found, start = [], 0
+        while start is not None:
+            span, arguments = Span(1_000 * start, EVER.end), Rows("minute", limit=limit)
+            partial = view.merge([part.read(span, arguments) for part in slices])
+            page = json.loads(b"".join(view.render(partial, span, arguments, "json", {})))
+            lines = b"".join(view.render(partial, span, arguments, "ndjson", {})).splitlines()
+            assert [json.loads(line) for line in lines] == page["uniques"]
+            assert len(page["uniques"]) == limit or "next" not in page
+            found += page["uniques"]
+            start = page.get("next")
+        assert found == whole
+
+
 def plain(found: list[dict[str, Any]]) -> list[tuple[int, int, int, int]]:
     assert all(row["exact"] and row["lower"] == row["upper"] == row["unique"] for row in found)
     return [(row["start"], row["end"], row["unique"], row["frames"]) for row in found]

@@ -138,9 +138,13 @@ def _blocks(pieces: Sequence[Piece], arguments: Rows, periods: Periods) -> Itera
         for level in sorted({each.level for each in pieces})
     }
     if arguments.wanted is None:
+        left = arguments.limit
         for table in tables.values():
             for low in range(0, table.keys.size, _BLOCK):
-                yield _seen(table.read(np.arange(low, min(low + _BLOCK, table.keys.size))))
+                block = _seen(table.read(np.arange(low, min(low + _BLOCK, table.keys.size))))
+                yield block[:, :left]
+                if left is not None and (left := left - block.shape[1]) <= 0:
+                    return
         return
     for low in range(0, len(arguments.wanted), _BLOCK):
         wanted = arguments.wanted[low : low + _BLOCK]

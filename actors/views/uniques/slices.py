@@ -29,11 +29,12 @@ _MANY_PIECES = 64
 class Rows:
     """Which rows are asked for: all of one granularity that begin in the span, or, in this order, the `wanted` ones.
 
-    A wanted row goes by its granularity and its start, ms since 1970.
+    A wanted row goes by its granularity and its start, ms since 1970. Of a granularity's, the first `limit`.
     """
 
     granularity: str | None
     wanted: tuple[tuple[str, int], ...] | None = None
+    limit: int | None = None
 
     def wanted_of(self, level: int) -> Times:
         """Return the wanted starts of one level, ascending."""

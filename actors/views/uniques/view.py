@@ -1,6 +1,7 @@
 """The view `uniques`: decode, open, merge, publish and render, behind the contract that the actors know."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -110,17 +111,25 @@ class UniquesView:
         form: str,
         members: Mapping[str, object],
     ) -> Iterator[bytes]:
-        """Write rows as `{"uniques":[…]}`, then `members`; or a row a line. Times are seconds since 1970."""
-        lead = '{"uniques":['
-        for block in lines(partial, arguments, self._periods):
-            if form == "ndjson":
+        """Write rows as `{"uniques":[…]}`, then `members`; or a row a line. Times are seconds since 1970.
+
+        Of more rows than the limit, `next` is where the following one begins.
+        """
+        if form == "ndjson":
+            for block in lines(partial, arguments, self._periods):
                 yield "".join(block).encode()
-            elif block:
-                yield (lead + ",".join(block)).replace("\n", "").encode()
+            return
+        lead, left, told = '{"uniques":[', arguments.limit, dict(members)
+        one_more = arguments if left is None else replace(arguments, limit=left + 1)
+        for block in lines(partial, one_more, self._periods):
+            if left is not None and len(block) > left:
+                told["next"] = msgspec.json.decode(block[left])["start"]
+            if own := block[:left]:
+                yield (lead + ",".join(own)).replace("\n", "").encode()
                 lead = ","
-        if form != "ndjson":
-            opening = b"" if lead == "," else lead.encode()
-            yield opening + b"]" + (b"," if members else b"") + msgspec.json.encode(dict(members))[1:]
+            left = None if left is None else left - len(own)
+        opening = b"" if lead == "," else lead.encode()
+        yield opening + b"]" + (b"," if told else b"") + msgspec.json.encode(told)[1:]
 
     def fields(self, arguments: Rows) -> tuple[Field, ...]:  # noqa: ARG002  # the contract gives it
         """Return what a row says."""
