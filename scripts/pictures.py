@@ -215,7 +215,7 @@ def main(
     if bootstrap is None:
         broker, bootstrap = start_embedded()
     topic, events = f"pictures-{uuid.uuid4().hex[:8]}", Events()
-    producer = Producer({"bootstrap.servers": bootstrap, "log_level": 3})
+    producer = Producer({"bootstrap.servers": bootstrap, "log_level": 0})
     try:
         prepare(bootstrap, topic, 3, embedded=broker is not None)
         budget = f"{least(bootstrap) + _ROOM_MIB}MiB"
