@@ -55,6 +55,7 @@ from actors.messages import (
     Saved,
     Snapped,
     Stats,
+    Unread,
 )
 from actors.questions import Questions
 from actors.set_collector import SetCollector
@@ -82,6 +83,7 @@ ManagerMessage = (
     | Saved
     | Query
     | Partial
+    | Unread
     | Overdue
     | GetStats
     | Reconfigure
@@ -175,6 +177,8 @@ class Manager(Actor):
                 self._ask(message)
             case Partial():
                 self._questions.gather(message)
+            case Unread():
+                self._questions.miss(message, whole=self._keeper is not None)
             case Overdue(number):
                 self._questions.answer(number)
             case GetStats(reply_to):

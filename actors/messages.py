@@ -566,6 +566,14 @@ class Partial(_Control):
 
 
 @dataclass(frozen=True, slots=True)
+class Unread(_Control):
+    """Collector `collector` cannot read what query `number` asks for."""
+
+    number: int
+    collector: int
+
+
+@dataclass(frozen=True, slots=True)
 class Overdue(_Control):
     """The deadline of query `number` is over."""
 

@@ -2,12 +2,12 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from actors.actor import Actor
 from actors.assembly import Collector
-from actors.messages import Answer, Coverage, Overdue, Partial, Query, Read
+from actors.messages import Answer, Coverage, Overdue, Partial, Query, Read, Unread
 from actors.views.view import Meta, View
 
 
@@ -21,6 +21,7 @@ class _Asked:
     known: list[Any]
     partials: dict[int, Partial]
     publishes: bool
+    unread: list[Meta] = field(default_factory=list)
 
 
 class Questions:
@@ -58,19 +59,30 @@ class Questions:
         if not asked.waiting:
             self.answer(message.number)
 
+    def miss(self, message: Unread, *, whole: bool) -> None:
+        """Go on without one collector's answer. Raises ValueError where it is to be published, and that only `whole`."""
+        asked = self._asked.get(message.number)
+        if asked is None or message.collector not in asked.waiting:
+            return
+        if asked.publishes and whole:
+            raise ValueError(f"generation {message.collector} cannot be read for what is to be published")
+        asked.unread.append(asked.waiting.pop(message.collector))
+        if not asked.waiting:
+            self.answer(message.number)
+
     def answer(self, number: int) -> None:
         """Reply with what there is, where it is not done yet; the span of each collector that did not answer is missing."""
         asked = self._asked.pop(number, None)
         if asked is None:
             return
         query, coverage = asked.query, asked.coverage
-        silent = tuple(meta.span for meta in asked.waiting.values() if meta.span is not None)
+        silent = tuple(meta.span for meta in (*asked.waiting.values(), *asked.unread) if meta.span is not None)
         coverage = replace(coverage, missing=(*coverage.missing, *silent))
         came = [asked.partials[collector] for collector in sorted(asked.partials)]  # so that estimates do not depend on chance
         merged = self._view.merge([*asked.known, *(each.partial for each in came)])
         if not asked.publishes:
             self.answered += 1
-            self.late += bool(asked.waiting)
+            self.late += bool(asked.waiting or asked.unread)
         query.reply_to(Answer(self._view, merged, query.span, query.arguments, coverage, self._origin(asked)))
 
     def _origin(self, asked: _Asked) -> tuple[tuple[int, int], ...] | None:
@@ -78,7 +90,7 @@ class Questions:
         nothing = self._view.merge([])
         frozen = {number: each.revision for number, each in asked.partials.items() if each.revision is not None}
         live = [each.partial for number, each in asked.partials.items() if number not in frozen]
-        if asked.waiting or any(partial != nothing for partial in (*asked.known, *live)):
+        if asked.waiting or asked.unread or any(partial != nothing for partial in (*asked.known, *live)):
             return None
         return tuple(sorted(frozen.items()))
 

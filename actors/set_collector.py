@@ -33,6 +33,7 @@ from actors.messages import (
     Snapshot,
     Spill,
     Struck,
+    Unread,
 )
 from actors.timeline.span import Span
 from actors.views.view import Frozen, Live, View
@@ -160,6 +161,8 @@ class SetCollector(Actor):
         if isinstance(message, Snapshot):
             problem = f"the live slice cannot say its state: {type(error).__name__}: {error}"
             self.send(self._manager, Snapped(message.number, self._number, None, problem))
+        elif isinstance(message, Read):
+            self.send(self._manager, Unread(message.number, self._number))
         elif isinstance(message, Settle | Archive | Coarsen):
             self.send(self._manager, Kept(self._number, self._version, None))
         elif isinstance(message, Ingest) and self._keeper is not None:

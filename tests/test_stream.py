@@ -227,7 +227,7 @@ def test_a_read_that_fails_harms_neither_the_stream_nor_the_next_read(embedded: 
     trap = Trap(reads=1)
     with stream(embedded, mock_topic, view=trap) as running:
         running.settled(3)
-        part = running.ask(running.running.manager, lambda reply_to: Query(EVER, EVERYTHING, 0.1, reply_to))
+        part = running.ask(running.running.manager, lambda reply_to: Query(EVER, EVERYTHING, 1e9, reply_to))
         assert part.coverage.missing == (Span(1, 2),)
         assert running.sets() == [(1, 2, 3)]
         assert not running.health().restarts
