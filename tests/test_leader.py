@@ -66,6 +66,11 @@ class Cluster:
         """Whether the first node leads all."""
         return self.leaders() == dict.fromkeys(self._preferred, 1)
 
+    def in_sync(self) -> bool:
+        """Whether both nodes have all of each partition: else nobody could lead it when one of them is killed."""
+        topics = self._admin.list_topics(timeout=10).topics.values()
+        return all(len(partition.isrs) == 2 for topic in topics for partition in topic.partitions.values())
+
     def elect(self) -> bool:
         """Ask for the preferred leaders; True once they lead."""
         try:
@@ -213,6 +218,7 @@ def test_answers_and_results_are_the_same_when_leaders_move_and_move_back(cluste
 
         load.more(300)
         until(lambda: committed.read() and committed.values, timeout_s=PATIENCE_S)
+        until(cluster.in_sync, timeout_s=PATIENCE_S)
         cluster.second.kill()
         load.more(300)
         until(cluster.led_by_the_first, timeout_s=PATIENCE_S)
