@@ -46,7 +46,7 @@ class Cluster:
         """Create a topic, given the node that is to lead each partition."""
         replicas = [[leader, 3 - leader] for leader in leaders]
         wanted = NewTopic(topic, len(leaders), replica_assignment=replicas, config=config)
-        self._admin.create_topics([wanted])[topic].result(20)
+        self._admin.create_topics([wanted])[topic].result(PATIENCE_S)
         self._preferred |= {TopicPartition(topic, number): leader for number, leader in enumerate(leaders)}
 
     def leaders(self) -> dict[TopicPartition, int]:
@@ -81,7 +81,7 @@ class Cluster:
         """Ask for the preferred leaders; True once they lead."""
         try:
             self._admin.elect_leaders(ElectionType.PREFERRED, list(self._preferred)).result(20)
-        except KafkaException:  # a node that has just come back is not in sync yet
+        except (KafkaException, TimeoutError):  # a node that has just come back is not in sync yet
             return False
         return self.as_preferred()
 
