@@ -206,13 +206,10 @@ class Manager(Actor):
         """Go back to the last checkpoint, with all actors of the stream; without any, take what failed once more."""
         if self._keeper is not None and self._front_end is not None:
             self._start_round()
-        while self._undone:
-            message = self._undone.pop(0)
-            try:
-                self.receive(message)
-            except Exception:
-                self._undone.insert(0, message)
-                raise
+        while self._undone:  # one that fails again stays
+            message = self._undone[0]
+            self.receive(message)
+            self._undone = [each for each in self._undone if each is not message]
 
     # Rounds ----------------------------------------------------------------------------------------------------------
 
@@ -313,7 +310,6 @@ class Manager(Actor):
         return Collector(number, address, self._nothing)
 
     def _grown(self, message: Grown) -> None:
-        self._undone = [each for each in self._undone if not (isinstance(each, Grown) and each.number == message.number)]
         active = self._shelf.active
         if active is not None and message.number == active.number:
             active.meta = message.meta
@@ -322,6 +318,8 @@ class Manager(Actor):
         else:
             self._shelf.grown(message)
         self._prune()
+        # One that failed before this one is out of date.
+        self._undone = [each for each in self._undone if not (isinstance(each, Grown) and each.number == message.number)]
 
     def _retired(self, message: Retired) -> None:
         """List the collector as aged, start its successor, and point the front end to that."""
