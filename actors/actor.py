@@ -13,8 +13,10 @@ import pykka
 from pykka._envelope import Envelope
 
 from actors.dispatcher import Dispatcher
-from actors.mailbox import Lane, Mailbox
-from actors.messages import Address, Busy, Failed, Message, Recover, Undelivered
+from actors.mailbox import Mailbox
+from actors.messages import Failed, Recover, Undelivered
+from actors.protocol import Address, Lane, Message
+from actors.replies import Busy
 
 
 @dataclass(slots=True)

@@ -5,13 +5,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from actors.actor import Actor
-from actors.assembly import Assembly, Collector
+from actors.assembly import Assembly
+from actors.collector import Collector
 from actors.messages import (
-    Address,
     Archive,
     Checkpoint,
     Commit,
-    Durability,
     Kept,
     Loaded,
     Prepare,
@@ -22,6 +21,8 @@ from actors.messages import (
     Snapped,
     Snapshot,
 )
+from actors.protocol import Address
+from actors.replies import Durability
 from actors.shelf import Shelf
 from actors.timeline.snapshot import State
 

@@ -3,30 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from actors.messages import Address
+from actors.collector import Collector
 from actors.timeline.snapshot import State
-from actors.views.view import Meta
-
-
-@dataclass(slots=True)
-class Collector:
-    """One collector as the manager knows it.
-
-    An aged one is in the file `name`, as it was at `version`; while it is None, it is `coming` or has to be asked for.
-    """
-
-    number: int
-    address: Address
-    meta: Meta
-    name: str | None = None
-    file_bytes: int = 0
-    version: int = 0
-    coming: bool = True
-
-    @property
-    def spilled(self) -> bool:
-        """Whether its bytes are on the disk alone."""
-        return self.meta.file_bytes > 0
 
 
 @dataclass(slots=True)

@@ -1,9 +1,6 @@
 """The emergency brake: what to drop when the process takes more memory than its accounts say. A decision, not an act."""
 
 from collections.abc import Sequence
-from typing import Protocol
-
-from actors.timeline.retention import Limits
 
 _ON = 1.05
 _OFF = 1.02
@@ -12,22 +9,6 @@ _VAIN = 3
 _REST_S = 30.0
 _MOST_SHARE = 4
 """At most one generation of so many goes at once."""
-
-
-class Meter(Protocol):
-    """Memory as the machine has it, measured anew at every call."""
-
-    def limits(self) -> Limits:
-        """Return what the stream may keep. A limit of the container may change while the process runs."""
-
-    def budget_bytes(self) -> int:
-        """Return the budget of the whole process, which all its streams share."""
-
-    def resident_bytes(self) -> int:
-        """Return what of the process's memory only it can give back."""
-
-    def trim(self) -> None:
-        """Give back to the system what is free already."""
 
 
 class Brake:

@@ -10,7 +10,9 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from actors.lines import LineSource, PipeStream, Splitter
+from actors.line_splitter import Splitter
+from actors.lines import LineSource
+from actors.pipe import PipeStream
 
 _FIRST_BACKOFF_S = 0.5
 _LONGEST_BACKOFF_S = 30.0

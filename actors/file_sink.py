@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from actors.disk import LocalDisk
 from actors.line_index import LineIndex
-from actors.messages import Place
+from actors.replies import Place
 from actors.sink import Fenced, Sink
 
 _TAIL = 4_096

@@ -12,7 +12,6 @@ from actors.dead_letters import DeadLetterSink
 from actors.intake import Intake
 from actors.messages import (
     Activate,
-    Address,
     Attached,
     Begin,
     Checkpoint,
@@ -20,17 +19,17 @@ from actors.messages import (
     Drained,
     Excused,
     Ingested,
-    Message,
     Poll,
     Proceed,
-    Progress,
-    ReplyTo,
     Returned,
     Struck,
     Watch,
 )
 from actors.outbox import Outbox
-from actors.pace import Pace, Pause
+from actors.pace import Pace
+from actors.pause import Pause
+from actors.protocol import Address, Message, ReplyTo
+from actors.replies import Progress
 from actors.source import Polled, Source
 from actors.tally import Tally
 from actors.views.view import View

@@ -9,15 +9,8 @@ from collections.abc import Callable
 from typing import assert_never
 
 from actors.actor import Actor, System
-from actors.messages import (
-    DeadLetter,
-    Excused,
-    Failed,
-    GetHealth,
-    Health,
-    Recover,
-    Undelivered,
-)
+from actors.messages import Excused, Failed, Recover, Undelivered
+from actors.replies import DeadLetter, GetHealth, Health
 from actors.vitals import vitals_of
 
 GuardianMessage = Failed | Excused | Undelivered | GetHealth

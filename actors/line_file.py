@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from actors.lines import BLOCK, LineSource, Splitter
+from actors.line_splitter import BLOCK, Splitter
+from actors.lines import LineSource
 
 _BEGINNING = 1 << 16
 

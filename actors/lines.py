@@ -3,8 +3,6 @@
 Used by the front end as Kafka is: one partition, 0, whose offsets count lines. It never waits longer than a poll may take.
 """
 
-import os
-import selectors
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,14 +11,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.line_splitter import Splitter
+from actors.pipe import PipeStream
 from actors.source import Gap, Reason
 from actors.timeline.batch import Times
-
-LONGEST = 128 << 20
-"""Bytes of the longest line that is read; of a longer one this much is kept, to be refused."""
-
-BLOCK = 1 << 19
-"""Bytes that one read takes at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,59 +53,6 @@ class Stream(Protocol):
 
     def read(self, timeout_s: float) -> bytes | None:
         """Return what is there, at most 512 KiB, within `timeout_s`; nothing at the end, None where nothing came in time."""
-
-
-class PipeStream:
-    """A pipe, a terminal or a file behind a descriptor, read as bytes come."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._selector: selectors.BaseSelector | None = selectors.DefaultSelector()
-        try:
-            self._selector.register(descriptor, selectors.EVENT_READ)
-        except (PermissionError, ValueError):  # a plain file is always ready, and cannot be waited for
-            self._selector.close()
-            self._selector = None
-
-    def read(self, timeout_s: float) -> bytes | None:
-        """Return what is there."""
-        if self._selector is not None and not self._selector.select(timeout_s):
-            return None
-        return os.read(self._descriptor, BLOCK)
-
-    def close(self) -> None:
-        """Stop waiting for the descriptor; it stays open."""
-        if self._selector is not None:
-            self._selector.close()
-
-
-class Splitter:
-    """Cuts bytes into lines. Of a line that comes in several blocks `longest` bytes are kept; an empty last line is none."""
-
-    def __init__(self, longest: int | None = None) -> None:
-        self._longest = LONGEST if longest is None else longest
-        self._held = bytearray()
-
-    def split(self, block: bytes) -> list[bytes]:
-        """Return the lines that `block` completes, without line feeds."""
-        *lines, rest = block.split(b"\n")
-        if lines:
-            lines[0] = self._joined(lines[0])
-        self._held += rest[: self._longest - len(self._held)]
-        return lines
-
-    def end(self) -> list[bytes]:
-        """Return the last line, where it had no line feed."""
-        last = self._joined(b"")
-        return [last] if last else []
-
-    def _joined(self, end: bytes) -> bytes:
-        """Return what is held, and `end`. A huge line is handed on as it is: a copy would take its memory twice."""
-        if not self._held:
-            return end[: self._longest]
-        held, self._held = self._held, bytearray()
-        held += end[: self._longest - len(held)]
-        return held if len(held) > BLOCK else bytes(held)  # type: ignore[return-value]  # it reads as bytes do
 
 
 class LineSource:

@@ -6,17 +6,11 @@ Used by the actor base as Pykka's inbox. It never blocks a sender: what does not
 import threading
 from collections import deque
 from collections.abc import Callable
-from enum import Enum
 from typing import Any
 
 from pykka._envelope import Envelope
 
-
-class Lane(Enum):
-    """Which of a mailbox's two queues a message goes to; each message class says it as `lane`."""
-
-    CONTROL = "control"
-    DATA = "data"
+from actors.protocol import Lane
 
 
 class Mailbox:

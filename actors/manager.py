@@ -12,24 +12,18 @@ from typing import Any, ClassVar, assert_never
 
 from actors.actor import Actor, System
 from actors.assembler import Assembler
-from actors.assembly import Collector
-from actors.brake import Brake, Meter
+from actors.brake import Brake
+from actors.collector import Collector
 from actors.ledger import Ledger
-from actors.mailbox import Lane
 from actors.messages import (
     Activate,
-    Address,
-    Answer,
     Attached,
     Begin,
-    Busy,
     Checkpoint,
     Committed,
-    Coverage,
     Emit,
     Forgotten,
     GetCommitted,
-    GetStats,
     Grown,
     Ingested,
     Kept,
@@ -37,15 +31,11 @@ from actors.messages import (
     Loaded,
     Loading,
     Mapped,
-    Memory,
-    Message,
     Missed,
     Overdue,
     Partial,
     Prepared,
-    Progress,
     Publish,
-    Query,
     Reconfigure,
     Reconfigured,
     Reform,
@@ -54,13 +44,15 @@ from actors.messages import (
     Retired,
     Saved,
     Snapped,
-    Stats,
     Unread,
 )
+from actors.protocol import Address, Lane, Message
 from actors.questions import Questions
+from actors.replies import Answer, Busy, Coverage, GetStats, Memory, Progress, Query, Stats
 from actors.set_collector import SetCollector
 from actors.shelf import Shelf
 from actors.tally import Tally
+from actors.timeline.retention import Meter
 from actors.timeline.snapshot import State
 from actors.views.view import Frozen, Live, Meta, View
 

@@ -4,50 +4,32 @@ Messages are frozen and carry immutable columns. Commands are imperative, facts 
 a message without a reply address is never answered. The gateway knows this file and one address a stream, nothing more.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import pykka
-
-from actors.brake import Meter
-from actors.mailbox import Lane
-from actors.timeline.refusals import Refused
+from actors.protocol import Address, Control, Data, ReplyTo
+from actors.replies import Progress
+from actors.timeline.retention import Meter
 from actors.timeline.snapshot import State
 from actors.timeline.span import Span
 from actors.views.view import Due, Events, Frozen, Live, Meta, View
-
-Address = pykka.ActorRef[Any]
-ReplyTo = Callable[[Any], None]
-"""Takes the reply, on the thread of the actor that gives it; must not block."""
-
-Message = Any
-
-
-class _Control:
-    lane: ClassVar[Lane] = Lane.CONTROL
-
-
-class _Data:
-    lane: ClassVar[Lane] = Lane.DATA
-
 
 # To the front end ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Poll(_Data):
+class Poll(Data):
     """Read on, if there are credits. The front end sends it to itself."""
 
 
 @dataclass(frozen=True, slots=True)
-class Watch(_Control):
+class Watch(Control):
     """Say how it stands, if nothing can be sent still. The front end sends it to itself."""
 
 
 @dataclass(frozen=True, slots=True)
-class Begin(_Control):
+class Begin(Control):
     """Forget everything, know what `state` says instead, and send events to `collector`. None begins at the start.
 
     What belongs to an earlier `round` does not count any more. `lost`: there was a state, and it could not be read.
@@ -60,21 +42,21 @@ class Begin(_Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Proceed(_Control):
+class Proceed(Control):
     """The live slice has given its state: read on. Not None: the checkpoint is over as well, and was `saved` or not."""
 
     saved: bool | None
 
 
 @dataclass(frozen=True, slots=True)
-class Activate(_Control):
+class Activate(Control):
     """Send events to `collector` from now on, once all that went to another one are taken in."""
 
     collector: Address
 
 
 @dataclass(frozen=True, slots=True)
-class Ingested(_Control):
+class Ingested(Control):
     """A micro-batch of `events` was taken in: the credit comes back."""
 
     events: int
@@ -82,21 +64,21 @@ class Ingested(_Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Returned(_Control):
+class Returned(Control):
     """A micro-batch that came after the collector had retired: for its successor, with the credit."""
 
     message: "Ingest"
 
 
 @dataclass(frozen=True, slots=True)
-class Struck(_Control):
+class Struck(Control):
     """A slice has failed at a micro-batch, and waits for a checkpoint to go back to."""
 
     message: "Ingest"
 
 
 @dataclass(frozen=True, slots=True)
-class Drain(_Control):
+class Drain(Control):
     """Stop reading, and reply `Drained` when all that was sent is taken in, and in a checkpoint, where there are any.
 
     Where there are none, what waits for its turn is sent on first.
@@ -109,14 +91,14 @@ class Drain(_Control):
 class Drained:
     """The reply to `Drain`: nothing is on its way any more."""
 
-    progress: "Progress"
+    progress: Progress
 
 
 # To a set collector --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Ingest(_Data):
+class Ingest(Data):
     """Take in a micro-batch, or none; before `watermark` nothing else is expected. `idle`: the stream is silent or ended.
 
     `origin` says where its records lie, where they are not put in order; the front end alone looks at it.
@@ -135,22 +117,22 @@ class Ingest(_Data):
 
 
 @dataclass(frozen=True, slots=True)
-class Settle(_Data):
+class Settle(Data):
     """Compress one more piece. An aged collector sends it to itself."""
 
 
 @dataclass(frozen=True, slots=True)
-class Farewell(_Control):
+class Farewell(Control):
     """The front end sends nothing to this collector any more."""
 
 
 @dataclass(frozen=True, slots=True)
-class Discard(_Control):
+class Discard(Control):
     """Let go of the slice, and stop once the front end has said farewell."""
 
 
 @dataclass(frozen=True, slots=True)
-class Read(_Control):
+class Read(Control):
     """Send the partial answer of query `number` to the manager."""
 
     number: int
@@ -159,26 +141,26 @@ class Read(_Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot(_Control):
+class Snapshot(Control):
     """Send the state of the live slice to the manager, for the checkpoint `number`."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
-class Archive(_Control):
+class Archive(Control):
     """Have the frozen slice written, again, once it has settled."""
 
 
 @dataclass(frozen=True, slots=True)
-class Spill(_Control):
+class Spill(Control):
     """Let go of the bytes of the frozen slice, and read them from the file `name`."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Mapped(_Control):
+class Mapped(Control):
     """The frozen slice over its file of `file_bytes`; it takes `nbytes` of memory. None where that could not be done."""
 
     frozen: Frozen | None
@@ -187,14 +169,14 @@ class Mapped(_Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Shed(_Control):
+class Shed(Control):
     """Forget about `nbytes` of what waits for a match, as memory is short."""
 
     nbytes: int
 
 
 @dataclass(frozen=True, slots=True)
-class Coarsen(_Control):
+class Coarsen(Control):
     """Give up exactness for memory, as the view can. To an aged collector, which is written again then."""
 
 
@@ -202,7 +184,7 @@ class Coarsen(_Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Emit(_Data):
+class Emit(Data):
     """Write the answer to `due` to every sink, in the order of `number`; then give the credit of `events` to `front_end`."""
 
     number: int
@@ -215,12 +197,12 @@ class Emit(_Data):
 
 
 @dataclass(frozen=True, slots=True)
-class Look(_Control):
+class Look(Control):
     """See what the sinks have delivered. The publisher sends it to itself."""
 
 
 @dataclass(frozen=True, slots=True)
-class GetCommitted(_Control):
+class GetCommitted(Control):
     """Send `Committed` to `manager`, which is about to begin a `round`."""
 
     manager: Address
@@ -228,7 +210,7 @@ class GetCommitted(_Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Restore(_Control):
+class Restore(Control):
     """Forget what is under way, and go back to `places`, one a sink; None: to the start. Send `Restored` to `manager`.
 
     What belongs to an earlier `round` does not count any more.
@@ -240,7 +222,7 @@ class Restore(_Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Prepare(_Control):
+class Prepare(Control):
     """Make what was written outlast a crash, write nothing more, and send `Prepared` for the checkpoint `number`."""
 
     number: int
@@ -248,62 +230,20 @@ class Prepare(_Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Commit(_Control):
+class Commit(Control):
     """Go on: with the results of `checkpoint` for all to see, or, where it was given up and is None, as if nothing had been."""
 
     checkpoint: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class GetPlace(_Data):
-    """Reply where the `order`-th record lies that was published, as a `Place`, or None."""
-
-    order: int
-    reply_to: ReplyTo
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Bytes of a file: `length` of them from `start` on."""
-
-    path: Path
-    start: int
-    length: int
-
-
 # To the writer -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Write(_Data):
-    """Write records to the stream's topic, each to the partition that its shard says; reply `Written`, or `Busy`."""
-
-    values: Sequence[bytes]
-    shards: Sequence[int]
-    reply_to: ReplyTo
-
-
-@dataclass(frozen=True, slots=True)
-class WriteToAll(_Data):
-    """Write one record with this key and value to every partition; reply `Written`, or `Busy`."""
-
-    key: bytes
-    value: bytes
-    reply_to: ReplyTo
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """Kafka has acknowledged every record; `offsets` has the last one of each partition that got some."""
-
-    offsets: Mapping[int, int]
 
 
 # To the keeper -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Load(_Data):
+class Load(Data):
     """Read the newest checkpoint that is good, and not newer than its results: they are out up to `committed`, where not None.
 
     Send `Loading` and `Loaded` to `manager`.
@@ -315,7 +255,7 @@ class Load(_Data):
 
 
 @dataclass(frozen=True, slots=True)
-class Keep(_Data):
+class Keep(Data):
     """Write the generation `number`, as its collector says that it is, for the `version`-th time; send `Kept` to `manager`."""
 
     number: int
@@ -325,7 +265,7 @@ class Keep(_Data):
 
 
 @dataclass(frozen=True, slots=True)
-class Map(_Data):
+class Map(Data):
     """Send `Mapped` to `collector`: the generation that is in the file `name`, read from there when it is looked at."""
 
     name: str
@@ -333,7 +273,7 @@ class Map(_Data):
 
 
 @dataclass(frozen=True, slots=True)
-class Save(_Data):
+class Save(Data):
     """Write a checkpoint that names the generations `named`; send `Saved` to `manager`, whose own number for it is `number`."""
 
     number: int
@@ -343,7 +283,7 @@ class Save(_Data):
 
 
 @dataclass(frozen=True, slots=True)
-class Reform(_Control):
+class Reform(Control):
     """Make slices by `view` from now on, which reads what the one before has written."""
 
     view: View
@@ -353,7 +293,7 @@ class Reform(_Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Reconfigure(_Control):
+class Reconfigure(Control):
     """Keep at once to what `meter` allows beside `baseline_bytes`, and open the next collectors by `view`.
 
     The view reads and means what the one before does: its slices retire at other sizes. Reply `Reconfigured`.
@@ -373,14 +313,14 @@ class Reconfigured:
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint(_Control):
+class Checkpoint(Control):
     """All that was read is taken in, and the front end waits for `Proceed`. `state` is all that it needs to go on from here."""
 
     state: State
 
 
 @dataclass(frozen=True, slots=True)
-class Snapped(_Control):
+class Snapped(Control):
     """The live slice of collector `collector`, for checkpoint `number`; None where it has retired meanwhile."""
 
     number: int
@@ -390,7 +330,7 @@ class Snapped(_Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared(_Control):
+class Prepared(Control):
     """Where the sinks stand, for checkpoint `number`; or why that cannot be said now."""
 
     number: int
@@ -399,7 +339,7 @@ class Prepared(_Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Committed(_Control):
+class Committed(Control):
     """The newest checkpoint of which the results are out; None where that is no matter. As asked for `round`."""
 
     checkpoint: int | None
@@ -407,14 +347,14 @@ class Committed(_Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Restored(_Control):
+class Restored(Control):
     """The sinks are where they were told to be, for `round`."""
 
     round: int
 
 
 @dataclass(frozen=True, slots=True)
-class Loading(_Control):
+class Loading(Control):
     """So many of so many generations are read."""
 
     done: int
@@ -422,7 +362,7 @@ class Loading(_Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded(_Control):
+class Loaded(Control):
     """What a checkpoint said, with its slices; `state` is None where there is none, and `lost` is what could not be read."""
 
     checkpoint: int
@@ -447,7 +387,7 @@ class LoadedSlice:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept(_Control):
+class Kept(Control):
     """Generation `number` is in the file `name`, of `nbytes`; None where it could not be written."""
 
     number: int
@@ -457,7 +397,7 @@ class Kept(_Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Saved(_Control):
+class Saved(Control):
     """The checkpoint that is the manager's `number` is safe, as `checkpoint`; None where it could not be written."""
 
     number: int
@@ -468,7 +408,7 @@ class Saved(_Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Missed(_Control):
+class Missed(Control):
     """Records never came: `count` of them in all, 0 where nobody knows, of one partition. They lay in `span`, as far as known.
 
     The last one with a `key` counts.
@@ -481,40 +421,14 @@ class Missed(_Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Attached(_Control):
+class Attached(Control):
     """The front end is there and waits for a collector."""
 
     front_end: Address
 
 
 @dataclass(frozen=True, slots=True)
-class Progress(_Control):
-    """How far the front end has come. Its counters only grow, but for a start again; `records` is all that was read.
-
-    `in_flight` are events that were read and are in no slice yet; of `credits` it waits for word at the most, then it reads
-    nothing more. `since_start` is what this process has counted, see `Tally`.
-    """
-
-    state: str = "starting"
-    records: int = 0
-    events: int = 0
-    rejects: Mapping[str, int] = field(default_factory=dict)
-    refused: tuple[Refused, ...] = ()
-    late: int = 0
-    buffered: int = 0
-    in_flight: int = 0
-    credits: int = 0
-    buffered_bytes: int = 0
-    watermark: int | None = None
-    held_back_by: int | None = None
-    lag: Mapping[int, int] = field(default_factory=dict)
-    epoch: int = 0
-    first_record_at: float | None = None
-    since_start: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Grown(_Control):
+class Grown(Control):
     """The collector `number` now looks like `meta`; it has taken in everything before `watermark`, where it is active."""
 
     number: int
@@ -524,7 +438,7 @@ class Grown(_Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Retired(_Control):
+class Retired(Control):
     """The active collector `number` has frozen: `meta` describes it, `carry` is for its successor."""
 
     number: int
@@ -533,7 +447,7 @@ class Retired(_Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Publish(_Control):
+class Publish(Control):
     """Something is due to be published. The credit of `events` goes back to the front end once that is delivered."""
 
     due: Due
@@ -542,7 +456,7 @@ class Publish(_Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Forgotten(_Control):
+class Forgotten(Control):
     """Collector `number` has lost events, by reason: it shed them, or failed at them.
 
     Answers may lack something before `complete_from`, and in `missing`.
@@ -556,7 +470,7 @@ class Forgotten(_Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Partial(_Control):
+class Partial(Control):
     """What collector `collector` read of query `number`; of a frozen slice, with its `revision`: None of a live one."""
 
     number: int
@@ -566,7 +480,7 @@ class Partial(_Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Unread(_Control):
+class Unread(Control):
     """Collector `collector` cannot read what query `number` asks for."""
 
     number: int
@@ -574,144 +488,17 @@ class Unread(_Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Overdue(_Control):
+class Overdue(Control):
     """The deadline of query `number` is over."""
 
     number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Query(_Data):
-    """Answer with all that lies in `span`; reply `Answer` within `deadline_s`, whole or not."""
-
-    span: Span
-    arguments: Any
-    deadline_s: float
-    reply_to: ReplyTo
-
-
-@dataclass(frozen=True, slots=True)
-class Busy:
-    """The reply to any request that could not be taken in or failed, and why."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """What an answer knows. It is exact in [complete_from, complete_to) but for what is `missing`.
-
-    None for `complete_from` means from the beginning of the stream; for `complete_to`, that nothing is known to be complete
-    yet. A set whose first time is before `final_until` neither changes nor goes; a late event may still add one.
-    """
-
-    complete_from: int | None
-    complete_to: int | None
-    final_until: int | None
-    missing: tuple[Span, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The reply to `Query`: a merged partial, and the view that can render it.
-
-    `origin` are the frozen slices that it was read from, each by its collector's number and its revision: of one view, the same
-    question with the same origin has the same answer. None where anything else adds to it, or some slice did not reply.
-    """
-
-    view: View
-    partial: Any
-    span: Span
-    arguments: Any
-    coverage: Coverage
-    origin: tuple[tuple[int, int], ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class GetStats(_Data):
-    """Reply `Stats`."""
-
-    reply_to: ReplyTo
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """Bytes: the budget, what is accounted against it, of that the process before any event, and the resident set."""
-
-    budget_bytes: int
-    accounted_bytes: int
-    baseline_bytes: int
-    rss_bytes: int
-    emergencies: int
-
-
-@dataclass(frozen=True, slots=True)
-class Durability:
-    """How checkpoints went: the newest one, when it was saved (seconds since 1970), how long that took, its bytes.
-
-    `failed` are those that could not be written since, with the last `problem`; `lost` is what could not be read at the start.
-    `failures`, `saved` and `seconds_in_all` are of all since the process began.
-    """
-
-    checkpoint: int = 0
-    at: float | None = None
-    seconds: float = 0.0
-    nbytes: int = 0
-    saved: int = 0
-    failed: int = 0
-    problem: str | None = None
-    recovered_from: int = 0
-    loading: tuple[int, int] | None = None
-    lost: tuple[str, ...] = ()
-    failures: int = 0
-    seconds_in_all: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Pruned:
-    """A generation that is no more: which it was, what it held, why it went, and when (seconds since 1970)."""
-
-    number: int
-    span: Span | None
-    events: int
-    nbytes: int
-    reason: str
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """The reply to `GetStats`: the collectors oldest first, the active one last, and what is beside them.
-
-    `numbers` are theirs, in the same order: within a process, a generation keeps its number as long as the stream does not
-    start again. `pruned` are the newest generations that went, the newest first. `since_start` is what this process has
-    counted of the stream, see `Tally`.
-    """
-
-    view: View
-    gone: Any
-    aged: tuple[Meta, ...]
-    active: Meta
-    memory: Memory
-    coverage: Coverage
-    progress: Progress
-    dropped: Mapping[str, int]
-    dropped_generations: Mapping[str, int]
-    missed: Mapping[str, int]
-    missing: tuple[tuple[str, Span, int], ...]
-    last_batch_at: float | None
-    durability: Durability | None
-    starting: bool
-    numbers: tuple[int, ...] = ()
-    pruned: tuple[Pruned, ...] = ()
-    since_start: Mapping[str, int] = field(default_factory=dict)
 
 
 # To the guardian -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Failed(_Control):
+class Failed(Control):
     """An actor raised `error` at a message of the kind `kind`. Where it is `held`, `healer` must be told to `Recover`."""
 
     healer: Address
@@ -723,14 +510,14 @@ class Failed(_Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Excused(_Control):
+class Excused(Control):
     """The last failures of `stream` have led nearer to the records at fault: they do not count towards giving it up."""
 
     stream: str
 
 
 @dataclass(frozen=True, slots=True)
-class Undelivered(_Control):
+class Undelivered(Control):
     """A message of the kind `kind` was not taken in by an actor, for `reason`."""
 
     stream: str
@@ -740,58 +527,5 @@ class Undelivered(_Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Recover(_Control):
+class Recover(Control):
     """Go on after a failure, from the last good state. To any actor."""
-
-
-@dataclass(frozen=True, slots=True)
-class GetHealth(_Data):
-    """Reply `Health`."""
-
-    reply_to: ReplyTo
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """One message that came to nothing: when (seconds since 1970), whose, of what kind, and why."""
-
-    at: float
-    stream: str
-    actor: str
-    kind: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class ActorVitals:
-    """The mailboxes of `count` actors of one kind and `state`, summed: messages that wait in each lane, and room for them.
-
-    A collector is active or aged; others have no state. `held` of them wait for a failure to be mended, and take no data.
-    `counted` is what they have done since they began, by name.
-    """
-
-    stream: str
-    actor: str
-    state: str
-    count: int
-    control: int
-    control_capacity: int
-    data: int
-    data_capacity: int
-    held: int = 0
-    counted: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """The reply to `GetHealth`. `degraded` names each stream that was given up, with the reason.
-
-    `threads` says of each thread for how many seconds it has been at its present task, 0 where it waits for one.
-    """
-
-    degraded: Mapping[str, str]
-    restarts: Mapping[str, int]
-    dead_letters: int
-    newest: tuple[DeadLetter, ...]
-    actors: tuple[ActorVitals, ...] = ()
-    threads: Mapping[str, float] = field(default_factory=dict)

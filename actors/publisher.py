@@ -10,21 +10,9 @@ from typing import assert_never
 
 from actors.actor import Actor, System
 from actors.file_sink import file_among
-from actors.messages import (
-    Address,
-    Commit,
-    Committed,
-    Emit,
-    GetCommitted,
-    GetPlace,
-    Ingested,
-    Look,
-    Message,
-    Prepare,
-    Prepared,
-    Restore,
-    Restored,
-)
+from actors.messages import Commit, Committed, Emit, GetCommitted, Ingested, Look, Prepare, Prepared, Restore, Restored
+from actors.protocol import Address, Message
+from actors.replies import GetPlace
 from actors.sink import Fenced, Sink
 
 PublisherMessage = Emit | Look | GetPlace | GetCommitted | Restore | Prepare | Commit

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from actors.actor import Actor
-from actors.assembly import Collector
-from actors.messages import Answer, Coverage, Overdue, Partial, Query, Read, Unread
+from actors.collector import Collector
+from actors.messages import Overdue, Partial, Read, Unread
+from actors.replies import Answer, Coverage, Query
 from actors.views.view import Meta, View
 
 

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, assert_never, cast
 
 from actors.actor import Actor, System
 from actors.messages import (
-    Address,
     Archive,
     Coarsen,
     Discard,
@@ -21,7 +20,6 @@ from actors.messages import (
     Kept,
     Map,
     Mapped,
-    Message,
     Partial,
     Publish,
     Read,
@@ -35,6 +33,7 @@ from actors.messages import (
     Struck,
     Unread,
 )
+from actors.protocol import Address, Message
 from actors.timeline.span import Span
 from actors.views.view import Frozen, Live, View
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from sortedcontainers import SortedDict
 
 from actors.actor import Actor
-from actors.assembly import Collector
+from actors.collector import Collector
 from actors.messages import Coarsen, Discard, Grown, Shed, Spill
 from actors.timeline.retention import STUB_BYTES, Holding, Limits, Verdict, decide
 from actors.timeline.span import INT64_MAX

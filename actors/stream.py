@@ -7,18 +7,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from actors.actor import System
-from actors.brake import Brake, Meter
+from actors.brake import Brake
 from actors.dead_letters import DeadLetterSink
 from actors.front_end import FrontEnd
 from actors.kafka_writer import KafkaWriter
 from actors.keeper import Keeper
 from actors.manager import Manager
-from actors.messages import Address, Drain, ReplyTo
+from actors.messages import Drain
 from actors.pace import Pace
+from actors.protocol import Address, ReplyTo
 from actors.publisher import Publisher
 from actors.sink import Sink
 from actors.source import Source
 from actors.store import Store
+from actors.timeline.retention import Meter
 from actors.views.view import View
 from actors.writer import Writer
 

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from actors.actor import Actor
-from actors.mailbox import Lane
-from actors.messages import ActorVitals
+from actors.protocol import Lane
+from actors.replies import ActorVitals
 
 
 def vitals_of(actors: Iterable[Actor]) -> tuple[ActorVitals, ...]:

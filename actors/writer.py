@@ -5,7 +5,9 @@ from typing import assert_never
 
 from actors.actor import Actor, System
 from actors.kafka_writer import Acknowledged, KafkaWriter
-from actors.messages import Busy, Look, ReplyTo, Write, WriteToAll, Written
+from actors.messages import Look
+from actors.protocol import ReplyTo
+from actors.replies import Busy, Write, WriteToAll, Written
 
 WriterMessage = Write | WriteToAll | Look
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 import msgspec
 
-from actors.messages import Coverage
+from actors.replies import Coverage
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 

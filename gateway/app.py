@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from actors.messages import Address
+from actors.protocol import Address
 from gateway.api.docs import DocsRoutes
 from gateway.api.errors import handlers
 from gateway.api.openapi import DescriptionRoutes

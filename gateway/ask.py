@@ -8,7 +8,8 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from actors.messages import Address, Busy, Message, ReplyTo
+from actors.protocol import Address, Message, ReplyTo
+from actors.replies import Busy
 from gateway.api.errors import busy
 from gateway.room import Room
 from gateway.wire.limits import Allowance

@@ -7,7 +7,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.messages import Address, GetHealth, Health
+from actors.protocol import Address
+from actors.replies import GetHealth, Health
 from gateway.answers import About, DeadLetters, DeadLetterSaid
 from gateway.api.forms import JSON
 from gateway.api.operation import Operation

@@ -11,7 +11,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.messages import Answer, GetPlace, Place
+from actors.replies import Answer, GetPlace, Place
 from actors.timeline.span import EVER, INT64_MAX, INT64_MIN, Span
 from actors.views.segments.listing import Listing
 from actors.views.view import Field, Meta

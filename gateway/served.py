@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from actors.messages import Address, Answer, Coverage, GetStats, Query, Stats
+from actors.protocol import Address
+from actors.replies import Answer, Coverage, GetStats, Query, Stats
 from actors.timeline.span import Span
 from actors.views.view import Meta
 from gateway.answers import CoverageSaid

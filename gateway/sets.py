@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.messages import Answer
+from actors.replies import Answer
 from actors.timeline.sealed import CHUNK
 from actors.timeline.span import INT64_MIN, Span
 from actors.views.sets.page import Cursor, Page

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from actors.messages import Durability, Memory
-from actors.messages import Stats as Reply
+from actors.replies import Durability, Memory
+from actors.replies import Stats as Reply
 from actors.views.view import Meta
 from gateway.answers import Answer, Count, CoverageSaid, Range
 from gateway.served import span_of

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.messages import Address, GetHealth, GetStats, Health, Stats
+from actors.protocol import Address
+from actors.replies import GetHealth, GetStats, Health, Stats
 from actors.timeline.span import Span
 from gateway.answers import CoverageSaid, Rejected, Rejects, Streams, StreamSaid
 from gateway.api.errors import Problem, near

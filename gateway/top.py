@@ -10,7 +10,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.messages import Write, WriteToAll, Written
+from actors.replies import Write, WriteToAll, Written
 from actors.timeline.span import EVER
 from actors.views.top.decode import CLEAR_KEY, CLEAR_VALUE, LONGEST
 from actors.views.top.slices import Top, cleared_to

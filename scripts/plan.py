@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.command import CommandSource
+from actors.console_sink import ConsoleSink
 from actors.dead_letters import DeadLetterSink
 from actors.disk import LocalDisk
 from actors.file_sink import FileSink
@@ -25,7 +26,7 @@ from actors.kafka_writer import KafkaWriter
 from actors.line_file import file_source
 from actors.lines import stdin_source
 from actors.pace import Pace
-from actors.sink import ConsoleSink, Sink
+from actors.sink import Sink
 from actors.source import Source as Reader
 from actors.spool import Spool
 from actors.store import Store

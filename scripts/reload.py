@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import Any, cast
 
-from actors.messages import Address, Busy, GetStats, Message, Reconfigure, ReplyTo
+from actors.messages import Reconfigure
+from actors.protocol import Address, Message, ReplyTo
+from actors.replies import Busy, GetStats
 from actors.stream import Running, StreamPlan
 from actors.views.view import View
 from config.changes import Applies, Change, changes

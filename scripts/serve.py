@@ -24,7 +24,8 @@ from actors.actor import System
 from actors.dispatcher import Dispatcher
 from actors.guardian import Guardian
 from actors.lock import owned
-from actors.messages import Address, Drained
+from actors.messages import Drained
+from actors.protocol import Address
 from actors.stream import Running, Told, drain, start_stream
 from config.load import load
 from config.settings import Log, SetsStream, Settings, Source

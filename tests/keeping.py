@@ -12,7 +12,9 @@ from actors.disk import Disk
 from actors.dispatcher import Task
 from actors.guardian import Guardian
 from actors.keeper import Keeper
-from actors.messages import GetHealth, Keep, Kept, Load, Loaded, Message, Save, Saved
+from actors.messages import Keep, Kept, Load, Loaded, Save, Saved
+from actors.protocol import Message
+from actors.replies import GetHealth
 from actors.store import Store
 from actors.timeline.snapshot import State
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from actors.messages import Answer, Query, Stats
+from actors.replies import Answer, Query, Stats
 from actors.source import Gap
 from actors.timeline.span import EVER
 from tests.polled import Polled

@@ -12,8 +12,9 @@ from actors.disk import Disk, LocalDisk
 from actors.dispatcher import Dispatcher
 from actors.guardian import Guardian
 from actors.kafka_source import KafkaSource
-from actors.messages import Answer, GetHealth, GetStats, Health, Message, Query, ReplyTo, Stats
 from actors.pace import Pace
+from actors.protocol import Message, ReplyTo
+from actors.replies import Answer, GetHealth, GetStats, Health, Query, Stats
 from actors.sink import Sink
 from actors.store import Store
 from actors.stream import Running, StreamPlan, Told, drain, start_stream

@@ -10,8 +10,10 @@ from pykka._envelope import Envelope
 from actors.actor import Actor, System
 from actors.dispatcher import Dispatcher
 from actors.guardian import Guardian
-from actors.mailbox import Lane, Mailbox
-from actors.messages import GetHealth, Health, Ingested, Poll, Recover
+from actors.mailbox import Mailbox
+from actors.messages import Ingested, Poll, Recover
+from actors.protocol import Lane
+from actors.replies import GetHealth, Health
 from tests.waiting import until
 
 

@@ -9,7 +9,7 @@ import pytest
 from actors.actor import Actor, System
 from actors.dispatcher import Dispatcher
 from actors.guardian import Guardian
-from actors.messages import GetHealth
+from actors.replies import GetHealth
 from gateway.api.errors import Problem
 from gateway.ask import Asker
 from gateway.wire.limits import Allowance, Limits

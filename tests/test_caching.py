@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from actors.messages import Answer
+from actors.replies import Answer
 from actors.timeline.span import EVER, Span
 from actors.views.sets.page import EVERYTHING, Page
 from gateway.api.caching import caching_headers, not_modified, tag_of

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from actors.disk import LocalDisk
-from actors.messages import Durability
+from actors.replies import Durability
 from actors.stream import Told
 from actors.views import VIEWS
 from gateway.app import create_app

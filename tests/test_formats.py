@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.messages import Coverage
+from actors.replies import Coverage
 from actors.timeline.span import EVER, Span
 from actors.views import VIEWS
 from actors.views.segments.listing import Listing

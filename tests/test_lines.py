@@ -17,7 +17,8 @@ from actors import command as program
 from actors import lines
 from actors.command import CommandSource
 from actors.line_file import file_source
-from actors.lines import LineSource, Splitter
+from actors.line_splitter import Splitter
+from actors.lines import LineSource
 from actors.source import Gap
 from tests.waiting import until
 

@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 from ruamel.yaml import YAML
 
-from actors.messages import Progress
+from actors.replies import Progress
 from gateway.served import Served
 from gateway.watch.readings import MOST_PARTITIONS, OF_STREAMS, Reading, of_streams
 from gateway.watch.traffic import BOUNDS_S, Traffic

@@ -19,7 +19,7 @@ from playwright.sync_api import Browser
 from actors.actor import System
 from actors.dispatcher import Dispatcher
 from actors.guardian import Guardian
-from actors.messages import Busy
+from actors.replies import Busy
 from gateway.ask import Asker
 from gateway.page.live import Ticker, Watching
 from gateway.page.picture import merged

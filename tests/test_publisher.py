@@ -9,8 +9,9 @@ import pytest
 from actors.actor import System
 from actors.dispatcher import Dispatcher
 from actors.guardian import Guardian
-from actors.messages import Commit, Emit, GetCommitted, GetPlace, Ingested, Prepare, Prepared, Restore
+from actors.messages import Commit, Emit, GetCommitted, Ingested, Prepare, Prepared, Restore
 from actors.publisher import Publisher
+from actors.replies import GetPlace
 from actors.timeline.span import EVER
 from actors.views.view import Due
 from tests.keeping import Inbox

@@ -12,8 +12,8 @@ from confluent_kafka.admin import AdminClient
 
 from actors.disk import LocalDisk, LocalFile
 from actors.file_sink import FileSink
-from actors.messages import Stats
 from actors.pace import Pace
+from actors.replies import Stats
 from actors.views import VIEWS
 from tests.conftest import Send
 from tests.oracle import greedy

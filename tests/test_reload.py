@@ -19,7 +19,9 @@ from ruamel.yaml import YAML
 
 from actors.actor import Actor, System
 from actors.dispatcher import Dispatcher
-from actors.messages import Busy, Message, Reconfigure
+from actors.messages import Reconfigure
+from actors.protocol import Message
+from actors.replies import Busy
 from config.changes import ABSENT, Applies, Change, applies, changes, leaves
 from config.load import SettingsError, load
 from config.machine import MemoryMeter

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from actors.assembly import Collector
+from actors.collector import Collector
 from actors.messages import Discard
 from actors.shelf import Shelf
 from actors.timeline.retention import Limits

@@ -9,8 +9,9 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from actors.kafka_source import KafkaSource
-from actors.messages import Busy, Drain, GetStats, Query
+from actors.messages import Drain
 from actors.pace import Pace
+from actors.replies import Busy, GetStats, Query
 from actors.timeline.span import EVER, Span
 from actors.views import VIEWS
 from actors.views.sets.page import EVERYTHING

@@ -12,7 +12,8 @@ from actors.actor import Actor, System
 from actors.dispatcher import Dispatcher
 from actors.guardian import Guardian
 from actors.ledger import Ledger
-from actors.messages import GetHealth, Health, Ingested, Poll
+from actors.messages import Ingested, Poll
+from actors.replies import GetHealth, Health
 from actors.tally import Tally
 from actors.timeline.span import Span
 from actors.views import VIEWS

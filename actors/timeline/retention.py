@@ -7,6 +7,7 @@ because whatever can be compressed always is.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,22 @@ class Limits:
     max_aged: int | None = None
     max_age: int | None = None
     spill_bytes: int = 0
+
+
+class Meter(Protocol):
+    """Memory as the machine has it, measured anew at every call."""
+
+    def limits(self) -> Limits:
+        """Return what the stream may keep. A limit of the container may change while the process runs."""
+
+    def budget_bytes(self) -> int:
+        """Return the budget of the whole process, which all its streams share."""
+
+    def resident_bytes(self) -> int:
+        """Return what of the process's memory only it can give back."""
+
+    def trim(self) -> None:
+        """Give back to the system what is free already."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import msgspec
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
-from actors.messages import Answer
+from actors.replies import Answer
 from actors.views.view import View
 
 _DIGEST_BYTES = 16

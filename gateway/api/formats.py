@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import msgspec
 import numpy as np
 
-from actors.messages import Coverage
+from actors.replies import Coverage
 from actors.timeline.span import Span
 from actors.views.view import Column, Field
 from gateway.api.errors import Problem, shown

@@ -19,7 +19,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from actors.messages import Address, GetHealth, GetStats, Health, Stats
+from actors.protocol import Address
+from actors.replies import GetHealth, GetStats, Health, Stats
 from gateway.api import params
 from gateway.api.errors import Problem, busy
 from gateway.ask import Asker

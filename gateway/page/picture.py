@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from actors.messages import Durability, Stats
+from actors.replies import Durability, Stats
 from actors.views.view import Meta
 from gateway.page.forecast import forecast
 from gateway.served import Served, coverage_of

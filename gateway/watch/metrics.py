@@ -18,7 +18,8 @@ from prometheus_client.registry import CollectorRegistry
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.messages import Address, GetHealth, GetStats, Health, Stats
+from actors.protocol import Address
+from actors.replies import GetHealth, GetStats, Health, Stats
 from gateway.api.errors import Problem
 from gateway.api.operation import Operation
 from gateway.ask import Asker

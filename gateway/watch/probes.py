@@ -14,7 +14,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.messages import Address, GetHealth, GetStats, Health, Stats
+from actors.protocol import Address
+from actors.replies import GetHealth, GetStats, Health, Stats
 from gateway.answers import Answer
 from gateway.api.errors import Problem
 from gateway.api.operation import Endpoint, Operation

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from actors.messages import Durability, Stats
+from actors.replies import Durability, Stats
 from actors.views.view import Meta
 from gateway.api.instants import UNITS
 from gateway.served import Served

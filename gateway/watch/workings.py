@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from actors.messages import ActorVitals, Health
+from actors.replies import ActorVitals, Health
 
 
 @dataclass(frozen=True, slots=True)

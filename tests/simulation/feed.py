@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from actors.messages import Answer, Stats
+from actors.replies import Answer, Stats
 from actors.timeline.span import INT64_MIN, Span
 from actors.views.view import View
 from tests.simulation.topic import Record

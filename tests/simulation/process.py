@@ -7,7 +7,9 @@ from typing import Any
 
 from actors.actor import System
 from actors.guardian import Guardian
-from actors.messages import Busy, Drain, GetHealth, GetStats, Message, Query, ReplyTo
+from actors.messages import Drain
+from actors.protocol import Message, ReplyTo
+from actors.replies import Busy, GetHealth, GetStats, Query
 from actors.store import Store
 from actors.stream import StreamPlan, Told, start_stream
 from actors.timeline.retention import Limits

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from actors.messages import Answer, Stats
+from actors.replies import Answer, Stats
 from actors.timeline.span import EVER
 from actors.views.segments.listing import Listing
 from actors.views.segments.view import SegmentsView

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from actors.messages import Answer, Stats
+from actors.replies import Answer, Stats
 from actors.timeline.span import EVER
 from actors.views.sets.page import EVERYTHING
 from actors.views.sets.render import rows

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from actors.messages import Answer, Busy, Query
+from actors.replies import Answer, Busy, Query
 from actors.store import Store
 from tests.running import placed
 from tests.simulation.disk import SimulatedDisk

@@ -9,7 +9,7 @@ from zlib import crc32
 
 import numpy as np
 
-from actors.messages import Answer, Stats
+from actors.replies import Answer, Stats
 from actors.timeline.span import EVER
 from actors.views.top.slices import Top, cleared_to
 from actors.views.top.view import TopView

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from actors.messages import Answer, Stats
+from actors.replies import Answer, Stats
 from actors.timeline.span import EVER
 from actors.views.uniques.slices import Rows
 from actors.views.uniques.view import UniquesView

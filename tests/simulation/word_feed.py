@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from actors.messages import Answer, Stats
+from actors.replies import Answer, Stats
 from actors.timeline.span import EVER, Span
 from actors.views.view import View
 from actors.views.words.slices import Counting

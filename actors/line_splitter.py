@@ -1,0 +1,36 @@
+"""Cuts blocks of bytes into lines. Used by the sources that read lines."""
+
+LONGEST = 128 << 20
+"""Bytes of the longest line that is read; of a longer one this much is kept, to be refused."""
+
+BLOCK = 1 << 19
+"""Bytes that one read takes at most."""
+
+
+class Splitter:
+    """Cuts bytes into lines. Of a line that comes in several blocks `longest` bytes are kept; an empty last line is none."""
+
+    def __init__(self, longest: int | None = None) -> None:
+        self._longest = LONGEST if longest is None else longest
+        self._held = bytearray()
+
+    def split(self, block: bytes) -> list[bytes]:
+        """Return the lines that `block` completes, without line feeds."""
+        *lines, rest = block.split(b"\n")
+        if lines:
+            lines[0] = self._joined(lines[0])
+        self._held += rest[: self._longest - len(self._held)]
+        return lines
+
+    def end(self) -> list[bytes]:
+        """Return the last line, where it had no line feed."""
+        last = self._joined(b"")
+        return [last] if last else []
+
+    def _joined(self, end: bytes) -> bytes:
+        """Return what is held, and `end`. A huge line is handed on as it is: a copy would take its memory twice."""
+        if not self._held:
+            return end[: self._longest]
+        held, self._held = self._held, bytearray()
+        held += end[: self._longest - len(held)]
+        return held if len(held) > BLOCK else bytes(held)  # type: ignore[return-value]  # it reads as bytes do
