@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
-from actors.actor import Actor
 from actors.assembly import Assembly
 from actors.collector import Collector
 from actors.messages import (
@@ -23,6 +22,7 @@ from actors.messages import (
 )
 from actors.protocol import Address
 from actors.replies import Durability
+from actors.runtime.actor import Actor
 from actors.shelf import Shelf
 from actors.timeline.snapshot import State
 

@@ -7,7 +7,6 @@ checkpoint it pauses until all that it has sent is taken in: then its own state 
 from collections.abc import Callable, Mapping
 from typing import ClassVar, assert_never
 
-from actors.actor import Actor, System
 from actors.dead_letters import DeadLetterSink
 from actors.intake import Intake
 from actors.messages import (
@@ -30,6 +29,7 @@ from actors.pace import Pace
 from actors.pause import Pause
 from actors.protocol import Address, Message, ReplyTo
 from actors.replies import Progress
+from actors.runtime.actor import Actor, System
 from actors.source import Polled, Source
 from actors.tally import Tally
 from actors.views.view import View

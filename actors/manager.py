@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, assert_never
 
-from actors.actor import Actor, System
 from actors.assembler import Assembler
 from actors.brake import Brake
 from actors.collector import Collector
@@ -49,6 +48,7 @@ from actors.messages import (
 from actors.protocol import Address, Lane, Message
 from actors.questions import Questions
 from actors.replies import Answer, Busy, Coverage, GetStats, Memory, Progress, Query, Stats
+from actors.runtime.actor import Actor, System
 from actors.set_collector import SetCollector
 from actors.shelf import Shelf
 from actors.tally import Tally

@@ -7,10 +7,10 @@ from collections import deque
 
 import numpy as np
 
-from actors.actor import Actor
 from actors.messages import Farewell, Ingest, Ingested, Returned
 from actors.pace import Pace
 from actors.protocol import Address
+from actors.runtime.actor import Actor
 from actors.suspects import Origin, Suspects
 from actors.timeline.batch import Batch
 from actors.views.view import Events

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from actors.actor import Actor
 from actors.collector import Collector
 from actors.messages import Overdue, Partial, Read, Unread
 from actors.replies import Answer, Coverage, Query
+from actors.runtime.actor import Actor
 from actors.views.view import Meta, View
 
 

@@ -6,7 +6,6 @@ It answers reads alike in both states. It does not know which view it serves, an
 from dataclasses import replace
 from typing import Any, ClassVar, assert_never, cast
 
-from actors.actor import Actor, System
 from actors.messages import (
     Archive,
     Coarsen,
@@ -34,6 +33,7 @@ from actors.messages import (
     Unread,
 )
 from actors.protocol import Address, Message
+from actors.runtime.actor import Actor, System
 from actors.timeline.span import Span
 from actors.views.view import Frozen, Live, View
 

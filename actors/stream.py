@@ -6,7 +6,6 @@ Used by the composition root and by tests. Holds no state of its own.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from actors.actor import System
 from actors.brake import Brake
 from actors.dead_letters import DeadLetterSink
 from actors.front_end import FrontEnd
@@ -17,6 +16,7 @@ from actors.messages import Drain
 from actors.pace import Pace
 from actors.protocol import Address, ReplyTo
 from actors.publisher import Publisher
+from actors.runtime.actor import System
 from actors.sink import Sink
 from actors.source import Source
 from actors.store import Store

@@ -20,12 +20,12 @@ from typing import Annotated, Any
 import structlog
 import typer
 
-from actors.actor import System
-from actors.dispatcher import Dispatcher
-from actors.guardian import Guardian
 from actors.lock import owned
 from actors.messages import Drained
 from actors.protocol import Address
+from actors.runtime.actor import System
+from actors.runtime.dispatcher import Dispatcher
+from actors.runtime.guardian import Guardian
 from actors.stream import Running, Told, drain, start_stream
 from config.load import load
 from config.settings import Log, SetsStream, Settings, Source

@@ -7,14 +7,14 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from actors.actor import System
 from actors.disk import Disk, LocalDisk
-from actors.dispatcher import Dispatcher
-from actors.guardian import Guardian
 from actors.kafka_source import KafkaSource
 from actors.pace import Pace
 from actors.protocol import Message, ReplyTo
 from actors.replies import Answer, GetHealth, GetStats, Health, Query, Stats
+from actors.runtime.actor import System
+from actors.runtime.dispatcher import Dispatcher
+from actors.runtime.guardian import Guardian
 from actors.sink import Sink
 from actors.store import Store
 from actors.stream import Running, StreamPlan, Told, drain, start_stream

@@ -7,13 +7,13 @@ from typing import Any, ClassVar, Self
 from pykka import ActorDeadError
 from pykka._envelope import Envelope
 
-from actors.actor import Actor, System
-from actors.dispatcher import Dispatcher
-from actors.guardian import Guardian
-from actors.mailbox import Mailbox
 from actors.messages import Ingested, Poll, Recover
 from actors.protocol import Lane
 from actors.replies import GetHealth, Health
+from actors.runtime.actor import Actor, System
+from actors.runtime.dispatcher import Dispatcher
+from actors.runtime.guardian import Guardian
+from actors.runtime.mailbox import Mailbox
 from tests.waiting import until
 
 

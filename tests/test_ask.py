@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from actors.actor import Actor, System
-from actors.dispatcher import Dispatcher
-from actors.guardian import Guardian
 from actors.replies import GetHealth
+from actors.runtime.actor import Actor, System
+from actors.runtime.dispatcher import Dispatcher
+from actors.runtime.guardian import Guardian
 from gateway.api.errors import Problem
 from gateway.ask import Asker
 from gateway.wire.limits import Allowance, Limits

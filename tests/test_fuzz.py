@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actors.actor import System
-from actors.dispatcher import Dispatcher
 from actors.kafka_writer import KafkaWriter
+from actors.runtime.actor import System
+from actors.runtime.dispatcher import Dispatcher
 from actors.timeline import snapshot
 from actors.timeline.batch import Batch
 from actors.timeline.span import EVER

@@ -39,7 +39,7 @@ ALLOWED = {
     "scripts": tuple(OURS),
 }
 ONLY_IN = {
-    "pykka": ("actors/actor.py", "actors/mailbox.py", "actors/messages.py"),
+    "pykka": ("actors/runtime/actor.py", "actors/runtime/mailbox.py", "actors/messages.py"),
     "confluent_kafka": (
         "actors/kafka_",
         "actors/source.py",

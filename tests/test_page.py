@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 import pytest
 from playwright.sync_api import Browser
 
-from actors.actor import System
-from actors.dispatcher import Dispatcher
-from actors.guardian import Guardian
 from actors.replies import Busy
+from actors.runtime.actor import System
+from actors.runtime.dispatcher import Dispatcher
+from actors.runtime.guardian import Guardian
 from gateway.ask import Asker
 from gateway.page.live import Ticker, Watching
 from gateway.page.picture import merged

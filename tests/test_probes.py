@@ -10,11 +10,11 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from actors.actor import Actor, System
 from actors.disk import LocalDisk
-from actors.dispatcher import Dispatcher
-from actors.guardian import Guardian
 from actors.messages import Failed, Poll
+from actors.runtime.actor import Actor, System
+from actors.runtime.dispatcher import Dispatcher
+from actors.runtime.guardian import Guardian
 from gateway.api.operation import routes
 from gateway.served import Served
 from gateway.watch.probes import Probes

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from actors.actor import Actor, System
-from actors.dispatcher import Dispatcher
 from actors.messages import Reconfigure
 from actors.protocol import Message
 from actors.replies import Busy
+from actors.runtime.actor import Actor, System
+from actors.runtime.dispatcher import Dispatcher
 from config.changes import ABSENT, Applies, Change, applies, changes, leaves
 from config.load import SettingsError, load
 from config.machine import MemoryMeter

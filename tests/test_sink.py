@@ -14,16 +14,16 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 
-from actors.actor import Actor, System
 from actors.console_sink import ConsoleSink
 from actors.dead_letters import Dead, DeadLetterSink
-from actors.dispatcher import Dispatcher
 from actors.file_sink import FileSink
 from actors.kafka_sink import KafkaSink
 from actors.kafka_writer import KafkaWriter
 from actors.messages import Emit, Ingested, Restore, Restored
 from actors.publisher import Publisher
 from actors.replies import GetPlace, Place
+from actors.runtime.actor import Actor, System
+from actors.runtime.dispatcher import Dispatcher
 from actors.sink import Fenced
 from actors.timeline.span import EVER
 from actors.topic import ensure_topic

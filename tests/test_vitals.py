@@ -8,17 +8,17 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.actor import Actor, System
-from actors.dispatcher import Dispatcher
-from actors.guardian import Guardian
 from actors.ledger import Ledger
 from actors.messages import Ingested, Poll
 from actors.replies import GetHealth, Health
+from actors.runtime.actor import Actor, System
+from actors.runtime.dispatcher import Dispatcher
+from actors.runtime.guardian import Guardian
+from actors.runtime.vitals import vitals_of
 from actors.tally import Tally
 from actors.timeline.span import Span
 from actors.views import VIEWS
 from actors.views.view import Meta
-from actors.vitals import vitals_of
 from tests.conftest import Send
 from tests.running import STEPS, records, stream
 from tests.waiting import until

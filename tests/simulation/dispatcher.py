@@ -1,6 +1,6 @@
 """The dispatcher of a run: real actors on one thread, in an order that the seed decides.
 
-Stands in for `actors.dispatcher.Dispatcher` and keeps its one promise: the tasks of a home run in order, and never two at once.
+Stands in for `actors.runtime.dispatcher.Dispatcher` and keeps its one promise: the tasks of a home run in order, and never two at once.
 """
 
 import heapq
@@ -11,8 +11,8 @@ from typing import Any
 
 import pykka
 
-from actors.actor import Actor
-from actors.dispatcher import Task
+from actors.runtime.actor import Actor
+from actors.runtime.dispatcher import Task
 from tests.simulation.clock import SimulatedClock
 from tests.simulation.faults import Faults, TroubleError
 from tests.simulation.trace import Trace

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from actors.actor import System
-from actors.guardian import Guardian
 from actors.messages import Drain
 from actors.protocol import Message, ReplyTo
 from actors.replies import Busy, GetHealth, GetStats, Query
+from actors.runtime.actor import System
+from actors.runtime.guardian import Guardian
 from actors.store import Store
 from actors.stream import StreamPlan, Told, start_stream
 from actors.timeline.retention import Limits

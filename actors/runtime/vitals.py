@@ -7,9 +7,9 @@ as it reads single numbers alone.
 from collections import Counter
 from collections.abc import Iterable
 
-from actors.actor import Actor
 from actors.protocol import Lane
 from actors.replies import ActorVitals
+from actors.runtime.actor import Actor
 
 
 def vitals_of(actors: Iterable[Actor]) -> tuple[ActorVitals, ...]:

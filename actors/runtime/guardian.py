@@ -8,10 +8,10 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import assert_never
 
-from actors.actor import Actor, System
 from actors.messages import Excused, Failed, Recover, Undelivered
 from actors.replies import DeadLetter, GetHealth, Health
-from actors.vitals import vitals_of
+from actors.runtime.actor import Actor, System
+from actors.runtime.vitals import vitals_of
 
 GuardianMessage = Failed | Excused | Undelivered | GetHealth
 

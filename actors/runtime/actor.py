@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 import pykka
 from pykka._envelope import Envelope
 
-from actors.dispatcher import Dispatcher
-from actors.mailbox import Mailbox
 from actors.messages import Failed, Recover, Undelivered
 from actors.protocol import Address, Lane, Message
 from actors.replies import Busy
+from actors.runtime.dispatcher import Dispatcher
+from actors.runtime.mailbox import Mailbox
 
 
 @dataclass(slots=True)
