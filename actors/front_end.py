@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar, assert_never
 
 from actors.dead_letters import DeadLetterSink
-from actors.intake import Intake
 from actors.messages import (
     Activate,
     Attached,
@@ -24,10 +23,11 @@ from actors.messages import (
     Struck,
     Watch,
 )
-from actors.outbox import Outbox
-from actors.pace import Pace
-from actors.pause import Pause
 from actors.protocol import Address, Message, ReplyTo
+from actors.reading.intake import Intake
+from actors.reading.outbox import Outbox
+from actors.reading.pace import Pace
+from actors.reading.pause import Pause
 from actors.replies import Progress
 from actors.runtime.actor import Actor, System
 from actors.source import Polled, Source

@@ -13,9 +13,9 @@ from actors.kafka_writer import KafkaWriter
 from actors.keeper import Keeper
 from actors.manager import Manager
 from actors.messages import Drain
-from actors.pace import Pace
 from actors.protocol import Address, ReplyTo
 from actors.publisher import Publisher
+from actors.reading.pace import Pace
 from actors.runtime.actor import System
 from actors.sink import Sink
 from actors.source import Source

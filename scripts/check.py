@@ -15,7 +15,7 @@ from typing import Any
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from actors.pace import Pace
+from actors.reading.pace import Pace
 from config.machine import memory_limit
 from config.settings import SegmentsStream, SetsStream, Settings, Stream, UniquesStream, WordsStream
 from config.tokens import is_loopback, tokens

@@ -25,7 +25,7 @@ from actors.kafka_source import KafkaSource
 from actors.kafka_writer import KafkaWriter
 from actors.line_file import file_source
 from actors.lines import stdin_source
-from actors.pace import Pace
+from actors.reading.pace import Pace
 from actors.sink import Sink
 from actors.source import Source as Reader
 from actors.spool import Spool

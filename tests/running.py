@@ -9,8 +9,8 @@ from typing import Any
 
 from actors.disk import Disk, LocalDisk
 from actors.kafka_source import KafkaSource
-from actors.pace import Pace
 from actors.protocol import Message, ReplyTo
+from actors.reading.pace import Pace
 from actors.replies import Answer, GetHealth, GetStats, Health, Query, Stats
 from actors.runtime.actor import System
 from actors.runtime.dispatcher import Dispatcher

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from actors.intake import Intake
 from actors.ledger import Ledger
 from actors.messages import Missed
+from actors.reading.intake import Intake
 from actors.timeline.span import EVER, Span
 from actors.views import VIEWS
 from tests.polled import Polled

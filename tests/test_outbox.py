@@ -3,8 +3,8 @@
 from typing import Any
 
 from actors.messages import Ingest, Ingested, Returned
-from actors.outbox import Outbox
-from actors.pace import Pace
+from actors.reading.outbox import Outbox
+from actors.reading.pace import Pace
 
 
 class Sender:

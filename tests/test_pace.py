@@ -1,7 +1,7 @@
 """When a front end pauses for a checkpoint: often enough, never for long, and always at the end."""
 
-from actors.pace import Pace
-from actors.pause import Pause
+from actors.reading.pace import Pace
+from actors.reading.pause import Pause
 
 PACE = Pace(checkpoint_s=5.0, checkpoint_events=1_000)
 

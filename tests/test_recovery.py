@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from actors.disk import LocalDisk, LocalFile
 from actors.file_sink import FileSink
-from actors.pace import Pace
+from actors.reading.pace import Pace
 from actors.replies import Stats
 from actors.views import VIEWS
 from tests.conftest import Send

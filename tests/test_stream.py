@@ -10,7 +10,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from actors.kafka_source import KafkaSource
 from actors.messages import Drain
-from actors.pace import Pace
+from actors.reading.pace import Pace
 from actors.replies import Busy, GetStats, Query
 from actors.timeline.span import EVER, Span
 from actors.views import VIEWS

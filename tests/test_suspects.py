@@ -3,7 +3,7 @@
 import numpy as np
 
 from actors.messages import Ingest
-from actors.suspects import Origin, Suspects
+from actors.reading.poison import Origin, Suspects
 from actors.timeline.batch import Batch
 
 

@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from actors.pace import Pace
+from actors.reading.pace import Pace
 from tests.simulation.feed import Feed
 from tests.simulation.segment_feed import SegmentFeed
 from tests.simulation.set_feed import SetFeed

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from actors.dead_letters import Dead
 from actors.messages import Missed
-from actors.part import Part
+from actors.reading.part import Part
+from actors.reading.poison import Origin, Places, Suspects
 from actors.source import Polled
-from actors.suspects import Origin, Places, Suspects
 from actors.timeline.batch import Batch, Times
 from actors.timeline.order import OrderBuffer
 from actors.timeline.refusals import Refusals

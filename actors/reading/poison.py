@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.messages import Ingest
-from actors.part import Part
+from actors.reading.part import Part
 from actors.source import Polled
 from actors.timeline.batch import Batch
 from actors.timeline.snapshot import State

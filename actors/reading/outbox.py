@@ -8,10 +8,10 @@ from collections import deque
 import numpy as np
 
 from actors.messages import Farewell, Ingest, Ingested, Returned
-from actors.pace import Pace
 from actors.protocol import Address
+from actors.reading.pace import Pace
+from actors.reading.poison import Origin, Suspects
 from actors.runtime.actor import Actor
-from actors.suspects import Origin, Suspects
 from actors.timeline.batch import Batch
 from actors.views.view import Events
 

@@ -2,7 +2,7 @@
 
 from enum import Enum
 
-from actors.pace import Pace
+from actors.reading.pace import Pace
 
 _LEAST_SHARE = 20
 """Between two checkpoints passes at least this many times the pause for one, so that pauses take a twentieth of the time."""
