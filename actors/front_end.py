@@ -7,6 +7,7 @@ checkpoint it pauses until all that it has sent is taken in: then its own state 
 from collections.abc import Callable, Mapping
 from typing import ClassVar, assert_never
 
+from actors.collecting.tally import Tally
 from actors.dead_letters import DeadLetterSink
 from actors.messages import (
     Activate,
@@ -31,7 +32,6 @@ from actors.reading.pause import Pause
 from actors.replies import Progress
 from actors.runtime.actor import Actor, System
 from actors.source import Polled, Source
-from actors.tally import Tally
 from actors.views.view import View
 
 _ATTENTIVE = 5

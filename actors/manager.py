@@ -10,10 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, assert_never
 
-from actors.assembler import Assembler
-from actors.brake import Brake
-from actors.collector import Collector
-from actors.ledger import Ledger
+from actors.collecting.brake import Brake
+from actors.collecting.checkpointer import Assembler
+from actors.collecting.collector import Collector
+from actors.collecting.ledger import Ledger
+from actors.collecting.questions import Questions
+from actors.collecting.shelf import Shelf
+from actors.collecting.tally import Tally
 from actors.messages import (
     Activate,
     Attached,
@@ -46,12 +49,9 @@ from actors.messages import (
     Unread,
 )
 from actors.protocol import Address, Lane, Message
-from actors.questions import Questions
 from actors.replies import Answer, Busy, Coverage, GetStats, Memory, Progress, Query, Stats
 from actors.runtime.actor import Actor, System
 from actors.set_collector import SetCollector
-from actors.shelf import Shelf
-from actors.tally import Tally
 from actors.timeline.retention import Meter
 from actors.timeline.snapshot import State
 from actors.views.view import Frozen, Live, Meta, View

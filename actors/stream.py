@@ -6,7 +6,7 @@ Used by the composition root and by tests. Holds no state of its own.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from actors.brake import Brake
+from actors.collecting.brake import Brake
 from actors.dead_letters import DeadLetterSink
 from actors.front_end import FrontEnd
 from actors.kafka_writer import KafkaWriter

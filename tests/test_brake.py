@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.brake import Brake
+from actors.collecting.brake import Brake
 
 BUDGET = 1_000
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from actors.ledger import Ledger
+from actors.collecting.ledger import Ledger
 from actors.messages import Missed
 from actors.reading.intake import Intake
 from actors.timeline.span import EVER, Span

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from actors.collector import Collector
+from actors.collecting.collector import Collector
+from actors.collecting.shelf import Shelf
 from actors.messages import Discard
-from actors.shelf import Shelf
 from actors.timeline.retention import Limits
 from actors.timeline.span import Span
 from actors.views.view import Meta

@@ -8,14 +8,14 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.ledger import Ledger
+from actors.collecting.ledger import Ledger
+from actors.collecting.tally import Tally
 from actors.messages import Ingested, Poll
 from actors.replies import GetHealth, Health
 from actors.runtime.actor import Actor, System
 from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.guardian import Guardian
 from actors.runtime.vitals import vitals_of
-from actors.tally import Tally
 from actors.timeline.span import Span
 from actors.views import VIEWS
 from actors.views.view import Meta

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from sortedcontainers import SortedDict
 
-from actors.collector import Collector
+from actors.collecting.collector import Collector
 from actors.messages import Coarsen, Discard, Grown, Shed, Spill
 from actors.runtime.actor import Actor
 from actors.timeline.retention import STUB_BYTES, Holding, Limits, Verdict, decide

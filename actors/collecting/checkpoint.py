@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from actors.collector import Collector
+from actors.collecting.collector import Collector
 from actors.timeline.snapshot import State
 
 

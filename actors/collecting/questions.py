@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from actors.collector import Collector
+from actors.collecting.collector import Collector
 from actors.messages import Overdue, Partial, Read, Unread
 from actors.replies import Answer, Coverage, Query
 from actors.runtime.actor import Actor

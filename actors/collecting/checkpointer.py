@@ -4,8 +4,9 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
-from actors.assembly import Assembly
-from actors.collector import Collector
+from actors.collecting.checkpoint import Assembly
+from actors.collecting.collector import Collector
+from actors.collecting.shelf import Shelf
 from actors.messages import (
     Archive,
     Checkpoint,
@@ -23,7 +24,6 @@ from actors.messages import (
 from actors.protocol import Address
 from actors.replies import Durability
 from actors.runtime.actor import Actor
-from actors.shelf import Shelf
 from actors.timeline.snapshot import State
 
 Part = Checkpoint | Snapped | Prepared | Kept | Saved
