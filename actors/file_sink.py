@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from actors.disk import LocalDisk
+from actors.durability.disk import LocalDisk
 from actors.line_index import LineIndex
 from actors.replies import Place
 from actors.sink import Fenced, Sink

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from actors.collecting.brake import Brake
 from actors.dead_letters import DeadLetterSink
+from actors.durability.keeper import Keeper
+from actors.durability.store import Store
 from actors.front_end import FrontEnd
 from actors.kafka_writer import KafkaWriter
-from actors.keeper import Keeper
 from actors.manager import Manager
 from actors.messages import Drain
 from actors.protocol import Address, ReplyTo
@@ -19,7 +20,6 @@ from actors.reading.pace import Pace
 from actors.runtime.actor import System
 from actors.sink import Sink
 from actors.source import Source
-from actors.store import Store
 from actors.timeline.retention import Meter
 from actors.views.view import View
 from actors.writer import Writer

@@ -18,7 +18,9 @@ from typing import Any
 from actors.command import CommandSource
 from actors.console_sink import ConsoleSink
 from actors.dead_letters import DeadLetterSink
-from actors.disk import LocalDisk
+from actors.durability.disk import LocalDisk
+from actors.durability.spool import Spool
+from actors.durability.store import Store
 from actors.file_sink import FileSink
 from actors.kafka_sink import KafkaSink
 from actors.kafka_source import KafkaSource
@@ -28,8 +30,6 @@ from actors.lines import stdin_source
 from actors.reading.pace import Pace
 from actors.sink import Sink
 from actors.source import Source as Reader
-from actors.spool import Spool
-from actors.store import Store
 from actors.stream import StreamPlan
 from actors.timeline.retention import Limits
 from actors.views import VIEWS

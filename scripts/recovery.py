@@ -17,8 +17,8 @@ import numpy as np
 from rich.progress import track
 from rich.table import Table
 
-from actors.disk import LocalDisk
-from actors.store import Store
+from actors.durability.disk import LocalDisk
+from actors.durability.store import Store
 from actors.timeline.sealed import CHUNK
 from actors.views.sets.bound import Proof, identity
 from actors.views.sets.pieces import Piece, RawSets

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import structlog
 import typer
 
-from actors.lock import owned
+from actors.durability.lock import owned
 from actors.messages import Drained
 from actors.protocol import Address
 from actors.runtime.actor import System

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from actors.disk import Disk
-from actors.keeper import Keeper
+from actors.durability.disk import Disk
+from actors.durability.keeper import Keeper
+from actors.durability.store import Store
 from actors.messages import Keep, Kept, Load, Loaded, Save, Saved
 from actors.protocol import Message
 from actors.replies import GetHealth
 from actors.runtime.actor import System
 from actors.runtime.dispatcher import Task
 from actors.runtime.guardian import Guardian
-from actors.store import Store
 from actors.timeline.snapshot import State
 
 FOLDER = Path("/data/events")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from actors.disk import Disk, Writing
+from actors.durability.disk import Disk, Writing
 
 Files = dict[Path, bytes]
 

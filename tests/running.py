@@ -7,7 +7,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from actors.disk import Disk, LocalDisk
+from actors.durability.disk import Disk, LocalDisk
+from actors.durability.store import Store
 from actors.kafka_source import KafkaSource
 from actors.protocol import Message, ReplyTo
 from actors.reading.pace import Pace
@@ -16,7 +17,6 @@ from actors.runtime.actor import System
 from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.guardian import Guardian
 from actors.sink import Sink
-from actors.store import Store
 from actors.stream import Running, StreamPlan, Told, drain, start_stream
 from actors.timeline.retention import Limits
 from actors.timeline.span import EVER, Span

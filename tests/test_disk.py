@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from actors.disk import Disk, LocalDisk
+from actors.durability.disk import Disk, LocalDisk
+from actors.durability.store import Store
 from actors.messages import Loaded
-from actors.store import Store
 from tests.conftest import ROOT
 from tests.keeping import FOLDER, Keeping, keeping
 from tests.logged_disk import LoggedDisk, PassingDisk
@@ -232,8 +232,8 @@ def test_what_is_written_is_read_and_mapped(tmp_path: Path, data: bytes):
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from actors.disk import LocalDisk
-from actors.store import Store
+from actors.durability.disk import LocalDisk
+from actors.durability.store import Store
 store = Store(Path(sys.argv[1]), LocalDisk())
 store.open()
 store.write_checkpoint({"number": 1})

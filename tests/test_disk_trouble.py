@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from actors.disk import LocalDisk
+from actors.durability.disk import LocalDisk
 from actors.replies import Durability
 from actors.stream import Told
 from actors.views import VIEWS

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from actors.lock import owned
+from actors.durability.lock import owned
 from tests.conftest import ROOT
 from tests.service import command, free_port, service
 
 OWNER = """
 import sys
 from pathlib import Path
-from actors.lock import owned
+from actors.durability.lock import owned
 with owned(Path(sys.argv[1])) as name:
     print(name, flush=True)
     sys.stdin.read()

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from actors.disk import LocalDisk
+from actors.durability.disk import LocalDisk
 from actors.messages import Failed, Poll
 from actors.runtime.actor import Actor, System
 from actors.runtime.dispatcher import Dispatcher

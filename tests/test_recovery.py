@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from actors.disk import LocalDisk, LocalFile
+from actors.durability.disk import LocalDisk, LocalFile
 from actors.file_sink import FileSink
 from actors.reading.pace import Pace
 from actors.replies import Stats

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from polled import polled
 from trees import REFUSED, file_of, kept, spoilt
 
-from actors.spool import Spool
+from actors.durability.spool import Spool
 from actors.timeline import snapshot
 from actors.timeline.span import EVER, INT64_MAX, INT64_MIN, Span
 from actors.views.segments import decode as decode_module

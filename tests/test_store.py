@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors.disk import Disk, Writing
+from actors.durability.disk import Disk, Writing
+from actors.durability.store import Store
 from actors.messages import Loaded
-from actors.store import Store
 from actors.timeline import snapshot
 from actors.timeline.batch import Batch
 from actors.timeline.snapshot import DamagedError, State

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors.spool import Spool
+from actors.durability.spool import Spool
 from actors.timeline import snapshot
 from actors.timeline.batch import Batch
 from actors.timeline.span import EVER, Span

@@ -1,4 +1,4 @@
-"""A disk in memory that knows what is safe, behind `actors.disk.Disk`; and what is left of it when the power fails.
+"""A disk in memory that knows what is safe, behind `actors.durability.disk.Disk`; and what is left of it when the power fails.
 
 A file's bytes are safe up to its last sync, a name since the last sync of its folder. What is not safe may be there after a
 loss of power, or be gone, or be there in part or as zeros, each by chance.

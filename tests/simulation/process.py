@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from actors.durability.store import Store
 from actors.messages import Drain
 from actors.protocol import Message, ReplyTo
 from actors.replies import Busy, GetHealth, GetStats, Query
 from actors.runtime.actor import System
 from actors.runtime.guardian import Guardian
-from actors.store import Store
 from actors.stream import StreamPlan, Told, start_stream
 from actors.timeline.retention import Limits
 from actors.timeline.span import Span

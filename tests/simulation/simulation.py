@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from actors.durability.store import Store
 from actors.replies import Answer, Busy, Query
-from actors.store import Store
 from tests.running import placed
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.faults import CrashError, Faults

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from actors.disk import LocalDisk
+from actors.durability.disk import LocalDisk
 
 _NAME = re.compile(r"[0-9a-f]{12}")
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from actors.disk import Disk
+from actors.durability.disk import Disk
 from actors.timeline import snapshot
 from actors.timeline.snapshot import State
 
