@@ -10,7 +10,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from actors.topic import ensure_topic
+from actors.kafka_topic import ensure_topic
 
 TOPIC, PARTITION, OFFSET, REASON = (f"firnline.{name}" for name in ("topic", "partition", "offset", "reason"))
 """The headers that a dead letter has besides its own."""

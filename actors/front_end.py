@@ -31,7 +31,7 @@ from actors.reading.pace import Pace
 from actors.reading.pause import Pause
 from actors.replies import Progress
 from actors.runtime.actor import Actor, System
-from actors.source import Polled, Source
+from actors.sources.source import Polled, Source
 from actors.views.view import View
 
 _ATTENTIVE = 5

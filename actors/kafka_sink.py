@@ -11,8 +11,8 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from actors.kafka_topic import ensure_topic, longest_record
 from actors.sink import Fenced
-from actors.topic import ensure_topic, longest_record
 from actors.transaction import Transaction, transaction_settings, trouble_of
 
 _BROKER_TIMEOUT_S = 5.0

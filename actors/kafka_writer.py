@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from actors.topic import ensure_topic
+from actors.kafka_topic import ensure_topic
 
 _BROKER_TIMEOUT_S = 5.0
 _AGAIN_S = 0.05

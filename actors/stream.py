@@ -19,7 +19,7 @@ from actors.publisher import Publisher
 from actors.reading.pace import Pace
 from actors.runtime.actor import System
 from actors.sink import Sink
-from actors.source import Source
+from actors.sources.source import Source
 from actors.timeline.retention import Meter
 from actors.views.view import View
 from actors.writer import Writer

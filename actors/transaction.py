@@ -11,8 +11,8 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
+from actors.kafka_topic import client_settings
 from actors.sink import Fenced
-from actors.topic import client_settings
 
 _TIMEOUT_S = 5.0
 _LIBRARYS_TIMEOUT_S = 4.0

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actors.command import CommandSource
 from actors.console_sink import ConsoleSink
 from actors.dead_letters import DeadLetterSink
 from actors.durability.disk import LocalDisk
@@ -23,13 +22,14 @@ from actors.durability.spool import Spool
 from actors.durability.store import Store
 from actors.file_sink import FileSink
 from actors.kafka_sink import KafkaSink
-from actors.kafka_source import KafkaSource
 from actors.kafka_writer import KafkaWriter
-from actors.line_file import file_source
-from actors.lines import stdin_source
 from actors.reading.pace import Pace
 from actors.sink import Sink
-from actors.source import Source as Reader
+from actors.sources.command import CommandSource
+from actors.sources.kafka import KafkaSource
+from actors.sources.line_file import file_source
+from actors.sources.lines import stdin_source
+from actors.sources.source import Source as Reader
 from actors.stream import StreamPlan
 from actors.timeline.retention import Limits
 from actors.views import VIEWS

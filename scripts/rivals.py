@@ -22,7 +22,7 @@ import psutil
 import typer
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from actors.kafka_source import TUNING
+from actors.sources.kafka import TUNING
 
 app = typer.Typer(add_completion=False)
 _IDS_AT_ONCE = 5_000

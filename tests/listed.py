@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.replies import Answer, Query, Stats
-from actors.source import Gap
+from actors.sources.source import Gap
 from actors.timeline.span import EVER
 from tests.polled import Polled
 from tests.running import Stream, placed, stream

@@ -9,7 +9,6 @@ from typing import Any
 
 from actors.durability.disk import Disk, LocalDisk
 from actors.durability.store import Store
-from actors.kafka_source import KafkaSource
 from actors.protocol import Message, ReplyTo
 from actors.reading.pace import Pace
 from actors.replies import Answer, GetHealth, GetStats, Health, Query, Stats
@@ -17,6 +16,7 @@ from actors.runtime.actor import System
 from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.guardian import Guardian
 from actors.sink import Sink
+from actors.sources.kafka import KafkaSource
 from actors.stream import Running, StreamPlan, Told, drain, start_stream
 from actors.timeline.retention import Limits
 from actors.timeline.span import EVER, Span

@@ -12,9 +12,9 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 from confluent_kafka.cimpl import NewTopic
 
 from actors.kafka_sink import KafkaSink
-from actors.kafka_source import KafkaSource
 from actors.sink import Fenced
-from actors.source import Gap
+from actors.sources.kafka import KafkaSource
+from actors.sources.source import Gap
 from scripts.processes import own_broker
 from scripts.proxy import Proxy
 from tests.conftest import Send

@@ -42,8 +42,8 @@ ONLY_IN = {
     "pykka": ("actors/runtime/actor.py", "actors/runtime/mailbox.py", "actors/messages.py"),
     "confluent_kafka": (
         "actors/kafka_",
-        "actors/source.py",
-        "actors/topic.py",
+        "actors/sources/source.py",
+        "actors/kafka_topic.py",
         "actors/transaction.py",
         "actors/dead_letters.py",
         "scripts/",

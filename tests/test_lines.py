@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors import command as program
-from actors import lines
-from actors.command import CommandSource
-from actors.line_file import file_source
-from actors.line_splitter import Splitter
-from actors.lines import LineSource
-from actors.source import Gap
+from actors.sources import command as program
+from actors.sources import lines
+from actors.sources.command import CommandSource
+from actors.sources.line_file import file_source
+from actors.sources.line_splitter import Splitter
+from actors.sources.lines import LineSource
+from actors.sources.source import Gap
 from tests.waiting import until
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.dead_letters import Dead, DeadLetterSink
-from actors.kafka_source import KafkaSource
+from actors.sources.kafka import KafkaSource
 from scripts.replay import Done
 from tests.conftest import create_topic
 from tests.waiting import until

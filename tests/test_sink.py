@@ -18,6 +18,7 @@ from actors.console_sink import ConsoleSink
 from actors.dead_letters import Dead, DeadLetterSink
 from actors.file_sink import FileSink
 from actors.kafka_sink import KafkaSink
+from actors.kafka_topic import ensure_topic
 from actors.kafka_writer import KafkaWriter
 from actors.messages import Emit, Ingested, Restore, Restored
 from actors.publisher import Publisher
@@ -26,7 +27,6 @@ from actors.runtime.actor import Actor, System
 from actors.runtime.dispatcher import Dispatcher
 from actors.sink import Fenced
 from actors.timeline.span import EVER
-from actors.topic import ensure_topic
 from actors.views.view import Due
 from tests.sink_child import killed_again_and_again
 from tests.waiting import until

@@ -8,10 +8,10 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from actors.kafka_source import KafkaSource
 from actors.messages import Drain
 from actors.reading.pace import Pace
 from actors.replies import Busy, GetStats, Query
+from actors.sources.kafka import KafkaSource
 from actors.timeline.span import EVER, Span
 from actors.views import VIEWS
 from actors.views.sets.page import EVERYTHING

@@ -13,7 +13,7 @@ from actors.dead_letters import Dead
 from actors.messages import Missed
 from actors.reading.part import Part
 from actors.reading.poison import Origin, Places, Suspects
-from actors.source import Polled
+from actors.sources.source import Polled
 from actors.timeline.batch import Batch, Times
 from actors.timeline.order import OrderBuffer
 from actors.timeline.refusals import Refusals

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.source import Polled
+from actors.sources.source import Polled
 from actors.timeline.batch import Times
 
 

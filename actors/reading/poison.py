@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from actors.messages import Ingest
 from actors.reading.part import Part
-from actors.source import Polled
+from actors.sources.source import Polled
 from actors.timeline.batch import Batch
 from actors.timeline.snapshot import State
 from actors.timeline.span import Span

@@ -1,4 +1,4 @@
-"""The reader of a simulated topic, behind the protocol of `actors.source.Source`, with the whims of a real broker."""
+"""The reader of a simulated topic, behind the protocol of `actors.sources.source.Source`, with the whims of a real broker."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.source import Gap
+from actors.sources.source import Gap
 from tests.simulation.clock import SimulatedClock
 from tests.simulation.faults import Faults, TroubleError
 from tests.simulation.topic import Ledger, Record, SimulatedTopic

@@ -11,9 +11,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.line_splitter import Splitter
-from actors.pipe import PipeStream
-from actors.source import Gap, Reason
+from actors.sources.line_splitter import Splitter
+from actors.sources.pipe import PipeStream
+from actors.sources.source import Gap, Reason
 from actors.timeline.batch import Times
 
 

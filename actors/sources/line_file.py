@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from actors.line_splitter import BLOCK, Splitter
-from actors.lines import LineSource
+from actors.sources.line_splitter import BLOCK, Splitter
+from actors.sources.lines import LineSource
 
 _BEGINNING = 1 << 16
 

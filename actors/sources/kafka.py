@@ -10,9 +10,9 @@ from typing import Any, assert_never
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from actors.kafka_poll import KafkaPoll, partitions_of
-from actors.source import Gap, Reason
-from actors.topic import Change, TopicIdentity, ensure_topic
+from actors.kafka_topic import Change, TopicIdentity, ensure_topic
+from actors.sources.kafka_poll import KafkaPoll, partitions_of
+from actors.sources.source import Gap, Reason
 
 TUNING: dict[str, Any] = {
     "isolation.level": "read_committed",  # aborted records are no events

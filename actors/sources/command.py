@@ -10,9 +10,9 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from actors.line_splitter import Splitter
-from actors.lines import LineSource
-from actors.pipe import PipeStream
+from actors.sources.line_splitter import Splitter
+from actors.sources.lines import LineSource
+from actors.sources.pipe import PipeStream
 
 _FIRST_BACKOFF_S = 0.5
 _LONGEST_BACKOFF_S = 30.0

@@ -3,7 +3,7 @@
 import os
 import selectors
 
-from actors.line_splitter import BLOCK
+from actors.sources.line_splitter import BLOCK
 
 
 class PipeStream:
