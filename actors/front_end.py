@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar, assert_never
 
 from actors.collecting.tally import Tally
-from actors.dead_letters import DeadLetterSink
 from actors.messages import (
     Activate,
     Attached,
@@ -31,6 +30,7 @@ from actors.reading.pace import Pace
 from actors.reading.pause import Pause
 from actors.replies import Progress
 from actors.runtime.actor import Actor, System
+from actors.sinks.dead_letters import DeadLetterSink
 from actors.sources.source import Polled, Source
 from actors.views.view import View
 

@@ -7,22 +7,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from actors.collecting.brake import Brake
-from actors.dead_letters import DeadLetterSink
 from actors.durability.keeper import Keeper
 from actors.durability.store import Store
 from actors.front_end import FrontEnd
-from actors.kafka_writer import KafkaWriter
 from actors.manager import Manager
 from actors.messages import Drain
 from actors.protocol import Address, ReplyTo
-from actors.publisher import Publisher
 from actors.reading.pace import Pace
 from actors.runtime.actor import System
-from actors.sink import Sink
+from actors.sinks.dead_letters import DeadLetterSink
+from actors.sinks.posting import KafkaWriter
+from actors.sinks.publisher import Publisher
+from actors.sinks.sink import Sink
+from actors.sinks.writer import Writer
 from actors.sources.source import Source
 from actors.timeline.retention import Meter
 from actors.views.view import View
-from actors.writer import Writer
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actors.console_sink import ConsoleSink
-from actors.dead_letters import DeadLetterSink
 from actors.durability.disk import LocalDisk
 from actors.durability.spool import Spool
 from actors.durability.store import Store
-from actors.file_sink import FileSink
-from actors.kafka_sink import KafkaSink
-from actors.kafka_writer import KafkaWriter
 from actors.reading.pace import Pace
-from actors.sink import Sink
+from actors.sinks.console import ConsoleSink
+from actors.sinks.dead_letters import DeadLetterSink
+from actors.sinks.file import FileSink
+from actors.sinks.kafka import KafkaSink
+from actors.sinks.posting import KafkaWriter
+from actors.sinks.sink import Sink
 from actors.sources.command import CommandSource
 from actors.sources.kafka import KafkaSource
 from actors.sources.line_file import file_source

@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from rich.console import Console
 from rich.table import Table
 
-from actors.dead_letters import PARTITION, REASON, TOPIC
+from actors.sinks.dead_letters import PARTITION, REASON, TOPIC
 
 _TIMEOUT_S = 20.0
 _AT_ONCE = 1_000

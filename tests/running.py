@@ -15,7 +15,7 @@ from actors.replies import Answer, GetHealth, GetStats, Health, Query, Stats
 from actors.runtime.actor import System
 from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.guardian import Guardian
-from actors.sink import Sink
+from actors.sinks.sink import Sink
 from actors.sources.kafka import KafkaSource
 from actors.stream import Running, StreamPlan, Told, drain, start_stream
 from actors.timeline.retention import Limits

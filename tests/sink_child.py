@@ -14,9 +14,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from actors.file_sink import FileSink
-from actors.kafka_sink import KafkaSink
-from actors.sink import Sink
+from actors.sinks.file import FileSink
+from actors.sinks.kafka import KafkaSink
+from actors.sinks.sink import Sink
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent

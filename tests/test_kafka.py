@@ -11,8 +11,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 from confluent_kafka.cimpl import NewTopic
 
-from actors.kafka_sink import KafkaSink
-from actors.sink import Fenced
+from actors.sinks.kafka import KafkaSink
+from actors.sinks.sink import Fenced
 from actors.sources.kafka import KafkaSource
 from actors.sources.source import Gap
 from scripts.processes import own_broker

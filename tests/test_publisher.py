@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from actors.messages import Commit, Emit, GetCommitted, Ingested, Prepare, Prepared, Restore
-from actors.publisher import Publisher
 from actors.replies import GetPlace
 from actors.runtime.actor import System
 from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.guardian import Guardian
+from actors.sinks.publisher import Publisher
 from actors.timeline.span import EVER
 from actors.views.view import Due
 from tests.keeping import Inbox

@@ -11,9 +11,9 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from actors.durability.disk import LocalDisk, LocalFile
-from actors.file_sink import FileSink
 from actors.reading.pace import Pace
 from actors.replies import Stats
+from actors.sinks.file import FileSink
 from actors.views import VIEWS
 from tests.conftest import Send
 from tests.oracle import greedy

@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.dead_letters import Dead, DeadLetterSink
+from actors.sinks.dead_letters import Dead, DeadLetterSink
 from actors.sources.kafka import KafkaSource
 from scripts.replay import Done
 from tests.conftest import create_topic

@@ -14,18 +14,18 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 
-from actors.console_sink import ConsoleSink
-from actors.dead_letters import Dead, DeadLetterSink
-from actors.file_sink import FileSink
-from actors.kafka_sink import KafkaSink
 from actors.kafka_topic import ensure_topic
-from actors.kafka_writer import KafkaWriter
 from actors.messages import Emit, Ingested, Restore, Restored
-from actors.publisher import Publisher
 from actors.replies import GetPlace, Place
 from actors.runtime.actor import Actor, System
 from actors.runtime.dispatcher import Dispatcher
-from actors.sink import Fenced
+from actors.sinks.console import ConsoleSink
+from actors.sinks.dead_letters import Dead, DeadLetterSink
+from actors.sinks.file import FileSink
+from actors.sinks.kafka import KafkaSink
+from actors.sinks.posting import KafkaWriter
+from actors.sinks.publisher import Publisher
+from actors.sinks.sink import Fenced
 from actors.timeline.span import EVER
 from actors.views.view import Due
 from tests.sink_child import killed_again_and_again
@@ -397,7 +397,7 @@ def test_a_topic_for_dead_letters_that_cannot_be_made_is_not_asked_for_at_every_
         tries.append(topic)
         raise OSError("not allowed")
 
-    monkeypatch.setattr("actors.dead_letters.ensure_topic", refused)
+    monkeypatch.setattr("actors.sinks.dead_letters.ensure_topic", refused)
     said: list[str] = []
     sink = DeadLetterSink({"bootstrap.servers": "127.0.0.1:1"}, "dead", origin="in", on_error=said.append)
     for _ in range(50):
@@ -449,7 +449,7 @@ class Fragile(FileSink):
 @pytest.fixture
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Yield a function that publishes texts, given by number, through sinks, and returns returned and complaints."""
-    monkeypatch.setattr("actors.publisher._AGAIN_S", 0.01)
+    monkeypatch.setattr("actors.sinks.publisher._AGAIN_S", 0.01)
     system = System(Dispatcher())
     stopping = []
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.dead_letters import Dead
 from actors.messages import Missed
 from actors.reading.part import Part
 from actors.reading.poison import Origin, Places, Suspects
+from actors.sinks.dead_letters import Dead
 from actors.sources.source import Polled
 from actors.timeline.batch import Batch, Times
 from actors.timeline.order import OrderBuffer

@@ -1,4 +1,4 @@
-"""Where results go in a run: a list of records that outlives the process, behind `actors.sink.Sink`.
+"""Where results go in a run: a list of records that outlives the process, behind `actors.sinks.sink.Sink`.
 
 Two kinds, as the product has two that are exact: one that is cut back to a checkpoint's place, as a file is, and one whose
 records are seen only when they are committed together with a checkpoint's number, as Kafka's transactions are.
@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from actors.sink import Fenced
+from actors.sinks.sink import Fenced
 from tests.simulation.faults import CrashError, Faults
 
 

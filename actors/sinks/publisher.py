@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from actors.file_sink import file_among
 from actors.messages import Commit, Committed, Emit, GetCommitted, Ingested, Look, Prepare, Prepared, Restore, Restored
 from actors.protocol import Address, Message
 from actors.replies import GetPlace
 from actors.runtime.actor import Actor, System
-from actors.sink import Fenced, Sink
+from actors.sinks.file import file_among
+from actors.sinks.sink import Fenced, Sink
 
 PublisherMessage = Emit | Look | GetPlace | GetCommitted | Restore | Prepare | Commit
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from actors.durability.disk import LocalDisk
-from actors.line_index import LineIndex
 from actors.replies import Place
-from actors.sink import Fenced, Sink
+from actors.sinks.line_index import LineIndex
+from actors.sinks.sink import Fenced, Sink
 
 _TAIL = 4_096
 _MOST_PARTS = 1_000

@@ -12,8 +12,8 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from actors.kafka_topic import ensure_topic, longest_record
-from actors.sink import Fenced
-from actors.transaction import Transaction, transaction_settings, trouble_of
+from actors.sinks.sink import Fenced
+from actors.sinks.transaction import Transaction, transaction_settings, trouble_of
 
 _BROKER_TIMEOUT_S = 5.0
 _PREPARE_S = 3.0

@@ -12,7 +12,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from actors.kafka_topic import client_settings
-from actors.sink import Fenced
+from actors.sinks.sink import Fenced
 
 _TIMEOUT_S = 5.0
 _LIBRARYS_TIMEOUT_S = 4.0

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import assert_never
 
-from actors.kafka_writer import Acknowledged, KafkaWriter
 from actors.messages import Look
 from actors.protocol import ReplyTo
 from actors.replies import Busy, Write, WriteToAll, Written
 from actors.runtime.actor import Actor, System
+from actors.sinks.posting import Acknowledged, KafkaWriter
 
 WriterMessage = Write | WriteToAll | Look
 
