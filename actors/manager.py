@@ -17,6 +17,7 @@ from actors.collecting.ledger import Ledger
 from actors.collecting.questions import Questions
 from actors.collecting.shelf import Shelf
 from actors.collecting.tally import Tally
+from actors.columns.snapshot import State
 from actors.messages import (
     Activate,
     Attached,
@@ -53,7 +54,6 @@ from actors.replies import Answer, Busy, Coverage, GetStats, Memory, Progress, Q
 from actors.runtime.actor import Actor, System
 from actors.set_collector import SetCollector
 from actors.timeline.retention import Meter
-from actors.timeline.snapshot import State
 from actors.views.view import Frozen, Live, Meta, View
 
 ManagerMessage = (

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from actors.columns.snapshot import State
 from actors.protocol import Address, Control, Data, ReplyTo
 from actors.replies import Progress
 from actors.timeline.retention import Meter
-from actors.timeline.snapshot import State
 from actors.timeline.span import Span
 from actors.views.view import Due, Events, Frozen, Live, Meta, View
 

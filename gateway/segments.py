@@ -11,8 +11,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from actors.columns.times import INT64_MAX, INT64_MIN
 from actors.replies import Answer, GetPlace, Place
-from actors.timeline.span import EVER, INT64_MAX, INT64_MIN, Span
+from actors.timeline.span import EVER, Span
 from actors.views.segments.listing import Listing
 from actors.views.view import Field, Meta
 from gateway.answers import Count

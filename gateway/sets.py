@@ -8,9 +8,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from actors.columns.sealed import CHUNK
+from actors.columns.times import INT64_MIN
 from actors.replies import Answer
-from actors.timeline.sealed import CHUNK
-from actors.timeline.span import INT64_MIN, Span
+from actors.timeline.span import Span
 from actors.views.sets.page import Cursor, Page
 from actors.views.sets.pieces import Rows
 from actors.views.sets.render import NAMES, page, template, write

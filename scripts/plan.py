@@ -32,7 +32,7 @@ from actors.sources.lines import stdin_source
 from actors.sources.source import Source as Reader
 from actors.stream import StreamPlan
 from actors.timeline.retention import Limits
-from actors.views import VIEWS
+from actors.views.kinds import VIEWS
 from actors.views.view import View
 from config.machine import MemoryMeter
 from config.settings import Budget as BudgetSetting

@@ -17,9 +17,9 @@ import numpy as np
 from rich.progress import track
 from rich.table import Table
 
+from actors.columns.sealed import CHUNK
 from actors.durability.disk import LocalDisk
 from actors.durability.store import Store
-from actors.timeline.sealed import CHUNK
 from actors.views.sets.bound import Proof, identity
 from actors.views.sets.pieces import Piece, RawSets
 from actors.views.sets.slices import FrozenSets

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from actors.timeline.batch import Times
+from actors.columns.times import Times
 from actors.timeline.span import EVER
 from actors.views.uniques.sketch import coarse, estimate, sketched
 from actors.views.uniques.slices import Rows

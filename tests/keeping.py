@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from actors.columns.snapshot import State
 from actors.durability.disk import Disk
 from actors.durability.keeper import Keeper
 from actors.durability.store import Store
@@ -16,7 +17,6 @@ from actors.replies import GetHealth
 from actors.runtime.actor import System
 from actors.runtime.dispatcher import Task
 from actors.runtime.guardian import Guardian
-from actors.timeline.snapshot import State
 
 FOLDER = Path("/data/events")
 

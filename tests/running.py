@@ -20,7 +20,7 @@ from actors.sources.kafka import KafkaSource
 from actors.stream import Running, StreamPlan, Told, drain, start_stream
 from actors.timeline.retention import Limits
 from actors.timeline.span import EVER, Span
-from actors.views import VIEWS
+from actors.views.kinds import VIEWS
 from actors.views.sets.page import EVERYTHING, Page
 from actors.views.sets.render import rows
 from tests.waiting import until

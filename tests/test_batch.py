@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.timeline.batch import NO_TIMES, Batch, count_before
-from actors.timeline.span import INT64_MAX, INT64_MIN
+from actors.columns.times import INT64_MAX, INT64_MIN, NO_TIMES, count_before
+from actors.timeline.batch import Batch
 
 times = st.one_of(st.integers(0, 12), st.integers(INT64_MIN, INT64_MAX))
 ordered_columns = st.lists(st.lists(times, max_size=8).map(sorted), min_size=1, max_size=4)

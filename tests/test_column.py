@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from actors.timeline import column as module
-from actors.timeline.column import Column
+from actors.columns import column as module
+from actors.columns.column import Column
 
 
 @pytest.mark.parametrize("seed", range(30))

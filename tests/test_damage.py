@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from actors.messages import Loaded
-from actors.views import VIEWS
+from actors.views.kinds import VIEWS
 from tests.keeping import FOLDER, keeping
 from tests.listed import listed
 from tests.logged_disk import Files, LoggedDisk

@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from actors.timeline.decimal import MAX_DIGITS, parse
-from actors.timeline.span import INT64_MAX
+from actors.columns.decimal import MAX_DIGITS, parse
+from actors.columns.times import INT64_MAX
 
 
 def read(rows: list[bytes]) -> list[int | None]:

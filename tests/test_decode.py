@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from actors.timeline.span import INT64_MAX
+from actors.columns.times import INT64_MAX
 from actors.views.sets.decode import LONGEST, SetDecoder
 
 STEPS = ("R", "G", "B")

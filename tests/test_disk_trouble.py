@@ -15,7 +15,7 @@ import pytest
 from actors.durability.disk import LocalDisk
 from actors.replies import Durability
 from actors.stream import Told
-from actors.views import VIEWS
+from actors.views.kinds import VIEWS
 from gateway.app import create_app
 from gateway.served import Served
 from gateway.wire.limits import Allowance, Limits

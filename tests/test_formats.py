@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from actors.replies import Coverage
 from actors.timeline.span import EVER, Span
-from actors.views import VIEWS
+from actors.views.kinds import VIEWS
 from actors.views.segments.listing import Listing
 from actors.views.sets.page import Cursor, Page
 from actors.views.uniques.slices import Rows

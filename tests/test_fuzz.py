@@ -14,14 +14,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from actors.columns import snapshot
 from actors.runtime.actor import System
 from actors.runtime.dispatcher import Dispatcher
 from actors.sinks.posting import KafkaWriter
 from actors.sinks.writer import Writer
-from actors.timeline import snapshot
 from actors.timeline.batch import Batch
 from actors.timeline.span import EVER
-from actors.views import VIEWS
+from actors.views.kinds import VIEWS
 from gateway.app import create_app
 from gateway.served import Served
 from gateway.wire.limits import Allowance, Limits

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from actors.timeline import snapshot
-from actors.views import VIEWS
+from actors.columns import snapshot
+from actors.views.kinds import VIEWS
 from tests.listed import Listed, listed
 from tests.test_views import SAMPLES
 

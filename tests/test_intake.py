@@ -7,7 +7,7 @@ from actors.collecting.ledger import Ledger
 from actors.messages import Missed
 from actors.reading.intake import Intake
 from actors.timeline.span import EVER, Span
-from actors.views import VIEWS
+from actors.views.kinds import VIEWS
 from tests.polled import Polled
 
 VIEW = VIEWS["sets"](steps="RGB", max_sets=100)

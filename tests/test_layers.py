@@ -50,7 +50,7 @@ ONLY_IN = {
     ),
     "starlette": ("gateway/",),
     "datasketches": ("actors/views/uniques/sketch.py",),
-    "pcodec": ("actors/timeline/sealed.py",),
+    "pcodec": ("actors/columns/sealed.py",),
 }
 IMPURE = ("time", "threading", "random", "os", "socket", "asyncio", "logging", "structlog")
 

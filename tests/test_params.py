@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.timeline.span import INT64_MAX, INT64_MIN
+from actors.columns.times import INT64_MAX, INT64_MIN
 from gateway.api.errors import Problem
 from gateway.api.instants import UNITS, instant
 from gateway.api.operation import Operation, routes

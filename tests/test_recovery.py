@@ -14,7 +14,7 @@ from actors.durability.disk import LocalDisk, LocalFile
 from actors.reading.pace import Pace
 from actors.replies import Stats
 from actors.sinks.file import FileSink
-from actors.views import VIEWS
+from actors.views.kinds import VIEWS
 from tests.conftest import Send
 from tests.oracle import greedy
 from tests.running import STEPS, Stream, placed, records, stream

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.timeline.sealed import CHUNK, seal, unseal
-from actors.timeline.span import INT64_MAX, INT64_MIN
+from actors.columns.sealed import CHUNK, seal, unseal
+from actors.columns.times import INT64_MAX, INT64_MIN
 
 ODD = {
     "one": [0],

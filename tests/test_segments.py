@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from polled import polled
 from trees import REFUSED, file_of, kept, spoilt
 
+from actors.columns import snapshot
+from actors.columns.times import INT64_MAX, INT64_MIN
 from actors.durability.spool import Spool
-from actors.timeline import snapshot
-from actors.timeline.span import EVER, INT64_MAX, INT64_MIN, Span
+from actors.timeline.span import EVER, Span
 from actors.views.segments import decode as decode_module
 from actors.views.segments.carry import RECENT
 from actors.views.segments.id_set import IdSet

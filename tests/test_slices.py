@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from actors.timeline import column as column_module
-from actors.timeline.batch import NO_TIMES, Batch
+from actors.columns import column as column_module
+from actors.columns.times import NO_TIMES
+from actors.timeline.batch import Batch
 from actors.timeline.span import EVER, Span
 from actors.views.sets import slices
 from actors.views.sets.page import EVERYTHING, Page

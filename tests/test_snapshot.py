@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.timeline import snapshot
-from actors.timeline.snapshot import DamagedError, Deferred, nbytes_of, read
-from actors.timeline.snapshot import write as write_through
+from actors.columns import snapshot
+from actors.columns.snapshot import DamagedError, Deferred, nbytes_of, read
+from actors.columns.snapshot import write as write_through
 
 KINDS = ["<i8", "<u8", "<i4", "<u4", "<i2", "<u2", "|i1", "|u1", "|b1", "<f8"]
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.timeline.span import EVER, INT64_MAX, INT64_MIN, Span
+from actors.columns.times import INT64_MAX, INT64_MIN
+from actors.timeline.span import EVER, Span
 
 small = st.integers(0, 12)
 spans = st.tuples(small, small).map(lambda pair: Span(min(pair), max(pair)))

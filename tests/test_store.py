@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from actors.columns import snapshot
+from actors.columns.snapshot import DamagedError, State
 from actors.durability.disk import Disk, Writing
 from actors.durability.store import Store
 from actors.messages import Loaded
-from actors.timeline import snapshot
 from actors.timeline.batch import Batch
-from actors.timeline.snapshot import DamagedError, State
-from actors.views import VIEWS
+from actors.views.kinds import VIEWS
 from tests.keeping import FOLDER, Keeping, keeping
 from tests.logged_disk import FailingDisk, Files, LoggedDisk, Mark, PassingDisk, Touched, left_after, nothing
 

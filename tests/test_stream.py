@@ -13,7 +13,7 @@ from actors.reading.pace import Pace
 from actors.replies import Busy, GetStats, Query
 from actors.sources.kafka import KafkaSource
 from actors.timeline.span import EVER, Span
-from actors.views import VIEWS
+from actors.views.kinds import VIEWS
 from actors.views.sets.page import EVERYTHING
 from tests.conftest import Send
 from tests.oracle import greedy

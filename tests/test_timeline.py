@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.timeline.batch import Batch, count_before
-from actors.timeline.decimal import parse
-from actors.timeline.sealed import seal, unseal
-from actors.timeline.span import EVER, INT64_MAX, INT64_MIN, Span
+from actors.columns.decimal import parse
+from actors.columns.sealed import seal, unseal
+from actors.columns.times import INT64_MAX, INT64_MIN, count_before
+from actors.timeline.batch import Batch
+from actors.timeline.span import EVER, Span
 
 times = st.integers(INT64_MIN, INT64_MAX)
 small = st.integers(0, 20)

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.timeline import snapshot
-from actors.timeline.span import EVER, INT64_MAX, INT64_MIN, Span
-from actors.timeline.text import Text, hash64, state_of, texts_of
+from actors.columns import snapshot
+from actors.columns.text import Text, hash64, state_of, texts_of
+from actors.columns.times import INT64_MAX, INT64_MIN
+from actors.timeline.span import EVER, Span
 from actors.views.top import table
 from actors.views.top.decode import CLEAR_KEY, CLEAR_VALUE, Upserts, decode, places
 from actors.views.top.slices import LiveTop, Top, cleared_to

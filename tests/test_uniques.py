@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from polled import polled
 from trees import REFUSED, file_of, kept, spoilt
 
-from actors.timeline import snapshot
+from actors.columns import snapshot
 from actors.timeline.span import EVER, Span
 from actors.views.uniques.decode import END_S, Frames
 from actors.views.uniques.periods import DAY, GRANULARITIES, HOUR, MONTH, WEEK, YEAR, Periods

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.views.utf8 import NO_TEXT, text_only
+from actors.columns.utf8 import NO_TEXT, text_only
 
 
 def is_text(value: bytes | None) -> bool:

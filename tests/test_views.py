@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from actors.columns import snapshot
 from actors.durability.spool import Spool
-from actors.timeline import snapshot
 from actors.timeline.batch import Batch
 from actors.timeline.span import EVER, Span
-from actors.views import VIEWS
+from actors.views.kinds import VIEWS
 from actors.views.segments.listing import Listing
 from actors.views.sets.page import EVERYTHING
 from actors.views.top.slices import Top

@@ -17,7 +17,7 @@ from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.guardian import Guardian
 from actors.runtime.vitals import vitals_of
 from actors.timeline.span import Span
-from actors.views import VIEWS
+from actors.views.kinds import VIEWS
 from actors.views.view import Meta
 from tests.conftest import Send
 from tests.running import STEPS, records, stream

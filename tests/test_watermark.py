@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.timeline.span import INT64_MAX, INT64_MIN
+from actors.columns.times import INT64_MAX, INT64_MIN
 from actors.timeline.watermark import Watermark
 
 LATENESS = 50

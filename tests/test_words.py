@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polled import polled
 
-from actors.timeline import snapshot
-from actors.timeline.span import EVER, INT64_MAX, INT64_MIN, Span
+from actors.columns import snapshot
+from actors.columns.times import INT64_MAX, INT64_MIN
+from actors.timeline.span import EVER, Span
 from actors.views.words.frequent import Frequent
 from actors.views.words.slices import Counting
 from actors.views.words.table import Tally

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from actors.timeline import snapshot
+from actors.columns import snapshot
 
 REFUSED = (ValueError, TypeError, KeyError, IndexError)
 """What a state that is none may raise."""

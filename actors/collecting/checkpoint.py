@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.collecting.collector import Collector
-from actors.timeline.snapshot import State
+from actors.columns.snapshot import State
 
 
 @dataclass(slots=True)

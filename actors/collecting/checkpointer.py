@@ -7,6 +7,7 @@ from dataclasses import replace
 from actors.collecting.checkpoint import Assembly
 from actors.collecting.collector import Collector
 from actors.collecting.shelf import Shelf
+from actors.columns.snapshot import State
 from actors.messages import (
     Archive,
     Checkpoint,
@@ -24,7 +25,6 @@ from actors.messages import (
 from actors.protocol import Address
 from actors.replies import Durability
 from actors.runtime.actor import Actor
-from actors.timeline.snapshot import State
 
 Part = Checkpoint | Snapped | Prepared | Kept | Saved
 

@@ -7,9 +7,9 @@ from collections import Counter, deque
 from functools import reduce
 from typing import Any
 
+from actors.columns.snapshot import State
 from actors.messages import Forgotten, Missed
 from actors.replies import Pruned
-from actors.timeline.snapshot import State
 from actors.timeline.span import EVER, Span
 from actors.views.view import Meta, View
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 from sortedcontainers import SortedDict
 
 from actors.collecting.collector import Collector
+from actors.columns.times import INT64_MAX
 from actors.messages import Coarsen, Discard, Grown, Shed, Spill
 from actors.runtime.actor import Actor
 from actors.timeline.retention import STUB_BYTES, Holding, Limits, Verdict, decide
-from actors.timeline.span import INT64_MAX
 from actors.views.view import Meta
 
 

@@ -10,11 +10,11 @@ from typing import Any, assert_never
 
 import msgspec
 
+from actors.columns.snapshot import State, blocks_of, nbytes_of
 from actors.durability.store import Store
 from actors.messages import Keep, Kept, Load, Loaded, LoadedSlice, Loading, Map, Mapped, Reform, Save, Saved
 from actors.protocol import Address
 from actors.runtime.actor import Actor, System
-from actors.timeline.snapshot import State, blocks_of, nbytes_of
 from actors.timeline.span import Span
 from actors.views.view import View
 

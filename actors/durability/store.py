@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from actors.columns import snapshot
+from actors.columns.snapshot import State
 from actors.durability.disk import Disk
-from actors.timeline import snapshot
-from actors.timeline.snapshot import State
 
 _NAME = re.compile(r"(generation|checkpoint)-([0-9]{10,18})\.firn")
 _TEMPORARY = ".tmp"

@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.columns.snapshot import State
+from actors.columns.times import INT64_MAX, INT64_MIN, Times
 from actors.messages import Missed
 from actors.reading.part import Part
 from actors.reading.poison import Origin, Places, Suspects
 from actors.sinks.dead_letters import Dead
 from actors.sources.source import Polled
-from actors.timeline.batch import Batch, Times
+from actors.timeline.batch import Batch
 from actors.timeline.order import OrderBuffer
 from actors.timeline.refusals import Refusals
-from actors.timeline.snapshot import State
-from actors.timeline.span import EVER, INT64_MAX, INT64_MIN, Span
+from actors.timeline.span import EVER, Span
 from actors.timeline.watermark import Watermark
 from actors.views.view import Decoded, Events, View
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.columns.times import Times
 from actors.sources.source import Polled
-from actors.timeline.batch import Times
 
 
 class Part:

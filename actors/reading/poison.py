@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.columns.snapshot import State
 from actors.messages import Ingest
 from actors.reading.part import Part
 from actors.sources.source import Polled
 from actors.timeline.batch import Batch
-from actors.timeline.snapshot import State
 from actors.timeline.span import Span
 
 _FINER = 32

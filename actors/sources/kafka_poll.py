@@ -12,7 +12,7 @@ import numpy as np
 from confluent_kafka import Message
 from numpy.typing import NDArray
 
-from actors.timeline.batch import Times
+from actors.columns.times import Times
 
 
 @dataclass(frozen=True, slots=True)

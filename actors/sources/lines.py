@@ -11,10 +11,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.columns.times import Times
 from actors.sources.line_splitter import Splitter
 from actors.sources.pipe import PipeStream
 from actors.sources.source import Gap, Reason
-from actors.timeline.batch import Times
 
 
 @dataclass(frozen=True, slots=True)

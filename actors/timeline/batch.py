@@ -7,22 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from actors.timeline.snapshot import State
-from actors.timeline.span import INT64_MAX, INT64_MIN
-
-Times = NDArray[np.int64]
-
-NO_TIMES: Times = np.empty(0, np.int64)
-NO_TIMES.flags.writeable = False
-
-
-def count_before(column: Times, time: int) -> int:
-    """Return how many values of an ascending column lie before `time`, which may be beyond int64. Cost: O(log n)."""
-    if time > INT64_MAX:
-        return column.size
-    return int(np.searchsorted(column, max(time, INT64_MIN), side="left"))
+from actors.columns.snapshot import State
+from actors.columns.times import NO_TIMES, Times, count_before
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ Used by the front end between decoding and sending. Holds what may still be over
 
 import numpy as np
 
+from actors.columns.snapshot import State
 from actors.timeline.batch import Batch
-from actors.timeline.snapshot import State
 
 
 class OrderBuffer:

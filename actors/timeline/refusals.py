@@ -6,7 +6,7 @@ Used by the front end, read by the gateway. Never grows beyond its limits, so a 
 from collections import Counter, deque
 from dataclasses import astuple, dataclass
 
-from actors.timeline.snapshot import State
+from actors.columns.snapshot import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ Used by every layer above; knows nothing of the unit, which belongs to the strea
 
 from dataclasses import dataclass
 
-INT64_MIN = -(2**63)
-INT64_MAX = 2**63 - 1
+from actors.columns.fields import integer, listed
+from actors.columns.snapshot import State
+from actors.columns.times import INT64_MAX, INT64_MIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +47,16 @@ class Span:
 
 
 EVER = Span(INT64_MIN, INT64_MAX + 1)
+
+
+def span_of_state(value: State) -> Span | None:
+    """Return the span of which [start, end] was taken, None of None."""
+    if value is None:
+        return None
+    start, end = listed(value)
+    return Span(integer(start), integer(end, high=INT64_MAX + 1))
+
+
+def span_state(value: Span | None) -> State:
+    """Return what `span` makes the same span of."""
+    return None if value is None else (value.start, value.end)

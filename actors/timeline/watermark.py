@@ -8,9 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.timeline.batch import NO_TIMES, Times
-from actors.timeline.snapshot import State
-from actors.timeline.span import INT64_MAX, INT64_MIN
+from actors.columns.snapshot import State
+from actors.columns.times import INT64_MAX, INT64_MIN, NO_TIMES, Times
 
 _WINDOW = 128
 _SUPPORT = 8

@@ -1,18 +1,4 @@
-"""The views: what Firnline can answer of a stream. Pure; they know the timeline and nothing of actors."""
+"""What Firnline can answer of a stream: one package a view, behind the contract in `view`. Pure.
 
-from typing import Any
-
-from actors.views.segments.view import SegmentsView
-from actors.views.sets.view import SetsView
-from actors.views.top.view import TopView
-from actors.views.uniques.view import UniquesView
-from actors.views.words.view import WordsView
-
-VIEWS: dict[str, Any] = {
-    "sets": SetsView,
-    "top": TopView,
-    "segments": SegmentsView,
-    "uniques": UniquesView,
-    "words": WordsView,
-}
-"""Every view by the name that the configuration gives it."""
+Imports columns and timeline alone. The engine imports `view`; the gateway imports `view` and `kinds`.
+"""

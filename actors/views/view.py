@@ -12,8 +12,8 @@ from typing import Any, Literal, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.timeline.batch import Times
-from actors.timeline.snapshot import State
+from actors.columns.snapshot import State
+from actors.columns.times import Times
 from actors.timeline.span import Span
 
 NONE_LOST: Mapping[str, int] = {}

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from starlette.requests import Request
 
-from actors.timeline.span import EVER, INT64_MAX, INT64_MIN, Span
+from actors.columns.times import INT64_MAX, INT64_MIN
+from actors.timeline.span import EVER, Span
 from gateway.api.errors import Problem, shown
 from gateway.api.instants import MS, UNITS, instant, iso_8601_ms, unix_seconds
 

@@ -4,8 +4,9 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
+from actors.columns.times import INT64_MIN
 from actors.replies import Answer, Stats
-from actors.timeline.span import INT64_MIN, Span
+from actors.timeline.span import Span
 from actors.views.view import View
 from tests.simulation.topic import Record
 

@@ -8,8 +8,8 @@ from itertools import chain
 
 import numpy as np
 
-from actors.timeline import fields
-from actors.timeline.snapshot import State
+from actors.columns import fields
+from actors.columns.snapshot import State
 from actors.views.segments.id_set import IdSet
 from actors.views.segments.results import Result
 from actors.views.segments.run import Run

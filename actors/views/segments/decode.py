@@ -11,8 +11,7 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
-from actors.timeline.batch import Times
-from actors.timeline.span import INT64_MAX, INT64_MIN
+from actors.columns.times import INT64_MAX, INT64_MIN, Times
 from actors.views.segments.run import EMPTY, Run, RunBuilder, mixed, raw_run
 from actors.views.segments.spool import Spool
 from actors.views.view import Decoded, Records, Refusal

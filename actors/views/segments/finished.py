@@ -4,8 +4,8 @@ from array import array
 
 import numpy as np
 
-from actors.timeline.fields import column, integer, listed
-from actors.timeline.snapshot import State
+from actors.columns.fields import column, integer, listed
+from actors.columns.snapshot import State
 from actors.timeline.span import Span
 from actors.views.segments.rows import COLUMNS, RawRows, Table, clipped, cut, ordered
 

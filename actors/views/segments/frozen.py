@@ -6,9 +6,9 @@ Rows of finished batches alone: what waits goes on to the successor.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from actors.timeline import fields
-from actors.timeline.snapshot import State
-from actors.timeline.span import Span
+from actors.columns import fields
+from actors.columns.snapshot import State
+from actors.timeline.span import Span, span_of_state, span_state
 from actors.views.segments.listing import Listing
 from actors.views.segments.rows import SEAL_FROM, Piece, RawRows, Rows, rows_of
 from actors.views.view import Meta
@@ -55,14 +55,14 @@ class FrozenSegments:
         """Return the slice of which `state` was taken; nothing is copied."""
         pieces = [rows_of(each) for each in fields.listed(state["pieces"])]
         summary = SegmentsSummary.of_state(state["summary"])
-        return FrozenSegments(pieces, summary, segments=segments, span=fields.span(state["span"]))
+        return FrozenSegments(pieces, summary, segments=segments, span=span_of_state(state["span"]))
 
     def state(self) -> State:
         """Return what `of_state` makes the same slice of."""
         return {
             "pieces": [piece.state() for piece in self._pieces],
             "summary": self._summary.state(),
-            "span": fields.span_state(self._span),
+            "span": span_state(self._span),
         }
 
     def settle(self) -> bool:

@@ -8,8 +8,8 @@ from bisect import bisect_right
 
 import numpy as np
 
-from actors.timeline.fields import column
-from actors.timeline.snapshot import State
+from actors.columns.fields import column
+from actors.columns.snapshot import State
 
 
 class IdSet:

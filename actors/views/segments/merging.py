@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 import numpy as np
 
-from actors.timeline.batch import NO_TIMES, Times
+from actors.columns.times import NO_TIMES, Times
 from actors.views.segments.results import Result
 from actors.views.segments.run import Run
 

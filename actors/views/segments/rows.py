@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.timeline import fields
-from actors.timeline.batch import count_before
-from actors.timeline.sealed import CHUNK, OVERHEAD_BYTES, seal, unseal
-from actors.timeline.snapshot import State
-from actors.timeline.span import Span
+from actors.columns import fields
+from actors.columns.sealed import CHUNK, OVERHEAD_BYTES, seal, unseal
+from actors.columns.snapshot import State
+from actors.columns.times import count_before
+from actors.timeline.span import Span, span_of_state, span_state
 
 COLUMNS = ("batch", "order", "count", "first", "last")
 """What a finished row holds: the batch id, the number of its completion, its numbers and the range of them, zero for none."""
@@ -75,7 +75,7 @@ class SealedRows:
 
     def state(self) -> State:
         """Return what `rows_of` makes the same rows of."""
-        return self.epoch, fields.span_state(self.span), self.data
+        return self.epoch, span_state(self.span), self.data
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +93,7 @@ Piece = Rows | WaitingRows
 def rows_of(state: State) -> Rows:
     """Return the rows of which `state` was taken; nothing is copied."""
     epoch, known, data = state
-    span = fields.span(known)
+    span = span_of_state(known)
     if span is not None:
         columns = tuple(map(fields.blob, fields.listed(data)))
         if len(columns) != len(COLUMNS):

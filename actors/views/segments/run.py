@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.timeline.batch import Times
-from actors.timeline.sealed import CHUNK, OVERHEAD_BYTES, seal, unseal
+from actors.columns.sealed import CHUNK, OVERHEAD_BYTES, seal, unseal
+from actors.columns.times import Times
 from actors.views.segments.spool import Spool
 
 SPOOL_FROM = 1_000_000

@@ -9,8 +9,8 @@ from operator import attrgetter
 
 import numpy as np
 
-from actors.timeline.fields import blob, bounds, column, joined, listed
-from actors.timeline.snapshot import Deferred, State
+from actors.columns.fields import blob, bounds, column, joined, listed
+from actors.columns.snapshot import Deferred, State
 from actors.views.segments.run import EMPTY, Piece, Raw, Run, Sealed, Spooled, run_of
 from actors.views.segments.spool import Spool
 

@@ -5,8 +5,8 @@ from collections import OrderedDict
 
 import numpy as np
 
-from actors.timeline import fields
-from actors.timeline.snapshot import State
+from actors.columns import fields
+from actors.columns.snapshot import State
 from actors.timeline.span import Span
 from actors.views.segments.carry import RECENT, SegmentsCarry, Waiting
 from actors.views.segments.decode import Segments

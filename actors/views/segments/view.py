@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from actors.timeline.snapshot import State
+from actors.columns.snapshot import State
 from actors.timeline.span import Span
 from actors.views.segments.carry import SegmentsCarry
 from actors.views.segments.decode import SegmentDecoder

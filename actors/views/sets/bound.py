@@ -11,8 +11,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.timeline.batch import Batch, count_before
-from actors.timeline.snapshot import State
+from actors.columns.snapshot import State
+from actors.columns.times import count_before
+from actors.timeline.batch import Batch
 
 Matrix = NDArray[np.int64]
 

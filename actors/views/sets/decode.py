@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.timeline.batch import Times
-from actors.timeline.decimal import MAX_DIGITS, Bytes, parse
-from actors.timeline.span import INT64_MAX
+from actors.columns.decimal import MAX_DIGITS, Bytes, parse
+from actors.columns.times import INT64_MAX, Times
 from actors.views.view import Refusal
 
 LONGEST = 64

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from actors.timeline.batch import NO_TIMES, Batch, Times
+from actors.columns.times import NO_TIMES, Times
+from actors.timeline.batch import Batch
 
 
 class Matched(NamedTuple):

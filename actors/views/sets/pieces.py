@@ -6,9 +6,9 @@ A set is a row: its time of each step. Within a piece every column ascends. Piec
 from dataclasses import dataclass
 from typing import Protocol
 
-from actors.timeline.batch import Times
-from actors.timeline.sealed import OVERHEAD_BYTES, seal, unseal
-from actors.timeline.snapshot import State
+from actors.columns.sealed import OVERHEAD_BYTES, seal, unseal
+from actors.columns.snapshot import State
+from actors.columns.times import Times
 from actors.timeline.span import Span
 
 Rows = tuple[Times, ...]

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from actors.timeline.batch import count_before
+from actors.columns.times import count_before
 from actors.timeline.span import Span
 from actors.views.sets.page import Cursor, Page
 from actors.views.sets.pieces import Piece, Rows

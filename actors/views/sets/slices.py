@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from actors.timeline.batch import Batch, Times, count_before
-from actors.timeline.column import Column
-from actors.timeline.sealed import CHUNK
-from actors.timeline.snapshot import State
+from actors.columns.column import Column
+from actors.columns.sealed import CHUNK
+from actors.columns.snapshot import State
+from actors.columns.times import Times, count_before
+from actors.timeline.batch import Batch
 from actors.timeline.span import Span
 from actors.views.sets.bound import Proof, Prover
 from actors.views.sets.matching import match

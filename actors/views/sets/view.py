@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
+from actors.columns.snapshot import State
 from actors.timeline.batch import Batch
-from actors.timeline.snapshot import State
 from actors.timeline.span import Span
 from actors.views.sets.bound import Proof, identity
 from actors.views.sets.decode import SetDecoder

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.timeline.batch import NO_TIMES, Times
-from actors.timeline.decimal import MAX_DIGITS, parse
-from actors.timeline.span import INT64_MAX, INT64_MIN
-from actors.timeline.text import Text
+from actors.columns.decimal import MAX_DIGITS, parse
+from actors.columns.text import Text
+from actors.columns.times import INT64_MAX, INT64_MIN, NO_TIMES, Times
 from actors.views.view import Decoded, Records, Refusal
 
 CLEAR_KEY = b"firnline-clear"

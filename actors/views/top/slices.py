@@ -6,10 +6,10 @@ from operator import index
 
 import numpy as np
 
-from actors.timeline.batch import Times
-from actors.timeline.snapshot import State
+from actors.columns.snapshot import State
+from actors.columns.text import Text
+from actors.columns.times import Times
 from actors.timeline.span import EVER, Span
-from actors.timeline.text import Text
 from actors.views.top.decode import Upserts, offset_of, partition_of, stands_before
 from actors.views.top.table import Table
 from actors.views.view import NONE_LOST, Meta

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.timeline.batch import NO_TIMES, Times
-from actors.timeline.snapshot import State
-from actors.timeline.text import Hashes, Text
+from actors.columns.snapshot import State
+from actors.columns.text import Hashes, Text
+from actors.columns.times import NO_TIMES, Times
 from actors.views.top.decode import Upserts, stands_before
 
 _VALUE, _TIME, _PLACE, _WHERE = range(4)

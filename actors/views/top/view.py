@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 import numpy as np
 
-from actors.timeline.batch import NO_TIMES, Times
-from actors.timeline.snapshot import State
+from actors.columns.snapshot import State
+from actors.columns.text import Text
+from actors.columns.times import NO_TIMES, Times
 from actors.timeline.span import Span
-from actors.timeline.text import Text
 from actors.views.top.decode import decode
 from actors.views.top.slices import FrozenTop, LiveTop, Ranked, Top, TopCarry, TopSummary
 from actors.views.view import Column, Decoded, Due, Field, Meta, Records

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from actors.timeline.fields import integer, numbered, words
-from actors.timeline.snapshot import State
+from actors.columns.fields import integer, numbered, words
+from actors.columns.snapshot import State
 from actors.views.uniques.cells import Key
 from actors.views.uniques.periods import GRANULARITIES, MINUTE
 

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from actors.timeline.batch import Times
-from actors.timeline.fields import blob, bounds, column, integer, joined, numbered, words
-from actors.timeline.snapshot import State
+from actors.columns.fields import blob, bounds, column, integer, joined, numbered, words
+from actors.columns.snapshot import State
+from actors.columns.text import Hashes
+from actors.columns.times import Times
 from actors.timeline.span import Span
-from actors.timeline.text import Hashes
 from actors.views.uniques.cells import Cell, Key
 from actors.views.uniques.periods import GRANULARITIES, PARENTS
 from actors.views.uniques.piece import NO_HASHES

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from actors.columns.text import Hashes
 from actors.timeline.span import Span
-from actors.timeline.text import Hashes
 from actors.views.uniques.piece import NO_HASHES
 from actors.views.uniques.sketch import Sketch
 

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from actors.timeline.batch import NO_TIMES, Times
-from actors.timeline.text import Hashes, Text
-from actors.views.utf8 import NO_TEXT, text_only
+from actors.columns.text import Hashes, Text
+from actors.columns.times import NO_TIMES, Times
+from actors.columns.utf8 import NO_TEXT, text_only
 from actors.views.view import Decoded, Records, Refusal
 
 END_S = 253_402_300_800

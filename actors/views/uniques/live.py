@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from actors.timeline import fields
-from actors.timeline.snapshot import State
-from actors.timeline.span import EVER, Span
-from actors.timeline.text import Hashes
+from actors.columns import fields
+from actors.columns.snapshot import State
+from actors.columns.text import Hashes
+from actors.timeline.span import EVER, Span, span_of_state, span_state
 from actors.views.uniques.agenda import Agenda
 from actors.views.uniques.cell_columns import Sums, cells_of, state_of
 from actors.views.uniques.cells import Cell, Key
@@ -79,7 +79,7 @@ class LiveUniques:
             live._chunks += sum(len(cell.waiting or ()) for cell in level.values())
         live._frames = fields.integer(state["frames"], 0)
         live._full = fields.flag(state["full"])
-        reached = fields.span(state["span"])
+        reached = span_of_state(state["span"])
         if reached is not None:
             live._first, live._end = reached.start, reached.end
         if (reached is None) != (live._count == 0):
@@ -93,7 +93,7 @@ class LiveUniques:
             "cells": state_of(self._cells, self._waiting, Sums(self._held, self._chunks, self._waiting_count, self._sketches)),
             "frames": self._frames,
             "full": self._full,
-            "span": fields.span_state(self._span),
+            "span": span_state(self._span),
         }
 
     @property

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from actors.timeline.batch import Times
+from actors.columns.times import Times
 from actors.timeline.span import Span
 
 GRANULARITIES = ("minute", "hour", "day", "week", "month", "year")

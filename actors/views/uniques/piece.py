@@ -10,11 +10,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.timeline.batch import Times, count_before
-from actors.timeline.fields import blob, bounds, column, integer, joined
-from actors.timeline.snapshot import State
+from actors.columns.fields import blob, bounds, column, integer, joined
+from actors.columns.snapshot import State
+from actors.columns.text import Hashes
+from actors.columns.times import Times, count_before
 from actors.timeline.span import Span
-from actors.timeline.text import Hashes
 from actors.views.uniques.periods import GRANULARITIES
 
 Counts = NDArray[np.integer[Any]]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from datasketches import hll_sketch, hll_union, tgt_hll_type
 
-from actors.timeline.text import Hashes
+from actors.columns.text import Hashes
 
 LG_REGISTERS = 14
 """The base-2 logarithm of a sketch's registers: its standard error is 0.8 %."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actors.timeline import fields
-from actors.timeline.batch import Times
-from actors.timeline.snapshot import State
-from actors.timeline.span import Span
-from actors.timeline.text import Hashes
+from actors.columns import fields
+from actors.columns.snapshot import State
+from actors.columns.text import Hashes
+from actors.columns.times import Times
+from actors.timeline.span import Span, span_of_state, span_state
 from actors.views.uniques.periods import GRANULARITIES, MONTH, YEAR
 from actors.views.uniques.piece import NO_HASHES, Piece, piece
 from actors.views.uniques.sketch import COARSE_BYTES, coarse, joined, sketched
@@ -145,14 +145,14 @@ class FrozenUniques:
         pieces = [Piece.of_state(each) for each in fields.listed(state["pieces"])]
         if [each.level for each in pieces] != list(range(len(GRANULARITIES))):
             raise ValueError("a piece of each level was expected")
-        return FrozenUniques(pieces, fields.span(state["span"]), fields.integer(state["frames"], 0), _long_of(state["long"]))
+        return FrozenUniques(pieces, span_of_state(state["span"]), fields.integer(state["frames"], 0), _long_of(state["long"]))
 
     def state(self) -> State:
         """Return what `of_state` makes the same slice of."""
         return {
             "pieces": [each.state() for each in self._pieces],
             "long": [each.state() for each in self._long],
-            "span": fields.span_state(self._span),
+            "span": span_state(self._span),
             "frames": self._frames,
         }
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import msgspec
 
-from actors.timeline.snapshot import State
+from actors.columns.snapshot import State
 from actors.timeline.span import Span
 from actors.views.uniques.agenda import Agenda
 from actors.views.uniques.decode import decode

@@ -12,8 +12,8 @@ from operator import attrgetter
 import msgspec
 import numpy as np
 
-from actors.timeline.batch import NO_TIMES, Times
-from actors.views.utf8 import text_only
+from actors.columns.times import NO_TIMES, Times
+from actors.columns.utf8 import text_only
 from actors.views.view import Decoded, Refusal
 
 MS = 1_000

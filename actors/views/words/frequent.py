@@ -11,8 +11,8 @@ from typing import Self
 
 import numpy as np
 
-from actors.timeline.snapshot import State
-from actors.timeline.text import state_of, texts_of
+from actors.columns.snapshot import State
+from actors.columns.text import state_of, texts_of
 
 
 def accumulate(into: dict[str, int], counts: Mapping[str, int]) -> None:

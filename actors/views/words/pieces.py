@@ -13,9 +13,9 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from actors.timeline.batch import Times, count_before
-from actors.timeline.sealed import OVERHEAD_BYTES, seal, unseal
-from actors.timeline.snapshot import State
+from actors.columns.sealed import OVERHEAD_BYTES, seal, unseal
+from actors.columns.snapshot import State
+from actors.columns.times import Times, count_before
 from actors.views.words.frequent import Frequent
 
 Range = tuple[int, int]

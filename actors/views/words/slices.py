@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from operator import index
 from typing import Literal, Self, get_args
 
-from actors.timeline import fields
-from actors.timeline.snapshot import State
-from actors.timeline.span import INT64_MIN, Span
+from actors.columns.snapshot import State
+from actors.columns.times import INT64_MIN
+from actors.timeline.span import Span, span_of_state, span_state
 from actors.views.view import NONE_LOST, Meta
 from actors.views.words.decode import MS, WordBatch
 from actors.views.words.frequent import Frequent, counts_of, counts_state
@@ -63,13 +63,13 @@ class WordSummary:
     def of_state(state: State) -> "WordSummary":
         """Return the summary of which `state` was taken. Cost: 0.2 us a name. Raises ValueError, TypeError or KeyError."""
         max_names, events, pairs = map(index, state["numbers"])
-        return WordSummary(max_names, events, pairs, fields.span(state["span"]), *map(_sums_of, state["sums"]))
+        return WordSummary(max_names, events, pairs, span_of_state(state["span"]), *map(_sums_of, state["sums"]))
 
     def state(self) -> State:
         """Return what `of_state` makes the same summary of, by value. Cost: 50 ns a name that is not compressed."""
         return {
             "numbers": (self.max_names, self.events, self.pairs),
-            "span": fields.span_state(self.span),
+            "span": span_state(self.span),
             "sums": (_state_of_sums(self.types), _state_of_sums(self.words)),
         }
 
@@ -155,14 +155,14 @@ class LiveWords:
         Cost: 0.3 us a pair, 0.3 us a name. Raises ValueError, TypeError or KeyError.
         """
         live = LiveWords(max_pairs=max_pairs, max_names=max_names)
-        live._events, live._span = index(state["events"]), fields.span(state["span"])
+        live._events, live._span = index(state["events"]), span_of_state(state["span"])
         live._tables = {of: LiveTable.of_state(state[of]) for of in live._tables}
         return live
 
     def state(self) -> State:
         """Return what `of_state` makes the same slice of. Cost: that of `LiveTable.state`."""
         tables = {of: table.state() for of, table in self._tables.items()}
-        return {"events": self._events, "span": fields.span_state(self._span), **tables}
+        return {"events": self._events, "span": span_state(self._span), **tables}
 
 
 class FrozenWords:
@@ -206,13 +206,13 @@ class FrozenWords:
         """
         tables: dict[Of, FrozenTable] = {of: FrozenTable.of_state(state[of]) for of in get_args(Of)}
         types, words = tables["types"].totals, tables["words"].totals
-        span = fields.span(state["span"])
+        span = span_of_state(state["span"])
         return FrozenWords(tables, WordSummary(max_names, index(state["events"]), index(state["pairs"]), span, types, words))
 
     def state(self) -> State:
         """Return what `of_state` makes the same slice of. Cost: O(blocks)."""
         tables = {of: table.state() for of, table in self._tables.items()}
-        return {"events": self._events, "pairs": self._pairs, "span": fields.span_state(self._span), **tables}
+        return {"events": self._events, "pairs": self._pairs, "span": span_state(self._span), **tables}
 
 
 def seconds(span: Span) -> Range:

@@ -11,10 +11,10 @@ from operator import add, index
 
 import numpy as np
 
-from actors.timeline.batch import Times
-from actors.timeline.sealed import CHUNK
-from actors.timeline.snapshot import Deferred, State
-from actors.timeline.text import state_of, texts_of
+from actors.columns.sealed import CHUNK
+from actors.columns.snapshot import Deferred, State
+from actors.columns.text import state_of, texts_of
+from actors.columns.times import Times
 from actors.views.words.decode import BySecond
 from actors.views.words.frequent import Frequent
 from actors.views.words.pieces import Clipped, Counted, Names, Piece, Range, Rows, Totals

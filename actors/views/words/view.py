@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from actors.timeline.snapshot import State
+from actors.columns.snapshot import State
 from actors.timeline.span import Span
 from actors.views.view import Column, Decoded, Due, Field, Meta, Records
 from actors.views.words.decode import decode

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.timeline.batch import Times
-from actors.timeline.snapshot import State
+from actors.columns.snapshot import State
+from actors.columns.times import Times
 
 Hashes = NDArray[np.uint64]
 

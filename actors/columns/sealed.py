@@ -6,7 +6,7 @@ Used by columns and frozen slices. Both directions release the interpreter's loc
 import numpy as np
 from pcodec import ChunkConfig, DeltaSpec, ModeSpec, standalone
 
-from actors.timeline.batch import Times
+from actors.columns.times import Times
 
 CHUNK = 16_384
 """Values in one sealed piece: 0.1 ms to open, and within 1 % of the size of larger pieces."""

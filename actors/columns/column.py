@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actors.timeline.batch import Times, count_before
-from actors.timeline.sealed import CHUNK, OVERHEAD_BYTES, seal, unseal
-from actors.timeline.snapshot import State
+from actors.columns.sealed import CHUNK, OVERHEAD_BYTES, seal, unseal
+from actors.columns.snapshot import State
+from actors.columns.times import Times, count_before
 
 _SEAL_AT = 8 * CHUNK
 """Raw values at which the oldest chunk is sealed: more than a slice in balance ever keeps open."""

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from actors.timeline.batch import Times
-from actors.timeline.snapshot import Deferred, State
-from actors.timeline.span import INT64_MAX, INT64_MIN, Span
+from actors.columns.snapshot import Deferred, State
+from actors.columns.times import INT64_MAX, INT64_MIN, Times
 
 
 def column(value: State, dtype: DTypeLike, count: int | None = None) -> NDArray[Any]:
@@ -44,19 +43,6 @@ def listed(value: State) -> Sequence[State]:
     if not isinstance(value, list | tuple):
         raise TypeError(f"a list was expected, got {type(value).__name__}")
     return value
-
-
-def span(value: State) -> Span | None:
-    """Return the span of which [start, end] was taken, None of None."""
-    if value is None:
-        return None
-    start, end = listed(value)
-    return Span(integer(start), integer(end, high=INT64_MAX + 1))
-
-
-def span_state(value: Span | None) -> State:
-    """Return what `span` makes the same span of."""
-    return None if value is None else (value.start, value.end)
 
 
 def blob(value: State) -> memoryview:

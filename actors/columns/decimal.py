@@ -6,7 +6,7 @@ Used by the decoders of views. Knows digits, never a record or a field.
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.timeline.batch import Times
+from actors.columns.times import Times
 
 Bytes = NDArray[np.uint8]
 

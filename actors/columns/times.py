@@ -1,0 +1,19 @@
+"""Event times as int64 columns, and the ends of int64."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+INT64_MIN = -(2**63)
+INT64_MAX = 2**63 - 1
+
+Times = NDArray[np.int64]
+
+NO_TIMES: Times = np.empty(0, np.int64)
+NO_TIMES.flags.writeable = False
+
+
+def count_before(column: Times, time: int) -> int:
+    """Return how many values of an ascending column lie before `time`, which may be beyond int64. Cost: O(log n)."""
+    if time > INT64_MAX:
+        return column.size
+    return int(np.searchsorted(column, max(time, INT64_MIN), side="left"))
