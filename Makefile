@@ -17,6 +17,7 @@ install: .venv/run  ## make .venv with the pinned packages
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.txt
 	@echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/firnline.pth"
+	@printf '#!/bin/sh\nexec "%s/.venv/bin/python" -m scripts.cli "$$@"\n' "$(CURDIR)" > $(BIN)/firnline && chmod +x $(BIN)/firnline
 	@touch $@
 
 .venv/dev: .venv/run requirements-dev.txt
@@ -44,7 +45,7 @@ chaos: .venv/dev  ## twenty kills, stops and cuts under load, every answer compa
 	$(BIN)/python scripts/chaos.py
 
 pictures: .venv/dev  ## the README's pictures of the live page (needs Chromium)
-	$(BIN)/python scripts/pictures.py
+	$(BIN)/python scripts/lab/measure/pictures.py
 
 lock: .venv/dev  ## pin every package with its hashes
 	$(BIN)/python -m pip install --quiet uv

@@ -1,1 +1,1 @@
-"""The commands: thin, each with `--help`. They put the layers together and know them all."""
+"""The commands, thin, each with `--help`, and their rooms: service, cli, produce, brokers and lab."""

@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from hypothesis import settings
 
-from scripts.broker import real_broker
+from scripts.brokers.broker import real_broker
 
 settings.register_profile("patient", deadline=None)  # how fast a machine is, is no law
 settings.load_profile("patient")

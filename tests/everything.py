@@ -9,8 +9,8 @@ from pathlib import Path
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from scripts.patterns import chunks
-from scripts.spec import Spec
+from scripts.produce.patterns import chunks
+from scripts.produce.spec import Spec
 from tests.conftest import Send
 from tests.running import records
 from tests.service import Service, service

@@ -23,8 +23,8 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from scripts.patterns import chunks
-from scripts.spec import Spec
+from scripts.produce.patterns import chunks
+from scripts.produce.spec import Spec
 from tests.conftest import Send
 from tests.service import ROOT, Service, command, service
 from tests.waiting import until

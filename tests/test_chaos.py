@@ -10,15 +10,15 @@ from random import Random
 
 import pytest
 
-from scripts.chaos import settings, topics_on
-from scripts.faults import Fault, Watch, plan
-from scripts.load import LATENESS_MS, Load
-from scripts.oracle import TRUTHS
-from scripts.ordeal import Ordeal
-from scripts.processes import Subject
-from scripts.proxy import Proxy
-from scripts.report import Report, markdown_of
-from scripts.verifier import Client, Output, Verifier
+from scripts.lab.chaos.chaos import settings, topics_on
+from scripts.lab.chaos.faults import Fault, Watch, plan
+from scripts.lab.chaos.load import LATENESS_MS, Load
+from scripts.lab.chaos.oracle import TRUTHS
+from scripts.lab.chaos.ordeal import Ordeal
+from scripts.lab.chaos.processes import Subject
+from scripts.lab.chaos.proxy import Proxy
+from scripts.lab.chaos.report import Report, markdown_of
+from scripts.lab.chaos.verifier import Client, Output, Verifier
 from tests.service import command, free_port
 from tests.waiting import until
 

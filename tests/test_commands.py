@@ -34,16 +34,16 @@ from config.changes import Applies, leaves
 from config.explain import entries
 from config.load import load, read
 from config.schema import json_schema
-from firnline.commands.frame import drawn, figure, frame, size
-from firnline.commands.main import COMMANDS, app, loaded
-from firnline.commands.watching import Rates
-from scripts.check import bytes_a_set, check
+from scripts.cli.frame import drawn, figure, frame, size
+from scripts.cli.main import COMMANDS, app, loaded
+from scripts.cli.watching import Rates
+from scripts.service.check import bytes_a_set, check
 from tests.conftest import Send
 from tests.running import records
 from tests.service import ROOT, free_port, service
 from tests.waiting import until
 
-FIRNLINE = [sys.executable, "-m", "firnline"]
+FIRNLINE = [sys.executable, "-m", "scripts.cli"]
 
 
 def run(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -68,7 +68,7 @@ def run(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_names_every_command_and_the_exit_codes_and_loads_none_of_them():
-    script = "import sys; from firnline.commands.main import app; app(standalone_mode=False, args=['--help'])"
+    script = "import sys; from scripts.cli.main import app; app(standalone_mode=False, args=['--help'])"
     told = "print('loaded', sorted({'numpy', 'pykka', 'confluent_kafka', 'pydantic', 'starlette'} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", f"{script}; {told}"], check=False, capture_output=True, text=True, timeout=60, cwd=ROOT
@@ -488,7 +488,7 @@ def test_a_figure_is_short(value: float):
 
 
 def test_the_console_scripts_entry_point_is_there():
-    module, _, name = "firnline.commands.main:main".partition(":")
+    module, _, name = "scripts.cli.main:main".partition(":")
     assert f'firnline = "{module}:{name}"' in (ROOT / "pyproject.toml").read_text()
     assert callable(getattr(importlib.import_module(module), name))
     assert isinstance(importlib.import_module(module).app, typer.Typer)

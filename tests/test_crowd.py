@@ -1,4 +1,4 @@
-"""Idle connections and event streams beside questions, while events come in: `scripts/crowd.py`, in its short form."""
+"""Idle connections and event streams beside questions, while events come in: `scripts/lab/measure/crowd.py`, in its short form."""
 
 import json
 import subprocess
@@ -33,5 +33,7 @@ def test_a_crowd_is_held_and_questions_are_answered_meanwhile(broker: str):
     assert crowd["stream_bytes"] > STREAMS * 1_000
     among = figures["with the crowd"]
     assert among["events"] > 0
-    assert among["ms"]["get-stats"]["p99"] < 3_000, "250 ms where the machine is quiet; `scripts/crowd.py` measures it"
+    assert among["ms"]["get-stats"]["p99"] < 3_000, (
+        "250 ms where the machine is quiet; `scripts/lab/measure/crowd.py` measures it"
+    )
     assert among["rss_bytes"] - figures["before"]["rss_bytes"] < 40 << 20

@@ -15,8 +15,8 @@ from actors.sinks.kafka import KafkaSink
 from actors.sinks.sink import Fenced
 from actors.sources.kafka import KafkaSource
 from actors.sources.source import Gap
-from scripts.processes import own_broker
-from scripts.proxy import Proxy
+from scripts.lab.chaos.processes import own_broker
+from scripts.lab.chaos.proxy import Proxy
 from tests.conftest import Send
 from tests.sink_child import killed_again_and_again
 from tests.waiting import until

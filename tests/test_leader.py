@@ -18,8 +18,8 @@ from confluent_kafka import Consumer, ElectionType, KafkaException, Producer, To
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from scripts.broker import Member, real_cluster
-from scripts.processes import Node
+from scripts.brokers.broker import Member, real_cluster
+from scripts.lab.chaos.processes import Node
 from tests.oracle import greedy
 from tests.running import records
 from tests.service import service

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.logs import hide_secrets
+from scripts.service.logs import hide_secrets
 from tests.service import ROOT, service
 
 SAY = """
 import logging, sys
 from config.settings import Log
-from scripts.logs import tell_by
+from scripts.service.logs import tell_by
 import structlog
 tell_by(Log(format={form!r}, level={level!r}))
 log = structlog.get_logger("firnline")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.api.errors import Problem
 from gateway.room import Hold, Room
-from scripts.runs import fill
+from scripts.lab.measure.runs import fill
 from tests.conftest import Send, create_topic
 from tests.running import records
 from tests.service import Service, service

@@ -25,8 +25,8 @@ from gateway.page.live import Ticker, Watching
 from gateway.page.picture import merged
 from gateway.served import Served
 from gateway.wire.limits import Allowance
-from scripts.patterns import chunks
-from scripts.spec import Spec
+from scripts.produce.patterns import chunks
+from scripts.produce.spec import Spec
 from tests.browsing import chromium, look
 from tests.conftest import create_topic
 from tests.service import ROOT, Service, command, free_port, service

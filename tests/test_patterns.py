@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from actors.views.sets.decode import SetDecoder
-from scripts.patterns import PATTERNS, chunks
-from scripts.spec import Spec
+from scripts.produce.patterns import PATTERNS, chunks
+from scripts.produce.spec import Spec
 
 
 def values(pattern: str, count: int, start: int = 1_000) -> list[bytes]:

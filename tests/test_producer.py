@@ -16,9 +16,9 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from rich.console import Console
 
-from scripts.broker import find_embedded, start_embedded
-from scripts.sending import Interrupted, Sending
-from scripts.spec import Chunk
+from scripts.brokers.broker import find_embedded, start_embedded
+from scripts.produce.sending import Interrupted, Sending
+from scripts.produce.spec import Chunk
 from tests.service import command
 from tests.waiting import until
 
@@ -94,7 +94,9 @@ def test_each_embedded_broker_is_told_its_own_address(forgetful: str):
 
 def test_the_embedded_broker_ends_with_the_process_that_started_it(tmp_path: Path):
     environ = {**os.environ, "FIRNLINE_RUN_DIR": str(tmp_path)}
-    begin = "import os; from scripts.broker import start_embedded; print(start_embedded()[0].pid, flush=True); os._exit(0)"
+    begin = (
+        "import os; from scripts.brokers.broker import start_embedded; print(start_embedded()[0].pid, flush=True); os._exit(0)"
+    )
     done = subprocess.run([*command("x")[:1], "-c", begin], check=True, capture_output=True, text=True, env=environ, timeout=60)
     pid = int(done.stdout)
     until(lambda: not (tmp_path / "broker.json").exists())

@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
-from scripts.proxy import Proxy
+from scripts.lab.chaos.proxy import Proxy
 from tests.waiting import until
 
 

@@ -28,8 +28,8 @@ from config.machine import MemoryMeter
 from config.settings import HIDDEN, Settings
 from gateway.config import RefusedError
 from gateway.wire.limits import Allowance
-from scripts.plan import StreamMeter, budget_of, view_of
-from scripts.reload import InForce, Reloading, Rule, limits_of
+from scripts.service.plan import StreamMeter, budget_of, view_of
+from scripts.service.reload import InForce, Reloading, Rule, limits_of
 from tests.listed import Listed, listed
 from tests.running import records
 from tests.service import ROOT, Service, command, free_port, service
@@ -247,7 +247,7 @@ def test_where_one_stream_cannot_follow_no_stream_has(stopped: bool):
 
 @pytest.mark.parametrize("ends", [False, True])
 def test_where_one_stream_refuses_on_the_way_the_others_go_back(ends: bool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("scripts.reload._PATIENCE_S", 1.0)
+    monkeypatch.setattr("scripts.service.reload._PATIENCE_S", 1.0)
     system = System(Dispatcher())
     fickle = Fickle.start(system, stream="two", ends=ends)
     try:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from scripts.patterns import PATTERNS, chunks
-from scripts.spec import Spec
+from scripts.produce.patterns import PATTERNS, chunks
+from scripts.produce.spec import Spec
 from tests.conftest import Send
 from tests.oracle import greedy
 from tests.running import records
@@ -172,7 +172,7 @@ def refused(port: int) -> bool:
 
 EARLY = """
 import os, signal, typer
-from scripts import serve
+from scripts.service import serve
 made = serve.create_app
 def create_app(*given, **named):
     os.kill(os.getpid(), signal.SIGINT)

@@ -105,7 +105,7 @@ SERVED = """
 import sys
 {block}
 from gateway.watch.traces import traces_to
-import scripts.serve
+import scripts.service.serve
 try:
     traces_to({endpoint!r}, version="1")
 except ValueError as error:

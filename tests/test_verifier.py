@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from scripts.load import MAKERS, PARTITIONS, Sets
-from scripts.oracle import GRANULARITIES, TRUTHS, SetsTruth, TopTruth, Truth, period
-from scripts.verifier import conservation, last_rows, parting, row_of, twice
+from scripts.lab.chaos.load import MAKERS, PARTITIONS, Sets
+from scripts.lab.chaos.oracle import GRANULARITIES, TRUTHS, SetsTruth, TopTruth, Truth, period
+from scripts.lab.chaos.verifier import conservation, last_rows, parting, row_of, twice
 from tests.oracle import greedy
 
 

@@ -1,0 +1,257 @@
+"""Ask a running service from the terminal: any answer, stats and rejects, as tables or as JSON, by the Python client."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from firnline.client import EARLIEST, LATEST, Client
+from firnline.transport import HERE, FirnlineError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Ask a running Firnline.\n\nA token, where one is needed, is taken from FIRNLINE_TOKEN.",
+)
+
+
+class Granularity(StrEnum):
+    """How long a period of unique users is."""
+
+    MINUTE = "minute"
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    YEAR = "year"
+
+
+Url = Annotated[str, typer.Option(help="Where the service listens.", envvar="FIRNLINE_URL")]
+Stream = Annotated[str, typer.Option(help="The stream's name.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as it came.")]
+Start = Annotated[str | None, typer.Option(help="From this time on: a number in the stream's unit, or RFC 3339.")]
+End = Annotated[str | None, typer.Option(help="Up to, and without, this time.")]
+Limit = Annotated[int, typer.Option(min=1, help="Rows to show.")]
+
+
+@contextlib.contextmanager
+def told_plainly() -> Iterator[None]:
+    """Make what goes wrong one line on standard error, and exit code 1; an address that is none, wrong use."""
+    try:
+        yield
+    except FirnlineError as error:
+        sys.exit(f"query: {error}")
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def fetch(url: str, path: str, **arguments: object) -> Any:
+    """Return the JSON of a path."""
+    with told_plainly():
+        return Client(url).get(path, **arguments)
+
+
+def show(table: Table) -> None:
+    """Print a table as wide as the terminal, or as it needs where there is none; what records say is no markup."""
+    width = None if Console().is_terminal else 120
+    Console(width=width, markup=False, emoji=False).print(table)
+
+
+def show_rows(title: str, rows: Sequence[Mapping[str, Any]], *, caption: str | None = None) -> None:
+    """Print rows that are alike, numbers to the right."""
+    table = Table(title=title, caption=caption)
+    for name, value in (rows[0] if rows else {"none": ""}).items():
+        table.add_column(name, justify="right" if isinstance(value, int) else "left")
+    for row in rows:
+        table.add_row(*(_cell(name, value) for name, value in row.items()))
+    show(table)
+
+
+def _cell(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int) and name not in {"start", "end", "batch"}:
+        return f"{value:,}"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else visible(str(value))
+
+
+def visible(text: str) -> str:
+    r"""Write signs that a terminal would obey as escapes: names and records may have any.
+
+    >>> visible("é [b] \x1b[2J")
+    'é [b] \\x1b[2J'
+    """
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+@app.command()
+def sets(
+    start: Start = None,
+    end: End = None,
+    limit: Limit = 20,
+    cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
+    stream: Stream = "events",
+    url: Url = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Show complete sets of a time range, by the time of their first event."""
+    times = {"startTime": EARLIEST if start is None else start, "endTime": LATEST if end is None else end}
+    body = fetch(url, f"/{stream}/get-sets", **times, limit=limit, cursor=cursor, coverage=1)
+    if as_json:
+        print(json.dumps(body))
+        return
+    table = Table(title=f"{len(body['sets'])} sets")
+    names = [step["name"] for step in body["sets"][0].values()] if body["sets"] else ["no sets in this range"]
+    for name in names:
+        table.add_column(name, justify="right", style=name if name in {"red", "green", "blue"} else "")
+    for each in body["sets"]:
+        table.add_row(*(str(step["timestamp"]) for step in each.values()))
+    coverage = body["coverage"]
+    table.caption = f"complete from {coverage['completeFrom'] or 'the beginning'} to {coverage['completeTo']}"
+    show(table)
+    if "next" in body:
+        print(f"more: --cursor {body['next']}")
+
+
+@app.command()
+def top(limit: Limit = 20, stream: Stream = "dataset", url: Url = HERE, as_json: AsJson = False) -> None:
+    """Show the ids with the largest values, the largest first."""
+    body = fetch(url, f"/{stream}", limit=limit)
+    if as_json:
+        print(json.dumps(body))
+        return
+    rows = [{"rank": rank, "id": each} for rank, each in enumerate(body["data"], 1)]
+    show_rows(f"{stream}: the largest {len(rows)}", rows)
+
+
+@app.command()
+def uniques(
+    granularity: Annotated[Granularity, typer.Option(help="How long a period is.")] = Granularity.MINUTE,
+    start: Start = None,
+    end: End = None,
+    limit: Limit = 20,
+    stream: Stream = "uniques",
+    url: Url = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Show unique users by period, the newest last."""
+    body = fetch(url, f"/{stream}", granularity=granularity.value, start=start, end=end)
+    if as_json:
+        print(json.dumps(body))
+        return
+    rows = body["uniques"]
+    show_rows(f"{stream}: {len(rows):,} periods of a {granularity.value}", rows[-limit:], caption=_of(len(rows), limit))
+
+
+@app.command()
+def words(
+    types: Annotated[bool, typer.Option("--types", help="Count events by type instead of words.")] = False,
+    last: Annotated[int | None, typer.Option(min=1, help="Of the last so many seconds alone.")] = None,
+    start: Start = None,
+    end: End = None,
+    limit: Limit = 20,
+    stream: Stream = "words",
+    url: Url = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Show the counts of words, or of types of events, the highest first."""
+    client = Client(url)
+    with told_plainly():
+        found = client.words(of="types" if types else "words", last=last, start=start, end=end, limit=limit, stream=stream)
+        rows = list(found)
+    if as_json:
+        print(json.dumps(rows))
+        return
+    show_rows(f"{stream}: events by type" if types else f"{stream}: words", rows)
+
+
+@app.command()
+def segments(
+    pending: Annotated[bool, typer.Option("--pending", help="Show batches that wait, and what they lack.")] = False,
+    after: Annotated[int | None, typer.Option(help="Batches whose id is greater: the last one of the page before.")] = None,
+    limit: Limit = 20,
+    stream: Stream = "segments",
+    url: Url = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Show finished batches of segments by id, or those that wait."""
+    body = fetch(url, f"/{stream}/pending" if pending else f"/{stream}", after=after, limit=limit)
+    if as_json:
+        print(json.dumps(body))
+        return
+    rows = body["pending" if pending else "segments"]
+    show_rows(f"{stream}: {len(rows)} batches {'that wait' if pending else 'that are finished'}", rows)
+
+
+@app.command()
+def streams(url: Url = HERE, as_json: AsJson = False) -> None:
+    """Show every stream: what it answers, of what, how it stands, and how far back it knows."""
+    body = fetch(url, "/streams")
+    if as_json:
+        print(json.dumps(body))
+        return
+    rows = [
+        {**{name: each[name] for name in ("name", "view", "state", "source", "events", "collectors")}, **_range(each["span"])}
+        for each in body["streams"]
+    ]
+    show_rows(f"{len(rows)} streams", rows)
+
+
+@app.command()
+def stats(stream: Stream = "events", url: Url = HERE, as_json: AsJson = False) -> None:
+    """Show the collectors, and what is beside them."""
+    body = fetch(url, f"/{stream}/get-stats")
+    if as_json:
+        print(json.dumps(body))
+        return
+    memory = body["memory"]
+    table = Table(title=f"{stream}: {body['state']}, {body['events']:,} events", show_footer=True)
+    total = body["total"]
+    table.add_column("collector", footer="all since the start")
+    known = {"setSize": "sets", "bound": "bound", "outOfOrderMessagesCount": "waiting"}
+    shown = [key for key in known if key in total] or list(total)
+    for key in shown:
+        table.add_column(known.get(key, key), footer=_cell(key, total[key]), justify="right")
+    table.add_column("bytes", footer=f"{memory['accountedBytes']:,} of {memory['budgetBytes']:,}", justify="right")
+    for name in ("from", "to"):
+        table.add_column(name, justify="right")
+    for row in body["data"]:
+        figures = [_cell(key, row[key]) for key in (*shown, "bytes")]
+        table.add_row(row["state"], *figures, *map(str, row["span"] or ["", ""]))
+    table.caption = (
+        f"late {body['late']:,}; rejects {sum(body['rejects'].values()):,}; dropped {sum(body['dropped'].values()):,}; "
+        f"lag {sum(body['lag'].values()):,}; RSS {memory['rssBytes'] / 1e6:,.0f} MB"
+    )
+    show(table)
+
+
+@app.command()
+def rejects(stream: Stream = "events", url: Url = HERE, as_json: AsJson = False) -> None:
+    """Show the newest records that were refused, and why."""
+    body = fetch(url, f"/{stream}/rejects")
+    if as_json:
+        print(json.dumps(body))
+        return
+    title = ", ".join(f"{reason} {count:,}" for reason, count in body["rejects"].items()) or "no rejects"
+    table = Table(title=title)
+    for name in ("partition", "offset", "reason", "length", "head"):
+        table.add_column(name, no_wrap=name != "head")
+    for each in body["newest"]:
+        table.add_row(*(visible(str(each[name]))[:60] for name in ("partition", "offset", "reason", "length", "head")))
+    show(table)
+
+
+def _range(span: Sequence[int] | None) -> dict[str, str]:
+    return {"from": str(span[0]), "to": str(span[1])} if span else {"from": "", "to": ""}
+
+
+def _of(count: int, limit: int) -> str | None:
+    return f"the newest {limit} of {count:,}" if count > limit else None

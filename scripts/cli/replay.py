@@ -1,0 +1,231 @@
+"""Puts dead letters back to the topics that they came from, each once, in their order.
+
+What is put back and how far that is go to Kafka in one transaction: an end at any moment neither loses nor doubles a record.
+"""
+
+import contextlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import typer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from rich.console import Console
+from rich.table import Table
+
+from actors.sinks.dead_letters import PARTITION, REASON, TOPIC
+
+_TIMEOUT_S = 20.0
+_AT_ONCE = 1_000
+_LONGEST_NOTE = 4_000
+"""Bytes that a broker keeps beside a committed offset."""
+
+app = typer.Typer(add_completion=False)
+
+
+@dataclass(slots=True)
+class Done:
+    """How far one partition of the dead letters is put back: all before `all_before`, and of a reason what is before its own.
+
+    >>> done = Done()
+    >>> done.put(7, {"bad json"})
+    >>> done.has(3, "bad json"), done.has(3, "late"), done.has(7, "bad json")
+    (True, False, False)
+    >>> done = Done.of(0, done.note())
+    >>> done.put(5, None)
+    >>> done.has(3, "late"), done.has(6, "bad json"), done.has(6, "late")
+    (True, True, False)
+    """
+
+    all_before: int = 0
+    before: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, offset: int, note: str | None) -> "Done":
+        """Read what an earlier run has committed."""
+        return cls(max(0, offset), {str(reason): int(before) for reason, before in json.loads(note or "{}").items()})
+
+    def has(self, offset: int, reason: str) -> bool:
+        """Whether a dead letter was put back before."""
+        return offset < max(self.all_before, self.before.get(reason, 0))
+
+    def put(self, end: int, reasons: set[str] | None) -> None:
+        """Take note that all before `end` is put back, or, with reasons, what has these."""
+        if reasons is None:
+            self.all_before = max(self.all_before, end)
+        else:
+            self.before |= {reason: max(end, self.before.get(reason, 0)) for reason in reasons}
+        self.before = {reason: before for reason, before in self.before.items() if before > self.all_before}
+
+    def note(self) -> str:
+        """Return what an offset alone does not say. Raises ValueError where it is too long for a broker to keep."""
+        note = json.dumps(self.before, separators=(",", ":"), sort_keys=True) if self.before else ""
+        if len(note) > _LONGEST_NOTE:
+            raise ValueError("too many reasons were put back one by one; put back all, without --reason")
+        return note
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter as it is read: the record as it was, and what was added to it."""
+
+    message: Message
+    topic: str | None
+    partition: int | None
+    reason: str
+    headers: list[tuple[str, bytes | None]]
+
+    @classmethod
+    def of(cls, message: Message) -> "Letter":
+        """Take a message apart."""
+        headers: Any = message.headers() or []
+        added = {name: (value or b"").decode(errors="replace") for name, value in headers if name.startswith("firnline.")}
+        number = added.get(PARTITION, "")
+        return cls(
+            message,
+            added.get(TOPIC),
+            int(number) if number.isascii() and number.isdecimal() else None,
+            added.get(REASON, ""),
+            [(name, value) for name, value in headers if not name.startswith("firnline.")],
+        )
+
+
+class Replay:
+    """One run over the dead letters of `topic`, up to what is there when it begins. Raises KafkaException, ValueError."""
+
+    def __init__(self, bootstrap: str, topic: str, reasons: set[str] | None) -> None:
+        self._settings: dict[str, Any] = {"bootstrap.servers": bootstrap, "log_level": 0}
+        self._topic = topic
+        self._reasons = reasons
+        self._group = f"firnline-replay-{topic}"
+        self._producer: Producer | None = None
+        self._partitions: dict[str, int] = {}
+        self._consumer = Consumer(
+            {**self._settings, "group.id": self._group, "enable.auto.commit": False, "enable.partition.eof": True}
+            | {"isolation.level": "read_committed", "auto.offset.reset": "earliest"}
+        )
+
+    def begin(self, *, putting_back: bool) -> None:
+        """Find out what was put back before. Where it is to go on, it shuts out any other run."""
+        found = self._consumer.list_topics(self._topic, timeout=_TIMEOUT_S).topics[self._topic]
+        if found.error is not None:
+            raise KafkaException(found.error)
+        if putting_back:
+            self._producer = Producer({**self._settings, "transactional.id": self._group, "message.max.bytes": 100_000_000})
+            self._producer.init_transactions(_TIMEOUT_S)
+        places = [TopicPartition(self._topic, number) for number in sorted(found.partitions)]
+        committed = self._consumer.committed(places, timeout=_TIMEOUT_S)
+        self._done = {place.partition: Done.of(place.offset, place.metadata) for place in committed}
+        ranges = {place.partition: self._consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S) for place in places}
+        self._ends = {number: high for number, (_, high) in ranges.items()}
+        self._consumer.assign(
+            [
+                TopicPartition(self._topic, number, max(low, self._done[number].all_before))
+                for number, (low, _) in ranges.items()
+            ]
+        )
+
+    def letters(self) -> Iterator[list[Letter]]:
+        """Yield what is to be put back, some at a time, and take note of how far it is as each is taken."""
+        unread = {number for number, end in self._ends.items() if end > self._done[number].all_before}
+        while unread:
+            read = self._consumer.consume(_AT_ONCE, 1.0)
+            chosen = []
+            for message in read:
+                number, offset = place_of(message)
+                error = message.error()
+                if error is not None:
+                    if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public name
+                        raise KafkaException(error)
+                    unread.discard(number)
+                    continue
+                if offset >= self._ends[number]:
+                    unread.discard(number)
+                    continue
+                letter = Letter.of(message)
+                wanted = self._reasons is None or letter.reason in self._reasons
+                if wanted and letter.topic is not None and not self._done[number].has(offset, letter.reason):
+                    chosen.append(letter)
+            yield chosen
+
+    def put_back(self, letters: list[Letter]) -> None:
+        """Write them where they came from, and that it is done, or nothing of it."""
+        producer = self._producer
+        if producer is None:
+            raise ValueError("begun to look only")
+        producer.begin_transaction()
+        try:
+            for letter in letters:
+                self._produce(producer, letter)
+                number, offset = place_of(letter.message)
+                self._done[number].put(offset + 1, self._reasons)
+            places = [
+                TopicPartition(self._topic, number, done.all_before, done.note())
+                for number, done in self._done.items()
+                if done.all_before or done.before
+            ]
+            producer.send_offsets_to_transaction(places, self._consumer.consumer_group_metadata(), _TIMEOUT_S)
+            producer.commit_transaction(_TIMEOUT_S)  # where Kafka refused one of them, it refuses this
+        except Exception:  # whatever it is, nothing of the transaction may be seen, and who called hears of it
+            with contextlib.suppress(KafkaException):  # what stays open is aborted by the next run
+                producer.abort_transaction(_TIMEOUT_S)
+            raise
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        self._consumer.close()
+
+    def _produce(self, producer: Producer, letter: Letter) -> None:
+        """Hand one to librdkafka: to the partition that it came from, where the topic still has it."""
+        topic = str(letter.topic)
+        if topic not in self._partitions:
+            found = producer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
+            if found.error is not None:
+                raise KafkaException(found.error)
+            self._partitions[topic] = len(found.partitions)
+        number = letter.partition if letter.partition is not None and letter.partition < self._partitions[topic] else -1
+        value, key, headers = letter.message.value(), letter.message.key(), list[Any](letter.headers)
+        producer.produce(topic, value, key, number, headers=headers)
+
+
+def place_of(message: Message) -> tuple[int, int]:
+    """Return a message's partition and offset, which the library types as optional."""
+    partition: Any = message.partition()
+    offset: Any = message.offset()
+    return partition, offset
+
+
+@app.command()
+def replay(
+    from_topic: Annotated[str, typer.Option(help="The dead-letter topic.")],
+    bootstrap: Annotated[str, typer.Option(help="A broker's address.")] = "127.0.0.1:9092",
+    reason: Annotated[list[str] | None, typer.Option(help="Only what was refused for this reason; may be repeated.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many records.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be put back, and do nothing.")] = False,
+) -> None:
+    """Put dead letters back to the topics that they came from: each once, with its own key, value, headers and partition."""
+    run = Replay(bootstrap, from_topic, set(reason) if reason else None)
+    counts: Counter[tuple[str, str]] = Counter()
+    try:
+        run.begin(putting_back=not dry_run)
+        for letters in run.letters():
+            chosen = letters if limit is None else letters[: limit - counts.total()]
+            if chosen and not dry_run:
+                run.put_back(chosen)
+            counts.update((str(letter.topic), letter.reason) for letter in chosen)
+            if counts.total() == limit:
+                break
+    except (KafkaException, ValueError) as error:
+        told = f"{bootstrap}: {error.args[0].str()}" if isinstance(error, KafkaException) else str(error)
+        sys.exit(f"replay: {told}; {0 if dry_run else counts.total():,} were put back before")
+    finally:
+        run.close()
+    if dry_run:
+        table = Table("topic", "reason", "records")
+        for (topic, why), count in sorted(counts.items()):
+            table.add_row(topic, why, f"{count:,}")
+        Console().print(table)
+    print(f"{counts.total():,} {'would be' if dry_run else 'were'} put back")

@@ -1,0 +1,141 @@
+"""`firnline top`: watches a running service in the terminal, as htop watches a machine."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import sys
+import termios
+import time
+import tty
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.text import Text
+
+from firnline.transport import HERE
+from scripts.cli.frame import frame
+from scripts.cli.watching import Watching, watching
+
+_REFRESH_S = 0.25
+_PATIENCE_S = 20.0
+_LEAVE = b"qQ\x03"
+_FRAME_LINES = 60
+"""Lines of a frame that goes nowhere where lines are scarce."""
+
+
+def main(
+    *,
+    url: Annotated[str, typer.Option(help="Where the service listens.", envvar="FIRNLINE_URL")] = HERE,
+    once: Annotated[bool, typer.Option("--once", help="Print one frame, and end; also where this is no terminal.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print each snapshot as a line of JSON, until Ctrl-C; with --once, one of them.")
+    ] = False,
+) -> None:
+    """Watch a running Firnline: rates, generations, memory, actors.
+
+    It goes on by itself when the service restarts. q leaves, as Ctrl-C does. A token, where one is needed, is taken from
+    FIRNLINE_TOKEN.
+    """
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the terminal is put back then too
+    try:
+        watched = watching(url)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--url") from None
+    watched.start()
+    try:
+        if as_json:
+            _speak(watched, once=once)
+        elif once or not (sys.stdout.isatty() and sys.stdin.isatty()):
+            _print(watched, url)
+        else:
+            _show(watched, url)
+    except KeyboardInterrupt:
+        return
+
+
+def _speak(watched: Watching, *, once: bool) -> None:
+    """Print snapshots as they come. Before the first one, what is wrong is an end; later it is told, once, and waited out."""
+    _await(watched, 2 if once else 1)
+    number, told = 0, None
+    try:
+        while True:
+            if watched.wait(number, _PATIENCE_S):
+                number, told = watched.number, None
+                print(json.dumps(watched.snapshot), flush=True)
+                if once:
+                    return
+            elif watched.refused:
+                sys.exit(f"top: {watched.trouble}")
+            elif watched.trouble != told:
+                told = watched.trouble
+                print(f"top: {told}", file=sys.stderr, flush=True)
+            else:
+                time.sleep(_REFRESH_S)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer has nowhere to go
+
+
+def _print(watched: Watching, url: str) -> None:
+    """Print one frame. Rates are known from the second snapshot on."""
+    _await(watched, 2)
+    console = Console()
+    width = console.width if console.is_terminal else 120
+    snapshot = watched.snapshot
+    for line in frame(snapshot or {}, url, None, width, _FRAME_LINES):
+        (console if console.is_terminal else Console(width=width)).print(line, no_wrap=True)
+
+
+def _await(watched: Watching, count: int) -> None:
+    """Wait for so many snapshots; what goes wrong is one line on standard error, and exit code 1."""
+    for number in range(count):
+        if not watched.wait(number, _PATIENCE_S):
+            sys.exit(f"top: {watched.trouble or 'the service tells nothing'}")
+
+
+class Screen:
+    """What is watched, as large as the terminal is when it is drawn."""
+
+    def __init__(self, watched: Watching, url: str) -> None:
+        self._watched = watched
+        self._url = url
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it."""
+        snapshot, trouble = self._watched.snapshot, self._watched.trouble
+        if snapshot is None:
+            yield Text(f"connecting to {self._url}" if trouble in {None, "connecting"} else str(trouble))
+            yield Text("It is shown here as soon as it is there. q leaves.", "dim")
+            return
+        lines = frame(snapshot, self._url, trouble, options.max_width, options.height or console.height)
+        yield Text("\n").join(lines)
+
+
+def _show(watched: Watching, url: str) -> None:
+    """Draw until a key says leave. Raises SystemExit where the service will never tell anything, such as for a wrong token."""
+    screen = Screen(watched, url)
+    console = Console()
+    with _keys() as keys, Live(screen, console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
+        while not watched.refused:
+            live.refresh()
+            if select.select([keys], [], [], _REFRESH_S)[0]:
+                read = os.read(keys, 64)
+                if not read or any(key in _LEAVE for key in read):
+                    return
+    sys.exit(f"top: {watched.trouble}")
+
+
+@contextlib.contextmanager
+def _keys() -> Iterator[int]:
+    """Have keys come one by one and unseen; the terminal is put back at the end, whatever it is."""
+    number = sys.stdin.fileno()
+    before = termios.tcgetattr(number)
+    try:
+        tty.setcbreak(number)
+        yield number
+    finally:
+        termios.tcsetattr(number, termios.TCSADRAIN, before)

@@ -1,0 +1,4 @@
+"""The laboratory: measuring and chaos runs. No part of the installed product.
+
+Imported by the commands `bench` and `chaos` and by the tests.
+"""

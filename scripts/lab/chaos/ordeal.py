@@ -1,0 +1,210 @@
+"""Makes faults happen to a running service, waits until it is back, and has every answer compared.
+
+Used by `chaos.py`, which puts the parts together.
+"""
+
+import contextlib
+import json
+import signal
+import time
+import uuid
+from dataclasses import dataclass, field
+from random import Random
+
+from scripts.lab.chaos.faults import Fault, Watch
+from scripts.lab.chaos.load import PARTITIONS, Load
+from scripts.lab.chaos.oracle import TopTruth
+from scripts.lab.chaos.processes import Node, OverdueError, Subject, until
+from scripts.lab.chaos.proxy import Proxy
+from scripts.lab.chaos.report import Report
+from scripts.lab.chaos.verifier import Client, UnansweredError, Verifier
+
+_LIMIT_S = 60.0
+"""How long the service may take to come back."""
+
+_BROKER_S = 240.0
+"""How long a broker that was killed may take, which reads its log again, on a machine that does much else."""
+
+_PATIENCE_S = 90.0
+"""How long answers may take to be right, once nothing more is sent."""
+
+_LOOK_S = 0.02
+
+
+@dataclass(slots=True)
+class Ordeal:
+    """One run, over parts that are up already. `perform` one fault after the other, and `verify` now and then."""
+
+    subject: Subject
+    client: Client
+    load: Load
+    verifier: Verifier
+    proxy: Proxy
+    node: Node | None
+    report: Report
+    chance: Random
+    watch: Watch
+    _since: list[Fault] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Start the service, and the load."""
+        self.subject.start()
+        self._await_ready()
+        self.load.start()
+
+    def perform(self, fault: Fault) -> None:
+        """Make one fault happen, and wait until the service is back. Raises OverdueError or EndedError where it is not."""
+        self._since.append(fault)
+        timings = self.report.timings[fault]
+        timings.times += 1
+        if fault.kills:
+            self._kill(fault)
+            began = self.subject.started_at
+        else:
+            began = self._disturb(fault)
+        self._await_ready()
+        timings.ready_s.append(time.monotonic() - began)
+        if self.chance.random() < 0.8:  # else the next one may find it while it catches up
+            self._await_caught_up()
+            timings.caught_up_s.append(time.monotonic() - began)
+
+    def verify(self) -> None:
+        """Let the load pause, and compare every answer. What differs is told in the report."""
+        self.load.pause()
+        with contextlib.suppress(OverdueError):  # what is missing then, the comparison tells
+            until(self._settled, _PATIENCE_S, "all to be read")
+        found = self.verifier.differences(_PATIENCE_S if not self.report.differences else 1.0)
+        self.report.verifications += 1
+        self.report.comparisons = self.verifier.comparisons
+        if found:
+            self.differ([str(each) for each in found])
+        else:
+            self._since = []
+            if self.report.verifications % 3 == 1:
+                self._clear()
+        self.load.resume()
+
+    def end(self) -> None:
+        """Stop the service as people do, start it again, and compare once more."""
+        self.load.pause()
+        self.subject.signal(signal.SIGTERM)
+        code = self.subject.wait()
+        if code not in {0, -signal.SIGTERM, 128 + signal.SIGTERM}:
+            self.differ([f"the service ended with {code} when it was asked to end"])
+        self.subject.start()
+        self._await_ready()
+        self.verify()
+        self.load.pause()
+
+    def differ(self, found: list[str]) -> None:
+        """Tell what differs, and what happened since the last comparison."""
+        since = ", ".join(fault.name for fault in self._since) or "nothing"
+        self.report.differences += [f"{each} [since the last comparison: {since}]" for each in found]
+        if self._since:
+            self.report.timings[self._since[-1]].differences += len(found)
+        self._since = []
+
+    # Faults ----------------------------------------------------------------------------------------------------------
+
+    def _kill(self, fault: Fault) -> None:
+        """Kill the service at the moment that `fault` names, and start it again."""
+        if fault is Fault.KILL:
+            time.sleep(self.chance.uniform(0, 0.6))
+        elif fault is Fault.KILL_IN_RECOVERY:
+            self.subject.kill()
+            said, names = self.subject.log.stat().st_size, self.watch.names()
+            self.subject.start()
+            until(lambda: self.subject.log.stat().st_size > said or self.watch.names() != names, _LIMIT_S, "signs of life")
+            time.sleep(self.chance.uniform(0, 0.3))
+        else:
+            self.watch.wait(fault, 3.0)
+            time.sleep(self.chance.choice([0.0, self.chance.uniform(0, 0.005)]))
+        self.subject.kill()
+        self.subject.start()
+
+    def _disturb(self, fault: Fault) -> float:
+        """Make something else happen, for a while; returns when it was over. In some cases the service is killed meanwhile."""
+        match fault:
+            case Fault.PAUSE:
+                self.subject.signal(signal.SIGSTOP)
+                time.sleep(self.chance.uniform(0.05, 1.5))
+                self.subject.signal(signal.SIGCONT)
+            case Fault.CUT:
+                self.proxy.cut(refuse=False)
+            case Fault.REFUSE:
+                self.proxy.cut(refuse=True)
+                self._meanwhile(1.0)
+                self.proxy.mend()
+            case Fault.STALL:
+                self.proxy.stall()
+                self._meanwhile(1.5)
+                self.proxy.mend()
+            case Fault.PAUSE_BROKER if self.node is not None:
+                self.node.signal(signal.SIGSTOP)
+                self._meanwhile(2.0)
+                self.node.signal(signal.SIGCONT)
+            case Fault.KILL_BROKER if self.node is not None:
+                self.node.kill()
+                self._meanwhile(1.0)
+                self.node.restart()
+                until(self.node.answers, _BROKER_S, "the broker")
+        return time.monotonic()
+
+    def _meanwhile(self, longest_s: float) -> None:
+        """Let up to `longest_s` go by, in a third of the cases with a kill and a start of the service in the middle."""
+        time.sleep(self.chance.uniform(0.05, longest_s))
+        if self.chance.random() < 0.33:
+            self._since.append(Fault.KILL)
+            self.report.timings[Fault.KILL].times += 1
+            self.subject.kill()
+            self.subject.start()
+            time.sleep(self.chance.uniform(0.05, 2.0))
+
+    # Waiting ---------------------------------------------------------------------------------------------------------
+
+    def _await_ready(self) -> None:
+        until(lambda: self.subject.alive() and self.client.ready(), _LIMIT_S, "the service to be ready")
+
+    def _await_caught_up(self) -> None:
+        """Wait until all is read that Kafka has acknowledged by now."""
+        wanted = self.load.acknowledged()
+
+        def caught_up() -> bool:
+            self.subject.alive()
+            try:
+                behind = [view for view, count in wanted.items() if self.client.stats(view)["records"] < count]
+            except UnansweredError:
+                return False
+            if behind:
+                time.sleep(_LOOK_S)
+            return not behind
+
+        until(caught_up, _LIMIT_S, f"the service to catch up with {wanted}")
+
+    def _settled(self) -> bool:
+        """Whether all is read, in its place and, as far as it is due, published."""
+        time.sleep(_LOOK_S)
+        for view, truth in self.verifier.truths.items():
+            try:
+                stats = self.client.stats(view)
+            except UnansweredError:
+                return False
+            waiting = len(getattr(truth, "waiting", ()))
+            if stats["records"] != truth.records or stats["inFlight"] or stats["buffered"] > waiting:
+                return False
+        return True
+
+    def _clear(self) -> None:
+        """Forget the dataset over HTTP, and post a little, while nothing else writes."""
+        truth = self.verifier.truths.get("top")
+        if not isinstance(truth, TopTruth):
+            return
+        items = [f"posted{uuid.UUID(int=self.chance.getrandbits(128)).hex}_{place}" for place in range(5)]
+        try:
+            self.client.ask("/dataset", method="DELETE")
+            truth.clear(PARTITIONS["top"])
+            self.client.ask("/dataset", method="POST", body=json.dumps({"items": items}).encode())
+        except UnansweredError as error:
+            self.differ([f"top: DELETE and POST: {error}"])
+        for item in items:
+            truth.take(item.encode())

@@ -1,0 +1,158 @@
+"""The processes that a chaos run starts, stops, kills and starts again: the service, and a broker of its own.
+
+Used by `chaos.py`. A process is only ever reached by the id under which it was started here.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from scripts.brokers.broker import real_broker
+from scripts.checkout import ROOT
+
+T = TypeVar("T")
+
+_LOOK_S = 0.005
+_GRACE_S = 30.0
+_SAID = 2_000
+
+
+class OverdueError(Exception):
+    """Something did not happen in the time that it may take."""
+
+
+class EndedError(Exception):
+    """A process ended that nobody had asked to."""
+
+
+def until(look: Callable[[], T], limit_s: float, what: str) -> T:
+    """Return the first true value of `look`. Raises OverdueError after `limit_s`."""
+    deadline = time.monotonic() + limit_s
+    while not (seen := look()):
+        if time.monotonic() > deadline:
+            raise OverdueError(f"waited {limit_s:.0f} s for {what}")
+        time.sleep(_LOOK_S)
+    return seen
+
+
+class Subject:
+    """The service, in a process of its own, in `folder`, with its settings in a file there."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.log = folder / "service.log"
+        self.started_at = 0.0
+        self._settings = folder / "settings.yaml"
+        self._settings.write_text(json.dumps(settings))  # JSON is YAML
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait for nothing. What it says is appended to its log."""
+        command = [sys.executable, str(ROOT / "scripts" / "serve.py"), "--config", str(self._settings)]
+        self.started_at = time.monotonic()
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, start_new_session=True
+            )
+
+    def alive(self) -> bool:
+        """Return True. Raises EndedError where it has ended by itself."""
+        code = None if self._process is None else self._process.poll()
+        if code is not None:
+            raise EndedError(f"the service ended with {code}: {self.log.read_text(errors='replace')[-_SAID:]}")
+        return True
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal; where it ends by that, `wait`."""
+        self.alive()
+        self._started().send_signal(number)
+
+    def wait(self) -> int:
+        """Return its exit code once it has ended. Raises OverdueError."""
+        try:
+            code = self._started().wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            raise OverdueError(f"waited {_GRACE_S:.0f} s for the service to end") from None
+        self._process = None
+        return code
+
+    def kill(self) -> None:
+        """End it at once, as the system does when memory is short."""
+        self.signal(signal.SIGKILL)
+        self.wait()
+
+    def _started(self) -> "subprocess.Popen[bytes]":
+        if self._process is None:
+            raise ValueError("start it first")
+        return self._process
+
+    def close(self) -> None:
+        """End it, in whatever state it is."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(_GRACE_S)
+
+
+class Node:
+    """A real broker of our own, found by what was started here, which can be killed and started again on its log."""
+
+    def __init__(self, bootstrap: str, process: psutil.Process, log: Path) -> None:
+        self.bootstrap = bootstrap
+        self._process: psutil.Process | psutil.Popen = process
+        self._command = process.cmdline()
+        self._log = log
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it at once; the system keeps what it had written."""
+        self._process.kill()
+        self._process.wait(_GRACE_S)
+
+    def restart(self) -> None:
+        """Start it again, and wait for nothing."""
+        with self._log.open("ab") as log:
+            self._process = psutil.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def answers(self) -> bool:
+        """Whether it does, within a second."""
+        with contextlib.suppress(KafkaException):
+            return bool(AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0}).list_topics(timeout=1).brokers)
+        return False
+
+    def close(self) -> None:
+        """End it, in whatever state it is."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._process.kill()
+            self._process.wait(_GRACE_S)
+
+
+@contextlib.contextmanager
+def own_broker(directory: Path) -> Iterator[Node]:
+    """Run a real broker with an empty log, its jars kept in `directory`; ended in any case.
+
+    Raises OSError where Java or Maven is missing, or the broker does not come up.
+    """
+    before = set(psutil.Process(os.getpid()).children())
+    with real_broker(directory) as bootstrap:
+        (process,) = set(psutil.Process(os.getpid()).children()) - before
+        node = Node(bootstrap, process, Path(process.cmdline()[-1]).parent / "broker.log")
+        try:
+            yield node
+        finally:
+            node.close()

@@ -1,0 +1,105 @@
+"""What came of a chaos run: how often what was done, how long it took to come back, and what differed."""
+
+import statistics
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from scripts.lab.chaos.faults import Fault
+
+_COLUMNS = ("action", "times", "median s until ready again", "median s until caught up", "differences")
+
+
+@dataclass(slots=True)
+class Timings:
+    """How often something was done, and how long it took until the service was ready, and had caught up, again."""
+
+    times: int = 0
+    ready_s: list[float] = field(default_factory=list)
+    caught_up_s: list[float] = field(default_factory=list)
+    differences: int = 0
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of a run."""
+
+    seed: int
+    folder: Path
+    timings: dict[Fault, Timings] = field(default_factory=lambda: defaultdict(Timings))
+    verifications: int = 0
+    comparisons: int = 0
+    records: int = 0
+    seconds: float = 0.0
+    differences: list[str] = field(default_factory=list)
+
+    @property
+    def kills(self) -> int:
+        """How often the service was killed."""
+        return sum(own.times for fault, own in self.timings.items() if fault.kills)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it as plain values."""
+        return {
+            "seed": self.seed,
+            "kills": self.kills,
+            "verifications": self.verifications,
+            "comparisons": self.comparisons,
+            "records": self.records,
+            "seconds": round(self.seconds, 1),
+            "actions": {
+                fault.name.lower(): {
+                    "times": own.times,
+                    "ready_s": _median(own.ready_s),
+                    "caught_up_s": _median(own.caught_up_s),
+                    "differences": own.differences,
+                }
+                for fault, own in self.timings.items()
+            },
+            "differences": self.differences,
+        }
+
+
+def table_of(report: Report) -> Table:
+    """Return what people look at."""
+    title = (
+        f"{report.kills:,} kills, {report.verifications:,} verifications of {report.comparisons:,} answers, "
+        f"{report.records:,} records, {report.seconds / 60:.1f} min, seed {report.seed}"
+    )
+    table = Table(title=title)
+    for column in _COLUMNS:
+        table.add_column(column, justify="left" if column == "action" else "right")
+    for row in _rows(report):
+        table.add_row(*row)
+    return table
+
+
+def markdown_of(report: Report) -> str:
+    """Return the same for a README."""
+    rows = [_COLUMNS, ("---", *("---:",) * (len(_COLUMNS) - 1)), *_rows(report)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _rows(report: Report) -> list[tuple[str, ...]]:
+    shown = [(fault, report.timings[fault]) for fault in Fault if fault in report.timings]
+    rows: list[tuple[str, ...]] = [
+        (fault.value, f"{own.times:,}", _seconds(own.ready_s), _seconds(own.caught_up_s), str(own.differences))
+        for fault, own in shown
+    ]
+    every = [own for _, own in shown]
+    ready, caught_up = ([each for own in every for each in getattr(own, name)] for name in ("ready_s", "caught_up_s"))
+    rows.append(
+        ("all", f"{sum(own.times for own in every):,}", _seconds(ready), _seconds(caught_up), str(len(report.differences)))
+    )
+    return rows
+
+
+def _median(seconds: list[float]) -> float | None:
+    return round(statistics.median(seconds), 3) if seconds else None
+
+
+def _seconds(seconds: list[float]) -> str:
+    return f"{statistics.median(seconds):.2f}" if seconds else "-"

@@ -1,0 +1,322 @@
+"""Compares every answer of a running service with the truth. Knows the service by HTTP, its file and its topic alone.
+
+Used by `chaos.py`. Imports nothing of the product.
+"""
+
+import http.client
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from confluent_kafka import Consumer, TopicPartition
+
+from scripts.lab.chaos.oracle import GRANULARITIES, Span, Truth
+
+NAMES = {"sets": "events", "top": "dataset", "segments": "segments", "uniques": "uniques", "words": "words"}
+"""Under which name the stream of a view is asked."""
+
+_PAGE = 700
+_SHOWN = 160
+_LOOK_S = 0.05
+
+
+class UnansweredError(Exception):
+    """The service did not answer, or refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What was asked, and where answer and truth part."""
+
+    view: str
+    question: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.view}: {self.question}: {self.detail}"
+
+
+class Client:
+    """Asks a service on this machine. One connection a question."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    def ask(self, path: str, *, method: str = "GET", body: bytes | None = None, accept: str = "*/*") -> bytes:
+        """Return what is answered. Raises UnansweredError."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        try:
+            connection.request(method, path, body, {"Accept": accept})
+            response = connection.getresponse()
+            answer = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise UnansweredError(f"{path}: {error!r}") from None
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise UnansweredError(f"{path}: {response.status} {answer[:_SHOWN]!r}")
+        return answer
+
+    def get(self, path: str) -> Any:
+        """Return the JSON that is answered. Raises UnansweredError."""
+        return json.loads(self.ask(path))
+
+    def stats(self, view: str) -> Any:
+        """Return the stats of a view's stream. Raises UnansweredError."""
+        return self.get(f"/{NAMES[view]}/get-stats")
+
+    def ready(self) -> bool:
+        """Whether the service says that it is."""
+        try:
+            return bool(self.get("/readyz")["ready"])
+        except UnansweredError:
+            return False
+
+
+class Output:
+    """What stands in an output topic of one partition by now: records of transactions that were committed, and no others."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._consumer = Consumer(
+            {"bootstrap.servers": bootstrap, "group.id": "verifier", "isolation.level": "read_committed", "log_level": 0}
+        )
+        self._consumer.assign([TopicPartition(topic, 0, 0)])
+        self._records: list[bytes] = []
+
+    def records(self) -> list[bytes]:
+        """Return all records, and those that came since the last time among them."""
+        while messages := self._consumer.consume(10_000, 0.1):
+            self._records += [message.value() or b"" for message in messages if not message.error()]
+        return self._records
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        self._consumer.close()
+
+
+@dataclass(slots=True)
+class Verifier:
+    """Compares a service's answers with the truths, by view.
+
+    `folder` is where the service runs, `outputs` are its output topics by view. Without `exactly_once`, a service that has no
+    memory beyond its process, results may be published again.
+    """
+
+    client: Client
+    truths: Mapping[str, Truth]
+    folder: Path
+    outputs: Mapping[str, Output]
+    exactly_once: bool
+    chance: Random
+    comparisons: int = field(default=0)
+
+    def differences(self, patience_s: float) -> list[Difference]:
+        """Return what differs still after `patience_s`, in which results may find their way into files and topics."""
+        found: list[Difference] = []
+        deadline = time.monotonic() + patience_s
+        for view, truth in self.truths.items():
+            span = truth.choose(self.chance)
+            wanted = {**truth.expected(span), **conservation(truth)}
+            if not self.exactly_once:
+                wanted.pop("rows that the topic holds twice", None)
+            while True:
+                own = list(self._compare(view, span, wanted))
+                if not own or time.monotonic() > deadline:
+                    break
+                time.sleep(_LOOK_S)
+            found += own
+            self.comparisons += len(wanted)
+        return found
+
+    def _compare(self, view: str, span: Span, wanted: Mapping[str, Any]) -> Iterator[Difference]:
+        asked = {**self._questions(view, span), **self._conserved(view)}
+        for question, right in wanted.items():
+            try:
+                got = asked[question]()
+            except (UnansweredError, OSError, KeyError, TypeError, ValueError, IndexError) as error:
+                yield Difference(view, question, f"no answer: {error!r}")
+                continue
+            if got != right:
+                yield Difference(view, question, parting(right, got))
+
+    def _questions(self, view: str, span: Span) -> dict[str, Callable[[], Any]]:
+        match view:
+            case "sets":
+                return self._sets(span)
+            case "top":
+                return self._top(span)
+            case "segments":
+                return self._segments(span)
+            case "uniques":
+                return self._uniques(span)
+            case _:
+                return self._words(span)
+
+    def _sets(self, span: Span) -> dict[str, Callable[[], Any]]:
+        ask = self.client.ask
+        return {
+            "all sets": lambda: ask("/events/get-sets?startTime=0&endTime=9999999999999", accept="application/x-ndjson"),
+            "sets of a range, page by page": lambda: b"".join(self._pages(span)),
+            "how many sets": lambda: self.client.stats("sets")["total"]["validSetCount"],
+            "the bound": lambda: self.client.stats("sets")["total"]["bound"],
+        }
+
+    def _pages(self, span: Span) -> Iterator[bytes]:
+        """Yield the sets of a range, a line each, asked page by page."""
+        path = f"/events/get-sets?startTime={span[0]}&endTime={span[1]}&limit={_PAGE}"
+        following = ""
+        while True:
+            page = self.client.get(path + following)
+            yield from (json.dumps(each, separators=(",", ":")).encode() + b"\n" for each in page["sets"])
+            if "next" not in page:
+                return
+            following = f"&cursor={page['next']}"
+
+    def _top(self, span: Span) -> dict[str, Callable[[], Any]]:
+        get = self.client.get
+        return {
+            "all ids": lambda: get("/dataset")["data"],
+            "the first ids": lambda: get(f"/dataset?limit={span[1]}")["data"],
+            "how many ids": lambda: self.client.stats("top")["total"]["ids"],
+        }
+
+    def _segments(self, span: Span) -> dict[str, Callable[[], Any]]:
+        get = self.client.get
+        return {
+            "finished batches": lambda: [
+                [row["batch"], row["count"], row["first"], row["last"]]
+                for row in get("/segments")["segments"]
+                if not row["epoch"]
+            ],
+            "orders of completion": lambda: sorted(row["order"] for row in get("/segments")["segments"]),
+            "pending batches": lambda: [[row["batch"], row["missing"]] for row in get("/segments/pending")["pending"]],
+            "lines by batch": lambda: [self._line(batch) for batch in range(*span)],
+            "lines of the file": lambda: self._once(self._file()),
+            "lines of the topic": lambda: self._once(self.outputs["segments"].records()),
+        }
+
+    def _line(self, batch: int) -> bytes | None:
+        try:
+            return self.client.ask(f"/segments/{batch}")
+        except UnansweredError as error:
+            if ": 404 " in str(error):
+                return None
+            raise
+
+    def _file(self) -> list[bytes]:
+        """Return the lines of the output file, and of those that were set aside."""
+        paths = sorted((self.folder / "output").glob("output.txt*"))
+        return [line for path in paths for line in path.read_bytes().splitlines()]
+
+    def _once(self, lines: Sequence[bytes]) -> list[bytes]:
+        return sorted(lines if self.exactly_once else set(lines))
+
+    def _uniques(self, span: Span) -> dict[str, Callable[[], Any]]:
+        def rows(query: str) -> list[list[int]]:
+            return [row_of(row) for row in self.client.get(f"/uniques?{query}")["uniques"]]
+
+        found: dict[str, Callable[[], Any]] = {
+            f"rows by {name}": lambda name=name: rows(f"granularity={name}")  # type: ignore[misc]  # bound as it is now
+            for name in GRANULARITIES
+        }
+        found["rows of a range"] = lambda: rows(f"start={span[0]}&end={span[1]}")
+        found["last rows of the topic"] = lambda: last_rows(self.outputs["uniques"].records())
+        found["rows that the topic holds twice"] = lambda: twice(self.outputs["uniques"].records())
+        return found
+
+    def _words(self, span: Span) -> dict[str, Callable[[], Any]]:
+        get = self.client.get
+        bounds = f"startTime={span[0]}&endTime={span[1]}"
+        return {
+            "all types": lambda: get("/events/CountByEventType"),
+            "all words": lambda: get("/events/CountWords"),
+            "types of a range": lambda: get(f"/events/CountByEventType?{bounds}"),
+            "words of a range": lambda: get(f"/words/CountWords?{bounds}"),
+        }
+
+    def _conserved(self, view: str) -> dict[str, Callable[[], Any]]:
+        def total(key: str) -> int:
+            return int(self.client.stats(view)[key])
+
+        def held() -> int:
+            stats = self.client.stats(view)
+            under_way = stats["buffered"] + stats["inFlight"]
+            return int(under_way + sum(row["events"] for row in stats["data"]) + sum(stats["dropped"].values()))
+
+        return {
+            "records": lambda: total("records"),
+            "events": lambda: total("events"),
+            "rejects": lambda: sum(self.client.stats(view)["rejects"].values()),
+            "events held, on their way or dropped": held,
+            "late events": lambda: total("late") if view == "sets" else 0,
+            "what is missing": lambda: self.client.stats(view)["coverage"]["missing"],
+        }
+
+
+def conservation(truth: Truth) -> dict[str, Any]:
+    """Return what every stream's counters must add up to, once all is read."""
+    return {
+        "records": truth.records,
+        "events": truth.events,
+        "rejects": truth.records - truth.events,
+        "events held, on their way or dropped": truth.events,
+        "late events": 0,
+        "what is missing": [],
+    }
+
+
+def row_of(row: Mapping[str, Any]) -> list[int]:
+    """Return a row of unique users without what may depend on when it was asked. Raises ValueError where it is no exact one."""
+    if not row["exact"] or not row["lower"] == row["unique"] == row["upper"]:
+        raise ValueError(f"not exact: {row}")
+    return [row["start"], row["end"], row["unique"], row["frames"]]
+
+
+def last_rows(records: Sequence[bytes]) -> dict[str, list[list[int]]]:
+    """Return, by granularity, the row of each period that came last."""
+    last: dict[tuple[str, int], Any] = {}
+    for record in records:
+        row = json.loads(record)
+        last[row["granularity"], row["start"]] = row
+    found: dict[str, list[list[int]]] = {}
+    for (name, _), row in sorted(last.items(), key=lambda entry: entry[0]):
+        found.setdefault(name, []).append(row_of(row))
+    return found
+
+
+def twice(records: Sequence[bytes]) -> list[str]:
+    """Return the revisions that come more than once."""
+    seen: set[tuple[str, int, int]] = set()
+    again = []
+    for record in records:
+        row = json.loads(record)
+        key = row["granularity"], row["start"], row["revision"]
+        if key in seen:
+            again.append(f"{key}")
+        seen.add(key)
+    return again
+
+
+def parting(right: Any, got: Any) -> str:
+    """Say where two values that differ do so first."""
+    if isinstance(right, bytes) and isinstance(got, bytes):
+        right, got = right.splitlines(), got.splitlines()
+    if isinstance(right, list) and isinstance(got, list):
+        place = next((place for place, pair in enumerate(zip(right, got, strict=False)) if pair[0] != pair[1]), None)
+        if place is None:
+            place = min(len(right), len(got))
+        pair = (each[place] if place < len(each) else "nothing" for each in (right, got))
+        return "expected {1}, got {2}, at {0} ({3} expected, {4} got)".format(place, *map(_short, pair), len(right), len(got))
+    if isinstance(right, dict) and isinstance(got, dict):
+        key = next(key for key in (*right, *got) if right.get(key) != got.get(key))
+        return f"{key}: {parting(right.get(key), got.get(key))}"
+    return f"expected {_short(right)}, got {_short(got)}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

@@ -1,0 +1,280 @@
+"""Measure Firnline against the speed at which Kafka can be read at all, in one run, and print the table of the README.
+
+By turns: a bare tuned `consume()` loop (the floor), and the real service from its first record to its last set. Then queries
+over HTTP from this process, at rest and during full-speed ingestion. Ratios count; the machine is named beside them.
+"""
+
+import json
+import random
+import statistics
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from actors.timeline.batch import Batch
+from actors.views.sets.slices import LiveSets
+from scripts.lab.measure.contest import CONTESTS, contest
+from scripts.lab.measure.held import held, held_as_json, held_plot, held_table
+from scripts.lab.measure.recovery import recovery, recovery_as_json, recovery_table
+from scripts.lab.measure.runs import PATIENCE_S, fill, machine, measuring, peak_rss, percentiles, rival, service
+from scripts.lab.measure.study import tables
+
+START_MS = 1_685_695_916_000
+_STEP_MS = 30
+"""Event time between two sets of the patterns `steady` and `shuffled`."""
+
+_PATTERNS = ("steady", "shuffled")
+_PARTITIONS = 3
+_BUDGET = "60%"
+
+console = Console(stderr=True)
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of the service over the whole topic."""
+
+    rate: float
+    sets: int
+    bound: int
+    peak_rss: int
+    bytes_a_set: float
+    samples: list[tuple[float, int, int]] = field(default_factory=list)
+    loaded_ms: dict[str, list[float]] = field(default_factory=dict)
+    rest_ms: dict[str, list[float]] = field(default_factory=dict)
+
+
+def questions(first: int, last: int, chance: random.Random) -> dict[str, str]:
+    """Return one request of each kind, somewhere in the sets' times from `first` to `last`."""
+    paths = {"get-stats": "/events/get-stats"}
+    for sets in (100, 10_000):
+        start = chance.randrange(first, max(first + 1, last - sets * _STEP_MS))
+        paths[f"{sets:,} sets"] = f"/events/get-sets?startTime={start}&endTime={start + sets * _STEP_MS}"
+    return paths
+
+
+def product(bootstrap: str, topic: str, events: int, *, loaded: bool, rested: int, budget: str) -> Run:
+    """Run the service over the topic; ask it all the time where `loaded`, and afterwards `rested` times of each kind."""
+    chance = random.Random(7)
+    asked: dict[str, list[float]] = {}
+    samples = []
+    with service("events", bootstrap, topic, budget) as (process, client):
+        began = time.perf_counter()
+        while True:
+            stats = client.get("/events/get-stats")
+            samples.append((time.perf_counter() - began, process.memory_info().rss, stats["total"]["setSize"]))
+            if stats["records"] >= events and not stats["buffered"] and not stats["inFlight"]:
+                break
+            if time.perf_counter() - began > PATIENCE_S:
+                raise TimeoutError(f"{stats['records']:,} of {events:,} records after {PATIENCE_S:.0f} s")
+            if loaded and stats["total"]["setSize"]:
+                last = START_MS + stats["total"]["setSize"] * _STEP_MS
+                for _ in range(4):
+                    for name, path in questions(START_MS, last, chance).items():
+                        asked.setdefault(name, []).append(client.timed(path))
+                        time.sleep(0.002)
+            else:
+                time.sleep(0.05)
+        aged = [row for row in stats["data"] if row["state"] == "aged"]
+        run = Run(
+            rate=events / (stats["lastBatchAt"] - stats["firstRecordAt"]),
+            sets=stats["total"]["setSize"],
+            bound=stats["total"]["bound"],
+            peak_rss=peak_rss(process),
+            bytes_a_set=sum(row["bytes"] for row in aged) / max(1, sum(row["setSize"] for row in aged)),
+            samples=samples,
+            loaded_ms=asked,
+        )
+        last = START_MS + run.sets * _STEP_MS
+        for _ in range(rested):
+            for name, path in questions(START_MS, last, chance).items():
+                run.rest_ms.setdefault(name, []).append(client.timed(path))
+    return run
+
+
+def random_bytes_a_set() -> float:
+    """Return accounted bytes a sealed set, for events at random milliseconds: 1,000,000 sets in an hour."""
+    chance, sets = np.random.default_rng(5), 1_000_000
+    live = LiveSets(steps=3, max_sets=2 * sets)
+    live.add(Batch(tuple(np.sort(chance.integers(START_MS, START_MS + 3_600_000, sets)) for _ in range(3))), None)
+    frozen, _ = live.freeze()
+    while frozen.settle():
+        pass
+    return float(frozen.meta().nbytes / frozen.meta().summary.sets)
+
+
+def measure(
+    bootstrap: str, pattern: str, events: int, rounds: int, budget: str, *, loaded_too: bool
+) -> tuple[dict[str, Any], list[Run]]:
+    """Measure one pattern; returns its figures, and the runs for the plot."""
+    topic = f"bench-{pattern}-{events}"
+    fill(bootstrap, topic, pattern, events, _PARTITIONS, "--start", str(START_MS))
+    floors, runs, loaded = [], [], []
+    for number in range(rounds):
+        console.print(f"{pattern}: round {number + 1} of {rounds}")
+        floors.append(rival("floor", bootstrap, topic, events)["per_s"])
+        runs.append(product(bootstrap, topic, events, loaded=False, rested=0 if number else 200, budget=budget))
+        if loaded_too:
+            loaded.append(product(bootstrap, topic, events, loaded=True, rested=0, budget=budget))
+    names = {name for run in loaded for name in run.loaded_ms}
+    merged = {name: [ms for run in loaded for ms in run.loaded_ms.get(name, [])] for name in sorted(names, reverse=True)}
+    figures = {
+        "floor_per_s": statistics.median(floors),
+        "product_per_s": statistics.median(run.rate for run in runs),
+        "ratio": statistics.median(run.rate / floor for run, floor in zip(runs, floors, strict=True)),
+        "ratio_while_asked": statistics.median([run.rate / floor for run, floor in zip(loaded, floors, strict=False)] or [0]),
+        "peak_rss_bytes": max(run.peak_rss for run in runs),
+        "bytes_an_aged_set": runs[0].bytes_a_set,
+        "sets": runs[0].sets,
+        "bound": runs[0].bound,
+        "rest_ms": {name: percentiles(values) for name, values in runs[0].rest_ms.items()},
+        "loaded_ms": {name: percentiles(values) for name, values in merged.items()},
+    }
+    return figures, runs
+
+
+def table(results: dict[str, Any]) -> Table:
+    """Lay the figures out, a column a pattern."""
+    patterns = results["patterns"]
+    shown = Table(title=f"{results['events']:,} events, median of {results['rounds']}; {results['machine']}")
+    shown.add_column("")
+    for pattern in patterns:
+        shown.add_column(pattern, justify="right")
+
+    def row(name: str, write: Any) -> None:
+        shown.add_row(name, *(write(figures) for figures in patterns.values()))
+
+    row("bare consume loop, records/s", lambda f: f"{f['floor_per_s']:,.0f}")
+    row("Firnline, records/s", lambda f: f"{f['product_per_s']:,.0f}")
+    row("ratio", lambda f: f"{f['ratio']:.2f}")
+    if next(iter(patterns.values()))["loaded_ms"]:
+        row("ratio while asked all the time", lambda f: f"{f['ratio_while_asked']:.2f}")
+    row("peak RSS", lambda f: f"{f['peak_rss_bytes'] / 1e6:.0f} MB")
+    row("bytes an aged set", lambda f: f"{f['bytes_an_aged_set']:.2f}")
+    row("sets / bound", lambda f: f"{f['sets']:,} / {f['bound']:,}")
+    for state, label in (("rest_ms", "at rest"), ("loaded_ms", "while ingesting")):
+        for name in next(iter(patterns.values()))[state]:
+            row(f"{name}, {label}: p50 / p99", lambda f, s=state, n=name: f"{f[s][n]['p50']:.2f} / {f[s][n]['p99']:.2f} ms")
+    shown.add_row("bytes an aged set, random milliseconds", f"{results['random_bytes_a_set']:.2f}")
+    return shown
+
+
+def contests_table(contests: dict[str, dict[str, Any]], rounds: int) -> Table:
+    """Lay the figures of the other views out, a column a view."""
+    shown = Table(title=f"the other answers, median of {rounds}; same machine and broker")
+    shown.add_column("")
+    for name in contests:
+        shown.add_column(name, justify="right")
+
+    def row(name: str, write: Any) -> None:
+        shown.add_row(name, *(write(figures) for figures in contests.values()))
+
+    row("records", lambda f: f"{f['records']:,}")
+    row("bare consume loop, records/s", lambda f: f"{f['floor_per_s']:,.0f}")
+    row("rival", lambda f: f["rival"])
+    row("rival, records/s", lambda f: f"{f['rival_per_s']:,.0f}")
+    row("Firnline, records/s", lambda f: f"{f['product_per_s']:,.0f}")
+    row("of the bare loop", lambda f: f"{f['of_floor']:.2f}")
+    row("of the rival", lambda f: f"{f['of_rival']:.2f}")
+    row("peak RSS", lambda f: f"{f['peak_rss_bytes'] / 1e6:.0f} MB")
+    row("asked", lambda f: f["asked"])
+    row("p50 / p99", lambda f: f"{f['asked_ms']['p50']:.2f} / {f['asked_ms']['p99']:.2f} ms")
+    row(
+        "bytes an id, the rival's",
+        lambda f: f"{f['bytes_an_id']:.0f}, {f['rival_bytes_an_id']:.0f}" if "bytes_an_id" in f else "",
+    )
+    row("through a pipe with --once, records/s", lambda f: f"{f['piped_per_s']:,.0f}" if "piped_per_s" in f else "")
+    return shown
+
+
+def plot(path: Path, runs: dict[str, list[Run]]) -> None:
+    """Draw RSS and sets over time, the first run of each pattern, as a page that needs no internet."""
+    from plotly.graph_objects import Figure, Scatter  # noqa: PLC0415  # an extra of development, and slow to import
+    from plotly.subplots import make_subplots  # noqa: PLC0415
+
+    figure: Figure = make_subplots(rows=2, cols=1, shared_xaxes=True, subplot_titles=("resident set, MB", "sets"))
+    for pattern, (first, *_) in runs.items():
+        seconds = [sample[0] for sample in first.samples]
+        figure.add_trace(Scatter(x=seconds, y=[sample[1] / 1e6 for sample in first.samples], name=f"{pattern}: RSS"), 1, 1)
+        figure.add_trace(Scatter(x=seconds, y=[sample[2] for sample in first.samples], name=f"{pattern}: sets"), 2, 1)
+    figure.update_xaxes(title_text="seconds", row=2, col=1)
+    figure.write_html(path, include_plotlyjs=True)
+
+
+def main(
+    events: Annotated[int, typer.Option(min=30_000, help="Records in the topic.")] = 3_000_000,
+    view: Annotated[list[str] | None, typer.Option(help="sets, top, segments, uniques or words; without it, all.")] = None,
+    records: Annotated[int | None, typer.Option(min=10_000, help="Records for each other view.")] = None,
+    pattern: Annotated[list[str] | None, typer.Option(help="Of sets: steady or shuffled; without it, both.")] = None,
+    bootstrap: Annotated[
+        str | None, typer.Option(help="A broker; without it, one is started, which needs Java and Maven.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds by turns; the medians count.")] = 3,
+    loaded: Annotated[bool, typer.Option(help="Also run with queries all the time.")] = True,
+    budget: Annotated[
+        str | None, typer.Option(help="Only whether this memory budget, such as 256MiB, holds; --plot FILE.svg draws it.")
+    ] = None,
+    recovered: Annotated[
+        int | None, typer.Option("--recovery", min=1, help="Only restarts: with so many sets in files, and after a kill.")
+    ] = None,
+    study: Annotated[bool, typer.Option("--study", help="Only the cost of JSON and the errors of sketches.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+    plot_to: Annotated[
+        Path | None, typer.Option("--plot", help="Write a page, or a drawing, of what went on over time.")
+    ] = None,
+) -> None:
+    """Measure ingestion, memory and queries on a real broker."""
+    results: dict[str, Any] = {"machine": machine(), "events": events, "rounds": rounds, "patterns": {}}
+    if study:
+        for shown in tables():
+            Console(width=110).print(shown)
+        return
+    if recovered is not None:
+        with measuring("bench", bootstrap) as address:
+            measured = recovery(address, recovered)
+        if as_json:
+            print(json.dumps({**results, "recovery": recovery_as_json(measured)}, indent=2))
+        else:
+            Console(width=110).print(recovery_table(measured))
+        return
+    if budget is not None:
+        with measuring("bench", bootstrap) as address:
+            whole = held(address, events, budget)
+        if plot_to is not None:
+            held_plot(plot_to, whole)
+        if as_json:
+            print(json.dumps({**results, "held": [held_as_json(run) for run in whole]}, indent=2))
+        for run in () if as_json else whole:
+            Console(width=110).print(held_table(run))
+        return
+    views = view or ["sets", *CONTESTS]
+    if unknown := set(views) - {"sets", *CONTESTS}:
+        raise typer.BadParameter(f"expected some of sets, {', '.join(CONTESTS)}, got {', '.join(sorted(unknown))}")
+    patterns = pattern or list(_PATTERNS)
+    if unknown := set(patterns) - set(_PATTERNS):
+        raise typer.BadParameter(f"expected some of {', '.join(_PATTERNS)}, got {', '.join(sorted(unknown))}")
+    results["random_bytes_a_set"] = random_bytes_a_set()
+    contests: dict[str, dict[str, Any]] = {}
+    runs: dict[str, list[Run]] = {}
+    with measuring("bench", bootstrap) as address:
+        for name in patterns if "sets" in views else []:
+            results["patterns"][name], runs[name] = measure(address, name, events, rounds, _BUDGET, loaded_too=loaded)
+        for name in views:
+            if name in CONTESTS:
+                console.print(name)
+                contests[name] = contest(name, address, rounds, _BUDGET, records)
+    if plot_to is not None:
+        plot(plot_to, runs)
+    if as_json:
+        print(json.dumps({**results, "contests": contests}, indent=2))
+        return
+    if runs:
+        Console(width=110).print(table(results))
+    if contests:
+        Console(width=140).print(contests_table(contests, rounds))

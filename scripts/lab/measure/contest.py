@@ -1,0 +1,114 @@
+"""The four other views, each on a real broker against the speed of reading at all and against the usual way to do its work.
+
+Used by `scripts/bench.py`. A row says the records a second of the floor, of the rival and of Firnline, and what else counts.
+"""
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from scripts.checkout import ROOT
+from scripts.lab.measure.runs import PATIENCE_S, fill, peak_rss, percentiles, rival, service
+
+_ASKED = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """One view: its stream, what it is sent, and the rival."""
+
+    stream: str
+    records: int
+    partitions: int
+    rival: str
+    doing: str
+    asked: str
+
+
+CONTESTS = {
+    "top": Contest("dataset", 1_000_000, 10, "redis", "Redis, pipelined ZADD", "/dataset?limit=10"),
+    "segments": Contest("segments", 100_000, 10, "segments", "ten threads, json, heapq.merge", "/segments/pending"),
+    "uniques": Contest("uniques", 1_000_000, 3, "uniques", "msgspec, Python sets", "/uniques?granularity=hour"),
+    "words": Contest("words", 1_000_000, 3, "words", "json, Counter", "/events/CountWords?limit=10"),
+}
+
+
+def contest(name: str, bootstrap: str, rounds: int, budget: str, records: int | None = None) -> dict[str, Any]:
+    """Run floor, rival and product by turns, over so many `records`; returns medians, and ratios by round."""
+    plan = CONTESTS[name] if records is None else replace(CONTESTS[name], records=records)
+    topic = f"bench-{name}-{plan.records}"
+    fill(bootstrap, topic, name, plan.records, plan.partitions)
+    floors, rivals, products = [], [], []
+    for _ in range(rounds):
+        floors.append(rival("floor", bootstrap, topic, plan.records))
+        rivals.append(rival(plan.rival, bootstrap, topic, plan.records))
+        products.append(_product(plan, bootstrap, topic, budget))
+    figures: dict[str, Any] = {
+        "records": plan.records,
+        "rival": plan.doing,
+        "floor_per_s": statistics.median(each["per_s"] for each in floors),
+        "rival_per_s": statistics.median(each["per_s"] for each in rivals),
+        "product_per_s": statistics.median(each["per_s"] for each in products),
+        "of_floor": statistics.median(ours["per_s"] / each["per_s"] for ours, each in zip(products, floors, strict=True)),
+        "of_rival": statistics.median(ours["per_s"] / each["per_s"] for ours, each in zip(products, rivals, strict=True)),
+        "peak_rss_bytes": max(each["peak_rss_bytes"] for each in products),
+        "asked": plan.asked,
+        "asked_ms": percentiles([ms for each in products for ms in each["asked_ms"]]),
+    }
+    if name == "top":
+        figures["bytes_an_id"] = statistics.median(each["grown_bytes"] / plan.records for each in products)
+        figures["rival_bytes_an_id"] = rivals[0]["bytes_an_id"]
+        figures["rival_top_ms"] = rivals[0]["top_ms"]
+    if name == "uniques":
+        figures["rival_rss_bytes"] = rivals[0]["rss_bytes"]
+        figures["piped_per_s"] = _piped(plan)
+    return figures
+
+
+def _product(plan: Contest, bootstrap: str, topic: str, budget: str) -> dict[str, Any]:
+    """Run the service over the topic from its first record to the last one in its place, then ask it."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = f"streams.{plan.stream}.output={{file: {folder}/out.txt}}"
+        with service(plan.stream, bootstrap, topic, budget, output) as (process, client):
+            before = process.memory_info().rss
+            deadline = time.monotonic() + PATIENCE_S
+            while True:
+                stats = client.get(f"/{plan.stream}/get-stats")
+                if stats["records"] >= plan.records and not stats["buffered"] and not stats["inFlight"]:
+                    break
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{stats['records']:,} of {plan.records:,} records")
+                time.sleep(0.05)
+            rss = process.memory_info().rss
+            client.get(plan.asked)
+            return {
+                "per_s": plan.records / (stats["lastBatchAt"] - stats["firstRecordAt"]),
+                "peak_rss_bytes": peak_rss(process),
+                "grown_bytes": rss - before,
+                "asked_ms": [client.timed(plan.asked) for _ in range(_ASKED)],
+            }
+
+
+def _piped(plan: Contest) -> float:
+    """Return frames a second of `cat frames | serve --once`, without what the process takes where there is nothing to read."""
+    with tempfile.TemporaryDirectory() as folder:
+        frames = Path(folder) / "frames.jsonl"
+        with frames.open("wb") as file:
+            command = [sys.executable, str(ROOT / "scripts" / "producer.py"), "--pattern", "uniques", "--stdout"]
+            subprocess.run([*command, "--count", str(plan.records)], check=True, stdout=file)
+        serve = [sys.executable, str(ROOT / "scripts" / "serve.py"), "--config", str(ROOT / "config" / "uniques.yaml")]
+        command = [*serve, "--once", "--set", "http.port=0"]
+        began = time.perf_counter()
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)
+        idle = time.perf_counter() - began
+        with frames.open("rb") as file:
+            done = subprocess.run(command, check=True, stdin=file, capture_output=True, timeout=PATIENCE_S)
+        seconds = time.perf_counter() - began - 2 * idle
+        if done.stdout.count(b'"granularity":"minute"') < plan.records // 100_000:
+            raise ValueError(f"too few results: {done.stdout[:200]!r}")
+        return plan.records / seconds

@@ -1,0 +1,136 @@
+"""Whether memory stays within its budget: the real service over more events than it can hold, looked at ten times a second.
+
+Used by `scripts/bench.py --budget`. Prints a row a tenth of the run, and draws the whole of it.
+"""
+
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from scripts.lab.measure.curves import Curve, drawing
+from scripts.lab.measure.runs import PATIENCE_S, fill, peak_rss, service
+
+PATTERN = "scattered"
+_START_MS = 1_685_695_916_000
+_PARTITIONS = 3
+_GENERATIONS = 100
+"""Into how many generations all of the events would go."""
+
+_EVERY_S = 0.1
+_ROWS = 10
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What there was at one moment: bytes, and generations, those that are held and those that had to go."""
+
+    seconds: float
+    records: int
+    rss: int
+    accounted: int
+    generations: int
+    dropped: int
+
+
+@dataclass(slots=True)
+class Held:
+    """One run: how it began, what was seen, and the largest resident set that the kernel saw."""
+
+    name: str
+    budget: int = 0
+    baseline: int = 0
+    peak: int = 0
+    emergencies: int = 0
+    rate: float = 0.0
+    samples: list[Sample] = field(default_factory=list)
+
+
+def held(bootstrap: str, events: int, budget: str) -> list[Held]:
+    """Run the service over so many events at random times within `budget`: in memory alone, and with checkpoints."""
+    topic = f"bench-{PATTERN}-{events}"
+    fill(bootstrap, topic, PATTERN, events, _PARTITIONS, "--start", str(_START_MS))
+    with tempfile.TemporaryDirectory() as folder:
+        return [
+            _run("in memory alone", bootstrap, topic, events, budget, None),
+            _run("with checkpoints", bootstrap, topic, events, budget, Path(folder)),
+        ]
+
+
+def _run(name: str, bootstrap: str, topic: str, events: int, budget: str, data_dir: Path | None) -> Held:
+    run = Held(name)
+    max_sets = f"streams.events.max_sets={max(1_000, events // 3 // _GENERATIONS)}"
+    with service("events", bootstrap, topic, budget, max_sets, data_dir=data_dir) as (process, client):
+        began = time.perf_counter()
+        while True:
+            stats = client.get("/events/get-stats")
+            seconds = time.perf_counter() - began
+            run.samples.append(_sample(stats, seconds, process.memory_info().rss))
+            if stats["records"] >= events and not stats["buffered"] and not stats["inFlight"]:
+                break
+            if seconds > PATIENCE_S:
+                raise TimeoutError(f"{stats['records']:,} of {events:,} records after {PATIENCE_S:.0f} s")
+            time.sleep(_EVERY_S)
+        memory = stats["memory"]
+        run.budget, run.baseline, run.emergencies = memory["budgetBytes"], memory["baselineBytes"], memory["emergencies"]
+        run.rate = events / (stats["lastBatchAt"] - stats["firstRecordAt"])
+        run.peak = peak_rss(process)
+    return run
+
+
+def _sample(stats: dict[str, Any], seconds: float, rss: int) -> Sample:
+    dropped = sum(stats["droppedGenerations"].values())
+    return Sample(seconds, stats["records"], rss, stats["memory"]["accountedBytes"], len(stats["data"]) - 1, dropped)
+
+
+def held_table(run: Held) -> Table:
+    """Lay a run out, a row a tenth of its events."""
+    peak = f"peak RSS {run.peak / _MIB:.1f} MiB, {run.peak / run.budget:.1%} of the budget"
+    shown = Table(
+        title=f"{run.name}: a budget of {run.budget / _MIB:.0f} MiB, {peak}, {run.rate:,.0f} records/s, "
+        f"{run.emergencies} emergencies"
+    )
+    for column in ("seconds", "events", "RSS, MiB", "accounted, MiB", "generations", "dropped"):
+        shown.add_column(column, justify="right")
+    wanted = [run.samples[-1].records * tenth // _ROWS for tenth in range(1, _ROWS + 1)]
+    for records in wanted:
+        sample = next(each for each in run.samples if each.records >= records)
+        mib = (f"{sample.rss / _MIB:.1f}", f"{sample.accounted / _MIB:.1f}")
+        shown.add_row(f"{sample.seconds:.1f}", f"{sample.records:,}", *mib, str(sample.generations), f"{sample.dropped:,}")
+    return shown
+
+
+def held_as_json(run: Held) -> dict[str, Any]:
+    """Return what counts of a run."""
+    return {
+        "name": run.name,
+        "budget_bytes": run.budget,
+        "peak_rss_bytes": run.peak,
+        "of_budget": run.peak / run.budget,
+        "records_per_s": run.rate,
+        "generations": run.samples[-1].generations,
+        "dropped_generations": run.samples[-1].dropped,
+        "emergencies": run.emergencies,
+    }
+
+
+def held_plot(path: Path, runs: list[Held]) -> None:
+    """Draw the runs one below the other: RSS and accounted bytes under the line of the budget, and what was dropped."""
+    charts = []
+    for run in runs:
+        seconds = [each.seconds for each in run.samples]
+        memory = [
+            Curve("RSS", seconds, [each.rss / _MIB for each in run.samples], "#1f77b4"),
+            Curve("accounted", seconds, [each.accounted / _MIB for each in run.samples], "#2ca02c"),
+            Curve("budget", [seconds[0], seconds[-1]], [run.budget / _MIB] * 2, "#d62728"),
+        ]
+        gone = [
+            Curve("generations held", seconds, [float(each.generations) for each in run.samples], "#9467bd"),
+            Curve("generations dropped", seconds, [float(each.dropped) for each in run.samples], "#ff7f0e"),
+        ]
+        charts += [(f"{run.name}: MiB", memory), (f"{run.name}: generations", gone)]
+    path.write_text(drawing(charts, "seconds"))

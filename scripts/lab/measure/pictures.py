@@ -1,0 +1,248 @@
+"""Make the README's pictures of the live page: the real service, a stream that is the same every time, the system's Chromium.
+
+The broker is the embedded one unless another is named. Small generations, little memory and a small disk budget, so that all
+states are to be seen: live, frozen, on disk, forgotten.
+"""
+
+import json
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from confluent_kafka import KafkaException, Producer
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from scripts.brokers.broker import start_embedded
+from scripts.checkout import ROOT
+from scripts.produce.producer import prepare
+
+FOLDER = ROOT / "docs" / "pictures"
+
+_FIRST_NS = 1_700_000_000_000_000_000
+_MEAN_NS = 8e9
+_RHYTHM_NS = 23 * 86_400e9
+_BLOCK = 3_000
+_MOST_BYTES = 200_000
+_ROOM_MIB = 1
+_PATIENCE_S = 600.0
+_LOADS = 15
+_FIRST_PAINT = "performance.getEntriesByName('first-contentful-paint')"
+_SHOTS = (
+    ("page-light", 1280, 860, "light"),
+    ("page-dark", 1280, 860, "dark"),
+    ("page-narrow", 390, 780, "light"),
+)
+
+
+class Events:
+    """Events of three steps at random nanoseconds, denser and sparser by a slow rhythm; every 6,000th record is none."""
+
+    def __init__(self) -> None:
+        self._chance = np.random.default_rng(7)
+        self._now = float(_FIRST_NS)
+
+    def block(self) -> list[bytes]:
+        """Return the next records, in order of time."""
+        gap = _MEAN_NS * (1 + 0.9 * np.sin(2 * np.pi * (self._now - _FIRST_NS) / _RHYTHM_NS))
+        times = (np.cumsum(self._chance.exponential(gap, _BLOCK)) + self._now).astype(np.int64)
+        self._now = float(times[-1])
+        steps = self._chance.integers(0, 3, _BLOCK)
+        values = [b"%c_%d" % (b"RGB"[step], moment) for step, moment in zip(steps.tolist(), times.tolist(), strict=True)]
+        if self._chance.random() < _BLOCK / 6_000:
+            values[0] = b"R_yesterday"
+        return values
+
+
+def least(bootstrap: str) -> int:
+    """Return the MiB that an empty service needs on this machine: it says so when it is given too little."""
+    words = ["--only", "events", "--set", "memory.budget=1MiB", "--set", "http.port=0", "--set", "data_dir=null"]
+    serve = [sys.executable, str(ROOT / "scripts" / "serve.py"), *words, "--set", f"kafka.bootstrap.servers={bootstrap}"]
+    said = subprocess.run(serve, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False).stderr
+    found = re.search(r"at least (\d+) MiB", said)
+    if found is None:
+        raise ValueError(f"expected the service to say what it needs, got: {said}")
+    return int(found[1])
+
+
+@contextmanager
+def serving(bootstrap: str, topic: str, port: int, budget: str) -> Iterator[Callable[[], bool]]:
+    """Run the service, in a folder that is thrown away. Yields what says that it runs, or raises ValueError."""
+    with tempfile.TemporaryDirectory(prefix="firnline-pictures-") as folder:
+        settings = {
+            "http.port": port,
+            "data_dir": folder,
+            "kafka.bootstrap.servers": bootstrap,
+            "memory.budget": budget,
+            "memory.spill_budget": "4MiB",
+            "log.level": "error",
+            "checkpoint.every_ms": 2_000,
+            "streams.events.source.topic": topic,
+            "streams.events.time_unit": "ns",
+            "streams.events.max_sets": 20_000,
+            "streams.events.lateness_ms": 60_000,
+        }
+        words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+        serve = [sys.executable, str(ROOT / "scripts" / "serve.py"), "--only", "events", *words]
+        child = subprocess.Popen(serve, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+        def alive() -> bool:
+            if child.poll() is not None:
+                raise ValueError(f"the service ended: {child.stderr.read() if child.stderr else ''}")
+            return True
+
+        try:
+            yield alive
+        finally:
+            child.terminate()
+            child.wait(timeout=30)
+
+
+def stats(port: int) -> dict[str, Any]:
+    """Return the stream's stats; empty while there are none."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/events/get-stats", timeout=10) as answer:
+            found: dict[str, Any] = json.load(answer)
+            return found
+    except (urllib.error.URLError, OSError):
+        return {}
+
+
+def await_that(look: Callable[[], object]) -> None:
+    """Wait until `look` is true. Raises TimeoutError after some minutes."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while not look():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {_PATIENCE_S:g} s in vain")
+        time.sleep(0.1)
+
+
+def feed(producer: Producer, topic: str, port: int, events: Events) -> None:
+    """Send until some generations are on the disk and some are gone, never far ahead of the service."""
+    sent = 0
+    while True:
+        known = stats(port)
+        if known and sum(known["droppedGenerations"].values()) >= 6 and any(row["fileBytes"] for row in known["data"]):
+            return
+        if known.get("records", 0) >= sent - 10 * _BLOCK:
+            for _ in range(5):
+                producer.produce_batch(topic, [{"value": value} for value in events.block()], partition=0)
+                sent += _BLOCK
+            producer.flush(30)
+        else:
+            time.sleep(0.05)
+
+
+def opened(browser: Browser, port: int, width: int, height: int, scheme: Any) -> Page:
+    """Open the page, and wait for its picture."""
+    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce")
+    page.goto(f"http://127.0.0.1:{port}/")
+    page.wait_for_selector(".bars .live")
+    return page
+
+
+def shoot(browser: Browser, port: int, folder: Path) -> None:
+    """Take every picture. Raises ValueError for one that is larger than a README should carry."""
+    for name, width, height, scheme in _SHOTS:
+        page = opened(browser, port, width, height, scheme)
+        page.wait_for_timeout(6_000)  # the rates need some seconds to be measured
+        target = folder / f"{name}.png"
+        page.screenshot(path=target)
+        page.close()
+        size = target.stat().st_size
+        print(f"{target.relative_to(ROOT) if target.is_relative_to(ROOT) else target}: {size:,} bytes")
+        if size > _MOST_BYTES:
+            raise ValueError(f"{target}: expected {_MOST_BYTES:,} bytes at most, got {size:,}")
+
+
+def paint(browser: Browser, port: int) -> None:
+    """Load the page some times, each as for the first time, and print how long it took until there was something to see."""
+    found = []
+    for _ in range(_LOADS):
+        page = browser.new_page()  # in a context of its own: nothing is cached
+        page.goto(f"http://127.0.0.1:{port}/")
+        page.wait_for_function(f"{_FIRST_PAINT}.length")
+        found.append(float(page.evaluate(f"{_FIRST_PAINT}[0].startTime")))
+        page.close()
+    print(f"first paint: {statistics.median(found):.0f} ms at the median, {max(found):.0f} at worst, of {_LOADS} fresh loads")
+
+
+def measure(browser: Browser, port: int, minutes: float, between_s: float, each: Callable[[], None]) -> None:
+    """Keep the page open, and print what its JavaScript holds after a collection, `between_s` seconds apart."""
+    page = opened(browser, port, 1280, 860, "light")
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("HeapProfiler.enable")
+    began = time.monotonic()
+    print("minutes  heap KiB  elements")
+    while (passed := time.monotonic() - began) < minutes * 60:
+        each()
+        page.wait_for_timeout(between_s * 1_000)
+        devtools.send("HeapProfiler.collectGarbage")
+        held = devtools.send("Runtime.getHeapUsage")["usedSize"]
+        count = page.evaluate("document.querySelectorAll('*').length")
+        print(f"{passed / 60:7.1f}  {held / 1024:8,.0f}  {count:8,}", flush=True)
+    page.close()
+
+
+def main(
+    bootstrap: Annotated[
+        str | None, typer.Option(help="HOST:PORT of a broker; without it, an embedded one is started.")
+    ] = None,
+    folder: Annotated[Path, typer.Option(help="Where the pictures go.")] = FOLDER,
+    port: Annotated[int, typer.Option(help="The port of the service meanwhile.")] = 18_099,
+    heap: Annotated[float, typer.Option(min=0, help="Instead, print the first paint, then the heap over so many minutes.")] = 0,
+) -> None:
+    """Write docs/pictures/*.png, or measure the page: how soon it is to be seen, and what it holds when it stays open."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        sys.exit("pictures: expected chromium, and there is none")
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the service does not stay behind
+    folder.mkdir(parents=True, exist_ok=True)
+    broker = None
+    if bootstrap is None:
+        broker, bootstrap = start_embedded()
+    topic, events = f"pictures-{uuid.uuid4().hex[:8]}", Events()
+    producer = Producer({"bootstrap.servers": bootstrap, "log_level": 0})
+    try:
+        prepare(bootstrap, topic, 3, embedded=broker is not None)
+        budget = f"{least(bootstrap) + _ROOM_MIB}MiB"
+        with serving(bootstrap, topic, port, budget) as alive, sync_playwright() as play:
+            await_that(lambda: alive() and stats(port))
+            feed(producer, topic, port, events)
+            browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+
+            def more() -> None:
+                producer.produce_batch(topic, [{"value": value} for value in events.block()], partition=0)
+                producer.flush(30)
+
+            if heap:
+                paint(browser, port)
+                measure(browser, port, heap, 15.0, more)
+            else:
+                shoot(browser, port, folder)
+            browser.close()
+    except KafkaException as error:
+        sys.exit(f"pictures: {bootstrap}: {error.args[0].str()}")
+    except (ValueError, OSError) as error:
+        sys.exit(f"pictures: {error}")
+    finally:
+        if broker is not None:
+            broker.terminate()
+            broker.wait(timeout=10)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,197 @@
+"""What the views are measured against: each a process of its own that does the same work in the usual way, and prints figures.
+
+Used by the benchmark, as `python scripts/lab/measure/rivals.py NAME BOOTSTRAP TOPIC RECORDS`. Not part of the product.
+"""
+
+import heapq
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import typer
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from actors.sources.kafka import TUNING
+
+app = typer.Typer(add_completion=False)
+_IDS_AT_ONCE = 5_000
+_READ_AT_ONCE = 5_000
+
+
+class Frame(msgspec.Struct):
+    """What a frame must have."""
+
+    ts: float
+    uid: str
+
+
+def polls(bootstrap: str, topic: str, records: int, partitions: list[int] | None = None) -> Iterator[list[Message]]:
+    """Yield polls of a tuned consumer until so many records have come."""
+    consumer = Consumer({**TUNING, "enable.partition.eof": False, "bootstrap.servers": bootstrap, "group.id": "rival"})
+    known = partitions if partitions is not None else list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+    consumer.assign([TopicPartition(topic, number, 0) for number in known])
+    came = 0
+    while came < records:
+        messages = consumer.consume(_READ_AT_ONCE, 1.0)
+        came += len(messages)
+        yield messages
+    consumer.close()
+
+
+def timed(work: Callable[[], int]) -> None:
+    """Run `work`, which returns a count, and print the figures."""
+    before = psutil.Process().memory_info().rss
+    began = time.perf_counter()
+    count = work()
+    seconds = time.perf_counter() - began
+    print(json.dumps({"per_s": count / seconds, "rss_bytes": psutil.Process().memory_info().rss, "before_bytes": before}))
+
+
+@app.command()
+def floor(bootstrap: str, topic: str, records: int) -> None:
+    """Read, and nothing else."""
+    batches = polls(bootstrap, topic, records)
+    first = len(next(batches))
+    timed(lambda: sum(map(len, batches)) + first)
+
+
+@app.command()
+def redis(bootstrap: str, topic: str, records: int) -> None:
+    """Read all ids first; then a sorted set of Redis takes them, 5,000 a command; and how long the top ten takes."""
+    from redis import Redis  # noqa: PLC0415  # a rival's client
+
+    if shutil.which("redis-server") is None:
+        sys.exit("rivals: redis-server is not installed")
+    values = [message.value() or b"" for messages in polls(bootstrap, topic, records) for message in messages]
+    pairs = [value.rpartition(b"_")[::2] for value in values]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            client = Redis(port=port)
+            while True:
+                try:
+                    client.ping()
+                    break
+                except OSError:
+                    time.sleep(0.02)
+                except Exception:  # noqa: BLE001  # the client's own way to say that nobody listens yet
+                    time.sleep(0.02)
+            before = client.info("memory")["used_memory"]
+            began = time.perf_counter()
+            for low in range(0, len(pairs), _IDS_AT_ONCE):
+                client.zadd("top", {name: int(value) for name, value in pairs[low : low + _IDS_AT_ONCE]})
+            seconds = time.perf_counter() - began
+            times = []
+            for _ in range(300):
+                asked = time.perf_counter()
+                client.zrevrange("top", 0, 9)
+                times.append((time.perf_counter() - asked) * 1000)
+            count = client.zcard("top")
+            memory = client.info("memory")["used_memory"] - before
+        finally:
+            server.terminate()
+            server.wait()
+    figures = {"per_s": len(pairs) / seconds, "bytes_an_id": memory / count, "top_ms": sorted(times)[len(times) // 2]}
+    print(json.dumps(figures))
+
+
+@app.command()
+def uniques(bootstrap: str, topic: str, records: int) -> None:
+    """Parse with msgspec and keep Python sets by minute and longer."""
+    decoder = msgspec.json.Decoder(Frame)
+    batches = polls(bootstrap, topic, records)
+
+    def work() -> int:
+        users: dict[tuple[int, int], set[str]] = defaultdict(set)
+        count = 0
+        for messages in batches:
+            for message in messages:
+                count += 1
+                try:
+                    frame = decoder.decode(message.value() or b"")
+                except (msgspec.MsgspecError, UnicodeDecodeError):
+                    continue
+                users[0, int(frame.ts) // 60].add(frame.uid)
+        for (_, minute), names in list(users.items()):
+            users[1, minute // 60] |= names
+        return count
+
+    timed(work)
+
+
+@app.command()
+def words(bootstrap: str, topic: str, records: int) -> None:
+    """Parse with json and count by second."""
+    batches = polls(bootstrap, topic, records)
+
+    def work() -> int:
+        types: dict[int, Counter[str]] = defaultdict(Counter)
+        names: dict[int, Counter[str]] = defaultdict(Counter)
+        count = 0
+        for messages in batches:
+            for message in messages:
+                count += 1
+                try:
+                    event = json.loads(message.value() or b"")
+                    types[event["timestamp"]][event["event_type"]] += 1
+                    names[event["timestamp"]].update(event["data"].split())
+                except (ValueError, KeyError, TypeError, AttributeError):
+                    continue
+        return count
+
+    timed(work)
+
+
+@app.command()
+def segments(bootstrap: str, topic: str, records: int) -> None:
+    """Run a consumer and a thread a partition, with json, and heapq.merge of what is complete."""
+    lock = threading.Lock()
+    pending: dict[int, dict[int, list[int]]] = defaultdict(dict)
+    left = [records]
+
+    def merge(file: Any, batch: dict[int, list[int]]) -> None:
+        file.write(", ".join(map(str, heapq.merge(*batch.values()))) + "\n")
+
+    def read(number: int, file: Any) -> None:
+        consumer = Consumer({**TUNING, "enable.partition.eof": False, "bootstrap.servers": bootstrap, "group.id": "rival"})
+        consumer.assign([TopicPartition(topic, number, 0)])
+        while left[0] > 0:
+            for message in consumer.consume(500, 0.1):
+                segment = json.loads(message.value() or b"")
+                with lock:
+                    left[0] -= 1
+                    batch = pending[segment["batch_id"]]
+                    batch[segment["segment_id"]] = segment["data"]
+                    if len(batch) == 10:
+                        merge(file, pending.pop(segment["batch_id"]))
+        consumer.close()
+
+    def work() -> int:
+        with tempfile.TemporaryDirectory() as folder, (Path(folder) / "output.txt").open("w") as file:
+            threads = [threading.Thread(target=read, args=(number, file)) for number in range(10)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        return records
+
+    timed(work)
+
+
+if __name__ == "__main__":
+    app()

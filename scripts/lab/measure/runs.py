@@ -1,0 +1,159 @@
+"""The parts of a measurement: a broker, a topic filled, the real service over it, a client that takes times, rivals beside it.
+
+Used by `scripts/bench.py` and `scripts/lab/measure/crowd.py`.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import platform
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from scripts.brokers.broker import real_broker
+from scripts.checkout import ROOT
+
+PATIENCE_S = 1_800.0
+_START_S = 120.0
+_SAID = 500
+
+
+@contextlib.contextmanager
+def measuring(name: str, bootstrap: str | None) -> Iterator[str]:
+    """Yield a broker's address: `bootstrap`, or that of a real one, run meanwhile. What goes wrong ends with 1, and a line.
+
+    At SIGTERM all that was started is ended, as it is at Ctrl-C. For the main thread.
+    """
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        with contextlib.ExitStack() as around:
+            yield bootstrap or around.enter_context(real_broker(ROOT / ".firnline" / "kafka"))
+    except KafkaException as error:
+        sys.exit(f"{name}: {bootstrap or 'the broker'}: {error.args[0].str()}")
+    except subprocess.CalledProcessError as error:  # it has said why itself
+        sys.exit(f"{name}: {error.cmd[1]} ended with {error.returncode}")
+    except (OSError, ValueError) as error:
+        sys.exit(f"{name}: {str(error) or type(error).__name__}")
+
+
+class Client:
+    """One kept-alive HTTP connection to the service."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+    def answers(self) -> bool:
+        """Whether anybody does."""
+        try:
+            self.get("/livez")
+        except OSError:
+            self._connection.close()
+            return False
+        return True
+
+    def get(self, path: str) -> Any:
+        """Return the JSON of `path`."""
+        self._connection.request("GET", path)
+        return json.loads(self._connection.getresponse().read())
+
+    def timed(self, path: str) -> float:
+        """Return how many milliseconds the whole answer to `path` took."""
+        began = time.perf_counter()
+        self._connection.request("GET", path)
+        self._connection.getresponse().read()
+        return (time.perf_counter() - began) * 1000
+
+
+@contextlib.contextmanager
+def service(
+    stream: str, bootstrap: str, topic: str, budget: str, *overrides: str, data_dir: Path | None = None
+) -> Iterator[tuple[psutil.Process, Client]]:
+    """Run the real service with one stream of the default configuration; yields its process, and a client, once it answers.
+
+    Without a `data_dir` nothing outlasts the run, so that the next one begins at the first record. Raises OSError where the
+    service ends instead.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = [f"http.port={port}", f"kafka.bootstrap.servers={bootstrap}", f"streams.{stream}.source.topic={topic}"]
+    settings += [f"memory.budget={budget}", f"data_dir={data_dir or 'null'}", *overrides]
+    command = [sys.executable, str(ROOT / "scripts" / "serve.py"), "--only", stream]
+    command += [word for each in settings for word in ("--set", each)]
+    with tempfile.TemporaryFile() as said:
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
+        try:
+            client = Client(port)
+            deadline = time.monotonic() + _START_S
+            while not client.answers():
+                if child.poll() is not None or time.monotonic() > deadline:
+                    said.seek(0)
+                    raise OSError(f"the service does not run: {said.read().decode(errors='replace')[-_SAID:].strip()}")
+                time.sleep(0.01)
+            yield psutil.Process(child.pid), client
+        finally:
+            child.terminate()
+            child.wait(timeout=60)
+
+
+def peak_rss(process: psutil.Process) -> int:
+    """Return the largest resident set that the process ever had, in bytes."""
+    status = Path(f"/proc/{process.pid}/status")
+    if not status.exists():
+        return int(process.memory_info().rss)
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def fill(bootstrap: str, topic: str, pattern: str, events: int, partitions: int, *words: str) -> None:
+    """Fill a topic of its own with the pattern, unless an earlier call has."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "firnline-fill", "log_level": 0})
+    ends = [
+        consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1]
+        for number in consumer.list_topics(topic, timeout=10).topics[topic].partitions
+    ]
+    consumer.close()
+    if sum(ends) == events:
+        return
+    if ends:
+        raise ValueError(f"topic {topic} holds {sum(ends):,} records, not {events:,}; delete it, or take another --bootstrap")
+    command = [sys.executable, str(ROOT / "scripts" / "producer.py"), "--pattern", pattern, "--count", str(events)]
+    command += ["--bootstrap", bootstrap, "--topic", topic, "--partitions", str(partitions), "--seed", "1", *words]
+    subprocess.run(command, check=True, stdout=sys.stderr)
+
+
+def percentiles(values: list[float]) -> dict[str, float]:
+    """Return the median and the 99th percentile of milliseconds."""
+    ordered = sorted(values)
+    return {"p50": statistics.median(ordered), "p99": ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]}
+
+
+def machine() -> str:
+    """Name the machine."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        model = next((line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line), model)
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{os.cpu_count()} cores of {model}, {memory:.0f} GiB, Python {platform.python_version()}, broker on the same cores"
+
+
+def rival(name: str, bootstrap: str, topic: str, records: int) -> dict[str, float]:
+    """Run one of `scripts/lab/measure/rivals.py` in a process of its own; returns its figures."""
+    command = [sys.executable, "-m", "scripts.lab.measure.rivals", name, bootstrap, topic, str(records)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=PATIENCE_S)
+    figures: dict[str, float] = json.loads(done.stdout)
+    return figures

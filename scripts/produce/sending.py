@@ -1,0 +1,185 @@
+"""Sends records to Kafka at a rate, and on the embedded broker never so far ahead that it forgets what nobody has read.
+
+Used by the producer.
+"""
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from itertools import compress
+from typing import Any
+
+import numpy as np
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from rich.console import Console
+
+from scripts.produce.spec import Chunk
+
+_AHEAD = 20_000
+"""Records that a partition of the embedded broker may hold unread; it forgets from 100,000 or 5 MiB on."""
+
+_LOOK_S = 0.05
+_SLICE_S = 0.05
+"""Seconds' worth of records that are handed over at once, where there is a rate."""
+
+_MOST_AT_ONCE = 10_000
+_MOST_ON_LEASH = 2_000
+_SILENT_S = 1.0
+
+
+def at_once(rate: float | None) -> int:
+    """Return how many records go at once at a rate, so that it is even."""
+    return _MOST_AT_ONCE if rate is None else max(1, min(_MOST_AT_ONCE, int(rate * _SLICE_S)))
+
+
+class Interrupted:
+    """Becomes true at the first SIGINT or SIGTERM."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def _ask(self, *_: object) -> None:
+        self._asked = True
+
+    def __bool__(self) -> bool:
+        """Whether a signal came."""
+        return self._asked
+
+
+class Failures:
+    """Counts records that the broker did not take, and keeps the first reason."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: str | None = None
+
+    def __call__(self, error: Any, _: Any) -> None:
+        """Take one report of librdkafka, which reports failures alone."""
+        self.count += 1
+        self.first = self.first or error.str()
+
+
+class Leash:
+    """Holds a producer back while the readers of the embedded broker, `group`, are far behind it."""
+
+    def __init__(self, bootstrap: str, topic: str, group: str) -> None:
+        self._reader = Consumer({"bootstrap.servers": bootstrap, "group.id": group})
+        self._topic = topic
+        self._sent: Counter[int] = Counter()
+        self._committed: dict[int, int] = {}
+        self._looked_at = 0.0
+
+    def sent(self, partitions: list[int]) -> None:
+        """Take note of records that were sent."""
+        self._sent.update(partitions)
+
+    def taut(self) -> bool:
+        """Whether a slice more could leave some partition with more unread records than it safely holds."""
+        if not self._sent or time.monotonic() - self._looked_at < _LOOK_S:
+            return self._ahead() > _AHEAD - _MOST_ON_LEASH
+        self._looked_at = time.monotonic()
+        self._committed = {
+            place.partition: max(0, place.offset)
+            for place in self._reader.committed([TopicPartition(self._topic, number) for number in self._sent], timeout=5)
+        }
+        return self._ahead() > _AHEAD - _MOST_ON_LEASH
+
+    def begin(self, partitions: int) -> None:
+        """Take note of what the partitions hold already."""
+        for number in range(partitions):
+            end = self._reader.get_watermark_offsets(TopicPartition(self._topic, number), timeout=5)[1]
+            self._sent[number] = end
+
+    def _ahead(self) -> int:
+        return max((count - self._committed.get(number, 0) for number, count in self._sent.items()), default=0)
+
+
+class Sending:
+    """Sends chunks at a rate, and counts them."""
+
+    def __init__(self, bootstrap: str, topic: str, *, rate: float | None, leash: Leash | None, stop: Interrupted) -> None:
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "linger.ms": 20,
+                "batch.size": 1_000_000,
+                "message.max.bytes": 8 << 20,
+                "queue.buffering.max.messages": 500_000,
+                "queue.buffering.max.kbytes": 512 << 10,
+                "enable.idempotence": leash is None,
+                "delivery.report.only.error": True,
+                "message.timeout.ms": 30_000,
+                "log_level": 3,
+            }
+        )
+        self._topic = topic
+        self._rate = rate
+        self._leash = leash
+        self._stop = stop
+        self._began = time.monotonic()
+        self._waited = False
+        self.sent = 0
+        self.failures = Failures()
+
+    def send(self, chunk: Chunk, console: Console, on_progress: Callable[[int], None]) -> None:
+        """Send a chunk, in slices that the rate and the leash allow; ends early where it is interrupted or fails.
+
+        After each slice `on_progress` gets the number of records sent so far.
+        """
+        size = at_once(self._rate) if self._leash is None else min(at_once(self._rate), _MOST_ON_LEASH)
+        for low in range(0, len(chunk.values), size):
+            self._await_turn(console)
+            if self._stop or self.failures.first:
+                return
+            self._slice(chunk.values[low : low + size], chunk.partitions[low : low + size])
+            on_progress(self.sent)
+
+    def finish(self) -> None:
+        """Wait for the broker's word on all that was sent; after a failure, what is still queued here is given up."""
+        while len(self._producer) and self.failures.first is None:
+            self._producer.flush(0.5)
+        if self.failures.first:
+            self._producer.purge(in_flight=False)
+            self._producer.flush(10)
+
+    @property
+    def delivered(self) -> int:
+        """Records that the broker has acknowledged; exact once finished."""
+        return self.sent - len(self._producer) - self.failures.count
+
+    def _await_turn(self, console: Console) -> None:
+        if self._rate is not None:
+            due = self._began + self.sent / self._rate
+            while not self._stop and (remaining := due - time.monotonic()) > 0:
+                self._producer.poll(min(remaining, 0.1))
+        since = time.monotonic()
+        while self._leash is not None and not self._stop and not self.failures.first and self._leash.taut():
+            if not self._waited and time.monotonic() - since > _SILENT_S:
+                self._waited = True
+                console.print("waiting for the service to read what is there", style="dim")
+            self._producer.poll(_LOOK_S)
+
+    def _slice(self, values: list[bytes], partitions: list[int]) -> None:
+        # The library heeds the partition of a batch, and not that of a record in it.
+        places = np.array(partitions)
+        for number in set(partitions):
+            self._to_partition(number, [{"value": value} for value in compress(values, (places == number).tolist())])
+        if self._leash is not None:
+            self._leash.sent(partitions)
+
+    def _to_partition(self, number: int, records: list[dict[str, Any]]) -> None:
+        """Hand records over to librdkafka; what its queue has no room for is tried again, and no other refusal is."""
+        while records and not self.failures.first and not self._stop:
+            taken = self._producer.produce_batch(self._topic, records, partition=number, on_delivery=self.failures)
+            self.sent += taken
+            refused = (
+                [(record, record.pop("_error")) for record in records if "_error" in record] if taken < len(records) else []
+            )
+            for _, error in refused:
+                if error.code() != KafkaError._QUEUE_FULL:  # noqa: SLF001  # its public name
+                    self.failures.first = error.str()
+            records = [record for record, _ in refused]
+            self._producer.poll(0.05 if records else 0)

@@ -1,0 +1,48 @@
+"""What `--demo` adds to the service: a gentle producer beside it, and what to try in another terminal."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from config.settings import Settings
+from scripts.checkout import ROOT
+
+_CURLS = """\
+sets form now. Try, in another terminal:
+
+  curl '{url}/events/get-stats'
+  curl '{url}/events/get-sets?startTime=0&endTime=9999999999999&limit=3'
+  curl '{url}/events/get-sets?startTime=0&endTime=9999999999999&limit=3' -H 'Accept: application/x-ndjson'
+  {ask} stats
+
+Ctrl-C ends everything."""
+
+
+def what_to_try(url: str) -> str:
+    """Return the commands that ask the service at `url`, as people would type them here."""
+    checkout = (ROOT / "pyproject.toml").exists()
+    ask = f"{os.path.relpath(sys.executable)} scripts/query.py" if checkout else "firnline query"
+    return _CURLS.format(url=url, ask=ask)
+
+
+@contextlib.contextmanager
+def gentle_producer(bootstrap: str, topic: str) -> Iterator[None]:
+    """Run the producer beside the service: a hundred events a second, as far apart as their times, out of order by a little."""
+    command = [sys.executable, str(ROOT / "scripts" / "producer.py"), "--count", "0", "--rate", "100", "--pattern", "shuffled"]
+    command += ["--displacement", "20", "--bootstrap", bootstrap, "--topic", topic]
+    producer = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        yield
+    finally:
+        producer.terminate()
+        producer.wait(timeout=10)
+
+
+def demo_topic(settings: Settings) -> str:
+    """Return the topic of the first stream of sets. Raises ValueError where there is none."""
+    topics = [stream.source.topic for stream in settings.streams.values() if stream.view == "sets" and stream.source.topic]
+    if not topics:
+        raise ValueError("--demo: expected a stream of sets that reads a topic")
+    return topics[0]
