@@ -12,23 +12,23 @@ from gateway.api.errors import handlers
 from gateway.api.openapi import DescriptionRoutes
 from gateway.api.operation import Family, Operation, routes
 from gateway.ask import Asker, Trace
-from gateway.config import ConfigRoutes, Reload
-from gateway.health import HealthRoutes, product_version
 from gateway.page.files import Pages, wants_page
 from gateway.page.live import LiveRoutes, Ticker
-from gateway.segments import SegmentRoutes
+from gateway.routes.about import HealthRoutes, product_version
+from gateway.routes.reload import ConfigRoutes, Reload
+from gateway.routes.segments import SegmentRoutes
+from gateway.routes.sets import SetRoutes
+from gateway.routes.streams import StreamList, StreamRoutes
+from gateway.routes.top import TopRoutes
+from gateway.routes.uniques import UniqueRoutes
+from gateway.routes.words import WordRoutes
 from gateway.served import Served
-from gateway.sets import SetRoutes
-from gateway.streams import StreamList, StreamRoutes
-from gateway.top import TopRoutes
-from gateway.uniques import UniqueRoutes
 from gateway.watch.metrics import MetricRoutes
 from gateway.watch.probes import Probes
 from gateway.watch.traffic import Traffic
 from gateway.wire.compression import Compression
 from gateway.wire.limits import Allowance
 from gateway.wire.request_id import RequestIds
-from gateway.words import WordRoutes
 
 FAMILIES: dict[str, Callable[[Asker, Served], Family]] = {
     "sets": SetRoutes,

@@ -10,8 +10,8 @@ from typing import Any
 
 from actors.protocol import Address, Message, ReplyTo
 from actors.replies import Busy
+from gateway.admission import Room
 from gateway.api.errors import busy
-from gateway.room import Room
 from gateway.wire.limits import Allowance
 
 Trace = Callable[[str], contextlib.AbstractContextManager[Any]]

@@ -15,13 +15,13 @@ from actors.protocol import Address
 from actors.replies import Answer, Coverage, GetStats, Query, Stats
 from actors.timeline.span import Span
 from actors.views.view import Meta
+from gateway.admission import Hold
 from gateway.answers import CoverageSaid
 from gateway.api.caching import caching_headers, not_modified, tag_of
 from gateway.api.formats import FORMATS, told_of
 from gateway.api.forms import JSON
 from gateway.api.params import Flag
 from gateway.ask import Asker
-from gateway.room import Hold
 
 _AT_ONCE_BYTES = 65_536
 SMALL_BYTES = 512 << 10

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.admission import Hold, Room
 from gateway.api.errors import Problem
-from gateway.room import Hold, Room
 from scripts.lab.measure.runs import fill
 from tests.conftest import Send, create_topic
 from tests.running import records

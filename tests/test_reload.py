@@ -26,7 +26,7 @@ from config.changes import ABSENT, Applies, Change, applies, changes, leaves
 from config.load import SettingsError, load
 from config.machine import MemoryMeter
 from config.settings import HIDDEN, Settings
-from gateway.config import RefusedError
+from gateway.routes.reload import RefusedError
 from gateway.wire.limits import Allowance
 from scripts.service.plan import StreamMeter, budget_of, view_of
 from scripts.service.reload import InForce, Reloading, Rule, limits_of

@@ -22,7 +22,7 @@ from config.changes import Applies, Change, changes
 from config.load import SettingsError
 from config.settings import Settings
 from config.tokens import tokens
-from gateway.config import Changed, RefusedError
+from gateway.routes.reload import Changed, RefusedError
 from gateway.wire.limits import Allowance, Limits
 from scripts.service.plan import Budget, StreamMeter, budget_of, max_age_of, view_of
 

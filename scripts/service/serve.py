@@ -31,7 +31,7 @@ from config.load import load
 from config.settings import Log, SetsStream, Settings, Source
 from config.tokens import tokens
 from gateway.app import create_app
-from gateway.health import product_version
+from gateway.routes.about import product_version
 from gateway.served import Served
 from gateway.watch.traces import Traces, traces_to
 from gateway.watch.traffic import Counted, Traffic

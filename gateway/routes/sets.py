@@ -17,6 +17,7 @@ from actors.views.sets.pieces import Rows
 from actors.views.sets.render import NAMES, page, template, write
 from actors.views.sets.slices import OPEN_SETS
 from actors.views.sets.view import SetsView
+from gateway.admission import RETRY_AFTER_S
 from gateway.api import params
 from gateway.api.caching import caching_headers, not_modified, tag_of
 from gateway.api.errors import Problem
@@ -24,7 +25,6 @@ from gateway.api.formats import FORMATS, Writer, told_of
 from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
 from gateway.api.operation import Link, Operation
 from gateway.ask import Asker
-from gateway.room import RETRY_AFTER_S
 from gateway.served import (
     COVERAGE,
     ROWS,

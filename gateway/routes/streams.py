@@ -14,8 +14,8 @@ from gateway.api.forms import JSON
 from gateway.api.operation import Link, Operation
 from gateway.api.params import InPath
 from gateway.ask import Asker
+from gateway.routes.stats import STATS, stats_of
 from gateway.served import Served, json, span_of
-from gateway.stats import STATS, stats_of
 
 
 class StreamRoutes:

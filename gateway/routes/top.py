@@ -15,13 +15,13 @@ from actors.timeline.span import EVER
 from actors.views.top.decode import CLEAR_KEY, CLEAR_VALUE, LONGEST
 from actors.views.top.slices import Top, cleared_to
 from actors.views.view import Meta
+from gateway.admission import Hold
 from gateway.answers import Answer, Count
 from gateway.api import params
 from gateway.api.errors import Problem, busy
 from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, JSON, STATUSES, forms
 from gateway.api.operation import Body, Operation
 from gateway.ask import Asker
-from gateway.room import Hold
 from gateway.served import COVERAGE, ROWS, SMALL_BYTES, Served, asked, json, rendered, rows_header, weighed
 
 _AT_ONCE = 10_000
