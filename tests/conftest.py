@@ -4,7 +4,6 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
@@ -13,11 +12,10 @@ from confluent_kafka.cimpl import NewTopic
 from hypothesis import settings
 
 from scripts.brokers.broker import real_broker
+from scripts.checkout import ROOT
 
 settings.register_profile("patient", deadline=None)  # how fast a machine is, is no law
 settings.load_profile("patient")
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -2,7 +2,7 @@
 
 A view decodes records, opens live slices, merges what slices read, renders it, and writes what is due to be published.
 Slices hold the answers: live while events come in, frozen for ever after. `merge` is associative with an identity, and
-reading a whole equals merging the reads of its parts, live or frozen; `tests/test_views.py` holds every view to it.
+reading a whole equals merging the reads of its parts, live or frozen; `tests/views/test_views.py` holds every view to it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -36,7 +36,7 @@ COMMANDS = {
     "chaos": Place(
         "scripts.lab.chaos.chaos",
         "main",
-        "Kill, stop and cut off the service under load, and compare every answer.",
+        "Kill, stop and cut off the service under load, and compare every answer with what it must be.",
     ),
     "config": Place("scripts.cli.config", "app", "Say what the configuration means: check, explain, schema."),
 }

@@ -157,7 +157,7 @@ def main(
     stdout: Annotated[bool, typer.Option("--stdout", help="Print the records, a line each, instead of sending them.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was sent as JSON.")] = False,
 ) -> None:
-    """Send records in one of the patterns: of the exercise, or of one of the other views."""
+    """Send records to Kafka in one of the patterns."""
     console = Console(stderr=True)
     stop = Interrupted()
     target = _TARGETS.get(pattern, Target())

@@ -15,7 +15,6 @@ from actors.stream import StreamPlan, Told, start_stream
 from actors.timeline.retention import Limits
 from actors.timeline.span import Span
 from actors.views.view import View
-from tests.running import FixedMeter
 from tests.simulation.clock import SimulatedClock
 from tests.simulation.disk import Platter, SimulatedDisk
 from tests.simulation.dispatcher import SimulatedDispatcher
@@ -27,6 +26,7 @@ from tests.simulation.sink import FileLikeSink, Outlet, TransactionalSink
 from tests.simulation.source import SimulatedSource
 from tests.simulation.topic import Ledger
 from tests.simulation.trace import Trace
+from tests.support.running import FixedMeter
 
 FOLDER = Path("/data/events")
 

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 from actors.durability.store import Store
 from actors.replies import Answer, Busy, Query
-from tests.running import placed
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.faults import CrashError, Faults
 from tests.simulation.process import FOLDER, Process, World
 from tests.simulation.scenario import Scenario, scenario
 from tests.simulation.topic import Record
 from tests.simulation.trace import Trace
+from tests.support.running import placed
 
 _REST_S = 200.0
 """How long the stream may take to come to rest once nothing goes wrong any more."""

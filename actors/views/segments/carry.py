@@ -12,9 +12,9 @@ from actors.columns import fields
 from actors.columns.snapshot import State
 from actors.views.segments.id_set import IdSet
 from actors.views.segments.results import Result
-from actors.views.segments.run import Run
-from actors.views.segments.run_columns import runs_of, state_of
-from actors.views.segments.spool import Spool
+from actors.views.segments.runs.run import Run
+from actors.views.segments.runs.run_columns import runs_of, state_of
+from actors.views.segments.runs.spool import Spool
 
 RECENT = 4_096
 """Finished batches whose digests are kept, to tell a segment that comes again from one that contradicts."""

@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 
 from actors.columns.times import INT64_MAX, INT64_MIN, Times
-from actors.views.segments.run import EMPTY, Run, RunBuilder, mixed, raw_run
-from actors.views.segments.spool import Spool
+from actors.views.segments.runs.run import EMPTY, Run, RunBuilder, mixed, raw_run
+from actors.views.segments.runs.spool import Spool
 from actors.views.view import Decoded, Records, Refusal
 
 LONG_BYTES = 16_384

@@ -7,7 +7,7 @@ import numpy as np
 from actors.columns.fields import column, integer, listed
 from actors.columns.snapshot import State
 from actors.timeline.span import Span
-from actors.views.segments.rows import COLUMNS, RawRows, Table, clipped, cut, ordered
+from actors.views.segments.runs.rows import COLUMNS, RawRows, Table, clipped, cut, ordered
 
 
 class Finished:

@@ -10,7 +10,7 @@ from actors.columns import fields
 from actors.columns.snapshot import State
 from actors.timeline.span import Span, span_of_state, span_state
 from actors.views.segments.listing import Listing
-from actors.views.segments.rows import SEAL_FROM, Piece, RawRows, Rows, rows_of
+from actors.views.segments.runs.rows import SEAL_FROM, Piece, RawRows, Rows, rows_of
 from actors.views.view import Meta
 
 

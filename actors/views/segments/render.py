@@ -11,7 +11,7 @@ import numpy as np
 
 from actors.timeline.span import Span
 from actors.views.segments.listing import Listing
-from actors.views.segments.rows import Piece, Rows, Table, WaitingRows, clipped, ordered
+from actors.views.segments.runs.rows import Piece, Rows, Table, WaitingRows, clipped, ordered
 from actors.views.view import Column, Field
 
 _BLOCK = 1_024

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from actors.views.segments.run import Run
+from actors.views.segments.runs.run import Run
 
 
 class Result(NamedTuple):

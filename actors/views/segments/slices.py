@@ -15,9 +15,9 @@ from actors.views.segments.frozen import FrozenSegments, SegmentsSummary
 from actors.views.segments.id_set import IdSet
 from actors.views.segments.listing import Listing
 from actors.views.segments.results import Result
-from actors.views.segments.rows import Piece, WaitingRows
-from actors.views.segments.run import Run
-from actors.views.segments.spool import Spool
+from actors.views.segments.runs.rows import Piece, WaitingRows
+from actors.views.segments.runs.run import Run
+from actors.views.segments.runs.spool import Spool
 from actors.views.view import Due, Meta
 
 _WAITING_BYTES = 320

@@ -9,11 +9,11 @@ from actors.views.segments.carry import SegmentsCarry
 from actors.views.segments.decode import SegmentDecoder
 from actors.views.segments.frozen import FrozenSegments, SegmentsSummary
 from actors.views.segments.listing import Listing
-from actors.views.segments.merging import lines
 from actors.views.segments.render import columns, fields, write
-from actors.views.segments.rows import Piece
+from actors.views.segments.runs.merging import lines
+from actors.views.segments.runs.rows import Piece
+from actors.views.segments.runs.spool import Spool
 from actors.views.segments.slices import LiveSegments
-from actors.views.segments.spool import Spool
 from actors.views.view import Column, Decoded, Due, Field, Meta, Records
 
 

@@ -1,0 +1,245 @@
+"""A run: the ascending numbers of one segment, in immutable pieces that lie raw, sealed, or in the spool.
+
+Made by the decoder, held by live slices, read by the merge. Equal contents have equal digests, however they are cut up.
+"""
+
+from collections import deque
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.columns.sealed import CHUNK, OVERHEAD_BYTES, seal, unseal
+from actors.columns.times import Times
+from actors.views.segments.runs.spool import Spool
+
+SPOOL_FROM = 1_000_000
+"""Numbers from which on a run goes to the spool while it is built."""
+
+SPILL_FROM_BYTES = 512
+"""Bytes of the smallest piece worth a place in the spool: a smaller one takes less than what stands for it."""
+
+_RUN_BYTES = 192
+_PIECE_BYTES = 40 + OVERHEAD_BYTES
+_SPOOLED_BYTES = 280
+"""What Python takes for a run, for a piece in memory, and for one in the spool with its handle."""
+
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+_FIRST = np.uint64(0xFF51AFD7ED558CCD)
+_SECOND = np.uint64(0xC4CEB9FE1A85EC53)
+_SHIFT = np.uint64(33)
+_TURN = np.uint64(29)
+
+Digests = NDArray[np.uint64]
+
+
+def mixed(values: Times, places: NDArray[np.int64]) -> Digests:
+    """Return one hash for each value at its place in the run; their sum modulo 2**64 is the digest of the run.
+
+    Finishes as MurmurHash3 does (Appleby, 2011). Not keyed: who may choose the numbers can make two runs collide. Cost: some
+    10 ns a value.
+    """
+    state = (places.view(np.uint64) + np.uint64(1)) * _STEP
+    state ^= values.view(np.uint64)
+    state *= _FIRST
+    state ^= state >> _SHIFT
+    state *= _SECOND
+    state ^= state >> _TURN
+    return state
+
+
+class Raw(msgspec.Struct, frozen=True, gc=False):
+    """Numbers as they are, eight bytes each. Cost to open: nothing."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes of the data."""
+        return len(self.data)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return len(self.data) + _PIECE_BYTES
+
+    def open(self) -> Times:
+        """Return the numbers."""
+        return np.frombuffer(self.data, np.int64)
+
+
+class Sealed(msgspec.Struct, frozen=True, gc=False):
+    """At most `CHUNK` numbers, compressed. Cost to open: 8 ns a number."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes of the data."""
+        return len(self.data)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return len(self.data) + _PIECE_BYTES
+
+    def open(self) -> Times:
+        """Return the numbers."""
+        return unseal(self.data)
+
+
+class Spooled:
+    """A piece whose bytes lie in the spool until nobody holds it any more."""
+
+    __slots__ = ("_handle", "_spool", "kind", "size")
+
+    def __init__(self, piece: Raw | Sealed, spool: Spool) -> None:
+        """Write `piece`.
+
+        Raises OSError when there is no room.
+        """
+        self.kind = type(piece)
+        self.size = len(piece.data)
+        self._spool = spool
+        self._handle: Any = None
+        self._handle = spool.put(piece.data)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return _SPOOLED_BYTES
+
+    @property
+    def data(self) -> bytes:
+        """The bytes, read back.
+
+        Raises OSError when they cannot be read; ValueError when the spool is closed.
+        """
+        found: bytes = self._spool.get(self._handle)
+        return found
+
+    def open(self) -> Times:
+        """Return the numbers. Cost: one read, and what the piece takes in memory."""
+        return self.kind(self.data).open()
+
+    def __del__(self) -> None:
+        """Free the place; a retried publication may have needed it until now."""
+        if self._handle is not None:
+            self._spool.free(self._handle)
+
+
+Piece = Raw | Sealed | Spooled
+
+
+class Run(msgspec.Struct, frozen=True, gc=False, eq=False):
+    """So many ascending numbers, none where `first` and `last` are None; `digest` is 64 bits of their content."""
+
+    count: int
+    first: int | None
+    last: int | None
+    digest: int
+    pieces: tuple[Piece, ...]
+    nbytes: int
+    """Bytes in memory."""
+    spillable_bytes: int = 0
+    """Bytes that `spilled` would move to the spool."""
+    spooled_bytes: int = 0
+    """Bytes in the spool."""
+
+    def spilled(self, spool: Spool) -> "Run":
+        """Return the same run with each piece in the spool that is worth it.
+
+        Raises OSError when there is no room.
+        """
+        moved = tuple(
+            Spooled(piece, spool) if not isinstance(piece, Spooled) and _spillable(piece) else piece for piece in self.pieces
+        )
+        return run_of(self.count, self.first, self.last, self.digest, moved)
+
+
+def _spillable(piece: Piece) -> int:
+    return 0 if isinstance(piece, Spooled) or piece.size < SPILL_FROM_BYTES else piece.size
+
+
+def run_of(count: int, first: int | None, last: int | None, digest: int, pieces: tuple[Piece, ...]) -> Run:
+    """Return a run of `pieces`, its sizes summed up. Cost: O(pieces)."""
+    return Run(
+        count,
+        first,
+        last,
+        digest,
+        pieces,
+        _RUN_BYTES + sum(piece.nbytes for piece in pieces),
+        sum(map(_spillable, pieces)),
+        sum(piece.size for piece in pieces if isinstance(piece, Spooled)),
+    )
+
+
+def raw_run(count: int, first: int, last: int, digest: int, data: bytes) -> Run:
+    """Return a run of one raw piece, the eight bytes of each number; at least one. Cost: 0.5 us."""
+    size = len(data)
+    spillable = size if size >= SPILL_FROM_BYTES else 0
+    return Run(count, first, last, digest, (Raw(data),), _RUN_BYTES + _PIECE_BYTES + size, spillable)
+
+
+EMPTY = Run(0, None, None, 0, (), 0)
+"""The run of no numbers: one for all."""
+
+
+class RunBuilder:
+    """Builds one long run block by block; not more than a chunk of it is ever raw, none of a very long one in memory."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._pieces: list[Piece] = []
+        self._kept: deque[Sealed] = deque()
+        self._raw: list[Times] = []
+        self._raw_count = 0
+        self._count = 0
+        self._first: int | None = None
+        self._last: int | None = None
+        self._digest = 0
+
+    def extend(self, values: Times) -> bool:
+        """Append `values`; returns whether they ascend, from the last one before on. Cost: some 0.1 us a value, to seal.
+
+        Raises OSError when the spool has no room.
+        """
+        if not values.size:
+            return True
+        if (self._last is not None and values[0] < self._last) or (values[1:] < values[:-1]).any():
+            return False
+        if self._first is None:
+            self._first = int(values[0])
+        self._last = int(values[-1])
+        places = np.arange(self._count, self._count + values.size)
+        self._digest = (self._digest + int(mixed(values, places).sum(dtype=np.uint64))) % 2**64
+        self._count += values.size
+        self._raw.append(values)
+        self._raw_count += values.size
+        if self._raw_count >= CHUNK:
+            joined = np.concatenate(self._raw)
+            whole = joined.size - joined.size % CHUNK
+            for low in range(0, whole, CHUNK):
+                self._seal(joined[low : low + CHUNK])
+            self._raw, self._raw_count = [joined[whole:].copy()], joined.size - whole
+        return True
+
+    def run(self) -> Run:
+        """Return the run. The builder is used up."""
+        if not self._count:
+            return EMPTY
+        if self._raw_count:
+            self._seal(np.concatenate(self._raw))
+        return run_of(self._count, self._first, self._last, self._digest, (*self._pieces, *self._kept))
+
+    def _seal(self, values: Times) -> None:
+        piece = Sealed(seal(values))
+        if self._count >= SPOOL_FROM:
+            # The first ones go out when it turns out that the run is long.
+            while self._kept:
+                self._pieces.append(Spooled(self._kept.popleft(), self._spool))
+            self._pieces.append(Spooled(piece, self._spool))
+        else:
+            self._kept.append(piece)

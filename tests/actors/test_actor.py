@@ -1,0 +1,244 @@
+"""Mailboxes, dispatchers and the actor base: control overtakes, nothing blocks, nothing vanishes."""
+
+import threading
+from queue import SimpleQueue
+from typing import Any, ClassVar, Self
+
+from pykka import ActorDeadError
+from pykka._envelope import Envelope
+
+from actors.messages import Ingested, Poll, Recover
+from actors.protocol import Lane
+from actors.replies import GetHealth, Health
+from actors.runtime.actor import Actor, System
+from actors.runtime.dispatcher import Dispatcher
+from actors.runtime.guardian import Guardian
+from actors.runtime.mailbox import Mailbox
+from tests.support.waiting import until
+
+
+def mailbox(data: int = 3, control: int = 3) -> tuple[Mailbox, list[str], list[str]]:
+    woken: list[str] = []
+    refused: list[str] = []
+    capacity = {Lane.CONTROL: control, Lane.DATA: data}
+    box = Mailbox(capacity, lambda: woken.append("woken"), lambda _, reason: refused.append(reason))
+    box.rest()
+    return box, woken, refused
+
+
+def test_control_overtakes_data_and_each_lane_keeps_its_order():
+    box, _, _ = mailbox()
+    sent = [Poll(), Ingested(1, 0), Poll(), Ingested(2, 0)]
+    for message in sent:
+        box.put(Envelope(message))
+    assert [box.get().message for _ in sent] == [Ingested(1, 0), Ingested(2, 0), Poll(), Poll()]
+    assert box.empty()
+
+
+def test_a_full_lane_refuses_and_the_other_one_does_not_mind():
+    box, _, refused = mailbox(data=1)
+    for message in (Poll(), Poll(), Ingested(1, 0)):
+        box.put(Envelope(message))
+    assert refused == ["the mailbox is full"]
+    assert (box.depth(Lane.DATA), box.depth(Lane.CONTROL)) == (1, 1)
+
+
+def test_an_actor_is_woken_once_until_it_rests():
+    box, woken, _ = mailbox()
+    box.put(Envelope(Poll()))
+    box.put(Envelope(Poll()))
+    assert len(woken) == 1
+    box.get()
+    box.rest()
+    assert len(woken) == 2
+
+
+def test_held_data_waits_while_control_goes_on():
+    box, woken, _ = mailbox()
+    box.hold()
+    box.put(Envelope(Poll()))
+    assert box.empty()
+    assert not woken
+    box.put(Envelope(Ingested(1, 0)))
+    assert box.get().message == Ingested(1, 0)
+    box.release()
+    assert box.get().message == Poll()
+
+
+def test_a_closed_mailbox_gives_back_what_it_held_and_refuses_the_rest():
+    box, _, refused = mailbox()
+    box.put(Envelope(Poll()))
+    assert [envelope.message for envelope in box.close()] == [Poll()]
+    box.put(Envelope(Poll()))
+    assert refused == ["the actor has stopped"]
+
+
+def test_the_tasks_of_a_home_run_in_order_on_one_thread():
+    dispatcher, ran = Dispatcher(), SimpleQueue()
+    for number in range(100):
+        dispatcher.submit(lambda number=number: ran.put((number, threading.current_thread().name)), "here")
+    assert [ran.get(timeout=5) for _ in range(100)] == [(number, "here") for number in range(100)]
+    dispatcher.close()
+
+
+def test_later_tasks_run_in_order_of_their_time():
+    dispatcher, ran = Dispatcher(), SimpleQueue()
+    dispatcher.submit(lambda: None, "here")
+    for seconds in (0.06, 0.02, 0.04):
+        dispatcher.later(seconds, lambda seconds=seconds: ran.put(seconds), "here")
+    assert [ran.get(timeout=5) for _ in range(3)] == [0.02, 0.04, 0.06]
+    dispatcher.close()
+
+
+class Fragile(Actor):
+    """Notes what it handles; fails at Ingested(0, 0) and, at data, as often as told."""
+
+    suspends: ClassVar[bool] = True
+
+    def __init__(self, system: System, *, failures: int = 0) -> None:
+        super().__init__(system, stream="test")
+        self.failures = failures
+        self.handled: list[Any] = []
+        self.recoveries = 0
+
+    def receive(self, message: Any) -> None:
+        if message == Ingested(0, 0) or (isinstance(message, Poll) and self.failures):
+            self.failures -= isinstance(message, Poll)
+            raise ArithmeticError("by design")
+        self.handled.append(message)
+
+    def recover(self) -> None:
+        self.recoveries += 1
+
+
+class Running:
+    def __init__(self) -> None:
+        self.system = System(Dispatcher())
+        self.guardian = Guardian.start(self.system, log=lambda *_, **__: None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.guardian.stop()
+        self.system.dispatcher.close()
+
+    def health(self) -> Health:
+        replies: SimpleQueue[Health] = SimpleQueue()
+        self.guardian.tell(GetHealth(replies.put))
+        return replies.get(timeout=5)
+
+
+def test_a_failure_at_control_costs_that_message_alone():
+    with Running() as running:
+        reference = Fragile.start(running.system)
+        actor = reference._actor_weakref()
+        for number in (1, 0, 2):
+            reference.tell(Ingested(number, 0))
+        until(lambda: actor.handled == [Ingested(1, 0), Ingested(2, 0)])
+        assert until(running.health).dead_letters == 1
+        assert actor.recoveries == 0
+        reference.stop()
+
+
+def test_a_failure_at_data_holds_data_back_until_the_guardian_lets_it_go_on():
+    with Running() as running:
+        reference = Fragile.start(running.system, failures=2)
+        actor = reference._actor_weakref()
+        for _ in range(4):
+            reference.tell(Poll())
+        until(lambda: actor.handled == [Poll(), Poll()])
+        assert actor.recoveries == 2
+        assert running.health().restarts == {"test": 2}
+        reference.stop()
+
+
+def test_an_actor_that_fails_ten_times_in_a_minute_is_given_up():
+    with Running() as running:
+        reference = Fragile.start(running.system, failures=100)
+        actor = reference._actor_weakref()
+        for _ in range(10):
+            reference.tell(Poll())
+        until(lambda: running.health().degraded)
+        reference.tell(Ingested(7, 0))
+        until(lambda: actor.handled == [Ingested(7, 0)])
+        assert actor.recoveries == 9
+        reference.stop()
+
+
+class Hopeless(Fragile):
+    """Fails to recover as often as told, and to give notice always."""
+
+    def __init__(self, system: System, *, failures: int, failed_recoveries: int) -> None:
+        super().__init__(system, failures=failures)
+        self.failed_recoveries = failed_recoveries
+
+    def recover(self) -> None:
+        super().recover()
+        if self.recoveries <= self.failed_recoveries:
+            raise ArithmeticError("by design, again")
+
+    def failed(self, message: Any, error: Exception) -> None:
+        raise LookupError("by design, at the notice")
+
+
+def test_a_recovery_or_a_notice_that_fails_ends_no_thread_and_is_tried_again():
+    with Running() as running:
+        reference = Hopeless.start(running.system, failures=1, failed_recoveries=2)
+        actor = reference._actor_weakref()
+        for _ in range(2):
+            reference.tell(Poll())
+        until(lambda: actor.handled == [Poll()])
+        assert actor.recoveries == 3
+        assert running.health().dead_letters == 6  # the poll and two recoveries, each with its notice
+        reference.stop()
+
+
+class Dying:
+    """The address of an actor that stops between the look whether it is there and the message."""
+
+    actor_class = Fragile
+
+    @staticmethod
+    def is_alive() -> bool:
+        return True
+
+    @staticmethod
+    def tell(message: Any) -> None:
+        raise ActorDeadError(str(message))
+
+
+def test_an_actor_that_stops_at_this_moment_costs_a_dead_letter_and_no_thread():
+    with Running() as running:
+        reference = Fragile.start(running.system)
+        actor = reference._actor_weakref()
+        actor.later(0.0, Dying(), Recover())
+        until(lambda: running.health().dead_letters == 1)
+        reference.tell(Poll())
+        until(lambda: actor.handled == [Poll()])
+        reference.stop()
+
+
+def test_a_failure_that_no_guardian_hears_of_ends_no_thread():
+    with Running() as running:
+        running.system.guardian = Dying()
+        reference = Fragile.start(running.system)
+        actor = reference._actor_weakref()
+        reference.tell(Ingested(0, 0))
+        reference.tell(Ingested(2, 0))
+        until(lambda: actor.handled == [Ingested(2, 0)])
+        reference.stop()
+
+
+def test_messages_to_an_actor_that_has_stopped_are_dead_letters_and_the_newest_hundred_are_kept():
+    with Running() as running:
+        reference = Fragile.start(running.system)
+        sender = Fragile.start(running.system)._actor_weakref
+        actor = sender()
+        reference.stop()
+        for _ in range(150):
+            actor.send(reference, Recover())
+        health = until(lambda: health if (health := running.health()).dead_letters == 150 else None)
+        assert len(health.newest) == 100
+        assert health.newest[0].reason == "Fragile has stopped"
+        actor.stop()

@@ -1,0 +1,171 @@
+"""While the disk fails, a stream reads and answers on, says so, and saves a checkpoint as soon as the disk is well again."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from actors.durability.disk import LocalDisk
+from actors.replies import Durability
+from actors.stream import Told
+from actors.views.kinds import VIEWS
+from gateway.app import create_app
+from gateway.served import Served
+from gateway.wire.limits import Allowance, Limits
+from tests.actors.test_disk import ERRORS, Fault
+from tests.actors.test_recovery import some_events
+from tests.conftest import Send
+from tests.support import running as of_tests
+from tests.support.keeping import keeping
+from tests.support.logged_disk import FailingDisk, nothing
+from tests.support.oracle import greedy
+from tests.support.running import STEPS, Stream, records, stream
+from tests.support.waiting import until
+
+WRITING = ["create", "write", "sync", "rename", "sync_folder"]
+PART = 90
+
+
+class Troubled:
+    """A stream over a disk that fails when it is told to, and the events that it gets."""
+
+    def __init__(self, running: Stream, disk: FailingDisk, folder: Path, troubles: list[str], more: Any) -> None:
+        self.running = running
+        self.disk = disk
+        self.folder = folder
+        self.troubles = troubles
+        self._more = more
+        self._events: list[tuple[int, int]] = []
+
+    def send(self) -> None:
+        """Send some more; none is late, whenever it comes."""
+        part = [(time + 100 * len(self._events), step) for time, step in some_events(PART, seed=len(self._events))]
+        self._more(part)
+        self._events += part
+
+    def go_on(self) -> None:
+        """Send some more, and see that the answers are those of all that came."""
+        self.send()
+        self.running.settled(len(self._events))
+        assert self.running.sets() == greedy(self._events, 3)
+        assert not self.running.logged
+
+    def durability(self) -> Durability:
+        found = self.running.stats().durability
+        assert found is not None
+        return found
+
+    def saved_after(self, checkpoint: int) -> int:
+        """Wait for a checkpoint newer than `checkpoint`; returns its number."""
+
+        def look() -> int:
+            found = self.durability()
+            return found.checkpoint if found.checkpoint > checkpoint and found.problem is None else 0
+
+        return until(look)
+
+    def elsewhere(self, tmp_path: Path) -> int:
+        """Return the checkpoint that another process would find now, whole."""
+        copy = tmp_path / "copy"
+
+        def copied() -> bool:
+            shutil.rmtree(copy, ignore_errors=True)
+            with contextlib.suppress(shutil.Error):  # a file that was there at first may be gone by now
+                shutil.copytree(self.folder, copy)
+                return True
+            return False
+
+        until(copied)
+        with keeping(LocalDisk(), VIEWS["sets"](steps=STEPS, max_sets=20), folder=copy) as keeper:
+            loaded = keeper.load()
+        assert not loaded.lost
+        assert all(each.frozen is not None for each in loaded.aged)
+        assert loaded.state is not None
+        return loaded.checkpoint
+
+    def readiness(self) -> Any:
+        """Return what /readyz says of the stream."""
+        app = create_app(
+            [Served("events", "sets", self.running.running.manager, steps=("R", "G", "B"))],
+            self.running.guardian,
+            Allowance(Limits(deadline_s=5, max_queries=9, reply_bytes=1 << 20)),
+        )
+
+        async def get() -> Any:
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as client:
+                return (await client.get("/readyz")).json()["streams"]["events"]
+
+        return asyncio.run(get())
+
+
+@pytest.fixture
+def troubled(embedded: str, mock_topic: str, send: Send, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Troubled]:
+    disk, troubles, folder = FailingDisk(LocalDisk()), [], tmp_path / "events"
+    monkeypatch.setattr(of_tests, "LocalDisk", lambda: disk)
+    monkeypatch.setattr(of_tests, "Told", lambda wait, end, _: Told(wait, end, lambda _, problem: troubles.append(problem)))
+
+    def more(events: list[tuple[int, int]]) -> None:
+        send(embedded, mock_topic, records(events), [number % 3 for number in range(len(events))])
+
+    with stream(embedded, mock_topic, max_sets=20, folder=folder) as running:
+        troubled = Troubled(running, disk, folder, troubles, more)
+        troubled.go_on()
+        troubled.saved_after(0)
+        yield troubled
+        disk.before = nothing
+
+
+@pytest.mark.parametrize(("kind", "error"), list(zip(WRITING, itertools.cycle(ERRORS), strict=False)))
+def test_a_stream_reads_on_while_nothing_can_be_saved_and_saves_when_it_can(
+    troubled: Troubled, tmp_path: Path, kind: str, error: int
+):
+    troubled.disk.before = Fault(1, lasting=True, error=error, kinds=frozenset({kind}))
+    for _ in range(2):
+        troubled.go_on()
+    found = until(lambda: now if (now := troubled.durability()).failed > 1 else None)
+    assert found.problem is not None
+    assert troubled.readiness()["checkpointProblem"] is not None
+    assert troubled.readiness()["ready"] is True, "it answers"
+    assert any(os.strerror(error) in each and "cannot be written" in each for each in troubled.troubles)
+    assert troubled.elsewhere(tmp_path) >= found.checkpoint
+    assert troubled.durability().checkpoint == found.checkpoint
+    troubled.disk.before = nothing
+    assert troubled.saved_after(found.checkpoint) > found.checkpoint
+    assert troubled.readiness()["checkpointProblem"] is None
+    troubled.go_on()
+    until(lambda: not list(troubled.folder.glob("*.tmp")))
+
+
+@pytest.mark.parametrize("kind", ["remove", "names"])
+def test_a_stream_saves_on_while_nothing_can_be_deleted_and_deletes_when_it_can(troubled: Troubled, tmp_path: Path, kind: str):
+    troubled.disk.before = Fault(1, lasting=True, kinds=frozenset({kind}))
+    checkpoint = troubled.durability().checkpoint
+    for _ in range(3):
+        troubled.go_on()
+        checkpoint = troubled.saved_after(checkpoint)
+    assert any("cannot be deleted" in each for each in troubled.troubles)
+    assert len(list(troubled.folder.glob("checkpoint*"))) > 2
+    assert troubled.elsewhere(tmp_path) >= checkpoint
+    troubled.disk.before = nothing
+    troubled.go_on()
+    troubled.saved_after(checkpoint)
+    until(lambda: len(list(troubled.folder.glob("checkpoint*"))) == 2)
+
+
+def test_whichever_operation_fails_the_next_checkpoint_is_saved(troubled: Troubled, tmp_path: Path):
+    checkpoint = troubled.durability().checkpoint
+    for at in range(1, 40, 3):
+        troubled.disk.before = fault = Fault(at, error=ERRORS[at % 3])
+        while not fault.struck:
+            troubled.send()
+            checkpoint = troubled.saved_after(checkpoint)
+    troubled.go_on()
+    assert troubled.elsewhere(tmp_path) >= checkpoint
+    assert troubled.troubles

@@ -1,0 +1,373 @@
+"""Whatever bytes come from the disk, over HTTP or in a record: a state, an answer or a refusal, and never a crash."""
+
+import asyncio
+import contextlib
+import json
+import random
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_from_bytes, unquote
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from actors.columns import snapshot
+from actors.runtime.actor import System
+from actors.runtime.dispatcher import Dispatcher
+from actors.sinks.posting import KafkaWriter
+from actors.sinks.writer import Writer
+from actors.timeline.batch import Batch
+from actors.timeline.span import EVER
+from actors.views.kinds import VIEWS
+from gateway.app import create_app
+from gateway.served import Served
+from gateway.wire.limits import Allowance, Limits
+from tests.actors.test_golden import GOLDEN, view_of
+from tests.support.keeping import FOLDER, keeping
+from tests.support.listed import listed
+from tests.support.logged_disk import LoggedDisk, Touched
+from tests.support.polled import polled
+from tests.support.trees import spoilt
+from tests.views.test_views import SAMPLES
+
+# What lies on the disk -----------------------------------------------------------------------------------------------
+
+
+def outside(touched: Touched) -> list[tuple[str, Path]]:
+    """Return what was touched that is neither the folder nor lies in it."""
+    about = {("sync_folder", FOLDER.parent), ("names", FOLDER), ("make_folder", FOLDER), ("sync_folder", FOLDER)}
+    return [(what, path) for what, path in touched.all - about if path.parent != FOLDER or path.name in {"", ".", ".."}]
+
+
+def file_of(kind: str, state: Any) -> bytes:
+    data = bytearray()
+    snapshot.write(kind, state, data.extend)
+    return bytes(data)
+
+
+ARABIC = "\u0660" * 9 + "\u0661"
+"""Ten digits, as `str.isdigit` sees it."""
+
+NUMBERS = st.integers(0, 12).map(lambda number: f"{number:010}")
+NAMES = (
+    st.builds("{}-{}.firn{}".format, st.sampled_from(["checkpoint", "generation"]), NUMBERS, st.sampled_from(["", "", ".tmp"]))
+    | st.builds("checkpoint-{}.firn".format, st.sampled_from(["9999999999", ARABIC, "-000000001", "00000000001"]))
+    | st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=9).filter(
+        lambda name: name not in {".", ".."}
+    )
+)
+JUNK = st.binary(max_size=60) | st.binary(max_size=60).map(lambda data: b"FIRNLINE" + data + b"FIRNLINE")
+
+
+@given(st.dictionaries(NAMES, JUNK, max_size=6), st.none() | st.integers(0, 12))
+@settings(max_examples=200, deadline=None)
+def test_a_folder_of_any_files_is_begun_anew_and_what_is_not_ours_stays(files: dict[str, bytes], committed: int | None):
+    disk = LoggedDisk.of({FOLDER / name: data for name, data in files.items()}, {FOLDER})
+    disk.before = touched = Touched()
+    with keeping(disk, VIEWS["top"]()) as keeper:
+        loaded = keeper.load(committed)
+        assert (loaded.checkpoint, loaded.state, loaded.aged) == (0, None, ())
+        for _ in range(2):
+            assert keeper.save({"live": None, "aged": []}, frozenset()).checkpoint
+        assert len(keeper.store.checkpoints()) == 2
+        assert all("forgotten" in each for each in keeper.troubles)
+        ours = {"checkpoint", "generation"}
+        others = {path: data for path, data in disk.contents().items() if path.name.partition("-")[0] not in ours}
+        assert not outside(touched)
+        assert others == {FOLDER / name: data for name, data in files.items() if name.partition("-")[0] not in ours}
+
+
+WAYS_OUT = [
+    "/etc/passwd",
+    "../events/generation-0000000001.firn",
+    "../../generation-0000000001.firn",
+    "generation-0000000001.firn/..",
+    "generation-0000000001.firn\n",
+    "generation-0000000001.firn\0",
+    "./generation-0000000001.firn",
+    f"generation-{ARABIC}.firn",
+    "generation-0000000001.firn.tmp",
+    "checkpoint-0000000002.firn",
+    "",
+    ".",
+    "..",
+]
+
+
+@given(st.lists(st.sampled_from(WAYS_OUT) | st.text(max_size=12), max_size=4))
+@settings(max_examples=200, deadline=None)
+def test_no_name_in_a_checkpoint_leads_out_of_the_folder(names: list[str]):
+    live = VIEWS["top"]().open(None).state()
+    aged = [[number, name, 0, 9, 1, 100, bool(number % 2)] for number, name in enumerate(names)]
+    secret = {Path("/etc/passwd"): b"root", FOLDER.parent / "generation-0000000001.firn": b"x"}
+    files = {**secret, FOLDER / "checkpoint-0000000002.firn": file_of("checkpoint", {"live": live, "aged": aged})}
+    disk = LoggedDisk.of(files, {FOLDER, Path("/etc")})
+    disk.before = touched = Touched()
+    with keeping(disk, VIEWS["top"]()) as keeper:
+        loaded = keeper.load()
+        assert loaded.checkpoint in {0, 2}
+        assert all(each.frozen is None for each in loaded.aged)
+        assert keeper.save({"live": None, "aged": []}, frozenset(names)).checkpoint
+    assert not outside(touched)
+    assert secret.items() <= disk.contents().items()
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("kind", ["checkpoint", "generation"])
+def test_a_tree_that_is_spoilt_with_its_checksum_is_passed_over_or_some_state(name: str, kind: str):
+    chance = random.Random(f"{name} {kind}")
+    files = {FOLDER / path.name: path.read_bytes() for path in (GOLDEN / name).iterdir()}
+    paths = sorted(path for path in files if path.name.startswith(kind))
+    for _ in range(60 if paths else 0):
+        path = paths[-1] if kind == "checkpoint" else chance.choice(paths)
+        other = spoilt(snapshot.read(kind, files[path]), chance)
+        disk = LoggedDisk.of({**files, path: file_of(kind, other)}, {FOLDER})
+        disk.before = touched = Touched()
+        with keeping(disk, view_of(name)) as keeper:
+            loaded = keeper.load()
+            assert loaded.checkpoint > 0, "there is one that is good"
+            assert keeper.save({"live": None, "aged": []}, frozenset()).checkpoint
+        assert not outside(touched)
+
+
+# What comes over HTTP ------------------------------------------------------------------------------------------------
+
+
+class Http:
+    """The application over real streams, asked as a server asks it."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.loop = asyncio.new_event_loop()
+
+    def request(self, method: str, path: bytes, query: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> Any:
+        """Return status, headers and body. Raises what the application raises, which a server tells as 500."""
+        return self.loop.run_until_complete(self._request(method, path, query, headers, body))
+
+    async def _request(self, method: str, path: bytes, query: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> Any:
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": unquote(path.decode("ascii")),
+            "raw_path": path,
+            "root_path": "",
+            "query_string": query,
+            "headers": headers,
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 2),
+        }
+        sent: list[Any] = []
+        parts = [body[: len(body) // 2], body[len(body) // 2 :]]
+
+        async def receive() -> Any:
+            if parts:
+                return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
+            await asyncio.sleep(3_600)  # the client stays
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await self.app(scope, receive, send)
+        return sent[0]["status"], dict(sent[0]["headers"]), b"".join(each.get("body", b"") for each in sent[1:])
+
+
+@pytest.fixture(scope="module")
+def http(embedded: str) -> Iterator[Http]:
+    with contextlib.ExitStack() as around:
+        served, guardian = [], None
+        system = System(Dispatcher())
+        around.callback(system.dispatcher.close)
+        topic = f"m-{uuid.uuid4().hex}"
+        writer = Writer.start(
+            system,
+            stream="top",
+            connect=lambda: KafkaWriter({"bootstrap.servers": embedded}, topic, partitions=4, timeout_s=5.0),
+        )
+        around.callback(writer.stop)
+        for name in VIEWS:
+            source = SAMPLES[name].records(random.Random(1))
+            values = [b"no event", *(value for _ in range(9) for value in next(source))]
+            own = around.enter_context(listed(view_of(name), values))
+            own.settled()
+            guardian = own.running.guardian
+            served.append(
+                Served(
+                    name,
+                    name,
+                    own.running.running.manager,
+                    writer=writer if name == "top" else None,
+                    steps=("R", "G", "B") if name == "sets" else (),
+                )
+            )
+        made = Http(create_app(served, guardian, Allowance(Limits(deadline_s=5.0, max_queries=8, max_body_bytes=1_000))))
+        yield made
+        made.loop.close()
+
+
+PATHS = [
+    b"/",
+    b"/livez",
+    b"/readyz",
+    b"/dead-letters",
+    b"/events/CountByEventType",
+    b"/events/CountWords",
+    b"/words/CountByEventType",
+    b"/words/CountWords",
+    b"/sets/get-sets",
+    b"/segments",
+    b"/segments/pending",
+    b"/segments/1",
+    b"/segments/99999999999999999999",
+    b"/segments/" + b"9" * 5_000,
+    b"/top",
+    b"/uniques",
+    b"/static/",
+    b"/static/../app.py",
+    b"/static/%2e%2e/app.py",
+    b"/static/%00",
+    *(b"/" + name.encode() + end for name in VIEWS for end in (b"/get-stats", b"/rejects")),
+]
+KEYS = [
+    *("startTime", "endTime", "limit", "cursor", "coverage", "after", "line", "granularity", "start", "end"),
+    *("last", "detail", "StartTime", "", "é", "limit[]"),
+]
+WORDS = [
+    *(
+        "0",
+        "1",
+        "-1",
+        "+1",
+        "7",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "9223372036854775808",
+        "1e3",
+        "0x10",
+        "\uff11",
+        "²",
+    ),
+    *("9" * 20, "9" * 5_000, "nan", "inf", "1.5", "-0.0", "999999999999999.999999999", "true", "", " ", "null", "\0", "�"),
+    *("minute", "hour", "day", "week", "month", "year", "2016-07-11T13:00:00Z", "2016-07-11", "0001-01-01T00:00:00+23:59"),
+    *("9999-12-31T23:59:59-23:59", "2016-W28-1", "1.2.3", "1-1-1", "1,1,1", "1.1.1.0", "AAAA", "%", "%zz", "..", "/etc/passwd"),
+]
+PAIRS = st.tuples(
+    st.sampled_from(KEYS) | st.text(max_size=5), st.sampled_from(WORDS) | st.integers().map(str) | st.text(max_size=9)
+)
+QUERIES = st.lists(PAIRS, max_size=4).map(
+    lambda pairs: b"&".join(
+        quote_from_bytes(key.encode("utf-8", "surrogatepass")).encode()
+        + b"="
+        + quote_from_bytes(value.encode("utf-8", "surrogatepass")).encode()
+        for key, value in pairs
+    )
+) | st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=30).map(str.encode)
+ANY_PATH = st.binary(max_size=12).map(lambda path: b"/" + quote_from_bytes(path).encode())
+HEADERS = st.lists(
+    st.sampled_from(
+        [
+            (b"accept", b"application/x-ndjson"),
+            (b"accept", b"\xff"),
+            (b"accept", b"text/html"),
+            (b"content-type", b"application/json"),
+            (b"content-type", b"text/plain; charset=nope"),
+            (b"content-length", b"99999"),
+            (b"content-length", b"-1"),
+            (b"range", b"bytes=0-1"),
+            (b"range", b"bytes=9-1,-"),
+            (b"if-none-match", b"*"),
+            (b"last-event-id", b"x"),
+        ]
+    ),
+    max_size=3,
+    unique_by=lambda header: header[0],
+)
+BODIES = st.binary(max_size=40) | st.sampled_from(
+    [
+        b'{"items":["a_1"]}',
+        b'{"items":["a_1","\\ud800_1"]}',
+        b'{"items":"a_1"}',
+        b'{"items":[1]}',
+        b'{"items":[]}',
+        b"[" * 900,
+        b'{"items":[' + b"[" * 900,
+        b'{"items":["' + b"x" * 2_000 + b'_1"]}',
+        b"\xff\xfe",
+        b"null",
+    ]
+)
+
+
+@given(
+    st.sampled_from(["GET", "GET", "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "BREW"]),
+    st.tuples(st.sampled_from(PATHS) | ANY_PATH, QUERIES),
+    HEADERS,
+    BODIES,
+)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_asked_is_answered_or_refused_in_one_shape(
+    http: Http, method: str, target: tuple[bytes, bytes], headers: list[tuple[bytes, bytes]], body: bytes
+):
+    path, query = target
+    status, told, answer = http.request(method, path, query, headers, body)
+    assert status < 500 or status in {503, 504}, answer
+    if status >= 400 and method != "HEAD" and path != b"/readyz":
+        assert told[b"content-type"] == b"application/json"
+        problem = json.loads(answer)
+        assert set(problem) == {"error"}
+        assert set(problem["error"]) == {"status", "where", "expected", "got", "request"}
+        assert problem["error"]["status"] == status
+        assert len(answer) < 8_000
+
+
+# What comes in a record ----------------------------------------------------------------------------------------------
+
+
+def some_records(name: str) -> list[bytes]:
+    source = SAMPLES[name].records(random.Random(name))
+    return [value for _ in range(4) for value in next(source)][:40]
+
+
+def changed(value: bytes, seed: int) -> bytes:
+    """Return a record with some bytes changed, lost, doubled or cut off."""
+    chance, data = random.Random(seed), bytearray(value)
+    for _ in range(chance.randrange(4)):
+        place = chance.randrange(len(data) + 1)
+        match chance.randrange(4):
+            case 0 if place < len(data):
+                data[place] = chance.choice([0, 0x22, 0x2D, 0x39, 0x5C, 0x5F, 0x7F, 0xC3, 0xFF, chance.randrange(256)])
+            case 1:
+                del data[place : place + 3]
+            case 2:
+                data[place:place] = data[:place][-20:] * chance.choice([1, 20])
+            case _:
+                del data[chance.randrange(len(data) + 1) :]
+    return bytes(data)
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@given(data=st.data())
+@settings(max_examples=80, deadline=None)
+def test_whatever_a_record_holds_it_is_an_event_or_refused(name: str, data: st.DataObject):
+    samples = some_records(name)
+    near = st.builds(changed, st.sampled_from(samples), st.integers(0, 2**32))
+    values = data.draw(st.lists(st.none() | st.binary(max_size=40) | near | st.sampled_from(samples), max_size=30))
+    view = view_of(name)
+    times, batch, accepted, refusals = view.decode(polled(values))
+    assert times.size + len(refusals) == len(values)
+    assert sorted({place for place, _ in refusals}) == [place for place, _ in refusals]
+    if accepted is not None:
+        assert [place for place, good in enumerate(accepted) if not good] == [place for place, _ in refusals]
+    live = view.open(None)
+    lost = live.add(batch.ordered() if isinstance(batch, Batch) else batch, None) if times.size else {}
+    assert live.meta().events + sum(lost.values()) == times.size
+    for arguments in SAMPLES[name].arguments:
+        shown = b"".join(view.render(view.merge([live.read(EVER, arguments)]), EVER, arguments, "json", {}))
+        json.loads(shown)
+    assert snapshot.read("live", file_of("live", live.state())) is not None

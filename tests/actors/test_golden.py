@@ -1,0 +1,98 @@
+"""Checkpoints that an earlier version made are read, answered from, and gone on from.
+
+`python -m tests.actors.test_golden` makes them anew, which is to be done only where `snapshot.FORMAT` grows and with the old ones kept.
+"""
+
+import json
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.columns import snapshot
+from actors.views.kinds import VIEWS
+from scripts.checkout import ROOT
+from tests.support.listed import Listed, listed
+from tests.views.test_views import SAMPLES
+
+GOLDEN = ROOT / "tests" / "golden"
+_MOST_BYTES = 20_000
+
+
+def view_of(name: str) -> Any:
+    return VIEWS[name](**SAMPLES[name].options)
+
+
+def answers(running: Listed, name: str) -> dict[str, Any]:
+    """Return all that the stream says, of what does not depend on when it is asked."""
+    stats = running.settled()
+    return {
+        "answers": [json.loads(running.shown(arguments)) for arguments in SAMPLES[name].arguments],
+        "records": stats.progress.records,
+        "events": stats.progress.events,
+        "dropped": dict(stats.dropped),
+        "generations": len(stats.aged),
+        "complete_from": stats.coverage.complete_from,
+    }
+
+
+def make(name: str) -> None:
+    """Make the checkpoint of a view, and see what it answers, then and with more."""
+    folder, scratch = GOLDEN / name, GOLDEN / "scratch"
+    for each in (folder, scratch):
+        shutil.rmtree(each, ignore_errors=True)
+    source = SAMPLES[name].records(random.Random(name))
+    values, said = live(name, source, folder)
+    shutil.copytree(folder, scratch)
+    more = [value for _ in range(3) for value in next(source)]
+    with listed(view_of(name), values + more, folder=scratch) as running:
+        after = answers(running, name)
+    shutil.rmtree(scratch)
+    expected = {"said": said, "more": [value.decode() for value in more], "after": after}
+    (GOLDEN / f"{name}.json").write_text(json.dumps(expected, sort_keys=True, separators=(",", ":")) + "\n")
+
+
+def live(name: str, source: Iterator[list[bytes]], folder: Path) -> tuple[list[bytes], dict[str, Any]]:
+    """Have three lives, with generations, refused records and something still open; returns the records and the answers."""
+    values: list[bytes] = []
+    said: dict[str, Any] = {}
+    for _ in range(3):
+        values += [b"no event", *(value for _ in range(3) for value in next(source))]
+        with listed(view_of(name), values, folder=folder) as running:
+            running.settled()
+            values += next(source)  # so that there is a checkpoint after slices were frozen
+            said = answers(running, name)
+    return values, said
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_checkpoint_of_before_is_read_and_gone_on_from(name: str, tmp_path: Path):
+    expected = json.loads((GOLDEN / f"{name}.json").read_text())
+    folder = shutil.copytree(GOLDEN / name, tmp_path / name)
+    values = [b"read before"] * expected["said"]["records"]
+    with listed(view_of(name), values, folder=folder) as running:
+        assert answers(running, name) == expected["said"]
+        durability = running.running.stats().durability
+        assert durability is not None
+        assert durability.recovered_from > 0
+        assert not durability.lost
+        values += [value.encode() for value in expected["more"]]
+        assert answers(running, name) == expected["after"]
+        assert not running.running.logged
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_golden_checkpoint_is_small_and_has_all_that_there_may_be(name: str):
+    files = list((GOLDEN / name).iterdir())
+    assert sum(path.stat().st_size for path in files) < _MOST_BYTES
+    assert (GOLDEN / f"{name}.json").stat().st_size < 2 * _MOST_BYTES
+    named = [snapshot.read("checkpoint", path.read_bytes())["aged"] for path in files if path.name.startswith("checkpoint")]
+    assert all(named) or name == "top", "a checkpoint without a generation shows little"
+
+
+if __name__ == "__main__":
+    for each in VIEWS:
+        make(each)

@@ -1,0 +1,360 @@
+"""The readers of lines, on real files, pipes and programs."""
+
+import gzip
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.sources import command as program
+from actors.sources import lines
+from actors.sources.command import CommandSource
+from actors.sources.line_file import file_source
+from actors.sources.line_splitter import Splitter
+from actors.sources.lines import LineSource
+from actors.sources.source import Gap
+from tests.support.waiting import until
+
+
+def unheard(text: str) -> None:
+    raise AssertionError(text)
+
+
+def read_all(source: LineSource, count: int = 100) -> list[bytes | None]:
+    """Return all lines, checking that offsets count them."""
+    found: list[bytes | None] = []
+
+    def finished() -> bool:
+        polled = source.poll(count, 0.05)
+        assert polled.offsets().tolist() == list(range(len(found), len(found) + len(polled.values)))
+        assert len(polled.partitions) == len(polled.values) <= count
+        found.extend(polled.values)
+        assert (polled.ended == {0}) >= source.finished or polled.values
+        return source.finished and not polled.values
+
+    until(finished)
+    return found
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    "text", [b"", b"a", b"a\n", b"a\n\nb", b"\n\n", b"\xff\x00\n" * 3, b"x" * 700_000 + b"\n" + b"y" * 300_000]
+)
+def test_a_file_is_its_lines(tmp_path: Path, text: bytes, packed: bool):
+    path = tmp_path / "lines"
+    path.write_bytes(gzip.compress(text) if packed else text)
+    source = file_source(path, on_error=unheard)
+    assert source.open({})
+    *whole, last = text.split(b"\n")
+    assert read_all(source) == whole + ([last] if last else [])
+    assert source.offsets() == {0: len(whole) + bool(last)}
+    assert source.lag() == {0: 0}
+    source.close()
+
+
+def test_a_file_can_be_read_again_from_any_line(tmp_path: Path):
+    path = tmp_path / "lines"
+    path.write_bytes(b"".join(b"%d\n" % number for number in range(1_000)))
+    source = file_source(path, on_error=unheard)
+    assert source.open({})
+    source.poll(10, 0.1)
+    source.close()
+    assert source.open({0: 700})
+    assert source.poll(1, 0.1).values == [b"700"]
+    assert source.open({0: 3})
+    assert source.poll(2, 0.1).values == [b"3", b"4"]
+    source.close()
+
+
+def written(path: Path, first: int, last: int) -> Path:
+    path.write_bytes(b"".join(b"%d\n" % number for number in range(first, last)))
+    return path
+
+
+def opened(path: Path, offset: int, identity: str | None = None, epoch: int = 0) -> tuple[LineSource, list[str]]:
+    """Open a file as a new process does, and return the source and what it said."""
+    said: list[str] = []
+    source = file_source(path, on_error=said.append)
+    assert source.open({0: offset}, identity, epoch)
+    return source, said
+
+
+def identity_of(path: Path) -> str | None:
+    source, said = opened(path, 0)
+    source.close()
+    assert not said
+    return source.identity
+
+
+def test_a_file_that_grew_or_was_copied_is_read_on(tmp_path: Path):
+    path = written(tmp_path / "lines", 0, 100)
+    identity = identity_of(path)
+    copy = written(tmp_path / "copy", 0, 200)
+    for each in (written(path, 0, 200), copy):
+        source, said = opened(each, 100, identity, 3)
+        assert source.poll(100, 0.1).values == [b"%d" % number for number in range(100, 200)]
+        assert (source.epoch, source.gaps(), said) == (3, [], [])
+        source.close()
+
+
+def test_another_file_of_the_name_is_read_from_its_beginning(tmp_path: Path):
+    path = written(tmp_path / "lines", 0, 100)
+    identity = identity_of(path)
+    source, said = opened(written(path, 1_000, 1_200), 50, identity, 3)  # in the same inode, as some programs write
+    assert (source.epoch, source.gaps()) == (4, [Gap(0, None, "recreated")])
+    assert said
+    polled = source.poll(1, 0.1)
+    assert (polled.values, polled.epoch, polled.first) == ([b"1000"], 4, 0)
+    assert source.identity != identity
+    source.close()
+
+
+def test_a_file_that_is_shorter_than_what_was_read_says_so(tmp_path: Path):
+    path = written(tmp_path / "lines", 0, 100)
+    identity = identity_of(path)
+    os.truncate(path, 20)
+    source, _ = opened(path, 100, identity)
+    assert (source.epoch, source.gaps(), source.gaps()) == (0, [Gap(0, None, "shrank")], [])
+    assert source.poll(10, 0.1).values == []
+    assert source.finished
+    source.close()
+
+
+def test_a_pipe_of_a_new_process_counts_on_and_says_what_nobody_knows():
+    said: list[str] = []
+    source = command("print('a'); print('b')", once=True, said=said)
+    assert source.open({0: 7}, None, 2)
+    assert (source.gaps(), source.epoch) == ([Gap(0, None, "interrupted")], 2)
+    polled = []
+    until(lambda: polled.append(source.poll(1, 0.05)) or polled[-1].values)
+    assert (polled[-1].values, polled[-1].first, source.offsets()) == ([b"a"], 7, {0: 8})
+    assert len(said) == 1
+    source.close()
+
+
+def test_a_pipe_that_cannot_go_back_says_how_many_lines_are_lost():
+    said: list[str] = []
+    source = command(f"print('x' * {lines.BLOCK * 2}); print('b')", once=True, said=said)
+    assert source.open({})
+    found: list[bytes | None] = []
+    until(lambda: found.extend(source.poll(1, 0.05).values) or source.finished)
+    assert source.open({0: 0})
+    assert source.gaps() == [Gap(0, 2, "interrupted")]
+    assert source.offsets() == {0: 2}
+    source.close()
+
+
+def test_a_command_that_was_ended_starts_again_on_a_line_of_its_own():
+    said: list[str] = []
+    source = command("import time; print('a', flush=True); print('cut', end='', flush=True); time.sleep(300)", said=said)
+    assert source.open({})
+    until(lambda: source.poll(1, 0.05).values)
+    until(lambda: source.poll(1, 0.05) and source._splitter._held)
+    source.close()
+    assert source.open({0: 1})
+    assert source.gaps() == [Gap(0, None, "interrupted")]
+    polled = []
+    until(lambda: polled.append(source.poll(1, 0.05)) or polled[-1].values)
+    assert (polled[-1].values, polled[-1].first) == ([b"a"], 1)
+    source.close()
+
+
+def test_a_pipe_goes_back_to_what_was_polled_and_not_taken_in():
+    source = command("import os; os.write(1, b'a' + bytes([10]) + b'b' + bytes([10]) + b'c' + bytes([10]))", once=True)
+    assert source.open({})
+    until(lambda: source.poll(0, 0.05) and source._lines)
+    assert source.poll(2, 0.1).values == [b"a", b"b"]
+    assert source.open({0: 1})
+    polled = source.poll(5, 0.1)
+    assert (polled.values, polled.first) == ([b"b", b"c"], 1)
+    source.close()
+
+
+def test_a_file_that_is_not_there_is_said_and_waited_for(tmp_path: Path):
+    said: list[str] = []
+    path = tmp_path / "later"
+    source = file_source(path, on_error=said.append)
+    assert not source.open({})
+    assert "No such file" in said[0]
+    path.write_bytes(b"here\n")
+    assert source.open({})
+    assert read_all(source) == [b"here"]
+    source.close()
+
+
+def test_a_gzip_file_that_is_cut_off_gives_its_lines_and_then_an_error(tmp_path: Path):
+    path = tmp_path / "lines.gz"
+    path.write_bytes(gzip.compress(os.urandom(50_000).hex().encode() + b"\nend\n")[:-2_000])
+    source = file_source(path, on_error=unheard)
+    assert source.open({})
+    with pytest.raises(OSError, match="end-of-stream"):
+        read_all(source)
+    source.close()
+
+
+def test_a_gzip_file_that_is_damaged_says_so(tmp_path: Path):
+    path = tmp_path / "lines.gz"
+    packed = bytearray(gzip.compress(os.urandom(50_000).hex().encode() + b"\n"))
+    packed[5_000:5_100] = bytes(100)
+    path.write_bytes(packed)
+    source = file_source(path, on_error=unheard)
+    assert source.open({})
+    with pytest.raises(OSError, match=r"decompressing|CRC"):
+        read_all(source)
+    source.close()
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(1, 20), max_size=30))
+@settings(max_examples=200, deadline=None)
+def test_blocks_cut_anywhere_make_the_same_lines(text: bytes, cuts: list[int]):
+    splitter, found, place = Splitter(), [], 0
+    for cut in [*cuts, len(text)]:
+        found += splitter.split(text[place : place + cut])
+        place += cut
+    found += splitter.split(text[place:]) if place < len(text) else []
+    *whole, last = text.split(b"\n")
+    assert found + splitter.end() == whole + ([last] if last else [])
+
+
+def test_a_line_without_end_is_kept_to_a_limit(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lines, "LONGEST", 100)
+    splitter = Splitter()
+    for _ in range(50):
+        assert splitter.split(b"x" * 30) == []
+        assert len(splitter._held) <= 100
+    assert splitter.split(b"yy\nnext\n") == [b"x" * 100, b"next"]
+
+
+def command(code: str, *, once: bool = False, said: list[str] | None = None, heard: list[str] | None = None) -> CommandSource:
+    return CommandSource(
+        [sys.executable, "-c", code],
+        once=once,
+        on_line=heard.append if heard is not None else unheard,
+        on_error=said.append if said is not None else unheard,
+    )
+
+
+def test_a_command_is_its_output_and_once_ends_with_it():
+    heard: list[str] = []
+    source = command("import sys; print('a'); print('b', end=''); print('oh', file=sys.stderr)", once=True, heard=heard)
+    assert source.open({})
+    assert read_all(source) == [b"a", b"b"]
+    assert heard == ["oh"]
+    source.close()
+
+
+def test_a_command_that_never_stops_complaining_is_read_all_the_same():
+    heard: list[str] = []
+
+    def listen(line: str) -> None:
+        time.sleep(0.001)
+        heard.append(line)
+
+    code = "yes $(printf %0999d 0) >&2 & echo here; wait"
+    source = CommandSource(["sh", "-c", code], once=False, on_line=listen, on_error=unheard)
+    assert source.open({})
+    found: list[bytes | None] = []
+
+    def both() -> bool:
+        found.extend(source.poll(10, 0.01).values)
+        return bool(found and heard)
+
+    reading = threading.Thread(target=lambda: until(both), daemon=True)
+    reading.start()
+    reading.join(10)
+    source.close()
+    assert found == [b"here"]
+    assert heard
+
+
+def test_the_last_words_of_a_command_are_handed_on_and_none_is_endless(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(program, "_STDERR_LINE", 100)
+    heard: list[str] = []
+    code = "import sys; sys.stderr.write('.' * 700_000); sys.stderr.write(chr(10) + 'fatal: no more')"
+    source = command(code, once=True, heard=heard)
+    assert source.open({})
+    assert read_all(source) == []
+    assert heard == ["." * 100, "fatal: no more"]
+    source.close()
+
+
+def test_a_command_that_ends_is_started_again_later_each_time(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(program, "_FIRST_BACKOFF_S", 0.05)
+    said: list[str] = []
+    source = command("print('a'); print('cut', end='')", said=said)
+    assert source.open({})
+    found: list[bytes | None] = []
+    until(lambda: found.extend(source.poll(10, 0.05).values) or len(found) >= 6)
+    assert found[:6] == [b"a", b"cut"] * 3
+    backoffs = [float(text.split()[-2]) for text in said]
+    assert backoffs == sorted(set(backoffs)), said
+    source.close()
+
+
+def test_a_command_that_is_not_there_is_said_and_tried_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(program, "_FIRST_BACKOFF_S", 0.02)
+    said: list[str] = []
+    source = CommandSource(["/nowhere/blackbox"], once=False, on_line=unheard, on_error=said.append)
+    assert source.open({})
+    until(lambda: source.poll(10, 0.01) and len(said) > 1)
+    assert "cannot start /nowhere/blackbox" in said[0]
+    source.close()
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_command_and_what_it_started_end_with_the_source(monkeypatch: pytest.MonkeyPatch, deaf: bool):
+    monkeypatch.setattr(program, "_GRACE_S", 0.3)
+    deafness = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" if deaf else ""
+    code = f"{deafness}import subprocess, sys, time; c = subprocess.Popen(['sleep', '300']); print(c.pid, flush=True); time.sleep(300)"
+    source = command(code)
+    assert source.open({})
+    found: list[bytes | None] = []
+    until(lambda: found.extend(source.poll(10, 0.05).values) or found)
+    assert found[0] is not None
+    grandchild = psutil.Process(int(found[0]))
+    source.close()
+    until(lambda: not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_line_that_takes_many_blocks_is_no_end(tmp_path: Path):
+    path = tmp_path / "long"
+    path.write_bytes(b"x" * 3_000_000 + b"\nend\n")
+    source = file_source(path, on_error=unheard)
+    assert source.open({})
+    polls = []
+    until(lambda: polls.append(source.poll(10, 0.05)) or source.finished)
+    assert [len(value) for poll in polls for value in poll.values if value] == [3_000_000, 3]
+    assert [bool(poll.ended) for poll in polls] == [False] * (len(polls) - 1) + [True]
+    source.close()
+
+
+def test_a_poll_waits_no_longer_than_it_may():
+    source = command("import time; time.sleep(300)")
+    assert source.open({})
+    source.poll(1, 0.0)
+    began = time.monotonic()
+    for _ in range(3):
+        assert source.poll(10, 0.05).values == []
+    assert time.monotonic() - began < 5
+    source.close()
+
+
+def test_a_command_killed_from_outside_is_started_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(program, "_FIRST_BACKOFF_S", 0.02)
+    said: list[str] = []
+    source = command("import os, time; print(os.getpid(), flush=True); time.sleep(300)", said=said)
+    assert source.open({})
+    found: list[bytes | None] = []
+    until(lambda: found.extend(source.poll(10, 0.05).values) or found)
+    assert found[0] is not None
+    os.kill(int(found[0]), signal.SIGKILL)
+    until(lambda: found.extend(source.poll(10, 0.05).values) or len(found) > 1)
+    assert "ended with -9" in said[0]
+    source.close()

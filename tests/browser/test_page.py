@@ -1,0 +1,449 @@
+"""The live page in a real browser against the real service: what it shows is what the API says, and it harms nobody."""
+
+import asyncio
+import gzip
+import http.client
+import itertools
+import json
+import subprocess
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from playwright.sync_api import Browser
+
+from actors.replies import Busy
+from actors.runtime.actor import System
+from actors.runtime.dispatcher import Dispatcher
+from actors.runtime.guardian import Guardian
+from gateway.ask import Asker
+from gateway.page.live import Ticker, Watching
+from gateway.page.picture import merged
+from gateway.served import Served
+from gateway.wire.limits import Allowance
+from scripts.produce.patterns import chunks
+from scripts.produce.spec import Spec
+from tests.conftest import create_topic
+from tests.support.browsing import chromium, look
+from tests.support.service import ROOT, Service, command, free_port, service
+from tests.support.waiting import until
+
+SMALL = ("streams.events.max_sets=200", "streams.events.max_aged=30", "checkpoint.every_ms=500")
+BURST = 19_500
+SHOWN = "!document.getElementById('stream').hidden"
+FIRST_MS = 1_685_695_916_000
+
+T = TypeVar("T")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+def produce(bootstrap: str, topic: str, *words: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command("producer", "--bootstrap", bootstrap, "--topic", topic, *words), stdout=subprocess.DEVNULL)
+
+
+@contextmanager
+def producing(bootstrap: str, topic: str) -> Iterator[None]:
+    """Send a burst that fills all generations that may be kept, and then 300 events a second."""
+    assert produce(bootstrap, topic, "--count", str(BURST), "--start", str(FIRST_MS)).wait(timeout=60) == 0
+    producer = produce(bootstrap, topic, "--count", "0", "--rate", "300", "--start", str(FIRST_MS + 10 * BURST))
+    try:
+        yield
+    finally:
+        producer.terminate()
+        producer.wait(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def fed(broker: str) -> Iterator[Service]:
+    """The service under load: generations of 200 sets retire, and all but thirty of them go."""
+    topic = create_topic(broker)
+    with service(broker, topic, *SMALL) as running, producing(broker, topic):
+        until(lambda: running.stats()["droppedGenerations"].get("max_aged"), timeout_s=120)
+        yield running
+
+
+def apart(run: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine in a thread of its own: Playwright's event loop runs in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(run())).result()
+
+
+def url(running: Service, rest: str = "") -> str:
+    return f"http://127.0.0.1:{running.port}/{rest}"
+
+
+@contextmanager
+def watching(port: int) -> Iterator[http.client.HTTPResponse]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("GET", "/live")
+        yield connection.getresponse()
+    finally:
+        connection.close()
+
+
+def events(response: http.client.HTTPResponse, count: int) -> list[tuple[str, Any]]:
+    """Read so many server-sent events."""
+    found: list[tuple[str, Any]] = []
+    name = ""
+    while len(found) < count:
+        line = response.readline().decode().rstrip("\n")
+        if line.startswith("event: "):
+            name = line.removeprefix("event: ")
+        elif line.startswith("data: "):
+            found.append((name, json.loads(line.removeprefix("data: "))))
+    return found
+
+
+# In the browser ------------------------------------------------------------------------------------------------------
+
+
+def test_the_picture_moves_and_a_dragged_range_answers_what_the_api_answers(browser: Browser, fed: Service):
+    with look(browser, url(fed)) as seen:
+        page = seen.page
+        seen.until(f"{SHOWN} && document.querySelectorAll('.bars .gone').length > 0")
+        assert "sets" in seen.text("#holds")
+        assert "All before" in seen.text("#forgotten")
+        assert page.locator(".bars .live").count() == 1
+        before = page.evaluate("[...document.querySelectorAll('.bars rect')].map((bar) => bar.outerHTML).join()")
+        seen.until("(was) => [...document.querySelectorAll('.bars rect')].map((bar) => bar.outerHTML).join() !== was", before)
+        forgotten = seen.text("#forgotten")
+        seen.until("(was) => document.getElementById('forgotten').innerText !== was", forgotten)
+
+        box = page.locator("#plot").bounding_box()
+        assert box is not None
+        y = box["y"] + box["height"] / 2
+        page.mouse.move(box["x"] + 0.6 * box["width"], y)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.7 * box["width"], y, steps=3)
+        page.mouse.up()
+        seen.until("document.querySelectorAll('#answer-table tbody tr').length > 0")
+        said = page.evaluate("location.hash")
+        start, end = (int(part.split("=")[1]) for part in said.split("?")[1].split("&"))
+        assert FIRST_MS < start < end
+        answer = fed.get(f"/events/get-sets?startTime={start}&endTime={end}&limit=100")["sets"]
+        shown = page.evaluate(
+            "[...document.querySelectorAll('#answer-table tbody tr')].map((row) => [...row.cells].map((cell) => cell.innerText))"
+        )
+        assert len(shown) == len(answer)
+        first = page.evaluate(
+            "(ms) => new Date(ms).toISOString().replace('T', ' ').replace('Z', '')", answer[0]["r"]["timestamp"]
+        )
+        assert shown[0][1] == first
+        assert " ms." in seen.text("#answer-said")
+        assert not seen.errors
+        assert all(address.startswith(url(fed)) for address in seen.requests)
+    with look(browser, url(fed, said)) as again:  # the link reproduces it
+        again.until("document.querySelectorAll('#answer-table tbody tr').length > 0")
+        assert again.page.evaluate("location.hash") == said
+        assert not again.errors
+
+
+def test_a_range_can_be_chosen_and_changed_with_the_keyboard_alone(browser: Browser, fed: Service):
+    with look(browser, url(fed), reduced_motion="reduce") as seen:
+        page = seen.page
+        seen.until(f"{SHOWN} && document.querySelectorAll('.bars rect').length > 1")
+        page.focus("#range-newest")
+        page.keyboard.press("Enter")
+        seen.until(
+            "document.querySelectorAll('#answer-table tbody tr').length > 0 || document.getElementById('answer-said').innerText"
+        )
+        handle = page.locator(".handle.from")
+        was = int(str(handle.get_attribute("aria-valuenow")))
+        handle.focus()
+        page.keyboard.press("Shift+ArrowLeft")
+        assert int(str(handle.get_attribute("aria-valuenow"))) < was
+        asked = page.evaluate("location.hash")
+        assert f"from={handle.get_attribute('aria-valuenow')}" in asked
+        page.fill("#range input[name=from]", "yesterday")
+        page.keyboard.press("Enter")
+        assert "A time is needed" in seen.text("#answer-said")
+
+
+def test_the_page_reconnects_by_itself_after_a_restart_and_keeps_its_last_picture(
+    browser: Browser, broker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    topic, port = create_topic(broker), free_port()
+    monkeypatch.setattr("tests.support.service.free_port", lambda: port)  # both are at the same address
+    settings = (*SMALL, f"data_dir={tmp_path}")
+    assert produce(broker, topic, "--count", "3000", "--start", str(FIRST_MS)).wait(timeout=60) == 0
+    with service(broker, topic, *settings) as running:
+        running.settled(3_000)
+        with look(browser, url(running)) as seen:
+            seen.until(f"{SHOWN} && document.querySelectorAll('.bars rect').length > 1")
+            began = time.monotonic()
+            running.stop()
+            stopped_in_s = time.monotonic() - began
+            seen.until("document.body.dataset.state === 'reconnecting'")
+            assert "The connection is lost" in seen.text("#notice")
+            assert seen.page.locator(".bars rect").count() > 1
+            with service(broker, topic, *settings):
+                seen.until("document.body.dataset.state === 'running' && document.getElementById('notice').hidden")
+                assert "live" in seen.text("#link")
+    assert stopped_in_s < 20, "a watcher does not hold the service up"
+
+
+def test_what_was_given_up_and_a_service_that_is_gone_are_told_and_axe_finds_nothing(browser: Browser, tmp_path: Path):
+    """Files whose end is cut off: what came before it stays, and reading on fails until the guardian gives the stream up."""
+    events = b"".join(b"%c_%d\n" % (b"RGB"[number % 3], FIRST_MS + 10 * number) for number in range(60_000))
+    for name, values in (("events", events), ("words", b"no event\n")):
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(values)[:-9])
+    settings = (*SMALL, "streams.events.source={file: events.gz}", "streams.words.source={file: words.gz}")
+    with ExitStack() as around:
+        running = around.enter_context(service(None, None, *settings, also=["--only", "words"], cwd=tmp_path))
+        until(lambda: len(json.loads(running.request("/readyz")[2])["degraded"]) == 2, timeout_s=60)
+        looks = [
+            around.enter_context(
+                look(
+                    browser,
+                    url(running),
+                    bypass_csp=True,
+                    color_scheme=scheme,
+                    viewport={"width": width, "height": 780},
+                    reduced_motion="reduce",
+                )
+            )
+            for width, scheme in ((360, "dark"), (1280, "light"))
+        ]
+        for seen in looks:
+            for stream in ("words", "events"):
+                seen.page.click(f"#streams >> text={stream}")
+                seen.until("(name) => document.title.startsWith(name) && document.body.dataset.state === 'degraded'", stream)
+                assert f"{stream} was given up: FrontEnd failed 10 times" in seen.text("#notice")
+                assert "Nothing is read any more" in seen.text("#flow")
+                assert not seen.page.is_visible("#empty"), "no command brings anything here"
+                assert seen.violations() == [], stream
+            assert seen.page.locator(".bars rect").count() > 10, "its last good answers stay"
+            assert seen.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+            assert not seen.errors
+        running.stop()
+        for seen in looks:
+            seen.until("document.body.dataset.state === 'reconnecting'")
+            assert seen.text("#link") == "reconnecting"
+            assert "The connection is lost" in seen.text("#notice")
+            assert seen.page.locator(".bars rect").count() > 10
+            assert seen.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+            assert seen.violations() == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
+def test_axe_finds_nothing_and_nothing_sticks_out(browser: Browser, fed: Service, width: int, scheme: Any):
+    how = {"bypass_csp": True, "color_scheme": scheme, "viewport": {"width": width, "height": 780}, "reduced_motion": "reduce"}
+    with look(browser, url(fed), **how) as seen:
+        seen.until(f"{SHOWN} && document.querySelectorAll('.bars rect').length > 1")
+        seen.page.click("#range-newest")
+        seen.until("!document.getElementById('answer').hidden")
+        seen.page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+        seen.until("document.querySelectorAll('#generations tbody tr').length > 1")
+        assert seen.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        if width > 1_000:  # axe takes seconds, and finds the same at any width
+            assert seen.violations() == []
+
+
+def test_a_stream_without_events_says_what_to_do_and_a_token_is_asked_for(browser: Browser, broker: str):
+    topic = create_topic(broker)
+    with (
+        service(broker, topic, FIRNLINE_READ_TOKEN="a-token-that-may-read-0123456789") as running,  # noqa: S106
+        look(browser, url(running), bypass_csp=True) as seen,
+    ):
+        seen.until("document.body.dataset.state === 'unauthorized'")
+        assert seen.violations() == []
+        seen.page.fill("#token", "a-token-that-nobody-knows-012345")
+        seen.page.keyboard.press("Enter")
+        seen.until("document.getElementById('token-said').innerText")
+        seen.page.fill("#token", "a-token-that-may-read-0123456789")
+        seen.page.keyboard.press("Enter")
+        seen.until("document.body.dataset.state === 'empty'")
+        assert f"--topic {topic}" in seen.text("#empty-command")
+        assert seen.page.evaluate("JSON.stringify(localStorage)") == "{}"
+        assert "a-token" not in seen.page.content()
+        assert seen.violations() == []
+
+
+VIEWS = {"dataset": "top", "segments": "segments", "uniques": "uniques", "words": "words"}
+
+
+def test_each_view_shows_what_the_api_answers_and_axe_finds_nothing(browser: Browser, tmp_path: Path):
+    settings = ["streams.uniques.output.topic=null"]
+    for stream, pattern in VIEWS.items():
+        (tmp_path / stream).write_bytes(b"\n".join(v for part in chunks(pattern, Spec(600, FIRST_MS)) for v in part.values))
+        settings.append(f"streams.{stream}.source={{file: {stream}}}")
+    also = [word for stream in VIEWS for word in ("--only", stream)]
+    with service(None, None, *settings, stream="words", also=also, cwd=tmp_path) as running:
+        for stream in VIEWS:
+            running.settled(600, stream)
+        shown = {
+            "dataset": running.get("/dataset?limit=10")["data"],
+            "segments": [f"{row['batch']:,}" for row in running.get("/segments")["segments"][-50:]],
+            "uniques": [f"{row['unique']:,}" for row in running.get("/uniques?granularity=minute")["uniques"]],
+            "words": list(running.get("/words/CountWords?limit=20")),
+        }
+        with look(browser, url(running), bypass_csp=True, reduced_motion="reduce") as seen:
+            for stream, cells in shown.items():
+                seen.page.click(f"#streams >> text={stream}")
+                assert cells
+                seen.until(
+                    "(cells) => cells.every((cell) => document.getElementById('view-body').textContent.includes(cell))", cells
+                )
+                assert seen.violations() == [], stream
+            assert not seen.errors
+
+
+def test_it_is_there_within_a_second_and_weighs_little(browser: Browser, fed: Service, record_property: Any):
+    with look(browser, url(fed)) as seen:
+        seen.until(SHOWN)
+        paint = seen.until("performance.getEntriesByName('first-contentful-paint')[0]?.startTime")
+        sizes = seen.page.evaluate(
+            "performance.getEntriesByType('resource').filter(({ name }) => name.includes('/static/')).map(({ encodedBodySize }) => encodedBodySize)"
+        )
+        record_property("first_paint_ms", paint)
+        record_property("bytes", sum(sizes))
+        assert len(sizes) > 10
+        assert sum(sizes) < 1_500_000
+        assert paint < 10_000, "one second on a quiet machine; a busy one is ten times slower"
+
+
+# Without one ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_browser_gets_the_page_a_program_json_and_files_are_kept_until_they_change(fed: Service):
+    status, headers, body = fed.request("/", Accept="text/html,application/xhtml+xml,*/*;q=0.8")
+    assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert b"Timeline of memory" in body
+    assert json.loads(fed.request("/", Accept="*/*")[2])["service"] == "firnline"
+    for name in ("main.js", "live.css", "vendor/uPlot.iife.js", "vendor/uPlot.min.css"):
+        status, headers, plain = fed.request(f"/static/{name}")
+        assert status == 200
+        assert fed.request(f"/static/{name}", **{"If-None-Match": headers["etag"]})[0] == 304
+        _, packed_headers, packed = fed.request(f"/static/{name}", **{"Accept-Encoding": "gzip"})
+        assert packed_headers["content-encoding"] == "gzip"
+        assert gzip.decompress(packed) == plain
+        assert "content-encoding" not in fed.request(f"/static/{name}", **{"Accept-Encoding": "gzip;q=0"})[1]
+    for name in ("..%2fpage.py", "../page.py", "vendor/__init__.py", "nothing"):
+        assert fed.request(f"/static/{name}")[0] == 404
+
+
+def test_no_file_of_the_page_has_inline_script_or_style_or_an_address_elsewhere():
+    for path in (ROOT / "gateway" / "page" / "static").iterdir():
+        text = path.read_text().replace("http://www.w3.org/", "")
+        assert "http://" not in text, path
+        assert "https://" not in text, path
+        if path.suffix == ".html":
+            assert " style=" not in text, path
+            assert "<style" not in text, path
+            assert not any("src=" not in tag for tag in text.split("<script")[1:]), path
+        if path.suffix == ".js":
+            assert len(text.splitlines()) <= 200, path
+
+
+def test_watchers_share_one_tick_of_half_a_second(fed: Service):
+    with watching(fed.port) as one, watching(fed.port) as other:
+        first, second = events(one, 6), events(other, 6)
+    for found in (first, second):
+        assert [name for name, _ in found][:2] == ["memory", "now"]
+    moments = [now["at"] for name, now in first if name == "now"]
+    assert all(later - earlier > 0.4 for earlier, later in itertools.pairwise(moments)), "twice a second at most"
+    assert {now["at"] for name, now in second if name == "now"} & set(moments), "both are shown the same tick"
+
+
+def test_nobody_is_asked_when_nobody_watches_and_a_watcher_that_takes_nothing_is_dropped():
+    async def tried() -> None:
+        ticker = Ticker(Asker(Allowance()), guardian, [], tick_s=0.01)
+        parked = asyncio.Event()
+
+        async def receive() -> Any:
+            await parked.wait()
+
+        async def send(message: Any) -> None:
+            if message.get("body"):
+                await parked.wait()  # a client that takes nothing
+
+        await Watching(ticker, stall_s=0.2)({"type": "http"}, receive, send)
+        assert ticker.watchers == 0
+        asked = ticker.ticks
+        assert asked > 0
+        await asyncio.sleep(0.1)
+        assert ticker.ticks == asked
+
+    system = System(Dispatcher())
+    guardian = Guardian.start(system, log=lambda *_, **__: None)
+    try:
+        apart(tried)
+    finally:
+        guardian.stop()
+        system.dispatcher.close()
+
+
+class Says:
+    """An address that gives the same reply to all, after some seconds."""
+
+    def __init__(self, reply: Any, seconds: float = 0.0) -> None:
+        self._reply = reply
+        self._seconds = seconds
+
+    def is_alive(self) -> bool:
+        return True
+
+    def tell(self, message: Any) -> None:
+        asyncio.get_running_loop().call_later(self._seconds, message.reply_to, self._reply)
+
+
+def test_streams_are_shown_in_their_own_order_whoever_answers_first():
+    async def tried() -> list[str]:
+        streams = [Served(name, "sets", Says(Busy("away"), s)) for name, s in (("one", 0.1), ("two", 0.0))]  # type: ignore[arg-type]
+        ticker = Ticker(Asker(Allowance()), Says(Busy("away")), streams)  # type: ignore[arg-type]
+        with ticker.watched() as group:
+            frame = await ticker.after(-1, group)
+        assert frame is not None
+        return [stream["name"] for stream in json.loads(frame.now.partition(b"data: ")[2])["streams"]]
+
+    assert apart(tried) == ["one", "two"]
+
+
+def test_a_tick_that_fails_ends_its_watchers_and_the_next_one_begins_anew():
+    async def tried() -> None:
+        ticker = Ticker(Asker(Allowance()), Says(Busy("away")), [Served("one", "sets", Says("no stats"))])  # type: ignore[arg-type]
+        for _ in range(3):
+            with pytest.raises(AttributeError), ticker.watched() as group:
+                async with asyncio.timeout(10):
+                    await ticker.after(-1, group)
+
+    apart(tried)
+
+
+def test_thousands_of_generations_are_three_hundred_bars_at_most_and_nothing_is_lost():
+    for count in (1, 299, 300, 301, 5_000):
+        bars = [[7 + at, "aged", at * 10, at * 10 + 10, 1, 3, 50, 0, 1] for at in range(count)]
+        drawn = merged(bars, 300)
+        assert len(drawn) <= 300
+        for column in range(4, 9):
+            assert sum(bar[column] for bar in drawn) == sum(bar[column] for bar in bars)
+        assert (drawn[0][2], drawn[-1][3]) == (0, count * 10)
+        later = merged(bars[1:], 300)
+        assert {bar[0] for bar in drawn[1:]} <= {bar[0] for bar in later}, "neighbours stay together while the oldest goes"
+
+
+def test_there_are_no_more_watchers_than_may_be_and_one_that_goes_makes_room(broker: str):
+    with service(broker, create_topic(broker), "http.max_watchers=1") as running:
+        with watching(running.port) as first:
+            assert first.status == 200
+            events(first, 1)
+            status, headers, body = running.request("/live")
+            assert status == 503
+            assert headers["retry-after"]
+            assert "watch" in json.loads(body)["error"]["got"]
+
+        def again() -> bool:
+            with watching(running.port) as client:
+                return client.status == 200
+
+        until(again)

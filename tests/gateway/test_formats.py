@@ -1,0 +1,221 @@
+"""The forms of an answer say the same rows; the forms of tables are written as their standards have it."""
+
+import csv
+import io
+import json
+import random
+import sys
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.replies import Coverage
+from actors.timeline.span import EVER, Span
+from actors.views.kinds import VIEWS
+from actors.views.segments.listing import Listing
+from actors.views.sets.page import Cursor, Page
+from actors.views.uniques.slices import Rows
+from actors.views.view import Field
+from gateway.api.errors import Problem
+from gateway.api.formats import FORMATS, chosen, told_of, weights
+from tests.views.test_views import SAMPLES, Case, Run
+
+MORE: dict[str, list[Any]] = {
+    "sets": [Page(17), Page(40, Cursor((5, 6, 7), 1))],
+    "segments": [Listing(pending=True), Listing(2, 3)],
+    "uniques": [
+        Rows("minute", limit=3),
+        Rows(None, (("hour", 1_468_242_000_000), ("minute", 1_468_244_400_000), ("year", 0), ("day", 1_468_195_200_000))),
+    ],
+}
+"""What is asked beside the samples' questions."""
+
+
+def after_a_random_stream(name: str, seed: int) -> Case:
+    chance, run = random.Random(seed), Run(name)
+    records = run.sample.records(chance)
+    for _ in range(20):
+        run.poll(next(records), idle=chance.random() < 0.1)
+        run.age(chance)
+    return run.case()
+
+
+def by_lines(name: str, lines: bytes, fields: tuple[Field, ...]) -> list[tuple[Any, ...]]:
+    """Return the rows of NDJSON as tuples in the order of `fields`; a dataset's has its ids alone."""
+    found = [json.loads(line) for line in lines.splitlines()]
+    match name:
+        case "sets":
+            return [tuple(step["timestamp"] for step in each.values()) for each in found]
+        case "top":
+            return [(each,) for each in found]
+        case _:
+            assert all(list(each) == [field.name for field in fields] for each in found)
+            return [tuple(each.values()) for each in found]
+
+
+def by_json(name: str, answer: Any) -> list[tuple[Any, ...]]:
+    match name:
+        case "sets":
+            return [tuple(step["timestamp"] for step in each.values()) for each in answer["sets"]]
+        case "top":
+            return [(each,) for each in answer["data"]]
+        case "words":
+            return list(answer.items())
+        case _:
+            (rows,) = answer.values() if len(answer) == 1 else [answer[name]]
+            return [tuple(each.values()) for each in rows]
+
+
+def value(text: str, field: Field) -> Any:
+    """Return a value of a CSV."""
+    match field.kind:
+        case "integer":
+            return None if field.optional and not text else int(text)
+        case "flag":
+            return {"true": True, "false": False}[text]
+        case "integers":
+            return json.loads(text)
+        case _:
+            return text
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", VIEWS)
+def test_every_form_says_the_same_rows_in_the_same_order(name: str, seed: int):
+    case, rows_seen = after_a_random_stream(name, seed), 0
+    cuts = case.cuts()
+    for arguments in [*SAMPLES[name].arguments, *MORE.get(name, [])]:
+        for span in (EVER, Span(cuts[2], cuts[8])):
+            partial = case.whole(span, arguments)
+            fields = case.view.fields(arguments)
+            names = [field.name for field in fields]
+            blocks = list(case.view.columns(partial, span, arguments))
+            assert all(list(block) == names for block in blocks)
+            listed = [[*block.values()] for block in blocks]
+            columns = [[each.tolist() if isinstance(each, np.ndarray) else each for each in block] for block in listed]
+            rows = [row for block in columns for row in zip(*block, strict=True)]
+
+            def write(form: str, span: Span = span, arguments: Any = arguments) -> bytes:
+                blocks = case.view.columns(case.whole(span, arguments), span, arguments)
+                return b"".join(FORMATS[form].write(blocks, case.view.fields(arguments), {"a": "b"}))
+
+            head, *lines = csv.reader(io.StringIO(write("csv").decode(), newline=""))
+            assert head == names
+            assert [tuple(value(*each) for each in zip(line, fields, strict=True)) for line in lines] == rows
+            table = pa.ipc.open_stream(write("arrow")).read_all()
+            assert (table.column_names, table.schema.metadata) == (names, {b"a": b"b"})
+            assert [tuple(each.values()) for each in table.to_pylist()] == rows
+            said = [row[:1] for row in rows] if name == "top" else rows
+            assert by_lines(name, case.shown(partial, span, arguments, "ndjson"), fields) == said
+            assert by_json(name, json.loads(case.shown(partial, span, arguments))) == said
+            rows_seen += len(rows)
+    assert rows_seen > 10
+
+
+def test_a_dataset_in_columns_has_the_value_of_each_id():
+    run = Run("top")
+    run.poll([b"a_5", b"b_7", b"a_9", b"c_-3", b"d_7"], idle=False)
+    (block,) = run.view.columns(run.live.read(EVER, SAMPLES["top"].arguments[0]), EVER, SAMPLES["top"].arguments[0])
+    assert (block["id"], block["value"].tolist()) == (["a", "d", "b", "c"], [9, 7, 7, -3])
+
+
+TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=8)
+ROWS = st.lists(st.tuples(TEXTS, st.integers(-(2**63), 2**63 - 1), st.none() | st.integers(0, 9), st.booleans()), max_size=20)
+
+
+@settings(max_examples=40)
+@given(ROWS, st.integers(1, 7))
+def test_text_with_quotes_commas_and_line_ends_comes_back_as_it_was(rows: list[tuple[Any, ...]], size: int):
+    fields = (Field("te,xt", "text"), Field("number"), Field("some", optional=True), Field('"flag"', "flag"))
+    blocks = []
+    for low in range(0, len(rows), size):
+        texts, numbers, some, flags = map(list, zip(*rows[low : low + size], strict=True))
+        blocks.append({"te,xt": texts, "number": np.array(numbers, np.int64), "some": some, '"flag"': np.array(flags)})
+    written = b"".join(FORMATS["csv"].write(blocks, fields, {}))
+    head, *lines = csv.reader(io.StringIO(written.decode(), newline=""))
+    assert head == [field.name for field in fields]
+    assert [tuple(value(*each) for each in zip(line, fields, strict=True)) for line in lines] == rows
+    table = pa.ipc.open_stream(b"".join(FORMATS["arrow"].write(blocks, fields, {}))).read_all()
+    assert [tuple(each.values()) for each in table.to_pylist()] == rows
+    assert [str(each.type) for each in table.schema] == ["string", "int64", "int64", "bool"]
+
+
+def test_a_csv_of_numbers_is_ascii_lines_that_end_as_the_standard_says():
+    blocks = [{"r": np.array([-(2**63), 1]), "g": np.array([0, 2**63 - 1])}]
+    assert b"".join(FORMATS["csv"].write(blocks, (Field("r"), Field("g")), {})) == (
+        b"r,g\r\n-9223372036854775808,0\r\n1,9223372036854775807\r\n"
+    )
+
+
+def test_arrow_goes_out_in_batches_before_the_last_row_is_there():
+    writer = FORMATS["arrow"].writer((Field("r"),), {})
+    sizes = [len(writer.begin()), *(len(writer.block({"r": np.arange(1_000)})) for _ in range(20)), len(writer.end())]
+    assert sizes[0] > 0
+    assert sum(size > 0 for size in sizes[1:-1]) == 4
+    assert max(sizes) < 60_000
+
+
+def test_an_answer_without_rows_still_has_its_columns():
+    fields = (Field("r"), Field("name", "text"))
+    assert b"".join(FORMATS["csv"].write([], fields, {})) == b"r,name\r\n"
+    table = pa.ipc.open_stream(b"".join(FORMATS["arrow"].write([], fields, {}))).read_all()
+    assert (table.num_rows, table.column_names) == (0, ["r", "name"])
+
+
+def test_without_pyarrow_arrow_is_a_problem_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(Problem, match=r"pip install 'firnline\[arrow\]'") as told:
+        FORMATS["arrow"].write([], (Field("r"),), {})
+    assert told.value.status == 501
+    assert b"".join(FORMATS["csv"].write([], (Field("r"),), {})) == b"r\r\n"
+
+
+@pytest.mark.parametrize(
+    ("named", "accept", "form"),
+    [
+        (None, "", "json"),
+        (None, "*/*", "json"),
+        (None, "text/html,application/xhtml+xml,*/*;q=0.8", "json"),
+        (None, "application/x-ndjson", "ndjson"),
+        (None, "APPLICATION/X-NDJSON ; Q=0.3", "ndjson"),
+        (None, "text/*", "csv"),
+        (None, "text/csv;q=0.5, application/json;q=0.4", "csv"),
+        (None, "application/json;q=0, */*;q=0.1", "ndjson"),
+        (None, "application/vnd.apache.arrow.stream, */*;q=0.1", "arrow"),
+        ("csv", "application/json", "csv"),
+    ],
+)
+def test_a_form_goes_by_its_name_or_else_by_what_the_client_accepts_best(named: str | None, accept: str, form: str):
+    assert chosen(named, accept).name == form
+
+
+@pytest.mark.parametrize(
+    ("named", "accept", "status"), [("xls", "", 400), ("", "", 400), (None, "image/png", 406), (None, "*/*;q=0", 406)]
+)
+def test_a_form_that_there_is_not_is_a_problem(named: str | None, accept: str, status: int):
+    with pytest.raises(Problem) as told:
+        chosen(named, accept)
+    assert told.value.status == status
+
+
+@given(st.text(max_size=40))
+def test_any_accept_header_is_a_form_or_a_problem(header: str):
+    assert all(0 <= weight <= 1 for weight in weights(header).values())
+    try:
+        assert chosen(None, header).name in FORMATS
+    except Problem as problem:
+        assert problem.status == 406
+
+
+def test_the_coverage_in_a_table_is_that_of_the_range_and_nothing_else():
+    coverage = Coverage(50, 900, 700, (Span(10, 60), Span(400, 410)))
+    said = json.loads(told_of(coverage, Span(100, 500))["firnline.coverage"])
+    assert said == {"completeFrom": None, "completeTo": 500, "finalUntil": 500, "missing": [[400, 410]]}
+    said = json.loads(told_of(coverage, Span(20, 1_000))["firnline.coverage"])
+    assert said == {"completeFrom": 50, "completeTo": 900, "finalUntil": 700, "missing": [[20, 60], [400, 410]]}
+    later = Coverage(99, 2_000, 1_500, (Span(400, 410),))
+    assert told_of(later, Span(100, 500)) == told_of(coverage, Span(100, 500))

@@ -1,0 +1,263 @@
+"""The description is true: schemathesis tries the real service by it, and every route and every answer is in it.
+
+`FIRNLINE_FUZZ` in the environment is how many examples an operation gets; few here, as all runs share the time of CI.
+"""
+
+import asyncio
+import datetime as dt
+import html
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import jsonschema_rs
+import pytest
+from starlette.routing import Route
+
+from gateway.app import FAMILIES, create_app
+from gateway.served import Served
+from gateway.wire.limits import Allowance
+from tests.conftest import Send
+from tests.support.browsing import chromium, look
+from tests.support.everything import EVENTS, STREAMS, everything
+from tests.support.running import records
+from tests.support.service import ROOT, Service, service
+
+pytestmark = pytest.mark.broker
+
+EXAMPLES = int(os.environ.get("FIRNLINE_FUZZ", "4"))
+
+
+@pytest.fixture(scope="module")
+def running(broker: str, send: Send, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with everything(broker, send, tmp_path_factory.mktemp("lines")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def described(running: Service) -> Any:
+    return running.get("/openapi.json")
+
+
+def test_schemathesis_finds_nothing_that_the_service_does_and_the_description_does_not_say(running: Service):
+    """All checks, with examples, each edge of each schema, right and wrong requests by chance, and chains along links.
+
+    `positive_data_acceptance` is replaced by one that knows two rules more: see `tests/support/described.py`.
+    """
+    words = ["run", f"http://127.0.0.1:{running.port}/openapi.json", "--checks", "all"]
+    words += ["--exclude-checks", "positive_data_acceptance", "--phases", "examples,coverage,fuzzing,stateful"]
+    words += ["--max-examples", str(EXAMPLES), "--seed", "1", "--generation-database", "none", "--suppress-health-check", "all"]
+    words += ["--continue-on-failure", "--request-timeout", "30", "--no-color"]
+    environ = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.support.described"}
+    tool = Path(sys.executable).with_name("schemathesis")
+    done = subprocess.run([tool, *words], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(re.findall(r"(\d+) generated", done.stdout)[0]) > 1_000, done.stdout
+    assert "passed" in done.stdout.partition("Stateful")[2], done.stdout
+
+
+class Nobody:
+    """An actor that nobody asks."""
+
+    def is_alive(self) -> bool:
+        return False
+
+
+async def get(app: Any, path: str) -> Any:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost") as client:
+        return (await client.get(path)).json()
+
+
+# The description against the application ------------------------------------------------------------------------------
+
+
+def test_every_route_is_described_and_what_is_described_is_there(running: Service, described: Any):
+    methods = {path: {method.upper() for method in operations} for path, operations in described["paths"].items()}
+    assert set(running.get("/")["paths"]) == set(methods)
+    for path, found in methods.items():
+        _, headers, _ = running.request(path.replace("{name}", "events").replace("{batch}", "1"), "PATCH")
+        assert set(headers["allow"].replace(" ", "").split(",")) - {"HEAD"} == found, path
+
+
+def test_the_application_has_no_route_beside_those_but_pages_and_the_live_events():
+    app = create_app([Served(view, view, Nobody(), steps=("R", "G")) for view in FAMILIES], Nobody(), Allowance())
+    by_description = {route.path for route in app.routes if isinstance(route, Route)}
+    about = asyncio.run(get(app, "/"))
+    assert by_description - set(about["paths"]) == {"/live", "/static", "/static/{name:path}"}
+
+
+def test_the_description_is_one_by_the_rules_of_openapi_3_1(described: Any):
+    assert described["openapi"] == "3.1.0"
+    text = json.dumps(described)
+    for ref in set(re.findall(r'"\$ref": "#/([^"]+)"', text)):
+        found = described
+        for part in ref.split("/"):
+            found = found[part]
+    names = [operation["operationId"] for _, _, operation in operations(described)]
+    assert len(names) == len(set(names))
+    for path, method, operation in operations(described):
+        assert operation["summary"], (path, method)
+        assert all(each["description"] for each in operation.get("parameters", ())), (path, method)
+    for name, each in described["components"]["schemas"].items():
+        jsonschema_rs.Draft202012Validator(with_components(described, each))
+        assert each.get("description") or each.get("enum"), name
+
+
+# Each answer of an operation, as other tests see it, by its schema ----------------------------------------------------
+
+
+ASKED = [
+    "/",
+    "/streams",
+    "/streams/events",
+    "/dead-letters",
+    "/livez",
+    "/readyz",
+    "/startupz",
+    *(f"/{stream}/{what}" for stream in STREAMS for what in ("get-stats", "rejects")),
+    "/events/get-sets?startTime=0&endTime=9223372036854775807",
+    f"/events/get-sets?startTime={EVENTS[0][0]}&endTime=9223372036854775807&limit=3&coverage=1",
+    "/dataset?limit=10",
+    "/segments",
+    "/segments?line=1&limit=2",
+    "/segments/pending",
+    "/uniques?granularity=hour&coverage=1",
+    "/words/CountWords?detail=1&limit=5",
+    "/words/CountByEventType",
+]
+
+
+@pytest.mark.parametrize("path", ASKED)
+def test_an_answer_is_what_its_schema_says_and_has_no_member_that_it_does_not_name(running: Service, described: Any, path: str):
+    body = running.get(path)
+    template = path.partition("?")[0].replace("/streams/events", "/streams/{name}")
+    answer = described["paths"][template]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    jsonschema_rs.Draft202012Validator(with_components(described, closed(answer), close=True)).validate(body)
+
+
+def test_stats_say_what_clients_of_before_look_for(running: Service):
+    stats = running.stats()
+    assert {"data", "total", "coverage", "memory", "state", "records", "events", "rejects", "dropped", "missing"} <= set(stats)
+    assert {"lag", "late", "buffered", "inFlight", "watermark", "heldBackBy", "checkpoint", "epoch"} <= set(stats)
+    assert list(stats["data"][0])[:4] == ["validSetCount", "outOfOrderMessagesCount", "setSize", "bound"]
+
+
+def operations(described: Any) -> Iterator[tuple[str, str, Any]]:
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def with_components(described: Any, one: Any, *, close: bool = False) -> Any:
+    """Return a schema with all that it may refer to; closed ones take no member that they do not name."""
+    found = {name: closed(each) if close else each for name, each in described["components"]["schemas"].items()}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **one, "components": {"schemas": found}}
+
+
+def closed(one: Any) -> Any:
+    """Return a schema whose objects with named members have no others."""
+    if isinstance(one, list):
+        return [closed(each) for each in one]
+    if not isinstance(one, dict):
+        return one
+    made = {name: closed(each) for name, each in one.items()}
+    if "properties" in made and "additionalProperties" not in made:
+        made["additionalProperties"] = False
+    return made
+
+
+# Times, forms and ids -------------------------------------------------------------------------------------------------
+
+
+def test_a_range_may_be_said_in_the_streams_unit_or_by_rfc_3339(running: Service):
+    start, end = EVENTS[30][0], EVENTS[60][0]
+    texts = [dt.datetime.fromtimestamp(each / 1000, dt.UTC).isoformat(timespec="milliseconds") for each in (start, end)]
+    by_number = running.get(f"/events/get-sets?startTime={start}&endTime={end}")
+    assert len(by_number["sets"]) == 10
+    for one, other in (texts, [each.replace("+00:00", "Z") for each in texts], [quote(each) for each in texts]):
+        assert running.get(f"/events/get-sets?startTime={one}&endTime={other}") == by_number
+
+
+@pytest.mark.parametrize(
+    ("form", "media"), [("json", "application/json"), ("ndjson", "application/x-ndjson"), ("csv", "text/csv")]
+)
+def test_the_form_is_chosen_by_name_or_by_accept_and_the_name_wins(running: Service, form: str, media: str):
+    path = "/events/get-sets?startTime=0&endTime=9223372036854775807&limit=2"
+    _, by_name, body = running.request(f"{path}&format={form}", Accept="application/pdf")
+    _, by_accept, same = running.request(path, Accept=f"application/pdf, {media};q=0.5")
+    assert by_name["content-type"].startswith(media)
+    assert by_accept["content-type"].startswith(media)
+    assert body == same
+    assert running.request(path, Accept="application/pdf")[0] == 406
+    assert running.request(f"{path}&format=pdf")[0] == 400
+
+
+def test_a_request_has_an_id_its_own_where_that_is_fit(running: Service):
+    assert running.request("/livez", **{"X-Request-Id": "job-7.a_B"})[1]["x-request-id"] == "job-7.a_B"
+    status, headers, body = running.request("/nothing", **{"X-Request-Id": "mine"})
+    assert (status, headers["x-request-id"], json.loads(body)["error"]["request"]) == (404, "mine", "mine")
+    for unfit in ("a b", "x" * 65, "<b>", "\xe4"):
+        found = running.request("/livez", **{"X-Request-Id": unfit})[1]["x-request-id"]
+        assert re.fullmatch("[0-9a-f]{16}", found)
+
+
+def test_what_is_not_there_is_told_with_what_may_have_been_meant(running: Service):
+    def expected(path: str) -> str:
+        status, _, body = running.request(path)
+        assert status == 404
+        return str(json.loads(body)["error"]["expected"])
+
+    assert "/events/get-sets" in expected("/events/get-set")
+    assert "dataset" in expected("/streams/datset")
+
+
+def test_the_page_of_the_description_has_every_operation_and_needs_no_script(running: Service, described: Any):
+    status, headers, body = running.request("/docs")
+    page = body.decode()
+    assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "<script" not in page
+    assert " style=" not in page
+    assert "{{" not in page
+    for _, _, operation in operations(described):
+        assert f'<h3 id="{operation["operationId"]}">' in page
+    assert f"curl 'http://127.0.0.1:{running.port}/events/get-sets?startTime=" in html.unescape(page)
+
+
+def test_that_page_is_read_by_everybody_on_a_narrow_screen(running: Service):
+    url = f"http://127.0.0.1:{running.port}/docs"
+    how = {"bypass_csp": True, "color_scheme": "dark", "viewport": {"width": 360, "height": 780}}
+    with chromium() as browser, look(browser, url, **how) as seen:
+        seen.page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+        assert seen.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        assert {each.partition("/docs")[0].partition("/static")[0] for each in seen.requests} == {url.removesuffix("/docs")}
+        assert seen.errors == []
+        # Articles are made alike, and axe takes minutes for all of them: the one with parameters stays, and one with a body.
+        kept = "#get-events-get-sets, #post-dataset, #schema-Problem"
+        seen.page.evaluate(
+            f"for (const each of document.querySelectorAll('article')) each.querySelector('{kept}') || each.remove()"
+        )
+        assert seen.page.evaluate("document.querySelectorAll('article').length") == 3
+        assert seen.violations() == []
+
+
+def test_rows_of_an_answer_are_bounded_and_the_rest_is_asked_for_by_its_cursor(broker: str, send: Send, topic: str):
+    send(broker, topic, records(EVENTS), [0] * len(EVENTS))
+    with service(broker, topic, "http.max_rows=350") as running:
+        running.settled(len(EVENTS))
+        path = "/events/get-sets?startTime=0&endTime=9223372036854775807"
+        first = running.get(path)
+        rest = running.get(f"{path}&cursor={first['next']}")
+        last = running.get(f"{path}&cursor={rest['next']}")
+        assert [len(page["sets"]) for page in (first, rest, last)] == [350, 350, 200]
+        assert "next" not in last
+        _, headers, lines = running.request(f"{path}&format=csv")
+        assert (headers["firnline-rows"], len(lines.splitlines())) == ("350", 351)
+        times = lines.splitlines()[-1].decode().split(",")
+        assert running.get(f"{path}&cursor={'.'.join([*times, '1'])}") == rest

@@ -1,0 +1,139 @@
+"""What an orchestrator is told: alive as long as a restart would not help, started once, ready while it can answer."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from actors.durability.disk import LocalDisk
+from actors.messages import Failed, Poll
+from actors.runtime.actor import Actor, System
+from actors.runtime.dispatcher import Dispatcher
+from actors.runtime.guardian import Guardian
+from gateway.api.operation import routes
+from gateway.served import Served
+from gateway.watch.probes import Probes
+from tests.actors.test_disk import Fault
+from tests.conftest import Send
+from tests.support.logged_disk import FailingDisk, nothing
+from tests.support.running import records, stream
+from tests.support.waiting import until
+
+EVENTS = [(1_000_000 + 10 * number, number % 3) for number in range(30)]
+
+
+def get(probes: Probes, path: str) -> tuple[int, Any]:
+    """Return status and JSON of a path of `probes`."""
+    app = Starlette(routes=routes(probes.operations()))
+
+    async def ask() -> tuple[int, Any]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as client:
+            reply = await client.get(path)
+            return reply.status_code, reply.json()
+
+    return asyncio.run(ask())
+
+
+class Blocked(Actor):
+    """An actor on a thread of its own that is at its first message until it is let go."""
+
+    def __init__(self, system: System, let_go: threading.Event, thread: str) -> None:
+        super().__init__(system, stream="s")
+        self._let_go = let_go
+        self._thread = thread
+
+    @property
+    def home(self) -> str:
+        return self._thread
+
+    def receive(self, message: Any) -> None:
+        self._let_go.wait(60)
+
+
+Block = Callable[[str], None]
+
+
+@pytest.fixture
+def blocked() -> Iterator[tuple[Probes, Block, threading.Event]]:
+    """Yield probes of a guardian, a function that blocks a thread, and what lets all of them go."""
+    system, let_go = System(Dispatcher()), threading.Event()
+    guardian = Guardian.start(system, log=lambda *_, **__: None)
+
+    def block(thread: str) -> None:
+        Blocked.start(system, let_go, thread).tell(Poll())
+        until(lambda: system.dispatcher.busy().get(thread, 0.0) > 0.05)
+
+    try:
+        yield Probes(guardian, [], stuck_s=0.05), block, let_go
+    finally:
+        let_go.set()
+        guardian.stop(block=False)
+        system.dispatcher.close()
+
+
+def test_a_thread_that_is_at_one_task_for_too_long_fails_the_probe_until_it_is_done(
+    blocked: tuple[Probes, Block, threading.Event],
+):
+    probes, block, let_go = blocked
+    assert get(probes, "/livez") == (200, {"live": True})
+    block("events")
+    status, told = get(probes, "/livez")
+    assert (status, told["live"], list(told["stuck"])) == (503, False, ["events"])
+    assert told["stuck"]["events"] > 0
+    let_go.set()
+    assert until(lambda: get(probes, "/livez")[0] == 200)
+
+
+def test_waiting_for_a_disk_or_a_broker_is_no_reason_to_be_killed(blocked: tuple[Probes, Block, threading.Event]):
+    probes, block, _ = blocked
+    for thread in ("events-disk", "events-input", "events-output"):
+        block(thread)
+    assert get(probes, "/livez") == (200, {"live": True})
+
+
+def test_a_guardian_that_does_not_answer_is_stuck_after_a_while_and_not_at_once(
+    blocked: tuple[Probes, Block, threading.Event],
+):
+    probes, block, let_go = blocked
+    block("control")
+    assert get(probes, "/livez")[0] == 200, "once may be chance"
+    status, told = get(probes, "/livez")
+    assert (status, list(told["stuck"])) == (503, ["control"])
+    assert get(probes, "/readyz") == (503, {"ready": False, "degraded": {}, "streams": {}})
+    let_go.set()
+    assert until(lambda: get(probes, "/livez")[0] == 200)
+
+
+def test_it_has_started_once_every_stream_has_read_its_checkpoint_and_stays_so(
+    embedded: str, mock_topic: str, send: Send, tmp_path: Path
+):
+    send(embedded, mock_topic, records(EVENTS), [0] * len(EVENTS))
+    disk = FailingDisk(LocalDisk())
+    disk.before = Fault(1, lasting=True, kinds=frozenset({"names"}))
+    with stream(embedded, mock_topic, folder=tmp_path / "events", disk=disk) as running:
+        probes = Probes(running.guardian, [Served("events", "sets", running.running.manager)])
+        until(running.stats)
+        assert get(probes, "/startupz") == (503, {"started": False, "reasons": {"events": "reading its checkpoint"}})
+        status, told = get(probes, "/readyz")
+        assert (status, told["ready"], told["streams"]["events"]["ready"]) == (503, False, False)
+        assert told["streams"]["events"]["reasons"] == ["reading its checkpoint"]
+        assert get(probes, "/livez") == (200, {"live": True})
+        disk.before = nothing
+        assert until(lambda: get(probes, "/startupz") == (200, {"started": True, "reasons": {}}))
+        running.settled(len(EVENTS))
+        status, told = get(probes, "/readyz")
+        assert (status, told["ready"], told["degraded"]) == (200, True, {})
+        assert (told["streams"]["events"]["ready"], told["streams"]["events"]["lag"]) == (True, 0)
+        for _ in range(10):  # what a guardian hears of a stream that is beyond help
+            manager = running.running.manager
+            running.guardian.tell(Failed(manager, "events", "Manager", "Poll", ValueError("no good"), held=True))
+        status, told = until(lambda: found if (found := get(probes, "/readyz"))[0] == 503 else None)
+        assert "no good" in told["degraded"]["events"]
+        assert "no good" in told["streams"]["events"]["reasons"][0]
+        assert get(probes, "/startupz")[0] == 200, "it has started, whatever came of it"
+        assert get(probes, "/livez")[0] == 200, "its last answers stay readable"

@@ -1,0 +1,124 @@
+"""Chaos, the short form: the real service is killed, stopped and cut off a few times, and no answer differs.
+
+The long form is `python scripts/chaos.py --kills 1000`, which has a broker of its own and kills that too.
+"""
+
+import json
+import subprocess
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from scripts.lab.chaos.chaos import settings, topics_on
+from scripts.lab.chaos.faults import Fault, Watch, plan
+from scripts.lab.chaos.load import LATENESS_MS, Load
+from scripts.lab.chaos.oracle import TRUTHS
+from scripts.lab.chaos.ordeal import Ordeal
+from scripts.lab.chaos.processes import Subject
+from scripts.lab.chaos.proxy import Proxy
+from scripts.lab.chaos.report import Report, markdown_of
+from scripts.lab.chaos.verifier import Client, Output, Verifier
+from tests.support.service import command, free_port
+from tests.support.waiting import until
+
+
+def test_a_plan_is_the_same_for_the_same_seed_and_has_every_fault():
+    planned = plan(100, Random(1), own_broker=True, on_disk=True)
+    assert planned == plan(100, Random(1), own_broker=True, on_disk=True)
+    assert set(planned) == set(Fault)
+    assert sum(fault.kills for fault in planned) == 100
+    assert not any(fault.of_broker for fault in plan(100, Random(1), own_broker=False, on_disk=True))
+    assert {fault for fault in plan(20, Random(1), own_broker=False, on_disk=False) if fault.kills} == {
+        Fault.KILL,
+        Fault.KILL_IN_RECOVERY,
+    }
+
+
+@pytest.mark.parametrize(
+    ("fault", "act"),
+    [
+        (Fault.KILL_AT_TEMPORARY, lambda folder: (folder / "a.firn.tmp").touch()),
+        (Fault.KILL_AT_FILE, lambda folder: (folder / "old.tmp").rename(folder / "checkpoint-2")),
+        (Fault.KILL_AT_GENERATION, lambda folder: (folder / "generation-1").touch()),
+        (Fault.KILL_AT_REMOVAL, lambda folder: (folder / "checkpoint-1").unlink()),
+    ],
+)
+def test_a_watch_tells_the_moment_and_no_other_one(tmp_path: Path, fault: Fault, act: object):
+    folder = tmp_path / "events"
+    folder.mkdir()
+    for name in ("old.tmp", "checkpoint-1"):
+        (folder / name).touch()
+    watch = Watch(tmp_path)
+    assert not watch.wait(fault, 0.01)
+    before = watch.names()
+    act(folder)  # type: ignore[operator]  # each is called with a folder
+    assert watch.seen(fault, before, watch.names())
+    others = {Fault.KILL_AT_TEMPORARY, Fault.KILL_AT_REMOVAL} - {fault}
+    assert not any(watch.seen(other, before, watch.names()) for other in others)
+
+
+@pytest.mark.broker
+def test_the_short_form_finds_no_difference(broker: str):
+    words = ["--kills", "7", "--seed", "7", "--every", "6", "--bootstrap", broker, "--json"]
+    done = subprocess.run(command("chaos", *words), check=False, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["differences"] == []
+    assert report["kills"] >= 7
+    assert {"kill", "kill_in_recovery", "kill_at_temporary", "pause", "cut", "refuse", "stall"} <= set(report["actions"])
+    assert report["verifications"] >= 3
+    assert report["comparisons"] > 100
+    assert report["records"] > 5_000
+
+
+@pytest.mark.broker
+def test_an_answer_that_differs_is_told_in_every_view(broker: str, tmp_path: Path):
+    """The service is right, so here it is the truth that is made wrong: by one record that Kafka has not."""
+    with topics_on(broker, list(TRUTHS)) as (topics, outputs):
+        proxy, port = Proxy(broker, broker), free_port()
+        subject = Subject(tmp_path, settings(topics, outputs, proxy.bootstrap, port, tmp_path / "data"))
+        load = Load(broker, topics, seed=5, rate=1_000)
+        found = {view: Output(broker, topic) for view, topic in outputs.items()}
+        truths = {view: lane.truth for view, lane in load.lanes.items()}
+        verifier = Verifier(Client(port), truths, tmp_path, found, exactly_once=True, chance=Random(5))
+        report = Report(5, tmp_path)
+        ordeal = Ordeal(subject, Client(port), load, verifier, proxy, None, report, Random(5), Watch(tmp_path))
+        try:
+            ordeal.begin()
+            until(lambda: min(load.acknowledged().values()) > 100)
+            ordeal.verify()
+            assert report.differences == []
+            begin = load.lanes["sets"].begin + LATENESS_MS // 2  # between two stretches, so that one more set forms
+            events = [b"%c_%d" % (step, begin) for step in b"RGB"]
+            for view, values in {**_EXTRA, "sets": events}.items():
+                for value in values:
+                    truths[view].take(value)
+            load.pause()
+            differing = {(each.view, each.question) for each in verifier.differences(0.0)}
+        finally:
+            load.close()
+            subject.close()
+            for output in found.values():
+                output.close()
+            proxy.close()
+    for view, question in _TOLD.items():
+        assert (view, question) in differing
+        assert (view, "records") in differing
+        assert (view, "events held, on their way or dropped") in differing
+    assert "differences" in markdown_of(report)
+
+
+_EXTRA = {
+    "top": [b"nobody_999999999"],
+    "segments": [b'{"batch_id":1000000,"segment_id":3,"data":[1]}'],
+    "uniques": [b'{"ts":1468244384,"uid":"nobody"}'],
+    "words": [b'{"event_type":"foo","data":"w1","timestamp":1513765893}'],
+}
+_TOLD = {
+    "sets": "all sets",
+    "top": "the first ids",
+    "segments": "pending batches",
+    "uniques": "rows by minute",
+    "words": "all words",
+}

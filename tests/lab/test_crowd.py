@@ -1,0 +1,39 @@
+"""Idle connections and event streams beside questions, while events come in: `scripts/lab/measure/crowd.py`, in its short form."""
+
+import json
+import subprocess
+
+import pytest
+
+from tests.support.service import command
+
+IDLE, STREAMS = 500, 50
+
+
+@pytest.mark.broker
+def test_a_crowd_is_held_and_questions_are_answered_meanwhile(broker: str):
+    words = [
+        "--idle",
+        str(IDLE),
+        "--streams",
+        str(STREAMS),
+        "--rate",
+        "2000",
+        "--seconds",
+        "3",
+        "--json",
+        "--bootstrap",
+        broker,
+    ]
+    done = subprocess.run(command("crowd", *words), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2_000:]
+    found = json.loads(done.stdout)
+    crowd, figures = found["crowd"], found["figures"]
+    assert (crowd["idle"], crowd["streams"], crowd["there"]) == (IDLE, STREAMS, IDLE + STREAMS)
+    assert crowd["stream_bytes"] > STREAMS * 1_000
+    among = figures["with the crowd"]
+    assert among["events"] > 0
+    assert among["ms"]["get-stats"]["p99"] < 3_000, (
+        "250 ms where the machine is quiet; `scripts/lab/measure/crowd.py` measures it"
+    )
+    assert among["rss_bytes"] - figures["before"]["rss_bytes"] < 40 << 20

@@ -1,0 +1,141 @@
+"""The oracle of chaos runs knows what is right, and a record too few or too many shows. No service is needed for that."""
+
+import json
+import random
+import re
+from typing import Any
+
+import pytest
+
+from scripts.lab.chaos.load import MAKERS, PARTITIONS, Sets
+from scripts.lab.chaos.oracle import GRANULARITIES, TRUTHS, SetsTruth, TopTruth, Truth, period
+from scripts.lab.chaos.verifier import conservation, last_rows, parting, row_of, twice
+from tests.support.oracle import greedy
+
+
+def made(view: str, seed: int, count: int = 400) -> list[bytes]:
+    maker = MAKERS[view](str(seed), PARTITIONS[view])
+    values = [record.value for record in maker.next(count)]
+    return values + ([record.value for record in maker.closing()[1]] if isinstance(maker, Sets) else [])
+
+
+def truth_of(view: str, values: list[bytes]) -> Truth:
+    truth = TRUTHS[view]()
+    for value in values:
+        truth.take(value)
+    if isinstance(truth, SetsTruth):
+        truth.settle(1 << 60)
+    return truth
+
+
+def answers(view: str, values: list[bytes]) -> dict[str, Any]:
+    truth = truth_of(view, values)
+    return {**truth.expected((0, 1 << 60) if view != "segments" else (1, 30)), **conservation(truth)}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_oracles_sets_are_those_of_the_plainest_greedy(seed: int):
+    values = made("sets", seed)
+    events = [(int(value[2:]), b"RGB".index(value[:1])) for value in values if re.fullmatch(rb"[RGB]_[0-9]+", value)]
+    sets = [
+        tuple(event["timestamp"] for event in json.loads(line).values())
+        for line in answers("sets", values)["all sets"].splitlines()
+    ]
+    assert sets == greedy(events, 3)
+    assert len(sets) > 50
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sets_that_are_settled_step_by_step_are_those_of_all_at_once(seed: int):
+    maker, truth, values = Sets(str(seed), 3), SetsTruth(), []
+    for _ in range(5):
+        events = list(maker.next(100))
+        begin, end = maker.closing()
+        for record in events + end:
+            truth.take(record.value)
+            values.append(record.value)
+        truth.settle(begin)
+        assert len(truth.waiting) == len(end)
+    truth.settle(1 << 60)
+    assert truth.expected((0, 1 << 60)) == truth_of("sets", values).expected((0, 1 << 60))
+
+
+@pytest.mark.parametrize("view", TRUTHS)
+@pytest.mark.parametrize("seed", range(5))
+def test_the_same_records_give_the_same_answers_and_one_less_more_or_other_one_does_not(view: str, seed: int):
+    chance, values = random.Random(seed), made(view, seed)
+    right = answers(view, values)
+    assert answers(view, values) == right
+    told = 0
+    for _ in range(20):
+        place = chance.randrange(len(values))
+        dropped = answers(view, values[:place] + values[place + 1 :])
+        repeated = answers(view, [*values, values[place]])
+        for wrong in (dropped, repeated):
+            assert wrong["records"] != right["records"]
+            told += any(
+                wrong[question] != right[question] for question in right if question not in conservation(truth_of(view, []))
+            )
+    # A segment that comes again changes nothing, nor does a value that is superseded, or an event that nothing needs.
+    assert told >= {"sets": 20, "top": 12, "segments": 15, "uniques": 38, "words": 38}[view]
+
+
+def test_a_dataset_is_ranked_by_value_then_id_and_forgets_all_at_a_clear():
+    truth = TopTruth()
+    for value in (b"a_1", b"b_5", b"c_5", b"a_7", b"b", b"d_-3", b"e_1_2"):
+        truth.take(value)
+    assert truth.expected((0, 2)) == {"all ids": ["a", "c", "b", "d"], "the first ids": ["a", "c"], "how many ids": 4}
+    assert conservation(truth)["rejects"] == 2
+    truth.clear(4)
+    assert truth.expected((0, 2))["all ids"] == []
+    assert (truth.records, truth.events) == (11, 9)
+
+
+def test_a_batch_is_finished_once_by_the_first_of_each_segment():
+    segments = [b'{"batch_id":7,"segment_id":%d,"data":[%d,%d]}' % (place, place, 20 + place) for place in range(10)]
+    again = b'{"batch_id":7,"segment_id":0,"data":[99]}'
+    got = answers("segments", [*segments[:4], again, *segments[4:], again, b'{"batch_id":8,"segment_id":3,"data":[1]}', b"{"])
+    assert got["finished batches"] == [[7, 20, 0, 29]]
+    assert got["lines of the file"] == [b", ".join(b"%d" % number for number in (*range(10), *range(20, 30)))]
+    assert got["pending batches"] == [[8, [0, 1, 2, 4, 5, 6, 7, 8, 9]]]
+    assert (got["events"], got["rejects"]) == (13, 1)
+
+
+def test_periods_are_those_of_the_calendar():
+    at = 1_709_210_096  # Thursday, 29 February 2024, 12:34:56
+    days = {name: [(edge - at) / 86_400 for edge in period(name, at)] for name in GRANULARITIES}
+    assert all(start <= 0 < end for start, end in days.values())
+    lengths = {name: round(86_400 * (end - start)) for name, (start, end) in days.items()}
+    assert lengths == {
+        "minute": 60,
+        "hour": 3_600,
+        "day": 86_400,
+        "week": 7 * 86_400,
+        "month": 29 * 86_400,
+        "year": 366 * 86_400,
+    }
+    assert period("week", at)[0] == 1_708_905_600, "a Monday"
+
+
+def row(start: int, revision: int, unique: int = 3, **other: Any) -> bytes:
+    shown = {"granularity": "minute", "start": start, "end": start + 60, "unique": unique, "frames": 5, "lower": unique}
+    return json.dumps({**shown, "upper": unique, "exact": True, "final": True, "revision": revision, **other}).encode()
+
+
+def test_the_topics_last_rows_count_and_a_revision_that_comes_again_is_told():
+    rows = [row(60, 1), row(0, 1), row(60, 2, unique=4)]
+    assert last_rows(rows) == {"minute": [[0, 60, 3, 5], [60, 120, 4, 5]]}
+    assert twice(rows) == []
+    assert twice([*rows, row(60, 2, unique=4)]) == ["('minute', 60, 2)"]
+    with pytest.raises(ValueError, match="not exact"):
+        row_of(json.loads(row(0, 1, exact=False)))
+    with pytest.raises(ValueError, match="not exact"):
+        row_of(json.loads(row(0, 1, upper=9)))
+
+
+def test_where_two_answers_part_is_said():
+    assert parting(b"a\nb\n", b"a\nc\n") == "expected b'b', got b'c', at 1 (2 expected, 2 got)"
+    assert parting([1, 2], [1]) == "expected 2, got 'nothing', at 1 (2 expected, 1 got)"
+    assert parting([], [5]) == "expected 'nothing', got 5, at 0 (0 expected, 1 got)"
+    assert parting({"a": 1, "b": 2}, {"a": 1}) == "b: expected 2, got None"
+    assert parting(3, 4) == "expected 3, got 4"

@@ -1,0 +1,494 @@
+"""The command `firnline`, as people type it, and `firnline top` in a real terminal."""
+
+import errno
+import fcntl
+import importlib
+import io
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import numpy as np
+import pytest
+import typer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from actors.timeline.batch import Batch
+from actors.views.sets.slices import LiveSets
+from config.changes import Applies, leaves
+from config.explain import entries
+from config.load import load, read
+from config.schema import json_schema
+from scripts.cli.frame import drawn, figure, frame, size
+from scripts.cli.main import COMMANDS, app, loaded
+from scripts.cli.watching import Rates
+from scripts.service.check import bytes_a_set, check
+from tests.conftest import Send
+from tests.support.running import records
+from tests.support.service import ROOT, free_port, service
+from tests.support.waiting import until
+
+FIRNLINE = [sys.executable, "-m", "scripts.cli"]
+
+
+def run(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in this process, as its entry point does: what it prints, and its exit code."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        for name, value in {"COLUMNS": "160", **environ}.items():
+            patch.setenv(name, value)
+        try:
+            app(list(words), prog_name="firnline")
+        except SystemExit as left:
+            code = left.code if isinstance(left.code, int) else int(left.code is not None)
+            if isinstance(left.code, str):  # as the interpreter does it
+                err.write(f"{left.code}\n")
+        finally:
+            signal.signal(signal.SIGTERM, before)
+    return subprocess.CompletedProcess(list(words), code, out.getvalue(), err.getvalue())
+
+
+# The command itself --------------------------------------------------------------------------------------------------
+
+
+def test_help_names_every_command_and_the_exit_codes_and_loads_none_of_them():
+    script = "import sys; from scripts.cli.main import app; app(standalone_mode=False, args=['--help'])"
+    told = "print('loaded', sorted({'numpy', 'pykka', 'confluent_kafka', 'pydantic', 'starlette'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{script}; {told}"], check=False, capture_output=True, text=True, timeout=60, cwd=ROOT
+    )
+    assert "loaded []" in done.stdout, done.stderr
+    for name in COMMANDS:
+        assert re.search(rf"^\W*{name}\b", done.stdout, re.MULTILINE)
+    assert "130" in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_every_option_has_help_and_its_line_is_true(name: str):
+    def look(command: Any, path: str) -> None:
+        assert command.help, path
+        for option in command.params:
+            assert option.help, f"{path} {option.name}"
+        for each, below in getattr(command, "commands", {}).items():
+            look(below, f"{path} {each}")
+
+    found = loaded(name)
+    look(found, name)
+    assert (found.help or "").split("\n")[0] == COMMANDS[name].line
+
+
+def test_wrong_use_is_2_and_what_fails_is_1():
+    assert run("config", "check", "--rate", "none").returncode == 2
+    assert run("nothing").returncode == 2
+    for url in ("ftp://x", "http://127.0.0.1:99999", "http://[::1"):
+        for asked in (run("query", "sets", "--url", url), run("top", "--url", url)):
+            assert asked.returncode == 2
+            assert "an address such as" in asked.stderr
+    gone = run("query", "stats", "--url", f"127.0.0.1:{free_port()}")
+    assert (gone.returncode, gone.stderr.count("\n")) == (1, 1)
+    assert "is the service running?" in gone.stderr
+
+
+def test_a_shell_completes_commands_and_options():
+    words = {"_FIRNLINE_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
+    assert set(run(**words, COMP_WORDS="firnline ").stdout.split()) == set(COMMANDS)
+    words["COMP_CWORD"] = "2"
+    assert "check" in run(**words, COMP_WORDS="firnline config ").stdout.split()
+
+
+# The configuration ---------------------------------------------------------------------------------------------------
+
+
+def test_check_says_what_settings_mean_here_and_ends_with_1_where_none_can_run(tmp_path: Path):
+    good = run("config", "check", "--json", "--set", "memory.budget=400MiB", "--only", "events")
+    assert good.returncode == 0, good.stderr
+    told = json.loads(good.stdout)
+    (events,) = told["holds"]
+    assert events["count"] == int(events["room_bytes"] / events["bytes_each"])
+    assert events["seconds"] == pytest.approx(events["count"] / (10_000 / 3), rel=0.01)
+    small = run("config", "check", "--set", "memory.budget=20MiB")
+    assert small.returncode == 1
+    assert "memory.budget: expected at least" in small.stdout
+    path = tmp_path / "x.yaml"
+    path.write_text("http: {prot: 1}\nstreams: {events: {max_sets: none}}\n")
+    wrong = run("config", "check", str(path))
+    assert wrong.returncode == 1
+    assert f"{path}:1: http.prot: unknown key, did you mean port?" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+
+
+def test_what_settings_say_is_no_markup(tmp_path: Path):
+    path = tmp_path / "[red].yaml"
+    path.write_text("streams: {events: {}}\nkafka: {client.id: '[/b]'}\n")
+    assert "[red].yaml is good" in run("config", "check", str(path)).stdout
+    assert "client.id = [/b]" in run("config", "explain", "kafka", "--config", str(path)).stdout
+
+
+@pytest.mark.parametrize("gap_ms", [0.3, 3.6, 36.0, 1_000.0])
+def test_a_set_takes_the_bytes_that_check_says(gap_ms: float):
+    """Sets at random times, compressed for real."""
+    chance, sets = np.random.default_rng(1), 60_000
+    live = LiveSets(steps=3, max_sets=2 * sets)
+    live.add(Batch(tuple(np.sort(chance.integers(10**12, 10**12 + int(sets * gap_ms), sets)) for _ in range(3))), None)
+    frozen, _ = live.freeze()
+    while frozen.settle():
+        pass
+    found = frozen.meta().nbytes / frozen.meta().summary.sets
+    assert bytes_a_set(3, 1_000 / gap_ms, "ms") == pytest.approx(found, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["data_dir=null"], "data_dir: null, so a restart begins at the start"),
+        (["data_dir=/proc/none"], "data_dir: /proc/none cannot be written"),
+        (["memory.budget=100000GiB"], "memory.budget: 100000GiB is more than there is"),
+        (["memory.budget=100%"], "leaves less than a tenth"),
+        (["streams.events.lateness_ms=60000", "streams.events.idle_ms=100"], "idle_ms: 100 is much less than lateness_ms"),
+        (["streams.events.lateness_ms=3600000"], "and no more than 1,000,000 may wait"),
+        (["streams.uniques.output.topic=words"], "streams.uniques.output.topic: words is what words reads"),
+        (["streams.events.max_sets=10000000000"], "a collector retires at 10,000,000,000 sets"),
+    ],
+)
+def test_what_may_not_be_meant_is_told(overrides: list[str], said: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("os.access", lambda path, mode: not str(path).startswith("/proc"))  # root may write anywhere
+    found = check(load(None, overrides, {}), 10_000, {}, connect=False)
+    assert said in "\n".join(found.odd)
+    assert not found.wrong
+
+
+def test_off_loopback_without_a_token_nothing_can_run():
+    found = check(load(None, ["http.host=0.0.0.0"], {}), 10_000, {}, connect=False)
+    assert "a token is needed" in "\n".join(found.wrong)
+    found = check(load(None, ["http.host=0.0.0.0"], {}), 10_000, {"FIRNLINE_READ_TOKEN": "r" * 24}, connect=False)
+    assert not found.wrong
+    assert "is reached by other machines" in "\n".join(found.odd)
+
+
+@pytest.mark.broker
+def test_a_topic_that_is_not_there_is_told_and_so_is_a_broker(broker: str, topic: str):
+    there = [f"streams={{a: {{source: {{topic: {topic}}}}}, b: {{source: {{topic: not-there}}}}}}"]
+    given_ = load(None, [*there, f"kafka.bootstrap.servers={broker}"], {})
+
+    def odd() -> str:
+        return "\n".join(check(given_, 1.0, {}, connect=True).odd)
+
+    assert "not-there is not there" in odd()
+    until(lambda: topic not in odd())  # what is created just now may not be in the broker's list yet
+
+
+def test_explain_says_all_of_a_setting(tmp_path: Path):
+    path = tmp_path / "x.yaml"
+    path.write_text("memory:\n  budget: 1GiB\nstreams: {events: {max_sets: 7}}\n")
+    done = run("config", "explain", "memory.budget", "--config", str(path))
+    assert done.returncode == 0, done.stderr
+    told = dict(re.findall(r"^  ([a-z ]+?)  +(.*)$", done.stdout, re.MULTILINE))
+    assert told["default"] == "60%"
+    assert told["value"] == "1GiB"
+    assert told["set in"] == f"{path}:2"
+    assert told["a change"] == "at a reload, at once"
+    by_environment = run("config", "explain", "http.port", "--json", FIRNLINE_HTTP__PORT="81")
+    assert json.loads(by_environment.stdout)[0]["place"] == "environment FIRNLINE_HTTP__PORT"
+    wrong = run("config", "explain", "memory.bugdet")
+    assert wrong.returncode == 2
+    assert "memory.budget" in wrong.stderr
+
+
+def test_explain_knows_every_setting_its_place_and_no_secret():
+    reading = read(None, ["kafka.sasl.password=hunter2", "http.port=1"], {"FIRNLINE_LOG__LEVEL": "error"})
+    known = {each.key: each for each in entries(reading)}
+    assert {".".join(path) for path, _ in leaves(reading.settings)} == {key for key, each in known.items() if not each.section}
+    assert all(each.description and each.type for each in known.values())
+    assert known["http.port"].place == "--set http.port"
+    assert known["log.level"].place == "environment FIRNLINE_LOG__LEVEL"
+    assert known["streams.dataset.max_aged"].place is None
+    assert "default.yaml:" in str(known["memory.budget"].place)
+    assert "hunter2" not in str(known)
+    assert known["streams.events.max_aged"].type == "an integer, 0 or more, or null"
+    assert known["streams.uniques.zone"].applies is Applies.ANEW
+    assert known["streams.events.max_sets"].applies is Applies.NEXT
+
+
+def test_the_schema_takes_the_files_that_are_here_and_refuses_what_the_settings_refuse():
+    yaml = YAML(typ="safe", pure=True)
+    validator = jsonschema_rs.Draft202012Validator(json_schema())
+    for path in sorted((ROOT / "config").glob("*.yaml")):
+        assert not list(validator.iter_errors(yaml.load(path.read_text()))), path
+    good = yaml.load((ROOT / "config" / "default.yaml").read_text())
+    wrong = [("http", "port", 70_000), ("http", "prot", 1), ("memory", "budget", "many"), ("log", "level", "loud")]
+    for section, key, value in wrong:
+        assert list(validator.iter_errors({**good, section: {**good[section], key: value}})), (section, key)
+    stream = {**good["streams"]["events"], "max_aged": -1}
+    assert list(validator.iter_errors({**good, "streams": {"events": stream}}))
+    assert json.loads(run("config", "schema").stdout) == json_schema()
+
+
+# Asking --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.broker
+def test_query_and_top_show_what_a_service_has(broker: str, topic: str, send: Send):
+    send(broker, topic, [*records([(1, 0), (2, 1), (3, 2)]), b"junk"], [0] * 4)
+    with service(broker, topic) as running:
+        running.settled(4)
+        url = ("--url", f"http://127.0.0.1:{running.port}")
+        assert json.loads(run("query", "sets", "--json", *url).stdout)["sets"][0]["b"]["timestamp"] == 3
+        (known,) = json.loads(run("query", "streams", "--json", *url).stdout)["streams"]
+        assert (known["name"], known["view"]) == ("events", "sets")
+        assert "events" in run("query", "streams", *url).stdout
+        once = run("top", "--once", *url)
+        assert once.returncode == 0, once.stderr
+        assert "no_underscore 1" in once.stdout
+        snapshot = json.loads(run("top", "--once", "--json", *url).stdout)
+        assert snapshot["streams"][0]["records"] == 4
+        assert {"memory", "rates", "actors"} <= snapshot.keys()
+    gone = run("top", "--once", *url)
+    assert (gone.returncode, gone.stderr.count("\n")) == (1, 1)
+
+
+class Terminal:
+    """A command in a pseudo terminal of its own, and what it has shown."""
+
+    def __init__(self, words: list[str], rows: int, columns: int) -> None:
+        self.master, slave = pty.openpty()
+        self.before = termios.tcgetattr(slave)
+        self.size(rows, columns)
+
+        def own() -> None:
+            os.setsid()
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        environ = {key: value for key, value in os.environ.items() if key not in {"COLUMNS", "LINES", "NO_COLOR"}}
+        self.child = subprocess.Popen(
+            words, stdin=slave, stdout=slave, stderr=slave, cwd=ROOT, env={**environ, "TERM": "xterm"}, preexec_fn=own  # noqa: PLW1509
+        )  # fmt: skip
+        self.slave = slave
+        self.shown = ""
+
+    def size(self, rows: int, columns: int) -> None:
+        """Make the terminal so large, and tell the command."""
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        if hasattr(self, "child"):
+            self.child.send_signal(signal.SIGWINCH)
+
+    def key(self, key: str) -> None:
+        """Press a key."""
+        os.write(self.master, key.encode())
+
+    def read(self) -> None:
+        """Take in what there is to see."""
+        while select.select([self.master], [], [], 0.05)[0]:
+            try:
+                data = os.read(self.master, 65_536)
+            except OSError as error:
+                assert error.errno == errno.EIO
+                return
+            self.shown += data.decode(errors="replace")
+
+    def frames(self) -> list[list[str]]:
+        """Return the frames so far, each as its lines without colours: the screen is drawn from its top every time."""
+        self.read()
+        parts = self.shown.split("\x1b[H")[1:]
+        plain = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", part).replace("\r", "") for part in parts]
+        return [part.split("\n") for part in plain if part.strip()]
+
+    def until_shown(self, text: str, *, since: int = 0) -> list[str]:
+        """Return the first frame from the `since`-th on in which a line has `text`."""
+
+        def look() -> list[str] | None:
+            assert self.child.poll() is None, self.shown
+            return next((each for each in self.frames()[since:] if any(text in line for line in each)), None)
+
+        return until(look, timeout_s=60)
+
+    def end(self) -> int:
+        """Return the exit code."""
+        until(lambda: self.read() or self.child.poll() is not None, timeout_s=30)
+        self.read()
+        return self.child.returncode
+
+    def close(self) -> None:
+        """End it in any case."""
+        if self.child.poll() is None:
+            self.child.kill()
+            self.child.wait()
+        os.close(self.slave)
+        os.close(self.master)
+
+
+@contextmanager
+def terminal(*words: str, rows: int = 24, columns: int = 80) -> Iterator[Terminal]:
+    made = Terminal([*FIRNLINE, *words], rows, columns)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.mark.parametrize("leave", ["q", "\x03"])
+def test_top_fits_a_terminal_follows_its_size_and_leaves_it_as_it_was(embedded: str, leave: str):
+    with service(embedded, "watched") as running, terminal("top", "--url", f"127.0.0.1:{running.port}") as shown:
+        small = shown.until_shown("events")
+        assert len(small) <= 24
+        assert max(map(len, small)) <= 80
+        assert any("memory" in line for line in small)
+        shown.size(40, 132)
+        wide = until(lambda: next((each for each in shown.frames() if max(map(len, each)) > 100), None))
+        assert max(map(len, wide)) <= 132
+        shown.key(leave)
+        assert shown.end() == 0
+        assert shown.shown.rstrip().endswith(("\x1b[?1049l", "\x1b[?25h"))  # the screen before, with its cursor
+        assert termios.tcgetattr(shown.slave) == shown.before
+        assert "Traceback" not in shown.shown
+
+
+def test_top_as_json_goes_to_a_pipe_and_ends_at_ctrl_c(embedded: str):
+    with service(embedded, "watched") as running:
+        words = [*FIRNLINE, "top", "--json", "--url", f"127.0.0.1:{running.port}"]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as child:
+            try:
+                snapshots = [json.loads(child.stdout.readline()) for _ in range(2)]
+                child.send_signal(signal.SIGINT)
+                more, complaint = child.communicate(timeout=30)
+            finally:
+                child.kill()
+    assert snapshots[0]["at"] < snapshots[1]["at"]
+    assert all(json.loads(line)["streams"] for line in more.splitlines())
+    assert (child.returncode, complaint) == (0, "")
+
+
+@contextmanager
+def serving(bootstrap: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the service at a port that is known before."""
+    given_ = [f"http.port={port}", f"kafka.bootstrap.servers={bootstrap}", "data_dir=null"]
+    words = [*FIRNLINE, "serve", "--only", "events", *(word for each in given_ for word in ("--set", each))]
+    child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+    try:
+        yield child
+    finally:
+        child.terminate()
+        child.wait(timeout=60)
+
+
+def test_top_goes_on_when_the_service_comes_back(embedded: str):
+    port = free_port()
+    with terminal("top", "--url", f"127.0.0.1:{port}") as shown:
+        shown.until_shown("is the service running?")
+        with serving(embedded, port):
+            shown.until_shown("no problems")
+            seen = len(shown.frames())
+        shown.until_shown("reconnecting", since=seen)
+        seen = len(shown.frames())
+        with serving(embedded, port):
+            shown.until_shown("no problems", since=seen)
+            shown.child.terminate()
+            assert shown.end() == 128 + signal.SIGTERM
+            assert termios.tcgetattr(shown.slave) == shown.before
+
+
+# Drawing -------------------------------------------------------------------------------------------------------------
+
+BARS = st.lists(
+    st.tuples(st.sampled_from(["aged", "spilled"]), st.integers(0, 10**6), st.integers(1, 10**4), st.integers(0, 10**9)),
+    max_size=60,
+)
+
+
+def stanza(name: str, bars: list[list[Any]], **other: Any) -> dict[str, Any]:
+    known = {
+        "name": name, "view": "sets", "unit": "ms", "state": "reading", "records": 5, "made": 2, "events": 5, "late": 0,
+        "rejects": {}, "dropped": {}, "lagTotal": 7, "credits": 24_000, "inFlight": 30_000, "checkpoint": None,
+        "active": [len(bars), "live", None, None, 0, 0, 0, 0, 1],
+        "held": {"answers": 10**9, "generations": len(bars), "spilled": 1, "events": 1, "bytes": 1, "fileBytes": 0},
+        "memory": {"budget": 1 << 30, "accounted": 1 << 29, "rss": 1 << 28, "emergencies": 0},
+    }  # fmt: skip
+    return {**known, **other}
+
+
+def snapshot(*streams: dict[str, Any], **other: Any) -> dict[str, Any]:
+    return {"at": time.time(), "began": time.time() - 9, "streams": list(streams), "memory": {}, "rates": {}, **other}
+
+
+@settings(max_examples=60)
+@given(BARS, st.integers(1, 60), st.integers(10, 200), st.integers(0, 6), st.integers(0, 60))
+def test_a_frame_fits_whatever_there_is_to_show(found: list[Any], height: int, width: int, streams: int, letters: int):
+    bars = [[number, state, low, low + long, 1, 1, size_, 0, 1] for number, (state, low, long, size_) in enumerate(found)]
+    names = [f"stream-{number}" * (number + 1) for number in range(streams)]
+    memory = {name: {"bars": bars, "gone": [[1, 0, 5, 1, 1, "memory", 0.0]]} for name in names}
+    actors = [
+        {"stream": name, "actor": "Manager", "state": "", "count": 1, "control": 1, "control_capacity": 9, "data": 300,
+         "data_capacity": 256, "held": 1} for name in names
+    ]  # fmt: skip
+    dead = {"count": letters, "newest": []}
+    taken = snapshot(*(stanza(name, bars, late=5) for name in names), memory=memory, actors=actors, deadLetters=dead)
+    lines = frame(taken, "http://127.0.0.1:8080", None, width, height)
+    assert 0 < len(lines) <= height
+    assert all(line.cell_len <= width for line in lines)
+
+
+def test_problems_are_shown_however_small_the_terminal():
+    bad = stanza("events", [], dropped={"memory": 5}, checkpoint={"problem": "disk full", "at": None, "unread": []})
+    taken = snapshot(*(stanza(f"s{number}", []) for number in range(9)), bad, degraded={"events": "it failed"})
+    for height in (5, 10, 24):
+        text = "\n".join(line.plain for line in frame(taken, "x", None, 80, height))
+        assert "events was given up: it failed" in text
+    text = "\n".join(line.plain for line in frame(taken, "x", "connection refused", 80, 40))
+    assert "no connection: connection refused" in text
+    assert "no checkpoint is written: disk full" in text
+    assert "dropped memory 5" in text
+
+
+@given(BARS, st.integers(8, 200))
+def test_a_drawing_has_each_generation_somewhere_in_its_span(found: list[Any], cells: int):
+    bars = [[number, state, low, low + long, 1, 1, size_, 0, 1] for number, (state, low, long, size_) in enumerate(found)]
+    start, end, picture = drawn(bars, [], cells)
+    if not bars:
+        assert not picture.plain
+        return
+    assert (start, end) == (min(bar[2] for bar in bars), max(bar[3] for bar in bars))
+    assert len(picture.plain) == cells
+    for bar in bars:
+        low, high = (bar[2] - start) * cells // (end - start), -(-(bar[3] - start) * cells // (end - start))
+        assert picture.plain[low : max(low + 1, high)].strip()
+
+
+def test_rates_are_over_seconds_and_begin_anew_after_a_restart():
+    def at(seconds: float, count: int) -> dict[str, Any]:
+        return {"at": seconds, "streams": [{"name": "a", "records": count, "made": count // 2}]}
+
+    rates = Rates()
+    assert rates.take(at(0.0, 100)) == {}
+    assert rates.take(at(0.5, 200))["a"] == {"records": 200.0, "answers": 100.0}
+    for tick in range(1, 20):
+        found = rates.take(at(0.5 + tick, 200 + 50 * tick))
+    assert found["a"]["records"] == pytest.approx(50)
+    assert rates.take(at(30.0, 3)) == {}
+
+
+@given(st.floats(0, 1e15, allow_nan=False))
+def test_a_figure_is_short(value: float):
+    assert len(figure(value)) <= 6
+    assert len(size(value)) <= 12
+
+
+def test_the_console_scripts_entry_point_is_there():
+    module, _, name = "scripts.cli.main:main".partition(":")
+    assert f'firnline = "{module}:{name}"' in (ROOT / "pyproject.toml").read_text()
+    assert callable(getattr(importlib.import_module(module), name))
+    assert isinstance(importlib.import_module(module).app, typer.Typer)

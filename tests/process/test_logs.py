@@ -1,0 +1,106 @@
+"""What is told: one event a line, as JSON or for people, from us and the libraries alike, and no secret."""
+
+import json
+import re
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripts.service.logs import hide_secrets
+from tests.support.service import ROOT, service
+
+SAY = """
+import logging, sys
+from config.settings import Log
+from scripts.service.logs import tell_by
+import structlog
+tell_by(Log(format={form!r}, level={level!r}))
+log = structlog.get_logger("firnline")
+log.debug("little", number=1)
+log.info("more", path="/x", kafka={{"sasl.password": "hunter2", "group.id": "g"}}, token="hunter2")
+logging.getLogger("uvicorn.error").warning("from a %s", "library")
+logging.getLogger("noise").info("hush")
+try:
+    1 / 0
+except ZeroDivisionError:
+    log.exception("broken")
+    logging.getLogger("library").exception("broken too")
+print("results alone")
+"""
+
+
+def said(form: str, level: str = "info") -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", SAY.format(form=form, level=level)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "results alone\n", "standard output is for results"
+    assert "hunter2" not in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("form", ["json", "auto"])
+def test_each_event_is_a_line_of_json_where_nobody_watches(form: str):
+    lines: list[dict[str, Any]] = [json.loads(line) for line in said(form).splitlines()]
+    assert [(line["level"], line["event"]) for line in lines] == [
+        ("info", "more"),
+        ("warning", "from a library"),
+        ("error", "broken"),
+        ("error", "broken too"),
+    ]
+    for line in lines:
+        assert list(line)[:3] == ["timestamp", "level", "event"]
+        assert line["timestamp"].endswith("Z")
+        datetime.fromisoformat(line["timestamp"])
+    assert lines[0]["kafka"] == {"sasl.password": "***", "group.id": "g"}
+    assert lines[1]["logger"] == "uvicorn.error"
+    assert all("ZeroDivisionError" in line["exception"] for line in lines[2:])
+
+
+def test_for_people_it_is_text():
+    text = said("console")
+    assert re.search(r"^\d{4}-\d\d-\d\dT\S+Z \[info\s*\] more .*path=/x", text, re.MULTILINE)
+    assert "ZeroDivisionError" in text
+
+
+def test_what_is_less_than_the_level_is_not_told():
+    assert [json.loads(line)["event"] for line in said("json", "error").splitlines()] == ["broken", "broken too"]
+    assert [json.loads(line)["event"] for line in said("json", "debug").splitlines()][:4] == [
+        "little",
+        "more",
+        "from a library",
+        "hush",
+    ]
+
+
+def test_requests_are_told_at_debug_alone_by_their_id_and_without_their_query(tmp_path: Path):
+    (tmp_path / "lines").write_text('{"event_type":"foo","data":"lorem","timestamp":1468244384}\n' * 1_000)
+    for level in ("debug", "info"):
+        words = ("streams.words.source={file: lines}", f"log.level={level}", "data_dir=null")
+        with service(None, None, *words, stream="words", cwd=tmp_path) as running:
+            running.settled(1_000, "words")
+            asked = "/events/CountWords?last=60&secret=s3cret"
+            assert running.request(asked, Authorization="Bearer s3cret", **{"X-Request-Id": "mine-1"})[0] == 400
+            code, printed = running.stop()
+        assert code == 0
+        lines = [json.loads(line) for line in printed.splitlines()]
+        found = [line for line in lines if line["event"] == "request" and line["id"] == "mine-1"]
+        assert "s3cret" not in printed
+        if level == "info":
+            assert not [line for line in lines if line["event"] == "request"]
+            assert len(lines) < 20, "no line an event"
+        else:
+            assert [(line["method"], line["path"], line["status"]) for line in found] == [("GET", "/events/CountWords", 400)]
+
+
+@given(st.dictionaries(st.sampled_from(["a", "password", "API_TOKEN", "sasl.password", "Authorization"]), st.text("xyz")))
+def test_what_is_named_like_a_secret_is_hidden_at_any_depth(facts: dict[str, str]):
+    told = hide_secrets(None, "info", {"deep": {"deeper": facts}, **facts})
+    for found in (told, told["deep"]["deeper"]):
+        assert {key: value for key, value in found.items() if key == "a"} == {k: v for k, v in facts.items() if k == "a"}
+        assert all(value == "***" for key, value in found.items() if key not in ("a", "deep"))

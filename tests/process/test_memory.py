@@ -1,0 +1,162 @@
+"""Memory that stays within its budget: under a real limit, and whatever is asked at once."""
+
+import contextlib
+import http.client
+import socket
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.admission import Hold, Room
+from gateway.api.errors import Problem
+from scripts.lab.measure.runs import fill
+from tests.conftest import Send, create_topic
+from tests.support.running import records
+from tests.support.service import Service, service
+from tests.support.waiting import until
+
+ALL = "/events/get-sets?startTime=0&endTime=9223372036854775807"
+MIB = 1 << 20
+LIMIT = 212 * MIB
+EVENTS = 5_000_000
+
+
+@given(st.lists(st.tuples(st.integers(0, 150), st.integers(0, 100), st.booleans())))
+def test_the_room_is_never_overdrawn_and_all_of_it_comes_back(steps: list[tuple[int, int, bool]]):
+    room = Room(100)
+    holds: list[tuple[Hold, int]] = []
+    for nbytes, spare, first in steps:
+        alone = not holds
+        with contextlib.suppress(Problem):
+            holds.append((room.take(nbytes, spare=spare), nbytes))
+            assert room.under_way <= 100 + (spare if alone else 0)
+        if first and holds:
+            holds.pop(0)[0].give_back()
+        assert room.under_way == sum(each for _, each in holds)
+        holds = [(hold, each) for hold, each in holds if each]
+    for hold, _ in holds:
+        hold.give_back()
+        hold.give_back()
+    assert room.under_way == 0
+
+
+def test_what_is_passed_on_is_kept_until_it_is_given_back_and_an_error_gives_it_back_at_once():
+    room = Room(100)
+    with room.take(60) as hold:
+        hold.pass_on()
+    assert room.under_way == 60
+    with pytest.raises(Problem) as refused:
+        room.take(41)
+    assert refused.value.status == 429
+    assert refused.value.headers == {"Retry-After": "1"}
+    hold.give_back()
+    with pytest.raises(KeyError), room.take(60) as hold:
+        hold.pass_on()
+        raise KeyError
+    assert room.under_way == 0
+
+
+@contextlib.contextmanager
+def group(nbytes: int) -> Iterator[Path]:
+    """Make a control group (version 1) below our own with so much memory; skipped where that is not ours to do."""
+    lines = Path("/proc/self/cgroup").read_text().splitlines() if Path("/proc/self/cgroup").exists() else []
+    own = next((line.split(":", 2)[2] for line in lines if line.split(":", 2)[1] == "memory"), None)
+    if own is None:
+        pytest.skip("there is no memory controller of version 1")
+    folder = Path("/sys/fs/cgroup/memory") / own.strip("/") / f"firnline-{uuid.uuid4().hex}"
+    try:
+        folder.mkdir()
+    except OSError as error:
+        pytest.skip(f"no control group can be made: {error.strerror}")
+    try:
+        (folder / "memory.limit_in_bytes").write_text(str(nbytes))
+        yield folder
+    finally:
+        until(lambda: not (folder / "cgroup.procs").read_text())
+        folder.rmdir()
+
+
+def entering(folder: Path) -> list[str]:
+    """Return the command that runs another one in a control group from its first byte on."""
+    return ["sh", "-c", 'echo $$ > "$0" && exec "$@"', str(folder / "cgroup.procs")]
+
+
+@pytest.mark.broker
+def test_under_a_real_limit_it_is_not_killed_and_goes_on_answering(broker: str):
+    topic = f"memory-{uuid.uuid4().hex}"
+    fill(broker, topic, "scattered", EVENTS, 3, "--start", "1685695916000")
+    settings = ("data_dir=null", "memory.budget=62%", "streams.events.max_sets=20000")
+    with group(LIMIT) as folder, service(broker, topic, *settings, within=entering(folder)) as running:
+        stats = until(lambda: running.stats() if running.stats()["records"] >= EVENTS else None, timeout_s=240)
+        assert stats["memory"]["budgetBytes"] == int(LIMIT * 0.62)
+        assert stats["droppedGenerations"].get("memory", 0) > 0
+        assert stats["memory"]["rssBytes"] <= 1.05 * stats["memory"]["budgetBytes"]
+        assert len(running.get(f"{ALL}&limit=1000")["sets"]) == 1000
+        control = dict(line.split() for line in (folder / "memory.oom_control").read_text().splitlines())
+        assert (control["under_oom"], control.get("oom_kill", "0")) == ("0", "0")
+
+
+@pytest.fixture(scope="module")
+def large(broker: str, send: Send) -> Iterator[Service]:
+    """Yield a service with 100,000 sets: 19 MB as text."""
+    topic = create_topic(broker)
+    events = [(1_685_695_916_000 + 10 * number, number % 3) for number in range(300_000)]
+    send(broker, topic, records(events), [0] * len(events))
+    with service(broker, topic, "streams.events.max_sets=30000", "data_dir=null", "memory.budget=1GiB") as running:
+        running.settled(len(events))
+        yield running
+
+
+def unread(port: int) -> socket.socket:
+    """Return a connection that has asked for everything, and reads nothing."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect(("127.0.0.1", port))
+    client.sendall(f"GET {ALL} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    return client
+
+
+@pytest.mark.broker
+def test_clients_that_never_read_hold_little_and_one_too_many_is_told_to_come_again(large: Service):
+    process = psutil.Process(large.process.pid)
+    before = process.memory_info().rss
+    with contextlib.ExitStack() as around:
+        clients = [around.enter_context(unread(large.port)) for _ in range(100)]
+        statuses = [int(client.recv(12).split()[1]) for client in clients]
+        assert set(statuses) == {200, 429}
+        assert statuses.count(200) >= 20
+        assert process.memory_info().rss - before < 64 * MIB
+        assert large.request("/events/get-stats")[0] == 200
+        refused, headers, _ = large.request(ALL)
+        assert (refused, headers["retry-after"]) == (429, "1")
+    until(lambda: large.request(ALL)[0] == 200)
+
+
+@pytest.mark.broker
+def test_an_answer_in_many_pages_is_the_same_in_both_forms_and_in_one_piece(large: Service):
+    _, headers, body = large.request(ALL, Accept="application/x-ndjson")
+    assert headers["transfer-encoding"] == "chunked"
+    lines = body.splitlines()
+    assert len(lines) == 100_000
+    assert b'{"sets":[' + b",".join(lines) + b"]}" == large.request(ALL)[2]
+    page = large.get(f"{ALL}&limit=40000")
+    rest = large.get(f"{ALL}&cursor={page['next']}")
+    assert len(page["sets"]) == 40_000
+    assert "next" not in rest
+    assert [*page["sets"], *rest["sets"]] == large.get(ALL)["sets"]
+
+
+@pytest.mark.broker
+def test_a_client_that_leaves_gives_its_room_back(large: Service):
+    for _ in range(200):
+        connection = http.client.HTTPConnection("127.0.0.1", large.port, timeout=20)
+        connection.request("GET", ALL)
+        connection.getresponse().read(1000)
+        connection.sock.close() if connection.sock else None
+        connection.close()
+    until(lambda: large.request(ALL)[0] == 200)

@@ -1,0 +1,305 @@
+"""The configuration: what overrides what, and how people are told what is wrong."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config.load import SettingsError, load
+from config.settings import STREAMS, Budget, Settings
+from scripts.checkout import ROOT
+
+
+def problems(tmp_path: Path, text: str, *overrides: str, **environ: str) -> list[str]:
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load(path, overrides, environ)
+    return [problem.replace(str(path), "x.yaml") for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize("name", [path.name for path in sorted((ROOT / "config").glob("*.yaml"))])
+def test_the_files_that_come_along_are_good(name: str):
+    settings = load(ROOT / "config" / name, [], {})
+    assert settings.kafka == {"bootstrap.servers": "embedded"}
+    assert settings.http.host == "127.0.0.1"
+
+
+def test_the_default_file_says_the_defaults():
+    settings = load(None, [], {})
+    streams = {
+        "events": {},
+        "dataset": {"view": "top", "source": {"topic": "dataset", "partitions": 10}},
+        "segments": {
+            "view": "segments",
+            "source": {"topic": "segment-topic", "partitions": 10},
+            "output": {"file": "output/output.txt"},
+        },
+        "uniques": {
+            "view": "uniques",
+            "source": {"topic": "messages"},
+            "output": {"topic": "output"},
+            "lateness_ms": 5_000,
+            "idle_ms": 1_000,
+        },
+        "words": {"view": "words", "source": {"topic": "words"}, "lateness_ms": 1_000},
+    }
+    assert settings == Settings.model_validate({"streams": streams})
+    assert (settings.http.port, settings.streams["events"].max_sets) == (8080, 1_000_000)
+
+
+def test_the_command_line_is_over_the_environment_which_is_over_the_file():
+    environ = {
+        "FIRNLINE_HTTP__PORT": "1",
+        "FIRNLINE_HTTP__HOST": "::1",
+        "FIRNLINE_KAFKA__SASL_USERNAME": "me",
+        "FIRNLINE_X": "?",
+    }
+    settings = load(None, ["http.port=2", "kafka.bootstrap.servers=a:1", "streams.events.steps=[a, b]"], environ)
+    assert (settings.http.port, settings.http.host) == (2, "::1")
+    assert settings.kafka == {"bootstrap.servers": "a:1", "sasl.username": "me"}
+    assert settings.streams["events"].steps == ["a", "b"]
+    assert settings.streams["events"].source.topic == "events"
+
+
+def test_everything_that_is_wrong_is_told_at_once_with_its_place(tmp_path: Path):
+    text = "http: {prot: 1, port: abc}\nmemory:\n  budget: lots\nstreams:\n  events:\n    view: sets\n    max_sets: 0\n    source: {topc: x}\n"
+    told = problems(tmp_path, text, "streams.events.steps=[R]", "nothing", FIRNLINE_HTTP__HOST="[]")
+    assert told == [
+        "--set nothing: expected KEY=VALUE, got no value",
+        "environment FIRNLINE_HTTP__HOST: http.host: expected string, got []",
+        "x.yaml:1: http.port: expected an integer, got 'abc'",
+        "x.yaml:1: http.prot: unknown key, did you mean port?",
+        "x.yaml:3: memory.budget: expected bytes such as 256MiB, or a share such as 60%, got 'lots'",
+        "x.yaml:8: streams.events.source.topc: unknown key, did you mean topic?",
+        "--set streams.events.steps: streams.events.steps: expected at least 2, got ['R']",
+        "x.yaml:7: streams.events.max_sets: expected 1 or more, got 0",
+    ]
+
+
+@pytest.mark.parametrize("section", ["http", "log", "memory", "checkpoint", "streams.events.source", "streams.events.output"])
+def test_a_key_that_there_is_not_is_told_with_those_that_there_are(section: str):
+    with pytest.raises(SettingsError, match=rf"{section}\.bogus: unknown key, there are: [a-z_]+, "):
+        load(None, [f"{section}.bogus=1"], {})
+
+
+def test_a_view_that_there_is_not_is_told_with_those_that_there_are(tmp_path: Path):
+    told = problems(tmp_path, "streams:\n  events:\n    view: sts\n    steps: 1\n")
+    assert told == ["x.yaml:3: streams.events.view: expected one of sets, top, segments, uniques, words, got 'sts'"]
+
+
+@pytest.mark.parametrize("view", STREAMS)
+def test_each_view_has_settings_of_its_own(tmp_path: Path, view: str):
+    text = f"streams:\n  events:\n    view: {view}\n    bogus: 1\n    source: {{topic: x, file: y}}\n"
+    told = problems(tmp_path, text)
+    assert told[1].startswith("x.yaml:4: streams.events.bogus: unknown key, there are: ")
+    assert told[0].startswith("x.yaml:5: streams.events.source: expected one of topic, file, stdin and command")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "expected settings, got an empty file"),
+        ("- 1\n", "expected settings by name, got a list"),
+        ("a: [1\n", "expected YAML"),
+        ("a: 1\na: 2\n", "expected YAML"),
+        ("\ta: 1\n", "expected YAML"),
+        ("streams: {}\n", "streams: expected at least 1"),
+        ("http: 5\nstreams: {events: {}}\n", "http: expected settings by name, got 5"),
+        ("streams: {events: {steps: [R, r]}}\n", "names that differ in more than case"),
+        ("streams: {events: {steps: [R_, G]}}\n", "no space and no underscore"),
+        ("streams: {Big Name: {}}\n", "streams.Big Name: expected a name like"),
+        ("kafka: {a: [1]}\nstreams: {events: {}}\n", "kafka.a: expected text, a number, true or false"),
+    ],
+)
+def test_each_kind_of_mistake_is_said_plainly(tmp_path: Path, text: str, said: str):
+    told = problems(tmp_path, text)
+    assert said in " ".join(told)
+    assert "pydantic" not in " ".join(told)
+
+
+def test_a_mistake_is_placed_where_it_was_made_not_in_the_file_below(tmp_path: Path):
+    text = "# our own\nhttp:\n  port: abc\nstreams: {events: {}}\n"
+    assert problems(tmp_path, text, "http={port: x}") == ["--set http: http.port: expected an integer, got 'x'"]
+    told = problems(tmp_path, text, "http.port=1", "htpp.port=1", FIRNLINE_MEMRY__BUDGET="1GiB")
+    assert told == [
+        "environment FIRNLINE_MEMRY__BUDGET: memry: unknown key, did you mean memory?",
+        "--set htpp.port: htpp: unknown key, did you mean http?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("http: {port: 1}\n", "x.yaml:1: streams: expected a value, got nothing"),
+        ("http:\n  port: 1\n  port: 2\n", 'x.yaml:3: expected YAML, got: found duplicate key "port"'),
+        ("http:\n  port: !!int x\n", "x.yaml:2: expected YAML, got: a value that its type cannot have"),
+        ("http:\n  port: 2001-13-45\n", "x.yaml:2: expected YAML, got: a value that its type cannot have"),
+        ("http:\n  port: \0\n", "x.yaml:2: expected YAML, got: special characters are not allowed"),
+        ("&a {http: *a, streams: {events: {}}}\n", "x.yaml:1: expected YAML, got a value that contains itself"),
+    ],
+)
+def test_a_file_with_one_mistake_has_one_problem_and_its_line(tmp_path: Path, text: str, said: str):
+    assert problems(tmp_path, text) == [said]
+
+
+@pytest.mark.parametrize("value", ["!!bool x", "!!int", "&a [*a]", "2001-13-45", "1" * 5000, "0x" + "F" * 5000, "{a: 1, a: 2}"])
+def test_an_override_that_is_no_value_is_one_problem(tmp_path: Path, value: str):
+    (told,) = problems(tmp_path, "streams: {events: {}}\n", f"http.host={value}")
+    assert told.startswith("--set http.host: expected a YAML value, got ")
+
+
+def test_yaml_may_share_a_part_and_name_an_anchor_twice(tmp_path: Path):
+    path = tmp_path / "x.yaml"
+    path.write_text("streams:\n  a: &x {idle_ms: 7}\n  b:\n    <<: *x\n  c: &x {}\n")
+    assert [stream.idle_ms for stream in load(path, [], {}).streams.values()] == [7, 7, 200]
+
+
+def test_true_is_no_number(tmp_path: Path):
+    assert problems(tmp_path, "http: {port: true}\nstreams: {events: {}}\n") == [
+        "x.yaml:1: http.port: expected an integer, got True"
+    ]
+
+
+def test_a_kafka_setting_over_the_file_is_taken_as_it_stands():
+    settings = load(None, ["kafka.sasl.password=0123", "kafka.b=p #1"], {"FIRNLINE_KAFKA__C": "1e5"})
+    assert (settings.kafka["sasl.password"], settings.kafka["b"], settings.kafka["c"]) == ("0123", "p #1", "1e5")
+
+
+def test_a_path_through_a_value_is_told(tmp_path: Path):
+    assert "a path through" in problems(tmp_path, "http: 5\nstreams: {events: {}}\n", "http.port=1")[0]
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path):
+    (tmp_path / "latin.yaml").write_bytes(b"a: \xe9\n")
+    for path in (tmp_path / "absent.yaml", tmp_path, tmp_path / "latin.yaml"):
+        with pytest.raises(SettingsError, match="expected"):
+            load(path, [], {})
+
+
+def test_a_secret_is_never_shown(tmp_path: Path):
+    told = problems(
+        tmp_path, "kafka: {sasl.password: [hunter2]}\nstreams: {events: {}}\n", "kafka={ssl.key.password: [hunter2]}"
+    )
+    assert len(told) == 1
+    assert "hunter2" not in " ".join(told)
+
+
+@pytest.mark.parametrize(
+    "kafka",
+    [
+        "{sasl: {password: hunter2}}",
+        "[{sasl.password: hunter2}]",
+        "sasl.password=hunter2",
+        "{sasl.password:hunter2}",
+        "{sasl.password: 1, sasl.password: hunter2}",
+        "{sasl.password: *hunter2}",
+        "{sasl.password: !hunter2!x y}",
+        "{sasl.password: !!int hunter2}",
+        "{sasl.password: !!timestamp hunter2}",
+        "{ssl.keystore.location: [hunter2]}",
+    ],
+)
+def test_a_secret_written_wrongly_is_not_shown_either(tmp_path: Path, kafka: str):
+    good = "streams: {events: {}}\n"
+    for told in (problems(tmp_path, f"kafka: {kafka}\n{good}"), problems(tmp_path, good, f"kafka={kafka}")):
+        assert "hunter2" not in " ".join(told)
+    assert problems(tmp_path, good, "kafka.sasl.password:hunter2") == ["--set ***: expected KEY=VALUE, got no value"]
+
+
+def test_settings_hide_their_secrets_from_every_reader_but_the_client():
+    settings = load(None, ["kafka.sasl.password=hunter2", "kafka.sasl.username=me"], {})
+    shown = {"bootstrap.servers": "embedded", "sasl.password": "***", "sasl.username": "me"}
+    assert settings.kafka["sasl.password"] == "hunter2"
+    assert settings.model_dump()["kafka"] == shown
+    for text in (repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump())):
+        assert "hunter2" not in text
+        assert "'me'" in text or '"me"' in text
+
+
+@given(st.text(max_size=80))
+def test_any_text_gives_settings_or_one_kind_of_error(tmp_path_factory: pytest.TempPathFactory, text: str):
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    with pytest.raises(SettingsError):
+        load(path, [], {})
+
+
+WORDS = st.sampled_from(
+    [
+        "http",
+        "kafka",
+        "memory",
+        "streams",
+        "port",
+        "budget",
+        "events",
+        "steps",
+        "<<",
+        "&a",
+        "*a",
+        "!!int",
+        "!!bool",
+        "!!omap",
+        "!!set",
+        "1",
+        "0xFF",
+        "true",
+        "~",
+        "2001-13-45",
+        "'",
+        '"',
+    ]
+)
+MARKS = st.sampled_from([": ", "\n", "\n  ", "- ", "{", "}", "[", "]", ", ", " ", "? ", "\t", "#"])
+
+
+@given(st.lists(WORDS | MARKS, max_size=25).map("".join))
+def test_anything_like_yaml_gives_settings_or_one_kind_of_error(tmp_path_factory: pytest.TempPathFactory, text: str):
+    path = tmp_path_factory.getbasetemp() / "like.yaml"
+    path.write_text(text, encoding="utf-8")
+    for file, overrides in ((path, []), (None, [f"http={text}"])):
+        with contextlib.suppress(SettingsError):
+            assert isinstance(load(file, overrides, {}), Settings)
+
+
+@given(st.integers(1, 2**22), st.sampled_from(["", "B", "KiB", "MiB", "GiB", "kb", " MB"]), st.integers(1, 2**50))
+def test_budgets_in_bytes_do_not_depend_on_the_machine(amount: int, unit: str, limit: int):
+    factor = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kb": 10**3, " MB": 10**6}[unit]
+    assert Budget.parse(f"{amount}{unit}").resolve(limit) == amount * factor
+
+
+@given(st.integers(1, 100), st.integers(0, 2**40))
+def test_budgets_in_per_cent_are_a_share_of_the_limit(share: int, limit: int):
+    assert abs(Budget.parse(f"{share}%").resolve(limit) - share * limit / 100) <= 1
+
+
+@pytest.mark.parametrize("wrong", ["", "0", "-1", "101%", "0%", "many", "1TiBs", True, None, [], "1 %%", "0.5", "9" * 400])
+def test_what_is_no_budget_is_refused(wrong: object):
+    with pytest.raises(ValueError, match=r"bytes such as|a share above"):
+        Budget.parse(wrong)
+
+
+def test_the_data_folder_has_a_variable_of_one_level(tmp_path: Path):
+    assert load(None, [], {"FIRNLINE_DATA_DIR": str(tmp_path)}).data_dir == tmp_path
+    assert load(None, [], {"FIRNLINE_DATA_DIR": "null"}).data_dir is None
+    assert load(None, [], {"FIRNLINE_TEST_BOOTSTRAP": "x"}).data_dir == Path(".firnline/data")
+
+
+def test_spilling_needs_a_folder_to_spill_to():
+    assert load(None, ["memory.spill_budget=10GiB"], {}).memory.spill_budget is not None
+    with pytest.raises(SettingsError, match=r"data_dir beside memory\.spill_budget"):
+        load(None, ["memory.spill_budget=10GiB", "data_dir=null"], {})
+    with pytest.raises(SettingsError, match="bytes such as 10GiB"):
+        load(None, ["memory.spill_budget=60%"], {})
+
+
+def test_a_meaning_changes_with_what_an_answer_depends_on_alone():
+    def meaning(*overrides: str) -> object:
+        return load(None, list(overrides), {}).streams["events"].meaning()
+
+    assert meaning("streams.events.max_sets=7", "streams.events.lateness_ms=1", "http.port=1") == meaning()
+    for changed in ("streams.events.steps=[a, b]", "streams.events.time_unit=s", "streams.events.source.topic=other"):
+        assert meaning(changed) != meaning()

@@ -1,0 +1,107 @@
+"""A stream over records that a test has in a list: the real actors, and no broker."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from actors.replies import Answer, Query, Stats
+from actors.sources.source import Gap
+from actors.timeline.span import EVER
+from tests.support.polled import Polled
+from tests.support.running import Stream, placed, stream
+from tests.support.waiting import until
+
+
+class ListedPoll(Polled):
+    """A poll of a list: no headers, and the end where it is."""
+
+    ended: frozenset[int] = frozenset({0})
+
+    def headers_of(self, place: int) -> Sequence[tuple[str, bytes | None]]:
+        return []
+
+
+class ListedSource:
+    """Reads `values`, which may grow, as the one partition of a topic that is always there."""
+
+    finished = False
+    endless = True
+    epoch = 0
+    identity = "listed"
+
+    def __init__(self, values: list[bytes]) -> None:
+        self._values = values
+        self._next = 0
+
+    def open(self, offsets: Mapping[int, int], identity: str | None = None, epoch: int | None = None) -> bool:
+        assert identity in {None, self.identity}
+        assert not epoch
+        self._next = offsets.get(0, 0)
+        return True
+
+    def extend(self) -> bool:
+        return True
+
+    def poll(self, count: int, timeout_s: float) -> ListedPoll:
+        values = self._values[self._next : self._next + count]
+        poll = ListedPoll(values, first=self._next)
+        self._next += len(values)
+        return poll
+
+    def gaps(self) -> list[Gap]:
+        return []
+
+    def only(self, partition: int | None) -> None:
+        pass
+
+    def offsets(self) -> dict[int, int]:
+        return {0: self._next}
+
+    def lag(self) -> dict[int, int]:
+        return {0: len(self._values) - self._next}
+
+    def commit(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Listed:
+    """A running stream over a list."""
+
+    def __init__(self, running: Stream, values: list[bytes]) -> None:
+        self.running = running
+        self.values = values
+
+    def settled(self) -> Stats:
+        """Return the stats once all of the list is in its place."""
+
+        def look() -> Stats | None:
+            stats = self.running.stats()
+            here = not stats.starting and stats.progress.records == len(self.values)
+            quiet = here and not stats.progress.buffered and not stats.progress.in_flight
+            return stats if quiet and placed(stats) == stats.progress.events else None
+
+        return until(look)
+
+    def saved(self) -> None:
+        """Wait until a checkpoint has been saved, or it goes on from one."""
+        until(lambda: (found := self.running.stats().durability) and (found.saved or found.recovered_from))
+
+    def answer(self, arguments: Any) -> Answer:
+        """Return the answer to a question over all time."""
+        return self.running.ask(self.running.running.manager, lambda reply_to: Query(EVER, arguments, 10.0, reply_to))
+
+    def shown(self, arguments: Any) -> str:
+        """Return an answer as JSON."""
+        found = self.answer(arguments)
+        return b"".join(found.view.render(found.partial, EVER, arguments, "json", {})).decode()
+
+
+@contextmanager
+def listed(view: Any, values: list[bytes], *, folder: Path | None = None, **how: Any) -> Iterator[Listed]:
+    """Run a stream of `view` over `values`, which is drained and saved at the end."""
+    with stream("", "listed", view=view, source=lambda *_, **__: ListedSource(values), folder=folder, **how) as running:
+        yield Listed(running, values)

@@ -1,0 +1,152 @@
+"""A stream of real actors inside of a test, and the questions that tests put to it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from actors.durability.disk import Disk, LocalDisk
+from actors.durability.store import Store
+from actors.protocol import Message, ReplyTo
+from actors.reading.pace import Pace
+from actors.replies import Answer, GetHealth, GetStats, Health, Query, Stats
+from actors.runtime.actor import System
+from actors.runtime.dispatcher import Dispatcher
+from actors.runtime.guardian import Guardian
+from actors.sinks.sink import Sink
+from actors.sources.kafka import KafkaSource
+from actors.stream import Running, StreamPlan, Told, drain, start_stream
+from actors.timeline.retention import Limits
+from actors.timeline.span import EVER, Span
+from actors.views.kinds import VIEWS
+from actors.views.sets.page import EVERYTHING, Page
+from actors.views.sets.render import rows
+from tests.support.waiting import until
+
+Event = tuple[int, int]
+STEPS = "RGB"
+
+
+def records(events: list[Event]) -> list[bytes]:
+    """Return events as a producer writes them."""
+    return [f"{STEPS[step]}_{time}".encode() for time, step in events]
+
+
+@dataclass(frozen=True)
+class FixedMeter:
+    """A machine whose limits do not change, and whose memory is what `rss` says."""
+
+    fixed: Limits
+    rss: Callable[[], int]
+
+    def limits(self) -> Limits:
+        """Return the limits."""
+        return self.fixed
+
+    def budget_bytes(self) -> int:
+        """Return the budget."""
+        return self.fixed.budget_bytes
+
+    def resident_bytes(self) -> int:
+        """Return what `rss` says."""
+        return self.rss()
+
+    def trim(self) -> None:
+        """Do nothing."""
+
+
+@dataclass
+class Stream:
+    """One running stream."""
+
+    running: Running
+    guardian: Any
+    logged: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def ask(self, address: Any, message: Callable[[ReplyTo], Message]) -> Any:
+        """Return the reply to a message."""
+        replies: SimpleQueue[Any] = SimpleQueue()
+        address.tell(message(replies.put))
+        return replies.get(timeout=20)
+
+    def stats(self) -> Stats:
+        """Return the manager's stats."""
+        return self.ask(self.running.manager, GetStats)
+
+    def health(self) -> Health:
+        """Return the guardian's health."""
+        return self.ask(self.guardian, GetHealth)
+
+    def answer(self, span: Span = EVER, page: Page = EVERYTHING) -> Answer:
+        """Return the answer to a query."""
+        return self.ask(self.running.manager, lambda reply_to: Query(span, page, 10.0, reply_to))
+
+    def sets(self, span: Span = EVER) -> list[tuple[int, ...]]:
+        """Return all sets whose first time is in `span`."""
+        found = rows(self.answer(span).partial, span, None)
+        return [tuple(map(int, each)) for block in found for each in zip(*block, strict=True)]
+
+    def settled(self, count: int) -> Stats:
+        """Return the stats once `count` records are read and all that was read is in its place."""
+
+        def look() -> Stats | None:
+            stats = self.stats()
+            quiet = stats.progress.records >= count and not stats.progress.buffered and not stats.progress.in_flight
+            return stats if quiet and placed(stats) == stats.progress.events else None
+
+        return until(look)
+
+
+def placed(stats: Stats) -> int:
+    """Return events that are in a slice, or counted as dropped."""
+    return sum(meta.events for meta in (*stats.aged, stats.active)) + sum(stats.dropped.values())
+
+
+@contextmanager
+def stream(
+    bootstrap: str,
+    topic: str,
+    *,
+    max_sets: int = 1_000_000,
+    max_aged: int | None = None,
+    budget_bytes: int = 1 << 40,
+    view: Any = None,
+    source: Any = KafkaSource,
+    rss: Callable[[], int] = lambda: 0,
+    pace: Pace | None = None,
+    folder: Path | None = None,
+    disk: Disk | None = None,
+    spill_bytes: int = 0,
+    idle_s: float = 0.2,
+    sinks: Sequence[Sink] = (),
+    crash: bool = False,
+) -> Iterator[Stream]:
+    """Run a stream of sets over a topic; drained and stopped at the end, unless it shall `crash`: then just stopped."""
+    logged: list[tuple[str, dict[str, Any]]] = []
+    system = System(Dispatcher())
+    guardian = Guardian.start(system, log=lambda event, **facts: logged.append((event, facts)))
+    plan = StreamPlan(
+        name="events",
+        view=view or VIEWS["sets"](steps=STEPS, max_sets=max_sets),
+        source=source({"bootstrap.servers": bootstrap, "group.id": topic}, topic, start="earliest", on_error=lambda _: None),
+        lateness=500,
+        idle_s=idle_s,
+        meter=FixedMeter(Limits(budget_bytes, max_aged, spill_bytes=spill_bytes), rss),
+        baseline_bytes=0,
+        pace=pace or Pace(checkpoint_s=0.05 if folder else None),
+        store=Store(folder, disk or LocalDisk()) if folder else None,
+        sinks=sinks,
+    )
+    running = start_stream(system, plan, Told(lambda _: None, lambda _: None, lambda *_: None))
+    try:
+        yield Stream(running, guardian, logged)
+        if not crash:
+            drained: SimpleQueue[Any] = SimpleQueue()
+            drain(running, drained.put)
+            drained.get(timeout=20)
+    finally:
+        running.stop()
+        guardian.stop()
+        system.dispatcher.close()

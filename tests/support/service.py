@@ -1,0 +1,139 @@
+"""The real service in a process of its own, and a client without manners."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from scripts.checkout import ROOT
+from tests.support.waiting import until
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def command(script: str, *words: str) -> list[str]:
+    return [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *words]
+
+
+class Service:
+    """A running service."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+        self.process = process
+        self.port = port
+
+    def request(
+        self, path: str, method: str = "GET", body: bytes | None = None, **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Return status, headers and body."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            return response.status, {key.lower(): value for key, value in response.getheaders()}, response.read()
+        finally:
+            connection.close()
+
+    def get(self, path: str) -> Any:
+        """Return the JSON of a path that must answer."""
+        status, _, body = self.request(path)
+        assert status == 200, body
+        return json.loads(body)
+
+    def stats(self, stream: str = "events") -> Any:
+        """Return the stats of a stream."""
+        return self.get(f"/{stream}/get-stats")
+
+    def settled(self, records: int, stream: str = "events") -> Any:
+        """Return the stats once so many records are read and in their place."""
+
+        def look() -> Any:
+            stats = self.stats(stream)
+            placed = sum(row["events"] for row in stats["data"]) + sum(stats["dropped"].values())
+            quiet = stats["records"] >= records and not stats["buffered"] and not stats["inFlight"]
+            return stats if quiet and placed == stats["events"] else None
+
+        return until(look, timeout_s=60)
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """Send a signal; returns the exit code and what was printed."""
+        self.process.send_signal(number)
+        printed, _ = self.process.communicate(timeout=30)
+        return self.process.returncode, printed
+
+
+@contextmanager
+def service(
+    bootstrap: str | None,
+    topic: str | None,
+    *settings: str,
+    stream: str = "events",
+    also: Sequence[str] = (),
+    cwd: Path | None = None,
+    within: Sequence[str] = (),
+    **environ: str,
+) -> Iterator[Service]:
+    """Run the service with one stream of the default configuration, over a topic; ended in any case.
+
+    It runs in a folder of its own, where its checkpoints are too, unless `cwd` or a setting says where. `within` is the command
+    that runs it, if any.
+    """
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="firnline-test-") as folder:
+        words = [f"http.port={port}", f"data_dir={folder}", *settings]
+        yield from _run(
+            words, bootstrap, topic, port, stream=stream, also=also, cwd=cwd or Path(folder), within=within, environ=environ
+        )
+
+
+def _run(
+    words: list[str],
+    bootstrap: str | None,
+    topic: str | None,
+    port: int,
+    *,
+    stream: str,
+    also: Sequence[str],
+    cwd: Path,
+    within: Sequence[str],
+    environ: dict[str, str],
+) -> Iterator[Service]:
+    words += [f"streams.{stream}.source.topic={topic}"] if topic else []
+    words += [f"kafka.bootstrap.servers={bootstrap}"] if bootstrap else []
+    child = subprocess.Popen(
+        [*within, *command("serve", "--only", stream, *also, *(word for each in words for word in ("--set", each)))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **environ},
+    )
+    running = Service(child, port)
+
+    def answers() -> bool:
+        assert child.poll() is None, child.communicate()[0]
+        try:
+            return running.request("/livez")[0] == 200
+        except OSError:
+            return False
+
+    try:
+        until(answers, timeout_s=120)
+        yield running
+    finally:
+        if child.poll() is None:
+            child.terminate()
+            child.communicate(timeout=30)
+        child.stdout.close()

@@ -1,0 +1,155 @@
+"""The bound beside the cut written out, and its algebra."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.timeline.batch import Batch
+from actors.views.sets import bound as module
+from actors.views.sets.bound import Proof, Prover, identity, matrix, product
+from tests.support.oracle import brute, greedy, min_cut
+
+Event = tuple[int, int]
+FAR = 2**60
+
+
+def streams(most: int) -> st.SearchStrategy[tuple[int, list[Event]]]:
+    return st.integers(2, 4).flatmap(
+        lambda steps: st.tuples(
+            st.just(steps), st.lists(st.tuples(st.integers(0, 12), st.integers(0, steps - 1)), max_size=most)
+        )
+    )
+
+
+def batch(events: list[Event], steps: int) -> Batch:
+    return Batch(tuple(np.array(sorted(t for t, s in events if s == each), np.int64) for each in range(steps)))
+
+
+def cheapest_cuts(events: list[Event], steps: int) -> list[list[int]]:
+    """Return, for each first and last part, the least number of events that are of the step whose part they fall in."""
+    result = []
+    for first in range(steps):
+        cost = [0 if part >= first else FAR for part in range(steps)]
+        for _, step in sorted(events):
+            cost[step] += 1
+            cost = [min(cost[: part + 1]) for part in range(steps)]
+        result.append(cost)
+    return result
+
+
+def costs(given_matrix: np.ndarray) -> list[list[int]]:
+    return [[min(cell, FAR) for cell in row] for row in given_matrix.tolist()]
+
+
+@given(streams(30))
+def test_a_cell_is_the_cheapest_cut_from_its_first_to_its_last_part(case: tuple[int, list[Event]]):
+    steps, events = case
+    wanted = [[min(cell, FAR) for cell in row] for row in cheapest_cuts(events, steps)]
+    assert costs(matrix(batch(events, steps))) == wanted
+
+
+@given(streams(12))
+def test_the_bound_of_ordered_events_is_what_the_best_matching_reaches(case: tuple[int, list[Event]]):
+    steps, events = case
+    assert Proof(matrix(batch(events, steps))).bound == brute(events, steps)
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 2)), max_size=30))
+def test_the_bound_of_three_steps_is_the_min_cut_formula(events: list[Event]):
+    assert Proof(matrix(batch(events, 3))).bound == min_cut(events)
+
+
+@given(streams(30), st.integers(0, 13), st.integers(0, 13))
+def test_runs_compose_by_the_product_in_any_grouping_with_an_identity(case: tuple[int, list[Event]], one: int, other: int):
+    steps, events = case
+    whole = batch(events, steps)
+    early, rest = whole.split(min(one, other))
+    middle, late = rest.split(max(one, other))
+    a, b, c = matrix(early), matrix(middle), matrix(late)
+    left, right = product(product(a, b), c), product(a, product(b, c))
+    assert costs(left) == costs(right) == costs(matrix(whole))
+    assert costs(product(identity(steps), a)) == costs(product(a, identity(steps))) == costs(a)
+
+
+@pytest.mark.parametrize("pending_limit", [3, 131_072])
+@given(streams(40), st.data())
+def test_a_prover_of_ordered_batches_is_exact_whatever_the_watermark(
+    pending_limit: int, case: tuple[int, list[Event]], data: st.DataObject
+):
+    steps, events = case
+    events = sorted(events)
+    prover, place = Prover(steps), 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_PENDING_LIMIT", pending_limit)
+        while place < len(events):
+            size = data.draw(st.integers(1, 12))
+            prover.add(batch(events[place : place + size], steps), data.draw(st.none() | st.integers(0, events[place][0])))
+            place += size
+            assert prover.proof().bound == len(greedy(events[:place], steps))
+
+
+@given(streams(40), st.data())
+def test_a_prover_of_events_in_any_order_is_exact_while_none_is_before_the_watermark(
+    case: tuple[int, list[Event]], data: st.DataObject
+):
+    steps, events = case
+    prover, place = Prover(steps), 0
+    while place < len(events):
+        size = data.draw(st.integers(1, 12))
+        rest = min(time for time, _ in events[place:])
+        prover.add(batch(events[place : place + size], steps), data.draw(st.none() | st.integers(0, rest)))
+        place += size
+    assert prover.proof().late == 0
+    assert prover.proof().bound == len(greedy(events, steps))
+
+
+@pytest.mark.parametrize("pending_limit", [3, 131_072])
+@given(streams(40), st.data())
+def test_a_late_event_never_makes_the_bound_too_low(pending_limit: int, case: tuple[int, list[Event]], data: st.DataObject):
+    steps, events = case
+    proofs, prover, place = [], Prover(steps), 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_PENDING_LIMIT", pending_limit)
+        while place < len(events):
+            size = data.draw(st.integers(1, 12))
+            prover.add(batch(events[place : place + size], steps), data.draw(st.none() | st.integers(0, 14)))
+            place += size
+            if data.draw(st.booleans()):
+                proof, prover = prover.close(data.draw(st.none() | st.integers(0, 14)))
+                proofs.append(proof)
+    total = Proof(identity(steps))
+    for proof in (*proofs, prover.proof()):
+        total = total.then(proof)
+    assert total.bound >= len(greedy(events, steps))
+    assert total.late <= len(events)
+
+
+@given(streams(40), st.integers(0, 13), st.integers(0, 14))
+def test_a_slice_that_closes_and_its_successor_prove_what_one_would(case: tuple[int, list[Event]], cut: int, watermark: int):
+    steps, events = case
+    prover = Prover(steps)
+    early = [event for event in events if event[0] < cut]
+    prover.add(batch(early, steps), min(watermark, cut))
+    proof, successor = prover.close(max((time for time, _ in early), default=None))
+    assert proof.bound == len(greedy(early, steps))
+    successor.add(batch([event for event in events if event[0] >= cut], steps), None)
+    assert proof.then(successor.proof()).bound == len(greedy(events, steps))
+
+
+def test_an_earlier_step_at_the_time_that_is_settled_already_is_late():
+    prover = Prover(3)
+    prover.add(batch([(5, 1)], 3), 6)
+    prover.add(batch([(5, 0), (6, 2)], 3), None)
+    assert (prover.proof().bound, prover.proof().late) == (1, 1)
+    prover.add(batch([(6, 2)], 3), 7)
+    prover.add(batch([(6, 2)], 3), 7)
+    assert prover.proof().late == 1
+
+
+def test_what_waits_for_the_watermark_is_accounted():
+    prover = Prover(3)
+    prover.add(batch([(time, time % 3) for time in range(30)], 3), 10)
+    assert prover.nbytes == 8 * 20
+    prover.add(Batch.empty(3), 30)
+    assert prover.nbytes == 0

@@ -1,0 +1,417 @@
+"""The dataset with the largest values, against a dictionary."""
+
+import random
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.columns import snapshot
+from actors.columns.text import Text, hash64, state_of, texts_of
+from actors.columns.times import INT64_MAX, INT64_MIN
+from actors.timeline.span import EVER, Span
+from actors.views.top import table
+from actors.views.top.decode import CLEAR_KEY, CLEAR_VALUE, Upserts, decode, places
+from actors.views.top.slices import LiveTop, Top, cleared_to
+from actors.views.top.view import TopView
+from tests.support.polled import polled
+
+
+def upserts(rows: list[tuple[bytes, int, int, int, int]], clears: list[tuple[int, int]] = ()) -> Upserts:
+    """Make a batch of (id, value, time, partition, offset)."""
+
+    def column(index: int) -> Any:
+        return np.array([row[index] for row in rows], np.int64)
+
+    place = places(column(3).astype(np.uint8), column(4), 0)
+    cleared = np.array([(partition << 40) + offset for partition, offset in clears], np.int64)
+    return Upserts(Text.of([row[0] for row in rows]), column(1), column(2), place, cleared)
+
+
+def ranked(live: LiveTop, limit: int | None = None) -> list[str]:
+    view, arguments = TopView(), Top(limit)
+    written = b"".join(view.render(live.read(EVER, arguments), EVER, arguments, "json", {}))
+    found: list[str] = msgspec.json.decode(written)["data"]
+    return found
+
+
+def expected(held: dict[bytes, int], limit: int | None = None) -> list[str]:
+    """What Redis' ZREVRANGE says: by value, then by id as bytes, the largest first."""
+    return [name.decode() for name, _ in sorted(held.items(), key=lambda entry: (entry[1], entry[0]), reverse=True)][:limit]
+
+
+NAMES = st.binary(max_size=20).map(lambda raw: raw.hex().encode()) | st.sampled_from(
+    [b"", b"a", b"ab", b"abcdefgh", b"abcdefghi"]
+)
+
+
+@given(st.lists(st.lists(st.tuples(NAMES, st.integers(-3, 3) | st.sampled_from([INT64_MIN, INT64_MAX]))), max_size=8))
+@settings(max_examples=150, deadline=None)
+def test_the_last_value_of_an_id_wins_and_ties_go_by_id(batches: list[list[tuple[bytes, int]]]):
+    live, held, offset = LiveTop(), {}, 0
+    for batch in batches:
+        rows = []
+        for name, value in batch:
+            rows.append((name, value, offset, 0, offset))
+            held[name] = value
+            offset += 1
+        live.add(upserts(rows), None)
+        live._table._check()
+        for limit in (1, 2, 5, None):
+            assert ranked(live, limit) == expected(held, limit)
+    assert live.meta().events == offset
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_long_life_of_updates_keeps_the_candidates_right(seed: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(table, "_KEPT_CANDIDATES", 8)
+    monkeypatch.setattr(table, "_MOST_CANDIDATES", 40)
+    chance, live, held, offset = random.Random(seed), LiveTop(), {}, 0
+    for _ in range(80):
+        rows = []
+        for _ in range(chance.randrange(40)):
+            name, value = f"id{chance.randrange(300)}".encode(), chance.randrange(-50, chance.choice([0, 50, 10**6]))
+            rows.append((name, value, offset, 0, offset))
+            held[name] = value
+            offset += 1
+        live.add(upserts(rows), None)
+        live._table._check()
+        limit = chance.choice([1, 3, 10, 50, 500])
+        assert ranked(live, limit) == expected(held, limit)
+    assert ranked(live) == expected(held)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_partitions_come_in_any_order_and_the_later_record_stands(seed: int):
+    chance = random.Random(seed)
+    records: list[tuple[bytes, int, int, int, int]] = []
+    offsets, newest = [0] * 4, [0] * 4
+    for _ in range(400):
+        partition = chance.randrange(4)
+        newest[partition] += chance.randrange(3)
+        records.append(
+            (f"id{chance.randrange(20)}".encode(), chance.randrange(100), newest[partition], partition, offsets[partition])
+        )
+        offsets[partition] += 1
+    held: dict[bytes, tuple[tuple[int, int, int], int]] = {}
+    for name, value, time, partition, offset in records:
+        held[name] = max(held.get(name, ((-1, 0, 0), 0)), ((time, partition, offset), value))
+    live = LiveTop()
+    queues = [[record for record in records if record[3] == partition] for partition in range(4)]
+    while any(queues):
+        batch = []
+        for queue in chance.sample(queues, 4):
+            count = chance.randrange(20)
+            batch += queue[:count]
+            del queue[:count]
+        live.add(upserts(batch), None)
+        live._table._check()
+    assert ranked(live) == expected({name: value for name, (_, value) in held.items()})
+
+
+def test_within_a_partition_the_offset_decides_whatever_the_times_say():
+    live = LiveTop()
+    live.add(upserts([(b"a", 1, 100, 0, 0), (b"a", 2, 50, 0, 1)]), None)
+    live.add(upserts([(b"b", 5, 60, 1, 0), (b"b", 6, 10, 1, 1)]), None)
+    assert ranked(live) == ["b", "a"]
+    assert live.read(EVER, Top())[0].values.tolist() == [2, 6]
+
+
+def test_two_ids_with_one_hash_stay_two(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Text, "hashes", lambda text: np.full(text.lengths.size, 7, np.uint64))
+    live, held = LiveTop(), {}
+    chance = random.Random(1)
+    for offset in range(40):
+        name, value = f"id{chance.randrange(9)}".encode(), offset
+        held[name] = value
+        live.add(upserts([(name, value, offset, 0, offset), (b"x%d" % offset, 1, offset, 0, offset)]), None)
+        held[b"x%d" % offset] = 1
+    assert ranked(live) == expected(held)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 3, 6])
+def test_a_clear_takes_what_stands_before_it_in_its_partition_and_nothing_else(cut: int):
+    rows = [
+        (b"a", 1, 10, 0, 0),
+        (b"b", 2, 11, 0, 1),
+        (b"c", 3, 12, 1, 0),
+        (b"d", 4, 13, 1, 2),
+        (b"e", 5, 14, 0, 3),
+        (b"f", 6, 15, 1, 9),
+    ]
+    live = LiveTop()
+    live.add(upserts(rows[:cut]), None)
+    live.add(upserts(rows[cut:], clears=[(0, 2), (1, 1)]), None)
+    live._table._check()
+    assert ranked(live) == ["f", "e", "d"]
+    assert cleared_to(live.read(EVER, Top(1))) == {0: 2, 1: 1}
+    assert live.meta().events == 8
+
+
+def test_a_clear_takes_all_of_a_topic_that_was_deleted_and_made_again():
+    live = LiveTop()
+    live.add(upserts([(b"a", 1, 10, 0, 0), (b"b", 2, 11, 2, 0)]), None)
+    again = decode(polled([b"c_3", CLEAR_VALUE, b"d_4"], epoch=1, first=0, keys={1: CLEAR_KEY})).batch
+    live.add(again, None)
+    live._table._check()
+    assert ranked(live) == ["d"]
+    # One that comes late, of the topic before, takes nothing of the new one.
+    live.add(upserts([(b"e", 5, 30, 1, 3)], clears=[(0, 9)]), None)
+    assert ranked(live) == ["e", "d"]
+
+
+def test_when_memory_is_short_the_lowest_values_go_first_and_the_rest_stays_exact():
+    live = LiveTop()
+    live.add(upserts([(f"id{n:04}".encode(), n, n, 0, n) for n in range(2_000)]), None)
+    gone, complete_from = live.shed(live.meta().nbytes // 2)
+    assert complete_from is None
+    assert gone["lowest"] >= 900
+    assert live.meta().events == 2_000 - gone["lowest"]
+    assert ranked(live, 10) == [f"id{n:04}" for n in range(1_999, 1_989, -1)]
+    assert live.meta().summary.lowest_forgotten == gone["lowest"] - 1
+    live._table._check()
+
+
+def test_to_shed_nothing_forgets_nothing():
+    live = LiveTop()
+    live.add(upserts([(b"a", 1, 10, 0, 0), (b"b", 2, 20, 0, 1)]), None)
+    assert live.shed(0) == ({}, None)
+    assert ranked(live) == ["b", "a"]
+
+
+def test_a_span_has_the_ids_whose_last_value_came_in_it():
+    live = LiveTop()
+    live.add(upserts([(b"a", 1, 10, 0, 0), (b"b", 2, 20, 0, 1), (b"a", 3, 30, 0, 2)]), None)
+    names = [piece.ids.take(np.arange(piece.values.size)) for piece in live.read(Span(15, 30), Top())]
+    assert names == [[b"b"]]
+
+
+def read_again(live: LiveTop) -> LiveTop:
+    """Write a slice and read it."""
+    blocks: list[bytes] = []
+    snapshot.write("top", live.state(), lambda block: blocks.append(bytes(block)))
+    return TopView().revive(snapshot.read("top", b"".join(blocks)))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_slice_that_was_read_has_the_room_and_the_candidates_of_the_one_that_was_written(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(table, "_KEPT_CANDIDATES", 8)
+    monkeypatch.setattr(table, "_MOST_CANDIDATES", 40)
+    monkeypatch.setattr(table, "_LEAST", 16)
+    chance, live, offset = random.Random(seed), LiveTop(), 0
+    again = read_again(live)
+    for _ in range(60):
+        rows = []
+        for place in range(offset, offset + chance.randrange(40)):
+            name, value = b"x" * chance.randrange(40) + b"%d" % chance.randrange(400), chance.randrange(-50, 10**6)
+            rows.append((name, value, offset - chance.randrange(200), chance.randrange(2), place))
+        offset += 40
+        clears = [(0, chance.randrange(offset - 40))] if chance.random() < 0.05 else []
+        nbytes, limit = chance.choice([0, 0, 0, 2_000]), chance.choice([1, 3, 10, 50])
+        for each in (live, again):
+            each.add(upserts(rows, clears), None)
+        shed = live.shed(nbytes)
+        assert again.shed(nbytes) == shed
+        again._table._check()
+        if chance.random() < 0.5:
+            again = read_again(again) if chance.random() < 0.5 else read_again(live)
+            live.state()  # which puts candidates in order
+            assert again.meta() == live.meta()
+            assert again._table._threshold == live._table._threshold
+        assert ranked(again, limit) == ranked(live, limit)
+        assert again.read(EVER, Top())[0].cleared == live.read(EVER, Top())[0].cleared
+    assert ranked(again) == ranked(live)
+    assert len(live._table) > 16
+
+
+def test_of_two_values_the_later_offset_stands_though_the_slice_was_read_in_between():
+    live = LiveTop()
+    live.add(upserts([(b"a", 1, 100, 0, 0), (b"b", 2, 20, 1, 0)]), None)
+    live.add(upserts([(b"a", 3, 100, 1, 1), (b"c", 4, 300, 0, 1)]), None)
+    again = read_again(live)
+    for each in (live, again):
+        each.add(upserts([(b"a", 5, 10, 0, 2)]), None)
+        assert ranked(each) == ["a", "c", "b"]
+
+
+def test_a_state_shares_the_ids_and_copies_the_rows():
+    live = LiveTop()
+    live.add(upserts([(b"a", 1, 10, 0, 0), (b"b", 2, 20, 0, 1)]), None)
+    state = live.state()["table"]
+    assert np.shares_memory(state["blob"], live._table._blob)
+    assert not np.shares_memory(state["rows"], live._table._rows)
+
+
+def test_ids_of_one_hash_stay_apart_when_they_are_read(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Text, "hashes", lambda text: np.full(text.lengths.size, 7, np.uint64))
+    live = LiveTop()
+    for offset in range(30):
+        live.add(upserts([(b"id%d" % (offset % 9), offset, offset, 0, offset)]), None)
+    again = read_again(live)
+    again._table._check()
+    assert ranked(again) == ranked(live)
+    again.add(upserts([(b"id3", 100, 100, 0, 100)]), None)
+    assert ranked(again)[:2] == ["id3", "id2"]
+
+
+WRONG = {
+    "rows of three": lambda state: state["rows"][:, :3],
+    "rows in one row": lambda state: state["rows"].ravel(),
+    "an id that begins before the first byte": lambda state: state["rows"] - (1 << 40),
+    "an id that ends behind the last byte": lambda state: state["rows"] + (1 << 40),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_rows_that_point_outside_of_the_ids_are_no_state(name: str):
+    live = LiveTop()
+    live.add(upserts([(b"a", 1, 10, 0, 0), (b"b", 2, 20, 0, 1)]), None)
+    state = live.state()
+    state["table"]["rows"] = WRONG[name](state["table"])
+    with pytest.raises(ValueError, match="expected"):
+        TopView().revive(state)
+
+
+@pytest.mark.parametrize("room", [[1, 32_768, 2_048], [10**15, 32_768, 2_048], [1_024, 9, 2_048], [1_024, 10**15, 2_048]])
+@pytest.mark.parametrize("slots", [2, 2_047, 4_096, 2**50])
+def test_room_that_nobody_needs_is_not_made(room: list[int], slots: int):
+    live = LiveTop()
+    live.add(upserts([(b"a", 1, 10, 0, 0), (b"b", 2, 20, 0, 1)]), None)
+    for wrong in (room, [1_024, 32_768, slots]):
+        state = live.state()
+        state["table"]["room"] = wrong
+        with pytest.raises(ValueError, match="expected"):
+            TopView().revive(state)
+
+
+GOOD = {
+    b"11111111_10": (b"11111111", 10),
+    b"a_-5": (b"a", -5),
+    b"a_+5": (b"a", 5),
+    b"a_ 5\t": (b"a", 5),
+    b" a_5": (b" a", 5),
+    b"_7": (b"", 7),
+    b"x_007": (b"x", 7),
+    b"y_9223372036854775807": (b"y", INT64_MAX),
+    b"y_-9223372036854775808": (b"y", INT64_MIN),
+    b"z_-9223372036854775807": (b"z", INT64_MIN + 1),
+    "ä€_1".encode(): ("ä€".encode(), 1),
+    b"n_00000000000000000000000000000005": (b"n", 5),
+}
+BAD = {
+    b"": "empty",
+    None: "empty",
+    b"bad": "no_underscore",
+    b"a_b_1": "many_underscores",
+    b"a_1_": "many_underscores",
+    b"a_": "no_number",
+    b"a_-": "no_number",
+    b"a_1.5": "no_number",
+    b"a_ten": "no_number",
+    b"a_--1": "no_number",
+    b"a_1 2": "no_number",
+    b"y_9223372036854775808": "too_large",
+    b"y_-9223372036854775809": "too_large",
+    b"y_99999999999999999999999": "too_large",
+    b"\xff_1": "not_utf8",
+    b"a" * 70_000 + b"_1": "too_long",
+    CLEAR_VALUE: "no_underscore",
+}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_records_read_or_are_refused_with_a_reason_whatever_stands_beside_them(seed: int):
+    chance = random.Random(seed)
+    values = [*GOOD, *BAD, *(f"id{n}_{n}".encode() for n in range(30))]
+    chance.shuffle(values)
+    times, batch, accepted, refusals = decode(polled(values))
+    good = [value for value in values if value not in BAD]
+    assert batch.ids.take(np.arange(batch.values.size)) == [GOOD[v][0] if v in GOOD else v.split(b"_")[0] for v in good]
+    assert batch.values.tolist() == [GOOD[v][1] if v in GOOD else int(v.split(b"_")[1]) for v in good]
+    assert {values[place]: reason for place, reason in refusals} == BAD
+    assert accepted.tolist() == [value not in BAD for value in values]
+    assert times.size == batch.count == len(good)
+
+
+@pytest.mark.parametrize("value", GOOD)
+def test_each_good_record_reads_alone_and_in_a_whole_good_poll(value: bytes):
+    for values in ([value], [value] * 3, [value, b"id_12345"]):
+        _, batch, accepted, refusals = decode(polled(values))
+        assert batch.values.tolist()[0] == GOOD[value][1]
+        assert not refusals
+        assert accepted is None or accepted.all()
+
+
+@given(st.lists(st.binary(max_size=30) | st.none(), max_size=20))
+@settings(max_examples=200, deadline=None)
+def test_no_bytes_break_the_decoder(values: list[bytes | None]):
+    times, batch, _, refusals = decode(polled(values))
+    assert times.size + len(refusals) == len(values)
+    for name in batch.ids.take(np.arange(batch.values.size)):
+        name.decode()
+
+
+def test_records_that_are_text_only_end_to_end_are_none():
+    _, batch, _, refusals = decode(polled([b"x\xc3", b"\xa9_10", "é_11".encode()]))
+    assert [(place, reason) for place, reason in refusals] == [(0, "not_utf8"), (1, "not_utf8")]
+    assert batch.ids.take(np.arange(batch.values.size)) == ["é".encode()]
+
+
+def test_a_record_clears_only_with_the_key_that_says_so():
+    values = [b"a_1", CLEAR_VALUE, CLEAR_VALUE]
+    _, batch, accepted, refusals = decode(polled(values, first=5, keys={1: CLEAR_KEY, 2: b"other"}))
+    assert batch.clears.tolist() == [6]
+    assert accepted.tolist() == [True, True, False]
+    assert [refusal.place for refusal in refusals] == [2]
+
+
+@given(st.lists(st.binary(max_size=40), max_size=30))
+@settings(max_examples=200, deadline=None)
+def test_a_string_has_one_hash_whatever_stands_beside_it(values: list[bytes]):
+    assert hash64(values).tolist() == [int(hash64([value])[0]) for value in values]
+    assert len(set(hash64(list(set(values))).tolist())) == len(set(values))
+
+
+@given(st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=20)), min_size=1, max_size=20))
+@settings(max_examples=200, deadline=None)
+def test_columns_compare_as_the_strings_do(pairs: list[tuple[bytes, bytes]]):
+    left, right = Text.of([pair[0] for pair in pairs]), Text.of([pair[1] for pair in pairs])
+    rows = np.arange(len(pairs))
+    assert left.same(right, rows).tolist() == [one == other for one, other in pairs]
+    prefixes = left.prefixes(8).tolist()
+    assert prefixes == [int.from_bytes(one[8:16].ljust(8, b"\0"), "big") for one, _ in pairs]
+
+
+def test_text_of_any_language_is_its_utf8():
+    words = ["ab", "", "ä€", "日本"]
+    assert Text.of_text(words).take(np.arange(4)) == [word.encode() for word in words]
+    assert Text.of_text(["ab", "c"]).hashes().tolist() == hash64([b"ab", b"c"]).tolist()
+
+
+@given(
+    st.lists(st.binary(max_size=20), min_size=1, max_size=20) | st.lists(st.binary(min_size=9, max_size=9), min_size=1),
+    st.randoms(),
+)
+@settings(max_examples=200, deadline=None)
+def test_joined_strings_are_those_of_the_rows(values: list[bytes], chance: random.Random):
+    rows = [chance.randrange(len(values)) for _ in range(chance.randrange(1, 30))]
+    assert Text.of(values).joined(np.array(rows)).tobytes() == b"".join(values[row] for row in rows)
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12)))
+@settings(max_examples=200, deadline=None)
+def test_texts_come_back_as_they_were(texts: list[str]):
+    assert texts_of(state_of(texts)) == texts
+
+
+@pytest.mark.parametrize(
+    "wrong", [(b"abc", [1, 1]), (b"abc", [4]), (b"", [1]), (b"a", []), (b"\xff", [1]), (b"abc", [-1, 4]), (b"abc",)]
+)
+def test_texts_that_do_not_fit_their_lengths_are_no_state(wrong: Any):
+    with pytest.raises((ValueError, TypeError, OverflowError)):
+        texts_of(wrong)

@@ -1,0 +1,943 @@
+"""Unique users beside a counter that keeps every frame and asks the calendar for each."""
+
+import gc
+import json
+import random
+import tracemalloc
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.columns import snapshot
+from actors.timeline.span import EVER, Span
+from actors.views.uniques.decode import END_S, Frames
+from actors.views.uniques.periods import DAY, GRANULARITIES, HOUR, MONTH, WEEK, YEAR, Periods
+from actors.views.uniques.sketch import Sketch, estimate
+from actors.views.uniques.slices import FrozenUniques, Rows, UniquesSummary
+from actors.views.uniques.view import UniquesView
+from tests.support.polled import polled
+from tests.support.trees import REFUSED, file_of, kept, spoilt
+
+ZONES = ("UTC", "Asia/Kolkata", "America/New_York", "Europe/Berlin", "Pacific/Auckland", "Asia/Kathmandu", "America/Sao_Paulo")
+NOON = 1_468_238_400  # 2016-07-11 12:00 UTC, a Monday
+Frame = tuple[float, str]
+
+
+def moment(local: datetime, zone: ZoneInfo) -> int:
+    return round(local.replace(tzinfo=zone).astimezone(UTC).timestamp())
+
+
+def bounds(granularity: str, second: float, zone: ZoneInfo) -> tuple[int, int]:
+    """Return where a period begins and ends, from what the clocks on the wall show."""
+    if granularity == "minute":
+        return int(second // 60) * 60, int(second // 60) * 60 + 60
+    shown = datetime.fromtimestamp(second, UTC).astimezone(zone)
+    if granularity == "hour":
+        # The quarter hours around it that show the same hour, day and offset.
+        own = (shown.date(), shown.hour, shown.utcoffset())
+        quarter = start = int(second // 900) * 900
+        while (seen := datetime.fromtimestamp(start - 900, UTC).astimezone(zone)) and own == (
+            seen.date(),
+            seen.hour,
+            seen.utcoffset(),
+        ):
+            start -= 900
+        end = quarter + 900
+        while (seen := datetime.fromtimestamp(end, UTC).astimezone(zone)) and own == (seen.date(), seen.hour, seen.utcoffset()):
+            end += 900
+        return start, end
+    midnight = datetime(shown.year, shown.month, shown.day, tzinfo=zone)
+    match granularity:
+        case "day":
+            first, following = midnight, midnight + timedelta(days=1)
+        case "week":
+            year, week, _ = shown.isocalendar()
+            first = datetime.fromisocalendar(year, week, 1)
+            following = first + timedelta(weeks=1)
+        case "month":
+            first = datetime(shown.year, shown.month, 1, tzinfo=zone)
+            following = datetime(shown.year + shown.month // 12, shown.month % 12 + 1, 1, tzinfo=zone)
+        case _:
+            first, following = datetime(shown.year, 1, 1, tzinfo=zone), datetime(shown.year + 1, 1, 1, tzinfo=zone)
+    return moment(first, zone), moment(following, zone)
+
+
+def counted(frames: list[Frame], granularity: str, zone: str) -> list[tuple[int, int, int, int]]:
+    users: dict[tuple[int, int], list[str]] = {}
+    for second, user in frames:
+        users.setdefault(bounds(granularity, second, ZoneInfo(zone)), []).append(user)
+    return [(start, end, len(set(own)), len(own)) for (start, end), own in sorted(users.items())]
+
+
+def written(second: Any, user: Any, **others: Any) -> bytes:
+    return json.dumps({**others, "ts": second, "uid": user}).encode()
+
+
+def batch_of(view: UniquesView, frames: list[Frame]) -> Any:
+    decoded = view.decode(polled([written(*frame) for frame in frames]))
+    assert not decoded.refusals
+    return decoded.batch
+
+
+def many(users: range, second: int = NOON) -> Frames:
+    """Return one frame of each user, by number; the hashes are spread as good ones are."""
+    numbers = np.arange(users.start, users.stop, dtype=np.uint64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        numbers = (numbers ^ (numbers >> np.uint64(shift))) * np.uint64(factor)
+    return Frames(np.full(numbers.size, second * 1000, np.int64), numbers ^ (numbers >> np.uint64(31)))
+
+
+def rows(view: UniquesView, slices: list[Any], granularity: str, span: Span = EVER, gone: Any = None) -> list[dict[str, Any]]:
+    arguments = Rows(granularity)
+    partials = [part.read(span, arguments) for part in slices]
+    if gone is not None:
+        partials.append(view.recall(gone, span, arguments))
+    answer = json.loads(b"".join(view.render(view.merge(partials), span, arguments, "json", {"more": 1})))
+    assert answer.pop("more") == 1
+    return answer["uniques"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_pages_put_together_are_the_whole(seed: int):
+    chance = random.Random(f"{seed} pages")
+    view = UniquesView(max_cells=300)
+    slices, _ = fed(view, stream(chance, 600, start=NOON, step=20, users=50), chance)
+    whole = rows(view, slices, "minute")
+    for limit in (1, 7, len(whole) - 1, len(whole), len(whole) + 1):
+        found, start = [], 0
+        while start is not None:
+            span, arguments = Span(1_000 * start, EVER.end), Rows("minute", limit=limit)
+            partial = view.merge([part.read(span, arguments) for part in slices])
+            page = json.loads(b"".join(view.render(partial, span, arguments, "json", {})))
+            lines = b"".join(view.render(partial, span, arguments, "ndjson", {})).splitlines()
+            assert [json.loads(line) for line in lines] == page["uniques"]
+            assert len(page["uniques"]) == limit or "next" not in page
+            found += page["uniques"]
+            start = page.get("next")
+        assert found == whole
+
+
+def plain(found: list[dict[str, Any]]) -> list[tuple[int, int, int, int]]:
+    assert all(row["exact"] and row["lower"] == row["upper"] == row["unique"] for row in found)
+    return [(row["start"], row["end"], row["unique"], row["frames"]) for row in found]
+
+
+def stream(chance: random.Random, count: int, *, start: int, step: float, users: int) -> list[Frame]:
+    time, frames = float(start), []
+    for _ in range(count):
+        time += chance.random() * step
+        late = chance.choice((0, 0, 0, 0, 0, chance.random() * 5, chance.random() * 9 * step))
+        frames.append((max(0.0, time - late), f"user {chance.randrange(users)}"))
+    return frames
+
+
+def fed(view: UniquesView, frames: list[Frame], chance: random.Random) -> tuple[list[Any], list[Any]]:
+    """Return all slices, the live one last, and the rows published on the way."""
+    live, slices, published, at = view.open(None), [], [], 0
+    while at < len(frames):
+        size = chance.randrange(1, 40)
+        live.add(batch_of(view, frames[at : at + size]), None)
+        at += size
+        last = max(int(second) for second, _ in frames[:at])
+        published += due(view, [*slices, live], live.close((last - 5) * 1000, idle=False))
+        if live.full:
+            frozen, carry = live.freeze()
+            slices.append(frozen)
+            live = view.open(carry)
+    return [*slices, live], published
+
+
+def due(view: UniquesView, slices: list[Any], asked: Any) -> list[dict[str, Any]]:
+    if asked is None:
+        return []
+    chosen = view.select([part.meta() for part in slices], asked.span, asked.arguments)
+    partial = view.merge([asked.partial, *(slices[index].read(asked.span, asked.arguments) for index in chosen)])
+    found = [json.loads(line) for line in b"".join(view.publish(partial, asked)).splitlines()]
+    assert [(row["granularity"], row["start"] * 1000) for row in found] == list(asked.arguments.wanted)
+    ends = [(row["end"], GRANULARITIES.index(row["granularity"])) for row in found]
+    assert ends == sorted(ends)
+    return found
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("step", [2.0, 400.0, 20_000.0])
+def test_rows_say_what_a_count_of_all_frames_says_however_the_stream_is_cut(zone: str, step: float):
+    chance = random.Random(f"{zone}{step}")
+    frames = stream(chance, 500, start=chance.randrange(2**31), step=step, users=40)
+    for limit in (7, 60, 50_000):
+        view = UniquesView(zone=zone, max_cells=limit)
+        slices, _ = fed(view, frames, chance)
+        assert sum(part.meta().events for part in slices) == len(frames)
+        for granularity in GRANULARITIES:
+            assert plain(rows(view, slices, granularity)) == counted(frames, granularity, zone)
+
+
+def test_a_slice_answers_frozen_what_it_answered_live():
+    chance = random.Random(5)
+    view = UniquesView(zone="Asia/Kolkata", exact_users=30)
+    frames = stream(chance, 900, start=NOON, step=30.0, users=200)
+    (live,), _ = fed(view, frames, chance)
+    before = [rows(view, [live], granularity) for granularity in GRANULARITIES]
+    assert not all(row["exact"] for found in before for row in found)
+    frozen, carry = live.freeze()
+    while frozen.settle():
+        pass
+    assert [rows(view, [frozen, view.open(carry)], granularity) for granularity in GRANULARITIES] == before
+
+
+def test_merging_is_associative_and_selected_slices_say_all():
+    chance = random.Random(6)
+    view = UniquesView(zone="America/New_York", max_cells=40)
+    slices, _ = fed(view, stream(chance, 600, start=NOON, step=3_000.0, users=30), chance)
+    assert len(slices) > 10
+    metas = [part.meta() for part in slices]
+    for granularity in GRANULARITIES:
+        arguments = Rows(granularity)
+        for _ in range(10):
+            start = (NOON + chance.randrange(-40_000_000, 2_000_000)) * 1000
+            span = chance.choice((EVER, Span(start, start + chance.randrange(2**35))))
+            partials = [part.read(span, arguments) for part in slices]
+            whole = rows(view, slices, granularity, span)
+            cut = chance.randrange(len(partials))
+            halves = view.merge([view.merge(partials[:cut]), view.merge([]), view.merge(partials[cut:])])
+            assert json.loads(b"".join(view.render(halves, span, arguments, "json", {})))["uniques"] == whole
+            chosen = view.select(metas, span, arguments)
+            assert rows(view, [slices[index] for index in chosen], granularity, span) == whole
+            assert all(span.start <= row["start"] * 1000 < span.end for row in whole)
+            lines = b"".join(view.render(view.merge(partials), span, arguments, "ndjson", {})).splitlines()
+            assert [json.loads(line) for line in lines] == whole
+
+
+def test_single_rows_are_found_in_every_slice_that_has_them():
+    chance = random.Random(7)
+    view = UniquesView(max_cells=30)
+    slices, _ = fed(view, stream(chance, 400, start=NOON, step=2_000.0, users=30), chance)
+    every = {(g, row["start"] * 1000): row for g in GRANULARITIES for row in rows(view, slices, g)}
+    wanted = tuple(chance.sample(sorted(every), 60))
+    arguments = Rows(None, (*wanted, ("day", 60_000)))
+    chosen = view.select([part.meta() for part in slices], EVER, arguments)
+    partial = view.merge([slices[index].read(EVER, arguments) for index in chosen])
+    found = [json.loads(line) for line in b"".join(view.render(partial, EVER, arguments, "ndjson", {})).splitlines()]
+    assert found == [every[key] for key in wanted]
+
+
+def test_what_was_read_stays_as_it_was():
+    view = UniquesView(exact_users=20)
+    live = view.open(None)
+    live.add(batch_of(view, [(NOON + i, f"{i % 50}") for i in range(300)]), None)
+    for granularity in GRANULARITIES:
+        arguments = Rows(granularity)
+        partial = live.read(EVER, arguments)
+        before = b"".join(view.render(partial, EVER, arguments, "json", {}))
+        live.add(batch_of(view, [(NOON + i, f"{granularity}{i}") for i in range(300)]), None)
+        live.close((NOON + 900) * 1000, idle=True)
+        assert b"".join(view.render(partial, EVER, arguments, "json", {})) == before
+
+
+@pytest.mark.parametrize("limit", [9, 50_000])
+def test_an_ordered_stream_publishes_every_period_once(limit: int):
+    chance = random.Random(limit)
+    view = UniquesView(zone="Asia/Kolkata", max_cells=limit)
+    frames = sorted((NOON + chance.random() * 90_000, f"{chance.randrange(60)}") for _ in range(700))
+    slices, published = fed(view, frames, chance)
+    last = (int(frames[-1][0]) - 5) * 1000
+    provisional = due(view, slices, slices[-1].close(last, idle=True))
+    assert slices[-1].close(last, idle=True) is None
+    for granularity in GRANULARITIES:
+        final = [row for row in [*published, *provisional] if row["granularity"] == granularity and row["final"]]
+        assert all(row["revision"] == 1 for row in final)
+        assert plain(final) == [
+            row for row in counted(frames, granularity, "Asia/Kolkata") if granularity == "minute" or row[1] * 1000 <= last
+        ]
+    assert {row["granularity"] for row in provisional if not row["final"]} == {"hour", "day", "week", "month", "year"}
+    # What was provisional becomes final, though nothing came.
+    later = due(view, slices, slices[-1].close(last + 400 * 86_400_000, idle=False))
+    assert {(row["granularity"], row["final"], row["revision"]) for row in later} == {
+        (granularity, True, 2) for granularity in GRANULARITIES[1:]
+    }
+
+
+def test_a_late_frame_makes_a_corrected_revision_when_the_next_period_ends():
+    view = UniquesView()
+    live = view.open(None)
+
+    def closing(at: int, *frames: Frame, idle: bool = False) -> list[tuple[Any, ...]]:
+        live.add(batch_of(view, list(frames)), at * 1000)
+        found = due(view, [live], live.close(at * 1000, idle=idle))
+        return [(r["start"] - NOON, r["unique"], r["revision"]) for r in found if r["granularity"] == "minute" and r["final"]]
+
+    assert closing(NOON + 59, (NOON, "a"), (NOON + 65, "a")) == []
+    assert closing(NOON + 60) == [(0, 1, 1)]
+    assert closing(NOON + 61, (NOON + 3, "b")) == []
+    assert closing(NOON + 62, (NOON + 4, "c"), (NOON - 60, "z")) == []
+    assert closing(NOON + 120) == [(-60, 1, 1), (0, 3, 2), (60, 1, 1)]
+    assert closing(NOON + 121, (NOON + 5, "d")) == []
+    assert closing(NOON + 121, idle=True) == [(0, 4, 3)]
+    assert closing(NOON + 121, idle=True) == []
+    # An open minute is published when the stream falls silent, and corrected when it goes on after all.
+    assert closing(NOON + 121, (NOON + 125, "e"), idle=True) == [(120, 1, 1)]
+    assert closing(NOON + 126, (NOON + 131, "f")) == []
+    assert closing(NOON + 180) == [(120, 2, 2)]
+    assert [row["revision"] for row in rows(view, [live], "minute")] == [1, 3, 1, 2]
+
+
+def test_a_late_frame_is_published_once_though_the_watermark_steps_back_behind_its_minute():
+    view = UniquesView()
+    live = view.open(None)
+
+    def closing(at: int, *frames: Frame) -> list[tuple[Any, ...]]:
+        live.add(batch_of(view, list(frames)), at * 1000)
+        found = due(view, [live], live.close(at * 1000, idle=False))
+        return [(r["start"] - NOON, r["frames"], r["revision"]) for r in found if r["granularity"] == "minute"]
+
+    assert closing(NOON + 60, (NOON, "a")) == [(0, 1, 1)]
+    assert closing(NOON + 61, (NOON + 1, "b")) == []
+    assert closing(NOON - 60, (NOON - 70, "z")) == []
+    assert closing(NOON - 50, (NOON - 30, "c"), (NOON + 2, "c")) == []
+    assert closing(NOON + 30) == [(-120, 1, 1), (-60, 1, 1), (0, 3, 2)]
+    assert closing(NOON + 90) == []
+
+
+def test_a_correction_counts_the_revisions_of_earlier_slices():
+    view = UniquesView(max_cells=6)
+    first = view.open(None)
+    first.add(batch_of(view, [(NOON, "a")]), None)
+    assert first.full
+    assert due(view, [first], first.close((NOON + 60) * 1000, idle=False))
+    frozen, carry = first.freeze()
+    second = view.open(carry)
+    second.add(batch_of(view, [(NOON + 1, "b"), (NOON + 61, "b")]), None)
+    found = due(view, [frozen, second], second.close((NOON + 120) * 1000, idle=False))
+    assert [(row["unique"], row["frames"], row["revision"], row["final"]) for row in found] == [
+        (2, 2, 2, True),
+        (1, 1, 1, True),
+    ]
+    # A slice that has published a period, but seen no frame of it, has no row of its own.
+    third = view.open(second.freeze()[1])
+    assert due_keys(third.close((NOON + 3_600) * 1000, idle=False)) == [("hour", NOON * 1000)]
+    assert rows(view, [third], "hour") == []
+
+
+def due_keys(asked: Any) -> list[tuple[str, int]]:
+    return list(asked.arguments.wanted)
+
+
+def test_nothing_is_due_while_the_watermark_is_unknown_and_a_lone_false_time_publishes_nothing():
+    view = UniquesView()
+    live = view.open(None)
+    live.add(batch_of(view, [(NOON, "a"), (END_S - 1, "flipped"), (0, "flipped too")]), None)
+    assert live.close(None, idle=False) is None
+    found = due(view, [live], live.close((NOON + 1) * 1000, idle=False))
+    assert {row["end"] for row in found} == {60, 3_600, 86_400, 345_600, 2_678_400, 31_536_000}
+    # A watermark that steps back again is obeyed too.
+    live.add(batch_of(view, [(NOON + 60, "b")]), None)
+    assert live.close((NOON - 600) * 1000, idle=False) is None
+    live.add(batch_of(view, [(NOON - 590, "b")]), None)
+    assert ("minute", (NOON - 600) * 1000) in due_keys(live.close((NOON - 530) * 1000, idle=False))
+
+
+@pytest.mark.parametrize("zone", [*ZONES, "America/Havana", "Asia/Gaza", "Pacific/Apia", "Africa/Casablanca"])
+def test_periods_follow_the_clocks_on_the_wall(zone: str):
+    chance, periods = random.Random(zone), Periods(zone)
+    changes = [second for second in range(1_200_000_000, 1_800_000_000, 3_600 * 12) if changed(zone, second)]
+    for _ in range(300):
+        second = chance.randrange(800_000_000, 2**31)
+        if changes and chance.random() < 0.6:
+            second = chance.choice(changes) + chance.randrange(-90_000, 90_000)
+        for level, granularity in enumerate(GRANULARITIES):
+            start, end = bounds(granularity, second, ZoneInfo(zone))
+            assert periods.period(level, second * 1000 + 999) == Span(start * 1000, end * 1000), (second, granularity)
+
+
+def changed(zone: str, second: int) -> bool:
+    one, other = (datetime.fromtimestamp(at, ZoneInfo(zone)).utcoffset() for at in (second, second + 3_600 * 12))
+    return one != other
+
+
+@pytest.mark.parametrize("zone", [*ZONES, "America/St_Johns", "Australia/Lord_Howe", "Pacific/Apia", "Africa/Monrovia"])
+def test_periods_hold_their_times_and_follow_one_another_without_a_gap(zone: str):
+    chance, periods = random.Random(zone), Periods(zone)
+    for _ in range(100):
+        time = chance.choice((chance.randrange(END_S * 1000), chance.randrange(2**40), 0, END_S * 1000 - 1))
+        for level in (HOUR, DAY, WEEK, MONTH, YEAR):
+            own = periods.period(level, time)
+            assert own.start <= time < own.end
+            assert periods.period(level, max(own.start, 0)) == own
+            assert periods.period(level, own.end - 1) == own
+            if own.end < END_S * 1000:
+                assert periods.period(level, own.end).start == own.end
+    for time in range(1_099_000_000_000, 1_109_000_000_000, 1_700_000):
+        for level in (HOUR, DAY):
+            own = periods.period(level, time)
+            assert own.start <= time < own.end
+
+
+def test_days_have_23_and_25_hours_and_weeks_cross_the_year():
+    york, kolkata = Periods("America/New_York"), Periods("Asia/Kolkata")
+    hours = [
+        (day.end - day.start) // 3_600_000 for day in (york.period(DAY, at) for at in (1_520_780_400_000, 1_541_340_000_000))
+    ]
+    assert hours == [23, 25]
+    assert kolkata.period(HOUR, NOON * 1000).start == (NOON - 1_800) * 1000
+    week = Periods("UTC").period(WEEK, 1_451_649_600_000)  # 2016-01-01, a Friday of week 53 of 2015
+    assert (week.start, week.end) == (1_451_260_800_000, 1_451_865_600_000)
+
+
+ODD: list[tuple[bytes | None, str | float]] = [
+    (None, "empty"),
+    (b"", "empty"),
+    (b" ", "not_json"),
+    (b"\xff\xfe", "not_utf8"),
+    (b"{", "not_json"),
+    (b'{"ts":1,"uid":"a"} x', "not_json"),
+    (b'{"ts":1,"uid":"a"}{"ts":1,"uid":"a"}', "not_json"),
+    (b'{"ts":1,"uid":"\xff"}', "not_utf8"),
+    (b'{"ts":1,"uid":"\\ud800"}', "not_json"),
+    (b'{"ts":NaN,"uid":"a"}', "not_json"),
+    (b'{"ts":1,"uid":"a","deep":' + b"[" * 90_000 + b"]" * 90_000 + b"}", "not_json"),
+    (b"[1]", "wrong_type"),
+    (b"null", "wrong_type"),
+    (b'"ts"', "wrong_type"),
+    (b"{}", "no_ts"),
+    (b'{"uid":"a","in":{"ts":1}}', "no_ts"),
+    (b'{"ts":1,"in":{"uid":"a"}}', "no_uid"),
+    (b'{"ts":null,"uid":"a"}', "wrong_type"),
+    (b'{"ts":true,"uid":"a"}', "wrong_type"),
+    (b'{"ts":[1],"uid":"a"}', "wrong_type"),
+    (b'{"ts":{"ts":1},"uid":"a"}', "wrong_type"),
+    (b'{"ts":1,"uid":5}', "wrong_type"),
+    (b'{"ts":1,"uid":null}', "wrong_type"),
+    (b'{"ts":"","uid":"a"}', "wrong_type"),
+    (b'{"ts":"yesterday","uid":"a"}', "wrong_type"),
+    (b'{"ts":"nan","uid":"a"}', "wrong_type"),
+    (b'{"ts":"inf","uid":"a"}', "wrong_type"),
+    (b'{"ts":"1_000","uid":"a"}', "wrong_type"),
+    (b'{"ts":"1 000","uid":"a"}', "wrong_type"),
+    (b'{"ts":"0x10","uid":"a"}', "wrong_type"),
+    ('{"ts":"١٢","uid":"a"}'.encode(), "wrong_type"),
+    (b'{"ts":-1,"uid":"a"}', "ts_out_of_range"),
+    (b'{"ts":-0.001,"uid":"a"}', "ts_out_of_range"),
+    (b'{"ts":1e400,"uid":"a"}', "ts_out_of_range"),
+    (b'{"ts":"1e400","uid":"a"}', "ts_out_of_range"),
+    (b'{"ts":253402300800,"uid":"a"}', "ts_out_of_range"),
+    (b'{"ts":' + b"9" * 400 + b',"uid":"a"}', "ts_out_of_range"),
+    (b'{"ts":1468244384000,"uid":"a"}', "ts_out_of_range"),
+    (b'{"ts":"-5","uid":"a"}', "ts_out_of_range"),
+    (b'{"ts":0,"uid":"a"}', 0),
+    (b'{"ts":-0.0,"uid":"a"}', 0),
+    (b'{"ts":253402300799.5,"uid":"a"}', 253_402_300_799.5),
+    (b'{"ts":1.5,"uid":"a"}', 1.5),
+    (b'{"ts":"1468244384.25","uid":"a"}', 1_468_244_384.25),
+    (b'{"ts":" 12\\n","uid":"a"}', 12),
+    (b'{"ts":"+1.2e1","uid":"a"}', 12),
+    (b'{"ts":"012","uid":"a"}', 12),
+    (b'{"ts":".5","uid":"a"}', 0.5),
+    (b'{"in":{"ts":7,"uid":"b"},"list":[{"ts":8}],"ts":5,"uid":"a"}', 5),
+    (b'{"ts":5,"in":{"uid":"b"},"uid":"a","after":{"ts":9,"uid":"c"}}', 5),
+    (b'{"x":1,"x":2,"ts":5,"x":{"ts":1},"uid":"a"}', 5),
+    (b'{"big":"' + b"x" * 300_000 + b'","ts":5,"uid":"a","more":' + b"[1,2]" + b"}", 5),
+    (b'{"ts":5,"bad":"\xff","uid":"a"}', "not_utf8"),
+    (b' \n{ "ts" : 5 ,\r\n"uid":\t"a" }\n', 5),
+    (b'{"\\u0074s":5,"uid":"\\u0061"}', 5),
+]
+
+
+def test_odd_frames_are_read_or_refused_with_their_reason():
+    view = UniquesView()
+    chance = random.Random(8)
+    usual = (written(NOON, "a"), float(NOON))
+    for _ in range(20):
+        mixed = [*ODD, *[usual] * 30]
+        chance.shuffle(mixed)
+        decoded = view.decode(polled([value for value, _ in mixed]))
+        assert {r.place: r.reason for r in decoded.refusals} == {
+            place: wanted for place, (_, wanted) in enumerate(mixed) if isinstance(wanted, str)
+        }
+        assert (decoded.times / 1000).tolist() == [wanted for _, wanted in mixed if not isinstance(wanted, str)]
+        assert decoded.accepted.tolist() == [not isinstance(wanted, str) for _, wanted in mixed]
+        assert decoded.batch.times is decoded.times
+        assert np.unique(decoded.batch.hashes).size == 1
+        assert (decoded.batch.first(), decoded.batch.last()) == (0, 253_402_300_799_500)
+        assert decoded.batch.count + len(decoded.refusals) == len(mixed)
+    for value, wanted in ODD:
+        alone = view.decode(polled([value]))
+        assert [r.reason for r in alone.refusals] == ([wanted] if isinstance(wanted, str) else [])
+        live = view.open(None)
+        live.add(alone.batch, None)
+        assert live.meta().events == alone.batch.count
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(st.none(), st.binary(max_size=30), st.tuples(st.integers(0, 200), st.integers(0, 7)))), st.data())
+def test_a_broken_frame_never_harms_another(asked: list[Any], data: st.DataObject):
+    values: list[bytes | None] = []
+    for each in asked:
+        if isinstance(each, tuple):
+            frame = bytearray(written(NOON, "name", inner={"ts": "x", "uid": [1]}))
+            frame[each[0] % len(frame)] ^= 1 << each[1]
+            values.append(bytes(frame))
+        else:
+            values.append(each)
+    places = data.draw(st.lists(st.integers(0, len(values)), max_size=3))
+    for place in places:
+        values.insert(place, written(NOON + 1, "good"))
+    together = UniquesView().decode(polled(values))
+    alone = [UniquesView().decode(polled([value])) for value in values]
+    assert together.times.tolist() == [time for one in alone for time in one.times.tolist()]
+    assert together.batch.hashes.tolist() == [each for one in alone for each in one.batch.hashes.tolist()]
+    assert [(r.place, r.reason) for r in together.refusals] == [
+        (place, r.reason) for place, one in enumerate(alone) for r in one.refusals
+    ]
+    assert together.batch.count + len(together.refusals) == len(values)
+
+
+@given(st.lists(st.text(max_size=8), max_size=30))
+def test_users_count_as_often_as_their_names_differ(names: list[str]):
+    view = UniquesView()
+    live = view.open(None)
+    values = [json.dumps({"ts": NOON, "uid": name}, ensure_ascii=False).encode(errors="surrogatepass") for name in names]
+    live.add(view.decode(polled(values)).batch, None)
+    assert [row["unique"] for row in rows(view, [live], "day")] == ([len(set(names))] if names else [])
+
+
+def sketch_cases() -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield 200 counts of users, and the rows that say how many they are, from one slice or from three that overlap."""
+    chance = random.Random(11)
+    at = 0
+    for case in range(200):
+        size = chance.choice((3_000, 8_000, 20_000))
+        view = UniquesView(exact_users=chance.choice((100, 1_000)))
+        slices = []
+        for part in range(1 + 2 * (case % 2)):
+            live = view.open(None)
+            live.add(many(range(at + part * size // 4, at + size // 2 + part * size // 4)), None)
+            live.add(many(range(at + part * size // 4, at + size // 2 + part * size // 4)), None)
+            slices.append(live)
+        (row,) = rows(view, slices, "day")
+        yield size if case % 2 else size // 2, row
+        at += 2 * size
+
+
+def test_the_bounds_of_sketches_hold_in_95_of_100_cases():
+    cases = list(sketch_cases())
+    assert not any(row["exact"] for _, row in cases)
+    assert all(row["lower"] <= row["unique"] <= row["upper"] for _, row in cases)
+    assert sum(row["lower"] <= size <= row["upper"] for size, row in cases) >= 190
+    assert all(abs(row["unique"] - size) < 0.04 * size for size, row in cases)
+
+
+def test_a_sketch_does_not_depend_on_the_order_nor_on_the_cut():
+    view = UniquesView(exact_users=2_000)
+    found = []
+    for cuts in ((0, 90_000), (0, 30_000, 90_000), (0, 3_000, 50_000, 90_000)):
+        parts = []
+        for low, high in pairwise(cuts):
+            live = view.open(None)
+            for start in range(high, low, -1_000):
+                live.add(many(range(start - 1_000, start)), None)
+            parts.append(live)
+        found.append(rows(view, parts, "hour"))
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_sketched_hour_still_hands_its_users_on():
+    view = UniquesView(exact_users=500)
+    live = view.open(None)
+    for minute in range(10):
+        live.add(many(range(minute * 400, minute * 400 + 450), NOON + minute * 60), None)
+    (hour,), (year,) = rows(view, [live], "hour"), rows(view, [live], "year")
+    assert all(row["exact"] for row in rows(view, [live], "minute"))
+    assert not hour["exact"]
+    assert hour["unique"] == year["unique"]
+    assert hour["lower"] <= 4_050 <= hour["upper"]
+
+
+def test_coarsening_changes_nothing_but_exactness():
+    view = UniquesView()
+    live = view.open(None)
+    for minute in range(20):
+        live.add(many(range(minute * 500, minute * 500 + 900 + 60 * minute), NOON + 60 * minute), None)
+    frozen, _ = live.freeze()
+    before = {granularity: rows(view, [frozen], granularity) for granularity in GRANULARITIES}
+    old = frozen.meta()
+    frozen.coarsen()
+    new = frozen.meta()
+    assert old.coarse_bytes > 0
+    assert new.coarse_bytes == 0
+    assert old.nbytes - new.nbytes == pytest.approx(old.coarse_bytes, rel=0.05)
+    for granularity in GRANULARITIES:
+        for one, other in zip(before[granularity], rows(view, [frozen], granularity), strict=True):
+            assert {name: one[name] for name in ("start", "end", "frames", "final", "revision")} == {
+                name: other[name] for name in ("start", "end", "frames", "final", "revision")
+            }
+            assert other["exact"] == (one["unique"] <= 1_024)
+            assert other["lower"] <= one["unique"] <= other["upper"]
+
+
+def test_a_live_slice_sheds_its_largest_sets_the_closed_ones_first():
+    view = UniquesView()
+    live = view.open(None)
+    live.add(many(range(9_000), NOON), None)
+    live.add(many(range(8_000, 30_000), NOON + 60), None)
+    live.read(EVER, Rows("year"))
+    live.close((NOON + 60) * 1000, idle=False)
+    before = live.meta().nbytes
+    assert live.shed(40_000) == ({}, None)
+    assert before - live.meta().nbytes >= 40_000
+    assert [row["exact"] for row in rows(view, [live], "minute")] == [False, True]
+    live.shed(10**9)
+    assert live.meta().nbytes < 200_000
+    live.add(many(range(100, 200), NOON), None)
+    assert [row["frames"] for row in rows(view, [live], "minute")] == [9_100, 22_000]
+    assert rows(view, [live], "year")[0]["lower"] <= 30_000 <= rows(view, [live], "year")[0]["upper"]
+
+
+def test_months_and_years_outlive_their_slices():
+    chance = random.Random(12)
+    view = UniquesView(max_cells=7, zone="Europe/Berlin")
+    frames = stream(chance, 1_500, start=NOON, step=40_000.0, users=300)
+    slices, _ = fed(view, frames, chance)
+    assert len(slices) > 60
+    want = {granularity: rows(view, slices, granularity) for granularity in GRANULARITIES}
+    gone = view.nothing()
+    for part in slices[:-20]:
+        gone = gone.then(part.meta().summary)
+    kept = slices[-20:]
+    for granularity in ("month", "year"):
+        assert rows(view, kept, granularity, gone=gone) == want[granularity]
+    for granularity in ("minute", "hour", "day", "week"):
+        assert view.recall(gone, EVER, Rows(granularity)) == view.merge([]) == ()
+    assert gone.frames + sum(part.meta().events for part in kept) == len(frames)
+    assert len(gone.long) <= 64
+    halves = [view.nothing(), view.nothing()]
+    for place, part in enumerate(slices[:-20]):
+        halves[place > 70] = halves[place > 70].then(part.meta().summary)
+    whole = halves[0].then(halves[1])
+    assert (whole.frames, whole.cells, whole.hashes) == (gone.frames, gone.cells, gone.hashes)
+    assert rows(view, kept, "year", gone=whole) == want["year"]
+
+
+def test_many_users_of_dropped_slices_are_remembered_within_bounds():
+    view, gone = UniquesView(), UniquesSummary(0, 0, 0)
+    for part in range(80):
+        live = view.open(None)
+        live.add(many(range(part * 1_000, part * 1_000 + 2_000), NOON), None)
+        gone = gone.then(live.freeze()[0].meta().summary)
+    (row,) = rows(view, [], "year", gone=gone)
+    assert not row["exact"]
+    assert row["lower"] <= 81_000 <= row["upper"]
+    assert row["frames"] == 160_000
+    assert sum(piece.nbytes for piece in gone.long) < 1_500_000
+
+
+def test_a_slice_is_full_by_cells_or_by_hashes_and_says_what_it_holds():
+    view = UniquesView(max_hashes=3_000)
+    live = view.open(None)
+    assert live.meta().span is None
+    live.add(many(range(400), NOON), None)
+    assert not live.full
+    live.add(many(range(400, 600), NOON), None)
+    assert live.full
+    assert view.revive(kept(live.state())).full
+    meta = live.meta()
+    assert meta.span == Span(NOON * 1000, (NOON + 60) * 1000)
+    assert (meta.events, meta.dead_bytes, meta.final_until) == (600, 0, None)
+    assert view.describe(view.nothing(), meta) == {"cells": 6, "hashes": 3_600, "frames": 600}
+    by_cells = UniquesView(max_cells=8).open(None)
+    by_cells.add(many(range(5), NOON), None)
+    by_cells.add(many(range(5), NOON + 60), None)
+    assert not by_cells.full
+    by_cells.add(many(range(5), NOON + 120), None)
+    assert by_cells.full
+
+
+@pytest.mark.parametrize("kind", ["sparse", "dense"])
+def test_sizes_are_honest(kind: str):
+    view = UniquesView(max_cells=10**6, max_hashes=10**8)
+    minutes = range(8_000) if kind == "sparse" else range(8)
+    batches = [many(range(m, m + (1 if kind == "sparse" else 30_000)), NOON + 60 * m) for m in minutes]
+    tracemalloc.start()
+    try:
+        live = view.open(None)
+        for batch in batches:
+            live.add(Frames(batch.times, batch.hashes.copy()), None)
+            live.close(None, idle=False)
+        used, said = tracemalloc.get_traced_memory()[0], live.meta().nbytes
+        assert said / 1.5 < used < said * 1.5
+        live.read(EVER, Rows("year"))
+        used, said = tracemalloc.get_traced_memory()[0], live.meta().nbytes
+        assert said / 1.5 < used < said * 1.5
+        live.close(None, idle=True)
+        frozen, _ = live.freeze()
+        del live, _
+        used, said = tracemalloc.get_traced_memory()[0], frozen.meta().nbytes
+        assert said / 1.5 < used < said * 1.5
+    finally:
+        tracemalloc.stop()
+
+
+def test_two_years_of_sparse_minutes_are_small_and_are_written_in_little_memory():
+    count = 40_000
+    view = UniquesView(max_cells=10**7, max_hashes=10**8)
+    live = view.open(None)
+    spread = many(range(count))
+    live.add(Frames(NOON * 1000 + np.arange(count, dtype=np.int64) * 60_000, spread.hashes), None)
+    frozen, _ = live.freeze()
+    assert isinstance(frozen, FrozenUniques)
+    assert frozen.meta().nbytes < 100 * count
+    partial = frozen.read(EVER, Rows("minute"))
+    tracemalloc.start()
+    try:
+        written = sum(len(block) for block in view.render(partial, EVER, Rows("minute"), "ndjson", {}))
+        assert tracemalloc.get_traced_memory()[1] < 100 * count + 3_000_000
+    finally:
+        tracemalloc.stop()
+    assert written > 100 * count
+
+
+class Going:
+    """A view with its slices, fed poll by poll; all that it has published, as written."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+        self.view = UniquesView(**options)
+        self.live: Any = self.view.open(None)
+        self.aged: list[Any] = []
+        self.gone: Any = self.view.nothing()
+        self.output = b""
+
+    def restart(self) -> None:
+        """Go on with what was kept."""
+        live, gone, *aged = [kept(part.state()) for part in (self.live, self.gone, *self.aged)]
+        self.view = UniquesView(**self.options)
+        self.live, self.gone = self.view.revive(live), self.view.summary(gone)
+        self.aged = [self.view.thaw(each) for each in aged]
+
+    def add(self, batch: Frames) -> None:
+        self.live.add(batch, None)
+
+    def close(self, watermark: int, *, idle: bool) -> None:
+        due = self.live.close(watermark, idle=idle)
+        if due is not None:
+            parts = [*self.aged, self.live]
+            chosen = self.view.select([part.meta() for part in parts], due.span, due.arguments)
+            partials = [parts[index].read(due.span, due.arguments) for index in chosen]
+            self.output += b"".join(self.view.publish(self.view.merge([due.partial, *partials]), due))
+
+    def freeze(self) -> None:
+        frozen, carry = self.live.freeze()
+        self.aged.append(frozen)
+        self.live = self.view.open(carry)
+
+    def drop(self) -> None:
+        self.gone = self.gone.then(self.aged.pop(0).meta().summary)
+
+    def seen(self, *granularities: str) -> list[Any]:
+        parts = [*self.aged, self.live]
+        metas = [part.meta() for part in parts]
+        sizes = [(meta.span, meta.events, meta.nbytes, meta.final_until, meta.coarse_bytes) for meta in metas]
+        described = [self.view.describe(self.gone, meta) for meta in metas]
+        answers = [rows(self.view, parts, each, gone=self.gone) for each in granularities]
+        gone = (self.gone.frames, self.gone.cells, self.gone.hashes, sum(each.nbytes for each in self.gone.long))
+        return [sizes, described, answers, gone, self.live.full]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_slice_that_is_revived_anywhere_goes_on_as_one_that_was_never_stopped(seed: int):
+    chance = random.Random(seed)
+    options = {
+        "zone": chance.choice(ZONES),
+        "max_cells": chance.choice([20, 150, 50_000]),
+        "exact_users": chance.choice([8, 40, 1_000_000]),
+    }
+    stays, restarts = Going(**options), Going(**options)
+    frames = stream(chance, 900, start=NOON, step=chance.choice([3.0, 200.0, 9_000.0]), users=90)
+    at = restarted = 0
+    while at < len(frames):
+        size = chance.randrange(1, 30)
+        batch = batch_of(stays.view, frames[at : at + size])
+        at += size
+        watermark = int(max(second for second, _ in frames[:at]) - 20) * 1000
+        act, idle, read = chance.random(), chance.random() < 0.1, chance.choice([(), (), (), ("minute", "day"), ("year",)])
+        for one in (stays, restarts):
+            one.add(batch)
+            if act < 0.7:
+                one.close(watermark, idle=idle)
+            elif act < 0.8:
+                one.live.shed(100_000)
+            if one.live.full or act > 0.97:
+                one.freeze()
+            if one.aged and act > 0.9:
+                one.aged[0].coarsen()
+            if len(one.aged) > 3 and act > 0.8:
+                one.drop()
+        if chance.random() < 0.25:
+            restarts.restart()
+            restarted += 1
+        assert restarts.output == stays.output
+        assert restarts.seen(*read) == stays.seen(*read)
+    for one in (stays, restarts):
+        one.close(watermark + 10**11, idle=True)
+    assert restarts.output == stays.output
+    assert restarts.seen(*GRANULARITIES) == stays.seen(*GRANULARITIES)
+    assert restarted > 5
+    assert stays.output.count(b"\n") > 8
+
+
+def test_a_state_is_what_the_slice_was_when_it_was_taken():
+    view = UniquesView(zone="Asia/Kolkata", exact_users=1_500)
+    live = view.open(None)
+    for minute in range(6):
+        live.add(many(range(minute * 500, minute * 500 + 700), NOON + 60 * minute), None)
+        live.add(many(range(minute * 500, minute * 500 + 20), NOON + 60 * minute), None)
+    live.close((NOON + 180) * 1000, idle=False)
+    live.add(many(range(5), NOON), None)
+    state, meta = live.state(), live.meta()
+    twin = view.revive(kept(live.state()))
+    live.add(many(range(20_000), NOON + 60), None)
+    live.add(many(range(90_000, 90_100), NOON + 86_400), None)
+    live.read(EVER, Rows("year"))
+    live.close((NOON + 9_000) * 1000, idle=True)
+    live.shed(10**9)
+    live.freeze()
+    found = view.revive(kept(state))
+    assert found.meta().nbytes == twin.meta().nbytes == meta.nbytes
+    assert due_keys(found.close((NOON + 240) * 1000, idle=False)) == due_keys(twin.close((NOON + 240) * 1000, idle=False))
+    for granularity in GRANULARITIES:
+        assert rows(view, [found], granularity) == rows(view, [twin], granularity)
+    assert [row["frames"] for row in rows(view, [found], "minute")] == [725, *[720] * 5]
+    assert not rows(view, [found], "year")[0]["exact"]
+
+
+def test_what_was_published_at_silence_is_not_published_again_after_a_restart():
+    view = UniquesView()
+    live = view.open(None)
+    live.add(batch_of(view, [(NOON, "a"), (NOON + 60, "b"), (NOON + 90_000, "c")]), None)
+    assert len(due_keys(live.close((NOON + 60) * 1000, idle=True))) == 3 + 2 + 2 + 1 + 1 + 1
+    live = view.revive(kept(live.state()))
+    assert live.close((NOON + 60) * 1000, idle=True) is None
+    live.add(batch_of(view, [(NOON + 61, "b")]), None)
+    live = view.revive(kept(live.state()))
+    found = due(view, [live], live.close((NOON + 60) * 1000, idle=True))
+    assert [(row["granularity"], row["revision"]) for row in found] == [(each, 2) for each in GRANULARITIES]
+
+
+def test_a_state_copies_no_hash():
+    view = UniquesView()
+    live = view.open(None)
+    for part in range(20):
+        live.add(many(range(part * 15_000, part * 15_000 + 20_000), NOON + 60 * part), None)
+    live.add(many(range(2_000), NOON), None)
+    assert live.meta().nbytes > 8_000_000
+    tracemalloc.start()
+    try:
+        state = live.state()
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+    assert snapshot.nbytes_of(state) == pytest.approx(live.meta().nbytes, rel=0.1)
+
+
+def sketched_and_exact(view: UniquesView) -> Any:
+    live = view.open(None)
+    for minute in range(8):
+        live.add(many(range(minute * 900, minute * 900 + 300 * minute + 3), NOON + 60 * minute), None)
+    live.add(many(range(3_000), NOON + 40_000_000), None)
+    live.close((NOON + 120) * 1000, idle=False)
+    live.add(many(range(20_000, 20_004), NOON), None)
+    return live
+
+
+def test_a_thawed_slice_that_is_coarsened_lets_go_of_its_file():
+    view = UniquesView(exact_users=2_500)
+    frozen, _ = sketched_and_exact(view).freeze()
+    file = file_of(frozen.state())
+    thawed = view.thaw(snapshot.read("state", memoryview(file)))
+    with pytest.raises(BufferError):
+        file.clear()
+    meta = thawed.meta()
+    assert meta.nbytes == frozen.meta().nbytes
+    for one in (thawed, frozen):
+        one.coarsen()
+    gc.collect()
+    file.clear()
+    assert meta.nbytes - thawed.meta().nbytes == pytest.approx(meta.coarse_bytes, rel=0.05)
+    for granularity in GRANULARITIES:
+        assert rows(view, [thawed], granularity) == rows(view, [frozen], granularity)
+    again = view.thaw(kept(thawed.state()))
+    assert rows(view, [again], "hour") == rows(view, [frozen], "hour")
+
+
+def test_what_a_dropped_slice_leaves_and_what_is_revived_keep_no_file_alive():
+    view = UniquesView(exact_users=2_500)
+    live = sketched_and_exact(view)
+    files = [file_of(live.state())]
+    wanted = rows(view, [live], "year")
+    revived = view.revive(snapshot.read("state", memoryview(files[0])))
+    frozen, _ = live.freeze()
+    summary = frozen.meta().summary
+    files += [file_of(frozen.state()), file_of(summary.state())]
+    thawed = view.thaw(snapshot.read("state", memoryview(files[1])))
+    left = [thawed.meta().summary, view.summary(snapshot.read("state", memoryview(files[2])))]
+    del thawed
+    gc.collect()
+    for file in files:
+        file.clear()
+    assert rows(view, [revived], "year") == wanted
+    for each in left:
+        assert [row["frames"] for row in rows(view, [], "year", gone=each)] == [row["frames"] for row in wanted]
+        assert rows(view, [], "month", gone=each) == rows(view, [], "month", gone=summary)
+
+
+def test_bytes_that_are_no_sketch_are_refused():
+    chance, refused = random.Random(4), 0
+    for users in (3, 100, 5_000):
+        sketch = Sketch()
+        sketch.add(many(range(users)).hashes)
+        sealed = sketch.sealed()
+        assert estimate([], [Sketch.of_sealed(memoryview(sealed)).sealed()]) == estimate([], [sealed])
+        for _ in range(1_500):
+            spoiled = bytearray(sealed)
+            for _ in range(chance.randrange(1, 4)):
+                spoiled[chance.randrange(min(len(spoiled), 48))] = chance.randrange(256)
+            try:
+                Sketch.of_sealed(bytes(spoiled[: chance.choice([len(spoiled), chance.randrange(60)])]))
+            except (ValueError, IndexError):
+                refused += 1
+    assert refused > 1_000
+
+
+def test_spoilt_states_of_uniques_are_refused_or_are_states():
+    chance = random.Random(3)
+    view = UniquesView(exact_users=2_500)
+    live = sketched_and_exact(view)
+    trees = [kept(live.state())]
+    live.read(EVER, Rows("year"))
+    trees.append(kept(live.state()))
+    frozen, _ = live.freeze()
+    refused: Counter[str] = Counter()
+    made: Any
+    for make, tree, count in (
+        (view.revive, trees[0], 2_000),
+        (view.revive, trees[1], 1_000),
+        (view.thaw, kept(frozen.state()), 1_000),
+        (view.summary, kept(frozen.meta().summary.state()), 500),
+    ):
+        for _ in range(count):
+            try:
+                made = make(spoilt(tree, chance))
+            except REFUSED as error:
+                refused[type(error).__name__] += 1
+            else:
+                if not isinstance(made, UniquesSummary):
+                    made.meta()
+    assert sum(refused.values()) > 2_500
+    assert {"ValueError", "TypeError", "KeyError"} <= set(refused)

@@ -1,0 +1,826 @@
+"""The view `words` against sums of a plain list, which share no code with it; and everything that is no event."""
+
+import gc
+import json
+import math
+import random
+import tracemalloc
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.columns import snapshot
+from actors.columns.times import INT64_MAX, INT64_MIN
+from actors.timeline.span import EVER, Span
+from actors.views.words.frequent import Frequent
+from actors.views.words.slices import Counting
+from actors.views.words.table import Tally
+from actors.views.words.view import WordsView
+from tests.support.polled import polled
+
+TYPES, WORDS = Counting("types"), Counting("words")
+BOTH = (TYPES, WORDS)
+REASONS = {
+    "empty",
+    "not_json",
+    "not_utf8",
+    "too_deep",
+    "no_event_type",
+    "no_data",
+    "no_timestamp",
+    "wrong_type",
+    "timestamp_out_of_range",
+}
+
+
+class Seen(NamedTuple):
+    """One event, as the oracle has it."""
+
+    timestamp: float
+    type: str
+    data: str
+
+    def line(self) -> bytes:
+        return json.dumps({"event_type": self.type, "data": self.data, "timestamp": self.timestamp}).encode()
+
+    @property
+    def second(self) -> int:
+        return math.floor(self.timestamp * 1000) // 1000
+
+
+def counted(events: list[Seen], span: Span, arguments: Counting) -> dict[str, int]:
+    """Count by brute force."""
+    counts: Counter[str] = Counter()
+    for event in events:
+        if span.start < (event.second + 1) * 1000 and event.second * 1000 < span.end and span.start < span.end:
+            counts.update([event.type] if arguments.of == "types" else event.data.split())
+    return dict(sorted(sorted(counts.items()), key=lambda each: -each[1])[: arguments.limit])
+
+
+def shown(view: WordsView, partial: Any, arguments: Counting, form: str = "json", **members: object) -> bytes:
+    return b"".join(view.render(partial, EVER, arguments, form, members))
+
+
+def answered(view: WordsView, slices: list[Any], span: Span, arguments: Counting) -> dict[str, int]:
+    text = shown(view, view.merge([each.read(span, arguments) for each in slices]), arguments)
+    found = json.loads(text)
+    assert text == json.dumps(found, separators=(",", ":"), ensure_ascii=False).encode()
+    return found
+
+
+def fed(view: WordsView, live: Any, events: list[Seen]) -> Any:
+    live.add(view.decode(polled([event.line() for event in events])).batch, None)
+    return live
+
+
+def settled(live: Any) -> Any:
+    frozen, carry = live.freeze()
+    assert carry is None
+    while frozen.settle():
+        pass
+    return frozen
+
+
+class Stream(NamedTuple):
+    view: WordsView
+    events: list[Seen]
+    slices: list[Any]
+
+
+def stream(seed: int, *, max_pairs: int = 60) -> Stream:
+    """Return slices after a random stream, some late, and the events that came."""
+    chance, view = random.Random(seed), WordsView(max_pairs=max_pairs)
+    events: list[Seen] = []
+    made: list[Any] = []
+    live: Any = view.open(None)
+    time = 1_500.0
+    for _ in range(25):
+        part = []
+        for _ in range(chance.randrange(30)):
+            time += chance.random() * 2
+            words = " ".join(chance.choices("abcdefghijé", k=chance.randrange(5)))
+            part.append(Seen(chance.choice([time, time - chance.randrange(90), int(time)]), chance.choice("xyz"), words))
+        fed(view, live, part)
+        events += part
+        if live.full:
+            frozen, carry = live.freeze()
+            while chance.random() < 0.6 and frozen.settle():
+                pass
+            made.append(frozen)
+            live = view.open(carry)
+    return Stream(view, events, [*made, live])
+
+
+def spans(seed: int) -> Iterator[Span]:
+    chance = random.Random(-seed)
+    yield from (EVER, Span(0, 0), Span(1_700_500, 1_700_500), Span(INT64_MIN, 1_600_000), Span(1_600_000, INT64_MAX + 1))
+    for _ in range(25):
+        start = chance.randrange(1_400_000, 2_000_000)
+        yield Span(start, start + chance.choice([1, 999, 1_000, 10_000, chance.randrange(400_000)]))
+
+
+# What it answers -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_span_is_answered_as_a_plain_list_would(seed: int):
+    view, events, slices = stream(seed)
+    assert len(slices) > 3
+    for span in spans(seed):
+        for arguments in (*BOTH, Counting("words", 3), Counting("types", 0)):
+            assert list(answered(view, slices, span, arguments).items()) == list(counted(events, span, arguments).items())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_slice_answers_frozen_and_settled_what_it_answered_live(seed: int):
+    view, _, slices = stream(seed, max_pairs=10_000)
+    (live,) = slices
+    before = [answered(view, [live], span, each) for span in spans(seed) for each in BOTH]
+    meta = live.meta()
+    frozen, _ = live.freeze()
+    more = True
+    while more:
+        assert [answered(view, [frozen], span, each) for span in spans(seed) for each in BOTH] == before
+        assert (frozen.meta().span, frozen.meta().events) == (meta.span, meta.events)
+        more = frozen.settle()
+    assert [answered(view, [frozen], span, each) for span in spans(seed) for each in BOTH] == before
+    assert not frozen.settle()
+
+
+def test_a_slice_of_many_blocks_answers_like_a_plain_list():
+    chance, view = random.Random(3), WordsView()
+    events = [Seen(chance.randrange(300), "t", f"w{chance.randrange(40_000)} v{index}") for index in range(50_000)]
+    frozen = settled(fed(view, view.open(None), events))
+    for span in (EVER, Span(10_000, 11_000), Span(40_500, 200_001)):
+        assert answered(view, [frozen], span, WORDS) == counted(events, span, WORDS)
+
+
+def test_a_span_cut_at_a_second_is_the_merge_of_its_parts():
+    view, _, slices = stream(1)
+    whole = view.merge([each.read(Span(1_400_000, 2_000_000), WORDS) for each in slices])
+    for cut in range(1_400_000, 2_000_001, 25_000):
+        parts = [each.read(span, WORDS) for span in (Span(1_400_000, cut), Span(cut, 2_000_000)) for each in slices]
+        assert shown(view, view.merge(parts), WORDS) == shown(view, whole, WORDS)
+
+
+def test_a_span_is_widened_to_whole_seconds():
+    view = WordsView()
+    live = fed(view, view.open(None), [Seen(10.0, "a", "x"), Seen(10.999, "a", "x"), Seen(11, "a", "x"), Seen(-0.5, "a", "x")])
+    for each in (live, settled(fed(view, view.open(None), [Seen(10.0, "a", "x"), Seen(10.999, "a", "x"), Seen(11, "a", "x")]))):
+        assert answered(view, [each], Span(10_500, 10_501), WORDS) == {"x": 2}
+        assert answered(view, [each], Span(10_000, 11_001), WORDS) == {"x": 3}
+        assert answered(view, [each], Span(11_000, 12_000), WORDS) == {"x": 1}
+        assert answered(view, [each], Span(12_000, 13_000), WORDS) == {}
+        assert answered(view, [each], Span(10_500, 10_500), WORDS) == {}
+    assert answered(view, [live], Span(-1, 0), WORDS) == {"x": 1}
+
+
+def test_merging_is_associative_and_has_an_identity():
+    view, _, slices = stream(2)
+    partials = [each.read(EVER, WORDS) for each in slices]
+    at_once = shown(view, view.merge(partials), WORDS)
+    for cut in range(len(partials) + 1):
+        halves = [view.merge(partials[:cut]), view.merge([]), view.merge(partials[cut:])]
+        assert shown(view, view.merge(halves), WORDS) == at_once
+    assert shown(view, view.merge([]), WORDS) == b"{}"
+
+
+def test_what_was_read_of_a_live_slice_does_not_change_by_what_comes_in_later():
+    view = WordsView()
+    live = fed(view, view.open(None), [Seen(1, "a", "x y"), Seen(5, "b", "x")])
+    partials = [(live.read(span, each), each) for span in (EVER, Span(0, 2_000)) for each in BOTH]
+    before = [shown(view, partial, each) for partial, each in partials]
+    fed(view, live, [Seen(1, "a", "x z"), *(Seen(index, f"t{index}", f"w{index}") for index in range(1_000))])
+    assert [shown(view, partial, each) for partial, each in partials] == before
+    frozen = settled(live)
+    assert [shown(view, partial, each) for partial, each in partials] == before
+    assert answered(view, [frozen], EVER, WORDS)["x"] == 3
+
+
+def test_what_was_read_of_a_frozen_slice_outlives_its_settling():
+    view = WordsView()
+    frozen, _ = fed(view, view.open(None), [Seen(index, "t", f"w{index}") for index in range(100)]).freeze()
+    partials = [frozen.read(span, WORDS) for span in (EVER, Span(0, 50_000))]
+    before = [shown(view, partial, WORDS) for partial in partials]
+    while frozen.settle():
+        pass
+    assert [shown(view, partial, WORDS) for partial in partials] == before
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_selected_slices_say_all_that_all_of_them_say(seed: int):
+    view, events, slices = stream(seed)
+    metas = [each.meta() for each in slices]
+    fewer = False
+    for span in spans(seed):
+        chosen = view.select(metas, span, WORDS)
+        fewer |= len(chosen) < len(slices)
+        assert answered(view, [slices[index] for index in chosen], span, WORDS) == counted(events, span, WORDS)
+    assert fewer
+
+
+def test_the_span_of_a_slice_is_the_hull_of_its_seconds():
+    view = WordsView()
+    live = view.open(None)
+    assert live.meta().span is None
+    assert live.read(EVER, WORDS) == ()
+    fed(view, live, [Seen(10.5, "a", "")])
+    assert live.meta().span == Span(10_000, 11_000)
+    fed(view, live, [Seen(-3.2, "a", "b"), Seen(7, "a", "")])
+    assert (live.meta().span, live.meta().events) == (Span(-4_000, 11_000), 3)
+    assert settled(live).meta().span == Span(-4_000, 11_000)
+
+
+def test_an_empty_slice_freezes_to_an_empty_slice():
+    view = WordsView()
+    frozen = settled(view.open(None))
+    assert frozen.meta().span is None
+    assert answered(view, [frozen], EVER, WORDS) == {}
+
+
+def test_a_slice_is_full_at_its_pairs_or_at_their_share_of_text():
+    view = WordsView(max_pairs=4)
+    live = fed(view, view.open(None), [Seen(1, "a", "x"), Seen(1, "a", "x"), Seen(2, "a", "")])
+    assert not live.full
+    fed(view, live, [Seen(2, "a", "x")])
+    assert live.full
+    assert fed(view, view.open(None), [Seen(1, "a", "x" * 2_000)]).full
+
+
+def test_a_live_slice_never_publishes_sheds_or_loses():
+    view = WordsView()
+    live = view.open(None)
+    assert live.add(view.decode(polled([Seen(1, "a", "x").line()])).batch, None) == {}
+    assert live.close(5_000, idle=True) is None
+    assert live.shed(10**9) == ({}, None)
+    assert answered(view, [live], EVER, WORDS) == {"x": 1}
+    frozen, _ = live.freeze()
+    frozen.coarsen()
+    assert frozen.meta().coarse_bytes == 0
+    assert answered(view, [frozen], EVER, WORDS) == {"x": 1}
+
+
+# What was dropped ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_counts_since_ever_outlive_the_slices_that_were_dropped(seed: int):
+    view, events, slices = stream(seed)
+    for kept in range(len(slices)):
+        gone = view.nothing()
+        for each in slices[:kept]:
+            gone = gone.then(each.meta().summary)
+        rest = [each.read(EVER, WORDS) for each in slices[kept:]]
+        found = shown(view, view.merge([view.recall(gone, EVER, WORDS), *rest]), WORDS)
+        assert json.loads(found) == counted(events, EVER, WORDS)
+        assert view.recall(gone, Span(0, INT64_MAX), WORDS) == ()
+
+
+def test_summaries_compose_in_any_grouping_and_stay_as_they_are():
+    view, events, slices = stream(4)
+    summaries = [each.meta().summary for each in slices]
+    for cut in range(len(summaries) + 1):
+        left, right = view.nothing(), view.nothing()
+        for each in summaries[:cut]:
+            left = left.then(each)
+        for each in summaries[cut:]:
+            right = right.then(each)
+        before = shown(view, view.recall(left, EVER, TYPES), TYPES)
+        both = left.then(right)
+        assert json.loads(shown(view, view.recall(both, EVER, TYPES), TYPES)) == counted(events, EVER, TYPES)
+        assert (both.events, both.pairs) == (len(events), sum(each.pairs for each in summaries))
+        assert shown(view, view.recall(left, EVER, TYPES), TYPES) == before
+
+
+def test_dropped_slices_are_not_recalled_for_a_span_that_ends_among_them():
+    view = WordsView()
+    gone = view.nothing().then(fed(view, view.open(None), [Seen(10, "a", "x"), Seen(20, "a", "x")]).meta().summary)
+    assert view.recall(gone, Span(INT64_MIN, 15_000), WORDS) == ()
+    assert json.loads(shown(view, view.recall(gone, Span(INT64_MIN, 21_000), WORDS), WORDS)) == {"x": 2}
+
+
+def test_the_summary_of_a_frozen_slice_keeps_its_totals_and_nothing_else():
+    view = WordsView()
+    frozen = settled(fed(view, view.open(None), [Seen(index, "t", "a b c") for index in range(20_000)]))
+    summary = frozen.meta().summary
+    held = {id(each) for each in _reachable(summary)}
+    blocks = frozen._tables["words"]._blocks
+    assert blocks
+    assert not any(id(block) in held for block in blocks)
+
+
+def _reachable(root: object) -> list[object]:
+    found, waiting = {id(root): root}, [root]
+    while waiting:
+        for each in gc.get_referents(waiting.pop()):
+            if id(each) not in found and not isinstance(each, type) and type(each).__name__ != "module":
+                found[id(each)] = each
+                waiting.append(each)
+    return list(found.values())
+
+
+# How it is written ---------------------------------------------------------------------------------------------------
+
+
+def test_counts_are_written_highest_first_and_equal_ones_by_code_points():
+    view = WordsView()
+    partial = fed(view, view.open(None), [Seen(1, "t", "b a é B b 𝄞 \uffff __proto__")]).read(EVER, WORDS)
+    expected = '{"b":2,"B":1,"__proto__":1,"a":1,"é":1,"\uffff":1,"𝄞":1}'.encode()
+    assert shown(view, partial, WORDS) == expected
+    assert shown(view, partial, Counting("words", 2)) == b'{"b":2,"B":1}'
+    assert shown(view, partial, Counting("words", 2), "ndjson") == b'{"name":"b","count":2}\n{"name":"B","count":1}\n'
+
+
+def test_members_stand_behind_the_counts_and_their_error():
+    view = WordsView()
+    partial = fed(view, view.open(None), [Seen(1, "t", "b")]).read(EVER, WORDS)
+    assert shown(view, partial, WORDS, complete=True) == b'{"counts":{"b":1},"max_error":0,"complete":true}'
+    assert shown(view, (), WORDS, complete=True) == b'{"counts":{},"max_error":0,"complete":true}'
+    assert shown(view, (), WORDS, "ndjson", complete=True) == b""
+
+
+@pytest.mark.parametrize("form", ["json", "ndjson"])
+def test_a_long_answer_comes_in_blocks_of_bounded_size(form: str):
+    view = WordsView()
+    events = [Seen(1, "t", " ".join(f"word{index}" for index in range(20_000)) + " " + "x" * 1_000_000)]
+    blocks = list(view.render(fed(view, view.open(None), events).read(EVER, WORDS), EVER, WORDS, form, {"a": 1}))
+    assert len(blocks) > 10
+    assert max(map(len, blocks)) <= 65_536
+    text = b"".join(blocks)
+    found = (
+        json.loads(text)["counts"]
+        if form == "json"
+        else {line["name"]: line["count"] for line in map(json.loads, text.splitlines())}
+    )
+    assert found == counted(events, EVER, WORDS)
+
+
+def test_more_names_than_the_limit_are_overestimated_by_no_more_than_stated():
+    view, chance = WordsView(max_pairs=200, max_names=50), random.Random(1)
+    events, gone, slices, live = [], view.nothing(), [], view.open(None)
+    for index in range(60):
+        part = [Seen(index, "t", f"w{int(chance.paretovariate(0.5))} frequent") for _ in range(30)]
+        events += part
+        if fed(view, live, part).full:
+            slices.append(settled(live))
+            live = view.open(None)
+    for each in slices[:3]:
+        gone = gone.then(each.meta().summary)
+    assert len(gone.words) <= 100
+    partial = view.merge([view.recall(gone, EVER, WORDS), *(each.read(EVER, WORDS) for each in (*slices[3:], live))])
+    found = json.loads(shown(view, partial, WORDS, a=1))
+    true, error = counted(events, EVER, WORDS), found["max_error"]
+    assert 0 < error == view.max_error(partial, WORDS) <= sum(true.values()) // 51
+    assert all(0 <= count - true.get(name, 0) <= error for name, count in found["counts"].items())
+    assert all(name in found["counts"] for name, count in true.items() if count > error)
+    assert len(found["counts"]) <= 100
+    assert view.max_error(partial, TYPES) == error
+    assert view.max_error(live.read(EVER, WORDS), WORDS) == 0
+    unknown = view.merge([each.read(EVER, WORDS) for each in slices])
+    assert view.max_error(unknown, WORDS) == json.loads(shown(view, unknown, WORDS, a=1))["max_error"] > 0
+
+
+def test_many_slices_of_the_same_few_names_are_exact():
+    view = WordsView(max_names=3)
+    slices = [fed(view, view.open(None), [Seen(index, "t", "a b c")]) for index in range(50)]
+    partial = view.merge([each.read(EVER, WORDS) for each in slices])
+    assert view.max_error(partial, WORDS) == 0
+    assert json.loads(shown(view, partial, WORDS)) == {"a": 50, "b": 50, "c": 50}
+
+
+def test_the_stats_say_how_much_a_slice_holds():
+    view = WordsView()
+    live = fed(view, view.open(None), [Seen(1, "t", "a b"), Seen(2, "u", "a"), Seen(2, "u", "")])
+    for each in (live, settled(fed(view, view.open(None), [Seen(1, "t", "a b"), Seen(2, "u", "a")]))):
+        assert view.describe(view.nothing(), each.meta()) == {"types": 2, "words": 2, "pairs": 5}
+
+
+@pytest.mark.parametrize("limit", [-1, -100])
+def test_a_limit_below_zero_is_no_question(limit: int):
+    with pytest.raises(ValueError, match="at least"):
+        Counting("words", limit)
+
+
+# What is decoded -----------------------------------------------------------------------------------------------------
+
+
+REFUSED = {
+    b"": "empty",
+    b" \n": "empty",
+    b"{": "not_json",
+    b'{"event_type": "baz", "da': "not_json",
+    b"\x00": "not_json",
+    b"\xef\xbb\xbf" + Seen(1, "a", "b").line(): "not_json",
+    Seen(1, "a", "b").line() * 2: "not_json",
+    b'{"event_type": "\xff", "data": "", "timestamp": 1}': "not_utf8",
+    b"\x80\xff": "not_utf8",
+    b'{"event_type": "a", "data": "\\ud800", "timestamp": 1}': "not_json",
+    b'{"event_type": "\\udc00 ", "data": "", "timestamp": 1}': "not_json",
+    b'{"event_type": "a", "data": "\xed\xa0\x80", "timestamp": 1}': "not_utf8",
+    b'{"data": "", "timestamp": 1}': "no_event_type",
+    b"{}": "no_event_type",
+    b'{"event_type": "a", "timestamp": 1}': "no_data",
+    b'{"event_type": "a", "data": ""}': "no_timestamp",
+    b'{"event_type": 1, "data": "", "timestamp": 1}': "wrong_type",
+    b'{"event_type": "a", "data": null, "timestamp": 1}': "wrong_type",
+    b'{"event_type": "a", "data": "", "timestamp": "1"}': "wrong_type",
+    b'{"event_type": "a", "data": "", "timestamp": true}': "wrong_type",
+    b'{"event_type": "a", "data": ["b"], "timestamp": 1}': "wrong_type",
+    b"[]": "wrong_type",
+    b"1": "wrong_type",
+    b"null": "wrong_type",
+    b'{"event_type": "a", "data": "", "timestamp": NaN}': "not_json",
+    b'{"event_type": "a", "data": "", "timestamp": Infinity}': "not_json",
+    b'{"event_type": "a", "data": "", "timestamp": 1e300}': "timestamp_out_of_range",
+    b'{"event_type": "a", "data": "", "timestamp": -1e999}': "timestamp_out_of_range",
+    b'{"event_type": "a", "data": "", "timestamp": 253402300800}': "timestamp_out_of_range",
+    b'{"event_type": "a", "data": "", "timestamp": -62135596801}': "timestamp_out_of_range",
+    b'{"event_type": "a", "data": "", "timestamp": 1513765893000}': "timestamp_out_of_range",
+    b'{"event_type": "a", "data": "", "timestamp": 1' + b"0" * 5_000 + b"}": "timestamp_out_of_range",
+    b'{"z": ' + b"[" * 100_000 + b"]" * 100_000 + b', "event_type": "a", "data": "", "timestamp": 1}': "too_deep",
+}
+
+
+@pytest.mark.parametrize(("line", "reason"), REFUSED.items(), ids=lambda each: repr(each)[:60])
+def test_what_is_no_event_is_refused_with_a_reason(line: bytes, reason: str):
+    decoded = WordsView().decode(polled([Seen(1, "a", "x").line(), line, Seen(2, "a", "x").line()]))
+    assert [tuple(each) for each in decoded.refusals] == [(1, reason)]
+    assert decoded.accepted is not None
+    assert decoded.accepted.tolist() == [True, False, True]
+    assert decoded.times.tolist() == [1_000, 2_000]
+
+
+def test_refusals_stand_in_order_of_arrival_whatever_their_reason():
+    good, far, bad = Seen(1, "a", "x").line(), Seen(1e15, "a", "x").line(), b"?"
+    decoded = WordsView().decode(polled([bad, good, far, bad, far, good, bad]))
+    assert [each.place for each in decoded.refusals] == [0, 2, 3, 4, 6]
+    assert [each.reason for each in decoded.refusals if each.place in {2, 4}] == ["timestamp_out_of_range"] * 2
+    assert decoded.accepted is not None
+    assert decoded.accepted.nonzero()[0].tolist() == [1, 5]
+    assert decoded.times.tolist() == [1_000, 1_000]
+
+
+def test_a_tombstone_is_empty():
+    assert WordsView().decode(polled([None])).refusals == [(0, "empty")]
+
+
+@pytest.mark.parametrize(
+    "timestamp", [1_513_765_893, 1_513_765_893.123, 0, -0.0, -0.0005, 253_402_300_799.999, -62_135_596_800, 1e-300, 0.9999]
+)
+def test_times_are_milliseconds_rounded_down(timestamp: float):
+    decoded = WordsView().decode(polled([Seen(timestamp, "a", "b").line()]))
+    assert decoded.times.tolist() == [math.floor(timestamp * 1000)]
+    assert decoded.accepted is None
+    assert decoded.batch.first() == decoded.batch.last() == math.floor(timestamp * 1000)
+
+
+def test_times_stand_in_order_of_arrival_and_a_batch_knows_its_first_and_last():
+    decoded = WordsView().decode(polled([Seen(each, "a", "b").line() for each in (5, 3.5, 9, 3.7)]))
+    assert decoded.times.tolist() == [5_000, 3_500, 9_000, 3_700]
+    assert (decoded.batch.count, decoded.batch.first(), decoded.batch.last()) == (4, 3_500, 9_000)
+    nothing = WordsView().decode(polled([])).batch
+    assert (nothing.count, nothing.nbytes, nothing.first(), nothing.last()) == (0, 0, None, None)
+
+
+@pytest.mark.parametrize(
+    ("type_", "data"),
+    [
+        ("", ""),
+        ("a", " \t\n\u2003\u0085\x1f "),
+        ("a b\n", "tabs\tand\nlines\r\nand\u2003wide\xa0blanks"),
+        ("__proto__", "__proto__ constructor toString"),
+        ("nul\0", "a\0b \0 c"),
+        ("𝄞", "𝄞 \uffff e\u0301 é"),
+        ("a", "x" * 1_000_000),
+        ('"\\', '" \\ </script> %s'),
+    ],
+    ids=lambda each: ascii(each)[:30],
+)
+def test_any_text_is_counted_as_python_splits_it(type_: str, data: str):
+    view, events = WordsView(), [Seen(1, type_, data), Seen(1.5, type_, data), Seen(70, type_, data)]
+    live = fed(view, view.open(None), events)
+    read = [answered(view, [live], span, each) for span in (EVER, Span(0, 2_000)) for each in BOTH]
+    assert read == [counted(events, span, each) for span in (EVER, Span(0, 2_000)) for each in BOTH]
+    frozen = settled(live)
+    assert [answered(view, [frozen], span, each) for span in (EVER, Span(0, 2_000)) for each in BOTH] == read
+
+
+def test_other_members_are_ignored_and_of_two_alike_the_last_one_counts():
+    line = b'{"z": {"event_type": "no"}, "event_type": "a", "event_type": "b", "data": "x", "timestamp": 1, "\xc3\xbf": null}'
+    view = WordsView()
+    live = view.open(None)
+    live.add(view.decode(polled([line])).batch, None)
+    assert answered(view, [live], EVER, TYPES) == {"b": 1}
+
+
+def as_python_reads(line: bytes) -> Seen | None:
+    """Read a line with another parser; None where it is no event for sure."""
+    try:
+        found = json.loads(line.decode())
+        event = Seen(found["timestamp"], found["event_type"], found["data"])
+        (event.type + event.data).encode()
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    is_number = type(event.timestamp) in {int, float} and -62_135_596_800 <= event.timestamp < 253_402_300_800
+    return event if is_number else None
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_of_corrupted_lines_each_is_an_event_or_a_refusal_and_never_an_error(seed: int):
+    chance, view = random.Random(seed), WordsView()
+    lines = []
+    for index in range(2_000):
+        line = bytearray(Seen(1_513_765_893 + index / 7, chance.choice("xyz"), "lorem ipsum é").line())
+        for _ in range(chance.choice([0, 0, 1, 1, 3])):
+            line[chance.randrange(len(line))] ^= 1 << chance.randrange(8)
+        if chance.random() < 0.1:
+            line = bytearray(chance.randbytes(chance.randrange(40)))
+        lines.append(bytes(line[: chance.choice([None, None, None, chance.randrange(len(line) + 1)])]))
+    decoded = view.decode(polled(lines))
+    assert decoded.accepted is not None
+    refused = [each.place for each in decoded.refusals]
+    assert decoded.batch.count == decoded.times.size == len(lines) - len(refused)
+    assert refused == sorted(set(refused))
+    assert decoded.accepted.nonzero()[0].tolist() == sorted(set(range(len(lines))) - set(refused))
+    assert {each.reason for each in decoded.refusals} <= REASONS
+    # Python also reads lines with bytes that are not UTF-8 in members that are ignored, and such; not the other way round.
+    taken = [as_python_reads(lines[place]) for place in decoded.accepted.nonzero()[0].tolist()]
+    known = [(event, time) for event, time in zip(taken, decoded.times.tolist(), strict=True) if event is not None]
+    assert len(known) > 500
+    assert all(math.floor(event.timestamp * 1000) == time for event, time in known)
+    assert not any(as_python_reads(lines[place]) for place in refused)
+    live = view.open(None)
+    live.add(decoded.batch, None)
+    assert live.meta().events == len(lines) - len(refused)
+    assert sum(answered(view, [live], EVER, TYPES).values()) == len(lines) - len(refused)
+
+
+@given(st.lists(st.binary(max_size=60)))
+def test_random_bytes_are_never_an_error(lines: list[bytes]):
+    decoded = WordsView().decode(polled(lines))
+    assert decoded.batch.count + len(decoded.refusals) == len(lines)
+
+
+EVENTS = st.builds(
+    Seen,
+    st.integers(-5, 40) | st.floats(-5, 40),
+    st.text(max_size=3),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
+)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.lists(EVENTS, max_size=12), max_size=6),
+    st.tuples(st.integers(-6_000, 41_000), st.integers(-6_000, 41_000)),
+    st.sets(st.integers(0, 5)),
+)
+def test_any_events_in_any_slices_are_counted_as_by_hand(parts: list[list[Seen]], ends: tuple[int, int], frozen: set[int]):
+    view, span = WordsView(), Span(min(ends), max(ends))
+    slices = [fed(view, view.open(None), part) for part in parts]
+    slices = [settled(each) if index in frozen else each for index, each in enumerate(slices)]
+    events = [event for part in parts for event in part]
+    for asked in (span, EVER):
+        for arguments in (*BOTH, Counting("words", 2)):
+            assert answered(view, slices, asked, arguments) == counted(events, asked, arguments)
+
+
+# State ---------------------------------------------------------------------------------------------------------------
+
+
+def read_again(state: Any) -> Any:
+    """Write a state and read it."""
+    blocks: list[bytes] = []
+    snapshot.write("words", state, lambda block: blocks.append(bytes(block)))
+    return snapshot.read("words", b"".join(blocks))
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(EVENTS, max_size=12), max_size=6), st.lists(EVENTS, min_size=1), st.booleans())
+def test_a_slice_of_any_events_is_written_and_read_and_goes_on(parts: list[list[Seen]], more: list[Seen], early: bool):
+    view = WordsView()
+    live = view.open(None)
+    for part in parts:
+        fed(view, live, part)
+    state = live.state()
+    if early:
+        again = view.revive(read_again(state))
+    fed(view, live, more)
+    fed(view, live, more)
+    if not early:
+        again = view.revive(read_again(state))
+    events = [event for part in parts for event in part]
+    assert answered(view, [again], EVER, WORDS) == counted(events, EVER, WORDS)
+    fed(view, fed(view, again, more), more)
+    for span in (EVER, Span(0, 20_000)):
+        for arguments in BOTH:
+            assert answered(view, [again], span, arguments) == answered(view, [live], span, arguments)
+    assert again.meta().nbytes == live.meta().nbytes
+    assert again.full == live.full
+    assert [run.opened()[0] for run in again.freeze()[0]._tables["words"].totals.runs] == [
+        run.opened()[0] for run in live.freeze()[0]._tables["words"].totals.runs
+    ]
+
+
+def test_a_settled_slice_that_was_read_stays_compressed_and_in_its_file():
+    view, chance = WordsView(), random.Random(3)
+    events = [Seen(chance.randrange(300), "t", f"w{chance.randrange(10_000)} v{index}") for index in range(20_000)]
+    live, blocks = fed(view, view.open(None), events), list[bytes]()
+    for frozen in (live.freeze()[0], settled(live)):
+        blocks.clear()
+        snapshot.write("words", frozen.state(), lambda block: blocks.append(bytes(block)))
+        data = b"".join(blocks)
+        again = view.thaw(snapshot.read("words", data))
+        assert again.meta().nbytes == pytest.approx(frozen.meta().nbytes, rel=0.02)
+        assert again.settle() == frozen.settle()
+        for span in (EVER, Span(40_500, 200_001)):
+            assert answered(view, [again], span, WORDS) == counted(events, span, WORDS)
+    inside = np.frombuffer(data, np.uint8)
+    for run in again._tables["words"].totals.runs:
+        assert np.shares_memory(np.frombuffer(run.names, np.uint8), inside)
+    for block in again._tables["words"]._blocks:
+        assert all(np.shares_memory(np.frombuffer(column, np.uint8), inside) for column in block.columns)
+
+
+def test_of_a_state_that_is_taken_again_only_seconds_that_changed_are_copied():
+    view = WordsView()
+    live = fed(view, view.open(None), [Seen(second, "t", "a b") for second in range(10)])
+    held = live._tables["words"]._seconds
+    before = dict(held)
+    live.state()
+    for _ in range(2):
+        fed(view, live, [Seen(3, "t", "a c")])
+        assert [second for second in held if held[second] is not before[second]] == [3]
+    own = held[3]
+    fed(view, live, [Seen(3, "t", "d")])
+    assert held[3] is own
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("max_names", [2, 5, 100])
+def test_what_was_dropped_is_remembered_alike_when_it_is_read_wherever_in_between(seed: int, max_names: int):
+    _, _, slices = stream(seed)
+    view = WordsView(max_names=max_names)
+    gone = again = view.nothing()
+    for each in slices:
+        summary = each.meta().summary
+        gone = gone.then(summary)
+        again = view.summary(read_again(again.then(view.summary(read_again(summary.state()))).state()))
+        assert (again.events, again.pairs, again.span) == (gone.events, gone.pairs, gone.span)
+        for arguments in BOTH:
+            one, other = view.recall(gone, EVER, arguments), view.recall(again, EVER, arguments)
+            assert shown(view, other, arguments) == shown(view, one, arguments)
+            assert view.max_error(other, arguments) == view.max_error(one, arguments)
+
+
+def test_a_part_of_a_slice_is_no_sum_that_could_be_written():
+    view, _, slices = stream(1)
+    (piece,) = slices[0].read(Span(1_501_000, 1_502_000), WORDS)
+    nothing = view.nothing()
+    with pytest.raises(TypeError, match="got Clipped"):
+        type(nothing)(1, 1, 1, None, piece, piece).state()
+
+
+# Frequent ------------------------------------------------------------------------------------------------------------
+
+
+COUNTS = st.dictionaries(st.text("abcdefghij", min_size=1, max_size=2), st.integers(1, 50), max_size=15)
+
+
+@given(st.integers(1, 8), st.lists(st.lists(COUNTS, max_size=5), max_size=5), st.randoms(use_true_random=False))
+def test_merged_in_any_way_frequent_keeps_its_bounds(capacity: int, groups: list[list[dict[str, int]]], chance: random.Random):
+    true: Counter[str] = Counter()
+    parts = []
+    for group in groups:
+        frequent = Frequent(capacity)
+        for counts in group:
+            frequent.update(counts)
+            true.update(counts)
+        parts.append(frequent)
+    while len(parts) > 1:
+        one = parts.pop(chance.randrange(len(parts)))
+        other = parts[chance.randrange(len(parts))]
+        before = (other.most(), other.max_error)
+        twin = other.copy()
+        twin.merge(one)
+        assert (other.most(), other.max_error) == before
+        other.merge(one)
+        assert (twin.most(), twin.max_error) == (other.most(), other.max_error)
+    frequent = parts[0] if parts else Frequent(capacity)
+    reported, error = dict(frequent.most()), frequent.max_error
+    assert len(frequent) == len(reported) <= 2 * capacity
+    assert all(count - error <= true[name] <= count for name, count in reported.items())
+    assert all(name in reported for name, count in true.items() if count > error)
+    assert error * (capacity + 1) <= true.total()
+    if len(true) <= capacity:
+        assert (reported, error) == (dict(true), 0)
+    for limit in range(len(reported) + 2):
+        assert frequent.most(limit) == frequent.most()[:limit]
+
+
+def test_a_frequent_name_is_not_lost_among_rare_ones():
+    frequent = Frequent(1)
+    for counts in ({"a": 10}, {"b": 1}, {"c": 1}):
+        frequent.update(counts)
+    assert (frequent.most(), frequent.max_error) == ([("a", 10)], 1)
+
+
+@pytest.mark.parametrize("capacity", [0, -1])
+def test_frequent_without_a_capacity_is_refused(capacity: int):
+    with pytest.raises(ValueError, match="1 at least"):
+        Frequent(capacity)
+
+
+# Memory --------------------------------------------------------------------------------------------------------------
+
+
+def held(since: int) -> int:
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0] - since
+
+
+@pytest.fixture
+def traced() -> Iterator[None]:
+    gc.collect()
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
+
+
+def distinct_words(index: int) -> Seen:
+    return Seen(1_513_765_893 + index // 400, "baz", f"word{index * 7919 % 1_000_003} other{index}")
+
+
+def few_words(index: int) -> Seen:
+    return Seen(1_513_765_893 + index // 3, "foo" if index % 2 else "bar", f"lorem ipsum {'dolor' if index % 5 else 'sit'}")
+
+
+def recurring_words(index: int) -> Seen:
+    return Seen(index // 2_000, "baz", f"word{1_000 + index % 1_000} other{index % 997}")
+
+
+def late_words(index: int) -> Seen:
+    return Seen(index % 7, "baz", f"word{index}")
+
+
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize(("make", "frozen_bytes"), [(distinct_words, 12), (few_words, 3), (late_words, 12)])
+def test_a_slice_says_honestly_how_many_bytes_it_takes(make: Any, frozen_bytes: int):
+    view = WordsView()
+    warm = settled(fed(view, view.open(None), [make(0)]))
+    since = held(0)
+    live = view.open(None)
+    for start in range(0, 20_000, 1_000):
+        fed(view, live, [make(index) for index in range(start, start + 1_000)])
+    pairs = live.meta().summary.pairs
+    assert 0.75 < live.meta().nbytes / held(since) < 1.33
+    frozen, _ = live.freeze()
+    del live
+    assert 0.85 < frozen.meta().nbytes / held(since) < 1.15
+    while frozen.settle():
+        pass
+    assert 0.85 < frozen.meta().nbytes / held(since) < 1.15
+    assert frozen.meta().nbytes < frozen_bytes * pairs
+    assert warm.meta().events == 1
+
+
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize("make", [distinct_words, few_words, late_words, recurring_words])
+def test_a_slice_that_was_read_takes_no_more_than_the_one_that_was_written(make: Any):
+    view = WordsView()
+    data = read_again(fed(view, view.open(None), [make(index) for index in range(20_000)]).state())
+    since = held(0)
+    live = view.revive(data)
+    assert 0.75 < live.meta().nbytes / held(since) < 1.33
+
+
+@pytest.mark.usefixtures("traced")
+def test_endless_different_words_take_bounded_memory_once_their_slices_are_dropped():
+    view = WordsView(max_pairs=2_000, max_names=500)
+    gone, live = view.nothing(), view.open(None)
+    peaks = []
+    for start in range(0, 40_000, 500):
+        fed(view, live, [distinct_words(index) for index in range(start, start + 500)])
+        if live.full:
+            gone = gone.then(settled(live).meta().summary)
+            live = view.open(None)
+        assert len(gone.words) <= 1_000
+        if start % 2_000 == 0:
+            peaks.append(held(0))
+    assert max(peaks[10:]) < 1.2 * max(peaks[:10])
+    assert gone.events > 30_000
+    assert 0 < view.max_error(view.recall(gone, EVER, WORDS), WORDS) <= 2 * gone.events // 501
+
+
+def test_the_counts_of_a_live_slice_can_be_summed_up_at_any_moment():
+    """Statistics are made on another thread, while the slice goes on: here, between new names and their counts."""
+    tally, sums = Tally(), Frequent(capacity=1_000)
+    tally.count(tally.numbers({"lorem": 1}), [5])
+    tally.numbers({f"name {number}": 1 for number in range(50)})
+    tally.add_to(sums)
+    assert sums.most(1) == [("lorem", 5)]
