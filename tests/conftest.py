@@ -25,11 +25,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give each seed to tests that take one and say none."""
+    """Parametrize each test that takes a `seed`, and names none itself, with the seeds of the command line.
+
+    The marker `seeds_modulo(divisor, remainder)` keeps those seeds whose remainder it is.
+    """
     given = [name for mark in metafunc.definition.iter_markers("parametrize") for name in str(mark.args[0]).split(",")]
     if "seed" in metafunc.fixturenames and "seed" not in given:
         first = metafunc.config.getoption("first_seed")
-        metafunc.parametrize("seed", range(first, first + metafunc.config.getoption("seeds")))
+        seeds = range(first, first + metafunc.config.getoption("seeds"))
+        marker = metafunc.definition.get_closest_marker("seeds_modulo")
+        divisor, remainder = marker.args if marker is not None else (1, 0)
+        metafunc.parametrize("seed", [seed for seed in seeds if seed % divisor == remainder])
 
 
 @pytest.fixture(scope="session")

@@ -66,14 +66,14 @@ def test_two_seeds_are_two_runs():
     assert Simulation(3).traced() != Simulation(8).traced()
 
 
-def test_whatever_handler_fails_nothing_is_lost(seed: int):
-    if seed % 4 == 0:
-        _run(seed, handlers=True)
+@pytest.mark.seeds_modulo(4, 0)
+def test_nothing_is_lost_if_any_handler_fails(seed: int):
+    _run(seed, handlers=True)
 
 
-def test_poison_is_set_aside_whatever_else_goes_wrong(seed: int):
-    if seed % 4 == 1:
-        _run(seed, poison=True)
+@pytest.mark.seeds_modulo(4, 1)
+def test_poisoned_records_are_set_aside_among_other_faults(seed: int):
+    _run(seed, poison=True)
 
 
 def _run(seed: int, **switches: bool) -> None:
