@@ -1,10 +1,11 @@
 # Everything a newcomer types. `make run` and `make test` install what they need first, into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+TESTS := --numprocesses auto --maxprocesses 4 --dist loadfile
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check lint bench chaos pictures lock clean
+.PHONY: help install run quick test check lint bench chaos pictures lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1 \t\2/' | expand -t 18
@@ -29,12 +30,15 @@ run: install  ## broker, service and a gentle producer, with the curls to try
 	@exec $(BIN)/python scripts/serve.py --demo
 
 test: .venv/dev  ## the tests, a file at a time on each processor
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest $(TESTS)
 
 lint: .venv/dev  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+quick: lint  ## lint, types and the pure tests: less than a minute
+	$(BIN)/python -m pytest --quiet $(TESTS) tests/house tests/columns tests/timeline tests/views
 
 check: lint test  ## lint, types and tests: what CI runs
 
