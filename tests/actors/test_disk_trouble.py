@@ -19,13 +19,13 @@ from actors.views.kinds import VIEWS
 from gateway.app import create_app
 from gateway.served import Served
 from gateway.wire.limits import Allowance, Limits
+from scripts.lab.truth import greedy
 from tests.actors.test_disk import ERRORS, Fault
 from tests.actors.test_recovery import some_events
 from tests.conftest import Send
 from tests.support import running as of_tests
 from tests.support.keeping import keeping
 from tests.support.logged_disk import FailingDisk, nothing
-from tests.support.oracle import greedy
 from tests.support.running import STEPS, Stream, records, stream
 from tests.support.waiting import until
 

@@ -15,8 +15,8 @@ from actors.reading.pace import Pace
 from actors.replies import Stats
 from actors.sinks.file import FileSink
 from actors.views.kinds import VIEWS
+from scripts.lab.truth import greedy
 from tests.conftest import Send
-from tests.support.oracle import greedy
 from tests.support.running import STEPS, Stream, placed, records, stream
 from tests.support.waiting import until
 

@@ -15,8 +15,8 @@ from actors.sources.kafka import KafkaSource
 from actors.timeline.span import EVER, Span
 from actors.views.kinds import VIEWS
 from actors.views.sets.page import EVERYTHING
+from scripts.lab.truth import greedy
 from tests.conftest import Send
-from tests.support.oracle import greedy
 from tests.support.running import STEPS, Stream, placed, records, stream
 from tests.support.waiting import until
 

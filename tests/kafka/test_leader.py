@@ -20,7 +20,7 @@ from confluent_kafka.cimpl import NewTopic
 from scripts.brokers.broker import Member, real_cluster
 from scripts.checkout import ROOT
 from scripts.lab.chaos.processes import Node
-from tests.support.oracle import greedy
+from scripts.lab.truth import greedy
 from tests.support.running import records
 from tests.support.service import service
 from tests.support.waiting import until

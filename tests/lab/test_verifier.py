@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from scripts.lab.chaos.load import MAKERS, PARTITIONS, Sets
-from scripts.lab.chaos.oracle import GRANULARITIES, TRUTHS, SetsTruth, TopTruth, Truth, period
+from scripts.lab.chaos.oracle import TRUTHS, SetsTruth, TopTruth, Truth
 from scripts.lab.chaos.verifier import conservation, last_rows, parting, row_of, twice
-from tests.support.oracle import greedy
+from scripts.lab.truth import GRANULARITIES, greedy, period
 
 
 def made(view: str, seed: int, count: int = 400) -> list[bytes]:

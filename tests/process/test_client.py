@@ -17,8 +17,8 @@ import pytest
 import firnline
 from firnline import Client, FirnlineError, RefusedError, UnreachableError
 from firnline.transport import text
+from scripts.lab.truth import greedy
 from tests.conftest import Send, create_topic
-from tests.support.oracle import greedy
 from tests.support.running import records
 from tests.support.service import Service, free_port, service
 

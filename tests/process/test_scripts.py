@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from scripts.lab.truth import greedy
 from scripts.produce.patterns import PATTERNS, chunks
 from scripts.produce.spec import Spec
 from tests.conftest import Send
-from tests.support.oracle import greedy
 from tests.support.running import records
 from tests.support.service import ROOT, command, free_port, service
 from tests.support.waiting import until

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from scripts.lab.truth import greedy
 from tests.conftest import Send, create_topic
-from tests.support.oracle import greedy
 from tests.support.running import records
 from tests.support.service import Service, service
 

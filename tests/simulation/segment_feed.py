@@ -13,6 +13,7 @@ from actors.timeline.span import EVER
 from actors.views.segments.listing import Listing
 from actors.views.segments.view import SegmentsView
 from actors.views.view import View
+from scripts.lab.truth import Batches
 from tests.simulation.feed import JUNK
 from tests.simulation.topic import Record
 
@@ -118,14 +119,8 @@ def _record(at: float, batch: int, place: int, data: tuple[int, ...]) -> Record:
 
 def _whole(segments: Sequence[Segment]) -> list[tuple[int, list[int]]]:
     """Return the batches of which every segment has come, the first one of each place."""
-    batches: dict[int, dict[int, tuple[int, ...]]] = {}
-    for batch, place, data in segments:
-        batches.setdefault(batch, {}).setdefault(place, data)
-    return [
-        (batch, sorted(number for data in places.values() for number in data))
-        for batch, places in batches.items()
-        if len(places) == SEGMENTS
-    ]
+    batches = Batches(SEGMENTS)
+    return [(batch, numbers) for batch, *rest in segments if (numbers := batches.take(batch, *rest)) is not None]
 
 
 def _listed(answer: Answer) -> list[dict[str, Any]]:

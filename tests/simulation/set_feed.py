@@ -11,9 +11,9 @@ from actors.views.sets.page import EVERYTHING
 from actors.views.sets.render import rows
 from actors.views.sets.view import SetsView
 from actors.views.view import View
+from scripts.lab.truth import greedy
 from tests.simulation.feed import JUNK, unnamed
 from tests.simulation.topic import Record
-from tests.support.oracle import greedy
 
 STEPS = "RGB"
 BEGINNING_MS = 1_685_695_916_000

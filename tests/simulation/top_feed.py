@@ -14,6 +14,7 @@ from actors.timeline.span import EVER
 from actors.views.top.slices import Top, cleared_to
 from actors.views.top.view import TopView
 from actors.views.view import View
+from scripts.lab.truth import ranked
 from tests.simulation.feed import JUNK, unnamed
 from tests.simulation.topic import Record
 
@@ -148,10 +149,10 @@ class TopFeed:
         forgotten = stats.active.summary.lowest_forgotten
         shown, limit = _values(answer), answer.arguments.limit
         if forgotten is None:
-            assert _ids(answer) == _ranked(right)[:limit]
+            assert _ids(answer) == ranked(right)[:limit]
             assert limit is not None or shown == right
         else:
-            above = [name for name in _ranked(right) if right[name] > forgotten][:limit]
+            above = [name for name in ranked(right) if right[name] > forgotten][:limit]
             assert _ids(answer)[: len(above)] == above, f"what is above {forgotten} is all there"
             assert set(shown.items()) <= set(right.items()), f"not the last values: {set(shown.items()) - set(right.items())}"
 
@@ -212,11 +213,6 @@ def _dataset(lives: Iterable[Sequence[Event]]) -> tuple[dict[str, int], dict[int
             if event.name not in held or held[event.name][0] < rank:
                 held[event.name] = rank, event.value
     return {name: value for name, (_, value) in held.items()}, cleared
-
-
-def _ranked(values: dict[str, int]) -> list[str]:
-    """Return ids, the largest value first, of equal ones the largest id by bytes."""
-    return sorted(values, key=lambda name: (values[name], name.encode()), reverse=True)
 
 
 def _ids(answer: Answer) -> list[str]:

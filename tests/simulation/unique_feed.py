@@ -6,7 +6,6 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -15,10 +14,11 @@ from actors.timeline.span import EVER
 from actors.views.uniques.slices import Rows
 from actors.views.uniques.view import UniquesView
 from actors.views.view import View
+from scripts.lab.truth import GRANULARITIES
+from scripts.lab.truth import period as period_of
 from tests.simulation.feed import JUNK, unnamed
 from tests.simulation.topic import Record
 
-GRANULARITIES = ("minute", "hour", "day", "week", "month", "year")
 BEGINNINGS_S = (1_468_244_384, 1_451_606_390, 1_520_751_590)
 """A common day; the last seconds of 2015; and some before New York puts its clocks forward."""
 
@@ -189,41 +189,13 @@ class UniqueFeed:
 
     def _counted(self, frames: Iterable[Frame], granularities: Sequence[str]) -> dict[Period, _Count]:
         counts: dict[Period, _Count] = {}
-        known: dict[tuple[str, int], tuple[int, int]] = {}
         for frame in frames:
-            minute = frame.time // 60_000 * 60
             for name in granularities:
-                if (name, minute) not in known:
-                    known[name, minute] = _bounds(name, minute, self._zone)
-                start, end = known[name, minute]
+                start, end = period_of(name, frame.time // 1_000, self._zone)
                 own = counts.setdefault((name, start), _Count(end))
                 own.frames += 1
                 own.users.add(frame.user)
         return counts
-
-
-def _bounds(granularity: str, second: int, zone: ZoneInfo) -> tuple[int, int]:
-    """Return where the period of a full minute begins and ends, from what the clocks on the wall show."""
-    if granularity == "minute":
-        return second, second + 60
-    shown = datetime.fromtimestamp(second, zone)
-    if granularity == "hour":
-        start = second - 60 * shown.minute
-        return start, start + 3_600
-    midnight = shown.replace(hour=0, minute=0, fold=0)
-    match granularity:
-        case "day":
-            first, following = midnight, midnight + timedelta(1)
-        case "week":
-            first = midnight - timedelta(midnight.weekday())
-            following = first + timedelta(7)
-        case "month":
-            first = midnight.replace(day=1)
-            following = (first + timedelta(31)).replace(day=1)
-        case _:
-            first = midnight.replace(month=1, day=1)
-            following = first.replace(year=first.year + 1)
-    return int(first.timestamp()), int(following.timestamp())
 
 
 def _covered(answer: Answer, frames: Iterable[Frame]) -> list[Frame]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from actors.timeline.batch import Batch
 from actors.views.sets import bound as module
 from actors.views.sets.bound import Proof, Prover, identity, matrix, product
-from tests.support.oracle import brute, greedy, min_cut
+from scripts.lab.truth import brute, greedy, min_cut
 
 Event = tuple[int, int]
 FAR = 2**60

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from actors.timeline.batch import Batch
 from actors.views.sets.matching import match
-from tests.support.oracle import brute
+from scripts.lab.truth import brute
 
 Event = tuple[int, int]
 cases = st.integers(2, 4).flatmap(

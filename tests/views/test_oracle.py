@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.oracle import brute, greedy, min_cut
+from scripts.lab.truth import brute, greedy, min_cut
 
 events = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 2)), max_size=13)
 

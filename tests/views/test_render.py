@@ -11,7 +11,7 @@ from actors.timeline.span import EVER, Span
 from actors.views.sets.page import EVERYTHING, Cursor, Page
 from actors.views.sets.render import page
 from actors.views.sets.view import SetsView
-from tests.support.oracle import greedy
+from scripts.lab.truth import greedy
 from tests.views.test_slices import Chain, batch
 
 

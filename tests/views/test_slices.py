@@ -17,7 +17,7 @@ from actors.views.sets.page import EVERYTHING, Page
 from actors.views.sets.render import rows
 from actors.views.sets.slices import FrozenSets, LiveSets
 from actors.views.sets.view import SetsView
-from tests.support.oracle import greedy
+from scripts.lab.truth import greedy
 
 Event = tuple[int, int]
 

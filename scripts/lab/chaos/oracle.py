@@ -7,12 +7,12 @@ the five views must answer. `expected` and what the verifier asks for have the s
 import json
 import re
 from bisect import bisect_left
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from random import Random
 from typing import Any, Protocol
+
+from scripts.lab.truth import GRANULARITIES, Batches, Matching, period, ranked
 
 Span = tuple[int, int]
 """From the first to before the second, in the unit that the view is asked in."""
@@ -21,8 +21,6 @@ _EVENT = re.compile(rb"([RGB])_([0-9]{1,18})")
 _UPSERT = re.compile(rb"([^_]+)_(-?[0-9]{1,18})")
 _SET = b'{"r":{"name":"red","timestamp":%d},"g":{"name":"green","timestamp":%d},"b":{"name":"blue","timestamp":%d}}\n'
 _SEGMENTS = 10
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-GRANULARITIES = ("minute", "hour", "day", "week", "month", "year")
 
 
 class Truth(Protocol):
@@ -50,7 +48,7 @@ class SetsTruth:
         self.records = self.events = 0
         self.waiting: list[tuple[int, int]] = []
         """Events that are not matched yet, since earlier ones may still come: time and step."""
-        self._queues: list[deque[tuple[int, ...]]] = [deque(), deque()]
+        self._matching = Matching(3)
         self._reds: list[int] = []
         self._lines: list[bytes] = []
         self._body = bytearray()
@@ -67,16 +65,10 @@ class SetsTruth:
         self.waiting.sort()
         cut = bisect_left(self.waiting, (until,))
         for time, step in self.waiting[:cut]:
-            if step == 0:
-                self._queues[0].append((time,))
-            elif self._queues[step - 1]:
-                made = (*self._queues[step - 1].popleft(), time)
-                if step == 1:
-                    self._queues[1].append(made)
-                else:
-                    self._reds.append(made[0])
-                    self._lines.append(_SET % made)
-                    self._body += self._lines[-1]
+            if (made := self._matching.take(time, step)) is not None:
+                self._reds.append(made[0])
+                self._lines.append(_SET % made)
+                self._body += self._lines[-1]
         del self.waiting[:cut]
 
     def choose(self, chance: Random) -> Span:
@@ -123,8 +115,7 @@ class TopTruth:
 
     def expected(self, span: Span) -> dict[str, Any]:
         """Return the ids, the largest value first, of equal ones the larger id first."""
-        ranked = sorted(((value, name) for name, value in self._values.items()), reverse=True)
-        names = [name.decode() for _, name in ranked]
+        names = [name.decode() for name in ranked(self._values)]
         return {"all ids": names, "the first ids": names[: span[1]], "how many ids": len(names)}
 
 
@@ -133,7 +124,7 @@ class SegmentsTruth:
 
     def __init__(self) -> None:
         self.records = self.events = 0
-        self._batches: dict[int, dict[int, list[int]]] = defaultdict(dict)
+        self._batches = Batches(_SEGMENTS)
         self._lines: dict[int, bytes] = {}
         self._numbers: dict[int, list[int]] = {}
 
@@ -146,12 +137,8 @@ class SegmentsTruth:
         except ValueError:
             return
         self.events += 1
-        if batch in self._lines:
-            return
-        segments = self._batches[batch]
-        segments.setdefault(place, data)
-        if len(segments) == _SEGMENTS:
-            numbers = sorted(number for each in self._batches.pop(batch).values() for number in each)
+        numbers = self._batches.take(batch, place, data)
+        if numbers is not None:
             self._lines[batch] = ", ".join(map(str, numbers)).encode()
             self._numbers[batch] = [len(numbers), numbers[0], numbers[-1]]
 
@@ -167,10 +154,7 @@ class SegmentsTruth:
         return {
             "finished batches": [[batch, *self._numbers[batch]] for batch in finished],
             "orders of completion": list(range(1, 1 + len(finished))),
-            "pending batches": [
-                [batch, [place for place in range(_SEGMENTS) if place not in held]]
-                for batch, held in sorted(self._batches.items())
-            ],
+            "pending batches": [[batch, self._batches.missing(batch)] for batch in sorted(self._batches.pending)],
             "lines by batch": [self._lines.get(batch) for batch in range(*span)],
             "lines of the file": lines,
             "lines of the topic": lines,
@@ -265,27 +249,6 @@ def _sum(counts: Mapping[int, Counter[str]], span: Span) -> dict[str, int]:
         if span[0] <= second < span[1]:
             found.update(own)
     return dict(found)
-
-
-@lru_cache(10_000)
-def period(name: str, second: int) -> Span:
-    """Return when the period of a second begins and ends, in UTC.
-
-    >>> period("hour", 1468244384)
-    (1468242000, 1468245600)
-    """
-    at = datetime.fromtimestamp(second, UTC).replace(second=0)
-    day = at.replace(hour=0, minute=0)
-    month = day.replace(day=1)
-    start, end = {
-        "minute": (at, at + timedelta(minutes=1)),
-        "hour": (at.replace(minute=0), at.replace(minute=0) + timedelta(hours=1)),
-        "day": (day, day + timedelta(days=1)),
-        "week": (day - timedelta(days=day.weekday()), day + timedelta(days=7 - day.weekday())),
-        "month": (month, (month + timedelta(days=31)).replace(day=1)),
-        "year": (month.replace(month=1), month.replace(year=at.year + 1, month=1)),
-    }[name]
-    return int((start - _EPOCH).total_seconds()), int((end - _EPOCH).total_seconds())
 
 
 TRUTHS: dict[str, type[SetsTruth | TopTruth | SegmentsTruth | UniquesTruth | WordsTruth]] = {

@@ -14,7 +14,8 @@ from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 
-from scripts.lab.chaos.oracle import GRANULARITIES, Span, Truth
+from scripts.lab.chaos.oracle import Span, Truth
+from scripts.lab.truth import GRANULARITIES
 
 NAMES = {"sets": "events", "top": "dataset", "segments": "segments", "uniques": "uniques", "words": "words"}
 """Under which name the stream of a view is asked."""
