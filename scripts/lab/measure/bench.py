@@ -20,6 +20,7 @@ from rich.table import Table
 from actors.timeline.batch import Batch
 from actors.views.sets.slices import LiveSets
 from scripts.lab.measure.contest import CONTESTS, contest
+from scripts.lab.measure.curves import Curve, draw
 from scripts.lab.measure.held import held, held_as_json, held_plot, held_table
 from scripts.lab.measure.recovery import recovery, recovery_as_json, recovery_table
 from scripts.lab.measure.runs import PATIENCE_S, fill, machine, measuring, peak_rss, percentiles, rival, service
@@ -195,16 +196,11 @@ def contests_table(contests: dict[str, dict[str, Any]], rounds: int) -> Table:
 
 def plot(path: Path, runs: dict[str, list[Run]]) -> None:
     """Draw RSS and sets over time, the first run of each pattern, as a page that needs no internet."""
-    from plotly.graph_objects import Figure, Scatter  # noqa: PLC0415  # an extra of development, and slow to import
-    from plotly.subplots import make_subplots  # noqa: PLC0415
-
-    figure: Figure = make_subplots(rows=2, cols=1, shared_xaxes=True, subplot_titles=("resident set, MB", "sets"))
-    for pattern, (first, *_) in runs.items():
-        seconds = [sample[0] for sample in first.samples]
-        figure.add_trace(Scatter(x=seconds, y=[sample[1] / 1e6 for sample in first.samples], name=f"{pattern}: RSS"), 1, 1)
-        figure.add_trace(Scatter(x=seconds, y=[sample[2] for sample in first.samples], name=f"{pattern}: sets"), 2, 1)
-    figure.update_xaxes(title_text="seconds", row=2, col=1)
-    figure.write_html(path, include_plotlyjs=True)
+    firsts = {pattern: own[0] for pattern, own in runs.items()}
+    seconds = {pattern: [sample[0] for sample in run.samples] for pattern, run in firsts.items()}
+    memory = [Curve(f"{name}: RSS", seconds[name], [each[1] / 1e6 for each in run.samples]) for name, run in firsts.items()]
+    sets = [Curve(f"{name}: sets", seconds[name], [each[2] for each in run.samples]) for name, run in firsts.items()]
+    draw(path, [("resident set, MB", memory), ("sets", sets)], "seconds")
 
 
 def main(
@@ -218,16 +214,14 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds by turns; the medians count.")] = 3,
     loaded: Annotated[bool, typer.Option(help="Also run with queries all the time.")] = True,
     budget: Annotated[
-        str | None, typer.Option(help="Only whether this memory budget, such as 256MiB, holds; --plot FILE.svg draws it.")
+        str | None, typer.Option(help="Only whether this memory budget, such as 256MiB, holds; --plot draws it.")
     ] = None,
     recovered: Annotated[
         int | None, typer.Option("--recovery", min=1, help="Only restarts: with so many sets in files, and after a kill.")
     ] = None,
     study: Annotated[bool, typer.Option("--study", help="Only the cost of JSON and the errors of sketches.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
-    plot_to: Annotated[
-        Path | None, typer.Option("--plot", help="Write a page, or a drawing, of what went on over time.")
-    ] = None,
+    plot_to: Annotated[Path | None, typer.Option("--plot", help="Write a page with memory and sets over time.")] = None,
 ) -> None:
     """Measure ingestion, memory and queries on a real broker."""
     results: dict[str, Any] = {"machine": machine(), "events": events, "rounds": rounds, "patterns": {}}

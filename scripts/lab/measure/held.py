@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from scripts.lab.measure.curves import Curve, drawing
+from scripts.lab.measure.curves import Curve, draw
 from scripts.lab.measure.runs import PATIENCE_S, fill, peak_rss, service
 
 PATTERN = "scattered"
@@ -124,13 +124,13 @@ def held_plot(path: Path, runs: list[Held]) -> None:
     for run in runs:
         seconds = [each.seconds for each in run.samples]
         memory = [
-            Curve("RSS", seconds, [each.rss / _MIB for each in run.samples], "#1f77b4"),
-            Curve("accounted", seconds, [each.accounted / _MIB for each in run.samples], "#2ca02c"),
-            Curve("budget", [seconds[0], seconds[-1]], [run.budget / _MIB] * 2, "#d62728"),
+            Curve("RSS", seconds, [each.rss / _MIB for each in run.samples]),
+            Curve("accounted", seconds, [each.accounted / _MIB for each in run.samples]),
+            Curve("budget", [seconds[0], seconds[-1]], [run.budget / _MIB] * 2),
         ]
         gone = [
-            Curve("generations held", seconds, [float(each.generations) for each in run.samples], "#9467bd"),
-            Curve("generations dropped", seconds, [float(each.dropped) for each in run.samples], "#ff7f0e"),
+            Curve("generations held", seconds, [float(each.generations) for each in run.samples]),
+            Curve("generations dropped", seconds, [float(each.dropped) for each in run.samples]),
         ]
         charts += [(f"{run.name}: MiB", memory), (f"{run.name}: generations", gone)]
-    path.write_text(drawing(charts, "seconds"))
+    draw(path, charts, "seconds")
