@@ -1,4 +1,4 @@
-"""Brokers for the tests: a real one where Java and Maven are there, and the embedded one, in this process."""
+"""Brokers for the tests: a real one if Java and Maven are installed, and the embedded one in this process."""
 
 import os
 import shutil
@@ -14,12 +14,12 @@ from hypothesis import settings
 from scripts.brokers.broker import real_broker
 from scripts.checkout import ROOT
 
-settings.register_profile("patient", deadline=None)  # how fast a machine is, is no law
+settings.register_profile("patient", deadline=None)  # the speed of a machine is no law
 settings.load_profile("patient")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the caller say how many runs the simulator makes."""
+    """Add the options for the number of the simulator's runs."""
     parser.addoption("--seeds", type=int, default=20, help="how many seeds the simulator runs (default 20)")
     parser.addoption("--first-seed", type=int, default=0, help="the first of them (default 0)")
 
@@ -40,7 +40,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def broker() -> Iterator[str]:
-    """Yield the address of a real broker: FIRNLINE_TEST_BOOTSTRAP's, or one that is started here."""
+    """Yield the address of a real broker: that of FIRNLINE_TEST_BOOTSTRAP, or one that is started here."""
     given = os.environ.get("FIRNLINE_TEST_BOOTSTRAP")
     if given:
         yield given
@@ -77,7 +77,7 @@ def create_topic(broker: str) -> str:
 
 @pytest.fixture
 def mock_topic() -> str:
-    """Return a fresh name; the embedded broker makes a topic of it, of four partitions, when it is written to."""
+    """Return a fresh name. The embedded broker creates a topic of four partitions when the name is first written to."""
     return f"m-{uuid.uuid4().hex}"
 
 
@@ -86,14 +86,14 @@ Send = Callable[[str, str, list[bytes], list[int]], None]
 
 @pytest.fixture(scope="session")
 def send() -> Send:
-    """Return a function that writes values to partitions, and waits until the broker has them."""
+    """Return a function that writes values to partitions, and waits for the broker's acknowledgement."""
 
     def write(bootstrap: str, topic: str, values: list[bytes], partitions: list[int]) -> None:
         settings = {
             "bootstrap.servers": bootstrap,
             "message.max.bytes": 4 << 20,
             "queue.buffering.max.messages": 1_000_000,
-            "enable.idempotence": True,  # a batch that is tried again must not come behind the next one
+            "enable.idempotence": True,  # a retried batch must not come behind the next one
         }
         producer = Producer(settings)
         for value, partition in zip(values, partitions, strict=True):

@@ -1,4 +1,4 @@
-"""The system's Chromium, driven by Playwright, and what every look at a page must hold: no error, and nothing from elsewhere."""
+"""The system's Chromium, driven by Playwright, and what every visit to a page must hold: no error, and no request to another host."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ def chromium() -> Iterator[Browser]:
 
 
 class Look:
-    """One page in a browser, with what it said and asked for."""
+    """One page in a browser, with its errors and its requests."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -43,15 +43,15 @@ class Look:
         return self.page.inner_text(selector)
 
     def until(self, script: str, argument: Any = None, timeout_s: float = 90.0) -> Any:
-        """Return what the script says once that is true. Asked from outside: the page's CSP lets no text become code in it."""
+        """Return the value of the script once it is true. Evaluated from outside, because the page's CSP forbids text as code."""
         deadline = time.monotonic() + timeout_s
         while not (said := self.page.evaluate(script, argument)):
             assert time.monotonic() < deadline, f"waited {timeout_s} s in vain for {script}; the page said {self.errors}"
-            self.page.wait_for_timeout(20)  # Playwright takes in what the page tells meanwhile
+            self.page.wait_for_timeout(20)  # Playwright handles the page's events meanwhile
         return said
 
     def violations(self) -> list[str]:
-        """Return what axe finds. The page must have been opened past its own CSP."""
+        """Return the violations that axe finds. The page must have been opened with `bypass_csp`."""
         self.page.evaluate(AXE.read_text())
         found = self.page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
         return [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in found]

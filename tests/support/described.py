@@ -1,8 +1,8 @@
-"""What schemathesis is told beside the description, as its hooks: of rules between parameters JSON Schema has no words.
+"""Hooks of schemathesis: rules between parameters, for which JSON Schema has no words.
 
-A range must not end before it begins, and the last seconds exclude a range: the descriptions say so as text. As each parameter
-is right by its schema, `positive_data_acceptance` would want an answer where 400 is right. The check here is the same but for
-that, and it is looked up in the request, not in what was answered: a refusal of anything else still fails.
+A range must not end before it begins, and `last` excludes a range; the descriptions state both as text. Each parameter is
+valid by its schema, so `positive_data_acceptance` would expect 200 and not 400. This check is the same except for these two
+rules. It reads them from the request and not from the response, so a refusal of anything else still fails.
 """
 
 import contextlib
@@ -19,9 +19,9 @@ from gateway.api.instants import instant
 
 @schemathesis.check
 def fitting_data_acceptance(ctx: CheckContext, response: Response, case: schemathesis.Case) -> bool | None:
-    """Hold that what is right by schema and rules is answered, and what breaks a rule is refused."""
+    """Check that a request that follows schema and rules is answered, and that one that breaks a rule is refused."""
     if breaks_a_rule(case):
-        # Another parameter may be wrong as well, or the memory be in use: but it is never answered.
+        # Another parameter may be wrong too, or the memory be in use: then the request is refused as well.
         assert response.status_code in {400, 405, 406, 429, 503}, f"a broken rule was answered with {response.status_code}"
         return None
     return positive_data_acceptance(ctx, response, case)

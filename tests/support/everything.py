@@ -1,4 +1,4 @@
-"""The real service with a stream of each view, and some data in each: what tests of the whole interface ask."""
+"""The real service with a stream of each view, and data in each, for tests of the whole interface."""
 
 import random
 import uuid
@@ -36,7 +36,7 @@ def values(pattern: str, count: int) -> list[bytes]:
 
 @contextmanager
 def everything(broker: str, send: Send, folder: Path, *settings: str, also: Sequence[str] = ()) -> Iterator[Service]:
-    """Run it with sets in aged collectors and in the live one, finished batches and a pending one, periods and counts."""
+    """Run the service with sets in aged collectors and in the live one, finished and pending batches, periods and counts."""
     names = topics(broker, 3)
     chance = random.Random(1)
     data = {

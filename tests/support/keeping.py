@@ -1,4 +1,4 @@
-"""A keeper that is driven by hand: the real actor over any disk, on this thread, and what it sends and tells."""
+"""The real keeper over any disk, run step by step on the test's thread, with all that it sends and reports."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ FOLDER = Path("/data/events")
 
 
 class Inbox:
-    """Stands where the manager does, and keeps what it is sent."""
+    """Stands in for the manager, and stores the messages that it gets."""
 
     actor_class = type("Inbox", (), {})
 
@@ -37,7 +37,7 @@ class Inbox:
 
 
 class Unthreaded:
-    """Runs every task at once, on the thread that is here; `postponed` has those that are for later."""
+    """Runs every task at once on the calling thread; `postponed` has the delayed ones."""
 
     def __init__(self) -> None:
         self._tasks: deque[Task] = deque()
@@ -70,7 +70,7 @@ class Unthreaded:
 
 @dataclass
 class Keeping:
-    """One keeper at work; `troubles` are what it told people, and `failures` what it raised."""
+    """One keeper. `troubles` are the problems that it reported, `failures` the exceptions that it raised."""
 
     address: Any
     guardian: Any
@@ -80,7 +80,7 @@ class Keeping:
     inbox: Inbox = field(default_factory=Inbox)
 
     def load(self, committed: int | None = None) -> Loaded:
-        """Have the newest checkpoint read; tried again as often as the keeper wants to."""
+        """Have the newest checkpoint read; retry as often as the keeper asks for."""
         self.address.tell(Load(committed, self.inbox))
         for _ in range(100):
             if isinstance(self._last(), Loaded):
@@ -92,7 +92,7 @@ class Keeping:
         raise AssertionError(f"tried again and again: {self.troubles[-3:]}")
 
     def keep(self, number: int, state: State, version: int = 0) -> str | None:
-        """Have a generation written; returns the name of its file."""
+        """Have a generation written. Return the name of its file."""
         self.address.tell(Keep(number, version, state, self.inbox))
         kept = self._last()
         assert isinstance(kept, Kept), kept
@@ -108,7 +108,7 @@ class Keeping:
 
     @property
     def failures(self) -> list[str]:
-        """What the keeper raised; it should never raise."""
+        """The exceptions that the keeper raised; there should be none."""
         replies: list[Any] = []
         self.guardian.tell(GetHealth(replies.append))
         return [f"{letter.kind}: {letter.reason}" for letter in replies[0].newest]
@@ -119,7 +119,7 @@ class Keeping:
 
 @contextmanager
 def keeping(disk: Disk, view: Any, make: Callable[[Path, Disk], Store] = Store, folder: Path = FOLDER) -> Iterator[Keeping]:
-    """Start a keeper over `disk`; at the end it must have raised nothing."""
+    """Start a keeper over `disk`. At the end it must have raised nothing."""
     dispatcher, troubles = Unthreaded(), []
     system = System(dispatcher)  # type: ignore[arg-type]  # it keeps the promises of the real one
     guardian = Guardian.start(system, log=lambda *_, **__: None)

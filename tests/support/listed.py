@@ -1,4 +1,4 @@
-"""A stream over records that a test has in a list: the real actors, and no broker."""
+"""A stream of real actors over a list of records, without a broker."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from tests.support.waiting import until
 
 
 class ListedPoll(Polled):
-    """A poll of a list: no headers, and the end where it is."""
+    """A poll of a list: no headers, and an end."""
 
     ended: frozenset[int] = frozenset({0})
 
@@ -23,7 +23,7 @@ class ListedPoll(Polled):
 
 
 class ListedSource:
-    """Reads `values`, which may grow, as the one partition of a topic that is always there."""
+    """Reads `values`, a list that may grow, as the one partition of a topic that always exists."""
 
     finished = False
     endless = True
@@ -76,7 +76,7 @@ class Listed:
         self.values = values
 
     def settled(self) -> Stats:
-        """Return the stats once all of the list is in its place."""
+        """Return the stats once all records of the list are in their slices."""
 
         def look() -> Stats | None:
             stats = self.running.stats()
@@ -87,11 +87,11 @@ class Listed:
         return until(look)
 
     def saved(self) -> None:
-        """Wait until a checkpoint has been saved, or it goes on from one."""
+        """Wait until a checkpoint has been saved, or until the stream has started from one."""
         until(lambda: (found := self.running.stats().durability) and (found.saved or found.recovered_from))
 
     def answer(self, arguments: Any) -> Answer:
-        """Return the answer to a question over all time."""
+        """Return the answer to a query over all time."""
         return self.running.ask(self.running.running.manager, lambda reply_to: Query(EVER, arguments, 10.0, reply_to))
 
     def shown(self, arguments: Any) -> str:
@@ -102,6 +102,6 @@ class Listed:
 
 @contextmanager
 def listed(view: Any, values: list[bytes], *, folder: Path | None = None, **how: Any) -> Iterator[Listed]:
-    """Run a stream of `view` over `values`, which is drained and saved at the end."""
+    """Run a stream of `view` over `values`. It is drained and saved at the end."""
     with stream("", "listed", view=view, source=lambda *_, **__: ListedSource(values), folder=folder, **how) as running:
         yield Listed(running, values)

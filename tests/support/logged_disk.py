@@ -1,7 +1,7 @@
-"""A disk in memory that logs what is done to it, and what a loss of power after any part of the log might leave.
+"""A disk in memory that logs every operation, and the states that a loss of power after any part of the log may leave.
 
-Data is safe once its file is synced, a name once its folder is; all else is `pending`, and each model of loss says otherwise
-what becomes of that. Renames are whole or not at all, as on every journalling file system.
+Data are safe once their file is synced, a name once its folder is synced. Everything else is `pending`, and each model of
+loss decides its fate. Renames are atomic, as on every journalling file system.
 """
 
 import errno
@@ -22,14 +22,14 @@ _CUTS = 4
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A folder came into being."""
+    """A folder was created."""
 
     folder: Path
 
 
 @dataclass(frozen=True, slots=True)
 class Wrote:
-    """Bytes were put at a place of the file `inode`."""
+    """Bytes were written at a place of the file `inode`."""
 
     inode: int
     at: int
@@ -45,7 +45,7 @@ class Synced:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """Names of a folder changed, all at once; None where there is none any more."""
+    """Names of a folder changed, all at once; None: the name was removed."""
 
     folder: Path
     names: tuple[tuple[Path, int | None], ...]
@@ -60,7 +60,7 @@ class FolderSynced:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Something that the test wants to know the place of."""
+    """A mark of the test in the log."""
 
     what: Any
 
@@ -70,7 +70,7 @@ Operation = Made | Wrote | Synced | Named | FolderSynced | Mark
 
 @dataclass
 class LoggedDisk:
-    """Holds files in memory; `log` has every change of them, in order. `before` may raise what the disk fails with."""
+    """Keeps files in memory; `log` has every change in order. `before` may raise the disk's failure."""
 
     files: dict[Path, int] = field(default_factory=dict)
     folders: set[Path] = field(default_factory=set)
@@ -80,7 +80,7 @@ class LoggedDisk:
 
     @classmethod
     def of(cls, files: Files, folders: set[Path]) -> "LoggedDisk":
-        """Return a disk that holds `files`, all safe; that is the begin of its log."""
+        """Return a disk that holds `files`, all of them safe. They are the begin of its log."""
         disk = cls()
         for folder in folders:
             disk.make_folder(folder)
@@ -92,7 +92,7 @@ class LoggedDisk:
         return disk
 
     def contents(self) -> Files:
-        """Return what each file holds."""
+        """Return the content of each file."""
         return {path: bytes(self._data[inode]) for path, inode in self.files.items()}
 
     def make_folder(self, folder: Path) -> None:
@@ -136,7 +136,7 @@ class LoggedDisk:
         self.log.append(FolderSynced(folder))
 
     def write(self, path: Path, inode: int, data: bytes | memoryview) -> None:
-        """Append to a file; of what fails, a half."""
+        """Append to a file; a half of the bytes if the write fails."""
         whole = bytes(data)
         try:
             self.before("write", path)
@@ -180,7 +180,7 @@ class LoggedFile:
 
 
 class PassingDisk:
-    """A disk that hands all on to another one; a subclass does some of it otherwise."""
+    """A disk that passes everything on to another one; a subclass overrides some operations."""
 
     def __init__(self, disk: Disk) -> None:
         self.disk = disk
@@ -214,9 +214,10 @@ class PassingDisk:
 
 
 def left_after(log: Sequence[Operation], chance: random.Random) -> Iterator[tuple[str, Files]]:
-    """Yield what the disk might hold where the power was lost right after `log`, with the model's name.
+    """Yield the states that the disk may have if the power is lost right after `log`, with the name of the model.
 
-    What was not safe is lost; or is all there but for the end of the last write; or is there in any part, in any order.
+    Pending changes are lost; or they are all there except for the end of the last write; or any part of them is there, in any
+    order.
     """
     pending = _pending(log)
     yield "unsynced lost", _left(log, pending, lambda _: None)
@@ -233,7 +234,7 @@ def left_after(log: Sequence[Operation], chance: random.Random) -> Iterator[tupl
 
 
 def _pending(log: Sequence[Operation]) -> list[int]:
-    """Return the places of what might be lost."""
+    """Return the places of pending changes in the log."""
     synced: set[int | Path] = set()
     pending = []
     for place in range(len(log) - 1, -1, -1):
@@ -250,7 +251,7 @@ def _pending(log: Sequence[Operation]) -> list[int]:
 
 
 def _left(log: Sequence[Operation], pending: Sequence[int], fate: Callable[[int], Operation | None]) -> Files:
-    """Return the files, where of what is pending only that is done, and as it is, that `fate` returns for its place."""
+    """Return the files if, of the pending changes, only those happened that `fate` returns for their places."""
     names: dict[Path, int] = {}
     data: dict[int, bytearray] = {}
     folders: set[Path] = set()
@@ -270,7 +271,7 @@ def _left(log: Sequence[Operation], pending: Sequence[int], fate: Callable[[int]
 
 
 def _torn(write: Operation, chance: random.Random) -> Iterator[Wrote]:
-    """Yield what may come of a write that is cut: its begin, with nothing, zeros or rubbish behind."""
+    """Yield the results of a write that is cut: its begin, followed by nothing, zeros or garbage."""
     assert isinstance(write, Wrote), "only writes tear"
     size = len(write.data)
     cuts = (
@@ -301,7 +302,7 @@ def _rename(names: dict[Path, int], changed: tuple[tuple[Path, int | None], ...]
 
 
 class FailingDisk(PassingDisk):
-    """A disk of which `before` each operation may raise; of a write that fails, a half is done."""
+    """A disk on which `before` may raise at each operation. Of a write that fails, a half is done."""
 
     def __init__(self, disk: Disk) -> None:
         super().__init__(disk)
@@ -363,7 +364,7 @@ class FailingFile:
 
 
 class Touched:
-    """Lets operations be, and remembers them; what it would raise, the keeper might take for trouble with the disk."""
+    """Lets every operation pass, and stores them. It must not raise, because the keeper would take that for trouble with the disk."""
 
     def __init__(self) -> None:
         self.all: set[tuple[str, Path]] = set()
@@ -373,4 +374,4 @@ class Touched:
 
 
 def nothing(what: str, path: Path) -> None:
-    """Let an operation be."""
+    """Let an operation pass."""

@@ -11,7 +11,7 @@ from actors.views.view import Records
 
 @dataclass(frozen=True)
 class Polled:
-    """One poll of one partition: offsets count up from `first`, times too; keys by place."""
+    """One poll of one partition. Offsets and times count up from `first`; keys are given by place."""
 
     values: Sequence[bytes | None]
     epoch: int = 0

@@ -1,4 +1,4 @@
-"""A stream of real actors inside of a test, and the questions that tests put to it."""
+"""A stream of real actors in a test, and the requests that tests send to it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,7 +36,7 @@ def records(events: list[Event]) -> list[bytes]:
 
 @dataclass(frozen=True)
 class FixedMeter:
-    """A machine whose limits do not change, and whose memory is what `rss` says."""
+    """A machine whose limits do not change. `rss` returns its resident bytes."""
 
     fixed: Limits
     rss: Callable[[], int]
@@ -54,7 +54,7 @@ class FixedMeter:
         return self.rss()
 
     def trim(self) -> None:
-        """Do nothing."""
+        """Nothing to give back."""
 
 
 @dataclass
@@ -89,7 +89,7 @@ class Stream:
         return [tuple(map(int, each)) for block in found for each in zip(*block, strict=True)]
 
     def settled(self, count: int) -> Stats:
-        """Return the stats once `count` records are read and all that was read is in its place."""
+        """Return the stats once `count` records are read and all of them are in their slices."""
 
         def look() -> Stats | None:
             stats = self.stats()
@@ -100,7 +100,7 @@ class Stream:
 
 
 def placed(stats: Stats) -> int:
-    """Return events that are in a slice, or counted as dropped."""
+    """Return how many events are in a slice, or counted as dropped."""
     return sum(meta.events for meta in (*stats.aged, stats.active)) + sum(stats.dropped.values())
 
 
@@ -123,7 +123,7 @@ def stream(
     sinks: Sequence[Sink] = (),
     crash: bool = False,
 ) -> Iterator[Stream]:
-    """Run a stream of sets over a topic; drained and stopped at the end, unless it shall `crash`: then just stopped."""
+    """Run a stream of sets over a topic. It is drained and stopped at the end, or, if it shall `crash`, only stopped."""
     logged: list[tuple[str, dict[str, Any]]] = []
     system = System(Dispatcher())
     guardian = Guardian.start(system, log=lambda event, **facts: logged.append((event, facts)))

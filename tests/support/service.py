@@ -1,4 +1,4 @@
-"""The real service in a process of its own, and a client without manners."""
+"""The real service in a process of its own, and a client that may break the rules of HTTP."""
 
 import http.client
 import json
@@ -47,7 +47,7 @@ class Service:
             connection.close()
 
     def get(self, path: str) -> Any:
-        """Return the JSON of a path that must answer."""
+        """Return the JSON of a path that must respond with 200."""
         status, _, body = self.request(path)
         assert status == 200, body
         return json.loads(body)
@@ -57,7 +57,7 @@ class Service:
         return self.get(f"/{stream}/get-stats")
 
     def settled(self, records: int, stream: str = "events") -> Any:
-        """Return the stats once so many records are read and in their place."""
+        """Return the stats once `records` records are read and in their slices."""
 
         def look() -> Any:
             stats = self.stats(stream)
@@ -68,7 +68,7 @@ class Service:
         return until(look, timeout_s=60)
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
-        """Send a signal; returns the exit code and what was printed."""
+        """Send a signal. Return the exit code and the output."""
         self.process.send_signal(number)
         printed, _ = self.process.communicate(timeout=30)
         return self.process.returncode, printed
@@ -85,10 +85,10 @@ def service(
     within: Sequence[str] = (),
     **environ: str,
 ) -> Iterator[Service]:
-    """Run the service with one stream of the default configuration, over a topic; ended in any case.
+    """Run the service with one stream of the default configuration over a topic. It is ended in any case.
 
-    It runs in a folder of its own, where its checkpoints are too, unless `cwd` or a setting says where. `within` is the command
-    that runs it, if any.
+    It runs in a folder of its own, with its checkpoints, unless `cwd` or a setting names another one. `within` is a command that
+    runs the service, if any.
     """
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="firnline-test-") as folder:

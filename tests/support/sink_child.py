@@ -1,7 +1,7 @@
 """A process that writes numbered records through a sink, with checkpoints at random moments, until it is killed or done.
 
-Run by the tests of the sinks: `python sink_child.py SINK TARGET FOLDER COUNT SEED`. It starts from its newest checkpoint that
-the sink has committed, as a stream does.
+The tests of the sinks run it as `python -m tests.support.sink_child SINK TARGET FOLDER COUNT SEED`. It starts from its newest
+checkpoint that the sink has committed, as a stream does.
 """
 
 import json
@@ -34,7 +34,7 @@ def sink_of(kind: str, target: str) -> Sink:
 
 
 def patiently(call: Callable[[], object]) -> object:
-    """Try again what cannot be done now."""
+    """Retry an operation that fails for the moment."""
 
     def tried() -> list[object]:
         try:
@@ -92,12 +92,12 @@ def main(kind: str, target: str, folder: Path, count: int, seed: int) -> None:
 
 
 def _has_said(child: subprocess.Popen[bytes], output: Path, checkpoints: int) -> bool:
-    """Whether it has made so many checkpoints, or has ended before."""
+    """Whether the process has made `count` checkpoints, or has ended."""
     return child.poll() is not None or output.read_text().count("checkpoint") >= checkpoints
 
 
 def killed_again_and_again(arguments: list[str], folder: Path, kills: int) -> list[str]:
-    """Run it with these arguments, kill it at random moments, let the last one end; returns what each said."""
+    """Run the process with these arguments, kill it at random moments, let the last one end. Return the output of each."""
     said: list[str] = []
     chance = random.Random(kills)
     output = folder / "said.txt"
@@ -110,7 +110,7 @@ def killed_again_and_again(arguments: list[str], folder: Path, kills: int) -> li
                 assert child.wait(60) == 0, output.read_text()
             else:
                 until(partial(_has_said, child, output, chance.randrange(1, 5)))
-                time.sleep(chance.uniform(0, 0.02))  # waits for nothing: it is the moment of death that is random
+                time.sleep(chance.uniform(0, 0.02))  # waits for nothing: the moment of the kill is random
         finally:
             child.kill()
             child.wait()

@@ -1,4 +1,4 @@
-"""States on their way through a file, and spoilt ones, for the tests of what is kept."""
+"""States that were written and read again, and damaged states, for the tests of snapshots."""
 
 import random
 from typing import Any
@@ -8,23 +8,23 @@ import numpy as np
 from actors.columns import snapshot
 
 REFUSED = (ValueError, TypeError, KeyError, IndexError)
-"""What a state that is none may raise."""
+"""The errors that a damaged state may raise."""
 
 
 def file_of(state: Any) -> bytearray:
-    """Return the file of a state. As long as something looks into it, it cannot be cleared."""
+    """Return the file of a state. It cannot be cleared while an array points into it."""
     data = bytearray()
     snapshot.write("state", state, data.extend)
     return data
 
 
 def kept(state: Any) -> Any:
-    """Return a state as it comes back from its file."""
+    """Return a state as it is read from its file."""
     return snapshot.read("state", memoryview(file_of(state)))
 
 
 def spoilt(tree: Any, chance: random.Random) -> Any:
-    """Return `tree` with one node of it changed, missing, or another thing altogether."""
+    """Return `tree` with one node changed, missing, or replaced."""
     places = list(_places(tree, ()))
     return _replaced(tree, chance.choice(places), chance)
 
@@ -48,7 +48,7 @@ def _replaced(tree: Any, path: tuple[Any, ...], chance: random.Random) -> Any:
 
 
 def _near(node: Any, chance: random.Random) -> list[Any]:
-    """Return what differs little from `node`, each four times, as these are the changes that are hard to see."""
+    """Return values that differ little from `node`, each four times, because small changes are hard to find."""
     near: list[Any] = []
     if isinstance(node, np.ndarray):
         near = [node[:-1], np.concatenate((node, node)), node.astype(np.float64), node.astype(np.uint16), node[None]]

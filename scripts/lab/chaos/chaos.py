@@ -1,7 +1,7 @@
-"""Kill the service again and again, stop and cut off its broker, and compare every answer with what it must be.
+"""Kill the service again and again, stop and cut off its broker, and compare every answer with the right one.
 
-The real service against a real broker, under load, with what happens to it planned by a seed. The verifier shares no code with
-the product. Ends with 1 where an answer differed, and says with which seed.
+The real service runs on a real broker, under load. A seed decides which faults happen and when. The verifier shares no code
+with the product. The exit code is 1 if an answer differed; the seed is printed.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ from scripts.lab.chaos.verifier import NAMES, Client, Output, Verifier
 
 
 def settings(topics: dict[str, tuple[str, int]], outputs: dict[str, str], bootstrap: str, port: int, data: Path | None) -> Any:
-    """Return the service's settings: small generations and quick checkpoints, so that there are many of both."""
+    """Return the service's settings: small generations and frequent checkpoints, so that a run has many of both."""
     streams: dict[str, dict[str, Any]] = {
         "sets": {"lateness_ms": LATENESS_MS, "idle_ms": 600_000, "max_sets": 400},
         "top": {},
@@ -60,7 +60,7 @@ def settings(topics: dict[str, tuple[str, int]], outputs: dict[str, str], bootst
 
 @contextlib.contextmanager
 def topics_on(bootstrap: str, views: list[str]) -> Iterator[tuple[dict[str, tuple[str, int]], dict[str, str]]]:
-    """Create a topic for each view, with its number of partitions, and those for results; deleted again in the end."""
+    """Create a topic of each view, with its number of partitions, and the output topics. Delete them at the end."""
     run = uuid.uuid4().hex[:12]
     topics = {view: (f"chaos-{run}-{view}", PARTITIONS[view]) for view in views}
     outputs = {view: f"chaos-{run}-{view}-out" for view in views if view in {"segments", "uniques"}}
@@ -78,7 +78,7 @@ def topics_on(bootstrap: str, views: list[str]) -> Iterator[tuple[dict[str, tupl
 
 
 def in_kafka(bootstrap: str, topic: str, partitions: int) -> int:
-    """Return how many records a topic without transactions holds."""
+    """Return how many records a topic holds. The topic must have no transactions."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "chaos", "log_level": 0})
     try:
         places = [consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=20) for number in range(partitions)]
@@ -99,9 +99,9 @@ def run(
     on_disk: bool,
     tell: Callable[[int, int], None],
 ) -> Report:
-    """Run to the end, or to the first comparison that differs; `tell` is told how many faults are over, and of how many.
+    """Run to the end, or to the first comparison that differs. `tell` gets the number of finished faults and of all faults.
 
-    Raises OSError or KafkaException where there is no broker.
+    Raises OSError or KafkaException if there is no broker.
     """
     chance, began = Random(seed), time.monotonic()
     report = Report(seed, folder)
@@ -165,7 +165,7 @@ def main(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table for a README.")] = False,
 ) -> None:
     """Kill, stop and cut off the service under load, and compare every answer with what it must be."""
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that all that was started is ended then too
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that an interrupt ends all that was started
     console = Console(stderr=True)
     chosen = [view.strip() for view in views.split(",")]
     if unknown := [view for view in chosen if view not in TRUTHS]:

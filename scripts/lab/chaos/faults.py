@@ -1,6 +1,6 @@
-"""What can happen to a service, to its broker, and on the way between them; and a plan of it, by a seed.
+"""The faults of a chaos run: of the service, of its broker and of the network between them; and a plan of faults by a seed.
 
-Used by `chaos.py`, which makes it happen.
+`ordeal.py` makes the faults happen.
 """
 
 import os
@@ -12,7 +12,7 @@ from random import Random
 
 
 class Fault(Enum):
-    """One kind of fault, as the table calls it."""
+    """One kind of fault, by the name that the report uses."""
 
     KILL = "kill -9 at a random moment"
     KILL_IN_RECOVERY = "kill -9 during recovery"
@@ -29,12 +29,12 @@ class Fault(Enum):
 
     @property
     def kills(self) -> bool:
-        """Whether it ends the service."""
+        """Whether the fault ends the service."""
         return self in _KILLS
 
     @property
     def of_broker(self) -> bool:
-        """Whether it needs a broker of our own."""
+        """Whether the fault needs a broker that this run started."""
         return self in {Fault.PAUSE_BROKER, Fault.KILL_BROKER}
 
 
@@ -46,7 +46,7 @@ _KILLS = {
     Fault.KILL_AT_GENERATION: 10,
     Fault.KILL_AT_REMOVAL: 8,
 }
-"""Kills by their share, per cent."""
+"""The share of each kind of kill, in per cent."""
 
 _BESIDE = {
     Fault.PAUSE: 0.06,
@@ -56,13 +56,13 @@ _BESIDE = {
     Fault.PAUSE_BROKER: 0.05,
     Fault.KILL_BROKER: 0.02,
 }
-"""Other faults a kill."""
+"""How many other faults there are for each kill."""
 
 
 def plan(kills: int, chance: Random, *, own_broker: bool, on_disk: bool) -> list[Fault]:
-    """Return so many kills of all kinds in a random order, and the other faults among them, each once at the least.
+    """Return `kills` kills of all kinds in a random order, with the other faults among them, each at least once.
 
-    Those of the broker need one of our own, some kills a service that writes to disk.
+    Faults of the broker need a broker of this run; some kills need a service that writes to disk.
     """
     kinds = [kind for kind in _KILLS if on_disk or kind in {Fault.KILL, Fault.KILL_IN_RECOVERY}]
     planned = kinds[:kills] + chance.choices(kinds, [_KILLS[kind] for kind in kinds], k=max(0, kills - len(kinds)))
@@ -74,17 +74,17 @@ def plan(kills: int, chance: Random, *, own_broker: bool, on_disk: bool) -> list
 
 
 class Watch:
-    """What happens in a folder and those below it, seen by looking again and again."""
+    """Watches a folder and the folders below it for changes, by listing them again and again."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
 
     def names(self) -> set[str]:
-        """Return the files that are there. Cost: some 50 us a folder, 1 us a file."""
+        """Return the files that exist now. Cost: some 50 us a folder, 1 us a file."""
         return set(_files(self._folder))
 
     def wait(self, fault: Fault, limit_s: float) -> bool:
-        """Return at the moment for which `fault` waits, True, or after `limit_s`, False."""
+        """Wait for the moment of `fault`. Return True at that moment, or False after `limit_s`."""
         before = self.names()
         deadline = time.monotonic() + limit_s
         while time.monotonic() < deadline:
@@ -97,7 +97,7 @@ class Watch:
 
     @staticmethod
     def seen(fault: Fault, before: set[str], now: set[str]) -> bool:
-        """Whether what happened between two looks is what `fault` waits for."""
+        """Whether the changes between two listings are those that `fault` waits for."""
         fresh, gone = now - before, before - now
         if fault is Fault.KILL_AT_TEMPORARY:
             return any(map(_temporary, fresh))
@@ -113,7 +113,7 @@ def _temporary(name: str) -> bool:
 
 
 def _files(folder: str) -> Iterator[str]:
-    """Yield the files below `folder`, as far as they are there long enough to be seen."""
+    """Yield the files below `folder`. A file that disappears during the listing is left out."""
     try:
         entries: Sequence[os.DirEntry[str]] = list(os.scandir(folder))
     except FileNotFoundError:

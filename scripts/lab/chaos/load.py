@@ -1,7 +1,7 @@
-"""The load of a chaos run: records of all five views at a bounded rate, each remembered by the truth of its view.
+"""The load of a chaos run: records of all five views at a bounded rate. The truth of each view takes in every record.
 
-Used by `chaos.py`. Sends straight to the broker, in stretches; a pause ends a stretch, after which everything that was sent is
-in Kafka and an undisturbed reader comes to an end. Times are out of order by less than the lateness, and by no more.
+Records go straight to the broker, in stretches. A pause ends a stretch: then Kafka has every record, and an undisturbed
+reader reaches the end. Event times are out of order by less than the lateness.
 """
 
 import json
@@ -18,7 +18,7 @@ from confluent_kafka import KafkaError, Message, Producer
 from scripts.lab.chaos.oracle import TRUTHS, SetsTruth, Truth
 
 PARTITIONS = {"sets": 3, "top": 4, "segments": 5, "uniques": 3, "words": 2}
-"""Of the topic of each view."""
+"""Partitions of the topic of each view."""
 
 LATENESS_MS = 500
 _DISORDER_MS = 400
@@ -27,36 +27,36 @@ _SHARES = {"sets": 0.6, "top": 0.1, "segments": 0.1, "uniques": 0.1, "words": 0.
 _JUNK = 0.01
 _LOST = 0.0005
 _CLOSING = 16
-"""Events that end a stretch of sets in each partition: enough to support the watermark beyond all before them."""
+"""Events that end a stretch of sets in each partition: enough to move the watermark past all earlier events."""
 
 _GIVE_UP_S = 60.0
 
 
 class Record(NamedTuple):
-    """A record on its way to Kafka."""
+    """A record that is sent to a partition."""
 
     partition: int
     value: bytes
 
 
 class Maker:
-    """Makes the records of one view. `next` is some records later in event time than all before."""
+    """Makes the records of one view. The event times of each call of `next` follow those of the call before."""
 
     def __init__(self, seed: str, partitions: int) -> None:
         self.chance = Random(seed)
         self.partitions = partitions
 
     def next(self, count: int) -> Iterator[Record]:
-        """Make some `count` records, in the order in which they are sent."""
+        """Make about `count` records, in the order in which they are sent."""
         raise NotImplementedError
 
     def junk(self, value: bytes) -> bytes:
-        """Return `value`, now and then cut off, so that it is no event."""
+        """Return `value`, or sometimes a part of it that is no event."""
         return value[: self.chance.randrange(len(value))] if self.chance.random() < _JUNK else value
 
 
 class Sets(Maker):
-    """Events of three steps, some milliseconds apart, shuffled within the lateness; now and then something else."""
+    """Events of three steps, some milliseconds apart, shuffled within the lateness, with some junk."""
 
     at = 1_685_695_916_000
 
@@ -70,7 +70,7 @@ class Sets(Maker):
             yield Record(self.chance.randrange(self.partitions), self._value(time_ms))
 
     def closing(self) -> tuple[int, list[Record]]:
-        """Make the events that end a stretch, and return from when on they are: all before is in order then."""
+        """Make the events that end a stretch. Return the time of the first one: all earlier events can be ordered then."""
         begin = self.at = self.at + 2 * LATENESS_MS
         made = []
         for _ in range(_CLOSING):
@@ -87,12 +87,12 @@ class Sets(Maker):
 
 
 class Top(Maker):
-    """Ids with values, most of them new; an id keeps to one partition."""
+    """Ids with values, most of them new. Each id keeps to one partition."""
 
     count = 0
 
     def next(self, count: int) -> Iterator[Record]:
-        """Make upserts, a third of them of an id that was there before."""
+        """Make upserts. A third of them change an id that exists."""
         for _ in range(count):
             self.count += self.chance.random() < 0.6
             name = b"id%08x" % (self.chance.randrange(self.count + 1) if self.chance.random() < 0.4 else self.count)
@@ -101,7 +101,7 @@ class Top(Maker):
 
 
 class Segments(Maker):
-    """Batches of ten segments, interleaved; some segments come again, some with other numbers, a few never."""
+    """Batches of ten segments, interleaved. Some segments are repeated, some with other numbers; a few are never sent."""
 
     def __init__(self, seed: str, partitions: int) -> None:
         super().__init__(seed, partitions)
@@ -117,7 +117,7 @@ class Segments(Maker):
                 if self.chance.random() < 0.01:
                     self._made.append(self.chance.choice([self._made[-1], self._segment(place)]))
         for _ in range(count):
-            # A segment that comes again is a few places behind at the least: which one is first is then up to this list alone.
+            # A repeated segment follows at least some places later, so that this list alone decides which one is first.
             record = self._made.pop(self.chance.randrange(30))
             if self.chance.random() < _LOST:
                 continue
@@ -132,7 +132,7 @@ class Segments(Maker):
 
 
 class Uniques(Maker):
-    """Frames of some hundred users, half a second apart, some of them minutes late."""
+    """Frames of some hundred users, half a second apart. Some frames are minutes late."""
 
     at = 1_468_244_384.0
 
@@ -161,12 +161,12 @@ class Words(Maker):
 
 
 MAKERS: dict[str, type[Maker]] = {"sets": Sets, "top": Top, "segments": Segments, "uniques": Uniques, "words": Words}
-"""Who makes the records of a view."""
+"""The maker of records of each view."""
 
 
 @dataclass(slots=True)
 class Lane:
-    """One view's way into Kafka."""
+    """The topic of one view, with the maker of its records and the truth that takes them in."""
 
     topic: str
     maker: Maker
@@ -174,13 +174,13 @@ class Lane:
     share: float
     owed: float = 0.0
     sent: int = 0
-    """Records that were made, and that the truth knows."""
+    """Records that were made and that the truth has taken in."""
     begin: int = 0
-    """From when on the events that end the last stretch are."""
+    """The time of the first event that ends the last stretch."""
 
 
 class Load:
-    """Sends `rate` records a second to `topics`, by view, from a thread of its own. `start`, and `close` in the end."""
+    """Sends `rate` records a second to the topics of the views, from a thread of its own, between `start` and `close`."""
 
     def __init__(self, bootstrap: str, topics: Mapping[str, tuple[str, int]], *, seed: int, rate: float) -> None:
         whole = sum(_SHARES[view] for view in topics)
@@ -193,7 +193,7 @@ class Load:
         self._acknowledged: dict[str, int] = dict.fromkeys((topic for topic, _ in topics.values()), 0)
         settings: dict[str, Any] = {
             "bootstrap.servers": bootstrap,
-            "enable.idempotence": True,  # what is tried again must neither come twice nor behind the next record
+            "enable.idempotence": True,  # a retried batch must neither be doubled nor come behind the next record
             "linger.ms": 5,
             "message.timeout.ms": 300_000,
             "reconnect.backoff.max.ms": 250,
@@ -206,12 +206,12 @@ class Load:
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start sending."""
         self._go.set()
         self._thread.start()
 
     def pause(self) -> None:
-        """End the stretch; returns when Kafka has acknowledged every record. Raises OSError where it does not."""
+        """End the stretch. Return when Kafka has acknowledged every record. Raises OSError if it does not."""
         if self._go.is_set():
             self._quiet.clear()
             self._go.clear()
@@ -219,7 +219,7 @@ class Load:
             raise OSError(f"the load did not reach Kafka: {self._failed[:1] or 'no acknowledgement'}")
 
     def resume(self) -> None:
-        """Send on after a pause."""
+        """Send again after a pause."""
         self._go.set()
 
     def acknowledged(self) -> dict[str, int]:
@@ -227,10 +227,10 @@ class Load:
         return {view: self._acknowledged[lane.topic] for view, lane in self.lanes.items()}
 
     def close(self) -> None:
-        """Stop sending; waits for the thread."""
+        """Stop sending. Waits for the thread."""
         self._end.set()
         self._go.set()
-        if self._thread.ident is not None:  # it was started
+        if self._thread.ident is not None:  # the thread was started
             self._thread.join(timeout=10)
         self._producer.purge()
         self._producer.flush(1)
@@ -241,7 +241,7 @@ class Load:
             if not self._go.is_set():
                 try:
                     self._finish()
-                except Exception as error:  # noqa: BLE001  # told to whoever waits for the pause
+                except Exception as error:  # noqa: BLE001  # the next pause raises it
                     self._failed.append(repr(error))
                 self._quiet.set()
                 self._go.wait()

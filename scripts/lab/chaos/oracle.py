@@ -1,7 +1,7 @@
-"""What the answers should be, worked out from the records themselves by plain means. Shares no code with the product.
+"""The right answers of a chaos run, computed from the records themselves. Shares no code with the product.
 
-Used by the verifier. Each truth is handed every record in the order in which its partition has it, and says at any time what
-the five views must answer. `expected` and what the verifier asks for have the same keys and the same form.
+The verifier uses it. Each truth takes in every record in the order of its partition, and can give the right answers at any
+time. `expected` has the same keys and the same form as what the verifier reads from the service.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from scripts.lab.truth import GRANULARITIES, Batches, Matching, period, ranked
 
 Span = tuple[int, int]
-"""From the first to before the second, in the unit that the view is asked in."""
+"""A half-open range, in the unit of the view's requests."""
 
 _EVENT = re.compile(rb"([RGB])_([0-9]{1,18})")
 _UPSERT = re.compile(rb"([^_]+)_(-?[0-9]{1,18})")
@@ -24,44 +24,44 @@ _SEGMENTS = 10
 
 
 class Truth(Protocol):
-    """All that one view should know."""
+    """The right answers of one view."""
 
     records: int
-    """Records handed over."""
+    """Records taken in."""
     events: int
-    """Those of them that are events of the view."""
+    """Those of the records that are events of the view."""
 
     def take(self, value: bytes) -> None:
         """Take in the next record of a partition."""
 
     def choose(self, chance: Random) -> Span:
-        """Return a range that is worth asking about."""
+        """Return a range of which some part has answers."""
 
     def expected(self, span: Span) -> dict[str, Any]:
-        """Return what must be answered, to each question; ranges are asked by `span`."""
+        """Return the right answer to each question; questions with a range use `span`."""
 
 
 class SetsTruth:
-    """Sets by greedy first in, first out: events by time, ties R before G before B."""
+    """Sets, first in, first out: events in order of time, of equal times R before G before B."""
 
     def __init__(self) -> None:
         self.records = self.events = 0
         self.waiting: list[tuple[int, int]] = []
-        """Events that are not matched yet, since earlier ones may still come: time and step."""
+        """Events that are not matched yet, because earlier ones may follow: time and step."""
         self._matching = Matching(3)
         self._reds: list[int] = []
         self._lines: list[bytes] = []
         self._body = bytearray()
 
     def take(self, value: bytes) -> None:
-        """Take in a record; in any order, as long as it is not before what is settled."""
+        """Take in a record. Records may come in any order, but no event may be earlier than the last `settle`."""
         self.records += 1
         if found := _EVENT.fullmatch(value):
             self.events += 1
             self.waiting.append((int(found[2]), b"RGB".index(found[1])))
 
     def settle(self, until: int) -> None:
-        """Match the events before `until`; none of these may come later. Cost: a sort, and 1 us an event."""
+        """Match the events before `until`. No later record may be that early. Cost: a sort, and 1 us an event."""
         self.waiting.sort()
         cut = bisect_left(self.waiting, (until,))
         for time, step in self.waiting[:cut]:
@@ -72,7 +72,7 @@ class SetsTruth:
         del self.waiting[:cut]
 
     def choose(self, chance: Random) -> Span:
-        """Return a range of some thousand sets at the most."""
+        """Return a range of at most some thousand sets."""
         if not self._reds:
             return 0, 1
         place = chance.randrange(len(self._reds))
@@ -104,23 +104,23 @@ class TopTruth:
             self._values[found[1]] = int(found[2])
 
     def clear(self, partitions: int) -> None:
-        """Forget everything, as a DELETE does: by a record in each partition."""
+        """Forget everything, as a DELETE does by a record in each partition."""
         self.records += partitions
         self.events += partitions
         self._values.clear()
 
     def choose(self, chance: Random) -> Span:
-        """Return how many of the first ids to ask for."""
+        """Return how many of the first ids to ask for, as the end of a span."""
         return 0, 1 + chance.randrange(1 + len(self._values))
 
     def expected(self, span: Span) -> dict[str, Any]:
-        """Return the ids, the largest value first, of equal ones the larger id first."""
+        """Return the ids in order of rank."""
         names = [name.decode() for name in ranked(self._values)]
         return {"all ids": names, "the first ids": names[: span[1]], "how many ids": len(names)}
 
 
 class SegmentsTruth:
-    """Batches of ten segments; of a segment that comes again the first one stands."""
+    """Batches of ten segments. If a segment is repeated, the first one counts."""
 
     def __init__(self) -> None:
         self.records = self.events = 0
@@ -143,12 +143,12 @@ class SegmentsTruth:
             self._numbers[batch] = [len(numbers), numbers[0], numbers[-1]]
 
     def choose(self, chance: Random) -> Span:
-        """Return some batches that are finished."""
+        """Return some finished batches."""
         first = chance.choice(sorted(self._lines)) if self._lines else 0
         return first, first + 3
 
     def expected(self, span: Span) -> dict[str, Any]:
-        """Return rows, what waits, a few lines by HTTP, and all lines, which file and topic hold once each."""
+        """Return the rows, the pending batches, some lines by HTTP, and all lines of the file and the topic, once each."""
         finished = sorted(self._lines)
         lines = sorted(self._lines.values())
         return {
@@ -162,7 +162,7 @@ class SegmentsTruth:
 
 
 class UniquesTruth:
-    """Users and frames by period, in UTC."""
+    """Users and frames of each period, in UTC."""
 
     def __init__(self) -> None:
         self.records = self.events = 0
@@ -191,7 +191,7 @@ class UniquesTruth:
         return first, first + 60 * chance.randrange(1, 100)
 
     def expected(self, span: Span) -> dict[str, Any]:
-        """Return the rows of each granularity, those of a range of minutes, and the last rows in the topic."""
+        """Return the rows of each granularity, those of a range of minutes, and the last row of each period in the topic."""
         rows = {name: self._rows(name, (-(1 << 62), 1 << 62)) for name in GRANULARITIES}
         return {
             **{f"rows by {name}": found for name, found in rows.items()},
@@ -209,7 +209,7 @@ class UniquesTruth:
 
 
 class WordsTruth:
-    """Counts of types and words by second."""
+    """Counts of types and words, by second."""
 
     def __init__(self) -> None:
         self.records = self.events = 0
@@ -258,4 +258,4 @@ TRUTHS: dict[str, type[SetsTruth | TopTruth | SegmentsTruth | UniquesTruth | Wor
     "uniques": UniquesTruth,
     "words": WordsTruth,
 }
-"""The truth by view."""
+"""The class of each view's truth."""

@@ -1,6 +1,6 @@
-"""Makes faults happen to a running service, waits until it is back, and has every answer compared.
+"""Makes faults happen to a running service, waits for its recovery, and has every answer compared.
 
-Used by `chaos.py`, which puts the parts together.
+`chaos.py` builds the parts and runs it.
 """
 
 import contextlib
@@ -20,20 +20,20 @@ from scripts.lab.chaos.report import Report
 from scripts.lab.chaos.verifier import Client, UnansweredError, Verifier
 
 _LIMIT_S = 60.0
-"""How long the service may take to come back."""
+"""The longest time that the service may need to answer again."""
 
 _BROKER_S = 240.0
-"""How long a broker that was killed may take, which reads its log again, on a machine that does much else."""
+"""The longest time that a killed broker may need, which reads its log again on a busy machine."""
 
 _PATIENCE_S = 90.0
-"""How long answers may take to be right, once nothing more is sent."""
+"""The longest time until the answers are right after the load has paused."""
 
 _LOOK_S = 0.02
 
 
 @dataclass(slots=True)
 class Ordeal:
-    """One run, over parts that are up already. `perform` one fault after the other, and `verify` now and then."""
+    """One run over parts that were started before. Call `perform` with one fault after the other, and `verify` now and then."""
 
     subject: Subject
     client: Client
@@ -47,13 +47,13 @@ class Ordeal:
     _since: list[Fault] = field(default_factory=list)
 
     def begin(self) -> None:
-        """Start the service, and the load."""
+        """Start the service and the load."""
         self.subject.start()
         self._await_ready()
         self.load.start()
 
     def perform(self, fault: Fault) -> None:
-        """Make one fault happen, and wait until the service is back. Raises OverdueError or EndedError where it is not."""
+        """Make one fault happen, and wait for the recovery. Raises OverdueError or EndedError if there is none."""
         self._since.append(fault)
         timings = self.report.timings[fault]
         timings.times += 1
@@ -64,14 +64,14 @@ class Ordeal:
             began = self._disturb(fault)
         self._await_ready()
         timings.ready_s.append(time.monotonic() - began)
-        if self.chance.random() < 0.8:  # else the next one may find it while it catches up
+        if self.chance.random() < 0.8:  # otherwise the next fault may happen while the service still reads the backlog
             self._await_caught_up()
             timings.caught_up_s.append(time.monotonic() - began)
 
     def verify(self) -> None:
-        """Let the load pause, and compare every answer. What differs is told in the report."""
+        """Pause the load, and compare every answer. Differences go into the report."""
         self.load.pause()
-        with contextlib.suppress(OverdueError):  # what is missing then, the comparison tells
+        with contextlib.suppress(OverdueError):  # a record that is missing then shows in the comparison
             until(self._settled, _PATIENCE_S, "all to be read")
         found = self.verifier.differences(_PATIENCE_S if not self.report.differences else 1.0)
         self.report.verifications += 1
@@ -85,7 +85,7 @@ class Ordeal:
         self.load.resume()
 
     def end(self) -> None:
-        """Stop the service as people do, start it again, and compare once more."""
+        """Stop the service by SIGTERM, start it again, and compare once more."""
         self.load.pause()
         self.subject.signal(signal.SIGTERM)
         code = self.subject.wait()
@@ -97,7 +97,7 @@ class Ordeal:
         self.load.pause()
 
     def differ(self, found: list[str]) -> None:
-        """Tell what differs, and what happened since the last comparison."""
+        """Report the differences, and the faults since the last comparison."""
         since = ", ".join(fault.name for fault in self._since) or "nothing"
         self.report.differences += [f"{each} [since the last comparison: {since}]" for each in found]
         if self._since:
@@ -123,7 +123,7 @@ class Ordeal:
         self.subject.start()
 
     def _disturb(self, fault: Fault) -> float:
-        """Make something else happen, for a while; returns when it was over. In some cases the service is killed meanwhile."""
+        """Make another fault happen for a while. Return when it was over. In some cases the service is killed meanwhile."""
         match fault:
             case Fault.PAUSE:
                 self.subject.signal(signal.SIGSTOP)
@@ -151,7 +151,7 @@ class Ordeal:
         return time.monotonic()
 
     def _meanwhile(self, longest_s: float) -> None:
-        """Let up to `longest_s` go by, in a third of the cases with a kill and a start of the service in the middle."""
+        """Wait for up to `longest_s`. In a third of the cases, kill and start the service in the middle."""
         time.sleep(self.chance.uniform(0.05, longest_s))
         if self.chance.random() < 0.33:
             self._since.append(Fault.KILL)
@@ -166,7 +166,7 @@ class Ordeal:
         until(lambda: self.subject.alive() and self.client.ready(), _LIMIT_S, "the service to be ready")
 
     def _await_caught_up(self) -> None:
-        """Wait until all is read that Kafka has acknowledged by now."""
+        """Wait until the service has read all records that Kafka has acknowledged by now."""
         wanted = self.load.acknowledged()
 
         def caught_up() -> bool:
@@ -182,7 +182,7 @@ class Ordeal:
         until(caught_up, _LIMIT_S, f"the service to catch up with {wanted}")
 
     def _settled(self) -> bool:
-        """Whether all is read, in its place and, as far as it is due, published."""
+        """Whether all records are read, are in their slices, and all due results are published."""
         time.sleep(_LOOK_S)
         for view, truth in self.verifier.truths.items():
             try:
@@ -195,7 +195,7 @@ class Ordeal:
         return True
 
     def _clear(self) -> None:
-        """Forget the dataset over HTTP, and post a little, while nothing else writes."""
+        """Delete the dataset over HTTP, and post some items, while nothing else writes."""
         truth = self.verifier.truths.get("top")
         if not isinstance(truth, TopTruth):
             return

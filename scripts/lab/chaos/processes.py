@@ -1,6 +1,6 @@
-"""The processes that a chaos run starts, stops, kills and starts again: the service, and a broker of its own.
+"""The processes that a chaos run starts, stops, kills and starts again: the service, and a broker.
 
-Used by `chaos.py`. A process is only ever reached by the id under which it was started here.
+A process is only ever reached by the pid under which it was started here.
 """
 
 import contextlib
@@ -33,11 +33,11 @@ class OverdueError(Exception):
 
 
 class EndedError(Exception):
-    """A process ended that nobody had asked to."""
+    """A process ended, and this run had not ended it."""
 
 
 def until(look: Callable[[], T], limit_s: float, what: str) -> T:
-    """Return the first true value of `look`. Raises OverdueError after `limit_s`."""
+    """Return the first true value of `look()`. Raises OverdueError after `limit_s`."""
     deadline = time.monotonic() + limit_s
     while not (seen := look()):
         if time.monotonic() > deadline:
@@ -47,7 +47,7 @@ def until(look: Callable[[], T], limit_s: float, what: str) -> T:
 
 
 class Subject:
-    """The service, in a process of its own, in `folder`, with its settings in a file there."""
+    """The service as a process, with `folder` as its working folder and its settings in a file there."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self.folder = folder
@@ -58,7 +58,7 @@ class Subject:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, and wait for nothing. What it says is appended to its log."""
+        """Start the process without waiting. Its output is appended to its log."""
         command = [sys.executable, str(ROOT / "scripts" / "serve.py"), "--config", str(self._settings)]
         self.started_at = time.monotonic()
         with self.log.open("ab") as log:
@@ -67,19 +67,19 @@ class Subject:
             )
 
     def alive(self) -> bool:
-        """Return True. Raises EndedError where it has ended by itself."""
+        """Return True. Raises EndedError if the process has ended by itself."""
         code = None if self._process is None else self._process.poll()
         if code is not None:
             raise EndedError(f"the service ended with {code}: {self.log.read_text(errors='replace')[-_SAID:]}")
         return True
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal; where it ends by that, `wait`."""
+        """Send a signal. Call `wait` after a signal that ends the process."""
         self.alive()
         self._started().send_signal(number)
 
     def wait(self) -> int:
-        """Return its exit code once it has ended. Raises OverdueError."""
+        """Return the exit code once the process has ended. Raises OverdueError."""
         try:
             code = self._started().wait(_GRACE_S)
         except subprocess.TimeoutExpired:
@@ -88,7 +88,7 @@ class Subject:
         return code
 
     def kill(self) -> None:
-        """End it at once, as the system does when memory is short."""
+        """Kill the process, as the system does when memory is short."""
         self.signal(signal.SIGKILL)
         self.wait()
 
@@ -98,14 +98,14 @@ class Subject:
         return self._process
 
     def close(self) -> None:
-        """End it, in whatever state it is."""
+        """End the process, in whatever state it is."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait(_GRACE_S)
 
 
 class Node:
-    """A real broker of our own, found by what was started here, which can be killed and started again on its log."""
+    """A real broker that this run started. It can be killed, and started again on its log."""
 
     def __init__(self, bootstrap: str, process: psutil.Process, log: Path) -> None:
         self.bootstrap = bootstrap
@@ -114,29 +114,29 @@ class Node:
         self._log = log
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send a signal to the broker."""
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        """End it at once; the system keeps what it had written."""
+        """Kill the broker. The system keeps what the broker had written."""
         self._process.kill()
         self._process.wait(_GRACE_S)
 
     def restart(self) -> None:
-        """Start it again, and wait for nothing."""
+        """Start the broker again without waiting."""
         with self._log.open("ab") as log:
             self._process = psutil.Popen(
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
 
     def answers(self) -> bool:
-        """Whether it does, within a second."""
+        """Whether the broker answers within a second."""
         with contextlib.suppress(KafkaException):
             return bool(AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0}).list_topics(timeout=1).brokers)
         return False
 
     def close(self) -> None:
-        """End it, in whatever state it is."""
+        """End the broker, in whatever state it is."""
         with contextlib.suppress(psutil.NoSuchProcess):
             self._process.kill()
             self._process.wait(_GRACE_S)
@@ -144,9 +144,9 @@ class Node:
 
 @contextlib.contextmanager
 def own_broker(directory: Path) -> Iterator[Node]:
-    """Run a real broker with an empty log, its jars kept in `directory`; ended in any case.
+    """Run a real broker with an empty log, and end it at the end. Its jars are kept in `directory`.
 
-    Raises OSError where Java or Maven is missing, or the broker does not come up.
+    Raises OSError if Java or Maven is missing, or if the broker does not start.
     """
     before = set(psutil.Process(os.getpid()).children())
     with real_broker(directory) as bootstrap:

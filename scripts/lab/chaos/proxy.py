@@ -1,7 +1,7 @@
-"""A TCP proxy in front of a Kafka broker, whose connections can be cut, refused and stalled while the broker stays well.
+"""A TCP proxy in front of a Kafka broker. Its connections can be cut, refused and stalled while the broker stays well.
 
-Used by `chaos.py`. Loopback only. A broker tells its clients its own address; in what passes here, that of the proxy stands
-in its place, which has the same length, so any broker will do, whatever it advertises.
+Loopback only. A broker sends its own address to its clients. The proxy replaces that address by its own, which has the same
+length, so that any broker will do, whatever it advertises.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _PIECE = 1_024
-"""Bytes that go on at once: a cut or a stall falls into the middle of a longer response."""
+"""Bytes that are passed on at once: a cut or a stall falls into the middle of a longer response."""
 
 _LENGTH = struct.Struct(">i")
 _LONGEST = 1 << 28
@@ -21,10 +21,10 @@ _GRACE_S = 5.0
 
 
 class Proxy:
-    """Passes connections to `bootstrap` on, from a port by chance. Any thread may use it; `close` it in the end.
+    """Passes connections on to `bootstrap`, from a free port. Any thread may use it. Call `close` at the end.
 
-    `advertised` is the address, HOST:PORT, that the broker itself tells; its host must be one of loopback.
-    Raises OSError where there is no port to be had.
+    `advertised` is the address, HOST:PORT, that the broker sends; its host must be one of loopback.
+    Raises OSError if there is no free port.
     """
 
     def __init__(self, bootstrap: str, advertised: str) -> None:
@@ -35,7 +35,7 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._refusing = False
         self.connections = 0
-        """Connections that were passed on."""
+        """The number of connections that were passed on."""
         self._loop = asyncio.new_event_loop()
         self._open = asyncio.Event()
         self._open.set()
@@ -47,7 +47,7 @@ class Proxy:
         self.bootstrap = f"127.0.0.1:{own_port}"
 
     def cut(self, *, refuse: bool) -> None:
-        """Reset every connection at once; with `refuse`, new ones too, until `mend`."""
+        """Reset every connection at once. With `refuse`, reset new ones too, until `mend`."""
         self._refusing = refuse
         self._loop.call_soon_threadsafe(self._reset)
 
@@ -61,14 +61,14 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._open.set)
 
     def close(self) -> None:
-        """Reset every connection, and let go of the port."""
+        """Reset every connection, and close the port."""
         self._call(self._shut())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=10)
         self._loop.close()
 
     async def _shut(self) -> None:
-        """Let every connection find out by itself that it is over."""
+        """Close both sides of every connection."""
         self._server.close()
         self._open.set()
         self._reset()
@@ -86,7 +86,7 @@ class Proxy:
             return
         try:
             up_reader, up_writer = await asyncio.open_connection(*self._upstream)
-        except OSError:  # the broker is away, and so is the proxy
+        except OSError:  # the broker is away, so the proxy is too
             writer.transport.abort()
             return
         self.connections += 1
@@ -113,7 +113,7 @@ class Proxy:
             await writer.drain()
 
     async def _responses(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass responses on whole, since an address may stand anywhere in one: first its length, four bytes, then so many."""
+        """Pass whole responses on, because an address may stand anywhere in one: four bytes of length, then that many bytes."""
         while True:
             head = await reader.readexactly(_LENGTH.size)
             length = _LENGTH.unpack(head)[0]

@@ -1,4 +1,4 @@
-"""What came of a chaos run: how often what was done, how long it took to come back, and what differed."""
+"""The report of a chaos run: counts of faults, times of recovery, and differences."""
 
 import statistics
 from collections import defaultdict
@@ -15,7 +15,7 @@ _COLUMNS = ("action", "times", "median s until ready again", "median s until cau
 
 @dataclass(slots=True)
 class Timings:
-    """How often something was done, and how long it took until the service was ready, and had caught up, again."""
+    """How often a fault happened, and the seconds until the service was ready again and had read the backlog."""
 
     times: int = 0
     ready_s: list[float] = field(default_factory=list)
@@ -25,7 +25,7 @@ class Timings:
 
 @dataclass(slots=True)
 class Report:
-    """What came of a run."""
+    """The results of a run."""
 
     seed: int
     folder: Path
@@ -42,7 +42,7 @@ class Report:
         return sum(own.times for fault, own in self.timings.items() if fault.kills)
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it as plain values."""
+        """Return the report as plain values."""
         return {
             "seed": self.seed,
             "kills": self.kills,
@@ -64,7 +64,7 @@ class Report:
 
 
 def table_of(report: Report) -> Table:
-    """Return what people look at."""
+    """Return the report as text for people."""
     title = (
         f"{report.kills:,} kills, {report.verifications:,} verifications of {report.comparisons:,} answers, "
         f"{report.records:,} records, {report.seconds / 60:.1f} min, seed {report.seed}"
@@ -78,7 +78,7 @@ def table_of(report: Report) -> Table:
 
 
 def markdown_of(report: Report) -> str:
-    """Return the same for a README."""
+    """Return the report as a Markdown table."""
     rows = [_COLUMNS, ("---", *("---:",) * (len(_COLUMNS) - 1)), *_rows(report)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 

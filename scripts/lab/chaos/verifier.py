@@ -1,6 +1,6 @@
-"""Compares every answer of a running service with the truth. Knows the service by HTTP, its file and its topic alone.
+"""Compares every answer of a running service with the truth. Reads the service by HTTP, its file and its topics alone.
 
-Used by `chaos.py`. Imports nothing of the product.
+Imports nothing of the product.
 """
 
 import http.client
@@ -18,7 +18,7 @@ from scripts.lab.chaos.oracle import Span, Truth
 from scripts.lab.truth import GRANULARITIES
 
 NAMES = {"sets": "events", "top": "dataset", "segments": "segments", "uniques": "uniques", "words": "words"}
-"""Under which name the stream of a view is asked."""
+"""The name of each view's stream."""
 
 _PAGE = 700
 _SHOWN = 160
@@ -31,7 +31,7 @@ class UnansweredError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What was asked, and where answer and truth part."""
+    """A question whose answer differs, and where it differs."""
 
     view: str
     question: str
@@ -42,13 +42,13 @@ class Difference:
 
 
 class Client:
-    """Asks a service on this machine. One connection a question."""
+    """Asks a service on this machine, with one connection for each question."""
 
     def __init__(self, port: int) -> None:
         self._port = port
 
     def ask(self, path: str, *, method: str = "GET", body: bytes | None = None, accept: str = "*/*") -> bytes:
-        """Return what is answered. Raises UnansweredError."""
+        """Return the body of the response. Raises UnansweredError."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
         try:
             connection.request(method, path, body, {"Accept": accept})
@@ -63,7 +63,7 @@ class Client:
         return answer
 
     def get(self, path: str) -> Any:
-        """Return the JSON that is answered. Raises UnansweredError."""
+        """Return the response's JSON. Raises UnansweredError."""
         return json.loads(self.ask(path))
 
     def stats(self, view: str) -> Any:
@@ -71,7 +71,7 @@ class Client:
         return self.get(f"/{NAMES[view]}/get-stats")
 
     def ready(self) -> bool:
-        """Whether the service says that it is."""
+        """Whether the service reports that it is ready."""
         try:
             return bool(self.get("/readyz")["ready"])
         except UnansweredError:
@@ -79,7 +79,7 @@ class Client:
 
 
 class Output:
-    """What stands in an output topic of one partition by now: records of transactions that were committed, and no others."""
+    """Reads an output topic of one partition: the records of committed transactions alone."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         self._consumer = Consumer(
@@ -89,13 +89,13 @@ class Output:
         self._records: list[bytes] = []
 
     def records(self) -> list[bytes]:
-        """Return all records, and those that came since the last time among them."""
+        """Return all records, and those that are new since the last call."""
         while messages := self._consumer.consume(10_000, 0.1):
             self._records += [message.value() or b"" for message in messages if not message.error()]
         return self._records
 
     def close(self) -> None:
-        """Let go of the broker."""
+        """Close the consumer."""
         self._consumer.close()
 
 
@@ -103,8 +103,8 @@ class Output:
 class Verifier:
     """Compares a service's answers with the truths, by view.
 
-    `folder` is where the service runs, `outputs` are its output topics by view. Without `exactly_once`, a service that has no
-    memory beyond its process, results may be published again.
+    `folder` is the service's working folder, `outputs` are its output topics by view. Without `exactly_once` the service keeps
+    no checkpoints, so results may be published again.
     """
 
     client: Client
@@ -116,7 +116,7 @@ class Verifier:
     comparisons: int = field(default=0)
 
     def differences(self, patience_s: float) -> list[Difference]:
-        """Return what differs still after `patience_s`, in which results may find their way into files and topics."""
+        """Return the differences that remain after `patience_s`, in which results may reach files and topics."""
         found: list[Difference] = []
         deadline = time.monotonic() + patience_s
         for view, truth in self.truths.items():
@@ -167,7 +167,7 @@ class Verifier:
         }
 
     def _pages(self, span: Span) -> Iterator[bytes]:
-        """Yield the sets of a range, a line each, asked page by page."""
+        """Yield the sets of a range, a line each, read page by page."""
         path = f"/events/get-sets?startTime={span[0]}&endTime={span[1]}&limit={_PAGE}"
         following = ""
         while True:
@@ -209,7 +209,7 @@ class Verifier:
             raise
 
     def _file(self) -> list[bytes]:
-        """Return the lines of the output file, and of those that were set aside."""
+        """Return the lines of the output file, and of the files that were set aside."""
         paths = sorted((self.folder / "output").glob("output.txt*"))
         return [line for path in paths for line in path.read_bytes().splitlines()]
 
@@ -259,7 +259,7 @@ class Verifier:
 
 
 def conservation(truth: Truth) -> dict[str, Any]:
-    """Return what every stream's counters must add up to, once all is read."""
+    """Return what the counters of every stream must add up to once all records are read."""
     return {
         "records": truth.records,
         "events": truth.events,
@@ -271,14 +271,14 @@ def conservation(truth: Truth) -> dict[str, Any]:
 
 
 def row_of(row: Mapping[str, Any]) -> list[int]:
-    """Return a row of unique users without what may depend on when it was asked. Raises ValueError where it is no exact one."""
+    """Return a row of unique users without the members that depend on when it was asked. Raises ValueError if not exact."""
     if not row["exact"] or not row["lower"] == row["unique"] == row["upper"]:
         raise ValueError(f"not exact: {row}")
     return [row["start"], row["end"], row["unique"], row["frames"]]
 
 
 def last_rows(records: Sequence[bytes]) -> dict[str, list[list[int]]]:
-    """Return, by granularity, the row of each period that came last."""
+    """Return the last row of each period, by granularity."""
     last: dict[tuple[str, int], Any] = {}
     for record in records:
         row = json.loads(record)
@@ -290,7 +290,7 @@ def last_rows(records: Sequence[bytes]) -> dict[str, list[list[int]]]:
 
 
 def twice(records: Sequence[bytes]) -> list[str]:
-    """Return the revisions that come more than once."""
+    """Return the revisions that were published more than once."""
     seen: set[tuple[str, int, int]] = set()
     again = []
     for record in records:
@@ -303,7 +303,7 @@ def twice(records: Sequence[bytes]) -> list[str]:
 
 
 def parting(right: Any, got: Any) -> str:
-    """Say where two values that differ do so first."""
+    """Return where two values first differ."""
     if isinstance(right, bytes) and isinstance(got, bytes):
         right, got = right.splitlines(), got.splitlines()
     if isinstance(right, list) and isinstance(got, list):

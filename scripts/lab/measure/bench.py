@@ -1,7 +1,7 @@
-"""Measure Firnline against the speed at which Kafka can be read at all, in one run, and print the table of the README.
+"""Measure Firnline against the speed at which Kafka can be read at all, in one run, and print the tables of docs/benchmarks.md.
 
-By turns: a bare tuned `consume()` loop (the floor), and the real service from its first record to its last set. Then queries
-over HTTP from this process, at rest and during full-speed ingestion. Ratios count; the machine is named beside them.
+A bare tuned `consume()` loop (the floor) and the real service take turns. Then this process sends queries over HTTP, at rest
+and during ingestion at full speed. The ratios count; the machine is named beside them.
 """
 
 import json
@@ -52,7 +52,7 @@ class Run:
 
 
 def questions(first: int, last: int, chance: random.Random) -> dict[str, str]:
-    """Return one request of each kind, somewhere in the sets' times from `first` to `last`."""
+    """Return one request of each kind, somewhere between the times `first` and `last` of sets."""
     paths = {"get-stats": "/events/get-stats"}
     for sets in (100, 10_000):
         start = chance.randrange(first, max(first + 1, last - sets * _STEP_MS))
@@ -61,7 +61,7 @@ def questions(first: int, last: int, chance: random.Random) -> dict[str, str]:
 
 
 def product(bootstrap: str, topic: str, events: int, *, loaded: bool, rested: int, budget: str) -> Run:
-    """Run the service over the topic; ask it all the time where `loaded`, and afterwards `rested` times of each kind."""
+    """Run the service over the topic. If `loaded`, ask it all the time; afterwards ask it `rested` times for each kind."""
     chance = random.Random(7)
     asked: dict[str, list[float]] = {}
     samples = []
@@ -100,7 +100,7 @@ def product(bootstrap: str, topic: str, events: int, *, loaded: bool, rested: in
 
 
 def random_bytes_a_set() -> float:
-    """Return accounted bytes a sealed set, for events at random milliseconds: 1,000,000 sets in an hour."""
+    """Return the accounted bytes of a sealed set: 1,000,000 sets of events at random milliseconds within an hour."""
     chance, sets = np.random.default_rng(5), 1_000_000
     live = LiveSets(steps=3, max_sets=2 * sets)
     live.add(Batch(tuple(np.sort(chance.integers(START_MS, START_MS + 3_600_000, sets)) for _ in range(3))), None)
@@ -113,7 +113,7 @@ def random_bytes_a_set() -> float:
 def measure(
     bootstrap: str, pattern: str, events: int, rounds: int, budget: str, *, loaded_too: bool
 ) -> tuple[dict[str, Any], list[Run]]:
-    """Measure one pattern; returns its figures, and the runs for the plot."""
+    """Measure one pattern. Return its figures, and the runs for the plot."""
     topic = f"bench-{pattern}-{events}"
     fill(bootstrap, topic, pattern, events, _PARTITIONS, "--start", str(START_MS))
     floors, runs, loaded = [], [], []
@@ -141,7 +141,7 @@ def measure(
 
 
 def table(results: dict[str, Any]) -> Table:
-    """Lay the figures out, a column a pattern."""
+    """Return the figures as a table with a column for each pattern."""
     patterns = results["patterns"]
     shown = Table(title=f"{results['events']:,} events, median of {results['rounds']}; {results['machine']}")
     shown.add_column("")
@@ -167,7 +167,7 @@ def table(results: dict[str, Any]) -> Table:
 
 
 def contests_table(contests: dict[str, dict[str, Any]], rounds: int) -> Table:
-    """Lay the figures of the other views out, a column a view."""
+    """Return the figures of the other views as a table with a column for each view."""
     shown = Table(title=f"the other answers, median of {rounds}; same machine and broker")
     shown.add_column("")
     for name in contests:
@@ -195,7 +195,7 @@ def contests_table(contests: dict[str, dict[str, Any]], rounds: int) -> Table:
 
 
 def plot(path: Path, runs: dict[str, list[Run]]) -> None:
-    """Draw RSS and sets over time, the first run of each pattern, as a page that needs no internet."""
+    """Draw the resident set and the sets over time, of the first run of each pattern."""
     firsts = {pattern: own[0] for pattern, own in runs.items()}
     seconds = {pattern: [sample[0] for sample in run.samples] for pattern, run in firsts.items()}
     memory = [Curve(f"{name}: RSS", seconds[name], [each[1] / 1e6 for each in run.samples]) for name, run in firsts.items()]

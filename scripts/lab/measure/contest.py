@@ -1,6 +1,6 @@
-"""The four other views, each on a real broker against the speed of reading at all and against the usual way to do its work.
+"""The four other views on a real broker, each against the bare consume loop and against the usual way to do the same work.
 
-Used by `scripts/bench.py`. A row says the records a second of the floor, of the rival and of Firnline, and what else counts.
+A row has the records a second of the loop, of the rival and of Firnline, and the view's other figures.
 """
 
 import statistics
@@ -20,7 +20,7 @@ _ASKED = 300
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """One view: its stream, what it is sent, and the rival."""
+    """One view: its stream, the records that it is sent, and its rival."""
 
     stream: str
     records: int
@@ -39,7 +39,7 @@ CONTESTS = {
 
 
 def contest(name: str, bootstrap: str, rounds: int, budget: str, records: int | None = None) -> dict[str, Any]:
-    """Run floor, rival and product by turns, over so many `records`; returns medians, and ratios by round."""
+    """Run loop, rival and product by turns, over `records` records. Return medians, and ratios by round."""
     plan = CONTESTS[name] if records is None else replace(CONTESTS[name], records=records)
     topic = f"bench-{name}-{plan.records}"
     fill(bootstrap, topic, name, plan.records, plan.partitions)
@@ -71,7 +71,7 @@ def contest(name: str, bootstrap: str, rounds: int, budget: str, records: int | 
 
 
 def _product(plan: Contest, bootstrap: str, topic: str, budget: str) -> dict[str, Any]:
-    """Run the service over the topic from its first record to the last one in its place, then ask it."""
+    """Run the service over the topic until the last record is in its slice, then query it."""
     with tempfile.TemporaryDirectory() as folder:
         output = f"streams.{plan.stream}.output={{file: {folder}/out.txt}}"
         with service(plan.stream, bootstrap, topic, budget, output) as (process, client):
@@ -95,7 +95,7 @@ def _product(plan: Contest, bootstrap: str, topic: str, budget: str) -> dict[str
 
 
 def _piped(plan: Contest) -> float:
-    """Return frames a second of `cat frames | serve --once`, without what the process takes where there is nothing to read."""
+    """Return frames a second of `cat frames | serve --once`, less the time that the process takes without input."""
     with tempfile.TemporaryDirectory() as folder:
         frames = Path(folder) / "frames.jsonl"
         with frames.open("wb") as file:

@@ -1,6 +1,6 @@
-"""Measure the service among many: idle connections and event streams, while events come in, and what a question takes then.
+"""Measure queries beside a crowd: idle connections and event streams, while events come in.
 
-The crowd is held by a process of its own, and the questions are asked by this one, so that neither waits for the other.
+A process of its own holds the crowd, and this one sends the queries, so that neither waits for the other.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ _AT_ONCE = 64
 """Connections that are opened at the same time."""
 
 _AGAIN_S = 30.0
-"""After so long an idle connection asks again, as the service closes it after 65 s."""
+"""Seconds after which an idle connection sends a request, because the service closes it after 65 s."""
 
 _PARTITIONS = 3
 _PAUSE_S = 0.02
@@ -45,7 +45,7 @@ console = Console(stderr=True)
 
 
 class Member(asyncio.Protocol):
-    """One connection of the crowd: counts what it gets, and whether it is closed."""
+    """One connection of the crowd. Counts the bytes that arrive, and notes whether the connection is closed."""
 
     def __init__(self, request: bytes) -> None:
         self.request = request
@@ -55,18 +55,18 @@ class Member(asyncio.Protocol):
         self.first = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask."""
+        """Send the request."""
         self.transport = cast("asyncio.Transport", transport)
         self.transport.write(self.request)
 
     def data_received(self, data: bytes) -> None:
-        """Count."""
+        """Count the bytes."""
         if not self.first.done():
             self.first.set_result(data.startswith(b"HTTP/1.1 200 "))
         self.nbytes += len(data)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """Note that it is over."""
+        """Note the end of the connection."""
         self.transport = None
         if not self.first.done():
             self.first.set_result(False)
@@ -74,7 +74,7 @@ class Member(asyncio.Protocol):
 
 @dataclass(slots=True)
 class Held:
-    """How a crowd fares: members that got their first answer, those that are still there, and bytes that streams got."""
+    """The state of a crowd: members that got a first response, members that are still connected, and bytes of the streams."""
 
     idle: int = 0
     streams: int = 0
@@ -124,13 +124,13 @@ async def _hold(port: int, idle: int, streams: int, pipe: Connection) -> None:
 
 
 def hold(port: int, idle: int, streams: int, pipe: Connection) -> None:
-    """Be the crowd: join, say so, and stay until told to go; then say how it went. The process's whole work."""
+    """Run the crowd's process: join, report, stay until the pipe says otherwise, and report again."""
     asyncio.run(_hold(port, idle, streams, pipe))
 
 
 @contextlib.contextmanager
 def crowd(port: int, idle: int, streams: int) -> Iterator[tuple[Held, Connection]]:
-    """Have a crowd; yields what it is at the beginning, and the pipe to it."""
+    """Start a crowd. Yields its state at the beginning, and the pipe to its process."""
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
     process = spawn.Process(target=hold, args=(port, idle, streams, theirs), daemon=True)
@@ -146,7 +146,7 @@ def crowd(port: int, idle: int, streams: int) -> Iterator[tuple[Held, Connection
 
 @dataclass(slots=True)
 class Asked:
-    """What a while of questions showed: milliseconds of each kind, the memory, and the events that came in."""
+    """The result of one period of queries: milliseconds of each kind, the memory, and the events that came in."""
 
     ms: dict[str, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
@@ -156,7 +156,7 @@ class Asked:
 
 
 def ask(process: psutil.Process, client: Client, seconds: float) -> Asked:
-    """Ask for so long, one question after the other with a short pause."""
+    """Send queries for `seconds`, one after the other with a short pause."""
     found = Asked()
     began, events = time.perf_counter(), client.get("/events/get-stats")["events"]
     while (passed := time.perf_counter() - began) < seconds:
@@ -171,7 +171,7 @@ def ask(process: psutil.Process, client: Client, seconds: float) -> Asked:
 
 @contextlib.contextmanager
 def fresh_topic(bootstrap: str) -> Iterator[str]:
-    """Have a topic of its own. The client that makes it ends with it, before the broker does, of which it would complain."""
+    """Create a topic. Its admin client is closed before the broker, because it would log the broker's end."""
     topic = f"crowd-{os.getpid()}-{int(time.time())}"
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     admin.create_topics([NewTopic(topic, _PARTITIONS, 1)], request_timeout=20)[topic].result(timeout=30)
@@ -183,7 +183,7 @@ def fresh_topic(bootstrap: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def events(bootstrap: str, topic: str, rate: int) -> Iterator[None]:
-    """Produce so many events a second."""
+    """Produce `rate` events a second."""
     command = [sys.executable, str(ROOT / "scripts" / "producer.py"), "--count", "0", "--rate", str(rate)]
     command += ["--pattern", "shuffled", "--bootstrap", bootstrap, "--topic", topic]
     producer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -195,7 +195,7 @@ def events(bootstrap: str, topic: str, rate: int) -> Iterator[None]:
 
 
 def table(figures: dict[str, Asked], before: Held, after: Held, peak: int, title: str) -> Table:
-    """Lay the figures out, a column a while."""
+    """Return the figures as a table with a column for each period."""
     shown = Table(title=title)
     shown.add_column("")
     for name in figures:
@@ -225,7 +225,7 @@ def main(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
 ) -> None:
-    """Measure what a question takes among idle connections and event streams, while events come in."""
+    """Measure queries among idle connections and event streams, while events come in."""
     few = files_for(idle + streams)
     if few:
         sys.exit(f"crowd: {few}")

@@ -1,6 +1,6 @@
-"""Whether memory stays within its budget: the real service over more events than it can hold, looked at ten times a second.
+"""Whether memory stays within its budget: the real service over more events than fit, sampled ten times a second.
 
-Used by `scripts/bench.py --budget`. Prints a row a tenth of the run, and draws the whole of it.
+`scripts/bench.py --budget` uses it. The table has a row for each tenth of the run.
 """
 
 import tempfile
@@ -18,7 +18,7 @@ PATTERN = "scattered"
 _START_MS = 1_685_695_916_000
 _PARTITIONS = 3
 _GENERATIONS = 100
-"""Into how many generations all of the events would go."""
+"""The number of generations that all events would fill."""
 
 _EVERY_S = 0.1
 _ROWS = 10
@@ -27,7 +27,7 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What there was at one moment: bytes, and generations, those that are held and those that had to go."""
+    """One sample: bytes, and the counts of generations held and dropped."""
 
     seconds: float
     records: int
@@ -39,7 +39,7 @@ class Sample:
 
 @dataclass(slots=True)
 class Held:
-    """One run: how it began, what was seen, and the largest resident set that the kernel saw."""
+    """One run: its budget, its samples, and the largest resident set by the kernel's count."""
 
     name: str
     budget: int = 0
@@ -51,7 +51,7 @@ class Held:
 
 
 def held(bootstrap: str, events: int, budget: str) -> list[Held]:
-    """Run the service over so many events at random times within `budget`: in memory alone, and with checkpoints."""
+    """Run the service over `events` events at random times within `budget`: in memory alone, and with checkpoints."""
     topic = f"bench-{PATTERN}-{events}"
     fill(bootstrap, topic, PATTERN, events, _PARTITIONS, "--start", str(_START_MS))
     with tempfile.TemporaryDirectory() as folder:
@@ -88,7 +88,7 @@ def _sample(stats: dict[str, Any], seconds: float, rss: int) -> Sample:
 
 
 def held_table(run: Held) -> Table:
-    """Lay a run out, a row a tenth of its events."""
+    """Return a run as a table with a row for each tenth of its events."""
     peak = f"peak RSS {run.peak / _MIB:.1f} MiB, {run.peak / run.budget:.1%} of the budget"
     shown = Table(
         title=f"{run.name}: a budget of {run.budget / _MIB:.0f} MiB, {peak}, {run.rate:,.0f} records/s, "
@@ -105,7 +105,7 @@ def held_table(run: Held) -> Table:
 
 
 def held_as_json(run: Held) -> dict[str, Any]:
-    """Return what counts of a run."""
+    """Return the figures of a run."""
     return {
         "name": run.name,
         "budget_bytes": run.budget,
@@ -119,7 +119,7 @@ def held_as_json(run: Held) -> dict[str, Any]:
 
 
 def held_plot(path: Path, runs: list[Held]) -> None:
-    """Draw the runs one below the other: RSS and accounted bytes under the line of the budget, and what was dropped."""
+    """Draw the runs one below the other: RSS and accounted bytes beside the budget, and the generations."""
     charts = []
     for run in runs:
         seconds = [each.seconds for each in run.samples]

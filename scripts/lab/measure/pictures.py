@@ -1,7 +1,7 @@
-"""Make the README's pictures of the live page: the real service, a stream that is the same every time, the system's Chromium.
+"""Make the pictures of the live page in docs/pictures: the real service, a reproducible stream, and the system's Chromium.
 
-The broker is the embedded one unless another is named. Small generations, little memory and a small disk budget, so that all
-states are to be seen: live, frozen, on disk, forgotten.
+The broker is the embedded one unless another is named. Generations, memory and disk budget are small, so that the picture
+shows all states: live, frozen, on disk, dropped.
 """
 
 import json
@@ -49,7 +49,7 @@ _SHOTS = (
 
 
 class Events:
-    """Events of three steps at random nanoseconds, denser and sparser by a slow rhythm; every 6,000th record is none."""
+    """Events of three steps at random nanoseconds, denser and sparser by a slow rhythm. Every 6,000th record is no event."""
 
     def __init__(self) -> None:
         self._chance = np.random.default_rng(7)
@@ -68,7 +68,7 @@ class Events:
 
 
 def least(bootstrap: str) -> int:
-    """Return the MiB that an empty service needs on this machine: it says so when it is given too little."""
+    """Return the MiB that an empty service needs on this machine, from its own message if its budget is too small."""
     words = ["--only", "events", "--set", "memory.budget=1MiB", "--set", "http.port=0", "--set", "data_dir=null"]
     serve = [sys.executable, str(ROOT / "scripts" / "serve.py"), *words, "--set", f"kafka.bootstrap.servers={bootstrap}"]
     said = subprocess.run(serve, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False).stderr
@@ -80,7 +80,7 @@ def least(bootstrap: str) -> int:
 
 @contextmanager
 def serving(bootstrap: str, topic: str, port: int, budget: str) -> Iterator[Callable[[], bool]]:
-    """Run the service, in a folder that is thrown away. Yields what says that it runs, or raises ValueError."""
+    """Run the service in a temporary folder. Yields its URL and its process, or raises ValueError."""
     with tempfile.TemporaryDirectory(prefix="firnline-pictures-") as folder:
         settings = {
             "http.port": port,
@@ -112,7 +112,7 @@ def serving(bootstrap: str, topic: str, port: int, budget: str) -> Iterator[Call
 
 
 def stats(port: int) -> dict[str, Any]:
-    """Return the stream's stats; empty while there are none."""
+    """Return the stream's stats, or an empty dict before there are any."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/events/get-stats", timeout=10) as answer:
             found: dict[str, Any] = json.load(answer)
@@ -122,7 +122,7 @@ def stats(port: int) -> dict[str, Any]:
 
 
 def await_that(look: Callable[[], object]) -> None:
-    """Wait until `look` is true. Raises TimeoutError after some minutes."""
+    """Wait until `look()` is true. Raises TimeoutError after some minutes."""
     deadline = time.monotonic() + _PATIENCE_S
     while not look():
         if time.monotonic() > deadline:
@@ -131,7 +131,7 @@ def await_that(look: Callable[[], object]) -> None:
 
 
 def feed(producer: Producer, topic: str, port: int, events: Events) -> None:
-    """Send until some generations are on the disk and some are gone, never far ahead of the service."""
+    """Send until some generations are on disk and some are dropped. Never sends far ahead of the service."""
     sent = 0
     while True:
         known = stats(port)
@@ -147,7 +147,7 @@ def feed(producer: Producer, topic: str, port: int, events: Events) -> None:
 
 
 def opened(browser: Browser, port: int, width: int, height: int, scheme: Any) -> Page:
-    """Open the page, and wait for its picture."""
+    """Open the page, and wait for its first chart."""
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce")
     page.goto(f"http://127.0.0.1:{port}/")
     page.wait_for_selector(".bars .live")
@@ -155,10 +155,10 @@ def opened(browser: Browser, port: int, width: int, height: int, scheme: Any) ->
 
 
 def shoot(browser: Browser, port: int, folder: Path) -> None:
-    """Take every picture. Raises ValueError for one that is larger than a README should carry."""
+    """Take every picture. Raises ValueError if a picture is too large for a README."""
     for name, width, height, scheme in _SHOTS:
         page = opened(browser, port, width, height, scheme)
-        page.wait_for_timeout(6_000)  # the rates need some seconds to be measured
+        page.wait_for_timeout(6_000)  # the rates need some seconds
         target = folder / f"{name}.png"
         page.screenshot(path=target)
         page.close()
@@ -169,10 +169,10 @@ def shoot(browser: Browser, port: int, folder: Path) -> None:
 
 
 def paint(browser: Browser, port: int) -> None:
-    """Load the page some times, each as for the first time, and print how long it took until there was something to see."""
+    """Load the page several times without a cache, and print the time until the first chart."""
     found = []
     for _ in range(_LOADS):
-        page = browser.new_page()  # in a context of its own: nothing is cached
+        page = browser.new_page()  # in a context of its own, so that nothing is cached
         page.goto(f"http://127.0.0.1:{port}/")
         page.wait_for_function(f"{_FIRST_PAINT}.length")
         found.append(float(page.evaluate(f"{_FIRST_PAINT}[0].startTime")))
@@ -181,7 +181,7 @@ def paint(browser: Browser, port: int) -> None:
 
 
 def measure(browser: Browser, port: int, minutes: float, between_s: float, each: Callable[[], None]) -> None:
-    """Keep the page open, and print what its JavaScript holds after a collection, `between_s` seconds apart."""
+    """Keep the page open, and print the size of its JavaScript heap after a collection, every `between_s` seconds."""
     page = opened(browser, port, 1280, 860, "light")
     devtools = page.context.new_cdp_session(page)
     devtools.send("HeapProfiler.enable")
@@ -205,7 +205,7 @@ def main(
     port: Annotated[int, typer.Option(help="The port of the service meanwhile.")] = 18_099,
     heap: Annotated[float, typer.Option(min=0, help="Instead, print the first paint, then the heap over so many minutes.")] = 0,
 ) -> None:
-    """Write docs/pictures/*.png, or measure the page: how soon it is to be seen, and what it holds when it stays open."""
+    """Write docs/pictures/*.png, or measure the page's first paint and its heap."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         sys.exit("pictures: expected chromium, and there is none")

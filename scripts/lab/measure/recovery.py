@@ -1,7 +1,7 @@
-"""How long a restart takes: with so many sets in files, and after a kill in the middle of a load.
+"""The duration of a restart: with many sets in files, and after a kill in the middle of a load.
 
-Used by `scripts/bench.py --recovery`. The files are written by the product's own parts, from sets at random milliseconds; the
-service that reads them is the real one.
+`scripts/bench.py --recovery` uses it. The product's own parts write the files, from sets at random milliseconds; the real
+service reads them.
 """
 
 import signal
@@ -36,7 +36,7 @@ _PARTITIONS = 3
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What was measured: seconds from the start of the process until it answered, and until it had caught up."""
+    """The seconds from the start of the process until it answered, and until it had read the backlog."""
 
     sets: int
     file_bytes: int
@@ -47,7 +47,7 @@ class Recovery:
 
 
 def recovery(bootstrap: str, sets: int) -> Recovery:
-    """Measure both. Takes half a second a million sets to make the files."""
+    """Measure both. Making the files takes half a second for each million sets."""
     topic = f"bench-steady-{_EVENTS}"
     fill(bootstrap, topic, "steady", _EVENTS, _PARTITIONS)
     with tempfile.TemporaryDirectory() as name:
@@ -70,7 +70,7 @@ def recovery(bootstrap: str, sets: int) -> Recovery:
 
 
 def _until(client: Client, ready: Callable[[dict[str, Any]], bool]) -> None:
-    """Wait until the stats of the stream are as they shall be."""
+    """Wait until `look` is true of the stream's stats."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         answer = client.get("/events/get-stats")
@@ -82,7 +82,7 @@ def _until(client: Client, ready: Callable[[dict[str, Any]], bool]) -> None:
 
 
 def _write(store: Store, sets: int) -> int:
-    """Add generations of a million sets to the newest checkpoint; returns the bytes of their files."""
+    """Add generations of a million sets to the newest checkpoint. Return the bytes of their files."""
     store.open()
     state = store.read_checkpoint(store.checkpoints()[0])
     chance = np.random.default_rng(1)
@@ -103,7 +103,7 @@ def _write(store: Store, sets: int) -> int:
 
 
 def recovery_table(measured: Recovery) -> Table:
-    """Lay the figures out."""
+    """Return the figures as a table."""
     shown = Table(title="restarts")
     for column in ("what", "seconds"):
         shown.add_column(column, justify="right" if column == "seconds" else "left")
@@ -115,5 +115,5 @@ def recovery_table(measured: Recovery) -> Table:
 
 
 def recovery_as_json(measured: Recovery) -> dict[str, Any]:
-    """Return the figures."""
+    """Return the figures as plain values."""
     return asdict(measured)

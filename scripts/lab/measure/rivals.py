@@ -1,6 +1,6 @@
-"""What the views are measured against: each a process of its own that does the same work in the usual way, and prints figures.
+"""The rivals of the views: each does the same work in the usual way, in a process of its own, and prints its figures.
 
-Used by the benchmark, as `python scripts/lab/measure/rivals.py NAME BOOTSTRAP TOPIC RECORDS`. Not part of the product.
+The benchmark runs it as `python -m scripts.lab.measure.rivals NAME BOOTSTRAP TOPIC RECORDS`.
 """
 
 import heapq
@@ -30,14 +30,14 @@ _READ_AT_ONCE = 5_000
 
 
 class Frame(msgspec.Struct):
-    """What a frame must have."""
+    """The members that a frame must have."""
 
     ts: float
     uid: str
 
 
 def polls(bootstrap: str, topic: str, records: int, partitions: list[int] | None = None) -> Iterator[list[Message]]:
-    """Yield polls of a tuned consumer until so many records have come."""
+    """Yield the polls of a tuned consumer until `records` records have come."""
     consumer = Consumer({**TUNING, "enable.partition.eof": False, "bootstrap.servers": bootstrap, "group.id": "rival"})
     known = partitions if partitions is not None else list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
     consumer.assign([TopicPartition(topic, number, 0) for number in known])
@@ -60,7 +60,7 @@ def timed(work: Callable[[], int]) -> None:
 
 @app.command()
 def floor(bootstrap: str, topic: str, records: int) -> None:
-    """Read, and nothing else."""
+    """Read the records, and do nothing else."""
     batches = polls(bootstrap, topic, records)
     first = len(next(batches))
     timed(lambda: sum(map(len, batches)) + first)
@@ -68,7 +68,7 @@ def floor(bootstrap: str, topic: str, records: int) -> None:
 
 @app.command()
 def redis(bootstrap: str, topic: str, records: int) -> None:
-    """Read all ids first; then a sorted set of Redis takes them, 5,000 a command; and how long the top ten takes."""
+    """Read all ids, then put them into a sorted set of Redis, 5,000 a command, and time its top ten."""
     from redis import Redis  # noqa: PLC0415  # a rival's client
 
     if shutil.which("redis-server") is None:
@@ -89,7 +89,7 @@ def redis(bootstrap: str, topic: str, records: int) -> None:
                     break
                 except OSError:
                     time.sleep(0.02)
-                except Exception:  # noqa: BLE001  # the client's own way to say that nobody listens yet
+                except Exception:  # noqa: BLE001  # the client's own error while the server does not listen yet
                     time.sleep(0.02)
             before = client.info("memory")["used_memory"]
             began = time.perf_counter()
@@ -112,7 +112,7 @@ def redis(bootstrap: str, topic: str, records: int) -> None:
 
 @app.command()
 def uniques(bootstrap: str, topic: str, records: int) -> None:
-    """Parse with msgspec and keep Python sets by minute and longer."""
+    """Parse with msgspec, and keep Python sets of users by minute and by longer periods."""
     decoder = msgspec.json.Decoder(Frame)
     batches = polls(bootstrap, topic, records)
 
@@ -136,7 +136,7 @@ def uniques(bootstrap: str, topic: str, records: int) -> None:
 
 @app.command()
 def words(bootstrap: str, topic: str, records: int) -> None:
-    """Parse with json and count by second."""
+    """Parse with json, and count by second."""
     batches = polls(bootstrap, topic, records)
 
     def work() -> int:
@@ -159,7 +159,7 @@ def words(bootstrap: str, topic: str, records: int) -> None:
 
 @app.command()
 def segments(bootstrap: str, topic: str, records: int) -> None:
-    """Run a consumer and a thread a partition, with json, and heapq.merge of what is complete."""
+    """Run one consumer thread for each partition, with json, and merge each whole batch by heapq.merge."""
     lock = threading.Lock()
     pending: dict[int, dict[int, list[int]]] = defaultdict(dict)
     left = [records]

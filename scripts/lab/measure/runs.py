@@ -1,7 +1,4 @@
-"""The parts of a measurement: a broker, a topic filled, the real service over it, a client that takes times, rivals beside it.
-
-Used by `scripts/bench.py` and `scripts/lab/measure/crowd.py`.
-"""
+"""The parts of a measurement: a broker, a topic with records, the real service, a client that takes times, and rivals."""
 
 import contextlib
 import http.client
@@ -32,9 +29,9 @@ _SAID = 500
 
 @contextlib.contextmanager
 def measuring(name: str, bootstrap: str | None) -> Iterator[str]:
-    """Yield a broker's address: `bootstrap`, or that of a real one, run meanwhile. What goes wrong ends with 1, and a line.
+    """Yield a broker's address: `bootstrap`, or that of a real broker that runs meanwhile. An error ends the process with 1.
 
-    At SIGTERM all that was started is ended, as it is at Ctrl-C. For the main thread.
+    SIGTERM ends all that was started, as Ctrl-C does. For the main thread.
     """
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
@@ -42,7 +39,7 @@ def measuring(name: str, bootstrap: str | None) -> Iterator[str]:
             yield bootstrap or around.enter_context(real_broker(ROOT / ".firnline" / "kafka"))
     except KafkaException as error:
         sys.exit(f"{name}: {bootstrap or 'the broker'}: {error.args[0].str()}")
-    except subprocess.CalledProcessError as error:  # it has said why itself
+    except subprocess.CalledProcessError as error:  # the process has printed the reason
         sys.exit(f"{name}: {error.cmd[1]} ended with {error.returncode}")
     except (OSError, ValueError) as error:
         sys.exit(f"{name}: {str(error) or type(error).__name__}")
@@ -56,7 +53,7 @@ class Client:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
     def answers(self) -> bool:
-        """Whether anybody does."""
+        """Whether the service answers."""
         try:
             self.get("/livez")
         except OSError:
@@ -70,7 +67,7 @@ class Client:
         return json.loads(self._connection.getresponse().read())
 
     def timed(self, path: str) -> float:
-        """Return how many milliseconds the whole answer to `path` took."""
+        """Return the milliseconds until the whole response to `path` was read."""
         began = time.perf_counter()
         self._connection.request("GET", path)
         self._connection.getresponse().read()
@@ -81,10 +78,10 @@ class Client:
 def service(
     stream: str, bootstrap: str, topic: str, budget: str, *overrides: str, data_dir: Path | None = None
 ) -> Iterator[tuple[psutil.Process, Client]]:
-    """Run the real service with one stream of the default configuration; yields its process, and a client, once it answers.
+    """Run the real service with one stream of the default configuration. Yields its process and a client once it answers.
 
-    Without a `data_dir` nothing outlasts the run, so that the next one begins at the first record. Raises OSError where the
-    service ends instead.
+    Without a `data_dir` no state outlasts the run, so that the next run begins at the first record. Raises OSError if the
+    service ends.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -119,7 +116,7 @@ def peak_rss(process: psutil.Process) -> int:
 
 
 def fill(bootstrap: str, topic: str, pattern: str, events: int, partitions: int, *words: str) -> None:
-    """Fill a topic of its own with the pattern, unless an earlier call has."""
+    """Fill a topic with the pattern, unless an earlier call has filled it."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "firnline-fill", "log_level": 0})
     ends = [
         consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1]
@@ -142,7 +139,7 @@ def percentiles(values: list[float]) -> dict[str, float]:
 
 
 def machine() -> str:
-    """Name the machine."""
+    """Return the name of the machine, with its processors and memory."""
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -152,7 +149,7 @@ def machine() -> str:
 
 
 def rival(name: str, bootstrap: str, topic: str, records: int) -> dict[str, float]:
-    """Run one of `scripts/lab/measure/rivals.py` in a process of its own; returns its figures."""
+    """Run a rival in a process of its own. Return its figures."""
     command = [sys.executable, "-m", "scripts.lab.measure.rivals", name, bootstrap, topic, str(records)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=PATIENCE_S)
     figures: dict[str, float] = json.loads(done.stdout)

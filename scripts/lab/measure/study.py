@@ -1,6 +1,6 @@
-"""What the README says of unique users: the cost of JSON, step by step, and the errors of sketches. In this process alone.
+"""The figures of unique users in docs/benchmarks.md: the cost of JSON, step by step, and the errors of sketches.
 
-Used by `scripts/bench.py --study`.
+`scripts/bench.py --study` runs it in this process alone.
 """
 
 import statistics
@@ -50,12 +50,12 @@ class _Poll:
     def timestamps(self) -> Times:
         return np.arange(len(self.values))
 
-    def key_of(self, place: int) -> None:  # noqa: ARG002  # the protocol's
+    def key_of(self, place: int) -> None:  # noqa: ARG002  # the protocol's argument
         return None
 
 
 def costs() -> dict[str, float]:
-    """Return nanoseconds a frame for the parse alone, for reading, and for taking in; and for writing, a row."""
+    """Return nanoseconds a frame for parsing alone, for decoding, and for adding; and nanoseconds a row for writing."""
     values = [value for chunk in chunks("uniques", Spec(_FRAMES, 1_468_244_384_000)) for value in chunk.values]
     polls = [_Poll(list(values[low : low + _POLL])) for low in range(0, _FRAMES, _POLL)]
     whole = [[value for value in poll.values if value and value.endswith(b"}") and value.isascii()] for poll in polls]
