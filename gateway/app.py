@@ -22,7 +22,7 @@ from gateway.routes.streams import StreamList, StreamRoutes
 from gateway.routes.top import TopRoutes
 from gateway.routes.uniques import UniqueRoutes
 from gateway.routes.words import WordRoutes
-from gateway.served import Served
+from gateway.stream import Served
 from gateway.watch.metrics import MetricRoutes
 from gateway.watch.probes import Probes
 from gateway.watch.traffic import Traffic

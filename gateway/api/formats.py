@@ -14,8 +14,6 @@ from typing import Any, Protocol
 import msgspec
 import numpy as np
 
-from actors.replies import Coverage
-from actors.timeline.span import Span
 from actors.views.view import Column, Field
 from gateway.api.errors import Problem, shown
 
@@ -230,19 +228,3 @@ def _weight(media_type: str, ranges: Mapping[str, float]) -> float:
         if wanted in ranges:
             return ranges[wanted]
     return 0.0
-
-
-def told_of(coverage: Coverage, span: Span) -> dict[str, str]:
-    """Return the metadata of an answer over `span`: its coverage, as far as it concerns that range, as JSON.
-
-    So it is the same for every answer of which nothing is missing, whatever else comes and goes. `completeFrom` is null where
-    nothing is missing at the beginning of the range.
-    """
-    start, end = coverage.complete_from, coverage.complete_to
-    within = {
-        "completeFrom": None if start is None or start <= span.start else min(start, span.end),
-        "completeTo": None if end is None else max(span.start, min(end, span.end)),
-        "finalUntil": None if coverage.final_until is None else max(span.start, min(coverage.final_until, span.end)),
-        "missing": [[max(each.start, span.start), min(each.end, span.end)] for each in coverage.missing if each.overlaps(span)],
-    }
-    return {"firnline.coverage": msgspec.json.encode(within).decode()}

@@ -1,9 +1,12 @@
 """The parameter `format`, and what an answer looks like in each form: as its operation describes it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from starlette.requests import Request
+from starlette.responses import Response
 
 from gateway.api.formats import FORMATS, chosen
 from gateway.api.params import Header, Parameter
@@ -54,3 +57,8 @@ def forms(line: str, item: Any) -> dict[str, Any]:
     ndjson = {"type": "string", "description": f"{line[0].upper()}{line[1:]}.", "x-line": item}
     tables = {FORMATS[name].content_type: {"type": "string", "description": about} for name, about in _COLUMNS.items()}
     return {NDJSON: ndjson, **tables}
+
+
+def json_response(body: object, headers: Mapping[str, str] | None = None) -> Response:
+    """Respond with `body`, a value that msgspec can write as JSON."""
+    return Response(msgspec.json.encode(body), headers=headers, media_type=JSON)

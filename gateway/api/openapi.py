@@ -7,9 +7,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.answers import CoverageSaid, Problem
 from gateway.api.forms import JSON
 from gateway.api.operation import Operation, operation_name
+from gateway.schemas import CoverageSaid, Problem
 from gateway.wire.request_id import HEADER
 
 _REF = "#/components/schemas/{name}"

@@ -25,7 +25,7 @@ from gateway.api import params
 from gateway.api.errors import Problem, busy
 from gateway.ask import Asker
 from gateway.page.picture import picture
-from gateway.served import Served
+from gateway.stream import Served
 from gateway.wire.limits import Allowance
 
 EVENT_STREAM = "text/event-stream"

@@ -11,8 +11,9 @@ from typing import Any
 
 from actors.replies import Durability, Stats
 from actors.views.view import Meta
+from gateway.coverage import coverage_of
 from gateway.page.forecast import forecast
-from gateway.served import Served, coverage_of
+from gateway.stream import Served
 
 MOST_BARS = 300
 """Bars of a stream; with more generations, neighbours are drawn as one."""

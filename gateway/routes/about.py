@@ -9,11 +9,10 @@ from starlette.responses import Response
 
 from actors.protocol import Address
 from actors.replies import GetHealth, Health
-from gateway.answers import About, DeadLetters, DeadLetterSaid
-from gateway.api.forms import JSON
+from gateway.api.forms import json_response
 from gateway.api.operation import Operation
 from gateway.ask import Asker
-from gateway.served import json
+from gateway.schemas import About, DeadLetters, DeadLetterSaid
 
 Page = tuple[Callable[[str], bool], Callable[[Request], Awaitable[Response]]]
 """Whether an Accept header asks for the page, and the endpoint that sends it."""
@@ -51,13 +50,13 @@ class HealthRoutes:
         if wants_page(request.headers.get("accept", "")):
             return await page(request)
         about = About("firnline", product_version(), list(self.paths))
-        return Response(json(about), headers={"Vary": "Accept"}, media_type=JSON)
+        return json_response(about, headers={"Vary": "Accept"})
 
     async def dead_letters(self, request: Request) -> Response:  # noqa: ARG002
         """Messages that came to nothing: how many, and the newest; and restarts by stream."""
         health = await self._health()
         newest = [msgspec.convert(each, DeadLetterSaid, from_attributes=True) for each in health.newest]
-        return Response(json(DeadLetters(health.dead_letters, dict(health.restarts), newest)), media_type=JSON)
+        return json_response(DeadLetters(health.dead_letters, dict(health.restarts), newest))
 
     async def _health(self) -> Health:
         health: Health = await self._asker.ask(self._guardian, GetHealth)

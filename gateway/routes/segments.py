@@ -16,26 +16,16 @@ from actors.replies import Answer, GetPlace, Place
 from actors.timeline.span import EVER, Span
 from actors.views.segments.listing import Listing
 from actors.views.view import Field, Meta
-from gateway.answers import Count
+from gateway.answer import ROWS, SMALL_BYTES, asked, rendered, responded, rows_header, weighed
 from gateway.api import params
 from gateway.api.errors import Problem
-from gateway.api.formats import FORMATS, Writer, told_of
+from gateway.api.formats import FORMATS, Writer
 from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
 from gateway.api.operation import Link, Operation
 from gateway.ask import Asker
-from gateway.served import (
-    COVERAGE,
-    ROWS,
-    SMALL_BYTES,
-    Served,
-    asked,
-    coverage_header,
-    json,
-    rendered,
-    responded,
-    rows_header,
-    weighed,
-)
+from gateway.coverage import COVERAGE, coverage_header, coverage_within
+from gateway.schemas import Count
+from gateway.stream import Served
 
 _BATCH = re.compile(r"[0-9]{1,19}")
 _MOST = 1_000_000
@@ -202,7 +192,7 @@ class SegmentRoutes:
                 blocks = _lines(rows)
             else:
                 fields = (*answer.view.fields(listing), Field("line", "text", optional=True))
-                within = told_of(answer.coverage, answer.span)
+                within = coverage_within(answer.coverage, answer.span)
                 blocks = _table(rows, await asyncio.to_thread(FORMATS[form].writer, fields, within))
             told = {**coverage_header(answer.coverage), **rows_header(listing.limit or _MOST_LINES)}
             return await responded(blocks, hold, headers=told, media_type=FORMATS[form].content_type)
@@ -227,7 +217,7 @@ async def _object(given: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[bytes
     lead = b'{"segments":['
     async with contextlib.aclosing(given) as rows:
         async for row in rows:
-            yield lead + json(row)
+            yield lead + msgspec.json.encode(row)
             lead = b","
     yield (b"" if lead == b"," else lead) + b"]}"
 
@@ -235,7 +225,7 @@ async def _object(given: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[bytes
 async def _lines(given: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[bytes]:
     async with contextlib.aclosing(given) as rows:
         async for row in rows:
-            yield json(row) + b"\n"
+            yield msgspec.json.encode(row) + b"\n"
 
 
 async def _table(given: AsyncGenerator[dict[str, Any]], writer: Writer) -> AsyncGenerator[bytes]:

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,28 +19,16 @@ from actors.views.sets.render import NAMES, page, template, write
 from actors.views.sets.slices import OPEN_SETS
 from actors.views.sets.view import SetsView
 from gateway.admission import RETRY_AFTER_S
+from gateway.answer import ROWS, SMALL_BYTES, CutError, asked, rendered, responded, rows_header
 from gateway.api import params
 from gateway.api.caching import caching_headers, not_modified, tag_of
 from gateway.api.errors import Problem
-from gateway.api.formats import FORMATS, Writer, told_of
+from gateway.api.formats import FORMATS, Writer
 from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
 from gateway.api.operation import Link, Operation
 from gateway.ask import Asker
-from gateway.served import (
-    COVERAGE,
-    ROWS,
-    SMALL_BYTES,
-    WITH_COVERAGE,
-    CutError,
-    Served,
-    asked,
-    coverage_header,
-    coverage_of,
-    json,
-    rendered,
-    responded,
-    rows_header,
-)
+from gateway.coverage import COVERAGE, WITH_COVERAGE, coverage_header, coverage_of, coverage_within
+from gateway.stream import Served
 
 MOST = 1_000_000
 
@@ -143,7 +132,7 @@ class SetRoutes:
             headers = rows_header(wanted.limit or MOST)
             if first == wanted:
                 return await rendered(answer, form, hold, request=request, members=members, headers=headers)
-            within = {} if FORMATS[form].of is None else told_of(answer.coverage, span)
+            within = {} if FORMATS[form].of is None else coverage_within(answer.coverage, span)
             tag = tag_of(answer, form, {**members, **within}) if _whole(answer, first) else None
             told = {**coverage_header(answer.coverage), **headers, **caching_headers(tag)}
             known = not_modified(request.headers, tag, told)
@@ -171,7 +160,7 @@ class SetRoutes:
             case _:
                 view = answer.view
                 assert isinstance(view, SetsView), "this stream's view"
-                within = told_of(answer.coverage, span)
+                within = coverage_within(answer.coverage, span)
                 writer = await asyncio.to_thread(FORMATS[form].writer, view.fields(), within)  # which may load a package
                 return _table(blocks, view, writer)
 
@@ -192,7 +181,7 @@ class SetRoutes:
                 if block is not None and block[0].size:
                     yield lead + write(block, form)[:-1]
                     lead = b","
-        yield (b"" if lead == b"," else lead) + b"]" + (b"," if end else b"") + json(end)[1:]
+        yield (b"" if lead == b"," else lead) + b"]" + (b"," if end else b"") + msgspec.json.encode(end)[1:]
 
     async def _blocks(self, answer: Answer, span: Span, wanted: Page) -> Blocks:
         """Yield sets in short blocks, page by page; at the end of what is wanted, the place of what follows."""

@@ -7,8 +7,8 @@ import msgspec
 from actors.replies import Durability, Memory
 from actors.replies import Stats as Reply
 from actors.views.view import Meta
-from gateway.answers import Answer, Count, CoverageSaid, Range
-from gateway.served import span_of
+from gateway.coverage import span_of
+from gateway.schemas import Answer, Count, CoverageSaid, Range
 
 _Meta = msgspec.Meta
 

@@ -8,14 +8,15 @@ from starlette.responses import Response
 from actors.protocol import Address
 from actors.replies import GetHealth, GetStats, Health, Stats
 from actors.timeline.span import Span
-from gateway.answers import CoverageSaid, Rejected, Rejects, Streams, StreamSaid
 from gateway.api.errors import Problem, near
-from gateway.api.forms import JSON
+from gateway.api.forms import json_response
 from gateway.api.operation import Link, Operation
 from gateway.api.params import InPath
 from gateway.ask import Asker
+from gateway.coverage import span_of
 from gateway.routes.stats import STATS, stats_of
-from gateway.served import Served, json, span_of
+from gateway.schemas import CoverageSaid, Rejected, Rejects, Streams, StreamSaid
+from gateway.stream import Served
 
 
 class StreamRoutes:
@@ -36,7 +37,7 @@ class StreamRoutes:
     async def get_stats(self, request: Request) -> Response:  # noqa: ARG002  # Starlette hands it in
         """Every collector, the aged ones first, oldest first; and beside them memory, coverage, rejects, drops and lag."""
         stats: Stats = await self._asker.ask(self._stream.manager, GetStats)
-        return Response(json(stats_of(stats)), media_type=JSON)
+        return json_response(stats_of(stats))
 
     async def get_rejects(self, request: Request) -> Response:  # noqa: ARG002
         """Refused records: counted by reason, and the newest of them to look at."""
@@ -45,7 +46,7 @@ class StreamRoutes:
             Rejected(kept.partition, kept.offset, kept.reason, kept.length, kept.head.decode("utf-8", "backslashreplace"))
             for kept in progress.refused
         ]
-        return Response(json(Rejects(dict(progress.rejects), newest)), media_type=JSON)
+        return json_response(Rejects(dict(progress.rejects), newest))
 
 
 class StreamList:
@@ -97,7 +98,7 @@ class StreamList:
         """All streams: what each answers, of what, where it is asked, and how far back it knows."""
         degraded = await self._degraded()
         found = [await self._said(stream, degraded) for stream in self._streams.values()]
-        return Response(json(Streams(found)), media_type=JSON)
+        return json_response(Streams(found))
 
     async def get_stream(self, request: Request) -> Response:
         """One stream."""
@@ -106,7 +107,7 @@ class StreamList:
         if stream is None:
             expected = near(name, list(self._streams), "one of " + ", ".join(self._streams))
             raise Problem(404, where="path", expected=expected, got=name[:100])
-        return Response(json(await self._said(stream, await self._degraded())), media_type=JSON)
+        return json_response(await self._said(stream, await self._degraded()))
 
     async def _degraded(self) -> Health:
         health: Health = await self._asker.ask(self._guardian, GetHealth)

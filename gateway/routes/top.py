@@ -16,13 +16,15 @@ from actors.views.top.decode import CLEAR_KEY, CLEAR_VALUE, LONGEST
 from actors.views.top.slices import Top, cleared_to
 from actors.views.view import Meta
 from gateway.admission import Hold
-from gateway.answers import Answer, Count
+from gateway.answer import ROWS, SMALL_BYTES, asked, rendered, rows_header, weighed
 from gateway.api import params
 from gateway.api.errors import Problem, busy
-from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, JSON, STATUSES, forms
+from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms, json_response
 from gateway.api.operation import Body, Operation
 from gateway.ask import Asker
-from gateway.served import COVERAGE, ROWS, SMALL_BYTES, Served, asked, json, rendered, rows_header, weighed
+from gateway.coverage import COVERAGE
+from gateway.schemas import Answer, Count
+from gateway.stream import Served
 
 _AT_ONCE = 10_000
 """Ids that are rendered on the event loop; more are sorted in a thread."""
@@ -143,7 +145,7 @@ class TopRoutes:
                 assert self._stream.writer is not None, "there is a route for it"
                 if values:
                     await self._asker.ask(self._stream.writer, lambda reply_to: Write(values, shards, reply_to))
-        return Response(json(Taken(len(values), round(time.perf_counter() - began, 6))), media_type=JSON)
+        return json_response(Taken(len(values), round(time.perf_counter() - began, 6)))
 
     async def delete(self, request: Request) -> Response:  # noqa: ARG002  # Starlette hands it in
         """Forget all that was acknowledged before.
@@ -159,7 +161,7 @@ class TopRoutes:
             answer = await asked(self._asker, self._stream, EVER, Top(1))
             done = cleared_to(answer.partial)
             if all(done.get(partition, -1) >= offset for partition, offset in written.offsets.items()):
-                return Response(json(Cleared("Dataset cleared")), media_type=JSON)
+                return json_response(Cleared("Dataset cleared"))
             if time.monotonic() > deadline:
                 raise busy("the dataset is cleared in Kafka, and the service has not read that far yet")
             await asyncio.sleep(_LOOK_S)

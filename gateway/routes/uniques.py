@@ -9,12 +9,14 @@ from starlette.responses import Response
 from actors.views.uniques.periods import GRANULARITIES
 from actors.views.uniques.slices import Rows
 from actors.views.view import Meta
-from gateway.answers import Count, CoverageSaid
+from gateway.answer import ROWS, asked, rendered, rows_header, weighed
 from gateway.api import params
 from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
 from gateway.api.operation import Operation
 from gateway.ask import Asker
-from gateway.served import COVERAGE, ROWS, WITH_COVERAGE, Served, asked, coverage_of, rendered, rows_header, weighed
+from gateway.coverage import COVERAGE, WITH_COVERAGE, coverage_of
+from gateway.schemas import Count, CoverageSaid
+from gateway.stream import Served
 
 _Meta = msgspec.Meta
 _MOST = 10_000_000

@@ -11,11 +11,13 @@ from actors.timeline.span import EVER, Span
 from actors.views.view import Meta
 from actors.views.words.slices import Counting
 from actors.views.words.view import WordsView
+from gateway.answer import ROWS, asked, rendered, rows_header, weighed
 from gateway.api import params
 from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
 from gateway.api.operation import Operation
 from gateway.ask import Asker
-from gateway.served import COVERAGE, ROWS, Served, asked, coverage_of, rendered, rows_header, weighed
+from gateway.coverage import COVERAGE, coverage_of
+from gateway.stream import Served
 
 _MOST = 1_000_000
 _LONGEST_S = 10**9

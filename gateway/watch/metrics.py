@@ -23,7 +23,7 @@ from actors.replies import GetHealth, GetStats, Health, Stats
 from gateway.api.errors import Problem
 from gateway.api.operation import Operation
 from gateway.ask import Asker
-from gateway.served import Served
+from gateway.stream import Served
 from gateway.watch.readings import Reading, of_streams
 from gateway.watch.traffic import Traffic
 from gateway.watch.workings import of_actors

@@ -16,11 +16,11 @@ from starlette.responses import Response
 
 from actors.protocol import Address
 from actors.replies import GetHealth, GetStats, Health, Stats
-from gateway.answers import Answer
 from gateway.api.errors import Problem
 from gateway.api.operation import Endpoint, Operation
 from gateway.ask import Asker
-from gateway.served import Served
+from gateway.schemas import Answer
+from gateway.stream import Served
 from gateway.wire.limits import Allowance, Limits
 
 STUCK_S = 120.0

@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import Metric
 from actors.replies import Durability, Stats
 from actors.views.view import Meta
 from gateway.api.instants import UNITS
-from gateway.served import Served
+from gateway.stream import Served
 
 MOST_PARTITIONS = 256
 """Partitions that have a label of their own; the others together are `other`."""

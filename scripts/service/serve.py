@@ -32,7 +32,7 @@ from config.settings import Log, SetsStream, Settings, Source
 from config.tokens import tokens
 from gateway.app import create_app
 from gateway.routes.about import product_version
-from gateway.served import Served
+from gateway.stream import Served
 from gateway.watch.traces import Traces, traces_to
 from gateway.watch.traffic import Counted, Traffic
 from gateway.wire.guard import Guard

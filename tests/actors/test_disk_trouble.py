@@ -17,7 +17,7 @@ from actors.replies import Durability
 from actors.stream import Told
 from actors.views.kinds import VIEWS
 from gateway.app import create_app
-from gateway.served import Served
+from gateway.stream import Served
 from gateway.wire.limits import Allowance, Limits
 from scripts.lab.truth import greedy
 from tests.actors.test_disk import ERRORS, Fault

@@ -23,7 +23,7 @@ from actors.timeline.batch import Batch
 from actors.timeline.span import EVER
 from actors.views.kinds import VIEWS
 from gateway.app import create_app
-from gateway.served import Served
+from gateway.stream import Served
 from gateway.wire.limits import Allowance, Limits
 from tests.actors.test_golden import GOLDEN, view_of
 from tests.support.keeping import FOLDER, keeping

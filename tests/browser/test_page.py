@@ -23,7 +23,7 @@ from actors.runtime.guardian import Guardian
 from gateway.ask import Asker
 from gateway.page.live import Ticker, Watching
 from gateway.page.picture import merged
-from gateway.served import Served
+from gateway.stream import Served
 from gateway.wire.limits import Allowance
 from scripts.produce.patterns import chunks
 from scripts.produce.spec import Spec

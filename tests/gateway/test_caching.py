@@ -18,7 +18,8 @@ from actors.replies import Answer
 from actors.timeline.span import EVER, Span
 from actors.views.sets.page import EVERYTHING, Page
 from gateway.api.caching import caching_headers, not_modified, tag_of
-from gateway.api.formats import FORMATS, told_of
+from gateway.api.formats import FORMATS
+from gateway.coverage import coverage_within
 from gateway.wire.compression import SHORTEST_BYTES, Compression, accepts_gzip
 from tests.conftest import Send
 from tests.support.running import Stream, records, stream
@@ -29,7 +30,7 @@ def written(answer: Answer, form: str) -> tuple[bytes, dict[str, Any]]:
     if FORMATS[form].of is None:
         return b"".join(answer.view.render(answer.partial, answer.span, answer.arguments, form, {})), {}
     rows = answer.view.columns(answer.partial, answer.span, answer.arguments)
-    within = told_of(answer.coverage, answer.span)
+    within = coverage_within(answer.coverage, answer.span)
     return b"".join(FORMATS[form].write(rows, answer.view.fields(answer.arguments), within)), within
 
 

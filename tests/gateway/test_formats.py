@@ -21,7 +21,8 @@ from actors.views.sets.page import Cursor, Page
 from actors.views.uniques.slices import Rows
 from actors.views.view import Field
 from gateway.api.errors import Problem
-from gateway.api.formats import FORMATS, chosen, told_of, weights
+from gateway.api.formats import FORMATS, chosen, weights
+from gateway.coverage import coverage_within
 from tests.views.test_views import SAMPLES, Case, Run
 
 MORE: dict[str, list[Any]] = {
@@ -213,9 +214,9 @@ def test_any_accept_header_is_a_form_or_a_problem(header: str):
 
 def test_the_coverage_in_a_table_is_that_of_the_range_and_nothing_else():
     coverage = Coverage(50, 900, 700, (Span(10, 60), Span(400, 410)))
-    said = json.loads(told_of(coverage, Span(100, 500))["firnline.coverage"])
+    said = json.loads(coverage_within(coverage, Span(100, 500))["firnline.coverage"])
     assert said == {"completeFrom": None, "completeTo": 500, "finalUntil": 500, "missing": [[400, 410]]}
-    said = json.loads(told_of(coverage, Span(20, 1_000))["firnline.coverage"])
+    said = json.loads(coverage_within(coverage, Span(20, 1_000))["firnline.coverage"])
     assert said == {"completeFrom": 50, "completeTo": 900, "finalUntil": 700, "missing": [[20, 60], [400, 410]]}
     later = Coverage(99, 2_000, 1_500, (Span(400, 410),))
-    assert told_of(later, Span(100, 500)) == told_of(coverage, Span(100, 500))
+    assert coverage_within(later, Span(100, 500)) == coverage_within(coverage, Span(100, 500))

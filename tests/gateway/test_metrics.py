@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 from ruamel.yaml import YAML
 
 from actors.replies import Progress
-from gateway.served import Served
+from gateway.stream import Served
 from gateway.watch.readings import MOST_PARTITIONS, OF_STREAMS, Reading, of_streams
 from gateway.watch.traffic import BOUNDS_S, Traffic
 from tests.conftest import Send

@@ -22,7 +22,7 @@ import pytest
 from starlette.routing import Route
 
 from gateway.app import FAMILIES, create_app
-from gateway.served import Served
+from gateway.stream import Served
 from gateway.wire.limits import Allowance
 from tests.conftest import Send
 from tests.support.browsing import chromium, look

@@ -16,7 +16,7 @@ from actors.runtime.actor import Actor, System
 from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.guardian import Guardian
 from gateway.api.operation import routes
-from gateway.served import Served
+from gateway.stream import Served
 from gateway.watch.probes import Probes
 from tests.actors.test_disk import Fault
 from tests.conftest import Send

@@ -1,56 +1,35 @@
-"""One stream as the gateway knows it, and what the routes of all views share: asking, coverage, streaming."""
+"""The answer to a query, from the request to the response: ask the manager, take memory for the answer, and send it.
+
+Used by the routes of every view. Runs on the event loop; work that takes long runs in a thread.
+"""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from actors.protocol import Address
-from actors.replies import Answer, Coverage, GetStats, Query, Stats
+from actors.replies import Answer, GetStats, Query, Stats
 from actors.timeline.span import Span
 from actors.views.view import Meta
 from gateway.admission import Hold
-from gateway.answers import CoverageSaid
 from gateway.api.caching import caching_headers, not_modified, tag_of
-from gateway.api.formats import FORMATS, told_of
+from gateway.api.formats import FORMATS
 from gateway.api.forms import JSON
-from gateway.api.params import Flag
 from gateway.ask import Asker
+from gateway.coverage import coverage_header, coverage_within
+from gateway.stream import Served
 
 _AT_ONCE_BYTES = 65_536
 SMALL_BYTES = 512 << 10
 """What any answer takes at most beside what is read: a block as it is written, as it is sent, and in the server's buffer."""
 
 
-COVERAGE = {"Firnline-Coverage": "What the answer knows, as JSON: the schema CoverageSaid."}
 ROWS = {"Firnline-Rows": "Rows of this answer at most. Fewer: it has all of them. So many: there may be more to ask for."}
-"""Headers, as they are described."""
-
-WITH_COVERAGE = Flag(name="coverage", description="1: the coverage in the body too, not in its header alone.")
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A stream: its name, its view's, and whom to ask.
-
-    `steps` are the names of those that a set has, none where there are no sets. `time_unit` is that of its times: s, ms, us or
-    ns, and `source` says where its records come from.
-    """
-
-    name: str
-    view: str
-    manager: Address
-    publisher: Address | None = None
-    writer: Address | None = None
-    steps: tuple[str, ...] = ()
-    time_unit: str = "ms"
-    source: str = ""
+"""The header, with its description."""
 
 
 async def asked(asker: Asker, stream: Served, span: Span, arguments: Any) -> Answer:
@@ -125,7 +104,7 @@ async def rendered(
     that is made as it is sent keeps `hold` until then. One that the client of `request` has by its tag is not made again.
     """
     view, partial, span, arguments = answer.view, answer.partial, answer.span, answer.arguments
-    within = {} if FORMATS[form].of is None else told_of(answer.coverage, span)
+    within = {} if FORMATS[form].of is None else coverage_within(answer.coverage, span)
     tag = tag_of(answer, form, {**(members or {}), **within})
     told = {**coverage_header(answer.coverage), **(headers or {}), **caching_headers(tag)}
     known = not_modified(request.headers, tag, told)
@@ -178,27 +157,6 @@ def _gather(pieces: Iterator[bytes]) -> bytes:
     return bytes(block)
 
 
-def json(body: object) -> bytes:
-    """Write any JSON value."""
-    return msgspec.json.encode(body)
-
-
-def span_of(span: Span | None) -> list[int] | None:
-    """Return a span as people see it."""
-    return None if span is None else [span.start, span.end]
-
-
 def rows_header(most: int) -> dict[str, str]:
     """Return the header that says of how many rows an answer is at most."""
     return {"Firnline-Rows": str(most)}
-
-
-def coverage_header(coverage: Coverage) -> dict[str, str]:
-    """Return the header that every answer has."""
-    return {"Firnline-Coverage": json(coverage_of(coverage)).decode()}
-
-
-def coverage_of(coverage: Coverage) -> dict[str, object]:
-    """Return the coverage as people see it."""
-    said: dict[str, object] = msgspec.to_builtins(CoverageSaid.of(coverage))
-    return said

@@ -1,0 +1,47 @@
+"""Coverage as clients see it: in the header of every answer, in its body on request, and in the metadata of tables."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from actors.replies import Coverage
+from actors.timeline.span import Span
+from gateway.api.params import Flag
+from gateway.schemas import CoverageSaid
+
+COVERAGE = {"Firnline-Coverage": "What the answer knows, as JSON: the schema CoverageSaid."}
+"""The header, with its description."""
+
+WITH_COVERAGE = Flag(name="coverage", description="1: the coverage in the body too, not in its header alone.")
+
+
+def span_of(span: Span | None) -> list[int] | None:
+    """Return a span as JSON has it: [start, end), or null."""
+    return None if span is None else [span.start, span.end]
+
+
+def coverage_of(coverage: Coverage) -> dict[str, object]:
+    """Return the coverage as JSON has it."""
+    members: dict[str, object] = msgspec.to_builtins(CoverageSaid.of(coverage))
+    return members
+
+
+def coverage_header(coverage: Coverage) -> dict[str, str]:
+    """Return the header `Firnline-Coverage`, which every answer has."""
+    return {"Firnline-Coverage": msgspec.json.encode(CoverageSaid.of(coverage)).decode()}
+
+
+def coverage_within(coverage: Coverage, span: Span) -> dict[str, str]:
+    """Return the metadata of a table over `span`: the coverage, clipped to that span, as JSON.
+
+    Two answers over the same span that lack nothing have the same metadata, even if the stream has grown in between.
+    `completeFrom` is null if nothing is missing at the beginning of the span.
+    """
+    start, end, final = coverage.complete_from, coverage.complete_to, coverage.final_until
+    within: Mapping[str, object] = {
+        "completeFrom": None if start is None or start <= span.start else min(start, span.end),
+        "completeTo": None if end is None else max(span.start, min(end, span.end)),
+        "finalUntil": None if final is None else max(span.start, min(final, span.end)),
+        "missing": [[max(each.start, span.start), min(each.end, span.end)] for each in coverage.missing if each.overlaps(span)],
+    }
+    return {"firnline.coverage": msgspec.json.encode(within).decode()}
