@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.sources import command as program
-from actors.sources import lines
+from actors.sources import line_splitter
 from actors.sources.command import CommandSource
 from actors.sources.line_file import file_source
 from actors.sources.line_splitter import Splitter
@@ -141,7 +141,7 @@ def test_a_pipe_of_a_new_process_counts_on_and_says_what_nobody_knows():
 
 def test_a_pipe_that_cannot_go_back_says_how_many_lines_are_lost():
     said: list[str] = []
-    source = command(f"print('x' * {lines.BLOCK * 2}); print('b')", once=True, said=said)
+    source = command(f"print('x' * {line_splitter.BLOCK * 2}); print('b')", once=True, said=said)
     assert source.open({})
     found: list[bytes | None] = []
     until(lambda: found.extend(source.poll(1, 0.05).values) or source.finished)
@@ -224,7 +224,7 @@ def test_blocks_cut_anywhere_make_the_same_lines(text: bytes, cuts: list[int]):
 
 
 def test_a_line_without_end_is_kept_to_a_limit(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(lines, "LONGEST", 100)
+    monkeypatch.setattr(line_splitter, "LONGEST", 100)
     splitter = Splitter()
     for _ in range(50):
         assert splitter.split(b"x" * 30) == []

@@ -48,7 +48,7 @@ def read(bootstrap: str, topic: str, count: int) -> list[Record]:
 
 
 def replay(bootstrap: str, topic: str, *words: str) -> str:
-    command = [sys.executable, "-m", "scripts.cli.replay", "--bootstrap", bootstrap, "--from-topic", topic, *words]
+    command = [sys.executable, "-m", "scripts.replay", "--bootstrap", bootstrap, "--from-topic", topic, *words]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
@@ -119,7 +119,7 @@ def test_what_is_no_dead_letter_is_passed_over(broker: str, letters: tuple[str, 
 
 
 def test_a_topic_that_is_not_there_is_one_line(broker: str):
-    command = [sys.executable, "-m", "scripts.cli.replay", "--bootstrap", broker, "--from-topic", "nowhere"]
+    command = [sys.executable, "-m", "scripts.replay", "--bootstrap", broker, "--from-topic", "nowhere"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
     assert ended.stderr.startswith("replay: ")

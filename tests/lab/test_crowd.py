@@ -25,7 +25,7 @@ def test_a_crowd_is_held_and_questions_are_answered_meanwhile(broker: str):
         "--bootstrap",
         broker,
     ]
-    done = subprocess.run(command("crowd", *words), capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command("lab/measure/crowd", *words), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2_000:]
     found = json.loads(done.stdout)
     crowd, figures = found["crowd"], found["figures"]
