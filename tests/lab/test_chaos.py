@@ -1,6 +1,6 @@
-"""Chaos, the short form: the real service is killed, stopped and cut off a few times, and no answer differs.
+"""A short chaos run: the real service is killed, stopped and cut off a few times, and no answer may differ.
 
-The long form is `python scripts/chaos.py --kills 1000`, which has a broker of its own and kills that too.
+The long form is `python scripts/chaos.py --kills 1000`, which starts a broker of its own and kills that too.
 """
 
 import json
@@ -23,7 +23,7 @@ from tests.support.service import command, free_port
 from tests.support.waiting import until
 
 
-def test_a_plan_is_the_same_for_the_same_seed_and_has_every_fault():
+def test_a_seed_always_gives_the_same_plan_with_every_fault():
     planned = plan(100, Random(1), own_broker=True, on_disk=True)
     assert planned == plan(100, Random(1), own_broker=True, on_disk=True)
     assert set(planned) == set(Fault)
@@ -44,7 +44,7 @@ def test_a_plan_is_the_same_for_the_same_seed_and_has_every_fault():
         (Fault.KILL_AT_REMOVAL, lambda folder: (folder / "checkpoint-1").unlink()),
     ],
 )
-def test_a_watch_tells_the_moment_and_no_other_one(tmp_path: Path, fault: Fault, act: object):
+def test_a_watch_returns_at_the_moment_of_the_fault(tmp_path: Path, fault: Fault, act: object):
     folder = tmp_path / "events"
     folder.mkdir()
     for name in ("old.tmp", "checkpoint-1"):
@@ -59,7 +59,7 @@ def test_a_watch_tells_the_moment_and_no_other_one(tmp_path: Path, fault: Fault,
 
 
 @pytest.mark.broker
-def test_the_short_form_finds_no_difference(broker: str):
+def test_a_short_chaos_run_finds_no_difference(broker: str):
     words = ["--kills", "7", "--seed", "7", "--every", "6", "--bootstrap", broker, "--json"]
     done = subprocess.run(command("chaos", *words), check=False, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
@@ -73,8 +73,8 @@ def test_the_short_form_finds_no_difference(broker: str):
 
 
 @pytest.mark.broker
-def test_an_answer_that_differs_is_told_in_every_view(broker: str, tmp_path: Path):
-    """The service is right, so here it is the truth that is made wrong: by one record that Kafka has not."""
+def test_a_wrong_answer_is_reported_in_every_view(broker: str, tmp_path: Path):
+    """The service is right, so the test makes the truth wrong: by one record that Kafka does not have."""
     with topics_on(broker, list(TRUTHS)) as (topics, outputs):
         proxy, port = Proxy(broker, broker), free_port()
         subject = Subject(tmp_path, settings(topics, outputs, proxy.bootstrap, port, tmp_path / "data"))

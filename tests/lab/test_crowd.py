@@ -1,4 +1,4 @@
-"""Idle connections and event streams beside questions, while events come in: `scripts/lab/measure/crowd.py`, in its short form."""
+"""Queries beside idle connections and event streams while events come in: a short run of `scripts/lab/measure/crowd.py`."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ IDLE, STREAMS = 500, 50
 
 
 @pytest.mark.broker
-def test_a_crowd_is_held_and_questions_are_answered_meanwhile(broker: str):
+def test_queries_are_answered_beside_a_crowd_of_connections(broker: str):
     words = [
         "--idle",
         str(IDLE),

@@ -1,4 +1,4 @@
-"""The proxy between a client and a broker: the client sees the proxy alone, and what is cut or stalled."""
+"""The proxy between a client and a broker: the client connects to the proxy alone, and cuts and stalls reach it."""
 
 from collections.abc import Iterator
 
@@ -30,7 +30,7 @@ def answers(admin: AdminClient, timeout_s: float = 1.0) -> bool:
         return False
 
 
-def test_a_client_is_told_the_address_of_the_proxy_and_records_pass(proxy: Proxy, mock_topic: str):
+def test_a_client_connects_to_the_proxy_alone_and_records_pass(proxy: Proxy, mock_topic: str):
     (broker,) = client(proxy).list_topics(timeout=10).brokers.values()
     assert f"{broker.host}:{broker.port}" == proxy.bootstrap
     errors: list[object] = []
@@ -40,7 +40,7 @@ def test_a_client_is_told_the_address_of_the_proxy_and_records_pass(proxy: Proxy
     assert errors == [None]
 
 
-def test_a_cut_is_mended_by_connecting_again(proxy: Proxy):
+def test_a_client_reconnects_after_a_cut(proxy: Proxy):
     admin = client(proxy)
     until(lambda: answers(admin))
     before = proxy.connections
@@ -48,7 +48,7 @@ def test_a_cut_is_mended_by_connecting_again(proxy: Proxy):
     until(lambda: proxy.connections > before and answers(admin))
 
 
-def test_while_it_refuses_nobody_connects(proxy: Proxy):
+def test_no_client_connects_while_the_proxy_refuses(proxy: Proxy):
     proxy.cut(refuse=True)
     assert not answers(client(proxy))
     assert proxy.connections == 0
@@ -56,7 +56,7 @@ def test_while_it_refuses_nobody_connects(proxy: Proxy):
     assert until(lambda: answers(client(proxy)))
 
 
-def test_a_stall_keeps_answers_back_and_loses_none(proxy: Proxy):
+def test_a_stall_delays_responses_and_loses_none(proxy: Proxy):
     admin = client(proxy)
     until(lambda: answers(admin))
     proxy.stall()

@@ -1,4 +1,4 @@
-"""The oracle of chaos runs knows what is right, and a record too few or too many shows. No service is needed for that."""
+"""The truths of chaos runs are right, and the verifier sees one record too few or too many. No service is needed."""
 
 import json
 import random
@@ -34,7 +34,7 @@ def answers(view: str, values: list[bytes]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_the_oracles_sets_are_those_of_the_plainest_greedy(seed: int):
+def test_the_truth_has_the_sets_of_greedy_matching(seed: int):
     values = made("sets", seed)
     events = [(int(value[2:]), b"RGB".index(value[:1])) for value in values if re.fullmatch(rb"[RGB]_[0-9]+", value)]
     sets = [
@@ -46,7 +46,7 @@ def test_the_oracles_sets_are_those_of_the_plainest_greedy(seed: int):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_sets_that_are_settled_step_by_step_are_those_of_all_at_once(seed: int):
+def test_matching_in_parts_gives_the_same_sets_as_matching_at_once(seed: int):
     maker, truth, values = Sets(str(seed), 3), SetsTruth(), []
     for _ in range(5):
         events = list(maker.next(100))
@@ -62,7 +62,7 @@ def test_sets_that_are_settled_step_by_step_are_those_of_all_at_once(seed: int):
 
 @pytest.mark.parametrize("view", TRUTHS)
 @pytest.mark.parametrize("seed", range(5))
-def test_the_same_records_give_the_same_answers_and_one_less_more_or_other_one_does_not(view: str, seed: int):
+def test_one_record_more_less_or_changed_changes_the_answers(view: str, seed: int):
     chance, values = random.Random(seed), made(view, seed)
     right = answers(view, values)
     assert answers(view, values) == right
@@ -76,11 +76,11 @@ def test_the_same_records_give_the_same_answers_and_one_less_more_or_other_one_d
             told += any(
                 wrong[question] != right[question] for question in right if question not in conservation(truth_of(view, []))
             )
-    # A segment that comes again changes nothing, nor does a value that is superseded, or an event that nothing needs.
+    # A repeated segment changes nothing, nor does a value that is superseded, or an event that no set needs.
     assert told >= {"sets": 20, "top": 12, "segments": 15, "uniques": 38, "words": 38}[view]
 
 
-def test_a_dataset_is_ranked_by_value_then_id_and_forgets_all_at_a_clear():
+def test_a_dataset_is_ranked_by_value_then_id_and_empty_after_a_clear():
     truth = TopTruth()
     for value in (b"a_1", b"b_5", b"c_5", b"a_7", b"b", b"d_-3", b"e_1_2"):
         truth.take(value)
@@ -91,7 +91,7 @@ def test_a_dataset_is_ranked_by_value_then_id_and_forgets_all_at_a_clear():
     assert (truth.records, truth.events) == (11, 9)
 
 
-def test_a_batch_is_finished_once_by_the_first_of_each_segment():
+def test_a_batch_is_finished_once_by_its_first_segments():
     segments = [b'{"batch_id":7,"segment_id":%d,"data":[%d,%d]}' % (place, place, 20 + place) for place in range(10)]
     again = b'{"batch_id":7,"segment_id":0,"data":[99]}'
     got = answers("segments", [*segments[:4], again, *segments[4:], again, b'{"batch_id":8,"segment_id":3,"data":[1]}', b"{"])
@@ -122,7 +122,7 @@ def row(start: int, revision: int, unique: int = 3, **other: Any) -> bytes:
     return json.dumps({**shown, "upper": unique, "exact": True, "final": True, "revision": revision, **other}).encode()
 
 
-def test_the_topics_last_rows_count_and_a_revision_that_comes_again_is_told():
+def test_the_last_row_of_a_period_counts_and_a_repeated_revision_is_reported():
     rows = [row(60, 1), row(0, 1), row(60, 2, unique=4)]
     assert last_rows(rows) == {"minute": [[0, 60, 3, 5], [60, 120, 4, 5]]}
     assert twice(rows) == []
@@ -133,7 +133,7 @@ def test_the_topics_last_rows_count_and_a_revision_that_comes_again_is_told():
         row_of(json.loads(row(0, 1, upper=9)))
 
 
-def test_where_two_answers_part_is_said():
+def test_the_place_of_a_difference_is_reported():
     assert parting(b"a\nb\n", b"a\nc\n") == "expected b'b', got b'c', at 1 (2 expected, 2 got)"
     assert parting([1, 2], [1]) == "expected 2, got 'nothing', at 1 (2 expected, 1 got)"
     assert parting([], [5]) == "expected 'nothing', got 5, at 0 (0 expected, 1 got)"

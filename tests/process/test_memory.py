@@ -1,4 +1,4 @@
-"""Memory that stays within its budget: under a real limit, and whatever is asked at once."""
+"""Memory stays within its budget: under a real limit, and whatever clients ask for at once."""
 
 import contextlib
 import http.client
@@ -27,7 +27,7 @@ EVENTS = 5_000_000
 
 
 @given(st.lists(st.tuples(st.integers(0, 150), st.integers(0, 100), st.booleans())))
-def test_the_room_is_never_overdrawn_and_all_of_it_comes_back(steps: list[tuple[int, int, bool]]):
+def test_admission_never_exceeds_its_budget_and_all_of_it_is_returned(steps: list[tuple[int, int, bool]]):
     room = Room(100)
     holds: list[tuple[Hold, int]] = []
     for nbytes, spare, first in steps:
@@ -45,7 +45,7 @@ def test_the_room_is_never_overdrawn_and_all_of_it_comes_back(steps: list[tuple[
     assert room.under_way == 0
 
 
-def test_what_is_passed_on_is_kept_until_it_is_given_back_and_an_error_gives_it_back_at_once():
+def test_a_passed_on_hold_stays_until_it_is_returned_and_an_error_returns_it_at_once():
     room = Room(100)
     with room.take(60) as hold:
         hold.pass_on()
@@ -63,7 +63,7 @@ def test_what_is_passed_on_is_kept_until_it_is_given_back_and_an_error_gives_it_
 
 @contextlib.contextmanager
 def group(nbytes: int) -> Iterator[Path]:
-    """Make a control group (version 1) below our own with so much memory; skipped where that is not ours to do."""
+    """Make a control group (version 1) below the process's own, with `limit` bytes. Skip the test if that is not permitted."""
     lines = Path("/proc/self/cgroup").read_text().splitlines() if Path("/proc/self/cgroup").exists() else []
     own = next((line.split(":", 2)[2] for line in lines if line.split(":", 2)[1] == "memory"), None)
     if own is None:
@@ -82,12 +82,12 @@ def group(nbytes: int) -> Iterator[Path]:
 
 
 def entering(folder: Path) -> list[str]:
-    """Return the command that runs another one in a control group from its first byte on."""
+    """Return a command that runs another one in a control group from its first byte on."""
     return ["sh", "-c", 'echo $$ > "$0" && exec "$@"', str(folder / "cgroup.procs")]
 
 
 @pytest.mark.broker
-def test_under_a_real_limit_it_is_not_killed_and_goes_on_answering(broker: str):
+def test_the_service_survives_a_real_memory_limit_and_keeps_answering(broker: str):
     topic = f"memory-{uuid.uuid4().hex}"
     fill(broker, topic, "scattered", EVENTS, 3, "--start", "1685695916000")
     settings = ("data_dir=null", "memory.budget=62%", "streams.events.max_sets=20000")
@@ -113,7 +113,7 @@ def large(broker: str, send: Send) -> Iterator[Service]:
 
 
 def unread(port: int) -> socket.socket:
-    """Return a connection that has asked for everything, and reads nothing."""
+    """Return a connection that has asked for everything and reads nothing."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.connect(("127.0.0.1", port))
@@ -122,7 +122,7 @@ def unread(port: int) -> socket.socket:
 
 
 @pytest.mark.broker
-def test_clients_that_never_read_hold_little_and_one_too_many_is_told_to_come_again(large: Service):
+def test_clients_that_never_read_hold_little_memory_and_one_too_many_gets_429(large: Service):
     process = psutil.Process(large.process.pid)
     before = process.memory_info().rss
     with contextlib.ExitStack() as around:
@@ -138,7 +138,7 @@ def test_clients_that_never_read_hold_little_and_one_too_many_is_told_to_come_ag
 
 
 @pytest.mark.broker
-def test_an_answer_in_many_pages_is_the_same_in_both_forms_and_in_one_piece(large: Service):
+def test_pages_put_together_equal_the_whole_answer_in_json_and_ndjson(large: Service):
     _, headers, body = large.request(ALL, Accept="application/x-ndjson")
     assert headers["transfer-encoding"] == "chunked"
     lines = body.splitlines()
@@ -152,7 +152,7 @@ def test_an_answer_in_many_pages_is_the_same_in_both_forms_and_in_one_piece(larg
 
 
 @pytest.mark.broker
-def test_a_client_that_leaves_gives_its_room_back(large: Service):
+def test_a_client_that_disconnects_frees_its_memory(large: Service):
     for _ in range(200):
         connection = http.client.HTTPConnection("127.0.0.1", large.port, timeout=20)
         connection.request("GET", ALL)
