@@ -1,5 +1,25 @@
-"""The folder of the checkout: where `config/`, `output/` and the test broker's files are."""
+"""Where Firnline's own files are: the folder of the checkout, or `firnline_server` of an installed wheel."""
 
+import os
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+IS_CHECKOUT = (ROOT / "pyproject.toml").exists()
+
+
+def own_command(*words: str) -> list[str]:
+    """Return the command line of a child process that runs `firnline WORDS`; it needs neither PATH nor PYTHONPATH."""
+    return [sys.executable, str(ROOT / "scripts" / "cli" / "__main__.py"), *words]
+
+
+def run_dir() -> Path:
+    """Return the folder for files that processes on this machine share: FIRNLINE_RUN_DIR if it is set.
+
+    Otherwise `.firnline` in a checkout, and the user's own folder for caches if Firnline is installed.
+    """
+    if named := os.environ.get("FIRNLINE_RUN_DIR"):
+        return Path(named)
+    if IS_CHECKOUT:
+        return ROOT / ".firnline"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "firnline"

@@ -1,6 +1,8 @@
 """Put dead letters back to the topics that they came from."""
 
-from scripts.cli.replay import app
+import typer
+
+from scripts.cli.replay import replay
 
 if __name__ == "__main__":
-    app()
+    typer.run(replay)

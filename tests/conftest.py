@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from hypothesis import settings
 
-from scripts.brokers.broker import real_broker
+from scripts.brokers.real import real_broker
 from scripts.checkout import ROOT
 
 settings.register_profile("patient", deadline=None)  # the speed of a machine is no law

@@ -1,4 +1,4 @@
-"""Kafka brokers on this machine, for trying out, measuring and testing. Imports nothing of the product.
+"""Kafka brokers on this machine: an embedded one to try Firnline, and a real one to test and measure it.
 
-Imported by the commands, the laboratory and the tests.
+Imports nothing of the product. Imported by the service, the producer, the laboratory and the tests.
 """

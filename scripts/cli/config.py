@@ -20,7 +20,7 @@ from config.explain import Entry, entries
 from config.load import DEFAULT, SettingsError, load, read
 from scripts.cli.frame import size
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Say what the configuration means: check, explain, schema.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Check and explain the configuration.")
 
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="A setting over the file: streams.events.max_sets=1000. May be given again.")

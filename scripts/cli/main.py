@@ -1,22 +1,25 @@
-"""The command `firnline`: what `scripts/` does, under one name. Each command is imported when it is called, and not before.
+"""The command `firnline`: the commands of `scripts/` under one name.
 
-So `firnline --help`, and the completion of a command's name, cost no more than typer itself.
+A command's module is imported when the command is called, so `firnline --help` and completion load typer alone.
 """
 
 import importlib
+import sys
 from typing import Annotated, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from scripts.checkout import ROOT
+
 EXITS = """
-Exit codes: 0 it is done; 1 it failed, and one line on standard error says why; 2 the command was used wrongly; 130 it was
-interrupted by Ctrl-C (128 and the number of any other signal). `serve` and `top`, interrupted once, end in order, with 0.
+Exit codes: 0 success; 1 failure, with the reason in one line on standard error; 2 wrong use of the command; 130 interrupted by
+Ctrl-C (128 plus the number of any other signal). `serve` and `top` end in order at the first Ctrl-C, with 0.
 """
 
 
 class Place(NamedTuple):
-    """Where a command is: a module, its function or its typer application there, and the first line of its help."""
+    """A command: the module, the name of its function or typer application there, and the first line of its help."""
 
     module: str
     name: str
@@ -25,45 +28,50 @@ class Place(NamedTuple):
 
 COMMANDS = {
     "serve": Place("scripts.service.serve", "main", "Consume the configured streams and answer over HTTP, until Ctrl-C."),
-    "produce": Place(
-        "scripts.produce.producer",
-        "main",
-        "Send records to Kafka in one of the patterns.",
-    ),
+    "produce": Place("scripts.produce.producer", "main", "Send records to Kafka in one of the patterns."),
     "query": Place("scripts.cli.query", "app", "Ask a running Firnline."),
     "top": Place("scripts.cli.top", "main", "Watch a running Firnline: rates, generations, memory, actors."),
+    "config": Place("scripts.cli.config", "app", "Check and explain the configuration."),
+    "replay": Place("scripts.cli.replay", "replay", "Put dead letters back to the topics that they came from."),
+    "broker": Place("scripts.broker", "app", "Run a Kafka broker on loopback until Ctrl-C."),
     "bench": Place("scripts.lab.measure.bench", "main", "Measure ingestion, memory and queries on a real broker."),
     "chaos": Place(
         "scripts.lab.chaos.chaos",
         "main",
         "Kill, stop and cut off the service under load, and compare every answer with what it must be.",
     ),
-    "config": Place("scripts.cli.config", "app", "Say what the configuration means: check, explain, schema."),
 }
 
 
 class Commands(TyperGroup):
-    """Lists every command by its line, and loads the one that is called."""
+    """Lists every command that is installed by its line, and imports only the one that is called."""
 
     def __init__(self, **given: object) -> None:
-        super().__init__(**given)  # type: ignore[arg-type]  # typer's own arguments, handed on
+        super().__init__(**given)  # type: ignore[arg-type]  # typer's own arguments
         for name, place in COMMANDS.items():
-            self.add_command(TyperCommand(name, help=place.line), name)
+            self.add_command(TyperCommand(name, help=place.line, hidden=not is_installed(place)), name)
 
     def resolve_command(self, ctx: typer.Context, args: list[str]) -> tuple[str | None, TyperCommand | None, list[str]]:  # type: ignore[override]  # typer's own copy of click is private
-        """Find the command that is called, and load it."""
+        """Return the command that is called, imported."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, loaded(name) if name in COMMANDS else command, rest  # type: ignore[return-value]
 
 
+def is_installed(place: Place) -> bool:
+    """Whether the command is here: a wheel has no laboratory."""
+    return not place.module.startswith("scripts.lab.") or (ROOT / "scripts" / "lab").exists()
+
+
 def loaded(name: str) -> TyperCommand:
-    """Import a command."""
+    """Import a command. Raises SystemExit if it is not installed."""
     place = COMMANDS[name]
+    if not is_installed(place):
+        sys.exit(f"firnline: {name} is not part of the installed package: run scripts/{name}.py in a checkout")
     found = getattr(importlib.import_module(place.module), place.name)
     if not isinstance(found, typer.Typer):
-        one = typer.Typer(add_completion=False)
-        one.command(name)(found)
-        found = one
+        alone = typer.Typer(add_completion=False)
+        alone.command(name)(found)
+        found = alone
     command = typer.main.get_command(found)
     command.name = name
     return command  # type: ignore[return-value]
@@ -79,9 +87,9 @@ app = typer.Typer(
 )
 
 
-def _tell_version(wanted: bool) -> None:  # typer calls it so
+def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  # 30 ms that nothing else needs
+        from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  # it takes 30 ms
 
         try:
             typer.echo(f"firnline {version('firnline')}")
@@ -90,12 +98,12 @@ def _tell_version(wanted: bool) -> None:  # typer calls it so
         raise typer.Exit
 
 
-Version = Annotated[bool, typer.Option("--version", help="Say the version, and end.", callback=_tell_version, is_eager=True)]
+Version = Annotated[bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)]
 
 
 @app.callback()
 def root(*, version: Version = False) -> None:
-    """Do nothing: the group's help stands above."""
+    """Hold the options of the group; its help is above."""
     del version
 
 

@@ -23,8 +23,6 @@ _AT_ONCE = 1_000
 _LONGEST_NOTE = 4_000
 """Bytes that a broker keeps beside a committed offset."""
 
-app = typer.Typer(add_completion=False)
-
 
 @dataclass(slots=True)
 class Done:
@@ -198,7 +196,6 @@ def place_of(message: Message) -> tuple[int, int]:
     return partition, offset
 
 
-@app.command()
 def replay(
     from_topic: Annotated[str, typer.Option(help="The dead-letter topic.")],
     bootstrap: Annotated[str, typer.Option(help="A broker's address.")] = "127.0.0.1:9092",
@@ -206,7 +203,10 @@ def replay(
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many records.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be put back, and do nothing.")] = False,
 ) -> None:
-    """Put dead letters back to the topics that they came from: each once, with its own key, value, headers and partition."""
+    """Put dead letters back to the topics that they came from.
+
+    Each is put back once, with its own key, value, headers and partition.
+    """
     run = Replay(bootstrap, from_topic, set(reason) if reason else None)
     counts: Counter[tuple[str, str]] = Counter()
     try:

@@ -6,6 +6,7 @@ On the embedded broker, which forgets what is not read in time, it never gets fa
 import json
 import os
 import sys
+import threading
 import time
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -19,9 +20,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from scripts.brokers.broker import find_embedded
+from scripts.brokers.embedded import find_embedded
+from scripts.brokers.process import interrupted
 from scripts.produce.patterns import chunks
-from scripts.produce.sending import Interrupted, Leash, Sending, at_once
+from scripts.produce.sending import Leash, Sending, at_once
 from scripts.produce.spec import Spec
 
 
@@ -120,16 +122,16 @@ def delete(bootstrap: str, topic: str) -> None:
         time.sleep(0.05)
 
 
-def speak(pattern: str, spec: Spec, rate: float | None, stop: Interrupted) -> None:
+def speak(pattern: str, spec: Spec, rate: float | None, stop: threading.Event) -> None:
     """Print records, a line each, at a rate; ends early where it is interrupted, or nobody reads on."""
     began, printed = time.monotonic(), 0
     size = at_once(rate)
     try:
         for chunk in chunks(pattern, spec):
             for low in range(0, len(chunk.values), size):
-                while rate is not None and not stop and (remaining := began + printed / rate - time.monotonic()) > 0:
+                while rate is not None and not stop.is_set() and (remaining := began + printed / rate - time.monotonic()) > 0:
                     time.sleep(min(remaining, 0.1))
-                if stop:
+                if stop.is_set():
                     return
                 some = chunk.values[low : low + size]
                 sys.stdout.buffer.write(b"\n".join(some) + b"\n")
@@ -159,7 +161,7 @@ def main(
 ) -> None:
     """Send records to Kafka in one of the patterns."""
     console = Console(stderr=True)
-    stop = Interrupted()
+    stop = interrupted()
     target = _TARGETS.get(pattern, Target())
     topic, partitions, group = topic or target.topic, partitions or target.partitions, group or f"firnline-{target.stream}"
     first = start if start is not None else target.start_ms or time.time_ns() // 10**6
@@ -183,7 +185,7 @@ def main(
             task = progress.add_task(pattern.value, total=count or None)
             for chunk in chunks(pattern.value, spec):
                 sending.send(chunk, console, lambda sent: progress.update(task, completed=sent))
-                if stop or sending.failures.first:
+                if stop.is_set() or sending.failures.first:
                     break
             sending.finish()
     except ValueError as error:

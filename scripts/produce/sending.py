@@ -3,7 +3,7 @@
 Used by the producer.
 """
 
-import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -31,22 +31,6 @@ _SILENT_S = 1.0
 def at_once(rate: float | None) -> int:
     """Return how many records go at once at a rate, so that it is even."""
     return _MOST_AT_ONCE if rate is None else max(1, min(_MOST_AT_ONCE, int(rate * _SLICE_S)))
-
-
-class Interrupted:
-    """Becomes true at the first SIGINT or SIGTERM."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._ask)
-
-    def _ask(self, *_: object) -> None:
-        self._asked = True
-
-    def __bool__(self) -> bool:
-        """Whether a signal came."""
-        return self._asked
 
 
 class Failures:
@@ -100,7 +84,7 @@ class Leash:
 class Sending:
     """Sends chunks at a rate, and counts them."""
 
-    def __init__(self, bootstrap: str, topic: str, *, rate: float | None, leash: Leash | None, stop: Interrupted) -> None:
+    def __init__(self, bootstrap: str, topic: str, *, rate: float | None, leash: Leash | None, stop: threading.Event) -> None:
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap,
@@ -132,7 +116,7 @@ class Sending:
         size = at_once(self._rate) if self._leash is None else min(at_once(self._rate), _MOST_ON_LEASH)
         for low in range(0, len(chunk.values), size):
             self._await_turn(console)
-            if self._stop or self.failures.first:
+            if self._stop.is_set() or self.failures.first:
                 return
             self._slice(chunk.values[low : low + size], chunk.partitions[low : low + size])
             on_progress(self.sent)
@@ -153,10 +137,10 @@ class Sending:
     def _await_turn(self, console: Console) -> None:
         if self._rate is not None:
             due = self._began + self.sent / self._rate
-            while not self._stop and (remaining := due - time.monotonic()) > 0:
+            while not self._stop.is_set() and (remaining := due - time.monotonic()) > 0:
                 self._producer.poll(min(remaining, 0.1))
         since = time.monotonic()
-        while self._leash is not None and not self._stop and not self.failures.first and self._leash.taut():
+        while self._leash is not None and not self._stop.is_set() and not self.failures.first and self._leash.taut():
             if not self._waited and time.monotonic() - since > _SILENT_S:
                 self._waited = True
                 console.print("waiting for the service to read what is there", style="dim")
@@ -172,7 +156,7 @@ class Sending:
 
     def _to_partition(self, number: int, records: list[dict[str, Any]]) -> None:
         """Hand records over to librdkafka; what its queue has no room for is tried again, and no other refusal is."""
-        while records and not self.failures.first and not self._stop:
+        while records and not self.failures.first and not self._stop.is_set():
             taken = self._producer.produce_batch(self._topic, records, partition=number, on_delivery=self.failures)
             self.sent += taken
             refused = (

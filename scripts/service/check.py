@@ -19,7 +19,7 @@ from actors.reading.pace import Pace
 from config.machine import memory_limit
 from config.settings import SegmentsStream, SetsStream, Settings, Stream, UniquesStream, WordsStream
 from config.tokens import is_loopback, tokens
-from scripts.brokers.broker import find_embedded
+from scripts.brokers.embedded import find_embedded
 from scripts.service.plan import Budget, budget_of
 
 _PACKING = 1.03

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Iterator
 
 from config.settings import Settings
-from scripts.checkout import ROOT
+from scripts.brokers.process import end
+from scripts.checkout import IS_CHECKOUT, own_command
 
 _CURLS = """\
 sets form now. Try, in another terminal:
@@ -22,22 +23,20 @@ Ctrl-C ends everything."""
 
 def what_to_try(url: str) -> str:
     """Return the commands that ask the service at `url`, as people would type them here."""
-    checkout = (ROOT / "pyproject.toml").exists()
-    ask = f"{os.path.relpath(sys.executable)} scripts/query.py" if checkout else "firnline query"
+    ask = f"{os.path.relpath(sys.executable)} scripts/query.py" if IS_CHECKOUT else "firnline query"
     return _CURLS.format(url=url, ask=ask)
 
 
 @contextlib.contextmanager
 def gentle_producer(bootstrap: str, topic: str) -> Iterator[None]:
     """Run the producer beside the service: a hundred events a second, as far apart as their times, out of order by a little."""
-    command = [sys.executable, str(ROOT / "scripts" / "producer.py"), "--count", "0", "--rate", "100", "--pattern", "shuffled"]
-    command += ["--displacement", "20", "--bootstrap", bootstrap, "--topic", topic]
+    words = ["--count", "0", "--rate", "100", "--pattern", "shuffled", "--displacement", "20"]
+    command = own_command("produce", *words, "--bootstrap", bootstrap, "--topic", topic)
     producer = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
         yield
     finally:
-        producer.terminate()
-        producer.wait(timeout=10)
+        end(producer)
 
 
 def demo_topic(settings: Settings) -> str:

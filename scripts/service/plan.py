@@ -48,6 +48,7 @@ from config.settings import (
     UniquesStream,
     WordsStream,
 )
+from scripts.checkout import own_command
 
 _RESERVE_BYTES = 34 << 20
 """What the process needs beside its slices once events flow: librdkafka's queues, polls under way, replies."""
@@ -266,8 +267,8 @@ def reader(name: str, source: Source, kafka: Mapping[str, Any], *, once: bool, c
     if source.stdin:
         return stdin_source(on_error=complain)
     if source.command is not None:
-        words = shlex.split(source.command)
-        command = [sys.executable if word == "python" else word for word in words[:1]] + words[1:]
+        first, *words = shlex.split(source.command)
+        command = {"python": [sys.executable], "firnline": own_command()}.get(first, [first]) + words
         return CommandSource(command, once=once, on_line=complain.hear, on_error=complain)
     settings = {"group.id": f"firnline-{name}", **kafka}
     return KafkaSource(settings, str(source.topic), start=source.start, partitions=source.partitions, on_error=complain)

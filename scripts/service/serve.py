@@ -39,7 +39,8 @@ from gateway.wire.guard import Guard
 from gateway.wire.limits import Allowance
 from gateway.wire.profiling import profiled, profiling
 from gateway.wire.server import Server, files_for, server
-from scripts.brokers.broker import find_embedded, start_embedded
+from scripts.brokers.embedded import find_embedded, start_embedded
+from scripts.brokers.process import end
 from scripts.service.demo import demo_topic, gentle_producer, what_to_try
 from scripts.service.logs import tell_by
 from scripts.service.plan import Complaints, Keeping, budget_of, plan, source_name
@@ -294,8 +295,7 @@ def broker_of(settings: Settings) -> Iterator[tuple[dict[str, Any], bool]]:
     try:
         yield {**kafka, "bootstrap.servers": bootstrap}, False
     finally:
-        broker.terminate()
-        broker.wait(timeout=10)
+        end(broker)
 
 
 def main(

@@ -80,7 +80,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "scripts.brokers": ("scripts.checkout",),
     "scripts.produce": ("scripts.brokers",),
     "scripts.service": ("scripts.brokers", "scripts.checkout", "actors", "config", "gateway"),
-    "scripts.cli": ("scripts.service", "actors.sinks.dead_letters", "config", "firnline"),
+    "scripts.cli": ("scripts.checkout", "scripts.service", "actors.sinks.dead_letters", "config", "firnline"),
     "scripts.lab": ("scripts.brokers", "scripts.checkout", "scripts.produce", "scripts.lab", "actors", "gateway"),
     "scripts": ("scripts",),  # the commands themselves
 }

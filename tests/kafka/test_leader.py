@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, ElectionType, KafkaException, Producer, To
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from scripts.brokers.broker import Member, real_cluster
+from scripts.brokers.real import Member, real_cluster
 from scripts.checkout import ROOT
 from scripts.lab.chaos.processes import Node
 from scripts.lab.truth import greedy

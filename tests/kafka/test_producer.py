@@ -5,6 +5,7 @@ import pty
 import re
 import signal
 import subprocess
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +17,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from rich.console import Console
 
-from scripts.brokers.broker import find_embedded, start_embedded
-from scripts.produce.sending import Interrupted, Sending
+from scripts.brokers.embedded import find_embedded, start_embedded
+from scripts.produce.sending import Sending
 from scripts.produce.spec import Chunk
 from tests.support.service import command
 from tests.support.waiting import until
@@ -34,15 +35,6 @@ def forgetful(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     broker.terminate()
     broker.wait(timeout=20)
     assert find_embedded() is None
-
-
-@pytest.fixture
-def signals() -> Iterator[None]:
-    """Give back the handlers that a producer in this process takes over."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @contextmanager
@@ -94,9 +86,7 @@ def test_each_embedded_broker_is_told_its_own_address(forgetful: str):
 
 def test_the_embedded_broker_ends_with_the_process_that_started_it(tmp_path: Path):
     environ = {**os.environ, "FIRNLINE_RUN_DIR": str(tmp_path)}
-    begin = (
-        "import os; from scripts.brokers.broker import start_embedded; print(start_embedded()[0].pid, flush=True); os._exit(0)"
-    )
+    begin = "import os; from scripts.brokers.embedded import start_embedded; print(start_embedded()[0].pid, flush=True); os._exit(0)"
     done = subprocess.run([*command("x")[:1], "-c", begin], check=True, capture_output=True, text=True, env=environ, timeout=60)
     pid = int(done.stdout)
     until(lambda: not (tmp_path / "broker.json").exists())
@@ -134,8 +124,8 @@ def test_what_the_broker_refuses_is_one_line_and_is_not_counted(broker: str):
 
 
 @pytest.mark.broker
-def test_what_librdkafka_itself_refuses_ends_the_sending(broker: str, topic: str, signals: None):
-    sending = Sending(broker, topic, rate=None, leash=None, stop=Interrupted())
+def test_what_librdkafka_itself_refuses_ends_the_sending(broker: str, topic: str):
+    sending = Sending(broker, topic, rate=None, leash=None, stop=threading.Event())
     seen: list[int] = []
     sending.send(Chunk([b"R_1", b"G_2"], [0, 0]), Console(), seen.append)
     sending.finish()  # by now it knows the partitions

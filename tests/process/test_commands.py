@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import importlib
 import io
 import json
 import os
@@ -23,7 +22,6 @@ from typing import Any
 import jsonschema_rs
 import numpy as np
 import pytest
-import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
@@ -485,10 +483,3 @@ def test_rates_are_over_seconds_and_begin_anew_after_a_restart():
 def test_a_figure_is_short(value: float):
     assert len(figure(value)) <= 6
     assert len(size(value)) <= 12
-
-
-def test_the_console_scripts_entry_point_is_there():
-    module, _, name = "scripts.cli.main:main".partition(":")
-    assert f'firnline = "{module}:{name}"' in (ROOT / "pyproject.toml").read_text()
-    assert callable(getattr(importlib.import_module(module), name))
-    assert isinstance(importlib.import_module(module).app, typer.Typer)

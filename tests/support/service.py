@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,14 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from scripts.brokers.process import free_port
 from scripts.checkout import ROOT
 from tests.support.waiting import until
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def command(script: str, *words: str) -> list[str]:

@@ -8,7 +8,6 @@ import contextlib
 import json
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from confluent_kafka.cimpl import NewTopic
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
+from scripts.brokers.process import free_port
 from scripts.checkout import ROOT
 from scripts.lab.chaos.faults import Watch, plan
 from scripts.lab.chaos.load import LATENESS_MS, PARTITIONS, Load
@@ -113,7 +113,7 @@ def run(
         topics, outputs = around.enter_context(topics_on(address, views))
         proxy = Proxy(address, f"{broker.host}:{broker.port}")
         around.callback(proxy.close)
-        port = _free_port()
+        port = free_port()
         data = folder / "data" if on_disk else None
         subject = Subject(folder, settings(topics, outputs, proxy.bootstrap, port, data))
         around.callback(subject.close)
@@ -208,9 +208,3 @@ def main(
         for each in report.differences:
             print(each, file=sys.stderr)
         sys.exit(f"chaos: {len(report.differences)} differences; seed {seed}" + (f"; see {folder}" if keep else ""))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -18,7 +18,7 @@ import psutil
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from scripts.brokers.broker import real_broker
+from scripts.brokers.real import real_broker
 from scripts.checkout import ROOT
 
 T = TypeVar("T")

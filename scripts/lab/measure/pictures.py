@@ -26,7 +26,7 @@ import typer
 from confluent_kafka import KafkaException, Producer
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from scripts.brokers.broker import start_embedded
+from scripts.brokers.embedded import start_embedded
 from scripts.checkout import ROOT
 from scripts.produce.producer import prepare
 

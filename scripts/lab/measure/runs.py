@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from scripts.brokers.broker import real_broker
+from scripts.brokers.real import real_broker
 from scripts.checkout import ROOT
 
 PATIENCE_S = 1_800.0

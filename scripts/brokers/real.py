@@ -1,0 +1,210 @@
+"""A real broker for tests and measurements: Apache Kafka from Maven's jars, on loopback, with an empty log.
+
+It needs Java 17 and Maven, and ends with the process that runs it.
+"""
+
+import base64
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from scripts.brokers.process import end, free_port, interrupted
+from scripts.checkout import ROOT
+
+KAFKA = "4.1.0"
+LOG4J = "2.25.1"
+
+_START_TIMEOUT_S = 120.0
+_LOGGING = "rootLogger.level=WARN\nrootLogger.appenderRef.c.ref=C\nappender.c.type=Console\nappender.c.name=C\n"
+
+
+def real(
+    directory: Annotated[Path, typer.Option("--dir", help="The folder for jars and data.")] = ROOT / ".firnline" / "kafka",
+    port: Annotated[int | None, typer.Option(help="The port; by default a free one.")] = None,
+) -> None:
+    """Run Apache Kafka from Maven's jars; needs Java 17 and Maven."""
+    stop = interrupted()
+    try:
+        with real_broker(directory, port) as bootstrap:
+            print(f"Kafka {KAFKA} at {bootstrap}; Ctrl-C ends it", flush=True)
+            stop.wait()
+    except OSError as error:
+        sys.exit(f"broker: {error}")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A node of a running cluster: its address, its process, and the file with its output."""
+
+    bootstrap: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+
+@contextlib.contextmanager
+def real_broker(directory: Path, port: int | None = None) -> Iterator[str]:
+    """Run a single-node Kafka with an empty log; yields its address. The jars stay in `directory`.
+
+    Raises OSError if Java or Maven is missing, or if the broker does not start.
+    """
+    with _cluster(directory, [port or free_port()], ["-Xmx1g"]) as (member,):
+        yield member.bootstrap
+
+
+@contextlib.contextmanager
+def real_cluster(directory: Path, count: int) -> Iterator[list[Member]]:
+    """Run a Kafka cluster of `count` nodes with empty logs and 256 MiB of heap each; yields the nodes by id, from 1 on.
+
+    Node 1 is the only controller and must not be killed. Any other node may be killed and started again: after six seconds its
+    partitions have new leaders, and only an election gives them back. Raises OSError as `real_broker` does.
+    """
+    lean = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]  # half the processor time to start
+    with _cluster(directory, [free_port() for _ in range(count)], lean) as members:
+        yield members
+
+
+@contextlib.contextmanager
+def _cluster(directory: Path, ports: Sequence[int], options: Sequence[str]) -> Iterator[list[Member]]:
+    """Run a node at each port. All start at the same time; all are ended, the last one first."""
+    if missing := [command for command in ("java", "mvn") if shutil.which(command) is None]:
+        raise OSError(f"a real broker needs {' and '.join(missing)} on the PATH")
+    directory = directory.resolve()  # Maven resolves a relative folder against the folder of its pom
+    jars = _jars(directory)
+    root = directory / f"node-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    nodes = [root / str(number) for number in range(1, len(ports) + 1)]
+    java = ["java", *options, f"-Dlog4j2.configurationFile={root / 'log4j2.properties'}", "-cp", f"{jars}/*"]
+    with contextlib.ExitStack() as around:
+        around.callback(shutil.rmtree, root, ignore_errors=True)
+        controller = f"127.0.0.1:{free_port()}"
+        for number, (node, port) in enumerate(zip(nodes, ports, strict=True), 1):
+            node.mkdir(parents=True)
+            (node / "server.properties").write_text(_properties(node, number, port, controller, count=len(ports)))
+        (root / "log4j2.properties").write_text(_LOGGING)
+        _format(java, nodes)
+        members = [around.enter_context(_member(java, node, port)) for node, port in zip(nodes, ports, strict=True)]
+        for member in members:
+            _await_broker(member, len(members))
+        yield members
+
+
+def _format(java: Sequence[str], nodes: Sequence[Path]) -> None:
+    """Create the storage of all nodes in parallel. Raises OSError if that fails."""
+    tool = [*java, "kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c"]
+
+    def make(node: Path) -> None:
+        formatted = subprocess.run([*tool, str(node / "server.properties")], check=False, capture_output=True, text=True)
+        if formatted.returncode:
+            raise OSError(f"cannot create Kafka's storage: {formatted.stderr.strip()}")
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(make, nodes))
+
+
+@contextlib.contextmanager
+def _member(java: Sequence[str], node: Path, port: int) -> Iterator[Member]:
+    """Start a node without waiting until it is ready; end it afterwards."""
+    path = node / "broker.log"
+    with path.open("wb") as log:
+        command = [*java, "kafka.Kafka", str(node / "server.properties")]
+        broker = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        try:
+            yield Member(f"127.0.0.1:{port}", broker, path)
+        finally:
+            end(broker, 20)
+
+
+def _jars(directory: Path) -> Path:
+    """Return the folder of Kafka's jars; Maven fetches them at the first call."""
+    jars = directory / f"lib-{KAFKA}"
+    if jars.exists():
+        return jars
+    directory.mkdir(parents=True, exist_ok=True)
+    wanted = [("org.apache.kafka", "kafka_2.13", KAFKA), ("org.apache.logging.log4j", "log4j-slf4j-impl", LOG4J)]
+    dependencies = "".join(
+        f"<dependency><groupId>{group}</groupId><artifactId>{name}</artifactId><version>{version}</version></dependency>"
+        for group, name, version in wanted
+    )
+    pom = directory / "pom.xml"
+    pom.write_text(
+        '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion><groupId>firnline</groupId>'
+        f"<artifactId>broker</artifactId><version>1</version><packaging>pom</packaging><dependencies>{dependencies}"
+        "</dependencies></project>"
+    )
+    coming = directory / f"coming-{os.getpid()}"
+    command = ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={coming}"]
+    fetched = subprocess.run(command, check=False, capture_output=True, text=True)
+    if fetched.returncode:
+        shutil.rmtree(coming, ignore_errors=True)
+        raise OSError(f"Maven could not fetch Kafka: {fetched.stdout.strip()[-500:]}")
+    try:
+        coming.rename(jars)
+    except OSError:  # another process has fetched them meanwhile
+        shutil.rmtree(coming, ignore_errors=True)
+    return jars
+
+
+def _properties(node: Path, number: int, port: int, controller: str, *, count: int) -> str:
+    """Return the settings of node `number` of `count`; node 1 is the controller."""
+    listener = f"PLAINTEXT://127.0.0.1:{port}"
+    settings = {
+        "process.roles": "broker,controller" if number == 1 else "broker",
+        "node.id": number,
+        "controller.quorum.voters": f"1@{controller}",
+        "listeners": f"{listener},CONTROLLER://{controller}" if number == 1 else listener,
+        "advertised.listeners": listener,
+        "controller.listener.names": "CONTROLLER",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "log.dirs": node / "data",
+        "offsets.topic.replication.factor": count,
+        "transaction.state.log.replication.factor": count,
+        "transaction.state.log.min.isr": 1,
+        "share.coordinator.state.topic.replication.factor": count,
+        "share.coordinator.state.topic.min.isr": 1,
+        "group.initial.rebalance.delay.ms": 0,
+        "auto.create.topics.enable": "false",
+        "log.cleaner.backoff.ms": 200,
+        "message.max.bytes": 8 << 20,
+        "log.retention.ms": -1,
+    }
+    if count > 1:
+        settings |= {
+            "broker.heartbeat.interval.ms": 500,
+            "broker.session.timeout.ms": 6_000,
+            "unclean.leader.election.enable": "false",
+            "auto.leader.rebalance.enable": "false",
+            "offsets.topic.num.partitions": 1,
+            "transaction.state.log.num.partitions": 1,
+        }
+    return "".join(f"{key}={value}\n" for key, value in settings.items())
+
+
+def _await_broker(member: Member, count: int) -> None:
+    """Wait until a node reports `count` brokers. Raises OSError if it ends or takes too long."""
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    admin = AdminClient({"bootstrap.servers": member.bootstrap, "log_level": 0})
+    while True:
+        if member.process.poll() is not None or time.monotonic() > deadline:
+            raise OSError(f"Kafka did not start: {member.log.read_text(errors='replace')[-500:]}")
+        with contextlib.suppress(KafkaException):
+            if len(admin.list_topics(timeout=1).brokers) == count:
+                return
+        time.sleep(0.02)
+
+
+def _cluster_id() -> str:
+    """Return a random cluster id. It begins with a letter, because Kafka's storage tool takes a leading dash for an option."""
+    return "f" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
