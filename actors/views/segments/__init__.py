@@ -1,1 +1,1 @@
-"""Segments: the sorted parts of a batch, which come in any order, merged to one sorted line once all have come."""
+"""The view `segments`: each batch has a fixed number of sorted segments. Complete batches are merged to one sorted line."""

@@ -1,4 +1,4 @@
-"""What goes on from one live slice to the next, or through a checkpoint: all that is not a row of a finished batch."""
+"""The state that a live slice hands to the next one, and to checkpoints: all but the rows of finished batches."""
 
 from array import array
 from collections import OrderedDict
@@ -11,17 +11,17 @@ import numpy as np
 from actors.columns import fields
 from actors.columns.snapshot import State
 from actors.views.segments.id_set import IdSet
-from actors.views.segments.results import Result
+from actors.views.segments.runs.merging import Result
 from actors.views.segments.runs.run import Run
 from actors.views.segments.runs.run_columns import runs_of, state_of
 from actors.views.segments.runs.spool import Spool
 
 RECENT = 4_096
-"""Finished batches whose digests are kept, to tell a segment that comes again from one that contradicts."""
+"""Number of finished batches whose digests are kept. They distinguish a duplicate segment from a conflicting one."""
 
 
-class Waiting:
-    """The segments of a batch that have come, by their places."""
+class PendingBatch:
+    """The segments of an incomplete batch that have arrived, by segment id."""
 
     __slots__ = ("held", "runs")
 
@@ -30,32 +30,32 @@ class Waiting:
         self.held = 0
 
     def present(self) -> list[Run]:
-        """Return the runs that have come."""
+        """Return the runs that have arrived."""
         return [run for run in self.runs if run is not None]
 
-    def lacking(self) -> int:
-        """Return a bit for each segment that has not come."""
+    def missing(self) -> int:
+        """Return the missing segments as a bit mask."""
         return sum(1 << place for place, run in enumerate(self.runs) if run is None)
 
 
 @dataclass(slots=True)
 class SegmentsCarry:
-    """What a frozen slice leaves: what waits, what is not published yet, and what was finished in the epoch before."""
+    """The state that a frozen slice hands to its successor: pending batches, unpublished results, ids of finished batches."""
 
     epoch: int | None = None
     order: int = 0
-    """Batches completed so far."""
-    waiting: dict[int, Waiting] = field(default_factory=dict)
+    """Number of batches completed so far."""
+    waiting: dict[int, PendingBatch] = field(default_factory=dict)
     finished_ids: IdSet = field(default_factory=IdSet)
     recent: "OrderedDict[int, array[int]]" = field(default_factory=OrderedDict)
-    """The digests of the last `RECENT` finished batches, by place."""
+    """The digests of the last `RECENT` finished batches, by segment id."""
     results: list[Result] = field(default_factory=list)
 
     @staticmethod
     def of_state(state: State, *, segments: int, spool: Spool) -> "SegmentsCarry":
-        """Return the carry of which `state` was taken. What was in a spool goes to `spool`.
+        """Return the carry that `state` describes. Pieces that lay in a spool are written to `spool`.
 
-        Raises OSError when that has no room.
+        Raises OSError if the spool has no room.
         """
         runs = iter(runs_of(state["runs"], spool))
         carry = SegmentsCarry(
@@ -67,15 +67,15 @@ class SegmentsCarry:
         )
         carry.results = _results_of(state["results"], segments, runs)
         if next(runs, None) is not None:
-            raise ValueError("runs of batches were expected, there are more")
+            raise ValueError("one run for each segment was expected, there are more")
         if carry.waiting and carry.epoch is None:
-            raise ValueError("an epoch of what waits was expected")
+            raise ValueError("an epoch of the pending batches was expected")
         if any(batch_id in carry.finished_ids for batch_id in carry.waiting):
-            raise ValueError("batches that are not finished were expected to wait")
+            raise ValueError("unfinished pending batches were expected, one is finished")
         return carry
 
     def state(self) -> dict[str, State]:
-        """Return what `of_state` makes the same carry of. Cost: some 3 us a run."""
+        """Return the state for `of_state`. Cost: about 3 us a run."""
         places = [[place for place, run in enumerate(each.runs) if run is not None] for each in self.waiting.values()]
         present = [run for each in self.waiting.values() for run in each.runs if run is not None]
         names = [(result.epoch, result.batch_id, result.order) for result in self.results]
@@ -95,21 +95,21 @@ class SegmentsCarry:
         }
 
 
-def _waiting_of(state: State, segments: int, runs: Iterator[Run]) -> dict[int, Waiting]:
-    """Return the batches that wait, with the next of `runs`."""
+def _waiting_of(state: State, segments: int, runs: Iterator[Run]) -> dict[int, PendingBatch]:
+    """Return the pending batches. Takes their runs from `runs`."""
     batch_ids = fields.column(state["waiting"], np.int64)
     places = fields.column(state["places"], np.int64).tolist()
     cuts = fields.bounds(fields.column(state["held"], np.int64, batch_ids.size), len(places))
-    found: dict[int, Waiting] = {}
+    found: dict[int, PendingBatch] = {}
     for batch_id, low, high in zip(batch_ids.tolist(), cuts, cuts[1:], strict=False):
-        waiting = found[batch_id] = Waiting(segments)
+        waiting = found[batch_id] = PendingBatch(segments)
         for place in places[low:high]:
             waiting.runs[fields.integer(place, 0, segments - 1)] = _following(runs)
         waiting.held = len(waiting.present())
         if not 0 < waiting.held == high - low < segments:
-            raise ValueError(f"some of {segments} segments were expected to wait, each once, got {high - low}")
+            raise ValueError(f"1 to {segments - 1} different segments of a pending batch were expected, got {high - low}")
     if len(found) != batch_ids.size:
-        raise ValueError("batches that differ were expected, one is there twice")
+        raise ValueError("different pending batches were expected, one occurs twice")
     return found
 
 
@@ -123,15 +123,15 @@ def _recent_of(state: State, segments: int) -> "OrderedDict[int, array[int]]":
         for batch_id, row in zip(batch_ids.tolist(), digests.reshape(-1, segments).tolist(), strict=True)
     )
     if len(found) != batch_ids.size:
-        raise ValueError("batches that differ were expected, one is there twice")
+        raise ValueError("different finished batches were expected, one occurs twice")
     return found
 
 
 def _results_of(state: State, segments: int, runs: Iterator[Run]) -> list[Result]:
-    """Return the results that are not taken yet, with the next of `runs`."""
+    """Return the unpublished results. Takes their runs from `runs`."""
     names = fields.column(state, np.int64)
     if names.size % 3:
-        raise ValueError(f"an epoch, a batch and an order each were expected, got {names.size} numbers")
+        raise ValueError(f"epoch, batch id and order of each result were expected, got {names.size} numbers")
     return [
         Result(epoch, batch_id, order, tuple(_following(runs) for _ in range(segments)))
         for epoch, batch_id, order in names.reshape(-1, 3).tolist()
@@ -139,8 +139,8 @@ def _results_of(state: State, segments: int, runs: Iterator[Run]) -> list[Result
 
 
 def _following(runs: Iterator[Run]) -> Run:
-    """Return the next run."""
+    """Return the next run. Raises ValueError if there is none."""
     run = next(runs, None)
     if run is None:
-        raise ValueError("a run of each segment was expected, there are fewer")
+        raise ValueError("one run for each segment was expected, there are fewer")
     return run

@@ -1,6 +1,6 @@
-"""Records such as `{"batch_id":1,"segment_id":0,"data":[1,2,3]}` to runs of numbers.
+"""Decodes records such as `{"batch_id":1,"segment_id":0,"data":[1,2,3]}` to runs of numbers.
 
-Used by the front end, a whole poll at a time. What does not read is refused with one of a few reasons; nothing is guessed.
+Used by the front end, a whole poll at a time. An invalid record is refused with one of a few reasons.
 """
 
 import struct
@@ -17,13 +17,13 @@ from actors.views.segments.runs.spool import Spool
 from actors.views.view import Decoded, Records, Refusal
 
 LONG_BYTES = 16_384
-"""Bytes of a record from which on its numbers are sealed: some 2,000 numbers, where sealing costs less than reading them."""
+"""Records of at least this many bytes, about 2,000 numbers, are compressed at once: that costs less than to decode them."""
 
 _BLOCK_BYTES = 128 << 10
-"""Bytes of a long record that become numbers at once."""
+"""A long record is decoded in blocks of this many bytes."""
 
 _UNREADABLE = (msgspec.MsgspecError, RecursionError, struct.error, ValueError)
-"""What the library raises for text that is not what it should be, or is nested without end, or for a number beyond int64."""
+"""The errors for invalid JSON, wrong types, too deep nesting, and numbers outside int64."""
 
 Int64 = Annotated[int, msgspec.Meta(ge=INT64_MIN, le=INT64_MAX)]
 
@@ -48,7 +48,7 @@ _read_numbers = msgspec.json.Decoder(list[int]).decode
 
 
 class Segments:
-    """Segments in order of arrival, all of one epoch: the batch and the place of each, and its run."""
+    """Segments in order of arrival, all of one epoch: columns of batch ids, segment ids and runs."""
 
     __slots__ = ("batch_ids", "epoch", "nbytes", "runs", "segment_ids")
 
@@ -61,20 +61,20 @@ class Segments:
 
     @property
     def count(self) -> int:
-        """How many segments there are."""
+        """The number of segments."""
         return len(self.runs)
 
     def first(self) -> int | None:
-        """Return the smallest batch id, or None when there is none."""
+        """Return the smallest batch id, or None without segments."""
         return int(self.batch_ids.min()) if self.runs else None
 
     def last(self) -> int | None:
-        """Return the largest batch id, or None when there is none."""
+        """Return the largest batch id, or None without segments."""
         return int(self.batch_ids.max()) if self.runs else None
 
 
 class SegmentDecoder:
-    """Decodes segments numbered from 0 to `segments` - 1. Any thread may use it.
+    """Decodes segments with ids from 0 to `segments` - 1. Any thread may use it.
 
     Reasons: empty, not_json, not_object, no_batch_id, no_segment_id, no_data, wrong_batch_id, wrong_segment_id, wrong_data,
     wrong_number, segment_out_of_range, unsorted.
@@ -85,10 +85,10 @@ class SegmentDecoder:
         self._spool = spool
 
     def decode(self, records: Records) -> Decoded:
-        """Read a poll. Cost: 2 us a record, and 90 ns a number of a short record or 0.17 us of a long one.
+        """Decode a poll. Cost: 2 us a record, and 90 ns a number of a short record or 170 ns of a long one.
 
-        A record of more than `SPOOL_FROM` numbers goes to the spool block by block.
-        Raises OSError when the spool has no room.
+        A record of more than `SPOOL_FROM` numbers is written to the spool block by block.
+        Raises OSError if the spool has no room.
         """
         values = records.values
         found = _Found()
@@ -109,7 +109,7 @@ class SegmentDecoder:
         return Decoded(times, Segments(times, found.segment_ids, found.runs, records.epoch), accepted, found.refusals)
 
     def _short(self, place: int, value: bytes, found: "_Found") -> None:
-        """Read a record whole."""
+        """Decode a short record in one call."""
         try:
             record = _read_short(value)
             data = _packed(record.data)
@@ -122,7 +122,7 @@ class SegmentDecoder:
             found.refusals.append(Refusal(place, "segment_out_of_range"))
 
     def _long(self, place: int, value: bytes, found: "_Found") -> None:
-        """Read a record block by block."""
+        """Decode a long record block by block."""
         builder = RunBuilder(self._spool)
         try:
             record = _read_long(value)
@@ -140,7 +140,7 @@ class SegmentDecoder:
 
 
 class _Found:
-    """What a poll has brought so far. The numbers of short records are looked at together, at the end."""
+    """The segments and refusals of a poll. The numbers of all short records are checked together, in `finish`."""
 
     def __init__(self) -> None:
         self.places: list[int] = []
@@ -151,14 +151,14 @@ class _Found:
         self._contents: list[bytes | Run] = []
 
     def add(self, place: int, batch_id: int, segment_id: int, content: bytes | Run) -> None:
-        """Note a segment: its run, or the eight bytes of each number of a short one."""
+        """Add a segment. `content` is its run, or for a short record the numbers as int64 bytes."""
         self.places.append(place)
         self.batch_ids.append(batch_id)
         self.segment_ids.append(segment_id)
         self._contents.append(content)
 
     def finish(self) -> None:
-        """Make the runs of the short records, and refuse those that do not ascend. Cost: 1 us a record, 15 ns a number."""
+        """Make the runs of the short records; refuse unsorted ones. Cost: 1 us a record, 15 ns a number."""
         short = [content for content in self._contents if isinstance(content, bytes)]
         made = iter(self._short_runs(short))
         unsorted = []
@@ -175,7 +175,7 @@ class _Found:
 
     @staticmethod
     def _short_runs(short: list[bytes]) -> list[Run | None]:
-        """Return the run of each record's numbers, None where they do not ascend."""
+        """Return the run of each short record, None if its numbers do not ascend."""
         full = [data for data in short if data]
         if not full:
             return [EMPTY] * len(short)
@@ -186,7 +186,7 @@ class _Found:
         places = np.arange(values.size) - np.repeat(starts, counts)
         digests = np.add.reduceat(mixed(values, places), starts)
         falls = values[1:] < values[:-1]
-        # From the last number of a run to the first of the next one it may fall.
+        # The first number of a run may be smaller than the last number of the run before.
         falls[starts[1:] - 1] = False
         columns = (counts, values[starts], values[ends - 1], digests)
         runs: list[Run | None] = list(map(raw_run, *(column.tolist() for column in columns), full))
@@ -197,21 +197,20 @@ class _Found:
 
 
 def _packed(numbers: list[int]) -> bytes:
-    """Return the eight bytes of each number. Cost: 15 ns a number, half of what numpy takes.
+    """Return the numbers as int64 bytes. Cost: 15 ns a number, half the time of numpy.
 
-    Raises struct.error for a number beyond int64.
+    Raises struct.error for a number outside int64.
     """
     return struct.pack(f"{len(numbers)}q", *numbers)
 
 
 def _blocks(data: memoryview) -> Iterator[Times]:
-    """Yield the numbers of the JSON list `data`, 128 KiB of text at a time.
+    """Yield the numbers of the JSON list `data`, decoded in blocks of `_BLOCK_BYTES` that are cut at commas.
 
-    A block that reads as a list of integers between its brackets is nothing else, so the whole is a list of integers too.
-    Raises one of `_UNREADABLE`.
+    If each block is a valid list of integers, so is the whole list. Raises one of `_UNREADABLE`.
     """
     if bytes(data[:1]) != b"[" or bytes(data[-1:]) != b"]":
-        raise ValueError("not a list")
+        raise ValueError("a list was expected")
     at, end, size = 1, len(data) - 1, _BLOCK_BYTES
     while at <= end:
         text = bytes(data[at : min(at + size, end)])
@@ -223,13 +222,13 @@ def _blocks(data: memoryview) -> Iterator[Times]:
             text = text[:cut]
         numbers = _read_numbers(b"[" + text + b"]")
         if not numbers and len(text) + 2 < len(data):
-            raise ValueError("nothing between two commas")
+            raise ValueError("a number was expected between two commas")
         at += len(text) + 1
         yield np.frombuffer(_packed(numbers), np.int64)
 
 
 def _reason(value: bytes) -> str:
-    """Return why a record that did not read is no segment."""
+    """Return the reason why a record could not be decoded."""
     try:
         members = _read_members(value)
     except msgspec.ValidationError:

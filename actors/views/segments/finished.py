@@ -1,4 +1,4 @@
-"""What a live slice remembers of its finished batches: a row each, by epoch, in order of completion."""
+"""The finished batches of a live slice: one row for each, by epoch, in order of completion."""
 
 from array import array
 
@@ -11,7 +11,7 @@ from actors.views.segments.runs.rows import COLUMNS, RawRows, Table, clipped, cu
 
 
 class Finished:
-    """Growing rows of finished batches. Not thread-safe: its slice owns it."""
+    """The rows of finished batches. Not thread-safe: one slice owns it."""
 
     __slots__ = ("_high", "_low", "_rows", "count", "numbers")
 
@@ -20,13 +20,13 @@ class Finished:
         self._low: int | None = None
         self._high: int | None = None
         self.count = 0
-        """How many batches there are."""
+        """The number of batches."""
         self.numbers = 0
-        """How many numbers they have in all."""
+        """The sum of the batches' numbers."""
 
     @staticmethod
     def of_state(state: State) -> "Finished":
-        """Return the rows of which `state` was taken."""
+        """Return the rows that `state` describes."""
         finished = Finished()
         for epoch, values in map(listed, listed(state)):
             rows = column(values, np.int64)
@@ -35,7 +35,7 @@ class Finished:
             own = array("q")
             own.frombytes(rows.tobytes())
             if finished._rows.setdefault(integer(epoch), own) is not own:
-                raise ValueError("epochs that differ were expected, one is there twice")
+                raise ValueError("different epochs were expected, one occurs twice")
             low, high = int(rows[:: len(COLUMNS)].min()), int(rows[:: len(COLUMNS)].max())
             finished._low = low if finished._low is None else min(finished._low, low)
             finished._high = high if finished._high is None else max(finished._high, high)
@@ -44,21 +44,21 @@ class Finished:
         return finished
 
     def state(self) -> State:
-        """Return what `of_state` makes the same rows of. Cost: a copy, some 4 ms for 100,000 rows."""
+        """Return the state for `of_state`. Cost: a copy, about 4 ms for 100,000 rows."""
         return [(epoch, np.array(rows, np.int64)) for epoch, rows in self._rows.items()]
 
     @property
     def span(self) -> Span | None:
-        """The batch ids; None when there is no batch."""
+        """The span of the batch ids; None without a batch."""
         return None if self._low is None or self._high is None else Span(self._low, self._high + 1)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the rows, with the room that they keep to grow."""
+        """Bytes of the rows, including their spare capacity."""
         return self.count * len(COLUMNS) * 9 + 200 * len(self._rows)
 
     def add(self, epoch: int, row: tuple[int, int, int, int, int]) -> None:
-        """Remember a batch by its row, a number for each of `COLUMNS`. Cost: 0.5 us."""
+        """Add the row of a batch: one number for each of `COLUMNS`. Cost: 0.5 us."""
         batch_id, _, count, _, _ = row
         if epoch not in self._rows:
             self._rows[epoch] = array("q")
@@ -78,10 +78,10 @@ class Finished:
         return tuple(found)
 
     def pieces(self) -> list[RawRows]:
-        """Return all rows, by epoch, in order of batch id."""
+        """Return all rows, ordered by epoch and batch id."""
         return [piece for epoch in sorted(self._rows) for piece in cut(epoch, ordered(self._table(epoch)))]
 
     def _table(self, epoch: int) -> Table:
-        """Return a copy of the rows of an epoch, a row of the table for each column."""
+        """Return a copy of the rows of an epoch as a table, in order of completion."""
         table: Table = np.frombuffer(self._rows[epoch], np.int64).reshape(-1, len(COLUMNS)).T.copy()
         return table

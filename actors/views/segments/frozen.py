@@ -1,7 +1,4 @@
-"""Frozen slices of batches, and the summary of a slice.
-
-Rows of finished batches alone: what waits goes on to the successor.
-"""
+"""Frozen slices of finished batches, and the summary of a slice. Pending batches are carried to the next live slice."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,30 +13,34 @@ from actors.views.view import Meta
 
 @dataclass(frozen=True, slots=True)
 class SegmentsSummary:
-    """Batches finished, batches that wait, numbers in the finished ones, and bytes in the spool of what waits."""
+    """Counts of one slice, or of consecutive slices."""
 
     finished: int = 0
+    """Finished batches."""
     pending: int = 0
+    """Incomplete batches."""
     numbers: int = 0
+    """Numbers in the finished batches."""
     spilled_bytes: int = 0
+    """Bytes of the incomplete batches in the spool."""
 
     @staticmethod
     def of_state(state: State) -> "SegmentsSummary":
-        """Return the summary of which `state` was taken."""
+        """Return the summary that `state` describes."""
         finished, pending, numbers, spilled_bytes = (fields.integer(each, 0, 2**64 - 1) for each in fields.listed(state))
         return SegmentsSummary(finished, pending, numbers, spilled_bytes)
 
     def state(self) -> State:
-        """Return what `of_state` makes the same summary of."""
+        """Return the state for `of_state`."""
         return self.finished, self.pending, self.numbers, self.spilled_bytes
 
     def then(self, later: "SegmentsSummary") -> "SegmentsSummary":
-        """Return both as one; what waits is the later one's, since it was carried there."""
+        """Return the summary of both slices. Pending batches are those of the later slice, which received them as carry."""
         return SegmentsSummary(self.finished + later.finished, later.pending, self.numbers + later.numbers, later.spilled_bytes)
 
 
 class FrozenSegments:
-    """The finished batches of a retired slice. Not thread-safe: its collector owns it; what it reads out is immutable."""
+    """The finished batches of a retired slice. Not thread-safe: one collector owns it. Pieces are immutable."""
 
     def __init__(self, pieces: Sequence[Rows], summary: SegmentsSummary, *, segments: int, span: Span | None) -> None:
         self._pieces = list(pieces)
@@ -52,13 +53,13 @@ class FrozenSegments:
 
     @staticmethod
     def of_state(state: State, *, segments: int) -> "FrozenSegments":
-        """Return the slice of which `state` was taken; nothing is copied."""
+        """Return the slice that `state` describes. Copies nothing."""
         pieces = [rows_of(each) for each in fields.listed(state["pieces"])]
         summary = SegmentsSummary.of_state(state["summary"])
         return FrozenSegments(pieces, summary, segments=segments, span=span_of_state(state["span"]))
 
     def state(self) -> State:
-        """Return what `of_state` makes the same slice of."""
+        """Return the state for `of_state`."""
         return {
             "pieces": [piece.state() for piece in self._pieces],
             "summary": self._summary.state(),
@@ -66,25 +67,25 @@ class FrozenSegments:
         }
 
     def settle(self) -> bool:
-        """Seal one raw piece; returns whether another one is left. Cost: 8 ms at the most."""
+        """Compress one piece; return whether more uncompressed pieces are left. Cost: at most 8 ms."""
         if self._raw:
             index = self._raw.pop()
             piece = self._pieces[index]
-            assert isinstance(piece, RawRows), "only raw pieces are left to seal"
+            assert isinstance(piece, RawRows), "only raw pieces are compressed"
             self._pieces[index] = piece.sealed()
         return bool(self._raw)
 
     def read(self, span: Span, arguments: Listing) -> tuple[Piece, ...]:
-        """Return the pieces that overlap `span`; nothing waits here. Cost: O(pieces); nothing is opened."""
+        """Return the pieces that overlap `span`, still compressed. A frozen slice has no pending batch. Cost: O(pieces)."""
         if arguments.pending:
             return ()
         return tuple(piece for piece in self._pieces if piece.span.overlaps(span))
 
     def coarsen(self) -> None:
-        """Give up nothing: rows are exact."""
+        """Change nothing: all rows stay exact."""
 
     def meta(self) -> Meta:
-        """Describe the slice. A late event changes nothing of it, yet nothing says until when ids are complete."""
+        """Describe the slice. No time is final: a later slice may still finish a batch with a smaller id."""
         return Meta(
             span=self._span,
             events=self._segments * self._summary.finished,

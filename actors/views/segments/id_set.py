@@ -1,6 +1,6 @@
-"""A set of int64 that are mostly dense: closed ranges in two sorted columns.
+"""A set of int64, stored as closed ranges in two sorted columns. Consecutive ids take almost no memory.
 
-Used by live slices to remember each finished batch of an epoch, at next to no cost where ids follow one another.
+Live slices store the ids of all finished batches of an epoch in it.
 """
 
 from array import array
@@ -13,7 +13,7 @@ from actors.columns.snapshot import State
 
 
 class IdSet:
-    """A set that only grows. Not thread-safe: its slice owns it.
+    """A set of ids that only grows. Not thread-safe: one slice owns it.
 
     >>> ids = IdSet()
     >>> for each in (1, 2, 4, 3):
@@ -30,39 +30,39 @@ class IdSet:
 
     @staticmethod
     def of_state(state: State) -> "IdSet":
-        """Return the set of which `state` was taken."""
+        """Return the set that `state` describes."""
         starts, ends = state
         starts = column(starts, np.int64)
         ends = column(ends, np.int64, starts.size)
-        # Once the starts are known to lie above an end, they have one before them.
+        # The second test comes first, because `starts - 1` overflows for the smallest int64.
         if (starts > ends).any() or (starts[1:] <= ends[:-1]).any() or (starts[1:] - 1 <= ends[:-1]).any():
-            raise ValueError("ranges that lie apart were expected, some do not")
+            raise ValueError("separate ascending ranges were expected, some overlap or touch")
         ids = IdSet()
         ids._starts.frombytes(starts.tobytes())
         ids._ends.frombytes(ends.tobytes())
         return ids
 
     def state(self) -> State:
-        """Return what `of_state` makes the same set of. Cost: a copy."""
+        """Return the state for `of_state`. Cost: a copy."""
         return np.array(self._starts, np.int64), np.array(self._ends, np.int64)
 
     @property
     def ranges(self) -> int:
-        """How many ranges there are."""
+        """The number of ranges."""
         return len(self._starts)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the columns, with the room that they keep to grow."""
+        """Bytes of the columns, including their spare capacity."""
         return 18 * len(self._starts) + 160
 
     def __contains__(self, number: int) -> bool:
-        """Whether `number` is in the set. Cost: O(log ranges)."""
+        """Return whether `number` is in the set. Cost: O(log ranges)."""
         place = bisect_right(self._starts, number) - 1
         return place >= 0 and number <= self._ends[place]
 
     def add(self, number: int) -> None:
-        """Add a number that is not in the set yet. Cost: O(ranges) to make room for a new range, else O(log ranges)."""
+        """Add a number that is not in the set. Cost: O(ranges) if it starts or joins a range, else O(log ranges)."""
         place = bisect_right(self._starts, number)
         joins_left = place > 0 and self._ends[place - 1] == number - 1
         joins_right = place < len(self._starts) and self._starts[place] == number + 1
@@ -78,7 +78,7 @@ class IdSet:
             self._ends.insert(place, number)
 
     def _check(self) -> None:
-        """Assert the invariants: ranges ascend and leave a gap between them."""
+        """Assert the invariants: the ranges ascend, with a gap between each two."""
         assert len(self._starts) == len(self._ends)
         for start, end in zip(self._starts, self._ends, strict=True):
             assert start <= end

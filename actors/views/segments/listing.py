@@ -1,15 +1,15 @@
-"""What can be asked: which finished batches, or which ones wait, and how many of them."""
+"""The arguments of a query: which batches, finished or pending, and how many."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """At most `limit` batches; `pending` asks for those that wait, with what they lack, instead of the finished ones.
-
-    With `after`, only batches of the newest epoch in the answer whose id is greater. None is all.
-    """
+    """The arguments of a query for batches."""
 
     after: int | None = None
+    """Return only batches of the newest epoch whose id is greater. None: batches of all epochs."""
     limit: int | None = None
+    """Return at most this many batches. None: all."""
     pending: bool = False
+    """Return the incomplete batches and their missing segments, not the finished batches."""

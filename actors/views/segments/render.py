@@ -1,6 +1,6 @@
-"""Finished and waiting batches as text, in order of epoch and batch id, block by block.
+"""Writes finished and pending batches as text or columns, in order of epoch and batch id, block by block.
 
-Used outside of the actors, on whatever thread answers. Opens a piece or two at a time.
+Used outside of the actors, on the thread that answers the query. Opens one or two pieces at a time.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,11 +11,11 @@ import numpy as np
 
 from actors.timeline.span import Span
 from actors.views.segments.listing import Listing
-from actors.views.segments.runs.rows import Piece, Rows, Table, WaitingRows, clipped, ordered
+from actors.views.segments.runs.rows import PendingRows, Piece, Rows, Table, clipped, ordered
 from actors.views.view import Column, Field
 
 _BLOCK = 1_024
-"""Rows written at once: a millisecond, so that other threads get their turn."""
+"""Rows in a block. A block takes a millisecond, so other threads can run between two blocks."""
 
 
 class _Finished(msgspec.Struct, gc=False):
@@ -27,24 +27,24 @@ class _Finished(msgspec.Struct, gc=False):
     last: int | None
 
 
-class _Waiting(msgspec.Struct, gc=False):
+class _Pending(msgspec.Struct, gc=False):
     batch: int
     epoch: int
     missing: list[int]
 
 
-_Row = _Finished | _Waiting
+_Row = _Finished | _Pending
 _encoder = msgspec.json.Encoder()
 
 _FINISHED = (
     *(Field(name) for name in ("batch", "epoch", "order", "count")),
     *(Field(name, optional=True) for name in ("first", "last")),
 )
-_WAITING = (Field("batch"), Field("epoch"), Field("missing", "integers"))
+_PENDING = (Field("batch"), Field("epoch"), Field("missing", "integers"))
 
 
 def write(pieces: Sequence[Piece], span: Span, listing: Listing, form: str, members: Mapping[str, object]) -> Iterator[bytes]:
-    """Yield the answer in the `form` json, with `members` at its end, or ndjson. Cost: 0.7 us a row."""
+    """Yield the answer in the form `json`, with `members` at its end, or `ndjson`. Cost: 0.7 us a row."""
     limited = _rows(pieces, span, listing)
     if form == "ndjson":
         while block := list(islice(limited, _BLOCK)):
@@ -59,12 +59,12 @@ def write(pieces: Sequence[Piece], span: Span, listing: Listing, form: str, memb
 
 
 def fields(listing: Listing) -> tuple[Field, ...]:
-    """Return what a row of the listing says; a batch without numbers has no first and no last one."""
-    return _WAITING if listing.pending else _FINISHED
+    """Return the fields of a row. `first` and `last` are None for a batch without numbers."""
+    return _PENDING if listing.pending else _FINISHED
 
 
 def columns(pieces: Sequence[Piece], span: Span, listing: Listing) -> Iterator[Mapping[str, Column]]:
-    """Yield the rows that `write` writes, as columns. Cost: 1 us a row."""
+    """Yield the same rows as `write`, as columns. Cost: 1 us a row."""
     limited = _rows(pieces, span, listing)
     while block := list(islice(limited, _BLOCK)):
         found: dict[str, Column] = {}
@@ -75,18 +75,18 @@ def columns(pieces: Sequence[Piece], span: Span, listing: Listing) -> Iterator[M
 
 
 def _rows(pieces: Sequence[Piece], span: Span, listing: Listing) -> Iterator[_Row]:
-    rows = _waiting(pieces, span, listing.after) if listing.pending else _finished(pieces, span, listing.after)
+    rows = _pending(pieces, span, listing.after) if listing.pending else _finished(pieces, span, listing.after)
     return islice(rows, listing.limit)
 
 
 def _finished(pieces: Sequence[Piece], span: Span, after: int | None) -> Iterator[_Row]:
     by_epoch: dict[int, list[Rows]] = {}
     for piece in pieces:
-        if not isinstance(piece, WaitingRows) and piece.span.overlaps(span):
+        if not isinstance(piece, PendingRows) and piece.span.overlaps(span):
             by_epoch.setdefault(piece.epoch, []).append(piece)
     epochs = sorted(by_epoch)
     if after is not None:
-        # An epoch whose pieces reach over the span may have no row in it.
+        # A piece of an epoch may overlap the span and have no row in it.
         newest = (epoch for epoch in reversed(epochs) if any(table.size for table in _swept(by_epoch[epoch], span)))
         epochs = list(islice(newest, 1))
         span = Span(min(max(span.start, after + 1), span.end), span.end)
@@ -98,7 +98,7 @@ def _finished(pieces: Sequence[Piece], span: Span, after: int | None) -> Iterato
 
 
 def _swept(pieces: Sequence[Rows], span: Span) -> Iterator[Table]:
-    """Yield the rows of one epoch in `span` in order: what lies before the next piece's first row can go out."""
+    """Yield the rows of one epoch in `span` by batch id. Rows before the start of the next piece can be yielded at once."""
     inside = sorted((piece for piece in pieces if piece.span.overlaps(span)), key=lambda piece: piece.span.start)
     held: Table | None = None
     for piece, following in pairwise((*inside, None)):
@@ -110,16 +110,16 @@ def _swept(pieces: Sequence[Rows], span: Span) -> Iterator[Table]:
         held = clipped(held, max(span.start, until), span.end)
 
 
-def _waiting(pieces: Sequence[Piece], span: Span, after: int | None) -> Iterator[_Row]:
+def _pending(pieces: Sequence[Piece], span: Span, after: int | None) -> Iterator[_Row]:
     start = span.start if after is None else max(span.start, after + 1)
     found = [
-        (piece.epoch, batch, lacking)
+        (piece.epoch, batch, missing)
         for piece in pieces
-        if isinstance(piece, WaitingRows)
-        for batch, lacking in piece.waiting
+        if isinstance(piece, PendingRows)
+        for batch, missing in piece.waiting
         if span.start <= batch < span.end
     ]
     newest = max((epoch for epoch, _, _ in found), default=0)
-    for epoch, batch, lacking in sorted(found):
+    for epoch, batch, missing in sorted(found):
         if batch >= start and (after is None or epoch == newest):
-            yield _Waiting(batch, epoch, [place for place in range(lacking.bit_length()) if lacking >> place & 1])
+            yield _Pending(batch, epoch, [place for place in range(missing.bit_length()) if missing >> place & 1])

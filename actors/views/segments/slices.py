@@ -1,4 +1,4 @@
-"""Live slices of batches: segments wait by batch until all have come; then the batch is a result, due at once, and a row."""
+"""Live slices of batches. A batch is pending until all its segments have arrived. Then it is published at once and is a row."""
 
 from array import array
 from collections import OrderedDict
@@ -8,31 +8,34 @@ import numpy as np
 from actors.columns import fields
 from actors.columns.snapshot import State
 from actors.timeline.span import Span
-from actors.views.segments.carry import RECENT, SegmentsCarry, Waiting
+from actors.views.segments.carry import RECENT, PendingBatch, SegmentsCarry
 from actors.views.segments.decode import Segments
 from actors.views.segments.finished import Finished
 from actors.views.segments.frozen import FrozenSegments, SegmentsSummary
 from actors.views.segments.id_set import IdSet
 from actors.views.segments.listing import Listing
-from actors.views.segments.results import Result
-from actors.views.segments.runs.rows import Piece, WaitingRows
+from actors.views.segments.runs.merging import Result
+from actors.views.segments.runs.rows import PendingRows, Piece
 from actors.views.segments.runs.run import Run
 from actors.views.segments.runs.spool import Spool
 from actors.views.view import Due, Meta
 
 _WAITING_BYTES = 320
-"""What Python takes for a batch that waits, with its places in two mappings."""
+"""Memory of a pending batch, beside its runs: the object and its entries in two mappings."""
 
 _RECENT_BYTES = 330
+"""Memory of the digests of a recent batch, beside `_DIGEST_BYTES` for each segment."""
+
 _DIGEST_BYTES = 8
 
 
 class LiveSegments:
     """A slice that completes batches of `segments` segments. Not thread-safe: its collector owns it.
 
-    It is full after the poll that brings it to `max_batches` finished batches, so it may hold a few more.
+    It is full when it has at least `max_batches` finished batches. The last poll may bring more than that.
 
-    Runs that wait take at most `spill_bytes` and one poll in memory; beyond that the oldest batches go to the spool.
+    The runs of pending batches take at most `spill_bytes` of memory, and one poll. If there are more, `add` moves the oldest
+    batches to the spool.
     """
 
     def __init__(
@@ -50,7 +53,7 @@ class LiveSegments:
         self._finished = Finished()
         self._results = carry.results
         self._result_bytes = sum(run.nbytes for result in self._results for run in result.runs)
-        self._waiting: dict[int, Waiting] = {}
+        self._waiting: dict[int, PendingBatch] = {}
         self._forget()
         for batch_id, waiting in carry.waiting.items():
             self._waiting[batch_id] = waiting
@@ -60,9 +63,9 @@ class LiveSegments:
 
     @staticmethod
     def of_state(state: State, *, segments: int, max_batches: int, spool: Spool, spill_bytes: int) -> "LiveSegments":
-        """Return the slice of which `state` was taken. What was in its spool goes to `spool`.
+        """Return the slice that `state` describes. Pieces that lay in its spool are written to `spool`.
 
-        Raises OSError when that has no room.
+        Raises OSError if the spool has no room.
         """
         carry = SegmentsCarry.of_state(state["carry"], segments=segments, spool=spool)
         live = LiveSegments(segments=segments, max_batches=max_batches, spool=spool, spill_bytes=spill_bytes, carry=carry)
@@ -73,7 +76,7 @@ class LiveSegments:
         return live
 
     def state(self) -> State:
-        """Return what `of_state` makes the same slice of. Cost: some 3 us a run, 40 ns a finished batch."""
+        """Return the state for `of_state`. Cost: about 3 us a run, 40 ns a finished batch."""
         return {
             "carry": self._carry().state(),
             "finished": self._finished.state(),
@@ -86,11 +89,14 @@ class LiveSegments:
         return self._finished.count >= self._max_batches
 
     def add(self, batch: Segments, watermark: int | None) -> dict[str, int]:  # noqa: ARG002  # ids are no times
-        """Take in segments as they come. Cost: 2 us a segment, a tenth of completing its batch included.
+        """Add segments in any order. Cost: 2 us a segment, with a tenth of the cost to complete a batch.
 
-        Not kept: `duplicate`, which has come already; `conflict`, other numbers in the place of some that came first;
-        `topic_recreated`, of an older epoch than the newest, where batch ids start again.
-        Raises OSError when the spool has no room, and nothing is taken.
+        Reasons for a segment that is not kept:
+        - `duplicate`: the segment has arrived before, with the same numbers.
+        - `conflict`: the segment has arrived before, with other numbers. The first ones are kept.
+        - `topic_recreated`: its epoch is older than the newest one. Batch ids start again in each epoch.
+
+        Raises OSError if the spool has no room; then no segment is added.
         """
         assert not self.full, "a full slice is frozen before the next batch"
         if self._epoch is not None and batch.epoch < self._epoch:
@@ -98,7 +104,7 @@ class LiveSegments:
         over = self._spillable_bytes + batch.nbytes - self._spill_bytes
         if over > 0:
             self._spill(over)
-        # Only the shape of what waits has changed so far; from here on nothing fails.
+        # So far runs have only moved to the spool. The rest cannot fail.
         lost: dict[str, int] = {}
         if batch.epoch != self._epoch:
             if self._held:
@@ -111,7 +117,7 @@ class LiveSegments:
         return lost
 
     def close(self, watermark: int | None, *, idle: bool) -> Due | None:  # noqa: ARG002  # a batch is due when it is whole
-        """Return the batches completed since the last call, in order of completion, or None."""
+        """Return the batches that were completed since the last call, in order of completion, or None."""
         if not self._results:
             return None
         partial = tuple(self._results)
@@ -121,24 +127,24 @@ class LiveSegments:
         return Due(Span(min(ids), max(ids) + 1), None, partial)
 
     def read(self, span: Span, arguments: Listing) -> tuple[Piece, ...]:
-        """Return a copy of the rows in `span`: of finished batches, or of those that wait. Cost: O(rows)."""
+        """Return a copy of the rows in `span`, of finished or of pending batches. Cost: O(rows)."""
         if not arguments.pending:
             return self._finished.read(span)
         waiting = tuple(
-            (batch_id, waiting.lacking()) for batch_id, waiting in self._waiting.items() if span.start <= batch_id < span.end
+            (batch_id, waiting.missing()) for batch_id, waiting in self._waiting.items() if span.start <= batch_id < span.end
         )
-        return (WaitingRows(self._epoch or 0, waiting),) if waiting else ()
+        return (PendingRows(self._epoch or 0, waiting),) if waiting else ()
 
     def shed(self, nbytes: int) -> tuple[dict[str, int], int | None]:
-        """Move about `nbytes` of what waits to the spool, the oldest batches first. Nothing is forgotten.
+        """Move about `nbytes` of pending batches to the spool, the oldest first. No segment is lost.
 
-        Raises OSError when the spool has no room.
+        Raises OSError if the spool has no room.
         """
         self._spill(nbytes)
         return {}, None
 
     def freeze(self) -> tuple[FrozenSegments, SegmentsCarry]:
-        """Return the finished batches, and all the rest as carry. Cost: O(finished) to copy; sealing them is put off."""
+        """Return the finished batches, uncompressed, and all other state as carry. Cost: O(finished batches)."""
         summary = SegmentsSummary(self._finished.count, 0, self._finished.numbers, 0)
         frozen = FrozenSegments(self._finished.pieces(), summary, segments=self._segments, span=self._finished.span)
         return frozen, self._carry()
@@ -147,7 +153,7 @@ class LiveSegments:
         """Describe the slice as it stands. Cost: O(1)."""
         span = self._finished.span
         if self._waiting:
-            # A batch that does not wait any more is finished, so the hull of both is exact.
+            # A batch that is no longer pending is finished, so the hull of both spans is exact.
             reached = Span(self._low, self._high + 1)
             span = span.hull(reached) if span else reached
         summary = SegmentsSummary(self._finished.count, len(self._waiting), self._finished.numbers, self._spooled_bytes)
@@ -169,13 +175,13 @@ class LiveSegments:
         return SegmentsCarry(self._epoch, self._order, self._waiting, self._finished_ids, self._recent, self._results)
 
     def _take(self, batch_id: int, place: int, run: Run) -> str | None:
-        """Take in one segment; returns why it is not kept."""
+        """Add one segment; return the reason if it is not kept, else None."""
         waiting = self._waiting.get(batch_id)
         if waiting is None:
             if batch_id in self._finished_ids:
                 known = self._recent.get(batch_id)
                 return "duplicate" if known is None or known[place] == run.digest else "conflict"
-            waiting = self._waiting[batch_id] = Waiting(self._segments)
+            waiting = self._waiting[batch_id] = PendingBatch(self._segments)
             self._reach(batch_id)
         before = waiting.runs[place]
         if before is not None:
@@ -188,8 +194,8 @@ class LiveSegments:
         return None
 
     def _complete(self, batch_id: int) -> None:
-        """Make a result and a row of a batch that is whole."""
-        assert self._epoch is not None, "a batch that waits has come in an epoch"
+        """Make a result and a row of a batch whose last segment has arrived."""
+        assert self._epoch is not None, "a pending batch belongs to an epoch"
         runs = tuple(self._waiting.pop(batch_id).present())
         self._order += 1
         self._results.append(Result(self._epoch, batch_id, self._order, runs))
@@ -208,7 +214,7 @@ class LiveSegments:
             self._recent.popitem(last=False)
 
     def _recreate(self, epoch: int) -> None:
-        """Begin a new epoch: what waits can never become whole, and ids start again."""
+        """Begin a new epoch: drop the pending batches, which cannot be completed any more; batch ids start again."""
         self._epoch = epoch
         self._waiting = {}
         self._finished_ids = IdSet()
@@ -216,7 +222,7 @@ class LiveSegments:
         self._forget()
 
     def _forget(self) -> None:
-        """Set the sums over what waits to those of nothing."""
+        """Reset the sums over pending batches to zero."""
         self._held = 0
         self._low, self._high = 0, 0
         self._waiting_bytes = 0
@@ -225,13 +231,12 @@ class LiveSegments:
         self._spillable: OrderedDict[int, int] = OrderedDict()
 
     def _reach(self, batch_id: int) -> None:
-        """Let the hull of what waits, or waited in this slice, reach `batch_id`."""
-        alone = not self._held
-        self._low = batch_id if alone else min(self._low, batch_id)
-        self._high = batch_id if alone else max(self._high, batch_id)
+        """Extend the range of pending batch ids to `batch_id`."""
+        self._low = min(self._low, batch_id) if self._held else batch_id
+        self._high = max(self._high, batch_id) if self._held else batch_id
 
     def _account(self, batch_id: int, run: Run) -> None:
-        """Add a run that waits to the sums."""
+        """Add a run of a pending batch to the sums."""
         self._held += 1
         self._waiting_bytes += run.nbytes
         self._spooled_bytes += run.spooled_bytes
@@ -240,7 +245,7 @@ class LiveSegments:
             self._spillable[batch_id] = self._spillable.get(batch_id, 0) + run.spillable_bytes
 
     def _spill(self, nbytes: int) -> None:
-        """Move the runs of the oldest batches to the spool until `nbytes` are freed or nothing is left to move."""
+        """Move runs of the oldest batches to the spool until `nbytes` are freed or no more runs can be moved."""
         left = nbytes
         while left > 0 and self._spillable:
             batch_id = next(iter(self._spillable))
@@ -258,7 +263,7 @@ class LiveSegments:
             del self._spillable[batch_id]
 
     def _check(self) -> None:
-        """Assert the invariants: the sums, and that no whole batch waits."""
+        """Assert the invariants: the sums are right, and no complete batch is pending."""
         runs = [run for waiting in self._waiting.values() for run in waiting.present()]
         assert self._held == len(runs)
         assert self._waiting_bytes == sum(run.nbytes for run in runs)

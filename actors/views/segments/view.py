@@ -1,4 +1,4 @@
-"""The view `segments`: decode, open, merge, publish and render, behind the contract that the actors know."""
+"""The view `segments`: implements the contract of `actors.views.view`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -18,10 +18,10 @@ from actors.views.view import Column, Decoded, Due, Field, Meta, Records
 
 
 class SegmentsView:
-    """Batches of `segments` sorted segments, each published as one sorted line when its last segment has come.
+    """Batches of `segments` sorted segments. A batch is published as one sorted line when its last segment arrives.
 
-    The time of an event is its batch id. A slice lists about `max_batches` batches, and holds `spill_bytes` of what waits
-    before it uses the `spool`.
+    The time of an event is its batch id. A slice has about `max_batches` finished batches. Pending batches that take more than
+    `spill_bytes` are moved to the `spool`.
     """
 
     def __init__(self, *, segments: int = 10, max_batches: int = 100_000, spool: Spool, spill_bytes: int = 32 << 20) -> None:
@@ -33,15 +33,15 @@ class SegmentsView:
 
     @property
     def categories(self) -> int:
-        """None: segments are taken as they come."""
+        """Zero: segments are added in order of arrival."""
         return 0
 
     def decode(self, records: Records) -> Decoded:
-        """Read a whole poll."""
+        """Decode a whole poll."""
         return self._decoder.decode(records)
 
     def open(self, carry: SegmentsCarry | None) -> LiveSegments:
-        """Start a live slice with what its predecessor left."""
+        """Start a live slice with the carry of its predecessor."""
         return LiveSegments(
             segments=self._segments,
             max_batches=self._max_batches,
@@ -51,9 +51,9 @@ class SegmentsView:
         )
 
     def revive(self, state: State) -> LiveSegments:
-        """Return the live slice of which `state` was taken, on the spool of this view.
+        """Return the live slice that `state` describes. Its spooled pieces are written to the spool of this view.
 
-        Raises OSError when that has no room.
+        Raises OSError if the spool has no room.
         """
         return LiveSegments.of_state(
             state,
@@ -64,11 +64,11 @@ class SegmentsView:
         )
 
     def thaw(self, state: State) -> FrozenSegments:
-        """Return the frozen slice of which `state` was taken."""
+        """Return the frozen slice that `state` describes."""
         return FrozenSegments.of_state(state, segments=self._segments)
 
     def summary(self, state: State) -> SegmentsSummary:
-        """Return the summary of which `state` was taken."""
+        """Return the summary that `state` describes."""
         return SegmentsSummary.of_state(state)
 
     def nothing(self) -> SegmentsSummary:
@@ -76,37 +76,37 @@ class SegmentsView:
         return SegmentsSummary()
 
     def select(self, metas: Sequence[Meta], span: Span, arguments: Listing) -> list[int]:  # noqa: ARG002  # the contract's
-        """Return the slices that overlap `span`: which epoch is the newest in the answer, only their rows tell."""
+        """Return the slices that overlap `span`. Metas do not show epochs, so `after` excludes no slice."""
         return [index for index, meta in enumerate(metas) if meta.span is not None and meta.span.overlaps(span)]
 
     def merge(self, partials: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
-        """Join partial answers; order does not matter, as rendering sorts."""
+        """Join partial answers, in any order: rendering sorts them."""
         return tuple(piece for partial in partials for piece in partial)
 
     def recall(self, gone: SegmentsSummary, span: Span, arguments: Listing) -> tuple[Piece, ...]:  # noqa: ARG002  # the contract's
-        """Return nothing: of dropped batches only the counts are known."""
+        """Return no rows: the summary of dropped slices has only counts."""
         return ()
 
     def publish(self, partial: tuple[Any, ...], due: Due) -> Iterator[bytes]:  # noqa: ARG002  # the contract's
-        """Write the line of each batch that is due. Alike each time it is called. Opens one piece of each run at a time."""
+        """Write the line of each completed batch: the same bytes at each call. Opens one piece of each run at a time."""
         return lines(partial)
 
     def render(
         self, partial: tuple[Piece, ...], span: Span, arguments: Listing, form: str, members: Mapping[str, object]
     ) -> Iterator[bytes]:
-        """Write batches as `{"segments":[…]}`, or `{"pending":[…]}`, then `members`; or a batch a line."""
+        """Write batches as `{"segments":[…]}` or `{"pending":[…]}`, with `members`; or one batch a line."""
         return write(partial, span, arguments, form, members)
 
     def fields(self, arguments: Listing) -> tuple[Field, ...]:
-        """Return what is said of a finished batch, or of a pending one."""
+        """Return the fields of a finished or of a pending batch."""
         return fields(arguments)
 
     def columns(self, partial: tuple[Piece, ...], span: Span, arguments: Listing) -> Iterator[Mapping[str, Column]]:
-        """Yield batches as `render` orders them, and at its cost."""
+        """Yield the same batches as `render`, at the same cost."""
         return columns(partial, span, arguments)
 
     def describe(self, before: SegmentsSummary, meta: Meta) -> dict[str, object]:  # noqa: ARG002  # the contract's
-        """Return a slice's row of the stats: batches, numbers in the finished ones, and bytes of the others on disk."""
+        """Return a slice's row of the stats: batches, numbers of the finished ones, and spooled bytes of the pending ones."""
         own: SegmentsSummary = meta.summary
         return {
             "finished": own.finished,

@@ -1,4 +1,4 @@
-"""Runs of numbers and of text: sorted, sealed, merged, and kept in a spool file if they are large.
+"""Runs: the sorted numbers of a segment. They are compressed, kept in a spool file if they are large, and merged.
 
-Imported by the segments view alone.
+Only the segments view imports this folder.
 """

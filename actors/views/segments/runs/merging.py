@@ -1,31 +1,42 @@
-"""The merge of a batch's runs, and the line that it is published as.
+"""Merges the runs of a complete batch and writes them as one line.
 
-Used outside of the actors, on the publisher's thread. Streamed: one piece of each run is open at a time.
+Used outside of the actors, on the publisher's thread. The merge is streamed: it opens one piece of each run at a time.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
 from actors.columns.times import NO_TIMES, Times
-from actors.views.segments.results import Result
 from actors.views.segments.runs.run import Run
 
 _NUMBERS = 4_096
-"""Numbers written at once, at most 90 KB of text."""
+"""Numbers encoded in one call: at most 90 KB of text."""
 
 _BLOCK_BYTES = 128 << 10
-"""Text that is enough for a block; one of `_NUMBERS` numbers may come on top."""
+"""A block is yielded once it has this many bytes. The last call may add `_NUMBERS` numbers to it."""
 
 _encode = msgspec.json.Encoder().encode
 
 
-def merged(runs: Sequence[Run]) -> Iterator[Times]:
-    """Yield all numbers of `runs` ascending, duplicates kept, in non-empty blocks of at most a piece a run.
+class Result(NamedTuple):
+    """A complete batch that is not published yet."""
 
-    What is not above the smallest end of the open pieces can go out, as nothing before it is still to come; that empties a
-    piece each time. Cost: 20 ns a number, and opening each piece.
+    epoch: int
+    batch_id: int
+    order: int
+    """The position of its completion: 1 for the first batch that was completed."""
+    runs: tuple[Run, ...]
+    """The runs of its segments, by segment id."""
+
+
+def merged(runs: Sequence[Run]) -> Iterator[Times]:
+    """Yield all numbers of `runs` in ascending order, with duplicates. A block holds at most one piece of each run.
+
+    Numbers up to the smallest last number of the open pieces can be yielded, because all later numbers are greater or equal.
+    Each step empties at least one piece. Cost: 20 ns a number, and opening each piece.
     """
     opened: list[Times] = [NO_TIMES] * len(runs)
     following = [0] * len(runs)
@@ -55,7 +66,7 @@ def merged(runs: Sequence[Run]) -> Iterator[Times]:
 
 
 def lines(results: Sequence[Result]) -> Iterator[bytes]:
-    """Yield a line for each result, `1, 1, 2, 3` and a line feed, in blocks of at most 256 KB, not aligned to lines.
+    """Yield one line for each result, such as `1, 1, 2, 3`. Blocks have at most 256 KB and may end within a line.
 
     Cost: some 80 ns a number.
     """

@@ -1,6 +1,6 @@
-"""A run: the ascending numbers of one segment, in immutable pieces that lie raw, sealed, or in the spool.
+"""A run: the ascending numbers of one segment, in immutable pieces that are raw, compressed, or in the spool.
 
-Made by the decoder, held by live slices, read by the merge. Equal contents have equal digests, however they are cut up.
+The decoder makes runs, live slices hold them, and the merge reads them. The digest depends on the numbers, not on the pieces.
 """
 
 from collections import deque
@@ -15,15 +15,15 @@ from actors.columns.times import Times
 from actors.views.segments.runs.spool import Spool
 
 SPOOL_FROM = 1_000_000
-"""Numbers from which on a run goes to the spool while it is built."""
+"""A run of at least this many numbers is written to the spool while it is built."""
 
 SPILL_FROM_BYTES = 512
-"""Bytes of the smallest piece worth a place in the spool: a smaller one takes less than what stands for it."""
+"""Smaller pieces stay in memory, because a `Spooled` object takes about as much memory."""
 
 _RUN_BYTES = 192
 _PIECE_BYTES = 40 + OVERHEAD_BYTES
 _SPOOLED_BYTES = 280
-"""What Python takes for a run, for a piece in memory, and for one in the spool with its handle."""
+"""Memory of a run beside its pieces, of a piece beside its data, and of a piece in the spool with its handle."""
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xFF51AFD7ED558CCD)
@@ -35,10 +35,10 @@ Digests = NDArray[np.uint64]
 
 
 def mixed(values: Times, places: NDArray[np.int64]) -> Digests:
-    """Return one hash for each value at its place in the run; their sum modulo 2**64 is the digest of the run.
+    """Return a hash of each value and its place in the run. Their sum modulo 2**64 is the digest of the run.
 
-    Finishes as MurmurHash3 does (Appleby, 2011). Not keyed: who may choose the numbers can make two runs collide. Cost: some
-    10 ns a value.
+    Uses the finalizer of MurmurHash3 (Appleby, 2011). The hash has no secret key, so a sender who chooses the numbers can make
+    two runs collide. Cost: about 10 ns a value.
     """
     state = (places.view(np.uint64) + np.uint64(1)) * _STEP
     state ^= values.view(np.uint64)
@@ -49,8 +49,8 @@ def mixed(values: Times, places: NDArray[np.int64]) -> Digests:
     return state
 
 
-class Raw(msgspec.Struct, frozen=True, gc=False):
-    """Numbers as they are, eight bytes each. Cost to open: nothing."""
+class _Held(msgspec.Struct, frozen=True, gc=False):
+    """A piece whose bytes are in memory."""
 
     data: bytes
 
@@ -64,40 +64,32 @@ class Raw(msgspec.Struct, frozen=True, gc=False):
         """Bytes in memory."""
         return len(self.data) + _PIECE_BYTES
 
+
+class Raw(_Held, frozen=True, gc=False):
+    """Uncompressed numbers, eight bytes each."""
+
     def open(self) -> Times:
-        """Return the numbers."""
+        """Return the numbers. Cost: O(1)."""
         return np.frombuffer(self.data, np.int64)
 
 
-class Sealed(msgspec.Struct, frozen=True, gc=False):
-    """At most `CHUNK` numbers, compressed. Cost to open: 8 ns a number."""
-
-    data: bytes
-
-    @property
-    def size(self) -> int:
-        """Bytes of the data."""
-        return len(self.data)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes in memory."""
-        return len(self.data) + _PIECE_BYTES
+class Sealed(_Held, frozen=True, gc=False):
+    """At most `CHUNK` numbers, compressed."""
 
     def open(self) -> Times:
-        """Return the numbers."""
+        """Return the numbers. Cost: 8 ns a number."""
         return unseal(self.data)
 
 
 class Spooled:
-    """A piece whose bytes lie in the spool until nobody holds it any more."""
+    """A piece whose bytes are in the spool. They are deleted from the spool with the last reference to this object."""
 
     __slots__ = ("_handle", "_spool", "kind", "size")
 
     def __init__(self, piece: Raw | Sealed, spool: Spool) -> None:
-        """Write `piece`.
+        """Write the bytes of `piece` to the spool.
 
-        Raises OSError when there is no room.
+        Raises OSError if there is no room.
         """
         self.kind = type(piece)
         self.size = len(piece.data)
@@ -112,19 +104,19 @@ class Spooled:
 
     @property
     def data(self) -> bytes:
-        """The bytes, read back.
+        """The bytes, read from the spool.
 
-        Raises OSError when they cannot be read; ValueError when the spool is closed.
+        Raises OSError if they cannot be read, ValueError if the spool is closed.
         """
         found: bytes = self._spool.get(self._handle)
         return found
 
     def open(self) -> Times:
-        """Return the numbers. Cost: one read, and what the piece takes in memory."""
+        """Return the numbers. Cost: one read, and the cost to open the piece."""
         return self.kind(self.data).open()
 
     def __del__(self) -> None:
-        """Free the place; a retried publication may have needed it until now."""
+        """Delete the bytes. They were kept until now, because a publication may be retried."""
         if self._handle is not None:
             self._spool.free(self._handle)
 
@@ -133,7 +125,7 @@ Piece = Raw | Sealed | Spooled
 
 
 class Run(msgspec.Struct, frozen=True, gc=False, eq=False):
-    """So many ascending numbers, none where `first` and `last` are None; `digest` is 64 bits of their content."""
+    """`count` ascending numbers. `first` and `last` are None if it is empty; `digest` is a 64-bit hash of the numbers."""
 
     count: int
     first: int | None
@@ -143,14 +135,14 @@ class Run(msgspec.Struct, frozen=True, gc=False, eq=False):
     nbytes: int
     """Bytes in memory."""
     spillable_bytes: int = 0
-    """Bytes that `spilled` would move to the spool."""
+    """Bytes that `spilled` moves to the spool."""
     spooled_bytes: int = 0
     """Bytes in the spool."""
 
     def spilled(self, spool: Spool) -> "Run":
-        """Return the same run with each piece in the spool that is worth it.
+        """Return the same run with its large pieces in the spool.
 
-        Raises OSError when there is no room.
+        Raises OSError if there is no room.
         """
         moved = tuple(
             Spooled(piece, spool) if not isinstance(piece, Spooled) and _spillable(piece) else piece for piece in self.pieces
@@ -163,7 +155,7 @@ def _spillable(piece: Piece) -> int:
 
 
 def run_of(count: int, first: int | None, last: int | None, digest: int, pieces: tuple[Piece, ...]) -> Run:
-    """Return a run of `pieces`, its sizes summed up. Cost: O(pieces)."""
+    """Return a run of `pieces`. Cost: O(pieces)."""
     return Run(
         count,
         first,
@@ -177,18 +169,21 @@ def run_of(count: int, first: int | None, last: int | None, digest: int, pieces:
 
 
 def raw_run(count: int, first: int, last: int, digest: int, data: bytes) -> Run:
-    """Return a run of one raw piece, the eight bytes of each number; at least one. Cost: 0.5 us."""
+    """Return a run of one raw piece: `data` has the int64 bytes of at least one number. Cost: 0.5 us."""
     size = len(data)
     spillable = size if size >= SPILL_FROM_BYTES else 0
     return Run(count, first, last, digest, (Raw(data),), _RUN_BYTES + _PIECE_BYTES + size, spillable)
 
 
 EMPTY = Run(0, None, None, 0, (), 0)
-"""The run of no numbers: one for all."""
+"""The empty run, shared by all empty segments."""
 
 
 class RunBuilder:
-    """Builds one long run block by block; not more than a chunk of it is ever raw, none of a very long one in memory."""
+    """Builds one long run block by block.
+
+    At most a chunk and a block are uncompressed. The pieces of a run of `SPOOL_FROM` numbers or more are all in the spool.
+    """
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
@@ -202,9 +197,9 @@ class RunBuilder:
         self._digest = 0
 
     def extend(self, values: Times) -> bool:
-        """Append `values`; returns whether they ascend, from the last one before on. Cost: some 0.1 us a value, to seal.
+        """Append `values`; return False if they do not ascend from the value before. Cost: about 0.1 us a value, to compress.
 
-        Raises OSError when the spool has no room.
+        Raises OSError if the spool has no room.
         """
         if not values.size:
             return True
@@ -227,7 +222,7 @@ class RunBuilder:
         return True
 
     def run(self) -> Run:
-        """Return the run. The builder is used up."""
+        """Return the run. The builder must not be used afterwards."""
         if not self._count:
             return EMPTY
         if self._raw_count:
@@ -237,7 +232,7 @@ class RunBuilder:
     def _seal(self, values: Times) -> None:
         piece = Sealed(seal(values))
         if self._count >= SPOOL_FROM:
-            # The first ones go out when it turns out that the run is long.
+            # The pieces before go to the spool once the run is known to be long.
             while self._kept:
                 self._pieces.append(Spooled(self._kept.popleft(), self._spool))
             self._pieces.append(Spooled(piece, self._spool))

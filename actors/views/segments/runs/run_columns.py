@@ -1,6 +1,6 @@
-"""Runs as columns, for the state of a live slice, and back: their numbers in a few blocks, wherever they lie.
+"""Converts runs to the columns of a state, and back. The pieces of all runs are joined to a few large blocks.
 
-What lies in the spool is read when the state is written, a block at a time, and goes back into the spool piece by piece.
+Spooled pieces are read when the state is written, a block at a time. When a state is read, they are written to the spool.
 """
 
 from collections.abc import Sequence
@@ -15,17 +15,17 @@ from actors.views.segments.runs.run import EMPTY, Piece, Raw, Run, Sealed, Spool
 from actors.views.segments.runs.spool import Spool
 
 _BLOCK_BYTES = 1 << 20
-"""Bytes of pieces that are written as one block, and by one more piece at most."""
+"""Size of a block of pieces. The last piece may exceed it."""
 
 _KINDS = (Raw, Sealed)
 _SPOOLED = 2
-"""Added to the place in `_KINDS` of what lies in the spool."""
+"""Added to the index in `_KINDS` if the piece is in the spool."""
 
 
 def state_of(runs: Sequence[Run]) -> State:
-    """Return what `runs_of` makes the same runs of. It holds on to their pieces, so that the spool keeps them.
+    """Return the state for `runs_of`. The state keeps references to the pieces, so that the spool keeps their bytes.
 
-    Cost: some 2 us a run of one piece; no number is copied.
+    Cost: about 2 us a run of one piece. Copies no numbers.
     """
     pieces = list(chain.from_iterable(map(attrgetter("pieces"), runs)))
     kinds = np.fromiter(map(_kind, pieces), np.uint8, len(pieces))
@@ -48,15 +48,15 @@ def state_of(runs: Sequence[Run]) -> State:
 
 
 def runs_of(state: State, spool: Spool) -> list[Run]:
-    """Return the runs of which `state` was taken. Numbers are copied, or written to `spool` where they were in one.
+    """Return the runs that `state` describes. Copies the numbers; pieces that lay in a spool are written to `spool`.
 
-    Raises OSError when it has no room.
+    Raises OSError if the spool has no room.
     """
     counts = column(state["counts"], np.int64)
     firsts, lasts = column(state["firsts"], np.int64, counts.size), column(state["lasts"], np.int64, counts.size)
     digests = column(state["digests"], np.uint64, counts.size)
     if (counts < 0).any() or (firsts > lasts).any():
-        raise ValueError("runs that ascend were expected, some do not")
+        raise ValueError("ascending runs were expected, some are not")
     pieces = _pieces_of(state, spool)
     cuts = bounds(column(state["pieces"], np.int64, counts.size), len(pieces))
     runs = []
@@ -74,7 +74,7 @@ def _pieces_of(state: State, spool: Spool) -> list[Piece]:
     kinds = column(state["kinds"], np.uint8)
     sizes = column(state["sizes"], np.int64, kinds.size)
     if int(kinds.max(initial=0)) >= 2 * _SPOOLED or (sizes[kinds % _SPOOLED == 0] % 8).any() or (sizes == 0).any():
-        raise ValueError("pieces of whole numbers were expected")
+        raise ValueError("pieces of known kinds and of whole int64 were expected")
     blocks = listed(state["data"])
     cuts = bounds(column(state["blocks"], np.int64, len(blocks)), kinds.size)
     pieces: list[Piece] = []
@@ -92,5 +92,5 @@ def _kind(piece: Piece) -> int:
 
 
 def _block(pieces: Sequence[Piece]) -> Deferred:
-    """Return the bytes of `pieces` as one string, to be fetched when it is written."""
+    """Return the bytes of `pieces`, to be joined when the state is written."""
     return joined(sum(piece.size for piece in pieces), lambda: (piece.data for piece in pieces))

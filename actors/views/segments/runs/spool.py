@@ -1,4 +1,4 @@
-"""Where the view puts what shall not stay in memory. It is handed one and knows nothing of files."""
+"""The interface of the spool: a store outside of memory for large runs. The view receives one and does not know files."""
 
 from typing import Any, Protocol
 
@@ -7,13 +7,13 @@ class Spool(Protocol):
     """Keeps blocks of bytes outside of memory. Any thread may use it."""
 
     def put(self, data: bytes) -> Any:
-        """Keep `data` and return its handle.
+        """Store `data` and return its handle.
 
-        Raises OSError when there is no room.
+        Raises OSError if there is no room.
         """
 
     def get(self, handle: Any) -> bytes:
-        """Return what `put` was given."""
+        """Return the data that `put` stored under `handle`."""
 
     def free(self, handle: Any) -> None:
-        """Give up what `handle` stands for. Never waits and never raises: the garbage collector may call it anywhere."""
+        """Delete the data of `handle`. Never waits and never raises, because the garbage collector calls it in any thread."""
