@@ -1,10 +1,12 @@
-"""The contract between the actors and a view. An actor calls these and nothing else, so it never knows a view.
+"""The contract between the actors and a view. Actors call these methods only and know no particular view.
 
-A view decodes records, opens live slices, merges what slices read, renders it, and writes what is due to be published.
-Slices hold the answers: live while events come in, frozen for ever after. `merge` is associative with an identity, and
-reading a whole equals merging the reads of its parts, live or frozen; `tests/views/test_views.py` holds every view to it.
+A view decodes records, opens live slices, merges what slices read, renders answers, and writes results for sinks. A live
+slice takes events in; a frozen slice no longer changes. `merge` is associative and has an identity, and reading a whole
+equals merging the reads of its parts, live or frozen. `tests/views/test_views.py` holds every view to these laws.
 """
+# ruff: noqa: ARG002  # a default method often needs none of its arguments
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, Self
@@ -17,11 +19,11 @@ from actors.columns.times import Times
 from actors.timeline.span import Span
 
 NONE_LOST: Mapping[str, int] = {}
-"""What a slice answers that has kept every event."""
+"""The result of `Live.add` if every event of the batch was kept."""
 
 
 class Records(Protocol):
-    """One poll as its source read it, in order of arrival. What only some views look at is made when it is asked for."""
+    """One poll of a source, in order of arrival. Columns that only some views need are made on demand."""
 
     @property
     def values(self) -> Sequence[bytes | None]:
@@ -33,58 +35,58 @@ class Records(Protocol):
 
     @property
     def epoch(self) -> int:
-        """How often the topic was deleted and created again so far: offsets of two epochs have nothing in common."""
+        """How many times the topic has been recreated. Offsets of different epochs are not comparable."""
 
     def offsets(self) -> NDArray[np.int64]:
-        """Return the offset of each record, which grows within a partition and epoch. Cost: some 50 ns a record."""
+        """Return the offset of each record, which grows within a partition and epoch. Cost: about 50 ns a record."""
 
     def timestamps(self) -> NDArray[np.int64]:
-        """Return the time that the source gives each record, ms since 1970. Cost: some 100 ns a record."""
+        """Return the timestamp of each record in the source, ms since 1970. Cost: about 100 ns a record."""
 
     def key_of(self, place: int) -> bytes | None:
-        """Return the key of the record at `place` in the poll."""
+        """Return the key of the record at index `place` of the poll."""
 
 
 class Events(Protocol):
-    """A batch of events as a view's decoder makes it and its live slices take it: columns, opaque to the actors."""
+    """A batch of decoded events: columns, whose content only the view knows."""
 
     @property
     def count(self) -> int:
-        """How many events there are."""
+        """Number of events."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes that they take."""
+        """Bytes of the columns."""
 
     def first(self) -> int | None:
-        """Return the earliest time, or None when there is no event."""
+        """Return the earliest time, or None if the batch is empty."""
 
     def last(self) -> int | None:
-        """Return the latest time, or None when there is no event."""
+        """Return the latest time, or None if the batch is empty."""
 
 
 class Refusal(NamedTuple):
-    """A record that is no event: its place in the poll, and the reason, one of the view's few."""
+    """A record that is not an event: its index in the poll, and one of the view's fixed reasons."""
 
     place: int
     reason: str
 
 
 class Decoded(NamedTuple):
-    """One poll, decoded: the time of each event in order of arrival, and the events as a live slice takes them."""
+    """One decoded poll: the time of each event in order of arrival, and the events as a batch for a live slice."""
 
     times: Times
     batch: Any
     accepted: NDArray[np.bool_] | None
-    """Which records of the poll are events; None where all are."""
+    """Which records of the poll are events; None if all are."""
     refusals: list[Refusal]
 
 
 class Due(NamedTuple):
-    """What has become due to be published: the answer to a question over all slices, and what is known of it beside them.
+    """Results to publish: a question to all slices, and a partial answer to merge with theirs.
 
-    Where `arguments` is None no slice is asked, and `partial` is all. Its collector adds what the live slice says at once, so
-    the frozen ones alone are asked later.
+    If `arguments` is None, no slice is asked and `partial` is the whole result. The collector adds the live slice's partial
+    answer at once; later only the frozen slices are asked.
     """
 
     span: Span
@@ -93,7 +95,7 @@ class Due(NamedTuple):
 
 
 class Field(NamedTuple):
-    """A column of an answer: its name, and what each of its values is, or is not where it is `optional`."""
+    """A column of an answer: its name and the type of its values. Values of an `optional` field may be None."""
 
     name: str
     kind: Literal["integer", "text", "flag", "integers"] = "integer"
@@ -101,157 +103,184 @@ class Field(NamedTuple):
 
 
 Column = NDArray[np.int64] | NDArray[np.bool_] | list[Any]
-"""Values of one field: an array of int64 or bool, or a list of text, of lists of integers, or of what may be None."""
+"""Values of one field: an array of int64 or bool, or a list of text, of lists of integers, or of optional values."""
 
 
 class Summary(Protocol):
-    """What one slice adds to the whole: small, immutable, and composed in the order of slices by `then`."""
+    """Totals of one or more consecutive slices: small and immutable."""
 
     def then(self, later: Self) -> Self:
-        """Return the summary of this slice and the `later` one together. Associative, with the view's `nothing`."""
+        """Return the summary of these slices and the `later` ones. Associative; `View.nothing` is its identity."""
 
     def state(self) -> State:
-        """Return what `View.summary` makes the same summary of."""
+        """Return the state from which `View.summary` restores this summary."""
 
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """A slice as others see it, without its data: enough to select it for a query, to account for it and to drop it."""
+    """A description of a slice without its data: enough to select it for a query, to count its memory and to drop it."""
 
     span: Span | None
-    """Every time by which it can be asked; None while it has none."""
+    """The hull of all times in the slice; None if it is empty."""
     events: int
-    """Events that it holds, answered or waiting."""
+    """Events in the slice, matched or waiting."""
     nbytes: int
     dead_bytes: int
-    """Bytes of what only a late event could still use."""
+    """Bytes of events that only a late event could still use."""
     final_until: int | None
-    """The time before which late events change nothing any more; None where nothing is final."""
+    """Late events change nothing before this time; None if nothing is final."""
     summary: Any
     coarse_bytes: int = 0
-    """Bytes that a frozen slice would free by `coarsen`."""
+    """Bytes that `Frozen.coarsen` would free."""
     file_bytes: int = 0
-    """Bytes that it has on the disk alone; the collector says so, not the slice."""
+    """Bytes that are on disk only. Set by the collector, not by the slice."""
 
 
-class Live(Protocol):
-    """A slice that events come into. Not thread-safe: its collector owns it."""
+class Live(ABC):
+    """A slice that takes events in. Not thread-safe: its collector owns it.
 
+    A slice that never becomes `full` does not implement `freeze`.
+    """
+
+    @abstractmethod
     def add(self, batch: Any, watermark: int | None) -> Mapping[str, int]:
-        """Take in a batch, ordered where the view has `categories`; not after it is `full`.
+        """Take in a batch, which is in order of time if the view has `categories`. The slice must not be `full`.
 
-        Either all of the batch is taken or, on an error, nothing. Returns how many events were not kept, by reason.
+        Takes the whole batch or, on an error, nothing. Returns the number of events that were not kept, by reason.
         """
 
     def close(self, watermark: int | None, *, idle: bool) -> Due | None:
-        """Return what is due to be published by now, each thing once, or None.
+        """Return the results that have become due, each of them once, or None. The default publishes nothing.
 
-        Called after every batch, and with `idle` when the stream has fallen silent or ended: then what is open is due too.
+        Called after every batch, and with `idle` if the stream is silent or has ended: then unfinished results are due too.
         """
+        return None
 
     @property
     def full(self) -> bool:
-        """Whether the slice has reached its limit, so that it must be frozen."""
+        """Whether the slice has reached its limit and must be frozen. The default is never."""
+        return False
 
+    @abstractmethod
     def read(self, span: Span, arguments: Any) -> Any:
-        """Return the partial answer for `span`: immutable, whatever comes in later."""
+        """Return the partial answer for `span`. It is immutable and does not change with later events."""
 
     def shed(self, nbytes: int) -> tuple[dict[str, int], int | None]:
-        """Forget about `nbytes` of what waits, the dead first, then the oldest.
+        """Forget about `nbytes` of waiting events: dead ones first, then the oldest. The default has none.
 
-        Returns the events forgotten, by reason, and the time before which answers may lack something for it.
+        Returns the number of forgotten events by reason, and the time before which answers may now be incomplete.
         """
+        return {}, None
 
     def freeze(self) -> tuple["Frozen", Any]:
-        """Return the finished answers, and the carry for the successor. The live slice is used up."""
+        """Return the frozen slice of the finished answers, and the carry for the successor. Ends the use of this slice."""
+        raise AssertionError("a slice that never becomes full is never frozen")
 
+    @abstractmethod
     def meta(self) -> Meta:
-        """Describe the slice as it stands. Cost: O(1) in the usual case."""
+        """Describe the slice. Cost: usually O(1)."""
 
+    @abstractmethod
     def state(self) -> State:
-        """Return what `View.revive` makes a slice of that goes on as this one would. Not with results taken and not published.
+        """Return the state from which `View.revive` restores this slice, without results that `close` has returned.
 
-        It does not change with what comes in later: it shares what is immutable, and copies the rest. It is written by another
-        thread, later.
+        Later events do not change the state: it shares immutable parts and copies the rest. Another thread writes it later.
         """
 
 
-class Frozen(Protocol):
-    """A slice that answers for ever what it answered when it was frozen."""
+class Frozen(ABC):
+    """A slice that no longer changes: its answers stay as they were when it was frozen."""
 
     def settle(self) -> bool:
-        """Compress one more piece; returns whether more is left to do."""
+        """Compress one more piece; returns whether another one is left. By default nothing needs compression."""
+        return False
 
+    @abstractmethod
     def read(self, span: Span, arguments: Any) -> Any:
-        """Return the partial answer for `span`, as the live slice did."""
+        """Return the same partial answer for `span` that the live slice returned."""
 
-    def coarsen(self) -> None:
-        """Give up exactness, within bounds that answers state, for `Meta.coarse_bytes`. Exact views have nothing to give."""
+    def coarsen(self) -> None:  # noqa: B027  # exact views have nothing to give
+        """Free `Meta.coarse_bytes` by estimates within bounds that answers state. By default a view stays exact."""
 
+    @abstractmethod
     def meta(self) -> Meta:
         """Describe the slice."""
 
+    @abstractmethod
     def state(self) -> State:
-        """Return what `View.thaw` makes the same slice of. Nothing is copied; later calls of `settle` do not change it."""
+        """Return the state from which `View.thaw` restores this slice. Copies nothing; `settle` does not change it later."""
 
 
-class View(Protocol):
-    """One kind of answer over a stream. Stateless; shared by every thread."""
+class View(ABC):
+    """One kind of answer over a stream. Stateless; all threads share it."""
 
-    @property
-    def categories(self) -> int:
-        """How many columns of times a batch has, to be put in order of time; 0 where slices take events as they come."""
+    categories: int = 0
+    """Number of columns of times in a batch that must be put in order of time; 0 if slices take events in any order."""
 
+    @abstractmethod
     def decode(self, records: Records) -> Decoded:
-        """Read a whole poll. Never raises for what a record holds: that is a refusal."""
+        """Decode a whole poll. Never raises because of a record's content: that is a refusal."""
 
+    @abstractmethod
     def open(self, carry: Any | None) -> Live:
-        """Start a live slice with what its predecessor left, or with nothing. It may be full at once."""
+        """Start a live slice with its predecessor's carry, or empty. The new slice may be full at once."""
 
+    @abstractmethod
     def revive(self, state: State) -> Live:
-        """Return the live slice of which `state` was taken. Copies what changes.
+        """Restore a live slice from its `state`. Copies the parts that change.
 
-        Raises ValueError, TypeError, KeyError or IndexError for what is no such state.
+        Raises ValueError, TypeError, KeyError or IndexError if `state` is invalid.
         """
 
     def thaw(self, state: State) -> Frozen:
-        """Return the frozen slice of which `state` was taken. Its bytes may be views of a mapped file, and are not copied.
+        """Restore a frozen slice from its `state`. Its bytes may be views of a mapped file; they are not copied.
 
-        Raises as `revive` does.
+        Raises as `revive` does. The default is for views whose slices are never frozen.
         """
+        raise ValueError("a live slice was expected: slices of this view are never frozen")
 
+    @abstractmethod
     def summary(self, state: State) -> Summary:
-        """Return the summary of which `state` was taken. Raises as `revive` does."""
+        """Restore a summary from its `state`. Raises as `revive` does."""
 
+    @abstractmethod
     def nothing(self) -> Summary:
         """Return the summary of no slice."""
 
     def select(self, metas: Sequence[Meta], span: Span, arguments: Any) -> list[int]:
-        """Return the indexes of the frozen slices that a query needs. Touches metas only."""
+        """Return the indexes of the frozen slices that a query needs: by default those that overlap `span`."""
+        return [index for index, meta in enumerate(metas) if meta.span is not None and meta.span.overlaps(span)]
 
     def merge(self, partials: Sequence[Any]) -> Any:
-        """Join partial answers. Associative; no partials give the identity."""
+        """Join partial answers, by default tuples. Associative; no partials give the identity."""
+        return tuple(piece for partial in partials for piece in partial)
 
     def recall(self, gone: Any, span: Span, arguments: Any) -> Any:
-        """Return, as a partial, what `gone`, the summary of all dropped slices, still knows of an answer."""
+        """Return a partial answer from `gone`, the summary of all dropped slices: by default, an empty one."""
+        return ()
 
     def publish(self, partial: Any, due: Due) -> Iterator[bytes]:
-        """Write the merged answer to a `Due` for sinks, in blocks of bounded size; a line feed ends each record."""
+        """Write the merged answer to a `Due` for sinks, in blocks of bounded size. A line feed ends each record."""
+        return iter(())
 
+    @abstractmethod
     def render(self, partial: Any, span: Span, arguments: Any, form: str, members: Mapping[str, object]) -> Iterator[bytes]:
-        """Write the answer in pieces, in the `form` json or ndjson. Bounded memory, however long the answer.
+        """Write the answer as blocks, in the `form` json or ndjson. Memory is bounded, whatever the length of the answer.
 
-        `members` are added to the JSON object at its end.
+        `members` are added at the end of the JSON object.
         """
 
+    @abstractmethod
     def fields(self, arguments: Any) -> tuple[Field, ...]:
-        """Return the columns that `columns` yields for `arguments`, in order."""
+        """Return the fields of the rows that `columns` yields for `arguments`, in order."""
 
+    @abstractmethod
     def columns(self, partial: Any, span: Span, arguments: Any) -> Iterator[Mapping[str, Column]]:
-        """Yield the rows that `render` writes, in the same order, as blocks of columns of one length: one of each of `fields`.
+        """Yield the rows that `render` writes, in the same order, as blocks: one column for each of `fields`, of equal length.
 
         A block may be empty. Memory and cost are at most those of `render`.
         """
 
+    @abstractmethod
     def describe(self, before: Any, meta: Meta) -> dict[str, object]:
-        """Return a slice's row of the stats, `before` being the summary of all slices before it."""
+        """Return a slice's row of the stats. `before` is the summary of all earlier slices."""

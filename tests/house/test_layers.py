@@ -132,7 +132,7 @@ IMPURE = ("asyncio", "logging", "os", "random", "socket", "structlog", "subproce
 LIBRARIES = {
     "actors.columns": {"msgspec", "numpy", "pcodec"},
     "actors.timeline": {"numpy"},
-    "actors.views": {"numpy", "msgspec", "datasketches"},
+    "actors.views": {"numpy", "msgspec", "datasketches", "typing_extensions"},
 }
 
 

@@ -284,7 +284,7 @@ def test_what_is_shed_is_counted_and_what_follows_still_matches(seed: int):
         count += len(events)
         before = chain.sets()
         if chance.random() < 0.5:
-            dead, waiting = sum(map(len, chain.live._dead)), chain.live.waiting
+            dead, waiting = sum(map(len, chain.live._dead)), chain.live._waiting
             forgotten, until = chain.live.shed(chance.choice([1, 100, 10**6]))
             assert forgotten.get("dead_residue", 0) <= dead
             assert forgotten.get("residue", 0) <= waiting
@@ -302,7 +302,7 @@ def test_shedding_more_than_there_is_forgets_all_that_waits_and_no_set():
     live.add(batch([(1, 0), (2, 1), (3, 2), (4, 0), (5, 0), (6, 1), (7, 0)]), None)
     assert live.shed(10**9) == ({"residue": 4}, 8)
     assert live.shed(10**9) == ({}, None)
-    assert (live.waiting, live.meta().events, live.meta().summary.residue) == (0, 3, 0)
+    assert (live._waiting, live.meta().events, live.meta().summary.residue) == (0, 3, 0)
 
 
 @pytest.mark.xfail(strict=True, reason="a late set of its own behind the closed ones is put in, so what was final is not")

@@ -8,7 +8,7 @@ from actors.columns.snapshot import State
 from actors.timeline.span import Span, span_of_state, span_state
 from actors.views.segments.listing import Listing
 from actors.views.segments.runs.rows import SEAL_FROM, Piece, RawRows, Rows, rows_of
-from actors.views.view import Meta
+from actors.views.view import Frozen, Meta
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class SegmentsSummary:
         return SegmentsSummary(self.finished + later.finished, later.pending, self.numbers + later.numbers, later.spilled_bytes)
 
 
-class FrozenSegments:
+class FrozenSegments(Frozen):
     """The finished batches of a retired slice. Not thread-safe: one collector owns it. Pieces are immutable."""
 
     def __init__(self, pieces: Sequence[Rows], summary: SegmentsSummary, *, segments: int, span: Span | None) -> None:

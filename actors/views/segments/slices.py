@@ -18,7 +18,7 @@ from actors.views.segments.runs.merging import Result
 from actors.views.segments.runs.rows import PendingRows, Piece
 from actors.views.segments.runs.run import Run
 from actors.views.segments.runs.spool import Spool
-from actors.views.view import Due, Meta
+from actors.views.view import Due, Live, Meta
 
 _WAITING_BYTES = 320
 """Memory of a pending batch, beside its runs: the object and its entries in two mappings."""
@@ -29,7 +29,7 @@ _RECENT_BYTES = 330
 _DIGEST_BYTES = 8
 
 
-class LiveSegments:
+class LiveSegments(Live):
     """A slice that completes batches of `segments` segments. Not thread-safe: its collector owns it.
 
     It is full when it has at least `max_batches` finished batches. The last poll may bring more than that.

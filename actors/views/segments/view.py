@@ -14,10 +14,10 @@ from actors.views.segments.runs.merging import lines
 from actors.views.segments.runs.rows import Piece
 from actors.views.segments.runs.spool import Spool
 from actors.views.segments.slices import LiveSegments
-from actors.views.view import Column, Decoded, Due, Field, Meta, Records
+from actors.views.view import Column, Decoded, Due, Field, Meta, Records, View
 
 
-class SegmentsView:
+class SegmentsView(View):
     """Batches of `segments` sorted segments. A batch is published as one sorted line when its last segment arrives.
 
     The time of an event is its batch id. A slice has about `max_batches` finished batches. Pending batches that take more than
@@ -30,11 +30,6 @@ class SegmentsView:
         self._spool = spool
         self._spill_bytes = spill_bytes
         self._decoder = SegmentDecoder(segments, spool)
-
-    @property
-    def categories(self) -> int:
-        """Zero: segments are added in order of arrival."""
-        return 0
 
     def decode(self, records: Records) -> Decoded:
         """Decode a whole poll."""

@@ -18,7 +18,7 @@ from actors.views.sets.bound import Proof, Prover
 from actors.views.sets.matching import match
 from actors.views.sets.page import Page
 from actors.views.sets.pieces import Piece, RawSets, Rows, SealedSets, piece_of
-from actors.views.view import NONE_LOST, Meta
+from actors.views.view import NONE_LOST, Frozen, Live, Meta
 
 OPEN_SETS = 65_536
 """Complete sets that stay open to a late event, at least, while the slice is live."""
@@ -71,7 +71,7 @@ def _hull(pieces: Sequence[Piece]) -> Span | None:
     return Span(min(piece.span.start for piece in pieces), max(piece.span.end for piece in pieces))
 
 
-class FrozenSets:
+class FrozenSets(Frozen):
     """The complete sets of a retired slice. Not thread-safe: its collector owns it; what it reads out is immutable."""
 
     def __init__(self, pieces: list[Piece], proof: Proof) -> None:
@@ -100,9 +100,6 @@ class FrozenSets:
         """Return the pieces that overlap `span`. Cost: O(pieces); nothing is opened."""
         return _overlapping(self._pieces, span, arguments)
 
-    def coarsen(self) -> None:
-        """Give nothing up: sets stay exact."""
-
     def meta(self) -> Meta:
         """Describe the slice. Everything in it is final."""
         span = _hull(self._pieces)
@@ -117,7 +114,7 @@ class FrozenSets:
         )
 
 
-class LiveSets:
+class LiveSets(Live):
     """A slice that forms sets of `steps` steps, at most `max_sets`. Not thread-safe: its collector owns it.
 
     Row k of the step columns is the k-th open set, complete where every column reaches that far; the rows after the complete
@@ -177,9 +174,6 @@ class LiveSets:
         self._take(batch, watermark, counted=False)
         return NONE_LOST
 
-    def close(self, watermark: int | None, *, idle: bool) -> None:
-        """Publish nothing: sets are asked for."""
-
     def read(self, span: Span, arguments: Page) -> tuple[Piece, ...]:
         """Return the closed pieces that overlap `span`, and a copy of the open sets in it."""
         complete = len(self._steps[-1])
@@ -209,7 +203,7 @@ class LiveSets:
                 count = column.popleft(-(-over // share)).size
                 forgotten["dead_residue"] = forgotten.get("dead_residue", 0) + count
                 over -= count * share
-        if over > 0 and self.waiting:
+        if over > 0 and self._waiting:
             while len(self._steps[-1]):
                 self._close(CHUNK)
             rows = -(-over // sum(column.value_bytes for column in self._steps if len(column)))
@@ -231,7 +225,7 @@ class LiveSets:
         return FrozenSets(pieces, proof), carry
 
     @property
-    def waiting(self) -> int:
+    def _waiting(self) -> int:
         """Events in rows that are not complete."""
         complete = len(self._steps[-1])
         return sum(len(column) - complete for column in self._steps)
@@ -239,7 +233,7 @@ class LiveSets:
     def meta(self) -> Meta:
         """Describe the slice as it stands."""
         complete = len(self._steps[-1])
-        residue = self.waiting + sum(map(len, self._dead)) + self._pending.count
+        residue = self._waiting + sum(map(len, self._dead)) + self._pending.count
         closed = _hull(self._closed)
         first = self._steps[0].first()
         span = closed

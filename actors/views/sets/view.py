@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
+from typing_extensions import override
 
 from actors.columns.snapshot import State
 from actors.timeline.batch import Batch
@@ -13,52 +14,50 @@ from actors.views.sets.page import Page
 from actors.views.sets.pieces import Piece, Rows
 from actors.views.sets.render import page, template, write
 from actors.views.sets.slices import FrozenSets, LiveSets, SetCarry, SetSummary
-from actors.views.view import Column, Decoded, Due, Field, Meta, Records
+from actors.views.view import Column, Decoded, Field, Meta, Records, View
 
 
-class SetsView:
+class SetsView(View):
     """Sets of one event of each of `steps`, times ascending; a slice holds at most `max_sets`."""
 
     def __init__(self, *, steps: Sequence[str], max_sets: int) -> None:
         self.steps = tuple(steps)
+        self.categories = len(self.steps)
         self._max_sets = max_sets
         self._decoder = SetDecoder(steps)
         self._form = template(steps)
         self._fields = tuple(Field(step.lower()) for step in steps)
 
-    @property
-    def categories(self) -> int:
-        """How many steps there are."""
-        return len(self.steps)
-
+    @override
     def decode(self, records: Records) -> Decoded:
         """Read a whole poll, into a column of times a step."""
         times, categories, accepted, refusals = self._decoder.decode(records.values)
         columns = tuple(times[categories == step] for step in range(len(self.steps)))
         return Decoded(times, Batch(columns), accepted, refusals)
 
+    @override
     def open(self, carry: SetCarry | None) -> LiveSets:
-        """Start a live slice with its predecessor's residue."""
         return LiveSets(steps=len(self.steps), max_sets=self._max_sets, carry=carry)
 
+    @override
     def revive(self, state: State) -> LiveSets:
-        """Return the live slice of which `state` was taken."""
         if len(state["steps"]) != len(self.steps):
             raise ValueError(f"it has {len(state['steps'])} steps, not {len(self.steps)}")
         return LiveSets.of_state(state, max_sets=self._max_sets)
 
+    @override
     def thaw(self, state: State) -> FrozenSets:
-        """Return the frozen slice of which `state` was taken."""
         return FrozenSets.of_state(state)
 
+    @override
     def summary(self, state: State) -> SetSummary:
-        """Return the summary of which `state` was taken."""
         return SetSummary.of_state(state)
 
+    @override
     def nothing(self) -> SetSummary:
-        """Return the summary of no slice."""
         return SetSummary(0, 0, Proof(identity(len(self.steps))))
 
+    @override
     def select(self, metas: Sequence[Meta], span: Span, arguments: Page) -> list[int]:
         """Return the slices that overlap `span`, the earliest first, and no more than surely fill a limited page."""
         wanted = arguments.rest(span)
@@ -79,18 +78,7 @@ class SetsView:
                 reach = max(reach, own.end)
         return chosen
 
-    def merge(self, partials: Sequence[tuple[Piece, ...]]) -> tuple[Piece, ...]:
-        """Join partial answers; order does not matter, as rendering sorts."""
-        return tuple(piece for partial in partials for piece in partial)
-
-    def recall(self, gone: SetSummary, span: Span, arguments: Page) -> tuple[Piece, ...]:  # noqa: ARG002  # the contract's
-        """Return nothing: sets that were dropped are gone, and coverage says so."""
-        return ()
-
-    def publish(self, partial: tuple[Piece, ...], due: Due) -> Iterator[bytes]:  # noqa: ARG002
-        """Write nothing: sets are asked for, not published."""
-        return iter(())
-
+    @override
     def render(
         self, partial: tuple[Piece, ...], span: Span, arguments: Page, form: str, members: Mapping[str, object]
     ) -> Iterator[bytes]:
@@ -110,10 +98,11 @@ class SetsView:
         opening = b"" if lead == b"," else lead
         yield opening + b"]" + (b"," if end else b"") + msgspec.json.encode(end)[1:]
 
-    def fields(self, arguments: Page | None = None) -> tuple[Field, ...]:  # noqa: ARG002  # the contract's
-        """Return a column of times a step."""
+    @override
+    def fields(self, arguments: Page | None = None) -> tuple[Field, ...]:
         return self._fields
 
+    @override
     def columns(self, partial: tuple[Piece, ...], span: Span, arguments: Page) -> Iterator[Mapping[str, Column]]:
         """Yield the times of sets, block by block. Cost: that of opening their pieces, some 8 ns a time."""
         return (self.named(block) for block, _ in page(partial, span, arguments))
@@ -122,6 +111,7 @@ class SetsView:
         """Return a block of sets, as `page` yields it, by the names of its columns."""
         return {field.name: column for field, column in zip(self._fields, block, strict=True)}
 
+    @override
     def describe(self, before: SetSummary, meta: Meta) -> dict[str, object]:
         """Return a slice's row of the stats. Its bound is what it adds to the bound of all before it."""
         own: SetSummary = meta.summary

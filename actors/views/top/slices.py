@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from operator import index
 
 import numpy as np
+from typing_extensions import override
 
 from actors.columns.snapshot import State
 from actors.columns.text import Text
@@ -12,7 +13,7 @@ from actors.columns.times import Times
 from actors.timeline.span import EVER, Span
 from actors.views.top.decode import Upserts, offset_of, partition_of, stands_before
 from actors.views.top.table import Table
-from actors.views.view import NONE_LOST, Meta
+from actors.views.view import NONE_LOST, Live, Meta
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,65 +67,23 @@ class TopSummary:
         return self.ids, self.gone, self.lowest_forgotten
 
 
-@dataclass(slots=True)
-class TopCarry:
-    """All that a live slice has: its successor goes on with it."""
+class LiveTop(Live):
+    """Every id with its last value. Not thread-safe: its collector owns it.
 
-    table: Table
-    cleared: dict[int, int]
-    newest: dict[int, int]
-    forgotten: int | None
+    Never full, because an id cannot be split between slices.
+    """
 
-
-class FrozenTop:
-    """What is left of a retired slice, which is nothing but the count of what it saw superseded."""
-
-    def __init__(self, gone: int) -> None:
-        self._gone = gone
-
-    def settle(self) -> bool:
-        """Do nothing."""
-        return False
-
-    def read(self, span: Span, arguments: Top) -> tuple[Ranked, ...]:  # noqa: ARG002  # the contract's
-        """Return nothing: all is in the live slice."""
-        return ()
-
-    def coarsen(self) -> None:
-        """Do nothing."""
-
-    def meta(self) -> Meta:
-        """Describe the slice."""
-        return Meta(None, self._gone, 0, 0, None, TopSummary(0, self._gone))
-
-    @staticmethod
-    def of_state(state: State) -> "FrozenTop":
-        """Return the slice of which `state` was taken. Raises TypeError."""
-        return FrozenTop(index(state))
-
-    def state(self) -> State:
-        """Return what `of_state` makes the same slice of."""
-        return self._gone
-
-
-class LiveTop:
-    """Every id with its last value. Not thread-safe: its collector owns it."""
-
-    def __init__(self, carry: TopCarry | None = None) -> None:
-        self._table = carry.table if carry else Table()
-        self._cleared = carry.cleared if carry else {}
-        self._newest = carry.newest if carry else {}
-        self._forgotten = carry.forgotten if carry else None
+    def __init__(self) -> None:
+        self._table = Table()
+        self._cleared: dict[int, int] = {}
+        self._newest: dict[int, int] = {}
+        self._forgotten: int | None = None
         self._gone = 0
         self._first: int | None = None
         self._last: int | None = None
 
-    @property
-    def full(self) -> bool:
-        """Never: an id cannot be split between slices."""
-        return False
-
-    def add(self, batch: Upserts, watermark: int | None) -> Mapping[str, int]:  # noqa: ARG002  # order does not matter here
+    @override
+    def add(self, batch: Upserts, watermark: int | None) -> Mapping[str, int]:
         """Take in values and clears. Cost: some 0.6 us a value; a clear is O(ids)."""
         upserts = replace(batch, times=self._in_order(batch))
         held = len(self._table)
@@ -137,9 +96,6 @@ class LiveTop:
             self._first = first if self._first is None else min(first, self._first)
             self._last = last if self._last is None else max(last, self._last)
         return NONE_LOST
-
-    def close(self, watermark: int | None, *, idle: bool) -> None:
-        """Publish nothing."""
 
     def read(self, span: Span, arguments: Top) -> tuple[Ranked, ...]:
         """Return the largest values, or of a `span`, all that came in it. Cost: see `Table.top_rows`."""
@@ -161,10 +117,6 @@ class LiveTop:
         self._forgotten = limit if self._forgotten is None else max(limit, self._forgotten)
         return {"lowest": gone}, None
 
-    def freeze(self) -> tuple[FrozenTop, TopCarry]:
-        """Hand everything to the successor."""
-        return FrozenTop(self._gone), TopCarry(self._table, self._cleared, self._newest, self._forgotten)
-
     def meta(self) -> Meta:
         """Describe the slice as it stands."""
         held = len(self._table)
@@ -176,7 +128,9 @@ class LiveTop:
     def of_state(state: State) -> "LiveTop":
         """Return the slice of which `state` was taken. Cost: that of `Table.of_state`, whose errors it raises."""
         table = Table.of_state(state["table"])
-        live = LiveTop(TopCarry(table, _numbers(state["cleared"]), _numbers(state["newest"]), _known(state["forgotten"])))
+        live = LiveTop()
+        live._table, live._forgotten = table, _known(state["forgotten"])
+        live._cleared, live._newest = _numbers(state["cleared"]), _numbers(state["newest"])
         live._gone = index(state["gone"])
         if state["span"] is not None:
             live._first, live._last = map(index, state["span"])

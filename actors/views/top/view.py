@@ -1,17 +1,18 @@
 """The view `top`: decode, open, merge and render, behind the contract that the actors know."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import msgspec
 import numpy as np
+from typing_extensions import override
 
 from actors.columns.snapshot import State
 from actors.columns.text import Text
 from actors.columns.times import NO_TIMES, Times
 from actors.timeline.span import Span
 from actors.views.top.decode import decode
-from actors.views.top.slices import FrozenTop, LiveTop, Ranked, Top, TopCarry, TopSummary
-from actors.views.view import Column, Decoded, Due, Field, Meta, Records
+from actors.views.top.slices import LiveTop, Ranked, Top, TopSummary
+from actors.views.view import Column, Decoded, Field, Meta, Records, View
 
 _BLOCK = 4_096
 """Ids that are written at once."""
@@ -19,55 +20,34 @@ _BLOCK = 4_096
 _FIELDS = (Field("id", "text"), Field("value"))
 
 
-class TopView:
+class TopView(View):
     """The ids with the largest values. Ids come and go in one live slice: nothing retires."""
 
-    categories = 0
-
+    @override
     def decode(self, records: Records) -> Decoded:
-        """Read a whole poll."""
         return decode(records)
 
-    def open(self, carry: TopCarry | None) -> LiveTop:
-        """Start a live slice with everything that its predecessor had."""
-        return LiveTop(carry)
+    @override
+    def open(self, carry: None) -> LiveTop:
+        return LiveTop()
 
+    @override
     def revive(self, state: State) -> LiveTop:
-        """Return the live slice of which `state` was taken."""
         return LiveTop.of_state(state)
 
-    def thaw(self, state: State) -> FrozenTop:
-        """Return the frozen slice of which `state` was taken."""
-        return FrozenTop.of_state(state)
-
+    @override
     def summary(self, state: State) -> TopSummary:
-        """Return the summary of which `state` was taken."""
         return TopSummary.of_state(state)
 
+    @override
     def nothing(self) -> TopSummary:
-        """Return the summary of no slice."""
         return TopSummary(0, 0)
 
-    def select(self, metas: Sequence[Meta], span: Span, arguments: Top) -> list[int]:  # noqa: ARG002  # the contract's
-        """Return nothing: frozen slices are empty."""
-        return []
-
-    def merge(self, partials: Sequence[tuple[Ranked, ...]]) -> tuple[Ranked, ...]:
-        """Join partial answers, which have no id in common."""
-        return tuple(piece for partial in partials for piece in partial)
-
-    def recall(self, gone: TopSummary, span: Span, arguments: Top) -> tuple[Ranked, ...]:  # noqa: ARG002
-        """Return nothing: frozen slices hold no id."""
-        return ()
-
-    def publish(self, partial: tuple[Ranked, ...], due: Due) -> Iterator[bytes]:  # noqa: ARG002
-        """Write nothing: the dataset is asked for."""
-        return iter(())
-
+    @override
     def render(
         self,
         partial: tuple[Ranked, ...],
-        span: Span,  # noqa: ARG002  # the contract's
+        span: Span,
         arguments: Top,
         form: str,
         members: Mapping[str, object],
@@ -87,21 +67,22 @@ class TopView:
             lead = b","
         yield (b"" if lead == b"," else lead) + b"]" + (b"," if members else b"") + msgspec.json.encode(members)[1:]
 
-    def fields(self, arguments: Top) -> tuple[Field, ...]:  # noqa: ARG002
-        """Return the id and its value."""
+    @override
+    def fields(self, arguments: Top) -> tuple[Field, ...]:
         return _FIELDS
 
+    @override
     def columns(
         self,
         partial: tuple[Ranked, ...],
-        span: Span,  # noqa: ARG002
+        span: Span,
         arguments: Top,
     ) -> Iterator[Mapping[str, Column]]:
         """Yield ids and values, as `render` ranks them, and at its cost."""
         return ({"id": names, "value": values} for names, values in _blocks(partial, arguments.limit))
 
-    def describe(self, before: TopSummary, meta: Meta) -> dict[str, object]:  # noqa: ARG002
-        """Return a slice's row of the stats."""
+    @override
+    def describe(self, before: TopSummary, meta: Meta) -> dict[str, object]:
         own: TopSummary = meta.summary
         return {"ids": own.ids, "superseded": own.gone, "forgottenUpTo": own.lowest_forgotten}
 

@@ -19,7 +19,7 @@ from actors.views.uniques.periods import GRANULARITIES, MINUTE, MINUTE_MS, PAREN
 from actors.views.uniques.piece import Piece, piece
 from actors.views.uniques.sketch import SKETCH_BYTES
 from actors.views.uniques.slices import FrozenUniques, Rows, UniquesSummary
-from actors.views.view import NONE_LOST, Due, Meta
+from actors.views.view import NONE_LOST, Due, Live, Meta
 
 _WAITING_LIMIT = 262_144
 """Hashes that may wait in all cells together: 2 MB."""
@@ -31,7 +31,7 @@ _CHUNK_BYTES = 130
 """What Python adds to one array that waits."""
 
 
-class LiveUniques:
+class LiveUniques(Live):
     """A slice that counts users by period. Not thread-safe: its collector owns it.
 
     It is full with `max_cells` cells of any level, or `max_hashes` hashes in all of them. A cell of more than `exact_users`

@@ -16,7 +16,7 @@ from actors.timeline.span import Span, span_of_state, span_state
 from actors.views.uniques.periods import GRANULARITIES, MONTH, YEAR
 from actors.views.uniques.piece import NO_HASHES, Piece, piece
 from actors.views.uniques.sketch import COARSE_BYTES, coarse, joined, sketched
-from actors.views.view import Meta
+from actors.views.view import Frozen, Meta
 
 _LARGEST_EXACT = 1_024
 """Hashes up to which a cell stays exact when a slice is made coarse, or dropped: fewer bytes than a sketch, or about."""
@@ -130,7 +130,7 @@ def _squeezed(level: int, pieces: Sequence[Piece]) -> Piece:
     )
 
 
-class FrozenUniques:
+class FrozenUniques(Frozen):
     """The cells of a retired slice, a piece a level. Not thread-safe: its collector owns it; what it reads out is immutable."""
 
     def __init__(self, pieces: Sequence[Piece], span: Span | None, frames: int, long: tuple[Piece, ...] | None = None) -> None:

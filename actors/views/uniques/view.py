@@ -14,17 +14,15 @@ from actors.views.uniques.periods import Periods
 from actors.views.uniques.piece import Piece
 from actors.views.uniques.render import FIELDS, columns, lines
 from actors.views.uniques.slices import FrozenUniques, Rows, UniquesSummary
-from actors.views.view import Column, Decoded, Due, Field, Meta, Records
+from actors.views.view import Column, Decoded, Due, Field, Meta, Records, View
 
 
-class UniquesView:
+class UniquesView(View):
     """Unique users by period of the time zone `zone`. Times are ms since 1970.
 
     A slice has at most about `max_cells` periods of any length and `max_hashes` users in all of them. A period with more than
     `exact_users` users in one slice is estimated. Raises as `Periods` does.
     """
-
-    categories = 0
 
     def __init__(
         self, *, zone: str = "UTC", max_cells: int = 50_000, max_hashes: int = 2_000_000, exact_users: int = 1_000_000

@@ -11,7 +11,7 @@ from typing import Literal, Self, get_args
 from actors.columns.snapshot import State
 from actors.columns.times import INT64_MIN
 from actors.timeline.span import Span, span_of_state, span_state
-from actors.views.view import NONE_LOST, Meta
+from actors.views.view import NONE_LOST, Frozen, Live, Meta
 from actors.views.words.decode import MS, WordBatch
 from actors.views.words.frequent import Frequent, counts_of, counts_state
 from actors.views.words.pieces import Counted, Names, Piece, Range, Remembered, Totals, total
@@ -91,7 +91,7 @@ class WordSummary:
         return Remembered(sums)
 
 
-class LiveWords:
+class LiveWords(Live):
     """A slice that counts events, up to `max_pairs` pairs of a second and a type or word, and what the last batch adds.
 
     Takes 45 to 85 bytes a pair where names recur, 170 where each is new. Not thread-safe: its collector owns it.
@@ -165,7 +165,7 @@ class LiveWords:
         return {"events": self._events, "span": span_state(self._span), **tables}
 
 
-class FrozenWords:
+class FrozenWords(Frozen):
     """A slice that has become full: its names as text compressed, its counts as columns.
 
     Settled, it takes 0.7 to 1.2 bytes a pair where names recur, 4 where each is new.

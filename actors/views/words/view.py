@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from actors.columns.snapshot import State
 from actors.timeline.span import Span
-from actors.views.view import Column, Decoded, Due, Field, Meta, Records
+from actors.views.view import Column, Decoded, Due, Field, Meta, Records, View
 from actors.views.words.decode import decode
 from actors.views.words.pieces import Piece, Remembered, total
 from actors.views.words.render import FIELDS, columns, json, lines
@@ -13,15 +13,13 @@ from actors.views.words.slices import Counting, FrozenWords, LiveWords, WordSumm
 Pieces = tuple[Piece, ...]
 
 
-class WordsView:
+class WordsView(View):
     """How often each type of event and each word occurred. Times are in ms; a range is widened to whole seconds.
 
     A slice holds some `max_pairs` counts of a name in a second. Answers, and what is kept of dropped slices, are exact up to
     `max_names` different names; beyond, they state by how much a count may be too high. Taking in a line of two words costs
     1 us, nearly all of it to decode, with 1,000 events a second of event time; 3 us with five, 7.5 us with one.
     """
-
-    categories = 0
 
     def __init__(self, *, max_pairs: int = 200_000, max_names: int = 100_000) -> None:
         self._max_pairs = max_pairs
