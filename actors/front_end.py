@@ -13,6 +13,8 @@ from actors.messages import (
     Attached,
     Begin,
     Checkpoint,
+    DeadSecured,
+    DeadWritten,
     Drain,
     Drained,
     Excused,
@@ -24,28 +26,28 @@ from actors.messages import (
     Watch,
 )
 from actors.protocol import Address, Message, ReplyTo
+from actors.reading.dead_letters import DeadLetters
 from actors.reading.intake import Intake
 from actors.reading.outbox import Outbox
 from actors.reading.pace import Pace
 from actors.reading.pause import Pause
 from actors.replies import Progress
 from actors.runtime.actor import Actor, System
-from actors.sinks.dead_letters import DeadLetterSink
 from actors.sources.source import Polled, Source
 from actors.views.view import View
 
 _ATTENTIVE = 5
 """Rests between two polls up to which silence is the partitions', and not ours."""
 
-FrontEndMessage = Poll | Watch | Begin | Struck | Proceed | Activate | Ingested | Returned | Drain
+FrontEndMessage = Poll | Watch | Begin | Struck | Proceed | Activate | Ingested | Returned | DeadWritten | DeadSecured | Drain
 
 
 class FrontEnd(Actor):
     """Reads `source` for one stream. `lateness` is in the stream's unit, `idle_s` in seconds of the wall clock.
 
     `on_wait` is told where there is nothing to read from yet, and `on_end` whenever all that there is has been taken in;
-    `dead_letters` get the records that are no events, or poison. Where it `saves_first`, nothing is read before there is a
-    checkpoint to come back to.
+    `dead_letters` is the writer of refused records, if the stream has one. Where it `saves_first`, nothing is read before there
+    is a checkpoint to come back to.
     """
 
     suspends: ClassVar[bool] = True
@@ -63,7 +65,7 @@ class FrontEnd(Actor):
         idle_s: float,
         on_wait: Callable[[str], None],
         on_end: Callable[[str], None],
-        dead_letters: DeadLetterSink | None,
+        dead_letters: Address | None,
         saves_first: bool,
         pace: Pace,
     ) -> None:
@@ -72,7 +74,7 @@ class FrontEnd(Actor):
         self._manager = manager
         self._on_wait = on_wait
         self._on_end = on_end
-        self._dead_letters = dead_letters
+        self._dead = DeadLetters(self, dead_letters)
         self._pace = pace
         self._intake = Intake(
             view=view,
@@ -100,16 +102,13 @@ class FrontEnd(Actor):
 
     @property
     def home(self) -> str:
-        """Run where the active collector does: a poll, then what came of it."""
-        return self.stream
+        """Run on a thread of its own: a broker that is away delays no query, which the active collector's thread answers."""
+        return f"{self.stream}-reading"
 
     @property
     def counted(self) -> Mapping[str, int]:
-        """Dead letters for their topic: written, acknowledged, given up."""
-        letters = self._dead_letters
-        if letters is None:
-            return {}
-        return {"dead letters": letters.written, "delivered": letters.delivered, "lost": letters.lost}
+        """How often reading had to stop because too many dead letters waited."""
+        return {"dead letter stalls": self._dead.stalls}
 
     def on_start(self) -> None:
         """Make itself known; the manager says where to begin. Again, until it has."""
@@ -119,8 +118,6 @@ class FrontEnd(Actor):
     def on_stop(self) -> None:
         """Let go of the broker."""
         self._source.close()
-        if self._dead_letters is not None:
-            self._dead_letters.close()
 
     def receive(self, message: FrontEndMessage) -> None:
         """Handle one message."""
@@ -143,6 +140,8 @@ class FrontEnd(Actor):
                 self._begin_round(message)
             case Proceed(saved):
                 self._proceed(saved)
+            case DeadWritten() | DeadSecured():
+                self._dead_letters_reported(message)
             case Activate(collector):
                 self._out.follow(collector)
                 self._go_on()
@@ -179,6 +178,8 @@ class FrontEnd(Actor):
         # With checkpoints the round begins anew; without them nobody would give this credit back, or say again where to begin.
         if self._pace.checkpoint_s is None and isinstance(message, Ingested | Returned) and self._credit(message):
             self._go_on()
+        elif isinstance(message, DeadWritten):
+            self._dead_letters_reported(message)
         elif self._pace.checkpoint_s is None and isinstance(message, Begin) and message.round != self._out.round:
             self.later(self._pace.rest_s, self.actor_ref, message)
         self._report("failed")
@@ -191,15 +192,21 @@ class FrontEnd(Actor):
         return self._out.ingested(message) if isinstance(message, Ingested) else self._out.returned(message)
 
     def _ask_for_checkpoint(self) -> None:
-        """Ask for a checkpoint, with dead letters that are safe; where they cannot be made so now, later."""
+        """Ask for a checkpoint, once the dead letters are safe."""
         self._pause.ask(self._intake.records, self._out.puts)
-        try:
-            if self._dead_letters is not None:
-                self._dead_letters.prepare()
-        except OSError:  # told by the sink itself
-            self._pause.settle(self._now(), saved=False)
-            return
-        self.send(self._manager, Checkpoint(self._intake.state()))
+        if not self._dead.secure():
+            self.send(self._manager, Checkpoint(self._intake.state()))
+
+    def _dead_letters_reported(self, message: DeadWritten | DeadSecured) -> None:
+        """Read on if dead letters have room again; go on with the checkpoint if they are safe, or give it up."""
+        if isinstance(message, DeadWritten):
+            self._dead.written(message)
+            self._go_on()
+        elif self._dead.secured(message):
+            if message.safe:
+                self.send(self._manager, Checkpoint(self._intake.state()))
+            else:
+                self._proceed(saved=False)
 
     def _proceed(self, saved: bool | None) -> None:  # noqa: FBT001  # the message's own
         """Read on after a pause; or, when the checkpoint is written too, or not, allow the next one."""
@@ -227,6 +234,7 @@ class FrontEnd(Actor):
         self._out.begin(message.round, message.collector)
         self._unclosed, self._ended = True, False
         self._pause = Pause(self._pace, self._now(), self._intake.records if message.state is not None else None)
+        self._dead.forget_request()
         self._mailbox.release()
         if message.state is None and self._pace.checkpoint_s is not None:
             self._pause.want(self._now())  # so that there is a place to come back to before there are results
@@ -250,7 +258,7 @@ class FrontEnd(Actor):
         if self._pause.wanted:
             self._go_on()
         too_early = self._saves_first and self._pause.first
-        waiting = not self._out.empty or self._pause.holds or self._struck or too_early
+        waiting = not self._out.empty or self._dead.full or self._pause.holds or self._struck or too_early
         if self._draining is not None or waiting or not self._out.ready:
             return
         if not self._attached and not self._attach():
@@ -312,8 +320,7 @@ class FrontEnd(Actor):
                 self.send(self._manager, missed)
             for batch, until, origin in intake.handed_on():
                 self._out.put(batch, until, origin=origin)
-            if self._dead_letters is not None:
-                self._dead_letters.write(intake.refused())
+            self._dead.send(intake.refused())
             self._unclosed, self._ended = True, False
         for number in polled.ended:
             self._intake.watermark.expect(number, at_end=True, now=now)
@@ -371,7 +378,7 @@ class FrontEnd(Actor):
         if self._pause.wanted and self._out.settled:
             self._ask_for_checkpoint()
         if self._draining is None:
-            if self._out.empty:
+            if self._out.empty and not self._dead.full:
                 self._again()
             elif not self._watching:
                 self._watching = True
@@ -389,9 +396,11 @@ class FrontEnd(Actor):
             self.send(self._manager, Attached(self.actor_ref))
             self._watching = True
             self.later(self._pace.wait_for_topic_s, self.actor_ref, Watch())
-        elif not self._out.empty and self._draining is None:
+        elif (not self._out.empty or self._dead.full) and self._draining is None:
             if self._now() - self._reported_at >= 2 * self._pace.report_s:
-                self._report("waiting for what is under way")
+                self._report(
+                    "waiting for what is under way" if not self._dead.full else "waiting for dead letters to be written"
+                )
             self._watching = True
             self.later(self._pace.report_s, self.actor_ref, Watch())
 
@@ -414,7 +423,7 @@ class FrontEnd(Actor):
             buffered=len(intake.order),
             in_flight=self._out.events,
             credits=self._pace.credits * self._pace.micro_batch,
-            buffered_bytes=intake.order.nbytes + self._out.nbytes,
+            buffered_bytes=intake.order.nbytes + self._out.nbytes + self._dead.nbytes,
             watermark=intake.watermark.at(now),
             held_back_by=intake.watermark.holding(now),
             lag=self._source.lag() if self._attached else {},

@@ -78,6 +78,21 @@ class Struck(Control):
 
 
 @dataclass(frozen=True, slots=True)
+class DeadWritten(Control):
+    """The dead letters up to message `number` are in the queue of the Kafka client: their bytes are free again."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadSecured(Control):
+    """The reply to `SecureDead` of the same `number`: whether Kafka has acknowledged every dead letter sent before."""
+
+    number: int
+    safe: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Drain(Control):
     """Stop reading, and reply `Drained` when all that was sent is taken in, and in a checkpoint, where there are any.
 
@@ -236,7 +251,39 @@ class Commit(Control):
     checkpoint: int | None
 
 
-# To the writer -------------------------------------------------------------------------------------------------------
+# To the dead letter writer -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A refused record as it came: where it stood in its topic, and why it was refused."""
+
+    value: bytes | None
+    key: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+    partition: int
+    offset: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteDead(Control):
+    """Write `records` to the dead-letter topic. Send `DeadWritten` to `front_end` when the Kafka client has taken them.
+
+    Each message has a higher `number` than the one before.
+    """
+
+    number: int
+    records: Sequence[Dead]
+    front_end: Address
+
+
+@dataclass(frozen=True, slots=True)
+class SecureDead(Control):
+    """Wait until Kafka has acknowledged all dead letters, three seconds at most. Send `DeadSecured` to `front_end`."""
+
+    number: int
+    front_end: Address
 
 
 # To the keeper -------------------------------------------------------------------------------------------------------

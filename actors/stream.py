@@ -15,6 +15,7 @@ from actors.messages import Drain
 from actors.protocol import Address, ReplyTo
 from actors.reading.pace import Pace
 from actors.runtime.actor import System
+from actors.sinks.dead_letter_writer import DeadLetterWriter
 from actors.sinks.dead_letters import DeadLetterSink
 from actors.sinks.posting import KafkaWriter
 from actors.sinks.publisher import Publisher
@@ -57,10 +58,11 @@ class Running:
     publisher: Address | None
     writer: Address | None
     keeper: Address | None
+    dead_letters: Address | None = None
 
     def stop(self) -> None:
         """Stop the stream's actors; what they hold of the outside is let go of."""
-        for address in (self.front_end, self.manager, self.publisher, self.writer, self.keeper):
+        for address in (self.front_end, self.dead_letters, self.manager, self.publisher, self.writer, self.keeper):
             if address is not None:
                 address.stop()
 
@@ -80,7 +82,7 @@ class Told:
 
 def start_stream(system: System, plan: StreamPlan, told: Told) -> Running:
     """Start a stream's actors, the last in the line first. Returns at once; reading begins when the front end is there."""
-    writer = publisher = keeper = None
+    writer = publisher = keeper = dead_letters = None
 
     def trouble(problem: str) -> None:
         told.trouble(plan.name, problem)
@@ -91,6 +93,8 @@ def start_stream(system: System, plan: StreamPlan, told: Told) -> Running:
         publisher = Publisher.start(system, stream=plan.name, sinks=plan.sinks, on_trouble=trouble)
     if plan.store is not None:
         keeper = Keeper.start(system, stream=plan.name, view=plan.view, store=plan.store, on_trouble=trouble)
+    if plan.dead_letters is not None:
+        dead_letters = DeadLetterWriter.start(system, stream=plan.name, sink=plan.dead_letters)
     manager = Manager.start(
         system,
         stream=plan.name,
@@ -111,11 +115,11 @@ def start_stream(system: System, plan: StreamPlan, told: Told) -> Running:
         idle_s=plan.idle_s,
         on_wait=told.wait,
         on_end=told.end,
-        dead_letters=plan.dead_letters,
+        dead_letters=dead_letters,
         saves_first=bool(plan.sinks),
         pace=plan.pace,
     )
-    return Running(manager, front_end, publisher, writer, keeper)
+    return Running(manager, front_end, publisher, writer, keeper, dead_letters)
 
 
 def drain(running: Running, reply_to: ReplyTo) -> None:

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from actors.columns.snapshot import State
 from actors.columns.times import INT64_MAX, INT64_MIN, Times
-from actors.messages import Missed
+from actors.messages import Dead, Missed
 from actors.reading.part import Part
 from actors.reading.poison import Origin, Places, Suspects
-from actors.sinks.dead_letters import Dead
 from actors.sources.source import Polled
 from actors.timeline.batch import Batch
 from actors.timeline.order import OrderBuffer

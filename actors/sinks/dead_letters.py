@@ -1,22 +1,23 @@
-"""The writer of records that could not be taken in, to a topic of their own, as they came and with where they came from.
+"""The sink of dead letters: refused records, written to a topic of their own with the place that they came from.
 
-Used by who reads a stream; `scripts/replay.py` puts them back.
+Used by the dead letter writer, on its thread. `scripts/replay.py` puts dead letters back.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from actors.kafka_topic import ensure_topic
+from actors.messages import Dead
 
 TOPIC, PARTITION, OFFSET, REASON = (f"firnline.{name}" for name in ("topic", "partition", "offset", "reason"))
-"""The headers that a dead letter has besides its own."""
+"""Headers that a dead letter has beside its own."""
 
-_PREPARE_S = 3.0
-_AGAIN_S = 0.1
+_SECURE_S = 3.0
+_FLUSH_S = 0.1
 _MAKE_AGAIN_S = 5.0
 _LONGEST_REASON = 1_000
 _TUNING: dict[str, Any] = {
@@ -30,24 +31,11 @@ _TUNING: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Dead:
-    """A record as it came, where it stood, and why it was not taken in."""
-
-    value: bytes | None
-    key: bytes | None
-    headers: Sequence[tuple[str, bytes | None]]
-    partition: int
-    offset: int
-    reason: str
-
-
 class DeadLetterSink:
-    """Writes the refused records of the topic `origin` to `topic`, created if absent. One actor owns it.
+    """Writes the refused records of the topic `origin` to `topic`, which is created if absent. One actor owns it.
 
-    `write` waits for nothing but the topic to be made, which it tries every five seconds until it is. What finds no room,
-    100,000 records or 16 MiB, while Kafka is away, is given up, counted as `lost` and told; the records themselves are still in
-    `origin`. A stream that starts again from a checkpoint writes some twice.
+    librdkafka's queue holds 100,000 records or 16 MiB. Records beyond that are held here until the queue has room. A record
+    that Kafka refuses, such as one that is too large, is given up, counted as `lost`, and reported to `on_error`.
     """
 
     def __init__(self, settings: Mapping[str, Any], topic: str, *, origin: str, on_error: Callable[[str], None]) -> None:
@@ -57,23 +45,74 @@ class DeadLetterSink:
         self._on_error = on_error
         self._there = False
         self._make_at = 0.0
+        self._held: deque[Dead] = deque()
         self._producer = Producer({**_TUNING, **settings, "error_cb": lambda error: on_error(error.str())})
         self.written = 0
         self.delivered = 0
         self.lost = 0
 
-    def write(self, records: Sequence[Dead]) -> None:
-        """Hand the records to librdkafka, and look which of those before it has written. Cost: 3 us a record."""
-        self._producer.poll(0)  # those make room
-        lost = self.lost
+    @property
+    def held(self) -> int:
+        """The number of records that librdkafka had no room for yet."""
+        return len(self._held)
+
+    @property
+    def unacknowledged(self) -> int:
+        """The number of records that Kafka has neither acknowledged nor refused."""
+        return len(self._held) + len(self._producer)
+
+    def write(self, records: Iterable[Dead]) -> None:
+        """Hold `records` for the next `poll`. Never waits."""
+        before = len(self._held)
+        self._held.extend(records)
+        self.written += len(self._held) - before
+
+    def poll(self) -> None:
+        """Take Kafka's acknowledgements, and hand the held records to librdkafka. Cost: 3 us a record.
+
+        Waits up to ten seconds for the topic to be created, which is tried every five seconds until it succeeds.
+        """
+        self._producer.poll(0)  # acknowledged records leave the queue
         if not self._there and time.monotonic() >= self._make_at:
             try:
                 self._make()
-            except OSError as error:  # the records wait in librdkafka's queue
+            except OSError as error:  # meanwhile records wait in librdkafka's queue
                 self._make_at = time.monotonic() + _MAKE_AGAIN_S
                 self._on_error(str(error))
-        for record in records:
-            self.written += 1
+        self._hand_over()
+
+    def secure(self) -> bool:
+        """Wait until Kafka has acknowledged all records, three seconds at most. Returns whether it has; if not, reports why."""
+        if not self.written:
+            return True
+        try:
+            self._make()
+        except OSError as error:
+            self._on_error(str(error))
+            return False
+        deadline = time.monotonic() + _SECURE_S
+        while self.unacknowledged:
+            self._hand_over()
+            self._producer.flush(_FLUSH_S)
+            if time.monotonic() > deadline:
+                self._on_error(f"topic {self._topic}: Kafka has not acknowledged {self.unacknowledged} dead letters")
+                return False
+        return True
+
+    def close(self) -> None:
+        """Wait three seconds for the acknowledgements that are missing."""
+        self.secure()
+
+    def _make(self) -> None:
+        """Create the topic if it is absent. Raises OSError if that fails."""
+        if not self._there:
+            ensure_topic(self._settings, self._topic, 1)
+            self._there = True
+
+    def _hand_over(self) -> None:
+        """Give librdkafka as many of the held records as it has room for."""
+        while self._held:
+            record = self._held[0]
             added: list[tuple[str, bytes | None]] = [
                 (TOPIC, self._origin.encode()),
                 (PARTITION, b"%d" % record.partition),
@@ -82,41 +121,14 @@ class DeadLetterSink:
             ]
             headers: list[Any] = [header for header in record.headers if not header[0].startswith("firnline.")] + added
             try:
-                self._producer.produce(self._topic, record.value, record.key, headers=headers, on_delivery=self._settled)
-            except BufferError:
-                self.lost += 1
-            except KafkaException as error:  # such as one that is larger than the topic takes
-                self._settled(error.args[0], None)
-        if self.lost > lost:
-            self._on_error(f"topic {self._topic}: no room for {self.lost - lost} dead letters")
+                self._producer.produce(self._topic, record.value, record.key, headers=headers, on_delivery=self._delivered)
+            except BufferError:  # the queue is full
+                return
+            except KafkaException as error:  # such as a record that is larger than the topic takes
+                self._delivered(error.args[0], None)
+            self._held.popleft()
 
-    def prepare(self) -> None:
-        """Wait until Kafka has acknowledged all, three seconds at most.
-
-        Raises OSError where that is not so by then.
-        """
-        if not self.written:
-            return
-        self._make()
-        deadline = time.monotonic() + _PREPARE_S
-        while len(self._producer):
-            self._producer.flush(_AGAIN_S)
-            if time.monotonic() > deadline:
-                raise OSError(f"topic {self._topic}: Kafka has not acknowledged {len(self._producer)} dead letters")
-
-    def close(self) -> None:
-        """Wait a little for what is under way."""
-        try:
-            self.prepare()
-        except OSError as error:
-            self._on_error(str(error))
-
-    def _make(self) -> None:
-        if not self._there:
-            ensure_topic(self._settings, self._topic, 1)
-            self._there = True
-
-    def _settled(self, error: KafkaError | None, _: Message | None) -> None:
+    def _delivered(self, error: KafkaError | None, _: Message | None) -> None:
         if error is None:
             self.delivered += 1
         else:

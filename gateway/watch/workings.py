@@ -31,11 +31,17 @@ COUNTED: tuple[_Counted, ...] = (
     _Counted("Publisher", "firnline_published_records", "Records of them, in all sinks together.", {"records": ()}),
     _Counted("Writer", "firnline_posted_records", "Records that clients have posted.", {"records": ()}),
     _Counted(
-        "FrontEnd",
+        "DeadLetterWriter",
         "firnline_dead_letter_records",
         "Refused records for their own topic, by what became of them.",
         {"dead letters": ("written",), "delivered": ("delivered",), "lost": ("lost",)},
         ("state",),
+    ),
+    _Counted(
+        "FrontEnd",
+        "firnline_dead_letter_stalls",
+        "Times that reading stopped because too many dead letters waited.",
+        {"dead letter stalls": ()},
     ),
 )
 

@@ -15,12 +15,12 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 
 from actors.kafka_topic import ensure_topic
-from actors.messages import Emit, Ingested, Restore, Restored
+from actors.messages import Dead, Emit, Ingested, Restore, Restored
 from actors.replies import GetPlace, Place
 from actors.runtime.actor import Actor, System
 from actors.runtime.dispatcher import Dispatcher
 from actors.sinks.console import ConsoleSink
-from actors.sinks.dead_letters import Dead, DeadLetterSink
+from actors.sinks.dead_letters import DeadLetterSink
 from actors.sinks.file import FileSink
 from actors.sinks.kafka import KafkaSink
 from actors.sinks.posting import KafkaWriter
@@ -384,7 +384,7 @@ def test_dead_letters_that_kafka_has_make_room_for_others(broker: str):
     sink = DeadLetterSink({"bootstrap.servers": broker}, f"dead-{uuid.uuid4().hex}", origin="in", on_error=unheard)
     for first in range(0, 120_000, 10_000):
         sink.write([Dead(b"junk", None, (), 0, offset, "empty") for offset in range(first, first + 10_000)])
-        until(lambda: sink.write([]) or sink.written - sink.delivered <= 50_000, timeout_s=10.0)
+        until(lambda: sink.poll() or sink.unacknowledged <= 50_000, timeout_s=10.0)
     assert sink.lost == 0
     sink.close()
     assert sink.delivered == sink.written == 120_000
@@ -401,7 +401,7 @@ def test_a_topic_for_dead_letters_that_cannot_be_made_is_not_asked_for_at_every_
     said: list[str] = []
     sink = DeadLetterSink({"bootstrap.servers": "127.0.0.1:1"}, "dead", origin="in", on_error=said.append)
     for _ in range(50):
-        sink.write([])
+        sink.poll()
     assert tries == ["dead"]
     assert said.count("not allowed") == 1
 

@@ -42,7 +42,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "actors.durability": (*WORDS, "actors.runtime"),
     "actors.sources": ("actors.columns", "actors.views.view", "actors.kafka_topic"),
     "actors.sinks": (*WORDS, "actors.runtime", "actors.kafka_topic", "actors.durability.disk"),
-    "actors.reading": (*WORDS, "actors.runtime", "actors.sources.source", "actors.sinks.dead_letters"),
+    "actors.reading": (*WORDS, "actors.runtime", "actors.sources.source"),
     "actors.collecting": (*WORDS, "actors.runtime"),
     "actors.front_end": (
         *WORDS,
@@ -50,7 +50,6 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "actors.reading",
         "actors.collecting.tally",
         "actors.sources.source",
-        "actors.sinks.dead_letters",
     ),
     "actors.set_collector": (*WORDS, "actors.runtime"),
     "actors.manager": (*WORDS, "actors.runtime", "actors.collecting", "actors.set_collector"),

@@ -22,7 +22,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.poison import PoisonedView
 from tests.simulation.scenario import Scenario
 from tests.simulation.set_feed import SetFeed
-from tests.simulation.sink import FileLikeSink, Outlet, TransactionalSink
+from tests.simulation.sink import FileLikeSink, Outlet, SimulatedDeadLetterSink, TransactionalSink
 from tests.simulation.source import SimulatedSource
 from tests.simulation.topic import Ledger
 from tests.simulation.trace import Trace
@@ -82,6 +82,7 @@ class Process:
                 pace=plan.pace,
                 sinks=[sink] if plan.feed.publishes else [],
                 store=Store(FOLDER, self._disk) if plan.durable else None,
+                dead_letters=SimulatedDeadLetterSink(world.outlet, world.faults),  # type: ignore[arg-type]  # it stands in
             ),
             Told(
                 lambda _: world.trace.note("told", "waits"),

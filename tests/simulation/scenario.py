@@ -80,6 +80,7 @@ def scenario(seed: int, *, handlers: bool = False, poison: bool = False) -> Scen
     if chance.random() < 0.4:
         rates["stall"] = rates["starve"] = 0.0
     feed.punctual = orderly and not rates["stall"] and not rates["starve"]
+    rates["dead letters"] = random.Random(f"{seed} dead letters").choice([0.0, 0.3, 0.95])
     if handlers:
         rates["handler"] = 0.001
     topic = _topic(chance, feed, orderly=orderly)

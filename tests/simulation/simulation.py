@@ -5,6 +5,7 @@
 
 import random
 import sys
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -78,6 +79,7 @@ class Simulation:
             self._judge()
             self._process.drain()
             self._judge_results()
+            self._judge_dead_letters()
             if self.plan.durable:
                 self._judge_files()
                 self._restart("crash")
@@ -85,6 +87,7 @@ class Simulation:
                 self._judge()
                 self._judge_files()
                 self._judge_results()
+                self._judge_dead_letters()
         finally:
             self._process.die()
         return Outcome(
@@ -215,6 +218,12 @@ class Simulation:
     def _answers(self) -> list[Answer]:
         """Return the answers to all questions."""
         return [self._process.answer(*question) for question in self.plan.feed.questions]
+
+    def _judge_dead_letters(self) -> None:
+        """Assert that every refused record that was given is among the dead letters."""
+        missing = Counter(self._world.ledger.refused())
+        missing.subtract(Counter((dead.partition, dead.offset, dead.value) for dead in self._world.outlet.dead))
+        assert not +missing, f"these are no dead letters: {+missing}"
 
     def _judge_files(self) -> None:
         """Assert that nothing lies in the folder but two checkpoints at most, what they name, and what the next one may name."""

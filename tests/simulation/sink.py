@@ -5,18 +5,24 @@ records are seen only when they are committed together with a checkpoint's numbe
 """
 
 import random
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from actors.messages import Dead
 from actors.sinks.sink import Fenced
 from tests.simulation.faults import CrashError, Faults
 
 
 class Outlet:
-    """What the world outside has: it outlives every process. `records` are for all to see, the first `safe` for ever."""
+    """What the world outside has: it outlives every process. `records` are for all to see, the first `safe` for ever.
+
+    `dead` are the dead letters that Kafka has acknowledged.
+    """
 
     def __init__(self) -> None:
         self.records: list[bytes] = []
+        self.dead: list[Dead] = []
         self.safe = 0
         self.committed = 0
 
@@ -127,3 +133,53 @@ class TransactionalSink(_SimulatedSink):
         self._call()
         self._open, self._prepared, self._lost = [], None, False
         self.written = self.delivered = place or 0
+
+
+class SimulatedDeadLetterSink:
+    """Stands in for `actors.sinks.dead_letters.DeadLetterSink`: a client with a queue of `room` records, and a broker."""
+
+    room = 5
+    lost = 0
+
+    def __init__(self, outlet: Outlet, faults: Faults) -> None:
+        self._outlet = outlet
+        self._faults = faults
+        self._held: deque[Dead] = deque()
+        self._queue: deque[Dead] = deque()
+        self.written = self.delivered = 0
+
+    @property
+    def held(self) -> int:
+        return len(self._held)
+
+    @property
+    def unacknowledged(self) -> int:
+        return len(self._held) + len(self._queue)
+
+    def write(self, records: Iterable[Dead]) -> None:
+        records = list(records)
+        self._held.extend(records)
+        self.written += len(records)
+
+    def poll(self) -> None:
+        if not self._faults.strikes("dead letters"):
+            self._acknowledge()
+        while self._held and len(self._queue) < self.room:
+            self._queue.append(self._held.popleft())
+
+    def secure(self) -> bool:
+        if self._faults.strikes("crash"):
+            raise CrashError
+        while self.unacknowledged:
+            if self._faults.strikes("dead letters"):
+                return False
+            self.poll()
+        return True
+
+    def close(self) -> None:
+        pass
+
+    def _acknowledge(self) -> None:
+        self._outlet.dead += self._queue
+        self.delivered += len(self._queue)
+        self._queue.clear()

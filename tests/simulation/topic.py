@@ -130,18 +130,34 @@ class Ledger:
 
     def lives(self, *, to_come: bool = False) -> list[list[Record]]:
         """Return what was given, by life, in the order of each partition; with `to_come`, also what the newest life will give."""
+        lives = self._given(to_come=to_come)
+        return [
+            [self._topic.lives[life].partitions[number].records[offset] for number, offset in places] for life, places in lives
+        ]
+
+    def refused(self) -> list[tuple[int, int, bytes | None]]:
+        """Return the partition, the offset and the value of each record that was given and is no event."""
+        return [
+            (number, offset, record.value)
+            for life, places in self._given(to_come=False)
+            for number, offset in places
+            if (record := self._topic.lives[life].partitions[number].records[offset]).truth is None
+        ]
+
+    def _given(self, *, to_come: bool) -> list[tuple[int, list[tuple[int, int]]]]:
+        """Return the partition and the offset of each record that was given, by life."""
         newest = max(self._shares, default=0)
         given = []
         for life, shares in sorted(self._shares.items()):
-            records: list[Record] = []
+            places: list[tuple[int, int]] = []
             for number, partition in enumerate(self._topic.lives[life].partitions):
                 share = shares.get(number, _Share())
                 end = len(partition.records) if to_come and life == newest else share.position
                 at = 0
                 for low, high in [*sorted(share.missed), (end, end)]:
-                    records += partition.records[at : min(low, end)]
+                    places += [(number, offset) for offset in range(at, min(low, end))]
                     at = max(at, high)
-            given.append(records)
+            given.append((life, places))
         return given
 
     def whole(self, now: float) -> bool:
