@@ -1,7 +1,7 @@
 """The threads that actors run on, and the clock that they see. A thousand aged actors cost no thread.
 
 Made by the composition root; an actor with something to do is a task here. Modelled on Akka's dispatchers, with one thread a
-home: actors that hand work to one another share a home, as two threads that wait for one interpreter lock gain nothing.
+home. Actors of one trade share a home; an actor that may wait for a broker or a disk has one of its own.
 """
 
 import heapq

@@ -131,7 +131,8 @@ def test_memory_goes_by_accounted_bytes_oldest_generation_first(embedded: str, m
     times = sorted(chance.randrange(10**9) for _ in range(60_000))
     events = [(time, number % 3) for number, time in enumerate(times)]
     send(embedded, mock_topic, records(events), [0] * 60_000)
-    with stream(embedded, mock_topic, max_sets=500, budget_bytes=110_000, pace=Pace(poll_records=500)) as running:
+    pace = Pace(poll_records=500, credits=1)  # so that what is in flight is little beside the budget
+    with stream(embedded, mock_topic, max_sets=500, budget_bytes=110_000, pace=pace) as running:
         stats = running.settled(60_000)
         gone = stats.dropped_generations["memory"]
         assert 0 < gone < 40
