@@ -1,1 +1,1 @@
-"""Uniques: how many different users each minute, hour, day, week, month and year has."""
+"""The view `uniques`: the number of different users in each minute, hour, day, week, month and year."""

@@ -1,6 +1,6 @@
-"""Which periods are still to be published: the open ones, and those that late frames have changed.
+"""The periods that are still to be published: open periods, and closed ones that late frames have changed.
 
-Used by live slices, and handed from one to the next. Knows periods by their keys alone, so no cell has to move.
+A live slice hands its agenda to its successor. It refers to periods by key, so it needs no cells.
 """
 
 import heapq
@@ -15,27 +15,29 @@ from actors.views.uniques.cells import Key
 from actors.views.uniques.periods import GRANULARITIES, MINUTE
 
 _ENTRY_BYTES = 140
-"""Bytes of one period here: a key, a tuple in the heap, a place in a mapping."""
+"""Memory of one period: a key, a tuple in the heap, and an entry in a mapping."""
 
 
 class Entry(NamedTuple):
-    """A period that is due, and whether its row is the final one."""
+    """A period that is due."""
 
     end: int
     key: Key
     final: bool
+    """Whether the row is final: the period has ended."""
 
 
 class Agenda:
     """The periods to be published. Not thread-safe: one live slice owns it.
 
-    A period that ends by the watermark is final. Late frames make it due once more, as a correction: corrections wait for the
-    next period to end, so that a trickle of late frames does not become a flood of rows.
+    A period whose end the watermark has reached is final. Late frames make it due again, as a correction. Corrections are
+    published when the next period ends, because one row for each late frame would be too many.
     """
 
     __slots__ = ("_changed", "_heap", "_late", "_until")
 
     def __init__(self) -> None:
+        # Open periods, and whether they have frames that are not published. The heap has the same periods.
         self._changed: dict[Key, bool] = {}
         self._heap: list[tuple[int, Key]] = []
         self._late: dict[Key, int] = {}
@@ -43,7 +45,7 @@ class Agenda:
 
     @staticmethod
     def of_state(state: State) -> "Agenda":
-        """Return the agenda of which `state` was taken."""
+        """Return the agenda that `state` describes."""
         agenda = Agenda()
         agenda._until = None if state["until"] is None else integer(state["until"])
         agenda._heap = _periods_of(state["open"])
@@ -52,12 +54,12 @@ class Agenda:
         late = _periods_of(state["late"])
         agenda._late = {key: end for end, key in late}
         if len(agenda._changed) != len(agenda._heap) or len(agenda._late) != len(late):
-            raise ValueError("periods that differ were expected, one is there twice")
+            raise ValueError("different periods were expected, one occurs twice")
         heapq.heapify(agenda._heap)
         return agenda
 
     def state(self) -> State:
-        """Return what `of_state` makes the same agenda of. Cost: some 40 ns a period, and 1 us where it is written."""
+        """Return the state for `of_state`. Cost: about 40 ns a period now, and 1 us when the state is written."""
         heap, changed = self._heap.copy(), self._changed.copy()
         return {
             "until": self._until,
@@ -68,17 +70,17 @@ class Agenda:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it takes. Cost: O(1)."""
+        """Bytes in memory. Cost: O(1)."""
         return _ENTRY_BYTES * (len(self._changed) + len(self._late))
 
     @property
     def until(self) -> int | None:
-        """The watermark that was last obeyed: periods that end by it have been published."""
+        """The last watermark that `due` has received: periods that end by then have been published."""
         return self._until
 
     def touch(self, key: Key, end: int) -> None:
-        """Note that the period `key`, which ends at `end`, has new frames. Cost: O(1), O(log n) for a new period."""
-        # What waits as late goes on so, though the watermark has stepped back: in both places it would be published twice.
+        """Record that the period `key`, which ends at `end`, has new frames. Cost: O(1), O(log n) for a new period."""
+        # A late period stays late if the watermark steps back. As an open one too, it would be published twice.
         if key in self._late or (self._until is not None and end <= self._until):
             self._late[key] = end
             return
@@ -87,10 +89,10 @@ class Agenda:
         self._changed[key] = True
 
     def due(self, watermark: int | None, *, idle: bool) -> list[Entry]:
-        """Return what is to be published now, by end and then level, and take it off the agenda.
+        """Return the periods that are due now, ordered by end and level, and remove them.
 
-        When `idle`, that is every changed period; those longer than a minute stay, to become final later.
-        Cost: O(1) when nothing has ended; else O(due log n), and when idle O(n log n).
+        If `idle`, every changed period is due. Open periods longer than a minute stay on the agenda, to become final later.
+        Cost: O(1) if no period has ended, else O(due log n); O(n log n) if idle.
         """
         if watermark is not None:
             self._until = watermark
@@ -116,7 +118,7 @@ class Agenda:
 
 
 def _state_of(periods: Sequence[tuple[int, Key]]) -> State:
-    """Return periods as columns: the level, the start and the end of each."""
+    """Return periods as three columns: levels, starts and ends."""
     count = len(periods)
     return (
         numbered(count, np.uint8, lambda: (key.level for _, key in periods)),
@@ -126,10 +128,10 @@ def _state_of(periods: Sequence[tuple[int, Key]]) -> State:
 
 
 def _periods_of(state: State) -> list[tuple[int, Key]]:
-    """Return the periods of which `state` was taken."""
+    """Return the periods that `state` describes."""
     levels, starts, ends = state
     levels = words(levels, np.uint8)
     if int(levels.max(initial=0)) >= len(GRANULARITIES):
-        raise ValueError(f"a level of {len(GRANULARITIES)} was expected, got {int(levels.max())}")
+        raise ValueError(f"levels below {len(GRANULARITIES)} were expected, got {int(levels.max())}")
     starts, ends = words(starts, np.int64, levels.size), words(ends, np.int64, levels.size)
     return [(end, Key(level, start)) for level, start, end in zip(levels.tolist(), starts.tolist(), ends.tolist(), strict=True)]

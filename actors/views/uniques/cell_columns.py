@@ -1,6 +1,6 @@
-"""The cells of a live slice as columns, for its state, and back: one object a period is too much to write one by one.
+"""Converts the cells of a live slice to the columns of a state, and back.
 
-Hashes are never written to, so a state shares them with the cells, and they are joined by whoever writes the state.
+Arrays of hashes are never modified, so the state shares them with the cells. They are joined when the state is written.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,29 +25,30 @@ Levels = list[dict[int, Cell]]
 
 
 class Sums(NamedTuple):
-    """What the columns will add up to, known before they are made."""
+    """Sums over the cells, which give the sizes of the columns before they are made."""
 
     hashes: int
     """Hashes of users."""
     chunks: int
-    """Arrays that wait."""
+    """Waiting arrays."""
     waiting: int
-    """Hashes in them."""
+    """Hashes in the waiting arrays."""
     sketches: int
-    """Cells that have one."""
+    """Cells with a sketch."""
 
 
 def state_of(cells: Levels, waiting: Levels, sums: Sums) -> State:
-    """Return what `cells_of` makes the same `cells` of, and those of them where hashes wait.
+    """Return the state for `cells_of`. `waiting` are the cells with waiting hashes.
 
-    Cost: some 0.5 us a cell, 3 us a sketch. No hash is copied, and what looks at every array is left to who writes.
+    Cost: about 0.5 us a cell, 3 us a sketch. Copies no hashes; columns that need a look at each array are made when the state
+    is written.
     """
     found = list(chain.from_iterable(level.values() for level in cells))
     count = len(found)
     users = [cell.users for cell in found]
     some = [(place, cell.sketch) for place, cell in enumerate(found) if cell.sketch is not None] if sums.sketches else []
     sketches = [sketch.sealed() for _, sketch in some]
-    # These lists only grow, so the first so many of each stay what they are.
+    # These lists only grow, so their first elements stay the same until the state is written.
     lists = list(map(attrgetter("waiting"), chain.from_iterable(level.values() for level in waiting)))
     kept = np.fromiter(map(len, lists), np.int64, len(lists))
 
@@ -75,17 +76,17 @@ def state_of(cells: Levels, waiting: Levels, sums: Sums) -> State:
 
 
 def cells_of(state: State) -> tuple[Levels, Levels]:
-    """Return the cells of which `state` was taken, and those where hashes wait, in the order they had. Hashes are copied."""
+    """Return the cells that `state` describes, and those with waiting hashes, in their former order. Copies the hashes."""
     starts = column(state["starts"], np.int64)
     count = starts.size
     ends = words(state["ends"], np.int64, count)
     frames, revisions = column(state["frames"], np.int64, count), column(state["revisions"], np.int64, count)
     final = column(state["final"], np.bool_, count)
     if (starts >= ends).any() or (frames < 0).any() or (revisions < 0).any():
-        raise ValueError("periods and counts were expected, some are below nothing")
+        raise ValueError("periods that end after their start and counts from 0 were expected, some are not")
     cuts = _levels(state["levels"], count)
     cells: Levels = [{} for _ in GRANULARITIES]
-    # The longest first, as the shorter ones know them.
+    # The longest periods first, because shorter ones refer to them.
     for level in reversed(range(len(GRANULARITIES))):
         own = slice(cuts[level], cuts[level + 1])
         parents = [_around(starts[own], list(cells[each].values())) for each in PARENTS[level]]
@@ -96,13 +97,13 @@ def cells_of(state: State) -> tuple[Levels, Levels]:
             cell.frames, cell.revisions, cell.final = seen, revised, closed
     found = list(chain.from_iterable(level.values() for level in cells))
     if len(found) != count:
-        raise ValueError("periods that differ were expected, one is there twice")
+        raise ValueError("different periods were expected, one occurs twice")
     _give_users(state, found)
     return cells, _waiting_of(state, cells)
 
 
 def _give_users(state: State, cells: Sequence[Cell]) -> None:
-    """Give each cell its users, or its sketch."""
+    """Set the users or the sketch of each cell."""
     users = words(state["users"], np.uint64)
     cuts = bounds(words(state["sizes"], np.int64, len(cells)), users.size)
     for cell, low, high in zip(cells, cuts, cuts[1:], strict=False):
@@ -113,12 +114,12 @@ def _give_users(state: State, cells: Sequence[Cell]) -> None:
     for place, low, high in zip(places, cuts, cuts[1:], strict=False):
         cell = cells[integer(place, 0, len(cells) - 1)]
         if cell.sketch is not None or cell.users.size:
-            raise ValueError("users or one sketch of them were expected, got both")
+            raise ValueError("users or one sketch were expected for a cell, got more")
         cell.sketch = Sketch.of_sealed(sketches[low:high])
 
 
 def _waiting_of(state: State, cells: Levels) -> Levels:
-    """Let the hashes wait that waited, in as many chunks, and return the cells where they do."""
+    """Add the waiting hashes to their cells, in the same chunks, and return these cells."""
     names = column(state["waiting"], np.int64)
     hashes = words(state["hashes"], np.uint64)
     sizes = words(state["chunk_sizes"], np.int64)
@@ -131,7 +132,7 @@ def _waiting_of(state: State, cells: Levels) -> Levels:
             start = int(names[place])
             cell = cells[level][start]
             if cell.waiting is not None or chunks[place] == chunks[place + 1]:
-                raise ValueError("cells with hashes that wait were expected, each once")
+                raise ValueError("different cells with waiting hashes were expected")
             for chunk in range(chunks[place], chunks[place + 1]):
                 cell.put(hashes[cuts[chunk] : cuts[chunk + 1]].copy())
             own[start] = cell
@@ -139,19 +140,19 @@ def _waiting_of(state: State, cells: Levels) -> Levels:
 
 
 def _levels(value: State, total: int) -> list[int]:
-    """Return where the cells of each level begin, and where the last ones end."""
+    """Return the index of the first cell of each level, and the total."""
     if not isinstance(value, list | tuple) or len(value) != len(GRANULARITIES):
         raise ValueError(f"a count for each of {len(GRANULARITIES)} levels was expected")
     return bounds(np.array([integer(each, 0) for each in value], np.int64), total)
 
 
 def _around(times: Times, cells: Sequence[Cell]) -> list[Cell]:
-    """Return the one of `cells`, all of a level, that contains each of `times`."""
+    """Return for each of `times` the cell that contains it; all `cells` have one level."""
     ordered = sorted(cells, key=attrgetter("key"))
     starts = np.fromiter((cell.key.start for cell in ordered), np.int64, len(ordered))
     found = []
     for time, place in zip(times.tolist(), (np.searchsorted(starts, times, side="right") - 1).tolist(), strict=True):
         if place < 0 or time >= ordered[place].end:
-            raise ValueError("the longer periods of each one were expected, some are missing")
+            raise ValueError("the longer periods of each period were expected, some are missing")
         found.append(ordered[place])
     return found

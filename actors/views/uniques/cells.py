@@ -1,7 +1,7 @@
-"""One period of a live slice while frames come in: how many, of which users.
+"""One period of a live slice: its frames and the hashes of its users.
 
-Used by live slices. Hashes wait until there are enough of them to be worth a sort; what is then new here goes on to the
-longer periods, so most of a stream never reaches the year.
+New hashes wait until there are enough of them for a sort. Only hashes that are new to a cell are then handed to the longer
+periods, so most hashes of a stream never reach the year.
 """
 
 from typing import NamedTuple
@@ -14,21 +14,23 @@ from actors.views.uniques.piece import NO_HASHES
 from actors.views.uniques.sketch import Sketch
 
 ENOUGH = 4_096
-"""Waiting hashes that are worth a sort in any case."""
+"""A cell with more waiting hashes than this, and more than it has users, is due to be folded."""
 
 
 class Key(NamedTuple):
-    """What a cell goes by: its level, and when its period begins, ms since 1970."""
+    """The key of a period."""
 
     level: int
+    """Index in `GRANULARITIES`."""
     start: int
+    """The start of the period, ms since 1970."""
 
 
 class Cell:
-    """The frames and users of the `period` of one level. Not thread-safe: one live slice owns it.
+    """The frames and users of one period. Not thread-safe: one live slice owns it.
 
-    `users` are sorted hashes, each once, and never written to, so that others may keep them. Beyond some number of them the
-    cell has a `sketch` in their place.
+    `users` are sorted, distinct hashes. The array is never modified, so it can be shared. A cell with too many users has a
+    `sketch` instead. `parents` are the cells of the longer periods that contain this one.
     """
 
     __slots__ = ("end", "final", "frames", "key", "parents", "revisions", "sketch", "users", "waiting", "waiting_count")
@@ -47,11 +49,11 @@ class Cell:
 
     @property
     def due(self) -> bool:
-        """Whether what waits has outgrown what is there: then a fold costs O(1) a hash, amortised."""
+        """Whether there are more waiting hashes than users. A fold then costs O(1) a hash, amortised."""
         return self.waiting_count > max(self.users.size, ENOUGH)
 
     def put(self, hashes: Hashes) -> None:
-        """Let `hashes` wait. They may repeat, and are not written to any more. Cost: O(1)."""
+        """Add waiting `hashes`, which may repeat. The caller must not modify them later. Cost: O(1)."""
         if self.waiting is None:
             self.waiting = [hashes]
         else:
@@ -59,9 +61,9 @@ class Cell:
         self.waiting_count += hashes.size
 
     def fold(self, exact_users: int) -> Hashes:
-        """Add what waits to the users, and return what the longer periods may not know yet. Cost: a sort, and a merge.
+        """Add the waiting hashes to the users; return those that may be new to the longer periods. Cost: a sort and a merge.
 
-        With more than `exact_users` users the cell turns into a sketch.
+        A cell with more than `exact_users` users is turned into a sketch.
         """
         if self.waiting is None:
             return NO_HASHES
@@ -84,7 +86,7 @@ class Cell:
         return new
 
     def shrink(self) -> None:
-        """Turn the users into a sketch."""
+        """Replace the users by a sketch."""
         self.sketch = Sketch()
         self.sketch.add(self.users)
         self.users = NO_HASHES

@@ -1,7 +1,7 @@
-"""JSON records to columns: the time of each, and a hash of its user.
+"""Decodes JSON records to columns: the time of each record and the hash of its user.
 
-Used by the front end, a whole poll at a time. A record is parsed once and only `ts` and `uid` of its root become values. What
-does not read is looked at again on its own, and refused with one of a few reasons.
+Used by the front end, a whole poll at a time. A record is parsed once, and only `ts` and `uid` of its root become values. A
+record that cannot be parsed is parsed again, more slowly, and is decoded or refused with one of a few reasons.
 """
 
 import re
@@ -15,26 +15,28 @@ import msgspec
 import numpy as np
 
 from actors.columns.text import Hashes, Text
-from actors.columns.times import NO_TIMES, Times
+from actors.columns.times import Times
 from actors.columns.utf8 import NO_TEXT, text_only
 from actors.views.view import Decoded, Records, Refusal
 
 END_S = 253_402_300_800
-"""The first second of the year 10000: where times end, as calendars do."""
+"""The first second of the year 10000. Times must be earlier, because Python's calendar ends there."""
 
 _NUMBER = re.compile(r"[ \t\r\n]*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[ \t\r\n]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frames:
-    """Records as columns, in order of arrival: the time of each in ms since 1970, and the hash of its user."""
+    """Frames as columns, in order of arrival."""
 
     times: Times
+    """The time of each frame, ms since 1970."""
     hashes: Hashes
+    """The hash of the user of each frame."""
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of frames."""
         return self.times.size
 
     @property
@@ -43,54 +45,51 @@ class Frames:
         return self.times.nbytes + self.hashes.nbytes
 
     def first(self) -> int | None:
-        """Return the earliest time, or None when there is none. Cost: O(count)."""
+        """Return the earliest time, or None without frames. Cost: O(count)."""
         return int(self.times.min()) if self.times.size else None
 
     def last(self) -> int | None:
-        """Return the latest time, or None when there is none. Cost: O(count)."""
+        """Return the latest time, or None without frames. Cost: O(count)."""
         return int(self.times.max()) if self.times.size else None
 
 
-NO_FRAMES = Frames(NO_TIMES, np.empty(0, np.uint64))
-
-
 class _Frame(msgspec.Struct, gc=False):
-    """What is looked at of a record. Strings that hold a number as JSON writes it become one."""
+    """The members of a record that are used. The decoder also accepts a number in a string."""
 
     ts: float
     uid: str
 
 
-class _Odd(msgspec.Struct, gc=False):
-    """The same, not yet read."""
+class _Raw(msgspec.Struct, gc=False):
+    """The same members, not parsed."""
 
     ts: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     uid: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 _DECODER = msgspec.json.Decoder(_Frame, strict=False)
-_ODD = msgspec.json.Decoder(_Odd)
+_RAW = msgspec.json.Decoder(_Raw)
 _TEXT = msgspec.json.Decoder(str)
 _ts, _uid = attrgetter("ts"), attrgetter("uid")
 _NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def decode(records: Records) -> Decoded:
-    """Read one poll. Cost: what the JSON parser needs, and some 250 ns a record; some 5 us more for an odd one.
+    """Decode one poll. Cost: the JSON parser, and about 250 ns a record; about 5 us more for a record that needs a second look.
 
-    A `ts` counts down to the millisecond. Of a key that the root repeats, the last value counts.
+    Times are rounded down to milliseconds. If the root repeats a key, the last value is used.
     """
     values = text_only(records.values)
     frames, refused = _parse(values)
     seconds = np.fromiter(map(_ts, frames), np.float64, len(frames))
-    # Also false for what is no number.
+    # Also false for NaN, the time of a refused record.
     accepted = (seconds >= 0) & (seconds < END_S)
     if accepted.all():
         return Decoded(*_columns(frames, seconds), None, [])
     for place in np.flatnonzero(~accepted).tolist():
         if place not in refused:
             reason = _read(values[place])
-            assert isinstance(reason, str), "a time outside of the range is refused either way"
+            assert isinstance(reason, str), "the second look refuses the same times"
             refused[place] = reason
     refusals = [Refusal(place, refused[place]) for place in sorted(refused)]
     kept = list(compress(frames, accepted.tolist()))
@@ -103,13 +102,13 @@ def _columns(frames: list[_Frame], seconds: Any) -> tuple[Times, Frames]:
 
 
 def _parse(values: Sequence[bytes | None]) -> tuple[list[_Frame], dict[int, str]]:
-    """Return one frame for each of `values`, and why some are none: these have no time."""
+    """Return one frame for each of `values`, and the reasons of refusals by index. A refused record has the time NaN."""
     frames: list[_Frame] = []
     refused: dict[int, str] = {}
     left: Iterator[Any] = iter(values)
     while True:
         try:
-            # The loop over a poll runs inside of `extend`; after an exception it goes on behind the record that raised it.
+            # The loop runs inside `extend`. After an exception, the iterator continues behind the record that raised it.
             frames.extend(map(_DECODER.decode, left))
         except (*_NO_JSON, TypeError):
             place = len(frames)
@@ -123,18 +122,18 @@ def _parse(values: Sequence[bytes | None]) -> tuple[list[_Frame], dict[int, str]
 
 
 def _read(value: bytes | None) -> _Frame | str:
-    """Return what one record holds, or why it is none."""
+    """Return the frame of one record, or the reason of its refusal."""
     if not value:
         return "empty"
     if value is NO_TEXT:
         return "not_utf8"
     try:
-        odd = _ODD.decode(value)
-        if isinstance(odd.ts, msgspec.UnsetType):
+        raw = _RAW.decode(value)
+        if isinstance(raw.ts, msgspec.UnsetType):
             return "no_ts"
-        if isinstance(odd.uid, msgspec.UnsetType):
+        if isinstance(raw.uid, msgspec.UnsetType):
             return "no_uid"
-        seconds, uid = _seconds(bytes(odd.ts)), _TEXT.decode(odd.uid)
+        seconds, uid = _seconds(bytes(raw.ts)), _TEXT.decode(raw.uid)
     except msgspec.ValidationError:
         return "wrong_type"
     except _NO_JSON:
@@ -147,6 +146,6 @@ def _read(value: bytes | None) -> _Frame | str:
 
 
 def _seconds(raw: bytes) -> float | None:
-    """Return the number that a JSON value is or holds as a string, None where it is something else."""
+    """Return the number of a JSON value that is a number, or a string with a number; else None."""
     text = _TEXT.decode(raw) if raw.startswith(b'"') else raw.decode()
     return float(text) if _NUMBER.fullmatch(text) else None

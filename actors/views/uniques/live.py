@@ -1,6 +1,6 @@
-"""Live slices of unique users: one object a period, in six levels, each new user handed on from minutes to years.
+"""Live slices of unique users: one cell for each period, in six levels. New users are handed from minutes up to years.
 
-Frozen, the same is columns. Nothing but the agenda moves from one slice to the next.
+A slice is frozen to columns. Only the agenda is carried to the next slice.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,20 +22,20 @@ from actors.views.uniques.slices import FrozenUniques, Rows, UniquesSummary
 from actors.views.view import NONE_LOST, Due, Live, Meta
 
 _WAITING_LIMIT = 262_144
-"""Hashes that may wait in all cells together: 2 MB."""
+"""If more hashes than this wait in all cells together, all cells are folded: 2 MB."""
 
 _CELL_BYTES = 500
-"""Bytes of a live cell beside its hashes: the object, its numbers, its arrays as objects, its place in a mapping."""
+"""Memory of a cell beside its hashes: the object, its numbers, the array objects, and an entry in a mapping."""
 
 _CHUNK_BYTES = 130
-"""What Python adds to one array that waits."""
+"""Memory of a waiting array beside its hashes."""
 
 
 class LiveUniques(Live):
     """A slice that counts users by period. Not thread-safe: its collector owns it.
 
-    It is full with `max_cells` cells of any level, or `max_hashes` hashes in all of them. A cell of more than `exact_users`
-    users goes on as a sketch.
+    It is full when it has `max_cells` cells in all levels, or `max_hashes` hashes in all cells. A cell of more than
+    `exact_users` users is turned into a sketch.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class LiveUniques(Live):
 
     @staticmethod
     def of_state(state: State, *, periods: Periods, max_cells: int, max_hashes: int, exact_users: int) -> "LiveUniques":
-        """Return the slice of which `state` was taken. Cost: some 5 us a cell, and a copy of the hashes."""
+        """Return the slice that `state` describes. Cost: about 5 us a cell, and a copy of the hashes."""
         live = LiveUniques(
             periods=periods,
             max_cells=max_cells,
@@ -83,11 +83,11 @@ class LiveUniques(Live):
         if reached is not None:
             live._first, live._end = reached.start, reached.end
         if (reached is None) != (live._count == 0):
-            raise ValueError("a span was expected where there are cells, and only there")
+            raise ValueError("a span was expected if and only if there are cells")
         return live
 
     def state(self) -> State:
-        """Return what `of_state` makes the same slice of. Cost: some 0.5 us a cell and 0.2 us an open period."""
+        """Return the state for `of_state`. Cost: about 0.5 us a cell and 0.2 us an open period."""
         return {
             "agenda": self._agenda.state(),
             "cells": state_of(self._cells, self._waiting, Sums(self._held, self._chunks, self._waiting_count, self._sketches)),
@@ -98,22 +98,22 @@ class LiveUniques(Live):
 
     @property
     def full(self) -> bool:
-        """Whether a batch has brought the slice to one of its limits. Cost: O(1)."""
+        """Whether the slice has reached one of its limits. Cost: O(1)."""
         return self._full
 
-    def add(self, batch: Frames, watermark: int | None) -> Mapping[str, int]:  # noqa: ARG002  # `close` is what obeys it
-        """Take in a batch, in any order. Cost: some 40 ns a frame in order; for a cell that is new, some 20 us."""
+    def add(self, batch: Frames, watermark: int | None) -> Mapping[str, int]:  # noqa: ARG002  # only `close` uses it
+        """Add a batch, in any order of time. Cost: about 40 ns a frame in order; about 20 us for a new cell."""
         assert not self.full, "a full slice is frozen before the next batch"
         if not batch.count:
             return NONE_LOST
-        # What can fail is done first: the calendar.
+        # The calendar is used first, because it can fail.
         parts = [(self._minute(start), hashes) for start, hashes in _by_minute(batch)]
         self._count_frames({minute: hashes.size for minute, hashes in parts})
         for minute, hashes in parts:
             self._put(minute, hashes)
         for minute, _ in parts:
             self._fold_due(minute)
-        # What waits may yet be held once a level. Near the limit it is looked at now and then only, for the sake of time.
+        # Each waiting hash may become one in every level. Near the limit, an eighth of the limit may wait before each fold.
         room = max(self._max_hashes - self._held, self._max_hashes // 8)
         if self._waiting_count > _WAITING_LIMIT or len(GRANULARITIES) * self._waiting_count >= room:
             self._fold_all(YEAR)
@@ -122,9 +122,9 @@ class LiveUniques(Live):
         return NONE_LOST
 
     def close(self, watermark: int | None, *, idle: bool) -> Due | None:
-        """Return the rows that are due: of periods that end by `watermark`, and of late frames for earlier ones.
+        """Return the rows that are due: of periods that end by `watermark`, and corrections of earlier ones.
 
-        When `idle`, also those of open periods. Each row counts as published from now on.
+        If `idle`, rows of open periods are due too. The caller must publish each row: its revision is counted.
         """
         due = self._agenda.due(watermark, idle=idle)
         if not due:
@@ -137,7 +137,7 @@ class LiveUniques(Live):
         return Due(EVER, Rows(None, wanted), ())
 
     def read(self, span: Span, arguments: Rows) -> tuple[Piece, ...]:
-        """Return copies of the cells asked for. Cost: O(cells of the level), and one copy of their hashes."""
+        """Return copies of the cells that `arguments` selects. Cost: O(cells of the level), and one copy of their hashes."""
         levels = arguments.levels()
         self._fold_all(max(levels, default=MINUTE))
         if arguments.wanted is None:
@@ -147,7 +147,7 @@ class LiveUniques(Live):
         return tuple(self._piece(level, own) for level, own in starts.items() if own)
 
     def shed(self, nbytes: int) -> tuple[dict[str, int], int | None]:
-        """Turn the largest sets of hashes into sketches until about `nbytes` are free, those of closed periods first."""
+        """Turn large cells into sketches until about `nbytes` are free: closed periods first, then the largest first."""
         self._fold_all(YEAR)
         until = self._agenda.until
         large = [cell for level in self._cells for cell in level.values() if cell.users.nbytes > SKETCH_BYTES]
@@ -162,7 +162,7 @@ class LiveUniques(Live):
         return {}, None
 
     def freeze(self) -> tuple[FrozenUniques, Agenda]:
-        """Return the cells as columns, and what is still to be published. Cost: one copy, and sketches of months and years."""
+        """Return the cells as columns, and the agenda. Cost: one copy, and the sketches of months and years."""
         self._fold_all(YEAR)
         pieces = [self._piece(level, sorted(self._cells[level])) for level in range(len(GRANULARITIES))]
         return FrozenUniques(pieces, self._span, self._frames), self._agenda
@@ -187,7 +187,7 @@ class LiveUniques(Live):
         return self._cells[MINUTE].get(start) or self._cell(Key(MINUTE, start), Span(start, start + MINUTE_MS))
 
     def _cell(self, key: Key, period: Span) -> Cell:
-        """Return the cell of a period, with the longer ones that it is part of."""
+        """Return the cell of a period. Creates it if needed, and the cells of the longer periods."""
         level, start = key
         found = self._cells[level].get(start)
         if found is None:
@@ -198,7 +198,7 @@ class LiveUniques(Live):
         return found
 
     def _around(self, level: int, time: int) -> Cell:
-        """Return the cell of the period of one level that contains `time`. The last one found is tried first."""
+        """Return the cell of `level` whose period contains `time`. Tries the last result first."""
         found = self._recent[level]
         if found is None or not found.key.start <= time < found.end:
             period = self._periods.period(level, time)
@@ -210,7 +210,7 @@ class LiveUniques(Live):
         return None if self._first is None else Span(self._first, self._end)
 
     def _widen(self, level: int, period: Span) -> None:
-        """Make the slice's span have a time of `period`: a minute whole, of longer ones the millisecond nearest to the rest."""
+        """Extend the span to a new period: to a whole minute, or to the nearest millisecond of a longer period."""
         first, end = period.start, period.end
         if level != MINUTE:
             if self._first is not None and self._first < end and first < self._end:
@@ -222,7 +222,7 @@ class LiveUniques(Live):
         self._first = first if self._first is None else min(self._first, first)
 
     def _count_frames(self, minutes: dict[Cell, int]) -> None:
-        """Add the frames of some minutes to them, and to every longer period once."""
+        """Add the frames of some minutes to their cells, and to each longer period."""
         levels: list[dict[Cell, int]] = [minutes, *({} for _ in GRANULARITIES[1:])]
         for counts in levels:
             for cell, count in counts.items():
@@ -240,7 +240,7 @@ class LiveUniques(Live):
         self._chunks += 1
 
     def _fold(self, cell: Cell) -> None:
-        """Fold one cell, and let what is new wait in the longer periods."""
+        """Fold one cell, and hand new hashes to the longer periods."""
         level, start = cell.key
         if self._waiting[level].pop(start, None) is None or cell.waiting is None:
             return
@@ -281,7 +281,7 @@ class LiveUniques(Live):
 
 
 def _by_minute(batch: Frames) -> list[tuple[int, Hashes]]:
-    """Split a batch by the starts of its minutes, ms. A small part is a copy, so that it does not keep the batch alive."""
+    """Split a batch into pairs of the start of a minute, ms, and its hashes. Small parts are copies, to free the batch."""
     minutes = batch.times // MINUTE_MS
     first = int(minutes.min())
     if first == int(minutes.max()):

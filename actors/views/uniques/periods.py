@@ -1,7 +1,7 @@
 """Calendar periods of a time zone, as half-open spans of ms since 1970.
 
-Used by slices to find the periods of a minute, by the renderer to say where they end. A day may have 23 or 25 hours. Minutes
-are those of UTC, which since 1972 are those of every zone.
+Used by slices to find the periods of a minute, and by the renderer to find their ends. A day may have 23 or 25 hours. Minutes
+are UTC minutes, because since 1972 all zones have the same minutes.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -13,27 +13,28 @@ from actors.columns.times import Times
 from actors.timeline.span import Span
 
 GRANULARITIES = ("minute", "hour", "day", "week", "month", "year")
-"""The lengths of periods, shortest first. Elsewhere a `level` is a place in this tuple."""
+"""The lengths of periods, shortest first. A `level` is an index in this tuple."""
 
 MINUTE, HOUR, DAY, WEEK, MONTH, YEAR = range(len(GRANULARITIES))
 PARENTS = ((HOUR,), (DAY,), (WEEK, MONTH), (), (YEAR,), ())
-"""By level, the levels whose periods consist of whole periods of this one."""
+"""For each level, the next longer levels that consist of whole periods of it."""
 
 MINUTE_MS = 60_000
 
 _HOUR_S = 3_600
 _FAR_S = 220_000_000_000
-"""A second in the year 8941. From there on the calendar of 400 years before serves: it is the same, and has a year 10000."""
+"""A second in the year 8941. From then on, periods are computed 400 years earlier, because Python has no year 10000."""
 
 _CYCLE_S = 146_097 * 86_400
+"""400 years. The calendar repeats after them."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
 
 
 class Periods:
-    """The periods of the time zone named `zone`, whose weeks are those of ISO 8601. Stateless.
+    """The periods of the time zone named `zone`. Weeks are those of ISO 8601. Stateless.
 
-    Raises zoneinfo.ZoneInfoNotFoundError or ValueError where there is no such zone.
+    Raises zoneinfo.ZoneInfoNotFoundError or ValueError if the zone does not exist.
 
     >>> Periods("America/New_York").period(DAY, 1_520_750_000_000)
     Span(start=1520744400000, end=1520827200000)
@@ -43,7 +44,7 @@ class Periods:
         self._zone = ZoneInfo(zone)
 
     def period(self, level: int, time: int) -> Span:
-        """Return the period that contains `time`, ms from 1970 to the year 9999. Cost: some 10 us; a minute's, 0.5 us."""
+        """Return the period that contains `time`, ms, from 1970 to the year 9999. Cost: about 10 us; 0.5 us for a minute."""
         if level == MINUTE:
             start = time - time % MINUTE_MS
             return Span(start, start + MINUTE_MS)
@@ -53,13 +54,13 @@ class Periods:
         return Span((start + shift) * 1000, (end + shift) * 1000)
 
     def ends(self, level: int, starts: Times) -> Times:
-        """Return where the periods of one level end that begin at `starts`. Cost: as `period`; for minutes, nothing."""
+        """Return the ends of the periods of `level` that begin at `starts`. Cost: `period` for each; little for minutes."""
         if level == MINUTE:
             return starts + MINUTE_MS
         return np.fromiter((self.period(level, start).end for start in starts.tolist()), np.int64, starts.size)
 
     def starts(self, level: int, minutes: Span) -> tuple[int, int]:
-        """Return the starts of the first and the last period that has a time in `minutes`, which is not empty."""
+        """Return the starts of the first and the last period that overlap `minutes`, a span that is not empty."""
         return self.period(level, minutes.start).start, self.period(level, minutes.end - 1).start
 
     def _local(self, second: int) -> datetime:
@@ -73,7 +74,7 @@ class Periods:
         return start, end
 
     def _hour_start(self, second: int) -> int:
-        # Keeps the fold: an hour that comes twice is two hours.
+        # `replace` keeps the fold: an hour that the clocks repeat counts as two hours.
         return min(second, _second(self._local(second).replace(minute=0, second=0)))
 
     def _hour_end(self, start: int) -> int:
@@ -87,7 +88,7 @@ class Periods:
     def _days(self, level: int, second: int) -> tuple[int, int]:
         first = _first(level, self._local(second).date())
         following = _following(level, first)
-        # Where a zone's clock crosses midnight twice, the first time counts.
+        # If the clocks of a zone pass midnight twice, the day begins at the first time.
         while self._midnight(following) <= second:
             first, following = following, _following(level, following)
         while self._midnight(first) > second:

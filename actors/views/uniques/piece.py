@@ -1,6 +1,6 @@
-"""The cells of one level as immutable columns: what slices read, freeze to, and leave behind when they are dropped.
+"""The cells of one level as immutable columns. Partial answers, frozen slices and summaries consist of pieces.
 
-A cell is a period of which the slice has seen frames. Pieces share their columns, so a read of a frozen slice copies little.
+A cell is a period in which the slice has frames. Pieces share columns, so a read of a frozen slice copies little.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,42 +23,42 @@ NO_HASHES: Hashes = np.empty(0, np.uint64)
 NO_HASHES.flags.writeable = False
 
 _BYTES_OVERHEAD = 160
-"""What Python adds to one sketch: the bytes object and its place in a mapping."""
+"""Memory of a sketch beside its data: the bytes object and an entry in a mapping."""
 
 _PIECE_BYTES = 1_500
-"""What Python adds to one piece: its arrays as objects."""
+"""Memory of a piece beside its data: the array objects."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
-    """Cells of one level, by start. The users of the i-th are `hashes[lows[i] : highs[i]]` and, perhaps, `sketches[i]`."""
+    """Cells of one level, by start. Cell i has the users `hashes[lows[i] : highs[i]]`, and `sketches[i]` if there is one."""
 
     level: int
     starts: Times
-    """When the periods begin, ms since 1970, ascending."""
+    """The starts of the periods, ms since 1970, ascending."""
     frames: Counts
     revisions: Counts
-    """How often the slice has had the period's row published."""
+    """How often the slice has published the period's row."""
     final: NDArray[np.bool_]
-    """Whether one of these rows was the final one."""
+    """Whether one of these rows was final."""
     lows: Counts
     highs: Counts
     hashes: Hashes
-    """The hashes of the cells, those of each sorted, each once."""
+    """The hashes of all cells; sorted and distinct within a cell."""
     sketches: Mapping[int, bytes | memoryview]
 
     @staticmethod
     def of_state(state: State) -> "Piece":
-        """Return the piece of which `state` was taken; its large columns and its sketches are not copied."""
+        """Return the piece that `state` describes. Shares its large columns and its sketches."""
         starts = column(state["starts"], np.int64)
         count = starts.size
         if (starts[1:] <= starts[:-1]).any():
-            raise ValueError("starts that ascend were expected, some do not")
+            raise ValueError("ascending starts were expected")
         hashes = column(state["hashes"], np.uint64)
         ends = _narrow(np.array(bounds(_counts(state["sizes"], count), hashes.size), np.int64))
         places = column(state["sketched"], np.int64).tolist()
         if len(set(places)) != len(places) or min(places, default=0) < 0 or max(places, default=-1) >= count:
-            raise ValueError(f"sketches of {count} cells were expected, got some of others")
+            raise ValueError(f"different cells below {count} were expected for sketches")
         sketches = blob(state["sketches"])
         cuts = bounds(column(state["sketch_sizes"], np.int64, len(places)), len(sketches))
         return Piece(
@@ -74,7 +74,7 @@ class Piece:
         )
 
     def state(self) -> State:
-        """Return what `of_state` makes the same piece of, for a piece that owns all of its columns."""
+        """Return the state for `of_state`. Only for a piece that is not a part of another one."""
         sizes = [len(sketch) for sketch in self.sketches.values()]
         return {
             "level": self.level,
@@ -90,7 +90,7 @@ class Piece:
         }
 
     def owned(self) -> "Piece":
-        """Return the same piece with columns and sketches of its own, which keep nothing else alive. Cost: one copy."""
+        """Return a copy that shares no memory, so that a mapped file can be closed. Cost: one copy."""
         lows, highs, hashes = _joined([self.users(index) for index in range(self.count)])
         return Piece(
             self.level,
@@ -106,12 +106,12 @@ class Piece:
 
     @property
     def count(self) -> int:
-        """How many cells there are."""
+        """The number of cells."""
         return self.starts.size
 
     @property
     def nbytes(self) -> int:
-        """Bytes of a piece that owns all of its columns."""
+        """Bytes in memory of a piece that is not a part of another one."""
         columns = (self.starts, self.frames, self.revisions, self.final, self.lows, self.hashes)
         sketches = sum(len(sketch) + _BYTES_OVERHEAD for sketch in self.sketches.values())
         return sum(column.nbytes for column in columns) + sketches + _PIECE_BYTES
@@ -126,7 +126,7 @@ class Piece:
         return self._cut(slice(low, high), {at - low: each for at, each in self.sketches.items() if low <= at < high})
 
     def at(self, wanted: Times) -> Self:
-        """Return the cells that begin at the times `wanted`, which ascend. Cost: O(wanted log n)."""
+        """Return the cells that begin at one of the ascending times `wanted`. Cost: O(wanted log n)."""
         places = np.searchsorted(self.starts, wanted)
         inside = places < self.count
         places, wanted = places[inside], wanted[inside]
@@ -135,7 +135,7 @@ class Piece:
         return self._cut(places, found)
 
     def replaced(self, largest: int, shrink: Callable[[Hashes], bytes]) -> Self:
-        """Return the piece with each cell of more than `largest` hashes as a sketch, made by `shrink`."""
+        """Return the piece with the users of each cell of more than `largest` hashes replaced by a sketch, made by `shrink`."""
         users = [self.users(index) for index in range(self.count)]
         sketches = dict(self.sketches)
         for index, own in enumerate(users):
@@ -163,7 +163,7 @@ def piece(
     users: Sequence[Hashes],
     sketches: Mapping[int, bytes | memoryview],
 ) -> Piece:
-    """Return cells as columns, as narrow as they can be. `starts` ascend. Cost: one copy."""
+    """Return cells as columns of the smallest possible types. `starts` must ascend. Cost: one copy."""
     lows, highs, hashes = _joined(users)
     return Piece(
         level,
@@ -179,7 +179,7 @@ def piece(
 
 
 def _joined(users: Sequence[Hashes]) -> tuple[Counts, Counts, Hashes]:
-    """Return where each of `users` begins and ends in the third column, which has them all; both are views of one column."""
+    """Return the lows, highs and hashes of a piece with these `users`. Lows and highs share one column."""
     ends = np.zeros(len(users) + 1, np.int64)
     np.cumsum(np.fromiter(map(len, users), np.int64, len(users)), out=ends[1:])
     ends = _narrow(ends)
@@ -191,7 +191,7 @@ def _narrow(column: NDArray[np.int64]) -> Any:
 
 
 def _counts(value: State, count: int) -> Counts:
-    """Return a column of `count` unsigned numbers of any width."""
+    """Return `value`, a column of `count` unsigned numbers of any width."""
     if not isinstance(value, np.ndarray) or value.dtype.kind != "u":
         raise TypeError(f"a column of counts was expected, got {type(value).__name__}")
     return column(value, value.dtype, count)

@@ -1,7 +1,7 @@
-"""HyperLogLog sketches: a few kilobytes that count any number of users within bounds.
+"""HyperLogLog sketches: they count any number of users within bounds, in a few kilobytes.
 
-Used where exact sets of hashes grow too large. The only file that knows the library. The estimate is read from the registers
-alone (Flajolet et al., 2007), so one set of users has one answer, however it came in and however often it was merged.
+Used if exact sets of hashes are too large. Only this file uses the library. The estimate depends on the registers alone
+(Flajolet et al., 2007), so a set of users has one estimate, regardless of the order of adding and merging.
 """
 
 from collections import deque
@@ -14,20 +14,20 @@ from datasketches import hll_sketch, hll_union, tgt_hll_type
 from actors.columns.text import Hashes
 
 LG_REGISTERS = 14
-"""The base-2 logarithm of a sketch's registers: its standard error is 0.8 %."""
+"""The base-2 logarithm of the number of registers. The standard error is 0.8 %."""
 
 LG_COARSE = 12
-"""The same for what is made coarse: 1.6 %."""
+"""The same for coarse sketches. The standard error is 1.6 %."""
 
 SKETCH_BYTES: int = 2**LG_REGISTERS + 40
-"""Bytes of a sketch, in memory and serialised."""
+"""Bytes of a sketch, in memory and serialized."""
 
 COARSE_BYTES: int = 2**LG_COARSE // 2 + 120
-"""Bytes of a coarse one, with what exceptional registers and Python add."""
+"""Bytes of a coarse sketch, including its exceptional registers and the bytes object."""
 
 
 class Estimate(NamedTuple):
-    """How many users there are: the likely number, and bounds that hold it with a probability of 95 %."""
+    """The estimated number of users, and the bounds of the 95 % confidence interval."""
 
     unique: int
     lower: int
@@ -43,14 +43,14 @@ class Sketch:
         self._sketch = hll_sketch(lg_registers, tgt_hll_type.HLL_4 if packed else tgt_hll_type.HLL_8)
 
     def add(self, hashes: Hashes) -> None:
-        """Take in `hashes`. Cost: 150 ns each."""
+        """Add `hashes`. Cost: 150 ns each."""
         deque(map(self._sketch.update, hashes.view(np.int64).tolist()), maxlen=0)
 
     @staticmethod
     def of_sealed(data: bytes | memoryview) -> "Sketch":
-        """Return the sketch that was `sealed`, to go on with.
+        """Return the sketch that `sealed` has serialized.
 
-        Raises ValueError or IndexError for what is none.
+        Raises ValueError or IndexError if `data` is not such a sketch.
         """
         found = Sketch()
         try:
@@ -62,7 +62,7 @@ class Sketch:
         return found
 
     def sealed(self) -> bytes:
-        """Return the sketch as it stands, for good."""
+        """Return the sketch, serialized."""
         return bytes(self._sketch.serialize_compact())
 
 
@@ -81,15 +81,15 @@ def coarse(hashes: Hashes) -> bytes:
 
 
 def joined(hashes: Iterable[Hashes], sketches: Sequence[bytes | memoryview]) -> bytes:
-    """Return a sketch of all these users, as fine as the coarsest of them."""
+    """Return one sketch of all these users, with the registers of the coarsest sketch."""
     return bytes(_union(hashes, sketches).serialize_compact())
 
 
 def estimate(hashes: Iterable[Hashes], sketches: Sequence[bytes | memoryview]) -> Estimate:
-    """Return how many users there are in all. Cost: some 0.1 ms a sketch, 150 ns a hash."""
+    """Return the number of different users. Cost: about 0.1 ms a sketch, 150 ns a hash."""
     union = hll_union(LG_REGISTERS)
     result = _union(hashes, sketches)
-    # Twice: a union that has seen one sketch only still estimates by the history that this has, not by its registers.
+    # Updated twice: after one update, the library estimates by the history of that sketch, not by its registers.
     union.update(result)
     union.update(result)
     unique = round(union.get_estimate())
@@ -102,7 +102,7 @@ def _union(hashes: Iterable[Hashes], sketches: Sequence[bytes | memoryview]) -> 
     for sketch in sketches:
         union.update(hll_sketch.deserialize(bytes(sketch)))
     for each in hashes:
-        # By a sketch of its own: registers of a union are then joined, not its history gone on with.
+        # A separate sketch for each: the union then joins registers and does not continue its own history.
         own = hll_sketch(LG_REGISTERS, tgt_hll_type.HLL_8)
         deque(map(own.update, each.view(np.int64).tolist()), maxlen=0)
         union.update(own)

@@ -1,6 +1,6 @@
-"""Frozen slices of unique users, what they leave when they are dropped, and how slices are asked.
+"""Frozen slices of unique users, their summaries, and the arguments of queries.
 
-The live slice has a file of its own. What a period's row says is the merge over all slices, live or frozen.
+Live slices are in `live`. The row of a period is merged from all slices, live and frozen.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,38 +19,41 @@ from actors.views.uniques.sketch import COARSE_BYTES, coarse, joined, sketched
 from actors.views.view import Frozen, Meta
 
 _LARGEST_EXACT = 1_024
-"""Hashes up to which a cell stays exact when a slice is made coarse, or dropped: fewer bytes than a sketch, or about."""
+"""Cells up to this many users stay exact in coarse and dropped slices, because a sketch would hardly be smaller."""
 
 _LARGEST_JOINED = 8_192
+"""Cells of a summary with more users than this get a sketch."""
+
 _MANY_PIECES = 64
+"""A summary with more pieces than this is joined to two: months and years."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Which rows are asked for: all of one granularity that begin in the span, or, in this order, the `wanted` ones.
-
-    A wanted row goes by its granularity and its start, ms since 1970. Of a granularity's, the first `limit`.
-    """
+    """The arguments of a query: all rows of a granularity that begin in the span, or single rows in a given order."""
 
     granularity: str | None
+    """One of `GRANULARITIES`; None with `wanted`."""
     wanted: tuple[tuple[str, int], ...] | None = None
+    """Single rows: the granularity and the start, ms since 1970, of each."""
     limit: int | None = None
+    """Return at most this many rows of the granularity. None: all."""
 
     def wanted_of(self, level: int) -> Times:
-        """Return the wanted starts of one level, ascending."""
+        """Return the starts of the wanted rows of one level, ascending and distinct."""
         name = GRANULARITIES[level]
         starts = np.array([start for each, start in self.wanted or () if each == name], np.int64)
         return np.unique(starts)
 
     def levels(self) -> list[int]:
-        """Return the levels asked for, shortest first."""
+        """Return the selected levels, shortest first."""
         if self.wanted is None:
-            assert self.granularity is not None, "what is asked for has a granularity"
+            assert self.granularity is not None, "a query has a granularity or wanted rows"
             return [GRANULARITIES.index(self.granularity)]
         return sorted({GRANULARITIES.index(name) for name, _ in self.wanted})
 
     def choose(self, pieces: Iterable[Piece], span: Span) -> tuple[Piece, ...]:
-        """Return what of `pieces` is asked for."""
+        """Return the cells of `pieces` that are selected."""
         levels = {level: self.wanted_of(level) if self.wanted is not None else None for level in self.levels()}
         chosen = []
         for each in pieces:
@@ -62,24 +65,22 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UniquesSummary:
-    """What slices add to the whole: counts, and what their months and years leave when the slices are dropped.
-
-    A live slice leaves nothing yet. Cells beyond `_LARGEST_EXACT` users leave a sketch.
-    """
+    """Counts of slices, and their months and years, which stay after the slices are dropped."""
 
     frames: int
     cells: int
     hashes: int
     long: tuple[Piece, ...] = ()
+    """Months and years, those of more than `_LARGEST_EXACT` users as sketches. Empty for a live slice."""
 
     @staticmethod
     def of_state(state: State) -> "UniquesSummary":
-        """Return the summary of which `state` was taken. It shares nothing with it, as it outlives its slice."""
+        """Return the summary that `state` describes. Copies it, because a summary outlives its slice."""
         frames, cells, hashes = (fields.integer(state[name], 0) for name in ("frames", "cells", "hashes"))
         return UniquesSummary(frames, cells, hashes, _long_of(state["long"]))
 
     def state(self) -> State:
-        """Return what `of_state` makes the same summary of."""
+        """Return the state for `of_state`."""
         return {
             "frames": self.frames,
             "cells": self.cells,
@@ -88,7 +89,7 @@ class UniquesSummary:
         }
 
     def then(self, later: "UniquesSummary") -> "UniquesSummary":
-        """Return both as one. Cost: O(pieces), at most `_MANY_PIECES`; now and then they are joined by period."""
+        """Return the summary of both. Cost: O(pieces). More than `_MANY_PIECES` pieces are joined by period."""
         long = self.long + later.long
         if len(long) > _MANY_PIECES:
             long = tuple(_squeezed(level, [each for each in long if each.level == level]) for level in (MONTH, YEAR))
@@ -96,15 +97,15 @@ class UniquesSummary:
 
 
 def _long_of(state: State) -> tuple[Piece, ...]:
-    """Return the pieces of months and years of which `state` was taken, copied."""
+    """Return a copy of the months and years that `state` describes."""
     found = tuple(Piece.of_state(each).owned() for each in fields.listed(state))
     if any(each.level not in {MONTH, YEAR} for each in found):
-        raise ValueError("months and years were expected, got something shorter")
+        raise ValueError("months and years were expected, got shorter periods")
     return found
 
 
 def _squeezed(level: int, pieces: Sequence[Piece]) -> Piece:
-    """Return one piece that says what `pieces` of one level say together."""
+    """Return one piece with the cells of `pieces`, all of one level, joined by period."""
     found: dict[int, list[tuple[Piece, int]]] = {}
     for each in pieces:
         for index, start in enumerate(each.starts.tolist()):
@@ -131,7 +132,7 @@ def _squeezed(level: int, pieces: Sequence[Piece]) -> Piece:
 
 
 class FrozenUniques(Frozen):
-    """The cells of a retired slice, a piece a level. Not thread-safe: its collector owns it; what it reads out is immutable."""
+    """The cells of a retired slice, one piece for each level. Not thread-safe: its collector owns it. Pieces are immutable."""
 
     def __init__(self, pieces: Sequence[Piece], span: Span | None, frames: int, long: tuple[Piece, ...] | None = None) -> None:
         self._pieces = tuple(pieces)
@@ -141,14 +142,14 @@ class FrozenUniques(Frozen):
 
     @staticmethod
     def of_state(state: State) -> "FrozenUniques":
-        """Return the slice of which `state` was taken. Its columns are not copied, but for the few that outlive it."""
+        """Return the slice that `state` describes. Copies only the months and years, which outlive it."""
         pieces = [Piece.of_state(each) for each in fields.listed(state["pieces"])]
         if [each.level for each in pieces] != list(range(len(GRANULARITIES))):
-            raise ValueError("a piece of each level was expected")
+            raise ValueError("one piece of each level was expected")
         return FrozenUniques(pieces, span_of_state(state["span"]), fields.integer(state["frames"], 0), _long_of(state["long"]))
 
     def state(self) -> State:
-        """Return what `of_state` makes the same slice of."""
+        """Return the state for `of_state`."""
         return {
             "pieces": [each.state() for each in self._pieces],
             "long": [each.state() for each in self._long],
@@ -157,22 +158,22 @@ class FrozenUniques(Frozen):
         }
 
     def settle(self) -> bool:
-        """Return False: there is nothing left to compress."""
+        """Return False: hashes cannot be compressed."""
         return False
 
     def read(self, span: Span, arguments: Rows) -> tuple[Piece, ...]:
-        """Return the cells asked for. Cost: O(log n); nothing is copied but where single rows are wanted."""
+        """Return the selected cells. Cost: O(log n). Copies only single wanted cells."""
         return arguments.choose(self._pieces, span)
 
     def coarsen(self) -> None:
-        """Turn cells of more than `_LARGEST_EXACT` users into coarse sketches. Cost: some 150 ns a hash that they held.
+        """Turn cells of more than `_LARGEST_EXACT` users into coarse sketches. Cost: about 150 ns a hash of these cells.
 
-        What is left is copied, so that nothing keeps the file alive from which the slice may have come.
+        The rest is copied, so that a mapped file of the slice can be closed.
         """
         self._pieces = tuple(each.replaced(_LARGEST_EXACT, coarse).owned() for each in self._pieces)
 
     def meta(self) -> Meta:
-        """Describe the slice. Cost: O(cells), some 2 ns each."""
+        """Describe the slice. Cost: O(cells), about 2 ns each."""
         return Meta(
             span=self._span,
             events=self._frames,
@@ -190,7 +191,7 @@ class FrozenUniques(Frozen):
 
 
 def _long(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
-    """Return what a slice leaves of its months and years when it is dropped."""
+    """Return the months and years of a slice for its summary."""
     return tuple(each.replaced(_LARGEST_EXACT, sketched) for each in pieces if each.level in {MONTH, YEAR} and each.count)
 
 

@@ -1,4 +1,4 @@
-"""The view `uniques`: decode, open, merge, publish and render, behind the contract that the actors know."""
+"""The view `uniques`: implements the contract of `actors.views.view`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -20,8 +20,8 @@ from actors.views.view import Column, Decoded, Due, Field, Meta, Records, View
 class UniquesView(View):
     """Unique users by period of the time zone `zone`. Times are ms since 1970.
 
-    A slice has at most about `max_cells` periods of any length and `max_hashes` users in all of them. A period with more than
-    `exact_users` users in one slice is estimated. Raises as `Periods` does.
+    A slice is full with about `max_cells` periods of all lengths, or `max_hashes` users in all of them. A period with more than
+    `exact_users` users in one slice is estimated. Raises the errors of `Periods`.
     """
 
     def __init__(
@@ -33,11 +33,11 @@ class UniquesView(View):
         self._exact_users = exact_users
 
     def decode(self, records: Records) -> Decoded:
-        """Read a whole poll."""
+        """Decode a whole poll."""
         return decode(records)
 
     def open(self, carry: Agenda | None) -> LiveUniques:
-        """Start a live slice with what its predecessor has not published."""
+        """Start a live slice with the agenda of its predecessor."""
         return LiveUniques(
             periods=self._periods,
             max_cells=self._max_cells,
@@ -47,7 +47,7 @@ class UniquesView(View):
         )
 
     def revive(self, state: State) -> LiveUniques:
-        """Return the live slice of which `state` was taken."""
+        """Return the live slice that `state` describes."""
         return LiveUniques.of_state(
             state,
             periods=self._periods,
@@ -57,11 +57,11 @@ class UniquesView(View):
         )
 
     def thaw(self, state: State) -> FrozenUniques:
-        """Return the frozen slice of which `state` was taken."""
+        """Return the frozen slice that `state` describes."""
         return FrozenUniques.of_state(state)
 
     def summary(self, state: State) -> UniquesSummary:
-        """Return the summary of which `state` was taken."""
+        """Return the summary that `state` describes."""
         return UniquesSummary.of_state(state)
 
     def nothing(self) -> UniquesSummary:
@@ -69,15 +69,15 @@ class UniquesView(View):
         return UniquesSummary(0, 0, 0)
 
     def select(self, metas: Sequence[Meta], span: Span, arguments: Rows) -> list[int]:
-        """Return the slices that may have a period asked for. It may begin long before the slice's own minutes.
+        """Return the slices that may have a selected period. A period may begin long before the first minute of the slice.
 
-        Cost: some 20 us a slice and level.
+        Cost: about 20 us a slice and level.
         """
         wanted = {level: arguments.wanted_of(level) for level in arguments.levels()}
         chosen = []
         for index, meta in enumerate(metas):
             for level, starts in wanted.items() if meta.span is not None else ():
-                assert meta.span is not None, "said by the loop"
+                assert meta.span is not None, "the loop skips empty slices"
                 first, last = self._periods.starts(level, meta.span)
                 if arguments.wanted is None:
                     asked = span.start <= last and first < span.end
@@ -89,29 +89,29 @@ class UniquesView(View):
         return chosen
 
     def merge(self, partials: Sequence[tuple[Piece, ...]]) -> tuple[Piece, ...]:
-        """Join partial answers; order does not matter, as rendering groups by period."""
+        """Join partial answers, in any order: rendering groups them by period."""
         return tuple(piece for partial in partials for piece in partial)
 
     def recall(self, gone: UniquesSummary, span: Span, arguments: Rows) -> tuple[Piece, ...]:
-        """Return what dropped slices knew of months and years; of shorter periods nothing is left."""
+        """Return the selected months and years of dropped slices. Shorter periods are lost."""
         return arguments.choose(gone.long, span)
 
     def publish(self, partial: tuple[Piece, ...], due: Due) -> Iterator[bytes]:
-        """Write the rows that are due, a line each, in the order of `due`."""
+        """Write the rows that are due, one a line, in the order of `due`."""
         for block in lines(partial, due.arguments, self._periods):
             yield "".join(block).encode()
 
     def render(
         self,
         partial: tuple[Piece, ...],
-        span: Span,  # noqa: ARG002  # a partial has no more than was asked for
+        span: Span,  # noqa: ARG002  # the partial has only rows in the span
         arguments: Rows,
         form: str,
         members: Mapping[str, object],
     ) -> Iterator[bytes]:
-        """Write rows as `{"uniques":[…]}`, then `members`; or a row a line. Times are seconds since 1970.
+        """Write rows as `{"uniques":[…]}`, with `members`; or one row a line. Times are seconds since 1970.
 
-        Of more rows than the limit, `next` is where the following one begins.
+        If there are more rows than the limit, the member `next` is the start of the first row that is left out.
         """
         if form == "ndjson":
             for block in lines(partial, arguments, self._periods):
@@ -130,16 +130,16 @@ class UniquesView(View):
         yield opening + b"]" + (b"," if told else b"") + msgspec.json.encode(told)[1:]
 
     def fields(self, arguments: Rows) -> tuple[Field, ...]:  # noqa: ARG002  # the contract gives it
-        """Return what a row says."""
+        """Return the fields of a row."""
         return FIELDS
 
     def columns(
         self,
         partial: tuple[Piece, ...],
-        span: Span,  # noqa: ARG002  # a partial has no more than was asked for
+        span: Span,  # noqa: ARG002  # the partial has only rows in the span
         arguments: Rows,
     ) -> Iterator[Mapping[str, Column]]:
-        """Yield rows as `render` orders them, and at its cost."""
+        """Yield the same rows as `render`, at the same cost."""
         return columns(partial, arguments, self._periods)
 
     def describe(self, before: UniquesSummary, meta: Meta) -> dict[str, object]:  # noqa: ARG002  # the contract gives it
