@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actors.columns.sealed import CHUNK, OVERHEAD_BYTES, seal, unseal
+from actors.columns.block import Block
+from actors.columns.sealed import CHUNK
 from actors.columns.snapshot import State
 from actors.columns.times import Times, count_before
 
@@ -19,12 +20,16 @@ _LEAST = 1_024
 """Raw values that there is always room for."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Sealed:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sealed(Block):
+    """One compressed column."""
+
     first: int
     last: int
     count: int
-    data: bytes | memoryview
+
+    def values(self) -> Times:
+        return self.opened()[0]
 
 
 class Column:
@@ -51,9 +56,9 @@ class Column:
         """Return the column of which `state` was taken. Sealed pieces are shared, raw values copied."""
         column = Column()
         for first, last, count, data in state["sealed"]:
-            column._sealed.append(_Sealed(first, last, count, data))
+            column._sealed.append(_Sealed((data,), first, last, count))
             column._sealed_count += count
-            column._sealed_bytes += len(data) + OVERHEAD_BYTES
+            column._sealed_bytes += column._sealed[-1].nbytes
         raw = np.asarray(state["raw"], np.int64)
         column._reserve(raw.size)
         column._raw[: raw.size] = raw
@@ -62,7 +67,7 @@ class Column:
 
     def state(self) -> State:
         """Return what `of_state` makes the same column of. Cost: a copy of the raw values."""
-        sealed = [(piece.first, piece.last, piece.count, piece.data) for piece in self._sealed]
+        sealed = [(piece.first, piece.last, piece.count, *piece.columns) for piece in self._sealed]
         return {"sealed": sealed, "raw": self._view().copy()}
 
     def __len__(self) -> int:
@@ -115,7 +120,7 @@ class Column:
         wanted = min(count, len(self))
         returned = []
         while wanted and self._sealed:
-            values = unseal(self._pop_sealed(last=False).data)
+            values = self._pop_sealed(last=False).values()
             if values.size > wanted:
                 self._push(values[wanted:], left=True)
                 values = values[:wanted]
@@ -140,7 +145,7 @@ class Column:
         pieces, at = [], 0
         for sealed in self._sealed:
             if start < at + sealed.count and at < stop:
-                pieces.append(unseal(sealed.data)[max(0, start - at) : stop - at])
+                pieces.append(sealed.values()[max(0, start - at) : stop - at])
             at += sealed.count
             if at >= stop:
                 break
@@ -152,7 +157,7 @@ class Column:
         at = 0
         for sealed in self._sealed:
             if sealed.last >= time:
-                return at + count_before(unseal(sealed.data), time)
+                return at + count_before(sealed.values(), time)
             at += sealed.count
         return at + count_before(self._view(), time)
 
@@ -162,19 +167,19 @@ class Column:
     def _load(self, sealed: _Sealed) -> None:
         """Make a sealed piece the raw part, which is empty."""
         self._reserve(sealed.count)
-        self._raw[self._stop : self._stop + sealed.count] = unseal(sealed.data)
+        self._raw[self._stop : self._stop + sealed.count] = sealed.values()
         self._stop += sealed.count
 
     def _push(self, values: Times, *, left: bool = False) -> None:
-        piece = _Sealed(int(values[0]), int(values[-1]), values.size, seal(values))
+        piece = _Sealed((values,), int(values[0]), int(values[-1]), values.size).sealed()
         (self._sealed.appendleft if left else self._sealed.append)(piece)
         self._sealed_count += piece.count
-        self._sealed_bytes += len(piece.data) + OVERHEAD_BYTES
+        self._sealed_bytes += piece.nbytes
 
     def _pop_sealed(self, *, last: bool) -> _Sealed:
         piece = self._sealed.pop() if last else self._sealed.popleft()
         self._sealed_count -= piece.count
-        self._sealed_bytes -= len(piece.data) + OVERHEAD_BYTES
+        self._sealed_bytes -= piece.nbytes
         return piece
 
     def _reserve(self, count: int) -> None:
@@ -195,7 +200,7 @@ class Column:
     def _check(self) -> None:
         """Assert the invariants: counts, bytes and ascending order."""
         assert self._sealed_count == sum(piece.count for piece in self._sealed)
-        assert self._sealed_bytes == sum(len(piece.data) + OVERHEAD_BYTES for piece in self._sealed)
+        assert self._sealed_bytes == sum(piece.nbytes for piece in self._sealed)
         values = self.peek(0, len(self))
         assert values.size == len(self)
         assert (np.diff(values) >= 0).all()

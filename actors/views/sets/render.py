@@ -43,7 +43,7 @@ def rows(pieces: Sequence[Piece], span: Span, after: Cursor | None) -> Iterator[
     skip = after.equal if after else 0
     for piece, following in pairwise((*ordered, None)):
         assert piece is not None, "only the end of the pairs is None"
-        opened = _between(piece.rows(), start, span.end)
+        opened = _between(piece.opened(), start, span.end)
         held = opened if held is None or not held[0].size else _merge(held, opened)
         until = following.span.start if following is not None else span.end
         ready, held = _between(held, start, until), _between(held, until, span.end)

@@ -17,7 +17,7 @@ from actors.timeline.span import Span
 from actors.views.sets.bound import Proof, Prover
 from actors.views.sets.matching import match
 from actors.views.sets.page import Page
-from actors.views.sets.pieces import Piece, RawSets, Rows, SealedSets, piece_of
+from actors.views.sets.pieces import Piece, Rows
 from actors.views.view import NONE_LOST, Frozen, Live, Meta
 
 OPEN_SETS = 65_536
@@ -81,7 +81,7 @@ class FrozenSets(Frozen):
     @staticmethod
     def of_state(state: State) -> "FrozenSets":
         """Return the slice of which `state` was taken; nothing is copied."""
-        return FrozenSets([piece_of(piece) for piece in state["pieces"]], Proof.of_state(state["proof"]))
+        return FrozenSets([Piece.of_state(piece) for piece in state["pieces"]], Proof.of_state(state["proof"]))
 
     def state(self) -> State:
         """Return what `of_state` makes the same slice of."""
@@ -89,11 +89,9 @@ class FrozenSets(Frozen):
 
     def settle(self) -> bool:
         """Seal one raw piece; returns whether another one is left. Cost: 3 ms at the most, without Python's lock."""
-        raw = [index for index, piece in enumerate(self._pieces) if isinstance(piece, RawSets)]
+        raw = [index for index, piece in enumerate(self._pieces) if not piece.is_sealed]
         for index in raw[:1]:
-            piece = self._pieces[index]
-            assert isinstance(piece, RawSets), "only raw pieces are left to seal"
-            self._pieces[index] = piece.sealed()
+            self._pieces[index] = self._pieces[index].sealed()
         return len(raw) > 1
 
     def read(self, span: Span, arguments: Page) -> tuple[Piece, ...]:
@@ -126,7 +124,7 @@ class LiveSets(Live):
         self._steps = carry.steps if carry else [Column() for _ in range(steps)]
         self._dead = carry.dead if carry else [Column() for _ in range(steps)]
         self._prover = carry.prover if carry else Prover(steps)
-        self._closed: list[SealedSets] = []
+        self._closed: list[Piece] = []
         self._closed_sets = 0
         self._closed_bytes = 0
         self._pending = Batch.empty(steps)
@@ -142,9 +140,9 @@ class LiveSets(Live):
         live._dead = [Column.of_state(column) for column in state["dead"]]
         live._prover = Prover.of_state(state["prover"])
         for each in state["closed"]:
-            piece = piece_of(each)
-            if not isinstance(piece, SealedSets):
-                raise TypeError("a closed piece is sealed")
+            piece = Piece.of_state(each)
+            if not piece.is_sealed:
+                raise TypeError("a compressed piece was expected")
             live._closed.append(piece)
             live._closed_sets += piece.count
             live._closed_bytes += piece.nbytes
@@ -186,7 +184,7 @@ class LiveSets(Live):
         closed = _overlapping(self._closed, span, arguments)
         if low == high:
             return closed
-        return (*closed, RawSets(tuple(column.peek(low, high) for column in self._steps)))
+        return (*closed, Piece.of(tuple(column.peek(low, high) for column in self._steps)))
 
     def shed(self, nbytes: int) -> tuple[dict[str, int], int | None]:
         """Forget about `nbytes` of dead events, then of the oldest rows that wait. Complete sets stay.
@@ -219,7 +217,7 @@ class LiveSets(Live):
         pieces: list[Piece] = list(self._closed)
         last = self._steps[-1].last()
         while complete := len(self._steps[-1]):
-            pieces.append(RawSets(self._pop_sets(min(CHUNK, complete))))
+            pieces.append(Piece.of(self._pop_sets(min(CHUNK, complete))))
         proof, prover = self._prover.close(last)
         carry = SetCarry(self._steps, self._dead, self._pending, self._pending_counted, prover)
         return FrozenSets(pieces, proof), carry
@@ -290,7 +288,7 @@ class LiveSets(Live):
         return tuple(column.popleft(count) for column in self._steps)
 
     def _close(self, count: int) -> None:
-        piece = RawSets(self._pop_sets(min(count, len(self._steps[-1])))).sealed()
+        piece = Piece.of(self._pop_sets(min(count, len(self._steps[-1])))).sealed()
         self._closed.append(piece)
         self._closed_sets += piece.count
         self._closed_bytes += piece.nbytes

@@ -21,7 +21,7 @@ from actors.columns.sealed import CHUNK
 from actors.durability.disk import LocalDisk
 from actors.durability.store import Store
 from actors.views.sets.bound import Proof, identity
-from actors.views.sets.pieces import Piece, RawSets
+from actors.views.sets.pieces import Piece
 from actors.views.sets.slices import FrozenSets
 from scripts.lab.measure.runs import PATIENCE_S, Client, fill, service
 
@@ -93,7 +93,7 @@ def _write(store: Store, sets: int) -> int:
         times = np.sort(chance.integers(0, _SETS * _MS_A_SET, 3 * _SETS)) + start
         columns = [times[step::3] for step in range(3)]
         pieces: list[Piece] = [
-            RawSets(tuple(column[at : at + CHUNK] for column in columns)).sealed() for at in range(0, _SETS, CHUNK)
+            Piece.of(tuple(column[at : at + CHUNK] for column in columns)).sealed() for at in range(0, _SETS, CHUNK)
         ]
         name, nbytes = store.write_generation(FrozenSets(pieces, Proof(identity(3))).state())
         rows.append((number, name, start, start + _SETS * _MS_A_SET, 3 * _SETS, nbytes, False))
