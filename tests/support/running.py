@@ -15,6 +15,7 @@ from actors.replies import Answer, GetHealth, GetStats, Health, Query, Stats
 from actors.runtime.actor import System
 from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.guardian import Guardian
+from actors.sinks.dead_letters import DeadLetterSink
 from actors.sinks.sink import Sink
 from actors.sources.kafka import KafkaSource
 from actors.stream import Running, StreamPlan, Told, drain, start_stream
@@ -121,6 +122,7 @@ def stream(
     spill_bytes: int = 0,
     idle_s: float = 0.2,
     sinks: Sequence[Sink] = (),
+    dead_letters: DeadLetterSink | None = None,
     crash: bool = False,
 ) -> Iterator[Stream]:
     """Run a stream of sets over a topic. It is drained and stopped at the end, or, if it shall `crash`, only stopped."""
@@ -138,6 +140,7 @@ def stream(
         pace=pace or Pace(checkpoint_s=0.05 if folder else None),
         store=Store(folder, disk or LocalDisk()) if folder else None,
         sinks=sinks,
+        dead_letters=dead_letters,
     )
     running = start_stream(system, plan, Told(lambda _: None, lambda _: None, lambda *_: None))
     try:
