@@ -5,7 +5,7 @@ TESTS := --numprocesses auto --maxprocesses 4 --dist loadfile
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help install run quick test check lint bench chaos pictures lock clean
+.PHONY: help install run quick test check lint bench chaos pictures docs lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1 \t\2/' | expand -t 18
@@ -42,14 +42,18 @@ quick: lint  ## lint, types and the pure tests: less than a minute
 
 check: lint test  ## lint, types and tests: what CI runs
 
-bench: .venv/dev  ## the measured table of the README (needs Java and Maven, or --bootstrap)
+bench: .venv/dev  ## the table of docs/benchmarks.md (needs Java and Maven, or --bootstrap)
 	$(BIN)/python scripts/bench.py
 
 chaos: .venv/dev  ## twenty kills, stops and cuts under load, every answer compared (needs Java and Maven)
 	$(BIN)/python scripts/chaos.py
 
-pictures: .venv/dev  ## the README's pictures of the live page (needs Chromium)
+pictures: .venv/dev  ## the pictures of the live page in docs/pictures (needs Chromium)
 	$(BIN)/python scripts/lab/measure/pictures.py
+
+docs: .venv/dev  ## the documentation as a site with search, in site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "to read it: $(BIN)/python -m http.server --bind 127.0.0.1 --directory site 8000"
 
 lock: .venv/dev  ## pin every package with its hashes
 	$(BIN)/python -m pip install --quiet uv
@@ -57,4 +61,4 @@ lock: .venv/dev  ## pin every package with its hashes
 	$(BIN)/uv pip compile $(LOCK) --extra dev pyproject.toml --output-file requirements-dev.txt
 
 clean:  ## remove .venv, every cache, and .firnline with its checkpoints
-	rm -rf .venv .firnline .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis build ./*.egg-info
+	rm -rf .venv .firnline .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis build site ./*.egg-info
