@@ -33,7 +33,8 @@ from actors.reading.pace import Pace
 from actors.reading.pause import Pause
 from actors.replies import Progress
 from actors.runtime.actor import Actor, System
-from actors.sources.source import Polled, Source
+from actors.sources.polled import Polled
+from actors.sources.source import Source
 from actors.views.view import View
 
 _ATTENTIVE = 5

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from actors.columns.snapshot import State
 from actors.columns.times import INT64_MAX, INT64_MIN, Times
 from actors.messages import Dead, Missed
-from actors.reading.part import Part
 from actors.reading.poison import Origin, Places, Suspects
-from actors.sources.source import Polled
+from actors.sources.polled import Polled
 from actors.timeline.batch import Batch
 from actors.timeline.order import OrderBuffer
 from actors.timeline.refusals import Refusals
@@ -180,7 +179,7 @@ class Intake:
         assert self.suspects.size is not None, "what is suspected comes in small parts"
         count = -(-len(polled.values) // self.suspects.size)
         for places in np.array_split(np.arange(len(polled.values)), count):
-            part = Part(polled, places)
+            part = polled.part(places)
             decoded = self._view.decode(part)
             if decoded.batch.count:
                 self._ready.append((decoded.batch, before, Origin.of(part)))
@@ -193,14 +192,14 @@ class Intake:
         offsets = polled.offsets()
         for place in poison.tolist():
             self._refuse(polled, place, int(offsets[place]), "poison")
-        return Part(polled, np.setdiff1d(np.arange(len(polled.values)), poison)) if poison.size else polled
+        return polled.part(np.setdiff1d(np.arange(len(polled.values)), poison)) if poison.size else polled
 
     def _without_poison(self, polled: Polled, decoded: Decoded) -> tuple[Polled, Decoded]:
         """Return the same without the events that are known to be poison."""
         events = np.arange(len(polled.values)) if decoded.accepted is None else np.flatnonzero(decoded.accepted)
 
         def category_of(event: int) -> int:
-            alone: Batch = self._view.decode(Part(polled, events[event : event + 1])).batch
+            alone: Batch = self._view.decode(polled.part(events[event : event + 1])).batch
             return next(number for number, column in enumerate(alone.times) if column.size)
 
         poison = self.suspects.known_events(decoded.times, category_of)

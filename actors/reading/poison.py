@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from actors.columns.snapshot import State
 from actors.messages import Ingest
-from actors.reading.part import Part
-from actors.sources.source import Polled
+from actors.sources.polled import Polled
 from actors.timeline.batch import Batch
 from actors.timeline.span import Span
 
@@ -97,7 +96,7 @@ class Suspects:
         while waiting:
             places = waiting.pop()
             try:
-                decode(Part(polled, places))
+                decode(polled.part(places))
             except Exception:  # whatever it is, it is what is looked for
                 if places.size > 1:
                     waiting += np.array_split(places, 2)

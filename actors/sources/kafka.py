@@ -6,12 +6,16 @@ offsets are for lag tools only.
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
 from typing import Any, assert_never
 
+import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from numpy.typing import NDArray
 
+from actors.columns.times import Times
 from actors.kafka_topic import Change, TopicIdentity, ensure_topic
-from actors.sources.kafka_poll import KafkaPoll, partitions_of
+from actors.sources.polled import Headers, Polled
 from actors.sources.source import Gap, Reason
 
 TUNING: dict[str, Any] = {
@@ -125,7 +129,7 @@ class KafkaSource:
             return False
         return self._begin(found.partitions)
 
-    def poll(self, count: int, timeout_s: float) -> KafkaPoll:
+    def poll(self, count: int, timeout_s: float) -> Polled:
         """Read on. Cost: some 0.5 us a record."""
         consumer = self._opened()
         ended: frozenset[int] = frozenset()
@@ -139,7 +143,7 @@ class KafkaSource:
         if any(map(Message.error, messages)):
             at_end, messages = self._without_errors(messages)
             ended |= at_end
-        return KafkaPoll(messages, list(map(Message.value, messages)), partitions_of(messages), ended, self.epoch)
+        return polled_of(messages, ended, self.epoch)
 
     def gaps(self) -> list[Gap]:
         """Return what was found to be missing since the last call."""
@@ -347,3 +351,38 @@ class KafkaSource:
             self._assigned.remove(partition)
             self._refused[partition] = why
         self._looked_at = 0.0
+
+
+_partition: Any = Message.partition
+_offset: Any = Message.offset
+_timestamp: Any = Message.timestamp
+"""The library types what they return as optional. A record that was read has each."""
+
+
+def polled_of(messages: list[Message], ended: frozenset[int], epoch: int) -> Polled:
+    """Return messages as one poll. Cost: 100 ns a message; 50 ns more for its offset and 150 ns for its time, if asked for."""
+
+    def offsets() -> Times:
+        return np.fromiter(map(_offset, messages), np.int64, len(messages))
+
+    def timestamps() -> Times:
+        return np.fromiter(map(itemgetter(1), map(_timestamp, messages)), np.int64, len(messages))
+
+    def key_of(place: int) -> bytes | None:
+        key: bytes | None = messages[place].key()
+        return key
+
+    def headers_of(place: int) -> Headers:
+        headers: Any = messages[place].headers()
+        return tuple(headers or ())
+
+    values = list(map(Message.value, messages))
+    return Polled(values, _partitions_of(messages), offsets, timestamps, key_of, headers_of, ended, epoch)
+
+
+def _partitions_of(messages: list[Message]) -> NDArray[np.unsignedinteger]:
+    """Return the partition of each message. Cost: 40 ns a message if all numbers fit into a byte."""
+    try:
+        return np.frombuffer(bytes(map(_partition, messages)), np.uint8)
+    except ValueError:
+        return np.fromiter(map(_partition, messages), np.uint32, len(messages))

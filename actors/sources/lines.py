@@ -4,48 +4,15 @@ Used by the front end as Kafka is: one partition, 0, whose offsets count lines. 
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from actors.columns.times import Times
 from actors.sources.line_splitter import Splitter
 from actors.sources.pipe import PipeStream
+from actors.sources.polled import Polled, of_one_partition
 from actors.sources.source import Gap, Reason
-
-
-@dataclass(frozen=True, slots=True)
-class LinePoll:
-    """Some lines in a row: `first` is the number of the first one, `at_ms` when they were read."""
-
-    values: Sequence[bytes | None]
-    first: int
-    at_ms: int
-    ended: frozenset[int]
-    epoch: int
-
-    @property
-    def partitions(self) -> NDArray[np.unsignedinteger]:
-        """Return partition 0 for every line."""
-        return np.zeros(len(self.values), np.uint8)
-
-    def offsets(self) -> Times:
-        """Return the number of each line, from 0."""
-        return np.arange(self.first, self.first + len(self.values))
-
-    def timestamps(self) -> Times:
-        """Return when the lines were read, ms since 1970."""
-        return np.full(len(self.values), self.at_ms)
-
-    def key_of(self, place: int) -> None:
-        """Return None: a line has no key."""
-
-    def headers_of(self, place: int) -> tuple[()]:  # noqa: ARG002  # the protocol's
-        """Return nothing: a line has no headers."""
-        return ()
 
 
 class Stream(Protocol):
@@ -96,7 +63,7 @@ class LineSource:
         """Do nothing: there is one partition."""
         return True
 
-    def poll(self, count: int, timeout_s: float) -> LinePoll:
+    def poll(self, count: int, timeout_s: float) -> Polled:
         """Read on. Cost: 0.1 us a line.
 
         Raises OSError where the stream breaks.
@@ -108,7 +75,9 @@ class LineSource:
         self._place += len(values)
         self._next += len(values)
         at_end = self._place >= len(self._lines) and (self.finished or self._silent)
-        return LinePoll(values, first, time.time_ns() // 10**6, frozenset({0}) if at_end else frozenset(), self.epoch)
+        at_ms = time.time_ns() // 10**6
+        ended = frozenset({0}) if at_end else frozenset[int]()
+        return of_one_partition(values, first, lambda: np.full(len(values), at_ms), ended=ended, epoch=self.epoch)
 
     def only(self, partition: int | None) -> None:
         """Do nothing: there is one partition."""

@@ -3,11 +3,11 @@
 Kafka, lines and commands have files of their own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from actors.views.view import Records
+from actors.sources.polled import Polled
 
 Reason = Literal["deleted", "recreated", "shrank", "interrupted"]
 
@@ -24,17 +24,6 @@ class Gap:
     partition: int
     count: int | None
     reason: Reason
-
-
-class Polled(Records, Protocol):
-    """One poll: its records in order of arrival, and the partitions that are at their end."""
-
-    @property
-    def ended(self) -> frozenset[int]:
-        """Partitions of which everything is read for now."""
-
-    def headers_of(self, place: int) -> Sequence[tuple[str, bytes | None]]:
-        """Return the headers of the record at `place`; what is no Kafka has none."""
 
 
 class Source(Protocol):

@@ -1,5 +1,7 @@
 """Records that never came: what is said of them is narrowed as soon as it is known better, each one counted once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from actors.messages import Missed
 from actors.reading.intake import Intake
 from actors.timeline.span import EVER, Span
 from actors.views.kinds import VIEWS
-from tests.support.polled import Polled
+from tests.support.polled import polled
 
 VIEW = VIEWS["sets"](steps="RGB", max_sets=100)
 LATENESS = 10
@@ -20,9 +22,7 @@ def intake() -> Intake:
 
 def read(into: Intake, ledger: Ledger, time: int, partition: int = 0) -> None:
     """Take in one event of a partition, and have the ledger know what is known better then."""
-    poll = Polled([f"R_{time}".encode()])
-    object.__setattr__(poll, "ended", frozenset())
-    object.__setattr__(poll, "partitions", np.full(1, partition, np.uint16))
+    poll = replace(polled([f"R_{time}".encode()]), partitions=np.full(1, partition, np.uint16))
     for missed in into.take(poll, {**into.offsets, partition: time}, 0.0, 0.0):
         ledger.miss(missed)
 

@@ -111,7 +111,7 @@ def test_another_file_of_the_name_is_read_from_its_beginning(tmp_path: Path):
     assert (source.epoch, source.gaps()) == (4, [Gap(0, None, "recreated")])
     assert said
     polled = source.poll(1, 0.1)
-    assert (polled.values, polled.epoch, polled.first) == ([b"1000"], 4, 0)
+    assert (polled.values, polled.epoch, polled.offsets()[0]) == ([b"1000"], 4, 0)
     assert source.identity != identity
     source.close()
 
@@ -134,7 +134,7 @@ def test_a_pipe_of_a_new_process_counts_on_and_says_what_nobody_knows():
     assert (source.gaps(), source.epoch) == ([Gap(0, None, "interrupted")], 2)
     polled = []
     until(lambda: polled.append(source.poll(1, 0.05)) or polled[-1].values)
-    assert (polled[-1].values, polled[-1].first, source.offsets()) == ([b"a"], 7, {0: 8})
+    assert (polled[-1].values, polled[-1].offsets()[0], source.offsets()) == ([b"a"], 7, {0: 8})
     assert len(said) == 1
     source.close()
 
@@ -162,7 +162,7 @@ def test_a_command_that_was_ended_starts_again_on_a_line_of_its_own():
     assert source.gaps() == [Gap(0, None, "interrupted")]
     polled = []
     until(lambda: polled.append(source.poll(1, 0.05)) or polled[-1].values)
-    assert (polled[-1].values, polled[-1].first) == ([b"a"], 1)
+    assert (polled[-1].values, polled[-1].offsets()[0]) == ([b"a"], 1)
     source.close()
 
 
@@ -173,7 +173,7 @@ def test_a_pipe_goes_back_to_what_was_polled_and_not_taken_in():
     assert source.poll(2, 0.1).values == [b"a", b"b"]
     assert source.open({0: 1})
     polled = source.poll(5, 0.1)
-    assert (polled.values, polled.first) == ([b"b", b"c"], 1)
+    assert (polled.values, polled.offsets()[0]) == ([b"b", b"c"], 1)
     source.close()
 
 

@@ -42,13 +42,14 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "actors.durability": (*WORDS, "actors.runtime"),
     "actors.sources": ("actors.columns", "actors.views.view", "actors.kafka_topic"),
     "actors.sinks": (*WORDS, "actors.runtime", "actors.kafka_topic", "actors.durability.disk"),
-    "actors.reading": (*WORDS, "actors.runtime", "actors.sources.source"),
+    "actors.reading": (*WORDS, "actors.runtime", "actors.sources.polled"),
     "actors.collecting": (*WORDS, "actors.runtime"),
     "actors.front_end": (
         *WORDS,
         "actors.runtime",
         "actors.reading",
         "actors.collecting.tally",
+        "actors.sources.polled",
         "actors.sources.source",
     ),
     "actors.set_collector": (*WORDS, "actors.runtime"),
@@ -103,7 +104,7 @@ GATEWAY_AND_VIEWS = {
 
 ONLY_IN = {
     "pykka": ("actors.protocol", "actors.runtime.actor", "actors.runtime.mailbox"),
-    "confluent_kafka": ("actors.kafka_topic", "actors.sources.kafka", "actors.sources.kafka_poll", "actors.sinks", "scripts"),
+    "confluent_kafka": ("actors.kafka_topic", "actors.sources.kafka", "actors.sinks", "scripts"),
     "starlette": ("gateway",),
     "datasketches": ("actors.views.uniques.sketch",),
     "pcodec": ("actors.columns.sealed",),
@@ -117,7 +118,6 @@ PURE = (
     "actors.messages",
     "actors.reading.pace",
     "actors.reading.pause",
-    "actors.reading.part",
     "actors.reading.poison",
     "actors.collecting.brake",
     "actors.collecting.checkpoint",

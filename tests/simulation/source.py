@@ -2,44 +2,14 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from actors.sources.polled import Polled
 from actors.sources.source import Gap
 from tests.simulation.clock import SimulatedClock
 from tests.simulation.faults import Faults, TroubleError
 from tests.simulation.topic import Ledger, Record, SimulatedTopic
-
-
-@dataclass(frozen=True)
-class SimulatedPoll:
-    """One poll: records, each with its partition and offset."""
-
-    found: Sequence[tuple[int, int, Record]]
-    ended: frozenset[int]
-    epoch: int
-
-    @property
-    def values(self) -> list[bytes | None]:
-        return [record.value for _, _, record in self.found]
-
-    @property
-    def partitions(self) -> NDArray[np.unsignedinteger]:
-        return np.array([partition for partition, _, _ in self.found], np.uint8)
-
-    def offsets(self) -> NDArray[np.int64]:
-        return np.array([offset for _, offset, _ in self.found], np.int64)
-
-    def timestamps(self) -> NDArray[np.int64]:
-        return np.array([record.time for _, _, record in self.found], np.int64)
-
-    def key_of(self, place: int) -> bytes | None:
-        return self.found[place][2].key
-
-    def headers_of(self, place: int) -> list[tuple[str, bytes | None]]:
-        return []
 
 
 class SimulatedSource:
@@ -108,7 +78,7 @@ class SimulatedSource:
             self._skip(number, now)
         return True
 
-    def poll(self, count: int, timeout_s: float) -> SimulatedPoll:
+    def poll(self, count: int, timeout_s: float) -> Polled:
         assert self._opened, "open the source before reading"
         now = self._clock.now()
         ended: set[int] = set()
@@ -116,7 +86,7 @@ class SimulatedSource:
         if life != self._life:
             ended = set(self._next)
             if life is None:
-                return SimulatedPoll([], frozenset(ended), self.epoch)
+                return _polled([], frozenset(ended), self.epoch)
             self._begin_again(life)
         if self._faults.strikes("poll"):
             raise TroubleError("connection cut")
@@ -126,7 +96,7 @@ class SimulatedSource:
         if not found:
             self._clock.advance(timeout_s)
         ended -= {partition for partition, _, _ in found}
-        return SimulatedPoll(found, frozenset(ended | self._at_end(now)), self.epoch)
+        return _polled(found, frozenset(ended | self._at_end(now)), self.epoch)
 
     def only(self, partition: int | None) -> None:
         self._only = partition
@@ -205,3 +175,16 @@ class SimulatedSource:
         }
         self._told |= ended
         return ended
+
+
+def _polled(found: Sequence[tuple[int, int, Record]], ended: frozenset[int], epoch: int) -> Polled:
+    """Return records, each with its partition and offset, as one poll."""
+    return Polled(
+        [record.value for _, _, record in found],
+        np.array([partition for partition, _, _ in found], np.uint8),
+        lambda: np.array([offset for _, offset, _ in found], np.int64),
+        lambda: np.array([record.time for _, _, record in found], np.int64),
+        lambda place: found[place][2].key,
+        ended=ended,
+        epoch=epoch,
+    )

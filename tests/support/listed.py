@@ -1,25 +1,17 @@
 """A stream of real actors over a list of records, without a broker."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from actors.replies import Answer, Query, Stats
+from actors.sources.polled import Polled
 from actors.sources.source import Gap
 from actors.timeline.span import EVER
-from tests.support.polled import Polled
+from tests.support.polled import polled
 from tests.support.running import Stream, placed, stream
 from tests.support.waiting import until
-
-
-class ListedPoll(Polled):
-    """A poll of a list: no headers, and an end."""
-
-    ended: frozenset[int] = frozenset({0})
-
-    def headers_of(self, place: int) -> Sequence[tuple[str, bytes | None]]:
-        return []
 
 
 class ListedSource:
@@ -43,9 +35,9 @@ class ListedSource:
     def extend(self) -> bool:
         return True
 
-    def poll(self, count: int, timeout_s: float) -> ListedPoll:
+    def poll(self, count: int, timeout_s: float) -> Polled:
         values = self._values[self._next : self._next + count]
-        poll = ListedPoll(values, first=self._next)
+        poll = polled(values, first=self._next)
         self._next += len(values)
         return poll
 
