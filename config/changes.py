@@ -1,6 +1,6 @@
-"""What differs between two readings of the settings, and when each difference can come into force.
+"""The differences between two readings of the settings, and when each difference can take effect.
 
-Pure: used by the reload, which refuses a reading that needs a restart, and by `firnline config explain`.
+Pure. Used by the reload, which refuses a change that needs a restart, and by `firnline config explain`.
 """
 
 from collections.abc import Iterator
@@ -10,11 +10,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from config.settings import HIDDEN, STREAMS, Budget, Settings, secret, view_of
+from config.fields import HIDDEN, Budget, secret
+from config.settings import Http, Settings
+from config.streams import STREAMS, Source, view_of
 
 
 class Applies(StrEnum):
-    """When a changed setting comes into force."""
+    """When a changed setting takes effect."""
 
     AT_ONCE = "at a reload, at once"
     NEXT = "at a reload, for the next collector"
@@ -22,36 +24,16 @@ class Applies(StrEnum):
     ANEW = "at a restart, which begins a new data folder"
 
 
-_AT_ONCE = {
-    "memory.budget",
-    "memory.spill_budget",
-    "log.level",
-    "streams.*.max_aged",
-    "streams.*.max_age_ms",
-    "http.deadline_ms",
-    "http.max_queries",
-    "http.max_rows",
-    "http.max_body_bytes",
-    "http.max_header_bytes",
-    "http.max_connections",
-    "http.max_watchers",
-    "http.header_ms",
-    "http.body_ms",
-    "http.stall_ms",
-    "http.keep_alive_ms",
-    "http.hosts",
-    "http.tokens",
+_AT_ONCE = {"memory.budget", "memory.spill_budget", "log.level", "streams.*.max_aged", "streams.*.max_age_ms"} | {
+    f"http.{name}" for name in Http.model_fields if name not in {"host", "port"}
 }
-_BOUNDS = ("max_sets", "max_batches", "max_cells", "max_hashes", "max_pairs")
-"""At which size a collector retires. The active one keeps to its own."""
-
-_SOURCES = ("topic", "file", "stdin", "command")
+_INPUTS = tuple(name for name in Source.model_fields if name not in {"start", "partitions"})
 ABSENT = "absent"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A setting by its key, what it was and is, as people see it, and when that counts."""
+    """A changed setting: its key, its old and new value without secrets, and when the change takes effect."""
 
     key: str
     old: Any
@@ -60,16 +42,16 @@ class Change:
 
     @property
     def reloadable(self) -> bool:
-        """Whether no restart is needed."""
+        """Whether a reload can apply the change."""
         return self.applies in {Applies.AT_ONCE, Applies.NEXT}
 
     def __str__(self) -> str:
-        """Say it in a line."""
+        """Write the change in one line."""
         return f"{self.key}: {_text(self.old)} → {_text(self.new)}"
 
 
 def applies(path: tuple[str, ...], view: str = "sets") -> Applies:
-    """Return when a change of the setting at `path` counts; below `streams.NAME` the stream's `view` matters.
+    """Return when a change of the setting at `path` takes effect. Below `streams.NAME` it depends on the stream's `view`.
 
     >>> applies(("streams", "events", "max_aged")).value
     'at a reload, at once'
@@ -81,15 +63,15 @@ def applies(path: tuple[str, ...], view: str = "sets") -> Applies:
         return Applies.ANEW
     if path[0] == "streams" and len(path) > 2:
         own = path[2:]
-        if own[0] in _BOUNDS:
+        if own[0] in STREAMS[view].bounds:
             return Applies.NEXT
-        if own[0] in {"view", *STREAMS[view].meant} or (own[0] == "source" and own[-1] in {"source", *_SOURCES}):
+        if own[0] in {"view", *STREAMS[view].meant} or (own[0] == "source" and own[-1] in {"source", *_INPUTS}):
             return Applies.ANEW
     return Applies.RESTART
 
 
 def changes(old: Settings, new: Settings) -> list[Change]:
-    """Return each setting that differs, by its key, with no secret in it."""
+    """Return every setting that differs, without secrets."""
     was, now = dict(leaves(old)), dict(leaves(new))
     gone = {name for name in (*old.streams, *new.streams) if (name in old.streams) != (name in new.streams)}
     found = [Change(f"streams.{name}", _stream(old, name), _stream(new, name), Applies.RESTART) for name in dict.fromkeys(gone)]
@@ -104,12 +86,12 @@ def changes(old: Settings, new: Settings) -> list[Change]:
 
 
 def leaves(settings: Settings) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield each setting that holds a value, with its path. Secrets are among them: show them by `shown` alone."""
+    """Yield every setting with its path. Values may be secret: print them only through `shown`."""
     yield from _leaves((), settings)
 
 
 def shown(path: tuple[str, ...], value: Any) -> Any:
-    """Return a value as people see it: as they would write it, and hidden where it is secret."""
+    """Return a value as a user writes it, or stars if it is secret."""
     if path[0] == "kafka" and len(path) > 1 and secret(path[1]):
         return HIDDEN
     return value if value is None or isinstance(value, bool | int | float | str) else _listed(value)

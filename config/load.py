@@ -18,7 +18,9 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.constructor import ConstructorError, RoundTripConstructor
 from ruamel.yaml.error import YAMLError
 
-from config.settings import HIDDEN, STREAMS, Settings, secret, view_of
+from config.fields import HIDDEN, secret
+from config.settings import Settings
+from config.streams import STREAMS, view_of
 
 DEFAULT = Path(__file__).with_name("default.yaml")
 PREFIX = "FIRNLINE_"
@@ -91,6 +93,18 @@ def load(path: Path | None, overrides: Sequence[str], environ: Mapping[str, str]
     below `KAFKA` one underscore is a dot; `FIRNLINE_DATA_DIR` has one level. Raises SettingsError.
     """
     return read(path, overrides, environ).settings
+
+
+def chosen(settings: Settings, only: Sequence[str]) -> Settings:
+    """Return the settings with the streams named in `only` alone, or unchanged if `only` is empty.
+
+    Raises ValueError if there is no stream of that name.
+    """
+    for name in only:
+        if name not in settings.streams:
+            raise ValueError(f"--only: expected one of {', '.join(settings.streams)}, got {name}")
+    kept = {name: stream for name, stream in settings.streams.items() if not only or name in only}
+    return settings.model_copy(update={"streams": kept})
 
 
 def read(path: Path | None, overrides: Sequence[str], environ: Mapping[str, str]) -> "Reading":

@@ -11,10 +11,11 @@ from typing import Any
 from rich.cells import cell_len
 from rich.text import Text
 
+from config.units import NANOSECONDS
+
 _LEVELS = "▁▂▃▄▅▆▇█"
 _SPILLED, _GONE = "░", "·"
 _STYLES = {"live": "green", "aged": "blue", "spilled": "magenta", "gone": "dim"}
-_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _LEGEND = f"  {_LEVELS[-1]} live or aged, by bytes  {_SPILLED} on the disk  {_GONE} gone"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -240,7 +241,7 @@ def moment(time_: int, unit: str) -> str:
     >>> moment(1_685_695_916_000, "ms"), moment(7, "batch")
     ('23-06-02 08:51:56', '7')
     """
-    seconds = time_ * _UNITS[unit] if unit in _UNITS else -1.0
+    seconds = time_ * NANOSECONDS[unit] / 1e9 if unit in NANOSECONDS else -1.0
     if 946_684_800 <= seconds < 4_102_444_800:
         return f"{_EPOCH + timedelta(seconds=seconds):%y-%m-%d %H:%M:%S}"
     return str(time_)

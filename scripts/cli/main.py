@@ -31,7 +31,7 @@ COMMANDS = {
     "produce": Place("scripts.produce.producer", "main", "Send records to Kafka in one of the patterns."),
     "query": Place("scripts.cli.query", "app", "Ask a running Firnline."),
     "top": Place("scripts.cli.top", "main", "Watch a running Firnline: rates, generations, memory, actors."),
-    "config": Place("scripts.cli.config", "app", "Check and explain the configuration."),
+    "config": Place("scripts.cli.configuration.command", "app", "Check and explain the configuration."),
     "replay": Place("scripts.cli.replay", "replay", "Put dead letters back to the topics that they came from."),
     "broker": Place("scripts.broker", "app", "Run a Kafka broker on loopback until Ctrl-C."),
     "bench": Place("scripts.lab.measure.bench", "main", "Measure ingestion, memory and queries on a real broker."),

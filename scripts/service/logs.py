@@ -1,32 +1,30 @@
-"""What is told on standard error: one event a line, as JSON or for people, from the service and the libraries alike.
+"""The log on standard error: one event a line, as JSON or for people, from the service and its libraries.
 
-Called by the composition root, at the start and when the level changes. Standard output is for results. No line an event of a
-stream, and none a request, but at the level debug. What is named like a secret is not told.
+Configured by the composition root, at the start and when the level changes. Events of a stream have no line; requests have one
+only at the level debug. Fields that are named like a secret are hidden.
 """
 
 import logging
-import re
 import sys
 from typing import Any
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from config.fields import HIDDEN, secret
 from config.settings import Log
 
-_SECRET = re.compile(r"password|passwd|secret|token|authorization|credential", re.IGNORECASE)
-_HIDDEN = "***"
 _LIBRARIES = {"debug": logging.INFO, "info": logging.WARNING}
-"""From which level on libraries are heard, by our own level; they say much at theirs."""
+"""The level for libraries, by our own level; they write too many lines at ours."""
 
 
-def tell_by(told: Log) -> None:
-    """Have everything told as `told` says; replaces what was said before. Cost of a line that is not told: 5 us at most."""
-    level = logging.getLevelNamesMapping()[told.level.upper()]
-    people = told.format == "console" or (told.format == "auto" and sys.stderr.isatty())
+def configure_log(settings: Log) -> None:
+    """Configure the log of the process, in place of an earlier configuration. Cost of a line below the level: 5 us at most."""
+    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    for_people = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
     rendered: list[Processor] = (
         [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
-        if people
+        if for_people
         else [structlog.processors.ExceptionRenderer(), structlog.processors.JSONRenderer(default=str)]
     )
     common: list[Processor] = [
@@ -49,20 +47,20 @@ def tell_by(told: Log) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(_LIBRARIES.get(told.level, level))
+    root.setLevel(_LIBRARIES.get(settings.level, level))
 
 
 def hide_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Put stars in the place of what is named like a secret, at any depth of dicts.
+    """Replace the values of fields that are named like a secret by stars, at any depth of dicts.
 
     >>> hide_secrets(None, "info", {"event": "connected", "kafka": {"sasl.password": "hunter2", "group.id": "g"}})
     {'event': 'connected', 'kafka': {'sasl.password': '***', 'group.id': 'g'}}
     """
-    return {key: _HIDDEN if _SECRET.search(key) else _without(value) for key, value in event.items()}
+    return {key: HIDDEN if _is_secret(key) else _without(value) for key, value in event.items()}
 
 
 def in_order(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Put first when, how grave, and what."""
+    """Put time, level and event first."""
     first = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
     return {**first, **event}
 
@@ -70,4 +68,8 @@ def in_order(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 def _without(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
-    return {key: _HIDDEN if _SECRET.search(str(key)) else _without(each) for key, each in value.items()}
+    return {key: HIDDEN if _is_secret(str(key)) else _without(each) for key, each in value.items()}
+
+
+def _is_secret(name: str) -> bool:
+    return name != "key" and secret(name)  # `key` names a setting

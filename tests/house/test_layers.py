@@ -80,7 +80,15 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "scripts.brokers": ("scripts.checkout",),
     "scripts.produce": ("scripts.brokers",),
     "scripts.service": ("scripts.brokers", "scripts.checkout", "actors", "config", "gateway"),
-    "scripts.cli": ("scripts.checkout", "scripts.service", "actors.sinks.dead_letters", "config", "firnline"),
+    "scripts.cli": (
+        "scripts.brokers",
+        "scripts.checkout",
+        "scripts.service",
+        "actors.reading.pace",
+        "actors.sinks.dead_letters",
+        "config",
+        "firnline",
+    ),
     "scripts.lab": ("scripts.brokers", "scripts.checkout", "scripts.produce", "scripts.lab", "actors", "gateway"),
     "scripts": ("scripts",),  # the commands themselves
 }

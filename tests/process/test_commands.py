@@ -29,13 +29,14 @@ from ruamel.yaml import YAML
 from actors.timeline.batch import Batch
 from actors.views.sets.slices import LiveSets
 from config.changes import Applies, leaves
-from config.explain import entries
 from config.load import load, read
-from config.schema import json_schema
+from config.streams import bytes_a_set
+from scripts.cli.configuration.check import check
+from scripts.cli.configuration.entries import entries
+from scripts.cli.configuration.schema import json_schema
 from scripts.cli.frame import drawn, figure, frame, size
 from scripts.cli.main import COMMANDS, app, loaded
 from scripts.cli.watching import Rates
-from scripts.service.check import bytes_a_set, check
 from tests.conftest import Send
 from tests.support.running import records
 from tests.support.service import ROOT, free_port, service
@@ -154,13 +155,13 @@ def test_a_set_takes_the_bytes_that_check_says(gap_ms: float):
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["data_dir=null"], "data_dir: null, so a restart begins at the start"),
+        (["data_dir=null"], "data_dir: null, so a restart reads every topic from its start"),
         (["data_dir=/proc/none"], "data_dir: /proc/none cannot be written"),
-        (["memory.budget=100000GiB"], "memory.budget: 100000GiB is more than there is"),
+        (["memory.budget=100000GiB"], "memory.budget: 100000GiB is more than the limit"),
         (["memory.budget=100%"], "leaves less than a tenth"),
         (["streams.events.lateness_ms=60000", "streams.events.idle_ms=100"], "idle_ms: 100 is much less than lateness_ms"),
-        (["streams.events.lateness_ms=3600000"], "and no more than 1,000,000 may wait"),
-        (["streams.uniques.output.topic=words"], "streams.uniques.output.topic: words is what words reads"),
+        (["streams.events.lateness_ms=3600000"], "but at most 1,000,000 may wait"),
+        (["streams.uniques.output.topic=words"], "streams.uniques.output.topic: words is the source of words"),
         (["streams.events.max_sets=10000000000"], "a collector retires at 10,000,000,000 sets"),
     ],
 )
@@ -187,7 +188,7 @@ def test_a_topic_that_is_not_there_is_told_and_so_is_a_broker(broker: str, topic
     def odd() -> str:
         return "\n".join(check(given_, 1.0, {}, connect=True).odd)
 
-    assert "not-there is not there" in odd()
+    assert "not-there does not exist" in odd()
     until(lambda: topic not in odd())  # what is created just now may not be in the broker's list yet
 
 

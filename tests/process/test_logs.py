@@ -18,9 +18,9 @@ from tests.support.service import ROOT, service
 SAY = """
 import logging, sys
 from config.settings import Log
-from scripts.service.logs import tell_by
+from scripts.service.logs import configure_log
 import structlog
-tell_by(Log(format={form!r}, level={level!r}))
+configure_log(Log(format={form!r}, level={level!r}))
 log = structlog.get_logger("firnline")
 log.debug("little", number=1)
 log.info("more", path="/x", kafka={{"sasl.password": "hunter2", "group.id": "g"}}, token="hunter2")

@@ -23,13 +23,16 @@ from actors.replies import Busy
 from actors.runtime.actor import Actor, System
 from actors.runtime.dispatcher import Dispatcher
 from config.changes import ABSENT, Applies, Change, applies, changes, leaves
+from config.fields import HIDDEN
 from config.load import SettingsError, load
 from config.machine import MemoryMeter
-from config.settings import HIDDEN, Settings
+from config.settings import Settings
 from gateway.routes.reload import RefusedError
 from gateway.wire.limits import Allowance
-from scripts.service.plan import StreamMeter, budget_of, view_of
-from scripts.service.reload import InForce, Reloading, Rule, limits_of
+from scripts.service.in_force import InForce, Rule, limits_of
+from scripts.service.memory import StreamMeter, budget_of
+from scripts.service.plan import view_of
+from scripts.service.reload import Reloading
 from tests.support.listed import Listed, listed
 from tests.support.running import records
 from tests.support.service import ROOT, Service, command, free_port, service
@@ -247,7 +250,7 @@ def test_where_one_stream_cannot_follow_no_stream_has(stopped: bool):
 
 @pytest.mark.parametrize("ends", [False, True])
 def test_where_one_stream_refuses_on_the_way_the_others_go_back(ends: bool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("scripts.service.reload._PATIENCE_S", 1.0)
+    monkeypatch.setattr("scripts.service.reload._REPLY_TIMEOUT_S", 1.0)
     system = System(Dispatcher())
     fickle = Fickle.start(system, stream="two", ends=ends)
     try:

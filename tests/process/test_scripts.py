@@ -172,12 +172,12 @@ def refused(port: int) -> bool:
 
 EARLY = """
 import os, signal, typer
-from scripts.service import serve
-made = serve.create_app
+from scripts.service import run, serve
+made = run.create_app
 def create_app(*given, **named):
     os.kill(os.getpid(), signal.SIGINT)
     return made(*given, **named)
-serve.create_app = create_app
+run.create_app = create_app
 typer.run(serve.main)
 """
 

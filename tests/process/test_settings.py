@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from config.fields import Budget
 from config.load import SettingsError, load
-from config.settings import STREAMS, Budget, Settings
+from config.settings import Settings
+from config.streams import STREAMS
 from scripts.checkout import ROOT
 
 

@@ -1,6 +1,6 @@
-"""What each setting is: its description, type, range and default, what it is set to, where, and when a change of it counts.
+"""Every setting with its description, type, range, default, value, where it was set, and when a change takes effect.
 
-Read from the models themselves, so it cannot differ from them. Used by `firnline config explain`; pure.
+Read from the models themselves, so it cannot differ from them. Pure.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,9 +11,10 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from config.changes import Applies, applies, shown
+from config.fields import Budget
 from config.load import Reading
-from config.schema import json_schema
-from config.settings import STREAMS, Budget, view_of
+from config.streams import STREAMS, view_of
+from scripts.cli.configuration.schema import json_schema
 
 _FREE = "any setting of librdkafka"
 _KINDS = {"integer": "an integer", "string": "text", "boolean": "true or false", "number": "a number", "null": "null"}
@@ -21,9 +22,9 @@ _KINDS = {"integer": "an integer", "string": "text", "boolean": "true or false",
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One setting. `default` and `value` are as people write them; `place` is where it was set, None where it was not.
+    """One setting. `default` and `value` are as a user writes them; `place` is where it was set, or None.
 
-    A section has no default or value of its own: `section` is true, and `type` says what is in it.
+    If `section` is true it is a section, which has no default and no value of its own.
     """
 
     key: str
@@ -38,7 +39,7 @@ class Entry:
 
 
 def entries(reading: Reading) -> list[Entry]:
-    """Return every setting there is for these streams, sections before what is in them, in the order of the models."""
+    """Return every setting of these streams, in the order of the models, each section before its settings."""
     schema = json_schema()
     return list(_walk((), reading.settings, schema["properties"], schema["$defs"], reading))
 
@@ -88,7 +89,7 @@ def _entry(path: tuple[str, ...], reading: Reading, text: str, type_: str, *, de
 
 
 def kind(schema: Mapping[str, Any]) -> str:
-    """Return the type and range of a value in words.
+    """Describe the type and range of a value.
 
     >>> kind({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 9}, {"type": "null"}]})
     'an integer from 1 to 9, or null'
@@ -115,8 +116,8 @@ def kind(schema: Mapping[str, Any]) -> str:
             few, many = schema.get("minItems"), schema.get("maxItems")
             count = f"{few} to {many} " if few is not None and many is not None else ""
             return f"a list of {count}{'texts' if schema['items'].get('type') == 'string' else kind(schema['items'])}"
-        case known:
-            return _KINDS.get(str(known), str(known))
+        case other:
+            return _KINDS.get(str(other), str(other))
 
 
 def _word(value: object) -> str:

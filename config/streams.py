@@ -1,0 +1,295 @@
+"""The stanza of a stream: one class a view, with its settings and with every fact about the view that other rooms need.
+
+A new view needs one class here, in `STREAMS` and in `Stream`. The service and the commands ask the class; none compares views.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, Discriminator, Field, StrictBool, Tag, model_validator
+
+from config.fields import TOPIC, Model, Whole
+from config.units import NANOSECONDS, TimeUnit
+
+_PACKING = 1.03
+"""Bytes of a compressed column of times, divided by the entropy of its gaps. Measured: 1.010 to 1.025, for sets at random times
+with a mean gap of 0.3, 3.6, 36, 1,000 and 100,000 units; `scripts/bench.py` measures 1.33 bytes a set at a gap of 3.6.
+"""
+_LEVELS = 6
+"""Periods that count one frame: its minute, hour, day, week, month and year."""
+
+_NAMES_A_SECOND = 100
+
+
+class Source(Model):
+    """Where a stream's records come from: one of topic, file, stdin and command."""
+
+    topic: str | None = Field(None, pattern=TOPIC, description="A Kafka topic.")
+    start: Literal["earliest", "latest"] = Field("earliest", description="Which records of the topic to begin with.")
+    partitions: Whole | None = Field(
+        None, ge=1, le=10_000, description="If the topic is missing, create it with this many partitions; null: wait for it."
+    )
+    file: Path | None = Field(None, description="A file of lines, plain or gzip, read once to its end.")
+    stdin: Literal[True] | None = Field(None, description="Standard input, line by line.")
+    command: str | None = Field(None, min_length=1, description="A program whose standard output is read line by line.")
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "Source":
+        given = [name for name in ("topic", "file", "stdin", "command") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("one of topic, file, stdin and command")
+        if self.topic is None and self.partitions is not None:
+            raise ValueError("partitions beside a topic alone")
+        return self
+
+    def __str__(self) -> str:
+        """Describe the source to any client. A command may hold a secret, so its words are left out."""
+        if self.topic is not None:
+            return f"topic {self.topic}"
+        return f"file {self.file}" if self.file is not None else "command" if self.command is not None else "standard input"
+
+
+class Output(Model):
+    """Where a stream writes its results; each destination is optional."""
+
+    topic: str | None = Field(None, pattern=TOPIC, description="A Kafka topic, created if absent.")
+    file: Path | None = Field(None, description="A file to append to; its folder is made.")
+    max_file_bytes: Whole | None = Field(
+        1 << 30, ge=1, description="Bytes at which the file is renamed to a number and a new one begins; null: never."
+    )
+    console: StrictBool = Field(False, description="Whether to write to standard output.")
+
+
+def bytes_a_set(steps: int, sets_per_s: float, unit: str) -> float:
+    """Return the compressed bytes of a set of `steps` events at random times: the entropy of the gaps between them.
+
+    The gaps of random times have a geometric distribution. Regular times take almost no bytes.
+
+    >>> round(bytes_a_set(3, 1_000_000 / 3_600, "ms"), 2)
+    1.34
+    """
+    gap = 1e9 / NANOSECONDS[unit] / sets_per_s
+    bits = (gap + 1) * math.log2(gap + 1) - gap * math.log2(gap)
+    return _PACKING * steps * bits / 8
+
+
+class Load(NamedTuple):
+    """What a stream keeps: things called `noun`, of `nbytes` each, `per_s` a second of input described by `of`."""
+
+    nbytes: float
+    noun: str
+    per_s: float
+    of: str
+
+
+class StreamSettings(Model):
+    """Settings and facts of any stream."""
+
+    meant: ClassVar[tuple[str, ...]] = ()
+    """Settings that change what an answer means; state that was kept with other values is not used."""
+
+    bounds: ClassVar[tuple[str, ...]] = ()
+    """Settings that say at which size a collector retires; the first one counts the things of `load`."""
+
+    view_settings: ClassVar[tuple[str, ...]] = ()
+    """Settings that the view's class takes as arguments."""
+
+    writable: ClassVar[bool] = False
+    """Whether clients may write to the topic."""
+
+    ordered: ClassVar[bool] = False
+    """Whether events wait for late ones, up to `lateness_ms`."""
+
+    source: Source = Field(description="Where the records come from.")
+    output: Output = Field(Output(), description="Where results go.")
+    dead_letters: str | None = Field(
+        None, pattern=TOPIC, description="A Kafka topic for records that are refused; null: they are only counted."
+    )
+    lateness_ms: Whole = Field(500, ge=0, description="Milliseconds that an event may be behind the newest one, in order.")
+    idle_ms: Whole = Field(200, ge=1, description="Milliseconds of silence after which held events are released.")
+    max_aged: Whole | None = Field(None, ge=0, description="Aged collectors to keep at most; null: as memory allows.")
+    max_age_ms: Whole | None = Field(
+        None, ge=1, description="Milliseconds of event time to keep at most; null: as memory allows."
+    )
+
+    @property
+    def unit(self) -> str:
+        """The unit of the events' times."""
+        return "ms"
+
+    @property
+    def axis(self) -> str:
+        """The unit of the spans in answers."""
+        return self.unit
+
+    @property
+    def step_names(self) -> tuple[str, ...]:
+        """The steps of a set; empty if the view has none."""
+        return ()
+
+    @property
+    def bound(self) -> int | None:
+        """The things of `load` in a collector that retires; None if none retires."""
+        found: int | None = getattr(self, self.bounds[0]) if self.bounds else None
+        return found
+
+    def load(self, rate: float) -> Load:
+        """Return what the stream keeps of `rate` records a second. The bytes are measured."""
+        raise NotImplementedError
+
+    def view_arguments(self) -> dict[str, Any]:
+        """Return the arguments of the view's class."""
+        return {name: getattr(self, name) for name in self.view_settings}
+
+    def meaning(self) -> dict[str, Any]:
+        """Return everything that an answer's meaning depends on: view, source, and the settings of `meant`."""
+        source = self.source.model_dump(mode="json", include={"topic", "file", "stdin", "command"}, exclude_none=True)
+        return {**self.model_dump(mode="json", include={"view", *self.meant}), "source": source}
+
+
+def _steps(steps: list[str]) -> list[str]:
+    for step in steps:
+        if not re.fullmatch(r"[!-^`-~]{1,32}", step):
+            raise ValueError("names of 1 to 32 printable ASCII characters, no space and no underscore")
+    if len({step.lower() for step in steps}) < len(steps):
+        raise ValueError("names that differ in more than case")
+    return steps
+
+
+class SetsStream(StreamSettings):
+    """Sets of one event of each step."""
+
+    meant = ("steps", "time_unit")
+    bounds = ("max_sets",)
+    view_settings = ("steps", "max_sets")
+    ordered = True
+
+    source: Source = Field(Source(topic="events"), description="Where the records come from.")
+    view: Literal["sets"] = Field("sets", description="What is answered.")
+    steps: Annotated[list[str], AfterValidator(_steps)] = Field(
+        ["R", "G", "B"], min_length=2, max_length=8, description="The categories that make a set, in order of time."
+    )
+    time_unit: TimeUnit = Field("ms", description="The unit of the events' times.")
+    max_sets: Whole = Field(1_000_000, ge=1, description="Sets at which a collector retires.")
+
+    @property
+    def unit(self) -> str:
+        """The unit of the events' times."""
+        return self.time_unit
+
+    @property
+    def step_names(self) -> tuple[str, ...]:
+        """The steps of a set."""
+        return tuple(self.steps)
+
+    def load(self, rate: float) -> Load:
+        """See the base."""
+        per_s = rate / len(self.steps)
+        nbytes = bytes_a_set(len(self.steps), per_s, self.time_unit)
+        return Load(nbytes, "sets", per_s, f"{rate:,.0f} events a second at random times")
+
+
+class TopStream(StreamSettings):
+    """The ids with the largest values."""
+
+    writable = True
+
+    view: Literal["top"] = Field(description="What is answered.")
+
+    def load(self, rate: float) -> Load:
+        """See the base. An id of 36 letters: 92 bytes, in a table of 200,000 of `producer.py --pattern top`."""
+        return Load(92, "ids of 36 letters", rate, f"{rate:,.0f} new ids a second")
+
+
+class SegmentsStream(StreamSettings):
+    """Segments of batches, merged."""
+
+    meant = ("segments",)
+    bounds = ("max_batches",)
+    view_settings = ("segments", "max_batches", "spill_bytes", "spill_dir")
+
+    view: Literal["segments"] = Field(description="What is answered.")
+    segments: Whole = Field(10, ge=1, le=10_000, description="Segments that make a batch.")
+    max_batches: Whole = Field(100_000, ge=1, description="Finished batches at which a collector retires.")
+    spill_bytes: Whole = Field(32 << 20, ge=1, description="Bytes of pending segments in memory; more go to a file.")
+    spill_dir: Path | None = Field(None, description="The folder for that file; null: the system's temporary one.")
+
+    @property
+    def axis(self) -> str:
+        """The unit of the spans in answers."""
+        return "batch"
+
+    def load(self, rate: float) -> Load:
+        """See the base. A finished batch in the listing: 2,000 took 7,243 bytes, with `producer.py --pattern segments`."""
+        return Load(3.7, "finished batches", rate / self.segments, f"{rate:,.0f} segments a second")
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("a time zone such as Europe/Berlin") from None
+    return name
+
+
+class UniquesStream(StreamSettings):
+    """Unique users by minute, hour, day, week, month and year."""
+
+    meant = ("zone",)
+    bounds = ("max_hashes", "max_cells")
+    view_settings = ("zone", "max_cells", "max_hashes", "exact_users")
+
+    view: Literal["uniques"] = Field(description="What is answered.")
+    zone: Annotated[str, AfterValidator(_zone)] = Field("UTC", description="The time zone of hours, days and longer periods.")
+    exact_users: Whole = Field(1_000_000, ge=1_000, description="Users of a period beyond which it is estimated.")
+    max_cells: Whole = Field(50_000, ge=10, description="Periods at which a collector retires.")
+    max_hashes: Whole = Field(2_000_000, ge=1_000, description="Users held at which a collector retires.")
+
+    def load(self, rate: float) -> Load:
+        """See the base. A user in a period: 585,222 took 4,727,144 bytes, with `producer.py --pattern uniques`."""
+        return Load(8.1, "users by period", rate * _LEVELS, f"{rate:,.0f} frames a second, each of another user")
+
+
+class WordsStream(StreamSettings):
+    """Counts of events by type, and of words."""
+
+    bounds = ("max_pairs",)
+    view_settings = ("max_pairs", "max_names")
+
+    view: Literal["words"] = Field(description="What is answered.")
+    max_names: Whole = Field(100_000, ge=1_000, description="Distinct names of an answer beyond which counts are bounds.")
+    max_pairs: Whole = Field(200_000, ge=1_000, description="Counts by second and name at which a collector retires.")
+
+    def load(self, rate: float) -> Load:  # noqa: ARG002  # their number depends on the names alone
+        """See the base. A count of a name in a second: 228,982 took 166,530 bytes, with `producer.py --pattern words`."""
+        return Load(0.73, "counts by second and name", _NAMES_A_SECOND, f"{_NAMES_A_SECOND} names each second")
+
+
+def view_of(given: object) -> str:
+    """Return the name of a stanza's view; `sets` if the stanza names none."""
+    view = given.get("view", "sets") if isinstance(given, Mapping) else getattr(given, "view", "sets")
+    return str(view)
+
+
+STREAMS: dict[str, type[StreamSettings]] = {
+    "sets": SetsStream,
+    "top": TopStream,
+    "segments": SegmentsStream,
+    "uniques": UniquesStream,
+    "words": WordsStream,
+}
+"""The stanza's class by the name of its view."""
+
+Stream = Annotated[
+    Annotated[SetsStream, Tag("sets")]
+    | Annotated[TopStream, Tag("top")]
+    | Annotated[SegmentsStream, Tag("segments")]
+    | Annotated[UniquesStream, Tag("uniques")]
+    | Annotated[WordsStream, Tag("words")],
+    Discriminator(view_of),
+]
+"""The stanza of one stream."""

@@ -1,0 +1,197 @@
+"""The commands `firnline config check`, `explain` and `schema`, and what they print."""
+
+import difflib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from config.load import DEFAULT, Reading, SettingsError, chosen, read
+from scripts.cli.configuration.entries import Entry, entries
+from scripts.cli.configuration.schema import json_schema
+from scripts.cli.frame import size
+
+if TYPE_CHECKING:
+    from scripts.cli.configuration.check import Checked
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Check and explain the configuration.")
+
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting over the file: streams.events.max_sets=1000. May be repeated.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+RATE = 10_000.0
+
+
+@app.command()
+def check(
+    file: Annotated[Path | None, typer.Argument(help="The YAML file; by default Firnline's own.")] = None,
+    overrides: Overrides = None,
+    only: Annotated[list[str] | None, typer.Option(help="Check this stream alone; may be repeated.")] = None,
+    rate: Annotated[
+        float, typer.Option(min=0.001, help="Records a second of each stream, to compute how long memory lasts.")
+    ] = RATE,
+    *,
+    connect: Annotated[bool, typer.Option("--connect", help="Also check that the broker answers and has the topics.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read a configuration as `serve` does, and print what it means on this machine.
+
+    Exits with 0 if the service can run with it, even if some settings are odd; otherwise with 1.
+    """
+    settings = _read(file, overrides).settings
+    # The libraries of the service count against the memory budget, so they are imported here; that takes half a second.
+    from scripts.cli.configuration.check import check as check_settings  # noqa: PLC0415
+
+    try:
+        settings = chosen(settings, only or [])
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    found = check_settings(settings, rate, os.environ, connect=connect)
+    if as_json:
+        _print_json({"file": str(file or DEFAULT), **asdict(found)})
+    else:
+        _print_checked(file or DEFAULT, found)
+    if found.wrong:
+        raise typer.Exit(1)
+
+
+@app.command()
+def explain(
+    key: Annotated[str | None, typer.Argument(help="A setting, such as memory.budget, or a section; by default all.")] = None,
+    file: Annotated[Path | None, typer.Option("--config", help="The YAML file; by default Firnline's own.")] = None,
+    overrides: Overrides = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Explain a setting: description, type, default, value, where it was set, and when a change of it takes effect."""
+    found = entries(_read(file, overrides))
+    shown = [each for each in found if key is None or each.key == key or each.key.startswith(f"{key}.")]
+    if not shown:
+        near = difflib.get_close_matches(key or "", [each.key for each in found], n=1)
+        raise typer.BadParameter(f"expected a setting{f', {near[0]} perhaps' if near else ''}, got {key}", param_hint="KEY")
+    if as_json:
+        _print_json([{**asdict(each), "applies": each.applies.value if each.applies else None} for each in shown])
+    elif len(shown) == 1:
+        _print_entry(shown[0])
+    else:
+        _print_tree(shown)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the settings, by which editors complete and check a YAML file.
+
+    For yaml-language-server: `firnline config schema > firnline.schema.json`, and in the file's first line
+    `# yaml-language-server: $schema=firnline.schema.json`.
+    """
+    _print_json(json_schema())
+
+
+def _read(file: Path | None, overrides: Sequence[str] | None) -> Reading:
+    """Read the settings. Raises SystemExit with every problem in a line."""
+    try:
+        return read(file, overrides or [], os.environ)
+    except SettingsError as error:
+        sys.exit(f"config: {error}")
+
+
+def _print_checked(file: Path, found: "Checked") -> None:
+    console, budget = _console(), found.budget
+    state = "cannot run here" if found.wrong else "is good"
+    console.print(f"{file} {state}", style="bold red" if found.wrong else "bold green")
+    console.print(f"this machine  {size(found.limit_bytes)} ({found.limit_origin}), {found.processors} processors")
+    if budget is not None:
+        console.print(
+            f"memory        {size(budget.total)} in all; {size(budget.baseline)} before any event and for replies, "
+            f"{size(budget.total - budget.baseline)} for answers"
+        )
+        table = Table("stream", "view", "has", "bytes each", "holds about", "which is", "of a stream with")
+        for column in table.columns[2:4]:
+            column.justify = "right"
+        for each in found.holds:
+            count, until = f"{_rounded(each.count)} {each.what}", f", bound by {each.bound_by}" if each.bound_by else ""
+            duration = lasting(each.seconds) + until
+            table.add_row(each.stream, each.view, size(each.room_bytes), f"{each.bytes_each:.2f}", count, duration, each.of)
+        console.print(table)
+    for line in found.wrong:
+        console.print(f"wrong  {line}", style="red")
+    for line in found.odd:
+        console.print(f"odd    {line}", style="yellow")
+
+
+def lasting(seconds: float) -> str:
+    """Write a duration in the unit that suits it.
+
+    >>> lasting(24_000), lasting(90), lasting(86_400 * 40)
+    ('6.7 h', '1.5 min', '40 days')
+    """
+    for unit, factor, most in (("s", 1.0, 90), ("min", 60.0, 90), ("h", 3_600.0, 96), ("days", 86_400.0, 800)):
+        if seconds < most * factor:
+            return f"{seconds / factor:.2g} {unit}" if seconds < 10 * factor else f"{seconds / factor:,.0f} {unit}"
+    return f"{seconds / 31_557_600:,.0f} years"
+
+
+def _rounded(count: int) -> str:
+    """Write an estimate to two figures."""
+    for unit, factor in (("billion", 10**9), ("million", 10**6), ("thousand", 10**3)):
+        if count >= factor:
+            return f"{count / factor:.2g} {unit}" if count < 100 * factor else f"{count / factor:,.0f} {unit}"
+    return f"{count}"
+
+
+def _print_entry(each: Entry) -> None:
+    console = _console()
+    console.print(each.key, style="bold", highlight=False)
+    lines = {
+        "what": each.description,
+        "type": each.type,
+        "default": "none: it must be set" if each.required else _written(each.default),
+        "value": _written(each.value),
+        "set in": each.place or "nowhere: it has its default",
+        "a change": str(each.applies or ""),
+    }
+    for name, text in lines.items():
+        console.print(f"  {name.ljust(10)}{text}", highlight=False)
+
+
+def _print_tree(shown: Sequence[Entry]) -> None:
+    """Print settings as a tree, each with its value, marked if it is not the default."""
+    root = Tree("settings", hide_root=True)
+    places: dict[str, Tree] = {}
+    for each in shown:
+        above, _, name = each.key.rpartition(".")
+        while above and above not in places:  # a Kafka setting has dots in its name
+            above, _, head = above.rpartition(".")
+            name = f"{head}.{name}"
+        line = Text.assemble((name if above else each.key, "bold"))
+        if not each.section:
+            line.append(f" = {_written(each.value)}")
+            if each.value != each.default:
+                line.append(f"  (default {_written(each.default)})", "yellow")
+        line.append(f"  {each.description}", "dim")
+        places[each.key] = places.get(above, root).add(line)
+    _console().print(root, highlight=False)
+
+
+def _written(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _console() -> Console:
+    """Return a console as wide as the terminal, or 160 columns. Markup is off, because settings may hold any text."""
+    width = None if Console().is_terminal else 160
+    return Console(width=width, soft_wrap=True, markup=False, emoji=False)

@@ -1,0 +1,88 @@
+"""The sources, sinks and writers of a stream, made from its stanza. Opens no connection except librdkafka's own."""
+
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from actors.sinks.console import ConsoleSink
+from actors.sinks.dead_letters import DeadLetterSink
+from actors.sinks.file import FileSink
+from actors.sinks.kafka import KafkaSink
+from actors.sinks.posting import KafkaWriter
+from actors.sinks.sink import Sink
+from actors.sources.command import CommandSource
+from actors.sources.kafka import KafkaSource
+from actors.sources.line_file import file_source
+from actors.sources.lines import stdin_source
+from actors.sources.source import Source as Reader
+from config.streams import Output, Source, Stream
+from scripts.checkout import own_command
+
+_QUIET_S = 30.0
+_POST_TIMEOUT_S = 5.0
+
+
+class Complaints:
+    """Logs the problems of one stream, each text at most once in `_QUIET_S` seconds."""
+
+    def __init__(self, stream: str, log: Callable[..., object]) -> None:
+        self._stream = stream
+        self._log = log
+        self._logged_at: dict[str, float] = {}
+
+    def __call__(self, text: str) -> None:
+        """Log `text`, unless it was logged a short time ago."""
+        now = time.monotonic()
+        self._logged_at = {logged: at for logged, at in self._logged_at.items() if now - at < _QUIET_S}
+        if text not in self._logged_at:
+            self._logged_at[text] = now
+            self._log("trouble", stream=self._stream, problem=text)
+
+    def hear(self, line: str) -> None:
+        """Log a line that a command wrote to its standard error."""
+        self._log("command says", stream=self._stream, line=line)
+
+
+def reader(name: str, source: Source, kafka: Mapping[str, Any], *, once: bool, complain: Complaints) -> Reader:
+    """Make the source of stream `name`.
+
+    In a command, the first word `python` is this interpreter, and `firnline` is this program.
+    """
+    if source.file is not None:
+        if once and not source.file.is_file():
+            raise ValueError(f"{source.file}: expected a file to read, got nothing that is one")
+        return file_source(source.file, on_error=complain)
+    if source.stdin:
+        return stdin_source(on_error=complain)
+    if source.command is not None:
+        first, *words = shlex.split(source.command)
+        command = {"python": [sys.executable], "firnline": own_command()}.get(first, [first]) + words
+        return CommandSource(command, once=once, on_line=complain.hear, on_error=complain)
+    settings = {"group.id": f"firnline-{name}", **kafka}
+    return KafkaSource(settings, str(source.topic), start=source.start, partitions=source.partitions, on_error=complain)
+
+
+def writer(source: Source, kafka: Mapping[str, Any]) -> KafkaWriter:
+    """Make the client that writes to a stream's own topic."""
+    return KafkaWriter(kafka, str(source.topic), partitions=source.partitions, timeout_s=_POST_TIMEOUT_S)
+
+
+def dead_letters(stream: Stream, kafka: Mapping[str, Any], complain: Complaints) -> DeadLetterSink | None:
+    """Make the sink of a stream's dead letters; None if it has no topic for them."""
+    if stream.dead_letters is None:
+        return None
+    return DeadLetterSink(kafka, stream.dead_letters, origin=str(stream.source.topic or ""), on_error=complain)
+
+
+def sinks(output: Output, kafka: Mapping[str, Any], owner: str | None, complain: Complaints) -> list[Sink]:
+    """Make the sinks of a stream. `owner` is the transactional id; None: no transactions."""
+    made: list[Sink] = []
+    if output.console:
+        made.append(ConsoleSink(on_error=complain))
+    if output.file is not None:
+        made.append(FileSink(output.file, max_bytes=output.max_file_bytes, on_error=complain))
+    if output.topic is not None:
+        made.append(KafkaSink(kafka, output.topic, transactional_id=owner, on_error=complain))
+    return made

@@ -1,0 +1,167 @@
+"""One run of the service: starts the actors and the gateway, serves until the end, and drains."""
+
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from actors.runtime.actor import System
+from actors.runtime.dispatcher import Dispatcher
+from actors.runtime.guardian import Guardian
+from actors.stream import Running, Told, start_stream
+from config.settings import Settings
+from config.streams import Source, Stream
+from gateway.app import create_app
+from gateway.stream import Served
+from gateway.watch.traces import Traces
+from gateway.watch.traffic import Counted, Traffic
+from gateway.wire.guard import Guard
+from gateway.wire.limits import Allowance
+from gateway.wire.profiling import profiled, profiling
+from gateway.wire.server import Server, files_for, server
+from scripts.service.ending import Hangup, Stopping, stop
+from scripts.service.in_force import InForce, limits_of, rules_of
+from scripts.service.keeping import Keeping
+from scripts.service.logs import configure_log
+from scripts.service.memory import budget_of
+from scripts.service.parts import Complaints
+from scripts.service.plan import plan
+from scripts.service.reload import Reloading
+
+log = structlog.get_logger("firnline")
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Return a socket that listens at the configured address. Clients that connect now wait for the server.
+
+    Raises ValueError if the address cannot be used.
+    """
+    family = socket.AF_INET6 if ":" in settings.http.host else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        opened.bind((settings.http.host, settings.http.port))
+        opened.listen()  # two processes may bind one port, but only one of them can listen
+    except OSError as error:
+        opened.close()
+        raise ValueError(f"{settings.http.host}:{settings.http.port}: {error.strerror}") from None
+    return opened
+
+
+class Progress:
+    """Logs what the streams report, and with `once` ends the server when the last stream has ended or was given up."""
+
+    def __init__(self, settings: Settings, kafka: dict[str, Any], *, once: bool) -> None:
+        self._settings = settings
+        self._bootstrap = kafka.get("bootstrap.servers")
+        self._once = once
+        self._unfinished = set(settings.streams)
+        self._waiting: set[str] = set()
+        self._server: Server | None = None
+        self.given_up: set[str] = set()
+        self.complain = {name: Complaints(name, log.warning) for name in settings.streams}
+
+    def attach(self, server: Server) -> None:
+        """End this server, at once if all streams have ended already."""
+        self._server = server
+        self._end_if_finished()
+
+    def callbacks(self) -> Told:
+        """Return the callbacks of the streams. Any thread may call them."""
+        return Told(
+            wait=self._on_wait,
+            end=self._on_end,
+            trouble=lambda stream, problem: self.complain[stream](f"results wait: {problem}"),
+        )
+
+    def on_failure(self, event: str, **facts: Any) -> None:
+        """Log a failure that the guardian reports."""
+        log.error(event, **facts)
+        if event == "stream degraded":
+            self.given_up.add(facts["stream"])
+            self._on_end(facts["stream"])
+
+    def _on_end(self, stream: str) -> None:
+        self._unfinished.discard(stream)
+        self._end_if_finished()
+
+    def _end_if_finished(self) -> None:
+        if self._once and not self._unfinished and self._server is not None:
+            self._server.should_exit = True
+
+    def _on_wait(self, stream: str) -> None:
+        if stream not in self._waiting:
+            self._waiting.add(stream)
+            log.info("waiting", stream=stream, until_there_is=self._name_of(self._settings.streams[stream].source))
+
+    def _name_of(self, source: Source) -> str:
+        """Describe a source in the log, which may show the words of a command."""
+        return f"{source} at {self._bootstrap}" if source.topic is not None else str(source.file or source.command or source)
+
+
+def serve(
+    settings: Settings,
+    kafka: dict[str, Any],
+    keeping: Keeping | None,
+    port: socket.socket,
+    *,
+    once: bool,
+    greet: Callable[[str], None],
+    read: Callable[[], Settings],
+    traces: Traces | None,
+) -> set[str]:
+    """Run until a signal comes, or with `once` until all streams have ended; then drain. Returns the streams given up.
+
+    `greet` gets the URL once the port answers; `read` reads the settings again for a reload. Raises ValueError if a setting
+    cannot be applied, such as a memory budget that is too small. Called on the main thread.
+    """
+    stopping = Stopping()
+    hangup = Hangup(lambda: signal.raise_signal(signal.SIGTERM))
+    budget = budget_of(settings)
+    allowance = Allowance(limits_of(settings, budget.replies))
+    system = System(Dispatcher(), trace=traces.span if traces is not None else contextlib.nullcontext)
+    progress = Progress(settings, kafka, once=once)
+    guardian = Guardian.start(system, log=progress.on_failure)
+    plans = {
+        name: plan(name, stream, kafka, budget, settings, keeping, once=once, complain=progress.complain[name])
+        for name, stream in settings.streams.items()
+    }
+    running = {name: start_stream(system, each, progress.callbacks()) for name, each in plans.items()}
+    in_force = InForce(settings, budget, rules_of(plans, running), allowance)
+    reloading = Reloading(in_force, read, log, on_level=lambda new: configure_log(new.log))
+    streams = [served(name, settings.streams[name], stream) for name, stream in running.items()]
+    traffic = Traffic()
+    app = create_app(streams, guardian, allowance, reload=reloading, traffic=traffic, trace=system.trace)
+    guarded = Guard(profiled(app) if profiling(os.environ) else app, allowance, settings.http.host)
+    counted = Counted(guarded, traffic, log.debug)
+    gateway = server(traces.around(counted) if traces is not None else counted, allowance)
+    traffic.connections = gateway.connections
+    gateway.at_end.append(app.state.ticker.close)
+    progress.attach(gateway)
+    if few := files_for(settings.http.max_connections):
+        log.warning("few connections", reason=few)
+    host, number = port.getsockname()[:2]
+    greet(f"http://[{host}]:{number}" if ":" in host else f"http://{host}:{number}")
+    hangup.attach(reloading.in_background)
+    stopping.attach(gateway)
+    gateway.run(sockets=[port])
+    stop(system, running, guardian, log)
+    return progress.given_up
+
+
+def served(name: str, stream: Stream, running: Running) -> Served:
+    """Return a running stream as the gateway needs it."""
+    return Served(
+        name,
+        stream.view,
+        running.manager,
+        running.publisher,
+        running.writer,
+        steps=stream.step_names,
+        time_unit=stream.axis,
+        source=str(stream.source),
+    )
