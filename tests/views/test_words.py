@@ -732,7 +732,7 @@ def test_a_frequent_name_is_not_lost_among_rare_ones():
 
 @pytest.mark.parametrize("capacity", [0, -1])
 def test_frequent_without_a_capacity_is_refused(capacity: int):
-    with pytest.raises(ValueError, match="1 at least"):
+    with pytest.raises(ValueError, match="at least 1"):
         Frequent(capacity)
 
 

@@ -81,9 +81,6 @@ class FrozenSegments(Frozen):
             return ()
         return tuple(piece for piece in self._pieces if piece.span.overlaps(span))
 
-    def coarsen(self) -> None:
-        """Change nothing: all rows stay exact."""
-
     def meta(self) -> Meta:
         """Describe the slice. No time is final: a later slice may still finish a batch with a smaller id."""
         return Meta(

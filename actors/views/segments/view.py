@@ -1,6 +1,6 @@
 """The view `segments`: implements the contract of `actors.views.view`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from actors.columns.snapshot import State
@@ -69,18 +69,6 @@ class SegmentsView(View):
     def nothing(self) -> SegmentsSummary:
         """Return the summary of no slice."""
         return SegmentsSummary()
-
-    def select(self, metas: Sequence[Meta], span: Span, arguments: Listing) -> list[int]:  # noqa: ARG002  # the contract's
-        """Return the slices that overlap `span`. Metas do not show epochs, so `after` excludes no slice."""
-        return [index for index, meta in enumerate(metas) if meta.span is not None and meta.span.overlaps(span)]
-
-    def merge(self, partials: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
-        """Join partial answers, in any order: rendering sorts them."""
-        return tuple(piece for partial in partials for piece in partial)
-
-    def recall(self, gone: SegmentsSummary, span: Span, arguments: Listing) -> tuple[Piece, ...]:  # noqa: ARG002  # the contract's
-        """Return no rows: the summary of dropped slices has only counts."""
-        return ()
 
     def publish(self, partial: tuple[Any, ...], due: Due) -> Iterator[bytes]:  # noqa: ARG002  # the contract's
         """Write the line of each completed batch: the same bytes at each call. Opens one piece of each run at a time."""

@@ -157,10 +157,6 @@ class FrozenUniques(Frozen):
             "frames": self._frames,
         }
 
-    def settle(self) -> bool:
-        """Return False: hashes cannot be compressed."""
-        return False
-
     def read(self, span: Span, arguments: Rows) -> tuple[Piece, ...]:
         """Return the selected cells. Cost: O(log n). Copies only single wanted cells."""
         return arguments.choose(self._pieces, span)

@@ -88,10 +88,6 @@ class UniquesView(View):
                     break
         return chosen
 
-    def merge(self, partials: Sequence[tuple[Piece, ...]]) -> tuple[Piece, ...]:
-        """Join partial answers, in any order: rendering groups them by period."""
-        return tuple(piece for partial in partials for piece in partial)
-
     def recall(self, gone: UniquesSummary, span: Span, arguments: Rows) -> tuple[Piece, ...]:
         """Return the selected months and years of dropped slices. Shorter periods are lost."""
         return arguments.choose(gone.long, span)

@@ -1,1 +1,1 @@
-"""Words: how often each type of event and each word occurred, in any range of seconds."""
+"""The view `words`: the number of occurrences of each type of event and of each word, in any range of seconds."""

@@ -1,6 +1,6 @@
-"""Records such as `{"event_type": "baz", "data": "lorem ipsum", "timestamp": 1513765893}` to counts by second.
+"""Decodes records such as `{"event_type": "baz", "data": "lorem ipsum", "timestamp": 1513765893}` to counts by second.
 
-Used by the front end, a whole poll at a time. Whatever else a record holds, it is refused with one of a few reasons.
+Used by the front end, a whole poll at a time. An invalid record is refused with one of a few reasons.
 """
 
 import sys
@@ -17,17 +17,17 @@ from actors.columns.utf8 import text_only
 from actors.views.view import Decoded, Refusal
 
 MS = 1_000
-"""Milliseconds of a second, which is the granule of all counts."""
+"""Milliseconds of a second. All counts are by second."""
 
 _FIRST_S = -62_135_596_800
 _END_S = 253_402_300_800
-"""Timestamps that are taken: the years 1 to 9999. Within them a float holds milliseconds without loss."""
+"""The accepted timestamps: the years 1 to 9999. A float holds their milliseconds without loss."""
 
 _FEW = 16
-"""Up to so many names a plain loop counts faster than a `Counter` is made."""
+"""For at most this many names, a plain loop is faster than a `Counter`."""
 
 BySecond = Mapping[int, Mapping[str, int]]
-"""Counts by second since 1970 and by name."""
+"""Counts by second, from 1970, and by name."""
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -37,7 +37,7 @@ class _Event(msgspec.Struct, gc=False):
 
 
 class _Members(msgspec.Struct):
-    """The same, unread: to see what was wrong."""
+    """The same members, not parsed. Used to find the reason of a refusal."""
 
     event_type: msgspec.Raw = msgspec.Raw()
     data: msgspec.Raw = msgspec.Raw()
@@ -53,7 +53,7 @@ _timestamp_of = attrgetter("timestamp")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WordBatch:
-    """The events of one poll, counted: types and words by second. `earliest` and `latest` are in ms, None without events."""
+    """The counts of one poll: types and words by second. `earliest` and `latest` are in ms, None without events."""
 
     count: int
     types: BySecond
@@ -63,7 +63,7 @@ class WordBatch:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the counts take. Cost: O(names)."""
+        """Bytes in memory. Cost: O(names)."""
         return sum(
             sys.getsizeof(counts) + sum(map(sys.getsizeof, counts))
             for by_second in (self.types, self.words)
@@ -80,10 +80,10 @@ class WordBatch:
 
 
 def decode(values: Sequence[bytes | None]) -> Decoded:
-    """Read `values`, the records of one poll; times are in ms, rounded down.
+    """Decode `values`, the records of one poll. Times are in ms, rounded down.
 
-    Members of other names are ignored, whatever they hold. Words are what `str.split()` finds in `data`; unpaired surrogates
-    are no JSON. Cost: 0.9 us a record, 2 us one that is refused, 2 us a second of event time.
+    Other members are ignored. Words are the result of `str.split()` for `data`. Unpaired surrogates are refused as invalid
+    JSON. Cost: 0.9 us a record, 2 us a refused record, 2 us a second of event time.
     """
     values = text_only(values)
     events: list[_Event] = []
@@ -92,7 +92,7 @@ def decode(values: Sequence[bytes | None]) -> Decoded:
     read = False
     while not read:
         try:
-            # Keeps what came before an error; each value taken so far is an event or a refusal.
+            # `extend` keeps the events before an error. Each value consumed so far is an event or a refusal.
             events.extend(map(_read, rest))  # type: ignore[arg-type]  # a tombstone is a TypeError
             read = True
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError) as error:
@@ -133,7 +133,7 @@ def _counted(times: Times, events: list[_Event]) -> WordBatch:
     for second, start, end in zip(seconds[starts].tolist(), starts, ends, strict=True):
         part = events[start:end]
         types[second] = _tally(list(map(_type_of, part)))
-        # A blank between them splits as they split one by one.
+        # Joined with blanks, the texts split into the same words as one by one.
         found = _tally(" ".join(map(_data_of, part)).split())
         if found:
             words[second] = found
@@ -141,7 +141,7 @@ def _counted(times: Times, events: list[_Event]) -> WordBatch:
 
 
 def _tally(names: list[str]) -> Mapping[str, int]:
-    """Count `names`. Cost: some 60 ns each."""
+    """Count `names`. Cost: about 60 ns each."""
     if len(names) > _FEW:
         return Counter(names)
     counts: dict[str, int] = {}
@@ -151,7 +151,7 @@ def _tally(names: list[str]) -> Mapping[str, int]:
 
 
 def _reason(value: bytes | None, error: Exception) -> str:
-    """Say why a record is no event: the first of the reasons that fits."""
+    """Return the reason of a refusal: the first one that applies."""
     if not value or not value.strip():
         return "empty"
     if isinstance(error, RecursionError):

@@ -1,7 +1,7 @@
-"""Weighted counts of names in bounded memory: exact for few names, overestimates with a stated error for many.
+"""Weighted counts of names in bounded memory. Counts are exact for few names, and overestimates with a stated error for many.
 
-Used by summaries of dropped slices and by the renderer. Misra and Gries, "Finding repeated elements" (1982), merged as in
-Agarwal et al., "Mergeable summaries" (2012).
+Used by summaries of dropped slices and by the renderer. The algorithm is that of Misra and Gries, "Finding repeated elements"
+(1982), with merges as in Agarwal et al., "Mergeable summaries" (2012).
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,17 +16,17 @@ from actors.columns.text import state_of, texts_of
 
 
 def accumulate(into: dict[str, int], counts: Mapping[str, int]) -> None:
-    """Add `counts` to `into`. Cost: some 100 ns a name."""
+    """Add `counts` to `into`. Cost: about 100 ns a name."""
     into.update(zip(counts, map(add, map(into.get, counts, repeat(0)), counts.values()), strict=True))
 
 
 def counts_state(counts: Mapping[str, int]) -> State:
-    """Return what `counts_of` makes the same `counts` of, in their order. Cost: 50 ns a name."""
+    """Return the state for `counts_of`. Keeps the order. Cost: 50 ns a name."""
     return state_of(counts), np.fromiter(counts.values(), np.int64, len(counts))
 
 
 def counts_of(state: State) -> dict[str, int]:
-    """Return the counts of which `state` was taken. Cost: 0.2 us a name. Raises ValueError or TypeError."""
+    """Return the counts that `state` describes. Cost: 0.2 us a name. Raises ValueError or TypeError."""
     names, numbers = state
     counts = dict(zip(texts_of(names), np.asarray(numbers, np.int64).tolist(), strict=True))
     if len(counts) != len(numbers):
@@ -35,11 +35,11 @@ def counts_of(state: State) -> dict[str, int]:
 
 
 class Frequent:
-    """Counts of at most `2 * capacity` names at any time. Not thread-safe while it changes.
+    """Counts of at most `2 * capacity` names. Not thread-safe while it changes.
 
-    The count `n` reported of a name whose true count is `c` satisfies `n - max_error <= c <= n`, and each name with
-    `c > max_error` is reported. At or under `capacity` distinct names all is exact, with a `max_error` of 0; `max_error` is
-    at most the sum of all counts over `capacity + 1`. So it is for merged ones, merged in any way.
+    For a name with the true count `c`, the reported count `n` satisfies `n - max_error <= c <= n`. Each name with
+    `c > max_error` is reported. Up to `capacity` distinct names, all counts are exact and `max_error` is 0. Otherwise
+    `max_error` is at most the sum of all counts divided by `capacity + 1`. The same is true after any merges.
 
     >>> words = Frequent(capacity=2)
     >>> words.update({"lorem": 5, "ipsum": 2})
@@ -54,34 +54,34 @@ class Frequent:
 
     def __init__(self, capacity: int) -> None:
         if capacity < 1:
-            raise ValueError(f"a capacity is 1 at least, got {capacity}")
+            raise ValueError(f"a capacity of at least 1 was expected, got {capacity}")
         self._capacity = capacity
         self._counts: dict[str, int] = {}
         self._error = 0
 
     @staticmethod
     def of_state(state: State) -> "Frequent":
-        """Return the counts of which `state` was taken. Cost: that of `counts_of`, whose errors it raises."""
+        """Return the counts that `state` describes. Same cost and errors as `counts_of`."""
         capacity, error, counts = state
         frequent = Frequent(index(capacity))
         frequent._error, frequent._counts = index(error), counts_of(counts)
         return frequent
 
     def state(self) -> State:
-        """Return what `of_state` makes the same counts of. Cost: that of `counts_state`."""
+        """Return the state for `of_state`. Same cost as `counts_state`."""
         return self._capacity, self._error, counts_state(self._counts)
 
     @property
     def max_error(self) -> int:
-        """By how much a reported count may be too high, and how often a name that is not reported may have occurred."""
+        """The largest error of a reported count, and the largest count of a name that is not reported."""
         return self._error
 
     def __len__(self) -> int:
-        """Return how many names would be reported."""
+        """Return the number of reported names."""
         return len(self._counts)
 
     def update(self, counts: Mapping[str, int]) -> None:
-        """Add `counts`, each above 0. Cost: some 100 ns a name, and O(capacity) each time that many new names have come."""
+        """Add `counts`, all greater than 0. Cost: about 100 ns a name, and O(capacity) for each `capacity` new names."""
         if len(counts) <= self._capacity:
             self._add(counts)
             return
@@ -90,19 +90,19 @@ class Frequent:
             self._add(part)
 
     def merge(self, other: Self) -> None:
-        """Add what `other` counted, which stays as it is. Errors add up."""
+        """Add the counts of `other`, which does not change. The errors are summed."""
         self.update(other._counts)
         self._error += other._error
 
     def copy(self) -> "Frequent":
-        """Return one that changes apart from this one. Cost: O(names), some 20 ns each."""
+        """Return an independent copy. Cost: O(names), about 20 ns each."""
         twin = Frequent(self._capacity)
         twin._counts = self._counts.copy()
         twin._error = self._error
         return twin
 
     def most(self, limit: int | None = None) -> list[tuple[str, int]]:
-        """Return the `limit` names with the highest counts, or all; equal ones by code points. Cost: a sort."""
+        """Return the `limit` names with the highest counts, or all, and the counts. Ties are ordered by name. Cost: a sort."""
         counts = self._counts
         names: Iterable[str] = counts
         if limit is not None and limit < len(counts):
@@ -114,10 +114,10 @@ class Frequent:
         return [(name, counts[name] + self._error) for name in ranked[:limit]]
 
     def _add(self, counts: Mapping[str, int]) -> None:
-        """Add at most `capacity` counts, after making room for them."""
+        """Add at most `capacity` counts, then remove the rarest names if there are too many."""
         accumulate(self._counts, counts)
         if len(self._counts) > 2 * self._capacity:
-            # Every counter falls by the same amount, so that at most `capacity` stay above zero.
+            # Every counter is reduced by the same amount, so at most `capacity` stay above zero.
             excess = self._kth_largest(self._capacity + 1)
             self._counts = {name: count - excess for name, count in self._counts.items() if count > excess}
             self._error += excess

@@ -1,6 +1,6 @@
-"""Parts of an answer: counts by name that open when they are merged, and change no more.
+"""Pieces: immutable parts of an answer with counts by name. Slices make them; `total` sums them up.
 
-Made by slices, summed by `total`. What a slice compressed stays compressed until then, one block at a time.
+Compressed columns stay compressed until they are summed, one block at a time.
 """
 
 import sys
@@ -22,7 +22,7 @@ Range = tuple[int, int]
 """Seconds since 1970, half-open."""
 
 _Sealed = bytes | memoryview
-"""Compressed here, or in a file that is mapped."""
+"""A compressed column, in memory or in a mapped file."""
 
 _read_names = msgspec.msgpack.Decoder(list[str]).decode
 
@@ -31,14 +31,14 @@ class Piece(Protocol):
     """Counts of names, immutable."""
 
     def __len__(self) -> int:
-        """Return how many names there are at most. Cost: O(1)."""
+        """Return an upper bound of the number of names. Cost: O(1)."""
 
     def add_to(self, sums: Frequent) -> None:
         """Add the counts to `sums`. Cost: O(names)."""
 
 
 def total(pieces: Iterable[Piece], capacity: int) -> Frequent:
-    """Return the sum of `pieces`, in memory for `2 * capacity` names and one piece."""
+    """Return the sum of `pieces`. Memory: `2 * capacity` names and one piece."""
     sums = Frequent(capacity)
     for piece in pieces:
         piece.add_to(sums)
@@ -47,7 +47,7 @@ def total(pieces: Iterable[Piece], capacity: int) -> Frequent:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Counted:
-    """Counts in the open: a copy of what a live slice held."""
+    """Uncompressed counts: a copy from a live slice."""
 
     counts: Mapping[str, int]
 
@@ -61,7 +61,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Remembered:
-    """What is known of slices that were dropped."""
+    """The counts of dropped slices, possibly with an error."""
 
     sums: Frequent
 
@@ -69,13 +69,13 @@ class Remembered:
         return len(self.sums)
 
     def add_to(self, sums: Frequent) -> None:
-        """Add the counts, and their error, to `sums`."""
+        """Add the counts and their error to `sums`."""
         sums.merge(self.sums)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Names:
-    """A run of a slice's names, each with its count over the whole slice; `names` is a list, or one compressed."""
+    """Some names of a slice, and the count of each over the whole slice. Both columns are compressed, or neither."""
 
     count: int
     names: list[str] | _Sealed
@@ -83,49 +83,49 @@ class Names:
 
     @staticmethod
     def of_state(state: State) -> "Names":
-        """Return the run of which `state` was taken; what is compressed is shared. Raises ValueError or TypeError."""
+        """Return the names that `state` describes. Shares compressed columns. Raises ValueError or TypeError."""
         count, names, totals = state
         totals = _column(totals)
         if isinstance(names, list):
             if len(names) != count or not all(isinstance(name, str) for name in names):
                 raise ValueError(f"{count} names were expected, got {len(names)} values")
         elif not isinstance(names, _Sealed) or isinstance(totals, np.ndarray):
-            raise TypeError("names and counts that are both compressed were expected, or neither")
+            raise TypeError("names and counts were expected, both compressed or neither")
         if index(count) < 1 or (isinstance(totals, np.ndarray) and totals.size != count):
             raise ValueError(f"counts of {count} names were expected")
         return Names(count, names, totals)
 
     @property
     def is_sealed(self) -> bool:
-        """Whether it is compressed."""
+        """Whether the columns are compressed."""
         return not isinstance(self.names, list)
 
     def state(self) -> State:
-        """Return what `of_state` makes the same run of. Nothing is copied."""
+        """Return the state for `of_state`. Copies nothing."""
         return self.count, self.names, self.totals
 
     @property
     def nbytes(self) -> int:
-        """Bytes that they take. Cost: O(names) while they are not sealed."""
+        """Bytes in memory. Cost: O(names) if they are not compressed."""
         if not isinstance(self.names, list):
             return len(self.names) + len(self.totals) + 2 * OVERHEAD_BYTES
         return sys.getsizeof(self.names) + sum(map(sys.getsizeof, self.names)) + 8 * self.count + 2 * OVERHEAD_BYTES
 
     def sealed(self) -> "Names":
-        """Return the same, compressed. Cost: some 0.8 us a name."""
+        """Return the same names, compressed. Cost: about 0.8 us a name."""
         if not isinstance(self.names, list) or not isinstance(self.totals, np.ndarray):
             return self
         return Names(self.count, zlib.compress(msgspec.msgpack.encode(self.names)), seal(self.totals))
 
     def opened(self) -> tuple[list[str], Times]:
-        """Return the names and their counts. Cost: some 0.2 us a name, when sealed."""
+        """Return the names and their counts. Cost: about 0.2 us a name if compressed."""
         names = self.names if isinstance(self.names, list) else _read_names(zlib.decompress(self.names))
         return names, self.totals if isinstance(self.totals, np.ndarray) else unseal(self.totals)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Totals:
-    """Every name of a frozen slice and its count: all that a query needs whose range contains the slice."""
+    """All names of a frozen slice and their counts, for a query whose range contains the slice."""
 
     runs: tuple[Names, ...]
 
@@ -141,55 +141,55 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Counts of a frozen slice by second and name, ascending in both: a name is the number of its place in the slice.
-
-    `columns` are seconds, names and counts; each is int64, sealed or not.
-    """
+    """Counts of a frozen slice by second and name, ascending in both. A name is its number in the slice."""
 
     first: int
+    """The first second."""
     last: int
+    """The last second."""
     columns: tuple[Times | _Sealed, ...]
+    """Seconds, names and counts: int64 columns, all compressed or none."""
 
     @staticmethod
     def of_state(state: State) -> "Rows":
-        """Return the rows of which `state` was taken; what is compressed is shared. Raises ValueError or TypeError."""
+        """Return the rows that `state` describes. Shares compressed columns. Raises ValueError or TypeError."""
         first, last, (seconds, names, counts) = state
         columns = _column(seconds), _column(names), _column(counts)
         sizes = {column.size if isinstance(column, np.ndarray) else None for column in columns}
         if len(sizes) > 1 or index(first) > index(last):
-            raise ValueError(f"columns of one length were expected, and a range of seconds, got {sizes} and {first} to {last}")
+            raise ValueError(f"columns of one length and a range of seconds were expected, got {sizes} and {first} to {last}")
         return Rows(first, last, columns)
 
     @property
     def is_sealed(self) -> bool:
-        """Whether they are compressed."""
+        """Whether the columns are compressed."""
         return not isinstance(self.columns[0], np.ndarray)
 
     def state(self) -> State:
-        """Return what `of_state` makes the same rows of. Nothing is copied."""
+        """Return the state for `of_state`. Copies nothing."""
         return self.first, self.last, self.columns
 
     @property
     def nbytes(self) -> int:
-        """Bytes that they take."""
+        """Bytes in memory."""
         sizes = [column.nbytes if isinstance(column, np.ndarray) else len(column) for column in self.columns]
         return sum(sizes) + len(sizes) * OVERHEAD_BYTES
 
     def sealed(self) -> "Rows":
-        """Return the same, compressed. Cost: some 0.1 us a row."""
+        """Return the same rows, compressed. Cost: about 0.1 us a row."""
         return Rows(
             self.first, self.last, tuple(seal(column) if isinstance(column, np.ndarray) else column for column in self.columns)
         )
 
     def opened(self) -> Iterator[Times]:
-        """Yield the columns. Cost: some 10 ns a row."""
+        """Yield the columns, decompressed. Cost: about 10 ns a row."""
         for column in self.columns:
             yield column if isinstance(column, np.ndarray) else unseal(column)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clipped:
-    """The counts of a frozen slice in some of its seconds."""
+    """The counts of a frozen slice in the range `seconds`."""
 
     totals: Totals
     rows: Sequence[Rows]
@@ -199,7 +199,7 @@ class Clipped:
         return len(self.totals)
 
     def add_to(self, sums: Frequent) -> None:
-        """Add the counts to `sums`, opening one block at a time."""
+        """Add the counts to `sums`. Opens one block at a time."""
         counts = np.zeros(len(self.totals), np.int64)
         for block in self.rows:
             seconds, names, numbers = block.opened()
@@ -216,7 +216,7 @@ class Clipped:
 
 
 def _column(column: State) -> Times | _Sealed:
-    """Return a column of a state, sealed or not. Raises TypeError or ValueError."""
+    """Return `column`, compressed or int64. Raises TypeError."""
     if isinstance(column, _Sealed):
         return column
     if not isinstance(column, np.ndarray) or column.dtype != np.int64 or column.ndim != 1:

@@ -1,7 +1,4 @@
-"""Slices of `words`: live while events come in, frozen and packed after.
-
-Used by collectors. The granule is a second: a range is widened to whole ones.
-"""
+"""Live and frozen slices of `words`, their summaries, and the arguments of queries. A range is widened to whole seconds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,12 +17,12 @@ from actors.views.words.table import FrozenTable, LiveTable, Tally
 Of = Literal["types", "words"]
 
 _TEXT_BYTES_A_PAIR = 256
-"""A slice is full, too, where its names take so many bytes for each pair that it may hold."""
+"""A slice is also full if its names take more than this many bytes for each pair of its limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counting:
-    """A question: the counts of types or of words, the highest `limit` ones or all."""
+    """The arguments of a query: the counts of types or of words, the `limit` highest or all."""
 
     of: Of
     limit: int | None = None
@@ -36,15 +33,15 @@ class Counting:
         Raises ValueError.
         """
         if self.limit is not None and self.limit < 0:
-            raise ValueError(f"a limit is 0 at least, got {self.limit}")
+            raise ValueError(f"a limit of at least 0 was expected, got {self.limit}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WordSummary:
-    """What slices add to the whole: how many events and pairs, the hull of their times, and their counts since ever.
+    """Numbers of events and pairs of slices, the hull of their times, and the total counts of types and words.
 
-    Of one slice, `types` and `words` are its totals, not copied; those of a live one go on counting. Composed, they are at most
-    `2 * max_names` names each.
+    `types` and `words` of one slice are its totals, not copied: those of a live slice still change. Composed summaries have at
+    most `2 * max_names` names of each.
     """
 
     max_names: int
@@ -61,12 +58,12 @@ class WordSummary:
 
     @staticmethod
     def of_state(state: State) -> "WordSummary":
-        """Return the summary of which `state` was taken. Cost: 0.2 us a name. Raises ValueError, TypeError or KeyError."""
+        """Return the summary that `state` describes. Cost: 0.2 us a name. Raises ValueError, TypeError or KeyError."""
         max_names, events, pairs = map(index, state["numbers"])
         return WordSummary(max_names, events, pairs, span_of_state(state["span"]), *map(_sums_of, state["sums"]))
 
     def state(self) -> State:
-        """Return what `of_state` makes the same summary of, by value. Cost: 50 ns a name that is not compressed."""
+        """Return the state for `of_state`. Copies the counts of a live slice. Cost: 50 ns a name that is not compressed."""
         return {
             "numbers": (self.max_names, self.events, self.pairs),
             "span": span_state(self.span),
@@ -92,9 +89,9 @@ class WordSummary:
 
 
 class LiveWords(Live):
-    """A slice that counts events, up to `max_pairs` pairs of a second and a type or word, and what the last batch adds.
+    """A slice that counts events. It is full when it has `max_pairs` pairs of a second and a type or word.
 
-    Takes 45 to 85 bytes a pair where names recur, 170 where each is new. Not thread-safe: its collector owns it.
+    Takes 45 to 85 bytes a pair if names recur, 170 if all names differ. Not thread-safe: its collector owns it.
     """
 
     def __init__(self, *, max_pairs: int, max_names: int) -> None:
@@ -106,13 +103,13 @@ class LiveWords(Live):
 
     @property
     def full(self) -> bool:
-        """Whether the slice holds `max_pairs` pairs, or as much text as is due to them."""
+        """Whether the slice has `max_pairs` pairs, or `_TEXT_BYTES_A_PAIR` bytes of names for each of them."""
         tables = self._tables.values()
         text_bytes = sum(table.tally.text_bytes for table in tables)
         return sum(table.pairs for table in tables) >= self._max_pairs or text_bytes >= self._max_pairs * _TEXT_BYTES_A_PAIR
 
     def add(self, batch: WordBatch, watermark: int | None) -> Mapping[str, int]:  # noqa: ARG002  # the contract's
-        """Take in a batch, in any order. Cost: some 0.3 us a pair of second and name, 4 us a second."""
+        """Add a batch, in any order of time. Cost: about 0.3 us a pair of second and name, 4 us a second."""
         assert not self.full, "a full slice is frozen before the next batch"
         if not batch.count:
             return NONE_LOST
@@ -123,21 +120,14 @@ class LiveWords(Live):
         self._span = self._span.hull(span) if self._span else span
         return NONE_LOST
 
-    def close(self, watermark: int | None, *, idle: bool) -> None:
-        """Publish nothing: counts are asked for."""
-
     def read(self, span: Span, arguments: Counting) -> tuple[Piece, ...]:
         """Return a copy of the counts in `span`. Cost: 0.2 us a pair in it, 0.4 us a name."""
         if self._span is None or not self._span.overlaps(span):
             return ()
         return (self._tables[arguments.of].read(seconds(span), whole=span.contains(self._span)),)
 
-    def shed(self, nbytes: int) -> tuple[dict[str, int], int | None]:  # noqa: ARG002
-        """Forget nothing, as nothing waits: the slice ends by becoming full."""
-        return {}, None
-
     def freeze(self) -> tuple["FrozenWords", None]:
-        """Return the counts, packed; there is no carry. Cost: 0.2 to 0.4 us a pair."""
+        """Return the counts as columns, and no carry. Cost: 0.2 to 0.4 us a pair."""
         tables = {of: table.freeze() for of, table in self._tables.items()}
         return FrozenWords(tables, self.meta().summary), None
 
@@ -150,7 +140,7 @@ class LiveWords(Live):
 
     @staticmethod
     def of_state(state: State, *, max_pairs: int, max_names: int) -> "LiveWords":
-        """Return the slice of which `state` was taken.
+        """Return the slice that `state` describes.
 
         Cost: 0.3 us a pair, 0.3 us a name. Raises ValueError, TypeError or KeyError.
         """
@@ -160,15 +150,15 @@ class LiveWords(Live):
         return live
 
     def state(self) -> State:
-        """Return what `of_state` makes the same slice of. Cost: that of `LiveTable.state`."""
+        """Return the state for `of_state`. Same cost as `LiveTable.state`."""
         tables = {of: table.state() for of, table in self._tables.items()}
         return {"events": self._events, "span": span_state(self._span), **tables}
 
 
 class FrozenWords(Frozen):
-    """A slice that has become full: its names as text compressed, its counts as columns.
+    """A retired slice: compressed text for its names, and columns for its counts. Not thread-safe: its collector owns it.
 
-    Settled, it takes 0.7 to 1.2 bytes a pair where names recur, 4 where each is new.
+    Once settled, it takes 0.7 to 1.2 bytes a pair if names recur, 4 if all names differ.
     """
 
     def __init__(self, tables: dict[Of, FrozenTable], summary: WordSummary) -> None:
@@ -177,46 +167,40 @@ class FrozenWords(Frozen):
         self._max_names, self._span = summary.max_names, summary.span
 
     def settle(self) -> bool:
-        """Compress one more block; returns whether more is left. Cost: 1 ms for counts, 14 ms for names."""
+        """Compress one block; return whether more blocks are left. Cost: 1 ms for counts, 14 ms for names."""
         left = [table for table in self._tables.values() if not table.settled]
         if left:
             left[0].settle()
         return not all(table.settled for table in left)
 
     def read(self, span: Span, arguments: Counting) -> tuple[Piece, ...]:
-        """Return the counts in `span`, still packed; only totals where it contains the slice. Cost: O(blocks)."""
+        """Return the counts in `span`, still compressed: the totals if `span` contains the slice. Cost: O(blocks)."""
         if self._span is None or not self._span.overlaps(span):
             return ()
         return (self._tables[arguments.of].read(seconds(span), whole=span.contains(self._span)),)
 
-    def coarsen(self) -> None:
-        """Do nothing: counts are exact, and stay so."""
-
     def meta(self) -> Meta:
-        """Describe the slice. Cost: O(blocks) once it has settled."""
+        """Describe the slice. Cost: O(blocks) once it is settled."""
         types, words = self._tables["types"], self._tables["words"]
         summary = WordSummary(self._max_names, self._events, self._pairs, self._span, types.totals, words.totals)
         return Meta(self._span, self._events, types.nbytes + words.nbytes, 0, None, summary)
 
     @staticmethod
     def of_state(state: State, *, max_names: int) -> "FrozenWords":
-        """Return the slice of which `state` was taken; what is compressed is shared.
-
-        Raises ValueError, TypeError or KeyError.
-        """
+        """Return the slice that `state` describes. Shares compressed columns. Raises ValueError, TypeError or KeyError."""
         tables: dict[Of, FrozenTable] = {of: FrozenTable.of_state(state[of]) for of in get_args(Of)}
         types, words = tables["types"].totals, tables["words"].totals
         span = span_of_state(state["span"])
         return FrozenWords(tables, WordSummary(max_names, index(state["events"]), index(state["pairs"]), span, types, words))
 
     def state(self) -> State:
-        """Return what `of_state` makes the same slice of. Cost: O(blocks)."""
+        """Return the state for `of_state`. Cost: O(blocks)."""
         tables = {of: table.state() for of, table in self._tables.items()}
         return {"events": self._events, "pairs": self._pairs, "span": span_state(self._span), **tables}
 
 
 def seconds(span: Span) -> Range:
-    """Return the whole seconds that `span`, in ms and not empty, touches.
+    """Return the whole seconds that `span` overlaps, which is in ms and not empty.
 
     >>> seconds(Span(1_500, 2_001))
     (1, 3)
@@ -225,14 +209,14 @@ def seconds(span: Span) -> Range:
 
 
 def recalled(gone: WordSummary, span: Span, arguments: Counting) -> tuple[Piece, ...]:
-    """Return the counts of dropped slices for a `span` since ever that contains them all, else nothing."""
+    """Return the total counts of dropped slices if `span` contains all times before their end, else no counts."""
     if span.start > INT64_MIN or gone.span is None or span.end < gone.span.end:
         return ()
     return (gone.types if arguments.of == "types" else gone.words,)
 
 
 def _state_of_sums(piece: Piece) -> State:
-    """Return what `_sums_of` makes the same counts of; those of a live slice are copied. Cost: see `counts_state`."""
+    """Return the state for `_sums_of`. Copies the counts of a live slice. Same cost as `counts_state`."""
     match piece:
         case Totals(runs):
             return "totals", [run.state() for run in runs]
@@ -243,11 +227,11 @@ def _state_of_sums(piece: Piece) -> State:
         case Tally():
             return "counted", counts_state(piece.snapshot())
         case _:
-            raise TypeError(f"the counts of all of a slice were expected, got {type(piece).__name__}")
+            raise TypeError(f"the total counts of a slice were expected, got {type(piece).__name__}")
 
 
 def _sums_of(state: State) -> Piece:
-    """Return the counts of which `state` was taken. Raises ValueError or TypeError."""
+    """Return the counts that `state` describes. Raises ValueError or TypeError."""
     kind, counts = state
     match kind:
         case "totals":

@@ -1,6 +1,6 @@
-"""Counts by second and name: growing in a live slice, packed in a frozen one. A slice has one for types and one for words.
+"""Tables of counts by second and name, one for the types and one for the words of a slice.
 
-Made by slices. What leaves a table, to answer or to sum up, is a piece.
+A live table grows; a frozen table has columns, which are compressed step by step. Tables answer queries with pieces.
 """
 
 import sys
@@ -25,19 +25,22 @@ _KINDS = {"seconds": "<i8", "sizes": "<u4", "numbers": "<u4", "counts": "<i8"}
 
 
 class Tally:
-    """The names of a live slice in order of appearance, and how often each occurred. Also a piece: of the counts by now."""
+    """The names of a live slice in order of appearance, and the total count of each.
+
+    A tally is also a piece with its current counts. A name's number is its position.
+    """
 
     __slots__ = ("_numbers", "_text_bytes", "_totals")
 
     def __init__(self) -> None:
-        # A name that is new gets the next number by being looked up.
+        # The lookup of a new name assigns the next number to it.
         self._numbers: defaultdict[str, int] = defaultdict(count().__next__)
         self._totals = np.zeros(16, np.int64)
         self._text_bytes = 0
 
     @staticmethod
     def of_state(state: State) -> "Tally":
-        """Return the names of which `state` was taken, not counted yet. Cost: 0.3 us a name. Raises ValueError or TypeError."""
+        """Return the names that `state` describes, with counts of 0. Cost: 0.3 us a name. Raises ValueError or TypeError."""
         texts, room, text_bytes = state
         names, tally = texts_of(texts), Tally()
         tally._numbers.update(zip(names, range(len(names)), strict=True))
@@ -50,7 +53,7 @@ class Tally:
         return tally
 
     def state(self) -> State:
-        """Return what `of_state` makes the same of, but for the counts. Cost: 90 ns a name."""
+        """Return the state for `of_state`, without the counts. Cost: 90 ns a name."""
         return state_of(self._numbers), self._totals.size, self._text_bytes
 
     def __len__(self) -> int:
@@ -58,16 +61,16 @@ class Tally:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it takes."""
+        """Bytes in memory."""
         return sys.getsizeof(self._numbers) + self._totals.nbytes + self._text_bytes + _INT_BYTES * len(self._numbers)
 
     @property
     def text_bytes(self) -> int:
-        """Bytes of the names alone."""
+        """Bytes of the names."""
         return self._text_bytes
 
     def numbers(self, names: Mapping[str, int]) -> list[int]:
-        """Return the number of each name, new ones included. Cost: 60 ns a name."""
+        """Return the number of each name. New names get the next numbers. Cost: 60 ns a name."""
         before = len(self._numbers)
         numbers = list(map(self._numbers.__getitem__, names))
         if new := len(self._numbers) - before:
@@ -87,7 +90,7 @@ class Tally:
         return list(self._numbers)
 
     def shared_numbers(self) -> list[int]:
-        """Return the numbers as the objects that `numbers` gives."""
+        """Return all numbers, as the int objects that `numbers` returns."""
         return list(self._numbers.values())
 
     def totals(self) -> Times:
@@ -95,25 +98,26 @@ class Tally:
         return self._totals[: len(self._numbers)].copy()
 
     def snapshot(self) -> dict[str, int]:
-        """Return the counts as they stand, a name that is not counted yet perhaps not among them. Cost: 0.4 us a name.
+        """Return the current counts. A name that has no count yet may be missing. Cost: 0.4 us a name.
 
-        Any thread may ask, as the summary of a live slice does: names are only added, and before their counts.
+        Any thread may call this, because names are only added, and before their counts.
         """
         names, totals = self.names(), self._totals
         return dict(zip(names, totals[: len(names)].tolist(), strict=False))
 
     def add_to(self, sums: Frequent) -> None:
-        """Add the counts as they stand to `sums`."""
+        """Add the current counts to `sums`."""
         sums.update(self.snapshot())
 
 
 class LiveTable:
-    """Counts that grow. Not thread-safe: the live slice owns it."""
+    """Counts by second and name. Not thread-safe: one live slice owns it."""
 
     __slots__ = ("_dict_bytes", "_lent", "_seconds", "pairs", "tally")
 
     def __init__(self) -> None:
         self._seconds: dict[int, dict[int, int]] = {}
+        # The seconds that the last state shares; `add` copies one of them before it changes.
         self._lent: dict[int, dict[int, int]] = {}
         self._dict_bytes = 0
         self.tally = Tally()
@@ -121,9 +125,9 @@ class LiveTable:
 
     @staticmethod
     def of_state(state: State) -> "LiveTable":
-        """Return the table of which `state` was taken. Cost: 0.3 us a pair, 0.3 us a name.
+        """Return the table that `state` describes. Cost: 0.3 us a pair, 0.3 us a name.
 
-        Raises ValueError, TypeError or KeyError for what is no such state.
+        Raises ValueError, TypeError or KeyError.
         """
         seconds, sizes, numbers, counts = (np.frombuffer(state[name], kind).astype(np.int64) for name, kind in _KINDS.items())
         table = LiveTable()
@@ -133,22 +137,22 @@ class LiveTable:
                 f"columns that agree were expected, got {seconds.size}, {sizes.size}, {numbers.size}, {counts.size}"
             )
         if sizes.min(initial=1) < 1 or numbers.min(initial=0) < 0 or numbers.max(initial=-1) >= len(tally):
-            raise ValueError(f"numbers of {len(tally)} names were expected, got another one")
+            raise ValueError(f"numbers from 0 to {len(tally) - 1} were expected, and no empty second")
         tally.count(numbers, counts)
-        # The numbers of names are shared, as they are in a table that has grown.
+        # All seconds share the int objects of the tally, as in a table that has grown.
         pairs = zip(map(tally.shared_numbers().__getitem__, numbers.tolist()), counts.tolist(), strict=True)
         for second, size in zip(seconds.tolist(), sizes.tolist(), strict=True):
             own = table._seconds[second] = dict(islice(pairs, size))
             table._dict_bytes += sys.getsizeof(own)
             table.pairs += len(own)
         if len(table._seconds) != seconds.size or table.pairs != numbers.size:
-            raise ValueError("a second, or a name in a second, stands there twice")
+            raise ValueError("different seconds, and different names in a second, were expected")
         return table
 
     def state(self) -> State:
-        """Return what `of_state` makes the same table of. Cost: 10 ns a second, 90 ns a name; 40 ns a pair when it is written.
+        """Return the state for `of_state`. Cost: 10 ns a second, 90 ns a name; 40 ns a pair when it is written.
 
-        Seconds are lent to it: one that changes meanwhile is copied before.
+        The state shares the seconds. `add` copies a shared second before it changes.
         """
         self._lent = lent = self._seconds.copy()
         return {
@@ -161,11 +165,11 @@ class LiveTable:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it takes. Cost: O(1)."""
+        """Bytes in memory. Cost: O(1)."""
         return self.tally.nbytes + self._dict_bytes + sys.getsizeof(self._seconds) + _INT_BYTES * len(self._seconds)
 
     def add(self, by_second: BySecond) -> None:
-        """Add counts. Cost: some 0.3 us a pair of second and name, 0.6 us more for a new name, 2 us a second."""
+        """Add counts. Cost: about 0.3 us a pair of second and name, 0.6 us more for a new name, 2 us a second."""
         all_numbers: list[int] = []
         all_counts: list[int] = []
         for second, counts in by_second.items():
@@ -188,7 +192,10 @@ class LiveTable:
             self.tally.count(all_numbers, all_counts)
 
     def read(self, seconds: Range, *, whole: bool) -> Piece:
-        """Return a copy of the counts in `seconds`. Cost: 0.2 us a pair in them, 0.4 us a name, 50 ns a second of the slice."""
+        """Return a copy of the counts in `seconds`, or of all counts if `whole`.
+
+        Cost: 0.2 us a pair in `seconds`, 0.4 us a name, 50 ns a second of the slice.
+        """
         if whole:
             return Counted(self.tally.snapshot())
         start, end = seconds
@@ -200,7 +207,7 @@ class LiveTable:
         return Counted(dict(zip(map(names.__getitem__, sums), sums.values(), strict=True)))
 
     def freeze(self) -> "FrozenTable":
-        """Return the same counts, packed. Cost: 0.2 to 0.4 us a pair."""
+        """Return the same counts as columns. Cost: 0.2 to 0.4 us a pair."""
         names, totals = self.tally.names(), self.tally.totals()
         runs = [
             Names(len(names[at : at + CHUNK]), names[at : at + CHUNK], totals[at : at + CHUNK]) for at in _starts(len(names))
@@ -219,46 +226,43 @@ class LiveTable:
 
 
 class FrozenTable:
-    """Counts that do not change. Not thread-safe while it settles: the frozen slice owns it."""
+    """Counts that do not change. Not thread-safe while it is compressed: one frozen slice owns it."""
 
     __slots__ = ("_blocks", "_settled", "totals")
 
     def __init__(self, totals: Totals, blocks: list[Rows]) -> None:
         self.totals = totals
         self._blocks = blocks
-        # They are sealed in this order.
+        # Names are compressed before blocks, both in order.
         self._settled = sum(run.is_sealed for run in totals.runs) + sum(block.is_sealed for block in blocks)
 
     @staticmethod
     def of_state(state: State) -> "FrozenTable":
-        """Return the table of which `state` was taken; what is compressed is shared.
-
-        Raises ValueError, TypeError or KeyError.
-        """
+        """Return the table that `state` describes. Shares compressed columns. Raises ValueError, TypeError or KeyError."""
         totals = Totals(tuple(map(Names.of_state, state["runs"])))
         blocks = list(map(Rows.of_state, state["blocks"]))
         for block in blocks:
             numbers = block.columns[1]
             if isinstance(numbers, np.ndarray) and (numbers.min(initial=0) < 0 or numbers.max(initial=-1) >= len(totals)):
-                raise ValueError(f"numbers of {len(totals)} names were expected, got another one")
+                raise ValueError(f"numbers from 0 to {len(totals) - 1} were expected")
         return FrozenTable(totals, blocks)
 
     def state(self) -> State:
-        """Return what `of_state` makes the same table of. Cost: O(blocks)."""
+        """Return the state for `of_state`. Cost: O(blocks)."""
         return {"runs": [run.state() for run in self.totals.runs], "blocks": [block.state() for block in self._blocks]}
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it takes."""
+        """Bytes in memory."""
         return sum(run.nbytes for run in self.totals.runs) + sum(block.nbytes for block in self._blocks)
 
     @property
     def settled(self) -> bool:
-        """Whether all is compressed."""
+        """Whether all blocks are compressed."""
         return self._settled == len(self.totals.runs) + len(self._blocks)
 
     def settle(self) -> None:
-        """Compress one more block; not when it is `settled`. Cost: 1 ms for counts, 14 ms for names."""
+        """Compress one block. Must not be called if `settled`. Cost: 1 ms for counts, 14 ms for names."""
         runs = list(self.totals.runs)
         if self._settled < len(runs):
             runs[self._settled] = runs[self._settled].sealed()
@@ -269,7 +273,7 @@ class FrozenTable:
         self._settled += 1
 
     def read(self, seconds: Range, *, whole: bool) -> Piece:
-        """Return the counts in `seconds`, unopened. Cost: O(blocks)."""
+        """Return the counts in `seconds`, or all counts if `whole`; still compressed. Cost: O(blocks)."""
         if whole:
             return self.totals
         start, end = seconds
@@ -277,7 +281,7 @@ class FrozenTable:
 
 
 def _column(values: Callable[[], Iterable[int]], count: int, name: str) -> Deferred:
-    """Return a column of a state that is made when it is written, block by block, so that other threads get their turn."""
+    """Return a column that is made when the state is written, in blocks, so that other threads can run in between."""
 
     def made() -> bytes:
         rest = iter(values())

@@ -1,10 +1,10 @@
-"""The view `words`: decode, open, merge and render, behind the contract that the actors know."""
+"""The view `words`: implements the contract of `actors.views.view`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from actors.columns.snapshot import State
 from actors.timeline.span import Span
-from actors.views.view import Column, Decoded, Due, Field, Meta, Records, View
+from actors.views.view import Column, Decoded, Field, Meta, Records, View
 from actors.views.words.decode import decode
 from actors.views.words.pieces import Piece, Remembered, total
 from actors.views.words.render import FIELDS, columns, json, lines
@@ -14,11 +14,11 @@ Pieces = tuple[Piece, ...]
 
 
 class WordsView(View):
-    """How often each type of event and each word occurred. Times are in ms; a range is widened to whole seconds.
+    """Counts of each type of event and of each word. Times are in ms; a range is widened to whole seconds.
 
-    A slice holds some `max_pairs` counts of a name in a second. Answers, and what is kept of dropped slices, are exact up to
-    `max_names` different names; beyond, they state by how much a count may be too high. Taking in a line of two words costs
-    1 us, nearly all of it to decode, with 1,000 events a second of event time; 3 us with five, 7.5 us with one.
+    A slice has about `max_pairs` counts of a name in a second. Answers, and the summary of dropped slices, are exact up to
+    `max_names` different names. With more names, they state the largest possible error of a count. To decode and add a line of
+    two words costs 1 us with 1,000 events a second of event time, 3 us with five, 7.5 us with one.
     """
 
     def __init__(self, *, max_pairs: int = 200_000, max_names: int = 100_000) -> None:
@@ -26,44 +26,32 @@ class WordsView(View):
         self._max_names = max_names
 
     def decode(self, records: Records) -> Decoded:
-        """Read a whole poll, counted by second."""
+        """Decode a whole poll."""
         return decode(records.values)
 
     def open(self, carry: None) -> LiveWords:  # noqa: ARG002  # the contract's
-        """Start a live slice with nothing."""
+        """Start an empty live slice."""
         return LiveWords(max_pairs=self._max_pairs, max_names=self._max_names)
 
     def revive(self, state: State) -> LiveWords:
-        """Return the live slice of which `state` was taken, with the limits of this view."""
+        """Return the live slice that `state` describes, with the limits of this view."""
         return LiveWords.of_state(state, max_pairs=self._max_pairs, max_names=self._max_names)
 
     def thaw(self, state: State) -> FrozenWords:
-        """Return the frozen slice of which `state` was taken."""
+        """Return the frozen slice that `state` describes."""
         return FrozenWords.of_state(state, max_names=self._max_names)
 
     def summary(self, state: State) -> WordSummary:
-        """Return the summary of which `state` was taken."""
+        """Return the summary that `state` describes."""
         return WordSummary.of_state(state)
 
     def nothing(self) -> WordSummary:
         """Return the summary of no slice."""
         return WordSummary.nothing(self._max_names)
 
-    def select(self, metas: Sequence[Meta], span: Span, arguments: Counting) -> list[int]:  # noqa: ARG002
-        """Return the slices that overlap `span`."""
-        return [index for index, meta in enumerate(metas) if meta.span is not None and meta.span.overlaps(span)]
-
-    def merge(self, partials: Sequence[Pieces]) -> Pieces:
-        """Join partial answers; order does not matter, as rendering sums them."""
-        return tuple(piece for partial in partials for piece in partial)
-
     def recall(self, gone: WordSummary, span: Span, arguments: Counting) -> Pieces:
-        """Return the counts of all dropped slices, where `span` is since ever; for another one they are not known."""
+        """Return the counts of all dropped slices if `span` contains all times before their end, else no counts."""
         return recalled(gone, span, arguments)
-
-    def publish(self, partial: Pieces, due: Due) -> Iterator[bytes]:  # noqa: ARG002
-        """Write nothing: counts are asked for, not published."""
-        return iter(())
 
     def max_error(self, partial: Pieces, arguments: Counting) -> int:  # noqa: ARG002
         """Return by how much a count of the answer may be too high, and how often a name without one may have occurred.
@@ -104,7 +92,7 @@ class WordsView(View):
         yield from columns(total(partial, self._max_names).most(arguments.limit))
 
     def describe(self, before: WordSummary, meta: Meta) -> dict[str, object]:  # noqa: ARG002
-        """Return a slice's row of the stats: different types and words, and pairs of a second and one of them."""
+        """Return a slice's row of the stats: its numbers of types, of words, and of pairs."""
         own: WordSummary = meta.summary
         return {"types": len(own.types), "words": len(own.words), "pairs": own.pairs}
 
