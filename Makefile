@@ -5,7 +5,7 @@ TESTS := --numprocesses auto --maxprocesses 4 --dist loadfile
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help install run quick test check lint bench chaos pictures docs lock clean
+.PHONY: help install run quick test check lint lint-js bench chaos pictures docs lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1 \t\2/' | expand -t 18
@@ -32,10 +32,19 @@ run: install  ## broker, service and a gentle producer, with the curls to try
 test: .venv/dev  ## the tests, a file at a time on each processor
 	$(BIN)/python -m pytest $(TESTS)
 
-lint: .venv/dev  ## ruff and mypy
+lint: .venv/dev lint-js  ## ruff and mypy, and biome for the page's JavaScript
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# package.json pins biome. Without npm this step is skipped, unless FIRNLINE_REQUIRE_JS is set.
+lint-js:
+	@if command -v npm > /dev/null; then \
+	  [ node_modules/.package-lock.json -nt package.json ] \
+	    || npm install --silent --no-package-lock --no-audit --no-fund --ignore-scripts; \
+	  node_modules/.bin/biome check --error-on-warnings; \
+	elif [ -n "$$FIRNLINE_REQUIRE_JS" ]; then echo "lint-js: npm is missing" >&2; exit 1; \
+	else echo "lint-js: skipped, because npm is missing"; fi
 
 quick: lint  ## lint, types and the pure tests: less than a minute
 	$(BIN)/python -m pytest --quiet $(TESTS) tests/house tests/columns tests/timeline tests/views
@@ -61,4 +70,4 @@ lock: .venv/dev  ## pin every package with its hashes
 	$(BIN)/uv pip compile $(LOCK) --extra dev pyproject.toml --output-file requirements-dev.txt
 
 clean:  ## remove .venv, every cache, and .firnline with its checkpoints
-	rm -rf .venv .firnline .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis build site ./*.egg-info
+	rm -rf .venv node_modules .firnline .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis build site ./*.egg-info

@@ -342,7 +342,8 @@ def test_no_file_of_the_page_has_inline_script_or_style_or_an_address_elsewhere(
             assert "<style" not in text, path
             assert not any("src=" not in tag for tag in text.split("<script")[1:]), path
         if path.suffix == ".js":
-            assert len(text.splitlines()) <= 200, path
+            assert len(text.splitlines()) <= 300, path
+            assert max(map(len, text.splitlines())) <= 120, path
 
 
 def test_watchers_share_one_tick_of_half_a_second(fed: Service):

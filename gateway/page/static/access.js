@@ -1,4 +1,4 @@
-// Requests to the service, with the token of this tab where there is one. The token is in sessionStorage: it ends with the tab.
+// Requests to the service, with this tab's token if it has one. sessionStorage keeps the token until the tab is closed.
 
 const KEY = "firnline-token";
 
@@ -19,7 +19,7 @@ export function ask(path, options = {}) {
   return fetch(path, { ...options, headers, cache: "no-store" });
 }
 
-// The JSON of a path. Raises Refused, with what the service said, for anything but 200.
+// Return the JSON of a path. Throws Refused with the service's message for any status but 200.
 export async function json(path, options = {}) {
   const response = await ask(path, options);
   if (response.ok) return response.json();
@@ -27,7 +27,7 @@ export async function json(path, options = {}) {
 }
 
 export async function refusal(response) {
-  if (response.status === 429) return new Refused(429, "the service has no memory to spare for it just now");
+  if (response.status === 429) return new Refused(429, "the service has no free memory for this answer at the moment");
   try {
     const { where, expected, got } = (await response.json()).error;
     return new Refused(response.status, `${where}: expected ${expected}, got ${got}`);
@@ -36,8 +36,8 @@ export async function refusal(response) {
   }
 }
 
-// The same request for a terminal. The token itself is never in it.
+// Return the same request as a curl command. It never contains the token itself.
 export function curl(path) {
-  const header = token() ? " -H \"Authorization: Bearer $FIRNLINE_TOKEN\"" : "";
+  const header = token() ? ' -H "Authorization: Bearer $FIRNLINE_TOKEN"' : "";
   return `curl -s '${location.origin}${path}'${header}`;
 }

@@ -1,12 +1,12 @@
-// A range chosen on the timeline: dragged with mouse, pen or finger, or moved by two handles with the arrow keys.
+// A range on the timeline. The user drags it with mouse, pen or finger, or moves its two handles with the arrow keys.
 
 import { element } from "./element.js";
 import { moment } from "./format.js";
 
-const LEAST_PX = 4; // less is a click, not a drag
+const LEAST_PX = 4; // a shorter movement is a click, not a drag
 
 export class Brush {
-  // `timeline` gives the scale; `onChange(from, to, done)` hears of every move, with done at its end; nulls: no range.
+  // `timeline` gives the scale. `onChange(from, to, done)` is called at every move; `done` is true at the last one.
   constructor(timeline, onChange) {
     this.timeline = timeline;
     this.onChange = onChange;
@@ -20,11 +20,22 @@ export class Brush {
   }
 
   handle(end, at) {
-    const made = element("div", { class: `handle ${end}`, role: "slider", tabindex: 0, hidden: true, "aria-label": end === "from" ? "Range begins" : "Range ends", "aria-orientation": "horizontal" });
+    const made = element("div", {
+      class: `handle ${end}`,
+      role: "slider",
+      tabindex: 0,
+      hidden: true,
+      "aria-label": end === "from" ? "Range begins" : "Range ends",
+      "aria-orientation": "horizontal",
+    });
     made.addEventListener("keydown", (event) => this.key(event, at));
     made.addEventListener("pointerdown", (event) => {
       event.stopPropagation();
-      this.drag(event, (time) => this.move(at, time, false), () => this.onChange(...this.range, true));
+      this.drag(
+        event,
+        (time) => this.move(at, time, false),
+        () => this.onChange(...this.range, true),
+      );
     });
     return made;
   }
@@ -34,15 +45,19 @@ export class Brush {
     const first = this.timeAt(event);
     const x = event.clientX;
     let dragged = false;
-    this.drag(event, (time, moved) => {
-      dragged ||= Math.abs(moved.clientX - x) >= LEAST_PX;
-      if (dragged) this.choose(Math.min(first, time), Math.max(first, time), false);
-    }, () => dragged && this.range && this.onChange(...this.range, true));
+    this.drag(
+      event,
+      (time, moved) => {
+        dragged ||= Math.abs(moved.clientX - x) >= LEAST_PX;
+        if (dragged) this.choose(Math.min(first, time), Math.max(first, time), false);
+      },
+      () => dragged && this.range && this.onChange(...this.range, true),
+    );
   }
 
   drag(event, move, end) {
     const { plot } = this.timeline;
-    if (event.pointerType === "mouse") event.preventDefault(); // no text is selected
+    if (event.pointerType === "mouse") event.preventDefault(); // prevents the selection of text
     plot.setPointerCapture(event.pointerId);
     const moving = (moved) => move(this.timeAt(moved), moved);
     const over = (last) => {
@@ -63,14 +78,23 @@ export class Brush {
   key(event, at) {
     const { scale, width } = this.timeline;
     const step = event.shiftKey ? 0.1 : 0.01;
-    const moves = { ArrowLeft: -step, ArrowDown: -step, ArrowRight: step, ArrowUp: step, PageDown: -0.1, PageUp: 0.1, Home: -1, End: 1 };
+    const moves = {
+      ArrowLeft: -step,
+      ArrowDown: -step,
+      ArrowRight: step,
+      ArrowUp: step,
+      PageDown: -0.1,
+      PageUp: 0.1,
+      Home: -1,
+      End: 1,
+    };
     if (!(event.key in moves) || !scale) return;
     event.preventDefault();
     const x = scale.x(this.range[at]) + moves[event.key] * width;
     this.move(at, Math.round(scale.time(Math.max(0, Math.min(width, x)))), true);
   }
 
-  // One end moves, and stops at the other one.
+  // Move one end of the range. It stops at the other end.
   move(at, time, done) {
     const [from, to] = this.range;
     if (at === 0) this.choose(Math.min(time, to), to, done);

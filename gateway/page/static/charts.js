@@ -1,4 +1,4 @@
-// Lines over time by uPlot, in the page's own colours, light or dark.
+// Line and bar charts over time, drawn by uPlot in the page's colours, light or dark.
 
 const uPlot = window.uPlot;
 const LEGEND_PX = 44;
@@ -7,8 +7,8 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-// A time of the axis, as fine as its marks are.
-function said(seconds, step) {
+// Return the label of a time on the axis, as precise as the distance `step` between two marks.
+function axisLabel(seconds, step) {
   const text = new Date(seconds * 1000).toISOString();
   return step >= 86_400 ? text.slice(0, 10) : text.slice(11, step >= 60 ? 16 : 19);
 }
@@ -22,7 +22,8 @@ export class Chart {
     target.setAttribute("role", "img");
     target.setAttribute("aria-label", label);
     this.data = [[], ...series.map(() => [])];
-    dark.addEventListener("change", (this.remake = () => this.make()));
+    this.remake = () => this.make();
+    dark.addEventListener("change", this.remake);
     this.observer = new ResizeObserver(() => this.resize());
     this.observer.observe(target);
     this.make();
@@ -33,7 +34,12 @@ export class Chart {
     this.colours = ["transparent", ...this.series.map(([, name]) => colour(name))];
     const grid = { stroke: colour("--line"), width: 1 };
     const size = parseFloat(getComputedStyle(document.documentElement).fontSize);
-    const axis = { stroke: colour("--quiet"), grid, ticks: { show: false }, font: `${Math.round(size * 0.78)}px system-ui, sans-serif` };
+    const axis = {
+      stroke: colour("--quiet"),
+      grid,
+      ticks: { show: false },
+      font: `${Math.round(size * 0.78)}px system-ui, sans-serif`,
+    };
     const format = this.series[0][2];
     this.plot = new uPlot(
       {
@@ -41,10 +47,24 @@ export class Chart {
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
         cursor: { y: false, points: { size: 6 } },
         legend: { live: true, markers: { width: 0, fill: (_, at) => this.colours[at] } },
-        scales: { x: { time: true, range: (_, low, high) => this.span(low, high) }, y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
-        axes: [{ ...axis, space: 6 * size, size: 2 * size, values: (_, times, __, ___, step) => times.map((time) => said(time, step)) }, { ...axis, size: 3.6 * size, values: (_, values) => values.map((value) => format(value)) }],
+        scales: {
+          x: { time: true, range: (_, low, high) => this.span(low, high) },
+          y: { range: (_, _low, high) => [0, Math.max(1, high * 1.1)] },
+        },
+        axes: [
+          {
+            ...axis,
+            space: 6 * size,
+            size: 2 * size,
+            values: (_, times, __, ___, step) => times.map((time) => axisLabel(time, step)),
+          },
+          { ...axis, size: 3.6 * size, values: (_, values) => values.map((value) => format(value)) },
+        ],
         series: [
-          { value: (_, seconds) => (seconds == null ? "" : new Date(seconds * 1000).toISOString().replace("T", " ").slice(0, 19)) },
+          {
+            value: (_, seconds) =>
+              seconds == null ? "" : new Date(seconds * 1000).toISOString().replace("T", " ").slice(0, 19),
+          },
           ...this.series.map(([label, name, shown]) => ({
             label,
             stroke: colour(name),
@@ -64,14 +84,15 @@ export class Chart {
   set(data) {
     this.data = data;
     this.plot.setData(data);
-    if (this.plot.cursor.idx == null && data[0].length) this.plot.setLegend({ idx: data[0].length - 1 }); // the newest values
+    // Without a cursor, the legend shows the newest values.
+    if (this.plot.cursor.idx == null && data[0].length) this.plot.setLegend({ idx: data[0].length - 1 });
   }
 
-  // Bars have half of their width beside them, so that the first and the last are whole.
+  // Return the visible span. Bars need half a bar's width at both ends, otherwise the first and the last bar are cut.
   span(low, high) {
     const starts = this.data[0];
-    if (starts.length === 1) low = high = starts[0]; // of one alone uPlot would make years
-    if (!this.bars) return [Math.min(low, high - 60), high]; // a minute at least: times that repeat themselves say nothing
+    if (starts.length === 1) low = high = starts[0]; // for a single point uPlot would choose years
+    if (!this.bars) return [Math.min(low, high - 60), high]; // at least a minute, otherwise the axis repeats its labels
     const half = starts.length > 1 ? (starts[1] - starts[0]) / 2 : 30;
     return [low - half, high + half];
   }
@@ -83,7 +104,7 @@ export class Chart {
 
   size() {
     const width = Math.max(120, this.target.clientWidth);
-    const legend = width < NARROW_PX ? 2 * LEGEND_PX : LEGEND_PX; // it takes more lines there
+    const legend = width < NARROW_PX ? 2 * LEGEND_PX : LEGEND_PX; // the legend takes two lines
     return { width, height: Math.max(120, this.target.clientHeight - legend) };
   }
 

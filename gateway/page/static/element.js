@@ -1,10 +1,10 @@
-// Elements made by script: text is always text, never markup, so nothing that a stream holds can become code.
+// Makes elements by script. Text is always inserted as text, never as markup, so a stream's content cannot become code.
 
 const SVG = "http://www.w3.org/2000/svg";
 
 export const byId = (id) => document.getElementById(id);
 
-// An HTML element: element("td", { class: "n" }, "12", other).
+// Make an HTML element: element("td", { class: "n" }, "12", other).
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -30,32 +30,40 @@ export function set(target, attributes) {
   }
 }
 
-// Text that changes twice a second is written only when it differs: a selection in it stays.
+// Write text only if it differs, so that a selection in it stays. The page is drawn twice a second.
 export function write(target, text) {
   if (target.textContent !== text) target.textContent = text;
 }
 
-// A line of text with some of it strong: told(p, "Holds ", ["12 sets"], " of them").
-export function told(target, ...parts) {
+// Write a line of text; parts in brackets are strong: sentence(p, "Holds ", ["12 sets"], " of them").
+export function sentence(target, ...parts) {
   const key = JSON.stringify(parts);
   if (target.dataset.told === key) return;
   target.dataset.told = key;
   target.replaceChildren(...parts.map((part) => (Array.isArray(part) ? element("strong", {}, part[0]) : part)));
 }
 
-// A table in place of what was there; columns are [title, "n" for numbers]. Unchanged rows are left alone.
+// Replace the content by a table. Columns are [title, "n" for numbers]. Unchanged rows stay as they are.
 export function table(target, caption, columns, rows, foot = null) {
   const key = JSON.stringify([caption, columns, rows, foot]);
   if (target.dataset.table === key) return;
   target.dataset.table = key;
   const head = columns.map(([title, kind]) => element("th", { scope: "col", class: kind }, title));
-  const body = rows.map((row) => element("tr", {}, ...row.map((cell, at) => element("td", { class: columns[at][1] }, String(cell)))));
-  const made = element("table", {}, element("caption", {}, caption), element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...body));
+  const body = rows.map((row) =>
+    element("tr", {}, ...row.map((cell, at) => element("td", { class: columns[at][1] }, String(cell)))),
+  );
+  const made = element(
+    "table",
+    {},
+    element("caption", {}, caption),
+    element("thead", {}, element("tr", {}, ...head)),
+    element("tbody", {}, ...body),
+  );
   if (foot) made.append(element("tfoot", {}, element("tr", {}, element("td", { colspan: columns.length }, foot))));
   target.replaceChildren(made);
 }
 
-// A horizontal bar that says how full something is.
+// Make a horizontal bar that is filled to `share`, from 0 to 1.
 export function gauge(share, kind = "") {
   const fill = element("span", { class: `fill ${kind}` });
   fill.style.width = `${Math.max(0, Math.min(1, share)) * 100}%`;

@@ -1,11 +1,11 @@
-// The live events, read by fetch, since EventSource cannot send a token. Reconnects by itself, and says so.
+// Reads the live events by fetch, because EventSource cannot send a token. Reconnects by itself.
 
 import { ask, refusal } from "./access.js";
 
-const SILENT_MS = 15_000; // the service sends something every ten seconds at least
+const SILENT_MS = 15_000; // the service sends an event at least every ten seconds
 const LONGEST_MS = 5_000;
 
-// Calls back with { on(event, value), up(), down(error) }; stop() ends it.
+// Calls `on(event, value)` for each event and `down(error)` for each failure. stop() ends the connection.
 export class Feed {
   constructor(listener) {
     this.listener = listener;
@@ -32,14 +32,17 @@ export class Feed {
         if (error.status === 401 || error.status === 403) return;
       }
       this.failures += 1;
-      const wait = Math.min(LONGEST_MS, this.retry * this.failures) * (0.7 + 0.6 * Math.random()); // not all at once
-      await new Promise((resume) => { this.pause = setTimeout(resume, wait); });
+      // The random factor prevents that all pages reconnect at the same moment.
+      const wait = Math.min(LONGEST_MS, this.retry * this.failures) * (0.7 + 0.6 * Math.random());
+      await new Promise((resume) => {
+        this.pause = setTimeout(resume, wait);
+      });
     }
   }
 
   async read() {
     this.abort = new AbortController();
-    const watchdog = () => setTimeout(() => this.abort.abort(new Error("nothing came for a while")), SILENT_MS);
+    const watchdog = () => setTimeout(() => this.abort.abort(new Error("no event arrived for 15 seconds")), SILENT_MS);
     let timer = watchdog();
     try {
       const response = await ask("/live", { signal: this.abort.signal, headers: { Accept: "text/event-stream" } });

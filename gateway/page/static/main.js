@@ -1,8 +1,8 @@
-// The page: what comes from the service goes into the state, and from there into the pictures. Nothing else knows all parts.
+// Connects all parts of the page: the service's events change the state, and the state is drawn.
 
 import { forgetToken, setToken, token } from "./access.js";
 import { Brush } from "./brush.js";
-import { byId, element, table, told, write } from "./element.js";
+import { byId, element, sentence, table, write } from "./element.js";
 import { Feed } from "./feed.js";
 import { bytes, clock, compact, moment, number, plural } from "./format.js";
 import { Panels } from "./panels.js";
@@ -26,7 +26,7 @@ let chosen = null;
 let lostAt = null;
 let pending = false;
 
-// One drawing a frame at most, and none while nobody looks.
+// Draw at most once per animation frame, and only while the page is visible.
 function draw() {
   if (pending || document.hidden) return;
   pending = true;
@@ -51,7 +51,7 @@ function drawNow() {
   const none = stream.live.start == null && !stream.bars.length;
   document.body.dataset.state = lostAt ? "reconnecting" : stream.degradedBy ? "degraded" : none ? "empty" : "running";
   document.title = `${stream.name} · Firnline`;
-  told(byId("story-title"), [stream.name], ` keeps ${WHAT[stream.view]}`);
+  sentence(byId("story-title"), [stream.name], ` keeps ${WHAT[stream.view]}`);
   holds(byId("holds"), stream);
   forgotten(byId("forgotten"), stream);
   empty(stream, none);
@@ -62,7 +62,7 @@ function drawNow() {
   timeline.plot.classList.toggle("askable", brush.enabled);
   if (!none) timeline.draw(stream);
   brush.draw();
-  said(stream);
+  caption(stream);
   if (byId("timeline").querySelector("details").open) generations(stream);
   view.of(stream);
   panels.draw(stream);
@@ -75,40 +75,86 @@ function tabs() {
   const list = byId("streams");
   if (list.dataset.key === key) return;
   list.dataset.key = key;
-  const link = (name) => element("a", { href: route.address({ stream: name }), "aria-current": name === chosen ? "page" : null }, name);
+  const link = (name) =>
+    element("a", { href: route.address({ stream: name }), "aria-current": name === chosen ? "page" : null }, name);
   list.replaceChildren(...state.names.map((name) => element("li", {}, link(name))));
 }
 
 function notice(stream) {
   const parts = [];
-  if (lostAt) parts.push(["The connection is lost."], ` What you see is as of ${clock(state.now.at)}. Trying again by itself since ${clock(lostAt)}.`);
-  else if (stream.degradedBy) parts.push([`${stream.name} was given up: `], `${stream.degradedBy}. Its last good answers stay readable; a restart of the service tries again.`);
-  else if (stream.silent) parts.push([`${stream.name} does not answer: `], `${stream.silent}. What you see is as of ${clock(stream.silentSince)}.`);
-  else if (stream.starting) parts.push(["Reading its checkpoint"], stream.checkpoint?.loading ? `: ${stream.checkpoint.loading[0]} of ${plural(stream.checkpoint.loading[1], "generation")}.` : "…");
-  else if (stream.checkpoint?.problem) parts.push(["Checkpoints cannot be written: "], `${stream.checkpoint.problem}. A restart would go back to the last one that was.`);
+  if (lostAt)
+    parts.push(
+      ["The connection is lost."],
+      ` This picture is from ${clock(state.now.at)}. The page has been trying to reconnect since ${clock(lostAt)}.`,
+    );
+  else if (stream.degradedBy)
+    parts.push(
+      [`${stream.name} was given up: `],
+      `${stream.degradedBy}. Its last good answers stay readable. Restart the service to try again.`,
+    );
+  else if (stream.silent)
+    parts.push(
+      [`${stream.name} does not answer: `],
+      `${stream.silent}. This picture is from ${clock(stream.silentSince)}.`,
+    );
+  else if (stream.starting)
+    parts.push(
+      ["Reading its checkpoint"],
+      stream.checkpoint?.loading
+        ? `: ${stream.checkpoint.loading[0]} of ${plural(stream.checkpoint.loading[1], "generation")}.`
+        : "…",
+    );
+  else if (stream.checkpoint?.problem)
+    parts.push(
+      ["Checkpoints cannot be written: "],
+      `${stream.checkpoint.problem}. A restart would begin with the last saved checkpoint.`,
+    );
   const box = byId("notice");
   box.hidden = !parts.length;
   box.dataset.kind = lostAt || stream.degradedBy ? "bad" : "mild";
-  told(box, ...parts);
+  sentence(box, ...parts);
 }
 
-function said(stream) {
+function caption(stream) {
   const { coverage, unit, generations: count, bars } = stream;
-  const high = { rate: "how dense its events are in time", events: "how many events it holds", bytes: "how many bytes it takes" }[timeline.kind.height];
-  const wide = timeline.straight ? "Its width is the time that it covers, its height" : "Each is as wide as any other, as their times differ too much; its height is";
-  const parts = [`Each bar is a generation: a slice of the stream that is kept as one piece. ${wide} ${high}. `];
-  if (count > bars.length && bars.length) parts.push(`${number(count)} of them are drawn as ${number(bars.length)} bars. `);
-  if (coverage.finalUntil != null && asksRanges(stream.view)) parts.push("What begins before ", [moment(coverage.finalUntil, unit)], " is final.");
-  told(byId("timeline-said"), ...parts);
+  const high = {
+    rate: "its events per unit of time",
+    events: "its number of events",
+    bytes: "its size in bytes",
+  }[timeline.kind.height];
+  const wide = timeline.straight
+    ? "The width of a bar is the time that it covers."
+    : "All bars have the same width, because their times differ too much.";
+  const parts = [
+    `Each bar is a generation: a slice of the stream that is kept as one piece. ${wide} The height is ${high}. `,
+  ];
+  if (count > bars.length && bars.length)
+    parts.push(`${number(count)} generations are drawn as ${number(bars.length)} bars. `);
+  if (coverage.finalUntil != null && asksRanges(stream.view))
+    parts.push("Answers before ", [moment(coverage.finalUntil, unit)], " are final.");
+  sentence(byId("timeline-said"), ...parts);
 }
 
 function generations(stream) {
   const all = [...stream.gone, ...stream.bars, stream.live].filter(({ start }) => start != null).reverse();
-  const rows = all.map((bar) => [STATES[bar.state] + (bar.reason ? ` (${bar.reason})` : ""), moment(bar.start, stream.unit), moment(bar.end, stream.unit), compact(bar.events), bar.answers == null ? "" : compact(bar.answers), bytes(bar.state === "gone" ? 0 : bar.bytes), bytes(bar.disk)]);
-  table(byId("generations"), "Generations, the newest first", [["state"], ["from"], ["to"], ["events", "n"], [stream.noun, "n"], ["in memory", "n"], ["on disk", "n"]], rows);
+  const rows = all.map((bar) => [
+    STATES[bar.state] + (bar.reason ? ` (${bar.reason})` : ""),
+    moment(bar.start, stream.unit),
+    moment(bar.end, stream.unit),
+    compact(bar.events),
+    bar.answers == null ? "" : compact(bar.answers),
+    bytes(bar.state === "gone" ? 0 : bar.bytes),
+    bytes(bar.disk),
+  ]);
+  table(
+    byId("generations"),
+    "Generations, newest first",
+    [["state"], ["from"], ["to"], ["events", "n"], [stream.noun, "n"], ["in memory", "n"], ["on disk", "n"]],
+    rows,
+  );
 }
 
-// What the address asks for: a stream, and perhaps a range, which is asked once its stream is there.
+// Show the stream that the address names, and query the range that it names, once the stream is there.
 function follow() {
   const wanted = route.read();
   const names = state.names ?? [];
@@ -151,7 +197,7 @@ function watch() {
     down(error) {
       if (error.status === 401 || error.status === 403) return unauthorized(error);
       lostAt ??= Date.now() / 1000;
-      link("reconnecting", "bad"); // once: the notice says since when, and who listens to the page is not told again and again
+      link("reconnecting", "bad"); // a constant text, so that a screen reader reads it once
       if (!state.now) write(byId("loading-said"), `The service does not answer (${error.message}). Trying again.`);
       return drawNow();
     },
@@ -163,7 +209,7 @@ function unauthorized(error) {
   for (const id of ["stream", "loading", "notice"]) byId(id).hidden = true;
   byId("unauthorized").hidden = false;
   link("needs a token", "mild");
-  if (token()) write(byId("token-said"), `This token was not taken: ${error.message}.`);
+  if (token()) write(byId("token-said"), `The service refused this token: ${error.message}.`);
   forgetToken();
   byId("token").focus();
 }

@@ -1,8 +1,8 @@
-// The cards around the timeline: rates, memory, where it waits, lag, checkpoints, refusals and failures. Each also a table.
+// The cards below the timeline: rates, memory, queues, lag, checkpoints, refused records and failures.
 
 import { json } from "./access.js";
 import { Chart } from "./charts.js";
-import { byId, element, gauge, table, told, write } from "./element.js";
+import { byId, element, gauge, sentence, table, write } from "./element.js";
 import { bytes, clock, compact, duration, number, plural, rate } from "./format.js";
 import { bottleneck, reach, since } from "./story.js";
 
@@ -28,112 +28,264 @@ export class Panels {
     if (!this.chart || this.chartFor !== stream.name) {
       this.chart?.destroy();
       this.chartFor = stream.name;
-      const series = [["records in", "--aged", rate], [`${stream.noun} out`, "--live", rate], ["refused", "--bad", rate]];
-      this.chart = new Chart(byId("rates"), "Records in, answers out and refused records, a second, over the last minutes", series);
+      const series = [
+        ["records in", "--aged", rate],
+        [`${stream.noun} out`, "--live", rate],
+        ["refused", "--bad", rate],
+      ];
+      this.chart = new Chart(
+        byId("rates"),
+        "Records in, answers out and refused records per second, over the last minutes",
+        series,
+      );
     }
     this.chart.set(this.state.series(stream.name));
-    const spans = [["10 seconds", 10], ["minute", 60], ["10 minutes", 600]].map(([title, seconds]) => [title, this.state.rates(stream.name, seconds)]);
+    const spans = [
+      ["10 seconds", 10],
+      ["minute", 60],
+      ["10 minutes", 600],
+    ].map(([title, seconds]) => [title, this.state.rates(stream.name, seconds)]);
     const now = spans[0][1];
-    told(byId("rates-said"), ...(now ? [[`${rate(now.records)} records`], " come in a second, ", [`${rate(now.made)} ${stream.noun}`], " come out."] : ["Measuring…"]));
-    const rows = spans.filter(([, found]) => found).map(([title, found]) => [`last ${title}`, rate(found.records), rate(found.made), rate(found.refused)]);
-    const total = ["since the beginning", number(stream.records), number(stream.made), number(Object.values(stream.rejects).reduce((sum, count) => sum + count, 0))];
-    table(byId("rates-table"), "A second, and in all", [["over"], ["records in", "n"], [`${stream.noun} out`, "n"], ["refused", "n"]], [...rows, total]);
+    sentence(
+      byId("rates-said"),
+      ...(now
+        ? [
+            [`${rate(now.records)} records`],
+            " come in per second, ",
+            [`${rate(now.made)} ${stream.noun}`],
+            " come out.",
+          ]
+        : ["Measuring…"]),
+    );
+    const rows = spans
+      .filter(([, found]) => found)
+      .map(([title, found]) => [`last ${title}`, rate(found.records), rate(found.made), rate(found.refused)]);
+    const total = [
+      "since the beginning",
+      number(stream.records),
+      number(stream.made),
+      number(Object.values(stream.rejects).reduce((sum, count) => sum + count, 0)),
+    ];
+    table(
+      byId("rates-table"),
+      "Per second, and in total",
+      [["over"], ["records in", "n"], [`${stream.noun} out`, "n"], ["refused", "n"]],
+      [...rows, total],
+    );
   }
 
   memory(stream) {
     const { memory, held } = stream;
     const share = memory.accounted / memory.budget;
-    const parts = this.parts("memory", () => [element("p", { class: "figure" }), element("div", { class: "stack", "aria-hidden": "true" }), element("p", {}), details(true)]);
-    told(parts[0], [bytes(memory.accounted)], ` of ${bytes(memory.budget)}, ${Math.round(share * 100)} %`);
-    const pieces = [["k-others", memory.others], ["k-aged", held.bytes - stream.live.bytes], ["k-live", stream.live.bytes]];
+    const parts = this.parts("memory", () => [
+      element("p", { class: "figure" }),
+      element("div", { class: "stack", "aria-hidden": "true" }),
+      element("p", {}),
+      details(true),
+    ]);
+    sentence(parts[0], [bytes(memory.accounted)], ` of ${bytes(memory.budget)}, ${Math.round(share * 100)} %`);
+    const pieces = [
+      ["k-others", memory.others],
+      ["k-aged", held.bytes - stream.live.bytes],
+      ["k-live", stream.live.bytes],
+    ];
     const width = pieces.map(([, size]) => Math.max(0, size / memory.budget) * 100);
     if (!parts[1].children.length) parts[1].append(...pieces.map(([kind]) => element("span", { class: kind })));
-    [...parts[1].children].forEach((child, at) => { child.style.width = `${width[at]}%`; });
+    [...parts[1].children].forEach((child, at) => {
+      child.style.width = `${width[at]}%`;
+    });
     reach(parts[2], stream);
     const rows = [
-      ["needed before any event, and on hold", bytes(memory.others)],
+      ["fixed costs and reserves", bytes(memory.others)],
       ["frozen generations", bytes(held.bytes - stream.live.bytes)],
       ["live generation", bytes(stream.live.bytes)],
-      ["room left", bytes(Math.max(0, memory.budget - memory.accounted))],
-      ["on disk beside it", bytes(held.fileBytes)],
-      ["the whole process holds (RSS)", bytes(memory.rss)],
+      ["free", bytes(Math.max(0, memory.budget - memory.accounted))],
+      ["on disk", bytes(held.fileBytes)],
+      ["resident memory of the process (RSS)", bytes(memory.rss)],
       ["emergencies", number(memory.emergencies)],
     ];
-    table(parts[3].lastChild, "This stream's share of the budget", [["what"], ["bytes", "n"]], rows);
+    table(parts[3].lastChild, "This stream's share of the budget", [["part"], ["bytes", "n"]], rows);
   }
 
   flow(stream) {
-    const parts = this.parts("flow", () => [element("p", {}), element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Mailboxes" })]);
+    const parts = this.parts("flow", () => [
+      element("p", {}),
+      element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Mailboxes" }),
+    ]);
     write(parts[0], bottleneck(stream));
     const key = JSON.stringify([stream.actors, stream.inFlight, stream.credits]);
     if (parts[1].dataset.key === key) return;
     parts[1].dataset.key = key;
-    const lane = (depth, room) => element("td", { class: "n" }, room ? gauge(depth / room) : "", ` ${number(depth)} of ${compact(room)}`);
-    const named = ({ actor, state, count, stream: own }) => `${own ? "" : "service: "}${actor}${state ? `, ${state}` : ""}${count > 1 ? ` (${number(count)})` : ""}`;
-    const rows = stream.actors.map((each) => element("tr", {}, element("th", { scope: "row" }, named(each)), lane(each.data, each.data_capacity), element("td", { class: "n" }, number(each.control))));
-    const credits = element("tr", {}, element("th", { scope: "row" }, "credits in use"), lane(stream.inFlight, stream.credits), element("td", {}));
-    const head = element("tr", {}, element("th", { scope: "col" }, "actor"), element("th", { scope: "col", class: "n" }, "data"), element("th", { scope: "col", class: "n" }, "control"));
-    parts[1].replaceChildren(element("table", {}, element("caption", {}, "Messages that wait, and events under way"), element("thead", {}, head), element("tbody", {}, credits, ...rows)));
+    const lane = (depth, room) =>
+      element("td", { class: "n" }, room ? gauge(depth / room) : "", ` ${number(depth)} of ${compact(room)}`);
+    const named = ({ actor, state, count, stream: own }) =>
+      `${own ? "" : "service: "}${actor}${state ? `, ${state}` : ""}${count > 1 ? ` (${number(count)})` : ""}`;
+    const rows = stream.actors.map((each) =>
+      element(
+        "tr",
+        {},
+        element("th", { scope: "row" }, named(each)),
+        lane(each.data, each.data_capacity),
+        element("td", { class: "n" }, number(each.control)),
+      ),
+    );
+    const credits = element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, "credits in use"),
+      lane(stream.inFlight, stream.credits),
+      element("td", {}),
+    );
+    const head = element(
+      "tr",
+      {},
+      element("th", { scope: "col" }, "actor"),
+      element("th", { scope: "col", class: "n" }, "data"),
+      element("th", { scope: "col", class: "n" }, "control"),
+    );
+    parts[1].replaceChildren(
+      element(
+        "table",
+        {},
+        element("caption", {}, "Waiting messages, and events in flight"),
+        element("thead", {}, head),
+        element("tbody", {}, credits, ...rows),
+      ),
+    );
   }
 
   lag(stream) {
-    const parts = this.parts("lag", () => [element("p", {}), element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Partitions" })]);
+    const parts = this.parts("lag", () => [
+      element("p", {}),
+      element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Partitions" }),
+    ]);
     const back = stream.partitions > 1 ? stream.heldBackBy : null;
-    told(parts[0], stream.lagTotal ? [`${compact(stream.lagTotal)} records`] : "No partition lags.", stream.lagTotal ? " are in Kafka and not read yet. " : " ", ...(back == null ? [] : ["Partition ", [String(back)], " holds the watermark back: it is behind the others in event time."]));
+    sentence(
+      parts[0],
+      stream.lagTotal ? [`${compact(stream.lagTotal)} records`] : "No partition lags.",
+      stream.lagTotal ? " are in Kafka and not yet read. " : " ",
+      ...(back == null
+        ? []
+        : ["Partition ", [String(back)], " holds the watermark back. It is behind the others in event time."]),
+    );
     parts[1].hidden = !stream.lag.length;
-    const rows = stream.lag.map(([partition, count]) => [partition, number(count), partition === back ? "holds the watermark" : ""]);
-    const more = stream.partitions > rows.length ? `the ${rows.length} that lag most, of ${number(stream.partitions)}` : null;
-    table(parts[1], "Records not read yet", [["partition", "n"], ["lag", "n"], ["note"]], rows, more);
+    const rows = stream.lag.map(([partition, count]) => [
+      partition,
+      number(count),
+      partition === back ? "holds the watermark" : "",
+    ]);
+    const more =
+      stream.partitions > rows.length
+        ? `the ${rows.length} partitions with the largest lag, of ${number(stream.partitions)}`
+        : null;
+    table(parts[1], "Records not yet read", [["partition", "n"], ["lag", "n"], ["note"]], rows, more);
   }
 
   checkpoint(stream) {
     const parts = this.parts("checkpoint", () => [element("p", {}), details(true)]);
     const made = stream.checkpoint;
     parts[1].hidden = !made;
-    if (!made) return told(parts[0], ["None are written."], " A restart reads the stream again from its beginning.");
-    if (made.problem) told(parts[0], ["The last one failed: "], `${made.problem}. The one before stands.`);
-    else if (made.at == null) told(parts[0], made.recoveredFrom ? `Went on from checkpoint ${number(made.recoveredFrom)}; none since.` : "None yet.");
-    else told(parts[0], "The newest is ", [`${since(made.at, stream.at)} old`], `, took ${duration(made.seconds * 1000)} and has ${bytes(made.bytes)}. A restart goes on from there.`);
-    const rows = [["number", number(made.number)], ["saved at", made.at == null ? "" : clock(made.at)], ["took", duration(made.seconds * 1000)], ["size", bytes(made.bytes)], ["saved since the start", number(made.saved)], ["failed", number(made.failed)], ["went on from", made.recoveredFrom ? number(made.recoveredFrom) : "the beginning"], ["could not be read", made.unread.join(", ") || "nothing"]];
-    return table(parts[1].lastChild, "Checkpoints", [["what"], ["how much", "n"]], rows);
+    if (!made)
+      return sentence(parts[0], ["Checkpoints are off."], " A restart reads the stream again from its beginning.");
+    if (made.problem)
+      sentence(parts[0], ["The last one failed: "], `${made.problem}. The checkpoint before it is still valid.`);
+    else if (made.at == null)
+      sentence(
+        parts[0],
+        made.recoveredFrom
+          ? `Started from checkpoint ${number(made.recoveredFrom)}. No newer one yet.`
+          : "No checkpoint yet.",
+      );
+    else
+      sentence(
+        parts[0],
+        "The newest checkpoint is ",
+        [`${since(made.at, stream.at)} old`],
+        `. It took ${duration(made.seconds * 1000)} and has ${bytes(made.bytes)}. A restart begins with it.`,
+      );
+    const rows = [
+      ["number", number(made.number)],
+      ["saved at", made.at == null ? "" : clock(made.at)],
+      ["took", duration(made.seconds * 1000)],
+      ["size", bytes(made.bytes)],
+      ["saved since the start", number(made.saved)],
+      ["failed", number(made.failed)],
+      ["started from", made.recoveredFrom ? number(made.recoveredFrom) : "the beginning"],
+      ["unreadable", made.unread.join(", ") || "nothing"],
+    ];
+    return table(parts[1].lastChild, "Checkpoints", [["property"], ["value", "n"]], rows);
   }
 
   rejects(stream) {
-    const parts = this.parts("rejects", () => [element("p", {}), element("div", {}), element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Samples" })]);
+    const parts = this.parts("rejects", () => [
+      element("p", {}),
+      element("div", {}),
+      element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Samples" }),
+    ]);
     const counts = Object.entries(stream.rejects);
     const all = counts.reduce((sum, [, count]) => sum + count, 0);
-    told(parts[0], ...(all ? [[plural(all, "record")], " could not be read as events, and were set aside."] : ["None: every record was an event."]), stream.late ? ` ${compact(stream.late)} events came late.` : "");
+    sentence(
+      parts[0],
+      ...(all
+        ? [[plural(all, "record")], " were refused, because they are not events."]
+        : ["None. Every record was an event."]),
+      stream.late ? ` ${compact(stream.late)} events came late.` : "",
+    );
     for (const part of parts.slice(1)) part.hidden = !all;
     if (!all) return;
-    table(parts[1], "By reason", [["reason"], ["records", "n"]], counts.map(([reason, count]) => [reason.replaceAll("_", " "), number(count)]));
+    table(
+      parts[1],
+      "By reason",
+      [["reason"], ["records", "n"]],
+      counts.map(([reason, count]) => [reason.replaceAll("_", " "), number(count)]),
+    );
     this.sample(stream, all, parts[2]);
   }
 
-  // The newest refused records are asked for when there are new ones, and not more often than every few seconds.
+  // Read the newest refused records if there are new ones, at most every three seconds.
   async sample(stream, all, target) {
     const wanted = `${stream.name} ${all}`;
     if (this.samples.for === wanted || Date.now() - this.samples.at < LEAST_BETWEEN_MS) return;
     this.samples = { for: wanted, at: Date.now() };
     try {
       const { newest } = await json(`/${stream.name}/rejects`);
-      const rows = newest.slice(0, 5).map(({ partition, offset, reason, head, length }) => [`${partition} / ${number(offset)}`, reason.replaceAll("_", " "), head.length < length ? `${head}…` : head]);
-      table(target, "The newest", [["partition / offset"], ["reason"], ["record", "mono"]], rows);
+      const rows = newest
+        .slice(0, 5)
+        .map(({ partition, offset, reason, head, length }) => [
+          `${partition} / ${number(offset)}`,
+          reason.replaceAll("_", " "),
+          head.length < length ? `${head}…` : head,
+        ]);
+      table(target, "Newest first", [["partition / offset"], ["reason"], ["record", "mono"]], rows);
     } catch (error) {
-      write(target, `Samples are not to be had: ${error.message}`);
+      write(target, `Samples cannot be read: ${error.message}`);
     }
   }
 
   letters(stream) {
-    const parts = this.parts("letters", () => [element("p", {}), element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Dead letters" })]);
+    const parts = this.parts("letters", () => [
+      element("p", {}),
+      element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Dead letters" }),
+    ]);
     const { deadLetters } = this.state.now;
     if (!deadLetters) return;
-    told(parts[0], deadLetters.count ? [plural(deadLetters.count, "message")] : "None: every message was handled.", deadLetters.count ? " came to nothing, in the whole service." : "", stream.restarts ? ` This stream went back to its checkpoint ${plural(stream.restarts, "time")}.` : "");
+    sentence(
+      parts[0],
+      deadLetters.count ? [plural(deadLetters.count, "message")] : "None. Every message was handled.",
+      deadLetters.count ? " between actors were lost, in the whole service." : "",
+      stream.restarts ? ` This stream went back to its checkpoint ${plural(stream.restarts, "time")}.` : "",
+    );
     parts[1].hidden = !deadLetters.newest.length;
-    const rows = deadLetters.newest.map(({ at, stream: name, actor, kind, reason }) => [clock(at), `${name} ${actor}`, kind, reason]);
-    table(parts[1], "The newest", [["at", "n"], ["actor"], ["message"], ["reason"]], rows);
+    const rows = deadLetters.newest.map(({ at, stream: name, actor, kind, reason }) => [
+      clock(at),
+      `${name} ${actor}`,
+      kind,
+      reason,
+    ]);
+    table(parts[1], "Newest first", [["time", "n"], ["actor"], ["message"], ["reason"]], rows);
   }
 
-  // The lasting elements of a card, made once.
+  // Return the lasting elements of a card. They are made once.
   parts(id, make) {
     const target = byId(id);
     if (!target.children.length) target.append(...make());

@@ -1,4 +1,4 @@
-// A range as a question: asked of the API as any program would, shown as a table, with the curl and the link that repeat it.
+// Queries a range by the public API and shows the answer as a table, with a curl command and a link that repeat it.
 
 import { curl, json } from "./access.js";
 import { byId, element, table, write } from "./element.js";
@@ -8,27 +8,38 @@ import * as route from "./route.js";
 const AT_ONCE = 100;
 export const GRANULARITIES = ["minute", "hour", "day", "week", "month", "year"];
 
-// What can be asked of a range, by view: where, and how what comes back is shown.
+// For each view that answers ranges: the path of the query, and how the answer becomes a table.
 const KINDS = {
   sets: {
-    path: ({ name }, from, to) => `/${name}/get-sets?startTime=${route.whole(from)}&endTime=${route.whole(to)}&limit=${AT_ONCE}`,
+    path: ({ name }, from, to) =>
+      `/${name}/get-sets?startTime=${route.whole(from)}&endTime=${route.whole(to)}&limit=${AT_ONCE}`,
     rows: (body) => body.sets,
     columns: (stream) => [["set", "n"], ...stream.steps.map((step) => [step, "n"])],
-    cells: (row, at, stream) => [number(at + 1), ...Object.values(row).map(({ timestamp }) => moment(timestamp, stream.unit, true))],
+    cells: (row, at, stream) => [
+      number(at + 1),
+      ...Object.values(row).map(({ timestamp }) => moment(timestamp, stream.unit, true)),
+    ],
     noun: "set",
   },
   words: {
-    path: ({ name, unit }, from, to) => `/${name}/CountWords?startTime=${instant(from, unit)}&endTime=${instant(to, unit)}&limit=${AT_ONCE}`,
+    path: ({ name, unit }, from, to) =>
+      `/${name}/CountWords?startTime=${instant(from, unit)}&endTime=${instant(to, unit)}&limit=${AT_ONCE}`,
     rows: (body) => Object.entries(body).sort((one, other) => other[1] - one[1]),
     columns: () => [["word"], ["count", "n"]],
     cells: ([word, count]) => [word, number(count)],
     noun: "word",
   },
   uniques: {
-    path: ({ name, unit }, from, to, by) => `/${name}?granularity=${by}&start=${instant(from, unit)}&end=${instant(to, unit)}`,
+    path: ({ name, unit }, from, to, by) =>
+      `/${name}?granularity=${by}&start=${instant(from, unit)}&end=${instant(to, unit)}`,
     rows: (body) => body.uniques,
     columns: () => [["begins"], ["unique users", "n"], ["frames", "n"], ["state"]],
-    cells: (row) => [moment(row.start, "s"), row.exact ? number(row.unique) : `${number(row.lower)} to ${number(row.upper)}`, number(row.frames), row.final ? "final" : "may change"],
+    cells: (row) => [
+      moment(row.start, "s"),
+      row.exact ? number(row.unique) : `${number(row.lower)} to ${number(row.upper)}`,
+      number(row.frames),
+      row.final ? "final" : "may change",
+    ],
     noun: "period",
   },
 };
@@ -38,10 +49,11 @@ const instant = (time, unit) => new Date(toMs(time, unit)).toISOString();
 export const asksRanges = (view) => view in KINDS;
 
 export class Query {
-  // `show(from, to)` puts a range on the timeline; `say(range)` puts it into the address.
+  // `show(from, to)` draws a range on the timeline; `say(range)` writes it into the address.
   constructor({ show, say }) {
     this.show = show;
     this.say = say;
+    this.asked = 0;
     this.form = byId("range");
     this.fields = this.form.elements;
     this.form.addEventListener("submit", (event) => {
@@ -57,7 +69,7 @@ export class Query {
     byId("answer-link").addEventListener("click", () => this.copy(location.href, "The link is copied."));
   }
 
-  // The stream that is asked from now on.
+  // Choose the stream to query.
   of(stream) {
     if (this.stream?.name !== stream.name) this.reset();
     this.stream = stream;
@@ -66,7 +78,7 @@ export class Query {
   }
 
   reset() {
-    this.asked = (this.asked ?? 0) + 1; // an answer that comes now is of another stream
+    this.asked += 1; // an answer that arrives from now on belongs to another stream
     byId("answer").hidden = true;
     for (const name of ["from", "to"]) this.fields[name].value = "";
   }
@@ -77,7 +89,7 @@ export class Query {
     this.say({});
   }
 
-  // A range is being dragged: the fields follow, and at the end it is asked.
+  // Show a dragged range in the fields, and query it at the end of the drag.
   follow(from, to, done) {
     this.fields.from.value = moment(from, this.stream.unit, true);
     this.fields.to.value = moment(to, this.stream.unit, true);
@@ -90,7 +102,11 @@ export class Query {
       this.fields[name].setAttribute("aria-invalid", String(time == null));
       return time;
     });
-    if (from == null || to == null) return this.told("A time is needed in both fields, such as 2026-01-31 12:00:00, or an integer in the stream's unit.", true);
+    if (from == null || to == null)
+      return this.report(
+        "A time is needed in both fields: a date such as 2026-01-31 12:00:00, or an integer in the stream's unit.",
+        true,
+      );
     this.show(from, to);
     return this.ask(from, to);
   }
@@ -117,7 +133,8 @@ export class Query {
   }
 
   async load(path) {
-    const mine = (this.asked = (this.asked ?? 0) + 1);
+    this.asked += 1;
+    const mine = this.asked;
     const began = performance.now();
     try {
       const body = await json(path);
@@ -127,21 +144,30 @@ export class Query {
       this.next = body.next;
       this.fill(took);
     } catch (error) {
-      if (mine === this.asked) this.told(`No answer: ${error.message}.`, true);
+      if (mine === this.asked) this.report(`No answer: ${error.message}.`, true);
     }
   }
 
   fill(took) {
     const { noun, columns, cells } = KINDS[this.stream.view];
     const count = this.shown.length;
-    const more = this.next ? `The first ${compact(count)} ${noun}s` : count ? `${compact(count)} ${noun}${count === 1 ? "" : "s"}${count === AT_ONCE && this.stream.view === "words" ? ", the most frequent" : ""}` : `No ${noun} begins in this range`;
-    this.told(`${more}, in ${took < 10 ? took.toFixed(1) : Math.round(took)} ms.`);
+    const cut = count === AT_ONCE && this.stream.view === "words" ? ", the most frequent" : "";
+    const found = count
+      ? `${compact(count)} ${noun}${count === 1 ? "" : "s"}${cut}`
+      : `No ${noun} begins in this range`;
+    const summary = this.next ? `The first ${compact(count)} ${noun}s` : found;
+    this.report(`${summary}, in ${took < 10 ? took.toFixed(1) : Math.round(took)} ms.`);
     byId("answer-more").hidden = !this.next;
     byId("answer-table").hidden = !count;
-    table(byId("answer-table"), `${noun[0].toUpperCase()}${noun.slice(1)}s of the range`, columns(this.stream), this.shown.map((row, at) => cells(row, at, this.stream)));
+    table(
+      byId("answer-table"),
+      `${noun[0].toUpperCase()}${noun.slice(1)}s of the range`,
+      columns(this.stream),
+      this.shown.map((row, at) => cells(row, at, this.stream)),
+    );
   }
 
-  told(text, wrong = false) {
+  report(text, wrong = false) {
     byId("answer").hidden = false;
     write(byId("answer-said"), text);
     write(byId("answer-copied"), "");
@@ -154,7 +180,7 @@ export class Query {
       await navigator.clipboard.writeText(text);
       write(byId("answer-copied"), said);
     } catch {
-      write(byId("answer-copied"), text); // without leave to copy, it is there to be copied by hand
+      write(byId("answer-copied"), text); // the browser forbids the copy, so the text is shown for a copy by hand
     }
   }
 }

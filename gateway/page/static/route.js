@@ -1,4 +1,4 @@
-// What the address says after its #: the stream, and the range that is asked about. A link that is copied reproduces it.
+// Reads and writes the part of the address after #: the stream and the queried range. A copied link shows both again.
 
 export function read() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
@@ -17,11 +17,11 @@ export function address({ stream, from = null, to = null, by = null }) {
   return `#/${encodeURIComponent(stream)}${parameters.size ? `?${parameters}` : ""}`;
 }
 
-// Replaces, and adds nothing to the history: dragging is no journey.
+// Replace the address without a new history entry: a drag would add hundreds of entries.
 export function say(where) {
   const wanted = address(where);
   if (location.hash !== wanted) history.replaceState(null, "", wanted);
 }
 
-// Whole digits, also where nanoseconds are beyond what a double tells apart.
+// Write all digits. Nanoseconds are larger than a double can hold exactly.
 export const whole = (value) => BigInt(Math.round(value)).toString();

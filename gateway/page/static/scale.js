@@ -1,7 +1,7 @@
-// From event time to pixels and back. Generations may be milliseconds or years long: `even` gives each the same width,
-// `time` gives each what its time takes, and `fit` takes the latter as long as it shows them.
+// Converts event time to pixels and back. A generation covers milliseconds or years. `even` gives each the same width,
+// `time` a width in proportion to its time, and `fit` chooses `time` if most bars are then wide enough to be seen.
 
-const LEAST_PX = 3; // a bar that is narrower cannot be seen
+const LEAST_PX = 3; // a narrower bar cannot be seen
 
 export class Scale {
   // `points` are [time, pixel], both ascending.
@@ -39,23 +39,29 @@ function interpolated(points, value, from, to) {
 export function scaleOf(bars, width, kind) {
   const start = bars[0].start;
   const end = Math.max(...bars.map((bar) => bar.end), start + 1);
-  const linear = new Scale([[start, 0], [end, width]]);
+  const linear = new Scale([
+    [start, 0],
+    [end, width],
+  ]);
   if (kind === "time" || (kind === "auto" && shown(bars, linear))) return linear;
   const starts = bars.map((bar) => bar.start).filter((time, at, all) => !at || time > all[at - 1]);
   const each = width / starts.length;
   return new Scale([...starts.map((time, at) => [time, at * each]), [Math.max(end, starts.at(-1) + 1), width]]);
 }
 
-// Whether most bars are wide enough to be seen.
+// Return whether most bars are wide enough to be seen.
 function shown(bars, scale) {
   const wide = bars.filter((bar) => scale.x(bar.end) - scale.x(bar.start) >= LEAST_PX);
   return wide.length >= 0.8 * bars.length;
 }
 
-const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1.5e4, 3e4, 6e4, 1.2e5, 3e5, 6e5, 9e5, 1.8e6, 3.6e6, 7.2e6,
-  1.08e7, 2.16e7, 4.32e7, 8.64e7, 1.728e8, 6.048e8, 1.2096e9, 2.592e9, 7.776e9, 3.15576e10, 6.31152e10, 1.57788e11, 3.15576e11];
+const STEPS = [
+  1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1.5e4, 3e4, 6e4, 1.2e5, 3e5, 6e5, 9e5, 1.8e6, 3.6e6, 7.2e6,
+  1.08e7, 2.16e7, 4.32e7, 8.64e7, 1.728e8, 6.048e8, 1.2096e9, 2.592e9, 7.776e9, 3.15576e10, 6.31152e10, 1.57788e11,
+  3.15576e11,
+];
 
-// Marks of an axis: round times, in ms, at most `most` of them from `start` to `end`.
+// Return the marks of an axis: at most `most` round times in ms, from `start` to `end`.
 export function roundTimes(start, end, most) {
   const least = (end - start) / Math.max(1, most);
   const step = STEPS.find((size) => size >= least) ?? least;

@@ -1,4 +1,4 @@
-// The two parts of the live events, put together into one object a stream; and what only a history tells: rates.
+// Joins the two kinds of live events into one object for each stream, and keeps a history to compute rates.
 
 import { NOUNS } from "./story.js";
 
@@ -36,7 +36,13 @@ export class State {
     const bars = memory.bars.map(bar).map((each) => ({ ...each, key: `h${each.number}` }));
     const live = { ...bar(now.active), key: `h${now.active[0]}` };
     const held = new Set([live, ...bars].map(({ number }) => number));
-    const went = memory.gone.map(gone).map((each) => ({ ...each, state: "gone", disk: 0, count: 1, key: `${held.has(each.number) ? "g" : "h"}${each.number}` }));
+    const went = memory.gone.map(gone).map((each) => ({
+      ...each,
+      state: "gone",
+      disk: 0,
+      count: 1,
+      key: `${held.has(each.number) ? "g" : "h"}${each.number}`,
+    }));
     return {
       ...now,
       bars,
@@ -53,7 +59,8 @@ export class State {
   remember(stream, at) {
     const points = this.history.get(stream.name) ?? [];
     const last = points.at(-1);
-    if (last && (stream.records < last.records || at < last.at)) points.length = 0; // it has started again
+    if (last && (stream.records < last.records || at < last.at))
+      points.length = 0; // the service has restarted
     else if (last && at - last.at < BETWEEN_S) return;
     const refused = Object.values(stream.rejects).reduce((sum, count) => sum + count, 0);
     points.push({ at, records: stream.records, made: stream.made, refused });
@@ -61,7 +68,7 @@ export class State {
     this.history.set(stream.name, points);
   }
 
-  // Per second, over the last `seconds` that are known: { records, made, refused }, or null.
+  // Return rates per second over the last `seconds`: { records, made, refused }, or null without a history.
   rates(name, seconds) {
     const points = this.history.get(name) ?? [];
     const last = points.at(-1);
@@ -72,10 +79,11 @@ export class State {
     return { records: each("records"), made: each("made"), refused: each("refused"), seconds: passed };
   }
 
-  // Columns for the chart: [seconds, in, out, refused], a point a second or so.
+  // Return the chart's columns [seconds, in, out, refused], with about one point a second.
   series(name) {
     const points = this.history.get(name) ?? [];
-    const each = (key) => points.slice(1).map((point, at) => Math.max(0, point[key] - points[at][key]) / (point.at - points[at].at));
+    const each = (key) =>
+      points.slice(1).map((point, at) => Math.max(0, point[key] - points[at][key]) / (point.at - points[at].at));
     return [points.slice(1).map(({ at }) => at), each("records"), each("made"), each("refused")];
   }
 }

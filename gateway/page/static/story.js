@@ -1,27 +1,33 @@
-// What the service holds and what it has forgotten, in sentences: what a stranger reads first.
+// Says in sentences which data the service holds and which it has forgotten. A new reader starts here.
 
-import { byId, told, write } from "./element.js";
+import { byId, sentence, write } from "./element.js";
 import { bytes, compact, duration, isTime, length, moment, number, plural, toMs } from "./format.js";
 
 export const NOUNS = { sets: "sets", top: "ids", segments: "finished batches", uniques: "frames", words: "events" };
 
 export const WHAT = {
-  sets: "complete sets of events, in order of time",
+  sets: "complete sets of events in time order",
   top: "the ids with the largest values",
-  segments: "sorted segments, merged a batch",
+  segments: "sorted segments, merged into batches",
   uniques: "unique users by minute, hour, day and longer",
   words: "counts of events, by type and by word",
 };
 
-const PRODUCERS = { sets: "", top: " --pattern top", segments: " --pattern segments", uniques: " --pattern uniques", words: " --pattern words" };
+const PRODUCERS = {
+  sets: "",
+  top: " --pattern top",
+  segments: " --pattern segments",
+  uniques: " --pattern uniques",
+  words: " --pattern words",
+};
 
 export const REASONS = {
   memory: "to stay within its memory",
   budget: "to stay within its memory",
-  max_aged: "to keep as many generations as it may (max_aged)",
-  max_age: "to keep as much time as it may (max_age_ms)",
-  disk: "as what it may use of the disk was full",
-  emergency: "as the process used more memory than it may",
+  max_aged: "to stay within its number of generations (max_aged)",
+  max_age: "to stay within its age limit (max_age_ms)",
+  disk: "because its share of the disk was full",
+  emergency: "because the process used too much memory",
 };
 
 const sum = (counts) => Object.values(counts).reduce((all, count) => all + count, 0);
@@ -30,27 +36,41 @@ export function holds(target, stream) {
   const { held, noun, unit, live, bars, view } = stream;
   const first = bars[0]?.start ?? live.start;
   const last = live.end ?? bars.at(-1)?.end;
-  if (first == null) return told(target, "Nothing yet: no event has come.");
+  if (first == null) return sentence(target, "Nothing yet. No event has arrived.");
   const parts = [[`${compact(held.answers)} ${noun}`]];
   if (view === "sets") parts.push(` from ${compact(held.events)} events`);
-  if (isTime(unit)) parts.push(", over ", [length(last - first, unit)], ` of event time: ${moment(first, unit)} to ${moment(last, unit)}. `);
+  if (isTime(unit))
+    parts.push(
+      ", over ",
+      [length(last - first, unit)],
+      ` of event time: ${moment(first, unit)} to ${moment(last, unit)}. `,
+    );
   else parts.push(`, of batches ${number(first)} to ${number(last - 1)}. `);
   const where = [`${bytes(held.bytes)} of memory`];
   if (held.fileBytes) where.push(`${bytes(held.fileBytes)} of disk`);
-  const made = held.generations ? `${plural(held.generations, "frozen generation")} and a live one` : "one live generation";
+  const made = held.generations
+    ? `${plural(held.generations, "frozen generation")} and a live one`
+    : "one live generation";
   const each = held.answers ? `, ${perAnswer((held.bytes + held.fileBytes) / held.answers)} for each` : "";
-  parts.push(`They are in ${made}, and take ${where.join(" and ")}${each}.`);
-  return told(target, ...parts);
+  parts.push(`They are in ${made} and take ${where.join(" and ")}${each}.`);
+  return sentence(target, ...parts);
 }
 
-// What to do where nothing has come yet. What was given up waits for nothing.
+// If no event has arrived yet, say what to do. A stream that was given up reads nothing, so the hint is hidden.
 export function empty(stream, none) {
   byId("empty").hidden = !none || Boolean(stream.degradedBy);
   if (byId("empty").hidden) return;
   const topic = /^topic (\S+)/.exec(stream.source)?.[1];
-  told(byId("empty-said"), `The stream reads ${stream.source}, and is ${stream.state}. Records appear here within a second.`, topic ? " To try it out, in another terminal (with --bootstrap HOST:PORT for a broker of your own):" : "");
+  sentence(
+    byId("empty-said"),
+    `The stream reads ${stream.source}. State: ${stream.state}. Records appear here within a second.`,
+    topic ? " To try it, run this in another terminal (with --bootstrap HOST:PORT for your own broker):" : "",
+  );
   byId("empty-try").hidden = !topic;
-  write(byId("empty-command"), `python scripts/producer.py${PRODUCERS[stream.view]} --topic ${topic} --rate 300 --count 0`);
+  write(
+    byId("empty-command"),
+    `python scripts/producer.py${PRODUCERS[stream.view]} --topic ${topic} --rate 300 --count 0`,
+  );
 }
 
 const perAnswer = (size) => (size < 1000 ? `${Number(size.toPrecision(2))} bytes` : bytes(size));
@@ -65,44 +85,70 @@ export function forgotten(target, stream) {
     parts.push("All before ", [moment(completeFrom, stream.unit)]);
     if (generations) parts.push(`: ${plural(generations, "generation")} with ${compact(events)} events`);
     else if (events) parts.push(`: ${compact(events)} events`);
-    const reasons = Object.keys(generations ? stream.droppedGenerations : stream.dropped).map((reason) => REASONS[reason] ?? reason.replaceAll("_", " "));
+    const reasons = Object.keys(generations ? stream.droppedGenerations : stream.dropped).map(
+      (reason) => REASONS[reason] ?? reason.replaceAll("_", " "),
+    );
     parts.push(reasons.length ? `, ${[...new Set(reasons)].join(", and ")}. ` : ". ");
   } else if (events) {
-    parts.push([`${compact(events)} events`], ` that were too old or too many: ${Object.entries(stream.dropped).map(([reason, count]) => `${reason.replaceAll("_", " ")} ${compact(count)}`).join(", ")}. `);
+    parts.push(
+      [`${compact(events)} events`],
+      ` that were too old or too many: ${Object.entries(stream.dropped)
+        .map(([reason, count]) => `${reason.replaceAll("_", " ")} ${compact(count)}`)
+        .join(", ")}. `,
+    );
   } else {
     parts.push(["Nothing."], " Every answer is complete from the beginning of the stream. ");
   }
-  if (missed) parts.push([`${compact(missed)} records`], ` never came: ${Object.keys(stream.missed).map((reason) => reason.replaceAll("_", " ")).join(", ")}. `);
-  if (stream.missing.length) parts.push(`${plural(stream.missing.length, "range")} of time may lack something; ${stream.missing.length === 1 ? "it is" : "they are"} marked below. `);
-  if (completeFrom != null) parts.push("An answer that reaches further back says that it is not complete.");
-  return told(target, ...parts);
+  if (missed)
+    parts.push(
+      [`${compact(missed)} records`],
+      ` could not be read: ${Object.keys(stream.missed)
+        .map((reason) => reason.replaceAll("_", " "))
+        .join(", ")}. `,
+    );
+  if (stream.missing.length)
+    parts.push(`${plural(stream.missing.length, "range")} of time may be incomplete (marked below). `);
+  if (completeFrom != null) parts.push("An answer about an earlier time says that it is incomplete.");
+  return sentence(target, ...parts);
 }
 
-// How far back the budget reaches, as far as that can be known.
+// Say how far back the memory budget reaches, if a forecast is possible.
 export function reach(target, stream) {
   const { forecast, unit, view, held } = stream;
-  if (!isTime(unit) || view === "top") return told(target, "It does not age by time, so there is no forecast.");
-  if (forecast.reach == null) return told(target, `How far back it reaches is unknown: ${forecast.why}.`);
+  if (!isTime(unit) || view === "top")
+    return sentence(target, "This view does not drop data by time, so there is no forecast.");
+  if (forecast.reach == null) return sentence(target, `The budget's reach is unknown: ${forecast.why}.`);
   const first = stream.bars[0]?.start ?? stream.live.start;
   const spanned = (stream.live.end ?? stream.bars.at(-1).end) - first;
   const full = forecast.reach <= spanned;
   const disk = held.spilled ? ", and older generations stay on disk" : "";
-  if (toMs(forecast.reach, unit) > 1e4 * 31_557_600_000) return told(target, "At this rate the budget reaches back ", ["more than 10,000 years"], ".");
-  return told(target, "At this rate the budget reaches back ", [length(forecast.reach, unit)], ` of event time${full ? disk : `; so far it holds ${length(spanned, unit)}`}. (From ${plural(forecast.generations, "newest generation", "newest generations")}: ${pace(forecast.bytesPerTime, unit)}.)`);
+  if (toMs(forecast.reach, unit) > 1e4 * 31_557_600_000)
+    return sentence(target, "At this rate the budget reaches back ", ["more than 10,000 years"], ".");
+  return sentence(
+    target,
+    "At this rate the budget reaches back ",
+    [length(forecast.reach, unit)],
+    ` of event time${full ? disk : `; so far it holds ${length(spanned, unit)}`}.`,
+    ` (${plural(forecast.generations, "newest generation")}: ${pace(forecast.bytesPerTime, unit)}.)`,
+  );
 }
 
 function pace(bytesPerTime, unit) {
   const hour = (bytesPerTime / toMs(1, unit)) * 3_600_000;
-  return `${bytes(hour)} an hour of event time`;
+  return `${bytes(hour)} per hour of event time`;
 }
 
-// Where records wait now, in one sentence: the slow part is the one behind the queue that is full.
+// Say in one sentence where records wait. The slow part is the one behind the full queue.
 export function bottleneck(stream) {
   const { lagTotal, inFlight, credits, state, buffered, degradedBy } = stream;
-  if (degradedBy) return "Nothing is read any more: the stream was given up.";
-  if (lagTotal === 0) return buffered ? `Keeps up. ${compact(buffered)} events wait until nothing earlier can come.` : "Keeps up: nothing waits.";
-  if (credits && inFlight >= 0.9 * credits) return `${compact(lagTotal)} records wait in Kafka. All credits are in use: the collectors or the sinks behind are the slow part.`;
-  return `${compact(lagTotal)} records wait in Kafka, and credits are free: reading is the slow part (${state}).`;
+  if (degradedBy) return "Nothing is read any more, because the stream was given up.";
+  if (lagTotal === 0)
+    return buffered
+      ? `The stream keeps up. ${compact(buffered)} events wait until no earlier event can arrive.`
+      : "The stream keeps up. Nothing waits.";
+  if (credits && inFlight >= 0.9 * credits)
+    return `${compact(lagTotal)} records wait in Kafka. All credits are in use: the collectors or the sinks are slow.`;
+  return `${compact(lagTotal)} records wait in Kafka. Credits are free: reading is slow (${state}).`;
 }
 
 export const since = (seconds, now) => duration(Math.max(0, (now - seconds) * 1000));

@@ -1,5 +1,5 @@
-// The timeline of memory: a bar a generation over event time, from forgotten to live, and under it how far answers are complete.
-// A bar keeps its element while its state changes, so that one sees it retire, go to disk, and go.
+// The timeline of memory: one bar for each generation over event time, from dropped to live. A line below the bars
+// shows for which times answers are complete. A bar keeps its element, so that a change of its state is animated.
 
 import { hatches, visible } from "./bars.js";
 import { element, set, svg, write } from "./element.js";
@@ -24,7 +24,14 @@ export class Timeline {
     this.bars = svg("g", { class: "bars" });
     this.cover = svg("g", { class: "cover" });
     this.axis = svg("g", { class: "axis" });
-    this.svg = svg("svg", { role: "img", class: "timeline", "aria-label": "Timeline of memory" }, hatches(), this.axis, this.bars, this.cover);
+    this.svg = svg(
+      "svg",
+      { role: "img", class: "timeline", "aria-label": "Timeline of memory" },
+      hatches(),
+      this.axis,
+      this.bars,
+      this.cover,
+    );
     this.tip = element("div", { class: "tip", hidden: true, "aria-hidden": "true" });
     this.plot.append(this.svg, this.tip);
     this.kept = new Map();
@@ -32,17 +39,19 @@ export class Timeline {
     this.onResize = () => {};
     new ResizeObserver(() => this.redraw()).observe(plot);
     this.plot.addEventListener("pointermove", (event) => this.point(event));
-    this.plot.addEventListener("pointerleave", () => { this.tip.hidden = true; });
+    this.plot.addEventListener("pointerleave", () => {
+      this.tip.hidden = true;
+    });
   }
 
-  // Another stream: nothing of this one's bars moves to that one's.
+  // Remove all bars when another stream is chosen, so that no bar moves from one stream to the other.
   clear() {
     this.kept.clear();
     this.bars.replaceChildren();
     this.scale = null;
   }
 
-  // Whether pixels are in proportion to time.
+  // Whether pixels are proportional to time.
   get straight() {
     return this.scale?.points.length === 2;
   }
@@ -57,7 +66,11 @@ export class Timeline {
     this.width = Math.max(200, this.plot.clientWidth);
     this.height = this.plot.clientHeight - COVER_PX - AXIS_PX;
     this.digit = parseFloat(getComputedStyle(document.documentElement).fontSize) * 0.24;
-    set(this.svg, { viewBox: `0 0 ${this.width} ${this.plot.clientHeight}`, width: this.width, height: this.plot.clientHeight });
+    set(this.svg, {
+      viewBox: `0 0 ${this.width} ${this.plot.clientHeight}`,
+      width: this.width,
+      height: this.plot.clientHeight,
+    });
     this.shown = visible(stream);
     this.svg.toggleAttribute("data-none", !this.shown.length);
     if (!this.shown.length) {
@@ -74,7 +87,8 @@ export class Timeline {
   drawBars() {
     const size = SIZES[this.kind.height];
     const settled = this.shown.filter(({ state }) => state !== "live");
-    const most = Math.max(...(settled.length ? settled : this.shown).map(size)) || 1; // a live one may be dense beyond measure, at first
+    // A new live generation covers little time, so its density would make all other bars flat.
+    const most = Math.max(...(settled.length ? settled : this.shown).map(size)) || 1;
     const unseen = new Set(this.kept.keys());
     this.shown.forEach((bar, at) => {
       const next = this.shown[at + 1];
@@ -86,12 +100,24 @@ export class Timeline {
       unseen.delete(key);
       let rect = this.kept.get(key);
       if (!rect) {
-        rect = svg("rect", { rx: 2, x: left.toFixed(1), width: (right - left - gap).toFixed(1), y: this.height, height: 0 });
+        rect = svg("rect", {
+          rx: 2,
+          x: left.toFixed(1),
+          width: (right - left - gap).toFixed(1),
+          y: this.height,
+          height: 0,
+        });
         this.kept.set(key, rect);
         this.bars.append(rect);
-        rect.getBoundingClientRect(); // where it starts from, so that it grows
+        rect.getBoundingClientRect(); // forces a layout, so that the bar grows from height 0
       }
-      set(rect, { class: bar.state, x: left.toFixed(1), width: (right - left - gap).toFixed(1), y: (this.height - tall).toFixed(1), height: tall.toFixed(1) });
+      set(rect, {
+        class: bar.state,
+        x: left.toFixed(1),
+        width: (right - left - gap).toFixed(1),
+        y: (this.height - tall).toFixed(1),
+        height: tall.toFixed(1),
+      });
       bar.left = left;
       bar.right = right;
     });
@@ -108,18 +134,31 @@ export class Timeline {
     const from = coverage.completeFrom ?? this.stream.first;
     const low = Math.max(from ?? this.scale.start, this.scale.start);
     const high = Math.min(coverage.completeTo ?? low, this.scale.end);
-    if (high > low) made.push(svg("rect", { class: "complete", x: this.scale.x(low), width: this.scale.x(high) - this.scale.x(low), y, height: 6, rx: 3 }));
+    if (high > low)
+      made.push(
+        svg("rect", {
+          class: "complete",
+          x: this.scale.x(low),
+          width: this.scale.x(high) - this.scale.x(low),
+          y,
+          height: 6,
+          rx: 3,
+        }),
+      );
     for (const [, start, end] of missing) {
       if (end <= this.scale.start || start >= this.scale.end) continue;
       const x = this.scale.x(start);
-      made.push(svg("rect", { class: "missing", x, width: Math.max(4, this.scale.x(end) - x), y: y - 3, height: 12, rx: 2 }));
+      made.push(
+        svg("rect", { class: "missing", x, width: Math.max(4, this.scale.x(end) - x), y: y - 3, height: 12, rx: 2 }),
+      );
     }
     const final = coverage.finalUntil;
     if (final != null && final > this.scale.start && final < this.scale.end) {
       const x = this.scale.x(final);
       made.push(svg("path", { class: "final", d: `M${x} ${y - 5}v16` }));
     }
-    if (from != null && from > this.scale.start) made.push(svg("path", { class: "edge", d: `M${this.scale.x(from)} 0V${y + 8}` }));
+    if (from != null && from > this.scale.start)
+      made.push(svg("path", { class: "edge", d: `M${this.scale.x(from)} 0V${y + 8}` }));
     this.cover.replaceChildren(...made);
   }
 
@@ -152,13 +191,13 @@ export class Timeline {
       const text = moment(ms, "ms", step < 1000);
       const [date, hours = ""] = text.split(" ");
       const short = step >= 86_400_000 ? date : step >= 60_000 ? hours.slice(0, 5) : hours;
-      const said = date === day || step >= 86_400_000 ? short : `${date} ${short}`;
+      const label = date === day || step >= 86_400_000 ? short : `${date} ${short}`;
       day = date;
-      return [ms / factor, said];
+      return [ms / factor, label];
     });
   }
 
-  // Where every bar is as wide as any other, marks are where bars begin.
+  // If all bars have the same width, the marks are at the beginnings of bars.
   evenPlaces(most) {
     const { points } = this.scale;
     const every = Math.max(1, Math.ceil((points.length - 1) / most));
@@ -173,10 +212,14 @@ export class Timeline {
     if (this.tip.hidden) return;
     const { unit, noun } = this.stream;
     const lines = [
-      bar.count > 1 ? `${number(bar.count)} generations, ${STATES[bar.state]}` : STATES[bar.state] + (bar.reason ? `: ${bar.reason}` : ""),
+      bar.count > 1
+        ? `${number(bar.count)} generations, ${STATES[bar.state]}`
+        : STATES[bar.state] + (bar.reason ? `: ${bar.reason}` : ""),
       `${moment(bar.start, unit)} to ${moment(bar.end, unit)} (${length(bar.end - bar.start, unit)})`,
       `${compact(bar.events)} events${bar.answers == null ? "" : `, ${compact(bar.answers)} ${noun}`}`,
-      bar.state === "gone" ? `${bytes(bar.bytes)} freed` : bytes(bar.bytes) + (bar.disk ? ` in memory, ${bytes(bar.disk)} on disk` : ""),
+      bar.state === "gone"
+        ? `${bytes(bar.bytes)} freed`
+        : bytes(bar.bytes) + (bar.disk ? ` in memory, ${bytes(bar.disk)} on disk` : ""),
     ];
     write(this.tip, lines.join("\n"));
     this.tip.style.left = `${Math.max(0, Math.min(x + 12, this.width - this.tip.offsetWidth))}px`;
@@ -185,7 +228,11 @@ export class Timeline {
 
   summary() {
     const count = (state) => this.shown.filter((bar) => bar.state === state).reduce((sum, bar) => sum + bar.count, 0);
-    const parts = Object.entries(STATES).map(([state, name]) => [count(state), name]).filter(([found]) => found);
-    return `Timeline of memory, from ${moment(this.scale.start, this.stream.unit)} to ${moment(this.scale.end, this.stream.unit)}: ${parts.map(([found, name]) => `${found} ${name}`).join(", ")}`;
+    const parts = Object.entries(STATES)
+      .map(([state, name]) => [count(state), name])
+      .filter(([found]) => found);
+    const [start, end] = [this.scale.start, this.scale.end].map((time) => moment(time, this.stream.unit));
+    const counts = parts.map(([found, name]) => `${found} ${name}`).join(", ");
+    return `Timeline of memory, from ${start} to ${end}: ${counts}`;
   }
 }

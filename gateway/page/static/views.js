@@ -1,9 +1,9 @@
-// What a stream answers, as far as it is no range of sets: the top ids, unique users, counts of words, merged batches.
-// Asked of the API every few seconds, while it is looked at.
+// Shows the answers of the views top, uniques, words and segments. Reads them from the API every two seconds,
+// while the page is visible.
 
 import { json } from "./access.js";
 import { Chart } from "./charts.js";
-import { byId, element, gauge, table, told, write } from "./element.js";
+import { byId, element, gauge, sentence, table, write } from "./element.js";
 import { compact, moment, number, toMs } from "./format.js";
 import { GRANULARITIES } from "./query.js";
 
@@ -20,7 +20,15 @@ const VIEWS = {
       return json(`/${name}?limit=${limit}`);
     },
     draw({ data }, target) {
-      table(target, "Ids, the largest value first", [["rank", "n"], ["id", "mono"]], data.map((id, at) => [number(at + 1), id]));
+      table(
+        target,
+        "Ids, the largest value first",
+        [
+          ["rank", "n"],
+          ["id", "mono"],
+        ],
+        data.map((id, at) => [number(at + 1), id]),
+      );
       return data.length ? `The ${compact(data.length)} ids with the largest values, as of now.` : "No id is held.";
     },
   },
@@ -37,14 +45,34 @@ const VIEWS = {
       const rows = uniques.slice(-PERIODS);
       if (!view.chart) {
         const chart = element("div", { class: "chart" });
-        view.rest = element("details", {}, element("summary", {}, "As a table"), element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Unique users by period" }));
+        view.rest = element(
+          "details",
+          {},
+          element("summary", {}, "As a table"),
+          element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Unique users by period" }),
+        );
         target.append(chart, view.rest);
         view.chart = new Chart(chart, "Unique users by period", [["unique users", "--aged", compact]], { bars: true });
       }
       view.chart.set([rows.map(({ start }) => start), rows.map(({ unique }) => unique)]);
-      const cells = rows.toReversed().map((row) => [moment(row.start, "s"), number(row.unique), row.exact ? "exact" : `${number(row.lower)} to ${number(row.upper)}`, number(row.frames), row.final ? "final" : "may change"]);
-      table(view.rest.lastChild, "The newest first", [["begins"], ["unique users", "n"], ["95 % bounds", "n"], ["frames", "n"], ["state"]], cells);
-      return rows.length ? `${compact(rows.at(-1).unique)} different users so far in the newest period, of ${compact(rows.at(-1).frames)} frames.` : "No period yet.";
+      const cells = rows
+        .toReversed()
+        .map((row) => [
+          moment(row.start, "s"),
+          number(row.unique),
+          row.exact ? "exact" : `${number(row.lower)} to ${number(row.upper)}`,
+          number(row.frames),
+          row.final ? "final" : "may change",
+        ]);
+      table(
+        view.rest.lastChild,
+        "The newest first",
+        [["begins"], ["unique users", "n"], ["95 % bounds", "n"], ["frames", "n"], ["state"]],
+        cells,
+      );
+      if (!rows.length) return "No period yet.";
+      const { unique, frames } = rows.at(-1);
+      return `The newest period has ${compact(unique)} different users in ${compact(frames)} frames so far.`;
     },
   },
   words: {
@@ -53,7 +81,10 @@ const VIEWS = {
     legend: "Counted over",
     async load({ name }, over) {
       const last = { "last minute": "&last=60", "last hour": "&last=3600" }[over] ?? "";
-      const [types, words] = await Promise.all([json(`/${name}/CountByEventType?limit=20${last}`), json(`/${name}/CountWords?limit=20${last}`)]);
+      const [types, words] = await Promise.all([
+        json(`/${name}/CountByEventType?limit=20${last}`),
+        json(`/${name}/CountWords?limit=20${last}`),
+      ]);
       return { types, words };
     },
     draw({ types, words }, target) {
@@ -61,7 +92,9 @@ const VIEWS = {
       const [left, right] = target.firstChild.children;
       counted(left, "By event type", "type", types);
       counted(right, "By word, the 20 most frequent", "word", words);
-      return Object.keys(types).length ? "Each event counts once by its type, and each word of it once." : "No event in that time.";
+      return Object.keys(types).length
+        ? "An event counts once for its type and once for each of its words."
+        : "No event in that time.";
     },
   },
   segments: {
@@ -75,12 +108,37 @@ const VIEWS = {
     },
     draw({ segments, pending }, target) {
       if (pending) {
-        table(target, "Batches that are not complete", [["batch", "n"], ["segments that are missing"]], pending.map(({ batch, missing }) => [number(batch), missing.join(", ")]));
-        return pending.length ? `${compact(pending.length)}${pending.length === 50 ? " or more" : ""} batches wait for segments.` : "No batch waits for segments.";
+        table(
+          target,
+          "Batches that are not complete",
+          [["batch", "n"], ["missing segments"]],
+          pending.map(({ batch, missing }) => [number(batch), missing.join(", ")]),
+        );
+        return pending.length
+          ? `${compact(pending.length)}${pending.length === 50 ? " or more" : ""} batches wait for segments.`
+          : "No batch waits for segments.";
       }
       const rows = segments.slice(-50).toReversed();
-      table(target, "Finished batches, by id", [["batch", "n"], ["came out as", "n"], ["numbers", "n"], ["smallest", "n"], ["largest", "n"]], rows.map((row) => [number(row.batch), `${number(row.order)}.`, number(row.count), ...[row.first, row.last].map((value) => (value == null ? "" : number(value)))]));
-      return rows.length ? "Each finished batch has gone out as one line, all its numbers ascending." : "No batch is finished yet.";
+      table(
+        target,
+        "Finished batches, by id",
+        [
+          ["batch", "n"],
+          ["order of completion", "n"],
+          ["numbers", "n"],
+          ["smallest", "n"],
+          ["largest", "n"],
+        ],
+        rows.map((row) => [
+          number(row.batch),
+          `${number(row.order)}.`,
+          number(row.count),
+          ...[row.first, row.last].map((value) => (value == null ? "" : number(value))),
+        ]),
+      );
+      return rows.length
+        ? "Each finished batch was written as one line, with its numbers in ascending order."
+        : "No batch is finished yet.";
     },
   },
 };
@@ -91,13 +149,27 @@ function counted(target, caption, title, counts) {
   const key = JSON.stringify(rows);
   if (target.dataset.key === key) return;
   target.dataset.key = key;
-  const head = element("tr", {}, element("th", { scope: "col" }, title), element("th", { scope: "col", class: "n" }, "count"));
-  const body = rows.map(([name, count]) => element("tr", {}, element("td", { class: "barred" }, gauge(count / most), element("span", {}, name)), element("td", { class: "n" }, number(count))));
-  target.replaceChildren(element("table", {}, element("caption", {}, caption), element("thead", {}, head), element("tbody", {}, ...body)));
+  const head = element(
+    "tr",
+    {},
+    element("th", { scope: "col" }, title),
+    element("th", { scope: "col", class: "n" }, "count"),
+  );
+  const body = rows.map(([name, count]) =>
+    element(
+      "tr",
+      {},
+      element("td", { class: "barred" }, gauge(count / most), element("span", {}, name)),
+      element("td", { class: "n" }, number(count)),
+    ),
+  );
+  target.replaceChildren(
+    element("table", {}, element("caption", {}, caption), element("thead", {}, head), element("tbody", {}, ...body)),
+  );
 }
 
 export class View {
-  // Shows the view of `stream`, where it has one beside its ranges.
+  // Show the view of `stream`, if it has one beside its ranges.
   of(stream) {
     const known = VIEWS[stream.view];
     byId("view").hidden = !known;
@@ -109,8 +181,22 @@ export class View {
     byId("view-body").replaceChildren();
     write(byId("view-title"), known.title);
     this.choice = known.choices[0];
-    const option = (name) => element("label", {}, element("input", { type: "radio", name: "choice", value: name, checked: name === this.choice, onchange: () => this.choose(name) }), element("span", {}, name));
-    byId("view-switches").replaceChildren(element("fieldset", {}, element("legend", {}, known.legend), ...known.choices.map(option)));
+    const option = (name) =>
+      element(
+        "label",
+        {},
+        element("input", {
+          type: "radio",
+          name: "choice",
+          value: name,
+          checked: name === this.choice,
+          onchange: () => this.choose(name),
+        }),
+        element("span", {}, name),
+      );
+    byId("view-switches").replaceChildren(
+      element("fieldset", {}, element("legend", {}, known.legend), ...known.choices.map(option)),
+    );
     this.load();
   }
 
@@ -127,9 +213,9 @@ export class View {
     try {
       const body = document.hidden ? null : await known.load(stream, choice);
       if (stream.name !== this.stream.name || choice !== this.choice) return;
-      if (body) told(byId("view-said"), known.draw(body, byId("view-body"), this));
+      if (body) sentence(byId("view-said"), known.draw(body, byId("view-body"), this));
     } catch (error) {
-      if (stream.name === this.stream.name) told(byId("view-said"), `No answer: ${error.message}.`);
+      if (stream.name === this.stream.name) sentence(byId("view-said"), `No answer: ${error.message}.`);
     }
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.load(), EVERY_MS);

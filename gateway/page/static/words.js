@@ -1,4 +1,4 @@
-// Shows both counts, and asks again every second; a service that is away is waited for.
+// Shows both counts and reads them every second. If the service is away, the page tries again.
 const SHOWN = 100;
 const number = new Intl.NumberFormat("en");
 
@@ -20,7 +20,7 @@ function fill(table, rows) {
   });
   if (!made.length) {
     const row = document.createElement("tr");
-    row.insertCell().textContent = "nothing yet";
+    row.insertCell().textContent = "no count yet";
     row.insertCell();
     made.push(row);
   }
