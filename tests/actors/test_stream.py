@@ -14,7 +14,7 @@ from actors.replies import Busy, GetStats, Query
 from actors.sources.kafka import KafkaSource
 from actors.timeline.span import EVER, Span
 from actors.views.kinds import VIEWS
-from actors.views.sets.page import EVERYTHING
+from actors.views.sets.page import Page
 from scripts.lab.truth import greedy
 from tests.conftest import Send
 from tests.support.running import STEPS, Stream, placed, records, stream
@@ -229,7 +229,7 @@ def test_a_read_that_fails_harms_neither_the_stream_nor_the_next_read(embedded: 
     trap = Trap(reads=1)
     with stream(embedded, mock_topic, view=trap) as running:
         running.settled(3)
-        part = running.ask(running.running.manager, lambda reply_to: Query(EVER, EVERYTHING, 1e9, reply_to))
+        part = running.ask(running.running.manager, lambda reply_to: Query(EVER, Page(), 1e9, reply_to))
         assert part.coverage.missing == (Span(1, 2),)
         assert running.sets() == [(1, 2, 3)]
         assert not running.health().restarts

@@ -9,7 +9,7 @@ from actors.columns import column as module
 from actors.columns.column import Column
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(12))
 def test_a_column_does_what_a_sorted_list_does(seed: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "CHUNK", 16)
     monkeypatch.setattr(module, "_SEAL_AT", 48)

@@ -7,7 +7,7 @@ from typing import Any
 
 from actors.replies import Answer, Stats
 from actors.timeline.span import EVER
-from actors.views.sets.page import EVERYTHING
+from actors.views.sets.page import Page
 from actors.views.sets.render import rows
 from actors.views.sets.view import SetsView
 from actors.views.view import View
@@ -27,7 +27,7 @@ class SetFeed:
     Else one partition is a day behind, times have flipped bits, and events come long after they happened.
     """
 
-    questions = ((EVER, EVERYTHING),)
+    questions = ((EVER, Page()),)
     publishes = False
     budgets = (12_000, 30_000)
 

@@ -22,12 +22,14 @@ from actors.stream import Running, StreamPlan, Told, drain, start_stream
 from actors.timeline.retention import Limits
 from actors.timeline.span import EVER, Span
 from actors.views.kinds import VIEWS
-from actors.views.sets.page import EVERYTHING, Page
+from actors.views.sets.page import Page
 from actors.views.sets.render import rows
 from tests.support.waiting import until
 
 Event = tuple[int, int]
 STEPS = "RGB"
+
+ALL = Page()
 
 
 def records(events: list[Event]) -> list[bytes]:
@@ -80,7 +82,7 @@ class Stream:
         """Return the guardian's health."""
         return self.ask(self.guardian, GetHealth)
 
-    def answer(self, span: Span = EVER, page: Page = EVERYTHING) -> Answer:
+    def answer(self, span: Span = EVER, page: Page = ALL) -> Answer:
         """Return the answer to a query."""
         return self.ask(self.running.manager, lambda reply_to: Query(span, page, 10.0, reply_to))
 

@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.timeline.span import EVER, Span
-from actors.views.sets.page import EVERYTHING, Cursor, Page
+from actors.views.sets.page import Cursor, Page
 from actors.views.sets.render import page
 from actors.views.sets.view import SetsView
 from scripts.lab.truth import greedy
 from tests.views.test_slices import Chain, batch
 
+ALL = Page()
 
-def text(
-    view: SetsView, pieces: tuple, span: Span = EVER, arguments: Page = EVERYTHING, form: str = "json", **members: object
-) -> str:
+
+def text(view: SetsView, pieces: tuple, span: Span = EVER, arguments: Page = ALL, form: str = "json", **members: object) -> str:
     return b"".join(view.render(pieces, span, arguments, form, members)).decode()
 
 
@@ -31,13 +31,13 @@ def test_one_set_is_written_as_the_seeds_clients_read_it():
     chain = Chain(3, 10)
     view = SetsView(steps=["R", "G", "B"], max_sets=10)
     chain.add(batch([(1685695916, 0), (1685695917, 1), (1685695918, 2)]), None)
-    assert text(view, whole(chain, EVER, EVERYTHING)) == (
+    assert text(view, whole(chain, EVER, Page())) == (
         '{"sets":[{"r":{"name":"red","timestamp":1685695916},"g":{"name":"green","timestamp":1685695917},'
         '"b":{"name":"blue","timestamp":1685695918}}]}'
     )
     assert text(view, ()) == '{"sets":[]}'
     assert text(view, (), coverage=1) == '{"sets":[],"coverage":1}'
-    assert text(view, whole(chain, EVER, EVERYTHING), form="ndjson").count("\n") == 1
+    assert text(view, whole(chain, EVER, Page()), form="ndjson").count("\n") == 1
 
 
 @given(
@@ -49,7 +49,7 @@ def test_steps_of_any_name_make_valid_json(steps: list[str]):
     view = SetsView(steps=steps, max_sets=10)
     live = view.open(None)
     live.add(batch([(number, number) for number in range(len(steps))], len(steps)), None)
-    (only,) = json.loads(text(view, live.read(EVER, EVERYTHING)))["sets"]
+    (only,) = json.loads(text(view, live.read(EVER, Page())))["sets"]
     assert [each["timestamp"] for each in only.values()] == list(range(len(steps)))
     assert list(only) == [step.lower() for step in steps]
 
@@ -100,7 +100,7 @@ def test_selection_for_a_short_page_touches_few_of_many_generations():
     metas = [each.meta() for each in chain.frozen]
     assert len(metas) == 100
     assert len(chain.view.select(metas, EVER, Page(15))) <= 3
-    assert len(chain.view.select(metas, EVER, EVERYTHING)) == 100
+    assert len(chain.view.select(metas, EVER, Page())) == 100
 
 
 @pytest.mark.parametrize("form", ["json", "ndjson"])
@@ -111,7 +111,7 @@ def test_a_span_is_exact_at_both_ends(form: str):
     for start in (19, 20, 21):
         for end in (49, 50, 51):
             span = Span(start, end)
-            written = text(view, whole(chain, span, EVERYTHING), span, form=form)
+            written = text(view, whole(chain, span, Page()), span, form=form)
             sets = [json.loads(line) for line in written.splitlines()] if form == "ndjson" else json.loads(written)["sets"]
             assert [each["r"]["timestamp"] for each in sets] == [time for time in range(0, 100, 10) if start <= time < end]
 
@@ -156,7 +156,7 @@ def test_step_names_with_quotes_percent_signs_and_letters_of_any_script_are_esca
     view = SetsView(steps=steps, max_sets=10)
     live = view.open(None)
     live.add(batch([(number, number) for number in range(4)], 4), None)
-    written = text(view, live.read(EVER, EVERYTHING))
+    written = text(view, live.read(EVER, Page()))
     (only,) = json.loads(written)["sets"]
     assert only == {step.lower(): {"name": step, "timestamp": number} for number, step in enumerate(steps)}
     assert written.isascii()

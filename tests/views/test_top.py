@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.columns import snapshot
-from actors.columns.text import Text, hash64, state_of, texts_of
+from actors.columns.text import Text, state_of, texts_of
 from actors.columns.times import INT64_MAX, INT64_MIN
 from actors.timeline.span import EVER, Span
 from actors.views.top import table
@@ -373,8 +373,9 @@ def test_a_record_clears_only_with_the_key_that_says_so():
 @given(st.lists(st.binary(max_size=40), max_size=30))
 @settings(max_examples=200, deadline=None)
 def test_a_string_has_one_hash_whatever_stands_beside_it(values: list[bytes]):
-    assert hash64(values).tolist() == [int(hash64([value])[0]) for value in values]
-    assert len(set(hash64(list(set(values))).tolist())) == len(set(values))
+    hashes = Text.of(values).hashes().tolist()
+    assert hashes == [int(Text.of([value]).hashes()[0]) for value in values]
+    assert len(set(hashes)) == len(set(values))
 
 
 @given(st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=20)), min_size=1, max_size=20))
@@ -390,7 +391,7 @@ def test_columns_compare_as_the_strings_do(pairs: list[tuple[bytes, bytes]]):
 def test_text_of_any_language_is_its_utf8():
     words = ["ab", "", "ä€", "日本"]
     assert Text.of_text(words).take(np.arange(4)) == [word.encode() for word in words]
-    assert Text.of_text(["ab", "c"]).hashes().tolist() == hash64([b"ab", b"c"]).tolist()
+    assert Text.of_text(["ab", "c"]).hashes().tolist() == Text.of([b"ab", b"c"]).hashes().tolist()
 
 
 @given(

@@ -57,6 +57,3 @@ class Page:
         if self.limit is None:
             return None
         return self.limit + 1 + (self.after.equal if self.after else 0)
-
-
-EVERYTHING = Page()
