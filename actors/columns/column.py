@@ -1,6 +1,6 @@
-"""A growing, ascending column of times: raw at its young end, sealed behind it.
+"""A growing, ascending column of times: the newest values are raw, the older ones compressed.
 
-Used by live slices for what they hold. It gives from the old end, grows at the young one, and knows its bytes.
+Used by live slices for the events that they keep. Values are appended at the end and removed from the start.
 """
 
 from collections import deque
@@ -14,10 +14,10 @@ from actors.columns.snapshot import State
 from actors.columns.times import Times, count_before
 
 _SEAL_AT = 8 * CHUNK
-"""Raw values at which the oldest chunk is sealed: more than a slice in balance ever keeps open."""
+"""Number of raw values at which the oldest chunk is sealed. Usually a slice has fewer unmatched events than this."""
 
 _LEAST = 1_024
-"""Raw values that there is always room for."""
+"""Minimum capacity of the raw buffer, in values."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +53,7 @@ class Column:
 
     @staticmethod
     def of_state(state: State) -> "Column":
-        """Return the column of which `state` was taken. Sealed pieces are shared, raw values copied."""
+        """Restore a column from its `state`. Shares sealed pieces and copies raw values."""
         column = Column()
         for first, last, count, data in state["sealed"]:
             column._sealed.append(_Sealed((data,), first, last, count))
@@ -66,22 +66,22 @@ class Column:
         return column
 
     def state(self) -> State:
-        """Return what `of_state` makes the same column of. Cost: a copy of the raw values."""
+        """Return the state for `of_state`. Cost: a copy of the raw values."""
         sealed = [(piece.first, piece.last, piece.count, *piece.columns) for piece in self._sealed]
         return {"sealed": sealed, "raw": self._view().copy()}
 
     def __len__(self) -> int:
-        """How many values there are."""
+        """Return the number of values."""
         return self._sealed_count + self._stop - self._start
 
     @property
     def nbytes(self) -> int:
-        """Bytes held: the raw buffer whole, the sealed pieces with what Python adds to each."""
+        """Bytes of the whole raw buffer and of the sealed pieces, with their Python overhead."""
         return self._raw.nbytes + self._sealed_bytes
 
     @property
     def value_bytes(self) -> int:
-        """Bytes that giving away one value frees, about; at least one."""
+        """Approximate bytes that removing one value frees; at least 1."""
         return max(1, min(8, self.nbytes // max(1, len(self))))
 
     def first(self) -> int | None:
@@ -97,7 +97,7 @@ class Column:
         return self._sealed[-1].last if self._sealed else None
 
     def extend(self, values: Times) -> None:
-        """Append ascending `values`, none before the last one here. Cost: O(values) amortised; full chunks are sealed."""
+        """Append ascending `values`, none earlier than the last one. Seals full chunks. Cost: O(values) amortised."""
         for place in range(0, values.size, CHUNK):
             part = values[place : place + CHUNK]
             self._reserve(part.size)
@@ -108,7 +108,7 @@ class Column:
                 self._start += CHUNK
 
     def replace_from(self, time: int, values: Times) -> None:
-        """Put `values` in the place of all that is at or after `time`. Cost: O(values), and a chunk."""
+        """Replace all values at or after `time` by `values`. Cost: O(values), and opening one chunk."""
         while self._sealed and self._sealed[-1].last >= time:
             self._stop = self._start
             self._load(self._pop_sealed(last=True))
@@ -116,7 +116,7 @@ class Column:
         self.extend(values)
 
     def popleft(self, count: int) -> Times:
-        """Remove and return the oldest `count` values, or all where there are fewer. Cost: O(count), and a chunk."""
+        """Remove and return the oldest `count` values, or all if there are fewer. Cost: O(count), and opening one chunk."""
         wanted = min(count, len(self))
         returned = []
         while wanted and self._sealed:
@@ -133,7 +133,7 @@ class Column:
         return returned[0] if len(returned) == 1 else np.concatenate(returned)
 
     def trim(self) -> int:
-        """Give back the room that is kept to grow; returns its bytes. Cost: O(raw values)."""
+        """Free the spare capacity; returns its bytes. Cost: O(raw values)."""
         before, used = self._raw.nbytes, self._stop - self._start
         raw = np.empty(max(_LEAST, used), np.int64)
         raw[:used] = self._view()
@@ -141,7 +141,7 @@ class Column:
         return before - raw.nbytes
 
     def peek(self, start: int, stop: int) -> Times:
-        """Return a copy of the values from index `start` to `stop`. Cost: O(stop - start), and a chunk."""
+        """Return a copy of the values from index `start` to `stop`. Cost: O(stop - start), and opening one chunk."""
         pieces, at = [], 0
         for sealed in self._sealed:
             if start < at + sealed.count and at < stop:
@@ -153,7 +153,7 @@ class Column:
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     def before(self, time: int) -> int:
-        """Return how many values lie before `time`. Cost: O(log n), and a chunk."""
+        """Return the number of values before `time`. Cost: O(log n), and opening one chunk."""
         at = 0
         for sealed in self._sealed:
             if sealed.last >= time:
@@ -165,7 +165,7 @@ class Column:
         return self._raw[self._start : self._stop]
 
     def _load(self, sealed: _Sealed) -> None:
-        """Make a sealed piece the raw part, which is empty."""
+        """Copy a sealed piece into the raw buffer, which must be empty."""
         self._reserve(sealed.count)
         self._raw[self._stop : self._stop + sealed.count] = sealed.values()
         self._stop += sealed.count
@@ -183,13 +183,13 @@ class Column:
         return piece
 
     def _reserve(self, count: int) -> None:
-        """Make room for `count` more raw values."""
+        """Ensure capacity for `count` more raw values."""
         if self._stop + count <= self._raw.size:
             return
         self._move(self._stop - self._start + count)
 
     def _move(self, count: int) -> None:
-        """Move the raw values to the front of a buffer that suits `count` of them."""
+        """Move the raw values to the start of a buffer sized for `count` of them."""
         used = self._stop - self._start
         room = self._raw
         if 2 * count > room.size or 8 * count < room.size:

@@ -1,6 +1,6 @@
-"""Decimal numbers in ASCII to int64 columns, without a Python object a number.
+"""Parses ASCII decimal numbers to int64 columns, without a Python object per number.
 
-Used by the decoders of views. Knows digits, never a record or a field.
+Used by the decoders of views. Sees digits only, not records or fields.
 """
 
 import numpy as np
@@ -23,9 +23,9 @@ MAX_DIGITS = 19
 def parse(digits: Bytes) -> tuple[Times, NDArray[np.bool_]]:
     """Read each row of an (n, width) matrix of ASCII digits as a number.
 
-    Returns the numbers and which of them are valid: digits only, at most 2**63 - 1. What is not valid has no meaningful
-    number. `width` is 1 to 19. Eight digits are read at once inside a 64-bit word, see Lemire, "Quickly parsing eight
-    digits" (2022). Cost: some 10 ns a row and block of eight.
+    Returns the numbers and a mask of the valid ones: digits only, at most 2**63 - 1. The number of an invalid row is
+    meaningless. `width` is 1 to 19. Eight digits are parsed at once in a 64-bit word, see Lemire, "Quickly parsing eight
+    digits" (2022). Cost: about 10 ns a row and block of eight.
     """
     width = digits.shape[1]
     total = np.zeros(len(digits), np.uint64)
@@ -43,7 +43,7 @@ def parse(digits: Bytes) -> tuple[Times, NDArray[np.bool_]]:
 
 
 def _word(digits: Bytes, start: int) -> NDArray[np.uint64]:
-    """Return the eight digits of each row from column `start` as one word; zeros stand before the first column."""
+    """Return the eight digits of each row from column `start` as one word. Pads with zeros before the first column."""
     if start >= 0:
         eight = np.ascontiguousarray(digits[:, start : start + _BLOCK])
     else:
@@ -53,7 +53,7 @@ def _word(digits: Bytes, start: int) -> NDArray[np.uint64]:
 
 
 def _value(word: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return the number that eight digits in one word make: pairs of digits, then of pairs, then of fours."""
+    """Return the numbers of eight-digit words: combines digits to pairs, pairs to fours, and fours to eights."""
     pairs = word - _ZEROS
     pairs = pairs * np.uint64(10) + (pairs >> np.uint64(8))
     low = (pairs & _PAIRS) * np.uint64(100 + (10**6 << 32))

@@ -1,6 +1,6 @@
-"""Ascending int64 columns compressed to about a byte a value.
+"""Compression of ascending int64 columns, to about one byte a value.
 
-Used by columns and frozen slices. Both directions release the interpreter's lock, so a query can run beside them.
+Compression and decompression release the interpreter's lock, so queries can run on other threads meanwhile.
 """
 
 import numpy as np
@@ -9,10 +9,10 @@ from pcodec import ChunkConfig, DeltaSpec, ModeSpec, standalone
 from actors.columns.times import Times
 
 CHUNK = 16_384
-"""Values in one sealed piece: 0.1 ms to open, and within 1 % of the size of larger pieces."""
+"""Values in one compressed piece. It takes 0.1 ms to decompress; larger pieces are at most 1 % smaller."""
 
 OVERHEAD_BYTES = 96
-"""What Python adds to one sealed piece: the bytes object and its place in a container."""
+"""Python overhead of one compressed piece: the bytes object and its reference in a container."""
 
 _CONFIG = ChunkConfig(compression_level=8, mode_spec=ModeSpec.classic(), delta_spec=DeltaSpec.try_consecutive(1))
 
@@ -23,7 +23,7 @@ def seal(values: Times) -> bytes:
 
 
 def unseal(data: bytes | memoryview) -> Times:
-    """Return the values that `seal` was given. Cost: 8 ns a value; what lies in a mapped file is copied first."""
+    """Return the values given to `seal`. Cost: 8 ns a value; bytes in a mapped file are copied first."""
     values = standalone.simple_decompress(bytes(data))
     assert values is not None, "a sealed piece is never empty"
     return np.asarray(values, np.int64)

@@ -1,10 +1,10 @@
-"""State as bytes: a tree of plain values, columns and byte strings, with a checksum over every byte of it.
+"""State as bytes: a tree of plain values, columns and byte strings, with checksums over every byte.
 
-Used by the store, which owns the files, and by all that has a state to keep. Never a pickle: what is read is data.
+Used by the store, which owns the files, and by everything that has a state to save. Reading never runs code, unlike pickle.
 
-A file is `MAGIC`, then the blocks, each padded to eight bytes, then the index (MessagePack: kind, tree, and of each block its
-length, type and CRC-32), then the index's length and CRC-32, and `MAGIC` again. In the tree a block is an extension with its
-number, so that a file is written in one go and read without a copy.
+A file is `MAGIC`, the blocks, each padded to eight bytes, the index (MessagePack: kind, tree, and the length, type and CRC-32
+of each block), the length and CRC-32 of the index, and `MAGIC` again. In the tree, an extension with its number stands for a
+block. So a file is written in one pass and read without a copy.
 """
 
 import math
@@ -22,14 +22,14 @@ State = Any
 """None, bool, int, float, str, bytes, NDArray, Deferred, and lists, tuples and dicts of them; a tuple comes back as a list."""
 
 FORMAT = 1
-"""Grows when what is written can no longer be read by the code of before."""
+"""Version of the file format. Increase it if older code can no longer read new files."""
 
 MAGIC = b"FIRNLINE"
 
 _TRAILER = struct.Struct("<II")
 _WORD = 8
 _INLINE = 64
-"""Byte strings up to this size stay in the index."""
+"""Byte strings of at most this many bytes are stored in the index."""
 
 _BLOCK_CODE = 1
 _PLACE_BYTES = 4
@@ -38,12 +38,12 @@ _DTYPES = {"<i8", "<u8", "<i4", "<u4", "<i2", "<u2", "|i1", "|u1", "|b1", "<f8"}
 
 
 class DamagedError(ValueError):
-    """What was read is not what was written, or not by this version."""
+    """The data is damaged, or another version wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """A byte string that is fetched when it is written, on the thread that writes; `nbytes` is its length."""
+    """A byte string of length `nbytes` that `get` returns when it is written, on the writing thread."""
 
     nbytes: int
     get: Callable[[], bytes]
@@ -58,16 +58,16 @@ _read_index = msgspec.msgpack.Decoder(tuple[int, str, list[_Entry], bytes]).deco
 
 
 def write(kind: str, state: State, put: Callable[[bytes | memoryview], None]) -> int:
-    """Write `state` through `put`, block by block; returns how many bytes. `kind` must be given again to read it.
+    """Write `state` through `put`, block by block; returns the number of bytes. `read` needs the same `kind`.
 
-    Cost: a checksum, 1 GB/s, and what `put` takes. Nothing is copied but what is small.
-    Raises TypeError for what is no state.
+    Cost: a checksum, 1 GB/s, and the calls of `put`. Only small values are copied.
+    Raises TypeError if a value of `state` is not of a type that `State` lists.
     """
     blocks: list[_Block] = []
     try:
         tree = msgspec.msgpack.encode(_without_blocks(state, blocks))
     except (OverflowError, UnicodeEncodeError) as error:
-        raise TypeError(f"this is no state: {error}") from None
+        raise TypeError(f"this state cannot be written: {error}") from None
     put(MAGIC)
     at = len(MAGIC)
     table: list[_Entry] = []
@@ -87,22 +87,22 @@ def write(kind: str, state: State, put: Callable[[bytes | memoryview], None]) ->
 
 
 def read(kind: str, data: bytes | memoryview) -> State:
-    """Return the state that was written; its columns and long byte strings are read-only views of `data`.
+    """Return the state that was written. Its columns and long byte strings are read-only views of `data`.
 
-    Every byte is looked at, and no length is believed. Cost: a checksum, 1 GB/s.
+    Verifies every byte and every length. Cost: a checksum, 1 GB/s.
     Raises DamagedError.
     """
     whole = memoryview(data).toreadonly()
     end = len(whole) - len(MAGIC)
     start = end - _TRAILER.size
     if start < len(MAGIC) or whole[: len(MAGIC)] != MAGIC or whole[end:] != MAGIC:
-        raise DamagedError("this is no whole file of Firnline's")
+        raise DamagedError("this is not a complete file of Firnline")
     size, checksum = _TRAILER.unpack(whole[start:end])
     if size > start - len(MAGIC):
         raise DamagedError("its index is longer than the file")
     index = whole[start - size : start]
     if zlib.crc32(index) != checksum:
-        raise DamagedError("its index is not what was written")
+        raise DamagedError("its index does not match its checksum")
     try:
         return _state_in(index, whole[len(MAGIC) : start - size], kind)
     except DamagedError:
@@ -112,7 +112,7 @@ def read(kind: str, data: bytes | memoryview) -> State:
 
 
 def blocks_of(state: State) -> int:
-    """Return how many columns and long byte strings `state` has."""
+    """Return the number of columns and long byte strings in `state`."""
     if isinstance(state, dict):
         return sum(map(blocks_of, state.values()))
     if isinstance(state, list | tuple):
@@ -121,7 +121,7 @@ def blocks_of(state: State) -> int:
 
 
 def nbytes_of(state: State) -> int:
-    """Return about how many bytes `state` takes when it is written."""
+    """Return the approximate number of bytes of `state` when written."""
     if isinstance(state, np.ndarray | memoryview | Deferred):
         return int(state.nbytes) + _WORD
     if isinstance(state, bytes | str):
@@ -132,10 +132,10 @@ def nbytes_of(state: State) -> int:
 
 
 def _without_blocks(state: State, blocks: list[_Block]) -> State:
-    """Return the tree with an extension for each block, which is put aside. Cost: O(nodes)."""
+    """Return the tree with an extension in place of each block, and append the blocks to `blocks`. Cost: O(nodes)."""
     if isinstance(state, dict):
         if not all(isinstance(key, str | int) for key in state):
-            raise TypeError("a key of a state is text or a number")
+            raise TypeError("a key of a state must be text or an integer")
         return {key: _without_blocks(value, blocks) for key, value in state.items()}
     if isinstance(state, list | tuple):
         return [_without_blocks(value, blocks) for value in state]
@@ -146,59 +146,59 @@ def _without_blocks(state: State, blocks: list[_Block]) -> State:
         return msgspec.msgpack.Ext(_BLOCK_CODE, (len(blocks) - 1).to_bytes(_PLACE_BYTES, "little"))
     value = state.item() if isinstance(state, np.generic) else state
     if not isinstance(value, _Plain):
-        raise TypeError(f"{type(state).__name__} is no state")
+        raise TypeError(f"{type(state).__name__} cannot be part of a state")
     return value
 
 
 def _state_in(index: memoryview, data: memoryview, kind: str) -> State:
-    """Return the state that `index` describes, of blocks in `data`. Raises DamagedError, or what decoding raises."""
+    """Return the state that `index` describes, with its blocks in `data`. Raises DamagedError or a decoding error."""
     form, found, table, tree = _read_index(index)
     if form != FORMAT:
-        raise DamagedError(f"it is of format {form}, this reads {FORMAT}")
+        raise DamagedError(f"it has format {form}, this version reads {FORMAT}")
     if found != kind:
-        raise DamagedError(f"it is of the kind {found}, not {kind}")
+        raise DamagedError(f"its kind is {found}, not {kind}")
     blocks = _blocks(data, table)
     state = msgspec.msgpack.decode(tree, strict=True, ext_hook=lambda code, place: blocks[_number_of(code, place)])
-    _look_at(state)
+    _check_types(state)
     return state
 
 
 def _number_of(code: int, place: memoryview) -> int:
-    """Return the number of the block that an extension stands for. Raises DamagedError."""
+    """Return the number of the block for an extension. Raises DamagedError."""
     if code != _BLOCK_CODE or len(place) != _PLACE_BYTES:
-        raise DamagedError("there is something in it that is no block")
+        raise DamagedError("it contains an unknown extension")
     return int.from_bytes(place, "little")
 
 
-def _look_at(state: State) -> None:
-    """Find what MessagePack can hold and `write` does not write. Cost: 20 ns a value. Raises DamagedError."""
+def _check_types(state: State) -> None:
+    """Raise DamagedError for types that MessagePack allows and `write` never writes. Cost: 20 ns a value."""
     if isinstance(state, dict) and not set(map(type, state)) <= {str, int}:
-        raise DamagedError("a key in it is neither text nor a number")
+        raise DamagedError("a key in it is neither text nor an integer")
     inner = state.values() if isinstance(state, dict) else state if isinstance(state, list) else (state,)
     if not (kinds := set(map(type, inner))) <= _FOUND:
-        raise DamagedError(f"there is something in it that is no state: {', '.join(sorted(map(str, kinds - _FOUND)))}")
+        raise DamagedError(f"it contains other types: {', '.join(sorted(map(str, kinds - _FOUND)))}")
     if kinds & {dict, list}:
         for value in inner:
             if isinstance(value, dict | list):
-                _look_at(value)
+                _check_types(value)
 
 
 def _bytes_of(block: _Block) -> memoryview:
-    """Return the bytes of a block as they are written."""
+    """Return the bytes of a block to write."""
     if isinstance(block, Deferred):
         fetched = block.get()
         if len(fetched) != block.nbytes:
-            raise ValueError(f"{block.nbytes} bytes were announced, {len(fetched)} came")
+            raise ValueError(f"{block.nbytes} bytes were expected, got {len(fetched)}")
         return memoryview(fetched)
     if isinstance(block, np.ndarray):
         if block.dtype.str not in _DTYPES or block.ndim > _MOST_DIMENSIONS:
-            raise TypeError(f"a column of {block.ndim} dimensions of {block.dtype} is no state")
+            raise TypeError(f"a column of {block.dtype} with {block.ndim} dimensions cannot be part of a state")
         return np.ascontiguousarray(block).reshape(-1).view(np.uint8).data
     return memoryview(block)
 
 
 def _blocks(data: memoryview, table: list[_Entry]) -> list[NDArray[Any] | memoryview]:
-    """Return the blocks that `table` describes, which must fill `data`. Raises DamagedError."""
+    """Return the blocks that `table` describes. They must fill `data`. Raises DamagedError."""
     blocks: list[NDArray[Any] | memoryview] = []
     at = 0
     for size, dtype, shape, checksum in table:
@@ -206,7 +206,7 @@ def _blocks(data: memoryview, table: list[_Entry]) -> list[NDArray[Any] | memory
         if size < 0 or at + padded > len(data):
             raise DamagedError("a block is longer than the file")
         if zlib.crc32(data[at : at + padded]) != checksum:
-            raise DamagedError("a block is not what was written")
+            raise DamagedError("a block does not match its checksum")
         block = data[at : at + size]
         at += padded
         if dtype is None:
@@ -218,8 +218,8 @@ def _blocks(data: memoryview, table: list[_Entry]) -> list[NDArray[Any] | memory
             or min(shape, default=0) < 0
             or math.prod(shape) * np.dtype(dtype).itemsize != size
         ):
-            raise DamagedError("a block has not the shape that it says")
+            raise DamagedError("the size of a block does not match its shape")
         blocks.append(np.frombuffer(block, dtype).reshape(shape))
     if at != len(data):
-        raise DamagedError("there is more than the index knows of")
+        raise DamagedError("there are bytes that the index does not describe")
     return blocks

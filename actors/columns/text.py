@@ -1,6 +1,6 @@
-"""Byte strings as columns, and their 64-bit hashes, a whole poll at a time, the same in every process.
+"""Byte strings as columns, and their 64-bit hashes, for a whole poll at once. Hashes are equal in every process.
 
-Used by views that count or look up by name. Not keyed: who may choose the strings can make two of them collide.
+Used by views that count or look up by name. The hash is not keyed: a producer that chooses the strings can make two collide.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -22,34 +22,34 @@ _FIRST = np.uint64(0xFF51AFD7ED558CCD)
 _SECOND = np.uint64(0xC4CEB9FE1A85EC53)
 _LONG = 1_024
 _KEPT = np.array([2 ** (8 * size) - 1 for size in range(_WORD + 1)], np.uint64)
-"""The mask that keeps so many of a word's low bytes."""
+"""Entry k is the mask of the k low bytes of a word."""
 
 _SHIFT = np.uint64(33)
 _TURN = np.uint64(29)
 
 
 def state_of(texts: Collection[str]) -> State:
-    """Return what `texts_of` makes the same `texts` of: their characters and how many each has. Cost: 30 ns a text."""
+    """Return the state for `texts_of`: all characters, and the length of each text. Cost: 30 ns a text."""
     return "".join(texts).encode(), np.fromiter(map(len, texts), np.uint32, len(texts))
 
 
 def texts_of(state: State) -> list[str]:
-    """Return the texts of which `state` was taken. Cost: 120 ns a text.
+    """Restore texts from their `state`. Cost: 120 ns a text.
 
-    Raises ValueError or TypeError for what is no such state.
+    Raises ValueError or TypeError if `state` is invalid.
     """
     encoded, lengths = state
     joined, ends = str(encoded, "utf-8"), np.cumsum(np.asarray(lengths, np.uint32), dtype=np.int64).tolist()
     if (ends[-1] if ends else 0) != len(joined):
-        raise ValueError(f"texts of {ends[-1] if ends else 0} characters in all were expected, got {len(joined)}")
+        raise ValueError(f"texts with {ends[-1] if ends else 0} characters in total were expected, got {len(joined)}")
     return [joined[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Byte strings as columns: string k is `length[k]` bytes of `blob` from `start[k]` on.
+    """Byte strings as columns: string k is the `lengths[k]` bytes of `blob` from `starts[k]` on.
 
-    Seven bytes or more follow the last string in `blob`, so that eight bytes can be read from anywhere in it.
+    At least seven bytes follow the last string in `blob`, so eight bytes can be read at any place of a string.
 
     >>> text = Text.of([b"ab", b"", b"abc"])
     >>> text.take(np.array([2, 0])), (text.hashes()[:1] == Text.of([b"ab"]).hashes()).all()
@@ -68,7 +68,7 @@ class Text:
 
     @staticmethod
     def of_text(values: Sequence[str]) -> "Text":
-        """Return text as UTF-8 columns. Cost: 60 ns a string where all is ASCII, twice that else."""
+        """Return text as UTF-8 columns. Cost: 60 ns a string if all are ASCII, else twice that."""
         joined = "".join(values)
         if not joined.isascii():
             return Text.of([value.encode() for value in values])
@@ -77,7 +77,7 @@ class Text:
 
     @staticmethod
     def joining(texts: "Sequence[Text]") -> "Text":
-        """Return the strings of all `texts`, which are at least one. Cost: a copy, where there are several."""
+        """Return the strings of all `texts`, at least one. Cost: a copy, if there are several."""
         if len(texts) == 1:
             return texts[0]
         blob = np.concatenate([text.blob for text in texts])
@@ -97,7 +97,7 @@ class Text:
         return [bytes(blob[start : start + length]) for start, length in zip(starts, lengths, strict=True)]
 
     def joined(self, rows: Times) -> NDArray[np.uint8]:
-        """Return the bytes of the strings at `rows`, one after the other. Cost: 1 ns a byte for one length, 4 ns for many."""
+        """Return the concatenated bytes of the strings at `rows`. Cost: 1 ns a byte if all lengths are equal, else 4 ns."""
         lengths = self.lengths[rows]
         length = int(lengths[0]) if rows.size else 0
         if (lengths == length).all():
@@ -113,9 +113,9 @@ class Text:
     def hashes(self) -> Hashes:
         """Return a 64-bit hash of each string.
 
-        Mixes eight bytes at a time as MurmurHash3 finishes (Appleby, 2011); what is longer than `_LONG` bytes goes through
-        BLAKE2b. Of n different strings some pair collides with a probability of about n * n / 2**65: 3e-8 for a million.
-        Cost: 20 ns a string, and 10 to 20 ns for eight bytes of it.
+        Mixes eight bytes at a time with the finaliser of MurmurHash3 (Appleby, 2011); strings longer than `_LONG` bytes are
+        hashed with BLAKE2b. The probability of any collision among n strings is about n * n / 2**65: 3e-8 for a million.
+        Cost: 20 ns a string, and 10 to 20 ns for each eight bytes.
         """
         state = self.lengths.astype(np.uint64) * _SEED + _FIRST
         short = np.minimum(self.lengths, _LONG)
@@ -130,7 +130,7 @@ class Text:
         return _mixed(state, np.uint64(0))
 
     def same(self, other: "Text", rows: Times) -> NDArray[np.bool_]:
-        """Return where string k equals string `rows[k]` of `other`. Cost: some 20 ns for eight bytes of a pair."""
+        """Return a mask: whether string k equals string `rows[k]` of `other`. Cost: about 20 ns for each eight bytes."""
         same: NDArray[np.bool_] = self.lengths == other.lengths[rows]
         alike = np.flatnonzero(same)
         own = Text(self.blob, self.starts[alike], self.lengths[alike])
@@ -140,7 +140,7 @@ class Text:
         return same
 
     def prefixes(self, place: int) -> Hashes:
-        """Return eight bytes of each string from `place` on as numbers that sort as they do, zeros for what is not there."""
+        """Return eight bytes of each string from `place` on, padded with zeros, as numbers in the order of the bytes."""
         inside = self.lengths > place
         sliding = self._sliding
         word = (
@@ -151,7 +151,7 @@ class Text:
         return prefixes
 
     def _words(self, lengths: Times) -> Iterator[tuple[Any, NDArray[np.uint64]]]:
-        """Yield rows, and the first `lengths` bytes of each as eight-byte words, zeros after the end: by number of words."""
+        """Yield rows with the same number of words, and the first `lengths` bytes of each as words, padded with zeros."""
         counts = (lengths + (_WORD - 1)) // _WORD
         distinct = np.flatnonzero(np.bincount(counts)).tolist() if counts.size else []
         for count in distinct:
@@ -163,7 +163,7 @@ class Text:
             yield rows, words
 
     def _gathered(self, starts: Times, count: int) -> NDArray[np.uint64]:
-        """Return `count` words from each of `starts` on. Strings that lie one behind the other are copied in one go."""
+        """Return `count` words from each of `starts` on. Copies strings at a constant stride in one operation."""
         stride = int(starts[1] - starts[0]) if starts.size > 1 else 0
         if stride > 0 and (np.diff(starts) == stride).all():
             laid = np.ndarray((starts.size, count), "<u8", self.blob, offset=int(starts[0]), strides=(stride, _WORD))
@@ -173,7 +173,7 @@ class Text:
 
     @property
     def _sliding(self) -> NDArray[np.uint64]:
-        """Eight bytes from each place of the blob on, as a word."""
+        """The word of eight bytes at each place of the blob."""
         return np.ndarray((self.blob.size - _WORD + 1,), "<u8", self.blob, strides=(1,))
 
 

@@ -1,4 +1,4 @@
-"""Event times as int64 columns, and the ends of int64."""
+"""Event times as int64 columns, and the bounds of int64."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ NO_TIMES.flags.writeable = False
 
 
 def count_before(column: Times, time: int) -> int:
-    """Return how many values of an ascending column lie before `time`, which may be beyond int64. Cost: O(log n)."""
+    """Return the number of values before `time` in an ascending column. `time` may be outside int64. Cost: O(log n)."""
     if time > INT64_MAX:
         return column.size
     return int(np.searchsorted(column, max(time, INT64_MIN), side="left"))

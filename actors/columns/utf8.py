@@ -1,6 +1,6 @@
-"""Which records of a poll are text: JSON is UTF-8, also in what nobody looks at.
+"""Finds the records of a poll that are not UTF-8, which JSON requires.
 
-Used by decoders whose JSON parser skips what it does not need, unread.
+Used by decoders whose JSON parser does not check the values that it skips.
 """
 
 from collections.abc import Sequence
@@ -11,21 +11,21 @@ _WORD = 8
 _HIGH_BITS = np.uint64(0x8080808080808080)
 
 NO_TEXT = b"\xff"
-"""What stands in for a record that is not UTF-8: no parser takes it for anything."""
+"""Replaces a record that is not UTF-8; every parser rejects it."""
 
 
 def text_only(values: Sequence[bytes | None]) -> Sequence[bytes | None]:
-    r"""Return `values`, with `NO_TEXT` for each that is not UTF-8. Cost: 20 ns a record, 200 ns one that is not ASCII.
+    r"""Return `values`, with `NO_TEXT` for each that is not UTF-8. Cost: 20 ns a record, 200 ns if it is not ASCII.
 
     >>> text_only([b"a", b"b\xff", None])
     [b'a', b'\xff', None]
     """
     found = [value or b"" for value in values] if None in values else values
-    records: Sequence[bytes] = found  # type: ignore[assignment]  # there is no tombstone among them
+    records: Sequence[bytes] = found  # type: ignore[assignment]  # tombstones have been replaced
     text = b"".join(records)
     if text.isascii():
         return values
-    # Eight bytes at a time: which records have a byte beyond ASCII, or touch eight bytes that do.
+    # Find the words with a byte that is not ASCII, then the records that these words touch.
     ends = np.cumsum(np.fromiter(map(len, records), np.int64, len(records)))
     words = np.frombuffer(text + bytes(-len(text) % _WORD), np.uint64)
     starts = np.flatnonzero(words & _HIGH_BITS) * _WORD

@@ -1,6 +1,6 @@
-"""Events as columns: the only form in which they cross an actor's boundary.
+"""Events as columns: the only form in which they are sent between actors.
 
-Made by a view's decoder and the order buffer, read by live slices. Never an object per event.
+Made by a view's decoder and by the order buffer, read by live slices. There is no object per event.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from actors.columns.times import NO_TIMES, Times, count_before
 class Batch:
     """Event times by category: `times[c]` is the int64 column of category `c`, in the stream's unit.
 
-    A batch is *ordered* when each of its columns ascends. Columns are shared between actors, so nobody writes to them.
+    A batch is *ordered* if each column ascends. Actors share the columns, so they are never changed.
     """
 
     times: tuple[Times, ...]
@@ -35,16 +35,16 @@ class Batch:
 
     @staticmethod
     def of_state(state: State) -> "Batch":
-        """Return the batch of which `state` was taken."""
+        """Restore a batch from its `state`."""
         return Batch(tuple(np.asarray(column, np.int64) for column in state))
 
     def state(self) -> State:
-        """Return what `of_state` makes the same batch of: its columns, which nobody writes to."""
+        """Return the state for `of_state`: the columns, not copied."""
         return self.times
 
     @property
     def count(self) -> int:
-        """How many events there are."""
+        """Number of events."""
         return sum(column.size for column in self.times)
 
     @property
@@ -67,9 +67,9 @@ class Batch:
         return before, after
 
     def first(self) -> int | None:
-        """Return the earliest time of an ordered batch, or None when it is empty."""
+        """Return the earliest time of an ordered batch, or None if it is empty."""
         return min((int(column[0]) for column in self.times if column.size), default=None)
 
     def last(self) -> int | None:
-        """Return the latest time of an ordered batch, or None when it is empty."""
+        """Return the latest time of an ordered batch, or None if it is empty."""
         return max((int(column[-1]) for column in self.times if column.size), default=None)

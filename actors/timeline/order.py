@@ -1,6 +1,6 @@
-"""Puts events of many partitions into one order of time, up to the watermark.
+"""Puts the events of all partitions in order of time, up to the watermark.
 
-Used by the front end between decoding and sending. Holds what may still be overtaken, at most `limit` events.
+Used by the front end between decoding and sending. Holds events after the watermark, at most `limit`.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from actors.timeline.batch import Batch
 class OrderBuffer:
     """Events that wait for the watermark, by category. Not thread-safe: the front end owns it.
 
-    Sorting is put off until as much has come as is held, so an event is sorted about twice however long it waits.
+    It sorts only when at least as many events are new as are held. So each event is sorted about twice, however long it waits.
     """
 
     def __init__(self, *, categories: int, limit: int) -> None:
@@ -23,27 +23,27 @@ class OrderBuffer:
         self._new_count = 0
 
     def state(self) -> State:
-        """Return what `restore` takes: all that waits, in order. Cost: one sort of it."""
+        """Return the state for `restore`: all events, in order. Cost: one sort."""
         self._held = self._all()
         return self._held.state()
 
     def restore(self, state: State) -> None:
-        """Hold what was held when `state` was taken, and nothing else."""
+        """Replace the content by that of `state`."""
         self._held = Batch.of_state(state)
         self._new, self._new_count = [], 0
 
     def __len__(self) -> int:
-        """How many events wait."""
+        """Return the number of events."""
         return self._held.count + self._new_count
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the columns that wait."""
+        """Bytes of the events."""
         return 8 * len(self)
 
     @property
     def due(self) -> bool:
-        """Whether enough has come since the last release to be worth a sort."""
+        """Whether there are enough new events since the last release to justify a sort."""
         return self._new_count >= self._held.count or len(self) > self._limit
 
     def add(self, batch: Batch) -> None:
@@ -52,9 +52,9 @@ class OrderBuffer:
         self._new_count += batch.count
 
     def release(self, watermark: int | None) -> Batch:
-        """Remove and return, ordered, all events before `watermark`; beyond `limit`, the earliest of the rest too.
+        """Remove and return, ordered, all events before `watermark` (None: no events).
 
-        None holds all that the limit allows. Cost: one sort of what waits.
+        If more than `limit` events are left, also removes the earliest of them. Cost: one sort of all events.
         """
         ordered = self._all()
         released = Batch.empty(self._categories)
@@ -83,6 +83,6 @@ class OrderBuffer:
 
 
 def _earliest(ordered: Batch, count: int) -> tuple[Batch, Batch]:
-    """Split off the earliest `count` events, and those of the same time as the last of them."""
+    """Split off the earliest `count` events, and all events at the time of the last of them."""
     merged = np.sort(np.concatenate(ordered.times))
     return ordered.split(int(merged[count - 1]) + 1)

@@ -1,6 +1,6 @@
-"""The last records that a stream refused, for people to look at.
+"""The last records that a stream refused, for display.
 
-Used by the front end, read by the gateway. Never grows beyond its limits, so a flood of junk costs no memory.
+Used by the front end, read by the gateway. Memory is bounded, however many records are refused.
 """
 
 from collections import Counter, deque
@@ -11,7 +11,7 @@ from actors.columns.snapshot import State
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A refused record: its place in Kafka, the reason, its length in bytes, and its first bytes."""
+    """A refused record: its partition and offset, the reason, its length in bytes, and its first bytes."""
 
     partition: int
     offset: int
@@ -21,7 +21,7 @@ class Refused:
 
 
 class Refusals:
-    """Counts refused records by reason, and keeps the newest `max_count`, of each at most `max_bytes`.
+    """Counts refused records by reason, and keeps the first `max_bytes` bytes of the newest `max_count` ones.
 
     >>> refusals = Refusals(max_count=2, max_bytes=4)
     >>> for offset in range(3):
@@ -36,16 +36,16 @@ class Refusals:
         self._counts: Counter[str] = Counter()
 
     def add(self, partition: int, offset: int, reason: str, raw: bytes) -> None:
-        """Remember a record. Cost: O(max_bytes)."""
+        """Count and keep a record. Cost: O(max_bytes)."""
         self._counts[reason] += 1
         self._kept.append(Refused(partition, offset, reason, len(raw), raw[: self._max_bytes]))
 
     def state(self) -> State:
-        """Return what `restore` takes."""
+        """Return the state for `restore`."""
         return {"counts": dict(self._counts), "kept": [astuple(refused) for refused in self._kept]}
 
     def restore(self, state: State) -> None:
-        """Know what was known when `state` was taken, and nothing else."""
+        """Replace the content by that of `state`."""
         self._counts = Counter(state["counts"])
         self._kept.clear()
         self._kept.extend(
@@ -53,9 +53,9 @@ class Refusals:
         )
 
     def counts(self) -> dict[str, int]:
-        """Return how many were refused since the start, by reason."""
+        """Return the number of refused records since the start, by reason."""
         return dict(self._counts)
 
     def newest(self) -> tuple[Refused, ...]:
-        """Return what is kept, the newest first."""
+        """Return the kept records, newest first."""
         return tuple(reversed(self._kept))

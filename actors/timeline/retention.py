@@ -1,8 +1,7 @@
-"""What must go when memory is short: a decision, not an act.
+"""Decides which data to give up when memory is short. The manager carries the decision out.
 
-Used by the manager, which carries it out. The ladder: to the disk, the oldest first, as far as that may be used; then dead
-residue, then exactness, the oldest first, then the oldest generation, then the oldest residue. Compression is no rung of it,
-because whatever can be compressed always is.
+The steps, until memory suffices: spill the oldest generations to disk, if allowed; shed dead residue; coarsen the oldest
+generations; drop the oldest generations; shed the oldest residue. Compression is not a step, because it always happens.
 """
 
 from collections.abc import Sequence
@@ -12,10 +11,10 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """One aged generation as retention sees it: its bytes, how many of them only make it exact, and the end of its span.
+    """One aged generation: its bytes in memory, the end of its span, and the bytes that coarsening would free.
 
-    `file_bytes` it has in a file; 0 while it is in none, to which it may be `coming`. It `spilled` where its bytes are there
-    alone.
+    `file_bytes` is the size of its file, 0 if it has none; `coming` means that the file is being written. `spilled` means that
+    its data is in the file only.
     """
 
     nbytes: int
@@ -28,9 +27,9 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What may be kept: `budget_bytes` of memory always; `max_aged` generations and `max_age` (stream's unit) where not None.
+    """Limits of a stream: `budget_bytes` of memory, and if not None, `max_aged` generations and `max_age` (stream's unit).
 
-    `spill_bytes` of generations may be on the disk alone.
+    At most `spill_bytes` of generations may be on disk only.
     """
 
     budget_bytes: int
@@ -40,27 +39,27 @@ class Limits:
 
 
 class Meter(Protocol):
-    """Memory as the machine has it, measured anew at every call."""
+    """The memory of the machine. Each call measures again."""
 
     def limits(self) -> Limits:
-        """Return what the stream may keep. A limit of the container may change while the process runs."""
+        """Return the limits of the stream. A container's limit may change while the process runs."""
 
     def budget_bytes(self) -> int:
-        """Return the budget of the whole process, which all its streams share."""
+        """Return the memory budget of the process, which all streams share."""
 
     def resident_bytes(self) -> int:
-        """Return what of the process's memory only it can give back."""
+        """Return the bytes of memory that only this process can free."""
 
     def trim(self) -> None:
-        """Give back to the system what is free already."""
+        """Return free heap memory to the system."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What has to go.
+    """The data to give up.
 
-    The bytes of the generations at the places `spill`, to the disk; the exactness of the oldest `coarsen` ones; the oldest
-    `drop` ones whole, by the reason of each; and `shed_bytes` of what waits in the active one.
+    `spill`: indexes of the generations to move to disk. `coarsen`: number of the oldest generations to coarsen. `drop`: a
+    reason for each of the oldest generations to drop. `shed_bytes`: bytes of waiting events of the active collector to shed.
     """
 
     drop: tuple[str, ...] = ()
@@ -70,7 +69,7 @@ class Verdict:
 
 
 STUB_BYTES = 8_192
-"""What is accounted for a generation that is on the disk, until it says itself."""
+"""Assumed memory of a spilled generation until its collector reports it."""
 
 
 def decide(
@@ -82,10 +81,12 @@ def decide(
     other_bytes: int,
     watermark: int | None,
 ) -> Verdict:
-    """Decide what goes, `aged` being oldest first. Follows accounted bytes and event time alone, so a replay prunes alike.
+    """Decide what to give up; `aged` is in order, oldest first.
 
-    `active_bytes` are the active collector's, `dead_bytes` of them can match nothing but a late event, `other_bytes` are
-    what else counts against the budget. Cost: O(aged).
+    Depends on accounted bytes and event time only, so a replay decides equally.
+
+    `active_bytes` are those of the active collector. `dead_bytes` of them belong to events that only a late event can match.
+    `other_bytes` also count against the budget. Cost: O(aged).
     """
     over = sum(holding.nbytes for holding in aged) + active_bytes + other_bytes - limits.budget_bytes
     spill: list[int] = []
@@ -100,7 +101,7 @@ def decide(
             room -= holding.file_bytes
         elif not holding.coming:
             continue
-        over -= holding.nbytes - STUB_BYTES  # what is being written is as good as spilled
+        over -= holding.nbytes - STUB_BYTES  # a generation that is being written counts as spilled
     shed = max(0, min(over, dead_bytes))
     over -= shed
     coarsen = 0

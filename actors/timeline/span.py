@@ -1,6 +1,6 @@
-"""A half-open range of event time. The one place where Firnline decides what overlaps.
+"""A half-open range of event time. Only this file decides whether two spans overlap.
 
-Used by every layer above; knows nothing of the unit, which belongs to the stream.
+Used by every layer above. The unit is the stream's.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from actors.columns.times import INT64_MAX, INT64_MIN
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The times `t` with `start <= t < end`, in the stream's own unit. Empty where `start == end`.
+    """The times `t` with `start <= t < end`, in the stream's unit. Empty if `start == end`.
 
-    `end` may be one past the largest int64, so that a span can contain every time there is.
+    `end` may be one more than the largest int64, so a span can contain every time.
 
     >>> Span(10, 20).overlaps(Span(20, 30))
     False
@@ -26,7 +26,7 @@ class Span:
     end: int
 
     def __post_init__(self) -> None:
-        """Reject a span that runs backwards.
+        """Reject a span that ends before it starts.
 
         Raises ValueError.
         """
@@ -34,11 +34,11 @@ class Span:
             raise ValueError(f"a span must not end before it starts, got [{self.start}, {self.end})")
 
     def overlaps(self, other: "Span") -> bool:
-        """Whether some time lies in both: half-open, so neighbours that touch do not overlap."""
+        """Whether a time is in both spans. Spans that only touch do not overlap."""
         return max(self.start, other.start) < min(self.end, other.end)
 
     def contains(self, other: "Span") -> bool:
-        """Whether every time of `other` lies in this span."""
+        """Whether every time of `other` is in this span."""
         return self.start <= other.start and other.end <= self.end
 
     def hull(self, other: "Span") -> "Span":
@@ -50,7 +50,7 @@ EVER = Span(INT64_MIN, INT64_MAX + 1)
 
 
 def span_of_state(value: State) -> Span | None:
-    """Return the span of which [start, end] was taken, None of None."""
+    """Restore a span from its state; None from None."""
     if value is None:
         return None
     start, end = listed(value)
@@ -58,5 +58,5 @@ def span_of_state(value: State) -> Span | None:
 
 
 def span_state(value: Span | None) -> State:
-    """Return what `span` makes the same span of."""
+    """Return the state for `span_of_state`."""
     return None if value is None else (value.start, value.end)

@@ -1,6 +1,6 @@
-"""How far the stream has come, by event time: the least of what its partitions have reached, less the lateness.
+"""The watermark of a stream: the lowest frontier of its partitions, minus the lateness.
 
-Used by the front end to decide what may leave the order buffer. Wall-clock time is handed in; nothing here looks at a clock.
+The front end uses it to release events from the order buffer. Wall-clock time (`now`, seconds) is always an argument.
 """
 
 from collections.abc import Iterable
@@ -16,11 +16,11 @@ _SUPPORT = 8
 
 
 class Partition:
-    """What one partition has shown lately: its newest `_WINDOW` times, and the frontier that they support.
+    """The newest `_WINDOW` times of one partition, and the frontier that they support.
 
-    The frontier is the latest time that has at least `_SUPPORT` other recent events of the partition at most `lateness`
-    before it, or after it. So a lone timestamp from the far future, a flipped bit, moves nothing, and a frontier that
-    false times did move steps back when they leave the window.
+    The frontier is the latest time that has at least `_SUPPORT` other recent events of the partition after it, or at most
+    `lateness` before it. So a single far-future timestamp, such as one with a flipped bit, does not move the frontier. If
+    several false times moved it, it steps back when they leave the window.
     """
 
     __slots__ = ("_recent", "at_end", "frontier", "seen_at")
@@ -32,7 +32,7 @@ class Partition:
         self.at_end = False
 
     def saw(self, times: Times, lateness: int, now: float) -> None:
-        """Take note of `times`, in order of arrival. Cost: O(1), some microseconds."""
+        """Add `times`, in order of arrival. Cost: O(1), a few microseconds."""
         recent = self._recent = np.concatenate((self._recent, times[-_WINDOW:]))[-_WINDOW:]
         ascending = np.sort(recent)
         supported = int(ascending[-1 - min(_SUPPORT, recent.size - 1)])
@@ -43,10 +43,10 @@ class Partition:
 
 
 class Watermark:
-    """The time up to which no event is expected any more, over all partitions.
+    """The time before which no more events are expected, over all partitions.
 
-    A partition counts while it has something to say: it is behind its end, or was heard of within `idle_s` seconds. One
-    that has not delivered yet, but has records waiting, holds the watermark back at None.
+    A partition counts if it has unread records, or delivered some within `idle_s` seconds. While a partition with unread
+    records has not delivered any, the watermark is None.
     """
 
     def __init__(self, *, lateness: int, idle_s: float) -> None:
@@ -55,37 +55,37 @@ class Watermark:
         self._partitions: dict[int, Partition] = {}
 
     def state(self) -> State:
-        """Return what `restore` takes: what each partition has shown lately."""
-        return {number: (state._recent, state.frontier) for number, state in self._partitions.items()}  # noqa: SLF001  # its own
+        """Return the state for `restore`: the recent times and the frontier of each partition."""
+        return {number: (state._recent, state.frontier) for number, state in self._partitions.items()}  # noqa: SLF001  # same file
 
     def restore(self, state: State, now: float) -> None:
-        """Know what was known when `state` was taken, and nothing else. No partition counts as being at its end."""
+        """Replace the content by that of `state`. Every partition counts as having unread records."""
         self._partitions = {}
         for number, (recent, frontier) in state.items():
             known = self._partitions[int(number)] = Partition(now)
             known._recent, known.frontier = np.array(recent), frontier  # noqa: SLF001
 
     def postpone(self, seconds: float) -> None:
-        """Let `seconds` not count as silence: nobody listened."""
+        """Do not count the last `seconds` as silence, because the stream was not read."""
         for known in self._partitions.values():
             known.seen_at += seconds
 
     def keep(self, partitions: Iterable[int]) -> None:
-        """Forget every partition but these: one that is no more must not hold the others back."""
+        """Keep only these partitions. A deleted partition must not hold the others back."""
         wanted = set(partitions)
         self._partitions = {number: known for number, known in self._partitions.items() if number in wanted}
 
     def frontier(self, partition: int) -> int | None:
-        """Return how far a partition has come, or None where that is unknown."""
+        """Return the frontier of a partition, or None if it has none."""
         known = self._partitions.get(partition)
         return known.frontier if known is not None else None
 
     def expect(self, partition: int, *, at_end: bool, now: float) -> None:
-        """Say that `partition` is read, and whether all of its records are consumed for now."""
+        """Register that `partition` is read, and whether all its records have been consumed."""
         self._partitions.setdefault(partition, Partition(now)).at_end = at_end
 
     def saw(self, partitions: NDArray[np.unsignedinteger], times: Times, now: float) -> None:
-        """Take note of one poll: the partition and time of each event, in order of arrival. Cost: some 5 ns an event."""
+        """Add one poll: the partition and time of each event, in order of arrival. Cost: about 5 ns an event."""
         by_partition = times[np.argsort(partitions, kind="stable")]
         start = 0
         for number, count in enumerate(np.bincount(partitions).tolist()):
@@ -95,9 +95,9 @@ class Watermark:
                 start += count
 
     def at(self, now: float) -> int | None:
-        """Return the time before which nothing is expected, or None while that is unknown.
+        """Return the watermark, or None if it is unknown.
 
-        It may step back; see `Partition`. When all partitions are idle, the one that came farthest decides.
+        It may step back, see `Partition`. If all partitions are idle, the highest frontier decides.
         """
         active = [state.frontier for state in self._partitions.values() if not self._idle(state, now)]
         known = [frontier for frontier in active if frontier is not None]
@@ -109,11 +109,11 @@ class Watermark:
         return None if reached is None else max(INT64_MIN, reached - self._lateness)
 
     def idle(self, now: float) -> bool:
-        """Whether every partition is at its end and has been silent for the idle time."""
+        """Whether all records of every partition are read, and none came for `idle_s` seconds."""
         return all(self._idle(state, now) for state in self._partitions.values())
 
     def holding(self, now: float) -> int | None:
-        """Return the partition that holds the watermark back, or None when all are idle."""
+        """Return the partition that holds the watermark back, or None if all are idle."""
         active = [(state.frontier, number) for number, state in self._partitions.items() if not self._idle(state, now)]
         unknown = [number for frontier, number in active if frontier is None]
         return unknown[0] if unknown else min(active, default=(None, None))[1]
