@@ -1,6 +1,6 @@
-"""Topics: created where they are absent; and whether one is still the one that it was, or another of its name.
+"""Kafka topics: creation, the length of their longest record, and whether a topic was deleted or recreated.
 
-Used by the Kafka source and sink.
+Used by the Kafka source and the Kafka sinks.
 """
 
 from collections.abc import Mapping
@@ -19,18 +19,18 @@ _TIMEOUT_S = 5.0
 _BATCH_BYTES = 512
 _LIBRARYS_LONGEST = 1_000_000
 _SHARED = ("bootstrap.servers", "security.", "sasl.", "ssl.", "client.id", "broker.address.family")
-"""Settings of a consumer that a client without records needs too, or how they begin."""
+"""Settings that any client needs, or their prefixes."""
 
 
 def client_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a consumer's or producer's settings any client needs to connect."""
+    """Return those of a consumer's or producer's settings that any client needs to connect."""
     return {name: value for name, value in settings.items() if name.startswith(_SHARED)} | {"log_level": 0}
 
 
 def ensure_topic(settings: Mapping[str, Any], topic: str, partitions: int) -> None:
-    """Create `topic` unless it is there.
+    """Create `topic` unless it exists. Waits ten seconds at most.
 
-    Raises OSError where that cannot be done now. A broker that creates topics itself, when it is asked about them, may.
+    Raises OSError if that cannot be done now. A broker that creates topics by itself may do so with other settings.
     """
     admin = AdminClient(client_settings(settings))
     try:
@@ -45,9 +45,9 @@ def ensure_topic(settings: Mapping[str, Any], topic: str, partitions: int) -> No
 
 
 def longest_record(settings: Mapping[str, Any], topic: str) -> int:
-    """Return the bytes of the longest record that both the producer's `settings` and the topic let through.
+    """Return the bytes of the longest record that both the producer's `settings` and the topic accept.
 
-    Raises OSError where that cannot be known now.
+    Waits five seconds at most. Raises OSError if the topic's limit cannot be read now.
     """
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
     admin = AdminClient(client_settings(settings))
@@ -60,21 +60,21 @@ def longest_record(settings: Mapping[str, Any], topic: str) -> int:
 
 
 Change = Literal["gone", "back", "another"]
-"""`back` is the same topic again: only the broker that was asked had not known of it."""
+"""`back`: the same topic is reported again, after a broker that had not heard of it reported it as gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A topic as the broker knows it now: its partitions, none where there is no topic; its id, None where none is known."""
+    """The broker's view of a topic: its partitions, none if it does not exist; its id, None if the broker has no ids."""
 
     partitions: frozenset[int]
     identity: str | None
 
 
 class TopicIdentity:
-    """Follows the id of `topic`: a deleted and re-created topic has its name, and another id. One source owns it.
+    """Follows the id of `topic`: a recreated topic has the same name and another id. One source owns it.
 
-    Asks the broker in the background, ten times a second, and never waits for the answer; only `look` waits.
+    `changed` asks the broker in the background, ten times a second, and never waits. Only `look` waits.
     """
 
     def __init__(self, settings: Mapping[str, Any], topic: str) -> None:
@@ -87,13 +87,13 @@ class TopicIdentity:
         self.there = True
 
     def look(self, timeout_s: float) -> Found:
-        """Ask the broker now, and keep nothing of it. Raises OSError where it does not answer in time."""
+        """Ask the broker now, and change nothing here. Raises OSError if it does not answer within `timeout_s`, twice."""
         admin = self._connected()
         try:
             seen = admin.list_topics(self._topic, timeout=timeout_s)
             found = seen.topics[self._topic]
             partitions = frozenset(found.partitions) if found.error is None else frozenset[int]()
-            if not partitions or seen.controller_id not in seen.brokers:  # the embedded broker never answers what follows
+            if not partitions or seen.controller_id not in seen.brokers:  # the embedded broker never answers the next request
                 return Found(partitions, None)
             answer = admin.describe_topics(TopicCollection([self._topic]), request_timeout=timeout_s)
             return Found(partitions, _id_of(answer[self._topic].result()))
@@ -103,9 +103,9 @@ class TopicIdentity:
             raise OSError(f"topic {self._topic}: {error.args[0].str()}") from error
 
     def changed(self, now: float) -> Change | None:
-        """Return what has become of the topic since the last call. Cost: a look at the clock, mostly.
+        """Return the change of the topic since the last call, if any. Cost: mostly a look at the clock.
 
-        A broker that does not answer, or does not know ids, changes nothing; `known` is the id, `there` whether it has one.
+        A broker that does not answer or has no ids reports no change. `known` is the id, `there` whether the topic exists.
         """
         if self._asked is None:
             if now - self._asked_at >= _PERIOD_S:
@@ -130,12 +130,12 @@ class TopicIdentity:
             return None
         return "back" if found == known else "another"
 
-    def settle(self, identity: str | None) -> None:
-        """Go on from this id, whatever was known before; answers to earlier questions do not count."""
+    def follow(self, identity: str | None) -> None:
+        """Follow the topic with this id from now on. Answers to earlier requests do not count."""
         self.known, self.there, self._asked = identity, True, None
 
     def forget(self) -> None:
-        """Let go of the connection; the id stays known."""
+        """Drop the connection; the id stays known."""
         self._admin, self._asked = None, None
 
     def _connected(self) -> AdminClient:
@@ -145,6 +145,6 @@ class TopicIdentity:
 
 
 def _id_of(description: Any) -> str | None:
-    """Return the id in a broker's answer; one that knows no ids sends nought."""
+    """Return the id in a broker's answer; None if the broker has no ids, and so sends zero."""
     identity = description.topic_id
     return None if identity is None or identity == _NO_ID else str(identity)

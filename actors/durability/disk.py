@@ -1,6 +1,6 @@
-"""The disk as the store sees it, so that a test can put another one in its place.
+"""The file system that the store uses, behind a contract, so that a test can replace it.
 
-`Disk` is the only writer of state; every failure is an OSError, and nothing is retried here.
+All state is written through `Disk`. Each failure is an OSError. No call is retried.
 """
 
 import errno
@@ -17,32 +17,32 @@ class Writing(Protocol):
         """Append all of `data`."""
 
     def sync(self) -> None:
-        """Wait until what was written would outlast a loss of power."""
+        """Wait until the written bytes would outlast a loss of power."""
 
     def close(self) -> None:
-        """Let go of the file; nothing is made safe by it."""
+        """Close the file. Does not make it safe."""
 
 
 class Disk(Protocol):
-    """What the store needs of a file system. Any of it may raise OSError."""
+    """The operations of a file system that the store needs. Each may block, and may raise OSError."""
 
     def make_folder(self, folder: Path) -> None:
-        """Make `folder` and what is above it, where it is not there."""
+        """Make `folder` and its parents if they are absent."""
 
     def names(self, folder: Path) -> list[str]:
         """Return the names of the files in `folder`, in no order."""
 
     def create(self, path: Path) -> Writing:
-        """Begin an empty file, in place of one that has the name."""
+        """Begin an empty file; it replaces a file of the same name."""
 
     def read(self, path: Path) -> bytes:
-        """Return what a file holds."""
+        """Return the content of a file."""
 
     def map(self, path: Path) -> memoryview:
-        """Return what a file holds, without reading it: the kernel does, page by page, when it is looked at."""
+        """Return the content of a file, which the kernel reads page by page when it is accessed."""
 
     def rename(self, old: Path, new: Path) -> None:
-        """Give a file another name, in place of the file that has it."""
+        """Rename a file; it replaces a file of the new name."""
 
     def remove(self, path: Path) -> None:
         """Delete a file."""
@@ -73,7 +73,7 @@ class LocalDisk:
     def map(self, path: Path) -> memoryview:
         """Map a file."""
         with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:  # which cannot be mapped
+            if os.fstat(file.fileno()).st_size == 0:  # an empty file cannot be mapped
                 return memoryview(b"")
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
@@ -101,12 +101,12 @@ class LocalFile:
         self._file: BinaryIO = path.open("wb", buffering=0)
 
     def write(self, data: bytes | memoryview) -> None:
-        """Append all of `data`: a disk that is nearly full takes a part first."""
+        """Append all of `data`. A disk that is nearly full may write a part first."""
         rest = memoryview(data)
         while rest:
             taken = self._file.write(rest)
             if not taken:
-                raise OSError(errno.EIO, "the disk takes nothing more, and does not say why", self._file.name)
+                raise OSError(errno.EIO, "the disk takes no more bytes and reports no reason", self._file.name)
             rest = rest[taken:]
 
     def sync(self) -> None:

@@ -1,6 +1,6 @@
-"""The actor that writes a stream's generations and checkpoints, and reads them again: the only one that touches its files.
+"""The actor that writes a stream's generations and checkpoints, and reads them at a start. No other actor uses its files.
 
-It runs on a thread of its own, so that a slow disk holds up nothing but the next checkpoint. A disk that fails costs that
+It runs on a thread of its own, so that a slow disk delays the next checkpoint only. A failure of the disk costs that
 checkpoint, never the one before.
 """
 
@@ -24,15 +24,15 @@ _AGAIN_S = 1.0
 _MOST_TRIES = 5
 
 _Row = tuple[int, str, int | None, int | None, int, int, bool]
-"""A generation in a checkpoint: number, file, start and end of its span, events, bytes, and whether they are there alone."""
+"""A generation in a checkpoint: number, file, start and end of its span, events, bytes, and whether it is on disk only."""
 
 _STUB_BYTES = 4_096
 _BLOCK_BYTES = 400
-"""What Python takes for a slice over a mapped file, and for each piece of it."""
+"""Memory of a slice over a mapped file, and of each of its blocks."""
 
 
 class Keeper(Actor):
-    """Keeps the state of one stream in `store`. `on_trouble` is told what people should know about it."""
+    """Keeps the state of one stream in `store`. `on_trouble` gets each problem with it."""
 
     def __init__(self, system: System, *, stream: str, view: View, store: Store, on_trouble: Callable[[str], None]) -> None:
         super().__init__(system, stream=stream)
@@ -71,20 +71,20 @@ class Keeper(Actor):
                 assert_never(message)
 
     def failed(self, message: KeeperMessage, error: Exception) -> None:
-        """Say that it was not written: what is no state cannot be."""
+        """Report that the generation or the checkpoint was not written, or load again later."""
         match message:
             case Keep(number, version, _, manager):
                 self.send(manager, Kept(number, version, None))
             case Save(number, _, _, manager):
-                self.send(manager, Saved(number, None, 0, 0.0, _told(error)))
+                self.send(manager, Saved(number, None, 0, 0.0, _described(error)))
             case Load():
-                self._on_trouble(f"{self._store.folder} cannot be read: {_told(error)}")
+                self._on_trouble(f"{self._store.folder} cannot be read: {_described(error)}")
                 self.later(_AGAIN_S, self.actor_ref, message)
 
     # Writing ---------------------------------------------------------------------------------------------------------
 
     def _keep(self, message: Keep) -> Kept:
-        """Write a generation; without a name where the disk would not have it."""
+        """Write a generation. The reply has no name if the disk refused it."""
         try:
             name, nbytes = self._store.write_generation(message.state)
         except OSError as error:
@@ -94,9 +94,9 @@ class Keeper(Actor):
         return Kept(message.number, message.version, name, nbytes)
 
     def _save(self, message: Save) -> Saved:
-        """Write a checkpoint, then delete what none of the last two names.
+        """Write a checkpoint, then delete the generations that neither of the last two names.
 
-        A generation that was written since the last checkpoint may be named by the next one.
+        A generation that was written since the last checkpoint stays: the next one may name it.
         """
         began = self.system.dispatcher.now()
         try:
@@ -116,21 +116,21 @@ class Keeper(Actor):
             self._on_trouble(f"old files cannot be deleted: {error}")
 
     def _map(self, name: str) -> Mapped:
-        """Make a slice of a generation whose bytes stay in its file."""
+        """Return a slice over the mapped file of a generation."""
         state = self._store.map_generation(name)
         return Mapped(self._view.thaw(state), _STUB_BYTES + _BLOCK_BYTES * blocks_of(state), nbytes_of(state))
 
     def _try_to_map(self, name: str) -> Mapped:
         try:
             return self._map(name)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the slice stays in memory
-            self._on_trouble(f"{name} cannot be read from the disk: {_told(error)}")
+        except Exception as error:  # noqa: BLE001  # whatever failed, the slice stays in memory
+            self._on_trouble(f"{name} cannot be read from the disk: {_described(error)}")
             return Mapped(None, 0, 0)
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
     def _try_to_load(self, message: Load) -> None:
-        """Load, and where the disk does not let us even look, come back: to begin anew would be to forget."""
+        """Load. If the disk cannot be read now, try again later: to begin anew would lose the state."""
         try:
             loaded = self._load(message.committed, message.manager)
             self.send(message.manager, replace(loaded, round=message.round))
@@ -141,28 +141,28 @@ class Keeper(Actor):
             self.later(_AGAIN_S, self.actor_ref, message)
 
     def _raise_if_passing(self, error: Exception) -> None:
-        """Raise what may be over in a moment, some times: what cannot be read just now is not damaged."""
+        """Raise an OSError that may pass, for a few tries: a file that cannot be read now is not damaged."""
         if isinstance(error, OSError) and not isinstance(error, FileNotFoundError) and self._tries < _MOST_TRIES:
             raise error
 
     def _load(self, committed: int | None, manager: Address) -> Loaded:
-        """Read the newest checkpoint that can be read and whose results are out; begin anew where there is none."""
+        """Read the newest readable checkpoint whose results are committed. Without one the stream begins anew."""
         self._store.open(at_least=committed or 0)
         unread: list[str] = []
         if committed == 0 and len(self._store.checkpoints()) > 1:
-            # No second one is written before the first one is committed: the number is forgotten after some days of silence.
-            self._on_trouble("Kafka has forgotten which results are out: the newest checkpoint is taken")
+            # A second checkpoint is written after the first is committed: Kafka has deleted the number after days of silence.
+            self._on_trouble("Kafka has forgotten which results are committed: the newest checkpoint is loaded")
             committed = None
         for number in self._store.checkpoints():
             if committed is not None and number > committed:
-                unread.append(f"checkpoint {number} is left out: its results are not")
+                unread.append(f"checkpoint {number} is left out: its results are not committed")
                 continue
             try:
                 state = self._store.read_checkpoint(number)
                 loaded = self._loaded(number, state, manager)
-            except Exception as error:  # noqa: BLE001  # whatever it is, the checkpoint before may be better
+            except Exception as error:  # noqa: BLE001  # whatever failed, the checkpoint before may be readable
                 self._raise_if_passing(error)
-                unread.append(f"checkpoint {number} cannot be read: {_told(error)}")
+                unread.append(f"checkpoint {number} cannot be read: {_described(error)}")
                 continue
             self._tidy(number, loaded)
             lost = tuple(f"generation {each.number} cannot be read" for each in loaded.aged if each.frozen is None)
@@ -170,7 +170,7 @@ class Keeper(Actor):
         return Loaded(0, None, None, (), tuple(unread))
 
     def _loaded(self, number: int, state: State, manager: Address) -> Loaded:
-        """Make slices of what a checkpoint says. A generation that cannot be read is lost, and named; the others are not."""
+        """Make the slices of a checkpoint. A generation that cannot be read is reported as lost; the others are kept."""
         live = self._view.revive(state["live"])
         aged = []
         for done, row in enumerate(state["aged"]):
@@ -183,15 +183,15 @@ class Keeper(Actor):
                     frozen = mapped.frozen
                 else:
                     frozen = self._view.thaw(self._store.read_generation(name))
-            except Exception as error:  # noqa: BLE001  # whatever it is, the other generations are good
+            except Exception as error:  # noqa: BLE001  # whatever failed, the other generations may be readable
                 self._raise_if_passing(error)
-                self._on_trouble(f"generation {generation} cannot be read from {name}: {_told(error)}")
+                self._on_trouble(f"generation {generation} cannot be read from {name}: {_described(error)}")
             span = Span(start, end) if start is not None else None
             aged.append(LoadedSlice(generation, name, frozen, span, events, file_bytes, mapped))
         return Loaded(number, state, live, tuple(aged), ())
 
     def _tidy(self, number: int, loaded: Loaded) -> None:
-        """Delete the checkpoints that were left out, and what nothing names any more."""
+        """Delete the newer checkpoints that were left out, and the generations that no checkpoint names."""
         self._named = frozenset(each.name for each in loaded.aged)
         self._fresh.clear()
         for other in self._store.checkpoints():
@@ -201,11 +201,11 @@ class Keeper(Actor):
                 try:
                     older: list[list[Any]] = self._store.read_checkpoint(other)["aged"]
                     self._named_before = frozenset(str(each[1]) for each in older)
-                    break  # the newest one before is the one that stays
-                except Exception as error:  # noqa: BLE001  # it will not be needed, most likely
-                    self._on_trouble(f"checkpoint {other} cannot be read: {_told(error)}")
+                    break  # the newest older checkpoint is kept
+                except Exception as error:  # noqa: BLE001  # the loaded one is newer
+                    self._on_trouble(f"checkpoint {other} cannot be read: {_described(error)}")
         self._sweep()
 
 
-def _told(error: BaseException) -> str:
+def _described(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""One process a data folder: the second one is told who has it."""
+"""The lock of a data folder: one process at a time may use it."""
 
 import fcntl
 import os
@@ -15,10 +15,10 @@ _NAME = re.compile(r"[0-9a-f]{12}")
 
 @contextmanager
 def owned(folder: Path) -> Iterator[str]:
-    """Have `folder`, made where it is absent, for this process alone; yields the name that it got when it was made.
+    """Lock `folder`, created if absent, for this process. Yields the random name that the folder got when it was created.
 
-    The kernel gives it free when the process ends, however it ends. Raises ValueError where another process has it, or where
-    its name is damaged, OSError where it cannot be made or written to.
+    The kernel releases the lock when the process ends, however it ends. Raises ValueError if another process holds the lock or
+    the folder's name is damaged, OSError if the folder cannot be created or written to.
     """
     disk = LocalDisk()
     absent = [each for each in (folder, *folder.parents) if not each.exists()]
@@ -39,9 +39,9 @@ def owned(folder: Path) -> Iterator[str]:
 
 
 def _name(path: Path, disk: LocalDisk) -> str:
-    """Return the folder's name in the world: a random one that stays with it, as what is out is known by it.
+    """Return the folder's random name, which never changes, because transactional ids are made from it.
 
-    It is safe before anybody hears of it.
+    A new name is safe on disk before it is returned.
     """
     if not path.exists():
         name = uuid.uuid4().hex[:12]

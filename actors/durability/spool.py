@@ -1,6 +1,6 @@
-"""Blocks of bytes in an anonymous temporary file, for what a view must keep and memory must not.
+"""Blocks of bytes in an anonymous temporary file, for data of a view that would take too much memory.
 
-Made by the application and handed to views. The file has no name and is gone with the process; nothing reads it again later.
+Made by the composition root and given to views. The file has no name, and the kernel deletes it when the process ends.
 """
 
 import os
@@ -13,16 +13,16 @@ from typing import IO, NamedTuple
 
 
 class Handle(NamedTuple):
-    """Where a block lies in the file, in bytes. Opaque to those who hold it."""
+    """The place of a block in the file, in bytes. Opaque to its holder."""
 
     offset: int
     size: int
 
 
 class Spool:
-    """Keeps blocks in one file in `folder`, or where temporary files belong. Any thread may use it.
+    """Keeps blocks in one file in `folder`, by default the system's temporary folder. Any thread may use it.
 
-    Space of freed blocks is used again, at its best fit, or cut off at the end of the file. The file is made on first use.
+    The space of freed blocks is used again, best fit first, or cut off at the end of the file. The first `put` makes the file.
 
     >>> spool = Spool()
     >>> handle = spool.put(b"numbers")
@@ -41,7 +41,7 @@ class Spool:
         self._closed = False
         self._end = 0
         self._freed: deque[Handle] = deque()
-        # Gaps between blocks, never next to one another: by size, and by either end.
+        # Gaps between blocks, never adjacent: by size, and by either end.
         self._gaps: list[tuple[int, int]] = []
         self._gap_from: dict[int, int] = {}
         self._gap_until: dict[int, int] = {}
@@ -69,15 +69,15 @@ class Spool:
             written = 0
             while written < handle.size:
                 written += os.pwrite(number, memoryview(data)[written:], handle.offset + written)
-        except BaseException:  # whatever stops the write, its space is free again, and who called hears of it
+        except BaseException:  # whatever stops the write, its space is free again, and the caller gets the error
             self.free(handle)
             raise
         return handle
 
     def get(self, handle: Handle) -> bytes:
-        """Return what was written. Blocks for the read. Not while another thread calls `close`.
+        """Return the bytes of a block. Blocks for the read. Must not run while another thread calls `close`.
 
-        Raises OSError when it cannot be read; ValueError after `close`.
+        Raises OSError if the file cannot be read; ValueError after `close`.
         """
         if self._closed or self._file is None:
             raise ValueError("the spool is closed")
@@ -91,19 +91,19 @@ class Spool:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def free(self, handle: Handle) -> None:
-        """Give up a block, each one once. Never waits: the garbage collector may call it while the lock is held."""
+        """Free a block, once only. Never waits, because the garbage collector may call it while the lock is held."""
         self._freed.append(handle)
         self._drain()
 
     def close(self) -> None:
-        """Give up the file. Blocks that are freed later are no matter."""
+        """Close the file. Blocks may still be freed later."""
         with self._lock:
             self._closed = True
             if self._file is not None:
                 self._file.close()
 
     def _drain(self) -> None:
-        """Take back what was freed, unless some thread holds the lock, which is what comes here next."""
+        """Take back the freed blocks, unless another thread holds the lock: then that thread does, at its next call."""
         while self._freed and self._lock.acquire(blocking=False):
             try:
                 while self._freed:
@@ -112,7 +112,7 @@ class Spool:
                 self._lock.release()
 
     def _reserve(self, size: int) -> int:
-        """Return the offset of `size` bytes that are free: of the smallest gap that is large enough, or at the end."""
+        """Return the offset of `size` free bytes: in the smallest gap that is large enough, or at the end."""
         place = bisect_left(self._gaps, (size, 0))
         if place == len(self._gaps) or not size:
             self._end += size
@@ -124,7 +124,7 @@ class Spool:
         return offset
 
     def _release(self, handle: Handle) -> None:
-        """Make a gap of a block, joined with its neighbours; at the end of the file, cut it off. Cost: O(gaps)."""
+        """Turn a block into a gap and join it with adjacent gaps, or cut it off at the end of the file. Cost: O(gaps)."""
         offset, size = handle
         if not size or self._closed or self._file is None:
             return
@@ -151,7 +151,7 @@ class Spool:
         del self._gap_until[offset + size]
 
     def _check(self) -> None:
-        """Assert the invariants: the gaps lie apart, before the end, and are known by size and by either end."""
+        """Assert the invariants: gaps are not adjacent, lie before the end, and are indexed by size and by either end."""
         ordered = sorted((offset, size) for size, offset in self._gaps)
         assert dict(ordered) == self._gap_from
         assert {offset + size: offset for offset, size in ordered} == self._gap_until

@@ -1,8 +1,8 @@
-"""One stream's files: generations, written once, and checkpoints, each of which names the generations that it is made of.
+"""One stream's files: generations, each written once, and checkpoints, each of which names its generations.
 
-Owned by the keeper. A file is written under a temporary name, made safe, and only then given its own; so under its own name
-there is never a part of one. The two newest checkpoints stay, with all that they name: should the newest not be readable, or
-its results not be out, the one before it is.
+Owned by the keeper. A file is written under a temporary name, made safe, and then renamed, so that no file is ever incomplete
+under its final name. The two newest checkpoints are kept with their generations: the older one is needed if the newest is not
+readable, or its results are not committed.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ _KEPT_CHECKPOINTS = 2
 
 
 class Store:
-    """The files in `folder` of `disk`. Any method may raise OSError, and then has changed nothing that counts."""
+    """The files in `folder` of `disk`. Any method may raise OSError; then no file under a final name has changed."""
 
     def __init__(self, folder: Path, disk: Disk) -> None:
         self.folder = folder
@@ -29,24 +29,24 @@ class Store:
         self._void: set[str] = set()
 
     def open(self, *, at_least: int = 0) -> None:
-        """Make the folder where there is none, before anything else. Numbers go on above all there were, and `at_least`."""
+        """Make the folder if it is absent. Call this first. New numbers are above those of all files and above `at_least`."""
         self._disk.make_folder(self.folder)
         self._disk.sync_folder(self.folder.parent)
         self._serial = max([self._serial, at_least, *(number for _, number in self._files())])
 
     def write_generation(self, state: State) -> tuple[str, int]:
-        """Write a generation; returns its name, which no other one ever had, and its bytes."""
+        """Write a generation. Returns its name, which is never used again, and its bytes."""
         self._serial += 1
         return self._write("generation", self._serial, state)
 
     def write_checkpoint(self, state: State) -> tuple[int, int]:
-        """Write the next checkpoint; returns its number and its bytes. It counts from the moment that this returns."""
+        """Write the next checkpoint. Returns its number and its bytes. It is safe on disk when this returns."""
         self._serial += 1
         _, nbytes = self._write("checkpoint", self._serial, state)
         return self._serial, nbytes
 
     def checkpoints(self) -> list[int]:
-        """Return the numbers of the checkpoints that there are, the newest first."""
+        """Return the numbers of all checkpoints, the newest first."""
         return sorted((number for kind, number in self._files() if kind == "checkpoint"), reverse=True)
 
     def read_checkpoint(self, number: int) -> State:
@@ -58,18 +58,18 @@ class Store:
         return snapshot.read("generation", self._disk.read(self._path(name)))
 
     def map_generation(self, name: str) -> State:
-        """Read a generation whose bytes stay on the disk until they are looked at. Raises DamagedError."""
+        """Map a generation: its bytes are read from the disk when they are accessed. Raises DamagedError."""
         return snapshot.read("generation", self._disk.map(self._path(name)))
 
     def remove_checkpoint(self, number: int) -> None:
-        """Delete a checkpoint that must not count."""
+        """Delete a checkpoint that must not be loaded."""
         self._disk.remove(self.folder / _name("checkpoint", number))
         self._disk.sync_folder(self.folder)
 
     def sweep(self, named: Iterable[str]) -> list[str]:
-        """Delete every file but the newest two checkpoints and the generations `named`; returns what was deleted.
+        """Delete every file but the two newest checkpoints and the generations `named`. Returns the names deleted.
 
-        A checkpoint is gone for good before anything that it names is. What is not ours stays.
+        A checkpoint is deleted for good before the generations that it names. Files of other names stay.
         """
         whole = [name for name in (_name("checkpoint", number) for number in self.checkpoints()) if name not in self._void]
         kept = {*named, *whole[:_KEPT_CHECKPOINTS]}
@@ -85,7 +85,7 @@ class Store:
         return old
 
     def _remove(self, names: Iterable[str]) -> None:
-        """Delete files; one that cannot be deleted does not keep the others, and is raised in the end."""
+        """Delete files. A failure does not keep the others, and is raised at the end."""
         problem = None
         for name in names:
             try:
@@ -96,7 +96,7 @@ class Store:
             raise problem
 
     def _write(self, kind: str, number: int, state: State) -> tuple[str, int]:
-        """Write a file so that it is there whole, or not at all. What fails is taken back: it would keep a full disk full."""
+        """Write a whole file, or none. A part of a file is deleted, because it would keep a full disk full."""
         name = _name(kind, number)
         path = self.folder / name
         begun = temporary = path.with_name(name + _TEMPORARY)
@@ -110,9 +110,9 @@ class Store:
             self._disk.rename(temporary, path)
             begun = path
             self._disk.sync_folder(self.folder)
-        except Exception:  # the disk's or a state that is none: either way nothing of it counts, and who called hears of it
+        except Exception:  # of the disk, or a state that cannot be written: either way the caller gets the error
             self._void.add(name)
-            with contextlib.suppress(OSError):  # where it cannot be deleted now, the next sweep does
+            with contextlib.suppress(OSError):  # if it cannot be deleted now, the next sweep does
                 self._disk.remove(begun)
             raise
         return name, nbytes
@@ -122,9 +122,9 @@ class Store:
         return [(match[1], int(match[2])) for match in found if match is not None]
 
     def _path(self, name: str) -> Path:
-        """Return where a generation lies. What a checkpoint says is data: a name of ours, and nothing else, is a path."""
+        """Return the path of a generation. The name comes from a file: only a generation's name may become a path."""
         if _NAME.fullmatch(name) is None:
-            raise snapshot.DamagedError(f"{name!r} is no name of a generation")
+            raise snapshot.DamagedError(f"{name!r} is not the name of a generation")
         return self.folder / name
 
 

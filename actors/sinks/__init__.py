@@ -1,4 +1,4 @@
-"""Where records go: results, dead letters and posted records, and the actors that write them.
+"""The writers of results, dead letters and posted records: an actor each, and the clients that they own.
 
-Imported by the stream and by the composition root (which sink).
+Imported by the stream, and by the composition root, which makes the sinks.
 """

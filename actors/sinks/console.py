@@ -3,24 +3,19 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+
+from actors.sinks.sink import Sink
 
 
-class ConsoleSink:
-    """Writes records to standard output. Where nobody reads it any more, that is told, and they go nowhere.
+class ConsoleSink(Sink):
+    """Writes records to standard output. If its reader has gone, `on_error` is called once and further records are dropped.
 
-    What was shown cannot be taken back: after a crash some results are shown again.
+    Records on a screen cannot be taken back: after a crash some results are shown again.
     """
 
     def __init__(self, *, on_error: Callable[[str], None]) -> None:
         self._on_error = on_error
         self._read = True
-        self.written = 0
-
-    @property
-    def delivered(self) -> int:
-        """All that is written."""
-        return self.written
 
     def write(self, blocks: Iterator[bytes]) -> None:
         """Write, and flush."""
@@ -29,25 +24,7 @@ class ConsoleSink:
                 sys.stdout.buffer.write(block)
                 self.written += block.count(b"\n")
             sys.stdout.buffer.flush()
-        except BrokenPipeError:  # such as `| head`: trying again would hold everything up for ever
+        except BrokenPipeError:  # such as `| head`: to try again would hold up the stream for ever
             self._read = False
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered has nowhere to go
-            self._on_error("nobody reads standard output any more")
-
-    def poll(self) -> None:
-        """Do nothing."""
-
-    def prepare(self) -> None:
-        """Do nothing: there is no place to go back to."""
-
-    def commit(self, checkpoint: int) -> None:
-        """Do nothing: it was seen already."""
-
-    def committed(self) -> None:
-        """Return None: no checkpoint binds it."""
-
-    def restore(self, place: Any | None) -> None:
-        """Do nothing: what was shown stays."""
-
-    def close(self) -> None:
-        """Do nothing: standard output is not ours to close."""
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the buffered bytes need a place to go
+            self._on_error("standard output is closed: further results are dropped")

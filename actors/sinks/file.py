@@ -1,6 +1,6 @@
-"""The writer of results to a file, which is set aside by size, and cut back to where a checkpoint left it.
+"""The sink that writes results to a file, starts a new file at a size, and cuts the file back to a checkpoint's place.
 
-Used by the publisher; a record can be read again by its order, from the very first one on.
+Used by the publisher. A record can be read again by its number.
 """
 
 import os
@@ -19,12 +19,12 @@ from actors.sinks.sink import Fenced, Sink
 
 _TAIL = 4_096
 _MOST_PARTS = 1_000
-"""Files set aside that are still known by the order of their records; a checkpoint names each."""
+"""Older files whose records can be found by number. A checkpoint names each of them."""
 
 
 @dataclass(slots=True)
 class _Part:
-    """What one file holds of ours: `count` records from the byte `begin` up to `size`, with `first` records before them."""
+    """The records in one file: `count` of them, from byte `begin` up to `size`, after `first` records in older files."""
 
     path: Path
     inode: int
@@ -35,22 +35,22 @@ class _Part:
     index: LineIndex | None = None
 
     def find(self, number: int) -> Place | None:
-        """Return where its record `number` lies, from 0; after a restart the file is read once to know."""
+        """Return the place of its record `number`, from 0. After a restart the file is read once for that."""
         try:
             if self.index is None:
                 index = LineIndex(self.begin)
                 index.scan(self.path, self.size)
                 self.index = index
             found = self.index.find(self.path, number)
-        except OSError:  # somebody has taken it away, and what it held with it
+        except OSError:  # another process has deleted the file
             return None
         return None if found is None else Place(self.path, *found)
 
 
-class FileSink:
-    """Appends records to a file; at `max_bytes` it is set aside under the next number, and a new one begun.
+class FileSink(Sink):
+    """Appends records to a file. At `max_bytes` the file is renamed to the next number, and a new one is begun.
 
-    `on_error` is told where a checkpoint's file is not to be found any more.
+    `on_error` gets a message if the file of a checkpoint cannot be found any more.
     """
 
     def __init__(self, path: Path, *, max_bytes: int | None, on_error: Callable[[str], None] = warnings.warn) -> None:
@@ -62,15 +62,9 @@ class FileSink:
         self._regular = True
         self._renamed = True
         self._lost: str | None = None
-        self.written = 0
-
-    @property
-    def delivered(self) -> int:
-        """All that is written: it is with the operating system when `write` returns."""
-        return self.written
 
     def write(self, blocks: Iterator[bytes]) -> None:
-        """Append, and flush. Where that fails, the file is cut back to what it was."""
+        """Append, and flush: then the records are with the operating system. A failure cuts the file back to its old size."""
         file = self._opened()
         part = self._parts[-1]
         count, size = part.count, part.size
@@ -82,7 +76,7 @@ class FileSink:
                 if part.index is not None:
                     part.index.add(block)
             file.flush()
-        except Exception:  # the disk's or the view's: either way nothing of it stays, and who called hears of it
+        except Exception:  # the disk's or the view's: either way none of the blocks stays, and the caller gets the error
             part.count, part.size = count, size
             if part.index is not None:
                 part.index.cut(count, size)
@@ -91,25 +85,22 @@ class FileSink:
         self.written += part.count - count
 
     def place(self, order: int) -> Place | None:
-        """Return where the `order`-th record lies, from 1 on; None where it never was, or its file has gone."""
+        """Return the place of the `order`-th record, from 1 on; None if there is no such record, or its file is deleted."""
         for part in reversed(self._parts):
             if part.first < order <= part.first + part.count:
                 return part.find(order - 1 - part.first)
         return None
 
-    def poll(self) -> None:
-        """Do nothing: what is written is safe."""
-
     def prepare(self) -> dict[str, Any] | None:
-        """Make the file and its name outlast a loss of power.
+        """Make the file and its name outlast a loss of power, and return the place; None if the file is a device or a pipe.
 
-        Raises Fenced where the disk refuses: nobody can know then which part of the file it has.
+        Raises Fenced if the disk refuses, because then it is unknown which part of the file is on the disk.
         """
         file = self._opened()
         if not self._regular:
             return None
         if self._taken_away():
-            self._on_error(f"{self._path} was taken away: begun anew")
+            self._on_error(f"{self._path} was deleted or replaced: a new file is begun")
             self._let_go()
             file = self._opened()
         self._sync(file)
@@ -130,14 +121,8 @@ class FileSink:
             "aside": [[old.path.name, old.inode, old.first, old.begin, old.count, old.size] for old in self._parts[:-1]],
         }
 
-    def commit(self, checkpoint: int) -> None:
-        """Do nothing: readers see what is written."""
-
-    def committed(self) -> None:
-        """Return None: the place says all."""
-
     def restore(self, place: Any | None) -> None:
-        """Cut the file back. One that was set aside since gets its name again, and what was begun after it is removed."""
+        """Cut the file back. If it was renamed since, it gets its name back, and the files begun after it are deleted."""
         if self._file is not None:
             self._file.close()
         self._file, self._parts, self._lost, self.written, self._renamed = None, [], None, 0, True
@@ -150,7 +135,7 @@ class FileSink:
         self.written = int(place["written"])
         found = self._find(place)
         if found is None:
-            self._on_error(f"{self._path}: what was written until the checkpoint is not there any more: begun anew")
+            self._on_error(f"{self._path}: the records before the checkpoint cannot be found: a new file is begun")
             return
         if found != self._path:
             number = _number(found, self._path)
@@ -171,7 +156,7 @@ class FileSink:
             self._file.close()
 
     def _opened(self) -> BinaryIO:
-        """Return the file to append to, a new one where it is full."""
+        """Return the file to append to; a new one if it is full."""
         if self._file is None:
             self._open()
         assert self._file is not None, "opened just now"
@@ -195,26 +180,26 @@ class FileSink:
         self._file = file
         known = self._parts[-1] if self._parts else None
         if known is None or known.path != self._path or (known.inode, known.size) != (state.st_ino, size):
-            if known is not None and known.path == self._path:  # another one by now: what it held is gone
+            if known is not None and known.path == self._path:  # another file by now: the records of the old one are lost
                 self._parts.pop()
             self._renamed = True
-            if size and _last_byte(self._path) != b"\n":  # half a record, from a crash: ours begin on a line of their own
+            if size and _last_byte(self._path) != b"\n":  # half a record from a crash: the next record begins on a new line
                 size += file.write(b"\n")
             self._parts.append(_Part(self._path, state.st_ino, self.written, size, 0, size, LineIndex(size)))
 
     def _let_go(self) -> None:
-        """Close the file; the next record begins another one, or goes on with it."""
+        """Close the file. The next record opens the path again."""
         file, self._file = self._file, None
         self._renamed = True
         if file is not None:
             file.close()
 
     def _sync(self, file: BinaryIO) -> None:
-        """Make a file's bytes safe; that it failed is remembered, as asking again would hide it."""
+        """Make a file's bytes safe. A failure is remembered, because a second fsync would report success."""
         try:
             os.fsync(file.fileno())
         except OSError as error:
-            self._lost = f"{self._path}: {error.strerror}: what was written since the last checkpoint may be lost"
+            self._lost = f"{self._path}: {error.strerror}: records written since the last checkpoint may be lost"
 
     def _taken_away(self) -> bool:
         try:
@@ -223,7 +208,7 @@ class FileSink:
             return True
 
     def _cut_back(self, size: int) -> None:
-        """Make the file as long as it was: what a full disk took of a record must not stay."""
+        """Make the file `size` bytes long again: the part of a record that a full disk took must not stay."""
         file, self._file = self._file, None
         if file is None or not self._regular:
             return
@@ -231,11 +216,11 @@ class FileSink:
         try:
             file.close()
         except OSError:
-            return  # its buffer could not be written, which is known
+            return  # the buffer could not be written, which was reported
         os.truncate(self._path, size)
 
     def _aside(self) -> list[Path]:
-        """Return the path, where there is a file, and the files that were set aside."""
+        """Return the paths of the present file, if there is one, and of the files that were renamed."""
         if not self._path.parent.is_dir():
             return []
         return [path for path in self._path.parent.iterdir() if _number(path, self._path) > 0 and path.is_file()]
@@ -244,7 +229,7 @@ class FileSink:
         return 1 + max((_number(path, self._path) for path in self._aside() if path != self._path), default=0)
 
     def _find(self, place: dict[str, Any]) -> Path | None:
-        """Return the file that the checkpoint means, wherever it was set aside since; None where nothing is surely it."""
+        """Return the file of the checkpoint, under its present name; None if no file is certainly that one."""
         alike = [
             path
             for path in self._aside()
@@ -261,7 +246,7 @@ _LAST = 1 << 62
 
 
 def _number(path: Path, main: Path) -> int:
-    """Return under which number a file was set aside; the main one is the last, and what is none of them 0."""
+    """Return the number that a file was renamed to; for the present file a larger one, for any other file 0."""
     if path == main:
         return _LAST
     stem, _, number = path.name.rpartition(".")
@@ -269,7 +254,7 @@ def _number(path: Path, main: Path) -> int:
 
 
 def _tail(path: Path, size: int) -> int:
-    """Return a checksum of what stands before the byte `size`: it tells a file that grew from another one."""
+    """Return a checksum of the bytes before `size`: it tells a file that grew from another file."""
     with path.open("rb") as file:
         file.seek(max(0, size - _TAIL))
         return zlib.crc32(file.read(min(size, _TAIL)))
@@ -282,5 +267,5 @@ def _last_byte(path: Path) -> bytes:
 
 
 def file_among(sinks: Iterable[Sink]) -> FileSink | None:
-    """Return the first file among `sinks`: where a record can be read again."""
+    """Return the first file sink among `sinks`, in which a record can be read again."""
     return next((sink for sink in sinks if isinstance(sink, FileSink)), None)

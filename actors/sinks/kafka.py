@@ -1,6 +1,6 @@
-"""The writer of results to a Kafka topic: each once, and with a transactional id exactly once, whatever crashes.
+"""The sink that writes results to a Kafka topic: at least once, and with a transactional id exactly once.
 
-Used by the publisher, which has a thread of its own for it.
+Used by the publisher, on its thread.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from actors.kafka_topic import ensure_topic, longest_record
-from actors.sinks.sink import Fenced
+from actors.sinks.sink import Fenced, Sink
 from actors.sinks.transaction import Transaction, transaction_settings, trouble_of
 
 _BROKER_TIMEOUT_S = 5.0
@@ -28,13 +28,15 @@ _TUNING: dict[str, Any] = {
 }
 
 
-class KafkaSink:
-    """Writes records to `topic`, created if absent. librdkafka tries again for as long as it takes.
+class KafkaSink(Sink):
+    """Writes records to `topic`, which is created if absent. librdkafka retries without a limit of time.
 
-    With a `transactional_id`, which nobody else may use at the same time, all is written inside of transactions that `commit`
-    ends, so readers of committed records see each checkpoint's results whole or not at all. Without one a restart repeats what
-    was written since its checkpoint.
+    With a `transactional_id`, which no other process may use at the same time, records are written in transactions that
+    `commit` ends. Readers of committed records then see the results of a checkpoint whole or not at all. Without the id a
+    restart repeats the records written since its checkpoint.
     """
+
+    delivered = 0
 
     def __init__(
         self,
@@ -53,11 +55,9 @@ class KafkaSink:
         self._held: deque[bytes] = deque()
         self._prepared = False
         self._broken: str | None = None
-        self.written = 0
-        self.delivered = 0
 
     def write(self, blocks: Iterator[bytes]) -> None:
-        """Hand the records to librdkafka; the first time, see that the topic is there."""
+        """Hand the records to librdkafka. The first call creates the topic if it is absent."""
         self._connect()
         self._prepared = False
         records = list(_records(blocks))
@@ -66,13 +66,13 @@ class KafkaSink:
         self._hand_over()
 
     def poll(self) -> None:
-        """Look for acknowledgements. Raises Fenced where the transaction is lost."""
+        """Take acknowledgements. Raises Fenced if the transaction is lost."""
         if self._producer is not None:
             self._listen(0.0)
             self._hand_over()
 
     def prepare(self) -> dict[str, int]:
-        """Wait until Kafka has acknowledged all, three seconds at most."""
+        """Wait until Kafka has acknowledged all records, three seconds at most. Raises OSError after that."""
         self._prepared = False
         deadline = time.monotonic() + _PREPARE_S
         while self._held or (self._producer is not None and len(self._producer)):
@@ -85,7 +85,7 @@ class KafkaSink:
         return {"written": self.written}
 
     def commit(self, checkpoint: int) -> None:
-        """Commit the transaction with the checkpoint's number. Cost: some 10 ms."""
+        """Commit the transaction together with the checkpoint's number. Cost: about 10 ms."""
         if self._id is None:
             return
         self._connect()
@@ -100,7 +100,7 @@ class KafkaSink:
         self._prepared = False
 
     def committed(self) -> int | None:
-        """Connect anew, which aborts what an earlier self left open, and ask Kafka; None without an id."""
+        """Connect anew, which aborts the transaction that an earlier process left open, and ask Kafka; None without an id."""
         if self._id is None:
             return None
         self._forget()
@@ -109,7 +109,7 @@ class KafkaSink:
         return self._transaction.committed
 
     def restore(self, place: Any | None) -> None:
-        """Take back what is not committed. Without an id do nothing: what Kafka has, it keeps."""
+        """Take back the records that are not committed. Without an id no record can be taken back."""
         if self._id is None:
             return
         if self._broken is not None or (self._transaction is not None and self._transaction.open):
@@ -119,7 +119,7 @@ class KafkaSink:
         self.written = self.delivered = 0 if place is None else int(place["written"])
 
     def close(self) -> None:
-        """Wait a little for what is under way; what is not committed is taken back."""
+        """Wait five seconds at most for the records under way. Records that are not committed are taken back."""
         if self._producer is None:
             return
         if self._transaction is None:
@@ -128,12 +128,12 @@ class KafkaSink:
         try:
             self._transaction.abort()
         except (OSError, Fenced) as error:
-            self._on_error(f"topic {self._topic}: its transaction stays open: {error}")
+            self._on_error(f"topic {self._topic}: the transaction stays open: {error}")
         self._forget()
 
     def _connect(self) -> None:
-        """Make the client where there is none."""
-        if self._id is None and self._broken is not None:  # what it had is given up, and told; another one may do better
+        """Make the client if there is none."""
+        if self._id is None and self._broken is not None:  # its records are given up; a new client may succeed
             self._forget()
         self._check()
         if self._producer is not None:
@@ -143,40 +143,40 @@ class KafkaSink:
         if self._id is None:
             self._producer = Producer({"message.timeout.ms": 0, **settings})
             return
-        # Kafka refusing one record loses the whole transaction, so none that is too large may get there.
+        # If Kafka refuses one record, the whole transaction is lost. So no record that is too large may reach it.
         settings["message.max.bytes"] = longest_record(self._settings, self._topic)
         producer = Producer({**settings, **transaction_settings(self._id)})
         self._transaction = Transaction(self._settings, producer, self._topic, self._id)
         self._producer = producer
 
     def _forget(self) -> None:
-        """Let go of the client and of all that it has under way."""
+        """Drop the client and the records that it has under way."""
         if self._producer is not None:
             self._producer.purge()
-            with contextlib.suppress(KafkaException):  # that it is broken is why it has to go
-                self._producer.flush(_BROKER_TIMEOUT_S)  # what is purged is told at once, and so counted
+            with contextlib.suppress(KafkaException):  # the client is broken, which is why it is dropped
+                self._producer.flush(_BROKER_TIMEOUT_S)  # reports the purged records, so that they are counted
         self._producer = self._transaction = self._broken = None
 
     def _hand_over(self) -> None:
-        """Give librdkafka what is held, as far as there is room."""
+        """Give librdkafka as many of the held records as it has room for."""
         if self._broken is not None or not self._held:
             return
-        assert self._producer is not None, "nothing is held before it is connected"
+        assert self._producer is not None, "the sink connects before it holds records"
         if self._transaction is not None:
             self._transaction.begin()
         while self._held:
             try:
-                self._producer.produce(self._topic, self._held[0], on_delivery=self._settled)
-            except BufferError:  # it has enough for now
+                self._producer.produce(self._topic, self._held[0], on_delivery=self._acknowledged)
+            except BufferError:  # librdkafka's queue is full
                 return
             except KafkaException as error:
-                told = error.args[0]
-                if told.code() != KafkaError.MSG_SIZE_TOO_LARGE and self._transaction is not None:
+                reason = error.args[0]
+                if reason.code() != KafkaError.MSG_SIZE_TOO_LARGE and self._transaction is not None:
                     raise trouble_of(error) from error
-                self._give_up(told)
+                self._give_up(reason)
             self._held.popleft()
 
-    def _settled(self, error: KafkaError | None, _: Message | None) -> None:
+    def _acknowledged(self, error: KafkaError | None, _: Message | None) -> None:
         if error is None:
             self.delivered += 1
         elif self._transaction is None:
@@ -189,26 +189,26 @@ class KafkaSink:
         self._on_error(f"a record for topic {self._topic} is given up: {error.str()}")
 
     def _listen(self, timeout_s: float) -> None:
-        """Take in what librdkafka has to tell, and wait for acknowledgements as long as some are to come."""
+        """Take acknowledgements; wait up to `timeout_s` while some are missing."""
         assert self._producer is not None, "connected before"
         try:
             if timeout_s:
                 self._producer.flush(timeout_s)
             else:
                 self._producer.poll(0)
-        except KafkaException as error:  # nothing will ever come of this client any more
+        except KafkaException as error:  # this client will never deliver a record again
             self._broken = error.args[0].str()
             self._on_error(error.args[0].str())
         self._check()
 
     def _check(self) -> None:
-        """Raise Fenced where the transaction is lost."""
+        """Raise Fenced if the transaction is lost."""
         if self._broken is not None and self._id is not None:
             raise Fenced(f"topic {self._topic}: {self._broken}")
 
 
 def _records(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Cut blocks into records; of one longer than any topic takes, a part that is as much too long."""
+    """Cut blocks into records. A record longer than any topic takes is cut to a length that is still too long for a topic."""
     begun = bytearray()
     for block in blocks:
         first, *lines = block.split(b"\n")

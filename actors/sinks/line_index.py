@@ -1,6 +1,6 @@
-"""Where the lines of one file begin: remembered for one line in 64 KiB, read for those between.
+"""The places where the lines of one file begin: kept for one line in 64 KiB, and read from the file for the others.
 
-Used by the file sink, which writes lines and is asked for the n-th one.
+Used by the file sink, which finds its n-th record with it.
 """
 
 from array import array
@@ -23,7 +23,7 @@ class LineIndex:
         self.size = begin
 
     def add(self, block: bytes) -> None:
-        """Take note of what follows in the file. Cost: 1 ns a byte."""
+        """Note the next bytes of the file. Cost: 1 ns a byte."""
         starts = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + (self.size + 1)
         place = 0
         while (place := place + int(np.searchsorted(starts[place:], self._starts[-1] + _STRIDE))) < len(starts):
@@ -33,20 +33,20 @@ class LineIndex:
         self.size += len(block)
 
     def cut(self, count: int, size: int) -> None:
-        """Forget all but the first `count` lines, which take the file's first `size` bytes."""
+        """Keep the first `count` lines, which end at byte `size`."""
         known = bisect_right(self._numbers, count)
         del self._numbers[known:], self._starts[known:]
         self.count, self.size = count, size
 
     def scan(self, path: Path, size: int) -> None:
-        """Add what the file holds up to `size`. Cost: a second a GB. Raises OSError."""
+        """Read the file up to byte `size` and note its lines. Cost: a second a GB. Raises OSError."""
         with path.open("rb") as file:
             file.seek(self.size)
             while block := file.read(min(_BLOCK, size - self.size)):
                 self.add(block)
 
     def find(self, path: Path, number: int) -> tuple[int, int] | None:
-        """Return where line `number` begins, and its length without the line feed. Reads 64 KiB at most. Raises OSError."""
+        """Return the byte where line `number` begins, and its length without the line feed. Reads 64 KiB. Raises OSError."""
         if not 0 <= number < self.count:
             return None
         known = bisect_right(self._numbers, number) - 1
@@ -57,7 +57,7 @@ class LineIndex:
             ends = np.flatnonzero(np.frombuffer(file.read(min(_STRIDE, end - begin)), np.uint8) == ord("\n"))
         skipped = number - self._numbers[known]
         if skipped > len(ends):
-            return None  # somebody else has changed the file
+            return None  # another process has changed the file
         start = begin + (int(ends[skipped - 1]) + 1 if skipped else 0)
         stop = begin + int(ends[skipped]) if skipped < len(ends) else end - 1
         return start, stop - start

@@ -1,6 +1,6 @@
-"""The client that writes what is posted to a stream's own topic, and says when Kafka has all of it.
+"""The client that writes posted records to a stream's own topic, and reports when Kafka has acknowledged them.
 
-Used by the writer, which has a thread of its own for it.
+Used by the writer, on its thread.
 """
 
 import time
@@ -17,14 +17,13 @@ _BROKER_TIMEOUT_S = 5.0
 _AGAIN_S = 0.05
 
 Acknowledged = Callable[[str | None, dict[int, int]], None]
-"""Takes the reason why not all records were taken, or None; and the last offset by partition."""
+"""Gets the reason why not all records were written, or None, and the last offset by partition."""
 
 
 class KafkaWriter:
-    """Writes what clients post to a stream's own topic, and says when Kafka has all of it. The writer owns it.
+    """Writes posted records to a stream's own topic, which is created with `partitions` partitions if absent, unless None.
 
-    The topic is created with so many `partitions` where it is absent, unless None. A record that is not acknowledged within
-    `timeout_s` is given up, and never comes later.
+    One actor owns it. A record that is not acknowledged within `timeout_s` is given up, and is never written later.
     """
 
     def __init__(self, settings: Mapping[str, Any], topic: str, *, partitions: int | None, timeout_s: float) -> None:
@@ -46,7 +45,7 @@ class KafkaWriter:
         self._partitions = 0
 
     def write(self, values: Sequence[bytes], shards: Sequence[int], done: Acknowledged) -> None:
-        """Write each value to the partition that its shard says, in the order given. Cost: 2 us a record."""
+        """Write each value to the partition of its shard, in the order given. Cost: 2 us a record."""
         count = self._count()
         if not values or not count:
             done(None if count else "the topic has no partitions", {})
@@ -60,10 +59,10 @@ class KafkaWriter:
             for error in refused:
                 receipt(error, None)
             if refused:
-                self._partitions = 0  # the topic may be another one by now, with fewer of them
+                self._partitions = 0  # the topic may have been recreated with fewer partitions
 
     def write_to_all(self, key: bytes, value: bytes, done: Acknowledged) -> None:
-        """Write one record to every partition, also those that are new by now."""
+        """Write one record to every partition, new ones included."""
         count = self._count(anew=True)
         if not count:
             done("the topic has no partitions", {})
@@ -73,16 +72,16 @@ class KafkaWriter:
             self._producer.produce(self._topic, value, key, number, on_delivery=receipt)
 
     def poll(self) -> int:
-        """Look for acknowledgements; returns how many records are still under way."""
+        """Take acknowledgements. Returns the number of records that are still under way."""
         self._producer.poll(0)
         return len(self._producer)
 
     def close(self) -> None:
-        """Wait a little for what is under way."""
+        """Wait five seconds at most for the records under way."""
         self._producer.flush(_BROKER_TIMEOUT_S)
 
     def _count(self, *, anew: bool = False) -> int:
-        """Return the number of partitions, once the topic is there; 0 where that is not known in time."""
+        """Return the number of partitions once the topic exists; 0 if that is not reported in time."""
         deadline = time.monotonic() + self._timeout_s
         count = 0 if anew else self._partitions
         while not count and (left := deadline - time.monotonic()) > 0:
@@ -94,7 +93,7 @@ class KafkaWriter:
                 return 0
             count = self._partitions = len(known[self._topic].partitions)
             if not count:
-                time.sleep(min(left, _AGAIN_S))  # a new topic takes a moment; the writer has this thread to itself
+                time.sleep(min(left, _AGAIN_S))  # a new topic takes a moment; no other actor shares this thread
         return count
 
 
@@ -108,7 +107,7 @@ class _Receipt:
         self._offsets: dict[int, int] = {}
 
     def __call__(self, error: KafkaError | None, message: Message | None) -> None:
-        """Take one report."""
+        """Take the report of one record."""
         if error is not None:
             self._error = self._error or error.str()
         elif message is not None:

@@ -1,6 +1,6 @@
-"""The actor that writes what is due to a stream's sinks, in order, and gives the credit back once all of it is delivered.
+"""The actor that writes a stream's due results to its sinks, in order, and returns each credit once its result is delivered.
 
-So a sink that is down stops consumption: the backlog waits in Kafka, a few results wait here, and nothing is lost.
+A sink that is down therefore stops consumption: the backlog waits in Kafka, a few results wait here, and none is lost.
 """
 
 from collections import deque
@@ -24,7 +24,7 @@ _LONGEST_AGAIN_S = 10.0
 
 @dataclass(slots=True)
 class _Publication:
-    """One answer on its way: the sinks that have it not yet, and how many records each must have delivered for it."""
+    """One result on its way: the sinks that miss it, and the number of records that each sink must have delivered for it."""
 
     message: Emit
     missing: list[Sink]
@@ -37,7 +37,7 @@ class _Publication:
 
 
 class Publisher(Actor):
-    """Publishes one stream's results to `sinks`; `on_trouble` is told what keeps a sink from taking them."""
+    """Publishes one stream's results to `sinks`. `on_trouble` gets the reason why a sink does not take them."""
 
     def __init__(self, system: System, *, stream: str, sinks: Sequence[Sink], on_trouble: Callable[[str], None]) -> None:
         super().__init__(system, stream=stream)
@@ -56,16 +56,16 @@ class Publisher(Actor):
 
     @property
     def counted(self) -> Mapping[str, int]:
-        """What every sink has, of what was due, and the records that this is in all sinks together."""
+        """Results that every sink has, and their records in all sinks together."""
         return {"published": self._published, "records": self._records}
 
     @property
     def home(self) -> str:
-        """Run on a thread of its own: a slow disk or a broker that is away holds nobody else up."""
+        """Run on a thread of its own: a slow disk or a broker that is away delays no other actor."""
         return f"{self.stream}-output"
 
     def on_stop(self) -> None:
-        """Let go of the sinks."""
+        """Close the sinks."""
         for sink in self._sinks:
             sink.close()
 
@@ -101,7 +101,7 @@ class Publisher(Actor):
                 assert_never(message)
 
     def _go_on(self) -> None:
-        """Write what is next, give back the credits of what is delivered, and come back while something is under way."""
+        """Commit, write, return the credits of delivered results, and come back while some are under way."""
         if self._failed:
             return
         wait_s = _LOOK_S
@@ -128,17 +128,17 @@ class Publisher(Actor):
 
     @property
     def healer(self) -> Address:
-        """The manager, where there are checkpoints: it can go back to one."""
+        """The manager if there are checkpoints, because it can go back to one; else the publisher."""
         return self._manager or self.actor_ref
 
     def must_wait(self, message: Message) -> bool:
-        """Whether a failure leaves results in doubt: a sink that was fenced off, or worse."""
+        """Whether a failure at `message` leaves results in doubt, such as a sink that was fenced off."""
         return self._manager is not None and not isinstance(message, GetPlace)
 
     def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the guardian hears the rest
-        """Do nothing more until the manager has mended it, and remember who that is, where it is not known yet.
+        """Write nothing more until the manager restarts the round. Without checkpoints try again.
 
-        Without checkpoints nobody mends it: try again.
+        The first message from the manager brings its address, even if it failed.
         """
         if self.must_wait(message):
             self._failed = True
@@ -152,7 +152,7 @@ class Publisher(Actor):
     # Checkpoints -----------------------------------------------------------------------------------------------------
 
     def _until_done(self, message: Message, action: Callable[[], None]) -> None:
-        """Do what the sinks may refuse for now; then tell, and try again later."""
+        """Run `action`. If a sink raises OSError, report it, and handle `message` again later."""
         try:
             action()
         except OSError as error:
@@ -160,14 +160,14 @@ class Publisher(Actor):
             self.later(_AGAIN_S, self.actor_ref, message)
 
     def _committed(self) -> int | None:
-        """Return the newest checkpoint of which every sink has shown the results; None where it is no matter."""
+        """Return the newest checkpoint whose results are committed in every sink; None if no sink tracks checkpoints."""
         known = [committed for committed in (sink.committed() for sink in self._sinks) if committed is not None]
         return min(known, default=None)
 
     def _restore(self, message: Restore) -> None:
-        """Go back to where the sinks stood. Where they are others than they were, none can."""
+        """Restore each sink to its place. If the number of sinks has changed, no place fits, and each begins anew."""
         if message.round < self._round:
-            return  # tried again, and a later one was quicker
+            return  # a retry that a later request has overtaken
         places = message.places
         known = list(places) if places is not None and len(places) == len(self._sinks) else [None] * len(self._sinks)
         for sink, place in zip(self._sinks, known, strict=True):
@@ -181,12 +181,12 @@ class Publisher(Actor):
         self.send(message.manager, Restored(message.round))
 
     def _prepared(self, number: int) -> Prepared:
-        """Make all results outlast a crash. All that was due is delivered by now, as its credits have come back."""
+        """Make all results outlast a crash. All due results are delivered by now, because their credits have come back."""
         if self._failed:
             return Prepared(number, None, "results cannot be written")
         if self._uncommitted is not None:
-            # A checkpoint more, and the last one with results that are out would not be kept.
-            return Prepared(number, None, f"the results of checkpoint {self._uncommitted} are not out yet")
+            # Two checkpoints are kept: with one more, the last one whose results are committed would be deleted.
+            return Prepared(number, None, f"the results of checkpoint {self._uncommitted} are not committed yet")
         try:
             return Prepared(number, tuple(sink.prepare() for sink in self._sinks))
         except OSError as error:
@@ -194,14 +194,14 @@ class Publisher(Actor):
             return Prepared(number, None, f"results cannot be made safe: {error}")
 
     def _commit(self) -> None:
-        """Show the results of a checkpoint that is safe, and go on."""
+        """Commit the results of the checkpoint that is on disk, and write again."""
         if self._uncommitted is not None:
             for sink in self._sinks:
                 sink.commit(self._uncommitted)
             self._uncommitted, self._held = None, False
 
     def _write(self) -> None:
-        """Hand each publication to the sinks that have it not yet, one after the other."""
+        """Write each publication to the sinks that miss it, one after the other."""
         for publication in self._under_way:
             message = publication.message
             while publication.missing:
@@ -211,7 +211,7 @@ class Publisher(Actor):
                     sink.write(message.view.publish(message.partial, message.due))
                 except (OSError, Fenced):
                     raise
-                except Exception as error:  # noqa: BLE001  # a result that cannot be written must not hold back all others
+                except Exception as error:  # noqa: BLE001  # a result that cannot be rendered must not hold back the others
                     self._on_trouble(f"a result is given up: {type(error).__name__}: {error}")
                 publication.marks.append((sink, sink.written))
                 publication.records += sink.written - before

@@ -1,64 +1,66 @@
-"""What every writer of results is: it takes records, says how many are safe, and can be cut back to a checkpoint.
+"""The contract of every sink of results, with defaults for a sink that has nothing to go back to.
 
-Used by the publisher, which knows when to write. The file and the topic have files of their own; the console is here.
+Used by the publisher, which decides when to write. The console, the file and the topic have a file each.
 """
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 
-class Fenced(RuntimeError):  # noqa: N818  # it is no error of ours: the broker has said so
-    """What was written since the last commit is gone: the stream has to start again from its checkpoint."""
+class Fenced(RuntimeError):  # noqa: N818  # the broker reports it, and it is no error of this process
+    """The results written since the last commit are lost: the stream has to restart from its checkpoint."""
 
 
-class Sink(Protocol):
-    """Where records go that are due to be published. The publisher owns it.
+class Sink:
+    """Takes the records that are due to be published. The publisher owns it and calls it on its own thread.
 
-    With every checkpoint: `prepare`, whose place becomes a part of it; then, once it is safe on disk, `commit`, with no `write`
-    between: a `write` after `prepare` says that this checkpoint is given up. At a start, or a start again: `committed`, then
-    `restore` with the place of the checkpoint taken up. Any call may raise `Fenced`.
+    For each checkpoint the publisher calls `prepare`, whose place becomes a part of the checkpoint, and `commit` once the
+    checkpoint is on disk. A `write` between the two means that the checkpoint was given up. At each start the publisher calls
+    `committed`, then `restore` with the place in the checkpoint that was loaded. Any call may raise Fenced.
     """
+
+    written: int = 0
+    """Records taken since the very first start, without those that a restart took back."""
+
+    @property
+    def delivered(self) -> int:
+        """Of the written records those that are safe, or given up for good. By default all."""
+        return self.written
 
     def write(self, blocks: Iterator[bytes]) -> None:
         """Take all records in `blocks`, each ended by a line feed.
 
-        Raises OSError where it can take nothing now, and then has taken nothing of it.
+        Raises OSError if the sink can take nothing now. Then it has taken none of them.
         """
-
-    @property
-    def written(self) -> int:
-        """Records taken since the very first start, of those that a restart did not take back."""
-
-    @property
-    def delivered(self) -> int:
-        """Records of those that are safe, or given up for good."""
+        raise NotImplementedError
 
     def poll(self) -> None:
-        """Look for news of what is under way. Never waits."""
+        """Take acknowledgements. Never waits."""
 
     def prepare(self) -> Any:
-        """Make all that was taken so far outlast a crash, and return the place reached: dicts, lists, numbers, text, None.
+        """Make all records taken so far outlast a crash. Return the place reached: dicts, lists, numbers, text or None.
 
-        Waits some seconds at most. Raises OSError where it cannot be done now; what was taken stays taken.
+        Waits some seconds at most. Raises OSError if that cannot be done now; the records stay taken.
         """
 
     def commit(self, checkpoint: int) -> None:
-        """Let readers see what `prepare` made safe: the checkpoint of that number, which holds its place, is safe too.
+        """Show readers the records that `prepare` made safe, now that checkpoint number `checkpoint` is safe too.
 
-        Raises OSError where it cannot be done now; it may be called again.
+        Raises OSError if that cannot be done now; then it may be called again.
         """
 
     def committed(self) -> int | None:
-        """Return the number of the newest checkpoint that was committed, 0 where none was, None where the sink does not care.
+        """Return the number of the newest committed checkpoint, 0 if there is none, None if the sink does not track them.
 
-        Raises OSError where that cannot be known now.
+        Raises OSError if the number cannot be read now.
         """
+        return None
 
     def restore(self, place: Any | None) -> None:
-        """Take back what was written after `place`; None: begin as at a first start, and keep what is there.
+        """Take back the records written after `place`. None is the state of a first start, which keeps existing records.
 
-        Raises OSError where it cannot be done now.
+        Raises OSError if that cannot be done now.
         """
 
     def close(self) -> None:
-        """Let go; what is not delivered by then is lost to this process."""
+        """Release files and connections. Records that are not delivered by then are lost to this process."""

@@ -1,7 +1,7 @@
 """One Kafka transaction after the other: results become visible together with the number of the checkpoint behind them.
 
-Used by the Kafka sink. The number is the committed offset of a group of the transaction's own, so whoever starts again can
-ask which checkpoint the results in the topic belong to.
+Used by the Kafka sink. The number is the committed offset of a consumer group that no consumer uses. A process that restarts
+reads it to find the checkpoint that the results in the topic belong to.
 """
 
 import threading
@@ -17,7 +17,7 @@ from actors.sinks.sink import Fenced
 _TIMEOUT_S = 5.0
 _LIBRARYS_TIMEOUT_S = 4.0
 _LIFE_MS = 900_000
-"""How long one may stay open; brokers allow no more, unless they are told to."""
+"""How long a transaction may stay open: the most that a broker allows by default."""
 
 
 _PASSING = {
@@ -27,18 +27,18 @@ _PASSING = {
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
 }
-"""What a broker says, or does not, while it starts; not all of it counts as worth another try with librdkafka."""
+"""Errors of a broker that starts. librdkafka does not mark all of them as worth a retry."""
 
 
 def transaction_settings(transactional_id: str) -> dict[str, Any]:
-    """Return what a producer needs to know for transactions."""
+    """Return the settings of a producer for transactions."""
     return {"transactional.id": transactional_id, "transaction.timeout.ms": _LIFE_MS}
 
 
 class Transaction:
-    """The transactions of `producer`, whose id is also the group that holds the checkpoint's number for `topic`.
+    """The transactions of `producer`. The transactional id is also the group that holds the checkpoint's number for `topic`.
 
-    Fences a predecessor of the same id, and aborts what it left open. Raises OSError where Kafka cannot do that now.
+    Fences off an earlier process with the same id, and aborts its open transaction. Raises OSError if Kafka cannot do so now.
     """
 
     def __init__(self, settings: Mapping[str, Any], producer: Producer, topic: str, transactional_id: str) -> None:
@@ -62,7 +62,7 @@ class Transaction:
         self.committed = max(0, int(found.offset))
 
     def begin(self) -> None:
-        """Begin one, unless one is open. Asks no broker."""
+        """Begin a transaction unless one is open. Sends no request."""
         if not self.open:
             try:
                 self._producer.begin_transaction()
@@ -71,9 +71,9 @@ class Transaction:
             self.open = True
 
     def commit(self, checkpoint: int) -> None:
-        """Commit all that was delivered, and the number, at once. Called again with the same number it goes on.
+        """Commit all delivered records and the number together. A second call with the same number continues the first.
 
-        Raises OSError where that is not known to be done, Fenced where it cannot be done any more.
+        Raises OSError if the outcome is unknown, Fenced if the commit is impossible.
         """
         if checkpoint == self.committed:
             return
@@ -85,8 +85,8 @@ class Transaction:
             _waited(asked)
         except OSError as error:
             if not asked.done():
-                # librdkafka is past its own time limit, and may never end, though the broker is back: another client can
-                # tell what came of it.
+                # librdkafka is past its own time limit, and may never return although the broker is back. A new client can
+                # find out whether the commit succeeded.
                 raise Fenced(f"{error} to a commit") from error
             raise
         finally:
@@ -95,7 +95,7 @@ class Transaction:
         self.committed, self._committing, self.open = checkpoint, None, False
 
     def abort(self) -> None:
-        """Take back what was not committed, as far as Kafka answers; what stays open holds readers back until a next start."""
+        """Take back the records that are not committed. If Kafka does not answer, the next start aborts them."""
         if self.open:
             self.open = False
             _waited(_begun(lambda: self._producer.abort_transaction(_LIBRARYS_TIMEOUT_S)))
@@ -109,13 +109,13 @@ class Transaction:
 
 
 def _begun(work: Callable[[], object]) -> Future[None]:
-    """Begin to do what librdkafka may not end in time: while a connection is down its own time limits do not hold."""
+    """Run `work` on a thread of its own, because librdkafka exceeds its time limits while a connection is down."""
     future: Future[None] = Future()
 
     def run() -> None:
         try:
             work()
-        except BaseException as error:  # noqa: BLE001  # who waits gets it
+        except BaseException as error:  # noqa: BLE001  # the future raises it
             future.set_exception(error)
         else:
             future.set_result(None)
@@ -125,7 +125,7 @@ def _begun(work: Callable[[], object]) -> Future[None]:
 
 
 def _waited(asked: Future[None]) -> None:
-    """Wait some seconds. Raises OSError where it is not done by then, or may be tried again; else Fenced."""
+    """Wait five seconds. Raises OSError if the work is not done by then or may be retried, Fenced if it failed for good."""
     try:
         asked.result(_TIMEOUT_S)
     except TimeoutError as error:
@@ -135,10 +135,10 @@ def _waited(asked: Future[None]) -> None:
 
 
 def trouble_of(error: KafkaException) -> Fenced | OSError:
-    """Return what the failure of one call means to the caller: OSError for what may be tried again."""
-    told: KafkaError = error.args[0]
-    if told.retriable() and not told.fatal() and not told.txn_requires_abort():
-        return OSError(told.str())
-    if told.code() in _PASSING and not told.fatal():
-        return OSError(told.str())
-    return Fenced(told.str())
+    """Return the error to raise for a failed call: OSError if it may be retried, else Fenced."""
+    reason: KafkaError = error.args[0]
+    if reason.retriable() and not reason.fatal() and not reason.txn_requires_abort():
+        return OSError(reason.str())
+    if reason.code() in _PASSING and not reason.fatal():
+        return OSError(reason.str())
+    return Fenced(reason.str())

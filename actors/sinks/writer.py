@@ -1,4 +1,4 @@
-"""The actor that writes what clients post to the stream's own topic, and replies once Kafka has acknowledged all of it."""
+"""The actor that writes posted records to the stream's own topic, and replies when Kafka has acknowledged all of them."""
 
 from collections.abc import Callable, Mapping
 from typing import assert_never
@@ -15,7 +15,7 @@ _LOOK_S = 0.002
 
 
 class Writer(Actor):
-    """Writes to one stream's topic. `connect` makes the client when it is first needed."""
+    """Writes to one stream's topic. `connect` makes the client at the first message."""
 
     def __init__(self, system: System, *, stream: str, connect: Callable[[], KafkaWriter]) -> None:
         super().__init__(system, stream=stream)
@@ -26,16 +26,16 @@ class Writer(Actor):
 
     @property
     def counted(self) -> Mapping[str, int]:
-        """Records that clients have posted, whatever became of them."""
+        """The number of posted records, acknowledged or not."""
         return {"records": self._records}
 
     @property
     def home(self) -> str:
-        """Run on a thread of its own: a broker that is away holds nobody else up."""
+        """Run on a thread of its own: a broker that is away delays no other actor."""
         return f"{self.stream}-input"
 
     def on_stop(self) -> None:
-        """Let go of the broker."""
+        """Close the client."""
         if self._client is not None:
             self._client.close()
 
@@ -58,13 +58,13 @@ class Writer(Actor):
             self.later(_LOOK_S, self.actor_ref, Look())
 
     def failed(self, message: WriterMessage, error: Exception) -> None:
-        """Tell who waits that nothing is known to be written."""
+        """Reply to the failed request: its records may or may not be written."""
         if isinstance(message, Write | WriteToAll):
             message.reply_to(Busy(f"the request failed: {type(error).__name__}"))
 
 
 def _replied(reply_to: ReplyTo) -> Acknowledged:
-    """Return what turns Kafka's word on one request into the reply."""
+    """Return the callback that turns Kafka's acknowledgement of one request into the reply."""
 
     def done(error: str | None, offsets: dict[int, int]) -> None:
         reply_to(Written(offsets) if error is None else Busy(f"Kafka did not take it: {error}"))

@@ -1,7 +1,4 @@
-"""The reader of a program's standard output: started, watched, started again with backoff, and ended with its source.
-
-Used by the front end as a file is. Its standard error is handed on, a line at a time.
-"""
+"""The source of a program's output: started, restarted with backoff when it ends, and ended together with the source."""
 
 import io
 import os
@@ -16,17 +13,20 @@ from actors.sources.pipe import PipeStream
 
 _FIRST_BACKOFF_S = 0.5
 _LONGEST_BACKOFF_S = 30.0
-_HEALTHY_S = 60.0
+_STABLE_S = 60.0
 _GRACE_S = 3.0
 _STDERR_LINE = 2_000
-_MOST_LEFT = 3
-"""Blocks that a pipe may hold of a command that has ended, and one more: what it has started may have it, and write on."""
+_LAST_BLOCKS = 3
+"""Blocks of standard error that are read after a command has ended: those that a pipe may hold, and one more.
+
+Programs that the command started may hold the pipe and write for ever.
+"""
 
 
 class CommandStream:
-    """The standard output of `command`, which is started again, later each time, when it ends; with `once` it is not.
+    """The standard output of `command`, which is restarted with backoff when it ends, unless `once` is set.
 
-    Its standard error goes to `on_line`, a line at a time.
+    Each line of its standard error goes to `on_line`.
     """
 
     def __init__(
@@ -41,18 +41,18 @@ class CommandStream:
         self._child: subprocess.Popen[bytes] | None = None
         self._output: PipeStream | None = None
         self._errors: PipeStream | None = None
-        self._spoken = Splitter(_STDERR_LINE)
+        self._error_lines = Splitter(_STDERR_LINE)
         self._started_at = 0.0
         self._cut_off = False
 
     def read(self, timeout_s: float) -> bytes | None:
-        """Return what the command wrote; starts it where it is time to."""
+        """Return the next output of the command. Starts the command when its backoff is over."""
         now = time.monotonic()
         if self._child is None:
             if now >= self._again_at:
                 self._start(now)
             return None
-        self._listen()
+        self._read_errors()
         assert self._output is not None, "a started command has an output"
         block = self._output.read(timeout_s)
         if block:
@@ -60,7 +60,7 @@ class CommandStream:
         return self._ended(now) if block == b"" else block
 
     def close(self) -> None:
-        """End the command and what it started: asked first, killed after three seconds."""
+        """End the command and the programs that it started: by SIGTERM, and after three seconds by SIGKILL."""
         child = self._child
         if child is None:
             return
@@ -94,35 +94,35 @@ class CommandStream:
         self._errors = PipeStream(self._child.stderr.fileno())
 
     def _ended(self, now: float) -> bytes | None:
-        """Take note of an output that has ended; returns nothing where that is the end of it all."""
+        """Handle the end of the output. Returns b"" if the command will not be restarted."""
         assert self._child is not None, "called for a command that was started"
         try:
             code = self._child.wait(timeout=0.01)
-        except subprocess.TimeoutExpired:  # it has closed its output, and goes on
+        except subprocess.TimeoutExpired:  # the command has closed its output, and still runs
             return None
-        for _ in range(_MOST_LEFT):
-            self._listen()
-        self._say(self._spoken.end())
+        for _ in range(_LAST_BLOCKS):
+            self._read_errors()
+        self._report(self._error_lines.end())
         self._forget()
         if self._once:
             return b""
-        if now - self._started_at >= _HEALTHY_S:
+        if now - self._started_at >= _STABLE_S:
             self._backoff_s = _FIRST_BACKOFF_S
         self._on_error(f"{self._command[0]} ended with {code}; started again in {self._backoff_s:g} s")
         self._wait_longer(now)
-        return b"\n" if self._cut_off else None  # a line that was cut off ends here
+        return b"\n" if self._cut_off else None  # an incomplete line ends here
 
     def _wait_longer(self, now: float) -> None:
         self._again_at = now + self._backoff_s
         self._backoff_s = min(2 * self._backoff_s, _LONGEST_BACKOFF_S)
 
-    def _listen(self) -> None:
-        """Hand on what the command says on its standard error: a block, as one that never stops must not keep us here."""
+    def _read_errors(self) -> None:
+        """Hand on one block of standard error. Not all of it: a command may write without an end."""
         assert self._errors is not None, "a started command has a standard error"
         if block := self._errors.read(0.0):
-            self._say(self._spoken.split(block))
+            self._report(self._error_lines.split(block))
 
-    def _say(self, lines: Sequence[bytes]) -> None:
+    def _report(self, lines: Sequence[bytes]) -> None:
         for line in lines:
             self._on_line(line[:_STDERR_LINE].decode(errors="replace"))
 
@@ -138,7 +138,7 @@ class CommandStream:
 
 
 def _signal(child: subprocess.Popen[bytes], number: int) -> None:
-    """Send a signal to the command's whole session, where it is still there."""
+    """Send a signal to every process of the command's session."""
     try:
         os.killpg(child.pid, number)
     except ProcessLookupError:
@@ -146,7 +146,7 @@ def _signal(child: subprocess.Popen[bytes], number: int) -> None:
 
 
 class CommandSource(LineSource):
-    """The lines of a command's standard output. Ended with the source, whose restart goes on where the command is."""
+    """The lines of a command's standard output."""
 
     def __init__(
         self, command: Sequence[str], *, once: bool, on_line: Callable[[str], None], on_error: Callable[[str], None]
@@ -156,7 +156,7 @@ class CommandSource(LineSource):
         self._ended = False
 
     def open(self, offsets: Mapping[int, int], identity: str | None = None, epoch: int | None = None) -> bool:
-        """Go on where the command is; one that was ended starts again, and what it had not written yet is missing."""
+        """Go on at the command's next line. A command that `close` ended is restarted, and its unread output is a gap."""
         if self._ended:
             self._ended, self._splitter = False, Splitter()
             self._missing("interrupted")

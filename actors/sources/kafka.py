@@ -1,7 +1,7 @@
-"""The reader of Kafka: whole polls of one topic, from offsets that the caller owns, held against what the broker still has.
+"""The source of Kafka records: whole polls of one topic, from offsets that the caller owns, compared with the broker's.
 
-Used by the front end, which decides when to read. Partitions are assigned, never balanced by a group; the group's committed
-offsets are for lag tools only.
+Used by the front end, on its thread, which decides when to read. Partitions are assigned, never balanced by a group. The
+group's committed offsets are for lag tools only.
 """
 
 import time
@@ -25,9 +25,9 @@ TUNING: dict[str, Any] = {
     "queued.max.messages.kbytes": 4_096,
     "fetch.message.max.bytes": 262_144,
     "topic.metadata.refresh.interval.ms": 10_000,
-    "session.timeout.ms": 2_000,  # there is no group; but so long a commit waits for a broker that is away, and `close` for it
+    "session.timeout.ms": 2_000,  # how long a commit, and so `close`, waits for a broker that is away
     "heartbeat.interval.ms": 500,
-    "log_level": 2,  # what is wrong comes by `on_error`, once; the library itself would write twenty lines a second
+    "log_level": 2,  # errors come by `on_error`, once; the library itself would write twenty lines a second
 }
 """librdkafka's defaults sleep a second when the prefetch queue is full; these read four times as fast in 10 MB."""
 
@@ -36,19 +36,19 @@ _OURS: dict[str, Any] = {
     "enable.partition.eof": True,
     "auto.offset.reset": "error",
 }
-"""What nobody may set otherwise: an offset that the broker has not, is looked into here, and told."""
+"""Settings that no configuration may change: this source finds out and reports why the broker refuses an offset."""
 
 _AGAIN_S = 0.2
 _LOOK_TIMEOUT_S = 1.0
-"""Looking for a topic holds up the thread that the active collector shares; librdkafka goes on connecting meanwhile."""
+"""librdkafka goes on connecting after a timeout, so the next look may succeed."""
 
 
 class KafkaSource:
-    """Reads `topic` with any librdkafka `settings`; creates it with so many `partitions` where it is absent, unless None.
+    """Reads `topic` with any librdkafka `settings`; creates it with `partitions` partitions if absent, unless None.
 
-    Offsets are held against what the broker has: at the opening, and whenever it refuses one. Jumps between offsets mean
-    nothing: compaction and the marks of transactions make them too.
-    Raises ValueError for settings that librdkafka does not know, KafkaException for what no waiting can mend.
+    Offsets are compared with the broker's when the source opens, and whenever the broker refuses one. Jumps between offsets
+    are no gaps: compaction and transaction markers cause them too.
+    Raises ValueError for settings that librdkafka does not have, KafkaException for an error that waiting cannot mend.
     """
 
     def __init__(
@@ -80,14 +80,14 @@ class KafkaSource:
 
     @property
     def identity(self) -> str | None:
-        """The topic's id; None where the broker knows none."""
+        """The topic's id; None if the broker has no ids."""
         return self._topic_id.known
 
     def open(self, offsets: Mapping[int, int], identity: str | None = None, epoch: int | None = None) -> bool:
-        """Connect, and begin to read every partition. May take some seconds where the broker is away."""
+        """Connect, and begin to read every partition. May take some seconds if the broker is away."""
         if self._consumer is None:
             self._consumer = self._connect()
-        self._let_go()
+        self._unassign()
         self._next, self._alone = dict(offsets or self._origin), None
         self.epoch = self.epoch if epoch is None else epoch
         known = identity or self.identity
@@ -97,25 +97,25 @@ class KafkaSource:
             self._on_error(str(error))
             return False
         if not found.partitions:
-            self._latest = False  # what comes into being from now on is read from its beginning
+            self._latest = False  # a topic that is created from now on is read from its beginning
             self._create()
             return False
         if known is not None and found.identity is None:
-            self._on_error(f"topic {self._topic}: the broker does not tell its id now")
+            self._on_error(f"topic {self._topic}: the broker does not report its id now")
             return False
-        self._topic_id.settle(found.identity)
+        self._topic_id.follow(found.identity)
         if known is not None and found.identity != known:
             self._renew()
         if self._next:
             self._latest = False
         if not self._begin(found.partitions):
             return False
-        if not offsets:  # who begins anew later begins here again
+        if not offsets:  # a later start from nothing begins here again
             self._origin = dict(self._next)
         return True
 
     def extend(self) -> bool:
-        """Look for the topic and its partitions, and begin to read those that are new. False where there is none."""
+        """Begin to read the partitions that are new. False if the topic does not exist."""
         self._looked_at = time.monotonic()
         if not self._topic_id.there:
             return False
@@ -130,7 +130,7 @@ class KafkaSource:
         return self._begin(found.partitions)
 
     def poll(self, count: int, timeout_s: float) -> Polled:
-        """Read on. Cost: some 0.5 us a record."""
+        """Read on. Cost: about 0.5 us a record."""
         consumer = self._opened()
         ended: frozenset[int] = frozenset()
         now = time.monotonic()
@@ -146,18 +146,18 @@ class KafkaSource:
         return polled_of(messages, ended, self.epoch)
 
     def gaps(self) -> list[Gap]:
-        """Return what was found to be missing since the last call."""
+        """Return the gaps that were found since the last call."""
         found, self._gaps = self._gaps, []
         return found
 
     def only(self, partition: int | None) -> None:
-        """Read this partition alone until told otherwise; None reads all of them again.
+        """Read this partition alone until the next call; None reads all of them again.
 
-        What was fetched of the others and not read is fetched anew. Cost: O(partitions).
+        Records of the others that were fetched and not read are fetched again. Cost: O(partitions).
         """
         self.offsets()
         self._alone = partition
-        # librdkafka's own pause forgets that the broker refused an offset meanwhile, and never fetches that partition again.
+        # librdkafka's own pause loses an offset that the broker refuses meanwhile, and never fetches that partition again.
         if partition is not None and (others := self._assigned - {partition}):
             self._opened().incremental_unassign([TopicPartition(self._topic, number) for number in sorted(others)])
             self._assigned -= others
@@ -170,7 +170,7 @@ class KafkaSource:
         return dict(self._next)
 
     def lag(self) -> dict[int, int]:
-        """Return how many records are known to wait, by partition. Cost: O(partitions), no request."""
+        """Return the lag in records, by partition, as of the last fetch. Cost: O(partitions), no request."""
         consumer = self._opened()
         lags = {}
         for number, offset in self._next.items():
@@ -179,20 +179,20 @@ class KafkaSource:
         return lags
 
     def commit(self) -> None:
-        """Tell lag tools how far the reading is."""
+        """Commit the offsets, for lag tools. Never waits."""
         places = [TopicPartition(self._topic, number, offset) for number, offset in self._next.items()]
         if places:
             self._opened().commit(offsets=places, asynchronous=True)
 
     def close(self) -> None:
-        """Let go of the broker. Waits for the last commit, where the broker is away at most as long as `TUNING` says."""
-        consumer, self._consumer = self._consumer, None  # where its end fails, it is no use either
+        """Disconnect. Waits for the last commit; if the broker is away, two seconds (see `TUNING`)."""
+        consumer, self._consumer = self._consumer, None  # a consumer whose close fails is of no use either
         if consumer is not None:
             self._topic_id.forget()
             consumer.close()
 
     def _create(self) -> None:
-        """Create the topic where it may be created, for the next look."""
+        """Create the topic if the configuration allows it. The next look finds it."""
         if self._partitions is None:
             return
         try:
@@ -201,18 +201,18 @@ class KafkaSource:
             self._on_error(str(error))
 
     def _begin(self, partitions: Iterable[int]) -> bool:
-        """Begin to read those of `partitions` that are not read yet, where what is left of them begins at the latest."""
+        """Begin to read those of `partitions` that are not read yet, at their first existing record or later."""
         fresh = set(partitions) - self._assigned - self._refused.keys()
         if self._alone is not None:
             fresh -= self._next.keys()
         known = self._next
         try:
             ranges = {number: self._range(number) for number in fresh}
-        except KafkaException as error:  # a partition that is this new may have no leader yet
+        except KafkaException as error:  # a new partition may have no leader yet
             self._on_error(str(error))
             return False
         if self.identity is None and any(known.get(number, 0) > high for number, (_, high) in ranges.items()):
-            self._renew()  # without ids this is all that tells
+            self._renew()  # without ids only this shows that the topic was recreated
         for number, (low, high) in sorted(ranges.items()):
             if number in self._next:
                 self._next[number] = self._checked(number, self._next[number], low, high)
@@ -223,20 +223,20 @@ class KafkaSource:
         return True
 
     def _assign(self, numbers: Iterable[int]) -> None:
-        """Read these partitions on from where they are, unless they are read already, or another one is read alone."""
+        """Assign these partitions at their next offsets, unless they are assigned, or another one is read alone."""
         wanted = {number for number in numbers if self._alone in {None, number}} - self._assigned - self._refused.keys()
         if wanted:
             places = [TopicPartition(self._topic, number, self._next[number]) for number in sorted(wanted)]
             self._opened().incremental_assign(places)
             self._assigned |= wanted
 
-    def _let_go(self) -> None:
-        """Read nothing any more."""
+    def _unassign(self) -> None:
+        """Unassign all partitions."""
         self._opened().unassign()
         self._assigned, self._refused = set(), {}
 
     def _checked(self, number: int, wanted: int, low: int, high: int) -> int:
-        """Return where to read on, given what the broker has of a partition, and take note of what is missing."""
+        """Return the offset to read on at, given the broker's range of a partition, and note a gap before it."""
         if wanted < low:
             self._missing(number, low - wanted, "deleted")
             return low
@@ -251,7 +251,7 @@ class KafkaSource:
         self._on_error(f"topic {self._topic}, partition {number}: {records} missing: {reason}")
 
     def _resume(self) -> None:
-        """Read on where the broker refused an offset, at the next one that it has."""
+        """Read on each partition whose offset the broker refused, at the next offset that the broker has."""
         if not self._topic_id.there:
             return
         if not self._refused:
@@ -261,13 +261,13 @@ class KafkaSource:
         try:
             found = self._topic_id.look(_LOOK_TIMEOUT_S)
             if known is not None and found.identity != known:
-                return  # gone, or another one: `changed` will say so at once
+                return  # deleted or recreated: `changed` will report it
             ranges = {number: self._range(number) for number in self._refused}
         except (OSError, KafkaException) as error:
             self._on_error(str(error))
             return
         if known is None and any(self._next[number] > high for number, (_, high) in ranges.items()):
-            self._let_go()
+            self._unassign()
             self._renew()
             self._begin(found.partitions)
             return
@@ -275,18 +275,17 @@ class KafkaSource:
             why = self._refused.pop(number)
             wanted = self._next[number]
             self._next[number] = self._checked(number, wanted, low, high)
-            if self._next[number] == wanted and "truncation" in why:  # the end was behind us, and has passed us since
+            if self._next[number] == wanted and "truncation" in why:  # the end was before our offset, and has passed it since
                 self._missing(number, None, "shrank")
         self._assign(ranges)
 
     def _begin_again(self, change: Change) -> frozenset[int]:
-        """Let go of the topic, which is gone; where another one has its name, read that from its beginning.
+        """Stop reading a deleted topic; read a recreated one from its beginning. Returns the partitions of the old one.
 
-        librdkafka itself would go on at the old offsets, and skip what the new topic holds before them without a word.
-        Returns the partitions that the old one had.
+        librdkafka itself would go on at the old offsets, and silently skip the new topic's records before them.
         """
         self.offsets()
-        self._let_go()
+        self._unassign()
         gone = frozenset(self._next)
         match change:
             case "gone":
@@ -301,7 +300,7 @@ class KafkaSource:
         return gone
 
     def _renew(self) -> None:
-        """Begin the next epoch: what is read from now on is another topic, from its beginning."""
+        """Begin the next epoch: the topic was recreated and is read from its beginning."""
         self.epoch += 1
         self._latest = False
         self._gaps += [Gap(number, None, "recreated") for number in sorted(self._next)]
@@ -319,12 +318,12 @@ class KafkaSource:
         return self._consumer
 
     def _range(self, number: int) -> tuple[int, int]:
-        """Return the first offset that the broker has of a partition, and the one after its last. Two requests."""
+        """Return the first offset of a partition and the one after its last, from the broker. Two requests."""
         low, high = self._opened().get_watermark_offsets(TopicPartition(self._topic, number), timeout=_LOOK_TIMEOUT_S)
         return max(0, int(low)), max(0, int(high))
 
     def _without_errors(self, messages: list[Message]) -> tuple[frozenset[int], list[Message]]:
-        """Split off what is no record: a partition's end is noted, trouble is told, what is final is raised."""
+        """Return the partitions at their end, and the records. Reports errors, and raises those that are final."""
         ended: set[int] = set()
         records: list[Message] = []
         for message in messages:
@@ -344,7 +343,7 @@ class KafkaSource:
         return frozenset(ended), records
 
     def _refuse(self, partition: int, why: str) -> None:
-        """Let go of a partition of which the broker refuses the offset; the next poll looks where to read on."""
+        """Unassign a partition whose offset the broker refuses. The next poll finds the offset to read on at."""
         self.offsets()
         if partition in self._assigned:
             self._opened().incremental_unassign([TopicPartition(self._topic, partition)])

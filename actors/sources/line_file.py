@@ -1,6 +1,6 @@
-"""The reader of the lines of a file, plain or gzip, which can be read again from any line.
+"""The source of the lines of a file, plain or gzip, which can be read again from any line.
 
-Used by the front end as Kafka is: one partition, 0, whose offsets count lines.
+It has one partition, 0, whose offsets count lines.
 """
 
 import gzip
@@ -17,10 +17,7 @@ _BEGINNING = 1 << 16
 
 
 class PlainStream:
-    """A file, read in blocks: it never keeps anybody waiting.
-
-    Raises OSError where it cannot be read.
-    """
+    """A file, read in blocks. Raises OSError if it cannot be read."""
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as looking:
@@ -28,10 +25,10 @@ class PlainStream:
         self._file: BinaryIO = gzip.GzipFile(path) if packed else path.open("rb")  # type: ignore[assignment]  # it reads alike
 
     def read(self, timeout_s: float) -> bytes:  # noqa: ARG002  # the protocol's
-        """Return the next block."""
+        """Return the next block; b"" at the end."""
         try:
             return self._file.read(BLOCK)
-        except (EOFError, zlib.error) as error:  # a gzip file that was cut off, or is damaged
+        except (EOFError, zlib.error) as error:  # a gzip file that is incomplete or damaged
             raise OSError(str(error)) from error
 
     def close(self) -> None:
@@ -40,9 +37,9 @@ class PlainStream:
 
 
 class FileSource(LineSource):
-    """Reads a file once to its end. It is opened at a line, and what stands before that is skipped.
+    """Reads a file once to its end, from the line that `open` gets.
 
-    Its identity is its inode and a hash of how it begins: a copy of it is the same file, what was written in its place is not.
+    Its identity is its inode and a hash of its beginning: a copy is the same file, a file written in its place is not.
     """
 
     def __init__(self, path: Path, *, on_error: Callable[[str], None]) -> None:
@@ -51,7 +48,7 @@ class FileSource(LineSource):
         super().__init__(self._connected, on_error=on_error)
 
     def open(self, offsets: Mapping[int, int], identity: str | None = None, epoch: int | None = None) -> bool:
-        """Begin at a line; False, with the reason told, where the file cannot be opened. Cost: 0.1 us a line before it."""
+        """Begin at a line. False, with the reason reported, if the file cannot be opened. Cost: 0.1 us a skipped line."""
         wanted, known = offsets.get(0, 0), identity or self.identity
         try:
             same = known is None or _is_still(self._path, known)
@@ -93,7 +90,7 @@ def _identity_of(path: Path) -> str:
 
 
 def _is_still(path: Path, known: str) -> bool:
-    """Whether a file is the one of that identity: it begins alike, or it is too short by now to tell, and has the inode."""
+    """Whether a file has the identity `known`: it begins alike, or it is too short now to tell and has the inode."""
     inode, length, digest = known.split(":")
     with path.open("rb") as file:
         beginning = file.read(int(length))

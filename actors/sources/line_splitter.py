@@ -1,14 +1,14 @@
 """Cuts blocks of bytes into lines. Used by the sources that read lines."""
 
 LONGEST = 128 << 20
-"""Bytes of the longest line that is read; of a longer one this much is kept, to be refused."""
+"""Bytes that are kept of a line. A longer line is cut to this length and refused."""
 
 BLOCK = 1 << 19
 """Bytes that one read takes at most."""
 
 
 class Splitter:
-    """Cuts bytes into lines. Of a line that comes in several blocks `longest` bytes are kept; an empty last line is none."""
+    """Cuts bytes into lines of at most `longest` bytes; the rest of a line is dropped. An empty last line does not count."""
 
     def __init__(self, longest: int | None = None) -> None:
         self._longest = LONGEST if longest is None else longest
@@ -23,12 +23,12 @@ class Splitter:
         return lines
 
     def end(self) -> list[bytes]:
-        """Return the last line, where it had no line feed."""
+        """Return the last line if no line feed ended it."""
         last = self._joined(b"")
         return [last] if last else []
 
     def _joined(self, end: bytes) -> bytes:
-        """Return what is held, and `end`. A huge line is handed on as it is: a copy would take its memory twice."""
+        """Return the held bytes and `end`. A huge line is not copied to bytes, which would take its memory twice."""
         if not self._held:
             return end[: self._longest]
         held, self._held = self._held, bytearray()

@@ -1,6 +1,6 @@
-"""The reader of lines as they come, such as from standard input; files, which can be read again, have a file of their own.
+"""The source of lines that can be read once only, such as those of standard input. For files see `line_file`.
 
-Used by the front end as Kafka is: one partition, 0, whose offsets count lines. It never waits longer than a poll may take.
+It has one partition, 0, whose offsets count lines.
 """
 
 import time
@@ -16,16 +16,16 @@ from actors.sources.source import Gap, Reason
 
 
 class Stream(Protocol):
-    """Bytes that come when they come."""
+    """Bytes that arrive over time."""
 
     def read(self, timeout_s: float) -> bytes | None:
-        """Return what is there, at most 512 KiB, within `timeout_s`; nothing at the end, None where nothing came in time."""
+        """Return the next bytes, at most 512 KiB; b"" at the end, None if none came within `timeout_s`."""
 
 
 class LineSource:
-    """Reads lines of a stream that `connect` opens, and that cannot be read again.
+    """Reads the lines of a stream that `connect` opens, and that cannot be read again.
 
-    It goes on where it is, at the earliest with the last poll; what is missing then is a gap.
+    A restart can go back to the last block of lines at most. Lines before it that were not taken in are a gap.
     """
 
     def __init__(self, connect: Callable[[], Stream], *, on_error: Callable[[str], None]) -> None:
@@ -44,7 +44,7 @@ class LineSource:
         self.epoch = 0
 
     def open(self, offsets: Mapping[int, int], identity: str | None = None, epoch: int | None = None) -> bool:  # noqa: ARG002  # the protocol's
-        """Go on, and count on from the offset; False, with the reason told, where the stream cannot be opened."""
+        """Go on, counting from the offset. False, with the reason reported, if the stream cannot be opened."""
         if epoch is not None:
             self.epoch = epoch
         wanted = offsets.get(0, 0)
@@ -60,13 +60,13 @@ class LineSource:
         return True
 
     def extend(self) -> bool:
-        """Do nothing: there is one partition."""
+        """Return True: the one partition is always read."""
         return True
 
     def poll(self, count: int, timeout_s: float) -> Polled:
         """Read on. Cost: 0.1 us a line.
 
-        Raises OSError where the stream breaks.
+        Raises OSError if the stream fails.
         """
         if self._place >= len(self._lines) and not self.finished:
             self._fill(timeout_s)
@@ -80,29 +80,29 @@ class LineSource:
         return of_one_partition(values, first, lambda: np.full(len(values), at_ms), ended=ended, epoch=self.epoch)
 
     def only(self, partition: int | None) -> None:
-        """Do nothing: there is one partition."""
+        """There is one partition only."""
 
     def offsets(self) -> dict[int, int]:
         """Return the number of the next line."""
         return {0: self._next}
 
     def lag(self) -> dict[int, int]:
-        """Return the lines that are read from the stream and not polled yet; how many follow is not known."""
+        """Return the number of lines that are read from the stream and not polled. The number of further lines is unknown."""
         return {0: len(self._lines) - self._place}
 
     def commit(self) -> None:
-        """Do nothing: nobody else follows."""
+        """No lag tool follows a stream of lines."""
 
     def gaps(self) -> list[Gap]:
-        """Return what was found to be missing since the last call."""
+        """Return the gaps that were found since the last call."""
         found, self._gaps = self._gaps, []
         return found
 
     def close(self) -> None:
-        """Do nothing: what is let go of here could not be opened again."""
+        """Leave the stream open, because it could not be opened again."""
 
     def _back_to(self, wanted: int) -> bool:
-        """Go back to a line that was polled, where it is still here."""
+        """Go back to line `wanted`, if it is in the present block. Returns whether it is."""
         back = self._next - wanted
         if self._stream is None or not 0 <= back <= self._place:
             return False

@@ -1,4 +1,4 @@
-"""A pipe, a terminal or a file behind a descriptor, read as bytes come."""
+"""A pipe, a terminal or a file behind a descriptor, as a stream of bytes."""
 
 import os
 import selectors
@@ -7,24 +7,24 @@ from actors.sources.line_splitter import BLOCK
 
 
 class PipeStream:
-    """A pipe, a terminal or a file behind a descriptor, read as bytes come."""
+    """Reads a descriptor that another object owns."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._selector: selectors.BaseSelector | None = selectors.DefaultSelector()
         try:
             self._selector.register(descriptor, selectors.EVENT_READ)
-        except (PermissionError, ValueError):  # a plain file is always ready, and cannot be waited for
+        except (PermissionError, ValueError):  # a plain file is always ready, and no selector takes it
             self._selector.close()
             self._selector = None
 
     def read(self, timeout_s: float) -> bytes | None:
-        """Return what is there."""
+        """Return the bytes that are there; None if none comes within `timeout_s`."""
         if self._selector is not None and not self._selector.select(timeout_s):
             return None
         return os.read(self._descriptor, BLOCK)
 
     def close(self) -> None:
-        """Stop waiting for the descriptor; it stays open."""
+        """Close the selector; the descriptor stays open."""
         if self._selector is not None:
             self._selector.close()

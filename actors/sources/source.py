@@ -1,6 +1,6 @@
-"""What the front end reads from: whole polls of records, from offsets that the caller owns, with what is found to be missing.
+"""The contract of every source: whole polls of records from offsets that the caller owns, and the gaps that were found.
 
-Kafka, lines and commands have files of their own.
+Kafka, lines, files and commands have a file each.
 """
 
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ Reason = Literal["deleted", "recreated", "shrank", "interrupted"]
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Records that are missing, and why: how many offsets where that is known, None where nobody can know.
+    """Missing records of one partition: the number of offsets, None if it is unknown, and the reason.
 
-    `deleted`: the broker removed them before they were read. `recreated`: what is read now is another topic or file of the
-    same name, read from its beginning. `shrank`: what was read before is not all there any more; reading goes on at the end.
-    `interrupted`: what cannot be read again went on at a later place.
+    `deleted`: the broker deleted them before they were read. `recreated`: the topic or file was replaced by another one of the
+    same name, which is read from its beginning. `shrank`: records that were read before are gone; reading goes on at the end.
+    `interrupted`: a source that cannot be read again went on at a later place.
     """
 
     partition: int
@@ -27,51 +27,51 @@ class Gap:
 
 
 class Source(Protocol):
-    """Where records come from. One actor owns it."""
+    """Where records come from. One actor owns it, and calls it on its own thread."""
 
     @property
     def finished(self) -> bool:
-        """Whether all is read, and nothing will ever come."""
+        """Whether every record is read, and no more will come."""
 
     @property
     def endless(self) -> bool:
-        """Whether it never says that it is finished, so that being at its end for now is the end of what there is."""
+        """Whether it is never finished. Then the present end of every partition counts as the end."""
 
     @property
     def epoch(self) -> int:
-        """How often what is read was deleted and made again."""
+        """How often the topic or file was recreated."""
 
     @property
     def identity(self) -> str | None:
-        """What tells the thing that is read from another one of its name; None where that is not known."""
+        """An id that a recreated topic or file does not share; None if it is unknown."""
 
     def open(self, offsets: Mapping[int, int], identity: str | None = None, epoch: int | None = None) -> bool:
-        """Begin at `offsets`, taken of what had this `identity` in this `epoch`; None goes on with what is known here.
+        """Begin at `offsets`, which belong to this `identity` and `epoch`; None stands for the present ones.
 
-        A partition without an offset begins at the configured start, or at its beginning where others have one. What is
-        another thing by now is read from its beginning, in the next epoch. False where there is no topic yet.
+        A partition without an offset begins at the configured start, or at its beginning if other partitions have an offset.
+        A recreated topic is read from its beginning, in the next epoch. False if there is no topic yet. May wait seconds.
         """
 
     def extend(self) -> bool:
-        """Begin to read partitions that are new. False where there is no topic."""
+        """Begin to read partitions that are new. False if there is no topic. May wait seconds."""
 
     def poll(self, count: int, timeout_s: float) -> Polled:
         """Return at most `count` records, those that come within `timeout_s`."""
 
     def gaps(self) -> list[Gap]:
-        """Return what was found to be missing since the last call."""
+        """Return the gaps that were found since the last call."""
 
     def only(self, partition: int | None) -> None:
-        """Read this partition alone until told otherwise; None reads all of them again."""
+        """Read this partition alone until the next call; None reads all of them again."""
 
     def offsets(self) -> dict[int, int]:
         """Return the offset of the next record, by partition."""
 
     def lag(self) -> dict[int, int]:
-        """Return how many records are known to wait, by partition."""
+        """Return the known lag in records, by partition."""
 
     def commit(self) -> None:
-        """Tell lag tools how far the reading is. Never waits, never fails."""
+        """Commit the offsets for lag tools. Never waits, never fails."""
 
     def close(self) -> None:
-        """Let go of the broker."""
+        """Disconnect. May wait seconds."""

@@ -207,7 +207,7 @@ def test_a_file_that_takes_nothing_more_is_an_error_and_no_endless_wait(tmp_path
 
     file._file.close()
     file._file = Full()
-    with pytest.raises(OSError, match="takes nothing more"):
+    with pytest.raises(OSError, match="takes no more bytes"):
         file.write(b"x")
 
 

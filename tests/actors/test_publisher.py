@@ -12,14 +12,15 @@ from actors.runtime.actor import System
 from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.guardian import Guardian
 from actors.sinks.publisher import Publisher
+from actors.sinks.sink import Sink
 from actors.timeline.span import EVER
 from actors.views.view import Due
 from tests.support.keeping import Inbox
 from tests.support.waiting import until
 
 
-class Listed:
-    """A sink that keeps its records, and the checkpoints that were committed."""
+class Listed(Sink):
+    """A sink that keeps its records, and the numbers of the checkpoints that were committed."""
 
     def __init__(self) -> None:
         self.records: list[bytes] = []
@@ -27,15 +28,7 @@ class Listed:
 
     def write(self, blocks: Iterator[bytes]) -> None:
         self.records += blocks
-
-    @property
-    def written(self) -> int:
-        return len(self.records)
-
-    delivered = written
-
-    def poll(self) -> None:
-        """Do nothing."""
+        self.written = len(self.records)
 
     def prepare(self) -> int:
         return len(self.records)
@@ -43,14 +36,9 @@ class Listed:
     def commit(self, checkpoint: int) -> None:
         self.checkpoints.append(checkpoint)
 
-    def committed(self) -> None:
-        """Care for no checkpoint."""
-
     def restore(self, place: int | None) -> None:
         del self.records[place or 0 :]
-
-    def close(self) -> None:
-        """Do nothing."""
+        self.written = len(self.records)
 
 
 class Plain:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from actors.messages import Dead
-from actors.sinks.sink import Fenced
+from actors.sinks.sink import Fenced, Sink
 from tests.simulation.faults import CrashError, Faults
 
 
@@ -31,14 +31,14 @@ class Outlet:
         del self.records[chance.randint(self.safe, len(self.records)) :]
 
 
-class _SimulatedSink:
+class _SimulatedSink(Sink):
     """What both kinds have in common: what is written is delivered, but that is told with some delay."""
+
+    delivered = 0
 
     def __init__(self, outlet: Outlet, faults: Faults) -> None:
         self._outlet = outlet
         self._faults = faults
-        self.written = 0
-        self.delivered = 0
 
     def write(self, blocks: Iterator[bytes]) -> None:
         if self._faults.strikes("sink"):
@@ -52,9 +52,6 @@ class _SimulatedSink:
     def poll(self) -> None:
         if not self._faults.strikes("slow sink"):
             self.delivered = self.written
-
-    def close(self) -> None:
-        pass
 
     def _put(self, records: list[bytes]) -> None:
         raise NotImplementedError
@@ -76,12 +73,6 @@ class FileLikeSink(_SimulatedSink):
         self._call()
         self._outlet.safe = len(self._outlet.records)
         return [self._outlet.safe, self.written]
-
-    def commit(self, checkpoint: int) -> None:
-        pass
-
-    def committed(self) -> None:
-        return None
 
     def restore(self, place: Any | None) -> None:
         self._call()
