@@ -1,4 +1,4 @@
-"""Every byte of what a stream keeps that is not what it was is found: no answer is ever wrong for it."""
+"""Each changed byte of the kept files is detected: no answer is ever wrong because of one."""
 
 import random
 import shutil
@@ -95,31 +95,31 @@ def check_generation(kept: Kept, name: str, places: Any, chance: random.Random) 
         assert all(name in trouble for trouble in troubles)
 
 
-def test_every_byte_of_the_smallest_checkpoint_that_is_changed_is_found(all_kept: dict[str, Kept]):
+def test_every_changed_byte_of_the_smallest_checkpoint_is_detected(all_kept: dict[str, Kept]):
     smallest = min(all_kept.values(), key=lambda each: len(each.files()[FOLDER / each.named("checkpoint")[1]]))
     size = len(smallest.files()[FOLDER / smallest.named("checkpoint")[1]])
     check_checkpoint(smallest, range(size), random.Random(1))
 
 
-def test_every_byte_of_the_smallest_generation_that_is_changed_is_found(all_kept: dict[str, Kept]):
+def test_every_changed_byte_of_the_smallest_generation_is_detected(all_kept: dict[str, Kept]):
     aged = [(len(kept.files()[FOLDER / name]), kept, name) for kept in all_kept.values() for name in kept.named("generation")]
     size, smallest, name = min(aged, key=lambda each: each[0])
     check_generation(smallest, name, range(size), random.Random(2))
 
 
-def test_a_changed_byte_of_any_checkpoint_is_found_and_the_one_before_is_taken(kept: Kept):
+def test_a_changed_byte_of_a_checkpoint_is_detected_and_the_older_one_is_loaded(kept: Kept):
     chance = random.Random(3)
     newest = kept.named("checkpoint")[1]
     check_checkpoint(kept, some_places(len(kept.files()[FOLDER / newest]), chance), chance)
 
 
-def test_a_changed_byte_of_any_generation_is_found_and_the_others_are_read(kept: Kept):
+def test_a_changed_byte_of_a_generation_is_detected_and_the_others_are_read(kept: Kept):
     chance = random.Random(4)
     for name in kept.named("generation"):
         check_generation(kept, name, some_places(len(kept.files()[FOLDER / name]), chance), chance)
 
 
-def test_a_file_that_is_cut_off_or_gone_or_another_one_is_found(kept: Kept):
+def test_a_truncated_deleted_or_replaced_file_is_detected(kept: Kept):
     before, newest = kept.named("checkpoint")
     files = kept.files()
     whole = files[FOLDER / newest]
@@ -131,7 +131,7 @@ def test_a_file_that_is_cut_off_or_gone_or_another_one_is_found(kept: Kept):
         assert [each.name for each in kept.load(gone)[0].aged if each.frozen is None] in ([], [name])
 
 
-def test_where_no_checkpoint_can_be_read_a_stream_begins_anew_and_says_so(kept: Kept):
+def test_without_a_readable_checkpoint_a_stream_begins_anew_and_reports_it(kept: Kept):
     files = kept.files()
     for name in kept.named("checkpoint"):
         files[FOLDER / name] = b"nothing"
@@ -146,7 +146,7 @@ def spoil(folder: Path, name: str) -> None:
     (folder / name).write_bytes(data)
 
 
-def test_a_stream_goes_back_to_the_checkpoint_before_and_answers_as_if_nothing_had_been(kept: Kept, tmp_path: Path):
+def test_a_stream_loads_the_older_checkpoint_and_answers_the_same(kept: Kept, tmp_path: Path):
     folder = shutil.copytree(kept.folder, tmp_path / kept.name)
     spoil(folder, kept.named("checkpoint")[1])
     with listed(view_of(kept.name), kept.values, folder=folder) as running:
@@ -154,7 +154,7 @@ def test_a_stream_goes_back_to_the_checkpoint_before_and_answers_as_if_nothing_h
         assert not running.running.logged
 
 
-def test_a_stream_begins_anew_where_no_checkpoint_can_be_read_and_answers_the_same(kept: Kept, tmp_path: Path):
+def test_a_stream_without_a_readable_checkpoint_answers_the_same(kept: Kept, tmp_path: Path):
     folder = shutil.copytree(kept.folder, tmp_path / kept.name)
     for name in kept.named("checkpoint"):
         spoil(folder, name)
@@ -170,7 +170,7 @@ def timeless(said: Any) -> Any:
     return [timeless(each) for each in said] if isinstance(said, list) else said
 
 
-def test_a_stream_says_what_it_misses_of_a_generation_that_cannot_be_read(kept: Kept, tmp_path: Path):
+def test_a_stream_reports_a_generation_that_cannot_be_read(kept: Kept, tmp_path: Path):
     whole, _ = kept.load(kept.files())
     for gone in whole.aged:
         folder = shutil.copytree(kept.folder, tmp_path / gone.name)

@@ -1,4 +1,4 @@
-"""A disk that is full, broken or has a limit costs a checkpoint and never the one before; reading goes on, and people are told."""
+"""A full, failing or limited disk costs a checkpoint, never the one before. Reading goes on, and the problem is reported."""
 
 import errno
 import os
@@ -105,7 +105,7 @@ def check_a_failing_disk(fault: Fault, make: Callable[[Path, Disk], Store] = Sto
 
 @pytest.mark.parametrize("lasting", [False, True])
 @pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
-def test_a_disk_that_fails_at_any_operation_costs_that_checkpoint_and_no_other(error: int, lasting: bool):
+def test_a_failing_disk_operation_costs_that_checkpoint_only(error: int, lasting: bool):
     struck: set[str] = set()
     for at in range(1, 1_000):
         fault = Fault(at, lasting, error)
@@ -143,7 +143,7 @@ class Forgetful(Store):
 
 
 @pytest.mark.parametrize(("make", "told"), [(Hoarder, "taken back at once"), (Forgetful, "nothing is found")])
-def test_a_store_that_takes_less_care_is_found_out(make: Callable[[Path, Disk], Store], told: str):
+def test_a_careless_store_fails_these_tests(make: Callable[[Path, Disk], Store], told: str):
     with pytest.raises(AssertionError, match=told):
         for lasting in (False, True):
             for at in range(1, 100):
@@ -151,7 +151,7 @@ def test_a_store_that_takes_less_care_is_found_out(make: Callable[[Path, Disk], 
 
 
 @pytest.mark.parametrize("error", [*ERRORS, errno.EMFILE], ids=errno.errorcode.get)
-def test_a_read_that_fails_once_forgets_nothing(error: int):
+def test_a_read_that_fails_once_loses_no_state(error: int):
     for at in range(1, 1_000):
         disk, old = two_checkpoints()
         disk.before = fault = Fault(at, error=error)
@@ -167,7 +167,7 @@ def test_a_read_that_fails_once_forgets_nothing(error: int):
     assert at > 5
 
 
-def test_a_folder_that_cannot_be_looked_into_is_waited_for():
+def test_loading_waits_for_a_folder_that_cannot_be_listed():
     disk, _ = two_checkpoints()
     disk.before = fault = Fault(1, lasting=True, kinds=frozenset({"names"}))
     with keeping(disk, VIEW) as keeper, pytest.raises(AssertionError, match="tried again and again"):
@@ -179,7 +179,7 @@ def test_a_folder_that_cannot_be_looked_into_is_waited_for():
 # The machine's own disk ----------------------------------------------------------------------------------------------
 
 
-def test_a_file_is_written_whole_where_the_system_takes_it_in_parts(tmp_path: Path):
+def test_a_file_is_complete_although_each_write_takes_a_part(tmp_path: Path):
     file = LocalDisk().create(tmp_path / "file")
     raw = file._file
 
@@ -196,7 +196,7 @@ def test_a_file_is_written_whole_where_the_system_takes_it_in_parts(tmp_path: Pa
     assert (tmp_path / "file").read_bytes() == data
 
 
-def test_a_file_that_takes_nothing_more_is_an_error_and_no_endless_wait(tmp_path: Path):
+def test_a_write_that_takes_no_bytes_is_an_error_and_no_endless_loop(tmp_path: Path):
     file = LocalDisk().create(tmp_path / "file")
 
     class Full:
@@ -212,7 +212,7 @@ def test_a_file_that_takes_nothing_more_is_an_error_and_no_endless_wait(tmp_path
 
 
 @pytest.mark.parametrize("data", [b"", b"x", bytes(range(256)) * 40])
-def test_what_is_written_is_read_and_mapped(tmp_path: Path, data: bytes):
+def test_written_bytes_are_read_and_mapped(tmp_path: Path, data: bytes):
     disk = LocalDisk()
     disk.make_folder(tmp_path / "a" / "b")
     path = tmp_path / "a" / "b" / "file"
@@ -248,7 +248,7 @@ print(store.checkpoints(), len(store.read_checkpoint(3)["large"]))
 """
 
 
-def test_a_limit_on_the_size_of_files_is_an_error_and_takes_nothing(tmp_path: Path):
+def test_a_limit_on_the_size_of_files_is_an_error_and_leaves_no_file(tmp_path: Path):
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
@@ -271,7 +271,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_disk_that_is_really_full_keeps_what_it_has_and_takes_the_next_when_there_is_room(small_disk: Path):
+def test_a_full_disk_keeps_its_checkpoint_and_takes_the_next_when_it_has_room(small_disk: Path):
     store = Store(small_disk / "events", LocalDisk())
     store.open()
     store.write_checkpoint({"number": 1, "large": bytes(400_000)})

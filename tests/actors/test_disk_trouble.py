@@ -1,4 +1,4 @@
-"""While the disk fails, a stream reads and answers on, says so, and saves a checkpoint as soon as the disk is well again."""
+"""While the disk fails, a stream reads and answers, reports the problem, and saves a checkpoint once the disk works again."""
 
 import asyncio
 import contextlib
@@ -123,9 +123,7 @@ def troubled(embedded: str, mock_topic: str, send: Send, tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize(("kind", "error"), list(zip(WRITING, itertools.cycle(ERRORS), strict=False)))
-def test_a_stream_reads_on_while_nothing_can_be_saved_and_saves_when_it_can(
-    troubled: Troubled, tmp_path: Path, kind: str, error: int
-):
+def test_a_stream_reads_on_while_no_checkpoint_can_be_saved(troubled: Troubled, tmp_path: Path, kind: str, error: int):
     troubled.disk.before = Fault(1, lasting=True, error=error, kinds=frozenset({kind}))
     for _ in range(2):
         troubled.go_on()
@@ -144,7 +142,7 @@ def test_a_stream_reads_on_while_nothing_can_be_saved_and_saves_when_it_can(
 
 
 @pytest.mark.parametrize("kind", ["remove", "names"])
-def test_a_stream_saves_on_while_nothing_can_be_deleted_and_deletes_when_it_can(troubled: Troubled, tmp_path: Path, kind: str):
+def test_a_stream_saves_on_while_no_file_can_be_deleted(troubled: Troubled, tmp_path: Path, kind: str):
     troubled.disk.before = Fault(1, lasting=True, kinds=frozenset({kind}))
     checkpoint = troubled.durability().checkpoint
     for _ in range(3):
@@ -159,7 +157,7 @@ def test_a_stream_saves_on_while_nothing_can_be_deleted_and_deletes_when_it_can(
     until(lambda: len(list(troubled.folder.glob("checkpoint*"))) == 2)
 
 
-def test_whichever_operation_fails_the_next_checkpoint_is_saved(troubled: Troubled, tmp_path: Path):
+def test_after_any_failed_operation_the_next_checkpoint_is_saved(troubled: Troubled, tmp_path: Path):
     checkpoint = troubled.durability().checkpoint
     for at in range(1, 40, 3):
         troubled.disk.before = fault = Fault(at, error=ERRORS[at % 3])

@@ -1,4 +1,4 @@
-"""The readers of lines, on real files, pipes and programs."""
+"""The sources of lines, on real files, pipes and programs."""
 
 import gzip
 import os
@@ -47,7 +47,7 @@ def read_all(source: LineSource, count: int = 100) -> list[bytes | None]:
 @pytest.mark.parametrize(
     "text", [b"", b"a", b"a\n", b"a\n\nb", b"\n\n", b"\xff\x00\n" * 3, b"x" * 700_000 + b"\n" + b"y" * 300_000]
 )
-def test_a_file_is_its_lines(tmp_path: Path, text: bytes, packed: bool):
+def test_a_file_gives_its_lines(tmp_path: Path, text: bytes, packed: bool):
     path = tmp_path / "lines"
     path.write_bytes(gzip.compress(text) if packed else text)
     source = file_source(path, on_error=unheard)
@@ -104,7 +104,7 @@ def test_a_file_that_grew_or_was_copied_is_read_on(tmp_path: Path):
         source.close()
 
 
-def test_another_file_of_the_name_is_read_from_its_beginning(tmp_path: Path):
+def test_another_file_of_the_same_name_is_read_from_its_beginning(tmp_path: Path):
     path = written(tmp_path / "lines", 0, 100)
     identity = identity_of(path)
     source, said = opened(written(path, 1_000, 1_200), 50, identity, 3)  # in the same inode, as some programs write
@@ -116,7 +116,7 @@ def test_another_file_of_the_name_is_read_from_its_beginning(tmp_path: Path):
     source.close()
 
 
-def test_a_file_that_is_shorter_than_what_was_read_says_so(tmp_path: Path):
+def test_a_file_that_became_shorter_reports_a_gap(tmp_path: Path):
     path = written(tmp_path / "lines", 0, 100)
     identity = identity_of(path)
     os.truncate(path, 20)
@@ -127,7 +127,7 @@ def test_a_file_that_is_shorter_than_what_was_read_says_so(tmp_path: Path):
     source.close()
 
 
-def test_a_pipe_of_a_new_process_counts_on_and_says_what_nobody_knows():
+def test_a_pipe_of_a_new_process_counts_on_and_reports_an_unknown_gap():
     said: list[str] = []
     source = command("print('a'); print('b')", once=True, said=said)
     assert source.open({0: 7}, None, 2)
@@ -139,7 +139,7 @@ def test_a_pipe_of_a_new_process_counts_on_and_says_what_nobody_knows():
     source.close()
 
 
-def test_a_pipe_that_cannot_go_back_says_how_many_lines_are_lost():
+def test_a_pipe_that_cannot_go_back_reports_the_number_of_lost_lines():
     said: list[str] = []
     source = command(f"print('x' * {line_splitter.BLOCK * 2}); print('b')", once=True, said=said)
     assert source.open({})
@@ -151,7 +151,7 @@ def test_a_pipe_that_cannot_go_back_says_how_many_lines_are_lost():
     source.close()
 
 
-def test_a_command_that_was_ended_starts_again_on_a_line_of_its_own():
+def test_a_restarted_command_begins_on_a_new_line():
     said: list[str] = []
     source = command("import time; print('a', flush=True); print('cut', end='', flush=True); time.sleep(300)", said=said)
     assert source.open({})
@@ -166,7 +166,7 @@ def test_a_command_that_was_ended_starts_again_on_a_line_of_its_own():
     source.close()
 
 
-def test_a_pipe_goes_back_to_what_was_polled_and_not_taken_in():
+def test_a_pipe_goes_back_to_polled_lines_that_were_not_taken_in():
     source = command("import os; os.write(1, b'a' + bytes([10]) + b'b' + bytes([10]) + b'c' + bytes([10]))", once=True)
     assert source.open({})
     until(lambda: source.poll(0, 0.05) and source._lines)
@@ -177,7 +177,7 @@ def test_a_pipe_goes_back_to_what_was_polled_and_not_taken_in():
     source.close()
 
 
-def test_a_file_that_is_not_there_is_said_and_waited_for(tmp_path: Path):
+def test_an_absent_file_is_reported_and_waited_for(tmp_path: Path):
     said: list[str] = []
     path = tmp_path / "later"
     source = file_source(path, on_error=said.append)
@@ -189,7 +189,7 @@ def test_a_file_that_is_not_there_is_said_and_waited_for(tmp_path: Path):
     source.close()
 
 
-def test_a_gzip_file_that_is_cut_off_gives_its_lines_and_then_an_error(tmp_path: Path):
+def test_a_truncated_gzip_file_gives_its_lines_and_then_an_error(tmp_path: Path):
     path = tmp_path / "lines.gz"
     path.write_bytes(gzip.compress(os.urandom(50_000).hex().encode() + b"\nend\n")[:-2_000])
     source = file_source(path, on_error=unheard)
@@ -199,7 +199,7 @@ def test_a_gzip_file_that_is_cut_off_gives_its_lines_and_then_an_error(tmp_path:
     source.close()
 
 
-def test_a_gzip_file_that_is_damaged_says_so(tmp_path: Path):
+def test_a_damaged_gzip_file_is_reported(tmp_path: Path):
     path = tmp_path / "lines.gz"
     packed = bytearray(gzip.compress(os.urandom(50_000).hex().encode() + b"\n"))
     packed[5_000:5_100] = bytes(100)
@@ -223,7 +223,7 @@ def test_blocks_cut_anywhere_make_the_same_lines(text: bytes, cuts: list[int]):
     assert found + splitter.end() == whole + ([last] if last else [])
 
 
-def test_a_line_without_end_is_kept_to_a_limit(monkeypatch: pytest.MonkeyPatch):
+def test_an_endless_line_is_kept_up_to_a_limit(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(line_splitter, "LONGEST", 100)
     splitter = Splitter()
     for _ in range(50):
@@ -241,7 +241,7 @@ def command(code: str, *, once: bool = False, said: list[str] | None = None, hea
     )
 
 
-def test_a_command_is_its_output_and_once_ends_with_it():
+def test_a_command_gives_its_output_and_with_once_ends_with_it():
     heard: list[str] = []
     source = command("import sys; print('a'); print('b', end=''); print('oh', file=sys.stderr)", once=True, heard=heard)
     assert source.open({})
@@ -250,7 +250,7 @@ def test_a_command_is_its_output_and_once_ends_with_it():
     source.close()
 
 
-def test_a_command_that_never_stops_complaining_is_read_all_the_same():
+def test_endless_standard_error_does_not_stop_the_output():
     heard: list[str] = []
 
     def listen(line: str) -> None:
@@ -274,7 +274,7 @@ def test_a_command_that_never_stops_complaining_is_read_all_the_same():
     assert heard
 
 
-def test_the_last_words_of_a_command_are_handed_on_and_none_is_endless(monkeypatch: pytest.MonkeyPatch):
+def test_the_last_lines_of_standard_error_are_reported_up_to_a_limit(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(program, "_STDERR_LINE", 100)
     heard: list[str] = []
     code = "import sys; sys.stderr.write('.' * 700_000); sys.stderr.write(chr(10) + 'fatal: no more')"
@@ -285,7 +285,7 @@ def test_the_last_words_of_a_command_are_handed_on_and_none_is_endless(monkeypat
     source.close()
 
 
-def test_a_command_that_ends_is_started_again_later_each_time(monkeypatch: pytest.MonkeyPatch):
+def test_a_command_that_ends_is_restarted_with_backoff(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(program, "_FIRST_BACKOFF_S", 0.05)
     said: list[str] = []
     source = command("print('a'); print('cut', end='')", said=said)
@@ -298,7 +298,7 @@ def test_a_command_that_ends_is_started_again_later_each_time(monkeypatch: pytes
     source.close()
 
 
-def test_a_command_that_is_not_there_is_said_and_tried_again(monkeypatch: pytest.MonkeyPatch):
+def test_an_absent_command_is_reported_and_retried(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(program, "_FIRST_BACKOFF_S", 0.02)
     said: list[str] = []
     source = CommandSource(["/nowhere/blackbox"], once=False, on_line=unheard, on_error=said.append)
@@ -309,7 +309,7 @@ def test_a_command_that_is_not_there_is_said_and_tried_again(monkeypatch: pytest
 
 
 @pytest.mark.parametrize("deaf", [False, True])
-def test_a_command_and_what_it_started_end_with_the_source(monkeypatch: pytest.MonkeyPatch, deaf: bool):
+def test_a_command_and_its_children_end_with_the_source(monkeypatch: pytest.MonkeyPatch, deaf: bool):
     monkeypatch.setattr(program, "_GRACE_S", 0.3)
     deafness = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" if deaf else ""
     code = f"{deafness}import subprocess, sys, time; c = subprocess.Popen(['sleep', '300']); print(c.pid, flush=True); time.sleep(300)"
@@ -323,7 +323,7 @@ def test_a_command_and_what_it_started_end_with_the_source(monkeypatch: pytest.M
     until(lambda: not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE)
 
 
-def test_a_line_that_takes_many_blocks_is_no_end(tmp_path: Path):
+def test_a_line_of_many_blocks_is_not_the_end(tmp_path: Path):
     path = tmp_path / "long"
     path.write_bytes(b"x" * 3_000_000 + b"\nend\n")
     source = file_source(path, on_error=unheard)
@@ -335,7 +335,7 @@ def test_a_line_that_takes_many_blocks_is_no_end(tmp_path: Path):
     source.close()
 
 
-def test_a_poll_waits_no_longer_than_it_may():
+def test_a_poll_waits_no_longer_than_its_timeout():
     source = command("import time; time.sleep(300)")
     assert source.open({})
     source.poll(1, 0.0)
@@ -346,7 +346,7 @@ def test_a_poll_waits_no_longer_than_it_may():
     source.close()
 
 
-def test_a_command_killed_from_outside_is_started_again(monkeypatch: pytest.MonkeyPatch):
+def test_a_killed_command_is_restarted(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(program, "_FIRST_BACKOFF_S", 0.02)
     said: list[str] = []
     source = command("import os, time; print(os.getpid(), flush=True); time.sleep(300)", said=said)

@@ -1,4 +1,4 @@
-"""A data folder has one process: the second is told which, and takes over when that is gone, however it went."""
+"""A data folder has one process. A second one is refused with the id of the first, and takes over once that has ended."""
 
 import re
 import signal
@@ -39,7 +39,7 @@ def owner(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
         process.communicate(timeout=30)
 
 
-def test_the_second_process_is_told_who_has_the_folder_and_takes_over_when_that_is_killed(tmp_path: Path):
+def test_a_second_process_learns_the_owner_and_takes_over_when_it_is_killed(tmp_path: Path):
     folder = tmp_path / "not" / "there" / "yet"
     with owner(folder) as (first, name):
         assert re.fullmatch("[0-9a-f]{12}", name)
@@ -54,7 +54,7 @@ def test_the_second_process_is_told_who_has_the_folder_and_takes_over_when_that_
         assert found == name
 
 
-def test_a_process_that_is_stopped_still_has_its_folder(tmp_path: Path):
+def test_a_suspended_process_keeps_its_lock(tmp_path: Path):
     with owner(tmp_path) as (first, _):
         first.send_signal(signal.SIGSTOP)
         with pytest.raises(ValueError, match=f"process {first.pid}"), owned(tmp_path):
@@ -62,7 +62,7 @@ def test_a_process_that_is_stopped_still_has_its_folder(tmp_path: Path):
         first.send_signal(signal.SIGCONT)
 
 
-def test_who_is_refused_changes_nothing(tmp_path: Path):
+def test_a_refused_process_changes_no_file(tmp_path: Path):
     with owner(tmp_path) as (first, _):
         before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
         with pytest.raises(ValueError, match="in use"), owned(tmp_path):
@@ -83,7 +83,7 @@ def test_two_folders_have_two_names(tmp_path: Path):
 
 
 @pytest.mark.parametrize("damaged", [b"", b"\xff\xfe", b"0123456789ab0", b"../../../../x", b"0123456789AB"], ids=repr)
-def test_a_name_that_is_damaged_is_no_name(tmp_path: Path, damaged: bytes):
+def test_a_damaged_name_is_an_error(tmp_path: Path, damaged: bytes):
     with owned(tmp_path):
         pass
     (tmp_path / "name").write_bytes(damaged)
@@ -91,7 +91,7 @@ def test_a_name_that_is_damaged_is_no_name(tmp_path: Path, damaged: bytes):
         pass
 
 
-def test_a_name_that_was_never_finished_is_made_again(tmp_path: Path):
+def test_an_unfinished_name_is_made_again(tmp_path: Path):
     (tmp_path / "name.tmp").write_bytes(b"0123")
     with owned(tmp_path) as name:
         assert (tmp_path / "name").read_text() == name

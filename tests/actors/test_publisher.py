@@ -81,7 +81,7 @@ def stage() -> Iterator[Stage]:
     made.system.dispatcher.close()
 
 
-def test_what_is_due_while_a_checkpoint_is_under_way_belongs_to_the_next_one(stage: Stage):
+def test_a_result_that_is_due_during_a_checkpoint_belongs_to_the_next_one(stage: Stage):
     stage.tell(stage.emit(1, b"a\n", 1))
     until(lambda: Ingested(1, 1) in stage.front_end.messages)
     stage.tell(Prepare(7, stage.manager), stage.emit(2, b"b\n", 1))  # type: ignore[arg-type]
@@ -91,12 +91,12 @@ def test_what_is_due_while_a_checkpoint_is_under_way_belongs_to_the_next_one(sta
     assert (stage.sink.checkpoints, stage.sink.records) == ([5], [b"a\n", b"b\n"])
 
 
-def test_where_the_checkpoint_is_given_up_it_goes_on_as_if_there_had_been_none(stage: Stage):
+def test_after_a_checkpoint_is_given_up_results_are_written_on(stage: Stage):
     stage.tell(Prepare(7, stage.manager), stage.emit(1, b"a\n", 1), Commit(None))  # type: ignore[arg-type]
     assert (stage.sink.checkpoints, stage.sink.records) == ([], [b"a\n"])
 
 
-def test_what_a_round_before_has_left_is_not_written(stage: Stage):
+def test_results_of_an_earlier_round_are_not_written(stage: Stage):
     stage.tell(stage.emit(1, b"a\n", 1))
     stage.tell(Restore(2, (0,), stage.manager), stage.emit(1, b"old\n", 1), stage.emit(1, b"new\n", 2))  # type: ignore[arg-type]
     assert stage.sink.records == [b"new\n"]

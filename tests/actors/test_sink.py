@@ -1,4 +1,4 @@
-"""The writers, and the actor that publishes through them: in order, once, and never faster than they deliver."""
+"""The sinks, and the actor that publishes to them: in order, each result once, and never faster than they deliver."""
 
 import json
 import random
@@ -56,7 +56,7 @@ def read_topic(bootstrap: str, topic: str, count: int) -> list[bytes]:
     return found
 
 
-def test_a_file_gets_its_folder_and_says_where_each_record_lies(tmp_path: Path):
+def test_a_file_sink_makes_its_folder_and_returns_the_place_of_each_record(tmp_path: Path):
     path = tmp_path / "output" / "output.txt"
     sink = FileSink(path, max_bytes=None)
     records = [b"1, 2", b"", b"x" * 5_000, b"end"]
@@ -72,7 +72,7 @@ def test_a_file_gets_its_folder_and_says_where_each_record_lies(tmp_path: Path):
     sink.close()
 
 
-def test_a_file_is_appended_to_and_set_aside_by_size(tmp_path: Path):
+def test_a_file_is_appended_to_and_renamed_at_its_size_limit(tmp_path: Path):
     path = tmp_path / "out.txt"
     path.write_bytes(b"before\n")
     sink = FileSink(path, max_bytes=20)
@@ -87,7 +87,7 @@ def test_a_file_is_appended_to_and_set_aside_by_size(tmp_path: Path):
     sink.close()
 
 
-def test_a_file_goes_back_to_its_checkpoint_wherever_it_was_set_aside(tmp_path: Path):
+def test_a_file_is_restored_to_its_checkpoint_under_any_later_name(tmp_path: Path):
     path = tmp_path / "out.txt"
     path.write_bytes(b"before\n")
     sink = FileSink(path, max_bytes=20, on_error=unheard)
@@ -111,7 +111,7 @@ def test_a_file_goes_back_to_its_checkpoint_wherever_it_was_set_aside(tmp_path: 
     again.close()
 
 
-def test_a_file_begun_after_half_a_record_begins_a_line(tmp_path: Path):
+def test_after_half_a_record_the_next_record_begins_on_a_new_line(tmp_path: Path):
     path = tmp_path / "out.txt"
     path.write_bytes(b"whole\nhal")
     sink = FileSink(path, max_bytes=None, on_error=unheard)
@@ -124,7 +124,7 @@ def test_a_file_begun_after_half_a_record_begins_a_line(tmp_path: Path):
 
 
 @pytest.mark.parametrize("how", ["taken away", "emptied", "another", "moved to a number of an older one"])
-def test_a_file_that_somebody_took_is_begun_anew_and_told(tmp_path: Path, how: str):
+def test_a_file_that_was_deleted_or_replaced_is_reported_and_begun_anew(tmp_path: Path, how: str):
     path, said = tmp_path / "out.txt", []
     older = tmp_path / "out.txt.3"
     older.write_bytes(b"older\n")
@@ -156,7 +156,7 @@ def test_a_file_that_somebody_took_is_begun_anew_and_told(tmp_path: Path, how: s
     again.close()
 
 
-def test_a_file_taken_away_while_it_is_written_is_begun_anew(tmp_path: Path):
+def test_a_file_that_is_deleted_while_it_is_written_is_begun_anew(tmp_path: Path):
     path, said = tmp_path / "out.txt", []
     sink = FileSink(path, max_bytes=None, on_error=said.append)
     sink.write(iter([b"1\n"]))
@@ -173,7 +173,7 @@ def test_a_file_taken_away_while_it_is_written_is_begun_anew(tmp_path: Path):
     sink.close()
 
 
-def test_a_disk_that_does_not_say_what_it_has_sends_back_to_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_failed_fsync_restarts_the_stream_from_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     sink = FileSink(tmp_path / "out.txt", max_bytes=None, on_error=unheard)
     sink.write(iter([b"1\n"]))
     place = sink.prepare()
@@ -194,7 +194,7 @@ def test_a_disk_that_does_not_say_what_it_has_sends_back_to_the_checkpoint(tmp_p
     sink.close()
 
 
-def test_what_is_no_file_has_no_place():
+def test_a_device_has_no_place():
     sink = FileSink(Path("/dev/null"), max_bytes=10, on_error=unheard)
     for _ in range(3):
         sink.write(iter([b"0123456789\n"]))
@@ -204,7 +204,7 @@ def test_what_is_no_file_has_no_place():
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_file_that_crashes_anywhere_ends_as_one_that_never_did(tmp_path: Path, seed: int):
+def test_a_crash_at_any_point_leaves_the_same_file(tmp_path: Path, seed: int):
     """Write numbered records, rotate, keep places, go back to the newest one at random, in this process or another one."""
     chance = random.Random(seed)
     path = tmp_path / "out.txt"
@@ -290,7 +290,7 @@ def test_a_full_disk_leaves_no_part_of_a_record(tmp_path: Path):
     sink.close()
 
 
-def test_the_console_gets_what_is_due(capfdbinary: pytest.CaptureFixture[bytes]):
+def test_the_console_shows_due_results(capfdbinary: pytest.CaptureFixture[bytes]):
     sink = ConsoleSink(on_error=unheard)
     sink.write(iter([b"1, 2\n3", b", 4\n"]))
     assert capfdbinary.readouterr().out == b"1, 2\n3, 4\n"
@@ -307,7 +307,7 @@ def test_a_topic_is_created_and_gets_each_record_in_order(broker: str):
     sink.close()
 
 
-def test_a_record_that_no_topic_takes_is_told_and_does_not_stop_the_next(broker: str):
+def test_a_record_too_large_for_a_topic_is_reported_and_does_not_stop_the_next(broker: str):
     topic, said = f"out-{uuid.uuid4().hex}", []
     sink = KafkaSink({"bootstrap.servers": broker}, topic, on_error=said.append)
     sink.write(iter([b"x" * 2_000_000 + b"\nshort\n"]))
@@ -317,14 +317,14 @@ def test_a_record_that_no_topic_takes_is_told_and_does_not_stop_the_next(broker:
     sink.close()
 
 
-def test_a_broker_that_is_away_takes_nothing_and_says_so():
+def test_a_broker_that_is_away_is_reported_and_gets_no_record():
     sink = KafkaSink({"bootstrap.servers": "127.0.0.1:1", "socket.timeout.ms": 500}, "t", on_error=lambda _: None)
     with pytest.raises(OSError, match="topic t"):
         sink.write(iter([b"a\n"]))
     assert sink.written == 0
 
 
-def test_topics_are_made_once(broker: str):
+def test_topics_are_created_once(broker: str):
     topic = f"made-{uuid.uuid4().hex}"
     for _ in range(2):
         ensure_topic({"bootstrap.servers": broker}, topic, 7)
@@ -333,7 +333,7 @@ def test_topics_are_made_once(broker: str):
     consumer.close()
 
 
-def test_the_writer_says_the_last_offset_of_each_partition_once_all_is_acknowledged(broker: str):
+def test_the_writer_reports_the_last_offset_of_each_partition_when_all_are_acknowledged(broker: str):
     topic = f"in-{uuid.uuid4().hex}"
     ensure_topic({"bootstrap.servers": broker}, topic, 3)
     writer = KafkaWriter({"bootstrap.servers": broker}, topic, partitions=None, timeout_s=10)
@@ -348,7 +348,7 @@ def test_the_writer_says_the_last_offset_of_each_partition_once_all_is_acknowled
     writer.close()
 
 
-def test_the_writer_reaches_partitions_that_are_new_and_goes_on_where_there_are_fewer(broker: str):
+def test_the_writer_reaches_new_partitions_and_goes_on_with_fewer(broker: str):
     topic = f"in-{uuid.uuid4().hex}"
     ensure_topic({"bootstrap.servers": broker}, topic, 1)
     writer = KafkaWriter({"bootstrap.servers": broker}, topic, partitions=None, timeout_s=5)
@@ -380,7 +380,7 @@ def test_the_writer_reaches_partitions_that_are_new_and_goes_on_where_there_are_
     writer.close()
 
 
-def test_dead_letters_that_kafka_has_make_room_for_others(broker: str):
+def test_acknowledged_dead_letters_make_room_for_others(broker: str):
     sink = DeadLetterSink({"bootstrap.servers": broker}, f"dead-{uuid.uuid4().hex}", origin="in", on_error=unheard)
     for first in range(0, 120_000, 10_000):
         sink.write([Dead(b"junk", None, (), 0, offset, "empty") for offset in range(first, first + 10_000)])
@@ -391,7 +391,7 @@ def test_dead_letters_that_kafka_has_make_room_for_others(broker: str):
     assert sink.delivered == sink.written == 120_000
 
 
-def test_a_topic_for_dead_letters_that_cannot_be_made_is_not_asked_for_at_every_poll(monkeypatch: pytest.MonkeyPatch):
+def test_creation_of_the_dead_letter_topic_is_not_retried_at_every_poll(monkeypatch: pytest.MonkeyPatch):
     tries: list[str] = []
 
     def refused(settings: Any, topic: str, partitions: int) -> None:
@@ -407,7 +407,7 @@ def test_a_topic_for_dead_letters_that_cannot_be_made_is_not_asked_for_at_every_
     assert said.count("not allowed") == 1
 
 
-def test_a_writer_without_a_broker_says_so_in_time():
+def test_a_writer_without_a_broker_reports_it_in_time():
     writer = KafkaWriter({"bootstrap.servers": "127.0.0.1:1"}, "t", partitions=None, timeout_s=1)
     told: list[Any] = []
     writer.write([b"a"], [0], lambda *word: told.append(word))
@@ -471,7 +471,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     system.dispatcher.close()
 
 
-def test_results_are_written_in_the_order_of_their_numbers_whichever_comes_first(published: Any, tmp_path: Path):
+def test_results_are_written_in_the_order_of_their_numbers(published: Any, tmp_path: Path):
     path = tmp_path / "o.txt"
     returned, said, publisher = published([FileSink(path, max_bytes=None)], [(n, b"%d\n" % n) for n in (3, 1, 2, 5, 4)])
     assert path.read_bytes() == b"1\n2\n3\n4\n5\n"
@@ -482,7 +482,7 @@ def test_results_are_written_in_the_order_of_their_numbers_whichever_comes_first
     assert text_at(places.get(timeout=5)) == b"3"
 
 
-def test_a_sink_that_is_down_gets_everything_once_when_it_is_up_again(published: Any, tmp_path: Path):
+def test_a_sink_that_was_down_gets_each_result_once(published: Any, tmp_path: Path):
     down, well = Fragile(tmp_path / "down.txt", max_bytes=None), FileSink(tmp_path / "well.txt", max_bytes=None)
     returned, said, _ = published([well, down], [(1, b"a\n"), (2, b"b\n")])
     assert (tmp_path / "down.txt").read_bytes() == b"a\nb\n"
@@ -502,7 +502,7 @@ class Broken(Echo):
         yield b" " + partial
 
 
-def test_a_result_that_cannot_be_written_is_given_up_and_leaves_nothing_behind(
+def test_a_result_that_cannot_be_rendered_is_given_up_and_leaves_no_part(
     published: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(published.__globals__, "Echo", Broken)
@@ -513,7 +513,7 @@ def test_a_result_that_cannot_be_written_is_given_up_and_leaves_nothing_behind(
     assert said == ["a result is given up: ZeroDivisionError: bad"]
 
 
-def test_a_credit_comes_back_only_when_kafka_has_the_result(published: Any, broker: str):
+def test_a_credit_is_returned_when_kafka_has_acknowledged_the_result(published: Any, broker: str):
     topic = f"out-{uuid.uuid4().hex}"
     returned, _, _ = published([KafkaSink({"bootstrap.servers": broker}, topic, on_error=unheard)], [(1, b"a\n"), (2, b"b\n")])
     assert returned == [1, 2]

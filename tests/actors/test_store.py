@@ -1,4 +1,4 @@
-"""Whatever the power or the disk does, a folder opens as the last checkpoint or the one under way, whole, and is clean then."""
+"""After any loss of power or failure of the disk a folder opens as the last checkpoint or the next one, complete and clean."""
 
 import errno
 import random
@@ -240,7 +240,7 @@ def check_goes_on(keeper: Keeping, disk: LoggedDisk, where: str) -> None:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_after_any_loss_of_power_a_folder_opens_as_the_old_or_the_new_state(seed: int):
+def test_after_a_loss_of_power_a_folder_has_the_old_or_the_new_state(seed: int):
     history = lived(seed)
     assert history.promise.saved > 0
     assert check_every_prefix(history, seed) > 100
@@ -318,18 +318,18 @@ class InAnyOrder(Store):
 
 
 @pytest.mark.parametrize("wrap", [WithoutSync, WithoutFolderSync, WithoutParentSync, InPlace])
-def test_a_disk_that_is_told_less_is_found_out(wrap: Callable[[Disk], Disk]):
+def test_a_missing_sync_fails_these_tests(wrap: Callable[[Disk], Disk]):
     with pytest.raises((AssertionError, pytest.fail.Exception), match="after operation"):
         check_every_prefix(lived(0, wrap=wrap), 0)
 
 
 @pytest.mark.parametrize("make", [OldFirst, OneCheckpoint, InAnyOrder])
-def test_a_store_that_takes_less_care_is_found_out(make: Callable[[Path, Disk], Store]):
+def test_a_careless_store_fails_these_tests(make: Callable[[Path, Disk], Store]):
     with pytest.raises((AssertionError, pytest.fail.Exception), match="after operation"):
         check_every_prefix(lived(0, make=make), 0)
 
 
-def test_a_generation_written_after_a_checkpoint_was_put_together_stays_for_the_next_one():
+def test_a_generation_newer_than_the_checkpoint_stays_for_the_next_one():
     """It retired while the checkpoint was being written, so that one does not name it, and the next one will."""
     disk = LoggedDisk()
     with keeping(disk, VIEWS["sets"](steps="RGB", max_sets=10)) as keeper:
@@ -344,7 +344,7 @@ def test_a_generation_written_after_a_checkpoint_was_put_together_stays_for_the_
         assert early not in {path.name for path in disk.contents()}
 
 
-def test_what_could_not_be_written_is_not_remembered_for_ever():
+def test_a_name_that_could_not_be_written_is_forgotten_when_its_file_is_gone():
     disk = FailingDisk(LoggedDisk())
     store = Store(FOLDER, disk)
     store.open()

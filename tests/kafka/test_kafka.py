@@ -1,4 +1,4 @@
-"""Kafka as it is: records deleted before they are read, topics that come again, transactions, brokers that go away."""
+"""The Kafka source and sink on a real broker: deleted records, recreated topics, transactions, brokers that go away."""
 
 import shutil
 import uuid
@@ -99,7 +99,7 @@ def sent(send: Send, bootstrap: str, topic: str, first: int, last: int, *, parti
 # What is missing -----------------------------------------------------------------------------------------------------
 
 
-def test_records_deleted_while_nobody_reads_are_counted(broker: str, name: str, source: Opened, send: Send):
+def test_records_deleted_between_two_runs_are_counted(broker: str, name: str, source: Opened, send: Send):
     created(broker, name, 2)
     sent(send, broker, name, 0, 100)
     sent(send, broker, name, 0, 10, partition=1)
@@ -130,7 +130,7 @@ def test_records_deleted_under_a_slow_reader_are_counted(broker: str, name: str,
     assert gaps == [Gap(0, 1_500 - len(behind), "deleted")]
 
 
-def test_records_deleted_of_a_partition_that_waits_are_counted(broker: str, name: str, source: Opened, send: Send):
+def test_records_deleted_from_a_waiting_partition_are_counted(broker: str, name: str, source: Opened, send: Send):
     created(broker, name, 2)
     sent(send, broker, name, 0, 100, partition=0)
     sent(send, broker, name, 0, 10, partition=1)
@@ -144,7 +144,7 @@ def test_records_deleted_of_a_partition_that_waits_are_counted(broker: str, name
     assert reading.gaps() == [Gap(0, 60, "deleted")]
 
 
-def test_a_topic_made_again_while_nobody_reads_is_another_one(broker: str, name: str, source: Opened, send: Send):
+def test_a_topic_recreated_between_two_runs_is_read_from_its_beginning(broker: str, name: str, source: Opened, send: Send):
     created(broker, name, 2)
     sent(send, broker, name, 0, 10)
     before = source(name)
@@ -162,7 +162,7 @@ def test_a_topic_made_again_while_nobody_reads_is_another_one(broker: str, name:
     assert after.poll(1, 0.0).epoch == 5
 
 
-def test_a_topic_that_is_the_same_is_read_on(broker: str, name: str, source: Opened, send: Send):
+def test_an_unchanged_topic_is_read_on(broker: str, name: str, source: Opened, send: Send):
     created(broker, name)
     sent(send, broker, name, 0, 10)
     before = source(name)
@@ -173,7 +173,7 @@ def test_a_topic_that_is_the_same_is_read_on(broker: str, name: str, source: Ope
     assert (after.epoch, after.gaps(), after.identity) == (7, [], before.identity)
 
 
-def test_a_topic_made_again_under_the_reader_is_another_one(broker: str, name: str, source: Opened, send: Send):
+def test_a_topic_recreated_under_the_reader_is_read_from_its_beginning(broker: str, name: str, source: Opened, send: Send):
     created(broker, name)
     sent(send, broker, name, 0, 50)
     reading = source(name)
@@ -189,7 +189,7 @@ def test_a_topic_made_again_under_the_reader_is_another_one(broker: str, name: s
     assert reading.offsets() == {0: 20}
 
 
-def test_a_broker_without_ids_tells_by_the_offsets(embedded: str, name: str, source: Opened, send: Send):
+def test_without_topic_ids_the_offsets_show_a_recreated_topic(embedded: str, name: str, source: Opened, send: Send):
     sent(send, embedded, name, 0, 5)
     reading = source(name, bootstrap=embedded)
     assert reading.open({0: 50, 1: 0}, None, 2)
@@ -198,7 +198,7 @@ def test_a_broker_without_ids_tells_by_the_offsets(embedded: str, name: str, sou
     assert reading.identity is None
 
 
-def test_a_topic_that_is_shorter_than_what_was_read_goes_on_at_its_end(broker: str, name: str, source: Opened, send: Send):
+def test_a_topic_that_became_shorter_is_read_on_at_its_end(broker: str, name: str, source: Opened, send: Send):
     created(broker, name)
     sent(send, broker, name, 0, 5)
     before = source(name)
@@ -214,7 +214,7 @@ def test_a_topic_that_is_shorter_than_what_was_read_goes_on_at_its_end(broker: s
 # Where reading begins ------------------------------------------------------------------------------------------------
 
 
-def test_the_newest_is_where_it_starts_but_not_with_what_comes_later(broker: str, name: str, source: Opened, send: Send):
+def test_start_latest_applies_to_the_first_start_only(broker: str, name: str, source: Opened, send: Send):
     created(broker, name)
     sent(send, broker, name, 0, 5)
     reading = source(name, start="latest")
@@ -234,9 +234,7 @@ def test_the_newest_is_where_it_starts_but_not_with_what_comes_later(broker: str
     assert sorted(at_end(again)) == [b"10", b"11", b"12", b"5"]
 
 
-def test_a_topic_that_is_not_there_is_waited_for_and_read_from_its_beginning(
-    broker: str, name: str, source: Opened, send: Send
-):
+def test_an_absent_topic_is_waited_for_and_read_from_its_beginning(broker: str, name: str, source: Opened, send: Send):
     reading = source(name, start="latest")
     assert not reading.open({})
     created(broker, name)
@@ -254,7 +252,7 @@ def transactional(broker: str) -> Producer:
     return producer
 
 
-def test_aborted_records_are_none_and_the_marks_of_transactions_are_no_gap(broker: str, name: str, source: Opened):
+def test_aborted_records_are_skipped_and_transaction_markers_are_no_gap(broker: str, name: str, source: Opened):
     created(broker, name)
     producer = transactional(broker)
     for number in range(6):
@@ -273,7 +271,7 @@ def test_aborted_records_are_none_and_the_marks_of_transactions_are_no_gap(broke
     assert again.gaps() == []
 
 
-def test_a_record_of_an_open_transaction_is_not_there_yet(broker: str, name: str, source: Opened):
+def test_a_record_of_an_open_transaction_is_not_read(broker: str, name: str, source: Opened):
     created(broker, name)
     producer = transactional(broker)
     producer.begin_transaction()
@@ -287,7 +285,7 @@ def test_a_record_of_an_open_transaction_is_not_there_yet(broker: str, name: str
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
-def test_a_compressed_topic_is_read_as_any(broker: str, name: str, source: Opened, codec: str):
+def test_a_compressed_topic_is_read_like_any_other(broker: str, name: str, source: Opened, codec: str):
     created(broker, name)
     producer = Producer({"bootstrap.servers": broker, "compression.type": codec, "linger.ms": 50})
     for value in numbered(0, 3_000):
@@ -298,7 +296,7 @@ def test_a_compressed_topic_is_read_as_any(broker: str, name: str, source: Opene
     assert values(reading, 2_000) == numbered(1_000, 3_000)
 
 
-def test_a_record_without_value_is_none_and_has_its_key_and_headers(broker: str, name: str, source: Opened):
+def test_a_tombstone_has_its_key_and_headers(broker: str, name: str, source: Opened):
     created(broker, name)
     producer = Producer({"bootstrap.servers": broker})
     producer.produce(name, None, b"k", headers=[("a", b"1"), ("a", None)])
@@ -314,7 +312,7 @@ def test_a_record_without_value_is_none_and_has_its_key_and_headers(broker: str,
     assert polled[-1].headers_of(1) == () or len(polled[-1].values) == 1
 
 
-def test_what_compaction_took_away_is_no_gap(broker: str, name: str, source: Opened):
+def test_compacted_records_are_no_gap(broker: str, name: str, source: Opened):
     config = {
         "cleanup.policy": "compact",
         "min.cleanable.dirty.ratio": "0.01",
@@ -360,7 +358,7 @@ def proxy(broker: str) -> Iterator[tuple[Proxy, str]]:
     between.close()
 
 
-def test_connections_that_are_cut_lose_and_repeat_nothing(
+def test_cut_connections_lose_and_repeat_no_record(
     broker: str, name: str, source: Opened, send: Send, proxy: tuple[Proxy, str]
 ):
     created(broker, name)
@@ -381,7 +379,7 @@ def test_connections_that_are_cut_lose_and_repeat_nothing(
     assert (reading.gaps(), reading.epoch) == ([], 0)
 
 
-def test_a_sink_whose_connection_is_cut_says_so_and_goes_on(broker: str, name: str, proxy: tuple[Proxy, str]):
+def test_a_sink_reports_a_cut_connection_and_goes_on(broker: str, name: str, proxy: tuple[Proxy, str]):
     between, address = proxy
     sink = KafkaSink({"bootstrap.servers": address}, name, transactional_id=f"tx-{name}", on_error=lambda _: None)
     until(lambda: done(sink.committed))
@@ -415,7 +413,7 @@ def done(call: Callable[[], object]) -> bool:
     return True
 
 
-def test_a_broker_that_is_killed_and_comes_again_changes_nothing(name: str, source: Opened, send: Send):
+def test_a_restarted_broker_changes_no_answer(name: str, source: Opened, send: Send):
     if shutil.which("java") is None or shutil.which("mvn") is None:
         pytest.skip("a broker to kill needs Java and Maven")
     with own_broker(ROOT / ".firnline" / "kafka") as node:
@@ -489,7 +487,7 @@ def lines(first: int, last: int) -> Iterator[bytes]:
     return iter([b"".join(b"%d\n" % number for number in range(first, last))])
 
 
-def test_results_are_seen_with_their_checkpoint_and_not_before(broker: str, name: str):
+def test_results_become_visible_with_their_checkpoint(broker: str, name: str):
     said: list[str] = []
     sink = exactly_once(broker, name, said)
     until(lambda: done(sink.committed))
@@ -525,7 +523,7 @@ def test_results_are_seen_with_their_checkpoint_and_not_before(broker: str, name
     last.close()
 
 
-def test_a_sink_goes_back_within_one_process(broker: str, name: str):
+def test_a_sink_is_restored_within_one_process(broker: str, name: str):
     sink = exactly_once(broker, name)
     until(lambda: done(sink.committed))
     sink.restore(None)
@@ -545,7 +543,7 @@ def test_a_sink_goes_back_within_one_process(broker: str, name: str):
     sink.close()
 
 
-def test_a_record_that_the_topic_refuses_is_told_and_costs_no_other(broker: str, name: str):
+def test_a_record_that_the_topic_refuses_is_reported_and_the_others_are_written(broker: str, name: str):
     created(broker, name, 1, **{"max.message.bytes": "10000"})
     said: list[str] = []
     sink = exactly_once(broker, name, said)

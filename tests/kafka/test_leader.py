@@ -1,4 +1,4 @@
-"""Leaders move: one node of two is killed under load, comes again, and gets its partitions back; no answer and no result differs."""
+"""One broker of two is killed under load and restarted. Its leaders move and move back; no answer and no result differs."""
 
 import json
 import os

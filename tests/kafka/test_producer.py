@@ -1,4 +1,4 @@
-"""How the producer behaves where a broker is slow, forgetful or refuses; `test_scripts.py` has the plain cases."""
+"""The producer with a broker that is slow or refuses records; `test_scripts.py` has the plain cases."""
 
 import os
 import pty
@@ -50,7 +50,7 @@ def ends(consumer: Consumer, topic: str, partitions: int) -> list[int]:
     return [consumer.get_watermark_offsets(TopicPartition(topic, each), timeout=5)[1] for each in range(partitions)]
 
 
-def test_on_the_embedded_broker_it_waits_for_a_reader_says_so_once_and_goes_on_with_one(forgetful: str):
+def test_on_the_embedded_broker_the_producer_reports_once_that_it_waits_for_a_reader(forgetful: str):
     words = ("--count", "0", "--pattern", "burst")
     child = subprocess.Popen(command("producer", *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -75,7 +75,7 @@ def test_on_the_embedded_broker_it_waits_for_a_reader_says_so_once_and_goes_on_w
     assert printed.startswith(f"{sum(sent):,} records to events")
 
 
-def test_each_embedded_broker_is_told_its_own_address(forgetful: str):
+def test_each_embedded_broker_gets_its_own_address(forgetful: str):
     other, bootstrap = start_embedded()
     try:
         assert bootstrap != forgetful
@@ -102,14 +102,14 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("notice", ["", "[]", "{}", '{"bootstrap": "127.0.0.1:1", "pid": 1}', '{"bootstrap": 5, "pid": null}'])
-def test_a_stale_or_broken_notice_is_no_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, notice: str):
+def test_a_stale_or_damaged_notice_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, notice: str):
     monkeypatch.setenv("FIRNLINE_RUN_DIR", str(tmp_path))
     (tmp_path / "broker.json").write_text(notice)
     assert find_embedded() is None
 
 
 @pytest.mark.broker
-def test_what_the_broker_refuses_is_one_line_and_is_not_counted(broker: str):
+def test_a_record_that_the_broker_refuses_is_one_line_and_is_not_counted(broker: str):
     name = f"t-{uuid.uuid4().hex}"
     small = NewTopic(name, 3, 1, config={"max.message.bytes": "200"})
     admin = AdminClient({"bootstrap.servers": broker})
@@ -124,7 +124,7 @@ def test_what_the_broker_refuses_is_one_line_and_is_not_counted(broker: str):
 
 
 @pytest.mark.broker
-def test_what_librdkafka_itself_refuses_ends_the_sending(broker: str, topic: str):
+def test_a_record_that_librdkafka_refuses_ends_the_sending(broker: str, topic: str):
     sending = Sending(broker, topic, rate=None, leash=None, stop=threading.Event())
     seen: list[int] = []
     sending.send(Chunk([b"R_1", b"G_2"], [0, 0]), Console(), seen.append)

@@ -1,4 +1,4 @@
-"""Dead letters: written as they came, and put back once, whatever is put back first."""
+"""Dead letters: written unchanged, and put back once, in any order of replays."""
 
 import json
 import subprocess
@@ -76,7 +76,7 @@ def letters(broker: str) -> tuple[str, str, list[Dead]]:
     return origin, topic, dead
 
 
-def test_a_dead_letter_is_the_record_and_says_where_it_stood_and_why(broker: str, letters: tuple[str, str, list[Dead]]):
+def test_a_dead_letter_is_the_record_with_its_place_and_reason(broker: str, letters: tuple[str, str, list[Dead]]):
     origin, topic, dead = letters
     for (_, value, key, headers), record in zip(read(broker, topic, 6), dead, strict=True):
         own = tuple(header for header in record.headers if not header[0].startswith("firnline."))
@@ -111,7 +111,7 @@ def test_dead_letters_are_put_back_as_they_were_and_only_once(broker: str, lette
     )
 
 
-def test_what_is_no_dead_letter_is_passed_over(broker: str, letters: tuple[str, str, list[Dead]]):
+def test_records_that_are_not_dead_letters_are_skipped(broker: str, letters: tuple[str, str, list[Dead]]):
     _, topic, _ = letters
     producer = Producer({"bootstrap.servers": broker})
     producer.produce(topic, b"somebody else's")
@@ -119,7 +119,7 @@ def test_what_is_no_dead_letter_is_passed_over(broker: str, letters: tuple[str, 
     assert "6 were put back" in replay(broker, topic)
 
 
-def test_a_topic_that_is_not_there_is_one_line(broker: str):
+def test_an_absent_topic_is_one_line_of_error(broker: str):
     command = [sys.executable, "-m", "scripts.replay", "--bootstrap", broker, "--from-topic", "nowhere"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
@@ -147,7 +147,7 @@ def test_dead_letters_wait_while_kafka_is_away_and_those_that_time_out_are_count
     st.lists(st.sampled_from("abc"), max_size=30),
     st.lists(st.tuples(st.one_of(st.none(), st.sets(st.sampled_from("abc"), min_size=1)), st.integers(0, 30)), max_size=8),
 )
-def test_each_is_put_back_once_whichever_reasons_come_first(reasons: list[str], runs: list[tuple[set[str] | None, int]]):
+def test_each_dead_letter_is_put_back_once_in_any_order_of_reasons(reasons: list[str], runs: list[tuple[set[str] | None, int]]):
     back: list[int] = []
     done = Done()
     for wanted, limit in [*runs, (None, 30)]:
