@@ -1,4 +1,4 @@
-"""The registry of views: every view by the name that the configuration gives it."""
+"""The registry of views."""
 
 from typing import Any
 
@@ -15,4 +15,4 @@ VIEWS: dict[str, Any] = {
     "uniques": UniquesView,
     "words": WordsView,
 }
-"""Every view by the name that the configuration gives it."""
+"""Every view class by its name in the configuration."""

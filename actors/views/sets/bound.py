@@ -1,8 +1,8 @@
-"""The proof beside the count: no way to form sets can exceed it.
+"""An upper bound for the number of sets: no way to form sets can exceed it.
 
 By min-cut, the number of disjoint sets R <= G <= B is at most min over a <= b of #R(t <= a) + #G(a < t <= b) + #B(t > b).
 For a run of events this minimum, for each first and last part of the cut, is an upper triangular matrix in the (min, +)
-algebra, and runs that follow one another compose by the matrix product. Shares no code with the matching that it checks.
+algebra, and consecutive runs compose by the matrix product. Shares no code with the matching, which it checks.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _PENDING_LIMIT = 131_072
 
 
 def identity(steps: int) -> Matrix:
-    """Return the matrix of no events: zero from each part to itself and to every later part."""
+    """Return the matrix of no events: zero from each part to itself and to later parts."""
     upper = np.triu(np.ones((steps, steps), np.bool_))
     empty: Matrix = np.where(upper, np.int64(0), np.int64(_NEVER))
     return empty
@@ -36,10 +36,10 @@ def product(earlier: Matrix, later: Matrix) -> Matrix:
 
 
 def matrix(batch: Batch) -> Matrix:
-    """Return the matrix of an ordered batch, at equal times an earlier step first. Cost: some 10 ns an event.
+    """Return the matrix of an ordered batch; at equal times, earlier steps come first. Cost: about 10 ns an event.
 
-    Row i is the cheapest cut that starts in part i. Its cost as a function of the place in the run changes downwards only
-    after an event of the next part, so it is looked at there alone.
+    Row i is the cheapest cut that starts in part i. Its cost along the run can fall only after an event of the next part, so
+    it is computed only there.
     """
     steps = len(batch.times)
     result = identity(steps)
@@ -49,7 +49,7 @@ def matrix(batch: Batch) -> Matrix:
         np.searchsorted(before, after, side="right") for before, after in zip(batch.times, batch.times[1:], strict=False)
     ]
     for row in range(steps):
-        # The cheapest cost up to the k-th event of part `column`, for k from 0: in part `row`, each event costs one.
+        # cost[k] is the lowest cost up to the k-th event of part `column`. In part `row` each event costs one.
         cost = np.arange(batch.times[row].size + 1)
         for column in range(row + 1, steps):
             numbers = np.arange(batch.times[column].size + 1)
@@ -62,9 +62,9 @@ def matrix(batch: Batch) -> Matrix:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proof:
-    """The bound of a run of events: its matrix, and how many events came later than it could take in order.
+    """The bound of a run of events: its matrix, and the number of events that were too late for it.
 
-    Adding one event never makes more than one set possible, so each late event counts one on top.
+    One more event allows at most one more set, so each late event adds one to the bound.
     """
 
     matrix: Matrix
@@ -72,11 +72,11 @@ class Proof:
 
     @staticmethod
     def of_state(state: State) -> "Proof":
-        """Return the proof of which `state` was taken."""
+        """Restore a proof from its `state`."""
         return Proof(np.array(state["matrix"]), state["late"])
 
     def state(self) -> State:
-        """Return what `of_state` makes the same proof of."""
+        """Return the state for `of_state`."""
         return {"matrix": self.matrix, "late": self.late}
 
     def then(self, later: Self) -> "Proof":
@@ -85,15 +85,15 @@ class Proof:
 
     @property
     def bound(self) -> int:
-        """The largest number of sets that the run's events allow."""
+        """The largest possible number of sets of the run's events."""
         return int(self.matrix[0, -1]) + self.late
 
 
 class Prover:
-    """Builds the proof of one slice while its events come in. Not thread-safe: the slice owns it.
+    """Builds the proof of one slice while it takes events in. Not thread-safe: the slice owns it.
 
-    Events before the watermark are folded in at once; those after it wait, as they may still be overtaken. So the bound is
-    exact unless an event is later than the lateness that the stream allows.
+    Events before the watermark are added to the matrix at once; later ones wait, because earlier events may still arrive. So
+    the bound is exact unless an event is later than the stream's lateness.
     """
 
     __slots__ = ("_late", "_matrix", "_pending", "_steps", "_until")
@@ -107,23 +107,23 @@ class Prover:
 
     @staticmethod
     def of_state(state: State) -> "Prover":
-        """Return the prover of which `state` was taken."""
+        """Restore a prover from its `state`."""
         proof, until = Proof.of_state(state["proof"]), state["until"]
         prover = Prover(len(proof.matrix), (until[0], until[1]) if until else None, Batch.of_state(state["pending"]))
         prover._matrix, prover._late = proof.matrix, proof.late
         return prover
 
     def state(self) -> State:
-        """Return what `of_state` makes the same prover of. Cost: O(1), as nothing in it is ever changed in place."""
+        """Return the state for `of_state`. Cost: O(1), because arrays are never changed in place."""
         return {"proof": Proof(self._matrix, self._late).state(), "until": self._until, "pending": self._pending.state()}
 
     @property
     def nbytes(self) -> int:
-        """Bytes of what waits for the watermark."""
+        """Bytes of the events that wait for the watermark."""
         return self._pending.nbytes
 
     def add(self, batch: Batch, watermark: int | None) -> None:
-        """Take in an ordered batch. Cost: O(batch), and a sort with what waits."""
+        """Add an ordered batch. Cost: O(batch), and a sort with the waiting events."""
         in_time = self._without_late(batch)
         if self._pending.count:
             in_time = Batch.concatenate((self._pending, in_time), self._steps).ordered()
@@ -133,13 +133,13 @@ class Prover:
         self._fold(settled)
 
     def proof(self) -> Proof:
-        """Return the proof of all that came in. Cost: O(what waits for the watermark)."""
+        """Return the proof of all events so far. Cost: O(events that wait for the watermark)."""
         if not self._pending.count:
             return Proof(self._matrix, self._late)
         return Proof(product(self._matrix, matrix(self._pending)), self._late)
 
     def close(self, time: int | None) -> tuple[Proof, "Prover"]:
-        """Return the final proof of the events up to `time`, and a prover that goes on with those after it."""
+        """Return the final proof of the events up to `time`, and a prover with the later ones."""
         settled = Batch.empty(self._steps)
         if time is not None:
             settled, self._pending = self._pending.split(time + 1)

@@ -1,6 +1,6 @@
-"""Records such as `R_1685695916000` to columns: a step's name, an underscore, and a time.
+"""Decodes records such as `R_1685695916000` to columns: the name of a step, an underscore, and a time.
 
-Used by the front end, a whole poll at a time. What does not read is refused with one of a few reasons; nothing is guessed.
+Used by the front end for a whole poll at once. An invalid record is refused with one of a few fixed reasons.
 """
 
 from collections.abc import Sequence
@@ -14,21 +14,21 @@ from actors.columns.times import INT64_MAX, Times
 from actors.views.view import Refusal
 
 LONGEST = 64
-"""Bytes of the longest record worth a look; beyond it only zeros in front could make a number."""
+"""Bytes of the longest record that is decoded in columns. Longer ones can be valid only with leading zeros."""
 
 
 class DecodedSets(NamedTuple):
-    """One poll in order of arrival: the time and the step of each event, which records are events, and why others are not."""
+    """One poll in order of arrival: the time and the step of each event, a mask of the events, and the refusals."""
 
     times: Times
     categories: NDArray[np.int8]
     accepted: NDArray[np.bool_] | None
-    """None where all are."""
+    """None if all records are events."""
     refusals: list[Refusal]
 
 
 class SetDecoder:
-    """Decodes the events of the `steps` given by name, in order. Stateless, so any thread may use it."""
+    """Decodes events of `steps`, the names in order. Stateless, so any thread may use it."""
 
     def __init__(self, steps: Sequence[str]) -> None:
         self._prefixes = [f"{step}_".encode() for step in steps]
@@ -39,11 +39,11 @@ class SetDecoder:
         }
 
     def decode(self, values: Sequence[bytes | None]) -> DecodedSets:
-        """Read `values`, the records of one poll. Cost: some 100 ns a record, 2 us one that is refused."""
+        """Decode `values`, the records of one poll. Cost: about 100 ns a record, 2 us a refused one."""
         count = len(values)
         times = np.zeros(count, np.int64)
         categories = np.full(count, -1, np.int8)
-        records: Sequence[bytes] = values  # type: ignore[assignment]  # tombstones are rare: found out by the join
+        records: Sequence[bytes] = values  # type: ignore[assignment]  # tombstones are rare, and the join fails for them
         try:
             text = b"\n".join(records)
         except TypeError:
@@ -51,7 +51,7 @@ class SetDecoder:
             text = b"\n".join(records)
         length = len(records[0]) if count else 0
         if len(text) + 1 == count * (length + 1):
-            # Where each row reads and ends with the line feed, there is no other one: all records have this length.
+            # If each row is valid and ends with a line feed, all records have this length.
             lines = np.frombuffer(text + b"\n", np.uint8).reshape(count, length + 1)
             self._block(lines[:, :length], times, categories)
             if categories.min() >= 0 and (lines[:, length] == ord("\n")).all():
@@ -81,7 +81,7 @@ class SetDecoder:
         categories[indexes] = own_categories
 
     def _block(self, matrix: Bytes, times: Times, categories: NDArray[np.int8]) -> None:
-        """Decode records of one length, as rows of bytes; a category becomes -1 where a record does not read."""
+        """Decode records of one length, given as rows of bytes. The category of an invalid record is -1."""
         categories.fill(-1)
         length = matrix.shape[1]
         for prefix_length, prefixes in self._by_length.items():
@@ -103,7 +103,7 @@ class SetDecoder:
             categories += found
 
     def _with_refusals(self, values: Sequence[bytes], times: Times, categories: NDArray[np.int8]) -> DecodedSets:
-        """Look at the records that did not read, one by one: a few are events after all, written oddly."""
+        """Decode the remaining records one by one: some are valid, but in an unusual form."""
         refusals = []
         for index in np.flatnonzero(categories < 0).tolist():
             read = self._read(values[index])
@@ -115,7 +115,7 @@ class SetDecoder:
         return DecodedSets(times[accepted], categories[accepted], accepted, refusals)
 
     def _read(self, value: bytes) -> tuple[int, int] | str:
-        """Return the category and time of one record, or why it is none."""
+        """Return the category and time of one record, or the reason for its refusal."""
         if not value:
             return "empty"
         if len(value) > LONGEST + max(map(len, self._prefixes)):

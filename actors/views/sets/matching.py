@@ -1,8 +1,8 @@
-"""The greedy matching, first in first out, on sorted columns: the heart of `sets`.
+"""The greedy first-in-first-out matching of `sets`, on sorted columns.
 
-Events of one step queue for those of the next: each later event takes the oldest one that waits at or before its time. For
-events in order of time this yields the largest possible number of disjoint sets, and since queues are first in first out,
-the k-th set is the k-th matched event of each step. Pure; no event is ever an object.
+Events of one step wait in a queue for events of the next: each of these takes the oldest waiting one at or before its time. For
+events in order of time this yields the largest possible number of disjoint sets. Queues are first in first out, so the k-th
+set is the k-th matched event of each step. There is no object per event.
 """
 
 from typing import NamedTuple
@@ -14,9 +14,9 @@ from actors.timeline.batch import Batch
 
 
 class Matched(NamedTuple):
-    """A batch, matched: by step, the times that found a partner of the step before, and those that did not.
+    """A matched batch: for each step, the times that found a partner of the previous step, and those that did not.
 
-    Events of step 0 need no partner. `dead[0]` is empty for that reason.
+    Events of step 0 need no partner, so `dead[0]` is empty.
     """
 
     taken: list[Times]
@@ -24,10 +24,10 @@ class Matched(NamedTuple):
 
 
 def match(waiting: list[int], batch: Batch) -> Matched:
-    """Match an ordered batch, none of it earlier than what waits already.
+    """Match an ordered batch whose events are not earlier than the waiting ones.
 
-    `waiting[i]` is how many events of step i wait for one of step i + 1. At equal times an earlier step comes first.
-    Cost: some 15 ns an event.
+    `waiting[i]` is the number of events of step i that wait for one of step i + 1. At equal times, earlier steps come first.
+    Cost: about 15 ns an event.
     """
     taken = [batch.times[0]]
     dead: list[Times] = [NO_TIMES]
@@ -39,11 +39,11 @@ def match(waiting: list[int], batch: Batch) -> Matched:
 
 
 def _serve(waiting: int, arrivals: Times, takers: Times) -> tuple[Times, Times]:
-    """Split `takers` into those that find the queue non-empty and those that do not.
+    """Split `takers` into those that find the queue non-empty and those that find it empty.
 
-    The number served after the j-th taker is M(j) = min(M(j - 1) + 1, a(j)), where a(j) are the arrivals up to it. Unrolled,
-    that is j + the running minimum of a(i) - i, at most 1: a walk reflected at an empty queue. A taker goes unserved exactly
-    where that minimum falls.
+    The number served after the j-th taker is M(j) = min(M(j - 1) + 1, a(j)); a(j) is the number of arrivals up to it. So M(j)
+    is j plus the running minimum of a(i) - i, at most 1: a walk reflected at an empty queue. A taker is unserved exactly if
+    that minimum falls at it.
     """
     if not takers.size:
         return NO_TIMES, NO_TIMES

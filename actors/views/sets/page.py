@@ -1,7 +1,7 @@
-"""Where a page of sets begins and how long it may be.
+"""The start and the length of a page of sets.
 
-Used by the gateway to say it, by slices to read no more than needed, and by the renderer. Never refers to a generation, so a
-cursor stays good while generations age.
+Used by the gateway for requests, by slices to limit what they read, and by the renderer. A cursor does not refer to a
+generation, so it stays valid while generations age.
 """
 
 import re
@@ -15,7 +15,7 @@ _CURSOR = re.compile(r"\d{1,19}(\.\d{1,19})+")
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The place after the last set of a page: its times, and how many equal sets in a row were delivered with it.
+    """The place after the last set of a page: its times, and how many sets equal to it have been delivered.
 
     >>> str(Cursor.parse("10.20.30.1", steps=3))
     '10.20.30.1'
@@ -26,9 +26,9 @@ class Cursor:
 
     @classmethod
     def parse(cls, text: str, *, steps: int) -> Self:
-        """Read what `str` wrote for a stream of so many `steps`.
+        """Parse the text of a cursor of a stream with `steps` steps.
 
-        Raises ValueError where the text is no such cursor.
+        Raises ValueError if the text is not such a cursor.
         """
         if not _CURSOR.fullmatch(text) or text.count(".") != steps:
             raise ValueError("not a cursor of this stream")
@@ -36,24 +36,24 @@ class Cursor:
         return cls(tuple(times), equal)
 
     def __str__(self) -> str:
-        """Write the cursor for the next request."""
+        """Return the text of the cursor, for the next request."""
         return ".".join(map(str, (*self.times, self.equal)))
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """At most `limit` sets, from the place `after` on; None is all, and the beginning."""
+    """At most `limit` sets (None: all) from the place `after` on (None: from the start)."""
 
     limit: int | None = None
     after: Cursor | None = None
 
     def rest(self, span: Span) -> Span:
-        """Return what is left of `span` from the cursor's first time on."""
+        """Return the part of `span` from the first time of the cursor on."""
         return Span(min(max(span.start, self.after.times[0]), span.end), span.end) if self.after else span
 
     @property
     def needed(self) -> int | None:
-        """How many sets from the cursor's times on any one slice has to show: the page, what is skipped, and one more."""
+        """Sets to read from each slice from the cursor's first time on: the page, the skipped ones, and one more. None: all."""
         if self.limit is None:
             return None
         return self.limit + 1 + (self.after.equal if self.after else 0)

@@ -1,7 +1,7 @@
-"""Sets as text: merged over pieces, clipped to the query, written block by block.
+"""Writes sets as text: merges the pieces, clips them to the query, and writes block by block.
 
-Used outside of the actors, on whatever thread answers. Opens one piece at a time, so a long answer costs no more memory than
-a short one.
+Runs on the answering thread, outside of the actors. Decompresses one piece at a time, so memory does not grow with the
+length of the answer.
 """
 
 import json
@@ -16,26 +16,26 @@ from actors.views.sets.page import Cursor, Page
 from actors.views.sets.pieces import Piece, Rows
 
 _BLOCK = 1024
-"""Sets written at once: half a millisecond, so that other threads get their turn."""
+"""Sets written at once. It takes half a millisecond, so other threads can run in between."""
 
 NAMES = {"R": "red", "G": "green", "B": "blue"}
 
 
 def template(steps: Sequence[str]) -> bytes:
-    """Return the JSON of one set with a place for each step's time."""
+    """Return the JSON of one set with a `%d` for the time of each step."""
     members = (f'{_literal(step.lower())}:{{"name":{_literal(NAMES.get(step, step))},"timestamp":%d}}' for step in steps)
     return ("{" + ",".join(members) + "}").encode()
 
 
 def _literal(text: str) -> str:
-    """Return `text` as a JSON string that stands in a template."""
+    """Return `text` as a JSON string for a template."""
     return json.dumps(text).replace("%", "%%")
 
 
 def rows(pieces: Sequence[Piece], span: Span, after: Cursor | None) -> Iterator[Rows]:
-    """Yield the sets of `pieces` whose first time lies in `span`, in lexicographic order of their times, from `after` on.
+    """Yield the sets of `pieces` whose first time is in `span`, in lexicographic order of their times, from `after` on.
 
-    A sweep: what lies before the next piece's first time can go out. Pieces seldom overlap, so one at a time is open.
+    Sweeps over the pieces: sets before the start of the next piece are final. Pieces rarely overlap, so one at a time is open.
     """
     start = max(span.start, after.times[0]) if after else span.start
     ordered = sorted(pieces, key=lambda piece: piece.span.start)
@@ -54,7 +54,7 @@ def rows(pieces: Sequence[Piece], span: Span, after: Cursor | None) -> Iterator[
 
 
 def page(pieces: Sequence[Piece], span: Span, arguments: Page) -> Iterator[tuple[Rows, Cursor | None]]:
-    """Yield blocks of at most `_BLOCK` sets, the last one with the cursor of the next page where there is one.
+    """Yield blocks of at most `_BLOCK` sets, the last one with the cursor of the next page, if there is one.
 
     The last block may be empty.
     """
@@ -77,7 +77,7 @@ def page(pieces: Sequence[Piece], span: Span, arguments: Page) -> Iterator[tuple
 
 
 def write(block: Rows, form: bytes) -> bytes:
-    """Write a block of sets by `form`: the template of one, and what follows it. Cost: 0.4 us a set."""
+    """Write a block of sets; `form` is the template of one set and its separator. Cost: 0.4 us a set."""
     count = block[0].size
     return (form * count) % tuple(np.stack(block, axis=1).ravel().tolist())
 
@@ -94,7 +94,7 @@ def _merge(one: Rows, other: Rows) -> Rows:
 
 
 def _from(block: Rows, after: Cursor, skip: int) -> tuple[Rows, int]:
-    """Drop what comes before the cursor's place, and `skip` sets equal to it; returns how many are left to skip."""
+    """Drop the sets before the cursor, and `skip` sets equal to it; returns the number still to skip."""
     equal = np.ones(block[0].size, np.bool_)
     earlier = np.zeros(block[0].size, np.bool_)
     for column, time in zip(block, after.times, strict=True):
@@ -107,7 +107,7 @@ def _from(block: Rows, after: Cursor, skip: int) -> tuple[Rows, int]:
 
 
 def _place_after(block: Rows, before: Cursor | None) -> Cursor:
-    """Return the place after `block`, which follows the place `before`."""
+    """Return the cursor after `block`, which follows the cursor `before`."""
     times = tuple(int(column[-1]) for column in block)
     equal = np.ones(block[0].size, np.bool_)
     for column, time in zip(block, times, strict=True):

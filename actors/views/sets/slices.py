@@ -1,7 +1,7 @@
 """Live and frozen slices of sets, and the carry between them.
 
-Live: one ascending column a step holds the open tail, matched as events come, re-matched from the place of a late one. Sets
-behind the tail are closed: sealed, and no longer changed. Frozen: sealed sets alone.
+A live slice has one ascending column per step for the open tail. It matches events on arrival, and a late event again with the
+events after it. Older sets are closed: compressed and no longer changed. A frozen slice has complete sets only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,12 +21,12 @@ from actors.views.sets.pieces import Piece, Rows
 from actors.views.view import NONE_LOST, Frozen, Live, Meta
 
 OPEN_SETS = 65_536
-"""Complete sets that stay open to a late event, at least, while the slice is live."""
+"""Minimum number of complete sets of a live slice that a late event can still change."""
 
 
 @dataclass(frozen=True, slots=True)
 class SetSummary:
-    """A slice's sets and residue counted, and the proof of its bound."""
+    """The number of sets and of residue events of a slice, and the proof of its bound."""
 
     sets: int
     residue: int
@@ -34,23 +34,23 @@ class SetSummary:
 
     @staticmethod
     def of_state(state: State) -> "SetSummary":
-        """Return the summary of which `state` was taken."""
+        """Restore a summary from its `state`."""
         return SetSummary(state["sets"], state["residue"], Proof.of_state(state["proof"]))
 
     def state(self) -> State:
-        """Return what `of_state` makes the same summary of."""
+        """Return the state for `of_state`."""
         return {"sets": self.sets, "residue": self.residue, "proof": self.proof.state()}
 
     def then(self, later: "SetSummary") -> "SetSummary":
-        """Return both as one; the residue is the later one's, since it was carried there."""
+        """Return the summary of both. The residue is that of `later`, to which it was carried."""
         return SetSummary(self.sets + later.sets, later.residue, self.proof.then(later.proof))
 
 
 @dataclass(slots=True)
 class SetCarry:
-    """What a frozen slice leaves: the open columns and dead events, now the successor's, and events not yet looked at.
+    """What a slice hands to its successor: the open columns, the dead events, the prover, and `pending` events still to match.
 
-    `counted` says whether the proof of the predecessor has counted the `pending` events already; `prover` goes on from there.
+    `counted` means that the predecessor's proof already counts the `pending` events.
     """
 
     steps: list[Column]
@@ -72,7 +72,7 @@ def _hull(pieces: Sequence[Piece]) -> Span | None:
 
 
 class FrozenSets(Frozen):
-    """The complete sets of a retired slice. Not thread-safe: its collector owns it; what it reads out is immutable."""
+    """The complete sets of a retired slice. Not thread-safe: its collector owns it. Partial answers are immutable."""
 
     def __init__(self, pieces: list[Piece], proof: Proof) -> None:
         self._pieces = pieces
@@ -80,26 +80,26 @@ class FrozenSets(Frozen):
 
     @staticmethod
     def of_state(state: State) -> "FrozenSets":
-        """Return the slice of which `state` was taken; nothing is copied."""
+        """Restore a slice from its `state`; copies nothing."""
         return FrozenSets([Piece.of_state(piece) for piece in state["pieces"]], Proof.of_state(state["proof"]))
 
     def state(self) -> State:
-        """Return what `of_state` makes the same slice of."""
+        """Return the state for `of_state`."""
         return {"pieces": [piece.state() for piece in self._pieces], "proof": self._proof.state()}
 
     def settle(self) -> bool:
-        """Seal one raw piece; returns whether another one is left. Cost: 3 ms at the most, without Python's lock."""
+        """Compress one raw piece; returns whether another one is left. Cost: at most 3 ms, without Python's lock."""
         raw = [index for index, piece in enumerate(self._pieces) if not piece.is_sealed]
         for index in raw[:1]:
             self._pieces[index] = self._pieces[index].sealed()
         return len(raw) > 1
 
     def read(self, span: Span, arguments: Page) -> tuple[Piece, ...]:
-        """Return the pieces that overlap `span`. Cost: O(pieces); nothing is opened."""
+        """Return the pieces that overlap `span`. Cost: O(pieces), without decompression."""
         return _overlapping(self._pieces, span, arguments)
 
     def meta(self) -> Meta:
-        """Describe the slice. Everything in it is final."""
+        """Describe the slice. All of it is final."""
         span = _hull(self._pieces)
         sets = sum(piece.count for piece in self._pieces)
         return Meta(
@@ -115,8 +115,8 @@ class FrozenSets(Frozen):
 class LiveSets(Live):
     """A slice that forms sets of `steps` steps, at most `max_sets`. Not thread-safe: its collector owns it.
 
-    Row k of the step columns is the k-th open set, complete where every column reaches that far; the rows after the complete
-    ones wait. Events of a later step that found no partner are dead: only a late event can still use them.
+    Row k of the step columns is the k-th open set. It is complete if every column has a row k; else its events wait. Events
+    of a later step that found no partner are dead: only a late event can still use them.
     """
 
     def __init__(self, *, steps: int, max_sets: int, carry: SetCarry | None = None) -> None:
@@ -134,7 +134,7 @@ class LiveSets(Live):
 
     @staticmethod
     def of_state(state: State, *, max_sets: int) -> "LiveSets":
-        """Return the slice of which `state` was taken."""
+        """Restore a slice from its `state`."""
         live = LiveSets(steps=len(state["steps"]), max_sets=max_sets)
         live._steps = [Column.of_state(column) for column in state["steps"]]
         live._dead = [Column.of_state(column) for column in state["dead"]]
@@ -151,7 +151,7 @@ class LiveSets(Live):
         return live
 
     def state(self) -> State:
-        """Return what `of_state` makes the same slice of. Cost: a copy of the open columns, some 2 MB."""
+        """Return the state for `of_state`. Cost: a copy of the open columns, about 2 MB."""
         return {
             "steps": [column.state() for column in self._steps],
             "dead": [column.state() for column in self._dead],
@@ -167,7 +167,7 @@ class LiveSets(Live):
         return self._closed_sets + len(self._steps[-1]) >= self._max_sets
 
     def add(self, batch: Batch, watermark: int | None) -> Mapping[str, int]:
-        """Take in an ordered batch. Cost: some 30 ns an event; for a late one, what follows it in the open tail again."""
+        """Take in an ordered batch. Cost: about 30 ns an event; for a late event, all later open events again."""
         assert not self.full, "a full slice is frozen before the next batch"
         self._take(batch, watermark, counted=False)
         return NONE_LOST
@@ -187,9 +187,9 @@ class LiveSets(Live):
         return (*closed, Piece.of(tuple(column.peek(low, high) for column in self._steps)))
 
     def shed(self, nbytes: int) -> tuple[dict[str, int], int | None]:
-        """Forget about `nbytes` of dead events, then of the oldest rows that wait. Complete sets stay.
+        """Forget about `nbytes` of dead events, then of the oldest waiting rows. Complete sets stay.
 
-        What columns keep to grow goes first, as nobody misses it.
+        First frees the spare capacity of the columns, which loses nothing.
         """
         columns = (*self._steps, *self._dead)
         forgotten: dict[str, int] = {}
@@ -208,12 +208,12 @@ class LiveSets(Live):
             gone = [column.popleft(rows) for column in self._steps]
             forgotten["residue"] = sum(column.size for column in gone)
             until = int(gone[0][-1]) + 1
-        for column in columns:  # what was given away is room to grow by now
+        for column in columns:  # removed values have become spare capacity
             column.trim()
         return forgotten, until
 
     def freeze(self) -> tuple[FrozenSets, SetCarry]:
-        """Return the complete sets, and all the rest as carry. Cost: O(open sets) to copy; sealing them is put off."""
+        """Return the complete sets, and everything else as carry. Cost: a copy of the open sets; they are compressed later."""
         pieces: list[Piece] = list(self._closed)
         last = self._steps[-1].last()
         while complete := len(self._steps[-1]):
@@ -224,7 +224,7 @@ class LiveSets(Live):
 
     @property
     def _waiting(self) -> int:
-        """Events in rows that are not complete."""
+        """Number of events in incomplete rows."""
         complete = len(self._steps[-1])
         return sum(len(column) - complete for column in self._steps)
 
@@ -254,11 +254,11 @@ class LiveSets(Live):
         )
 
     def _take(self, batch: Batch, watermark: int | None, *, counted: bool) -> None:
-        """Match `batch`; what comes after the set that fills the slice is left pending."""
+        """Match `batch`; events after the set that fills the slice are left pending."""
         first = batch.first()
         if first is None:
             return
-        # What the batch may overtake comes out of the open columns and is matched with it, again.
+        # Open events that are not before the batch are matched again, together with it.
         kept = [column.before(first) for column in self._steps]
         again = Batch(tuple(column.peek(at, len(column)) for column, at in zip(self._steps, kept, strict=True)))
         dead = Batch(tuple(column.peek(column.before(first), len(column)) for column in self._dead))
@@ -271,10 +271,10 @@ class LiveSets(Live):
         if matched.taken[-1].size > room:
             events, pending = _cut(events, matched.taken[-1], room)
             matched = match(waiting, events)
-            # Where some of the pending events were counted when they first came, all new ones are counted now.
+            # If some of the pending events were counted on arrival, all new ones are counted now.
             pending_counted = counted or late
             batch = batch if late else events
-        # Nothing has changed so far; from here on nothing fails.
+        # The slice is unchanged up to here; from here on nothing should fail.
         for column, dead_column, taken, unfound in zip(self._steps, self._dead, matched.taken, matched.dead, strict=True):
             column.replace_from(first, taken)
             dead_column.replace_from(first, unfound)
@@ -295,9 +295,9 @@ class LiveSets(Live):
 
 
 def _cut(events: Batch, completing: Times, room: int) -> tuple[Batch, Batch]:
-    """Cut ordered `events` right after the one that completes the `room`-th set; `completing` are the matched last steps.
+    """Cut ordered `events` after the one that completes the `room`-th set; `completing` are the matched last-step events.
 
-    Of last-step events at one time, those that complete a set come before those that find no partner.
+    Of last-step events at the same time, those that complete a set come first.
     """
     time = int(completing[room - 1])
     counts = [count_before(column, time + 1) for column in events.times]

@@ -1,4 +1,4 @@
-"""The view `sets`: decode, open, merge and render, behind the contract that the actors know."""
+"""The view `sets`, as the contract of `actors/views/view.py` defines it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -18,7 +18,7 @@ from actors.views.view import Column, Decoded, Field, Meta, Records, View
 
 
 class SetsView(View):
-    """Sets of one event of each of `steps`, times ascending; a slice holds at most `max_sets`."""
+    """Sets of one event of each of `steps`, with ascending times. A slice has at most `max_sets` sets."""
 
     def __init__(self, *, steps: Sequence[str], max_sets: int) -> None:
         self.steps = tuple(steps)
@@ -30,7 +30,7 @@ class SetsView(View):
 
     @override
     def decode(self, records: Records) -> Decoded:
-        """Read a whole poll, into a column of times a step."""
+        """Decode a whole poll to one column of times per step."""
         times, categories, accepted, refusals = self._decoder.decode(records.values)
         columns = tuple(times[categories == step] for step in range(len(self.steps)))
         return Decoded(times, Batch(columns), accepted, refusals)
@@ -42,7 +42,7 @@ class SetsView(View):
     @override
     def revive(self, state: State) -> LiveSets:
         if len(state["steps"]) != len(self.steps):
-            raise ValueError(f"it has {len(state['steps'])} steps, not {len(self.steps)}")
+            raise ValueError(f"{len(self.steps)} steps were expected, got {len(state['steps'])}")
         return LiveSets.of_state(state, max_sets=self._max_sets)
 
     @override
@@ -59,7 +59,7 @@ class SetsView(View):
 
     @override
     def select(self, metas: Sequence[Meta], span: Span, arguments: Page) -> list[int]:
-        """Return the slices that overlap `span`, the earliest first, and no more than surely fill a limited page."""
+        """Return the slices that overlap `span`, earliest first; for a limited page, only as many as surely fill it."""
         wanted = arguments.rest(span)
         ordered = [
             (meta.span, index, meta.summary.sets)
@@ -82,7 +82,7 @@ class SetsView(View):
     def render(
         self, partial: tuple[Piece, ...], span: Span, arguments: Page, form: str, members: Mapping[str, object]
     ) -> Iterator[bytes]:
-        """Write sets as `{"sets":[…]}`, with `next` where there is another page, then `members`; or a set a line."""
+        """Write sets as `{"sets":[…]}`, with `next` if there is another page, then `members`; or one set a line."""
         if form == "ndjson":
             for block, _ in page(partial, span, arguments):
                 yield write(block, self._form + b"\n")
@@ -104,16 +104,16 @@ class SetsView(View):
 
     @override
     def columns(self, partial: tuple[Piece, ...], span: Span, arguments: Page) -> Iterator[Mapping[str, Column]]:
-        """Yield the times of sets, block by block. Cost: that of opening their pieces, some 8 ns a time."""
+        """Yield the times of sets, block by block. Cost: decompression, about 8 ns a time."""
         return (self.named(block) for block, _ in page(partial, span, arguments))
 
     def named(self, block: Rows) -> Mapping[str, Column]:
-        """Return a block of sets, as `page` yields it, by the names of its columns."""
+        """Return a block of `page` as columns by name."""
         return {field.name: column for field, column in zip(self._fields, block, strict=True)}
 
     @override
     def describe(self, before: SetSummary, meta: Meta) -> dict[str, object]:
-        """Return a slice's row of the stats. Its bound is what it adds to the bound of all before it."""
+        """Return a slice's row of the stats. Its bound is the increase over the bound of all earlier slices."""
         own: SetSummary = meta.summary
         return {
             "validSetCount": own.sets,

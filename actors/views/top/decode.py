@@ -1,6 +1,6 @@
-"""Records such as `11111111_10` to columns: an id, one underscore, and a signed 64-bit value.
+"""Decodes records such as `11111111_10` to columns: an id, one underscore, and a signed 64-bit value.
 
-Used by the front end, a whole poll at a time. A record that clears the dataset is told by its key.
+Used by the front end for a whole poll at once. A record with the key `CLEAR_KEY` clears the dataset.
 """
 
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ from actors.columns.times import INT64_MAX, INT64_MIN, NO_TIMES, Times
 from actors.views.view import Decoded, Records, Refusal
 
 CLEAR_KEY = b"firnline-clear"
-"""The key of a record at which all that stands before it in its partition is gone, and all of a topic that was deleted."""
+"""Key of a record that deletes all earlier values of its partition, and all values of earlier epochs of the topic."""
 
 CLEAR_VALUE = b"cleared"
 
 LONGEST = 65_536
-"""Bytes of the longest record that is taken."""
+"""Bytes of the longest accepted record."""
 
 _OFFSET_BITS = 40
 _PARTITION_BITS = 16
 
 
 def places(partitions: NDArray[np.unsignedinteger], offsets: Times, epoch: int) -> Times:
-    """Return one number for epoch, partition and offset of each record; it sorts by them in that order.
+    """Return the place of each record: one number that sorts by epoch, partition and offset.
 
-    Holds 127 epochs, 65,536 partitions and 2**40 offsets.
+    Supports 127 epochs, 65,536 partitions and 2**40 offsets.
     """
     lead = (np.int64(epoch & 127) << _PARTITION_BITS) + partitions.astype(np.int64)
     numbers: Times = (lead << _OFFSET_BITS) + offsets
@@ -37,12 +37,12 @@ def places(partitions: NDArray[np.unsignedinteger], offsets: Times, epoch: int) 
 
 
 def partition_of(place: Any) -> Any:
-    """Return epoch and partition, as one number, of a place or of a column of them."""
+    """Return the epoch and partition, as one number, of a place or of each place in a column."""
     return place >> _OFFSET_BITS
 
 
 def stands_before(places: Times, clear: int) -> NDArray[np.bool_]:
-    """Return which of `places` are gone at a clear: those before it in its partition, and all of earlier epochs."""
+    """Return the mask of the `places` that a clear deletes: those before it in its partition, and all of earlier epochs."""
     owners, owner = partition_of(places), partition_of(clear)
     gone: NDArray[np.bool_] = (owners == owner) & (places <= clear)
     gone |= owners >> _PARTITION_BITS < owner >> _PARTITION_BITS
@@ -56,7 +56,7 @@ def offset_of(place: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Upserts:
-    """Ids and their new values in order of arrival, with Kafka's time and the place of each; and the places of clears."""
+    """Ids and their new values in order of arrival, with the timestamp and the place of each, and the places of clears."""
 
     ids: Text
     values: Times
@@ -66,7 +66,7 @@ class Upserts:
 
     @property
     def count(self) -> int:
-        """How many values there are, and clears."""
+        """Number of values and clears."""
         return self.values.size + self.clears.size
 
     @property
@@ -84,7 +84,7 @@ class Upserts:
 
 
 def decode(records: Records) -> Decoded:
-    """Read a poll. Cost: some 0.3 us a record, 2 us one that is written oddly or refused."""
+    """Decode a poll. Cost: about 0.3 us a record, 2 us one in an unusual form or a refused one."""
     values = [value or b"" for value in records.values]
     count = len(values)
     times, place = records.timestamps(), places(records.partitions, records.offsets(), records.epoch)
@@ -92,7 +92,7 @@ def decode(records: Records) -> Decoded:
     underscores = np.flatnonzero(lines.blob == ord("_"))
     first = np.searchsorted(underscores, lines.starts)
     found = np.searchsorted(underscores, lines.starts + lines.lengths) - first
-    # A record without an underscore looks at another one's here, and is sorted out below.
+    # A record without an underscore gets the place of another one's here, and is excluded below.
     cuts = np.append(underscores, 0)[np.minimum(first, underscores.size)]
     ids = Text(lines.blob, lines.starts, np.where(found == 1, cuts - lines.starts, 0))
     numbers, plain = _numbers(lines, cuts + 1)
@@ -101,7 +101,7 @@ def decode(records: Records) -> Decoded:
         lines.blob.tobytes().decode()
     except UnicodeDecodeError:
         plain[:] = False
-    plain &= lines.blob[lines.starts] & 0xC0 != 0x80  # what goes on with a character of the record before is no text
+    plain &= lines.blob[lines.starts] & 0xC0 != 0x80  # a record that starts inside a character is not UTF-8
     if plain.all():
         return Decoded(times, Upserts(ids, numbers, times, place, NO_TIMES), None, [])
     refusals: list[Refusal] = []
@@ -122,7 +122,7 @@ def decode(records: Records) -> Decoded:
 
 
 def _numbers(lines: Text, starts: Times) -> tuple[Times, NDArray[np.bool_]]:
-    """Read the digits from `starts` to the end of each line, a minus before them or not; returns which of them read."""
+    """Parse an optional minus and digits from `starts` to the end of each line; returns numbers and a mask of valid ones."""
     minus = lines.blob[np.minimum(starts, lines.blob.size - 1)] == ord("-")
     starts = starts + minus
     ends = lines.starts + lines.lengths
@@ -137,7 +137,7 @@ def _numbers(lines: Text, starts: Times) -> tuple[Times, NDArray[np.bool_]]:
 
 
 def _read(value: bytes) -> int | str:
-    """Return the value of one record, or why it has none."""
+    """Return the value of one record, or the reason for its refusal."""
     if not value:
         return "empty"
     if len(value) > LONGEST:

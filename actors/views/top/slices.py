@@ -1,4 +1,4 @@
-"""Live and frozen slices of `top`. The live one holds every id: what an id was worth once has no place in an answer."""
+"""The slice of `top`, which holds the last value of every id, and its summary."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,16 +18,16 @@ from actors.views.view import NONE_LOST, Live, Meta
 
 @dataclass(frozen=True, slots=True)
 class Top:
-    """What to read: the `limit` largest, or all where it is None."""
+    """A question: the `limit` largest values, or all if it is None."""
 
     limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """Ids with their values, in no order, and how far the dataset is known to be cleared: a place for each partition.
+    """Ids with their values, unordered, and the place of the last clear of each partition.
 
-    Immutable; ids share the table's columns.
+    Immutable. The ids share the table's columns.
     """
 
     ids: Text
@@ -36,7 +36,7 @@ class Ranked:
 
 
 def cleared_to(partial: tuple[Ranked, ...]) -> dict[int, int]:
-    """Return the offset of the last clear that was read, by partition, in the newest epoch of each."""
+    """Return the offset of the last clear of each partition in its newest epoch."""
     found: dict[int, int] = {}
     for owner, place in sorted(entry for piece in partial for entry in piece.cleared.items()):
         found[owner & 0xFFFF] = offset_of(place)
@@ -45,25 +45,25 @@ def cleared_to(partial: tuple[Ranked, ...]) -> dict[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class TopSummary:
-    """Ids held, and values that were superseded or cleared, all in all."""
+    """The number of ids, the number of superseded or cleared values, and the largest value that was forgotten."""
 
     ids: int
     gone: int
     lowest_forgotten: int | None = None
 
     def then(self, later: "TopSummary") -> "TopSummary":
-        """Return both as one; the later slice holds the ids."""
+        """Return the summary of both."""
         known = [value for value in (self.lowest_forgotten, later.lowest_forgotten) if value is not None]
         return TopSummary(self.ids + later.ids, self.gone + later.gone, max(known, default=None))
 
     @staticmethod
     def of_state(state: State) -> "TopSummary":
-        """Return the summary of which `state` was taken. Raises ValueError or TypeError."""
+        """Restore a summary from its `state`. Raises ValueError or TypeError."""
         ids, gone, lowest_forgotten = state
         return TopSummary(index(ids), index(gone), _known(lowest_forgotten))
 
     def state(self) -> State:
-        """Return what `of_state` makes the same summary of."""
+        """Return the state for `of_state`."""
         return self.ids, self.gone, self.lowest_forgotten
 
 
@@ -84,7 +84,7 @@ class LiveTop(Live):
 
     @override
     def add(self, batch: Upserts, watermark: int | None) -> Mapping[str, int]:
-        """Take in values and clears. Cost: some 0.6 us a value; a clear is O(ids)."""
+        """Take in values and clears. Cost: about 0.6 us a value, O(ids) a clear."""
         upserts = replace(batch, times=self._in_order(batch))
         held = len(self._table)
         if upserts.clears.size:
@@ -98,7 +98,7 @@ class LiveTop(Live):
         return NONE_LOST
 
     def read(self, span: Span, arguments: Top) -> tuple[Ranked, ...]:
-        """Return the largest values, or of a `span`, all that came in it. Cost: see `Table.top_rows`."""
+        """Return the largest values, or for a `span`, all with times in it. Cost: see `Table.top_rows`."""
         if arguments.limit is not None and span == EVER:
             ids, values, _ = self._table.top_rows(arguments.limit)
         else:
@@ -108,7 +108,7 @@ class LiveTop(Live):
         return (Ranked(ids, values, dict(self._cleared)),)
 
     def shed(self, nbytes: int) -> tuple[dict[str, int], int | None]:
-        """Forget about `nbytes` of the ids with the lowest values: what is above them stays exact."""
+        """Forget about `nbytes` of the ids with the lowest values. Higher values stay exact."""
         held = len(self._table)
         if not held or nbytes <= 0:
             return {}, None
@@ -126,7 +126,7 @@ class LiveTop(Live):
 
     @staticmethod
     def of_state(state: State) -> "LiveTop":
-        """Return the slice of which `state` was taken. Cost: that of `Table.of_state`, whose errors it raises."""
+        """Restore a slice from its `state`. Costs and raises as `Table.of_state`."""
         table = Table.of_state(state["table"])
         live = LiveTop()
         live._table, live._forgotten = table, _known(state["forgotten"])
@@ -137,7 +137,7 @@ class LiveTop(Live):
         return live
 
     def state(self) -> State:
-        """Return what `of_state` makes the same slice of. Cost: that of `Table.state`."""
+        """Return the state for `of_state`. Cost: that of `Table.state`."""
         return {
             "table": self._table.state(),
             "cleared": dict(self._cleared),
@@ -148,7 +148,7 @@ class LiveTop(Live):
         }
 
     def _in_order(self, batch: Upserts) -> Times:
-        """Return the times, never falling within a partition: there Kafka's order is that of the offsets."""
+        """Return the times, raised where they fall within a partition: offsets decide the order there."""
         times = batch.times.copy()
         owners = partition_of(batch.places)
         for owner in np.unique(owners).tolist():
@@ -160,7 +160,7 @@ class LiveTop(Live):
         return times
 
     def _clear(self, batch: Upserts) -> Upserts:
-        """Forget what stands before the clears, here and in the batch; returns what is left of the batch."""
+        """Delete the values before the clears, in the table and in the batch; returns the rest of the batch."""
         self._table.clear(batch.clears)
         keep = np.ones(batch.values.size, np.bool_)
         for place in batch.clears.tolist():
@@ -178,7 +178,7 @@ class LiveTop(Live):
 
 
 def _known(number: State) -> int | None:
-    """Return a number of a state, or None. Raises TypeError."""
+    """Return an integer of a state, or None. Raises TypeError."""
     return None if number is None else index(number)
 
 

@@ -1,6 +1,6 @@
-"""Ids with their last values, in columns: a hash table whose rows never move, and the candidates for the largest values.
+"""A hash table of ids and their last values, in columns, with candidates for the largest values.
 
-Used by the live slice of `top`, which owns it. No object an id: some 90 bytes for an id of 36.
+Used by the live slice of `top`. There is no object per id: an id of 36 bytes takes about 90 bytes.
 """
 
 from operator import index
@@ -15,21 +15,21 @@ from actors.columns.times import NO_TIMES, Times
 from actors.views.top.decode import Upserts, stands_before
 
 _VALUE, _TIME, _PLACE, _WHERE = range(4)
-"""The columns of a row, which lie side by side, so that a look at a row costs one cache line and not four. The last one is
-where the id begins in the blob, above `_LENGTH_BITS` bits of its length.
+"""The columns of a row, which are adjacent, so reading a row costs one cache line instead of four. The last column is the start
+of the id in the blob, shifted left by `_LENGTH_BITS`, plus the length of the id.
 """
 
 _LENGTH_BITS = 17
 _LENGTH = (1 << _LENGTH_BITS) - 1
 _ROW = np.uint64(2**32 - 1)
-"""The low half of an index entry is one more than the row, 0 where the slot is free; the high half is that of the id's hash,
-so that a look at a slot that belongs to another id costs no look at its row.
+"""The low half of an index entry is the row plus one, or 0 if the slot is free. The high half is that of the id's hash, so a
+slot of another id is usually recognised without reading its row.
 """
 
 _HALF = np.uint64(32)
 _BLOCK = 65_536
 _GROWTH = 1.125
-"""How much larger columns get when they are full: their slack, and how often they are copied."""
+"""Growth factor of full columns: a compromise between unused memory and the number of copies."""
 
 _LEAST = 1_024
 _LOAD = 0.5
@@ -38,7 +38,7 @@ _MOST_CANDIDATES = 16_384
 
 
 class Table:
-    """Ids and their last values. Not thread-safe; what `all_rows` and `top_rows` return is the caller's own."""
+    """Ids and their last values. Not thread-safe. Results of `all_rows` and `top_rows` do not change later."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -53,9 +53,9 @@ class Table:
 
     @staticmethod
     def of_state(state: State) -> "Table":
-        """Return the table of which `state` was taken, with as much room. Cost: 0.3 us an id, most of it to hash them.
+        """Restore a table with the same capacity from its `state`. Cost: 0.3 us an id, mostly for hashes.
 
-        Raises ValueError, TypeError or KeyError for what is no such state.
+        Raises ValueError, TypeError or KeyError if `state` is invalid.
         """
         rows, blob = np.asarray(state["rows"], np.int64), np.asarray(state["blob"], np.uint8)
         row_room, blob_room, slots = state["room"]
@@ -84,7 +84,7 @@ class Table:
         return table
 
     def state(self) -> State:
-        """Return what `of_state` makes the same table of. Cost: a copy of the rows, 10 ns an id; ids are shared."""
+        """Return the state for `of_state`. Shares the ids. Cost: a copy of the rows, 10 ns an id."""
         self._living_candidates()
         return {
             "rows": self._rows[: self._count].copy(),
@@ -95,12 +95,12 @@ class Table:
         }
 
     def __len__(self) -> int:
-        """How many ids there are."""
+        """Return the number of ids."""
         return self._count
 
     @property
     def nbytes(self) -> int:
-        """Bytes held, slack included."""
+        """Bytes of all columns, with spare capacity."""
         return self._rows.nbytes + self._blob.nbytes + self._index.nbytes + 8 * self._candidate_count
 
     @property
@@ -109,17 +109,17 @@ class Table:
         return self._rows[: self._count, _TIME]
 
     def upsert(self, batch: Upserts) -> None:
-        """Give each id of `batch` its last value.
+        """Set the last value of each id of `batch`.
 
-        Of two values of an id the one with the later (time, place) stands. Cost: some 0.5 us a value.
+        Of two values of an id, the one with the later (time, place) is kept. Cost: about 0.5 us a value.
         """
         hashes = batch.ids.hashes()
         rows = _last_of_each(batch, hashes)
-        if rows is None:  # two ids with one hash: so rare that it may be slow
+        if rows is None:  # two ids have equal hashes, which is rare
             for row in range(batch.values.size):
                 self.upsert(_only(batch, np.array([row])))
             return
-        # A batch with every id once is the usual one, and needs no copy.
+        # Usually every id occurs once in a batch; then no copy is needed.
         mine = batch if rows.size == batch.values.size else _only(batch, rows)
         hashes = hashes[rows] if mine is not batch else hashes
         found, slots = self._find(hashes, mine.ids)
@@ -138,7 +138,7 @@ class Table:
             self._append(mine, fresh, hashes[fresh], slots[fresh])
 
     def clear(self, places: Times) -> None:
-        """Forget every value that stands before one of the clears at `places`. Cost: O(ids)."""
+        """Delete every value before one of the clears at `places`. Cost: O(ids)."""
         keep = np.ones(self._count, np.bool_)
         own = self._rows[: self._count, _PLACE]
         for place in places.tolist():
@@ -146,20 +146,20 @@ class Table:
         self._keep(keep)
 
     def forget_lowest(self, count: int) -> tuple[int, int]:
-        """Forget about `count` ids of the lowest values; returns how many went, and the largest value among them."""
+        """Delete about `count` ids with the lowest values; returns their number, and the largest value among them."""
         values = self._values()
         limit = int(np.partition(values, min(count, self._count) - 1)[min(count, self._count) - 1])
         return self._keep(values > limit), limit
 
     def all_rows(self) -> tuple[Text, Times, Times]:
-        """Return every id, its value and its time. Ids are shared and never change; the rest is copied. Cost: 2 ns an id."""
+        """Return all ids, values and times. Shares the ids, which never change, and copies the rest. Cost: 2 ns an id."""
         return self._ids(), self._values().copy(), self.times.copy()
 
     def top_rows(self, limit: int) -> tuple[Text, Times, Times]:
-        """Return the `limit` ids with the largest values, and the values, in no order.
+        """Return the `limit` ids with the largest values, their values and times, unordered.
 
-        Of equal values the largest ids by bytes. Cost: O(candidates) as long as more candidates than `limit` are left;
-        else O(ids) to find new ones.
+        Of equal values, takes the largest ids by bytes. Cost: O(candidates) if there are at least `limit` candidates, else
+        O(ids).
         """
         if limit >= self._count:
             return self.all_rows()
@@ -185,7 +185,7 @@ class Table:
     # The largest values ----------------------------------------------------------------------------------------------
 
     def _consider(self, rows: Times, values: Times) -> None:
-        """Make candidates of rows with new values, where they are large enough."""
+        """Make rows with new values candidates if the values reach the threshold."""
         if self._threshold is None:
             return
         rows = rows[values >= self._threshold]
@@ -196,7 +196,7 @@ class Table:
                 self._living_candidates()
 
     def _living_candidates(self) -> Times:
-        """Return every row whose value is at least the threshold, once; where they are many, the threshold rises."""
+        """Return each row whose value reaches the threshold, once. Raises the threshold if there are too many."""
         if self._threshold is None:
             return NO_TIMES
         if len(self._candidates) > 1:
@@ -206,14 +206,14 @@ class Table:
             rows = self._candidates[0]
         values = self._rows[rows, _VALUE]
         threshold = self._threshold
-        if rows.size > 4 * self._kept:  # the best of them do
+        if rows.size > 4 * self._kept:  # keep the best ones
             threshold = int(np.partition(values, rows.size - self._kept)[rows.size - self._kept])
         rows = rows[values >= threshold]
         self._threshold, self._candidates, self._candidate_count = threshold, [rows], rows.size
         return rows
 
     def _find_candidates(self, count: int) -> None:
-        """Make the `count` largest values candidates, and all that equal the least of them."""
+        """Make the `count` largest values candidates, with all ties of the smallest one."""
         values = self._values()
         place = max(0, self._count - count)
         self._threshold = int(np.partition(values, place)[place]) if self._count else 0
@@ -226,7 +226,7 @@ class Table:
         place = 0
         while rows.size > count > 0:
             ids = self._ids(rows)
-            if place >= int(ids.lengths.max()):  # equal but for zero bytes at the end: the longer one is larger
+            if place >= int(ids.lengths.max()):  # equal except for zero bytes at the end: the longer id is larger
                 order = np.argsort(ids.lengths, kind="stable")
                 rows = rows[order[rows.size - count :]]
                 break
@@ -242,12 +242,12 @@ class Table:
     # The hash table --------------------------------------------------------------------------------------------------
 
     def _find(self, hashes: Hashes, ids: Text) -> tuple[Times, Times]:
-        """Return the row of each id, or -1, and the slot where its search has ended. Cost: some 150 ns an id."""
+        """Return the row of each id, or -1, and the slot at which the search ended. Cost: about 150 ns an id."""
         slots = (hashes & np.uint64(self._index.size - 1)).view(np.int64)
         found = self._search(hashes, slots, np.arange(hashes.size))
         known = np.flatnonzero(found >= 0)
         alike = self._ids(found[known]).same(ids, known)
-        while not alike.all():  # another id has the same half of a hash: search on behind it
+        while not alike.all():  # another id has the same half hash: continue after it
             wrong = known[~alike]
             slots[wrong] = (slots[wrong] + 1) & (self._index.size - 1)
             found[wrong] = -1
@@ -257,7 +257,7 @@ class Table:
         return found, slots
 
     def _search(self, hashes: Hashes, slots: Times, left: Times) -> Times:
-        """Return, for those in `left`, the next row whose half of a hash is alike, or -1; `slots` moves on to where that is."""
+        """Return the next row with an equal half hash, or -1, for those in `left`; advances `slots` to its slot."""
         found = np.full(hashes.size, -1, np.int64)
         mask = self._index.size - 1
         while left.size:
@@ -270,7 +270,7 @@ class Table:
         return found
 
     def _append(self, batch: Upserts, fresh: Times, hashes: Hashes, slots: Times) -> None:
-        """Add rows for ids that are new, each once; the search for them has ended at `slots`."""
+        """Append rows for new, distinct ids; `slots` are the free slots that `_find` returned for them."""
         count, start = fresh.size, self._count
         end = start + count
         lengths = batch.ids.lengths[fresh]
@@ -292,7 +292,7 @@ class Table:
         self._consider(np.arange(start, end), batch.values[fresh])
 
     def _index_all(self, slots: int) -> None:
-        """Make an index of `slots` slots, a power of two, for all rows. Cost: some 0.2 us an id."""
+        """Build an index of `slots` slots, a power of two, for all rows. Cost: about 0.2 us an id."""
         self._index = np.zeros(slots, np.uint64)
         for low in range(0, self._count, _BLOCK):
             rows = np.arange(low, min(self._count, low + _BLOCK))
@@ -300,7 +300,7 @@ class Table:
             self._enter(rows, hashes, (hashes & np.uint64(slots - 1)).view(np.int64))
 
     def _enter(self, rows: Times, hashes: Hashes, slots: Times) -> None:
-        """Put rows into the index: linear probing, the lanes in step; of those that want one slot, one gets it."""
+        """Insert rows into the index by linear probing, in rounds: each free slot takes one of its rows per round."""
         mask = self._index.size - 1
         entries = (hashes >> _HALF << _HALF) | (rows + 1).view(np.uint64)
         while entries.size:
@@ -310,7 +310,7 @@ class Table:
             entries, slots = entries[left], (slots[left] + 1) & mask
 
     def _keep(self, keep: NDArray[np.bool_]) -> int:
-        """Make a table of the rows to keep alone; returns how many went."""
+        """Rebuild the table with the rows to keep; returns the number of deleted rows."""
         rows = np.flatnonzero(keep)
         gone = self._count - rows.size
         if not gone:
@@ -324,7 +324,7 @@ class Table:
         return gone
 
     def _check(self) -> None:
-        """Assert the invariants: each id once, found where it is, with all candidates at or above the threshold."""
+        """Assert the invariants: each id occurs once and is found, and all values at or above the threshold are candidates."""
         ids = self._ids()
         assert np.array_equal(self._find(ids.hashes(), ids)[0], np.arange(self._count))
         assert len(set(ids.take(np.arange(self._count)))) == self._count
@@ -335,12 +335,12 @@ class Table:
 
 
 def _slots_for(count: int) -> int:
-    """Return how large an index is that holds `count` rows: a power of two."""
+    """Return the index size for `count` rows: a power of two."""
     return max(2 * _LEAST, 1 << int(count / _LOAD).bit_length())
 
 
 def _grown(column: Any, count: int, used: int) -> Any:
-    """Return the column, or where it has no room for `count` entries, a larger copy of the `used` ones."""
+    """Return the column, or if it is too small for `count` entries, a larger copy of the `used` ones."""
     if count <= len(column):
         return column
     larger = np.empty((max(count, int(_GROWTH * len(column))), *column.shape[1:]), column.dtype)
@@ -353,7 +353,7 @@ def _only(batch: Upserts, rows: Times) -> Upserts:
 
 
 def _last_of_each(batch: Upserts, hashes: Hashes) -> Times | None:
-    """Return the row of the last value of each id, ascending; None where two ids of the batch have one hash."""
+    """Return the rows of the last value of each id, ascending; None if two ids of the batch have equal hashes."""
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
     again = ordered[1:] == ordered[:-1]

@@ -1,4 +1,4 @@
-"""The view `top`: decode, open, merge and render, behind the contract that the actors know."""
+"""The view `top`, as the contract of `actors/views/view.py` defines it."""
 
 from collections.abc import Iterator, Mapping
 
@@ -15,13 +15,13 @@ from actors.views.top.slices import LiveTop, Ranked, Top, TopSummary
 from actors.views.view import Column, Decoded, Field, Meta, Records, View
 
 _BLOCK = 4_096
-"""Ids that are written at once."""
+"""Number of ids written at once."""
 
 _FIELDS = (Field("id", "text"), Field("value"))
 
 
 class TopView(View):
-    """The ids with the largest values. Ids come and go in one live slice: nothing retires."""
+    """The ids with the largest values. One live slice holds all ids and never retires."""
 
     @override
     def decode(self, records: Records) -> Decoded:
@@ -52,9 +52,9 @@ class TopView(View):
         form: str,
         members: Mapping[str, object],
     ) -> Iterator[bytes]:
-        """Write `{"data":["id",…]}` and `members`, largest value first, of equal ones the larger id by bytes; or an id a line.
+        """Write `{"data":["id",…]}` and `members`, or one id a line. Largest value first, of equal ones the larger id.
 
-        Cost: a sort of what was read before the first block, 0.3 us an id.
+        Cost: a sort of all ids before the first block, 0.3 us an id.
         """
         blocks = _blocks(partial, arguments.limit)
         if form == "ndjson":
@@ -78,7 +78,7 @@ class TopView(View):
         span: Span,
         arguments: Top,
     ) -> Iterator[Mapping[str, Column]]:
-        """Yield ids and values, as `render` ranks them, and at its cost."""
+        """Yield ids and values in the order and at the cost of `render`."""
         return ({"id": names, "value": values} for names, values in _blocks(partial, arguments.limit))
 
     @override
@@ -88,7 +88,7 @@ class TopView(View):
 
 
 def _blocks(partial: tuple[Ranked, ...], limit: int | None) -> Iterator[tuple[list[str], Times]]:
-    """Yield ids as text, and their values, the largest value first, in blocks."""
+    """Yield blocks of ids as text and their values, largest value first."""
     ids = Text.joining([piece.ids for piece in partial]) if partial else Text.of([])
     values = np.concatenate([NO_TIMES, *(piece.values for piece in partial)])
     order = np.argsort(~values, kind="stable")
