@@ -97,23 +97,35 @@ def python_session(fence: Fence, name: str, folder: Path, environ: dict[str, str
         time.sleep(0.5)
 
 
-def runs(page: Path) -> bool:
-    return any(is_session(fence) or fence.info == "pycon" for fence in fences(page))
+def runs(page: Path) -> list[Fence]:
+    """Return the fences of a page that are run."""
+    return [fence for fence in fences(page) if is_session(fence) or fence.info == "pycon"]
+
+
+@contextmanager
+def asked_by(sessions: list[Fence], folder: Path, environ: dict[str, str]) -> Iterator[int]:
+    """Run the service if these sessions ask it. Yields its port."""
+    lines = [line for fence in sessions for line in fence.lines]
+    if not any(word in line for line in lines for word in ("127.0.0.1:8080", "firnline query", "import firnline")):
+        yield 8080
+        return
+    streams = [word for name in ("dataset", "segments", "uniques", "words") for word in ("--only", name)]
+    with service(None, None, also=streams, cwd=folder, **environ) as running:
+        yield running.port
 
 
 @pytest.mark.parametrize("name", [name for name, page in zip(NAMES, PAGES, strict=True) if runs(page)])
 def test_every_command_prints_what_the_page_shows(name: str, tmp_path: Path):
+    sessions, wrong = runs(ROOT / name), []
     with checkout(tmp_path) as added:
-        streams = ("--only", "dataset", "--only", "segments", "--only", "uniques", "--only", "words")
         environ = {**os.environ, **added}
-        with service(None, None, also=streams, cwd=tmp_path, **environ) as running:
-            environ["FIRNLINE_URL"] = f"http://127.0.0.1:{running.port}"
-            wrong = []
-            for fence in fences(ROOT / name):
+        with asked_by(sessions, tmp_path, environ) as port:
+            environ["FIRNLINE_URL"] = f"http://127.0.0.1:{port}"
+            for fence in sessions:
                 if fence.info == "pycon":
                     wrong.append(python_session(fence, name, tmp_path, environ))
-                elif is_session(fence):
-                    wrong += [run(step, running.port, tmp_path, environ) for step in steps(fence)]
+                else:
+                    wrong += [run(step, port, tmp_path, environ) for step in steps(fence)]
     assert not any(wrong), "\n\n".join(filter(None, wrong))
 
 
