@@ -1,4 +1,4 @@
-# A slim image that runs as nobody in particular, and needs to write to /data and /output alone.
+# A slim image with a user of its own, which writes only to /data and /output.
 FROM python:3.13-slim AS packages
 COPY requirements.txt .
 RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements.txt

@@ -1,6 +1,6 @@
-"""Reads the settings: file, then environment, then command line. All that is wrong is told at once, with its place.
+"""Reads the settings: file, then environment, then command line. Reports all problems at once, each with its place.
 
-Used by the composition root. Never raises anything but SettingsError, and never shows a secret.
+Raises only SettingsError, and never prints a secret.
 """
 
 import difflib
@@ -30,7 +30,7 @@ Path_ = tuple[str | int, ...]
 
 
 class SettingsError(ValueError):
-    """The configuration cannot be used: one line a problem."""
+    """The configuration cannot be used. `problems` has one line for each mistake."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(("the configuration cannot be used:", *(f"  {problem}" for problem in problems))))
@@ -39,16 +39,13 @@ class SettingsError(ValueError):
 
 @dataclass(slots=True)
 class _Given:
-    """What was set so far, and where: values as a tree, places by path."""
+    """The values that were set so far, as a tree, and the place of each by its path."""
 
     values: dict[str, Any] = field(default_factory=dict)
     places: dict[Path_, str] = field(default_factory=dict)
 
     def put(self, path: Path_, value: Any, place: str) -> None:
-        """Set the value at `path`, over what stood there.
-
-        Raises ValueError where a part of the path is no mapping.
-        """
+        """Set the value at `path`, in place of an earlier one. Raises ValueError if a part of the path is a plain value."""
         level = self.values
         for depth, key in enumerate(path[:-1], 1):
             if str(key) not in level:
@@ -57,13 +54,13 @@ class _Given:
             if not isinstance(following, dict):
                 raise ValueError(f"{_dotted(path)}: expected a setting, got a path through {key!r}, which is a value")  # noqa: TRY004
             level = following
-        for below in [known for known in self.places if known[: len(path)] == path]:
+        for below in [each for each in self.places if each[: len(path)] == path]:
             del self.places[below]
         level[str(path[-1])] = _plain(value, path, lambda _line: place, self.places)
         self.places[path] = place
 
     def place(self, path: Path_) -> str:
-        """Return where `path`, or the nearest thing around it, was set."""
+        """Return the place where `path`, or the nearest section around it, was set."""
         while path and path not in self.places:
             path = path[:-1]
         return self.places.get(path, "")
@@ -71,13 +68,13 @@ class _Given:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Settings, and where each of them was set."""
+    """Settings, and the place where each was set."""
 
     settings: Settings
     given: _Given
 
     def place(self, path: Sequence[str]) -> str | None:
-        """Return where the setting at `path` was set, such as `x.yaml:3`; None where it has its default."""
+        """Return the place where `path` was set, such as `x.yaml:3`; None if it has its default."""
         level: Any = self.given.values
         for key in path:
             if not isinstance(level, dict) or key not in level:
@@ -89,8 +86,8 @@ class Reading:
 def load(path: Path | None, overrides: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Read the settings from `path`, or the default file, with the environment and then `overrides` over it.
 
-    An override is `streams.events.max_sets=1000`. A variable is `FIRNLINE_HTTP__PORT`: two underscores part the levels, and
-    below `KAFKA` one underscore is a dot; `FIRNLINE_DATA_DIR` has one level. Raises SettingsError.
+    An override is `streams.events.max_sets=1000`. A variable is `FIRNLINE_HTTP__PORT`: two underscores separate the levels, and
+    below `KAFKA` one underscore stands for a dot. `FIRNLINE_DATA_DIR` has one level. Raises SettingsError.
     """
     return read(path, overrides, environ).settings
 
@@ -108,7 +105,7 @@ def chosen(settings: Settings, only: Sequence[str]) -> Settings:
 
 
 def read(path: Path | None, overrides: Sequence[str], environ: Mapping[str, str]) -> "Reading":
-    """Read the settings as `load` does, and note where each was set. Raises SettingsError."""
+    """Read the settings as `load` does, with the place of each. Raises SettingsError."""
     given = _Given()
     problems = _read_file(path or DEFAULT, given)
     unread = bool(problems)
@@ -124,17 +121,17 @@ def read(path: Path | None, overrides: Sequence[str], environ: Mapping[str, str]
     try:
         settings = Settings.model_validate(given.values)
     except ValidationError as error:
-        # A Kafka setting has a problem for each type that it might have had: one line says it.
-        # What is missing may stand in the file that could not be read.
+        # A Kafka setting has one error for each type that is allowed: dict.fromkeys keeps one line.
+        # If the file could not be read, a missing value may be in it.
         details = [each for each in error.errors(include_url=False) if not (unread and each["type"] == "missing")]
-        problems += dict.fromkeys(_told(detail, given) for detail in details)
+        problems += dict.fromkeys(_problem(detail, given) for detail in details)
     if problems:
         raise SettingsError(problems)
     return Reading(settings, given)
 
 
 def _read_file(path: Path, given: _Given) -> list[str]:
-    """Put what the file says; returns what is wrong with it."""
+    """Read the file into `given`; returns its problems."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -158,20 +155,20 @@ def _read_file(path: Path, given: _Given) -> list[str]:
 
 
 class _Constructor(RoundTripConstructor):
-    """Says where a value stands that is not what it looks like, such as a date with a 13th month."""
+    """Reports the line of a value that its type cannot have, such as a date with a 13th month."""
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - the library's signature
         try:
             built = super().construct_object(node, deep=deep)
             if isinstance(built, int):
-                str(built)  # Python writes no integer of more than 4,300 digits, so no message could show it
+                str(built)  # raises for more than 4,300 digits, which no message could print
         except _BROKEN as error:
             raise ConstructorError(None, None, "a value that its type cannot have", node.start_mark) from error
         return built
 
 
 _BROKEN = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
-"""What the library lets through, beside its own errors, for values that contradict their tags."""
+"""Errors that the library raises, beside its own, for values that contradict their tags."""
 
 
 def _parsed(text: str) -> Any:
@@ -179,7 +176,7 @@ def _parsed(text: str) -> Any:
     yaml = YAML()
     yaml.Constructor = _Constructor
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of style, such as an anchor used twice
+        warnings.simplefilter("ignore")  # about style, such as an anchor used twice
         return yaml.load(text)
 
 
@@ -189,21 +186,21 @@ def _line(error: Exception, text: str) -> int:
 
 
 def _fault(error: Exception) -> str:
-    """Return what the library says is wrong, without words of the document: one of them may be a password."""
+    """Return the library's message without words of the document, because one may be a password."""
     if isinstance(error, RecursionError):
         return "values nested too deeply"
     problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or "a value that its type cannot have")
-    told, repeated, _ = problem.partition(" with value ")
-    return told if repeated else re.sub(r"'[^'<]{2,}'|\"[^\"]{2,}\"", HIDDEN, problem)
+    head, with_value, _ = problem.partition(" with value ")
+    return head if with_value else re.sub(r"'[^'<]{2,}'|\"[^\"]{2,}\"", HIDDEN, problem)
 
 
 def _plain(node: Any, path: Path_, place: Callable[[int], str], places: dict[Path_, str]) -> Any:
-    """Return plain mappings and lists of a loaded document, noting the place of each; `place` makes one of a line."""
+    """Convert a loaded document to plain mappings and lists, and note places; `place` makes a place of a line number."""
     if isinstance(node, CommentedMap):
         plain = {}
         for key, value in node.items():
             own = (*path, str(key))
-            # A key that came by a merge has no line of its own.
+            # A key from a YAML merge has no line.
             if key in (node.lc.data or {}):
                 places[own] = place(node.lc.key(key)[0] + 1)
             plain[str(key)] = _plain(value, own, place, places)
@@ -214,9 +211,9 @@ def _plain(node: Any, path: Path_, place: Callable[[int], str], places: dict[Pat
 
 
 def _put(given: _Given, path: Path_, text: str, place: str) -> list[str]:
-    """Put one value from the environment or command line, read as YAML; returns what is wrong with it.
+    """Set one value from the environment or command line, read as YAML; returns its problems.
 
-    A Kafka setting is taken as it stands, as librdkafka reads text for everything: a password may look like a number.
+    A Kafka setting stays text, because librdkafka takes text for everything, and a password may look like a number.
     """
     try:
         plain = path[0] == "kafka" and len(path) > 1
@@ -242,18 +239,18 @@ def _of_override(key: str) -> Path_:
     return (head, rest) if head == "kafka" and rest else tuple(key.split("."))
 
 
-# What people are told ------------------------------------------------------------------------------------------------
+# The wording of problems ---------------------------------------------------------------------------------------------
 
 
-def _told(detail: ErrorDetails, given: _Given) -> str:
-    """Write one problem: place, path, what was expected and what came."""
+def _problem(detail: ErrorDetails, given: _Given) -> str:
+    """Write one problem: place, path, the expected value and the given one."""
     path = _untagged(tuple(part for part in detail["loc"] if part != "[key]"))
     if detail["type"] == "union_tag_invalid":
         path, detail = (*path, "view"), {**detail, "input": view_of(detail["input"])}
     place = given.place(path)
     lead = f"{place}: " if place else ""
     if path[:1] == ("kafka",) and len(path) > 1:
-        key = re.split(r"[:=\s]", str(path[1]))[0]  # without the space after its colon, a key has swallowed its value
+        key = re.split(r"[:=\s]", str(path[1]))[0]  # without a space after its colon, the key contains the value
         return f"{lead}kafka.{key}: expected text, a number, true or false, got {_shown(path, detail['input'])}"
     if detail["type"] == "extra_forbidden":
         return f"{lead}{_dotted(path[:-1])}{'.' if path[:-1] else ''}{path[-1]}: unknown key, {_hint(path, given)}"
@@ -263,7 +260,7 @@ def _told(detail: ErrorDetails, given: _Given) -> str:
 
 
 def _untagged(path: Path_) -> Path_:
-    """Return the path as people write it: the library puts the view behind a stream's name."""
+    """Return the path as a user writes it: pydantic inserts the view after a stream's name."""
     return (*path[:2], *path[3:]) if path[:1] == ("streams",) and len(path) > 2 and path[2] in STREAMS else path
 
 
@@ -297,16 +294,16 @@ def _expected(detail: ErrorDetails) -> str:
 
 
 def _hint(path: Path_, given: _Given) -> str:
-    """Say which key was meant, or which ones there are."""
+    """Suggest the key that is most alike, or list all keys."""
     model: Any = Settings
     around = path[:-1]
     if path[0] == "streams" and len(path) > 2:
         model, around = STREAMS[view_of(given.values["streams"][path[1]])], path[2:-1]
     for name in around:
         model = model.model_fields[str(name)].annotation
-    known = sorted(model.model_fields)
-    near = difflib.get_close_matches(str(path[-1]), known, n=1)
-    return f"did you mean {near[0]}?" if near else "there are: " + ", ".join(known)
+    names = sorted(model.model_fields)
+    near = difflib.get_close_matches(str(path[-1]), names, n=1)
+    return f"did you mean {near[0]}?" if near else "there are: " + ", ".join(names)
 
 
 def _dotted(path: Path_) -> str:
@@ -321,4 +318,4 @@ def _shown(path: Path_, value: Any) -> str:
     text = "nothing" if value is None else repr(value)
     if secret(text) or (path[:1] == ("kafka",) and secret(_dotted(path))):
         return HIDDEN
-    return text if len(text) <= 80 else text[:80] + "…"  # a line that people read
+    return text if len(text) <= 80 else text[:80] + "…"  # one line

@@ -1,6 +1,6 @@
-"""How much memory this process may use, as the machine and the container say, and how much it has.
+"""The memory limit of this process, set by the machine or the container, and its resident memory.
 
-Reads files, changes nothing. Used by the composition root, and once a second while streams run.
+Reads files and changes nothing. Used by the composition root, and once a second while streams run.
 """
 
 import os
@@ -12,10 +12,10 @@ from pathlib import Path
 import psutil
 
 _UNLIMITED = 1 << 60
-"""Version 1 of cgroups writes a number near 2**63 where there is no limit."""
+"""Version 1 of cgroups writes a number near 2**63 if there is no limit."""
 
 _CGROUP_V2 = ("memory.max", "memory.high")
-"""Above the first one a process is killed, above the second one it is slowed down until it hardly moves."""
+"""Above the first limit a process is killed; above the second it is slowed down to almost a stop."""
 
 _CGROUP_V1 = ("memory.limit_in_bytes",)
 _MOST_BYTES = 65_536
@@ -25,7 +25,7 @@ _RESIDENT = re.compile(rb"^Rss(Anon|File|Shmem):\s*(\d+) kB$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class MemoryLimit:
-    """Bytes that the process may use at most, and who says so."""
+    """Bytes that the process may use at most, and the origin of that limit."""
 
     bytes: int
     origin: str
@@ -33,10 +33,10 @@ class MemoryLimit:
 
 @dataclass(frozen=True, slots=True)
 class Resident:
-    """Bytes of this process in memory.
+    """Resident bytes of this process.
 
-    `held` are its own, that only the process can give back: anonymous and shared memory. `mapped` are pages of files, such as
-    libraries: the system takes them back when memory is short, and reads them again.
+    Only the process can free `held`: anonymous and shared memory. The system can drop `mapped`, pages of files such as
+    libraries, when memory is short, and read them again.
     """
 
     held: int
@@ -44,14 +44,14 @@ class Resident:
 
     @property
     def total(self) -> int:
-        """What is called the resident set."""
+        """The resident set size."""
         return self.held + self.mapped
 
 
 class MemoryMeter:
-    """Measures again at every call, so what changes while the process runs is seen. `root` is another one for tests.
+    """Measures again at every call, because limits may change. `root` is another root folder for tests.
 
-    Reads of a file each, no locks: for any thread, once a second or more often. On a machine without /proc psutil measures.
+    Any thread may call it; a call reads a few files. On a machine without /proc, psutil measures.
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
@@ -60,9 +60,9 @@ class MemoryMeter:
         self._limits: tuple[tuple[str, str], ...] = ()
 
     def limit(self) -> MemoryLimit:
-        """Return the smallest of the cgroup limits (both versions) and the machine's memory. Cost: some 60 us.
+        """Return the smallest of the cgroup limits (both versions) and the machine's memory. Cost: 60 us.
 
-        Where the limits stand is found out again only when the process is moved to another control group.
+        The paths of the limits are searched again only when the process moves to another control group.
         """
         groups = _read(f"{self._root}/proc/self/cgroup")
         if groups != self._groups:
@@ -76,7 +76,7 @@ class MemoryMeter:
         return least
 
     def resident(self) -> Resident:
-        """Return what the process has in memory. Cost: some 15 us."""
+        """Return the resident memory. Cost: 15 us."""
         found = {name: int(kilobytes) << 10 for name, kilobytes in _RESIDENT.findall(_read(f"{self._root}/proc/self/status"))}
         if len(found) < 3:  # no Linux, or one older than 4.5
             return Resident(int(psutil.Process().memory_info().rss), 0)
@@ -89,12 +89,12 @@ class MemoryMeter:
 
 
 def memory_limit(root: Path = Path("/")) -> MemoryLimit:
-    """Return what a new `MemoryMeter` says the limit is."""
+    """Return the memory limit now."""
     return MemoryMeter(root).limit()
 
 
 def _read(path: str) -> bytes:
-    """Return the beginning of a file, or nothing where there is none: groups come and go. Cost: a third of `read_bytes`."""
+    """Return the beginning of a file; empty if it is gone, as a control group may be. Cost: a third of `read_bytes`."""
     try:
         opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -108,7 +108,7 @@ def _read(path: str) -> bytes:
 
 
 def _limit_files(root: Path, groups: str) -> Iterator[tuple[str, str]]:
-    """Yield where the limits of the process's own control group and of each one above it stand, and what they are."""
+    """Yield the path and origin of each limit: of the process's own control group and of each group above."""
     for line in groups.splitlines():
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if not path:
@@ -121,7 +121,7 @@ def _limit_files(root: Path, groups: str) -> Iterator[tuple[str, str]]:
 
 def _walk(mount: Path, path: str, names: tuple[str, ...], origin: str) -> Iterator[tuple[str, str]]:
     own = mount / path.strip("/")
-    # Inside a container the path is often the host's, and only the mount itself is there; a limit may also be set later.
+    # Inside a container the path is often the host's, so only the mount exists; a limit may also be set later.
     for folder in (own, *own.parents):
         for name in names:
             yield str(folder / name), origin

@@ -1,6 +1,6 @@
-"""The tokens that clients show: read from the environment or a file, and kept as digests alone.
+"""The tokens of clients: read from the environment or a file, and kept only as digests.
 
-Used by the composition root, at the start and when the settings are read again. No message of this module has a token in it.
+Used by the composition root, at the start and at a reload. No message of this module contains a token.
 """
 
 import ipaddress
@@ -14,7 +14,7 @@ from config.settings import Http
 
 SCOPES = ("read", "write")
 VARIABLES = {f"FIRNLINE_{scope.upper()}_TOKEN": scope for scope in SCOPES}
-"""The variables that hold a token, and its scope. They are no settings, so nothing that shows settings shows them."""
+"""The variables that hold a token, by scope. They are not settings, so no listing of settings shows them."""
 
 _FIT = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750
 _SHORTEST = 16
@@ -24,8 +24,8 @@ _LONGEST_FILE = 1 << 20
 def tokens(http: Http, environ: Mapping[str, str]) -> tuple[tuple[str, bytes], ...]:
     """Return each token as its scope, `read` or `write`, and its SHA-256.
 
-    Raises ValueError where one is unfit, where the file has none or everybody may read it, and where there is none at all
-    although the service is to listen at an address that other machines reach.
+    Raises ValueError if a token is malformed, if the file is empty or readable by all users, or if there is no token although
+    other machines can reach the configured address.
     """
     found = [(scope, _digest(environ[name], f"environment {name}")) for name, scope in VARIABLES.items() if environ.get(name)]
     if http.tokens is not None:
@@ -42,7 +42,7 @@ def tokens(http: Http, environ: Mapping[str, str]) -> tuple[tuple[str, bytes], .
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address. A name counts as one that others reach, unless it is `localhost`.
+    """Whether only this machine can reach an address. Every name except `localhost` counts as reachable by others.
 
     >>> [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "::", "192.168.1.5", "example")]
     [True, True, True, False, False, False, False]
@@ -54,11 +54,11 @@ def is_loopback(host: str) -> bool:
 
 
 def _of_file(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the tokens of a file; blank lines and those that begin with a hash are none."""
+    """Yield the tokens of a file; blank lines and lines that begin with # are skipped."""
     try:
         with path.open("rb") as opened:
             if stat.S_IMODE(path.stat().st_mode) & stat.S_IRWXO:
-                raise ValueError(f"http.tokens: expected a file that is not for everybody, got {path}: chmod o-rwx {path}")
+                raise ValueError(f"http.tokens: expected a file that other users cannot read, got {path}: chmod o-rwx {path}")
             lines = opened.read(_LONGEST_FILE).decode("ascii", "replace").splitlines()
     except OSError as error:
         raise ValueError(f"http.tokens: expected a file to read, got {path}: {error.strerror}") from None

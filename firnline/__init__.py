@@ -1,8 +1,8 @@
-"""Firnline for people who write Python: `for s in firnline.sets(start, end)`.
+"""The Python client of Firnline: `for s in firnline.sets(start, end)`.
 
-The functions ask the service at FIRNLINE_URL (else http://127.0.0.1:8080) with FIRNLINE_TOKEN; `firnline.Client(url, token=…)`
-has the same as methods, for another one. Rows stream and page by themselves; `.arrow()` is all of them for pandas, polars and
-DuckDB. Importing this loads neither numpy nor pyarrow.
+The functions ask the service at FIRNLINE_URL (default http://127.0.0.1:8080) with FIRNLINE_TOKEN. `firnline.Client(url,
+token=…)` has the same methods for another service. Rows stream and page by themselves; `.arrow()` returns all of them for
+pandas, polars and DuckDB. The import loads neither numpy nor pyarrow.
 """
 
 import importlib
@@ -59,12 +59,12 @@ _CLASSES = {
 
 @cache
 def _client() -> Any:
-    """Return the client of the functions."""
+    """Return the client behind the functions."""
     return importlib.import_module("firnline.client").Client()
 
 
 def __getattr__(name: str) -> Any:
-    """Load what is asked for, when it is: `firnline --help` imports this package too, and needs none of it."""
+    """Import a name at its first use, so that `import firnline` stays light."""
     if name not in __all__:
         raise AttributeError(f"module 'firnline' has no attribute {name!r}")
     return getattr(importlib.import_module(_CLASSES[name]) if name in _CLASSES else _client(), name)

@@ -1,6 +1,6 @@
-"""The client of a running Firnline: `for s in firnline.sets(start, end)`. The commands and scripts use it, and so may you.
+"""The client of a running Firnline. Its names and parameters are stable.
 
-The names and parameters here are stable. `Client.get` reaches every path that has no method of its own.
+`Client.get` reaches every path without a method of its own.
 """
 
 from collections.abc import Iterable
@@ -12,18 +12,18 @@ from firnline.rows import Rows, Sets
 from firnline.transport import Time, Transport
 
 EARLIEST, LATEST = -(2**63), 2**63 - 1
-"""All times that there are: where a range of sets begins and ends that nobody says."""
+"""The default range of sets: all times."""
 
 
 class Client:
-    """Asks the service at `url`, with `token`; where they are None, FIRNLINE_URL and FIRNLINE_TOKEN, else loopback without one.
+    """Asks the service at `url` with `token`. Their defaults are FIRNLINE_URL and FIRNLINE_TOKEN, or loopback without a token.
 
-    Each request waits at most `timeout_s` seconds for the next bytes, and is sent again, up to `tries` times in all, where the
-    service is busy and says when to come again. Every method raises RefusedError where the service refuses,
-    UnreachableError where it is not there, and ValueError for an address that is none. Threads may share a client.
+    A request waits at most `timeout_s` seconds for the next bytes. If the service is busy and sends Retry-After, the request is
+    sent again, up to `tries` times in all. Every method raises RefusedError if the service refuses, UnreachableError if it does
+    not answer, and ValueError for a wrong address. Threads may share a client.
 
     >>> client = Client("http://127.0.0.1:8080")
-    >>> rows = client.sets("2023-06-02T08:51:56Z", limit=100)  # asks nothing yet
+    >>> rows = client.sets("2023-06-02T08:51:56Z", limit=100)  # sends no request yet
     >>> for each in rows:  # doctest: +SKIP
     ...     print(each["r"], each["g"], each["b"])
     1685695916000 1685695916010 1685695916020
@@ -45,7 +45,7 @@ class Client:
         self, start: Time = EARLIEST, end: Time = LATEST, *, limit: int | None = None, cursor: str | None = None,
         stream: str = "events",
     ) -> Sets:  # fmt: skip
-        """Return the sets whose first time is in [start, end): as mappings from step to time, when they are iterated."""
+        """Return the sets whose first time is in [start, end), each as a mapping from step to time."""
         parameters = {"startTime": start, "endTime": end}
         return Sets(self._transport, f"/{stream}/get-sets", parameters, limit=limit, cursor=cursor)
 
@@ -62,7 +62,7 @@ class Client:
         limit: int | None = None,
         stream: str = "uniques",
     ) -> Rows[dict[str, Any]]:
-        """Return the periods of a granularity that begin in [start, end), each with its unique users; None is open, or all."""
+        """Return the periods of a granularity that begin in [start, end), each with its unique users. None: no bound."""
         return Rows(self._transport, f"/{stream}", {"granularity": granularity, "start": start, "end": end, "limit": limit})
 
     def words(
@@ -75,7 +75,7 @@ class Client:
         limit: int | None = None,
         stream: str = "words",
     ) -> Rows[dict[str, Any]]:
-        """Return the counts of words, or of types of events, the highest first: of the `last` seconds, a range, or all time."""
+        """Return the counts of words or event types, the highest first, in the `last` seconds, a range, or all time."""
         path = f"/{stream}/{'CountWords' if of == 'words' else 'CountByEventType'}"
         return Rows(self._transport, path, {"last": last, "startTime": start, "endTime": end, "limit": limit})
 
@@ -87,31 +87,31 @@ class Client:
         return Rows(self._transport, path, {"after": after, "limit": limit})
 
     def post(self, items: Iterable[str], *, stream: str = "dataset") -> dict[str, Any]:
-        """Write items `id_value`; returns once Kafka has acknowledged them. Never sent again: some may have been taken."""
+        """Write items `id_value`; returns once Kafka has acknowledged them. Never retried, because a part may be written."""
         body = msgspec.json.encode({"items": list(items)})
-        told: dict[str, Any] = self._transport.json(f"/{stream}", method="POST", body=body)
-        return told
+        reply: dict[str, Any] = self._transport.json(f"/{stream}", method="POST", body=body)
+        return reply
 
     def clear(self, *, stream: str = "dataset") -> dict[str, Any]:
-        """Delete all items of a dataset that were acknowledged before."""
-        told: dict[str, Any] = self._transport.json(f"/{stream}", method="DELETE")
-        return told
+        """Delete all items of a dataset that were acknowledged before this request."""
+        reply: dict[str, Any] = self._transport.json(f"/{stream}", method="DELETE")
+        return reply
 
     def stats(self, stream: str = "events") -> dict[str, Any]:
         """Return a stream's collectors, memory, coverage, rejects, drops and lag."""
-        told: dict[str, Any] = self.get(f"/{stream}/get-stats")
-        return told
+        reply: dict[str, Any] = self.get(f"/{stream}/get-stats")
+        return reply
 
     def rejects(self, stream: str = "events") -> dict[str, Any]:
         """Return a stream's refused records: counted by reason, and the newest."""
-        told: dict[str, Any] = self.get(f"/{stream}/rejects")
-        return told
+        reply: dict[str, Any] = self.get(f"/{stream}/rejects")
+        return reply
 
     def streams(self) -> Any:
         """Return all streams of the service."""
         return self.get("/streams")
 
     def health(self) -> dict[str, Any]:
-        """Return whether the service is ready, and why not: also where it says so with a status 503."""
-        told: dict[str, Any] = self._transport.json("/readyz", well=(200, 503))
-        return told
+        """Return whether the service is ready, and why not. A status 503 is not an error here."""
+        reply: dict[str, Any] = self._transport.json("/readyz", well=(200, 503))
+        return reply

@@ -1,4 +1,4 @@
-"""The rows of an answer: iterated as they come, or all of them as Arrow, for pandas, polars and DuckDB."""
+"""The rows of an answer: iterated as they arrive, or all of them as Arrow, for pandas, polars and DuckDB."""
 
 import http.client
 import io
@@ -19,19 +19,19 @@ NDJSON = "application/x-ndjson"
 ARROW = "application/vnd.apache.arrow.stream"
 
 PAGE = 10_000
-"""Sets that are asked for at once."""
+"""Sets in one request."""
 
 _TABLE = 1_000_000
-"""Sets of an Arrow stream that are asked for at once, where somebody says how many."""
+"""Sets in one request of an Arrow stream, if there is a limit."""
 
 _BLOCK = 1 << 16
 _PAUSE_S = 0.2
 
 
 class Rows(Generic[Row]):
-    """Rows that are asked for each time they are iterated, or taken as Arrow.
+    """Rows of an answer. Each iteration, and each `arrow`, sends a new request.
 
-    `coverage` is what the last answer said of itself: complete from where to where, and what is missing. None before one came.
+    `coverage` is the coverage of the last answer: its complete range, and what is missing. None before the first answer.
     """
 
     def __init__(self, transport: Transport, path: str, parameters: Mapping[str, object]) -> None:
@@ -41,32 +41,32 @@ class Rows(Generic[Row]):
         self.coverage: dict[str, Any] | None = None
 
     def __iter__(self) -> Iterator[Row]:
-        """Yield the rows as they come. Raises RefusedError, or UnreachableError where an answer breaks off."""
+        """Yield the rows as they arrive. Raises RefusedError, or UnreachableError if an answer breaks off."""
         with self._transport.ask(self._path, self._parameters, accept=NDJSON) as response:
-            self._look(response)
+            self._note_coverage(response)
             for line in _lines(response):
                 yield msgspec.json.decode(line)
 
     def arrow(self) -> "pa.Table":
         """Return all rows as a pyarrow Table, its coverage in the schema's metadata. Needs `pip install 'firnline[arrow]'`.
 
-        One line each from there: `rows.arrow().to_pandas()`, `polars.DataFrame(rows)`, and for DuckDB `sets = rows.arrow()`
+        In one line each: `rows.arrow().to_pandas()`, `polars.DataFrame(rows)`, and for DuckDB `sets = rows.arrow()`
         and `duckdb.sql("from sets")`. Raises as iterating does.
         """
         return self._table(self._parameters)[0]
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """Hand all rows to a library that takes Arrow's C stream, as `polars.DataFrame(rows)` does."""
+        """Give all rows to a library that reads Arrow's C stream, such as `polars.DataFrame(rows)`."""
         return self.arrow().__arrow_c_stream__(requested_schema)
 
     def _table(self, parameters: Mapping[str, object]) -> "tuple[pa.Table, int | None]":
-        """Return the rows of one answer, and how many it has at most, where it says so."""
+        """Return the rows of one answer, and its own limit of rows, or None."""
         try:
             import pyarrow as pa  # noqa: PLC0415  # an extra
         except ImportError:
             raise FirnlineError("Arrow needs pyarrow: pip install 'firnline[arrow]'") from None
         with self._transport.ask(self._path, parameters, accept=ARROW) as response:
-            self._look(response)
+            self._note_coverage(response)
             most = response.getheader("Firnline-Rows")
             try:
                 with pa.ipc.open_stream(response if response.chunked else io.BytesIO(response.read())) as reader:
@@ -74,7 +74,7 @@ class Rows(Generic[Row]):
             except pa.ArrowInvalid as error:
                 raise UnreachableError(f"the answer broke off: {error}") from error
 
-    def _look(self, response: http.client.HTTPResponse) -> None:
+    def _note_coverage(self, response: http.client.HTTPResponse) -> None:
         coverage = response.getheader("Firnline-Coverage")
         self.coverage = msgspec.json.decode(coverage) if coverage else None
 
@@ -100,7 +100,7 @@ class Sets(Rows[dict[str, int]]):
         self._cursor = cursor
 
     def __iter__(self) -> Iterator[dict[str, int]]:
-        """Yield the sets, page by page; a page that breaks off is asked for again. Cost: some 2 us a set, and the service's."""
+        """Yield the sets, page by page; a page that breaks off is requested again. Cost: 2 us a set beside the service's."""
         left, cursor = self._limit, self._cursor
         while left is None or left > 0:
             page = self._page(PAGE if left is None else min(left, PAGE), cursor)
@@ -112,7 +112,7 @@ class Sets(Rows[dict[str, int]]):
             left = None if left is None else left - len(page.sets)
 
     def arrow(self) -> "pa.Table":
-        """Return all sets as a pyarrow Table, as `Rows.arrow` does; in one answer, or as many as the service makes of them."""
+        """Return all sets as a pyarrow Table, as `Rows.arrow` does, from as many answers as the service needs."""
         left, cursor, found = self._limit, self._cursor, None
         while True:
             limit = None if left is None else min(left, _TABLE)
@@ -140,7 +140,7 @@ class Sets(Rows[dict[str, int]]):
 
 
 def _lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    """Yield lines. Raises UnreachableError where the last one has no end."""
+    """Yield the lines. Raises UnreachableError if the last line is cut off."""
     rest = b""
     while block := response.read1(_BLOCK) if response.chunked else response.read():
         *lines, rest = (rest + block).split(b"\n")
@@ -156,7 +156,7 @@ def _joined(table: "pa.Table", more: "pa.Table") -> "pa.Table":
 
 
 def _after(table: "pa.Table", before: str | None) -> str:
-    """Return the cursor after the sets of a table, which began at `before`: the last times, and how many sets have them."""
+    """Return the cursor after a table that began at `before`: the last times, and the number of sets with these times."""
     last = table.slice(table.num_rows - 1).to_pylist()[0]
     equal = 1
     while equal < table.num_rows and table.slice(table.num_rows - 1 - equal, 1).to_pylist()[0] == last:

@@ -1,4 +1,4 @@
-"""One HTTP request after the other, on the standard library alone: where to, who asks, when to try again, what went wrong."""
+"""HTTP requests on the standard library alone: address, token, retries and errors."""
 
 import contextlib
 import http.client
@@ -11,28 +11,28 @@ from datetime import datetime
 from typing import Any
 
 HERE = "http://127.0.0.1:8080"
-"""Where a service is looked for that nobody names."""
+"""The default address of a service."""
 
 Time = int | datetime | str
 """A time: a number in the stream's unit (of uniques and words: Unix seconds), a datetime with a zone, or RFC 3339 text."""
 
 _LATER = {http.client.TOO_MANY_REQUESTS, http.client.SERVICE_UNAVAILABLE}
 _LONGEST_WAIT_S = 30.0
-_TOLD_BYTES = 65_536
+_PROBLEM_BYTES = 65_536
 
 
 class FirnlineError(Exception):
-    """Anything that goes wrong with a request."""
+    """The base of all errors of a request."""
 
 
 class UnreachableError(FirnlineError):
-    """No service answers there, or it stopped in the middle of an answer."""
+    """No service answers at the address, or the answer broke off."""
 
 
 class RefusedError(FirnlineError):
-    """A request that the service does not answer: its `status`, and that `where` it `expected` one thing and `got` another.
+    """The service refused the request with `status`: at `where` it `expected` one thing and `got` another.
 
-    `request` is the id by which the service knows it, None where it gave none.
+    `request` is the id of the request in the service's log; None if the response has none.
     """
 
     def __init__(self, status: int, *, where: str, expected: str, got: str, request: str | None) -> None:
@@ -45,10 +45,10 @@ class RefusedError(FirnlineError):
 
 
 class Transport:
-    """Requests to the service at `url`, with `token` where not None; where not given, FIRNLINE_URL and FIRNLINE_TOKEN say them.
+    """Requests to the service at `url` with `token`; their defaults are FIRNLINE_URL and FIRNLINE_TOKEN.
 
-    Each waits at most `timeout_s` for the next bytes. One that is told to come later is sent again, `tries` times in all, but
-    for a POST. Safe to share between threads: each request has a connection of its own.
+    A request waits at most `timeout_s` for the next bytes. If the service is busy it is sent again, up to `tries` times in all,
+    unless it is a POST. Threads may share a transport, because each request has its own connection.
     """
 
     def __init__(self, url: str | None, token: str | None, timeout_s: float, tries: int) -> None:
@@ -64,8 +64,8 @@ class Transport:
         return url if "//" in url else f"http://{url}"
 
     def address(self) -> urllib.parse.SplitResult:
-        """Return the address in its parts. Raises ValueError where it is none."""
-        with contextlib.suppress(ValueError):  # of the library's, which does not say what came
+        """Return the parts of the address. Raises ValueError if it is not one."""
+        with contextlib.suppress(ValueError):  # the library's message does not contain the address
             parts = urllib.parse.urlsplit(self.url)
             if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
                 return parts
@@ -82,10 +82,10 @@ class Transport:
         accept: str = "application/json",
         well: Collection[int] = (http.client.OK,),
     ) -> Iterator[http.client.HTTPResponse]:
-        """Yield the response to a request, its body not read; parameters that are None are left out.
+        """Yield the response to a request before its body is read. Parameters that are None are left out.
 
-        Raises RefusedError for a status that is not `well`, UnreachableError where there is no answer or it breaks off, and
-        ValueError for an address that is none.
+        Raises RefusedError for a status that is not in `well`, UnreachableError if there is no answer or it breaks off, and
+        ValueError for a wrong address.
         """
         given = {name: text(value) for name, value in (parameters or {}).items() if value is not None}
         target = f"{path}?{urllib.parse.urlencode(given)}" if given else path
@@ -95,7 +95,7 @@ class Transport:
             headers["Authorization"] = f"Bearer {token}"
         parts = self.address()
         host = str(parts.hostname)
-        for left in reversed(range(self.tries if method != "POST" else 1)):  # one that was taken must not come twice
+        for left in reversed(range(self.tries if method != "POST" else 1)):  # the service may have taken it already
             kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
             with contextlib.closing(kind(host, parts.port, timeout=self._timeout_s)) as connection:
                 try:
@@ -121,7 +121,7 @@ class Transport:
 
 
 def text(value: object) -> str:
-    """Write a parameter. Raises ValueError for a time without a zone, as nobody knows when that is."""
+    """Write a parameter. Raises ValueError for a datetime without a time zone."""
     if isinstance(value, bool):
         return "1" if value else "0"
     if isinstance(value, datetime):
@@ -133,9 +133,9 @@ def text(value: object) -> str:
 
 def _problem(response: http.client.HTTPResponse) -> RefusedError:
     try:
-        told = json.loads(response.read(_TOLD_BYTES))["error"]
-        where, expected, got = str(told["where"]), str(told["expected"]), str(told["got"])
+        body = json.loads(response.read(_PROBLEM_BYTES))["error"]
+        where, expected, got = str(body["where"]), str(body["expected"]), str(body["got"])
     except (ValueError, TypeError, KeyError):
-        told, where, expected, got = {}, "service", "an answer of Firnline", f"status {response.status}"
-    request = told.get("request") or response.getheader("X-Request-Id")
+        body, where, expected, got = {}, "service", "an answer of Firnline", f"status {response.status}"
+    request = body.get("request") or response.getheader("X-Request-Id")
     return RefusedError(response.status, where=where, expected=expected, got=got, request=request)

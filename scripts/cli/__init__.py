@@ -1,4 +1,4 @@
-"""The command line `firnline …`: what a person types to a running service, and about a configuration.
+"""The command line `firnline …`: commands that start, ask and watch a service, and explain a configuration.
 
 Imported by the commands alone.
 """

@@ -1,6 +1,6 @@
-"""One picture of a service as lines for a terminal, of whatever size: what `firnline top` shows.
+"""One frame of `firnline top`: a snapshot of a service as lines for a terminal of any size.
 
-Pure: a snapshot, a width and a height go in. Colours only underline what signs and words say already.
+Pure. Colours repeat what characters and words say already.
 """
 
 import time
@@ -21,11 +21,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def frame(snapshot: Mapping[str, Any], url: str, trouble: str | None, width: int, height: int) -> list[Text]:
-    """Return at most `height` lines of at most `width` cells. What there is no room for is left out, problems last."""
+    """Return at most `height` lines of at most `width` cells. Without room for all, problems are the last to be left out."""
     streams = [each for each in snapshot["streams"] if "records" in each]
     problems = _problems(snapshot, trouble)
     lines = [_header(snapshot, url, trouble, width), _memory(streams, width)]
-    # Two lines for what is wrong, at least, whatever the height.
+    # At least two lines are for problems.
     room = height - len(lines) - min(2, len(problems))
     for part in (_table(streams, snapshot["rates"], width), _generations(streams, snapshot["memory"], width)):
         if room >= 3:
@@ -43,33 +43,33 @@ def frame(snapshot: Mapping[str, Any], url: str, trouble: str | None, width: int
 
 
 def _header(snapshot: Mapping[str, Any], url: str, trouble: str | None, width: int) -> Text:
-    """Say what is watched, since when it runs, and whether it is connected."""
+    """Return the line with the address, the time since the start, and the state of the connection."""
     at = datetime.fromtimestamp(snapshot["at"], UTC).astimezone()
     up = str(timedelta(seconds=round(snapshot["at"] - snapshot.get("began", snapshot["at"]))))
     left = Text.assemble(("firnline ", "bold"), url, f"  {at:%H:%M:%S}  up {up}")
-    right = Text("reconnecting", "bold red") if trouble else Text("q leaves", "dim")
+    right = Text("reconnecting", "bold red") if trouble else Text("q quits", "dim")
     gap = max(1, width - cell_len(left.plain) - cell_len(right.plain))
     return Text.assemble(left, " " * gap, right)
 
 
 def _memory(streams: Sequence[Mapping[str, Any]], width: int) -> Text:
-    """Draw what is accounted against the budget of the process, and what the process holds."""
+    """Return the line with the accounted memory as a bar of the budget, and the resident memory."""
     budget = sum(each["memory"]["budget"] for each in streams)
     accounted = sum(each["memory"]["accounted"] for each in streams)
     rss = max((each["memory"]["rss"] for each in streams), default=0)
     pulls = sum(each["memory"]["emergencies"] for each in streams)
-    said = f" {size(accounted)} of {size(budget)}, RSS {size(rss)}" + (f", {pulls} emergencies" if pulls else "")
-    cells = max(4, width - 7 - cell_len(said))
+    label = f" {size(accounted)} of {size(budget)}, RSS {size(rss)}" + (f", {pulls} emergencies" if pulls else "")
+    cells = max(4, width - 7 - cell_len(label))
     full = min(cells, round(cells * accounted / budget)) if budget else 0
     style = "red" if budget and accounted > budget else "green"
-    return Text.assemble("memory ", ("█" * full, style), ("░" * (cells - full), "dim"), said)
+    return Text.assemble("memory ", ("█" * full, style), ("░" * (cells - full), "dim"), label)
 
 
 _COLUMNS = ("stream", "view", "in/s", "out/s", "held", "gens", "memory", "lag", "credits", "ckpt", "state")
 
 
 def _table(streams: Sequence[Mapping[str, Any]], rates: Mapping[str, Mapping[str, float]], width: int) -> list[Text]:
-    """Lay the streams out: what comes in, what is made of it, what is held."""
+    """Return the table of streams: input, answers, memory and state."""
     rows = [_row(each, rates.get(each["name"], {})) for each in streams]
     widths = [max(len(row[column]) for row in (_COLUMNS, *rows)) for column in range(len(_COLUMNS) - 1)]
     lines = [Text(_laid(_COLUMNS, widths), "bold reverse")]
@@ -102,7 +102,7 @@ def _ago(checkpoint: Mapping[str, Any] | None) -> str:
 
 
 def _laid(row: Sequence[str], widths: Sequence[int]) -> str:
-    """Lay out a row: names to the left, figures to the right, and the state in what is left."""
+    """Align a row: two names to the left, figures to the right, then the state."""
     cells = [
         text.ljust(wide) if column < 2 else text.rjust(wide)
         for column, (text, wide) in enumerate(zip(row, widths, strict=False))
@@ -111,7 +111,7 @@ def _laid(row: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _generations(streams: Sequence[Mapping[str, Any]], memory: Mapping[str, Any], width: int) -> list[Text]:
-    """Draw each stream's generations over event time."""
+    """Return a picture of each stream's generations over event time."""
     if not streams:
         return []
     wide = max(len(each["name"]) for each in streams)
@@ -126,9 +126,9 @@ def _generations(streams: Sequence[Mapping[str, Any]], memory: Mapping[str, Any]
 
 
 def drawn(bars: Sequence[Sequence[Any]], gone: Sequence[Sequence[Any]], cells: int) -> tuple[int, int, Text]:
-    """Return the range of event time that generations cover, and a picture of it: in each cell the largest one there.
+    """Return the start and end of the generations in event time, and a picture that shows the largest one in each cell.
 
-    What is gone is shown as far back as what is held is long, so that it does not take all of the room.
+    Dropped generations take at most half of the picture.
     """
     held = [bar for bar in bars if bar[2] is not None and bar[3] > bar[2]]
     if not held:
@@ -156,7 +156,7 @@ def _put(found: list[tuple[int, str, str]], low: int, high: int, all_of_it: int,
 
 
 def _actors(actors: Sequence[Mapping[str, Any]]) -> list[Text]:
-    """List the actors whose mailboxes are fullest: there is the bottleneck."""
+    """List the actors by how full their mailboxes are; the first one is the bottleneck."""
     if not actors:
         return []
     lines = [Text("actors, the fullest mailboxes first", "bold")]
@@ -165,10 +165,10 @@ def _actors(actors: Sequence[Mapping[str, Any]]) -> list[Text]:
         name += f" x{each['count']}" if each["count"] > 1 else ""
         cells = 10
         full = min(cells, round(_fill(each) * cells))
-        said = f" {each['data']:>6,} of {each['data_capacity']:,} data, {each['control']:,} control"
-        held = Text("  waits for a failure to be mended", "red") if each["held"] else Text("")
+        label = f" {each['data']:>6,} of {each['data_capacity']:,} data, {each['control']:,} control"
+        held = Text("  waits for recovery", "red") if each["held"] else Text("")
         bar = ("█" * full, "yellow"), ("░" * (cells - full), "dim")
-        lines.append(Text.assemble(name[:32].ljust(33), *bar, said, held))
+        lines.append(Text.assemble(name[:32].ljust(33), *bar, label, held))
     return lines
 
 
@@ -177,7 +177,7 @@ def _fill(actor: Mapping[str, Any]) -> float:
 
 
 def _problems(snapshot: Mapping[str, Any], trouble: str | None) -> list[Text]:
-    """Say what is wrong, the worst first; or that nothing is."""
+    """Return the problems, the worst first, or one line that there are none."""
     found = [("bold red", f"no connection: {trouble}")] if trouble else []
     found += [("bold red", f"{stream} was given up: {reason}") for stream, reason in snapshot.get("degraded", {}).items()]
     for each in snapshot["streams"]:
@@ -208,7 +208,7 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 
 def figure(value: float | None) -> str:
-    """Return a figure in at most six signs.
+    """Write a figure in at most six characters.
 
     >>> figure(12), figure(12_345), figure(1_234_567), figure(None)
     ('12', '12.3k', '1.23M', '-')
@@ -224,7 +224,7 @@ def figure(value: float | None) -> str:
 
 
 def size(nbytes: float) -> str:
-    """Return bytes as people say them.
+    """Write bytes in the unit that suits them.
 
     >>> size(512), size(300 << 20), size(15_166_000_000)
     ('512 B', '300 MiB', '14.1 GiB')
@@ -236,7 +236,7 @@ def size(nbytes: float) -> str:
 
 
 def moment(time_: int, unit: str) -> str:
-    """Return a time of a stream, in 17 signs: of this century as a date, else as the number it is.
+    """Write a time of a stream: in this century as a date of 17 characters, otherwise as its number.
 
     >>> moment(1_685_695_916_000, "ms"), moment(7, "batch")
     ('23-06-02 08:51:56', '7')

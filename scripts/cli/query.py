@@ -1,4 +1,4 @@
-"""Ask a running service from the terminal: any answer, stats and rejects, as tables or as JSON, by the Python client."""
+"""The command `query`: asks a running service by the Python client, and prints tables or JSON."""
 
 import contextlib
 import json
@@ -17,12 +17,12 @@ from firnline.transport import HERE, FirnlineError
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    help="Ask a running Firnline.\n\nA token, where one is needed, is taken from FIRNLINE_TOKEN.",
+    help="Ask a running Firnline.\n\nIf the service needs a token, set FIRNLINE_TOKEN.",
 )
 
 
 class Granularity(StrEnum):
-    """How long a period of unique users is."""
+    """The length of a period of unique users."""
 
     MINUTE = "minute"
     HOUR = "hour"
@@ -32,17 +32,17 @@ class Granularity(StrEnum):
     YEAR = "year"
 
 
-Url = Annotated[str, typer.Option(help="Where the service listens.", envvar="FIRNLINE_URL")]
+Url = Annotated[str, typer.Option(help="The address of the service.", envvar="FIRNLINE_URL")]
 Stream = Annotated[str, typer.Option(help="The stream's name.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as it came.")]
-Start = Annotated[str | None, typer.Option(help="From this time on: a number in the stream's unit, or RFC 3339.")]
-End = Annotated[str | None, typer.Option(help="Up to, and without, this time.")]
-Limit = Annotated[int, typer.Option(min=1, help="Rows to show.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+Start = Annotated[str | None, typer.Option(help="The first time: a number in the stream's unit, or RFC 3339.")]
+End = Annotated[str | None, typer.Option(help="The end of the range, which is not part of it.")]
+Limit = Annotated[int, typer.Option(min=1, help="Rows to show at most.")]
 
 
 @contextlib.contextmanager
-def told_plainly() -> Iterator[None]:
-    """Make what goes wrong one line on standard error, and exit code 1; an address that is none, wrong use."""
+def errors_as_exits() -> Iterator[None]:
+    """Turn a client error into one line on standard error and exit code 1, and a wrong address into wrong use."""
     try:
         yield
     except FirnlineError as error:
@@ -51,20 +51,24 @@ def told_plainly() -> Iterator[None]:
         raise typer.BadParameter(str(error)) from None
 
 
-def fetch(url: str, path: str, **arguments: object) -> Any:
-    """Return the JSON of a path."""
-    with told_plainly():
-        return Client(url).get(path, **arguments)
+def fetch(url: str, path: str, *, as_json: bool, **arguments: object) -> Any:
+    """Return the JSON of a path. With `as_json`, print it and exit instead."""
+    with errors_as_exits():
+        body = Client(url).get(path, **arguments)
+    if as_json:
+        print(json.dumps(body))
+        raise typer.Exit
+    return body
 
 
 def show(table: Table) -> None:
-    """Print a table as wide as the terminal, or as it needs where there is none; what records say is no markup."""
+    """Print a table as wide as the terminal, or 120 columns. Markup is off, because records may hold any text."""
     width = None if Console().is_terminal else 120
     Console(width=width, markup=False, emoji=False).print(table)
 
 
 def show_rows(title: str, rows: Sequence[Mapping[str, Any]], *, caption: str | None = None) -> None:
-    """Print rows that are alike, numbers to the right."""
+    """Print rows that have the same keys, numbers to the right."""
     table = Table(title=title, caption=caption)
     for name, value in (rows[0] if rows else {"none": ""}).items():
         table.add_column(name, justify="right" if isinstance(value, int) else "left")
@@ -84,12 +88,12 @@ def _cell(name: str, value: Any) -> str:
 
 
 def visible(text: str) -> str:
-    r"""Write signs that a terminal would obey as escapes: names and records may have any.
+    r"""Escape control characters, which names and records may hold, so that no terminal obeys them.
 
     >>> visible("é [b] \x1b[2J")
     'é [b] \\x1b[2J'
     """
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 @app.command()
@@ -97,17 +101,14 @@ def sets(
     start: Start = None,
     end: End = None,
     limit: Limit = 20,
-    cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
+    cursor: Annotated[str | None, typer.Option(help="The cursor that the page before printed.")] = None,
     stream: Stream = "events",
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Show complete sets of a time range, by the time of their first event."""
+    """Show the complete sets of a time range, by the time of their first event."""
     times = {"startTime": EARLIEST if start is None else start, "endTime": LATEST if end is None else end}
-    body = fetch(url, f"/{stream}/get-sets", **times, limit=limit, cursor=cursor, coverage=1)
-    if as_json:
-        print(json.dumps(body))
-        return
+    body = fetch(url, f"/{stream}/get-sets", **times, limit=limit, cursor=cursor, coverage=1, as_json=as_json)
     table = Table(title=f"{len(body['sets'])} sets")
     names = [step["name"] for step in body["sets"][0].values()] if body["sets"] else ["no sets in this range"]
     for name in names:
@@ -124,17 +125,14 @@ def sets(
 @app.command()
 def top(limit: Limit = 20, stream: Stream = "dataset", url: Url = HERE, as_json: AsJson = False) -> None:
     """Show the ids with the largest values, the largest first."""
-    body = fetch(url, f"/{stream}", limit=limit)
-    if as_json:
-        print(json.dumps(body))
-        return
+    body = fetch(url, f"/{stream}", limit=limit, as_json=as_json)
     rows = [{"rank": rank, "id": each} for rank, each in enumerate(body["data"], 1)]
     show_rows(f"{stream}: the largest {len(rows)}", rows)
 
 
 @app.command()
 def uniques(
-    granularity: Annotated[Granularity, typer.Option(help="How long a period is.")] = Granularity.MINUTE,
+    granularity: Annotated[Granularity, typer.Option(help="The length of a period.")] = Granularity.MINUTE,
     start: Start = None,
     end: End = None,
     limit: Limit = 20,
@@ -143,10 +141,7 @@ def uniques(
     as_json: AsJson = False,
 ) -> None:
     """Show unique users by period, the newest last."""
-    body = fetch(url, f"/{stream}", granularity=granularity.value, start=start, end=end)
-    if as_json:
-        print(json.dumps(body))
-        return
+    body = fetch(url, f"/{stream}", granularity=granularity.value, start=start, end=end, as_json=as_json)
     rows = body["uniques"]
     show_rows(f"{stream}: {len(rows):,} periods of a {granularity.value}", rows[-limit:], caption=_of(len(rows), limit))
 
@@ -154,7 +149,7 @@ def uniques(
 @app.command()
 def words(
     types: Annotated[bool, typer.Option("--types", help="Count events by type instead of words.")] = False,
-    last: Annotated[int | None, typer.Option(min=1, help="Of the last so many seconds alone.")] = None,
+    last: Annotated[int | None, typer.Option(min=1, help="Count only the last seconds, this many.")] = None,
     start: Start = None,
     end: End = None,
     limit: Limit = 20,
@@ -162,9 +157,9 @@ def words(
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Show the counts of words, or of types of events, the highest first."""
+    """Show the counts of words, or of event types, the highest first."""
     client = Client(url)
-    with told_plainly():
+    with errors_as_exits():
         found = client.words(of="types" if types else "words", last=last, start=start, end=end, limit=limit, stream=stream)
         rows = list(found)
     if as_json:
@@ -175,29 +170,23 @@ def words(
 
 @app.command()
 def segments(
-    pending: Annotated[bool, typer.Option("--pending", help="Show batches that wait, and what they lack.")] = False,
-    after: Annotated[int | None, typer.Option(help="Batches whose id is greater: the last one of the page before.")] = None,
+    pending: Annotated[bool, typer.Option("--pending", help="Show unfinished batches, and what they lack.")] = False,
+    after: Annotated[int | None, typer.Option(help="Show batches with a greater id, such as the last one shown.")] = None,
     limit: Limit = 20,
     stream: Stream = "segments",
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Show finished batches of segments by id, or those that wait."""
-    body = fetch(url, f"/{stream}/pending" if pending else f"/{stream}", after=after, limit=limit)
-    if as_json:
-        print(json.dumps(body))
-        return
+    """Show finished batches of segments by id, or unfinished ones."""
+    body = fetch(url, f"/{stream}/pending" if pending else f"/{stream}", after=after, limit=limit, as_json=as_json)
     rows = body["pending" if pending else "segments"]
-    show_rows(f"{stream}: {len(rows)} batches {'that wait' if pending else 'that are finished'}", rows)
+    show_rows(f"{stream}: {len(rows)} batches {'pending' if pending else 'finished'}", rows)
 
 
 @app.command()
 def streams(url: Url = HERE, as_json: AsJson = False) -> None:
-    """Show every stream: what it answers, of what, how it stands, and how far back it knows."""
-    body = fetch(url, "/streams")
-    if as_json:
-        print(json.dumps(body))
-        return
+    """Show every stream: its view, source, state, counts and time range."""
+    body = fetch(url, "/streams", as_json=as_json)
     rows = [
         {**{name: each[name] for name in ("name", "view", "state", "source", "events", "collectors")}, **_range(each["span"])}
         for each in body["streams"]
@@ -207,11 +196,8 @@ def streams(url: Url = HERE, as_json: AsJson = False) -> None:
 
 @app.command()
 def stats(stream: Stream = "events", url: Url = HERE, as_json: AsJson = False) -> None:
-    """Show the collectors, and what is beside them."""
-    body = fetch(url, f"/{stream}/get-stats")
-    if as_json:
-        print(json.dumps(body))
-        return
+    """Show the collectors of a stream, its memory and its counters."""
+    body = fetch(url, f"/{stream}/get-stats", as_json=as_json)
     memory = body["memory"]
     table = Table(title=f"{stream}: {body['state']}, {body['events']:,} events", show_footer=True)
     total = body["total"]
@@ -235,11 +221,8 @@ def stats(stream: Stream = "events", url: Url = HERE, as_json: AsJson = False) -
 
 @app.command()
 def rejects(stream: Stream = "events", url: Url = HERE, as_json: AsJson = False) -> None:
-    """Show the newest records that were refused, and why."""
-    body = fetch(url, f"/{stream}/rejects")
-    if as_json:
-        print(json.dumps(body))
-        return
+    """Show the newest refused records, and the reason for each."""
+    body = fetch(url, f"/{stream}/rejects", as_json=as_json)
     title = ", ".join(f"{reason} {count:,}" for reason, count in body["rejects"].items()) or "no rejects"
     table = Table(title=title)
     for name in ("partition", "offset", "reason", "length", "head"):

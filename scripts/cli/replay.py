@@ -1,6 +1,6 @@
-"""Puts dead letters back to the topics that they came from, each once, in their order.
+"""The command `replay`: puts dead letters back to the topics that they came from, each once and in their order.
 
-What is put back and how far that is go to Kafka in one transaction: an end at any moment neither loses nor doubles a record.
+Records and progress go to Kafka in one transaction, so a crash at any moment neither loses nor repeats a record.
 """
 
 import contextlib
@@ -21,12 +21,12 @@ from actors.sinks.dead_letters import PARTITION, REASON, TOPIC
 _TIMEOUT_S = 20.0
 _AT_ONCE = 1_000
 _LONGEST_NOTE = 4_000
-"""Bytes that a broker keeps beside a committed offset."""
+"""Bytes of metadata that a broker keeps with a committed offset."""
 
 
 @dataclass(slots=True)
 class Done:
-    """How far one partition of the dead letters is put back: all before `all_before`, and of a reason what is before its own.
+    """The progress in one partition: all before `all_before` are put back, and those of a reason before its own offset.
 
     >>> done = Done()
     >>> done.put(7, {"bad json"})
@@ -43,15 +43,15 @@ class Done:
 
     @classmethod
     def of(cls, offset: int, note: str | None) -> "Done":
-        """Read what an earlier run has committed."""
+        """Read the progress that an earlier run committed."""
         return cls(max(0, offset), {str(reason): int(before) for reason, before in json.loads(note or "{}").items()})
 
     def has(self, offset: int, reason: str) -> bool:
-        """Whether a dead letter was put back before."""
+        """Whether the dead letter is put back already."""
         return offset < max(self.all_before, self.before.get(reason, 0))
 
     def put(self, end: int, reasons: set[str] | None) -> None:
-        """Take note that all before `end` is put back, or, with reasons, what has these."""
+        """Note that everything before `end` is put back, or only the dead letters of `reasons`."""
         if reasons is None:
             self.all_before = max(self.all_before, end)
         else:
@@ -59,16 +59,16 @@ class Done:
         self.before = {reason: before for reason, before in self.before.items() if before > self.all_before}
 
     def note(self) -> str:
-        """Return what an offset alone does not say. Raises ValueError where it is too long for a broker to keep."""
+        """Return the progress by reason as metadata of the offset. Raises ValueError if it is too long for a broker."""
         note = json.dumps(self.before, separators=(",", ":"), sort_keys=True) if self.before else ""
         if len(note) > _LONGEST_NOTE:
-            raise ValueError("too many reasons were put back one by one; put back all, without --reason")
+            raise ValueError("too many reasons were put back one by one; put back everything, without --reason")
         return note
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter as it is read: the record as it was, and what was added to it."""
+    """A dead letter: the record, and its origin and reason from the headers that Firnline added."""
 
     message: Message
     topic: str | None
@@ -78,7 +78,7 @@ class Letter:
 
     @classmethod
     def of(cls, message: Message) -> "Letter":
-        """Take a message apart."""
+        """Read the headers of a message; `headers` are the record's own."""
         headers: Any = message.headers() or []
         added = {name: (value or b"").decode(errors="replace") for name, value in headers if name.startswith("firnline.")}
         number = added.get(PARTITION, "")
@@ -92,7 +92,7 @@ class Letter:
 
 
 class Replay:
-    """One run over the dead letters of `topic`, up to what is there when it begins. Raises KafkaException, ValueError."""
+    """One run over the dead letters that `topic` holds when the run begins. Raises KafkaException, ValueError."""
 
     def __init__(self, bootstrap: str, topic: str, reasons: set[str] | None) -> None:
         self._settings: dict[str, Any] = {"bootstrap.servers": bootstrap, "log_level": 0}
@@ -107,7 +107,7 @@ class Replay:
         )
 
     def begin(self, *, putting_back: bool) -> None:
-        """Find out what was put back before. Where it is to go on, it shuts out any other run."""
+        """Read the progress of earlier runs. With `putting_back`, fence off any other run."""
         found = self._consumer.list_topics(self._topic, timeout=_TIMEOUT_S).topics[self._topic]
         if found.error is not None:
             raise KafkaException(found.error)
@@ -127,13 +127,13 @@ class Replay:
         )
 
     def letters(self) -> Iterator[list[Letter]]:
-        """Yield what is to be put back, some at a time, and take note of how far it is as each is taken."""
+        """Yield the dead letters to put back, up to 1,000 at a time."""
         unread = {number for number, end in self._ends.items() if end > self._done[number].all_before}
         while unread:
             read = self._consumer.consume(_AT_ONCE, 1.0)
             chosen = []
             for message in read:
-                number, offset = place_of(message)
+                number, offset = position_of(message)
                 error = message.error()
                 if error is not None:
                     if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public name
@@ -150,15 +150,15 @@ class Replay:
             yield chosen
 
     def put_back(self, letters: list[Letter]) -> None:
-        """Write them where they came from, and that it is done, or nothing of it."""
+        """Write the records and the progress in one transaction. Raises, and has written nothing, if a part of it fails."""
         producer = self._producer
         if producer is None:
-            raise ValueError("begun to look only")
+            raise ValueError("begun without putting_back")
         producer.begin_transaction()
         try:
             for letter in letters:
                 self._produce(producer, letter)
-                number, offset = place_of(letter.message)
+                number, offset = position_of(letter.message)
                 self._done[number].put(offset + 1, self._reasons)
             places = [
                 TopicPartition(self._topic, number, done.all_before, done.note())
@@ -166,18 +166,18 @@ class Replay:
                 if done.all_before or done.before
             ]
             producer.send_offsets_to_transaction(places, self._consumer.consumer_group_metadata(), _TIMEOUT_S)
-            producer.commit_transaction(_TIMEOUT_S)  # where Kafka refused one of them, it refuses this
-        except Exception:  # whatever it is, nothing of the transaction may be seen, and who called hears of it
-            with contextlib.suppress(KafkaException):  # what stays open is aborted by the next run
+            producer.commit_transaction(_TIMEOUT_S)  # fails if Kafka refused a record
+        except Exception:  # any error must abort the transaction
+            with contextlib.suppress(KafkaException):  # the next run aborts an open transaction
                 producer.abort_transaction(_TIMEOUT_S)
             raise
 
     def close(self) -> None:
-        """Let go of the broker."""
+        """Close the connection to the broker."""
         self._consumer.close()
 
     def _produce(self, producer: Producer, letter: Letter) -> None:
-        """Hand one to librdkafka: to the partition that it came from, where the topic still has it."""
+        """Give one record to librdkafka, for its old partition if the topic still has it."""
         topic = str(letter.topic)
         if topic not in self._partitions:
             found = producer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
@@ -189,8 +189,8 @@ class Replay:
         producer.produce(topic, value, key, number, headers=headers)
 
 
-def place_of(message: Message) -> tuple[int, int]:
-    """Return a message's partition and offset, which the library types as optional."""
+def position_of(message: Message) -> tuple[int, int]:
+    """Return a message's partition and offset, which the library's types call optional."""
     partition: Any = message.partition()
     offset: Any = message.offset()
     return partition, offset
@@ -198,10 +198,10 @@ def place_of(message: Message) -> tuple[int, int]:
 
 def replay(
     from_topic: Annotated[str, typer.Option(help="The dead-letter topic.")],
-    bootstrap: Annotated[str, typer.Option(help="A broker's address.")] = "127.0.0.1:9092",
-    reason: Annotated[list[str] | None, typer.Option(help="Only what was refused for this reason; may be repeated.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many records.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be put back, and do nothing.")] = False,
+    bootstrap: Annotated[str, typer.Option(help="The broker's address.")] = "127.0.0.1:9092",
+    reason: Annotated[list[str] | None, typer.Option(help="Only records refused for this reason; may be repeated.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Put back at most this many records.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be put back.")] = False,
 ) -> None:
     """Put dead letters back to the topics that they came from.
 
@@ -219,8 +219,8 @@ def replay(
             if counts.total() == limit:
                 break
     except (KafkaException, ValueError) as error:
-        told = f"{bootstrap}: {error.args[0].str()}" if isinstance(error, KafkaException) else str(error)
-        sys.exit(f"replay: {told}; {0 if dry_run else counts.total():,} were put back before")
+        problem = f"{bootstrap}: {error.args[0].str()}" if isinstance(error, KafkaException) else str(error)
+        sys.exit(f"replay: {problem}; {0 if dry_run else counts.total():,} were put back before")
     finally:
         run.close()
     if dry_run:

@@ -1,4 +1,4 @@
-"""`firnline top`: watches a running service in the terminal, as htop watches a machine."""
+"""The command `firnline top`: shows a running service in the terminal, as htop shows a machine."""
 
 import contextlib
 import json
@@ -23,25 +23,24 @@ from scripts.cli.watching import Watching, watching
 
 _REFRESH_S = 0.25
 _PATIENCE_S = 20.0
-_LEAVE = b"qQ\x03"
+_QUIT = b"qQ\x03"
 _FRAME_LINES = 60
-"""Lines of a frame that goes nowhere where lines are scarce."""
+"""Lines of a frame that is not for a terminal."""
 
 
 def main(
     *,
-    url: Annotated[str, typer.Option(help="Where the service listens.", envvar="FIRNLINE_URL")] = HERE,
-    once: Annotated[bool, typer.Option("--once", help="Print one frame, and end; also where this is no terminal.")] = False,
+    url: Annotated[str, typer.Option(help="The address of the service.", envvar="FIRNLINE_URL")] = HERE,
+    once: Annotated[bool, typer.Option("--once", help="Print one frame and end; the default without a terminal.")] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print each snapshot as a line of JSON, until Ctrl-C; with --once, one of them.")
+        bool, typer.Option("--json", help="Print each snapshot as a line of JSON, until Ctrl-C; with --once, one line.")
     ] = False,
 ) -> None:
     """Watch a running Firnline: rates, generations, memory, actors.
 
-    It goes on by itself when the service restarts. q leaves, as Ctrl-C does. A token, where one is needed, is taken from
-    FIRNLINE_TOKEN.
+    It reconnects when the service restarts. q or Ctrl-C ends it. If the service needs a token, set FIRNLINE_TOKEN.
     """
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the terminal is put back then too
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the terminal is restored then too
     try:
         watched = watching(url)
     except ValueError as error:
@@ -49,7 +48,7 @@ def main(
     watched.start()
     try:
         if as_json:
-            _speak(watched, once=once)
+            _print_json(watched, once=once)
         elif once or not (sys.stdout.isatty() and sys.stdin.isatty()):
             _print(watched, url)
         else:
@@ -58,30 +57,30 @@ def main(
         return
 
 
-def _speak(watched: Watching, *, once: bool) -> None:
-    """Print snapshots as they come. Before the first one, what is wrong is an end; later it is told, once, and waited out."""
+def _print_json(watched: Watching, *, once: bool) -> None:
+    """Print snapshots as they come. A problem before the first one is an exit; later it is printed once, and waited for."""
     _await(watched, 2 if once else 1)
-    number, told = 0, None
+    number, printed = 0, None
     try:
         while True:
             if watched.wait(number, _PATIENCE_S):
-                number, told = watched.number, None
+                number, printed = watched.number, None
                 print(json.dumps(watched.snapshot), flush=True)
                 if once:
                     return
             elif watched.refused:
                 sys.exit(f"top: {watched.trouble}")
-            elif watched.trouble != told:
-                told = watched.trouble
-                print(f"top: {told}", file=sys.stderr, flush=True)
+            elif watched.trouble != printed:
+                printed = watched.trouble
+                print(f"top: {printed}", file=sys.stderr, flush=True)
             else:
                 time.sleep(_REFRESH_S)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the rest of the buffer cannot be written
 
 
 def _print(watched: Watching, url: str) -> None:
-    """Print one frame. Rates are known from the second snapshot on."""
+    """Print one frame. It needs two snapshots for the rates."""
     _await(watched, 2)
     console = Console()
     width = console.width if console.is_terminal else 120
@@ -91,32 +90,32 @@ def _print(watched: Watching, url: str) -> None:
 
 
 def _await(watched: Watching, count: int) -> None:
-    """Wait for so many snapshots; what goes wrong is one line on standard error, and exit code 1."""
+    """Wait for `count` snapshots. Raises SystemExit with one line if the service cannot be watched."""
     for number in range(count):
         if not watched.wait(number, _PATIENCE_S):
-            sys.exit(f"top: {watched.trouble or 'the service tells nothing'}")
+            sys.exit(f"top: {watched.trouble or 'the service sends nothing'}")
 
 
 class Screen:
-    """What is watched, as large as the terminal is when it is drawn."""
+    """The watched service as a frame of the terminal's current size."""
 
     def __init__(self, watched: Watching, url: str) -> None:
         self._watched = watched
         self._url = url
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw it."""
+        """Yield the newest frame."""
         snapshot, trouble = self._watched.snapshot, self._watched.trouble
         if snapshot is None:
             yield Text(f"connecting to {self._url}" if trouble in {None, "connecting"} else str(trouble))
-            yield Text("It is shown here as soon as it is there. q leaves.", "dim")
+            yield Text("The service is shown here once it answers. q leaves.", "dim")
             return
         lines = frame(snapshot, self._url, trouble, options.max_width, options.height or console.height)
         yield Text("\n").join(lines)
 
 
 def _show(watched: Watching, url: str) -> None:
-    """Draw until a key says leave. Raises SystemExit where the service will never tell anything, such as for a wrong token."""
+    """Draw until a key ends it. Raises SystemExit if the service refuses for good, such as for a wrong token."""
     screen = Screen(watched, url)
     console = Console()
     with _keys() as keys, Live(screen, console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
@@ -124,14 +123,14 @@ def _show(watched: Watching, url: str) -> None:
             live.refresh()
             if select.select([keys], [], [], _REFRESH_S)[0]:
                 read = os.read(keys, 64)
-                if not read or any(key in _LEAVE for key in read):
+                if not read or any(key in _QUIT for key in read):
                     return
     sys.exit(f"top: {watched.trouble}")
 
 
 @contextlib.contextmanager
 def _keys() -> Iterator[int]:
-    """Have keys come one by one and unseen; the terminal is put back at the end, whatever it is."""
+    """Read keys one by one and without echo; the terminal is restored in any case."""
     number = sys.stdin.fileno()
     before = termios.tcgetattr(number)
     try:

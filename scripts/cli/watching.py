@@ -1,6 +1,6 @@
-"""The live events of a service as snapshots: the newest one, with rates, and what is wrong with the connection.
+"""The live events of a service as snapshots: the newest one, with rates, and the problem of the connection if there is one.
 
-Reads `GET /live` on a thread of its own, and connects again where that ends. Used by `firnline top`.
+Reads `GET /live` on a thread of its own, and connects again when that ends. Used by `firnline top`.
 """
 
 import http.client
@@ -13,33 +13,33 @@ from typing import Any
 
 from firnline.transport import RefusedError, Transport, UnreachableError
 
-_AGAIN_S = 0.5
-_SILENT_S = 20.0
-"""How long a service may send nothing; it sends at least a comment in half of that."""
+_RECONNECT_S = 0.5
+_SILENCE_S = 20.0
+"""How long the service may send nothing. It sends at least a comment in half of that time."""
 
 _WINDOW_S = 3.0
-"""Over how long rates are taken."""
+"""The time over which rates are computed."""
 
 _LONGEST = 16 << 20
-_PASSING = {http.client.TOO_MANY_REQUESTS, http.client.SERVICE_UNAVAILABLE, http.client.BAD_GATEWAY}
+_TEMPORARY = {http.client.TOO_MANY_REQUESTS, http.client.SERVICE_UNAVAILABLE, http.client.BAD_GATEWAY}
 
 
 class Rates:
-    """What came in and went out a second, by stream, over the last seconds. A restart, where counters fall, begins anew."""
+    """Records and answers a second, by stream, over the last seconds; they begin again when a counter falls."""
 
     def __init__(self) -> None:
-        self._known: deque[tuple[float, dict[str, tuple[int, int]]]] = deque()
+        self._counts: deque[tuple[float, dict[str, tuple[int, int]]]] = deque()
 
     def take(self, now: dict[str, Any]) -> dict[str, dict[str, float]]:
-        """Take in a picture; returns records read and answers made a second, of streams that were there before."""
+        """Add a snapshot; returns records and answers a second of the streams that an earlier snapshot had."""
         counts = {each["name"]: (each["records"], each["made"]) for each in now["streams"] if "records" in each}
         at = float(now["at"])
-        while len(self._known) > 1 and self._known[1][0] <= at - _WINDOW_S:
-            self._known.popleft()
-        if self._known and any(counts[name][0] < was[0] for name, was in self._known[-1][1].items() if name in counts):
-            self._known.clear()
-        self._known.append((at, counts))
-        since, before = self._known[0]
+        while len(self._counts) > 1 and self._counts[1][0] <= at - _WINDOW_S:
+            self._counts.popleft()
+        if self._counts and any(counts[name][0] < was[0] for name, was in self._counts[-1][1].items() if name in counts):
+            self._counts.clear()
+        self._counts.append((at, counts))
+        since, before = self._counts[0]
         if at <= since:
             return {}
         return {
@@ -55,8 +55,8 @@ class Rates:
 class Watching:
     """Watches the service that `transport` reaches, from `start` on. Any thread may look at it.
 
-    `snapshot` is the newest: the members of the live events, `memory` by stream, and `rates`; None before the first one.
-    `trouble` says why nothing comes, None while it does; with `refused` it never will, as with a wrong token.
+    `snapshot` is the newest one: the members of the live events, `memory` by stream, and `rates`; None before the first.
+    `trouble` is why no snapshot comes, or None. With `refused` none will ever come, as with a wrong token.
     """
 
     def __init__(self, transport: Transport) -> None:
@@ -69,11 +69,11 @@ class Watching:
         self.refused = False
 
     def start(self) -> None:
-        """Begin. The thread ends with the process."""
+        """Start the thread, which ends with the process."""
         threading.Thread(target=self._run, name="watching", daemon=True).start()
 
     def wait(self, number: int, timeout_s: float) -> bool:
-        """Wait until there are more than `number` snapshots, or there is trouble; returns whether there are."""
+        """Wait for more than `number` snapshots, or for trouble; returns whether the snapshots came."""
         with self._changed:
             self._changed.wait_for(lambda: self.number > number or self.trouble not in {None, "connecting"}, timeout_s)
             return self.number > number
@@ -82,16 +82,16 @@ class Watching:
         while not self.refused:
             try:
                 self._watch()
-                self._tell("the service has ended the connection")
+                self._report("the service has ended the connection")
             except RefusedError as error:
-                self.refused = error.status not in _PASSING
-                self._tell(str(error))
+                self.refused = error.status not in _TEMPORARY
+                self._report(str(error))
             except (UnreachableError, http.client.HTTPException, OSError, ValueError) as error:
-                self._tell(str(error) or type(error).__name__)
-            time.sleep(_AGAIN_S)
+                self._report(str(error) or type(error).__name__)
+            time.sleep(_RECONNECT_S)
 
     def _watch(self) -> None:
-        """Take snapshots until the service ends them."""
+        """Take snapshots until the service ends the connection."""
         memory: dict[str, Any] = {}
         with self._transport.ask("/live", accept="text/event-stream") as response:
             for event, data in events(response):
@@ -106,25 +106,25 @@ class Watching:
             self.number += 1
             self._changed.notify_all()
 
-    def _tell(self, trouble: str) -> None:
+    def _report(self, trouble: str) -> None:
         with self._changed:
             self.trouble = trouble
             self._changed.notify_all()
 
 
 def watching(url: str | None) -> Watching:
-    """Return what watches the service at `url`, with the token of the environment. Raises ValueError for no address."""
-    transport = Transport(url, None, _SILENT_S, 1)
+    """Return a Watching of the service at `url`, with the token of the environment. Raises ValueError for a wrong address."""
+    transport = Transport(url, None, _SILENCE_S, 1)
     transport.address()
     return Watching(transport)
 
 
 def events(response: http.client.HTTPResponse) -> Iterator[tuple[str, Any]]:
-    """Yield the server-sent events of a response, each its name and its data. Raises ValueError for what is none."""
+    """Yield the server-sent events of a response: name and data. Raises ValueError if the data is not JSON."""
     name, data = "message", b""
     while line := response.readline(_LONGEST):
         if not line.endswith(b"\n"):
-            return  # it broke off
+            return  # the connection broke
         field, _, value = line.rstrip(b"\r\n").partition(b": ")
         if field == b"event":
             name = value.decode()

@@ -1,6 +1,6 @@
-"""The events that the producer can send: pure and deterministic, in chunks, whatever their number.
+"""The patterns of records that the producer can send: pure and deterministic, in chunks. Times are milliseconds.
 
-Used by the producer, the benchmark and tests. Times are milliseconds.
+Used by the producer, the laboratory and the tests.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,47 +12,47 @@ from scripts.produce.spec import Chunk, Ints, Spec
 
 _CHUNK = 30_000
 _NUMBERS = 2_000_000
-"""Numbers that a chunk of segments may have."""
+"""Numbers in a chunk of segments at most."""
 
 _RUN = 100
-"""Records in a row that go to one partition, where the pattern does not scatter them."""
+"""Consecutive records that go to one partition, unless the pattern scatters them."""
 
 _BURST = 10_000
 _BROKEN_SHARE = 0.01
 _FAR = 10**15
 _GAP = 1 << 34
-"""Mean ms between two events of `scattered`: 35 bits of each time are chance, which no compression gets rid of."""
+"""Mean milliseconds between two events of `scattered`: 35 bits of each time are random, so they cannot be compressed."""
 
 _COLOURS = np.frombuffer(b"RGB", np.uint8)
 
 
 def chunks(pattern: str, spec: Spec) -> Iterator[Chunk]:
-    """Yield the records of a pattern. Cost: some 0.2 us a record.
+    """Yield the records of a pattern. Cost: about 0.2 us a record.
 
     Raises KeyError for an unknown pattern.
     """
     make = PATTERNS[pattern]
-    chance = np.random.default_rng(spec.seed)
+    random = np.random.default_rng(spec.seed)
     size = max(_CHUNK, 30 * spec.displacement) if pattern == "shuffled" else _CHUNK
     if pattern == "segments":
         size = max(10, 10 * (_NUMBERS // max(1, 10 * spec.size)))
     first = 0
     while spec.count is None or first < spec.count:
         size_now = size if spec.count is None else min(size, spec.count - first)
-        yield make(np.arange(first, first + size_now), spec, chance)
+        yield make(np.arange(first, first + size_now), spec, random)
         first += size_now
 
 
 def _runs(numbers: Ints, spec: Spec) -> list[int]:
-    """Return partitions in turn, some records in a row to each."""
+    """Return the partition of each record: the partitions in turn, for `_RUN` records each."""
     partitions: list[int] = ((numbers // _RUN) % spec.partitions).tolist()
     return partitions
 
 
 def _records(colours: Ints, times: Ints) -> list[bytes]:
-    """Write events as `R_1685695916000`, a matrix of digits for all times of one width. Cost: some 0.1 us a record."""
+    """Write events such as `R_1685695916000`, through a matrix of digits if all times have one width. Cost: 0.1 us a record."""
     width = len(str(times.max()))
-    if len(str(times.min())) != width:  # rare: times pass a power of ten
+    if len(str(times.min())) != width:  # rare: the times pass a power of ten
         return [b"%c_%d" % event for event in zip(_COLOURS[colours].tolist(), times.tolist(), strict=True)]
     text = np.empty((times.size, 2 + width), np.uint8)
     text[:, 0] = _COLOURS[colours]
@@ -71,40 +71,40 @@ def _steady(numbers: Ints, spec: Spec, _: np.random.Generator) -> Chunk:
 
 
 def _burst(numbers: Ints, spec: Spec, _: np.random.Generator) -> Chunk:
-    """10,000 of one colour, then as many of the next, a millisecond apart."""
+    """10,000 of one colour, then 10,000 of the next, a millisecond apart."""
     return Chunk(_records((numbers // _BURST) % 3, spec.start + numbers), _runs(numbers, spec))
 
 
 def _out_of_order(numbers: Ints, spec: Spec, _: np.random.Generator) -> Chunk:
-    """G, B, R in arrival, the R earlier than the two."""
+    """G, B, R in order of arrival; the time of R is the earliest."""
     place = np.array([1, 2, 0])[numbers % 3]
     return Chunk(_records(place, spec.start + 10 * (numbers - numbers % 3 + place)), _runs(numbers // 3, spec))
 
 
 def _only_red(numbers: Ints, spec: Spec, _: np.random.Generator) -> Chunk:
-    """R alone: never a set."""
+    """R alone, so no set is ever complete."""
     return Chunk(_records(np.zeros_like(numbers), spec.start + 10 * numbers), _runs(numbers, spec))
 
 
-def _shuffled(numbers: Ints, spec: Spec, chance: np.random.Generator) -> Chunk:
+def _shuffled(numbers: Ints, spec: Spec, random: np.random.Generator) -> Chunk:
     """Displace each record of the steady stream by at most `displacement` places, to a random partition."""
-    order = np.argsort(np.arange(numbers.size) + chance.uniform(0, spec.displacement, numbers.size), kind="stable")
+    order = np.argsort(np.arange(numbers.size) + random.uniform(0, spec.displacement, numbers.size), kind="stable")
     moved = numbers[order]
     values = _records(moved % 3, spec.start + 10 * moved)
-    return Chunk(values, chance.integers(0, spec.partitions, numbers.size).tolist())
+    return Chunk(values, random.integers(0, spec.partitions, numbers.size).tolist())
 
 
-def _scattered(numbers: Ints, spec: Spec, chance: np.random.Generator) -> Chunk:
-    """R, G, B in turn at random times, in order: for 500,000,000 events, of which a set takes some 13 bytes, however sealed."""
-    times = spec.start + _GAP * numbers + chance.integers(0, _GAP, numbers.size)
+def _scattered(numbers: Ints, spec: Spec, random: np.random.Generator) -> Chunk:
+    """R, G, B in turn at random times, in order; a set of them takes about 13 bytes in any compression."""
+    times = spec.start + _GAP * numbers + random.integers(0, _GAP, numbers.size)
     return Chunk(_records(numbers % 3, times), _runs(numbers, spec))
 
 
-def _junk(numbers: Ints, spec: Spec, chance: np.random.Generator) -> Chunk:
-    """Break one record of the steady stream in a hundred, in one of many ways, or put it into a far future."""
-    steady = _steady(numbers, spec, chance)
-    for place in np.flatnonzero(chance.random(numbers.size) < _BROKEN_SHARE).tolist():
-        kind = int(chance.integers(len(_BREAKS)))
+def _junk(numbers: Ints, spec: Spec, random: np.random.Generator) -> Chunk:
+    """Break one in a hundred records of the steady stream in one of many ways, or give it a time far in the future."""
+    steady = _steady(numbers, spec, random)
+    for place in np.flatnonzero(random.random(numbers.size) < _BROKEN_SHARE).tolist():
+        kind = int(random.integers(len(_BREAKS)))
         steady.values[place] = _BREAKS[kind](steady.values[place])
     if numbers[0] == 0 and numbers.size > 1:
         steady.values[1] = b"R_" + b"1" * 1_000_000

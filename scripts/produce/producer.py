@@ -1,6 +1,6 @@
-"""Send events to Kafka: the patterns of the exercise, at any rate, to any broker.
+"""The command `produce`: sends the records of a pattern to Kafka or to standard output, at any rate.
 
-On the embedded broker, which forgets what is not read in time, it never gets far ahead of the service.
+On the embedded broker, which drops old records, it stays near the service.
 """
 
 import json
@@ -28,7 +28,7 @@ from scripts.produce.spec import Spec
 
 
 class Pattern(StrEnum):
-    """What can be sent; each is made by the pattern of its name."""
+    """The names of the patterns."""
 
     STEADY = "steady"
     BURST = "burst"
@@ -45,7 +45,7 @@ class Pattern(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a pattern goes unless told otherwise: the topic, its partitions, the stream that reads it; and the first time."""
+    """The defaults of a pattern: its topic, partitions, the stream that reads it, and the time of the first record."""
 
     topic: str = "events"
     partitions: int = 3
@@ -62,19 +62,18 @@ _TARGETS = {
 
 
 class Rate(ProgressColumn):
-    """Shows records a second; rich's own column shows them only where the end is not known."""
+    """Shows records a second; rich's own column does so only without a total."""
 
     def render(self, task: Task) -> Text:
-        """Return the recent rate, and at the end that of the whole."""
+        """Return the recent rate, and at the end the mean rate."""
         return Text(f"{task.finished_speed or task.speed or 0:,.0f}/s")
 
 
 def prepare(bootstrap: str, topic: str, partitions: int, *, embedded: bool) -> int:
-    """Create the topic where it is absent; returns how many partitions it has.
+    """Create the topic if it is absent; returns the number of its partitions.
 
-    The embedded broker has no request for it, and makes a topic of its own size for a producer that asks about it.
-
-    Raises KafkaException where the broker does not answer.
+    The embedded broker cannot create topics by request. It creates one, with its own number of partitions, when a producer asks
+    for its metadata. Raises KafkaException if the broker does not answer.
     """
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     known = admin.list_topics(timeout=10).topics.get(topic)
@@ -94,23 +93,20 @@ def prepare(bootstrap: str, topic: str, partitions: int, *, embedded: bool) -> i
 
 
 def bootstrap_of(given: str | None) -> tuple[str, bool]:
-    """Return the broker to send to, and whether it is the embedded one.
-
-    Raises ValueError where there is none.
-    """
+    """Return the address of the broker, and whether it is the embedded one. Raises ValueError if there is no broker."""
     named = given or os.environ.get("FIRNLINE_KAFKA__BOOTSTRAP_SERVERS")
     found = find_embedded()
     if named and named != "embedded":
         return named, named == found
     if found is None:
         raise ValueError(
-            "no broker: start `python scripts/serve.py`, which brings the embedded one, or give --bootstrap HOST:PORT"
+            "no broker: start `python scripts/serve.py`, which starts the embedded one, or give --bootstrap HOST:PORT"
         )
     return found, True
 
 
 def delete(bootstrap: str, topic: str) -> None:
-    """Delete a topic, and wait until it is gone. Raises KafkaException where that fails."""
+    """Delete a topic, and wait until it is gone. Raises KafkaException if that fails."""
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     try:
         admin.delete_topics([topic])[topic].result(timeout=10)
@@ -122,8 +118,8 @@ def delete(bootstrap: str, topic: str) -> None:
         time.sleep(0.05)
 
 
-def speak(pattern: str, spec: Spec, rate: float | None, stop: threading.Event) -> None:
-    """Print records, a line each, at a rate; ends early where it is interrupted, or nobody reads on."""
+def write_lines(pattern: str, spec: Spec, rate: float | None, stop: threading.Event) -> None:
+    """Print records, a line each, at a rate. Stops early if interrupted, or if the reader closes the pipe."""
     began, printed = time.monotonic(), 0
     size = at_once(rate)
     try:
@@ -138,26 +134,26 @@ def speak(pattern: str, spec: Spec, rate: float | None, stop: threading.Event) -
                 sys.stdout.buffer.flush()
                 printed += len(some)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the rest of the buffer cannot be written
 
 
 def main(
-    pattern: Annotated[Pattern, typer.Option(help="What to send.")] = Pattern.STEADY,
-    count: Annotated[int, typer.Option(min=0, help="Records to send; 0 goes on until Ctrl-C.")] = 3_000_000,
-    rate: Annotated[float | None, typer.Option(min=0.1, help="Records a second; without it, as fast as it goes.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed sends the same records.")] = 0,
-    start: Annotated[int | None, typer.Option(min=0, help="Time of the first event in ms; without it, now.")] = None,
-    displacement: Annotated[int, typer.Option(min=1, help="`shuffled` moves a record by at most so many places.")] = 1_000,
-    bootstrap: Annotated[str | None, typer.Option(help="HOST:PORT; without it, the embedded broker that runs here.")] = None,
-    topic: Annotated[str | None, typer.Option(help="The topic; created if absent. Without it, that of the pattern.")] = None,
+    pattern: Annotated[Pattern, typer.Option(help="The pattern of the records.")] = Pattern.STEADY,
+    count: Annotated[int, typer.Option(min=0, help="Records to send; 0: until Ctrl-C.")] = 3_000_000,
+    rate: Annotated[float | None, typer.Option(min=0.1, help="Records a second; by default as fast as possible.")] = None,
+    seed: Annotated[int, typer.Option(help="The seed of random patterns; the same seed sends the same records.")] = 0,
+    start: Annotated[int | None, typer.Option(min=0, help="Time of the first event in ms; by default now.")] = None,
+    displacement: Annotated[int, typer.Option(min=1, help="How many places `shuffled` moves a record at most.")] = 1_000,
+    bootstrap: Annotated[str | None, typer.Option(help="HOST:PORT; by default the embedded broker that runs here.")] = None,
+    topic: Annotated[str | None, typer.Option(help="The topic, created if absent; by default the pattern's own.")] = None,
     partitions: Annotated[int | None, typer.Option(min=1, help="Partitions of a topic that is created.")] = None,
-    group: Annotated[str | None, typer.Option(help="The readers that the embedded broker must not outrun.")] = None,
-    size: Annotated[int, typer.Option(min=0, help="`segments` have so many numbers.")] = 100,
-    delay: Annotated[int, typer.Option(min=0, help="`uniques` that are late are so by up to so many seconds.")] = 5,
+    group: Annotated[str | None, typer.Option(help="The consumer group to wait for on the embedded broker.")] = None,
+    size: Annotated[int, typer.Option(min=0, help="Numbers in each of the `segments`.")] = 100,
+    delay: Annotated[int, typer.Option(min=0, help="Seconds by which late `uniques` are late at most.")] = 5,
     delay_probability: Annotated[float, typer.Option(min=0, max=1, help="The share of `uniques` that is late.")] = 0.001,
-    recreate: Annotated[bool, typer.Option("--recreate", help="Delete the topic first, and create it again.")] = False,
+    recreate: Annotated[bool, typer.Option("--recreate", help="Delete the topic and create it again first.")] = False,
     stdout: Annotated[bool, typer.Option("--stdout", help="Print the records, a line each, instead of sending them.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was sent as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Send records to Kafka in one of the patterns."""
     console = Console(stderr=True)
@@ -167,7 +163,7 @@ def main(
     first = start if start is not None else target.start_ms or time.time_ns() // 10**6
     spec = Spec(count or None, first, partitions, seed, displacement, size, delay, delay_probability)
     if stdout:
-        speak(pattern.value, spec, rate, stop)
+        write_lines(pattern.value, spec, rate, stop)
         return
     try:
         address, is_embedded = bootstrap_of(bootstrap)

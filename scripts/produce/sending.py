@@ -1,4 +1,4 @@
-"""Sends records to Kafka at a rate, and on the embedded broker never so far ahead that it forgets what nobody has read.
+"""Sends records to Kafka at a rate. On the embedded broker it stays near the readers, because that broker drops old records.
 
 Used by the producer.
 """
@@ -17,54 +17,54 @@ from rich.console import Console
 from scripts.produce.spec import Chunk
 
 _AHEAD = 20_000
-"""Records that a partition of the embedded broker may hold unread; it forgets from 100,000 or 5 MiB on."""
+"""Unread records that a partition of the embedded broker may hold. It drops records beyond 100,000 or 5 MiB."""
 
-_LOOK_S = 0.05
+_ASK_S = 0.05
 _SLICE_S = 0.05
-"""Seconds' worth of records that are handed over at once, where there is a rate."""
+"""With a rate, the time for which records are sent at once."""
 
 _MOST_AT_ONCE = 10_000
 _MOST_ON_LEASH = 2_000
-_SILENT_S = 1.0
+_QUIET_S = 1.0
 
 
 def at_once(rate: float | None) -> int:
-    """Return how many records go at once at a rate, so that it is even."""
+    """Return how many records to send at once, so that a rate is even."""
     return _MOST_AT_ONCE if rate is None else max(1, min(_MOST_AT_ONCE, int(rate * _SLICE_S)))
 
 
 class Failures:
-    """Counts records that the broker did not take, and keeps the first reason."""
+    """Counts the records that the broker refused, and keeps the first reason."""
 
     def __init__(self) -> None:
         self.count = 0
         self.first: str | None = None
 
     def __call__(self, error: Any, _: Any) -> None:
-        """Take one report of librdkafka, which reports failures alone."""
+        """Take one delivery report; librdkafka is set to report only failures."""
         self.count += 1
         self.first = self.first or error.str()
 
 
 class Leash:
-    """Holds a producer back while the readers of the embedded broker, `group`, are far behind it."""
+    """Holds a producer back while the consumer group `group` is far behind it on the embedded broker."""
 
     def __init__(self, bootstrap: str, topic: str, group: str) -> None:
         self._reader = Consumer({"bootstrap.servers": bootstrap, "group.id": group})
         self._topic = topic
         self._sent: Counter[int] = Counter()
         self._committed: dict[int, int] = {}
-        self._looked_at = 0.0
+        self._asked_at = 0.0
 
     def sent(self, partitions: list[int]) -> None:
-        """Take note of records that were sent."""
+        """Count records that were sent, by their partitions."""
         self._sent.update(partitions)
 
     def taut(self) -> bool:
-        """Whether a slice more could leave some partition with more unread records than it safely holds."""
-        if not self._sent or time.monotonic() - self._looked_at < _LOOK_S:
+        """Whether the next slice could leave a partition with too many unread records. Asks the broker at most every 50 ms."""
+        if not self._sent or time.monotonic() - self._asked_at < _ASK_S:
             return self._ahead() > _AHEAD - _MOST_ON_LEASH
-        self._looked_at = time.monotonic()
+        self._asked_at = time.monotonic()
         self._committed = {
             place.partition: max(0, place.offset)
             for place in self._reader.committed([TopicPartition(self._topic, number) for number in self._sent], timeout=5)
@@ -72,7 +72,7 @@ class Leash:
         return self._ahead() > _AHEAD - _MOST_ON_LEASH
 
     def begin(self, partitions: int) -> None:
-        """Take note of what the partitions hold already."""
+        """Count the records that the partitions hold already."""
         for number in range(partitions):
             end = self._reader.get_watermark_offsets(TopicPartition(self._topic, number), timeout=5)[1]
             self._sent[number] = end
@@ -82,7 +82,7 @@ class Leash:
 
 
 class Sending:
-    """Sends chunks at a rate, and counts them."""
+    """Sends chunks at a rate, and counts their records."""
 
     def __init__(self, bootstrap: str, topic: str, *, rate: float | None, leash: Leash | None, stop: threading.Event) -> None:
         self._producer = Producer(
@@ -109,7 +109,7 @@ class Sending:
         self.failures = Failures()
 
     def send(self, chunk: Chunk, console: Console, on_progress: Callable[[int], None]) -> None:
-        """Send a chunk, in slices that the rate and the leash allow; ends early where it is interrupted or fails.
+        """Send a chunk, in slices that the rate and the leash allow. Stops early if interrupted or after a failure.
 
         After each slice `on_progress` gets the number of records sent so far.
         """
@@ -122,7 +122,7 @@ class Sending:
             on_progress(self.sent)
 
     def finish(self) -> None:
-        """Wait for the broker's word on all that was sent; after a failure, what is still queued here is given up."""
+        """Wait until the broker has acknowledged every record; after a failure, drop the records still in the queue."""
         while len(self._producer) and self.failures.first is None:
             self._producer.flush(0.5)
         if self.failures.first:
@@ -131,7 +131,7 @@ class Sending:
 
     @property
     def delivered(self) -> int:
-        """Records that the broker has acknowledged; exact once finished."""
+        """Records that the broker has acknowledged; exact after `finish`."""
         return self.sent - len(self._producer) - self.failures.count
 
     def _await_turn(self, console: Console) -> None:
@@ -141,13 +141,13 @@ class Sending:
                 self._producer.poll(min(remaining, 0.1))
         since = time.monotonic()
         while self._leash is not None and not self._stop.is_set() and not self.failures.first and self._leash.taut():
-            if not self._waited and time.monotonic() - since > _SILENT_S:
+            if not self._waited and time.monotonic() - since > _QUIET_S:
                 self._waited = True
-                console.print("waiting for the service to read what is there", style="dim")
-            self._producer.poll(_LOOK_S)
+                console.print("waiting for the service to read the records on the broker", style="dim")
+            self._producer.poll(_ASK_S)
 
     def _slice(self, values: list[bytes], partitions: list[int]) -> None:
-        # The library heeds the partition of a batch, and not that of a record in it.
+        # librdkafka uses the partition of a batch, and ignores that of a record in it.
         places = np.array(partitions)
         for number in set(partitions):
             self._to_partition(number, [{"value": value} for value in compress(values, (places == number).tolist())])
@@ -155,7 +155,7 @@ class Sending:
             self._leash.sent(partitions)
 
     def _to_partition(self, number: int, records: list[dict[str, Any]]) -> None:
-        """Hand records over to librdkafka; what its queue has no room for is tried again, and no other refusal is."""
+        """Give records to librdkafka; retry those that its queue has no room for. Any other refusal is a failure."""
         while records and not self.failures.first and not self._stop.is_set():
             taken = self._producer.produce_batch(self._topic, records, partition=number, on_delivery=self.failures)
             self.sent += taken

@@ -1,4 +1,4 @@
-"""What to send, and what comes of it: the words between the producer and its patterns."""
+"""The request to a pattern, and the chunks of records that it returns."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Records in the order of sending, and the partition of each."""
+    """Records in the order in which they are sent, and the partition of each."""
 
     values: list[bytes]
     partitions: list[int]
@@ -18,9 +18,9 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What to make: `count` records (None: without end), from `start` ms on, for `partitions` partitions.
+    """The records to make: `count` of them (None: without end), from `start` ms on, for `partitions` partitions.
 
-    `size` numbers a segment; `delay_probability` of the frames late by up to `delay_s` seconds.
+    A segment has `size` numbers. A share `delay_probability` of the frames is late by up to `delay_s` seconds.
     """
 
     count: int | None

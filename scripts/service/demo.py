@@ -1,4 +1,4 @@
-"""What `--demo` adds to the service: a gentle producer beside it, and what to try in another terminal."""
+"""The option `--demo`: a gentle producer beside the service, and commands to try in another terminal."""
 
 import contextlib
 import os
@@ -22,14 +22,14 @@ Ctrl-C ends everything."""
 
 
 def what_to_try(url: str) -> str:
-    """Return the commands that ask the service at `url`, as people would type them here."""
+    """Return commands that ask the service at `url`, as a user would type them here."""
     ask = f"{os.path.relpath(sys.executable)} scripts/query.py" if IS_CHECKOUT else "firnline query"
     return _CURLS.format(url=url, ask=ask)
 
 
 @contextlib.contextmanager
 def gentle_producer(bootstrap: str, topic: str) -> Iterator[None]:
-    """Run the producer beside the service: a hundred events a second, as far apart as their times, out of order by a little."""
+    """Run the producer beside the service: a hundred events a second, slightly out of order."""
     words = ["--count", "0", "--rate", "100", "--pattern", "shuffled", "--displacement", "20"]
     command = own_command("produce", *words, "--bootstrap", bootstrap, "--topic", topic)
     producer = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
@@ -40,7 +40,7 @@ def gentle_producer(bootstrap: str, topic: str) -> Iterator[None]:
 
 
 def demo_topic(settings: Settings) -> str:
-    """Return the topic of the first stream of sets. Raises ValueError where there is none."""
+    """Return the topic of the first stream of sets. Raises ValueError if no stream of sets reads a topic."""
     topics = [stream.source.topic for stream in settings.streams.values() if stream.view == "sets" and stream.source.topic]
     if not topics:
         raise ValueError("--demo: expected a stream of sets that reads a topic")
