@@ -258,7 +258,7 @@ def test_tokens_come_from_the_environment_and_a_file_together(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "mode", "said"),
     [
-        (f"read {READ}", 0o604, "not for everybody"),
+        (f"read {READ}", 0o604, "other users cannot read"),
         (f"read {READ}\nadmin {WRITE}", 0o600, ":2: expected `read TOKEN`"),
         (f"read {READ} {WRITE}", 0o600, ":1: expected"),
         (READ, 0o600, ":1: expected"),
