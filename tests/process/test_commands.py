@@ -92,7 +92,7 @@ def test_every_command_and_every_option_has_help_and_its_line_is_true(name: str)
     assert (found.help or "").split("\n")[0] == COMMANDS[name].line
 
 
-def test_wrong_use_is_2_and_what_fails_is_1():
+def test_wrong_use_exits_with_2_and_a_failure_with_1():
     assert run("config", "check", "--rate", "none").returncode == 2
     assert run("nothing").returncode == 2
     for url in ("ftp://x", "http://127.0.0.1:99999", "http://[::1"):
@@ -114,7 +114,7 @@ def test_a_shell_completes_commands_and_options():
 # The configuration ---------------------------------------------------------------------------------------------------
 
 
-def test_check_says_what_settings_mean_here_and_ends_with_1_where_none_can_run(tmp_path: Path):
+def test_check_prints_capacities_and_exits_with_1_if_the_service_cannot_run(tmp_path: Path):
     good = run("config", "check", "--json", "--set", "memory.budget=400MiB", "--only", "events")
     assert good.returncode == 0, good.stderr
     told = json.loads(good.stdout)
@@ -132,7 +132,7 @@ def test_check_says_what_settings_mean_here_and_ends_with_1_where_none_can_run(t
     assert "Traceback" not in wrong.stderr
 
 
-def test_what_settings_say_is_no_markup(tmp_path: Path):
+def test_text_of_settings_is_not_read_as_markup(tmp_path: Path):
     path = tmp_path / "[red].yaml"
     path.write_text("streams: {events: {}}\nkafka: {client.id: '[/b]'}\n")
     assert "[red].yaml is good" in run("config", "check", str(path)).stdout
@@ -140,7 +140,7 @@ def test_what_settings_say_is_no_markup(tmp_path: Path):
 
 
 @pytest.mark.parametrize("gap_ms", [0.3, 3.6, 36.0, 1_000.0])
-def test_a_set_takes_the_bytes_that_check_says(gap_ms: float):
+def test_a_set_has_the_size_that_check_computes(gap_ms: float):
     """Sets at random times, compressed for real."""
     chance, sets = np.random.default_rng(1), 60_000
     live = LiveSets(steps=3, max_sets=2 * sets)
@@ -165,14 +165,14 @@ def test_a_set_takes_the_bytes_that_check_says(gap_ms: float):
         (["streams.events.max_sets=10000000000"], "a collector retires at 10,000,000,000 sets"),
     ],
 )
-def test_what_may_not_be_meant_is_told(overrides: list[str], said: str, monkeypatch: pytest.MonkeyPatch):
+def test_check_reports_odd_settings(overrides: list[str], said: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("os.access", lambda path, mode: not str(path).startswith("/proc"))  # root may write anywhere
     found = check(load(None, overrides, {}), 10_000, {}, connect=False)
     assert said in "\n".join(found.odd)
     assert not found.wrong
 
 
-def test_off_loopback_without_a_token_nothing_can_run():
+def test_without_a_token_the_service_cannot_listen_off_loopback():
     found = check(load(None, ["http.host=0.0.0.0"], {}), 10_000, {}, connect=False)
     assert "a token is needed" in "\n".join(found.wrong)
     found = check(load(None, ["http.host=0.0.0.0"], {}), 10_000, {"FIRNLINE_READ_TOKEN": "r" * 24}, connect=False)
@@ -181,7 +181,7 @@ def test_off_loopback_without_a_token_nothing_can_run():
 
 
 @pytest.mark.broker
-def test_a_topic_that_is_not_there_is_told_and_so_is_a_broker(broker: str, topic: str):
+def test_check_asks_the_broker_for_missing_topics(broker: str, topic: str):
     there = [f"streams={{a: {{source: {{topic: {topic}}}}}, b: {{source: {{topic: not-there}}}}}}"]
     given_ = load(None, [*there, f"kafka.bootstrap.servers={broker}"], {})
 
@@ -192,7 +192,7 @@ def test_a_topic_that_is_not_there_is_told_and_so_is_a_broker(broker: str, topic
     until(lambda: topic not in odd())  # what is created just now may not be in the broker's list yet
 
 
-def test_explain_says_all_of_a_setting(tmp_path: Path):
+def test_explain_prints_everything_about_a_setting(tmp_path: Path):
     path = tmp_path / "x.yaml"
     path.write_text("memory:\n  budget: 1GiB\nstreams: {events: {max_sets: 7}}\n")
     done = run("config", "explain", "memory.budget", "--config", str(path))
@@ -209,7 +209,7 @@ def test_explain_says_all_of_a_setting(tmp_path: Path):
     assert "memory.budget" in wrong.stderr
 
 
-def test_explain_knows_every_setting_its_place_and_no_secret():
+def test_explain_lists_every_setting_with_its_place_and_without_secrets():
     reading = read(None, ["kafka.sasl.password=hunter2", "http.port=1"], {"FIRNLINE_LOG__LEVEL": "error"})
     known = {each.key: each for each in entries(reading)}
     assert {".".join(path) for path, _ in leaves(reading.settings)} == {key for key, each in known.items() if not each.section}

@@ -82,7 +82,7 @@ def test_every_command_has_help(script: str):
 
 
 @pytest.mark.broker
-def test_the_producer_sends_what_it_says(broker: str, topic: str):
+def test_the_producer_sends_the_records_that_it_reports(broker: str, topic: str):
     done = run("producer", "--bootstrap", broker, "--topic", topic, "--count", "25000", "--pattern", "shuffled", "--seed", "4")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"25,000 records to {topic}")
@@ -117,21 +117,21 @@ def test_ctrl_c_ends_the_producer_with_a_count(broker: str, topic: str):
     assert "Traceback" not in complaint
 
 
-def test_without_a_broker_the_producer_says_what_to_start(tmp_path: Path):
+def test_without_a_broker_the_producer_names_the_command_to_start(tmp_path: Path):
     done = run("producer", FIRNLINE_RUN_DIR=str(tmp_path))
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "start `python scripts/serve.py`" in done.stderr
 
 
-def test_a_broker_that_does_not_answer_is_one_line():
+def test_a_silent_broker_is_reported_in_one_line():
     done = run("producer", "--bootstrap", f"127.0.0.1:{free_port()}", "--count", "1")
     assert done.returncode == 1
     assert "producer:" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_the_embedded_broker_comes_with_the_service_is_found_and_never_outrun(tmp_path: Path):
+def test_the_service_starts_the_embedded_broker_and_the_producer_waits_for_the_service(tmp_path: Path):
     """200,000 records are twice what a partition of it remembers; all arrive, because the producer waits for the service."""
     environ = {"FIRNLINE_RUN_DIR": str(tmp_path)}
     with service(None, "events", **environ) as running:
@@ -182,7 +182,7 @@ typer.run(serve.main)
 """
 
 
-def test_ctrl_c_while_the_service_starts_is_not_forgotten():
+def test_ctrl_c_during_the_start_ends_the_service():
     words = ["--only", "words", "--set", "streams.words.source={stdin: true}", "--set", "http.port=0", "--set", "data_dir=null"]
     with subprocess.Popen(
         [sys.executable, "-c", EARLY, *words], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
@@ -195,14 +195,14 @@ def test_ctrl_c_while_the_service_starts_is_not_forgotten():
 
 
 @pytest.mark.parametrize("script", ["bench", "chaos", "lab/measure/crowd"])
-def test_without_java_a_measurement_says_so_in_one_line(script: str, tmp_path: Path):
+def test_without_java_a_measurement_reports_it_in_one_line(script: str, tmp_path: Path):
     done = run(script, PATH=str(tmp_path))
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "a real broker needs java and mvn on the PATH" in done.stderr
 
 
 @pytest.mark.broker
-def test_a_benchmark_that_cannot_run_says_why(broker: str):
+def test_a_benchmark_that_cannot_run_prints_the_reason(broker: str):
     wrong = run("bench", "--budget", "lots", "--events", "30000", "--bootstrap", broker)
     assert wrong.returncode == 1
     assert "bench: the service does not run: firnline: the configuration cannot be used" in wrong.stderr

@@ -1,17 +1,20 @@
-"""The configuration: what overrides what, and how people are told what is wrong."""
+"""The configuration: the order of its sources, the wording of its errors, and the facts of each view."""
 
 import contextlib
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.views.kinds import VIEWS
 from config.fields import Budget
 from config.load import SettingsError, load
 from config.settings import Settings
 from config.streams import STREAMS
 from scripts.checkout import ROOT
+from scripts.service.plan import view_of
 
 
 def problems(tmp_path: Path, text: str, *overrides: str, **environ: str) -> list[str]:
@@ -305,3 +308,18 @@ def test_a_meaning_changes_with_what_an_answer_depends_on_alone():
     assert meaning("streams.events.max_sets=7", "streams.events.lateness_ms=1", "http.port=1") == meaning()
     for changed in ("streams.events.steps=[a, b]", "streams.events.time_unit=s", "streams.events.source.topic=other"):
         assert meaning(changed) != meaning()
+
+
+@pytest.mark.parametrize("view", STREAMS)
+def test_the_stanza_of_a_view_has_every_fact_about_it(view: str):
+    stanza = next(each for each in load(None, [], {}).streams.values() if each.view == view)
+    assert {*stanza.meant, *stanza.bounds, *stanza.view_settings} <= type(stanza).model_fields.keys()
+    assert (stanza.bound is None) == (not stanza.bounds)
+    assert min(stanza.load(10.0)[::2]) > 0
+    assert type(view_of(stanza)) is VIEWS[view]
+
+
+def test_the_service_and_the_commands_compare_no_views():
+    for path in [*(ROOT / "scripts" / "service").glob("*.py"), *(ROOT / "scripts" / "cli" / "configuration").glob("*.py")]:
+        stanzas = re.findall(r"\b(?:Sets|Top|Segments|Uniques|Words)Stream\b", path.read_text())
+        assert not stanzas, f"{path.name} depends on the view: {stanzas}"
