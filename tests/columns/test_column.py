@@ -10,7 +10,7 @@ from actors.columns.column import Column
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_column_does_what_a_sorted_list_does(seed: int, monkeypatch: pytest.MonkeyPatch):
+def test_a_column_behaves_like_a_sorted_list(seed: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "CHUNK", 16)
     monkeypatch.setattr(module, "_SEAL_AT", 48)
     chance = random.Random(seed)
@@ -51,7 +51,7 @@ def test_waiting_times_take_about_a_byte_each():
     assert column.nbytes < 3.5 * 1_000_000
 
 
-def test_what_was_peeked_or_given_away_is_a_copy(monkeypatch: pytest.MonkeyPatch):
+def test_peek_and_popleft_return_copies(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "CHUNK", 4)
     monkeypatch.setattr(module, "_SEAL_AT", 12)
     column = Column()
@@ -64,7 +64,7 @@ def test_what_was_peeked_or_given_away_is_a_copy(monkeypatch: pytest.MonkeyPatch
     column._check()
 
 
-def test_what_was_given_away_outlives_the_buffer_that_it_came_from():
+def test_popped_values_outlive_the_buffer():
     column = Column()
     column.extend(np.arange(1_000))
     given = column.popleft(600)
@@ -88,7 +88,7 @@ def test_a_column_holds_both_ends_of_int64_open_and_sealed(monkeypatch: pytest.M
     column._check()
 
 
-def test_a_column_that_is_emptied_gives_its_memory_back():
+def test_an_emptied_column_frees_its_memory():
     column = Column()
     column.extend(np.arange(100_000))
     column.popleft(100_000)

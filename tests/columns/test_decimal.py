@@ -20,14 +20,14 @@ def plain(row: bytes) -> int | None:
 
 
 @pytest.mark.parametrize("width", range(1, MAX_DIGITS + 1))
-def test_any_one_byte_at_any_place_is_a_digit_or_spoils_the_number(width: int):
+def test_one_byte_that_is_not_a_digit_makes_the_number_invalid(width: int):
     base = b"1234567890123456789"[:width]
     rows = [base[:place] + bytes([byte]) + base[place + 1 :] for place in range(width) for byte in range(256)]
     assert read(rows) == [plain(row) for row in rows]
 
 
 @pytest.mark.parametrize("width", range(1, MAX_DIGITS + 1))
-def test_two_wrong_bytes_never_make_up_for_each_other(width: int):
+def test_two_wrong_bytes_never_cancel_out(width: int):
     chance = random.Random(width)
     rows = []
     for _ in range(2_000):
@@ -39,7 +39,7 @@ def test_two_wrong_bytes_never_make_up_for_each_other(width: int):
 
 
 @pytest.mark.parametrize("width", range(1, MAX_DIGITS + 1))
-def test_zeros_in_front_change_nothing(width: int):
+def test_leading_zeros_change_nothing(width: int):
     assert read([b"7".rjust(width, b"0"), b"0" * width]) == [7, 0]
 
 
@@ -48,7 +48,7 @@ def test_the_largest_int64_is_the_largest_number():
     assert read([str(number).encode() for number in near]) == [INT64_MAX - 1, INT64_MAX, None, None]
 
 
-def test_no_rows_are_no_numbers():
+def test_an_empty_matrix_gives_no_numbers():
     numbers, valid = parse(np.empty((0, 5), np.uint8))
     assert numbers.size == valid.size == 0
 

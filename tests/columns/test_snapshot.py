@@ -77,7 +77,7 @@ STATES = st.recursive(
 
 @given(STATES)
 @settings(max_examples=100, deadline=None)
-def test_a_tree_comes_back_as_it_was_written(state: Any):
+def test_a_tree_is_restored_as_written(state: Any):
     assert plain(read("test", write(state))) == plain(state)
 
 
@@ -87,7 +87,7 @@ def test_what_was_read_can_be_written_again(state: Any, form: Callable[[bytes], 
     assert plain(read("test", write(read("test", form(write(state)))))) == plain(state)
 
 
-def test_columns_and_long_bytes_are_views_that_nobody_can_write_to():
+def test_columns_and_long_bytes_are_read_only_views():
     data = write({"column": np.arange(100), "long": bytes(range(100)), "short": b"short"})
     inside = np.frombuffer(data, np.uint8)
     found = read("test", data)
@@ -107,18 +107,18 @@ def test_columns_and_long_bytes_are_views_that_nobody_can_write_to():
     [np.arange(20)[::2], np.arange(20).reshape(4, 5).T, np.array(5), np.zeros((3, 0, 2), np.uint8), np.arange(20)[::-1]],
     ids=["stride", "turned", "none", "empty", "backwards"],
 )
-def test_a_column_of_any_layout_comes_back(column: Any):
+def test_a_column_of_any_layout_is_restored(column: Any):
     found = read("test", write([column]))[0]
     assert found.shape == column.shape
     assert np.array_equal(found, column)
 
 
-def test_columns_lie_where_a_processor_likes_them():
+def test_columns_are_aligned():
     found = read("test", write([b"x" * 65, np.arange(3, dtype=np.uint8), np.arange(4), np.zeros(1)]))
     assert all(column.flags.aligned for column in found[1:])
 
 
-def test_numbers_of_numpy_come_back_as_numbers():
+def test_numpy_scalars_are_restored_as_python_numbers():
     assert read("test", write([np.int64(5), np.uint8(2), np.float64(0.5), np.bool_(True)])) == [5, 2, 0.5, True]
 
 
@@ -143,21 +143,21 @@ def test_numbers_of_numpy_come_back_as_numbers():
     ],
     ids=lambda state: re.sub(" at 0x[0-9a-f]+", "", f"{type(state).__name__} {state!a}")[:40],
 )
-def test_what_is_no_state_is_not_written(state: Any):
+def test_values_of_other_types_are_not_written(state: Any):
     put: list[Any] = []
     for tree in (state, [state], {"a": (1, {"b": state})}):
         with pytest.raises(TypeError):
             write_through("test", tree, put.append)
 
 
-def test_bytes_of_another_length_than_announced_are_not_written():
+def test_deferred_bytes_of_a_wrong_length_are_not_written():
     with pytest.raises(ValueError, match="3 bytes were expected, got 2"):
         write([Deferred(3, lambda: b"ab")])
 
 
 @given(STATES)
 @settings(max_examples=100, deadline=None)
-def test_how_much_a_state_takes_is_said_about_rightly(state: Any):
+def test_the_size_estimate_of_a_state_is_about_right(state: Any):
     empty = len(write(None))
     assert abs(nbytes_of(state) - (len(write(state)) - empty)) <= 0.3 * len(write(state)) + 40 * _nodes(state)
 
@@ -181,7 +181,7 @@ SMALL = {
 }
 
 
-def test_every_bit_that_is_flipped_is_told():
+def test_every_flipped_bit_is_detected():
     data = write(SMALL)
     for place in range(len(data)):
         for bit in range(8):
@@ -192,7 +192,7 @@ def test_every_bit_that_is_flipped_is_told():
 
 
 @pytest.mark.parametrize("junk", [b"\0", b"\xff", b"FIRNLINE", None], ids=repr)
-def test_every_byte_that_is_another_one_is_told(junk: bytes | None):
+def test_every_changed_byte_is_detected(junk: bytes | None):
     data = write(SMALL)
     for place in range(len(data)):
         broken = data[:place] + (junk or b"") + data[place + (1 if junk is None else len(junk)) :]
@@ -201,7 +201,7 @@ def test_every_byte_that_is_another_one_is_told(junk: bytes | None):
                 read("test", broken)
 
 
-def test_every_end_that_is_missing_is_told_and_every_beginning():
+def test_a_missing_end_or_beginning_is_detected():
     data = write(SMALL)
     for cut in range(len(data)):
         with pytest.raises(DamagedError):
@@ -211,14 +211,14 @@ def test_every_end_that_is_missing_is_told_and_every_beginning():
 
 
 @pytest.mark.parametrize("junk", [b"\0", b"\0" * 4_096, b"FIRNLINE", write(SMALL), write(None)], ids=len)
-def test_what_stands_behind_or_before_a_file_is_told(junk: bytes):
+def test_extra_bytes_before_or_after_a_file_are_detected(junk: bytes):
     data = write({**SMALL, "events": 8})
     for joined in (data + junk, junk + data):
         with pytest.raises(DamagedError):
             read("test", joined)
 
 
-def test_two_blocks_of_one_size_are_not_taken_for_each_other():
+def test_two_exchanged_blocks_of_equal_size_are_detected():
     data = write([np.arange(5), np.arange(5) + 1])
     one, other = data[8:48], data[48:88]
     with pytest.raises(DamagedError, match="not match its checksum"):
@@ -232,7 +232,7 @@ def test_another_kind_is_refused():
 
 @given(st.binary(max_size=200))
 @settings(max_examples=100, deadline=None)
-def test_any_bytes_are_damaged_and_nothing_else(data: bytes):
+def test_arbitrary_bytes_raise_only_damagederror(data: bytes):
     for each in (data, b"FIRNLINE" + data + b"FIRNLINE"):
         with pytest.raises(DamagedError):
             read("test", each)
@@ -323,7 +323,7 @@ ABSURD = {
 
 
 @pytest.mark.parametrize("name", ABSURD)
-def test_an_absurd_index_is_damaged_whatever_its_checksum_says_and_costs_no_memory(name: str):
+def test_an_absurd_index_with_a_valid_checksum_is_refused_and_costs_no_memory(name: str):
     data = ABSURD[name]
     tracemalloc.start()
     try:
@@ -335,7 +335,7 @@ def test_an_absurd_index_is_damaged_whatever_its_checksum_says_and_costs_no_memo
     assert peak < 1_000_000 + 20 * len(data)
 
 
-def test_a_crafted_index_without_fault_is_read():
+def test_a_handmade_valid_index_is_read():
     assert read("test", indexed(b"\x92" + REFERENCE + b"\x01", [entry(BLOCK, "<i8", (1,))], BLOCK))[0].tolist() == [0]
 
 

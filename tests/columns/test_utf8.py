@@ -18,9 +18,9 @@ PIECES = st.binary(max_size=4) | st.text(max_size=3).map(str.encode) | st.just(b
 
 @given(st.lists(PIECES, max_size=60))
 @settings(max_examples=100, deadline=None)
-def test_each_record_is_looked_at_by_itself(values: list[bytes | None]):
+def test_each_record_is_checked_alone(values: list[bytes | None]):
     assert list(text_only(values)) == [value if is_text(value) else NO_TEXT for value in values]
 
 
-def test_a_poll_of_nothing_but_junk_is_masked_whole():
+def test_a_poll_without_any_utf8_is_masked_completely():
     assert set(text_only([b"\xfe\xff"] * 500)) == {NO_TEXT}

@@ -62,7 +62,7 @@ def test_ordering_keeps_every_event_and_leaves_the_given_columns_alone(columns: 
     assert ordered.nbytes == 8 * ordered.count
 
 
-def test_nothing_joined_is_empty_and_of_the_width_asked_for():
+def test_joining_no_batches_gives_an_empty_batch_of_the_given_width():
     none = Batch.concatenate([], 3)
     assert [column.size for column in none.times] == [0, 0, 0]
     assert none.times[0].dtype == np.int64
@@ -74,7 +74,7 @@ def test_batches_of_different_widths_do_not_join():
         Batch.concatenate([Batch.empty(2), Batch.empty(3)], 3)
 
 
-def test_nobody_can_write_into_the_empty_column_that_all_share():
+def test_the_shared_empty_column_is_read_only():
     assert not NO_TIMES.flags.writeable
     with pytest.raises(ValueError, match="resize"):
         NO_TIMES.resize(1)

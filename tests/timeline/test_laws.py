@@ -17,14 +17,14 @@ spans = st.tuples(small, small).map(lambda pair: Span(min(pair), max(pair)))
 
 
 @given(spans, spans)
-def test_spans_overlap_where_they_share_a_time(one: Span, other: Span):
+def test_spans_overlap_if_they_share_a_time(one: Span, other: Span):
     shared = set(range(one.start, one.end)) & set(range(other.start, other.end))
     assert one.overlaps(other) == other.overlaps(one) == bool(shared)
     assert one.hull(other).contains(one)
     assert EVER.contains(one)
 
 
-def test_a_span_that_runs_backwards_is_refused():
+def test_a_span_that_ends_before_it_starts_is_refused():
     with pytest.raises(ValueError, match="must not end before it starts"):
         Span(2, 1)
 
@@ -47,7 +47,7 @@ def test_batches_keep_their_events_when_joined_ordered_and_split(given_batches: 
 
 
 @given(st.integers(1, 19), st.data())
-def test_digits_read_as_python_reads_them(width: int, data: st.DataObject):
+def test_digits_are_parsed_as_python_does(width: int, data: st.DataObject):
     alphabet = st.sampled_from(b"0123456789" * 4 + b"/:-+ _x\x00\xff")
     rows = data.draw(st.lists(st.lists(alphabet, min_size=width, max_size=width).map(bytes), min_size=1, max_size=20))
     rows += [b"0" * width, b"9" * width, str(INT64_MAX).encode()[:width], str(INT64_MAX + 1).encode()[:width]]
@@ -58,6 +58,6 @@ def test_digits_read_as_python_reads_them(width: int, data: st.DataObject):
 
 
 @given(st.lists(times, min_size=1))
-def test_what_is_sealed_comes_back(values: list[int]):
+def test_compressed_values_are_restored(values: list[int]):
     ascending = np.sort(np.array(values, np.int64))
     assert unseal(seal(ascending)).tolist() == ascending.tolist()

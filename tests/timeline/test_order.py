@@ -19,7 +19,7 @@ def at(number: int, count: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_what_is_released_is_ordered_and_with_what_is_held_all_that_was_added(seed: int):
+def test_released_events_are_ordered_and_none_is_lost(seed: int):
     chance = random.Random(seed)
     limit = chance.choice([5, 40, 10_000])
     buffer, added, released, last = OrderBuffer(categories=3, limit=limit), [], [], -1
@@ -58,14 +58,14 @@ def test_an_event_is_sorted_about_twice_however_long_it_waits():
     assert sorts <= 3 * 1_000
 
 
-def test_the_watermark_is_the_slowest_partitions_less_the_lateness():
+def test_the_watermark_is_the_lowest_frontier_minus_the_lateness():
     watermark = Watermark(lateness=20, idle_s=1)
     watermark.saw(np.concatenate((at(0, 50), at(1, 50))), np.concatenate((np.arange(50), np.arange(100, 150))), 0.0)
     assert watermark.at(0.0) == 49 - 20
     assert watermark.holding(0.0) == 0
 
 
-def test_a_partition_with_records_waiting_holds_back_and_an_idle_one_does_not():
+def test_a_partition_with_unread_records_holds_the_watermark_back_and_an_idle_one_does_not():
     watermark = Watermark(lateness=10, idle_s=1)
     watermark.expect(0, at_end=False, now=0.0)
     watermark.saw(at(1, 20), np.arange(20), 0.0)
@@ -81,7 +81,7 @@ def test_a_partition_with_records_waiting_holds_back_and_an_idle_one_does_not():
 
 
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.02])
-def test_times_from_the_far_future_move_nothing(share: float):
+def test_far_future_times_do_not_move_the_watermark(share: float):
     chance = np.random.default_rng(3)
     watermark = Watermark(lateness=100, idle_s=1)
     for poll in range(200):
@@ -93,7 +93,7 @@ def test_times_from_the_far_future_move_nothing(share: float):
         assert poll * 500 + 250 <= now <= poll * 500 + 500 - 100
 
 
-def test_a_frontier_that_false_times_moved_heals():
+def test_a_frontier_moved_by_false_times_steps_back():
     watermark = Watermark(lateness=10, idle_s=1)
     watermark.saw(at(0, 100), np.full(100, 10**15), 0.0)
     assert watermark.at(0.0) == 10**15 - 10
@@ -101,20 +101,20 @@ def test_a_frontier_that_false_times_moved_heals():
     assert watermark.at(0.0) == 199 - 10
 
 
-def test_a_time_near_the_end_of_int64_is_no_trouble():
+def test_times_near_the_end_of_int64_work():
     watermark = Watermark(lateness=500, idle_s=1)
     watermark.saw(at(0, 3), column(2**63 - 1, 2**63 - 1, 2**63 - 1), 0.0)
     assert watermark.at(0.0) == 2**63 - 1 - 500
 
 
-def test_more_partitions_than_a_byte_can_tell_apart():
+def test_more_than_256_partitions_work():
     watermark = Watermark(lateness=10, idle_s=1)
     watermark.saw(np.repeat(np.arange(300, dtype=np.uint32), 10), np.tile(np.arange(10), 300) + 7, 0.0)
     assert watermark.at(0.0) == 16 - 10
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_beyond_its_limit_a_buffer_lets_the_earliest_go_whole_ties_at_a_time(seed: int):
+def test_beyond_its_limit_a_buffer_releases_the_earliest_events_with_all_ties(seed: int):
     chance = random.Random(seed)
     buffer = OrderBuffer(categories=2, limit=10)
     events = [(chance.randrange(15), chance.randrange(2)) for _ in range(40)]
@@ -127,7 +127,7 @@ def test_beyond_its_limit_a_buffer_lets_the_earliest_go_whole_ties_at_a_time(see
     assert rest.first() is None or released.last() < rest.first()
 
 
-def test_nothing_leaves_before_the_watermark_is_known_or_at_it():
+def test_no_event_leaves_without_a_watermark_or_at_it():
     buffer = OrderBuffer(categories=1, limit=10)
     buffer.add(Batch((column(3, 1, 2),)))
     assert buffer.release(None).count == 0

@@ -21,14 +21,14 @@ def test_the_newest_are_kept_and_all_are_counted(seed: int):
         assert refusals.counts() == counts
 
 
-def test_a_megabyte_of_junk_is_kept_by_its_first_bytes_and_its_length():
+def test_of_a_large_refused_record_only_the_first_bytes_and_the_length_are_kept():
     refusals = Refusals(max_count=2, max_bytes=256)
     refusals.add(1, 7, "too_long", b"x" * 1_000_000)
     (kept,) = refusals.newest()
     assert (kept.length, kept.head) == (1_000_000, b"x" * 256)
 
 
-def test_what_was_handed_out_does_not_change_afterwards():
+def test_returned_values_do_not_change_later():
     refusals = Refusals(max_count=2, max_bytes=8)
     refusals.add(0, 0, "empty", b"")
     newest, counts = refusals.newest(), refusals.counts()

@@ -40,7 +40,7 @@ def test_a_limit_by_age_follows_event_time():
     assert verdict(limits, [1, 1, 1, 1], watermark=34).drop == ("max_age",)
 
 
-def test_the_ladder_is_dead_residue_then_generations_then_residue():
+def test_the_order_is_dead_residue_then_generations_then_residue():
     assert verdict(Limits(100), [50], active=60, dead=10) == Verdict((), 10)
     assert verdict(Limits(100), [50], active=70, dead=10) == Verdict(("memory",), 10)
     assert verdict(Limits(100), [50], active=170, dead=10) == Verdict(("memory",), 70)
@@ -77,26 +77,26 @@ def in_a_file(end: int) -> Holding:
     return Holding(100_000, end, file_bytes=90_000)
 
 
-def test_what_is_in_a_file_goes_to_the_disk_before_anything_is_dropped():
+def test_generations_with_a_file_are_spilled_before_any_is_dropped():
     limits = Limits(250_000, spill_bytes=1 << 30)
     aged = [in_a_file(index) for index in range(4)]
     verdict = decide(limits, aged, active_bytes=50_000, dead_bytes=50_000, other_bytes=0, watermark=None)
     assert verdict == Verdict(spill=(0, 1, 2))
 
 
-def test_what_is_still_being_written_is_waited_for():
+def test_a_generation_that_is_being_written_is_not_dropped():
     aged = [Holding(100_000, 0, coming=True), Holding(100_000, 1, coming=True)]
     limits = Limits(150_000, spill_bytes=1 << 30)
     assert decide(limits, aged, active_bytes=0, dead_bytes=0, other_bytes=0, watermark=None) == Verdict()
 
 
-def test_what_cannot_be_written_is_dropped():
+def test_a_generation_that_cannot_be_written_is_dropped():
     aged = [Holding(100_000, 0), Holding(100_000, 1)]
     limits = Limits(150_000, spill_bytes=1 << 30)
     assert decide(limits, aged, active_bytes=0, dead_bytes=0, other_bytes=0, watermark=None).drop == ("memory",)
 
 
-def test_where_the_disk_is_full_the_oldest_goes():
+def test_if_the_disk_limit_is_exceeded_the_oldest_generation_is_dropped():
     aged = [Holding(8_000, index, file_bytes=90_000, spilled=True) for index in range(2)] + [in_a_file(2)]
     limits = Limits(60_000, spill_bytes=200_000)
     verdict = decide(limits, aged, active_bytes=0, dead_bytes=0, other_bytes=0, watermark=None)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.columns.times import INT64_MAX, INT64_MIN
-from actors.timeline.span import EVER, Span
+from actors.timeline.span import EVER, Span, span_of_state, span_state
 
 small = st.integers(0, 12)
 spans = st.tuples(small, small).map(lambda pair: Span(min(pair), max(pair)))
@@ -18,7 +18,7 @@ def within(span: Span) -> set[int]:
 
 
 @given(spans.filter(within), spans)
-def test_a_span_contains_what_has_none_of_its_times_outside(one: Span, other: Span):
+def test_a_span_contains_another_if_no_time_of_it_is_outside(one: Span, other: Span):
     if within(other):
         assert one.contains(other) == (within(other) <= within(one))
 
@@ -48,13 +48,13 @@ def test_an_empty_span_is_allowed_and_overlaps_nothing_not_even_around_it():
     assert not Span(0, 10).overlaps(empty)
 
 
-def test_the_last_time_there_is_lies_in_ever():
+def test_the_largest_int64_is_in_ever():
     assert EVER.contains(Span(INT64_MAX, INT64_MAX + 1))
     assert EVER.contains(Span(INT64_MIN, INT64_MIN + 1))
     assert Span(INT64_MAX, INT64_MAX + 1).overlaps(EVER)
 
 
-def test_the_refusal_of_a_backward_span_says_both_ends():
+def test_the_error_for_a_backward_span_names_both_ends():
     with pytest.raises(ValueError, match=r"\[20, 10\)"):
         Span(20, 10)
 
@@ -62,3 +62,11 @@ def test_the_refusal_of_a_backward_span_says_both_ends():
 def test_a_span_does_not_change():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Span(1, 2).start = 0  # type: ignore[misc]
+
+
+def test_a_span_is_restored_from_its_state_and_one_beyond_int64_is_refused():
+    for span in (EVER, Span(1, 2), None):
+        assert span_of_state(span_state(span)) == span
+    for wrong in ((EVER.start - 1, 0), (0, EVER.end + 1)):
+        with pytest.raises(ValueError, match="expected"):
+            span_of_state(wrong)

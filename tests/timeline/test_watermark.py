@@ -55,7 +55,7 @@ def plain_watermark(partitions: dict[int, Plain], now: float) -> int | None:
 
 
 @pytest.mark.parametrize("seed", range(16))
-def test_any_polls_of_any_partitions_move_it_as_defined(seed: int):
+def test_any_polls_move_the_watermark_as_defined(seed: int):
     chance = random.Random(seed)
     watermark, partitions, now = Watermark(lateness=LATENESS, idle_s=1), {}, 0.0
     for poll in range(60):
@@ -84,7 +84,7 @@ def test_any_polls_of_any_partitions_move_it_as_defined(seed: int):
 
 
 @given(st.lists(st.integers(0, 400), min_size=1, max_size=200), st.data(), st.integers(1_000, INT64_MAX))
-def test_a_lone_time_from_the_future_moves_nothing_wherever_it_comes(times: list[int], data: st.DataObject, far: int):
+def test_a_single_far_future_time_never_moves_the_frontier(times: list[int], data: st.DataObject, far: int):
     place = data.draw(st.integers(0, len(times)))
     watermark = Watermark(lateness=LATENESS, idle_s=1)
     for part in (times[:place], [far], times[place:]):
@@ -96,7 +96,7 @@ def test_a_lone_time_from_the_future_moves_nothing_wherever_it_comes(times: list
     assert watermark.at(0.0) <= max(times) - LATENESS
 
 
-def test_up_to_eight_times_from_the_future_move_nothing_and_nine_do():
+def test_up_to_eight_far_future_times_do_not_move_the_frontier_and_nine_do():
     for count in range(1, 10):
         watermark = Watermark(lateness=LATENESS, idle_s=1)
         watermark.saw(at(0, 100), np.arange(100), 0.0)
@@ -123,7 +123,7 @@ def test_a_silent_partition_that_is_not_at_its_end_holds_back_however_long():
     assert watermark.at(10**6) == 19 - LATENESS
 
 
-def test_an_idle_partition_that_speaks_again_holds_back_again():
+def test_an_idle_partition_with_new_records_holds_back_again():
     watermark = Watermark(lateness=LATENESS, idle_s=1)
     watermark.saw(np.concatenate((at(0, 20), at(1, 20))), np.concatenate((np.arange(20), np.arange(20) + 1_000)), 0.0)
     watermark.expect(0, at_end=True, now=0.0)
@@ -132,7 +132,7 @@ def test_an_idle_partition_that_speaks_again_holds_back_again():
     assert watermark.at(5.0) == 30 - LATENESS
 
 
-def test_nobody_known_is_nothing_known():
+def test_without_partitions_there_is_no_watermark():
     watermark = Watermark(lateness=LATENESS, idle_s=1)
     assert watermark.at(0.0) is None
     assert watermark.holding(0.0) is None

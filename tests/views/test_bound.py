@@ -147,7 +147,7 @@ def test_an_earlier_step_at_the_time_that_is_settled_already_is_late():
     assert prover.proof().late == 1
 
 
-def test_what_waits_for_the_watermark_is_accounted():
+def test_events_that_wait_for_the_watermark_are_counted_in_bytes():
     prover = Prover(3)
     prover.add(batch([(time, time % 3) for time in range(30)], 3), 10)
     assert prover.nbytes == 8 * 20

@@ -60,7 +60,7 @@ def test_steps_may_have_names_of_any_length_even_digits(values: list[bytes | Non
     check(values, ("created", "paid", "1", "11"))
 
 
-def test_every_reason_has_its_record():
+def test_every_reason_of_refusal_occurs():
     reasons = {
         b"": "empty",
         None: "empty",
@@ -101,7 +101,7 @@ def test_a_poll_of_every_width_decodes_as_its_records_do_one_by_one(seed: int):
     "junk", [b"1" * 1_000_000, b"R_" + b"0" * 1_000_000, b"R_1\n" * 250_000, b"\xff" * 1_000_000, b"_" * 1_000_000]
 )
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_a_megabyte_among_others_is_refused_and_the_others_read(junk: bytes, place: int):
+def test_a_record_of_a_megabyte_is_refused_and_the_others_are_decoded(junk: bytes, place: int):
     values: list[bytes | None] = [b"R_1", b"B_2"]
     values.insert(place, junk)
     decoded = SetDecoder(STEPS).decode(values)
@@ -110,7 +110,7 @@ def test_a_megabyte_among_others_is_refused_and_the_others_read(junk: bytes, pla
     assert decoded.refusals == [(place, "too_long")]
 
 
-def test_the_largest_time_and_zeros_in_front_are_no_reason_to_refuse():
+def test_the_largest_time_and_leading_zeros_are_accepted():
     values = [f"R_{INT64_MAX}".encode(), b"G_0000000000000000000000000000007", b"B_0", b"R_00"]
     values.append(f"R_00{INT64_MAX}".encode())
     decoded = SetDecoder(STEPS).decode(values)
@@ -119,12 +119,19 @@ def test_the_largest_time_and_zeros_in_front_are_no_reason_to_refuse():
     assert decoded.categories.tolist() == [0, 1, 2, 0, 0]
 
 
-def test_an_empty_poll_is_an_empty_answer():
+def test_an_empty_poll_gives_no_events():
     decoded = SetDecoder(STEPS).decode([])
     assert (decoded.times.size, decoded.categories.size, decoded.accepted, decoded.refusals) == (0, 0, None, [])
 
 
-def test_a_poll_of_tombstones_alone_is_refused_whole():
+def test_a_poll_of_tombstones_is_refused_completely():
     decoded = SetDecoder(STEPS).decode([None, None])
     assert decoded.refusals == [(0, "empty"), (1, "empty")]
     assert decoded.times.size == 0
+
+
+def test_long_step_names_of_equal_length_are_compared_at_every_byte():
+    steps = ("warehouse-a", "warehouse-b", "xarehouse-a")
+    decoded = SetDecoder(steps).decode([f"{step}_{time}".encode() for time, step in enumerate(steps)])
+    assert decoded.categories.tolist() == [0, 1, 2]
+    assert decoded.times.tolist() == [0, 1, 2]

@@ -46,7 +46,7 @@ def lists(columns: list[np.ndarray]) -> list[list[int]]:
 
 
 @given(cases)
-def test_each_event_takes_the_oldest_that_waits_or_is_dead(case: tuple[list[int], list[Event]]):
+def test_each_event_takes_the_oldest_waiting_one_or_is_dead(case: tuple[list[int], list[Event]]):
     waiting, events = case
     matched = match(waiting, batch(events, len(waiting) + 1))
     taken, dead = served(waiting, events)

@@ -27,7 +27,7 @@ def whole(chain: Chain, span: Span, arguments: Page) -> tuple:
     return chain.view.merge([*parts, chain.live.read(span, arguments)])
 
 
-def test_one_set_is_written_as_the_seeds_clients_read_it():
+def test_one_set_is_written_in_the_documented_form():
     chain = Chain(3, 10)
     view = SetsView(steps=["R", "G", "B"], max_sets=10)
     chain.add(batch([(1685695916, 0), (1685695917, 1), (1685695918, 2)]), None)
@@ -55,7 +55,7 @@ def test_steps_of_any_name_make_valid_json(steps: list[str]):
 
 
 @pytest.mark.parametrize("seed", range(80))
-def test_pages_put_together_are_the_whole_while_generations_age_between_them(seed: int):
+def test_joined_pages_are_the_whole_answer_even_if_generations_age_between_them(seed: int):
     chance = random.Random(seed)
     events = sorted((chance.randrange(60), chance.randrange(3)) for _ in range(200))
     chain = Chain(3, chance.choice([1, 3, 1_000]))
@@ -89,7 +89,7 @@ def test_pages_put_together_are_the_whole_while_generations_age_between_them(see
 @pytest.mark.parametrize(
     "wrong", ["", "1", "1.2.3", "1.2.3.4.5", "a.b.c.d", "1.2.3.-1", "1.2.3.4 ", "1..2.3", "9" * 30 + ".1.1.1"]
 )
-def test_what_is_no_cursor_is_refused(wrong: str):
+def test_an_invalid_cursor_is_refused(wrong: str):
     with pytest.raises(ValueError, match="not a cursor"):
         Cursor.parse(wrong, steps=3)
 
@@ -162,7 +162,7 @@ def test_step_names_with_quotes_percent_signs_and_letters_of_any_script_are_esca
     assert written.isascii()
 
 
-def test_the_largest_time_there_is_is_written_and_paged():
+def test_the_largest_time_is_written_and_paged():
     most = 2**63 - 1
     chain = Chain(3, 10)
     view = SetsView(steps=["R", "G", "B"], max_sets=10)

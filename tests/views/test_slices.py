@@ -131,13 +131,24 @@ def test_late_events_behind_closed_sets_still_give_valid_disjoint_sets_and_lose_
     assert chain.bound() >= len(found)
 
 
-def test_what_was_read_does_not_change_when_the_slice_grows():
+def test_a_partial_answer_does_not_change_when_the_slice_grows():
     live = LiveSets(steps=3, max_sets=100)
     live.add(batch([(1, 0), (2, 1), (3, 2)]), None)
     early = live.read(EVER, Page())
     live.add(batch([(0, 0), (1, 1), (2, 2), (5, 0), (6, 1), (7, 2)]), None)
     assert sets_of([early]) == [(1, 2, 3)]
     assert len(sets_of([live.read(EVER, Page())])) == 3
+
+
+def test_settle_compresses_one_piece_at_a_time(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(slices, "CHUNK", 4)
+    live = LiveSets(steps=3, max_sets=100)
+    live.add(batch([(time, step) for time in range(12) for step in range(3)]), None)
+    frozen, _ = live.freeze()
+    for raw in (3, 2, 1):
+        assert sum(not piece.is_sealed for piece in frozen._pieces) == raw
+        assert frozen.settle() == (raw > 1)
+    assert frozen.settle() is False
 
 
 def test_a_limited_read_copies_no_more_than_the_page_needs():
@@ -147,7 +158,7 @@ def test_a_limited_read_copies_no_more_than_the_page_needs():
     assert piece.count == 6
 
 
-def test_shedding_takes_the_dead_first_then_the_oldest_and_keeps_the_sets():
+def test_shed_takes_dead_events_first_then_the_oldest_and_keeps_the_sets():
     live = LiveSets(steps=3, max_sets=10**6)
     events = [(1, 0), (2, 1), (3, 2), *((4, 2) for _ in range(50)), *((10 + number, 0) for number in range(1_000))]
     live.add(batch(events), None)
@@ -163,7 +174,7 @@ def test_shedding_takes_the_dead_first_then_the_oldest_and_keeps_the_sets():
     assert sets_of([live.read(EVER, Page())]) == [(1, 2, 3)]
 
 
-def test_what_is_shed_is_free_then_and_no_more_is_shed_than_that():
+def test_shed_frees_the_requested_bytes_and_not_much_more():
     live, budget = LiveSets(steps=3, max_sets=10**6), 300_000
     for first in range(0, 60_000, 6_000):
         live.add(Batch((np.arange(first, first + 6_000), NO_TIMES, NO_TIMES)), first)
@@ -173,7 +184,7 @@ def test_what_is_shed_is_free_then_and_no_more_is_shed_than_that():
     assert live.meta().events > 25_000
 
 
-def test_what_is_shed_of_the_waiting_is_the_oldest():
+def test_shed_takes_the_oldest_waiting_events():
     live = LiveSets(steps=3, max_sets=10**6)
     live.add(batch([(number, 0) for number in range(1_000)]), None)
     gone = live.shed(4_000)[0]["residue"]
@@ -200,7 +211,7 @@ def test_an_add_that_fails_changes_nothing(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("kind", ["frozen", "live", "waiting"])
-def test_accounted_bytes_are_honest(kind: str):
+def test_accounted_bytes_match_the_memory_in_use(kind: str):
     chance = np.random.default_rng(2)
     columns = tuple(np.sort(chance.integers(0, 10**9, 300_000)) for _ in range(3))
     given = Batch(columns if kind != "waiting" else (columns[0], columns[0][:0], columns[0][:0]))
@@ -252,7 +263,7 @@ def test_late_events_across_retirements_lose_nothing_and_never_beat_the_bound(se
 
 @pytest.mark.usefixtures("_chunks")
 @pytest.mark.parametrize("seed", range(12))
-def test_whatever_was_read_at_any_moment_stays_what_it_was(seed: int):
+def test_partial_answers_never_change(seed: int):
     read = []
     for chain, _ in arrivals(seed):
         for slice_ in (*chain.frozen[-2:], chain.live):
@@ -275,7 +286,7 @@ def test_any_span_has_the_sets_whose_first_time_lies_in_it(seed: int):
 
 @pytest.mark.usefixtures("_chunks")
 @pytest.mark.parametrize("seed", range(15))
-def test_what_is_shed_is_counted_and_what_follows_still_matches(seed: int):
+def test_shed_events_are_counted_and_later_events_still_match(seed: int):
     chance, gone, count = random.Random(seed), Counter(), 0
     chain = Chain(3, chance.choice([5, 10**6]))
     for step in range(25):
@@ -297,7 +308,7 @@ def test_what_is_shed_is_counted_and_what_follows_still_matches(seed: int):
     assert gone.total()
 
 
-def test_shedding_more_than_there_is_forgets_all_that_waits_and_no_set():
+def test_shedding_more_than_the_slice_has_forgets_all_waiting_events_and_no_set():
     live = LiveSets(steps=3, max_sets=10**6)
     live.add(batch([(1, 0), (2, 1), (3, 2), (4, 0), (5, 0), (6, 1), (7, 0)]), None)
     assert live.shed(10**9) == ({"residue": 4}, 8)

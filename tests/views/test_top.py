@@ -120,7 +120,7 @@ def test_within_a_partition_the_offset_decides_whatever_the_times_say():
     assert live.read(EVER, Top())[0].values.tolist() == [2, 6]
 
 
-def test_two_ids_with_one_hash_stay_two(monkeypatch: pytest.MonkeyPatch):
+def test_two_ids_with_equal_hashes_stay_two(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Text, "hashes", lambda text: np.full(text.lengths.size, 7, np.uint64))
     live, held = LiveTop(), {}
     chance = random.Random(1)
@@ -133,7 +133,7 @@ def test_two_ids_with_one_hash_stay_two(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("cut", [0, 1, 3, 6])
-def test_a_clear_takes_what_stands_before_it_in_its_partition_and_nothing_else(cut: int):
+def test_a_clear_deletes_only_the_earlier_values_of_its_partition(cut: int):
     rows = [
         (b"a", 1, 10, 0, 0),
         (b"b", 2, 11, 0, 1),
@@ -151,7 +151,7 @@ def test_a_clear_takes_what_stands_before_it_in_its_partition_and_nothing_else(c
     assert live.meta().events == 8
 
 
-def test_a_clear_takes_all_of_a_topic_that_was_deleted_and_made_again():
+def test_a_clear_deletes_all_values_of_an_earlier_epoch():
     live = LiveTop()
     live.add(upserts([(b"a", 1, 10, 0, 0), (b"b", 2, 11, 2, 0)]), None)
     again = decode(polled([b"c_3", CLEAR_VALUE, b"d_4"], epoch=1, first=0, keys={1: CLEAR_KEY})).batch
@@ -175,7 +175,7 @@ def test_when_memory_is_short_the_lowest_values_go_first_and_the_rest_stays_exac
     live._table._check()
 
 
-def test_to_shed_nothing_forgets_nothing():
+def test_shedding_0_bytes_forgets_nothing():
     live = LiveTop()
     live.add(upserts([(b"a", 1, 10, 0, 0), (b"b", 2, 20, 0, 1)]), None)
     assert live.shed(0) == ({}, None)
@@ -197,9 +197,7 @@ def read_again(live: LiveTop) -> LiveTop:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_slice_that_was_read_has_the_room_and_the_candidates_of_the_one_that_was_written(
-    seed: int, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_restored_slice_has_the_capacity_and_the_candidates_of_the_original(seed: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(table, "_KEPT_CANDIDATES", 8)
     monkeypatch.setattr(table, "_MOST_CANDIDATES", 40)
     monkeypatch.setattr(table, "_LEAST", 16)
@@ -229,7 +227,7 @@ def test_a_slice_that_was_read_has_the_room_and_the_candidates_of_the_one_that_w
     assert len(live._table) > 16
 
 
-def test_of_two_values_the_later_offset_stands_though_the_slice_was_read_in_between():
+def test_the_later_offset_wins_also_after_a_restore():
     live = LiveTop()
     live.add(upserts([(b"a", 1, 100, 0, 0), (b"b", 2, 20, 1, 0)]), None)
     live.add(upserts([(b"a", 3, 100, 1, 1), (b"c", 4, 300, 0, 1)]), None)
@@ -247,7 +245,7 @@ def test_a_state_shares_the_ids_and_copies_the_rows():
     assert not np.shares_memory(state["rows"], live._table._rows)
 
 
-def test_ids_of_one_hash_stay_apart_when_they_are_read(monkeypatch: pytest.MonkeyPatch):
+def test_ids_with_equal_hashes_stay_distinct_after_a_restore(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Text, "hashes", lambda text: np.full(text.lengths.size, 7, np.uint64))
     live = LiveTop()
     for offset in range(30):
@@ -268,7 +266,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_rows_that_point_outside_of_the_ids_are_no_state(name: str):
+def test_rows_that_point_outside_of_the_blob_are_refused(name: str):
     live = LiveTop()
     live.add(upserts([(b"a", 1, 10, 0, 0), (b"b", 2, 20, 0, 1)]), None)
     state = live.state()
@@ -279,7 +277,7 @@ def test_rows_that_point_outside_of_the_ids_are_no_state(name: str):
 
 @pytest.mark.parametrize("room", [[1, 32_768, 2_048], [10**15, 32_768, 2_048], [1_024, 9, 2_048], [1_024, 10**15, 2_048]])
 @pytest.mark.parametrize("slots", [2, 2_047, 4_096, 2**50])
-def test_room_that_nobody_needs_is_not_made(room: list[int], slots: int):
+def test_an_excessive_capacity_is_refused(room: list[int], slots: int):
     live = LiveTop()
     live.add(upserts([(b"a", 1, 10, 0, 0), (b"b", 2, 20, 0, 1)]), None)
     for wrong in (room, [1_024, 32_768, slots]):
@@ -356,13 +354,13 @@ def test_no_bytes_break_the_decoder(values: list[bytes | None]):
         name.decode()
 
 
-def test_records_that_are_text_only_end_to_end_are_none():
+def test_records_that_are_utf8_only_when_joined_are_refused():
     _, batch, _, refusals = decode(polled([b"x\xc3", b"\xa9_10", "é_11".encode()]))
     assert [(place, reason) for place, reason in refusals] == [(0, "not_utf8"), (1, "not_utf8")]
     assert batch.ids.take(np.arange(batch.values.size)) == ["é".encode()]
 
 
-def test_a_record_clears_only_with_the_key_that_says_so():
+def test_a_record_clears_only_with_the_clear_key():
     values = [b"a_1", CLEAR_VALUE, CLEAR_VALUE]
     _, batch, accepted, refusals = decode(polled(values, first=5, keys={1: CLEAR_KEY, 2: b"other"}))
     assert batch.clears.tolist() == [6]
@@ -372,7 +370,7 @@ def test_a_record_clears_only_with_the_key_that_says_so():
 
 @given(st.lists(st.binary(max_size=40), max_size=30))
 @settings(max_examples=200, deadline=None)
-def test_a_string_has_one_hash_whatever_stands_beside_it(values: list[bytes]):
+def test_the_hash_of_a_string_does_not_depend_on_its_neighbours(values: list[bytes]):
     hashes = Text.of(values).hashes().tolist()
     assert hashes == [int(Text.of([value]).hashes()[0]) for value in values]
     assert len(set(hashes)) == len(set(values))
@@ -380,7 +378,7 @@ def test_a_string_has_one_hash_whatever_stands_beside_it(values: list[bytes]):
 
 @given(st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=20)), min_size=1, max_size=20))
 @settings(max_examples=200, deadline=None)
-def test_columns_compare_as_the_strings_do(pairs: list[tuple[bytes, bytes]]):
+def test_columns_compare_like_their_strings(pairs: list[tuple[bytes, bytes]]):
     left, right = Text.of([pair[0] for pair in pairs]), Text.of([pair[1] for pair in pairs])
     rows = np.arange(len(pairs))
     assert left.same(right, rows).tolist() == [one == other for one, other in pairs]
@@ -388,7 +386,7 @@ def test_columns_compare_as_the_strings_do(pairs: list[tuple[bytes, bytes]]):
     assert prefixes == [int.from_bytes(one[8:16].ljust(8, b"\0"), "big") for one, _ in pairs]
 
 
-def test_text_of_any_language_is_its_utf8():
+def test_text_is_encoded_as_utf8():
     words = ["ab", "", "ä€", "日本"]
     assert Text.of_text(words).take(np.arange(4)) == [word.encode() for word in words]
     assert Text.of_text(["ab", "c"]).hashes().tolist() == Text.of([b"ab", b"c"]).hashes().tolist()
@@ -399,20 +397,20 @@ def test_text_of_any_language_is_its_utf8():
     st.randoms(),
 )
 @settings(max_examples=200, deadline=None)
-def test_joined_strings_are_those_of_the_rows(values: list[bytes], chance: random.Random):
+def test_joined_gives_the_strings_of_the_rows(values: list[bytes], chance: random.Random):
     rows = [chance.randrange(len(values)) for _ in range(chance.randrange(1, 30))]
     assert Text.of(values).joined(np.array(rows)).tobytes() == b"".join(values[row] for row in rows)
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12)))
 @settings(max_examples=200, deadline=None)
-def test_texts_come_back_as_they_were(texts: list[str]):
+def test_texts_are_restored(texts: list[str]):
     assert texts_of(state_of(texts)) == texts
 
 
 @pytest.mark.parametrize(
     "wrong", [(b"abc", [1, 1]), (b"abc", [4]), (b"", [1]), (b"a", []), (b"\xff", [1]), (b"abc", [-1, 4]), (b"abc",)]
 )
-def test_texts_that_do_not_fit_their_lengths_are_no_state(wrong: Any):
+def test_texts_that_do_not_match_their_lengths_are_refused(wrong: Any):
     with pytest.raises((ValueError, TypeError, OverflowError)):
         texts_of(wrong)

@@ -209,7 +209,7 @@ def test_merging_is_associative_and_has_an_identity(case: Case):
         assert case.shown(view.merge([nothing, view.merge(partials), nothing]), EVER, arguments) == at_once
 
 
-def test_selected_slices_say_all_that_all_of_them_say(case: Case):
+def test_the_selected_slices_give_the_same_answer_as_all_slices(case: Case):
     view, cuts = case.view, case.cuts()
     *aged, live = case.parts
     for start, end in zip(cuts, cuts[2:], strict=False):
@@ -274,7 +274,7 @@ def test_a_span_cut_anywhere_is_the_merge_of_its_parts(case: Case):
                 assert case.shown(merged, both, arguments, "ndjson") == whole
 
 
-def test_what_was_read_does_not_change_with_what_comes_later(case: Case):
+def test_a_partial_answer_does_not_change_with_later_events(case: Case):
     live = case.parts[-1]
     for arguments in case.sample.arguments:
         partial = live.read(EVER, arguments)
@@ -353,7 +353,7 @@ def assert_alike(view: Any, part: Any, other: Any) -> None:
     assert described(view, again) == described(view, meta)
 
 
-def test_slices_that_are_written_and_read_answer_as_before(case: Case):
+def test_restored_slices_answer_as_before(case: Case):
     asked = spans_of(case)
     before = [case.answers(span) for span in asked]
     again = replace(case, parts=[restored(case.view, part, written(part.state())) for part in case.parts])
@@ -366,7 +366,7 @@ def test_slices_that_are_written_and_read_answer_as_before(case: Case):
             assert other.full == part.full
 
 
-def test_slices_that_were_read_settle_and_coarsen_as_those_that_were_written(case: Case):
+def test_restored_slices_settle_and_coarsen_like_the_originals(case: Case):
     asked = spans_of(case)
     again = replace(case, parts=[restored(case.view, part, written(part.state())) for part in case.parts])
     for part, other in zip(case.parts[:-1], again.parts[:-1], strict=True):
@@ -385,7 +385,7 @@ def test_slices_that_were_read_settle_and_coarsen_as_those_that_were_written(cas
     assert [twice.answers(span) for span in asked] == [case.answers(span) for span in asked]
 
 
-def test_summaries_that_are_written_and_read_describe_and_compose_alike(case: Case):
+def test_restored_summaries_describe_and_compose_like_the_originals(case: Case):
     view, gone, again = case.view, case.view.nothing(), case.view.nothing()
     for part in case.parts:
         summary = part.meta().summary
@@ -401,7 +401,7 @@ def test_summaries_that_are_written_and_read_describe_and_compose_alike(case: Ca
 
 @pytest.mark.parametrize("often", [1.0, 0.15])
 @pytest.mark.parametrize("name,seed", EVERY, ids=str)
-def test_a_stream_that_was_interrupted_goes_on_as_the_one_that_was_not(name: str, seed: int, often: float):
+def test_an_interrupted_stream_continues_like_one_that_was_not(name: str, seed: int, often: float):
     chance, stops = random.Random(seed), random.Random(seed)
     straight, broken = Run(name), Run(name)
     records = straight.sample.records(chance)
@@ -429,7 +429,7 @@ def test_a_stream_that_was_interrupted_goes_on_as_the_one_that_was_not(name: str
 
 
 @pytest.mark.parametrize("name,seed", EVERY, ids=str)
-def test_a_state_stays_as_it_was_taken_whatever_becomes_of_the_slice(name: str, seed: int):
+def test_a_state_does_not_change_with_its_slice(name: str, seed: int):
     chance, run = random.Random(seed), Run(name)
     records = run.sample.records(chance)
     for _ in range(chance.randrange(1, 15)):
@@ -457,7 +457,7 @@ def test_a_state_stays_as_it_was_taken_whatever_becomes_of_the_slice(name: str, 
     assert [again.answers(span) for span in asked] == answers
 
 
-def test_what_was_read_writes_to_nothing_that_it_was_read_from(case: Case):
+def test_a_restored_slice_never_writes_to_the_file_it_was_read_from(case: Case):
     run = Run("top")
     run.view, run.sample, run.first = case.view, case.sample, 10**6
     files = [bytearray(written(part.state())) for part in case.parts]
@@ -504,7 +504,7 @@ def damaged(state: Any, chance: random.Random) -> Any:
 ODD = [None, 0, -1, 7, 2**62, 1.5, "x", b"x", [], [1], ["x"], {}, {1: 2}, [[1, 2]], np.zeros(3), np.zeros(0, np.int64)]
 
 
-def test_a_tree_that_is_no_state_is_refused_with_an_error_of_the_four(case: Case):
+def test_an_invalid_state_raises_one_of_the_four_documented_errors(case: Case):
     chance, view = random.Random(1), case.view
     made: list[tuple[Any, Any]] = [(view.revive, case.parts[-1].state()), (view.summary, case.parts[0].meta().summary.state())]
     made += [(view.thaw, part.state()) for part in case.parts[:-1][:3]]
@@ -520,7 +520,7 @@ def test_a_tree_that_is_no_state_is_refused_with_an_error_of_the_four(case: Case
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_a_slice_says_how_many_bytes_it_takes(name: str):
+def test_the_reported_bytes_of_a_slice_match_the_memory_in_use(name: str):
     sample = SAMPLES[name]
     chance = random.Random(3)
     options = {key: value for key, value in sample.options.items() if not key.startswith(("max", "spill"))}
