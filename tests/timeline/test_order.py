@@ -133,3 +133,13 @@ def test_no_event_leaves_without_a_watermark_or_at_it():
     assert buffer.release(None).count == 0
     assert buffer.release(2).times[0].tolist() == [1]
     assert buffer.release(4).times[0].tolist() == [2, 3]
+
+
+def test_a_restored_buffer_has_the_events_of_the_state_only():
+    buffer = OrderBuffer(categories=1, limit=100)
+    buffer.add(Batch((column(3, 1),)))
+    state = buffer.state()
+    buffer.add(Batch((column(2),)))
+    buffer.restore(state)
+    assert len(buffer) == 2
+    assert buffer.flush().times[0].tolist() == [1, 3]

@@ -151,6 +151,13 @@ def test_settle_compresses_one_piece_at_a_time(monkeypatch: pytest.MonkeyPatch):
     assert frozen.settle() is False
 
 
+@pytest.mark.parametrize("counted", [False, True])
+def test_a_restored_slice_knows_whether_its_pending_events_are_counted(counted: bool):
+    live = LiveSets(steps=3, max_sets=100)
+    live._pending_counted = counted
+    assert LiveSets.of_state(live.state(), max_sets=100)._pending_counted is counted
+
+
 def test_a_limited_read_copies_no_more_than_the_page_needs():
     live = LiveSets(steps=3, max_sets=10**6)
     live.add(batch([(10 * number, number % 3) for number in range(9_000)]), None)
