@@ -25,8 +25,6 @@ NOT_YET = {
     "actors/sinks",
     "actors/timeline",
     "actors/views",
-    "actors/views/segments",
-    "actors/views/segments/runs",
     "actors/views/sets",
     "actors/views/top",
     "config",

@@ -22,7 +22,8 @@ from actors.views.segments import decode as decode_module
 from actors.views.segments.carry import RECENT
 from actors.views.segments.id_set import IdSet
 from actors.views.segments.listing import Listing
-from actors.views.segments.runs.run import Sealed, Spooled
+from actors.views.segments.runs.merging import merged
+from actors.views.segments.runs.run import EMPTY, Raw, Run, Sealed, Spooled, run_of
 from actors.views.segments.view import SegmentsView
 from tests.support.polled import polled
 from tests.support.trees import REFUSED, file_of, kept, spoilt
@@ -122,7 +123,7 @@ class Feed:
         return json.loads(text) if form == "json" else text
 
 
-def test_a_batch_is_one_sorted_line_when_its_last_segment_has_come():
+def test_a_batch_is_published_as_one_sorted_line_when_its_last_segment_arrives():
     feed = Feed()
     assert feed.add(record(1, 0, [1, 3]), record(1, 2, [1, 9])) == {}
     assert feed.close() == b""
@@ -142,6 +143,17 @@ def test_ten_segments_are_the_default():
     assert due is not None
     assert b"".join(view.publish(due.partial, due)) == b"0, 1, 2, 3, 4, 5, 6, 7, 8, 9\n"
     assert view.decode(polled([record(7, 10, [])])).refusals == [(0, "segment_out_of_range")]
+
+
+def test_runs_of_many_pieces_are_merged_with_duplicates_and_without_empty_blocks():
+    def run(*pieces: list[int]) -> Run:
+        data = tuple(Raw(np.array(piece, np.int64).tobytes()) for piece in pieces)
+        return run_of(sum(map(len, pieces)), pieces[0][0], pieces[-1][-1], 0, data)
+
+    # Equal numbers at the end of one piece and the start of the next one, and runs that end early.
+    runs = [run([1, 3, 3], [3, 9], [9, 9]), run([2], [3], [4, 20]), run([-5, 0]), EMPTY, run([3, 3], [21])]
+    blocks = [block.tolist() for block in merged(runs)]
+    assert blocks == [[-5, 0, 1, 2], [3, 3, 3, 3, 3], [3, 4, 9], [9, 9, 20, 21]]
 
 
 def test_a_batch_of_empty_segments_is_an_empty_line_and_has_no_first_number():
@@ -203,7 +215,7 @@ def test_the_extremes_of_int64_are_exact():
     ],
 )
 @pytest.mark.parametrize("long_from", [decode_module.LONG_BYTES, 0])
-def test_what_is_no_segment_is_refused_with_its_reason(
+def test_an_invalid_record_is_refused_with_its_reason(
     value: bytes | None, reason: str, long_from: int, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(decode_module, "LONG_BYTES", long_from)
@@ -236,7 +248,9 @@ NUMBERS = st.lists(st.integers(INT64_MIN, INT64_MAX), max_size=40).map(sorted)
 
 @settings(deadline=None)
 @given(st.lists(NUMBERS, max_size=8), st.integers(1, 60), st.sampled_from([None, (",", ":"), (" ,\n", " : ")]))
-def test_blocks_of_any_size_read_what_the_whole_reads(lists: list[list[int]], size: int, separators: tuple[str, str] | None):
+def test_a_record_is_decoded_to_the_same_run_at_any_block_size(
+    lists: list[list[int]], size: int, separators: tuple[str, str] | None
+):
     values = [json.dumps({"batch_id": 1, "segment_id": 0, "data": data}, separators=separators).encode() for data in lists]
     view = Feed().view
     whole = view.decode(polled(values)).batch.runs
@@ -252,7 +266,7 @@ def test_blocks_of_any_size_read_what_the_whole_reads(lists: list[list[int]], si
 
 @pytest.mark.parametrize("text", [b"[1,]", b"[,1]", b"[1,,2]", b"[1],[2]", b"[[1,2]]", b'["1,2"]', b"[1 2]", b"1,2", b"[", b""])
 @pytest.mark.parametrize("size", [1, 3, 100])
-def test_blocks_between_commas_are_no_list_unless_the_whole_is(text: bytes, size: int, monkeypatch: pytest.MonkeyPatch):
+def test_an_invalid_list_is_refused_at_any_block_size(text: bytes, size: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(decode_module, "_BLOCK_BYTES", size)
     with pytest.raises(decode_module._UNREADABLE):
         list(decode_module._blocks(memoryview(text)))
@@ -267,7 +281,7 @@ def test_different_contents_have_different_digests(one: list[int], other: list[i
 
 @settings(deadline=None)
 @given(st.binary(max_size=60), st.integers(0, 2**32))
-def test_no_bytes_raise(junk: bytes, seed: int):
+def test_corrupted_records_never_raise(junk: bytes, seed: int):
     chance = random.Random(seed)
     broken = bytearray(record(3, 1, sorted(chance.randrange(-50, 1_000) for _ in range(12)), more={"a": [None, "x"]}))
     for _ in range(chance.randrange(1, 4)):
@@ -296,7 +310,7 @@ def test_a_segment_that_comes_again_is_a_duplicate_and_a_different_one_a_conflic
     assert feed.close() == b""
 
 
-def test_what_repeats_a_batch_of_long_ago_is_a_duplicate_whatever_it_holds():
+def test_a_repeated_segment_of_an_old_batch_is_a_duplicate_whatever_its_numbers():
     feed = Feed(segments=1)
     feed.add(*(record(batch, 0, [batch]) for batch in range(RECENT + 1)))
     assert feed.add(record(0, 0, [77]), record(1, 0, [77])) == {"duplicate": 1, "conflict": 1}
@@ -304,7 +318,7 @@ def test_what_repeats_a_batch_of_long_ago_is_a_duplicate_whatever_it_holds():
     assert feed.add(record(0, 0, [77]), record(1, 0, [77])) == {"duplicate": 1, "conflict": 1}
 
 
-def test_a_topic_that_is_created_again_gives_up_what_waits_and_starts_anew():
+def test_a_recreated_topic_drops_pending_batches_and_starts_a_new_epoch():
     feed = Feed()
     feed.add(*(record(1, place, [place]) for place in range(3)), record(2, 0, [5]), record(3, 0, [6]))
     assert feed.add(record(1, 0, [8]), epoch=2) == {"topic_recreated": 2}
@@ -360,7 +374,7 @@ def test_answers_are_limited_and_begin_after_a_batch():
     assert feed.answer(PENDING, form="ndjson").splitlines()[0] == b'{"batch":2,"epoch":0,"missing":[0]}'
 
 
-def test_members_close_the_object():
+def test_members_are_written_at_the_end_of_the_object():
     feed = Feed(segments=1)
     for expected in (
         b'{"segments":[],"x":1}',
@@ -507,7 +521,7 @@ def test_a_row_of_the_stats_counts_batches_numbers_and_bytes_on_disk():
     assert feed.view.recall(feed.view.nothing(), EVER, ALL) == feed.view.merge([])
 
 
-def test_an_add_that_finds_no_room_in_the_spool_takes_nothing():
+def test_an_add_without_room_in_the_spool_changes_nothing():
     feed = Feed(spill_bytes=0)
     feed.add(record(1, 0, list(range(500))))
     before = feed.live.meta()
@@ -529,7 +543,7 @@ def long_batch(seed: int, segments: int, count: int) -> list[np.ndarray]:
     return [np.sort(chance.integers(-(10**6), 10**9, count)) for _ in range(segments)]
 
 
-def test_spilling_changes_no_byte_and_the_space_is_given_back():
+def test_spilling_changes_no_published_byte_and_frees_its_space():
     numbers = [part.tolist() for part in long_batch(1, 3, 40_000)]
     numbers[1] = sorted(numbers[1][:20_000] + [7] * 40_000)
     texts = []
@@ -545,7 +559,7 @@ def test_spilling_changes_no_byte_and_the_space_is_given_back():
     assert texts[0] == texts[1] == line(chain.from_iterable(numbers))
 
 
-def test_shedding_moves_the_oldest_batches_first_and_frees_what_it_was_asked_for():
+def test_shedding_moves_the_oldest_batches_first_and_frees_the_requested_bytes():
     feed = Feed(segments=2)
     for batch in (5, 1, 3):
         feed.add(record(batch, 0, list(range(2_000))))
@@ -580,7 +594,7 @@ def test_a_very_long_run_goes_to_the_spool_while_it_is_read(monkeypatch: pytest.
 
 
 def test_ten_long_segments_merge_in_a_fraction_of_their_memory():
-    parts = long_batch(3, 10, 300_000)
+    parts = long_batch(3, 10, 150_000)
     raw_bytes = sum(part.nbytes for part in parts)
     expected = b", ".join(map(b"%d".__mod__, np.sort(np.concatenate(parts)).tolist())) + b"\n"
     values = [record(1, place, part.tolist()) for place, part in enumerate(parts)]
@@ -592,7 +606,7 @@ def test_ten_long_segments_merge_in_a_fraction_of_their_memory():
     assert due is not None
     at = 0
     for place, block in enumerate(feed.view.publish(due.partial, due)):
-        if place == 100:
+        if place == 50:
             # Half of the merge shows its peak; tracing all of it takes long.
             _, peak = tracemalloc.get_traced_memory()
             tracemalloc.stop()
@@ -603,7 +617,7 @@ def test_ten_long_segments_merge_in_a_fraction_of_their_memory():
     assert peak < raw_bytes / 2
 
 
-def test_sizes_are_honest():
+def test_meta_reports_the_memory_of_pending_batches():
     chance = random.Random(4)
     values = [
         record(batch, place, sorted(chance.randrange(10**6) for _ in range(chance.choice([2, 100]))))
@@ -620,7 +634,7 @@ def test_sizes_are_honest():
     assert 0.8 * used < feed.live.meta().nbytes < 1.4 * used
 
 
-def test_finished_batches_take_what_they_say():
+def test_meta_reports_the_memory_of_finished_batches():
     values = [record(3 * batch, place, [batch]) for batch in range(12_000) for place in range(2)]
     feed = Feed(segments=2)
     tracemalloc.start()
@@ -635,7 +649,7 @@ def test_finished_batches_take_what_they_say():
 
 @settings(deadline=None)
 @given(st.lists(st.integers(-30, 30), unique=True))
-def test_a_set_of_ids_holds_what_it_was_given(numbers: list[int]):
+def test_an_id_set_contains_exactly_the_added_ids(numbers: list[int]):
     ids = IdSet()
     for number in numbers:
         assert number not in ids
@@ -645,7 +659,7 @@ def test_a_set_of_ids_holds_what_it_was_given(numbers: list[int]):
     assert ids.ranges == sum(number - 1 not in numbers for number in numbers)
 
 
-def test_ids_that_follow_one_another_take_one_range():
+def test_consecutive_ids_take_one_range():
     ids = IdSet()
     for number in (INT64_MAX, INT64_MIN, INT64_MAX - 1, INT64_MIN + 1, *range(1_000)):
         ids.add(number)
@@ -654,7 +668,7 @@ def test_ids_that_follow_one_another_take_one_range():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_spool_returns_what_it_was_given_and_uses_its_gaps_again(seed: int):
+def test_a_spool_returns_stored_data_and_reuses_its_gaps(seed: int):
     chance = random.Random(seed)
     spool = Spool()
     held: dict[Any, bytes] = {}
@@ -707,7 +721,7 @@ def state_of_all(feed: Feed) -> list[Any]:
 
 
 @pytest.mark.parametrize("seed", range(16))
-def test_a_slice_that_is_revived_anywhere_goes_on_as_one_that_was_never_stopped(seed: int):
+def test_a_slice_revived_at_any_point_continues_like_one_that_was_not_stopped(seed: int):
     chance = random.Random(seed)
     options = {
         "segments": chance.choice([1, 2, 3, 10]),
@@ -738,7 +752,7 @@ def test_a_slice_that_is_revived_anywhere_goes_on_as_one_that_was_never_stopped(
     assert restarts.output.count(b"\n") > 5
 
 
-def test_a_state_is_what_the_slice_was_when_it_was_taken():
+def test_a_state_does_not_change_with_later_events():
     feed = Feed(segments=3, spill_bytes=4_000)
     feed.add(*(record(batch, place, list(range(batch, batch + 300))) for batch in range(8) for place in range(2)))
     feed.add(record(3, 2, [5]))
@@ -763,7 +777,7 @@ def test_a_state_is_what_the_slice_was_when_it_was_taken():
     assert feed.close() == wanted
 
 
-def test_a_state_that_nobody_holds_any_more_gives_its_place_in_the_spool_back():
+def test_an_unused_state_frees_its_space_in_the_spool():
     feed = Feed(segments=2, spill_bytes=0)
     feed.add(record(1, 0, list(range(1_000))))
     feed.live.shed(10**6)
@@ -776,7 +790,7 @@ def test_a_state_that_nobody_holds_any_more_gives_its_place_in_the_spool_back():
     assert feed.spool.nbytes == 0
 
 
-def test_a_revived_slice_keeps_nothing_of_the_file_alive():
+def test_a_revived_slice_does_not_keep_the_file_open():
     feed = Feed(segments=2, spill_bytes=2_000)
     feed.add(*(record(batch, batch % 2, list(range(400))) for batch in range(4)), record(1, 0, [9]), record(2, 1, [9]))
     file = file_of(feed.live.state())
@@ -816,7 +830,7 @@ def test_a_state_shares_its_numbers_and_long_runs_come_back_piece_by_piece(monke
     assert live.meta() == feed.live.meta()
 
 
-def test_a_slice_is_not_revived_into_a_spool_without_room_and_leaves_nothing_there():
+def test_revive_fails_without_room_in_the_spool_and_leaves_no_data_there():
     feed = Feed(spill_bytes=0)
     feed.add(*(record(batch, 0, list(range(500))) for batch in range(5)))
     feed.live.shed(10**6)
@@ -840,7 +854,7 @@ def test_a_slice_is_not_revived_into_a_spool_without_room_and_leaves_nothing_the
     assert SegmentsView(segments=3, spool=spool).revive(tree).meta() == feed.live.meta()
 
 
-def test_a_slice_that_was_thawed_half_settled_settles_to_the_same_size():
+def test_a_slice_thawed_half_compressed_is_compressed_to_the_same_size():
     feed = Feed(segments=1)
     feed.add(*(record(batch, 0, [batch]) for batch in range(200)), epoch=1)
     feed.add(*(record(batch, 0, [batch]) for batch in range(3, 153)), epoch=2)
@@ -866,7 +880,7 @@ def test_a_state_of_other_segments_is_refused():
             SegmentsView(segments=segments, spool=feed.spool).revive(tree)
 
 
-def test_spoilt_states_of_segments_are_refused_or_are_states():
+def test_corrupted_states_are_refused_or_restore_a_valid_slice():
     chance = random.Random(2)
     feed = Feed(segments=3, spill_bytes=2_000)
     polls = segment_stream(chance, 3)

@@ -106,7 +106,7 @@ def rows(view: UniquesView, slices: list[Any], granularity: str, span: Span = EV
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_pages_put_together_are_the_whole(seed: int):
+def test_joined_pages_equal_the_whole_answer(seed: int):
     chance = random.Random(f"{seed} pages")
     view = UniquesView(max_cells=300)
     slices, _ = fed(view, stream(chance, 600, start=NOON, step=20, users=50), chance)
@@ -169,7 +169,7 @@ def due(view: UniquesView, slices: list[Any], asked: Any) -> list[dict[str, Any]
 
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("step", [2.0, 400.0, 20_000.0])
-def test_rows_say_what_a_count_of_all_frames_says_however_the_stream_is_cut(zone: str, step: float):
+def test_rows_equal_a_count_of_all_frames_for_any_slices(zone: str, step: float):
     chance = random.Random(f"{zone}{step}")
     frames = stream(chance, 500, start=chance.randrange(2**31), step=step, users=40)
     for limit in (7, 60, 50_000):
@@ -180,7 +180,7 @@ def test_rows_say_what_a_count_of_all_frames_says_however_the_stream_is_cut(zone
             assert plain(rows(view, slices, granularity)) == counted(frames, granularity, zone)
 
 
-def test_a_slice_answers_frozen_what_it_answered_live():
+def test_a_frozen_slice_gives_the_answers_of_the_live_slice():
     chance = random.Random(5)
     view = UniquesView(zone="Asia/Kolkata", exact_users=30)
     frames = stream(chance, 900, start=NOON, step=30.0, users=200)
@@ -193,7 +193,7 @@ def test_a_slice_answers_frozen_what_it_answered_live():
     assert [rows(view, [frozen, view.open(carry)], granularity) for granularity in GRANULARITIES] == before
 
 
-def test_merging_is_associative_and_selected_slices_say_all():
+def test_merging_is_associative_and_select_omits_no_rows():
     chance = random.Random(6)
     view = UniquesView(zone="America/New_York", max_cells=40)
     slices, _ = fed(view, stream(chance, 600, start=NOON, step=3_000.0, users=30), chance)
@@ -229,7 +229,7 @@ def test_single_rows_are_found_in_every_slice_that_has_them():
     assert found == [every[key] for key in wanted]
 
 
-def test_what_was_read_stays_as_it_was():
+def test_a_partial_answer_does_not_change_with_later_events():
     view = UniquesView(exact_users=20)
     live = view.open(None)
     live.add(batch_of(view, [(NOON + i, f"{i % 50}") for i in range(300)]), None)
@@ -330,7 +330,7 @@ def due_keys(asked: Any) -> list[tuple[str, int]]:
     return list(asked.arguments.wanted)
 
 
-def test_nothing_is_due_while_the_watermark_is_unknown_and_a_lone_false_time_publishes_nothing():
+def test_nothing_is_due_without_a_watermark_and_one_wrong_time_publishes_no_open_period():
     view = UniquesView()
     live = view.open(None)
     live.add(batch_of(view, [(NOON, "a"), (END_S - 1, "flipped"), (0, "flipped too")]), None)
@@ -450,7 +450,7 @@ ODD: list[tuple[bytes | None, str | float]] = [
 ]
 
 
-def test_odd_frames_are_read_or_refused_with_their_reason():
+def test_unusual_records_are_decoded_or_refused_with_a_reason():
     view = UniquesView()
     chance = random.Random(8)
     usual = (written(NOON, "a"), float(NOON))
@@ -477,7 +477,7 @@ def test_odd_frames_are_read_or_refused_with_their_reason():
 
 @settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.binary(max_size=30), st.tuples(st.integers(0, 200), st.integers(0, 7)))), st.data())
-def test_a_broken_frame_never_harms_another(asked: list[Any], data: st.DataObject):
+def test_a_corrupted_record_does_not_affect_other_records(asked: list[Any], data: st.DataObject):
     values: list[bytes | None] = []
     for each in asked:
         if isinstance(each, tuple):
@@ -500,7 +500,7 @@ def test_a_broken_frame_never_harms_another(asked: list[Any], data: st.DataObjec
 
 
 @given(st.lists(st.text(max_size=8), max_size=30))
-def test_users_count_as_often_as_their_names_differ(names: list[str]):
+def test_users_with_different_names_are_counted_as_different(names: list[str]):
     view = UniquesView()
     live = view.open(None)
     values = [json.dumps({"ts": NOON, "uid": name}, ensure_ascii=False).encode(errors="surrogatepass") for name in names]
@@ -548,7 +548,7 @@ def test_a_sketch_does_not_depend_on_the_order_nor_on_the_cut():
     assert found[0] == found[1] == found[2]
 
 
-def test_a_sketched_hour_still_hands_its_users_on():
+def test_an_hour_with_a_sketch_still_passes_its_users_to_the_year():
     view = UniquesView(exact_users=500)
     live = view.open(None)
     for minute in range(10):
@@ -638,7 +638,7 @@ def test_many_users_of_dropped_slices_are_remembered_within_bounds():
     assert sum(piece.nbytes for piece in gone.long) < 1_500_000
 
 
-def test_a_slice_is_full_by_cells_or_by_hashes_and_says_what_it_holds():
+def test_a_slice_is_full_by_cells_or_by_hashes_and_reports_its_contents():
     view = UniquesView(max_hashes=3_000)
     live = view.open(None)
     assert live.meta().span is None
@@ -660,7 +660,7 @@ def test_a_slice_is_full_by_cells_or_by_hashes_and_says_what_it_holds():
 
 
 @pytest.mark.parametrize("kind", ["sparse", "dense"])
-def test_sizes_are_honest(kind: str):
+def test_meta_reports_the_memory_of_a_slice(kind: str):
     view = UniquesView(max_cells=10**6, max_hashes=10**8)
     minutes = range(8_000) if kind == "sparse" else range(8)
     batches = [many(range(m, m + (1 if kind == "sparse" else 30_000)), NOON + 60 * m) for m in minutes]
@@ -751,7 +751,7 @@ class Going:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_slice_that_is_revived_anywhere_goes_on_as_one_that_was_never_stopped(seed: int):
+def test_a_slice_revived_at_any_point_continues_like_one_that_was_not_stopped(seed: int):
     chance = random.Random(seed)
     options = {
         "zone": chance.choice(ZONES),
@@ -792,7 +792,7 @@ def test_a_slice_that_is_revived_anywhere_goes_on_as_one_that_was_never_stopped(
     assert stays.output.count(b"\n") > 8
 
 
-def test_a_state_is_what_the_slice_was_when_it_was_taken():
+def test_a_state_does_not_change_with_later_events():
     view = UniquesView(zone="Asia/Kolkata", exact_users=1_500)
     live = view.open(None)
     for minute in range(6):
@@ -817,7 +817,7 @@ def test_a_state_is_what_the_slice_was_when_it_was_taken():
     assert not rows(view, [found], "year")[0]["exact"]
 
 
-def test_what_was_published_at_silence_is_not_published_again_after_a_restart():
+def test_rows_published_when_idle_are_not_published_again_after_a_restart():
     view = UniquesView()
     live = view.open(None)
     live.add(batch_of(view, [(NOON, "a"), (NOON + 60, "b"), (NOON + 90_000, "c")]), None)
@@ -856,7 +856,7 @@ def sketched_and_exact(view: UniquesView) -> Any:
     return live
 
 
-def test_a_thawed_slice_that_is_coarsened_lets_go_of_its_file():
+def test_a_coarsened_slice_does_not_keep_the_file_open():
     view = UniquesView(exact_users=2_500)
     frozen, _ = sketched_and_exact(view).freeze()
     file = file_of(frozen.state())
@@ -876,7 +876,7 @@ def test_a_thawed_slice_that_is_coarsened_lets_go_of_its_file():
     assert rows(view, [again], "hour") == rows(view, [frozen], "hour")
 
 
-def test_what_a_dropped_slice_leaves_and_what_is_revived_keep_no_file_alive():
+def test_summaries_and_revived_slices_do_not_keep_the_file_open():
     view = UniquesView(exact_users=2_500)
     live = sketched_and_exact(view)
     files = [file_of(live.state())]
@@ -897,7 +897,7 @@ def test_what_a_dropped_slice_leaves_and_what_is_revived_keep_no_file_alive():
         assert rows(view, [], "month", gone=each) == rows(view, [], "month", gone=summary)
 
 
-def test_bytes_that_are_no_sketch_are_refused():
+def test_corrupted_sketches_are_refused():
     chance, refused = random.Random(4), 0
     for users in (3, 100, 5_000):
         sketch = Sketch()
@@ -915,7 +915,7 @@ def test_bytes_that_are_no_sketch_are_refused():
     assert refused > 1_000
 
 
-def test_spoilt_states_of_uniques_are_refused_or_are_states():
+def test_corrupted_states_are_refused_or_restore_a_valid_slice():
     chance = random.Random(3)
     view = UniquesView(exact_users=2_500)
     live = sketched_and_exact(view)

@@ -128,7 +128,7 @@ def spans(seed: int) -> Iterator[Span]:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_any_span_is_answered_as_a_plain_list_would(seed: int):
+def test_answers_equal_a_count_of_a_plain_list_for_any_span(seed: int):
     view, events, slices = stream(seed)
     assert len(slices) > 3
     for span in spans(seed):
@@ -137,7 +137,7 @@ def test_any_span_is_answered_as_a_plain_list_would(seed: int):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_slice_answers_frozen_and_settled_what_it_answered_live(seed: int):
+def test_a_frozen_slice_gives_the_answers_of_the_live_slice(seed: int):
     view, _, slices = stream(seed, max_pairs=10_000)
     (live,) = slices
     before = [answered(view, [live], span, each) for span in spans(seed) for each in BOTH]
@@ -190,7 +190,7 @@ def test_merging_is_associative_and_has_an_identity():
     assert shown(view, view.merge([]), WORDS) == b"{}"
 
 
-def test_what_was_read_of_a_live_slice_does_not_change_by_what_comes_in_later():
+def test_a_partial_answer_does_not_change_with_later_events():
     view = WordsView()
     live = fed(view, view.open(None), [Seen(1, "a", "x y"), Seen(5, "b", "x")])
     partials = [(live.read(span, each), each) for span in (EVER, Span(0, 2_000)) for each in BOTH]
@@ -202,7 +202,7 @@ def test_what_was_read_of_a_live_slice_does_not_change_by_what_comes_in_later():
     assert answered(view, [frozen], EVER, WORDS)["x"] == 3
 
 
-def test_what_was_read_of_a_frozen_slice_outlives_its_settling():
+def test_a_partial_answer_does_not_change_when_its_slice_is_compressed():
     view = WordsView()
     frozen, _ = fed(view, view.open(None), [Seen(index, "t", f"w{index}") for index in range(100)]).freeze()
     partials = [frozen.read(span, WORDS) for span in (EVER, Span(0, 50_000))]
@@ -213,7 +213,7 @@ def test_what_was_read_of_a_frozen_slice_outlives_its_settling():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_selected_slices_say_all_that_all_of_them_say(seed: int):
+def test_select_omits_no_counts(seed: int):
     view, events, slices = stream(seed)
     metas = [each.meta() for each in slices]
     fewer = False
@@ -269,7 +269,7 @@ def test_a_live_slice_never_publishes_sheds_or_loses():
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_counts_since_ever_outlive_the_slices_that_were_dropped(seed: int):
+def test_total_counts_outlive_dropped_slices(seed: int):
     view, events, slices = stream(seed)
     for kept in range(len(slices)):
         gone = view.nothing()
@@ -336,7 +336,7 @@ def test_counts_are_written_highest_first_and_equal_ones_by_code_points():
     assert shown(view, partial, Counting("words", 2), "ndjson") == b'{"name":"b","count":2}\n{"name":"B","count":1}\n'
 
 
-def test_members_stand_behind_the_counts_and_their_error():
+def test_members_are_written_after_the_counts_and_their_error():
     view = WordsView()
     partial = fed(view, view.open(None), [Seen(1, "t", "b")]).read(EVER, WORDS)
     assert shown(view, partial, WORDS, complete=True) == b'{"counts":{"b":1},"max_error":0,"complete":true}'
@@ -393,7 +393,7 @@ def test_many_slices_of_the_same_few_names_are_exact():
     assert json.loads(shown(view, partial, WORDS)) == {"a": 50, "b": 50, "c": 50}
 
 
-def test_the_stats_say_how_much_a_slice_holds():
+def test_stats_report_types_words_and_pairs():
     view = WordsView()
     live = fed(view, view.open(None), [Seen(1, "t", "a b"), Seen(2, "u", "a"), Seen(2, "u", "")])
     for each in (live, settled(fed(view, view.open(None), [Seen(1, "t", "a b"), Seen(2, "u", "a")]))):
@@ -401,7 +401,7 @@ def test_the_stats_say_how_much_a_slice_holds():
 
 
 @pytest.mark.parametrize("limit", [-1, -100])
-def test_a_limit_below_zero_is_no_question(limit: int):
+def test_a_negative_limit_is_refused(limit: int):
     with pytest.raises(ValueError, match="at least"):
         Counting("words", limit)
 
@@ -447,7 +447,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("line", "reason"), REFUSED.items(), ids=lambda each: repr(each)[:60])
-def test_what_is_no_event_is_refused_with_a_reason(line: bytes, reason: str):
+def test_an_invalid_record_is_refused_with_a_reason(line: bytes, reason: str):
     decoded = WordsView().decode(polled([Seen(1, "a", "x").line(), line, Seen(2, "a", "x").line()]))
     assert [tuple(each) for each in decoded.refusals] == [(1, reason)]
     assert decoded.accepted is not None
@@ -455,7 +455,7 @@ def test_what_is_no_event_is_refused_with_a_reason(line: bytes, reason: str):
     assert decoded.times.tolist() == [1_000, 2_000]
 
 
-def test_refusals_stand_in_order_of_arrival_whatever_their_reason():
+def test_refusals_are_in_order_of_arrival_whatever_their_reason():
     good, far, bad = Seen(1, "a", "x").line(), Seen(1e15, "a", "x").line(), b"?"
     decoded = WordsView().decode(polled([bad, good, far, bad, far, good, bad]))
     assert [each.place for each in decoded.refusals] == [0, 2, 3, 4, 6]
@@ -465,7 +465,7 @@ def test_refusals_stand_in_order_of_arrival_whatever_their_reason():
     assert decoded.times.tolist() == [1_000, 1_000]
 
 
-def test_a_tombstone_is_empty():
+def test_a_tombstone_is_refused_as_empty():
     assert WordsView().decode(polled([None])).refusals == [(0, "empty")]
 
 
@@ -479,7 +479,7 @@ def test_times_are_milliseconds_rounded_down(timestamp: float):
     assert decoded.batch.first() == decoded.batch.last() == math.floor(timestamp * 1000)
 
 
-def test_times_stand_in_order_of_arrival_and_a_batch_knows_its_first_and_last():
+def test_times_are_in_order_of_arrival_and_a_batch_has_its_first_and_last():
     decoded = WordsView().decode(polled([Seen(each, "a", "b").line() for each in (5, 3.5, 9, 3.7)]))
     assert decoded.times.tolist() == [5_000, 3_500, 9_000, 3_700]
     assert (decoded.batch.count, decoded.batch.first(), decoded.batch.last()) == (4, 3_500, 9_000)
@@ -531,7 +531,7 @@ def as_python_reads(line: bytes) -> Seen | None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_of_corrupted_lines_each_is_an_event_or_a_refusal_and_never_an_error(seed: int):
+def test_a_corrupted_line_is_an_event_or_a_refusal_and_never_raises(seed: int):
     chance, view = random.Random(seed), WordsView()
     lines = []
     for index in range(2_000):
@@ -561,7 +561,7 @@ def test_of_corrupted_lines_each_is_an_event_or_a_refusal_and_never_an_error(see
 
 
 @given(st.lists(st.binary(max_size=60)))
-def test_random_bytes_are_never_an_error(lines: list[bytes]):
+def test_random_bytes_never_raise(lines: list[bytes]):
     decoded = WordsView().decode(polled(lines))
     assert decoded.batch.count + len(decoded.refusals) == len(lines)
 
@@ -647,7 +647,7 @@ def test_a_settled_slice_that_was_read_stays_compressed_and_in_its_file():
         assert all(np.shares_memory(np.frombuffer(column, np.uint8), inside) for column in block.columns)
 
 
-def test_of_a_state_that_is_taken_again_only_seconds_that_changed_are_copied():
+def test_a_second_state_shares_unchanged_seconds():
     view = WordsView()
     live = fed(view, view.open(None), [Seen(second, "t", "a b") for second in range(10)])
     held = live._tables["words"]._seconds
@@ -663,7 +663,7 @@ def test_of_a_state_that_is_taken_again_only_seconds_that_changed_are_copied():
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("max_names", [2, 5, 100])
-def test_what_was_dropped_is_remembered_alike_when_it_is_read_wherever_in_between(seed: int, max_names: int):
+def test_a_summary_restored_at_any_point_gives_the_same_counts(seed: int, max_names: int):
     _, _, slices = stream(seed)
     view = WordsView(max_names=max_names)
     gone = again = view.nothing()
@@ -678,7 +678,7 @@ def test_what_was_dropped_is_remembered_alike_when_it_is_read_wherever_in_betwee
             assert view.max_error(other, arguments) == view.max_error(one, arguments)
 
 
-def test_a_part_of_a_slice_is_no_sum_that_could_be_written():
+def test_a_partial_range_cannot_be_saved_as_a_summary():
     view, _, slices = stream(1)
     (piece,) = slices[0].read(Span(1_501_000, 1_502_000), WORDS)
     nothing = view.nothing()
@@ -731,7 +731,7 @@ def test_a_frequent_name_is_not_lost_among_rare_ones():
 
 
 @pytest.mark.parametrize("capacity", [0, -1])
-def test_frequent_without_a_capacity_is_refused(capacity: int):
+def test_a_capacity_below_one_is_refused(capacity: int):
     with pytest.raises(ValueError, match="at least 1"):
         Frequent(capacity)
 
@@ -770,7 +770,7 @@ def late_words(index: int) -> Seen:
 
 @pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize(("make", "frozen_bytes"), [(distinct_words, 12), (few_words, 3), (late_words, 12)])
-def test_a_slice_says_honestly_how_many_bytes_it_takes(make: Any, frozen_bytes: int):
+def test_meta_reports_the_memory_of_a_slice(make: Any, frozen_bytes: int):
     view = WordsView()
     warm = settled(fed(view, view.open(None), [make(0)]))
     since = held(0)
@@ -789,32 +789,35 @@ def test_a_slice_says_honestly_how_many_bytes_it_takes(make: Any, frozen_bytes: 
     assert warm.meta().events == 1
 
 
-@pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("make", [distinct_words, few_words, late_words, recurring_words])
-def test_a_slice_that_was_read_takes_no_more_than_the_one_that_was_written(make: Any):
+def test_a_revived_slice_reports_its_memory(make: Any):
     view = WordsView()
     data = read_again(fed(view, view.open(None), [make(index) for index in range(20_000)]).state())
-    since = held(0)
-    live = view.revive(data)
-    assert 0.75 < live.meta().nbytes / held(since) < 1.33
+    gc.collect()
+    tracemalloc.start()
+    try:
+        live = view.revive(data)
+        assert 0.75 < live.meta().nbytes / held(0) < 1.33
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.usefixtures("traced")
 def test_endless_different_words_take_bounded_memory_once_their_slices_are_dropped():
-    view = WordsView(max_pairs=2_000, max_names=500)
+    view = WordsView(max_pairs=1_000, max_names=250)
     gone, live = view.nothing(), view.open(None)
     peaks = []
-    for start in range(0, 40_000, 500):
-        fed(view, live, [distinct_words(index) for index in range(start, start + 500)])
+    for start in range(0, 10_000, 250):
+        fed(view, live, [distinct_words(index) for index in range(start, start + 250)])
         if live.full:
             gone = gone.then(settled(live).meta().summary)
             live = view.open(None)
-        assert len(gone.words) <= 1_000
-        if start % 2_000 == 0:
+        assert len(gone.words) <= 500
+        if start % 500 == 0:
             peaks.append(held(0))
     assert max(peaks[10:]) < 1.2 * max(peaks[:10])
-    assert gone.events > 30_000
-    assert 0 < view.max_error(view.recall(gone, EVER, WORDS), WORDS) <= 2 * gone.events // 501
+    assert gone.events > 7_500
+    assert 0 < view.max_error(view.recall(gone, EVER, WORDS), WORDS) <= 2 * gone.events // 251
 
 
 def test_the_counts_of_a_live_slice_can_be_summed_up_at_any_moment():

@@ -139,7 +139,7 @@ def _results_of(state: State, segments: int, runs: Iterator[Run]) -> list[Result
 
 
 def _following(runs: Iterator[Run]) -> Run:
-    """Return the next run. Raises ValueError if there is none."""
+    """Return the next run. Raises ValueError if no run is left."""
     run = next(runs, None)
     if run is None:
         raise ValueError("one run for each segment was expected, there are fewer")

@@ -7,7 +7,7 @@ import numpy as np
 from actors.columns.fields import column, integer, listed
 from actors.columns.snapshot import State
 from actors.timeline.span import Span
-from actors.views.segments.runs.rows import COLUMNS, RawRows, Table, clipped, cut, ordered
+from actors.views.segments.runs.rows import COLUMNS, Rows, Table, clipped, cut, ordered
 
 
 class Finished:
@@ -68,16 +68,16 @@ class Finished:
         self.count += 1
         self.numbers += count
 
-    def read(self, span: Span) -> tuple[RawRows, ...]:
+    def read(self, span: Span) -> tuple[Rows, ...]:
         """Return a copy of the rows with a batch id in `span`. Cost: 50 ns a row of the slice."""
         found = []
         for epoch in self._rows:
             table = clipped(ordered(self._table(epoch)), span.start, span.end)
             if table.size:
-                found.append(RawRows(epoch, table))
+                found.append(Rows.of(epoch, table))
         return tuple(found)
 
-    def pieces(self) -> list[RawRows]:
+    def pieces(self) -> list[Rows]:
         """Return all rows, ordered by epoch and batch id."""
         return [piece for epoch in sorted(self._rows) for piece in cut(epoch, ordered(self._table(epoch)))]
 

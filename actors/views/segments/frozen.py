@@ -7,7 +7,7 @@ from actors.columns import fields
 from actors.columns.snapshot import State
 from actors.timeline.span import Span, span_of_state, span_state
 from actors.views.segments.listing import Listing
-from actors.views.segments.runs.rows import SEAL_FROM, Piece, RawRows, Rows, rows_of
+from actors.views.segments.runs.rows import PIECE_BYTES, SEAL_FROM, Piece, Rows
 from actors.views.view import Frozen, Meta
 
 
@@ -44,9 +44,7 @@ class FrozenSegments(Frozen):
 
     def __init__(self, pieces: Sequence[Rows], summary: SegmentsSummary, *, segments: int, span: Span | None) -> None:
         self._pieces = list(pieces)
-        self._raw = [
-            index for index, piece in enumerate(pieces) if isinstance(piece, RawRows) and piece.table.shape[1] >= SEAL_FROM
-        ]
+        self._raw = [index for index, piece in enumerate(pieces) if not piece.is_sealed and len(piece.columns[0]) >= SEAL_FROM]
         self._summary = summary
         self._segments = segments
         self._span = span
@@ -54,7 +52,7 @@ class FrozenSegments(Frozen):
     @staticmethod
     def of_state(state: State, *, segments: int) -> "FrozenSegments":
         """Return the slice that `state` describes. Copies nothing."""
-        pieces = [rows_of(each) for each in fields.listed(state["pieces"])]
+        pieces = [Rows.of_state(each) for each in fields.listed(state["pieces"])]
         summary = SegmentsSummary.of_state(state["summary"])
         return FrozenSegments(pieces, summary, segments=segments, span=span_of_state(state["span"]))
 
@@ -70,9 +68,7 @@ class FrozenSegments(Frozen):
         """Compress one piece; return whether more uncompressed pieces are left. Cost: at most 8 ms."""
         if self._raw:
             index = self._raw.pop()
-            piece = self._pieces[index]
-            assert isinstance(piece, RawRows), "only raw pieces are compressed"
-            self._pieces[index] = piece.sealed()
+            self._pieces[index] = self._pieces[index].sealed()
         return bool(self._raw)
 
     def read(self, span: Span, arguments: Listing) -> tuple[Piece, ...]:
@@ -86,7 +82,7 @@ class FrozenSegments(Frozen):
         return Meta(
             span=self._span,
             events=self._segments * self._summary.finished,
-            nbytes=sum(piece.nbytes for piece in self._pieces),
+            nbytes=sum(piece.nbytes + PIECE_BYTES for piece in self._pieces),
             dead_bytes=0,
             final_until=None,
             summary=self._summary,

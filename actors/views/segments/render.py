@@ -59,7 +59,7 @@ def write(pieces: Sequence[Piece], span: Span, listing: Listing, form: str, memb
 
 
 def fields(listing: Listing) -> tuple[Field, ...]:
-    """Return the fields of a row. `first` and `last` are None for a batch without numbers."""
+    """Return the fields of a row. A batch without numbers has neither `first` nor `last`."""
     return _PENDING if listing.pending else _FINISHED
 
 
@@ -102,7 +102,7 @@ def _swept(pieces: Sequence[Rows], span: Span) -> Iterator[Table]:
     inside = sorted((piece for piece in pieces if piece.span.overlaps(span)), key=lambda piece: piece.span.start)
     held: Table | None = None
     for piece, following in pairwise((*inside, None)):
-        assert piece is not None, "only the end of the pairs is None"
+        assert piece is not None, "only the last pair has no next piece"
         opened = clipped(piece.open(), span.start, span.end)
         held = opened if held is None or not held.size else ordered(np.concatenate((held, opened), axis=1))
         until = following.span.start if following is not None else span.end

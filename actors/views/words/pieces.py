@@ -5,14 +5,15 @@ Compressed columns stay compressed until they are summed, one block at a time.
 
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import index
-from typing import Protocol
+from typing import Protocol, Self
 
 import msgspec
 import numpy as np
 
+from actors.columns.block import Block, Packed, columns_of
 from actors.columns.sealed import OVERHEAD_BYTES, seal, unseal
 from actors.columns.snapshot import State
 from actors.columns.times import Times, count_before
@@ -20,9 +21,6 @@ from actors.views.words.frequent import Frequent
 
 Range = tuple[int, int]
 """Seconds since 1970, half-open."""
-
-_Sealed = bytes | memoryview
-"""A compressed column, in memory or in a mapped file."""
 
 _read_names = msgspec.msgpack.Decoder(list[str]).decode
 
@@ -78,18 +76,18 @@ class Names:
     """Some names of a slice, and the count of each over the whole slice. Both columns are compressed, or neither."""
 
     count: int
-    names: list[str] | _Sealed
-    totals: Times | _Sealed
+    names: list[str] | Packed
+    totals: Times | Packed
 
     @staticmethod
     def of_state(state: State) -> "Names":
         """Return the names that `state` describes. Shares compressed columns. Raises ValueError or TypeError."""
         count, names, totals = state
-        totals = _column(totals)
+        (totals,) = columns_of((totals,))
         if isinstance(names, list):
             if len(names) != count or not all(isinstance(name, str) for name in names):
                 raise ValueError(f"{count} names were expected, got {len(names)} values")
-        elif not isinstance(names, _Sealed) or isinstance(totals, np.ndarray):
+        elif not isinstance(names, Packed) or isinstance(totals, np.ndarray):
             raise TypeError("names and counts were expected, both compressed or neither")
         if index(count) < 1 or (isinstance(totals, np.ndarray) and totals.size != count):
             raise ValueError(f"counts of {count} names were expected")
@@ -140,51 +138,25 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rows:
-    """Counts of a frozen slice by second and name, ascending in both. A name is its number in the slice."""
+class Rows(Block):
+    """Seconds, names and counts of a frozen slice, ascending by second and name. A name is its number in the slice."""
 
     first: int
     """The first second."""
     last: int
     """The last second."""
-    columns: tuple[Times | _Sealed, ...]
-    """Seconds, names and counts: int64 columns, all compressed or none."""
 
-    @staticmethod
-    def of_state(state: State) -> "Rows":
+    @classmethod
+    def of_state(cls, state: State) -> Self:
         """Return the rows that `state` describes. Shares compressed columns. Raises ValueError or TypeError."""
-        first, last, (seconds, names, counts) = state
-        columns = _column(seconds), _column(names), _column(counts)
-        sizes = {column.size if isinstance(column, np.ndarray) else None for column in columns}
-        if len(sizes) > 1 or index(first) > index(last):
-            raise ValueError(f"columns of one length and a range of seconds were expected, got {sizes} and {first} to {last}")
-        return Rows(first, last, columns)
-
-    @property
-    def is_sealed(self) -> bool:
-        """Whether the columns are compressed."""
-        return not isinstance(self.columns[0], np.ndarray)
+        first, last, columns = state
+        if index(first) > index(last):
+            raise ValueError(f"a range of seconds was expected, got {first} to {last}")
+        return cls(columns_of(columns, 3), first, last)
 
     def state(self) -> State:
         """Return the state for `of_state`. Copies nothing."""
         return self.first, self.last, self.columns
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes in memory."""
-        sizes = [column.nbytes if isinstance(column, np.ndarray) else len(column) for column in self.columns]
-        return sum(sizes) + len(sizes) * OVERHEAD_BYTES
-
-    def sealed(self) -> "Rows":
-        """Return the same rows, compressed. Cost: about 0.1 us a row."""
-        return Rows(
-            self.first, self.last, tuple(seal(column) if isinstance(column, np.ndarray) else column for column in self.columns)
-        )
-
-    def opened(self) -> Iterator[Times]:
-        """Yield the columns, decompressed. Cost: about 10 ns a row."""
-        for column in self.columns:
-            yield column if isinstance(column, np.ndarray) else unseal(column)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -213,12 +185,3 @@ class Clipped:
             if found.size:
                 texts, _ = run.opened()
                 sums.update(dict(zip(map(texts.__getitem__, found.tolist()), own[found].tolist(), strict=True)))
-
-
-def _column(column: State) -> Times | _Sealed:
-    """Return `column`, compressed or int64. Raises TypeError."""
-    if isinstance(column, _Sealed):
-        return column
-    if not isinstance(column, np.ndarray) or column.dtype != np.int64 or column.ndim != 1:
-        raise TypeError(f"a column of numbers was expected, got {type(column).__name__}")
-    return column

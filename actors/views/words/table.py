@@ -221,7 +221,7 @@ class LiveTable:
         for at in _starts(self.pairs):
             part = order[at : at + CHUNK]
             columns = seconds[part], numbers[part], counts[part]
-            blocks.append(Rows(int(columns[0][0]), int(columns[0][-1]), columns))
+            blocks.append(Rows(columns, int(columns[0][0]), int(columns[0][-1])))
         return FrozenTable(Totals(tuple(runs)), blocks)
 
 

@@ -4,12 +4,14 @@ Pieces are immutable, so slices and answers share them. Finished rows are raw, o
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.columns import fields
-from actors.columns.sealed import CHUNK, OVERHEAD_BYTES, seal, unseal
+from actors.columns.block import Block, columns_of
+from actors.columns.sealed import CHUNK
 from actors.columns.snapshot import State
 from actors.columns.times import count_before
 from actors.timeline.span import Span, span_of_state, span_state
@@ -23,62 +25,47 @@ Without numbers, first and last are 0.
 SEAL_FROM = 128
 """Pieces with fewer rows stay raw, because the overhead of compressed columns is larger than the rows."""
 
-_RAW_BYTES = 200
+PIECE_BYTES = 200
 """Memory of a piece, beside its columns."""
 
 Table = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RawRows:
-    """At least one finished batch, uncompressed. `table` has the shape (5, batches): one row for each of `COLUMNS`."""
-
-    epoch: int
-    table: Table
-
-    @property
-    def span(self) -> Span:
-        """The span of the batch ids."""
-        return Span(int(self.table[0, 0]), int(self.table[0, -1]) + 1)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes in memory."""
-        return self.table.nbytes + _RAW_BYTES
-
-    def open(self) -> Table:
-        """Return the table. Cost: O(1)."""
-        return self.table
-
-    def state(self) -> State:
-        """Return the state for `rows_of`."""
-        return self.epoch, None, self.table
-
-    def sealed(self) -> "SealedRows":
-        """Return the same rows, compressed. Cost: about 0.4 us a row."""
-        return SealedRows(self.epoch, self.span, tuple(seal(column) for column in self.table))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SealedRows:
-    """Finished batches as compressed columns."""
+class Rows(Block):
+    """At least one finished batch of one epoch, as `COLUMNS`; `span` contains the batch ids."""
 
     epoch: int
     span: Span
-    data: tuple[bytes | memoryview, ...]
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes in memory."""
-        return sum(len(column) + OVERHEAD_BYTES for column in self.data) + _RAW_BYTES
+    @classmethod
+    def of(cls, epoch: int, table: Table) -> Self:
+        """Return the rows of `table`, which is in order of batch id, uncompressed."""
+        return cls(tuple(table), epoch, Span(int(table[0, 0]), int(table[0, -1]) + 1))
 
-    def open(self) -> Table:
-        """Return the table, decompressed. Cost: 40 ns a row."""
-        return np.stack([unseal(column) for column in self.data])
+    @classmethod
+    def of_state(cls, state: State) -> Self:
+        """Return the rows that `state` describes. Copies nothing. Raises TypeError or ValueError."""
+        epoch, span, data = state
+        if (span is None) != isinstance(data, np.ndarray):
+            raise TypeError("a span was expected beside compressed columns, and only there")
+        columns = columns_of(tuple(data), len(COLUMNS))
+        ids = columns[0]
+        if isinstance(ids, np.ndarray):
+            if not ids.size or (ids[1:] <= ids[:-1]).any():
+                raise ValueError(f"rows with ascending batch ids were expected, got {ids.size} rows")
+            return cls.of(fields.integer(epoch), data)
+        found = span_of_state(span)
+        assert found is not None, "checked above"
+        return cls(columns, fields.integer(epoch), found)
 
     def state(self) -> State:
-        """Return the state for `rows_of`."""
-        return self.epoch, span_state(self.span), self.data
+        """Return the state for `of_state`. Copies only uncompressed rows."""
+        return (self.epoch, span_state(self.span), self.columns) if self.is_sealed else (self.epoch, None, self.open())
+
+    def open(self) -> Table:
+        """Return the rows as a table. Cost: a copy, or 40 ns a compressed row."""
+        return np.stack(self.opened())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,24 +76,7 @@ class PendingRows:
     waiting: tuple[tuple[int, int], ...]
 
 
-Rows = RawRows | SealedRows
 Piece = Rows | PendingRows
-
-
-def rows_of(state: State) -> Rows:
-    """Return the rows that `state` describes. Copies nothing."""
-    epoch, known, data = state
-    span = span_of_state(known)
-    if span is not None:
-        columns = tuple(map(fields.blob, fields.listed(data)))
-        if len(columns) != len(COLUMNS):
-            raise ValueError(f"{len(COLUMNS)} columns were expected, got {len(columns)}")
-        return SealedRows(fields.integer(epoch), span, columns)
-    if not isinstance(data, np.ndarray) or data.dtype != np.int64:
-        raise TypeError(f"a table of int64 was expected, got {type(data).__name__}")
-    if data.ndim != 2 or len(data) != len(COLUMNS) or not data.size or (data[0, 1:] <= data[0, :-1]).any():
-        raise ValueError(f"{len(COLUMNS)} columns with ascending batch ids were expected, got the shape {data.shape}")
-    return RawRows(fields.integer(epoch), data)
 
 
 def clipped(table: Table, start: int, end: int) -> Table:
@@ -115,9 +85,9 @@ def clipped(table: Table, start: int, end: int) -> Table:
     return table[:, low : max(low, high)]
 
 
-def cut(epoch: int, table: Table) -> list[RawRows]:
+def cut(epoch: int, table: Table) -> list[Rows]:
     """Split an ordered table into pieces of at most `CHUNK` rows. Cost: a copy."""
-    return [RawRows(epoch, table[:, low : low + CHUNK].copy()) for low in range(0, table.shape[1], CHUNK)]
+    return [Rows.of(epoch, table[:, low : low + CHUNK].copy()) for low in range(0, table.shape[1], CHUNK)]
 
 
 def ordered(table: Table) -> Table:

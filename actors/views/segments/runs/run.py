@@ -125,7 +125,7 @@ Piece = Raw | Sealed | Spooled
 
 
 class Run(msgspec.Struct, frozen=True, gc=False, eq=False):
-    """`count` ascending numbers. `first` and `last` are None if it is empty; `digest` is a 64-bit hash of the numbers."""
+    """`count` ascending numbers. An empty run has neither `first` nor `last`; `digest` is a 64-bit hash of the numbers."""
 
     count: int
     first: int | None
