@@ -13,16 +13,20 @@ from actors.messages import (
     Attached,
     Begin,
     Checkpoint,
+    DeadLetterWriterMessage,
     DeadSecured,
     DeadWritten,
     Drain,
     Drained,
-    Excused,
+    FailureNarrowed,
+    FrontEndMessage,
     Ingested,
+    IngestFailed,
+    ManagerAddress,
     Poll,
     Proceed,
+    Recover,
     Returned,
-    Struck,
     Watch,
 )
 from actors.protocol import Address, Message, ReplyTo
@@ -40,10 +44,8 @@ from actors.views.view import View
 _ATTENTIVE = 5
 """Rests between two polls up to which silence is the partitions', and not ours."""
 
-FrontEndMessage = Poll | Watch | Begin | Struck | Proceed | Activate | Ingested | Returned | DeadWritten | DeadSecured | Drain
 
-
-class FrontEnd(Actor):
+class FrontEnd(Actor[FrontEndMessage]):
     """Reads `source` for one stream. `lateness` is in the stream's unit, `idle_s` in seconds of the wall clock.
 
     `on_wait` is told where there is nothing to read from yet, and `on_end` whenever all that there is has been taken in;
@@ -61,12 +63,12 @@ class FrontEnd(Actor):
         stream: str,
         view: View,
         source: Source,
-        manager: Address,
+        manager: ManagerAddress,
         lateness: int,
         idle_s: float,
         on_wait: Callable[[str], None],
         on_end: Callable[[str], None],
-        dead_letters: Address | None,
+        dead_letters: Address[DeadLetterWriterMessage] | None,
         saves_first: bool,
         pace: Pace,
     ) -> None:
@@ -95,7 +97,7 @@ class FrontEnd(Actor):
         self._taking = False
         self._lost = self._struck = False
         self._alone: int | None = None
-        self._draining: ReplyTo | None = None
+        self._draining: ReplyTo[Drained] | None = None
         self._saves_first = saves_first
         self._pause = Pause(pace, 0.0, 0)
         self._tally = Tally()
@@ -132,11 +134,11 @@ class FrontEnd(Actor):
             case Ingested() | Returned():
                 if self._credit(message):
                     self._go_on()
-            case Struck(struck):
+            case IngestFailed(struck):
                 if struck.round == self._out.round:
                     self._struck = True  # what is read now would be read again
                     if self._intake.suspects.strike(struck, self._intake.offsets):
-                        self.send(self.system.guardian, Excused(self.stream))
+                        self.send(self.system.guardian, FailureNarrowed(self.stream))
             case Begin():
                 self._begin_round(message)
             case Proceed(saved):
@@ -157,9 +159,9 @@ class FrontEnd(Actor):
                 assert_never(message)
 
     @property
-    def healer(self) -> Address:
+    def healer(self) -> Address[Recover]:
         """Itself, where only reading has failed; where a poll was half taken in, the manager: it goes back to a checkpoint."""
-        return self._manager if self._taking and self._pace.checkpoint_s is not None else self.actor_ref
+        return self._manager if self._taking and self._pace.checkpoint_s is not None else self.address
 
     def recover(self) -> None:
         """Read again from the first record that was not taken in."""
@@ -167,7 +169,7 @@ class FrontEnd(Actor):
         self._source.close()
         self._again()
 
-    def must_wait(self, message: Message) -> bool:
+    def must_wait(self, message: Message | None) -> bool:
         """Whether a failure leaves counts in doubt: at a credit that comes back as at a poll."""
         if self._pace.checkpoint_s is None:
             return super().must_wait(message)
@@ -182,7 +184,7 @@ class FrontEnd(Actor):
         elif isinstance(message, DeadWritten):
             self._dead_letters_reported(message)
         elif self._pace.checkpoint_s is None and isinstance(message, Begin) and message.round != self._out.round:
-            self.later(self._pace.rest_s, self.actor_ref, message)
+            self.later(self._pace.rest_s, self.address, message)
         self._report("failed")
 
     def _credit(self, message: Ingested | Returned) -> bool:
@@ -217,7 +219,7 @@ class FrontEnd(Actor):
             self._pause.settle(self._now(), saved=saved)
             if self._saves_first and self._pause.first:
                 self._pause.want(self._now())
-                self.later(self._pace.wait_for_topic_s, self.actor_ref, Poll())
+                self.later(self._pace.wait_for_topic_s, self.address, Poll())
                 return
         self._go_on()
 
@@ -250,9 +252,9 @@ class FrontEnd(Actor):
             return
         self._queued = True
         if self._loaded:
-            self.send(self.actor_ref, Poll())
+            self.send(self.address, Poll())
         else:
-            self.later(self._pace.rest_s, self.actor_ref, Poll())
+            self.later(self._pace.rest_s, self.address, Poll())
 
     def _poll(self) -> None:
         """Read one poll, where nothing waits to be sent, release what is in order, and come back."""
@@ -297,7 +299,7 @@ class FrontEnd(Actor):
             self._on_wait(self.stream)
             self._report("waiting for the topic")
             self._queued = True
-            self.later(self._pace.wait_for_topic_s, self.actor_ref, Poll())
+            self.later(self._pace.wait_for_topic_s, self.address, Poll())
             return False
         intake.watermark.keep(self._source.offsets())
         for number in self._source.offsets():
@@ -383,7 +385,7 @@ class FrontEnd(Actor):
                 self._again()
             elif not self._watching:
                 self._watching = True
-                self.later(self._pace.report_s, self.actor_ref, Watch())
+                self.later(self._pace.report_s, self.address, Watch())
             at_end = self._source.finished or self._source.endless
             if at_end and not self._unclosed and not self._ended and self._out.settled:
                 self._ended = True
@@ -394,16 +396,16 @@ class FrontEnd(Actor):
     def _watch(self) -> None:
         """Report while nothing can be sent, such as when a sink is down: lag grows, and people should see why."""
         if not self._out.ready:
-            self.send(self._manager, Attached(self.actor_ref))
+            self.send(self._manager, Attached(self.address))
             self._watching = True
-            self.later(self._pace.wait_for_topic_s, self.actor_ref, Watch())
+            self.later(self._pace.wait_for_topic_s, self.address, Watch())
         elif (not self._out.empty or self._dead.full) and self._draining is None:
             if self._now() - self._reported_at >= 2 * self._pace.report_s:
                 self._report(
                     "waiting for what is under way" if not self._dead.full else "waiting for dead letters to be written"
                 )
             self._watching = True
-            self.later(self._pace.report_s, self.actor_ref, Watch())
+            self.later(self._pace.report_s, self.address, Watch())
 
     # Telling ---------------------------------------------------------------------------------------------------------
 

@@ -25,66 +25,47 @@ from actors.messages import (
     Checkpoint,
     Committed,
     Emit,
-    Forgotten,
+    EventsLost,
+    FrontEndMessage,
     GetCommitted,
     Grown,
     Ingested,
+    KeeperMessage,
     Kept,
     Load,
     Loaded,
     Loading,
+    ManagerMessage,
     Mapped,
-    Missed,
     Overdue,
     Partial,
     Prepared,
     Publish,
+    PublisherMessage,
     Reconfigure,
     Reconfigured,
+    RecordsMissing,
     Reform,
     Restore,
     Restored,
     Retired,
     Saved,
     Snapped,
+    StartMessage,
     Unread,
 )
-from actors.protocol import Address, Lane, Message
+from actors.protocol import Address, CheckpointId, CollectorId, Lane, Message, PublicationId, Round
 from actors.replies import Answer, Busy, Coverage, GetStats, Memory, Progress, Query, Stats
-from actors.runtime.actor import Actor, System
+from actors.runtime.actor import Actor, System, start
 from actors.set_collector import SetCollector
 from actors.timeline.retention import Meter
 from actors.views.view import Frozen, Live, Meta, View
 
-ManagerMessage = (
-    Attached
-    | Committed
-    | Loading
-    | Loaded
-    | Restored
-    | Progress
-    | Grown
-    | Retired
-    | Forgotten
-    | Missed
-    | Publish
-    | Checkpoint
-    | Snapped
-    | Prepared
-    | Kept
-    | Saved
-    | Query
-    | Partial
-    | Unread
-    | Overdue
-    | GetStats
-    | Reconfigure
-)
-
 _METER_S = 1.0
+_NOTHING_LOADED = Loaded(CheckpointId(0), None, None, (), (), Round(0))
 
 
-class Manager(Actor):
+class Manager(Actor[ManagerMessage]):
     """Manages one stream's collectors within what `meter` allows; `brake` decides where the accounts are not all.
 
     `baseline_bytes` of the budget are what the process needs before any event. What is due to be published goes to
@@ -102,8 +83,8 @@ class Manager(Actor):
         meter: Meter,
         brake: Brake,
         baseline_bytes: int,
-        publisher: Address | None,
-        keeper: Address | None,
+        publisher: Address[PublisherMessage] | None,
+        keeper: Address[KeeperMessage] | None,
     ) -> None:
         super().__init__(system, stream=stream)
         self._view = view
@@ -113,14 +94,14 @@ class Manager(Actor):
         self._baseline_bytes = baseline_bytes
         self._publisher = publisher
         self._keeper = keeper
-        self._publications = 0
+        self._publications = PublicationId(0)
         self._rss_bytes = meter.resident_bytes()
         self._metered_at = system.dispatcher.now()
-        self._front_end: Address | None = None
-        self._round = 0
+        self._front_end: Address[FrontEndMessage] | None = None
+        self._round = Round(0)
         self._starting = self._doubtful = False
-        self._loaded = Loaded(0, None, None, (), ())
-        self._numbers = itertools.count(1)
+        self._loaded = _NOTHING_LOADED
+        self._ids = itertools.count(1)
         self._shelf = Shelf(self)
         self._nothing = Meta(None, 0, 0, 0, None, view.nothing())
         self._ledger = Ledger(view)
@@ -155,9 +136,9 @@ class Manager(Actor):
                 self._grown(message)
             case Retired():
                 self._retired(message)
-            case Forgotten():
+            case EventsLost():
                 self._forgotten(message)
-            case Missed():
+            case RecordsMissing():
                 self._ledger.miss(message)
             case Publish():
                 self._publish(message)
@@ -190,7 +171,7 @@ class Manager(Actor):
         elif isinstance(message, ManagerMessage) and message is not self._done:
             self._undone.append(message)
 
-    def must_wait(self, message: Message) -> bool:
+    def must_wait(self, message: Message | None) -> bool:
         """Whether a failure leaves the books in doubt. Questions change nothing."""
         return not isinstance(message, Query | GetStats | Overdue | Progress)
 
@@ -207,22 +188,22 @@ class Manager(Actor):
 
     def _start_round(self) -> None:
         """Find out where to begin. What is there goes on answering until that is known."""
-        self._round += 1
+        self._round = Round(self._round + 1)
         self._starting = True
         if self._keeper is None:
-            self._begin_round(Loaded(0, None, None, (), ()))
+            self._begin_round(_NOTHING_LOADED)
         elif self._publisher is not None:
-            self.send(self._publisher, GetCommitted(self.actor_ref, self._round))
+            self.send(self._publisher, GetCommitted(self.address, self._round))
         else:
-            self.send(self._keeper, Load(None, self.actor_ref, self._round))
+            self.send(self._keeper, Load(None, self.address, self._round))
 
-    def _go_on_starting(self, message: Committed | Loading | Loaded | Restored) -> None:
+    def _go_on_starting(self, message: StartMessage) -> None:
         """Take the next step: which results are out; the checkpoint that goes with them; the sinks put back to it."""
         if not self._starting or (not isinstance(message, Loading) and message.round != self._round):
             return  # of a start that was given up for this one
         match message:
-            case Committed(checkpoint):
-                self.send(self._keeper, Load(checkpoint, self.actor_ref, self._round))
+            case Committed(checkpoint_id):
+                self.send(self._keeper, Load(checkpoint_id, self.address, self._round))
             case Loading(done, total):
                 self._assembler.loading(done, total)
             case Loaded():
@@ -232,7 +213,7 @@ class Manager(Actor):
                     self._begin_round(message)
                 else:
                     places = message.state["places"] if message.state is not None else None
-                    self.send(self._publisher, Restore(self._round, places, self.actor_ref))
+                    self.send(self._publisher, Restore(self._round, places, self.address))
             case Restored():
                 self._begin_round(self._loaded)
 
@@ -247,7 +228,7 @@ class Manager(Actor):
             self._watermark, self._last_batch_at = state["watermark"], state["last_batch_at"]
             for each in loaded.aged:
                 if each.frozen is None:
-                    self._ledger.lose(each.number, each.span, each.events, self.system.dispatcher.wall())
+                    self._ledger.lose(each.collector_id, each.span, each.events, self.system.dispatcher.wall())
                 else:
                     aged = self._collector(found=each.frozen, aged=True, mapped=each.mapped)
                     aged.meta, aged.name, aged.file_bytes = each.frozen.meta(), each.name, each.file_bytes
@@ -257,7 +238,7 @@ class Manager(Actor):
                         aged.meta = replace(aged.meta, nbytes=own.nbytes, coarse_bytes=0, file_bytes=own.file_bytes)
                     self._shelf.put(aged)
         active = self._shelf.active = self._collector(found=loaded.live)
-        self._loaded = Loaded(0, None, None, (), ())
+        self._loaded = _NOTHING_LOADED
         self._progress = Progress(since_start=self._progress.since_start)  # the rest counts what is to be read again
         self._starting = self._doubtful = False
         self.send(
@@ -274,7 +255,7 @@ class Manager(Actor):
         self._tally.note(self._ledger.counted())
         self._ledger = Ledger(self._view)
         self._tally.begin({})
-        self._publications = 0
+        self._publications = PublicationId(0)
         self._watermark = self._last_batch_at = None
 
     # Collectors ------------------------------------------------------------------------------------------------------
@@ -284,26 +265,27 @@ class Manager(Actor):
     ) -> Collector:
         """Start a collector, over what was found or with what its predecessor left."""
         assert self._front_end is not None, "a front end attaches before there are collectors"
-        number = next(self._numbers)
-        address = SetCollector.start(
+        collector_id = CollectorId(next(self._ids))
+        address = start(
+            SetCollector,
             self.system,
             stream=self.stream,
             view=self._view,
-            number=number,
+            collector_id=collector_id,
             carry=carry,
             found=found,
             aged=aged,
             mapped=mapped,
             watermark=self._watermark,
-            manager=self.actor_ref,
+            manager=self.address,
             front_end=self._front_end,
             keeper=self._keeper,
         )
-        return Collector(number, address, self._nothing)
+        return Collector(collector_id, address, self._nothing)
 
     def _grown(self, message: Grown) -> None:
         active = self._shelf.active
-        if active is not None and message.number == active.number:
+        if active is not None and message.collector_id == active.collector_id:
             active.meta = message.meta
             self._watermark = message.watermark
             self._last_batch_at = message.at
@@ -311,12 +293,14 @@ class Manager(Actor):
             self._shelf.grown(message)
         self._prune()
         # One that failed before this one is out of date.
-        self._undone = [each for each in self._undone if not (isinstance(each, Grown) and each.number == message.number)]
+        self._undone = [
+            each for each in self._undone if not (isinstance(each, Grown) and each.collector_id == message.collector_id)
+        ]
 
     def _retired(self, message: Retired) -> None:
         """List the collector as aged, start its successor, and point the front end to that."""
         active = self._shelf.active
-        if active is not None and active.number == message.number:  # not of the round before
+        if active is not None and active.collector_id == message.collector_id:  # not of the round before
             successor = self._collector(carry=message.carry)
             self._shelf.retire(message.meta, successor)
             self._retired_count += 1
@@ -345,11 +329,11 @@ class Manager(Actor):
         message.reply_to(Reconfigured(before - len(self._shelf.aged)))
 
     def _note_dropped(self, dropped: Collector, reason: str) -> None:
-        self._ledger.drop(dropped.number, dropped.meta, reason, self.system.dispatcher.wall())
+        self._ledger.drop(dropped.collector_id, dropped.meta, reason, self.system.dispatcher.wall())
         self._assembler.dropped(dropped)
 
-    def _forgotten(self, message: Forgotten) -> None:
-        if self._shelf.knows(message.number):
+    def _forgotten(self, message: EventsLost) -> None:
+        if self._shelf.knows(message.collector_id):
             if message.shed:
                 self._shelf.shed()
             self._ledger.forget(message)
@@ -395,17 +379,19 @@ class Manager(Actor):
         if publisher is None:
             self.send(front_end, Ingested(message.events, message.round))
             return
-        number = self._publications + 1
+        publication_id = PublicationId(self._publications + 1)
 
-        def emit(answer: Answer) -> None:
-            self.send(publisher, Emit(number, front_end, self._view, answer.partial, due, message.events, message.round))
+        def emit(answer: Answer | Busy) -> None:
+            assert isinstance(answer, Answer), "a round has an active collector"
+            partial = answer.partial
+            self.send(publisher, Emit(publication_id, front_end, self._view, partial, due, message.events, message.round))
 
         query = Query(due.span, due.arguments, math.inf, emit)  # no half answer will do, however long it takes
         if due.arguments is None:
             emit(Answer(self._view, due.partial, due.span, None, self._coverage()))
         else:
             self._ask(query, [due.partial], publishes=True)
-        self._publications = number  # one that failed before comes again, by the same number
+        self._publications = publication_id  # one that failed before comes again, by the same number
 
     def _ask(self, query: Query, partials: Sequence[Any] = (), *, publishes: bool = False) -> None:
         """Put a query to the collectors that the view selects; what dropped ones left joins `partials`.
@@ -452,7 +438,7 @@ class Manager(Actor):
             last_batch_at=self._last_batch_at,
             durability=self._assembler.durability if self._keeper is not None else None,
             starting=self._starting or active is None,
-            numbers=tuple(each.number for each in (*aged, *([active] if active is not None else []))),
+            numbers=tuple(each.collector_id for each in (*aged, *([active] if active is not None else []))),
             pruned=self._ledger.pruned,
             since_start={**self._progress.since_start, **self._tally.total},
         )

@@ -1,110 +1,127 @@
-"""Every message between actors, and every reply: the table of contents of the engine.
+"""Every message between actors: the table of contents of the engine. `actors.replies` has the gateway's requests.
 
-Messages are frozen and carry immutable columns. Commands are imperative, facts are past. Each says the lane it travels in;
-a message without a reply address is never answered. The gateway knows this file and one address a stream, nothing more.
+The sections follow an event: front end, collector, publisher; then the disk, the manager, and the guardian. The unions at the
+end list what each actor accepts. Commands are imperative (`Ingest`), facts are past (`Ingested`). Messages are frozen, and
+their columns are never changed. A message without a reply address gets no reply.
 """
+
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from actors.columns.snapshot import State
-from actors.protocol import Address, Control, Data, ReplyTo
-from actors.replies import Progress
-from actors.timeline.retention import Meter
-from actors.timeline.span import Span
-from actors.views.view import Due, Events, Frozen, Live, Meta, View
+from actors.protocol import (
+    Address,
+    AttemptId,
+    CheckpointId,
+    CollectorId,
+    Control,
+    Data,
+    PublicationId,
+    QueryId,
+    ReplyTo,
+    RequestId,
+    Round,
+)
+from actors.replies import GetHealth, GetPlace, GetStats, Progress, Query, Write, WriteToAll
+
+if TYPE_CHECKING:
+    from actors.columns.snapshot import State
+    from actors.timeline.retention import Meter
+    from actors.timeline.span import Span
+    from actors.views.view import Due, Events, Frozen, Live, Meta, View
 
 # To the front end ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Poll(Data):
-    """Read on, if there are credits. The front end sends it to itself."""
+    """Read the next records, if credits allow. The front end sends it to itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watch(Control):
-    """Say how it stands, if nothing can be sent still. The front end sends it to itself."""
+    """Report progress while no batch can be sent. The front end sends it to itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Begin(Control):
-    """Forget everything, know what `state` says instead, and send events to `collector`. None begins at the start.
+    """Start `round`: restore `state`, or start from nothing if it is None, and send batches to `collector`.
 
-    What belongs to an earlier `round` does not count any more. `lost`: there was a state, and it could not be read.
+    `lost`: there was a checkpoint, and it could not be read.
     """
 
-    round: int
-    collector: Address
+    round: Round
+    collector: Address[SetCollectorMessage]
     state: State | None
     lost: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Proceed(Control):
-    """The live slice has given its state: read on. Not None: the checkpoint is over as well, and was `saved` or not."""
+    """Read on: the checkpoint has the live slice's state (`saved` is None), or it has ended and was `saved`, or failed."""
 
     saved: bool | None
 
 
 @dataclass(frozen=True, slots=True)
 class Activate(Control):
-    """Send events to `collector` from now on, once all that went to another one are taken in."""
+    """Send batches to `collector` from now on, once every batch sent to its predecessor is acknowledged."""
 
-    collector: Address
+    collector: Address[SetCollectorMessage]
 
 
 @dataclass(frozen=True, slots=True)
 class Ingested(Control):
-    """A micro-batch of `events` was taken in: the credit comes back."""
+    """A micro-batch of `events` is in its slice, and its results are delivered: one credit comes back."""
 
     events: int
-    round: int
+    round: Round
 
 
 @dataclass(frozen=True, slots=True)
 class Returned(Control):
-    """A micro-batch that came after the collector had retired: for its successor, with the credit."""
+    """A micro-batch reached a collector that had retired. Its successor must get it; one credit comes back."""
 
-    message: "Ingest"
+    message: Ingest
 
 
 @dataclass(frozen=True, slots=True)
-class Struck(Control):
-    """A slice has failed at a micro-batch, and waits for a checkpoint to go back to."""
+class IngestFailed(Control):
+    """A slice raised an error at a micro-batch. The collector waits for the next round."""
 
-    message: "Ingest"
+    message: Ingest
 
 
 @dataclass(frozen=True, slots=True)
 class DeadWritten(Control):
-    """The dead letters up to message `number` are in the queue of the Kafka client: their bytes are free again."""
+    """The dead letters up to a request are in the queue of the Kafka client: their bytes are free again."""
 
-    number: int
+    request_id: RequestId
 
 
 @dataclass(frozen=True, slots=True)
 class DeadSecured(Control):
-    """The reply to `SecureDead` of the same `number`: whether Kafka has acknowledged every dead letter sent before."""
+    """The reply to `SecureDead`: whether Kafka has acknowledged every dead letter sent before."""
 
-    number: int
+    request_id: RequestId
     safe: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Drain(Control):
-    """Stop reading, and reply `Drained` when all that was sent is taken in, and in a checkpoint, where there are any.
+    """Stop reading, and reply `Drained` once all batches are acknowledged and, with checkpoints, in a checkpoint.
 
-    Where there are none, what waits for its turn is sent on first.
+    Without checkpoints, the events that wait for their order are sent first.
     """
 
-    reply_to: ReplyTo
+    reply_to: ReplyTo[Drained]
 
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """The reply to `Drain`: nothing is on its way any more."""
+    """The reply to `Drain`: no batch is on its way."""
 
     progress: Progress
 
@@ -114,69 +131,70 @@ class Drained:
 
 @dataclass(frozen=True, slots=True)
 class Ingest(Data):
-    """Take in a micro-batch, or none; before `watermark` nothing else is expected. `idle`: the stream is silent or ended.
+    """Add a micro-batch to the slice. No event before `watermark` is expected later. `idle`: no event is expected soon.
 
-    `origin` says where its records lie, where they are not put in order; the front end alone looks at it.
+    `batch` is None if only the watermark has moved. `origin` (see `reading.poison.Origin`) locates its records in a view that
+    needs no order; only the front end reads it.
     """
 
     batch: Events | None
     watermark: int | None
-    round: int
+    round: Round
     idle: bool = False
     origin: Any = None
 
     @property
     def count(self) -> int:
-        """How many events it brings."""
+        """The number of events in the batch."""
         return self.batch.count if self.batch is not None else 0
 
 
 @dataclass(frozen=True, slots=True)
-class Settle(Data):
-    """Compress one more piece. An aged collector sends it to itself."""
+class CompressNext(Data):
+    """Compress one more piece of the frozen slice. An aged collector sends it to itself."""
 
 
 @dataclass(frozen=True, slots=True)
-class Farewell(Control):
-    """The front end sends nothing to this collector any more."""
+class InputEnded(Control):
+    """The front end will send no more batches to this collector."""
 
 
 @dataclass(frozen=True, slots=True)
 class Discard(Control):
-    """Let go of the slice, and stop once the front end has said farewell."""
+    """Release the slice, and stop after `InputEnded`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Read(Control):
-    """Send the partial answer of query `number` to the manager."""
+    """Send the slice's `Partial` of a query to the manager."""
 
-    number: int
+    query_id: QueryId
     span: Span
     arguments: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot(Control):
-    """Send the state of the live slice to the manager, for the checkpoint `number`."""
+    """Send the live slice's state to the manager as `Snapped`, for a checkpoint."""
 
-    number: int
+    attempt_id: AttemptId
 
 
 @dataclass(frozen=True, slots=True)
 class Archive(Control):
-    """Have the frozen slice written, again, once it has settled."""
+    """Have the keeper write the frozen slice, again, once all of it is compressed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spill(Control):
-    """Let go of the bytes of the frozen slice, and read them from the file `name`."""
+    """Release the frozen slice's memory, and read it from the file `name`."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Mapped(Control):
-    """The frozen slice over its file of `file_bytes`; it takes `nbytes` of memory. None where that could not be done."""
+    """The frozen slice over its file of `file_bytes`; it takes `nbytes` of memory. None if the file cannot be read."""
 
     frozen: Frozen | None
     nbytes: int
@@ -185,14 +203,14 @@ class Mapped(Control):
 
 @dataclass(frozen=True, slots=True)
 class Shed(Control):
-    """Forget about `nbytes` of what waits for a match, as memory is short."""
+    """Drop `nbytes` of the events that wait for a match, because memory is short."""
 
     nbytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Coarsen(Control):
-    """Give up exactness for memory, as the view can. To an aged collector, which is written again then."""
+    """Trade exactness for memory, as the view allows. Only an aged collector gets it; its slice is written again."""
 
 
 # To the publisher ----------------------------------------------------------------------------------------------------
@@ -200,55 +218,55 @@ class Coarsen(Control):
 
 @dataclass(frozen=True, slots=True)
 class Emit(Data):
-    """Write the answer to `due` to every sink, in the order of `number`; then give the credit of `events` to `front_end`."""
+    """Write the result `due` to every sink, in the order of ids; then return the credit of `events` to `front_end`."""
 
-    number: int
-    front_end: Address
+    publication_id: PublicationId
+    front_end: Address[Ingested]
     view: View
     partial: Any
     due: Due
     events: int
-    round: int
+    round: Round
 
 
 @dataclass(frozen=True, slots=True)
 class Look(Control):
-    """See what the sinks have delivered. The publisher sends it to itself."""
+    """Check which records are delivered. The publisher, and the writer, send it to themselves."""
 
 
 @dataclass(frozen=True, slots=True)
 class GetCommitted(Control):
-    """Send `Committed` to `manager`, which is about to begin a `round`."""
+    """Send `Committed` to `manager`, which is about to begin `round`."""
 
-    manager: Address
-    round: int = 0
+    manager: ManagerAddress
+    round: Round
 
 
 @dataclass(frozen=True, slots=True)
 class Restore(Control):
-    """Forget what is under way, and go back to `places`, one a sink; None: to the start. Send `Restored` to `manager`.
+    """Begin `round`: forget results under way, move each sink back to its place, and send `Restored` to `manager`.
 
-    What belongs to an earlier `round` does not count any more.
+    `places` has one entry a sink. None moves every sink back to its start.
     """
 
-    round: int
+    round: Round
     places: Sequence[Any] | None
-    manager: Address
+    manager: ManagerAddress
 
 
 @dataclass(frozen=True, slots=True)
 class Prepare(Control):
-    """Make what was written outlast a crash, write nothing more, and send `Prepared` for the checkpoint `number`."""
+    """Make written results survive a crash, write no more until `Commit`, and send `Prepared` to `manager`."""
 
-    number: int
-    manager: Address
+    attempt_id: AttemptId
+    manager: ManagerAddress
 
 
 @dataclass(frozen=True, slots=True)
 class Commit(Control):
-    """Go on: with the results of `checkpoint` for all to see, or, where it was given up and is None, as if nothing had been."""
+    """Make the results of a checkpoint visible, and write on. None: the checkpoint failed; only write on."""
 
-    checkpoint: int | None
+    checkpoint_id: CheckpointId | None
 
 
 # To the dead letter writer -------------------------------------------------------------------------------------------
@@ -270,20 +288,20 @@ class Dead:
 class WriteDead(Control):
     """Write `records` to the dead-letter topic. Send `DeadWritten` to `front_end` when the Kafka client has taken them.
 
-    Each message has a higher `number` than the one before.
+    Each request has a higher id than the one before.
     """
 
-    number: int
+    request_id: RequestId
     records: Sequence[Dead]
-    front_end: Address
+    front_end: Address[DeadWritten]
 
 
 @dataclass(frozen=True, slots=True)
 class SecureDead(Control):
     """Wait until Kafka has acknowledged all dead letters, three seconds at most. Send `DeadSecured` to `front_end`."""
 
-    number: int
-    front_end: Address
+    request_id: RequestId
+    front_end: Address[DeadSecured]
 
 
 # To the keeper -------------------------------------------------------------------------------------------------------
@@ -291,47 +309,47 @@ class SecureDead(Control):
 
 @dataclass(frozen=True, slots=True)
 class Load(Data):
-    """Read the newest checkpoint that is good, and not newer than its results: they are out up to `committed`, where not None.
+    """Read the newest good checkpoint that is not newer than `committed`; send `Loading` and `Loaded` to `manager`.
 
-    Send `Loading` and `Loaded` to `manager`.
+    `committed` is None if no sink tracks checkpoints.
     """
 
-    committed: int | None
-    manager: Address
-    round: int = 0
+    committed: CheckpointId | None
+    manager: Address[Loading | Loaded]
+    round: Round
 
 
 @dataclass(frozen=True, slots=True)
 class Keep(Data):
-    """Write the generation `number`, as its collector says that it is, for the `version`-th time; send `Kept` to `manager`."""
+    """Write version `version` of a generation; send `Kept` to `manager`."""
 
-    number: int
+    collector_id: CollectorId
     version: int
     state: State
-    manager: Address
+    manager: Address[Kept]
 
 
 @dataclass(frozen=True, slots=True)
 class Map(Data):
-    """Send `Mapped` to `collector`: the generation that is in the file `name`, read from there when it is looked at."""
+    """Send `Mapped` to `collector`: a slice over the generation's file `name`, which reads from disk when it is queried."""
 
     name: str
-    collector: Address
+    collector: Address[Mapped]
 
 
 @dataclass(frozen=True, slots=True)
 class Save(Data):
-    """Write a checkpoint that names the generations `named`; send `Saved` to `manager`, whose own number for it is `number`."""
+    """Write a checkpoint that refers to the generations' files `named`; send `Saved` to `manager`."""
 
-    number: int
+    attempt_id: AttemptId
     state: State
     named: frozenset[str]
-    manager: Address
+    manager: Address[Saved]
 
 
 @dataclass(frozen=True, slots=True)
 class Reform(Control):
-    """Make slices by `view` from now on, which reads what the one before has written."""
+    """Make slices by `view` from now on. It reads what its predecessor has written."""
 
     view: View
 
@@ -340,69 +358,23 @@ class Reform(Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Reconfigure(Control):
-    """Keep at once to what `meter` allows beside `baseline_bytes`, and open the next collectors by `view`.
+class Attached(Control):
+    """The front end has started and waits for `Begin`."""
 
-    The view reads and means what the one before does: its slices retire at other sizes. Reply `Reconfigured`.
-    """
-
-    meter: Meter
-    baseline_bytes: int
-    view: View
-    reply_to: ReplyTo
-
-
-@dataclass(frozen=True, slots=True)
-class Reconfigured:
-    """The reply to `Reconfigure`: so many generations had to go."""
-
-    dropped: int
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint(Control):
-    """All that was read is taken in, and the front end waits for `Proceed`. `state` is all that it needs to go on from here."""
-
-    state: State
-
-
-@dataclass(frozen=True, slots=True)
-class Snapped(Control):
-    """The live slice of collector `collector`, for checkpoint `number`; None where it has retired meanwhile."""
-
-    number: int
-    collector: int
-    state: State | None
-    problem: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared(Control):
-    """Where the sinks stand, for checkpoint `number`; or why that cannot be said now."""
-
-    number: int
-    places: tuple[Any, ...] | None
-    problem: str | None = None
+    front_end: Address[FrontEndMessage]
 
 
 @dataclass(frozen=True, slots=True)
 class Committed(Control):
-    """The newest checkpoint of which the results are out; None where that is no matter. As asked for `round`."""
+    """The newest checkpoint whose results are committed in every sink; None if no sink tracks checkpoints."""
 
-    checkpoint: int | None
-    round: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Restored(Control):
-    """The sinks are where they were told to be, for `round`."""
-
-    round: int
+    checkpoint_id: CheckpointId | None
+    round: Round
 
 
 @dataclass(frozen=True, slots=True)
 class Loading(Control):
-    """So many of so many generations are read."""
+    """The keeper has read `done` of `total` generations."""
 
     done: int
     total: int
@@ -410,55 +382,83 @@ class Loading(Control):
 
 @dataclass(frozen=True, slots=True)
 class Loaded(Control):
-    """What a checkpoint said, with its slices; `state` is None where there is none, and `lost` is what could not be read."""
+    """A checkpoint and its slices. `state` is None if there is no checkpoint; `lost` describes what could not be read."""
 
-    checkpoint: int
+    checkpoint_id: CheckpointId
     state: State | None
     live: Live | None
-    aged: "tuple[LoadedSlice, ...]"
+    aged: tuple[LoadedSlice, ...]
     lost: tuple[str, ...]
-    round: int = 0
+    round: Round
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedSlice:
-    """A generation of a checkpoint; `frozen` is None where its file cannot be read. On the disk alone, it is `mapped`."""
+    """A generation of a checkpoint. `frozen` is None if its file cannot be read; `mapped` is set if it stays on disk."""
 
-    number: int
+    collector_id: CollectorId
     name: str
     frozen: Frozen | None
     span: Span | None
     events: int
     file_bytes: int
-    mapped: "Mapped | None"
+    mapped: Mapped | None
 
 
 @dataclass(frozen=True, slots=True)
-class Kept(Control):
-    """Generation `number` is in the file `name`, of `nbytes`; None where it could not be written."""
+class Restored(Control):
+    """Every sink is back at its place, for `round`."""
 
-    number: int
-    version: int
-    name: str | None
-    nbytes: int = 0
+    round: Round
 
 
 @dataclass(frozen=True, slots=True)
-class Saved(Control):
-    """The checkpoint that is the manager's `number` is safe, as `checkpoint`; None where it could not be written."""
+class Grown(Control):
+    """A collector now looks like `meta`. An active one has added every event before `watermark`; `at` is the wall clock."""
 
-    number: int
-    checkpoint: int | None
-    nbytes: int
-    seconds: float
-    problem: str | None
+    collector_id: CollectorId
+    meta: Meta
+    watermark: int | None
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
-class Missed(Control):
-    """Records never came: `count` of them in all, 0 where nobody knows, of one partition. They lay in `span`, as far as known.
+class Retired(Control):
+    """The active collector has frozen its slice: `meta` describes it, its successor takes over `carry`."""
 
-    The last one with a `key` counts.
+    collector_id: CollectorId
+    meta: Meta
+    carry: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Publish(Control):
+    """A result is due. The credit of `events` returns to the front end once the result is delivered."""
+
+    due: Due
+    events: int
+    round: Round
+
+
+@dataclass(frozen=True, slots=True)
+class EventsLost(Control):
+    """A collector has lost events, counted by reason: it shed them (`shed`), or failed at them.
+
+    Answers may lack events before `complete_from`, and in `missing`.
+    """
+
+    collector_id: CollectorId
+    events: Mapping[str, int]
+    complete_from: int | None = None
+    missing: Span | None = None
+    shed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsMissing(Control):
+    """One partition's records never arrived. `count` is their total, 0 if unknown; as far as known they lie in `span`.
+
+    A later message with the same `key` replaces an earlier one.
     """
 
     key: str
@@ -468,77 +468,95 @@ class Missed(Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Attached(Control):
-    """The front end is there and waits for a collector."""
-
-    front_end: Address
-
-
-@dataclass(frozen=True, slots=True)
-class Grown(Control):
-    """The collector `number` now looks like `meta`; it has taken in everything before `watermark`, where it is active."""
-
-    number: int
-    meta: Meta
-    watermark: int | None
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Retired(Control):
-    """The active collector `number` has frozen: `meta` describes it, `carry` is for its successor."""
-
-    number: int
-    meta: Meta
-    carry: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Publish(Control):
-    """Something is due to be published. The credit of `events` goes back to the front end once that is delivered."""
-
-    due: Due
-    events: int
-    round: int
-
-
-@dataclass(frozen=True, slots=True)
-class Forgotten(Control):
-    """Collector `number` has lost events, by reason: it shed them, or failed at them.
-
-    Answers may lack something before `complete_from`, and in `missing`.
-    """
-
-    number: int
-    events: Mapping[str, int]
-    complete_from: int | None = None
-    missing: Span | None = None
-    shed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Partial(Control):
-    """What collector `collector` read of query `number`; of a frozen slice, with its `revision`: None of a live one."""
+    """A collector's part of a query's answer. `revision` changes when a frozen slice does; it is None of a live slice."""
 
-    number: int
-    collector: int
+    query_id: QueryId
+    collector_id: CollectorId
     partial: Any
     revision: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Unread(Control):
-    """Collector `collector` cannot read what query `number` asks for."""
+    """A collector failed to read its part of a query."""
 
-    number: int
-    collector: int
+    query_id: QueryId
+    collector_id: CollectorId
 
 
 @dataclass(frozen=True, slots=True)
 class Overdue(Control):
-    """The deadline of query `number` is over."""
+    """The deadline of a query has passed. The manager sends it to itself."""
 
-    number: int
+    query_id: QueryId
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint(Control):
+    """All batches are acknowledged, and the front end waits for `Proceed`. `state` is the front end's whole state."""
+
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Snapped(Control):
+    """The state of a live slice, for a checkpoint. None if the slice has retired, or if `problem` prevents it."""
+
+    attempt_id: AttemptId
+    collector_id: CollectorId
+    state: State | None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared(Control):
+    """The sinks' places, for a checkpoint. None if `problem` prevents it."""
+
+    attempt_id: AttemptId
+    places: tuple[Any, ...] | None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept(Control):
+    """Version `version` of a generation is in the file `name`, of `nbytes`. None if it could not be written."""
+
+    collector_id: CollectorId
+    version: int
+    name: str | None
+    nbytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Saved(Control):
+    """A checkpoint is on disk as `checkpoint_id`. None if `problem` prevented it."""
+
+    attempt_id: AttemptId
+    checkpoint_id: CheckpointId | None
+    nbytes: int
+    seconds: float
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reconfigure(Control):
+    """Apply `meter`'s limits and `baseline_bytes` at once, and open the next collectors by `view`. Reply `Reconfigured`.
+
+    The new view reads its predecessor's slices; it differs only in the sizes at which a slice retires.
+    """
+
+    meter: Meter
+    baseline_bytes: int
+    view: View
+    reply_to: ReplyTo[Reconfigured]
+
+
+@dataclass(frozen=True, slots=True)
+class Reconfigured:
+    """The reply to `Reconfigure`: the new limits dropped `dropped` generations."""
+
+    dropped: int
 
 
 # To the guardian -----------------------------------------------------------------------------------------------------
@@ -546,9 +564,9 @@ class Overdue(Control):
 
 @dataclass(frozen=True, slots=True)
 class Failed(Control):
-    """An actor raised `error` at a message of the kind `kind`. Where it is `held`, `healer` must be told to `Recover`."""
+    """An actor raised `error` at a message of class `kind`. If it is `held`, `healer` needs `Recover` to go on."""
 
-    healer: Address
+    healer: Address[Recover]
     stream: str
     name: str
     kind: str
@@ -557,15 +575,15 @@ class Failed(Control):
 
 
 @dataclass(frozen=True, slots=True)
-class Excused(Control):
-    """The last failures of `stream` have led nearer to the records at fault: they do not count towards giving it up."""
+class FailureNarrowed(Control):
+    """The last failures of `stream` helped to find the records at fault, so they do not count towards giving it up."""
 
     stream: str
 
 
 @dataclass(frozen=True, slots=True)
 class Undelivered(Control):
-    """A message of the kind `kind` was not taken in by an actor, for `reason`."""
+    """An actor did not accept a message of class `kind`, for `reason`."""
 
     stream: str
     name: str
@@ -573,6 +591,54 @@ class Undelivered(Control):
     reason: str
 
 
+# To any actor --------------------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class Recover(Control):
-    """Go on after a failure, from the last good state. To any actor."""
+    """Go on after a failure, from the last good state. The actor's base accepts it for every actor."""
+
+
+# What each actor accepts ---------------------------------------------------------------------------------------------
+
+FrontEndMessage = (
+    Poll | Watch | Begin | Proceed | Activate | Ingested | Returned | IngestFailed | DeadWritten | DeadSecured | Drain
+)
+
+SetCollectorMessage = Ingest | CompressNext | InputEnded | Discard | Read | Snapshot | Archive | Spill | Mapped | Shed | Coarsen
+
+PublisherMessage = Emit | Look | GetPlace | GetCommitted | Restore | Prepare | Commit
+
+DeadLetterWriterMessage = WriteDead | SecureDead | Look
+
+WriterMessage = Write | WriteToAll | Look
+
+KeeperMessage = Load | Keep | Map | Save | Reform
+
+StartMessage = Committed | Loading | Loaded | Restored
+"""The steps by which a round begins."""
+
+CheckpointPart = Checkpoint | Snapped | Prepared | Kept | Saved
+"""The parts of a checkpoint that reach the manager."""
+
+ManagerMessage = (
+    Attached
+    | StartMessage
+    | Progress
+    | Grown
+    | Retired
+    | Publish
+    | EventsLost
+    | RecordsMissing
+    | Query
+    | Partial
+    | Unread
+    | Overdue
+    | CheckpointPart
+    | GetStats
+    | Reconfigure
+)
+
+ManagerAddress = Address[ManagerMessage | Recover]
+
+GuardianMessage = Failed | FailureNarrowed | Undelivered | GetHealth

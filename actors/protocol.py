@@ -1,36 +1,86 @@
-"""What every message has: a lane of the mailbox it travels in, and typed addresses of actors and of replies.
+"""What every message and every actor's address has in common. Imported by `actors.replies` and `actors.messages`.
 
-Imported by `actors.replies` and `actors.messages`, which list the messages themselves.
+An address is typed by the messages that its actor accepts, so mypy refuses a message sent to the wrong actor.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NewType, Protocol, TypeVar
 
-import pykka
+QueryId = NewType("QueryId", int)
+"""One query under way at a manager."""
+
+CollectorId = NewType("CollectorId", int)
+"""One collector, and the generation that it owns. A generation keeps its id in the files of a checkpoint."""
+
+PublicationId = NewType("PublicationId", int)
+"""One result that a manager hands to its publisher: 1, 2, 3, … in a round."""
+
+AttemptId = NewType("AttemptId", int)
+"""One attempt of a manager at a checkpoint. An attempt that is given up leaves no file."""
+
+CheckpointId = NewType("CheckpointId", int)
+"""One checkpoint on disk. It stands in the file's name, and in what a sink commits."""
+
+RequestId = NewType("RequestId", int)
+"""One request of a front end to its dead letter writer."""
+
+Round = NewType("Round", int)
+"""A stream's run from one recovery to the next. Messages of an earlier round do not count."""
 
 
 class Lane(Enum):
-    """Which of a mailbox's two queues a message goes to; each message class says it as `lane`."""
+    """The two queues of a mailbox; each message class names its own as `lane`."""
 
     CONTROL = "control"
     DATA = "data"
 
 
-Address = pykka.ActorRef[Any]
-ReplyTo = Callable[[Any], None]
-"""Takes the reply, on the thread of the actor that gives it; must not block."""
+class Message:
+    """The base of every message to an actor."""
 
-Message = Any
+    lane: ClassVar[Lane]
 
 
-class Control:
-    """The base of messages that overtake data, such as credits, queries' partial answers and stops."""
+class Control(Message):
+    """The base of messages that overtake data, such as credits, partial answers and stops."""
 
     lane: ClassVar[Lane] = Lane.CONTROL
 
 
-class Data:
-    """The base of messages that are handled in the order in which they were sent, after all control messages."""
+class Data(Message):
+    """The base of messages that are handled in the order of sending, after all control messages."""
 
     lane: ClassVar[Lane] = Lane.DATA
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """The reply to any request that was refused or failed, with the reason."""
+
+    reason: str
+
+
+Accepted_contra = TypeVar("Accepted_contra", bound=Message, contravariant=True)
+Reply = TypeVar("Reply")
+
+ReplyTo = Callable[[Reply | Busy], None]
+"""Takes the reply to a request, on the thread of the actor that replies. Must not block."""
+
+
+class Address(Protocol[Accepted_contra]):
+    """Where to send messages of the types `Accepted_contra`. Any thread may use it."""
+
+    @property
+    def actor_class(self) -> type[Any]:
+        """The class of the actor."""
+
+    def tell(self, message: Accepted_contra) -> None:
+        """Send without waiting. Raises pykka.ActorDeadError if the actor has stopped."""
+
+    def is_alive(self) -> bool:
+        """Return whether the actor has not stopped."""
+
+    def stop(self, *, block: bool = True) -> Any:
+        """Have the actor stop; `block` waits until it has."""

@@ -9,39 +9,42 @@ from typing import Any, ClassVar, assert_never, cast
 from actors.messages import (
     Archive,
     Coarsen,
+    CompressNext,
     Discard,
-    Farewell,
-    Forgotten,
+    EventsLost,
+    FrontEndMessage,
     Grown,
     Ingest,
     Ingested,
+    IngestFailed,
+    InputEnded,
     Keep,
+    KeeperMessage,
     Kept,
+    ManagerAddress,
     Map,
     Mapped,
     Partial,
     Publish,
     Read,
+    Recover,
     Retired,
     Returned,
-    Settle,
+    SetCollectorMessage,
     Shed,
     Snapped,
     Snapshot,
     Spill,
-    Struck,
     Unread,
 )
-from actors.protocol import Address, Message
+from actors.protocol import Address, CollectorId, Message
 from actors.runtime.actor import Actor, System
 from actors.timeline.span import Span
 from actors.views.view import Frozen, Live, View
 
-SetCollectorMessage = Ingest | Settle | Farewell | Discard | Read | Snapshot | Archive | Spill | Mapped | Shed | Coarsen
 
-
-class SetCollector(Actor):
-    """Collector `number` of its stream, over a slice as it was `found` in a checkpoint, or over a new one.
+class SetCollector(Actor[SetCollectorMessage]):
+    """Collector `collector_id` of its stream, over a slice as it was `found` in a checkpoint, or over a new one.
 
     A new one begins with the `carry` of its predecessor, and may be full with that at once. With a `keeper`, frozen slices are
     written, and a batch that fails is for the next round; without one it is counted, and lost.
@@ -55,19 +58,19 @@ class SetCollector(Actor):
         *,
         stream: str,
         view: View,
-        number: int,
+        collector_id: CollectorId,
         carry: Any | None,
         watermark: int | None,
-        manager: Address,
-        front_end: Address,
-        keeper: Address | None = None,
+        manager: ManagerAddress,
+        front_end: Address[FrontEndMessage],
+        keeper: Address[KeeperMessage] | None = None,
         found: Live | Frozen | None = None,
         aged: bool = False,
         mapped: Mapped | None = None,
     ) -> None:
         super().__init__(system, stream=stream)
         self._view = view
-        self._number = number
+        self._id = collector_id
         self._carry = carry
         self._watermark = watermark
         self._manager = manager
@@ -87,7 +90,7 @@ class SetCollector(Actor):
     @property
     def name(self) -> str:
         """What people know the actor by."""
-        return f"SetCollector {self._number}"
+        return f"SetCollector {self._id}"
 
     @property
     def state(self) -> str:
@@ -103,7 +106,7 @@ class SetCollector(Actor):
         """Take over the carry, or what was found."""
         if self._frozen is not None:
             if self._mapped is None:
-                self.send(self.actor_ref, Settle())
+                self.send(self.address, CompressNext())
             return
         if self._live is None:
             self._live = self._view.open(self._carry)
@@ -121,18 +124,18 @@ class SetCollector(Actor):
         match message:
             case Ingest():
                 self._ingest(message)
-            case Read(number, span, arguments):
+            case Read(query_id, span, arguments):
                 partial = self._slice.read(span, arguments)
                 revision = self._revision if self._frozen is not None else None
-                self.send(self._manager, Partial(number, self._number, partial, revision))
-            case Settle():
+                self.send(self._manager, Partial(query_id, self._id, partial, revision))
+            case CompressNext():
                 self._settle()
-            case Snapshot(number):
+            case Snapshot(attempt_id):
                 state = self._live.state() if self._live is not None else None
-                self.send(self._manager, Snapped(number, self._number, state))
+                self.send(self._manager, Snapped(attempt_id, self._id, state))
             case Spill(name):
                 if not self._discarded:
-                    self.send(self._keeper, Map(name, self.actor_ref))
+                    self.send(self._keeper, Map(name, self.address))
             case Mapped():
                 self._take_mapped(message)
             case Archive():
@@ -141,7 +144,7 @@ class SetCollector(Actor):
                 self._shed(nbytes)
             case Coarsen():
                 self._coarsen()
-            case Farewell():
+            case InputEnded():
                 self._left = True
                 self._stop_if_done()
             case Discard():
@@ -151,27 +154,27 @@ class SetCollector(Actor):
                 assert_never(message)
 
     @property
-    def healer(self) -> Address:
+    def healer(self) -> Address[Recover]:
         """The manager, where it can go back to a checkpoint."""
-        return self.actor_ref if self._keeper is None else self._manager
+        return self.address if self._keeper is None else self._manager
 
     def failed(self, message: Message, error: Exception) -> None:
         """Tell who waits. Without a checkpoint to go back to, a batch that failed is counted, and its credit given back."""
         if isinstance(message, Snapshot):
             problem = f"the live slice cannot say its state: {type(error).__name__}: {error}"
-            self.send(self._manager, Snapped(message.number, self._number, None, problem))
+            self.send(self._manager, Snapped(message.attempt_id, self._id, None, problem))
         elif isinstance(message, Read):
-            self.send(self._manager, Unread(message.number, self._number))
-        elif isinstance(message, Settle | Archive | Coarsen):
-            self.send(self._manager, Kept(self._number, self._version, None))
+            self.send(self._manager, Unread(message.query_id, self._id))
+        elif isinstance(message, CompressNext | Archive | Coarsen):
+            self.send(self._manager, Kept(self._id, self._version, None))
         elif isinstance(message, Ingest) and self._keeper is not None:
-            self.send(self._front_end, Struck(message))
+            self.send(self._front_end, IngestFailed(message))
         elif isinstance(message, Ingest):
             batch = message.batch
             first, last = (batch.first(), batch.last()) if batch is not None else (None, None)
             missing = Span(first, last + 1) if first is not None and last is not None else None
             if self._taken is not message:
-                self.send(self._manager, Forgotten(self._number, {"failed": message.count}, missing=missing))
+                self.send(self._manager, EventsLost(self._id, {"failed": message.count}, missing=missing))
             if self._credited is not message:
                 self.send(self._front_end, Ingested(message.count, message.round))
 
@@ -190,7 +193,7 @@ class SetCollector(Actor):
         if message.batch is not None:
             lost = self._live.add(message.batch, message.watermark)
             if lost:
-                self.send(self._manager, Forgotten(self._number, lost))
+                self.send(self._manager, EventsLost(self._id, lost))
         self._taken = message
         self._watermark = message.watermark
         due = self._live.close(message.watermark, idle=message.idle)
@@ -212,8 +215,8 @@ class SetCollector(Actor):
             return
         self._frozen, carry = self._live.freeze()
         self._live = None
-        self.send(self._manager, Retired(self._number, self._frozen.meta(), carry))
-        self.send(self.actor_ref, Settle())
+        self.send(self._manager, Retired(self._id, self._frozen.meta(), carry))
+        self.send(self.address, CompressNext())
 
     def _settle(self) -> None:
         """Compress one piece, and come back for the next, so that a read never waits long."""
@@ -221,7 +224,7 @@ class SetCollector(Actor):
         if self._discarded:
             return
         if self._frozen.settle():
-            self.send(self.actor_ref, Settle())
+            self.send(self.address, CompressNext())
             return
         self._tell_size()
         if not self._settled:
@@ -235,7 +238,7 @@ class SetCollector(Actor):
 
     def _shed(self, nbytes: int) -> None:
         if self._live is not None:
-            self.send(self._manager, Forgotten(self._number, *self._live.shed(nbytes), shed=True))
+            self.send(self._manager, EventsLost(self._id, *self._live.shed(nbytes), shed=True))
             self._tell_size()
 
     def _coarsen(self) -> None:
@@ -250,7 +253,7 @@ class SetCollector(Actor):
     def _archive(self) -> None:
         """Have the slice written. One that settles still is written then."""
         if self._keeper is not None and self._frozen is not None and self._settled and not self._discarded:
-            self.send(self._keeper, Keep(self._number, self._version, self._frozen.state(), self._manager))
+            self.send(self._keeper, Keep(self._id, self._version, self._frozen.state(), self._manager))
 
     def _take_mapped(self, mapped: Mapped) -> None:
         """Answer from the disk from now on; where that cannot be, from memory as before."""
@@ -258,11 +261,11 @@ class SetCollector(Actor):
             self._frozen, self._mapped = mapped.frozen, mapped
             self._revision += 1
         elif mapped.frozen is None:
-            self.send(self._manager, Kept(self._number, self._version, None))
+            self.send(self._manager, Kept(self._id, self._version, None))
         self._tell_size()
 
     def _tell_size(self) -> None:
         meta, at = self._slice.meta(), self.system.dispatcher.wall()
         if self._mapped is not None:
             meta = replace(meta, nbytes=self._mapped.nbytes, coarse_bytes=0, file_bytes=self._mapped.file_bytes)
-        self.send(self._manager, Grown(self._number, meta, self._watermark, at))
+        self.send(self._manager, Grown(self._id, meta, self._watermark, at))

@@ -5,16 +5,26 @@ Used by the composition root and by tests. Holds no state of its own.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Never
 
 from actors.collecting.brake import Brake
 from actors.durability.keeper import Keeper
 from actors.durability.store import Store
 from actors.front_end import FrontEnd
 from actors.manager import Manager
-from actors.messages import Drain
+from actors.messages import (
+    DeadLetterWriterMessage,
+    Drain,
+    Drained,
+    FrontEndMessage,
+    KeeperMessage,
+    ManagerAddress,
+    PublisherMessage,
+    WriterMessage,
+)
 from actors.protocol import Address, ReplyTo
 from actors.reading.pace import Pace
-from actors.runtime.actor import System
+from actors.runtime.actor import System, start
 from actors.sinks.dead_letter_writer import DeadLetterWriter
 from actors.sinks.dead_letters import DeadLetterSink
 from actors.sinks.posting import KafkaWriter
@@ -53,16 +63,18 @@ class StreamPlan:
 class Running:
     """A stream that was started: whom to ask, to drain, for what was published, and to write."""
 
-    manager: Address
-    front_end: Address
-    publisher: Address | None
-    writer: Address | None
-    keeper: Address | None
-    dead_letters: Address | None = None
+    manager: ManagerAddress
+    front_end: Address[FrontEndMessage]
+    publisher: Address[PublisherMessage] | None
+    writer: Address[WriterMessage] | None
+    keeper: Address[KeeperMessage] | None
+    dead_letters: Address[DeadLetterWriterMessage] | None = None
 
     def stop(self) -> None:
-        """Stop the stream's actors; what they hold of the outside is let go of."""
-        for address in (self.front_end, self.dead_letters, self.manager, self.publisher, self.writer, self.keeper):
+        """Stop the stream's actors, and wait until each has released its files and connections."""
+        optional = (self.dead_letters, self.manager, self.publisher, self.writer, self.keeper)
+        addresses: tuple[Address[Never] | None, ...] = (self.front_end, *optional)
+        for address in addresses:
             if address is not None:
                 address.stop()
 
@@ -88,14 +100,15 @@ def start_stream(system: System, plan: StreamPlan, told: Told) -> Running:
         told.trouble(plan.name, problem)
 
     if plan.connect is not None:
-        writer = Writer.start(system, stream=plan.name, connect=plan.connect)
+        writer = start(Writer, system, stream=plan.name, connect=plan.connect)
     if plan.sinks:
-        publisher = Publisher.start(system, stream=plan.name, sinks=plan.sinks, on_trouble=trouble)
+        publisher = start(Publisher, system, stream=plan.name, sinks=plan.sinks, on_trouble=trouble)
     if plan.store is not None:
-        keeper = Keeper.start(system, stream=plan.name, view=plan.view, store=plan.store, on_trouble=trouble)
+        keeper = start(Keeper, system, stream=plan.name, view=plan.view, store=plan.store, on_trouble=trouble)
     if plan.dead_letters is not None:
-        dead_letters = DeadLetterWriter.start(system, stream=plan.name, sink=plan.dead_letters)
-    manager = Manager.start(
+        dead_letters = start(DeadLetterWriter, system, stream=plan.name, sink=plan.dead_letters)
+    manager = start(
+        Manager,
         system,
         stream=plan.name,
         view=plan.view,
@@ -105,7 +118,8 @@ def start_stream(system: System, plan: StreamPlan, told: Told) -> Running:
         publisher=publisher,
         keeper=keeper,
     )
-    front_end = FrontEnd.start(
+    front_end = start(
+        FrontEnd,
         system,
         stream=plan.name,
         view=plan.view,
@@ -122,6 +136,6 @@ def start_stream(system: System, plan: StreamPlan, told: Told) -> Running:
     return Running(manager, front_end, publisher, writer, keeper, dead_letters)
 
 
-def drain(running: Running, reply_to: ReplyTo) -> None:
+def drain(running: Running, reply_to: ReplyTo[Drained]) -> None:
     """Stop reading, and reply `Drained` when all that was read is in its slice; then the actors may be stopped."""
     running.front_end.tell(Drain(reply_to))

@@ -7,6 +7,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from actors.protocol import Address
+from actors.replies import GetHealth
 from gateway.api.docs import DocsRoutes
 from gateway.api.errors import handlers
 from gateway.api.openapi import DescriptionRoutes
@@ -42,7 +43,7 @@ FAMILIES: dict[str, Callable[[Asker, Served], Family]] = {
 
 def create_app(
     streams: Sequence[Served],
-    guardian: Address,
+    guardian: Address[GetHealth],
     allowance: Allowance,
     *,
     reload: Reload | None = None,

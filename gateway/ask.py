@@ -6,13 +6,16 @@ The actor's thread sets the result on the loop. Bounded: more than so many reque
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from actors.protocol import Address, Message, ReplyTo
 from actors.replies import Busy
 from gateway.admission import Room
 from gateway.api.errors import busy
 from gateway.wire.limits import Allowance
+
+Request = TypeVar("Request", bound=Message)
+Reply = TypeVar("Reply")
 
 Trace = Callable[[str], contextlib.AbstractContextManager[Any]]
 """Returns what is entered around something that takes long, by the name of that."""
@@ -46,7 +49,7 @@ class Asker:
         self._room.nbytes = self.allowance.now.reply_bytes
         return self._room
 
-    async def ask(self, address: Address, message: Callable[[ReplyTo], Message]) -> Any:
+    async def ask(self, address: Address[Request], message: Callable[[ReplyTo[Reply]], Request]) -> Reply:
         """Send what `message` makes of a reply address, and return the reply.
 
         Raises Problem 503 when there is no room, no actor, or no reply in time.
@@ -57,13 +60,13 @@ class Asker:
         if not address.is_alive():
             raise busy("the stream is shutting down")
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
+        future: asyncio.Future[Reply | Busy] = loop.create_future()
 
-        def settle(reply: Any) -> None:
+        def settle(reply: Reply | Busy) -> None:
             if not future.done():
                 future.set_result(reply)
 
-        def reply_to(reply: Any) -> None:
+        def reply_to(reply: Reply | Busy) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed, as the service ends: nobody waits, and no actor fails
                 loop.call_soon_threadsafe(settle, reply)
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from actors.protocol import Address
+from actors.replies import GetPlace, GetStats, Query, Write, WriteToAll
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,9 +16,9 @@ class Served:
 
     name: str
     view: str
-    manager: Address
-    publisher: Address | None = None
-    writer: Address | None = None
+    manager: Address[Query | GetStats]
+    publisher: Address[GetPlace] | None = None
+    writer: Address[Write | WriteToAll] | None = None
     steps: tuple[str, ...] = ()
     time_unit: str = "ms"
     source: str = ""

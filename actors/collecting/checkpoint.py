@@ -5,13 +5,14 @@ from typing import Any
 
 from actors.collecting.collector import Collector
 from actors.columns.snapshot import State
+from actors.protocol import AttemptId
 
 
 @dataclass(slots=True)
 class Assembly:
-    """The parts of checkpoint `number`. `frame` is the manager's own, taken with the live slice's state."""
+    """The parts of one attempt at a checkpoint. `frame` is the manager's own, taken with the live slice's state."""
 
-    number: int
+    attempt_id: AttemptId
     front_end: State
     places: tuple[Any, ...] | None
     live: State | None = None
@@ -38,7 +39,7 @@ class Assembly:
             span = each.meta.span
             aged.append(
                 (
-                    each.number,
+                    each.collector_id,
                     each.name,
                     span and span.start,
                     span and span.end,

@@ -11,22 +11,25 @@ from actors.columns.snapshot import State
 from actors.messages import (
     Archive,
     Checkpoint,
+    CheckpointPart,
     Commit,
+    FrontEndMessage,
+    KeeperMessage,
     Kept,
     Loaded,
+    ManagerMessage,
     Prepare,
     Prepared,
     Proceed,
+    PublisherMessage,
     Save,
     Saved,
     Snapped,
     Snapshot,
 )
-from actors.protocol import Address
+from actors.protocol import Address, AttemptId
 from actors.replies import Durability
 from actors.runtime.actor import Actor
-
-Part = Checkpoint | Snapped | Prepared | Kept | Saved
 
 
 class Assembler:
@@ -37,37 +40,42 @@ class Assembler:
     """
 
     def __init__(
-        self, manager: Actor, *, keeper: Address | None, publisher: Address | None, frame: Callable[[], State]
+        self,
+        manager: Actor[ManagerMessage],
+        *,
+        keeper: Address[KeeperMessage] | None,
+        publisher: Address[PublisherMessage] | None,
+        frame: Callable[[], State],
     ) -> None:
         self._manager = manager
         self._keeper = keeper
         self._publisher = publisher
         self._frame = frame
-        self._numbers = itertools.count(1)
+        self._attempts = itertools.count(1)
         self._assembly: Assembly | None = None
         self.durability = Durability()
-        self.front_end: Address | None = None
+        self.front_end: Address[FrontEndMessage] | None = None
         """Who waits for a checkpoint; the manager sets it once it is known."""
 
     def loaded(self, message: Loaded) -> None:
         """Note what was read at the start, and forget the checkpoint under way."""
         self._assembly = None
         self.durability = replace(
-            self.durability, loading=None, recovered_from=message.checkpoint, lost=message.lost, problem=None
+            self.durability, loading=None, recovered_from=message.checkpoint_id, lost=message.lost, problem=None
         )
 
     def loading(self, done: int, total: int) -> None:
         """Note how far the reading is."""
         self.durability = replace(self.durability, loading=(done, total))
 
-    def take(self, part: Part, shelf: Shelf) -> None:
+    def take(self, part: CheckpointPart, shelf: Shelf) -> None:
         """Take a part, of the checkpoint under way or for a new one. The collectors are those on `shelf`."""
         assembly = self._assembly
         if isinstance(part, Checkpoint):
             self._begin(part.state, shelf.active)
         elif isinstance(part, Kept):
             self._kept(part, shelf)
-        elif assembly is None or assembly.number != part.number:
+        elif assembly is None or assembly.attempt_id != part.attempt_id:
             return  # of one that was given up
         elif part.problem is not None:
             self.give_up(part.problem)
@@ -97,16 +105,16 @@ class Assembler:
         if active is None or self._keeper is None or self._assembly is not None:
             self._manager.send(self.front_end, Proceed(saved=False))
             return
-        number = next(self._numbers)
-        self._assembly = Assembly(number, state, None if self._publisher is not None else ())
-        self._manager.send(active.address, Snapshot(number))
-        self._manager.send(self._publisher, Prepare(number, self._manager.actor_ref))
+        attempt_id = AttemptId(next(self._attempts))
+        self._assembly = Assembly(attempt_id, state, None if self._publisher is not None else ())
+        self._manager.send(active.address, Snapshot(attempt_id))
+        self._manager.send(self._publisher, Prepare(attempt_id, self._manager.address))
 
     def _snapped(self, assembly: Assembly, part: Snapped, shelf: Shelf) -> None:
         """Note the books as they stand with the live slice; then reading may go on. Where it had retired, ask its successor."""
         assert shelf.active is not None, "where a checkpoint is under way, there is a collector"
         if part.state is None:
-            self._manager.send(shelf.active.address, Snapshot(assembly.number))
+            self._manager.send(shelf.active.address, Snapshot(assembly.attempt_id))
             return
         assembly.live, assembly.frame, assembly.aged = part.state, self._frame(), list(shelf.aged)
         for each in assembly.unwritten():
@@ -118,30 +126,30 @@ class Assembler:
 
     def _kept(self, part: Kept, shelf: Shelf) -> None:
         """Note in which file a generation is."""
-        each = shelf.find(part.number)
+        each = shelf.find(part.collector_id)
         if each is None or each.version != part.version:
             return
         each.name, each.file_bytes, each.coming = part.name, part.nbytes, False
         if self._assembly is None or each not in self._assembly.aged:
             return
         if part.name is None:
-            self.give_up(f"generation {part.number} cannot be written")
+            self.give_up(f"generation {part.collector_id} cannot be written")
         else:
             self._save_if_complete()
 
     def _save_if_complete(self) -> None:
         assembly = self._assembly
         if assembly is not None and assembly.taken and not assembly.unwritten():
-            save = Save(assembly.number, assembly.state(), assembly.names(), self._manager.actor_ref)
+            save = Save(assembly.attempt_id, assembly.state(), assembly.names(), self._manager.address)
             self._manager.send(self._keeper, save)
 
     def _saved(self, part: Saved) -> None:
         """Let the results be seen, now that nothing can take them back; and allow the next checkpoint."""
-        assert part.checkpoint is not None, "what is saved has a number"
+        assert part.checkpoint_id is not None, "what is saved has a number"
         self._assembly = None
         self.durability = replace(
             self.durability,
-            checkpoint=part.checkpoint,
+            checkpoint=part.checkpoint_id,
             at=self._manager.system.dispatcher.wall(),
             seconds=part.seconds,
             nbytes=part.nbytes,
@@ -150,5 +158,5 @@ class Assembler:
             failed=0,
             problem=None,
         )
-        self._manager.send(self._publisher, Commit(part.checkpoint))
+        self._manager.send(self._publisher, Commit(part.checkpoint_id))
         self._manager.send(self.front_end, Proceed(saved=True))

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from actors.protocol import Address
+from actors.messages import SetCollectorMessage
+from actors.protocol import Address, CollectorId
 from actors.views.view import Meta
 
 
@@ -13,8 +14,8 @@ class Collector:
     An aged one is in the file `name`, as it was at `version`; while it is None, it is `coming` or has to be asked for.
     """
 
-    number: int
-    address: Address
+    collector_id: CollectorId
+    address: Address[SetCollectorMessage]
     meta: Meta
     name: str | None = None
     file_bytes: int = 0

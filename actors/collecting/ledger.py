@@ -8,7 +8,7 @@ from functools import reduce
 from typing import Any
 
 from actors.columns.snapshot import State
-from actors.messages import Forgotten, Missed
+from actors.messages import EventsLost, RecordsMissing
 from actors.replies import Pruned
 from actors.timeline.span import EVER, Span
 from actors.views.view import Meta, View
@@ -89,7 +89,7 @@ class Ledger:
         if span is not None:
             self._put(f"generation {number}", "unreadable", span, events)
 
-    def forget(self, message: Forgotten) -> None:
+    def forget(self, message: EventsLost) -> None:
         """Note events that a slice let go of, or failed at."""
         self.dropped.update(message.events)
         self.advance(message.complete_from)
@@ -97,7 +97,7 @@ class Ledger:
             known = self._missing.get("failed", ("failed", message.missing, 0))[1]
             self._put("failed", "failed", message.missing.hull(known), 0)
 
-    def miss(self, message: Missed) -> None:
+    def miss(self, message: RecordsMissing) -> None:
         """Note records that never came, or know better where they lay."""
         _, _, known = self._missing.get(message.key, (message.reason, message.span, 0))
         self.missed[message.reason] += message.count - known

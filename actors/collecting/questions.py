@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from actors.collecting.collector import Collector
-from actors.messages import Overdue, Partial, Read, Unread
+from actors.messages import ManagerMessage, Overdue, Partial, Read, Unread
+from actors.protocol import CollectorId, QueryId
 from actors.replies import Answer, Coverage, Query
 from actors.runtime.actor import Actor
 from actors.views.view import Meta, View
@@ -17,10 +18,10 @@ class _Asked:
     """A query under way: who has still to answer, and what came so far."""
 
     query: Query
-    waiting: dict[int, Meta]
+    waiting: dict[CollectorId, Meta]
     coverage: Coverage
     known: list[Any]
-    partials: dict[int, Partial]
+    partials: dict[CollectorId, Partial]
     publishes: bool
     unread: list[Meta] = field(default_factory=list)
 
@@ -28,11 +29,11 @@ class _Asked:
 class Questions:
     """Scatters queries for `manager`, which owns it, and gathers the answers. Never waits."""
 
-    def __init__(self, manager: Actor, view: View) -> None:
+    def __init__(self, manager: Actor[ManagerMessage], view: View) -> None:
         self._manager = manager
         self._view = view
-        self._asked: dict[int, _Asked] = {}
-        self._numbers = itertools.count(1)
+        self._asked: dict[QueryId, _Asked] = {}
+        self._ids = itertools.count(1)
         self.answered = self.late = 0
         """Clients' queries that were answered, and those of them for which some collector was too late."""
 
@@ -40,40 +41,40 @@ class Questions:
         self, query: Query, chosen: Sequence[Collector], known: list[Any], coverage: Coverage, *, publishes: bool = False
     ) -> None:
         """Ask the `chosen` collectors; what is `known` joins their answers. Where it `publishes`, no half answer will do."""
-        number = next(self._numbers)
-        waiting = {collector.number: collector.meta for collector in chosen}
-        self._asked[number] = _Asked(query, waiting, coverage, known, {}, publishes)
+        query_id = QueryId(next(self._ids))
+        waiting = {collector.collector_id: collector.meta for collector in chosen}
+        self._asked[query_id] = _Asked(query, waiting, coverage, known, {}, publishes)
         for collector in chosen:
-            self._manager.send(collector.address, Read(number, query.span, query.arguments))
+            self._manager.send(collector.address, Read(query_id, query.span, query.arguments))
         if not publishes:
-            self._manager.later(query.deadline_s, self._manager.actor_ref, Overdue(number))
+            self._manager.later(query.deadline_s, self._manager.address, Overdue(query_id))
         if not waiting:
-            self.answer(number)
+            self.answer(query_id)
 
     def gather(self, message: Partial) -> None:
         """Take one collector's answer; the last one completes the reply."""
-        asked = self._asked.get(message.number)
+        asked = self._asked.get(message.query_id)
         if asked is None:
             return
-        asked.waiting.pop(message.collector, None)
-        asked.partials[message.collector] = message
+        asked.waiting.pop(message.collector_id, None)
+        asked.partials[message.collector_id] = message
         if not asked.waiting:
-            self.answer(message.number)
+            self.answer(message.query_id)
 
     def miss(self, message: Unread, *, whole: bool) -> None:
         """Go on without one collector's answer. Raises ValueError where it is to be published, and that only `whole`."""
-        asked = self._asked.get(message.number)
-        if asked is None or message.collector not in asked.waiting:
+        asked = self._asked.get(message.query_id)
+        if asked is None or message.collector_id not in asked.waiting:
             return
         if asked.publishes and whole:
-            raise ValueError(f"generation {message.collector} cannot be read for what is to be published")
-        asked.unread.append(asked.waiting.pop(message.collector))
+            raise ValueError(f"generation {message.collector_id} cannot be read for what is to be published")
+        asked.unread.append(asked.waiting.pop(message.collector_id))
         if not asked.waiting:
-            self.answer(message.number)
+            self.answer(message.query_id)
 
-    def answer(self, number: int) -> None:
+    def answer(self, query_id: QueryId) -> None:
         """Reply with what there is, where it is not done yet; the span of each collector that did not answer is missing."""
-        asked = self._asked.pop(number, None)
+        asked = self._asked.pop(query_id, None)
         if asked is None:
             return
         query, coverage = asked.query, asked.coverage
@@ -97,6 +98,6 @@ class Questions:
 
     def end(self) -> None:
         """Reply to every client with what there is; what was to be published is forgotten, and will be due again."""
-        for number in [number for number, asked in self._asked.items() if not asked.publishes]:
-            self.answer(number)
+        for query_id in [query_id for query_id, asked in self._asked.items() if not asked.publishes]:
+            self.answer(query_id)
         self._asked.clear()

@@ -7,7 +7,8 @@ from sortedcontainers import SortedDict
 
 from actors.collecting.collector import Collector
 from actors.columns.times import INT64_MAX
-from actors.messages import Coarsen, Discard, Grown, Shed, Spill
+from actors.messages import Coarsen, Discard, Grown, ManagerMessage, Shed, Spill
+from actors.protocol import CollectorId
 from actors.runtime.actor import Actor
 from actors.timeline.retention import STUB_BYTES, Holding, Limits, Verdict, decide
 from actors.views.view import Meta
@@ -16,7 +17,7 @@ from actors.views.view import Meta
 class Shelf:
     """What `manager`, which owns it, has of collectors, as far as they have told. It sees metas alone."""
 
-    def __init__(self, manager: Actor) -> None:
+    def __init__(self, manager: Actor[ManagerMessage]) -> None:
         self._manager = manager
         self._aged: SortedDict = SortedDict()
         self._aged_bytes = 0
@@ -36,18 +37,18 @@ class Shelf:
         """Bytes of memory that all of them take."""
         return self._aged_bytes + (self.active.meta.nbytes if self.active is not None else 0)
 
-    def knows(self, number: int) -> bool:
+    def knows(self, collector_id: CollectorId) -> bool:
         """Whether a collector is one of these, and not of a round before."""
-        return number in self._aged or (self.active is not None and self.active.number == number)
+        return collector_id in self._aged or (self.active is not None and self.active.collector_id == collector_id)
 
-    def find(self, number: int) -> Collector | None:
+    def find(self, collector_id: CollectorId) -> Collector | None:
         """Return an aged collector, where it is one of these."""
-        found: Collector | None = self._aged.get(number)
+        found: Collector | None = self._aged.get(collector_id)
         return found
 
     def put(self, collector: Collector) -> None:
         """List an aged collector, younger than all others."""
-        self._aged[collector.number] = collector
+        self._aged[collector.collector_id] = collector
         self._aged_bytes += collector.meta.nbytes
 
     def retire(self, meta: Meta, successor: Collector) -> None:
@@ -60,7 +61,7 @@ class Shelf:
 
     def grown(self, message: Grown) -> None:
         """Note what an aged collector looks like now."""
-        aged = self.find(message.number)
+        aged = self.find(message.collector_id)
         if aged is not None:
             self._aged_bytes += message.meta.nbytes - aged.meta.nbytes
             aged.meta = message.meta

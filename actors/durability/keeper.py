@@ -5,20 +5,17 @@ checkpoint, never the one before.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, assert_never
 
 import msgspec
 
 from actors.columns.snapshot import State, blocks_of, nbytes_of
 from actors.durability.store import Store
-from actors.messages import Keep, Kept, Load, Loaded, LoadedSlice, Loading, Map, Mapped, Reform, Save, Saved
-from actors.protocol import Address
+from actors.messages import Keep, KeeperMessage, Kept, Load, Loaded, LoadedSlice, Loading, Map, Mapped, Reform, Save, Saved
+from actors.protocol import Address, CheckpointId, CollectorId, Message
 from actors.runtime.actor import Actor, System
 from actors.timeline.span import Span
-from actors.views.view import View
-
-KeeperMessage = Load | Keep | Map | Save | Reform
+from actors.views.view import Live, View
 
 _AGAIN_S = 1.0
 _MOST_TRIES = 5
@@ -31,7 +28,7 @@ _BLOCK_BYTES = 400
 """Memory of a slice over a mapped file, and of each of its blocks."""
 
 
-class Keeper(Actor):
+class Keeper(Actor[KeeperMessage]):
     """Keeps the state of one stream in `store`. `on_trouble` gets each problem with it."""
 
     def __init__(self, system: System, *, stream: str, view: View, store: Store, on_trouble: Callable[[str], None]) -> None:
@@ -70,16 +67,16 @@ class Keeper(Actor):
             case _:
                 assert_never(message)
 
-    def failed(self, message: KeeperMessage, error: Exception) -> None:
+    def failed(self, message: Message, error: Exception) -> None:
         """Report that the generation or the checkpoint was not written, or load again later."""
         match message:
-            case Keep(number, version, _, manager):
-                self.send(manager, Kept(number, version, None))
-            case Save(number, _, _, manager):
-                self.send(manager, Saved(number, None, 0, 0.0, _described(error)))
+            case Keep(collector_id, version, _, manager):
+                self.send(manager, Kept(collector_id, version, None))
+            case Save(attempt_id, _, _, manager):
+                self.send(manager, Saved(attempt_id, None, 0, 0.0, _described(error)))
             case Load():
                 self._on_trouble(f"{self._store.folder} cannot be read: {_described(error)}")
-                self.later(_AGAIN_S, self.actor_ref, message)
+                self.later(_AGAIN_S, self.address, message)
 
     # Writing ---------------------------------------------------------------------------------------------------------
 
@@ -88,10 +85,10 @@ class Keeper(Actor):
         try:
             name, nbytes = self._store.write_generation(message.state)
         except OSError as error:
-            self._on_trouble(f"generation {message.number} cannot be written: {error}")
-            return Kept(message.number, message.version, None)
+            self._on_trouble(f"generation {message.collector_id} cannot be written: {error}")
+            return Kept(message.collector_id, message.version, None)
         self._fresh.add(name)
-        return Kept(message.number, message.version, name, nbytes)
+        return Kept(message.collector_id, message.version, name, nbytes)
 
     def _save(self, message: Save) -> Saved:
         """Write a checkpoint, then delete the generations that neither of the last two names.
@@ -103,11 +100,11 @@ class Keeper(Actor):
             checkpoint, nbytes = self._store.write_checkpoint(message.state)
         except OSError as error:
             self._on_trouble(f"a checkpoint cannot be written: {error}")
-            return Saved(message.number, None, 0, self.system.dispatcher.now() - began, str(error))
+            return Saved(message.attempt_id, None, 0, self.system.dispatcher.now() - began, str(error))
         self._named_before, self._named = self._named, message.named
         self._sweep()
         self._fresh.clear()
-        return Saved(message.number, checkpoint, nbytes, self.system.dispatcher.now() - began, None)
+        return Saved(message.attempt_id, CheckpointId(checkpoint), nbytes, self.system.dispatcher.now() - began, None)
 
     def _sweep(self) -> None:
         try:
@@ -132,21 +129,22 @@ class Keeper(Actor):
     def _try_to_load(self, message: Load) -> None:
         """Load. If the disk cannot be read now, try again later: to begin anew would lose the state."""
         try:
-            loaded = self._load(message.committed, message.manager)
-            self.send(message.manager, replace(loaded, round=message.round))
+            loaded = self._load(message)
+            self.send(message.manager, loaded)
             self._tries = 0
         except OSError as error:
             self._tries += 1
             self._on_trouble(f"{self._store.folder} cannot be read: {error}")
-            self.later(_AGAIN_S, self.actor_ref, message)
+            self.later(_AGAIN_S, self.address, message)
 
     def _raise_if_passing(self, error: Exception) -> None:
         """Raise an OSError that may pass, for a few tries: a file that cannot be read now is not damaged."""
         if isinstance(error, OSError) and not isinstance(error, FileNotFoundError) and self._tries < _MOST_TRIES:
             raise error
 
-    def _load(self, committed: int | None, manager: Address) -> Loaded:
+    def _load(self, message: Load) -> Loaded:
         """Read the newest readable checkpoint whose results are committed. Without one the stream begins anew."""
+        committed = message.committed
         self._store.open(at_least=committed or 0)
         unread: list[str] = []
         if committed == 0 and len(self._store.checkpoints()) > 1:
@@ -159,17 +157,17 @@ class Keeper(Actor):
                 continue
             try:
                 state = self._store.read_checkpoint(number)
-                loaded = self._loaded(number, state, manager)
+                live, aged = self._slices(state, message.manager)
             except Exception as error:  # noqa: BLE001  # whatever failed, the checkpoint before may be readable
                 self._raise_if_passing(error)
                 unread.append(f"checkpoint {number} cannot be read: {_described(error)}")
                 continue
-            self._tidy(number, loaded)
-            lost = tuple(f"generation {each.number} cannot be read" for each in loaded.aged if each.frozen is None)
-            return Loaded(number, loaded.state, loaded.live, loaded.aged, (*unread, *lost))
-        return Loaded(0, None, None, (), tuple(unread))
+            self._tidy(number, aged)
+            lost = tuple(f"generation {each.collector_id} cannot be read" for each in aged if each.frozen is None)
+            return Loaded(CheckpointId(number), state, live, aged, (*unread, *lost), message.round)
+        return Loaded(CheckpointId(0), None, None, (), tuple(unread), message.round)
 
-    def _loaded(self, number: int, state: State, manager: Address) -> Loaded:
+    def _slices(self, state: State, manager: Address[Loading | Loaded]) -> tuple[Live, tuple[LoadedSlice, ...]]:
         """Make the slices of a checkpoint. A generation that cannot be read is reported as lost; the others are kept."""
         live = self._view.revive(state["live"])
         aged = []
@@ -187,12 +185,12 @@ class Keeper(Actor):
                 self._raise_if_passing(error)
                 self._on_trouble(f"generation {generation} cannot be read from {name}: {_described(error)}")
             span = Span(start, end) if start is not None else None
-            aged.append(LoadedSlice(generation, name, frozen, span, events, file_bytes, mapped))
-        return Loaded(number, state, live, tuple(aged), ())
+            aged.append(LoadedSlice(CollectorId(generation), name, frozen, span, events, file_bytes, mapped))
+        return live, tuple(aged)
 
-    def _tidy(self, number: int, loaded: Loaded) -> None:
+    def _tidy(self, number: int, aged: tuple[LoadedSlice, ...]) -> None:
         """Delete the newer checkpoints that were left out, and the generations that no checkpoint names."""
-        self._named = frozenset(each.name for each in loaded.aged)
+        self._named = frozenset(each.name for each in aged)
         self._fresh.clear()
         for other in self._store.checkpoints():
             if other > number:

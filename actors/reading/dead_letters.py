@@ -4,8 +4,8 @@ import itertools
 from collections import deque
 from collections.abc import Sequence
 
-from actors.messages import Dead, DeadSecured, DeadWritten, SecureDead, WriteDead
-from actors.protocol import Address
+from actors.messages import Dead, DeadLetterWriterMessage, DeadSecured, DeadWritten, FrontEndMessage, SecureDead, WriteDead
+from actors.protocol import Address, RequestId
 from actors.runtime.actor import Actor
 
 _MOST_BYTES = 16 << 20
@@ -19,13 +19,13 @@ _OVERHEAD_BYTES = 200
 class DeadLetters:
     """Sends the refused records of `front_end`, which owns it, to `writer`. Without a writer it sends nothing."""
 
-    def __init__(self, front_end: Actor, writer: Address | None) -> None:
+    def __init__(self, front_end: Actor[FrontEndMessage], writer: Address[DeadLetterWriterMessage] | None) -> None:
         self._front_end = front_end
         self._writer = writer
-        self._numbers = itertools.count(1)
-        self._waiting: deque[tuple[int, int]] = deque()
-        self._sent = self._safe = 0
-        self._asked: int | None = None
+        self._ids = itertools.count(1)
+        self._waiting: deque[tuple[RequestId, int]] = deque()
+        self._sent = self._safe = RequestId(0)
+        self._asked: RequestId | None = None
         self.nbytes = 0
         """Bytes of the dead letters that wait at the writer."""
         self.stalls = 0
@@ -41,30 +41,30 @@ class DeadLetters:
         if self._writer is None or not records:
             return
         nbytes = sum(_OVERHEAD_BYTES + len(record.value or b"") + len(record.key or b"") for record in records)
-        self._sent = next(self._numbers)
+        self._sent = RequestId(next(self._ids))
         self._waiting.append((self._sent, nbytes))
         self.nbytes += nbytes
         self.stalls += self.full
-        self._front_end.send(self._writer, WriteDead(self._sent, records, self._front_end.actor_ref))
+        self._front_end.send(self._writer, WriteDead(self._sent, records, self._front_end.address))
 
     def written(self, message: DeadWritten) -> None:
         """Note that the records up to a message are written. A repeated message changes nothing."""
-        while self._waiting and self._waiting[0][0] <= message.number:
+        while self._waiting and self._waiting[0][0] <= message.request_id:
             self.nbytes -= self._waiting.popleft()[1]
 
     def secure(self) -> bool:
         """Ask the writer to make all dead letters safe. Returns whether that is needed; `DeadSecured` comes then."""
         if self._sent <= self._safe:
             return False
-        self._asked = next(self._numbers)
-        self._front_end.send(self._writer, SecureDead(self._asked, self._front_end.actor_ref))
+        self._asked = RequestId(next(self._ids))
+        self._front_end.send(self._writer, SecureDead(self._asked, self._front_end.address))
         return True
 
     def secured(self, message: DeadSecured) -> bool:
         """Note the writer's reply. Returns whether it is the reply to the last request, and that still matters."""
         if message.safe:
-            self._safe = max(self._safe, message.number)
-        if message.number != self._asked:
+            self._safe = max(self._safe, message.request_id)
+        if message.request_id != self._asked:
             return False
         self._asked = None
         return True

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from actors.columns.snapshot import State
 from actors.columns.times import INT64_MAX, INT64_MIN, Times
-from actors.messages import Dead, Missed
+from actors.messages import Dead, RecordsMissing
 from actors.reading.poison import Origin, Places, Suspects
 from actors.sources.polled import Polled
 from actors.timeline.batch import Batch
@@ -120,7 +120,7 @@ class Intake:
         refused = {f"rejects {reason}": count for reason, count in self.refusals.counts().items()}
         return {"records": self.records, "events": self.events, "late": self.late, **refused}
 
-    def take(self, polled: Polled, offsets: dict[int, int], now: float, wall: float) -> list[Missed]:
+    def take(self, polled: Polled, offsets: dict[int, int], now: float, wall: float) -> list[RecordsMissing]:
         """Decode a poll that ends at `offsets`, and hold its events for their turn; only then its records count as read.
 
         Returns what is known better of gaps. Raises what the decoder raises, the first time that it fails at a place.
@@ -214,7 +214,7 @@ class Intake:
         if self._keeps_dead:
             self._dead.append(Dead(value, polled.key_of(place), polled.headers_of(place), partition, offset, reason))
 
-    def _narrower(self, partitions: NDArray[np.unsignedinteger[Any]], times: Times) -> list[Missed]:
+    def _narrower(self, partitions: NDArray[np.unsignedinteger[Any]], times: Times) -> list[RecordsMissing]:
         """Return the gaps whose end is known now, as something has come after them."""
         narrower = []
         for number, reason in list(self._open) if times.size else ():
@@ -226,7 +226,7 @@ class Intake:
             narrower.append(self._missed(gap, min(max(gap.start, first + self._lateness), INT64_MAX) + 1))
         return narrower
 
-    def gap(self, partition: int, count: int | None, reason: str) -> Missed:
+    def gap(self, partition: int, count: int | None, reason: str) -> RecordsMissing:
         """Return what is missing where a partition has a gap: as long as nothing comes after it, all from the last one on.
 
         Where nothing has come since the last gap for this `reason`, the two are one.
@@ -250,5 +250,5 @@ class Intake:
         return released
 
     @staticmethod
-    def _missed(gap: _Open, end: int) -> Missed:
-        return Missed(gap.key, gap.reason, Span(gap.start, max(gap.start, end)), gap.count)
+    def _missed(gap: _Open, end: int) -> RecordsMissing:
+        return RecordsMissing(gap.key, gap.reason, Span(gap.start, max(gap.start, end)), gap.count)

@@ -7,8 +7,8 @@ from collections import deque
 
 import numpy as np
 
-from actors.messages import Farewell, Ingest, Ingested, Returned
-from actors.protocol import Address
+from actors.messages import FrontEndMessage, Ingest, Ingested, InputEnded, Returned, SetCollectorMessage
+from actors.protocol import Address, Round
 from actors.reading.pace import Pace
 from actors.reading.poison import Origin, Suspects
 from actors.runtime.actor import Actor
@@ -19,16 +19,16 @@ from actors.views.view import Events
 class Outbox:
     """Sends for `front_end`. Until `begin` there is nobody to send to."""
 
-    def __init__(self, front_end: Actor, pace: Pace) -> None:
+    def __init__(self, front_end: Actor[FrontEndMessage], pace: Pace) -> None:
         self._front_end = front_end
         self._pace = pace
         self._waiting: deque[Ingest] = deque()
         self._returned: deque[Ingest] = deque()
-        self._collector: Address | None = None
-        self._successor: Address | None = None
+        self._collector: Address[SetCollectorMessage] | None = None
+        self._successor: Address[SetCollectorMessage] | None = None
         self._credits = pace.credits
         self._sent_events = 0
-        self.round = 0
+        self.round = Round(0)
         self.puts = 0
         """Batches put in during this round."""
 
@@ -57,14 +57,14 @@ class Outbox:
         """Bytes of what waits."""
         return sum(message.batch.nbytes for message in (*self._returned, *self._waiting) if message.batch is not None)
 
-    def begin(self, number: int, collector: Address) -> None:
+    def begin(self, number: Round, collector: Address[SetCollectorMessage]) -> None:
         """Begin round `number` with `collector`: what was on its way belongs to the round before."""
         self.round, self._collector, self._successor = number, collector, None
         self._waiting.clear()
         self._returned.clear()
         self._credits, self._sent_events, self.puts = self._pace.credits, 0, 0
 
-    def follow(self, collector: Address) -> None:
+    def follow(self, collector: Address[SetCollectorMessage]) -> None:
         """Send to `collector` from now on, once all that went to the one before is taken in, or has come back."""
         self._farewell(self._successor)
         self._successor = collector
@@ -141,7 +141,7 @@ class Outbox:
             self.put(piece, None if until is None else min(int(times[order[start]]), until))
         self.put(batch, until)
 
-    def _farewell(self, collector: Address | None) -> None:
+    def _farewell(self, collector: Address[SetCollectorMessage] | None) -> None:
         """Tell a collector that it gets nothing from here any more."""
         if collector is not None:
-            self._front_end.send(collector, Farewell())
+            self._front_end.send(collector, InputEnded())

@@ -7,16 +7,20 @@ until the guardian says `Recover`. Handlers of one actor never run at once. No a
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 import pykka
 from pykka._envelope import Envelope
 
-from actors.messages import Failed, Recover, Undelivered
+from actors.messages import Failed, GuardianMessage, Recover, Undelivered
 from actors.protocol import Address, Lane, Message
 from actors.replies import Busy
 from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.mailbox import Mailbox
+
+Accepted = TypeVar("Accepted", bound=Message)
+Sent = TypeVar("Sent", bound=Message)
+Arguments = ParamSpec("Arguments")
 
 
 @dataclass(slots=True)
@@ -27,13 +31,16 @@ class System:
     """
 
     dispatcher: Dispatcher
-    guardian: Address | None = None
-    actors: "set[Actor]" = field(default_factory=set)
+    guardian: Address[GuardianMessage] | None = None
+    actors: "set[Actor[Any]]" = field(default_factory=set)
     trace: Callable[[str], AbstractContextManager[Any]] = nullcontext
 
 
-class Actor(pykka.Actor):
-    """An actor of one stream. Subclasses implement `receive`, and `recover` where they suspend."""
+class Actor(pykka.Actor, Generic[Accepted]):
+    """An actor of one stream, which accepts messages of the types `Accepted`.
+
+    Subclasses implement `receive`, and `recover` if they suspend.
+    """
 
     suspends: ClassVar[bool] = False
     """Whether a failure at a data message holds back further data until `Recover`."""
@@ -48,6 +55,11 @@ class Actor(pykka.Actor):
         self.stream = stream
         super().__init__()
         system.actors.add(self)
+
+    @property
+    def address(self) -> Address[Accepted | Recover]:
+        """Where others send messages to."""
+        return self.actor_ref
 
     @property
     def name(self) -> str:
@@ -75,18 +87,18 @@ class Actor(pykka.Actor):
         return self._mailbox
 
     @property
-    def healer(self) -> Address:
+    def healer(self) -> Address[Recover]:
         """Who is told to recover, in time, when this actor has failed and waits."""
-        return self.actor_ref
+        return self.address
 
-    def receive(self, message: Message) -> None:
+    def receive(self, message: Accepted) -> None:
         """Handle one message, on one of the dispatcher's threads. May raise; must not block."""
         raise NotImplementedError
 
     def recover(self) -> None:
         """Prepare to go on after a failure, before held data comes."""
 
-    def on_receive(self, message: Message) -> None:
+    def on_receive(self, message: Accepted | Recover) -> None:
         """Handle a message that is none of Pykka's own."""
         if isinstance(message, Recover):
             self.recover()
@@ -94,12 +106,12 @@ class Actor(pykka.Actor):
         else:
             self.receive(message)
 
-    def send(self, to: Address | None, message: Message) -> None:
+    def send(self, to: Address[Sent] | None, message: Sent) -> None:
         """Send without waiting. To an actor that has stopped: a dead letter."""
         if to is not None and not _told(to, message):
             self._undelivered(message, f"{to.actor_class.__name__} has stopped")
 
-    def later(self, seconds: float, to: Address, message: Message) -> None:
+    def later(self, seconds: float, to: Address[Sent], message: Sent) -> None:
         """Send once `seconds` have passed."""
         self.system.dispatcher.later(seconds, lambda: self.send(to, message), self.home)
 
@@ -147,7 +159,7 @@ class Actor(pykka.Actor):
         if envelope.reply_to is not None:
             envelope.reply_to.set(done)
 
-    def _guarded(self, action: Any, kind: str, message: Message = None) -> bool:
+    def _guarded(self, action: Callable[[], None], kind: str, message: Message | None = None) -> bool:
         """Run `action`; a failure becomes a message to the guardian. Returns whether it went well."""
         try:
             action()
@@ -163,10 +175,11 @@ class Actor(pykka.Actor):
             return False
         return True
 
-    def _noticed(self, message: Message, error: Exception) -> Exception | None:
+    def _noticed(self, message: Message | None, error: Exception) -> Exception | None:
         """Give notice of a failure. Returns what goes wrong at that: it must not end the thread, which others share."""
         try:
-            self.failed(message, error)
+            if message is not None:
+                self.failed(message, error)
         except Exception as further:  # noqa: BLE001  # told to the guardian as well
             return further
         return None
@@ -175,7 +188,7 @@ class Actor(pykka.Actor):
         if self.system.guardian is not None:
             _told(self.system.guardian, Failed(self.healer, self.stream, self.name, kind, error, held))
 
-    def must_wait(self, message: Message) -> bool:
+    def must_wait(self, message: Message | None) -> bool:
         """Whether a failure at `message` holds back data until `Recover`."""
         return self.suspends and getattr(message, "lane", Lane.DATA) is Lane.DATA
 
@@ -194,7 +207,18 @@ class Actor(pykka.Actor):
         self._undelivered(message, reason)
 
 
-def _told(to: Address, message: Message) -> bool:
+def start(
+    actor: Callable[Concatenate[System, Arguments], Actor[Sent]],
+    system: System,
+    *args: Arguments.args,
+    **kwargs: Arguments.kwargs,
+) -> Address[Sent | Recover]:
+    """Start an actor of the class `actor`, and return its address. The other arguments are those of its `__init__`."""
+    address: Address[Sent | Recover] = cast("type[Actor[Sent]]", actor).start(system, *args, **kwargs)
+    return address
+
+
+def _told(to: Address[Sent], message: Sent) -> bool:
     """Send a message. Whether there was an actor to take it: one on another thread may stop at any moment."""
     try:
         to.tell(message)

@@ -8,12 +8,11 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import assert_never
 
-from actors.messages import Excused, Failed, Recover, Undelivered
+from actors.messages import Failed, FailureNarrowed, GuardianMessage, Recover, Undelivered
+from actors.protocol import Message
 from actors.replies import DeadLetter, GetHealth, Health
 from actors.runtime.actor import Actor, System
 from actors.runtime.vitals import vitals_of
-
-GuardianMessage = Failed | Excused | Undelivered | GetHealth
 
 _KEPT_LETTERS = 100
 _MOST_FAILURES = 10
@@ -22,7 +21,7 @@ _BACKOFF_S = 0.1
 _LONGEST_BACKOFF_S = 2.0
 
 
-class Guardian(Actor):
+class Guardian(Actor[GuardianMessage]):
     """Watches the streams of `system`. `log` is told what people should know: an event's name and its facts."""
 
     def __init__(self, system: System, *, log: Callable[..., None]) -> None:
@@ -33,14 +32,14 @@ class Guardian(Actor):
         self._failures: dict[str, deque[float]] = {}
         self._restarts: Counter[str] = Counter()
         self._degraded: dict[str, str] = {}
-        system.guardian = self.actor_ref
+        system.guardian = self.address
 
     def receive(self, message: GuardianMessage) -> None:
         """Handle one message."""
         match message:
             case Failed():
                 self._failed(message)
-            case Excused(stream):
+            case FailureNarrowed(stream):
                 self._failures.pop(stream, None)
             case Undelivered(stream, name, kind, reason):
                 self._keep(stream, name, kind, reason)
@@ -51,7 +50,7 @@ class Guardian(Actor):
             case _:
                 assert_never(message)
 
-    def failed(self, message: GuardianMessage, error: Exception) -> None:  # noqa: ARG002  # it hears of that itself
+    def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # it hears of that itself
         """Let an actor that waits go on all the same: nobody else would."""
         if isinstance(message, Failed) and message.held:
             self.later(_LONGEST_BACKOFF_S, message.healer, Recover())

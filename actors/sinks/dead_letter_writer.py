@@ -7,25 +7,23 @@ from collections import deque
 from collections.abc import Mapping
 from typing import assert_never
 
-from actors.messages import DeadSecured, DeadWritten, Look, SecureDead, WriteDead
-from actors.protocol import Address
+from actors.messages import DeadLetterWriterMessage, DeadSecured, DeadWritten, Look, SecureDead, WriteDead
+from actors.protocol import Address, Message, RequestId
 from actors.runtime.actor import Actor, System
 from actors.sinks.dead_letters import DeadLetterSink
-
-DeadLetterWriterMessage = WriteDead | SecureDead | Look
 
 _LOOK_S = 0.05
 _AGAIN_S = 0.5
 
 
-class DeadLetterWriter(Actor):
+class DeadLetterWriter(Actor[DeadLetterWriterMessage]):
     """Writes one stream's dead letters to `sink`. The front end bounds how many bytes wait here."""
 
     def __init__(self, system: System, *, stream: str, sink: DeadLetterSink) -> None:
         super().__init__(system, stream=stream)
         self._sink = sink
-        self._newest = 0
-        self._marks: deque[tuple[int, int, Address]] = deque()
+        self._newest = RequestId(0)
+        self._marks: deque[tuple[RequestId, int, Address[DeadWritten]]] = deque()
         self._looking = False
 
     @property
@@ -48,8 +46,8 @@ class DeadLetterWriter(Actor):
             case WriteDead():
                 self._take(message)
                 self._go_on()
-            case SecureDead(number, front_end):
-                self.send(front_end, DeadSecured(number, self._sink.secure()))
+            case SecureDead(request_id, front_end):
+                self.send(front_end, DeadSecured(request_id, self._sink.secure()))
                 self._go_on()
             case Look():
                 self._looking = False
@@ -57,34 +55,34 @@ class DeadLetterWriter(Actor):
             case _:
                 assert_never(message)
 
-    def failed(self, message: DeadLetterWriterMessage, error: Exception) -> None:  # noqa: ARG002  # the guardian reports it
+    def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the guardian reports it
         """Keep the records of a failed message, try again later, and give up the checkpoint that waits."""
         if isinstance(message, WriteDead):
             self._take(message)
         elif isinstance(message, SecureDead):
-            self.send(message.front_end, DeadSecured(message.number, safe=False))
+            self.send(message.front_end, DeadSecured(message.request_id, safe=False))
         else:
             self._looking = False
         self._look(_AGAIN_S)
 
     def _take(self, message: WriteDead) -> None:
         """Hand the records of a message to the sink; of a message that failed and comes again, once."""
-        if message.number > self._newest:
-            self._newest = message.number
+        if message.request_id > self._newest:
+            self._newest = message.request_id
             self._sink.write(message.records)
-            self._marks.append((message.number, self._sink.written, message.front_end))
+            self._marks.append((message.request_id, self._sink.written, message.front_end))
 
     def _go_on(self) -> None:
         """Write, report the messages whose records are all in Kafka's client, and come back while any are not acknowledged."""
         self._sink.poll()
         handed = self._sink.written - self._sink.held
         while self._marks and self._marks[0][1] <= handed:
-            number, _, front_end = self._marks.popleft()
-            self.send(front_end, DeadWritten(number))
+            request_id, _, front_end = self._marks.popleft()
+            self.send(front_end, DeadWritten(request_id))
         if self._sink.unacknowledged:
             self._look(_LOOK_S)
 
     def _look(self, seconds: float) -> None:
         if not self._looking:
             self._looking = True
-            self.later(seconds, self.actor_ref, Look())
+            self.later(seconds, self.address, Look())

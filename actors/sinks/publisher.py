@@ -8,14 +8,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from actors.messages import Commit, Committed, Emit, GetCommitted, Ingested, Look, Prepare, Prepared, Restore, Restored
-from actors.protocol import Address, Message
+from actors.messages import (
+    Commit,
+    Committed,
+    Emit,
+    GetCommitted,
+    Ingested,
+    Look,
+    ManagerAddress,
+    Prepare,
+    Prepared,
+    PublisherMessage,
+    Recover,
+    Restore,
+    Restored,
+)
+from actors.protocol import Address, AttemptId, CheckpointId, Message, PublicationId, Round
 from actors.replies import GetPlace
 from actors.runtime.actor import Actor, System
 from actors.sinks.file import file_among
 from actors.sinks.sink import Fenced, Sink
-
-PublisherMessage = Emit | Look | GetPlace | GetCommitted | Restore | Prepare | Commit
 
 _LOOK_S = 0.005
 _AGAIN_S = 0.5
@@ -36,22 +48,22 @@ class _Publication:
         return not self.missing and all(sink.delivered >= mark for sink, mark in self.marks)
 
 
-class Publisher(Actor):
+class Publisher(Actor[PublisherMessage]):
     """Publishes one stream's results to `sinks`. `on_trouble` gets the reason why a sink does not take them."""
 
     def __init__(self, system: System, *, stream: str, sinks: Sequence[Sink], on_trouble: Callable[[str], None]) -> None:
         super().__init__(system, stream=stream)
         self._sinks = sinks
         self._on_trouble = on_trouble
-        self._round = 1
-        self._early: dict[int, Emit] = {}
-        self._next = 1
+        self._round = Round(1)
+        self._early: dict[PublicationId, Emit] = {}
+        self._next = PublicationId(1)
         self._under_way: deque[_Publication] = deque()
         self._looking = False
         self._again_s = _AGAIN_S
         self._held = self._failed = False
-        self._uncommitted: int | None = None
-        self._manager: Address | None = None
+        self._uncommitted: CheckpointId | None = None
+        self._manager: ManagerAddress | None = None
         self._published = self._records = 0
 
     @property
@@ -72,11 +84,11 @@ class Publisher(Actor):
     def receive(self, message: PublisherMessage) -> None:
         """Handle one message."""
         match message:
-            case Emit(number):
-                if message.round == self._round and number >= self._next:
-                    self._early[number] = message
+            case Emit(publication_id):
+                if message.round == self._round and publication_id >= self._next:
+                    self._early[publication_id] = message
                 while (following := self._early.pop(self._next, None)) is not None:
-                    self._next += 1
+                    self._next = PublicationId(self._next + 1)
                     self._under_way.append(_Publication(following, list(self._sinks)))
                 self._go_on()
             case Look():
@@ -85,17 +97,17 @@ class Publisher(Actor):
             case GetPlace(order, reply_to):
                 file = file_among(self._sinks)
                 reply_to(file.place(order) if file is not None else None)
-            case GetCommitted(manager, number):
+            case GetCommitted(manager, beginning):
                 self._manager = manager
-                self._until_done(message, lambda: self.send(manager, Committed(self._committed(), number)))
+                self._until_done(message, lambda: self.send(manager, Committed(self._committed(), beginning)))
             case Restore():
                 self._until_done(message, lambda: self._restore(message))
-            case Prepare(number, manager):
+            case Prepare(attempt_id, manager):
                 self._held = True
-                self.send(manager, self._prepared(number))
-            case Commit(checkpoint):
+                self.send(manager, self._prepared(attempt_id))
+            case Commit(checkpoint_id):
                 if self._uncommitted is None:
-                    self._uncommitted, self._held = checkpoint, checkpoint is not None
+                    self._uncommitted, self._held = checkpoint_id, checkpoint_id is not None
                 self._go_on()
             case _:
                 assert_never(message)
@@ -124,14 +136,14 @@ class Publisher(Actor):
             self.send(message.front_end, Ingested(message.events, message.round))
         if (self._under_way or self._uncommitted is not None) and not self._looking:
             self._looking = True
-            self.later(wait_s, self.actor_ref, Look())
+            self.later(wait_s, self.address, Look())
 
     @property
-    def healer(self) -> Address:
+    def healer(self) -> Address[Recover]:
         """The manager if there are checkpoints, because it can go back to one; else the publisher."""
-        return self._manager or self.actor_ref
+        return self._manager or self.address
 
-    def must_wait(self, message: Message) -> bool:
+    def must_wait(self, message: Message | None) -> bool:
         """Whether a failure at `message` leaves results in doubt, such as a sink that was fenced off."""
         return self._manager is not None and not isinstance(message, GetPlace)
 
@@ -143,7 +155,7 @@ class Publisher(Actor):
         if self.must_wait(message):
             self._failed = True
         elif isinstance(message, Emit | Look):
-            self.later(_AGAIN_S, self.actor_ref, message)
+            self.later(_AGAIN_S, self.address, message)
         if isinstance(message, Look):
             self._looking = False
         if isinstance(message, GetCommitted | Restore | Prepare):
@@ -151,18 +163,18 @@ class Publisher(Actor):
 
     # Checkpoints -----------------------------------------------------------------------------------------------------
 
-    def _until_done(self, message: Message, action: Callable[[], None]) -> None:
+    def _until_done(self, message: GetCommitted | Restore, action: Callable[[], None]) -> None:
         """Run `action`. If a sink raises OSError, report it, and handle `message` again later."""
         try:
             action()
         except OSError as error:
             self._on_trouble(str(error))
-            self.later(_AGAIN_S, self.actor_ref, message)
+            self.later(_AGAIN_S, self.address, message)
 
-    def _committed(self) -> int | None:
+    def _committed(self) -> CheckpointId | None:
         """Return the newest checkpoint whose results are committed in every sink; None if no sink tracks checkpoints."""
         known = [committed for committed in (sink.committed() for sink in self._sinks) if committed is not None]
-        return min(known, default=None)
+        return CheckpointId(min(known)) if known else None
 
     def _restore(self, message: Restore) -> None:
         """Restore each sink to its place. If the number of sinks has changed, no place fits, and each begins anew."""
@@ -172,7 +184,7 @@ class Publisher(Actor):
         known = list(places) if places is not None and len(places) == len(self._sinks) else [None] * len(self._sinks)
         for sink, place in zip(self._sinks, known, strict=True):
             sink.restore(place)
-        self._early, self._next = {}, 1
+        self._early, self._next = {}, PublicationId(1)
         self._under_way.clear()
         self._held = self._failed = False
         self._uncommitted = None
@@ -180,18 +192,18 @@ class Publisher(Actor):
         self._mailbox.release()
         self.send(message.manager, Restored(message.round))
 
-    def _prepared(self, number: int) -> Prepared:
+    def _prepared(self, attempt_id: AttemptId) -> Prepared:
         """Make all results outlast a crash. All due results are delivered by now, because their credits have come back."""
         if self._failed:
-            return Prepared(number, None, "results cannot be written")
+            return Prepared(attempt_id, None, "results cannot be written")
         if self._uncommitted is not None:
             # Two checkpoints are kept: with one more, the last one whose results are committed would be deleted.
-            return Prepared(number, None, f"the results of checkpoint {self._uncommitted} are not committed yet")
+            return Prepared(attempt_id, None, f"the results of checkpoint {self._uncommitted} are not committed yet")
         try:
-            return Prepared(number, tuple(sink.prepare() for sink in self._sinks))
+            return Prepared(attempt_id, tuple(sink.prepare() for sink in self._sinks))
         except OSError as error:
             self._on_trouble(str(error))
-            return Prepared(number, None, f"results cannot be made safe: {error}")
+            return Prepared(attempt_id, None, f"results cannot be made safe: {error}")
 
     def _commit(self) -> None:
         """Commit the results of the checkpoint that is on disk, and write again."""

@@ -3,18 +3,16 @@
 from collections.abc import Callable, Mapping
 from typing import assert_never
 
-from actors.messages import Look
-from actors.protocol import ReplyTo
+from actors.messages import Look, WriterMessage
+from actors.protocol import Message, ReplyTo
 from actors.replies import Busy, Write, WriteToAll, Written
 from actors.runtime.actor import Actor, System
 from actors.sinks.posting import Acknowledged, KafkaWriter
 
-WriterMessage = Write | WriteToAll | Look
-
 _LOOK_S = 0.002
 
 
-class Writer(Actor):
+class Writer(Actor[WriterMessage]):
     """Writes to one stream's topic. `connect` makes the client at the first message."""
 
     def __init__(self, system: System, *, stream: str, connect: Callable[[], KafkaWriter]) -> None:
@@ -55,15 +53,15 @@ class Writer(Actor):
                 assert_never(message)
         if self._client.poll() and not self._looking:
             self._looking = True
-            self.later(_LOOK_S, self.actor_ref, Look())
+            self.later(_LOOK_S, self.address, Look())
 
-    def failed(self, message: WriterMessage, error: Exception) -> None:
+    def failed(self, message: Message, error: Exception) -> None:
         """Reply to the failed request: its records may or may not be written."""
         if isinstance(message, Write | WriteToAll):
             message.reply_to(Busy(f"the request failed: {type(error).__name__}"))
 
 
-def _replied(reply_to: ReplyTo) -> Acknowledged:
+def _replied(reply_to: ReplyTo[Written]) -> Acknowledged:
     """Return the callback that turns Kafka's acknowledgement of one request into the reply."""
 
     def done(error: str | None, offsets: dict[int, int]) -> None:

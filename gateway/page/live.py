@@ -57,7 +57,9 @@ class Frame:
 class Ticker:
     """Asks while there are watchers, and keeps the newest frame. For one event loop."""
 
-    def __init__(self, asker: Asker, guardian: Address, streams: Sequence[Served], *, tick_s: float = _TICK_S) -> None:
+    def __init__(
+        self, asker: Asker, guardian: Address[GetHealth], streams: Sequence[Served], *, tick_s: float = _TICK_S
+    ) -> None:
         self._asker = asker
         self._guardian = guardian
         self._streams = list(streams)

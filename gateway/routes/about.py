@@ -29,7 +29,7 @@ def product_version() -> str:
 class HealthRoutes:
     """Endpoints that ask the guardian. `page` is sent at `/` to who prefers it, which browsers do."""
 
-    def __init__(self, asker: Asker, guardian: Address, page: Page) -> None:
+    def __init__(self, asker: Asker, guardian: Address[GetHealth], page: Page) -> None:
         self._asker = asker
         self._guardian = guardian
         self._page = page

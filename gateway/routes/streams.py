@@ -53,7 +53,11 @@ class StreamList:
     """Endpoints that say which streams there are. `operations_of` has those of each stream, by its name."""
 
     def __init__(
-        self, asker: Asker, guardian: Address, streams: Sequence[Served], operations_of: Mapping[str, Sequence[Operation]]
+        self,
+        asker: Asker,
+        guardian: Address[GetHealth],
+        streams: Sequence[Served],
+        operations_of: Mapping[str, Sequence[Operation]],
     ) -> None:
         self._asker = asker
         self._guardian = guardian

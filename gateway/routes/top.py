@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from functools import partial
 from typing import Annotated, Any, Literal
 from zlib import crc32
 
@@ -144,7 +145,7 @@ class TopRoutes:
                 shards = [crc32(value.partition(b"_")[0]) for value in values]
                 assert self._stream.writer is not None, "there is a route for it"
                 if values:
-                    await self._asker.ask(self._stream.writer, lambda reply_to: Write(values, shards, reply_to))
+                    await self._asker.ask(self._stream.writer, partial(Write, values, shards))
         return json_response(Taken(len(values), round(time.perf_counter() - began, 6)))
 
     async def delete(self, request: Request) -> Response:  # noqa: ARG002  # Starlette hands it in

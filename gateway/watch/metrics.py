@@ -50,7 +50,7 @@ class _Page:
 class MetricRoutes:
     """The endpoint over `streams` and the `guardian`; `traffic` is counted by the middleware."""
 
-    def __init__(self, guardian: Address, streams: Sequence[Served], traffic: Traffic, *, version: str) -> None:
+    def __init__(self, guardian: Address[GetHealth], streams: Sequence[Served], traffic: Traffic, *, version: str) -> None:
         self._asker = Asker(Allowance(Limits(deadline_s=_PATIENCE_S, max_queries=_AT_ONCE)))
         self._guardian = guardian
         self._streams = streams

@@ -80,7 +80,7 @@ class Started(Answer, frozen=True):
 class Probes:
     """The three endpoints, over `streams` and the `guardian`. A thread that is at one task for `stuck_s` is stuck."""
 
-    def __init__(self, guardian: Address, streams: Sequence[Served], *, stuck_s: float = STUCK_S) -> None:
+    def __init__(self, guardian: Address[GetHealth], streams: Sequence[Served], *, stuck_s: float = STUCK_S) -> None:
         self._asker = Asker(Allowance(Limits(deadline_s=_PATIENCE_S, max_queries=_AT_ONCE)))
         self._stuck_s = stuck_s
         self._guardian = guardian

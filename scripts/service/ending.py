@@ -9,8 +9,9 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from actors.messages import Drained
+from actors.messages import Drained, GuardianMessage
 from actors.protocol import Address
+from actors.replies import Busy
 from actors.runtime.actor import System
 from actors.stream import Running, drain
 from gateway.wire.server import Server
@@ -89,16 +90,19 @@ def _has_terminal() -> bool:
     return True
 
 
-def stop(system: System, running: dict[str, Running], guardian: Address, log: Any) -> None:
+def stop(system: System, running: dict[str, Running], guardian: Address[GuardianMessage], log: Any) -> None:
     """Drain all streams at the same time, then stop the actors and their threads. Takes at most 18 s."""
-    drained: dict[str, SimpleQueue[Drained]] = {name: SimpleQueue() for name in running}
+    drained: dict[str, SimpleQueue[Drained | Busy]] = {name: SimpleQueue() for name in running}
     for name, stream in running.items():
-        drain(stream, drained[name].put)
+        drain(stream, drained[name].put_nowait)
     deadline = time.monotonic() + _DRAIN_S
     for name, replies in drained.items():
         try:
-            progress = replies.get(timeout=max(0.0, deadline - time.monotonic())).progress
-            log.info("drained", stream=name, records=progress.records, events=progress.events)
+            reply = replies.get(timeout=max(0.0, deadline - time.monotonic()))
+            if isinstance(reply, Drained):
+                log.info("drained", stream=name, records=reply.progress.records, events=reply.progress.events)
+            else:
+                log.warning("not drained", stream=name, reason=reply.reason)
         except Empty:
             log.warning("not drained", stream=name, after_s=_DRAIN_S)
     stopping = {name: threading.Thread(target=stream.stop, daemon=True) for name, stream in running.items()}

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
-from actors.protocol import Address
+from actors.messages import ManagerAddress
 from actors.stream import Running, StreamPlan
 from actors.views.view import View
 from config.settings import Settings
@@ -31,7 +31,7 @@ def limits_of(settings: Settings, reply_bytes: int) -> Limits:
 class Rule:
     """What the manager of a running stream obeys. It may spill generations to the disk if `spills` is true."""
 
-    manager: Address
+    manager: ManagerAddress
     meter: StreamMeter
     baseline_bytes: int
     view: View

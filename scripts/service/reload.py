@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from actors.messages import Reconfigure
-from actors.protocol import Address, Message, ReplyTo
+from actors.messages import ManagerAddress, ManagerMessage, Reconfigure, Reconfigured
+from actors.protocol import ReplyTo
 from actors.replies import Busy, GetStats
 from config.changes import Applies, Change, changes
 from config.load import SettingsError
@@ -100,14 +100,16 @@ class Reloading:
 def _send(rules: Mapping[str, Rule]) -> list[str]:
     """Send every manager its rule; returns the streams whose manager does not confirm in time."""
 
-    def message(name: str) -> Callable[[ReplyTo], Message]:
+    def message(name: str) -> Callable[[ReplyTo[Reconfigured]], Reconfigure]:
         rule = rules[name]
         return lambda reply_to: Reconfigure(rule.meter, rule.baseline_bytes, rule.view, reply_to)
 
     return _ask({name: rule.manager for name, rule in rules.items()}, message)
 
 
-def _ask(managers: Mapping[str, Address], message: Callable[[str], Callable[[ReplyTo], Message]]) -> list[str]:
+def _ask(
+    managers: Mapping[str, ManagerAddress], message: Callable[[str], Callable[[ReplyTo[Any]], ManagerMessage]]
+) -> list[str]:
     """Send all managers a message at the same time; returns the streams that are dead, refuse, or do not reply in time."""
     replies: SimpleQueue[tuple[str, Any]] = SimpleQueue()
     refused = {name for name, manager in managers.items() if not manager.is_alive()}
@@ -123,7 +125,7 @@ def _ask(managers: Mapping[str, Address], message: Callable[[str], Callable[[Rep
     return sorted(refused | waiting)
 
 
-def _reply_to(replies: "SimpleQueue[tuple[str, Any]]", name: str) -> ReplyTo:
+def _reply_to(replies: "SimpleQueue[tuple[str, Any]]", name: str) -> ReplyTo[Any]:
     return lambda reply: replies.put((name, reply))
 
 

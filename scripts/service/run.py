@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from actors.runtime.actor import System
+from actors.runtime.actor import System, start
 from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.guardian import Guardian
 from actors.stream import Running, Told, start_stream
@@ -125,7 +125,7 @@ def serve(
     allowance = Allowance(limits_of(settings, budget.replies))
     system = System(Dispatcher(), trace=traces.span if traces is not None else contextlib.nullcontext)
     progress = Progress(settings, kafka, once=once)
-    guardian = Guardian.start(system, log=progress.on_failure)
+    guardian = start(Guardian, system, log=progress.on_failure)
     plans = {
         name: plan(name, stream, kafka, budget, settings, keeping, once=once, complain=progress.complain[name])
         for name, stream in settings.streams.items()

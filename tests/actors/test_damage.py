@@ -74,7 +74,7 @@ def check_checkpoint(kept: Kept, places: Any, chance: random.Random) -> None:
     before, newest = kept.named("checkpoint")
     for place, files in damaged(kept.files(), newest, places, chance):
         loaded, _ = kept.load(files)
-        assert loaded.checkpoint == int(before[11:21]), place
+        assert loaded.checkpoint_id == int(before[11:21]), place
         assert [each for each in loaded.lost if f"checkpoint {int(newest[11:21])} cannot be read" in each], place
         assert all(each.frozen is not None for each in loaded.aged), place
 
@@ -85,11 +85,11 @@ def check_generation(kept: Kept, name: str, places: Any, chance: random.Random) 
     place_of = {each.name: index for index, each in enumerate(whole.aged)}
     for place, files in damaged(kept.files(), name, places, chance):
         loaded, troubles = kept.load(files)
-        assert loaded.checkpoint == whole.checkpoint, place
+        assert loaded.checkpoint_id == whole.checkpoint_id, place
         read = [each.frozen is not None for each in loaded.aged]
         assert read == [index != place_of.get(name) for index in range(len(read))], place
-        assert [(each.number, each.span, each.events) for each in loaded.aged] == [
-            (each.number, each.span, each.events) for each in whole.aged
+        assert [(each.collector_id, each.span, each.events) for each in loaded.aged] == [
+            (each.collector_id, each.span, each.events) for each in whole.aged
         ]
         assert bool(troubles) == bool(loaded.lost) == (name in place_of)
         assert all(name in trouble for trouble in troubles)
@@ -125,7 +125,7 @@ def test_a_truncated_deleted_or_replaced_file_is_detected(kept: Kept):
     whole = files[FOLDER / newest]
     for other in (b"", whole[:-1], whole[: len(whole) // 2], whole + b"\0", bytes(len(whole)), *files.values()):
         if other not in (files[FOLDER / newest], files[FOLDER / before]):
-            assert kept.load({**files, FOLDER / newest: other})[0].checkpoint == int(before[11:21])
+            assert kept.load({**files, FOLDER / newest: other})[0].checkpoint_id == int(before[11:21])
     for name in kept.named("generation"):
         gone = {path: data for path, data in files.items() if path.name != name}
         assert [each.name for each in kept.load(gone)[0].aged if each.frozen is None] in ([], [name])
@@ -136,7 +136,7 @@ def test_without_a_readable_checkpoint_a_stream_begins_anew_and_reports_it(kept:
     for name in kept.named("checkpoint"):
         files[FOLDER / name] = b"nothing"
     loaded, _ = kept.load(files)
-    assert (loaded.checkpoint, loaded.state, loaded.live, loaded.aged) == (0, None, None, ())
+    assert (loaded.checkpoint_id, loaded.state, loaded.live, loaded.aged) == (0, None, None, ())
     assert len(loaded.lost) == 2
 
 
@@ -178,7 +178,7 @@ def test_a_stream_reports_a_generation_that_cannot_be_read(kept: Kept, tmp_path:
         with listed(view_of(kept.name), kept.values, folder=folder) as running:
             stats = running.settled()
             assert stats.durability is not None
-            assert stats.durability.lost == (f"generation {gone.number} cannot be read",)
+            assert stats.durability.lost == (f"generation {gone.collector_id} cannot be read",)
             assert stats.dropped["unreadable"] == gone.events
             assert stats.dropped_generations["unreadable"] == 1
             assert gone.span is None or gone.span in stats.coverage.missing

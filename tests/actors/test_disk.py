@@ -49,7 +49,7 @@ def state_of(number: int, names: list[str]) -> Any:
 
 
 def save(keeper: Keeping, number: int, names: list[str]) -> int | None:
-    return keeper.save(state_of(number, names), frozenset(names)).checkpoint
+    return keeper.save(state_of(number, names), frozenset(names)).checkpoint_id
 
 
 def two_checkpoints(make: Callable[[Path, Disk], Store] = Store) -> tuple[LoggedDisk, str]:
@@ -69,7 +69,7 @@ def opened(disk: LoggedDisk, committed: int | None = None) -> Loaded:
         loaded = keeper.load(committed)
     assert all(each.frozen is not None for each in loaded.aged)
     assert loaded.state is not None, "nothing is found"
-    assert loaded.state["number"] == loaded.checkpoint
+    assert loaded.state["number"] == loaded.checkpoint_id
     return loaded
 
 
@@ -77,7 +77,7 @@ def check_a_failing_disk(fault: Fault, make: Callable[[Path, Disk], Store] = Sto
     """Have a generation and a checkpoint written while `fault` is there; returns whether it struck."""
     disk, old = two_checkpoints()
     with keeping(disk, VIEW, make) as keeper:
-        assert keeper.load().checkpoint == 3
+        assert keeper.load().checkpoint_id == 3
         disk.before = fault
         fresh = keeper.keep(1, frozen_state(4))
         attempts = [save(keeper, number, [old, *([fresh] if fresh else [])]) for number in (5, 6)]
@@ -90,14 +90,14 @@ def check_a_failing_disk(fault: Fault, make: Callable[[Path, Disk], Store] = Sto
             assert keeper.troubles
         elif not fault.healed:
             return False
-        assert opened(disk).checkpoint >= last
-        assert opened(disk, last).checkpoint == last
+        assert opened(disk).checkpoint_id >= last
+        assert opened(disk, last).checkpoint_id == last
         if not fault.lasting and "remove" not in fault.struck:
             assert not [path for path in disk.files if path.suffix == ".tmp"], "what fails is taken back at once"
         fault.healed = True
         assert save(keeper, 7, [old]) == 7
-        assert opened(disk, last).checkpoint == last, "its results are out, those of the next are not"
-        assert opened(disk).checkpoint == 7
+        assert opened(disk, last).checkpoint_id == last, "its results are out, those of the next are not"
+        assert opened(disk).checkpoint_id == 7
         assert save(keeper, 8, [old]) == 8
         assert {path.name for path in disk.files} == {old, "checkpoint-0000000007.firn", "checkpoint-0000000008.firn"}
     return True
@@ -157,7 +157,7 @@ def test_a_read_that_fails_once_loses_no_state(error: int):
         disk.before = fault = Fault(at, error=error)
         with keeping(disk, VIEW) as keeper:
             loaded = keeper.load()
-            assert loaded.checkpoint == 3
+            assert loaded.checkpoint_id == 3
             assert [each.frozen is not None for each in loaded.aged] == [True]
             assert not loaded.lost
             assert bool(keeper.troubles) == bool(fault.struck)
@@ -173,7 +173,7 @@ def test_loading_waits_for_a_folder_that_cannot_be_listed():
     with keeping(disk, VIEW) as keeper, pytest.raises(AssertionError, match="tried again and again"):
         keeper.load()
     fault.healed = True
-    assert opened(disk).checkpoint == 3
+    assert opened(disk).checkpoint_id == 3
 
 
 # The machine's own disk ----------------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ class Troubled:
         assert not loaded.lost
         assert all(each.frozen is not None for each in loaded.aged)
         assert loaded.state is not None
-        return loaded.checkpoint
+        return loaded.checkpoint_id
 
     def readiness(self) -> Any:
         """Return what /readyz says of the stream."""

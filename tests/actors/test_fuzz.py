@@ -69,9 +69,9 @@ def test_a_folder_of_any_files_is_begun_anew_and_what_is_not_ours_stays(files: d
     disk.before = touched = Touched()
     with keeping(disk, VIEWS["top"]()) as keeper:
         loaded = keeper.load(committed)
-        assert (loaded.checkpoint, loaded.state, loaded.aged) == (0, None, ())
+        assert (loaded.checkpoint_id, loaded.state, loaded.aged) == (0, None, ())
         for _ in range(2):
-            assert keeper.save({"live": None, "aged": []}, frozenset()).checkpoint
+            assert keeper.save({"live": None, "aged": []}, frozenset()).checkpoint_id
         assert len(keeper.store.checkpoints()) == 2
         assert all("forgotten" in each for each in keeper.troubles)
         ours = {"checkpoint", "generation"}
@@ -108,9 +108,9 @@ def test_no_name_in_a_checkpoint_leads_out_of_the_folder(names: list[str]):
     disk.before = touched = Touched()
     with keeping(disk, VIEWS["top"]()) as keeper:
         loaded = keeper.load()
-        assert loaded.checkpoint in {0, 2}
+        assert loaded.checkpoint_id in {0, 2}
         assert all(each.frozen is None for each in loaded.aged)
-        assert keeper.save({"live": None, "aged": []}, frozenset(names)).checkpoint
+        assert keeper.save({"live": None, "aged": []}, frozenset(names)).checkpoint_id
     assert not outside(touched)
     assert secret.items() <= disk.contents().items()
 
@@ -128,8 +128,8 @@ def test_a_tree_that_is_spoilt_with_its_checksum_is_passed_over_or_some_state(na
         disk.before = touched = Touched()
         with keeping(disk, view_of(name)) as keeper:
             loaded = keeper.load()
-            assert loaded.checkpoint > 0, "there is one that is good"
-            assert keeper.save({"live": None, "aged": []}, frozenset()).checkpoint
+            assert loaded.checkpoint_id > 0, "there is one that is good"
+            assert keeper.save({"live": None, "aged": []}, frozenset()).checkpoint_id
         assert not outside(touched)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from actors.collecting.ledger import Ledger
-from actors.messages import Missed
+from actors.messages import RecordsMissing
 from actors.reading.intake import Intake
 from actors.timeline.span import EVER, Span
 from actors.views.kinds import VIEWS
@@ -69,7 +69,7 @@ def test_gaps_in_many_partitions_at_once_are_counted_once_and_end():
 def test_a_ledger_tells_the_newest_hundred_spans_apart():
     ledger = Ledger(VIEW)
     for number in range(300):
-        ledger.miss(Missed(f"gap {number}", "deleted", Span(10 * number, 10 * number + 5), 1))
+        ledger.miss(RecordsMissing(f"gap {number}", "deleted", Span(10 * number, 10 * number + 5), 1))
     assert len(ledger.missing) == 100
     assert ledger.missing[0] == Span(0, 2_005)
     assert ledger.missed == {"deleted": 300}

@@ -74,7 +74,7 @@ class Stage:
 def stage() -> Iterator[Stage]:
     """Return a publisher in its first round."""
     made = Stage()
-    made.tell(GetCommitted(made.manager), Restore(1, None, made.manager))  # type: ignore[arg-type]
+    made.tell(GetCommitted(made.manager, 1), Restore(1, None, made.manager))  # type: ignore[arg-type]
     yield made
     made.address.stop()
     made.guardian.stop()

@@ -32,7 +32,7 @@ def test_a_smaller_share_of_the_disk_counts_at_once_though_memory_has_room(known
         shelf.put(Collector(number, f"collector {number}", meta, f"file {number}", 1_000, coming=False))  # type: ignore[arg-type]
     if known:
         assert list(shelf.prune(Limits(10_000, spill_bytes=5_000), 0, None)) == []
-    gone = [(each.number, reason) for each, reason in shelf.prune(Limits(10_000, spill_bytes=2_500), 0, None)]
+    gone = [(each.collector_id, reason) for each, reason in shelf.prune(Limits(10_000, spill_bytes=2_500), 0, None)]
     assert gone == [(1, "disk"), (2, "disk"), (3, "disk")]
     assert manager.sent == [(f"collector {number}", Discard()) for number in (1, 2, 3)]
     assert list(shelf.prune(Limits(10_000, spill_bytes=2_500), 0, None)) == []

@@ -64,9 +64,9 @@ class History:
         """Be one process for a while: generations come, are written again, are dropped, and checkpoints are made."""
         with keeping(self.wrap(self.disk), VIEW, self.make) as keeper:
             loaded = keeper.load()
-            if loaded.checkpoint != self.promise.saved:  # one that was given up after it was whole
-                assert loaded.checkpoint > self.promise.saved
-                self.say(Promise(loaded.checkpoint, self.promise.saved))
+            if loaded.checkpoint_id != self.promise.saved:  # one that was given up after it was whole
+                assert loaded.checkpoint_id > self.promise.saved
+                self.say(Promise(loaded.checkpoint_id, self.promise.saved))
             self.aged = list(loaded.state["aged"]) if loaded.state else []
             for _ in range(steps):
                 self.step(keeper, chance)
@@ -117,13 +117,13 @@ class History:
         state = {"live": slice_of(self.number).state(), "aged": list(self.aged), "number": self.number}
         self.say(Promise(self.promise.saved, self.promise.before, under_way=True))
         saved = keeper.save(state, frozenset(each[1] for each in self.aged))
-        if saved.checkpoint is None:
+        if saved.checkpoint_id is None:
             assert saved.problem
             assert keeper.troubles
             self.attempted(keeper, state)
             return
-        self.checkpoints[saved.checkpoint] = state
-        self.say(Promise(saved.checkpoint, self.promise.saved))
+        self.checkpoints[saved.checkpoint_id] = state
+        self.say(Promise(saved.checkpoint_id, self.promise.saved))
 
     def attempted(self, keeper: Keeping, state: State) -> None:
         """Take note of a checkpoint that failed, but might be there still, whole; the number is the store's last."""
@@ -191,7 +191,7 @@ class Opened:
             check_clean(self.history, disk, keeper.store, loaded, where)
             check_goes_on(keeper, disk, where)
         assert all(path.suffix == ".firn" for what, path in touched.all if what in {"read", "map"}), where
-        return loaded.checkpoint
+        return loaded.checkpoint_id
 
 
 def check_no_part(files: Files, where: str) -> None:
@@ -206,11 +206,11 @@ def check_no_part(files: Files, where: str) -> None:
 
 def check_whole(history: History, loaded: Loaded, files: Files, where: str) -> None:
     """See that it is what was written, to the byte."""
-    if loaded.checkpoint == 0:
+    if loaded.checkpoint_id == 0:
         assert (loaded.state, loaded.live, loaded.aged) == (None, None, ()), where
         return
     assert loaded.live is not None, where
-    state = history.checkpoints[loaded.checkpoint]
+    state = history.checkpoints[loaded.checkpoint_id]
     assert loaded.state["number"] == state["number"], where
     assert loaded.state["aged"] == state["aged"], where
     assert [each.name for each in loaded.aged] == [each[1] for each in state["aged"]], where
@@ -221,10 +221,10 @@ def check_whole(history: History, loaded: Loaded, files: Files, where: str) -> N
 
 def check_clean(history: History, disk: LoggedDisk, store: Store, loaded: Loaded, where: str) -> None:
     """See that there is nothing but two checkpoints at most, and what they name, all of it."""
-    if loaded.checkpoint == 0:
+    if loaded.checkpoint_id == 0:
         return  # the first checkpoint sweeps
     numbers = store.checkpoints()
-    assert numbers[0] == loaded.checkpoint, where
+    assert numbers[0] == loaded.checkpoint_id, where
     assert len(numbers) <= 2, where
     whole = {f"checkpoint-{number:010}.firn" for number in numbers}
     whole |= {each[1] for number in numbers for each in store.read_checkpoint(number)["aged"]}
@@ -235,7 +235,7 @@ def check_clean(history: History, disk: LoggedDisk, store: Store, loaded: Loaded
 def check_goes_on(keeper: Keeping, disk: LoggedDisk, where: str) -> None:
     """See that the next checkpoints are written, and that nothing is left then of what was there in vain."""
     for _ in range(2):
-        assert keeper.save({"aged": []}, frozenset()).checkpoint, where
+        assert keeper.save({"aged": []}, frozenset()).checkpoint_id, where
     assert len(disk.files) == 2, where
 
 

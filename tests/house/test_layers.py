@@ -111,7 +111,7 @@ GATEWAY_AND_VIEWS = {
 """What a route may import of its view. This list only shrinks."""
 
 ONLY_IN = {
-    "pykka": ("actors.protocol", "actors.runtime.actor", "actors.runtime.mailbox"),
+    "pykka": ("actors.runtime.actor", "actors.runtime.mailbox"),
     "confluent_kafka": ("actors.kafka_topic", "actors.sources.kafka", "actors.sinks", "scripts"),
     "starlette": ("gateway",),
     "datasketches": ("actors.views.uniques.sketch",),

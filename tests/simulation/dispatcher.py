@@ -124,7 +124,18 @@ class SimulatedDispatcher:
 def described(message: Any) -> str:
     """Return a message's kind, and the numbers that tell it from others."""
     told = [type(message).__name__]
-    for name in ("number", "round", "count", "events", "records", "state"):
+    for name in (
+        "query_id",
+        "attempt_id",
+        "collector_id",
+        "publication_id",
+        "checkpoint_id",
+        "round",
+        "count",
+        "events",
+        "records",
+        "state",
+    ):
         value = getattr(message, name, None)
         if isinstance(value, int | str):
             told.append(f"{name} {value}")

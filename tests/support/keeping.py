@@ -12,7 +12,7 @@ from actors.durability.disk import Disk
 from actors.durability.keeper import Keeper
 from actors.durability.store import Store
 from actors.messages import Keep, Kept, Load, Loaded, Save, Saved
-from actors.protocol import Message
+from actors.protocol import Message, Round
 from actors.replies import GetHealth
 from actors.runtime.actor import System
 from actors.runtime.dispatcher import Task
@@ -81,7 +81,7 @@ class Keeping:
 
     def load(self, committed: int | None = None) -> Loaded:
         """Have the newest checkpoint read; retry as often as the keeper asks for."""
-        self.address.tell(Load(committed, self.inbox))
+        self.address.tell(Load(committed, self.inbox, Round(1)))
         for _ in range(100):
             if isinstance(self._last(), Loaded):
                 return self._last()
@@ -96,7 +96,7 @@ class Keeping:
         self.address.tell(Keep(number, version, state, self.inbox))
         kept = self._last()
         assert isinstance(kept, Kept), kept
-        assert (kept.number, kept.version) == (number, version)
+        assert (kept.collector_id, kept.version) == (number, version)
         return kept.name
 
     def save(self, state: State, named: frozenset[str]) -> Saved:
