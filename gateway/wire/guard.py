@@ -1,7 +1,7 @@
-"""Who may ask what: the guard that stands around the application. By method, path and headers alone; it reads no body.
+"""Refuses requests that are not allowed, by method, path and headers. It reads no body.
 
-Three questions: is the request meant for this service (its Host), does another site make a browser send it (its Origin), and
-does it show a token that may do this. Every answer, also one of an error, gets the headers that keep browsers from mischief.
+It checks three things: the Host header names this service, the Origin header is not another site, and the token has the needed
+scope. Every answer, also an error, gets security headers for browsers.
 """
 
 import asyncio
@@ -15,10 +15,11 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api.errors import Problem
+from gateway.wire.layer import Layer
 from gateway.wire.limits import Allowance, Limits
 
 OPEN = frozenset({"/", "/livez", "/readyz", "/startupz", "/docs", "/static", "/favicon.ico"})
-"""Paths that need no token: what a machine asks all the time, and what a browser gets before anybody has typed one in."""
+"""Paths that need no token: the probes, and the files that a browser loads before the user types a token."""
 
 _OPEN_BELOW = "/static/"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -43,26 +44,22 @@ HEADERS = (
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
     (b"x-frame-options", b"DENY"),
 )
-"""The headers that every answer has."""
+"""The headers of every answer."""
 
 _NO_STORE = (b"cache-control", b"no-store")
 _ASK_AGAIN = (b"cache-control", b"private, no-cache")
 
 
-class Guard:
-    """ASGI middleware around `app`, which listens at `address`; hosts and tokens are those of `allowance`."""
+class Guard(Layer):
+    """Guards `app`, whose server listens at `address`. The hosts and tokens are those of `allowance`."""
 
     def __init__(self, app: ASGIApp, allowance: Allowance, address: str) -> None:
-        self._app = app
+        super().__init__(app)
         self._allowance = allowance
         self._address = address
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what may pass, and answer the rest."""
-        if scope["type"] != "http":
-            assert scope["type"] == "lifespan", "there are no WebSockets"
-            await self._app(scope, receive, send)
-            return
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass an allowed request on, and answer any other with a problem."""
         static = scope["path"].startswith(_OPEN_BELOW)
 
         async def sending(message: Message) -> None:
@@ -70,7 +67,7 @@ class Guard:
                 message = {**message, "headers": _guarded(message.get("headers", ()), static=static)}
             await send(message)
             if message.get("more_body"):
-                # A block whose client is gone is dropped without a wait: others, and who tells the answer so, need a turn.
+                # `send` does not wait if the client is gone. The loop needs a turn to report that, and for other requests.
                 await asyncio.sleep(0)
 
         try:
@@ -78,10 +75,10 @@ class Guard:
         except Problem as problem:
             await problem.response(scope)(scope, receive, sending)
             return
-        await self._app(scope, receive, sending)
+        await self.app(scope, receive, sending)
 
     def _check(self, scope: Scope) -> None:
-        """Raise a Problem where the request may not pass."""
+        """Raise a Problem if the request is not allowed."""
         limits, headers = self._allowance.now, Headers(scope=scope)
         host = self._own_host(headers, limits)
         if scope["method"] not in _SAFE:
@@ -91,7 +88,7 @@ class Guard:
             _hold_scope(headers.getlist("authorization"), needed, limits)
 
     def _own_host(self, headers: Headers, limits: Limits) -> str:
-        """Return the Host of a request that is meant for this service: a name of others may have been pointed here."""
+        """Return the request's Host. Raises a Problem if it does not name this service: a foreign name may point here."""
         hosts = headers.getlist("host")
         found = _AUTHORITY.fullmatch(hosts[0]) if len(hosts) == 1 else None
         if found is None:
@@ -104,7 +101,7 @@ class Guard:
 
 
 def needs(method: str, path: str) -> str | None:
-    """Return the scope that a token must have for a request, `read` or `write`; None where it needs none.
+    """Return the scope that a token must have for a request, `read` or `write`; None if it needs no token.
 
     >>> needs("GET", "/livez"), needs("GET", "/events/get-sets"), needs("DELETE", "/dataset"), needs("POST", "/livez")
     (None, 'read', 'write', 'write')
@@ -115,7 +112,7 @@ def needs(method: str, path: str) -> str | None:
 
 
 def scope_of(token: bytes, tokens: Iterable[tuple[str, bytes]]) -> str | None:
-    """Return what a token may: `write`, which includes reading, `read`, or nothing. Takes as long whichever it is.
+    """Return the scope of a token: `write`, which includes `read`, or `read`, or None. The time does not depend on the token.
 
     >>> known = [("read", sha256(b"r").digest()), ("write", sha256(b"w").digest())]
     >>> scope_of(b"r", known), scope_of(b"w", known), scope_of(b"x", known)
@@ -146,7 +143,7 @@ def _hold_scope(given: list[str], needed: str, limits: Limits) -> None:
 
 
 def _hold_own_site(headers: Headers, host: str) -> None:
-    """Hold that no page of another site sends what changes something: a browser says where a request comes from."""
+    """Raise a Problem if a page of another site sent the request. A browser names the site in Origin or Sec-Fetch-Site."""
     origins, sites = headers.getlist("origin"), headers.getlist("sec-fetch-site")
     for origin in origins:
         if origin.lower().rpartition("://")[2] != host:
@@ -157,7 +154,7 @@ def _hold_own_site(headers: Headers, host: str) -> None:
 
 
 def _is_ours(name: str, address: str) -> bool:
-    """Whether a name is loopback's, or `address`. Where that is any address, each is: only names can be pointed elsewhere."""
+    """Whether a name is loopback's or `address`. If `address` is any address, every literal address is accepted."""
     if name in {"localhost", _plain(address)}:
         return True
     try:
@@ -168,12 +165,12 @@ def _is_ours(name: str, address: str) -> bool:
 
 
 def _plain(name: str) -> str:
-    """Return a name without case, brackets, and the dot that may end it."""
+    """Return a name in lower case, without brackets and without a dot at its end."""
     return name.lower().strip("[]").removesuffix(".")
 
 
 def _guarded(headers: Iterable[tuple[bytes, bytes]], *, static: bool) -> list[tuple[bytes, bytes]]:
-    """Return an answer's headers with ours, where it has none of that name. Answers are not kept, unless they say otherwise."""
+    """Return an answer's headers with each of ours that is missing. Without an entity tag, the answer must not be stored."""
     own = list(headers)
     names = {name.lower() for name, _ in own}
     own += [header for header in HEADERS if header[0] not in names]

@@ -1,4 +1,7 @@
-"""Request ids: one for each request, the client's own where it is fit, in the header of every answer and in every problem."""
+"""Request ids: one for each request, in the header of its answer and in the body of a problem.
+
+The client's own `X-Request-Id` is used if it is well-formed, otherwise a random id.
+"""
 
 import re
 import secrets
@@ -6,33 +9,29 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
+
+from gateway.wire.layer import Layer
 
 HEADER = "X-Request-Id"
 _KEY = "firnline.request_id"
-_FIT = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def request_id(scope: MutableMapping[str, Any]) -> str:
-    """Return the id of the request: what the client's header says, where it is fit, else a random one; alike each time."""
+    """Return the id of the request with this ASGI scope. Every call for the same request returns the same id."""
     found = scope.get(_KEY)
     if found is None:
         given = Headers(scope=scope).get(HEADER, "")
-        found = scope[_KEY] = given if _FIT.fullmatch(given) else secrets.token_hex(8)
+        found = scope[_KEY] = given if _WELL_FORMED.fullmatch(given) else secrets.token_hex(8)
     return str(found)
 
 
-class RequestIds:
-    """ASGI middleware that writes the header."""
+class RequestIds(Layer):
+    """Adds the header with the request's id to every answer."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, and add the header to the answer."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and add the header to the answer."""
         own = request_id(scope)
 
         async def sending(message: Message) -> None:
@@ -40,4 +39,4 @@ class RequestIds:
                 MutableHeaders(scope=message).setdefault(HEADER, own)
             await send(message)
 
-        await self._app(scope, receive, sending)
+        await self.app(scope, receive, sending)
