@@ -1,1 +1,4 @@
-"""HTTP: turns requests into messages and replies into text. Knows messages and addresses, never an actor's inside."""
+"""HTTP: turns requests into messages to the actors, and their replies into responses.
+
+Sees the engine through `actors.replies`, and of the views the contract and what `tests/house/test_layers.py` lists.
+"""

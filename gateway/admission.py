@@ -1,6 +1,7 @@
-"""The memory that answers, and long bodies, may take: an account of the bytes of all under way. What finds no room is put off.
+"""The memory for answers and for long request bodies: an account of the bytes of all that are in progress.
 
-Kept on the event loop, before anything is read for an answer; given back when its last byte is sent, or its client is gone.
+Bytes are taken on the event loop before an answer is read, and given back after its last byte is sent or its client is gone.
+A request that finds no memory gets 429.
 """
 
 from types import TracebackType
@@ -12,7 +13,7 @@ RETRY_AFTER_S = 1
 
 
 class Hold:
-    """Bytes that one answer has. As a context it gives them back at its end, unless they were passed on to what sends it."""
+    """The bytes that one answer holds. As a context manager, it gives them back at its end, unless they were passed on."""
 
     def __init__(self, room: "Room", nbytes: int) -> None:
         self._room = room
@@ -20,27 +21,27 @@ class Hold:
         self._passed_on = False
 
     def pass_on(self) -> Self:
-        """Outlive the context: who gets this calls `give_back`."""
+        """Keep the bytes after the context ends. The receiver calls `give_back`."""
         self._passed_on = True
         return self
 
     def give_back(self) -> None:
-        """Give the bytes back; a second time does nothing."""
+        """Give the bytes back. A second call has no effect."""
         self._room.under_way -= self._nbytes
         self._nbytes = 0
 
     def __enter__(self) -> Self:
-        """Do nothing: the bytes are taken already."""
+        """Enter the context; the bytes are taken already."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Give back, unless passed on; after an error in any case."""
+        """Give the bytes back, unless they were passed on; after an error in any case."""
         if error is not None or not self._passed_on:
             self.give_back()
 
 
 class Room:
-    """So many `nbytes` for all answers together. For one event loop.
+    """An account of `nbytes` for all answers together. For one event loop.
 
     >>> room = Room(100)
     >>> with room.take(60):
@@ -55,10 +56,10 @@ class Room:
         self.under_way = 0
 
     def take(self, nbytes: int, *, spare: int = 0) -> Hold:
-        """Return the place of an answer that takes at most `nbytes`.
+        """Return the hold of an answer that takes at most `nbytes`.
 
-        An answer that is alone has, beside the room, the bytes that are to `spare`: not all of the budget may be in use.
-        Raises Problem 429 where there is no room for it, now, or ever as things are.
+        If no other answer is in progress, it may also use `spare` bytes: the unused part of the memory budget.
+        Raises Problem 429 if the memory is not free now, or if the answer could never fit.
         """
         room = self.nbytes if self.under_way else self.nbytes + spare
         if self.under_way + nbytes > room:

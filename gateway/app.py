@@ -1,4 +1,4 @@
-"""The ASGI application: the routes and the exceptions, as tables."""
+"""The ASGI application: routes and exception handlers, as tables."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
@@ -38,7 +38,7 @@ FAMILIES: dict[str, Callable[[Asker, Served], Family]] = {
     "uniques": UniqueRoutes,
     "words": WordRoutes,
 }
-"""The routes of a stream by its view."""
+"""The class of a stream's routes, by the name of its view."""
 
 
 def create_app(
@@ -50,10 +50,10 @@ def create_app(
     traffic: Traffic | None = None,
     trace: Trace = nullcontext,
 ) -> Starlette:
-    """Make the application over `streams` and the `guardian`, within `allowance`; it starts and stops nothing.
+    """Return the application over `streams` and the `guardian`, within `allowance`. It starts and stops nothing.
 
-    With `reload` the configuration can be read again. `traffic` is what was counted around it, for `/metrics`; `trace` is
-    entered around each question to an actor.
+    With `reload`, a route reads the configuration again. `traffic` has the counts of requests for `/metrics`. `trace` is
+    entered around each request to an actor.
     """
     asker = Asker(allowance, trace)
     pages = Pages()
@@ -84,14 +84,14 @@ def create_app(
 
 
 def about(stream: Served) -> str:
-    """Say what a stream is, in a line."""
+    """Return a line that describes a stream."""
     read = f", read from {stream.source}" if stream.source else ""
     unit = f" Its times are integers in {stream.time_unit} since 1970, or RFC 3339." if stream.view == "sets" else ""
     return f"A stream of the view {stream.view}{read}.{unit}"
 
 
 def distinct(operations: Iterable[Operation]) -> list[Operation]:
-    """Return the operations without those whose method and path are there already: of two streams of words, for `/events/…`."""
+    """Return the operations without repeated pairs of method and path, as two streams of words have them for `/events/…`."""
     found: dict[tuple[str, str], Operation] = {}
     for operation in operations:
         found.setdefault((operation.method, operation.path), operation)

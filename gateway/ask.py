@@ -1,6 +1,6 @@
 """The one bridge from the event loop to the actors: a message with a reply address, awaited without a thread.
 
-The actor's thread sets the result on the loop. Bounded: more than so many requests at once are told to come again.
+The actor's thread sets the result on the loop. The number of requests in progress is bounded; a further one gets 503.
 """
 
 import asyncio
@@ -18,18 +18,16 @@ Request = TypeVar("Request", bound=Message)
 Reply = TypeVar("Reply")
 
 Trace = Callable[[str], contextlib.AbstractContextManager[Any]]
-"""Returns what is entered around something that takes long, by the name of that."""
+"""Returns a context manager that traces an operation by its name."""
 
 _GRACE_S = 1.0
-"""How much longer than the deadline, which the actor itself keeps, the loop waits for a reply."""
+"""Seconds that the loop waits for a reply beyond the deadline, which the actor itself keeps."""
 
 
 class Asker:
-    """Asks actors within `allowance`: so many questions under way, each for at most so long. For one event loop.
+    """Sends requests to actors within `allowance`, which limits their number and their time. For one event loop.
 
-    `trace` is entered from a question to its reply.
-
-    What the answers may take of memory is up to the routes, which take it from `room` before they ask.
+    `trace` is entered from a request to its reply. The routes take memory for an answer from `room` before they ask.
     """
 
     def __init__(self, allowance: Allowance, trace: Trace = contextlib.nullcontext) -> None:
@@ -40,19 +38,19 @@ class Asker:
 
     @property
     def deadline_s(self) -> float:
-        """Seconds within which a question is answered, as of now."""
+        """Seconds within which a request is answered; a reload may change it."""
         return self.allowance.now.deadline_s
 
     @property
     def room(self) -> Room:
-        """The account of answers under way, as large as it may be now."""
+        """The account of the memory for answers; a reload may change its size."""
         self._room.nbytes = self.allowance.now.reply_bytes
         return self._room
 
     async def ask(self, address: Address[Request], message: Callable[[ReplyTo[Reply]], Request]) -> Reply:
-        """Send what `message` makes of a reply address, and return the reply.
+        """Send the message that `message` makes of a reply address, and return the reply.
 
-        Raises Problem 503 when there is no room, no actor, or no reply in time.
+        Raises Problem 503 if too many requests are in progress, the actor has stopped, or no reply comes in time.
         """
         at_once = self.allowance.now.max_queries
         if self._under_way >= at_once:
@@ -67,7 +65,9 @@ class Asker:
                 future.set_result(reply)
 
         def reply_to(reply: Reply | Busy) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed, as the service ends: nobody waits, and no actor fails
+            with contextlib.suppress(
+                RuntimeError
+            ):  # the loop is closed because the service ends; the actor must not fail for it
                 loop.call_soon_threadsafe(settle, reply)
 
         self._under_way += 1

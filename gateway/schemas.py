@@ -1,6 +1,6 @@
-"""What the service says in JSON, as types: written by the endpoints, and described at `/openapi.json` from here.
+"""The JSON of the service as types. The endpoints write them, and `/openapi.json` describes them from here.
 
-Every field says what it is, and its unit. Times named `…At` are seconds since 1970 by this machine's clock; times of events are
+Every field has its meaning and its unit. Times named `…At` are seconds since 1970 by this machine's clock; times of events are
 in the unit of their stream.
 """
 
@@ -16,14 +16,14 @@ _Meta = msgspec.Meta
 
 
 class Answer(msgspec.Struct, frozen=True, rename="camel"):
-    """The base of all of them: names in camel case."""
+    """The base of all types here: member names are in camel case."""
 
 
 Range = Annotated[list[int], _Meta(min_length=2, max_length=2, description="Times [start, end): the second is not in it.")]
 
 
 class Error(Answer, frozen=True):
-    """What was expected, what came instead, and where."""
+    """What was expected, what came instead, and in which part of the request."""
 
     status: Annotated[int, _Meta(ge=400, le=599, description="The HTTP status.")]
     where: Annotated[str, _Meta(description="The part of the request, such as `query startTime`, or `service`.")]
@@ -33,13 +33,16 @@ class Error(Answer, frozen=True):
 
 
 class Problem(Answer, frozen=True):
-    """The one shape of everything that a request is told instead of an answer."""
+    """The one shape of every error."""
 
     error: Error
 
 
 class CoverageSaid(Answer, frozen=True):
-    """What an answer knows: it is exact in [completeFrom, completeTo), but for what is `missing`. In the stream's unit."""
+    """The coverage of an answer: it is exact in [completeFrom, completeTo), except for the spans in `missing`.
+
+    In the stream's unit.
+    """
 
     complete_from: Annotated[int | None, _Meta(description="null: from the beginning of the stream.")]
     complete_to: Annotated[int | None, _Meta(description="null: nothing is known to be complete yet.")]
@@ -48,13 +51,13 @@ class CoverageSaid(Answer, frozen=True):
 
     @classmethod
     def of(cls, coverage: Coverage) -> Self:
-        """Return the coverage as people see it."""
+        """Return the coverage as JSON."""
         missing = [[span.start, span.end] for span in coverage.missing]
         return cls(coverage.complete_from, coverage.complete_to, coverage.final_until, missing)
 
 
 class About(Answer, frozen=True):
-    """What this is, and what can be asked of it."""
+    """The service, and the paths that it answers."""
 
     service: Literal["firnline"]
     version: str
@@ -62,7 +65,7 @@ class About(Answer, frozen=True):
 
 
 class DeadLetterSaid(Answer, frozen=True):
-    """A message between actors that came to nothing."""
+    """A message between actors that was not delivered or not handled."""
 
     at: Annotated[float, _Meta(description="Seconds since 1970.")]
     stream: str
@@ -72,7 +75,7 @@ class DeadLetterSaid(Answer, frozen=True):
 
 
 class DeadLetters(Answer, frozen=True):
-    """Messages that came to nothing, and restarts after failures."""
+    """Undelivered messages, and restarts after failures."""
 
     count: Annotated[Count, _Meta(description="All since the start.")]
     restarts: Annotated[dict[str, Count], _Meta(description="Restarts by stream.")]
@@ -80,7 +83,7 @@ class DeadLetters(Answer, frozen=True):
 
 
 class Rejected(Answer, frozen=True):
-    """A record that was refused: where it lies, why, how long it is in bytes, and how it begins."""
+    """A refused record: its place, the reason, its length in bytes, and its first bytes."""
 
     partition: int
     offset: int
@@ -90,14 +93,14 @@ class Rejected(Answer, frozen=True):
 
 
 class Rejects(Answer, frozen=True):
-    """What a stream refused."""
+    """The records that a stream refused."""
 
     rejects: Annotated[dict[str, Count], _Meta(description="Refused records by reason, all since the start.")]
     newest: Annotated[list[Rejected], _Meta(description="The newest of them, the newest first.")]
 
 
 class StreamSaid(Answer, frozen=True):
-    """A stream: what it answers, of what, where to ask it, and how far back it knows."""
+    """A stream: its view, its source, its paths, and how far back it is complete."""
 
     name: str
     view: Annotated[str, _Meta(description="The kind of its answers: sets, top, segments, uniques or words.")]

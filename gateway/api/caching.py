@@ -1,9 +1,9 @@
-"""Entity tags: a client that has an answer already is told so, instead of being sent it again.
+"""Entity tags: a client that already has an answer gets 304 instead of the same bytes.
 
-An answer has a tag where nothing but frozen slices has a part in it. These never change, so the tag is a digest of which ones
-they are and of what was asked, and costs no look at the rows. Whatever changes the answer changes the tag: a late event that
-adds a set lies in another slice, one that is dropped is no part of it any more. That may happen at any time, so nothing is
-fresh without asking: `no-cache`. All other answers are not to be stored.
+An answer has a tag if it was read from frozen slices alone. These never change, so the tag is a digest of the slices and of
+the request, and needs no look at the rows. Whatever changes the answer changes the tag: a late event that adds a set lies in
+another slice, and a dropped slice is no part of the answer any more. That may happen at any time, so the answer is never
+fresh without a request: `no-cache`. All other answers are `no-store`.
 """
 
 import itertools
@@ -21,17 +21,19 @@ from actors.views.view import View
 
 _DIGEST_BYTES = 16
 _PROCESS = secrets.token_bytes(_DIGEST_BYTES)
-"""Collectors are numbered anew by each process."""
+"""Part of each tag, because each process numbers its collectors anew."""
 
 _views: WeakKeyDictionary[View, int] = WeakKeyDictionary()
 _numbers = itertools.count(1)
 
 VARY = "Accept"
-"""What an answer to a path depends on beside it."""
+"""The request headers on which an answer to a path depends."""
 
 
 def tag_of(answer: Answer, form: str, said: Mapping[str, object]) -> str | None:
-    """Return the strong tag of an answer in a `form`, with all that is `said` in its body beside rows; None where it has none.
+    """Return the strong tag of an answer in the format `form`, or None if it has no tag.
+
+    `said` are the members beside its rows.
 
     Two answers with the same tag have the same bytes, in this process and in any other. Cost: O(slices).
     """
@@ -44,16 +46,16 @@ def tag_of(answer: Answer, form: str, said: Mapping[str, object]) -> str | None:
 
 
 def caching_headers(tag: str | None) -> dict[str, str]:
-    """Return what an answer says of keeping it."""
+    """Return the headers for caches."""
     if tag is None:
         return {"Cache-Control": "no-store", "Vary": VARY}
     return {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": VARY}
 
 
 def not_modified(asked: Headers, tag: str | None, headers: Mapping[str, str]) -> Response | None:
-    """Return the response 304, with the `headers` of the answer, where the client has it by its `If-None-Match`; else None.
+    """Return a response 304 with the `headers` of the answer if the client's `If-None-Match` has its tag, else None.
 
-    Tags are compared weakly, as RFC 9110 has it: the tag of a compressed answer is the weak form of the same.
+    Tags are compared weakly, as RFC 9110 requires: a compressed answer has the weak form of the same tag.
     """
     known = [part.strip().removeprefix("W/") for value in asked.getlist("if-none-match") for part in value.split(",")]
     if tag is None or not {tag, "*"} & set(known):

@@ -1,7 +1,7 @@
-"""The description as a page to read at `/docs`: HTML that is made here, from `/openapi.json` alone, and needs no script.
+"""The page `/docs`: the description of the API as HTML, made from `/openapi.json` alone, without any script.
 
-Swagger UI and its like are not used: they write styles and scripts into the page, which the Content-Security-Policy forbids,
-and what they build fails the rules for accessible pages. What this page says, the description says: nothing is written twice.
+Swagger UI and similar tools write styles and scripts into the page, which the Content-Security-Policy forbids, and their pages
+fail the rules of accessibility. This page contains nothing that is not in the description.
 """
 
 import json
@@ -26,26 +26,29 @@ Described = Mapping[str, Any]
 
 
 class DocsRoutes:
-    """The endpoint of the page, over what `description` says. The page is made once, but for the service's address in it."""
+    """The endpoint of the page of `description`.
+
+    The page is made once; the service's address in it is filled in at each request.
+    """
 
     def __init__(self, description: DescriptionRoutes) -> None:
         self._description = description
         self._page = ""
 
     def operations(self) -> list[Operation]:
-        """Return the table."""
+        """Return the table of operations."""
         text = {"text/html": "A page, without any script."}
         return [Operation(method="GET", path="/docs", endpoint=self.docs, tag="service", forms=text, scope="open")]
 
     async def docs(self, request: Request) -> Response:
-        """Read what can be asked, with an example of each as a curl."""
+        """Show all requests that the service answers, each with an example as a curl."""
         if not self._page:
             self._page = page(self._description.described)
         return Response(self._page.replace(_BASE, escape(str(request.base_url).rstrip("/"))), media_type=HTML)
 
 
 def page(described: Described) -> str:
-    """Return the page of a description, with `{{base}}` where the service's address belongs. Cost: some ms."""
+    """Return the page of a description, with `{{base}}` in place of the service's address. Cost: some ms."""
     return "".join(_page(described))
 
 
@@ -140,7 +143,7 @@ def _properties(schema: Described) -> Iterator[str]:
 
 
 def _type(schema: Described) -> str:
-    """Return what a value is, in a few words, with a link where it has a schema of its own."""
+    """Return a value's type in a few words, with a link if it has a schema of its own."""
     match schema:
         case {"$ref": str(ref)}:
             name = escape(ref.rpartition("/")[2])
@@ -167,7 +170,7 @@ def _type(schema: Described) -> str:
 
 
 def example(path: str, method: str, operation: Described) -> str:
-    """Return a curl of the operation, with what it requires and what has an example."""
+    """Return a curl of the operation, with its required parameters and those that have an example."""
     query = {}
     for each in operation.get("parameters", ()):
         if each["in"] == "path":
@@ -182,7 +185,7 @@ def example(path: str, method: str, operation: Described) -> str:
 
 
 def _text(text: str) -> str:
-    """Return paragraphs."""
+    """Yield the paragraphs of a text."""
     return "".join(f"<p>{_inline(part)}</p>" for part in text.split("\n\n") if part)
 
 
@@ -191,10 +194,10 @@ def _inline(text: str) -> str:
 
 
 def _breaking(path: str) -> str:
-    """Return a path that may be broken before each slash, where the screen is narrow."""
+    """Return a path that a narrow screen may break before each slash."""
     return escape(path).replace("/", "<wbr>/")
 
 
 def _code(text: str, label: str) -> str:
-    # It scrolls sideways, so that the keyboard must get there.
+    # The box scrolls sideways, so the keyboard must reach it.
     return f'<pre tabindex="0" role="region" aria-label="{escape(label)}"><code>{escape(text)}</code></pre>'

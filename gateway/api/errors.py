@@ -1,4 +1,4 @@
-"""Everything that a request can be told instead of an answer, in one JSON shape.
+"""Every error that a request may get, in one JSON shape.
 
 `{"error": {"status": 400, "where": "query limit", "expected": "an integer", "got": "'ten'", "request": "5f1c…"}}`
 """
@@ -18,8 +18,8 @@ from gateway.wire.request_id import HEADER, request_id
 _SHOWN = 200
 
 
-class Problem(Exception):  # noqa: N818  # what a client is told; not every one is an error of ours
-    """A request that cannot be answered: what was expected, what came instead, and where."""
+class Problem(Exception):  # noqa: N818  # a response to a client, not always an error of the service
+    """A request that cannot be answered: what was expected, what came instead, and in which part of the request."""
 
     def __init__(self, status: int, *, where: str, expected: str, got: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(f"{where}: expected {expected}, got {got}")
@@ -30,7 +30,7 @@ class Problem(Exception):  # noqa: N818  # what a client is told; not every one 
         self.headers = headers
 
     def response(self, scope: MutableMapping[str, Any]) -> Response:
-        """Write the one shape, for the request that has this ASGI scope."""
+        """Return the body of the error for the request of this ASGI scope."""
         own = request_id(scope)
         error = {"status": self.status, "where": self.where, "expected": self.expected, "got": self.got, "request": own}
         body = msgspec.json.encode({"error": error})
@@ -38,24 +38,24 @@ class Problem(Exception):  # noqa: N818  # what a client is told; not every one 
 
 
 def shown(text: str) -> str:
-    """Return a text of the client's as it is shown: cut off where it is long."""
+    """Return a text of the client for display; a long text is cut off."""
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
 def busy(reason: str) -> Problem:
-    """Return the problem of a request that was not taken in."""
+    """Return the problem of a request that an actor did not take in."""
     return Problem(503, where="service", expected="room for the request", got=reason, headers={"Retry-After": "1"})
 
 
 def too_much(nbytes: int, free: int, retry_after_s: int) -> Problem:
-    """Return the problem of a request whose answer, or body, takes more memory than there is for answers now."""
+    """Return the problem of a request whose answer, or body, needs more memory than is free for answers now."""
     expected = f"at most {max(0, free):,} bytes, which are free for it: a shorter range or body, a limit, or later"
     headers = {"Retry-After": str(retry_after_s)}
     return Problem(429, where="memory", expected=expected, got=f"up to {nbytes:,} bytes", headers=headers)
 
 
 def near(name: str, names: Sequence[str], otherwise: str) -> str:
-    """Return which of `names` may have been meant, to be expected; or `otherwise`.
+    """Return `otherwise`, or the one of `names` that was probably meant.
 
     >>> near("/events/get-set", ["/events/get-sets", "/livez"], "a path")
     '/events/get-sets, perhaps'
@@ -84,8 +84,11 @@ def _unrouted(paths: Sequence[str]) -> ExceptionHandler:
     return respond
 
 
-async def _gone(request: Request, error: Exception) -> Response:  # noqa: ARG001  # Starlette hands it in
-    """Respond to who has left in the middle of a body, or was cut there: for those who count, as nobody hears of it."""
+async def _gone(request: Request, error: Exception) -> Response:  # noqa: ARG001  # Starlette's signature
+    """Respond to a client that left in the middle of a body, or was cut off there.
+
+    Only the counters of requests see this response.
+    """
     return Problem(408, where="body", expected="the whole of it", got="a part of it").response(request.scope)
 
 
@@ -95,5 +98,5 @@ async def _unforeseen(request: Request, error: Exception) -> Response:
 
 
 def handlers(paths: Sequence[str]) -> dict[type[Exception], ExceptionHandler]:
-    """Return the table from exception to response; `paths` are those that there are."""
+    """Return the table from exception to response. `paths` are the paths of the service."""
     return {Problem: _problem, HTTPException: _unrouted(paths), ClientDisconnect: _gone, Exception: _unforeseen}

@@ -1,4 +1,4 @@
-"""Times as people write them, to integers: RFC 3339, and Unix seconds with a fraction. Pure; exact to the nanosecond."""
+"""Times as people write them, as integers: RFC 3339, and Unix seconds with a fraction. Pure; exact to the nanosecond."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -6,7 +6,7 @@ from decimal import Decimal
 
 MS = "ms"
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-"""How many of a unit a second has."""
+"""How many of each unit a second has."""
 
 _SECONDS = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{1,9})?")
 _RFC_3339 = re.compile(
@@ -15,11 +15,11 @@ _RFC_3339 = re.compile(
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CYCLE_YEARS, _CYCLE_S = 400, 146_097 * 86_400
-"""The calendar repeats after so many years, which have so many seconds."""
+"""The calendar repeats after this many years, which have this many seconds."""
 
 
 def unix_seconds(text: str, per_second: int) -> int | None:
-    """Return Unix seconds in a unit of which a second has so many, cut off below; None where `text` is no such number.
+    """Return Unix seconds as an integer of `per_second` parts a second, rounded down; None if `text` is not a number.
 
     >>> unix_seconds("1468244384.25", 1_000)
     1468244384250
@@ -28,10 +28,10 @@ def unix_seconds(text: str, per_second: int) -> int | None:
 
 
 def instant(text: str, per_second: int) -> int:
-    """Return a time by RFC 3339 in a unit of which a second has so many, since 1970; what is finer is cut off.
+    """Return a time by RFC 3339 as an integer of `per_second` parts a second since 1970. Finer digits are cut off.
 
-    A space in place of the plus of a zone is a plus that nobody encoded in a query. A leap second is the next one.
-    Raises ValueError for any other text.
+    A space before a zone counts as a plus, because an unencoded plus in a query becomes a space. A leap second counts as the
+    next second. Raises ValueError for any other text.
 
     >>> instant("2016-07-11T15:00:00.123456789+02:00", 10**9)
     1468242000123456789
@@ -43,7 +43,7 @@ def instant(text: str, per_second: int) -> int:
     zone_h, zone_min = int(found[9] or 0), int(found[10] or 0)
     if second > 60 or zone_h > 23 or zone_min > 59:  # 60 is a leap second
         raise ValueError("a second or a zone that there is not")
-    # Year 0, which datetime does not know, is a year like 400.
+    # datetime has no year 0; it is a year like 400.
     local = datetime(year or _CYCLE_YEARS, month, day, hour, minute, min(second, 59), tzinfo=UTC)
     since = (local - _EPOCH) // timedelta(seconds=1) + second // 60 - (0 if year else _CYCLE_S)
     zone_s = (zone_h * 60 + zone_min) * 60
@@ -53,14 +53,14 @@ def instant(text: str, per_second: int) -> int:
 
 
 def iso_8601_ms(text: str) -> int:
-    """Return a time by RFC 3339, or by any other form of ISO 8601 that names its zone, in ms since 1970.
+    """Return a time by RFC 3339, or by another form of ISO 8601 with a zone, in ms since 1970.
 
     Raises ValueError for any other text.
     """
     try:
         return instant(text, UNITS[MS])
     except ValueError:
-        given = datetime.fromisoformat(text.replace(" ", "+"))  # a plus in a query that nobody encoded
+        given = datetime.fromisoformat(text.replace(" ", "+"))  # an unencoded plus in a query
         if given.tzinfo is None:
             raise
         return (given - _EPOCH) // timedelta(milliseconds=1)

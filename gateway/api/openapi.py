@@ -1,4 +1,4 @@
-"""The description of the HTTP interface, OpenAPI 3.1, made from the operations themselves and the types of their answers."""
+"""The description of the HTTP interface, OpenAPI 3.1, made from the operations and the types of their answers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ ALWAYS = {
     500: "A defect of the service.",
     503: "There is no room for the request now, or no answer in time; `Retry-After` says when to come again.",
 }
-"""What any request may be told, by status, and when."""
+"""The errors that any request may get: by status, with the condition."""
 
 NOT_MODIFIED = 304
 _GUARDED = (401, 403)
@@ -48,7 +48,7 @@ _WITH = {401: ("WWW-Authenticate",), 405: ("Allow",), 429: ("Retry-After",), 503
 
 
 def describe(operations: Sequence[Operation], *, version: str, tags: Mapping[str, str]) -> dict[str, Any]:
-    """Return the description; `tags` has what each tag is about."""
+    """Return the description. `tags` has the text of each tag."""
     types: list[Any] = [Problem, CoverageSaid]
     for operation in operations:
         types += [each for each in _types(operation) if each not in types]
@@ -84,7 +84,7 @@ def describe(operations: Sequence[Operation], *, version: str, tags: Mapping[str
 
 
 def _types(operation: Operation) -> list[Any]:
-    """Return the types that an operation speaks of, which are no schemas."""
+    """Return the types of an operation's JSON bodies, without those that are plain schemas."""
     found = [operation.answer, *(operation.said or {}).values()]
     found += [each["x-line"] for each in (operation.forms or {}).values() if isinstance(each, Mapping) and "x-line" in each]
     found += [operation.body.type] if operation.body is not None else []
@@ -105,7 +105,7 @@ def _operation(operation: Operation, schema_of: Mapping[Any, Any]) -> dict[str, 
         body = {"schema": _schema(operation.body.type, schema_of), "example": operation.body.example}
         said["requestBody"] = {"required": True, "content": {JSON: body}}
     said["responses"] = _responses(operation, schema_of)
-    # A token is wanted only where one is configured, so none is an alternative.
+    # A token is required only if one is configured, so an empty alternative is listed.
     said["security"] = [{"token": []}, {}] if operation.needs != "open" else []
     return said
 
@@ -156,29 +156,29 @@ def _schema(given: Any, schema_of: Mapping[Any, Any]) -> Any:
 
 
 def _text(given: Any, schema_of: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return the schema of a text; what a line of it is, is an extension, as OpenAPI 3.1 has no word for it."""
+    """Return the schema of a text. Its line format is an extension, because OpenAPI 3.1 has no word for it."""
     if not isinstance(given, Mapping):
         return {"type": "string", "description": given}
     return {**given, "x-line": _schema(given["x-line"], schema_of)} if "x-line" in given else dict(given)
 
 
 class DescriptionRoutes:
-    """The endpoint of the description, which is made once all operations are known."""
+    """The endpoint of the description, which is made once all operations are registered."""
 
     def __init__(self) -> None:
         self.described: Mapping[str, Any] = {}
         self._text = b""
 
     def operations(self) -> list[Operation]:
-        """Return the table."""
+        """Return the table of operations."""
         answer = {"type": "object", "required": ["openapi", "info", "paths"], "description": "An OpenAPI 3.1 document."}
         return [Operation(method="GET", path="/openapi.json", endpoint=self.openapi, tag="service", answer=answer)]
 
     def know(self, operations: Sequence[Operation], *, version: str, tags: Mapping[str, str]) -> None:
-        """Describe these from now on."""
+        """Describe these operations from now on."""
         self.described = describe(operations, version=version, tags=tags)
         self._text = msgspec.json.encode(self.described)
 
-    async def openapi(self, request: Request) -> Response:  # noqa: ARG002  # Starlette hands it in
-        """Describe everything that can be asked, as OpenAPI 3.1."""
+    async def openapi(self, request: Request) -> Response:  # noqa: ARG002  # Starlette's signature
+        """Describe the whole HTTP interface, as OpenAPI 3.1."""
         return Response(self._text, media_type=JSON)

@@ -1,7 +1,7 @@
-"""One operation of the HTTP interface: route, parameters, body, answers and scope in one place.
+"""One operation of the HTTP interface: its route, parameters, body, answers and scope in one place.
 
-From a table of these come Starlette's routes, with every parameter checked, and the description at `/openapi.json`. A family
-of routes is a class with `operations() -> Sequence[Operation]`; `app.py` collects them. Parameters are in `params.py`.
+Starlette's routes, which check every parameter, and the description at `/openapi.json` are made from a table of operations. A
+family of routes is a class with `operations() -> Sequence[Operation]`; `app.py` collects them. `params.py` has the parameters.
 """
 
 import inspect
@@ -18,12 +18,12 @@ from gateway.api.params import GIVEN, Parameter, known
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 Schema = Mapping[str, Any]
-"""A JSON Schema, where a msgspec Struct cannot say it."""
+"""A JSON Schema, for a type that a msgspec Struct cannot express."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Body:
-    """The JSON that a request must have as its body; read by its content, whatever media type it says that it is."""
+    """The JSON that a request must have as its body. It is read by its content, whatever media type the request names."""
 
     type: Any
     example: Any
@@ -31,7 +31,7 @@ class Body:
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """How an answer leads on: to the GET of a `path`, whose parameters are found in it by OpenAPI's runtime expressions."""
+    """A link from an answer to the GET of a `path`; OpenAPI's runtime expressions find its parameters in the answer."""
 
     path: str
     parameters: Mapping[str, str]
@@ -40,13 +40,13 @@ class Link:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Operation:
-    """What one method of one path does. Its endpoint's docstring is its summary, and what follows the description.
+    """One method of one path. The docstring of its endpoint is its summary, and the rest of that docstring its description.
 
-    `path` is Starlette's template. `answer` is the type of the JSON that comes with 200, a Struct or a Schema; None where it
-    is no JSON. `forms` are the further media types of it, each with what such a text is. `statuses` are those that come beside
-    200 and those that any request may get, each with when it comes; their bodies are problems, but for what `said` has: the
-    type of the body of a status that is no problem. `headers` are those of the answer, by name, with what they say; `links` say
-    what may be asked next. `scope` is "open", "read" or "write". `tag` groups operations: the stream's name, or "service".
+    `path` is Starlette's template. `answer` is the type of the JSON of a 200, a Struct or a Schema; None if the body is not
+    JSON. `forms` are the other media types, each with a description of such a text. `statuses` are further status codes, each
+    with its condition, beside 200 and those that any request may get; their body is a Problem, unless `said` names another
+    type. `headers` are the answer's headers with their meaning. `links` are the requests that may follow. `scope` is "open",
+    "read" or "write". `tag` groups operations: the stream's name, or "service".
     """
 
     method: str
@@ -65,12 +65,12 @@ class Operation:
 
     @property
     def name(self) -> str:
-        """A name of its own: the method and the path, as one word."""
+        """The operation's name: its method and its path, as one word."""
         return operation_name(self.method, self.path)
 
     @property
     def needs(self) -> str:
-        """The scope: as said, else `read` for a GET and `write` for any other method."""
+        """The scope: the given one, else `read` for a GET and `write` for any other method."""
         return self.scope or ("read" if self.method == "GET" else "write")
 
     @property
@@ -80,25 +80,25 @@ class Operation:
 
     @property
     def description(self) -> str:
-        """The whole of the endpoint's docstring."""
+        """The whole docstring of the endpoint."""
         return _documented(self.endpoint)
 
     async def respond(self, request: Request) -> Response:
-        """Parse every parameter, then call the endpoint. Raises Problem 400 where one is unknown, given twice, or wrong."""
+        """Parse every parameter, then call the endpoint. Raises Problem 400 if a parameter is unknown, repeated or wrong."""
         known(request, [each.name for each in self.parameters if each.place == "query"])
         request.scope[GIVEN] = {each.name: each.parse(request) for each in self.parameters}
         return await self.endpoint(request)
 
 
 class Family(Protocol):
-    """The operations that belong together, such as those of one stream."""
+    """Operations that belong together, such as those of one stream."""
 
     def operations(self) -> Sequence[Operation]:
-        """Return the table."""
+        """Return the table of operations."""
 
 
 def routes(operations: Sequence[Operation]) -> list[Route]:
-    """Return Starlette's routes, one a path, in the order in which the paths come first."""
+    """Return Starlette's routes, one for each path, in order."""
     by_path: dict[str, dict[str, Operation]] = {}
     for operation in operations:
         methods = by_path.setdefault(operation.path, {})
@@ -118,7 +118,7 @@ def operation_name(method: str, path: str) -> str:
 
 
 def _by_method(methods: Mapping[str, Operation]) -> Endpoint:
-    """Return the endpoint of a path. HEAD is a GET whose body the server does not send."""
+    """Return the endpoint of a path. For HEAD, the server leaves the body of the GET out."""
 
     async def endpoint(request: Request) -> Response:
         return await methods["GET" if request.method == "HEAD" else request.method].respond(request)

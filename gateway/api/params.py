@@ -1,7 +1,7 @@
-"""Parameters of requests, each an object that parses strictly and describes itself alike, so that what is described is true.
+"""Parameters of requests. Each is an object that parses strictly, and describes in a JSON Schema exactly what it parses.
 
-Each is known, given once, and of its type. What is wrong with one is a Problem 400, or what the parameter says instead. An
-`Operation` parses its parameters before its endpoint is called; the endpoint has their values by `of`.
+A parameter must be known, must not be repeated, and must have its type; else the request gets 400, or the parameter's own
+status. An `Operation` parses its parameters before its endpoint is called; the endpoint gets the values by `of`.
 """
 
 import difflib
@@ -18,7 +18,7 @@ from gateway.api.errors import Problem, shown
 from gateway.api.instants import MS, UNITS, instant, iso_8601_ms, unix_seconds
 
 GIVEN = "firnline.given"
-"""Where the scope of a request has the values of its operation's parameters, by name."""
+"""The key of an ASGI scope under which the parsed values are, by name."""
 
 Value_co = TypeVar("Value_co", covariant=True)
 
@@ -26,12 +26,12 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 
 
 def bad(name: str, expected: str, got: str, status: int = 400) -> Problem:
-    """Return the problem of one query parameter; a long value or name is shown cut off."""
+    """Return the problem of a query parameter. A long value or name is cut off."""
     return Problem(status, where=f"query {shown(name)}", expected=expected, got=shown(got))
 
 
 def known(request: Request, names: Collection[str]) -> None:
-    """Hold that no parameter is unknown or given twice."""
+    """Raise Problem 400 if a parameter is unknown or repeated."""
     for name in request.query_params:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
@@ -43,7 +43,7 @@ def known(request: Request, names: Collection[str]) -> None:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Parameter(Generic[Value_co]):
-    """A parameter of a query. A kind of it parses text in `read`, and says the same as a JSON Schema in `schema`."""
+    """A parameter of a query. A subclass parses a text in `read`, and describes the same by a JSON Schema in `schema`."""
 
     place: ClassVar[str] = "query"
 
@@ -53,15 +53,15 @@ class Parameter(Generic[Value_co]):
     example: Any = None
 
     def parse(self, request: Request) -> Value_co:
-        """Return the value that the request gives. Raises Problem."""
+        """Return the value in the request. Raises Problem."""
         raise NotImplementedError
 
     def schema(self) -> dict[str, Any]:
-        """Return the JSON Schema of exactly what `parse` takes."""
+        """Return the JSON Schema of exactly the texts that `parse` accepts."""
         raise NotImplementedError
 
     def of(self, request: Request) -> Value_co:
-        """Return the value, which the operation has parsed. Fails where it does not list this parameter."""
+        """Return the value that the operation has parsed. Fails if the operation does not list this parameter."""
         value: Value_co = request.scope[GIVEN][self.name]
         return value
 
@@ -78,14 +78,14 @@ class Parameter(Generic[Value_co]):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Integer(Parameter[int | None]):
-    """An integer in [low, high], or None where it is absent. What is none, is told with `status`."""
+    """An integer in [low, high], or None if it is absent. A value that is not one gets `status`."""
 
     low: int = INT64_MIN
     high: int = INT64_MAX
     status: int = 400
 
     def parse(self, request: Request) -> int | None:
-        """Return it."""
+        """Return the integer."""
         text = request.query_params.get(self.name)
         if text is None:
             return None
@@ -96,55 +96,55 @@ class Integer(Parameter[int | None]):
         return int(text)
 
     def schema(self) -> dict[str, Any]:
-        """Return its range."""
+        """Return the schema of the range."""
         return {"type": "integer", "minimum": self.low, "maximum": self.high}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Flag(Parameter[bool]):
-    """Whether it is 1; absent is 0."""
+    """True for 1, False if absent."""
 
     def parse(self, request: Request) -> bool:
-        """Return it."""
+        """Return whether the text is 1."""
         text = request.query_params.get(self.name, "0")
         if text not in {"0", "1"}:
             raise bad(self.name, "0 or 1", repr(text))
         return text == "1"
 
     def schema(self) -> dict[str, Any]:
-        """Return the two."""
+        """Return the schema of 0 and 1."""
         return {"type": "integer", "enum": [0, 1], "default": 0}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OneOf(Parameter[str]):
-    """One of some words; absent is the `default`."""
+    """One of some words; the `default` if absent."""
 
     words: tuple[str, ...]
     default: str
 
     def parse(self, request: Request) -> str:
-        """Return it."""
+        """Return the word."""
         text = request.query_params.get(self.name, self.default)
         if text not in self.words:
             raise bad(self.name, "one of " + ", ".join(self.words), repr(text))
         return text
 
     def schema(self) -> dict[str, Any]:
-        """Return the words."""
+        """Return the schema of the words."""
         return {"type": "string", "enum": list(self.words), "default": self.default}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Text(Parameter[Any]):
-    """What `read` makes of a text that matches `pattern`; None where it is absent. `read` raises ValueError for any other."""
+    """The value of `read` for a text that matches `pattern`; None if absent. `read` raises ValueError for a wrong text."""
 
     pattern: str
     read: Callable[[str], Any]
     expected: str
 
     def parse(self, request: Request) -> Any:
-        """Return what is read of it."""
+        """Return the value of `read`."""
         text = request.query_params.get(self.name)
         if text is None:
             return None
@@ -156,53 +156,53 @@ class Text(Parameter[Any]):
         raise bad(self.name, self.expected, repr(text))
 
     def schema(self) -> dict[str, Any]:
-        """Return the pattern."""
+        """Return the schema of the pattern."""
         return {"type": "string", "pattern": f"^{self.pattern}$"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class InPath(Parameter[str]):
-    """A part of the path, as it came: what there is not is 404, which the endpoint says."""
+    """A part of the path, as it came. The endpoint raises 404 for a value that does not exist."""
 
     place: ClassVar[str] = "path"
 
     form: Mapping[str, Any]
 
     def parse(self, request: Request) -> str:
-        """Return it."""
+        """Return the part of the path."""
         return str(request.path_params[self.name])
 
     def schema(self) -> dict[str, Any]:
-        """Return what it looks like where there is something."""
+        """Return the schema of the part."""
         return dict(self.form)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Header(Parameter[str]):
-    """A header, as it came; empty where it is absent."""
+    """A header, as it came; empty if absent."""
 
     place: ClassVar[str] = "header"
 
     def parse(self, request: Request) -> str:
-        """Return it."""
+        """Return the header."""
         return request.headers.get(self.name, "")
 
     def schema(self) -> dict[str, Any]:
-        """Return that it is any text."""
+        """Return the schema of any text."""
         return {"type": "string"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Time(Parameter[int | None]):
-    """A time: an integer in the stream's `unit` (s, ms, us, ns), or RFC 3339. None where it is absent and not `required`.
+    """A time: an integer in the stream's `unit` (s, ms, us, ns), or RFC 3339. None if it is absent and not `required`.
 
-    A time by RFC 3339 that no int64 holds is the first or last that it holds; what is finer than the unit is cut off.
+    A time by RFC 3339 beyond int64 counts as the first or the last int64. Digits finer than the unit are cut off.
     """
 
     unit: str = MS
 
     def parse(self, request: Request) -> int | None:
-        """Return it, in the unit."""
+        """Return the time in the unit."""
         expected = f"an integer ({self.unit} since 1970), or a time such as 2023-06-02T08:51:56Z"
         text = request.query_params.get(self.name)
         if text is None:
@@ -219,17 +219,17 @@ class Time(Parameter[int | None]):
             raise bad(self.name, expected, repr(text)) from None
 
     def schema(self) -> dict[str, Any]:
-        """Return both forms."""
+        """Return the schema of both forms."""
         integer = {"type": "integer", "minimum": INT64_MIN, "maximum": INT64_MAX, "description": f"{self.unit} since 1970"}
         return {"anyOf": [integer, {"type": "string", "format": "date-time", "description": "RFC 3339"}]}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Moment(Parameter[int | None]):
-    """A time, given as Unix seconds, whole or not, or by RFC 3339, in ms since 1970; None where it is absent."""
+    """A time in ms since 1970, given as Unix seconds, with or without a fraction, or by RFC 3339; None if absent."""
 
     def parse(self, request: Request) -> int | None:
-        """Return it, in ms."""
+        """Return the time in ms."""
         text = request.query_params.get(self.name)
         if text is None:
             return None
@@ -240,13 +240,13 @@ class Moment(Parameter[int | None]):
             raise bad(self.name, "Unix seconds, or a time such as 2016-07-11T13:00:00Z", repr(text)) from None
 
     def schema(self) -> dict[str, Any]:
-        """Return both forms."""
+        """Return the schema of both forms."""
         seconds = {"type": "string", "pattern": r"^[+-]?[0-9]{1,15}(\.[0-9]{1,9})?$", "description": "Unix seconds"}
         return {"anyOf": [seconds, {"type": "string", "format": "date-time", "description": "RFC 3339"}]}
 
 
 def between(request: Request, start: Parameter[int | None], end: Parameter[int | None]) -> Span:
-    """Return the range [start, end) of two parameters; where one is absent, it is open there."""
+    """Return the range [start, end) of two parameters. It is open on the side whose parameter is absent."""
     low, high = start.of(request), end.of(request)
     low, high = EVER.start if low is None else low, EVER.end if high is None else high
     if low > high:
@@ -255,7 +255,10 @@ def between(request: Request, start: Parameter[int | None], end: Parameter[int |
 
 
 def body_bytes(request: Request, most: int) -> int:
-    """Return how long the body of a request may be: as it says, else `most`. Raises Problem 413 where it says more."""
+    """Return the allowed length of a request's body: its Content-Length, else `most`.
+
+    Raises Problem 413 if that is beyond `most`.
+    """
     said = request.headers.get("content-length", "")[:20]
     if not (said.isascii() and said.isdigit()):
         return most

@@ -1,4 +1,4 @@
-"""The routes about the service itself: what it is, and what came to nothing."""
+"""The routes about the service itself: its paths, and messages between actors that were not handled."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -15,11 +15,11 @@ from gateway.ask import Asker
 from gateway.schemas import About, DeadLetters, DeadLetterSaid
 
 Page = tuple[Callable[[str], bool], Callable[[Request], Awaitable[Response]]]
-"""Whether an Accept header asks for the page, and the endpoint that sends it."""
+"""Whether an Accept header prefers HTML, and the endpoint that sends the page."""
 
 
 def product_version() -> str:
-    """Return the version of the installed package, or that it runs from a checkout."""
+    """Return the version of the installed package, or a text for a checkout."""
     try:
         return version("firnline")
     except PackageNotFoundError:
@@ -27,17 +27,17 @@ def product_version() -> str:
 
 
 class HealthRoutes:
-    """Endpoints that ask the guardian. `page` is sent at `/` to who prefers it, which browsers do."""
+    """Endpoints that ask the guardian. `page` is sent at `/` to clients that prefer HTML, as browsers do."""
 
     def __init__(self, asker: Asker, guardian: Address[GetHealth], page: Page) -> None:
         self._asker = asker
         self._guardian = guardian
         self._page = page
         self.paths: Sequence[str] = ()
-        """The paths that there are, which `/` lists; said once all of them are known."""
+        """The paths that `/` lists; set once all operations are registered."""
 
     def operations(self) -> list[Operation]:
-        """Return the table."""
+        """Return the table of operations."""
         page = {"text/html": "The live page, for who prefers it to JSON, as browsers do."}
         return [
             Operation(method="GET", path="/", endpoint=self.about, tag="service", answer=About, forms=page, scope="open"),
@@ -45,7 +45,7 @@ class HealthRoutes:
         ]
 
     async def about(self, request: Request) -> Response:
-        """Say what this is, and what can be asked of it."""
+        """Show the service and the paths that it answers."""
         wants_page, page = self._page
         if wants_page(request.headers.get("accept", "")):
             return await page(request)
@@ -53,7 +53,7 @@ class HealthRoutes:
         return json_response(about, headers={"Vary": "Accept"})
 
     async def dead_letters(self, request: Request) -> Response:  # noqa: ARG002
-        """Messages that came to nothing: how many, and the newest; and restarts by stream."""
+        """Undelivered messages: their number, and the newest; and restarts by stream."""
         health = await self._health()
         newest = [msgspec.convert(each, DeadLetterSaid, from_attributes=True) for each in health.newest]
         return json_response(DeadLetters(health.dead_letters, dict(health.restarts), newest))

@@ -1,4 +1,4 @@
-"""The route that has the configuration read again. What that means is the composition root's business."""
+"""The route that has the configuration read again. The composition root applies it."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from gateway.api.operation import Operation
 
 
 class Changed(msgspec.Struct, frozen=True):
-    """One setting that has changed: its key, what it was and is, and when that counts."""
+    """A changed setting: its key, its old and its new value, and when the new one takes effect."""
 
     key: str
     old: Any
@@ -22,13 +22,13 @@ class Changed(msgspec.Struct, frozen=True):
 
 
 class Reloaded(msgspec.Struct, frozen=True):
-    """What a reload has changed."""
+    """The changes of a reload."""
 
     changed: list[Changed]
 
 
 class RefusedError(Exception):
-    """The configuration as it stands now cannot come into force; nothing has changed. Says what was `expected` and `got`."""
+    """The configuration cannot be applied; nothing has changed. `expected` and `got` say why."""
 
     def __init__(self, expected: str, got: str) -> None:
         super().__init__(f"expected {expected}, got {got}")
@@ -37,17 +37,17 @@ class RefusedError(Exception):
 
 
 Reload = Callable[[], Sequence[Changed]]
-"""Reads the configuration again and applies it, whole or not at all. Blocks. Raises RefusedError."""
+"""Reads the configuration again and applies all of it, or nothing. Blocks. Raises RefusedError."""
 
 
 class ConfigRoutes:
-    """Endpoints about the configuration."""
+    """Endpoints of the configuration."""
 
     def __init__(self, reload: Reload) -> None:
         self._reload = reload
 
     def operations(self) -> list[Operation]:
-        """Return the table."""
+        """Return the table of operations."""
         return [
             Operation(
                 method="POST",
@@ -59,11 +59,11 @@ class ConfigRoutes:
             )
         ]
 
-    async def reload(self, request: Request) -> Response:  # noqa: ARG002  # Starlette hands it in
-        """Read the configuration again, and apply what has changed in it.
+    async def reload(self, request: Request) -> Response:  # noqa: ARG002  # Starlette's signature
+        """Read the configuration again, and apply its changes.
 
-        File, environment and command line are read as at the start. Retention, memory and limits change at once; whatever else
-        differs needs a restart, and is refused as a whole with the list of it.
+        File, environment and command line are read as at the start. Retention, memory and limits change at once. Any other
+        change needs a restart; then the whole reload is refused, with the list of these settings.
         """
         try:
             changed = await asyncio.to_thread(self._reload)

@@ -1,4 +1,4 @@
-"""What `get-stats` says, as types, and how it is made of the manager's reply: the same for every view, but for its rows."""
+"""The types of `get-stats`, and how they are made of the manager's reply. Only the rows differ between views."""
 
 from typing import Annotated, Any, Literal
 
@@ -24,7 +24,7 @@ class MemorySaid(Answer, frozen=True):
 
 
 class CheckpointSaid(Answer, frozen=True):
-    """How checkpoints went."""
+    """The state of checkpoints."""
 
     number: Annotated[Count, _Meta(description="The newest one; 0: none yet.")]
     saved_at: Annotated[float | None, _Meta(description="When that was saved: seconds since 1970.")]
@@ -46,7 +46,7 @@ class Lost(Answer, frozen=True):
 
 
 class PrunedSaid(Answer, frozen=True):
-    """A collector that is no more."""
+    """A collector that was dropped."""
 
     span: Annotated[Range | None, _Meta(description="The event time of what it held.")]
     events: Annotated[int, _Meta(description="Events that it held.")]
@@ -56,7 +56,7 @@ class PrunedSaid(Answer, frozen=True):
 
 
 class Slice(Answer, frozen=True):
-    """What every collector's row has."""
+    """The members that the row of every collector has."""
 
     state: Annotated[Literal["aged", "active"], _Meta(description="The active one takes in events; aged ones are frozen.")]
     span: Annotated[Range | None, _Meta(description="The event time of what it holds; null while it holds nothing.")]
@@ -108,7 +108,7 @@ class WordsTotal(Answer, frozen=True):
 
 
 class Stats(Answer, frozen=True, kw_only=True):
-    """How a stream stands: a row a collector, the aged ones first, oldest first, the active one last; and the rest."""
+    """The state of a stream: a row for each collector, aged ones first, oldest first, the active one last; and totals."""
 
     data: Annotated[list[dict[str, Any]], _Meta(description="The collectors.")]
     total: Annotated[dict[str, Any], _Meta(description="All of them together, with those that were dropped.")]
@@ -137,7 +137,7 @@ class Stats(Answer, frozen=True, kw_only=True):
 
 
 def _type_of(total: type[msgspec.Struct]) -> Any:
-    """Return the type of the stats of a view that says `total` of all collectors, and the same of each."""
+    """Return the type of the stats of a view that has `total` for all collectors, and the same members for each one."""
     view = total.__name__.removesuffix("Total")
     own = [(field.name, field.type) for field in msgspec.structs.fields(total)]
     said = {"__doc__": f"One collector of the view {view.lower()}."}
@@ -160,11 +160,11 @@ STATS = {
     "uniques": _type_of(UniquesTotal),
     "words": _type_of(WordsTotal),
 }
-"""The type of a stream's stats by its view."""
+"""The type of a stream's stats, by the name of its view."""
 
 
 def stats_of(reply: Reply) -> Stats:
-    """Return the stats as people see them. A row is what the view says of a slice, and what every slice has."""
+    """Return the stats as JSON types. A row has the view's members of a slice, and the members that every slice has."""
     before = reply.gone
     data = []
     for meta in (*reply.aged, reply.active):

@@ -1,4 +1,4 @@
-"""What every stream has, whatever its view: its place in the list, its collectors' stats, and what it refused."""
+"""The routes that every stream has, whatever its view: its place in the list, its stats, and its refused records."""
 
 from collections.abc import Mapping, Sequence
 
@@ -27,20 +27,20 @@ class StreamRoutes:
         self._stream = stream
 
     def operations(self) -> list[Operation]:
-        """Return the table."""
+        """Return the table of operations."""
         name, stats = self._stream.name, STATS[self._stream.view]
         return [
             Operation(method="GET", path=f"/{name}/get-stats", endpoint=self.get_stats, tag=name, answer=stats),
             Operation(method="GET", path=f"/{name}/rejects", endpoint=self.get_rejects, tag=name, answer=Rejects),
         ]
 
-    async def get_stats(self, request: Request) -> Response:  # noqa: ARG002  # Starlette hands it in
-        """Every collector, the aged ones first, oldest first; and beside them memory, coverage, rejects, drops and lag."""
+    async def get_stats(self, request: Request) -> Response:  # noqa: ARG002  # Starlette's signature
+        """Show every collector, aged ones first and oldest first, with memory, coverage, rejects, drops and lag."""
         stats: Stats = await self._asker.ask(self._stream.manager, GetStats)
         return json_response(stats_of(stats))
 
     async def get_rejects(self, request: Request) -> Response:  # noqa: ARG002
-        """Refused records: counted by reason, and the newest of them to look at."""
+        """Show refused records: their counts by reason, and the newest ones."""
         progress = (await self._asker.ask(self._stream.manager, GetStats)).progress
         newest = [
             Rejected(kept.partition, kept.offset, kept.reason, kept.length, kept.head.decode("utf-8", "backslashreplace"))
@@ -50,7 +50,7 @@ class StreamRoutes:
 
 
 class StreamList:
-    """Endpoints that say which streams there are. `operations_of` has those of each stream, by its name."""
+    """Endpoints that list the streams. `operations_of` has the operations of each stream, by its name."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class StreamList:
         )
 
     def operations(self) -> list[Operation]:
-        """Return the table."""
+        """Return the table of operations."""
         return [
             Operation(
                 method="GET",
@@ -99,13 +99,13 @@ class StreamList:
         ]
 
     async def get_streams(self, request: Request) -> Response:  # noqa: ARG002
-        """All streams: what each answers, of what, where it is asked, and how far back it knows."""
+        """Show all streams: view, source and paths, and how far back each is complete."""
         degraded = await self._degraded()
         found = [await self._said(stream, degraded) for stream in self._streams.values()]
         return json_response(Streams(found))
 
     async def get_stream(self, request: Request) -> Response:
-        """One stream."""
+        """Show one stream."""
         name = self._name.of(request)
         stream = self._streams.get(name)
         if stream is None:
@@ -118,7 +118,7 @@ class StreamList:
         return health
 
     async def _said(self, stream: Served, health: Health) -> StreamSaid:
-        """Return one of them. One that was given up may not say how it stands."""
+        """Return one stream. A stream that was given up may not reply with its state."""
         stats: Stats | None
         try:
             stats = await self._asker.ask(stream.manager, GetStats)
