@@ -88,4 +88,4 @@ def test_every_file_that_a_page_names_exists(name: str):
 def test_every_page_is_in_the_site():
     named = re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text().partition("nav:")[2])
     pages = {str(page.relative_to(ROOT / "docs")) for page in PAGES if (ROOT / "docs") in page.parents}
-    assert sorted(named) == sorted(pages)
+    assert sorted(named) == sorted(pages), "list each page below nav in mkdocs.yml"
