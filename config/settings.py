@@ -51,7 +51,7 @@ class Http(Model):
 
 
 class Log(Model):
-    """What is told on standard error while it runs."""
+    """The log on standard error."""
 
     format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal, else JSON lines.")
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="Less severe lines are not written.")

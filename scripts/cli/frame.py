@@ -177,7 +177,7 @@ def _fill(actor: Mapping[str, Any]) -> float:
 
 
 def _problems(snapshot: Mapping[str, Any], trouble: str | None) -> list[Text]:
-    """Return the problems, the worst first, or one line that there are none."""
+    """Return the problems, the worst first, or one line if there is no problem."""
     found = [("bold red", f"no connection: {trouble}")] if trouble else []
     found += [("bold red", f"{stream} was given up: {reason}") for stream, reason in snapshot.get("degraded", {}).items()]
     for each in snapshot["streams"]:

@@ -14,6 +14,7 @@ import pytest
 
 from scripts.checkout import ROOT
 
+PRODUCT = ("actors", "config", "firnline", "gateway", "scripts")
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 NOT_YET = {
@@ -22,10 +23,6 @@ NOT_YET = {
     "actors/reading",
     "actors/runtime",
     "actors/sinks",
-    "actors/timeline",
-    "actors/views",
-    "actors/views/sets",
-    "actors/views/top",
     "gateway",
     "gateway/api",
     "gateway/page",
@@ -34,8 +31,6 @@ NOT_YET = {
     "gateway/wire",
     "scripts/lab/chaos",
     "scripts/lab/measure",
-    "scripts/produce",
-    "scripts/service",
 }
 """Rooms that are not yet rewritten."""
 
@@ -47,7 +42,8 @@ def banned() -> list[str]:
     return [phrase for phrase in re.split(r"\s*[·\n]\s*", block) if phrase]
 
 
-PHRASES = re.compile("|".join(rf"\b{each}\b" for each in banned()).replace(" ", r"\s+"), re.IGNORECASE)
+_EITHER_CASE = [f"[{each[0]}{each[0].upper()}]{each[1:]}" for each in banned()]  # `None` is a value, "none" is a word
+PHRASES = re.compile("|".join(rf"\b{each}\b" for each in _EITHER_CASE).replace(" ", r"\s+"))
 
 
 def room_of(path: Path) -> str:
