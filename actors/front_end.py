@@ -29,7 +29,7 @@ from actors.messages import (
     Returned,
     Watch,
 )
-from actors.protocol import Address, Message, ReplyTo
+from actors.protocol import Address, Home, Message, ReplyTo
 from actors.reading.dead_letters import DeadLetters
 from actors.reading.intake import Intake
 from actors.reading.outbox import Outbox
@@ -106,7 +106,7 @@ class FrontEnd(Actor[FrontEndMessage]):
     @property
     def home(self) -> str:
         """Run on a thread of its own: a broker that is away delays no query, which the active collector's thread answers."""
-        return f"{self.stream}-reading"
+        return Home.READING.of(self.stream)
 
     @property
     def counted(self) -> Mapping[str, int]:

@@ -5,7 +5,7 @@ An address is typed by the messages that its actor accepts, so mypy refuses a me
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any, ClassVar, NewType, Protocol, TypeVar
 
 QueryId = NewType("QueryId", int)
@@ -28,6 +28,26 @@ RequestId = NewType("RequestId", int)
 
 Round = NewType("Round", int)
 """A stream's run from one recovery to the next. Messages of an earlier round do not count."""
+
+
+class Home(StrEnum):
+    """The threads of a stream. All actors with one home run on one thread, one task at a time."""
+
+    READING = "reading"
+    ACTIVE = "active"
+    AGED = "aged"
+    DISK = "disk"
+    INPUT = "input"
+    OUTPUT = "output"
+    DEAD_LETTERS = "dead-letters"
+
+    def of(self, stream: str) -> str:
+        """Return the name of this thread of a stream. A stream's name has no slash, so no two streams share a thread."""
+        return f"{stream}/{self}"
+
+
+WAITING_HOMES = frozenset((Home.DISK, Home.INPUT, Home.OUTPUT, Home.DEAD_LETTERS))
+"""The threads that may wait for a disk or a broker for minutes. A restart of the process would not help them."""
 
 
 class Lane(Enum):

@@ -37,7 +37,7 @@ from actors.messages import (
     Spill,
     Unread,
 )
-from actors.protocol import Address, CollectorId, Message
+from actors.protocol import Address, CollectorId, Home, Message
 from actors.runtime.actor import Actor, System
 from actors.timeline.span import Span
 from actors.views.view import Frozen, Live, View
@@ -100,7 +100,7 @@ class SetCollector(Actor[SetCollectorMessage]):
     @property
     def home(self) -> str:
         """Run beside the front end while active; aged, where compression and reads hold nobody up."""
-        return self.stream if self._frozen is None else f"{self.stream}-aged"
+        return (Home.ACTIVE if self._frozen is None else Home.AGED).of(self.stream)
 
     def on_start(self) -> None:
         """Take over the carry, or what was found."""

@@ -12,7 +12,7 @@ import msgspec
 from actors.columns.snapshot import State, blocks_of, nbytes_of
 from actors.durability.store import Store
 from actors.messages import Keep, KeeperMessage, Kept, Load, Loaded, LoadedSlice, Loading, Map, Mapped, Reform, Save, Saved
-from actors.protocol import Address, CheckpointId, CollectorId, Message
+from actors.protocol import Address, CheckpointId, CollectorId, Home, Message
 from actors.runtime.actor import Actor, System
 from actors.timeline.span import Span
 from actors.views.view import Live, View
@@ -44,7 +44,7 @@ class Keeper(Actor[KeeperMessage]):
     @property
     def home(self) -> str:
         """Run on a thread of its own."""
-        return f"{self.stream}-disk"
+        return Home.DISK.of(self.stream)
 
     def receive(self, message: KeeperMessage) -> None:
         """Handle one message."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from actors.messages import DeadLetterWriterMessage, DeadSecured, DeadWritten, Look, SecureDead, WriteDead
-from actors.protocol import Address, Message, RequestId
+from actors.protocol import Address, Home, Message, RequestId
 from actors.runtime.actor import Actor, System
 from actors.sinks.dead_letters import DeadLetterSink
 
@@ -34,7 +34,7 @@ class DeadLetterWriter(Actor[DeadLetterWriterMessage]):
     @property
     def home(self) -> str:
         """Run on a thread of its own: a broker that is away delays no other actor."""
-        return f"{self.stream}-dead-letters"
+        return Home.DEAD_LETTERS.of(self.stream)
 
     def on_stop(self) -> None:
         """Close the sink, which waits a little for Kafka's acknowledgements."""

@@ -23,7 +23,7 @@ from actors.messages import (
     Restore,
     Restored,
 )
-from actors.protocol import Address, AttemptId, CheckpointId, Message, PublicationId, Round
+from actors.protocol import Address, AttemptId, CheckpointId, Home, Message, PublicationId, Round
 from actors.replies import GetPlace
 from actors.runtime.actor import Actor, System
 from actors.sinks.file import file_among
@@ -74,7 +74,7 @@ class Publisher(Actor[PublisherMessage]):
     @property
     def home(self) -> str:
         """Run on a thread of its own: a slow disk or a broker that is away delays no other actor."""
-        return f"{self.stream}-output"
+        return Home.OUTPUT.of(self.stream)
 
     def on_stop(self) -> None:
         """Close the sinks."""

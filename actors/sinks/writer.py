@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import assert_never
 
 from actors.messages import Look, WriterMessage
-from actors.protocol import Message, ReplyTo
+from actors.protocol import Home, Message, ReplyTo
 from actors.replies import Busy, Write, WriteToAll, Written
 from actors.runtime.actor import Actor, System
 from actors.sinks.posting import Acknowledged, KafkaWriter
@@ -30,7 +30,7 @@ class Writer(Actor[WriterMessage]):
     @property
     def home(self) -> str:
         """Run on a thread of its own: a broker that is away delays no other actor."""
-        return f"{self.stream}-input"
+        return Home.INPUT.of(self.stream)
 
     def on_stop(self) -> None:
         """Close the client."""

@@ -1,8 +1,8 @@
-"""What an orchestrator asks: whether the process lives, whether it has started, and whether it is ready.
+"""The probes of an orchestrator: whether the process is alive, has started, and is ready.
 
-`/livez` fails only where a restart would help: a thread that has been at one task for minutes is stuck. What waits for a disk
-or a broker does not count, as a restart mends neither. `/startupz` fails until every stream has read its checkpoint once,
-`/readyz` while one does so, or is given up. They have an asker of their own: queries cannot crowd them out.
+`/livez` fails only if a restart would help: a thread works on one task for minutes. A thread that waits for a disk
+or a broker is not stuck, because a restart repairs neither. `/startupz` fails until every stream has read its checkpoint once.
+`/readyz` fails while a stream reads its checkpoint, or is given up. They have their own asker, so queries cannot block them.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.protocol import Address
+from actors.protocol import WAITING_HOMES, Address
 from actors.replies import GetHealth, GetStats, Health, Stats
 from gateway.api.errors import Problem
 from gateway.api.operation import Endpoint, Operation
@@ -24,14 +24,13 @@ from gateway.stream import Served
 from gateway.wire.limits import Allowance, Limits
 
 STUCK_S = 120.0
-"""How long a thread may be at one task before it counts as stuck: far longer than any answer may take."""
+"""A thread that works on one task for longer is stuck. No answer may take that long."""
 
-_OUTSIDE = ("-disk", "-input", "-output")
-"""Threads that wait for a disk or a broker are called so, behind the stream's name."""
+_WAITING = tuple(home.of("") for home in WAITING_HOMES)
 
 _PATIENCE_S = 5.0
 _QUICK_S = 0.5
-"""How long `/livez` waits for the guardian: orchestrators often give it a second."""
+"""How long `/livez` waits for the guardian. Orchestrators often wait one second for the probe."""
 
 _AT_ONCE = 64
 
@@ -48,7 +47,7 @@ class Liveness(Answer, frozen=True, omit_defaults=True):
 
 
 class Readiness(Answer, frozen=True, omit_defaults=True):
-    """How far one stream is. While `lag` is above nought it catches up, and coverage says how far answers go."""
+    """The progress of one stream. While `lag` is above 0, the stream catches up, and coverage gives the limits of answers."""
 
     ready: bool
     state: Annotated[str, _Meta(description="What it does, or what is wrong.")]
@@ -63,7 +62,7 @@ class Readiness(Answer, frozen=True, omit_defaults=True):
 
 
 class Ready(Answer, frozen=True):
-    """Whether every stream can answer, and how far each is."""
+    """Whether every stream can answer, and the progress of each."""
 
     ready: bool
     degraded: Annotated[dict[str, str], _Meta(description="Streams that were given up, and why.")]
@@ -78,7 +77,7 @@ class Started(Answer, frozen=True):
 
 
 class Probes:
-    """The three endpoints, over `streams` and the `guardian`. A thread that is at one task for `stuck_s` is stuck."""
+    """The three endpoints, over `streams` and the `guardian`. A thread that works on one task for `stuck_s` is stuck."""
 
     def __init__(self, guardian: Address[GetHealth], streams: Sequence[Served], *, stuck_s: float = STUCK_S) -> None:
         self._asker = Asker(Allowance(Limits(deadline_s=_PATIENCE_S, max_queries=_AT_ONCE)))
@@ -122,7 +121,7 @@ class Probes:
             stuck = {
                 thread: round(seconds, 1)
                 for thread, seconds in health.threads.items()
-                if seconds > self._stuck_s and not thread.endswith(_OUTSIDE)
+                if seconds > self._stuck_s and not thread.endswith(_WAITING)
             }
         else:
             since = self._unanswered_since = self._unanswered_since or now
@@ -153,8 +152,8 @@ class Probes:
 
     async def _readiness(self) -> dict[str, Readiness]:
         """Ask all streams at once."""
-        told = await asyncio.gather(*(self._ready(stream) for stream in self._streams))
-        return {stream.name: each for stream, each in zip(self._streams, told, strict=True)}
+        replies = await asyncio.gather(*(self._ready(stream) for stream in self._streams))
+        return {stream.name: each for stream, each in zip(self._streams, replies, strict=True)}
 
     async def _ready(self, stream: Served) -> Readiness:
         try:
@@ -164,11 +163,11 @@ class Probes:
         durability, progress = stats.durability, stats.progress
         state = "reading its checkpoint" if stats.starting else progress.state
         reasons = [state] if stats.starting else msgspec.UNSET
-        said = Readiness(not stats.starting, state, reasons, lag=sum(progress.lag.values()))
+        readiness = Readiness(not stats.starting, state, reasons, lag=sum(progress.lag.values()))
         if durability is None:
-            return said
+            return readiness
         return msgspec.structs.replace(
-            said,
+            readiness,
             checkpoint=durability.checkpoint or durability.recovered_from,
             generations_read=list(durability.loading) if durability.loading is not None else None,
             unread=list(durability.lost),

@@ -1,4 +1,4 @@
-"""What an orchestrator is told: alive as long as a restart would not help, started once, ready while it can answer."""
+"""The probes: alive as long as a restart would not help, started once, ready while the service can answer."""
 
 import asyncio
 import threading
@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 
 from actors.durability.disk import LocalDisk
 from actors.messages import Failed, Poll
+from actors.protocol import WAITING_HOMES, Home
 from actors.runtime.actor import Actor, System
 from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.guardian import Guardian
@@ -76,7 +77,7 @@ def blocked() -> Iterator[tuple[Probes, Block, threading.Event]]:
         system.dispatcher.close()
 
 
-def test_a_thread_that_is_at_one_task_for_too_long_fails_the_probe_until_it_is_done(
+def test_a_stuck_thread_fails_livez_until_its_task_ends(
     blocked: tuple[Probes, Block, threading.Event],
 ):
     probes, block, let_go = blocked
@@ -89,14 +90,26 @@ def test_a_thread_that_is_at_one_task_for_too_long_fails_the_probe_until_it_is_d
     assert until(lambda: get(probes, "/livez")[0] == 200)
 
 
-def test_waiting_for_a_disk_or_a_broker_is_no_reason_to_be_killed(blocked: tuple[Probes, Block, threading.Event]):
+def test_a_thread_that_waits_for_a_disk_or_a_broker_is_not_stuck(blocked: tuple[Probes, Block, threading.Event]):
     probes, block, _ = blocked
-    for thread in ("events-disk", "events-input", "events-output"):
-        block(thread)
+    for home in WAITING_HOMES:
+        block(home.of("events"))
     assert get(probes, "/livez") == (200, {"live": True})
 
 
-def test_a_guardian_that_does_not_answer_is_stuck_after_a_while_and_not_at_once(
+def test_a_stuck_thread_counts_whatever_its_stream_is_called(blocked: tuple[Probes, Block, threading.Event]):
+    probes, block, _ = blocked
+    block(Home.ACTIVE.of("events-disk"))
+    status, told = get(probes, "/livez")
+    assert (status, list(told["stuck"])) == (503, ["events-disk/active"])
+
+
+def test_two_streams_never_share_a_thread():
+    names = [home.of(stream) for stream in ("control", "events", "events-disk", "events-input") for home in Home]
+    assert len({*names, "control"}) == len(names) + 1
+
+
+def test_a_silent_guardian_fails_livez_only_after_a_while(
     blocked: tuple[Probes, Block, threading.Event],
 ):
     probes, block, let_go = blocked
@@ -109,7 +122,7 @@ def test_a_guardian_that_does_not_answer_is_stuck_after_a_while_and_not_at_once(
     assert until(lambda: get(probes, "/livez")[0] == 200)
 
 
-def test_it_has_started_once_every_stream_has_read_its_checkpoint_and_stays_so(
+def test_startupz_passes_once_every_stream_has_read_its_checkpoint_and_never_fails_again(
     embedded: str, mock_topic: str, send: Send, tmp_path: Path
 ):
     send(embedded, mock_topic, records(EVENTS), [0] * len(EVENTS))
