@@ -1,7 +1,9 @@
-"""The actor that reads a stream: poll, decode, put in order of time, send on in micro-batches as credits allow.
+"""The actor that reads a stream: it polls, decodes, puts events in order of time, and sends micro-batches as credits allow.
 
 Without credits it does not poll, so a backlog waits in Kafka and not in memory. It never waits for another actor. For a
-checkpoint it pauses until all that it has sent is taken in: then its own state and the live slice's belong together.
+checkpoint it stops polling until the live slice has every event that was sent, so that both states belong together.
+
+It is a state machine: `Phase` has its phases, and `receive` calls the method of the present one.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,6 +22,7 @@ from actors.messages import (
     Drained,
     FailureNarrowed,
     FrontEndMessage,
+    Ingest,
     Ingested,
     IngestFailed,
     ManagerAddress,
@@ -30,11 +33,13 @@ from actors.messages import (
     Watch,
 )
 from actors.protocol import Address, Home, Message, ReplyTo
+from actors.reading.alarm import Alarm
 from actors.reading.dead_letters import DeadLetters
 from actors.reading.intake import Intake
 from actors.reading.outbox import Outbox
 from actors.reading.pace import Pace
-from actors.reading.pause import Pause
+from actors.reading.recovery import Recovery
+from actors.reading.states import End, Phase, Status
 from actors.replies import Progress
 from actors.runtime.actor import Actor, System
 from actors.sources.polled import Polled
@@ -42,15 +47,15 @@ from actors.sources.source import Source
 from actors.views.view import View
 
 _ATTENTIVE = 5
-"""Rests between two polls up to which silence is the partitions', and not ours."""
+"""If more than this many rests pass between two polls, the stream was not read: the partitions were not silent."""
 
 
 class FrontEnd(Actor[FrontEndMessage]):
     """Reads `source` for one stream. `lateness` is in the stream's unit, `idle_s` in seconds of the wall clock.
 
-    `on_wait` is told where there is nothing to read from yet, and `on_end` whenever all that there is has been taken in;
-    `dead_letters` is the writer of refused records, if the stream has one. Where it `saves_first`, nothing is read before there
-    is a checkpoint to come back to.
+    `on_wait` is called while the topic does not exist, and `on_end` each time that all existing records are in their slices.
+    `dead_letters` writes refused records, if the stream has a topic for them. If it `saves_first`, nothing is read before the
+    first checkpoint is saved.
     """
 
     suspends: ClassVar[bool] = True
@@ -87,147 +92,229 @@ class FrontEnd(Actor[FrontEndMessage]):
             keeps_dead=dead_letters is not None,
         )
         self._out = Outbox(self, pace)
-        self._queued = False
-        self._loaded = True
-        self._watching = False
-        self._unclosed = True
-        self._ended = False
-        self._attached = False
-        self._credited: Ingested | Returned | None = None
-        self._taking = False
-        self._lost = self._struck = False
-        self._alone: int | None = None
-        self._draining: ReplyTo[Drained] | None = None
+        self._alarm = Alarm(self)
+        self._recovery = Recovery.of(pace)
+        self._pause = self._recovery.pause(0.0, 0)
         self._saves_first = saves_first
-        self._pause = Pause(pace, 0.0, 0)
+        self._phase = Phase.DETACHED
+        self._drain: ReplyTo[Drained] | None = None
+        self._end = End.OPEN
+        self._opened = False
+        self._lost = False
+        self._busy = True
+        self._alone: int | None = None
         self._tally = Tally()
         self._polled_at = self._released_at = self._reported_at = self._looked_at = 0.0
 
     @property
     def home(self) -> str:
-        """Run on a thread of its own: a broker that is away delays no query, which the active collector's thread answers."""
+        """A thread of its own, because a source may wait for its broker, and queries are answered on the collectors' thread."""
         return Home.READING.of(self.stream)
 
     @property
     def counted(self) -> Mapping[str, int]:
-        """How often reading had to stop because too many dead letters waited."""
+        """How often reading stopped because too many dead letters waited."""
         return {"dead letter stalls": self._dead.stalls}
 
+    @property
+    def phase(self) -> Phase:
+        """The present phase. Any thread may read it."""
+        return self._phase
+
     def on_start(self) -> None:
-        """Make itself known; the manager says where to begin. Again, until it has."""
+        """Send `Attached` to the manager, again and again until it sends `Begin`."""
         self._polled_at = self._now()
-        self._watch()
+        self._attach()
 
     def on_stop(self) -> None:
-        """Let go of the broker."""
+        """Close the source."""
         self._source.close()
 
     def receive(self, message: FrontEndMessage) -> None:
-        """Handle one message."""
+        """Handle one message, as the present phase does."""
         match message:
-            case Poll():
-                self._queued = False
-                self._poll()
-            case Watch():
-                self._watching = False
-                self._watch()
-            case Ingested() | Returned():
-                if self._credit(message):
-                    self._go_on()
-            case IngestFailed(struck):
-                if struck.round == self._out.round:
-                    self._struck = True  # what is read now would be read again
-                    if self._intake.suspects.strike(struck, self._intake.offsets):
-                        self.send(self.system.guardian, FailureNarrowed(self.stream))
+            case Poll() | Watch():
+                if not self._alarm.arrived(message):
+                    return
+            case IngestFailed(failed) if failed.round == self._out.round:
+                self._narrow(failed)
+        match self._phase:
+            case Phase.DETACHED:
+                self._when_detached(message)
+            case Phase.READING:
+                self._when_reading(message)
+            case Phase.PAUSING:
+                self._when_pausing(message)
+            case Phase.FAILED:
+                self._when_failed(message)
+            case Phase.DRAINING:
+                self._when_draining(message)
+            case _:
+                assert_never(self._phase)
+
+    # Phases ----------------------------------------------------------------------------------------------------------
+
+    def _when_detached(self, message: FrontEndMessage) -> None:
+        """There is no collector to send to. No batch is on its way, so a drain ends at once."""
+        match message:
             case Begin():
                 self._begin_round(message)
-            case Proceed(saved):
-                self._proceed(saved)
-            case DeadWritten() | DeadSecured():
-                self._dead_letters_reported(message)
+            case Watch():
+                self._attach()
+            case Drain():
+                self._begin_drain(message)
+            case _:
+                self._ignore(message)
+
+    def _when_reading(self, message: FrontEndMessage) -> None:
+        match message:
+            case Poll():
+                self._poll()
+            case Watch():
+                self._watch()
+            case Ingested() | Returned():
+                self._credit(message)
             case Activate(collector):
                 self._out.follow(collector)
                 self._go_on()
-            case Drain(reply_to):
-                self._draining = reply_to
-                # What waits for its turn is in the checkpoint, and goes on waiting after it.
-                if len(self._intake.order) and self._pace.checkpoint_s is None:
-                    rest = self._intake.release(None, everything=True)
-                    self._out.put_ordered(rest, self._intake.released_until, self._intake.suspects)
+            case Proceed(bool() as saved):  # `Proceed(None)` has ended the pause before; the checkpoint was written since
+                self._pause.settle(self._now(), saved=saved)
                 self._go_on()
+            case DeadWritten():
+                self._dead_written(message)
+            case DeadSecured():
+                self._dead_secured(message)
+            case IngestFailed():
+                self._fail_round(message)
+            case Begin():
+                self._begin_round(message)
+            case Drain():
+                self._begin_drain(message)
+            case _:
+                self._ignore(message)
+
+    def _when_pausing(self, message: FrontEndMessage) -> None:
+        match message:
+            case Poll():  # a retry: the first checkpoint could not be saved, and nothing is read before it is
+                self._go_on()
+            case Watch():
+                self._watch()
+            case Ingested() | Returned():
+                self._credit(message)
+            case Activate(collector):
+                self._out.follow(collector)
+                self._go_on()
+            case Proceed(saved):
+                self._proceed(saved)
+            case DeadWritten():
+                self._dead_written(message)
+            case DeadSecured():
+                self._dead_secured(message)
+            case IngestFailed():
+                self._fail_round(message)
+            case Begin():
+                self._begin_round(message)
+            case Drain():
+                self._begin_drain(message)
             case _:
                 assert_never(message)
 
+    def _when_failed(self, message: FrontEndMessage) -> None:
+        """Credits and collectors of this round do not count any more; `Begin` replaces them all."""
+        match message:
+            case Begin():
+                self._begin_round(message)
+            case DeadWritten():  # dead letters outlive a round
+                self._dead_written(message)
+            case DeadSecured():
+                self._dead.secured(message)
+            case Watch() if self._out.ready:
+                self._watch()
+            case Watch():
+                self._attach()
+            case Drain(reply_to):
+                self._drain = reply_to
+            case _:
+                self._ignore(message)
+
+    def _when_draining(self, message: FrontEndMessage) -> None:
+        match message:
+            case Ingested() | Returned():
+                self._credit(message)
+            case Activate(collector):
+                self._out.follow(collector)
+                self._go_on()
+            case Proceed(saved):
+                self._proceed(saved)
+            case DeadWritten():
+                self._dead_written(message)
+            case DeadSecured():
+                self._dead_secured(message)
+            case IngestFailed():
+                self._fail_round(message)
+            case Begin():  # the drain goes on in the next round
+                self._begin_round(message)
+            case Drain():
+                self._begin_drain(message)
+            case _:
+                self._ignore(message)
+
+    def _ignore(self, message: FrontEndMessage) -> None:
+        """Drop a message that the phase does not accept: it was sent before the phase began, and has no effect any more."""
+
+    # Failures --------------------------------------------------------------------------------------------------------
+
     @property
     def healer(self) -> Address[Recover]:
-        """Itself, where only reading has failed; where a poll was half taken in, the manager: it goes back to a checkpoint."""
-        return self._manager if self._taking and self._pace.checkpoint_s is not None else self.address
+        """The manager, if it must go back to a checkpoint; the front end itself, if only reading has failed."""
+        return self._manager if self._phase is Phase.FAILED else self.address
 
     def recover(self) -> None:
         """Read again from the first record that was not taken in."""
-        self._attached = self._queued = False
+        self._opened = False
         self._source.close()
-        self._again()
+        self._alarm.forget_poll()
+        self._alarm.set(Poll(), in_s=self._rest_s)
 
     def must_wait(self, message: Message | None) -> bool:
-        """Whether a failure leaves counts in doubt: at a credit that comes back as at a poll."""
-        if self._pace.checkpoint_s is None:
-            return super().must_wait(message)
-        return not isinstance(message, Watch)
+        """Whether a failure at `message` leaves counts in doubt, and so holds data back."""
+        return self._recovery.in_doubt(message)
 
-    def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the guardian hears the rest
-        """Note whether a poll was half taken in, or a credit was, and tell the manager at once that reading has stopped."""
-        self._taking = self._taking or not isinstance(message, Poll | Watch)
-        # With checkpoints the round begins anew; without them nobody would give this credit back, or say again where to begin.
-        if self._pace.checkpoint_s is None and isinstance(message, Ingested | Returned) and self._credit(message):
-            self._go_on()
-        elif isinstance(message, DeadWritten):
-            self._dead_letters_reported(message)
-        elif self._pace.checkpoint_s is None and isinstance(message, Begin) and message.round != self._out.round:
-            self.later(self._pace.rest_s, self.address, message)
-        self._report("failed")
-
-    def _credit(self, message: Ingested | Returned) -> bool:
-        """Take a credit back, once a message, also of one that fails. Whether it is one of this round."""
-        if message is self._credited:
-            return False
-        self._credited = message
-        return self._out.ingested(message) if isinstance(message, Ingested) else self._out.returned(message)
-
-    def _ask_for_checkpoint(self) -> None:
-        """Ask for a checkpoint, once the dead letters are safe."""
-        self._pause.ask(self._intake.records, self._out.puts)
-        if not self._dead.secure():
-            self.send(self._manager, Checkpoint(self._intake.state()))
-
-    def _dead_letters_reported(self, message: DeadWritten | DeadSecured) -> None:
-        """Read on if dead letters have room again; go on with the checkpoint if they are safe, or give it up."""
+    def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the guardian gets the error
+        """Report the failure to the manager, and end the round or, without checkpoints, make up for the lost message."""
+        if self._recovery.goes_back and not isinstance(message, Poll | Watch):
+            self._phase = Phase.FAILED
         if isinstance(message, DeadWritten):
-            self._dead.written(message)
-            self._go_on()
-        elif self._dead.secured(message):
-            if message.safe:
-                self.send(self._manager, Checkpoint(self._intake.state()))
-            else:
-                self._proceed(saved=False)
+            self._dead_written(message)
+        elif self._recovery.goes_back:
+            pass
+        elif isinstance(message, Ingested | Returned):  # no later round would give this credit back
+            self._credit(message)
+        elif isinstance(message, Begin) and message.round != self._out.round:  # the manager sends it only once
+            self.later(self._pace.rest_s, self.address, message)
+        self._report(Status.FAILED)
 
-    def _proceed(self, saved: bool | None) -> None:  # noqa: FBT001  # the message's own
-        """Read on after a pause; or, when the checkpoint is written too, or not, allow the next one."""
-        if saved is None:
-            self._pause.proceed(self._now())
-        else:
-            self._pause.settle(self._now(), saved=saved)
-            if self._saves_first and self._pause.first:
-                self._pause.want(self._now())
-                self.later(self._pace.wait_for_topic_s, self.address, Poll())
-                return
-        self._go_on()
+    def _narrow(self, failed: Ingest) -> None:
+        """Suspect the records of a batch at which a slice has failed."""
+        if self._intake.suspects.strike(failed, self._intake.offsets):
+            self.send(self.system.guardian, FailureNarrowed(self.stream))
+
+    def _fail_round(self, message: IngestFailed) -> None:
+        """End the round of a slice that has failed: what is read from now on would be read again."""
+        if message.message.round == self._out.round:
+            self._phase = Phase.FAILED
+
+    # Rounds and checkpoints ------------------------------------------------------------------------------------------
+
+    def _attach(self) -> None:
+        self.send(self._manager, Attached(self.address))
+        self._alarm.set(Watch(), in_s=self._pace.wait_for_topic_s)
 
     def _begin_round(self, message: Begin) -> None:
-        """Start from what a checkpoint says, or anew: nothing of the round before counts."""
-        self._attached = False  # also where the end of the old one fails
+        """Start from the state of a checkpoint, or from nothing. Whatever belongs to an earlier round does not count."""
+        self._opened = False  # even if `close` raises
         self._source.close()
-        self._queued = self._taking = self._struck = False
+        self._alarm.forget_poll()
         self._tally.note(self._intake.counted())
         self._intake = self._intake.anew()
         self._lost = message.lost
@@ -235,78 +322,122 @@ class FrontEnd(Actor[FrontEndMessage]):
             self._intake.restore(message.state, self._now())
         self._tally.begin(self._intake.counted())
         self._out.begin(message.round, message.collector)
-        self._unclosed, self._ended = True, False
-        self._pause = Pause(self._pace, self._now(), self._intake.records if message.state is not None else None)
+        self._end = End.OPEN
+        self._pause = self._recovery.pause(self._now(), self._intake.records if message.state is not None else None)
         self._dead.forget_request()
+        self._phase = Phase.READING if self._drain is None else Phase.DRAINING
         self._mailbox.release()
-        if message.state is None and self._pace.checkpoint_s is not None:
-            self._pause.want(self._now())  # so that there is a place to come back to before there are results
-        self._report("reading")
+        if self._pause.first:  # a later failure needs a checkpoint to go back to, before there are results
+            self._begin_pause()
+        self._report(Status.READING)
         self._go_on()
+
+    def _begin_pause(self, *, last: bool = False) -> None:
+        """Read nothing until a checkpoint has the state of the live slice. `last`: nothing is read after that either."""
+        self._pause.want(self._now(), last=last)
+        if self._phase is Phase.READING:
+            self._phase = Phase.PAUSING
+
+    def _ask_for_checkpoint(self) -> None:
+        """Ask the manager for a checkpoint, as soon as Kafka has acknowledged all dead letters."""
+        self._pause.ask(self._intake.records, self._out.puts)
+        if not self._dead.secure():
+            self.send(self._manager, Checkpoint(self._intake.state()))
+
+    def _proceed(self, saved: bool | None) -> None:  # noqa: FBT001  # the message's own
+        """End the pause (`saved` is None), or note how the checkpoint ended, and read on."""
+        if saved is None:
+            self._pause.proceed(self._now())
+        else:
+            self._pause.settle(self._now(), saved=saved)
+        if self._phase is Phase.PAUSING:
+            if not self._saves_first or not self._pause.first:
+                self._phase = Phase.READING
+            elif saved is not None:
+                self._begin_pause()
+                self._alarm.set(Poll(), in_s=self._pace.wait_for_topic_s)
+                return
+        self._go_on()
+
+    def _begin_drain(self, message: Drain) -> None:
+        """Stop reading. With checkpoints, the events that wait for their order stay in the next checkpoint."""
+        self._drain, self._phase = message.reply_to, Phase.DRAINING
+        if len(self._intake.order) and not self._recovery.goes_back:
+            rest = self._intake.release(None, everything=True)
+            self._out.put_ordered(rest, self._intake.released_until, self._intake.suspects)
+        self._go_on()
+
+    def _credit(self, message: Ingested | Returned) -> None:
+        if self._out.credited(message):
+            self._go_on()
+
+    def _dead_written(self, message: DeadWritten) -> None:
+        self._dead.written(message)
+        if self._phase is not Phase.FAILED:
+            self._go_on()
+
+    def _dead_secured(self, message: DeadSecured) -> None:
+        """Send the checkpoint that waited for the dead letters, or give it up."""
+        if self._dead.secured(message):
+            if message.safe:
+                self.send(self._manager, Checkpoint(self._intake.state()))
+            else:
+                self._proceed(saved=False)
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
-    def _again(self) -> None:
-        """Come back for another poll, once."""
-        if self._queued:
-            return
-        self._queued = True
-        if self._loaded:
-            self.send(self.address, Poll())
-        else:
-            self.later(self._pace.rest_s, self.address, Poll())
+    @property
+    def _rest_s(self) -> float:
+        """Seconds until the next poll: none under load."""
+        return 0.0 if self._busy else self._pace.rest_s
 
     def _poll(self) -> None:
-        """Read one poll, where nothing waits to be sent, release what is in order, and come back."""
-        if self._pause.wanted:
-            self._go_on()
-        too_early = self._saves_first and self._pause.first
-        waiting = not self._out.empty or self._dead.full or self._pause.holds or self._struck or too_early
-        if self._draining is not None or waiting or not self._out.ready:
-            return
-        if not self._attached and not self._attach():
+        """Read one poll if nothing waits to be sent, and release the events that are in order by now."""
+        if not self._out.empty or self._dead.full or (not self._opened and not self._open()):
             return
         self._intake.suspects.clear(self._intake.offsets, self._intake.released_until)
         deaf_s = self._now() - self._polled_at - _ATTENTIVE * self._pace.rest_s
         if deaf_s > 0:
             self._intake.watermark.postpone(deaf_s)
         # Under load wait for a full poll; else take what is there, and leave the thread to others.
-        polled = self._source.poll(self._pace.poll_records, self._pace.poll_s if self._loaded else 0.0)
-        self._loaded = len(polled.values) > self._pace.poll_records // 8
+        polled = self._source.poll(self._pace.poll_records, self._pace.poll_s if self._busy else 0.0)
+        self._busy = len(polled.values) > self._pace.poll_records // 8
         now = self._polled_at = self._now()
-        self._taking = True
-        self._take(polled, now)
-        self._release(now)
-        self._taking = False
+        try:
+            self._take(polled, now)
+            self._release(now)
+        except Exception:
+            if self._recovery.goes_back:  # half of the poll may be taken in
+                self._phase = Phase.FAILED
+            raise
         self._balance(now)
         if now - self._reported_at >= self._pace.report_s:
-            self._report("at the end" if self._silent(now) else "reading")
+            self._report(Status.AT_THE_END if self._silent(now) else Status.READING)
             self._source.commit()
         if now - self._looked_at >= self._pace.look_s:
             self._looked_at = now
             self._source.extend()
         if self._pause.due(now, self._intake.records, self._out.puts):
-            self._pause.want(now)
+            self._begin_pause()
         self._go_on()
 
-    def _attach(self) -> bool:
-        """Begin to read; where there is no topic yet, say so, and come back later."""
+    def _open(self) -> bool:
+        """Open the source. Returns False if the topic does not exist yet; another `Poll` comes later then."""
         now = self._looked_at = self._now()
         self._alone = None
         intake = self._intake
-        self._attached = self._source.open(intake.offsets, intake.identity, intake.epoch)
-        if not self._attached:
+        self._opened = self._source.open(intake.offsets, intake.identity, intake.epoch)
+        if not self._opened:
             self._on_wait(self.stream)
-            self._report("waiting for the topic")
-            self._queued = True
-            self.later(self._pace.wait_for_topic_s, self.address, Poll())
+            self._report(Status.NO_TOPIC)
+            self._alarm.set(Poll(), in_s=self._pace.wait_for_topic_s)
             return False
         intake.watermark.keep(self._source.offsets())
         for number in self._source.offsets():
             intake.watermark.expect(number, at_end=False, now=now)
         self._tell_gaps()
         intake.offsets = self._source.offsets()
-        if self._lost:  # what was read before is not known; where Kafka has not all of it, it never will be
+        if self._lost:  # the checkpoint was unreadable, so records that Kafka has deleted since cannot be read again
             self._lost = False
             for number, offset in intake.offsets.items():
                 if offset > 0:
@@ -324,7 +455,7 @@ class FrontEnd(Actor[FrontEndMessage]):
             for batch, until, origin in intake.handed_on():
                 self._out.put(batch, until, origin=origin)
             self._dead.send(intake.refused())
-            self._unclosed, self._ended = True, False
+            self._end = End.OPEN
         for number in polled.ended:
             self._intake.watermark.expect(number, at_end=True, now=now)
 
@@ -362,8 +493,8 @@ class FrontEnd(Actor[FrontEndMessage]):
         if self._silent(now):
             if len(order):
                 self._out.put_ordered(intake.release(until, everything=True), until, intake.suspects)
-            if self._unclosed:
-                self._unclosed = False
+            if self._end is End.OPEN:
+                self._end = End.CLOSED
                 self._out.put(None, until, idle=True)
         elif len(order) and (order.due or now - self._released_at >= self._pace.report_s):
             self._released_at = now
@@ -374,50 +505,44 @@ class FrontEnd(Actor[FrontEndMessage]):
         return self._source.finished or self._intake.watermark.idle(now)
 
     def _go_on(self) -> None:
-        """Send what credits allow; then read on, or finish a drain."""
+        """Send what credits allow, and take the next step of the present phase."""
         self._out.send(one_by_one=self._intake.suspects.size is not None)
-        if self._draining is not None and self._pause.last_due(self._intake.records, self._out.puts):
-            self._pause.want(self._now(), last=True)
+        if self._phase is Phase.DRAINING and self._pause.last_due(self._intake.records, self._out.puts):
+            self._begin_pause(last=True)
         if self._pause.wanted and self._out.settled:
             self._ask_for_checkpoint()
-        if self._draining is None:
-            if self._out.empty and not self._dead.full:
-                self._again()
-            elif not self._watching:
-                self._watching = True
-                self.later(self._pace.report_s, self.address, Watch())
-            at_end = self._source.finished or self._source.endless
-            if at_end and not self._unclosed and not self._ended and self._out.settled:
-                self._ended = True
-                self._on_end(self.stream)
-        elif self._out.settled and not self._pause.saving:
-            self._draining(Drained(self._report("drained")))
+        if self._phase is Phase.DRAINING:
+            if self._out.settled and not self._pause.saving and self._drain is not None:
+                self._drain(Drained(self._report(Status.DRAINED)))
+            return
+        if not self._out.empty or self._dead.full:
+            self._alarm.set(Watch(), in_s=self._pace.report_s)
+        elif self._phase is Phase.READING:
+            self._alarm.set(Poll(), in_s=self._rest_s)
+        at_end = self._source.finished or self._source.endless
+        if at_end and self._end is End.CLOSED and self._out.settled:
+            self._end = End.REPORTED
+            self._on_end(self.stream)
 
     def _watch(self) -> None:
-        """Report while nothing can be sent, such as when a sink is down: lag grows, and people should see why."""
-        if not self._out.ready:
-            self.send(self._manager, Attached(self.address))
-            self._watching = True
-            self.later(self._pace.wait_for_topic_s, self.address, Watch())
-        elif (not self._out.empty or self._dead.full) and self._draining is None:
-            if self._now() - self._reported_at >= 2 * self._pace.report_s:
-                self._report(
-                    "waiting for what is under way" if not self._dead.full else "waiting for dead letters to be written"
-                )
-            self._watching = True
-            self.later(self._pace.report_s, self.address, Watch())
+        """Report while nothing can be sent or read, such as when a sink is down: the lag grows, and users must see why."""
+        if self._out.empty and not self._dead.full:
+            return
+        if self._now() - self._reported_at >= 2 * self._pace.report_s:
+            self._report(Status.DEAD_LETTERS if self._dead.full else Status.NO_CREDIT)
+        self._alarm.set(Watch(), in_s=self._pace.report_s)
 
-    # Telling ---------------------------------------------------------------------------------------------------------
+    # Reports ---------------------------------------------------------------------------------------------------------
 
     def _now(self) -> float:
         return self.system.dispatcher.now()
 
-    def _report(self, state: str) -> Progress:
+    def _report(self, status: Status) -> Progress:
         now, intake = self._now(), self._intake
         self._reported_at = now
         self._tally.note(intake.counted())
         progress = Progress(
-            state=state,
+            state=status.value,
             records=intake.records,
             events=intake.events,
             rejects=intake.refusals.counts(),
@@ -429,7 +554,7 @@ class FrontEnd(Actor[FrontEndMessage]):
             buffered_bytes=intake.order.nbytes + self._out.nbytes + self._dead.nbytes,
             watermark=intake.watermark.at(now),
             held_back_by=intake.watermark.holding(now),
-            lag=self._source.lag() if self._attached else {},
+            lag=self._source.lag() if self._opened else {},
             epoch=self._source.epoch,
             first_record_at=intake.first_record_at,
             since_start=dict(self._tally.total),

@@ -28,6 +28,7 @@ class Outbox:
         self._successor: Address[SetCollectorMessage] | None = None
         self._credits = pace.credits
         self._sent_events = 0
+        self._last_credit: Ingested | Returned | None = None
         self.round = Round(0)
         self.puts = 0
         """Batches put in during this round."""
@@ -69,21 +70,21 @@ class Outbox:
         self._farewell(self._successor)
         self._successor = collector
 
-    def ingested(self, message: Ingested) -> bool:
-        """Take a credit back. Whether it is one of this round."""
-        if message.round != self.round:
-            return False
-        self._credits += 1
-        self._sent_events -= message.events
-        return True
+    def credited(self, message: Ingested | Returned) -> bool:
+        """Take a credit back, once for each message; keep a returned batch for the successor of the retired collector.
 
-    def returned(self, message: Returned) -> bool:
-        """Take a batch back, for the successor of the collector that had retired. Whether it is one of this round."""
-        if message.message.round != self.round:
+        Returns False if the credit belongs to an earlier round, or if this very message was counted before.
+        """
+        credited = message.message if isinstance(message, Returned) else message
+        if message is self._last_credit or credited.round != self.round:
             return False
+        self._last_credit = message
         self._credits += 1
-        self._sent_events -= message.message.count
-        self._returned.append(message.message)
+        if isinstance(credited, Ingested):
+            self._sent_events -= credited.events
+        else:
+            self._sent_events -= credited.count
+            self._returned.append(credited)
         return True
 
     def put(self, batch: Events | None, until: int | None, *, idle: bool = False, origin: Origin | None = None) -> None:

@@ -37,8 +37,8 @@ def test_what_belongs_to_a_round_before_counts_no_more():
     assert sender.batches("first") == [0, 1]
     outbox.begin(2, "second")  # type: ignore[arg-type]
     assert outbox.settled
-    assert not outbox.ingested(Ingested(0, 1))
-    assert not outbox.returned(Returned(Ingest(None, 0, 1)))
+    assert not outbox.credited(Ingested(0, 1))
+    assert not outbox.credited(Returned(Ingest(None, 0, 1)))
     assert outbox.settled
     for number in range(10, 14):
         outbox.put(None, number)
@@ -53,7 +53,7 @@ def test_what_came_back_from_a_retired_collector_goes_to_its_successor_first():
     outbox.send(one_by_one=False)
     outbox.follow("second")  # type: ignore[arg-type]
     for _, message in list(sender.sent):
-        assert outbox.returned(Returned(message))
+        assert outbox.credited(Returned(message))
     outbox.send(one_by_one=False)
     assert sender.batches("second") == [0, 1]
 
@@ -66,6 +66,6 @@ def test_one_by_one_nothing_is_sent_while_something_is_under_way():
     assert sender.batches("first") == [0]
     outbox.send(one_by_one=True)
     assert sender.batches("first") == [0]
-    outbox.ingested(Ingested(0, 1))
+    outbox.credited(Ingested(0, 1))
     outbox.send(one_by_one=True)
     assert sender.batches("first") == [0, 1]

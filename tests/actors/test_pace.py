@@ -1,7 +1,7 @@
 """When a front end pauses for a checkpoint: often enough, never for long, and always at the end."""
 
 from actors.reading.pace import Pace
-from actors.reading.pause import Pause
+from actors.reading.pause import NoPause, Pause
 
 PACE = Pace(checkpoint_s=5.0, checkpoint_events=1_000)
 
@@ -25,7 +25,7 @@ def test_an_idle_batch_is_worth_one_as_it_may_have_results():
 
 
 def test_without_an_interval_there_are_none():
-    pause = Pause(Pace(), 0.0, None)
+    pause = NoPause(Pace(), 0.0, None)
     assert not pause.due(1e9, 10**9, 1)
     assert not pause.last_due(10**9, 1)
     assert not pause.first
