@@ -1,8 +1,12 @@
 """Every message between actors: the table of contents of the engine. `actors.replies` has the gateway's requests.
 
-The sections follow an event: front end, collector, publisher; then the disk, the manager, and the guardian. The unions at the
-end list what each actor accepts. Commands are imperative (`Ingest`), facts are past (`Ingested`). Messages are frozen, and
-their columns are never changed. A message without a reply address gets no reply.
+The sections follow an event: front end, collector, publisher; then the disk, the manager, and the guardian. Each docstring
+names the sender, unless the section has only one. The unions at the end list the messages that each actor accepts.
+
+Commands are in the imperative (`Ingest`), facts in the past tense (`Ingested`). Messages are frozen, and no actor changes the
+columns in them. A message without a reply address gets no reply. Event times and watermarks are in the stream's unit; sizes
+(`nbytes`, `file_bytes`) are bytes; `at` and `seconds` are seconds. A `round` is a stream's run from one recovery to the next:
+an actor ignores messages of an earlier round.
 """
 
 from __future__ import annotations
@@ -47,9 +51,10 @@ class Watch(Control):
 
 @dataclass(frozen=True, slots=True)
 class Begin(Control):
-    """Start `round`: restore `state`, or start from nothing if it is None, and send batches to `collector`.
+    """Start `round`: restore `state`, and send batches to `collector`. Sent by the manager.
 
-    `lost`: there was a checkpoint, and it could not be read.
+    `state` is None if there is no checkpoint; reading then starts at the source's start. `lost` is true if a checkpoint exists
+    and cannot be read.
     """
 
     round: Round
@@ -60,21 +65,27 @@ class Begin(Control):
 
 @dataclass(frozen=True, slots=True)
 class Proceed(Control):
-    """Read on: the checkpoint has the live slice's state (`saved` is None), or it has ended and was `saved`, or failed."""
+    """Resume reading. Sent by the manager.
+
+    `saved` is None while the checkpoint is still being written. At its end it is True, or False if the checkpoint failed.
+    """
 
     saved: bool | None
 
 
 @dataclass(frozen=True, slots=True)
 class Activate(Control):
-    """Send batches to `collector` from now on, once every batch sent to its predecessor is acknowledged."""
+    """Send batches to `collector`, after every batch sent to its predecessor is acknowledged. Sent by the manager."""
 
     collector: Address[SetCollectorMessage]
 
 
 @dataclass(frozen=True, slots=True)
 class Ingested(Control):
-    """A micro-batch of `events` is in its slice, and its results are delivered: one credit comes back."""
+    """A micro-batch of `events` events is in its slice, and its results are delivered. This returns one credit.
+
+    Sent by the collector, the manager, or the publisher: by the last one that handled the batch.
+    """
 
     events: int
     round: Round
@@ -82,28 +93,31 @@ class Ingested(Control):
 
 @dataclass(frozen=True, slots=True)
 class Returned(Control):
-    """A micro-batch reached a collector that had retired. Its successor must get it; one credit comes back."""
+    """A micro-batch reached a retired collector, and must go to its successor. Sent by the collector; returns one credit."""
 
     message: Ingest
 
 
 @dataclass(frozen=True, slots=True)
 class IngestFailed(Control):
-    """A slice raised an error at a micro-batch. The collector waits for the next round."""
+    """A slice raised an error at a micro-batch. Sent by the collector, which takes no data until the next round."""
 
     message: Ingest
 
 
 @dataclass(frozen=True, slots=True)
 class DeadWritten(Control):
-    """The dead letters up to a request are in the queue of the Kafka client: their bytes are free again."""
+    """The Kafka client has queued the dead letters of every request up to `request_id`. Sent by the dead letter writer.
+
+    The front end may use their bytes again.
+    """
 
     request_id: RequestId
 
 
 @dataclass(frozen=True, slots=True)
 class DeadSecured(Control):
-    """The reply to `SecureDead`: whether Kafka has acknowledged every dead letter sent before."""
+    """The reply to `SecureDead`: `safe` if Kafka has acknowledged every earlier dead letter. Sent by the dead letter writer."""
 
     request_id: RequestId
     safe: bool
@@ -111,9 +125,9 @@ class DeadSecured(Control):
 
 @dataclass(frozen=True, slots=True)
 class Drain(Control):
-    """Stop reading, and reply `Drained` once all batches are acknowledged and, with checkpoints, in a checkpoint.
+    """Stop reading; reply `Drained` once every batch is acknowledged and, with checkpoints, in a checkpoint.
 
-    Without checkpoints, the events that wait for their order are sent first.
+    Sent by the composition root at a stop. Without checkpoints, the front end first sends the events in its order buffer.
     """
 
     reply_to: ReplyTo[Drained]
@@ -121,7 +135,7 @@ class Drain(Control):
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """The reply to `Drain`: no batch is on its way."""
+    """The reply to `Drain`: no batch is in flight."""
 
     progress: Progress
 
@@ -131,10 +145,10 @@ class Drained:
 
 @dataclass(frozen=True, slots=True)
 class Ingest(Data):
-    """Add a micro-batch to the slice. No event before `watermark` is expected later. `idle`: no event is expected soon.
+    """Add a micro-batch to the slice, and publish the results that `watermark` makes due. Sent by the front end.
 
-    `batch` is None if only the watermark has moved. `origin` (see `reading.poison.Origin`) locates its records in a view that
-    needs no order; only the front end reads it.
+    Events before `watermark` are late from now on. `batch` is None if only the watermark has moved. `idle` is true if the
+    source is silent. `origin` (see `reading.poison.Origin`) locates the batch's records; only the front end reads it.
     """
 
     batch: Events | None
@@ -151,22 +165,25 @@ class Ingest(Data):
 
 @dataclass(frozen=True, slots=True)
 class CompressNext(Data):
-    """Compress one more piece of the frozen slice. An aged collector sends it to itself."""
+    """Compress one more piece of the frozen slice. An aged collector sends this to itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputEnded(Control):
-    """The front end will send no more batches to this collector."""
+    """No more batches follow. Sent by the front end after `Activate`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Discard(Control):
-    """Release the slice, and stop after `InputEnded`."""
+    """The generation is dropped: stop as soon as `InputEnded` has come too. Sent by the manager."""
 
 
 @dataclass(frozen=True, slots=True)
 class Read(Control):
-    """Send the slice's `Partial` of a query to the manager."""
+    """Send the slice's `Partial` of a query, or `Unread`, to the manager. Sent by the manager.
+
+    `arguments` are those of the view's query; `span` is in the stream's unit.
+    """
 
     query_id: QueryId
     span: Span
@@ -175,26 +192,29 @@ class Read(Control):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot(Control):
-    """Send the live slice's state to the manager as `Snapped`, for a checkpoint."""
+    """Send the live slice's state to the manager as `Snapped`. Sent by the manager, for a checkpoint."""
 
     attempt_id: AttemptId
 
 
 @dataclass(frozen=True, slots=True)
 class Archive(Control):
-    """Have the keeper write the frozen slice, again, once all of it is compressed."""
+    """Have the keeper write the frozen slice as soon as it is compressed. Sent by the manager if an earlier write failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spill(Control):
-    """Release the frozen slice's memory, and read it from the file `name`."""
+    """Release the frozen slice's memory, and read it from the file `name` in future. Sent by the manager."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Mapped(Control):
-    """The frozen slice over its file of `file_bytes`; it takes `nbytes` of memory. None if the file cannot be read."""
+    """A frozen slice that reads its file when it is queried. Sent by the keeper in reply to `Map`.
+
+    The file has `file_bytes`; the slice takes `nbytes` of memory. `frozen` is None if the file cannot be read.
+    """
 
     frozen: Frozen | None
     nbytes: int
@@ -203,14 +223,14 @@ class Mapped(Control):
 
 @dataclass(frozen=True, slots=True)
 class Shed(Control):
-    """Drop `nbytes` of the events that wait for a match, because memory is short."""
+    """Drop `nbytes` of the events that wait for a match. Sent by the manager if memory is short."""
 
     nbytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Coarsen(Control):
-    """Trade exactness for memory, as the view allows. Only an aged collector gets it; its slice is written again."""
+    """Make the frozen slice smaller and less exact, as the view allows, and have it written again. Sent by the manager."""
 
 
 # To the publisher ----------------------------------------------------------------------------------------------------
@@ -218,7 +238,10 @@ class Coarsen(Control):
 
 @dataclass(frozen=True, slots=True)
 class Emit(Data):
-    """Write the result `due` to every sink, in the order of ids; then return the credit of `events` to `front_end`."""
+    """Write the result `due` to every sink, then return the credit of `events` events to `front_end`. Sent by the manager.
+
+    `publication_id` counts 1, 2, 3, … in a round; the publisher writes in this order. `view` renders `partial`.
+    """
 
     publication_id: PublicationId
     front_end: Address[Ingested]
@@ -231,12 +254,12 @@ class Emit(Data):
 
 @dataclass(frozen=True, slots=True)
 class Look(Control):
-    """Check which records are delivered. The publisher, and the writer, send it to themselves."""
+    """Check which records are delivered. Each actor that writes to Kafka sends this to itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class GetCommitted(Control):
-    """Send `Committed` to `manager`, which is about to begin `round`."""
+    """Send `Committed` to `manager`. Sent by the manager as the first step of `round`."""
 
     manager: ManagerAddress
     round: Round
@@ -244,9 +267,9 @@ class GetCommitted(Control):
 
 @dataclass(frozen=True, slots=True)
 class Restore(Control):
-    """Begin `round`: forget results under way, move each sink back to its place, and send `Restored` to `manager`.
+    """Begin `round`: drop unfinished results, move each sink back to its place, and send `Restored` to `manager`.
 
-    `places` has one entry a sink. None moves every sink back to its start.
+    `places` has one entry a sink, as `Prepared` reported them; None moves every sink back to its start. Sent by the manager.
     """
 
     round: Round
@@ -256,7 +279,7 @@ class Restore(Control):
 
 @dataclass(frozen=True, slots=True)
 class Prepare(Control):
-    """Make written results survive a crash, write no more until `Commit`, and send `Prepared` to `manager`."""
+    """Flush the written results, pause until `Commit`, and send `Prepared` to `manager`. Sent by the manager."""
 
     attempt_id: AttemptId
     manager: ManagerAddress
@@ -264,7 +287,10 @@ class Prepare(Control):
 
 @dataclass(frozen=True, slots=True)
 class Commit(Control):
-    """Make the results of a checkpoint visible, and write on. None: the checkpoint failed; only write on."""
+    """Commit the results of a checkpoint, and resume writing. Sent by the manager.
+
+    `checkpoint_id` is None if the checkpoint failed; the publisher then only resumes.
+    """
 
     checkpoint_id: CheckpointId | None
 
@@ -274,7 +300,7 @@ class Commit(Control):
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """A refused record as it came: where it stood in its topic, and why it was refused."""
+    """A refused record with its original key, value and headers, its place in the topic, and the reason."""
 
     value: bytes | None
     key: bytes | None
@@ -286,9 +312,9 @@ class Dead:
 
 @dataclass(frozen=True, slots=True)
 class WriteDead(Control):
-    """Write `records` to the dead-letter topic. Send `DeadWritten` to `front_end` when the Kafka client has taken them.
+    """Write `records` to the dead-letter topic. Send `DeadWritten` to `front_end` when the Kafka client has queued them.
 
-    Each request has a higher id than the one before.
+    Sent by the front end. Request ids grow.
     """
 
     request_id: RequestId
@@ -298,7 +324,7 @@ class WriteDead(Control):
 
 @dataclass(frozen=True, slots=True)
 class SecureDead(Control):
-    """Wait until Kafka has acknowledged all dead letters, three seconds at most. Send `DeadSecured` to `front_end`."""
+    """Wait at most 3 s until Kafka has acknowledged every dead letter, and send `DeadSecured` to `front_end`, the sender."""
 
     request_id: RequestId
     front_end: Address[DeadSecured]
@@ -309,9 +335,9 @@ class SecureDead(Control):
 
 @dataclass(frozen=True, slots=True)
 class Load(Data):
-    """Read the newest good checkpoint that is not newer than `committed`; send `Loading` and `Loaded` to `manager`.
+    """Read the newest readable checkpoint that is not newer than `committed`; send `Loading` and `Loaded` to `manager`.
 
-    `committed` is None if no sink tracks checkpoints.
+    Sent by the manager. `committed` is None if no sink tracks checkpoints; the newest readable one is read then.
     """
 
     committed: CheckpointId | None
@@ -321,7 +347,7 @@ class Load(Data):
 
 @dataclass(frozen=True, slots=True)
 class Keep(Data):
-    """Write version `version` of a generation; send `Kept` to `manager`."""
+    """Write version `version` of a generation to a file; send `Kept` to `manager`. Sent by an aged collector."""
 
     collector_id: CollectorId
     version: int
@@ -331,7 +357,7 @@ class Keep(Data):
 
 @dataclass(frozen=True, slots=True)
 class Map(Data):
-    """Send `Mapped` to `collector`: a slice over the generation's file `name`, which reads from disk when it is queried."""
+    """Open the generation's file `name`, and send `Mapped` to `collector`, the sender."""
 
     name: str
     collector: Address[Mapped]
@@ -339,7 +365,10 @@ class Map(Data):
 
 @dataclass(frozen=True, slots=True)
 class Save(Data):
-    """Write a checkpoint that refers to the generations' files `named`; send `Saved` to `manager`."""
+    """Write a checkpoint that refers to the generations' files `named`; send `Saved` to `manager`. Sent by the manager.
+
+    The keeper then deletes files that no kept checkpoint refers to.
+    """
 
     attempt_id: AttemptId
     state: State
@@ -349,7 +378,7 @@ class Save(Data):
 
 @dataclass(frozen=True, slots=True)
 class Reform(Control):
-    """Make slices by `view` from now on. It reads what its predecessor has written."""
+    """Use `view` to read slices from now on. Sent by the manager after a reload of the configuration."""
 
     view: View
 
@@ -359,14 +388,17 @@ class Reform(Control):
 
 @dataclass(frozen=True, slots=True)
 class Attached(Control):
-    """The front end has started and waits for `Begin`."""
+    """The front end has started, and waits for `Begin`. Sent by the front end, once."""
 
     front_end: Address[FrontEndMessage]
 
 
 @dataclass(frozen=True, slots=True)
 class Committed(Control):
-    """The newest checkpoint whose results are committed in every sink; None if no sink tracks checkpoints."""
+    """The newest checkpoint whose results are committed in every sink; None if no sink tracks checkpoints.
+
+    Sent by the publisher in reply to `GetCommitted` of `round`.
+    """
 
     checkpoint_id: CheckpointId | None
     round: Round
@@ -374,7 +406,7 @@ class Committed(Control):
 
 @dataclass(frozen=True, slots=True)
 class Loading(Control):
-    """The keeper has read `done` of `total` generations."""
+    """The keeper has read `done` of the `total` generations of a checkpoint. Sent by the keeper while it handles `Load`."""
 
     done: int
     total: int
@@ -382,7 +414,10 @@ class Loading(Control):
 
 @dataclass(frozen=True, slots=True)
 class Loaded(Control):
-    """A checkpoint and its slices. `state` is None if there is no checkpoint; `lost` describes what could not be read."""
+    """A checkpoint and its slices, the aged ones oldest first. Sent by the keeper in reply to `Load` of `round`.
+
+    `state` is None if no checkpoint can be read. `lost` describes each file that exists and cannot be read.
+    """
 
     checkpoint_id: CheckpointId
     state: State | None
@@ -394,7 +429,10 @@ class Loaded(Control):
 
 @dataclass(frozen=True, slots=True)
 class LoadedSlice:
-    """A generation of a checkpoint. `frozen` is None if its file cannot be read; `mapped` is set if it stays on disk."""
+    """A generation of a checkpoint, with its `events`, and its file `name` of `file_bytes`.
+
+    `frozen` is None if the file cannot be read. `mapped` is set if the slice stays on disk.
+    """
 
     collector_id: CollectorId
     name: str
@@ -407,14 +445,17 @@ class LoadedSlice:
 
 @dataclass(frozen=True, slots=True)
 class Restored(Control):
-    """Every sink is back at its place, for `round`."""
+    """Every sink is at its place in the checkpoint. Sent by the publisher in reply to `Restore` of `round`."""
 
     round: Round
 
 
 @dataclass(frozen=True, slots=True)
 class Grown(Control):
-    """A collector now looks like `meta`. An active one has added every event before `watermark`; `at` is the wall clock."""
+    """A collector's slice changed and is now described by `meta`. Sent by the collector after each batch or step.
+
+    An active one has added every event before `watermark`. `at` is the wall clock (seconds since 1970).
+    """
 
     collector_id: CollectorId
     meta: Meta
@@ -424,7 +465,10 @@ class Grown(Control):
 
 @dataclass(frozen=True, slots=True)
 class Retired(Control):
-    """The active collector has frozen its slice: `meta` describes it, its successor takes over `carry`."""
+    """The active collector is full, and has frozen its slice. Sent by the collector.
+
+    `meta` describes the frozen slice. `carry` holds the unfinished part, with which the successor starts.
+    """
 
     collector_id: CollectorId
     meta: Meta
@@ -433,7 +477,10 @@ class Retired(Control):
 
 @dataclass(frozen=True, slots=True)
 class Publish(Control):
-    """A result is due. The credit of `events` returns to the front end once the result is delivered."""
+    """The result `due` must be published. Sent by the active collector.
+
+    The credit of `events` events returns to the front end after the result is delivered.
+    """
 
     due: Due
     events: int
@@ -442,9 +489,9 @@ class Publish(Control):
 
 @dataclass(frozen=True, slots=True)
 class EventsLost(Control):
-    """A collector has lost events, counted by reason: it shed them (`shed`), or failed at them.
+    """A collector has dropped events: `events` counts them by reason. Sent by the collector.
 
-    Answers may lack events before `complete_from`, and in `missing`.
+    `shed` is true if this replies to `Shed`. Answers may lack events before `complete_from`, and in the span `missing`.
     """
 
     collector_id: CollectorId
@@ -456,9 +503,10 @@ class EventsLost(Control):
 
 @dataclass(frozen=True, slots=True)
 class RecordsMissing(Control):
-    """One partition's records never arrived. `count` is their total, 0 if unknown; as far as known they lie in `span`.
+    """Records of one partition never arrived: Kafka deleted them before they were read. Sent by the front end.
 
-    A later message with the same `key` replaces an earlier one.
+    Their event times lie in `span`. `count` is their number, 0 if it is unknown. A later message with the same `key` replaces
+    the earlier one.
     """
 
     key: str
@@ -469,7 +517,10 @@ class RecordsMissing(Control):
 
 @dataclass(frozen=True, slots=True)
 class Partial(Control):
-    """A collector's part of a query's answer. `revision` changes when a frozen slice does; it is None of a live slice."""
+    """A slice's part of a query's answer. Sent by the collector in reply to `Read`.
+
+    `revision` changes each time a frozen slice changes. A live slice has the revision None.
+    """
 
     query_id: QueryId
     collector_id: CollectorId
@@ -479,7 +530,7 @@ class Partial(Control):
 
 @dataclass(frozen=True, slots=True)
 class Unread(Control):
-    """A collector failed to read its part of a query."""
+    """The slice raised an error at `Read`. Sent by the collector; the answer lacks the slice's span."""
 
     query_id: QueryId
     collector_id: CollectorId
@@ -487,21 +538,27 @@ class Unread(Control):
 
 @dataclass(frozen=True, slots=True)
 class Overdue(Control):
-    """The deadline of a query has passed. The manager sends it to itself."""
+    """The deadline of a query has passed. The manager sends this to itself, and replies with the partials that it has."""
 
     query_id: QueryId
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint(Control):
-    """All batches are acknowledged, and the front end waits for `Proceed`. `state` is the front end's whole state."""
+    """Begin a checkpoint: `state` is the front end's whole state. Sent by the front end, which waits for `Proceed`.
+
+    Every batch that it has sent is acknowledged.
+    """
 
     state: State
 
 
 @dataclass(frozen=True, slots=True)
 class Snapped(Control):
-    """The state of a live slice, for a checkpoint. None if the slice has retired, or if `problem` prevents it."""
+    """The state of the live slice. Sent by the collector in reply to `Snapshot`.
+
+    `state` is None if the slice is frozen by now, or if `problem` says why there is no state.
+    """
 
     attempt_id: AttemptId
     collector_id: CollectorId
@@ -511,7 +568,7 @@ class Snapped(Control):
 
 @dataclass(frozen=True, slots=True)
 class Prepared(Control):
-    """The sinks' places, for a checkpoint. None if `problem` prevents it."""
+    """The place of each sink, for `Restore`. Sent by the publisher in reply to `Prepare`; None if `problem` says why not."""
 
     attempt_id: AttemptId
     places: tuple[Any, ...] | None
@@ -520,7 +577,10 @@ class Prepared(Control):
 
 @dataclass(frozen=True, slots=True)
 class Kept(Control):
-    """Version `version` of a generation is in the file `name`, of `nbytes`. None if it could not be written."""
+    """Version `version` of a generation is in the file `name`, of `nbytes`. Sent by the keeper in reply to `Keep`.
+
+    `name` is None if the file could not be written or opened; the collector sends this itself if the slice raised an error.
+    """
 
     collector_id: CollectorId
     version: int
@@ -530,7 +590,10 @@ class Kept(Control):
 
 @dataclass(frozen=True, slots=True)
 class Saved(Control):
-    """A checkpoint is on disk as `checkpoint_id`. None if `problem` prevented it."""
+    """A checkpoint is on disk, written in `seconds`. Sent by the keeper in reply to `Save`.
+
+    `checkpoint_id` is None if `problem` says why it is not.
+    """
 
     attempt_id: AttemptId
     checkpoint_id: CheckpointId | None
@@ -541,9 +604,10 @@ class Saved(Control):
 
 @dataclass(frozen=True, slots=True)
 class Reconfigure(Control):
-    """Apply `meter`'s limits and `baseline_bytes` at once, and open the next collectors by `view`. Reply `Reconfigured`.
+    """Apply `meter`'s limits and `baseline_bytes` at once, and use `view` for the next collectors; reply `Reconfigured`.
 
-    The new view reads its predecessor's slices; it differs only in the sizes at which a slice retires.
+    Sent by the composition root at a reload. `view` reads the slices of its predecessor; it differs only in the sizes at which
+    a slice retires.
     """
 
     meter: Meter
@@ -564,7 +628,10 @@ class Reconfigured:
 
 @dataclass(frozen=True, slots=True)
 class Failed(Control):
-    """An actor raised `error` at a message of class `kind`. If it is `held`, `healer` needs `Recover` to go on."""
+    """An actor raised `error` at a message of class `kind`. Sent by the base class of every actor.
+
+    If `held`, the actor's data waits until the guardian sends `Recover` to `healer`.
+    """
 
     healer: Address[Recover]
     stream: str
@@ -576,14 +643,17 @@ class Failed(Control):
 
 @dataclass(frozen=True, slots=True)
 class FailureNarrowed(Control):
-    """The last failures of `stream` helped to find the records at fault, so they do not count towards giving it up."""
+    """The last failures of `stream` narrowed the search for a bad record: do not count them. Sent by the front end."""
 
     stream: str
 
 
 @dataclass(frozen=True, slots=True)
 class Undelivered(Control):
-    """An actor did not accept a message of class `kind`, for `reason`."""
+    """A message of class `kind` did not reach the actor `name`: its mailbox was full, or it had stopped.
+
+    Sent by the base class of every actor.
+    """
 
     stream: str
     name: str
@@ -596,7 +666,7 @@ class Undelivered(Control):
 
 @dataclass(frozen=True, slots=True)
 class Recover(Control):
-    """Go on after a failure, from the last good state. The actor's base accepts it for every actor."""
+    """Resume after a failure, from the last good state. Sent by the guardian; every actor accepts it."""
 
 
 # What each actor accepts ---------------------------------------------------------------------------------------------

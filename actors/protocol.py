@@ -1,4 +1,4 @@
-"""What every message and every actor's address has in common. Imported by `actors.replies` and `actors.messages`.
+"""The base of messages, ids, and the type of an actor's address. Imported by `actors.replies` and `actors.messages`.
 
 An address is typed by the messages that its actor accepts, so mypy refuses a message sent to the wrong actor.
 """
@@ -27,7 +27,7 @@ RequestId = NewType("RequestId", int)
 """One request of a front end to its dead letter writer."""
 
 Round = NewType("Round", int)
-"""A stream's run from one recovery to the next. Messages of an earlier round do not count."""
+"""A stream's run from one recovery to the next. Actors ignore messages of an earlier round."""
 
 
 class Home(StrEnum):
@@ -90,7 +90,7 @@ ReplyTo = Callable[[Reply | Busy], None]
 
 
 class Address(Protocol[Accepted_contra]):
-    """Where to send messages of the types `Accepted_contra`. Any thread may use it."""
+    """The address of an actor that accepts messages of the types `Accepted_contra`. Thread-safe."""
 
     @property
     def actor_class(self) -> type[Any]:
@@ -103,4 +103,4 @@ class Address(Protocol[Accepted_contra]):
         """Return whether the actor has not stopped."""
 
     def stop(self, *, block: bool = True) -> Any:
-        """Have the actor stop; `block` waits until it has."""
+        """Stop the actor after its present message; with `block`, wait until it has stopped."""

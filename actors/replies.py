@@ -17,7 +17,10 @@ from actors.views.view import Meta, View
 
 @dataclass(frozen=True, slots=True)
 class Query(Data):
-    """Answer with all that lies in `span`; reply `Answer` within `deadline_s`, whole or not."""
+    """Reply an `Answer` about `span` (in the stream's unit) within `deadline_s` seconds.
+
+    Slices that have not replied by then are named in the answer's coverage.
+    """
 
     span: Span
     arguments: Any
@@ -27,10 +30,10 @@ class Query(Data):
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What an answer knows. It is exact in [complete_from, complete_to) but for what is `missing`.
+    """The times for which an answer is complete: [complete_from, complete_to) without the spans in `missing`.
 
-    None for `complete_from` means from the beginning of the stream; for `complete_to`, that nothing is known to be complete
-    yet. A set whose first time is before `final_until` neither changes nor goes; a late event may still add one.
+    `complete_from` is None if nothing was dropped since the stream's beginning. `complete_to` is None if there is no watermark
+    yet. A set whose first time is before `final_until` does not change; a late event may still add a set.
     """
 
     complete_from: int | None
@@ -43,8 +46,8 @@ class Coverage:
 class Answer:
     """The reply to `Query`: a merged partial, and the view that can render it.
 
-    `origin` are the frozen slices that it was read from, each by its collector's number and its revision: of one view, the same
-    question with the same origin has the same answer. None where anything else adds to it, or some slice did not reply.
+    `origin` lists the frozen slices that it was read from, as (collector id, revision): for one view, equal queries with equal
+    origins have equal answers. It is None if a live slice or a dropped one contributes, or if a slice did not reply.
     """
 
     view: View
@@ -57,10 +60,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Progress(Control):
-    """How far the front end has come. Its counters only grow, but for a start again; `records` is all that was read.
+    """The front end's progress. Its counters only fall when the stream goes back to a checkpoint.
 
-    `in_flight` are events that were read and are in no slice yet; of `credits` it waits for word at the most, then it reads
-    nothing more. `since_start` is what this process has counted, see `Tally`.
+    `records` counts all records read. `in_flight` counts events that are in no slice yet; at `credits` of them the front end
+    stops reading. `lag` has the unread records of each partition. `since_start` has this process's counts, see `Tally`.
     """
 
     state: str = "starting"
@@ -90,7 +93,10 @@ class GetStats(Data):
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes: the budget, what is accounted against it, of that the process before any event, and the resident set."""
+    """Memory in bytes: the budget, the bytes accounted, of these the empty process's (`baseline_bytes`), and the resident set.
+
+    `emergencies` counts the generations that the emergency brake dropped.
+    """
 
     budget_bytes: int
     accounted_bytes: int
@@ -101,10 +107,11 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Durability:
-    """How checkpoints went: the newest one, when it was saved (seconds since 1970), how long that took, its bytes.
+    """The newest checkpoint: its id, when it was saved (`at`, seconds since 1970), how long that took, and its bytes.
 
-    `failed` are those that could not be written since, with the last `problem`; `lost` is what could not be read at the start.
-    `failures`, `saved` and `seconds_in_all` are of all since the process began.
+    `failed` counts failed checkpoints since then; `problem` is the last reason. `lost` describes files that could not be read
+    at the start. `loading` is (generations read, generations in all) during the start. `failures`, `saved` and `seconds_in_all`
+    count since the process began.
     """
 
     checkpoint: int = 0
@@ -123,7 +130,7 @@ class Durability:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """A generation that is no more: which it was, what it held, why it went, and when (seconds since 1970)."""
+    """A dropped generation: its collector id, contents, the reason, and when (`at`, seconds since 1970)."""
 
     number: int
     span: Span | None
@@ -135,11 +142,11 @@ class Pruned:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """The reply to `GetStats`: the collectors oldest first, the active one last, and what is beside them.
+    """The reply to `GetStats`: the collectors oldest first, the active one last, and the stream's counters.
 
-    `numbers` are theirs, in the same order: within a process, a generation keeps its number as long as the stream does not
-    start again. `pruned` are the newest generations that went, the newest first. `since_start` is what this process has
-    counted of the stream, see `Tally`.
+    `numbers` has their ids in the same order; a generation keeps its id until the stream recovers from a failure or restarts.
+    `gone` is the summary of the dropped generations, and `pruned` lists the newest of these, newest first. `since_start` has
+    this process's counts, see `Tally`.
     """
 
     view: View
@@ -163,7 +170,7 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class GetPlace(Data):
-    """Reply where the `order`-th record lies that was published, as a `Place`, or None."""
+    """Reply the `Place` of the published record number `order` in the sink's file, or None if it has no such record."""
 
     order: int
     reply_to: ReplyTo["Place | None"]
@@ -171,7 +178,7 @@ class GetPlace(Data):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Bytes of a file: `length` of them from `start` on."""
+    """`length` bytes of a file, from the offset `start` on."""
 
     path: Path
     start: int
@@ -180,7 +187,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Write(Data):
-    """Write records to the stream's topic, each to the partition that its shard says; reply `Written`, or `Busy`."""
+    """Write records to the stream's topic, each to the partition of its shard; reply `Written`, or `Busy`."""
 
     values: Sequence[bytes]
     shards: Sequence[int]
@@ -198,7 +205,7 @@ class WriteToAll(Data):
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Kafka has acknowledged every record; `offsets` has the last one of each partition that got some."""
+    """Kafka has acknowledged every record. `offsets` has the last offset written to each partition."""
 
     offsets: Mapping[int, int]
 
@@ -212,7 +219,7 @@ class GetHealth(Data):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One message that came to nothing: when (seconds since 1970), whose, of what kind, and why."""
+    """One message that failed or was refused: when (`at`, seconds since 1970), at which actor, its class, and the reason."""
 
     at: float
     stream: str
@@ -223,10 +230,10 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class ActorVitals:
-    """The mailboxes of `count` actors of one kind and `state`, summed: messages that wait in each lane, and room for them.
+    """The mailboxes of `count` actors of one class and `state`, summed: the waiting messages and the capacity of each lane.
 
-    A collector is active or aged; others have no state. `held` of them wait for a failure to be mended, and take no data.
-    `counted` is what they have done since they began, by name.
+    A collector is active or aged; other actors have no state. `held` of the actors take no data until they have recovered from
+    a failure. `counted` has the sums of their counters, by name.
     """
 
     stream: str
@@ -243,9 +250,10 @@ class ActorVitals:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The reply to `GetHealth`. `degraded` names each stream that was given up, with the reason.
+    """The reply to `GetHealth`. `degraded` has each stream that was given up, with the reason.
 
-    `threads` says of each thread for how many seconds it has been at its present task, 0 where it waits for one.
+    `newest` lists the newest dead letters, newest first. `threads` has the seconds that each thread has spent on its present
+    task; 0 if it waits for one.
     """
 
     degraded: Mapping[str, str]

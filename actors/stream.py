@@ -1,6 +1,6 @@
-"""One stream from its plan to its end: what it takes, how its actors start, in order, and how it drains.
+"""Starts, drains and stops the actors of one stream, by a plan.
 
-Used by the composition root and by tests. Holds no state of its own.
+Used by the composition root and by tests. Holds no state.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,10 +38,10 @@ from actors.views.view import View
 
 @dataclass(frozen=True, slots=True)
 class StreamPlan:
-    """All that it takes to start a stream. `lateness` is in the stream's unit, `idle_s` in seconds.
+    """The parts and limits of one stream. `lateness` is in the stream's unit, `idle_s` in seconds.
 
-    Without a `store` its state is in memory alone. `connect` makes the client that writes to the stream's own topic, where
-    clients may. `streams` share the process.
+    Without a `store` there are no checkpoints. `connect` makes the client that writes to the stream's own topic; None if
+    clients may not write. `streams` is the number of streams in the process.
     """
 
     name: str
@@ -61,7 +61,7 @@ class StreamPlan:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A stream that was started: whom to ask, to drain, for what was published, and to write."""
+    """The addresses of a started stream's actors; None for each actor that the plan does not need."""
 
     manager: ManagerAddress
     front_end: Address[FrontEndMessage]
@@ -80,11 +80,11 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """Who is told what of a stream.
+class Callbacks:
+    """The functions that a stream's actors call on their threads. The first argument of each is the stream's name.
 
-    `wait`: that there is nothing to read from yet; `end`: that all there is has been read and taken in; `trouble`: what keeps
-    a sink from taking results, or the disk from taking a checkpoint.
+    `wait`: the source does not exist yet. `end`: every record of a finite source is in a slice. `trouble`: a sink does not
+    accept results, or the disk does not accept a checkpoint; the second argument is the problem.
     """
 
     wait: Callable[[str], None]
@@ -92,12 +92,12 @@ class Told:
     trouble: Callable[[str, str], None]
 
 
-def start_stream(system: System, plan: StreamPlan, told: Told) -> Running:
-    """Start a stream's actors, the last in the line first. Returns at once; reading begins when the front end is there."""
+def start_stream(system: System, plan: StreamPlan, callbacks: Callbacks) -> Running:
+    """Start a stream's actors; each starts after those that it sends to. Returns without waiting for the first record."""
     writer = publisher = keeper = dead_letters = None
 
     def trouble(problem: str) -> None:
-        told.trouble(plan.name, problem)
+        callbacks.trouble(plan.name, problem)
 
     if plan.connect is not None:
         writer = start(Writer, system, stream=plan.name, connect=plan.connect)
@@ -127,8 +127,8 @@ def start_stream(system: System, plan: StreamPlan, told: Told) -> Running:
         manager=manager,
         lateness=plan.lateness,
         idle_s=plan.idle_s,
-        on_wait=told.wait,
-        on_end=told.end,
+        on_wait=callbacks.wait,
+        on_end=callbacks.end,
         dead_letters=dead_letters,
         saves_first=bool(plan.sinks),
         pace=plan.pace,
@@ -137,5 +137,5 @@ def start_stream(system: System, plan: StreamPlan, told: Told) -> Running:
 
 
 def drain(running: Running, reply_to: ReplyTo[Drained]) -> None:
-    """Stop reading, and reply `Drained` when all that was read is in its slice; then the actors may be stopped."""
+    """Stop reading, and reply `Drained` when every event read is in a slice. Call `Running.stop` after that."""
     running.front_end.tell(Drain(reply_to))

@@ -1,4 +1,4 @@
-"""What the manager is made of: the list of collectors, the counts of what is gone, queries and checkpoints in progress.
+"""The manager's parts: the list of collectors, the counts of dropped data, queries and checkpoints in progress.
 
 Imported by the manager; the front end imports `tally`.
 """

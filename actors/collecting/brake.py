@@ -1,4 +1,4 @@
-"""The emergency brake: what to drop when the process takes more memory than its accounts say. A decision, not an act."""
+"""The emergency brake decides how many generations to drop if the process takes more memory than is accounted."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,14 @@ _TICKS = 2
 _VAIN = 3
 _REST_S = 30.0
 _MOST_SHARE = 4
-"""At most one generation of so many goes at once."""
+"""At most one quarter of the generations is dropped at once."""
 
 
 class Brake:
-    """Decides for one of `streams` streams, each of which takes its share of what is too much.
+    """Decides for one stream of `streams`. Each stream frees 1/`streams` of the excess.
 
-    It is pulled where two looks in a row find the process above 105 % of its budget, and lets go below 102 %. Where three pulls
-    in a row have freed less than half of what they should, it rests for 30 s: then the memory is not where the accounts say.
+    The brake starts if two measurements in a row are above 105 % of the budget, and ends below 102 %. It pauses for 30 s if
+    three pulls in a row have freed less than half of the expected bytes: the excess is then not in the slices.
     """
 
     def __init__(self, streams: int = 1) -> None:
@@ -29,11 +29,11 @@ class Brake:
 
     @staticmethod
     def worried(resident: int, budget: int) -> bool:
-        """Whether it is worth while to look for what is free already."""
+        """Return whether the process is so large that freed memory should be returned to the system."""
         return resident > _OFF * budget
 
     def pull(self, resident: int, budget: int, aged: Sequence[int], now: float) -> int:
-        """Return how many of the oldest generations must go; `aged` are the bytes of each, oldest first."""
+        """Return how many of the oldest generations to drop. `aged` has the bytes of each, oldest first; `now` in seconds."""
         if resident <= (_OFF if self._ticks >= _TICKS else _ON) * budget:
             self._ticks = self._vain = self._expected = 0
             return 0

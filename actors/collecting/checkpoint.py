@@ -1,4 +1,4 @@
-"""A checkpoint in the making: its parts come from the front end, the live slice, the sinks and the keeper, one by one."""
+"""The parts of an unfinished checkpoint, from the front end, the live slice, the sinks and the keeper."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +10,7 @@ from actors.protocol import AttemptId
 
 @dataclass(slots=True)
 class Assembly:
-    """The parts of one attempt at a checkpoint. `frame` is the manager's own, taken with the live slice's state."""
+    """The parts of one attempt at a checkpoint. `frame` is the manager's part, of the same moment as the live slice's state."""
 
     attempt_id: AttemptId
     front_end: State
@@ -21,7 +21,7 @@ class Assembly:
 
     @property
     def taken(self) -> bool:
-        """Whether all that may change with the next event is there."""
+        """Whether every part that the next event may change has arrived."""
         return self.live is not None and self.places is not None
 
     def unwritten(self) -> list[Collector]:
@@ -33,7 +33,7 @@ class Assembly:
         return frozenset(each.name for each in self.aged if each.name is not None)
 
     def state(self) -> State:
-        """Return the whole of it."""
+        """Return the checkpoint's state, as the keeper writes it."""
         aged = []
         for each in self.aged:
             span = each.meta.span

@@ -1,4 +1,4 @@
-"""How a manager makes a checkpoint: asks for the parts, has the whole written, and lets its results be seen then."""
+"""Makes a checkpoint: collects the parts, has the keeper write them, and then has the results committed."""
 
 import itertools
 from collections.abc import Callable
@@ -33,10 +33,10 @@ from actors.runtime.actor import Actor
 
 
 class Assembler:
-    """Makes the checkpoints of one stream for `manager`, which owns it, one at a time. Never waits.
+    """Makes the checkpoints of one stream, one at a time. Belongs to `manager`, and runs on its thread. Never waits.
 
-    `frame` returns the manager's own part. The front end reads on as soon as the live slice has given its state; the next
-    checkpoint is asked for when this one is over.
+    `frame` returns the manager's part. The front end resumes as soon as the live slice's state has arrived; it begins the next
+    checkpoint after the end of this one.
     """
 
     def __init__(
@@ -55,28 +55,28 @@ class Assembler:
         self._assembly: Assembly | None = None
         self.durability = Durability()
         self.front_end: Address[FrontEndMessage] | None = None
-        """Who waits for a checkpoint; the manager sets it once it is known."""
+        """The front end, which waits for `Proceed`. The manager sets it at `Attached`."""
 
     def loaded(self, message: Loaded) -> None:
-        """Note what was read at the start, and forget the checkpoint under way."""
+        """Note the checkpoint that was read at the start, and forget the unfinished one."""
         self._assembly = None
         self.durability = replace(
             self.durability, loading=None, recovered_from=message.checkpoint_id, lost=message.lost, problem=None
         )
 
     def loading(self, done: int, total: int) -> None:
-        """Note how far the reading is."""
+        """Note that `done` of `total` generations are read."""
         self.durability = replace(self.durability, loading=(done, total))
 
     def take(self, part: CheckpointPart, shelf: Shelf) -> None:
-        """Take a part, of the checkpoint under way or for a new one. The collectors are those on `shelf`."""
+        """Add a part to the unfinished checkpoint, or begin one. `shelf` has the collectors."""
         assembly = self._assembly
         if isinstance(part, Checkpoint):
             self._begin(part.state, shelf.active)
         elif isinstance(part, Kept):
             self._kept(part, shelf)
         elif assembly is None or assembly.attempt_id != part.attempt_id:
-            return  # of one that was given up
+            return  # a part of a checkpoint that was given up
         elif part.problem is not None:
             self.give_up(part.problem)
         elif isinstance(part, Prepared):
@@ -88,20 +88,20 @@ class Assembler:
             self._snapped(assembly, part, shelf)
 
     def dropped(self, collector: Collector) -> None:
-        """Note that a collector is gone, which may never be written then."""
+        """Give the checkpoint up if it needs the dropped collector's slice and that is in no file yet."""
         if self._assembly is not None and collector in self._assembly.unwritten():
             self.give_up("a generation was dropped before it was written")
 
     def give_up(self, problem: str) -> None:
-        """Forget the checkpoint under way; the one before stands."""
+        """Give the unfinished checkpoint up; the previous one stays valid."""
         self._assembly = None
-        told = self.durability
-        self.durability = replace(told, failed=told.failed + 1, failures=told.failures + 1, problem=problem)
+        before = self.durability
+        self.durability = replace(before, failed=before.failed + 1, failures=before.failures + 1, problem=problem)
         self._manager.send(self._publisher, Commit(None))
         self._manager.send(self.front_end, Proceed(saved=False))
 
     def _begin(self, state: State, active: Collector | None) -> None:
-        """Ask the active collector and the sinks where they stand."""
+        """Ask the active collector for its state, and the sinks for their places."""
         if active is None or self._keeper is None or self._assembly is not None:
             self._manager.send(self.front_end, Proceed(saved=False))
             return
@@ -111,8 +111,8 @@ class Assembler:
         self._manager.send(self._publisher, Prepare(attempt_id, self._manager.address))
 
     def _snapped(self, assembly: Assembly, part: Snapped, shelf: Shelf) -> None:
-        """Note the books as they stand with the live slice; then reading may go on. Where it had retired, ask its successor."""
-        assert shelf.active is not None, "where a checkpoint is under way, there is a collector"
+        """Add the states of the live slice and the manager, and resume reading. Ask the successor if the slice is frozen."""
+        assert shelf.active is not None, "a checkpoint begins only if there is an active collector"
         if part.state is None:
             self._manager.send(shelf.active.address, Snapshot(assembly.attempt_id))
             return
@@ -125,7 +125,7 @@ class Assembler:
         self._save_if_complete()
 
     def _kept(self, part: Kept, shelf: Shelf) -> None:
-        """Note in which file a generation is."""
+        """Note the file of a generation."""
         each = shelf.find(part.collector_id)
         if each is None or each.version != part.version:
             return
@@ -144,8 +144,8 @@ class Assembler:
             self._manager.send(self._keeper, save)
 
     def _saved(self, part: Saved) -> None:
-        """Let the results be seen, now that nothing can take them back; and allow the next checkpoint."""
-        assert part.checkpoint_id is not None, "what is saved has a number"
+        """Have the results committed, because the checkpoint is on disk, and allow the next checkpoint."""
+        assert part.checkpoint_id is not None, "a saved checkpoint has an id"
         self._assembly = None
         self.durability = replace(
             self.durability,

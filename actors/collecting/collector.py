@@ -1,4 +1,4 @@
-"""The manager's record of one collector: its address, what it holds, and the file that it is in."""
+"""The manager's record of one collector: its address, the description of its slice, and its file."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,10 @@ from actors.views.view import Meta
 
 @dataclass(slots=True)
 class Collector:
-    """One collector as the manager knows it.
+    """One collector, as of its last report.
 
-    An aged one is in the file `name`, as it was at `version`; while it is None, it is `coming` or has to be asked for.
+    Version `version` of an aged slice is in the file `name`. While `name` is None, the slice is `coming` (being written), or
+    the manager must send `Archive`.
     """
 
     collector_id: CollectorId
@@ -24,5 +25,5 @@ class Collector:
 
     @property
     def spilled(self) -> bool:
-        """Whether its bytes are on the disk alone."""
+        """Whether the slice is on disk only, not in memory."""
         return self.meta.file_bytes > 0

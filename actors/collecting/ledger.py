@@ -1,6 +1,6 @@
-"""What a stream no longer has, and since when: the manager's account of all that was dropped, lost or never came.
+"""The manager's counts of events and records that were dropped, lost or never arrived, with their times.
 
-Coverage is read from it. Its whole state is in a checkpoint.
+Coverage is computed from them. They are part of a checkpoint.
 """
 
 from collections import Counter, deque
@@ -14,14 +14,14 @@ from actors.timeline.span import EVER, Span
 from actors.views.view import Meta, View
 
 _MOST_MISSING = 100
-"""Spans that are told apart; more are told as one, and kept as one as soon as each has an end."""
+"""Spans that are listed one by one. Further spans are reported as one, and merged as soon as their ends are final."""
 
 _MOST_PRUNED = 64
-"""Generations that went, and are remembered one by one."""
+"""Dropped generations that are listed one by one."""
 
 
 class Ledger:
-    """What is gone of one stream. Events by reason add up with those that are held to all that came."""
+    """The dropped data of one stream. The dropped events and the events in the slices add up to all events."""
 
     def __init__(self, view: View) -> None:
         self._view = view
@@ -35,23 +35,23 @@ class Ledger:
 
     @property
     def missing(self) -> tuple[Span, ...]:
-        """Where answers may lack something, in no order."""
+        """The spans of time for which answers may lack events, unordered."""
         spans = list(dict.fromkeys(span for _, span, _ in self._missing.values()))
         few, rest = spans[: _MOST_MISSING - 1], spans[_MOST_MISSING - 1 :]
         return (*few, reduce(Span.hull, rest)) if rest else tuple(few)
 
     @property
     def pruned(self) -> tuple[Pruned, ...]:
-        """The newest generations that went, the newest first."""
+        """The newest dropped generations, newest first."""
         return tuple(reversed(self._pruned))
 
     def counted(self) -> dict[str, int]:
-        """Return what is gone so far, by name and reason."""
+        """Return the counts by name and reason, such as `dropped memory`."""
         counts = {"dropped": self.dropped, "generations": self.generations, "missed": self.missed}
         return {f"{name} {reason}": count for name, counter in counts.items() for reason, count in counter.items()}
 
     def state(self) -> State:
-        """Return what `restore` takes."""
+        """Return the state for `restore`."""
         return {
             "gone": self.gone.state(),
             "dropped": dict(self.dropped),
@@ -63,7 +63,7 @@ class Ledger:
         }
 
     def restore(self, state: State) -> None:
-        """Know what was known when `state` was taken, and nothing else. Raises as `View.revive` does."""
+        """Replace all counts by those in `state`. Raises as `View.revive` does."""
         self.gone = self._view.summary(state["gone"])
         self.dropped, self.generations = Counter(state["dropped"]), Counter(state["generations"])
         self.missed = Counter(state["missed"])
@@ -74,7 +74,7 @@ class Ledger:
         self._pruned = deque(map(_pruned, state.get("pruned", ())), _MOST_PRUNED)  # earlier versions did not write them
 
     def drop(self, number: int, meta: Meta, reason: str, at: float) -> None:
-        """Note that a generation, the oldest, was dropped `at` that time."""
+        """Count the oldest generation as dropped, `at` seconds since 1970."""
         self.gone = self.gone.then(meta.summary)
         self.dropped[reason] += meta.events
         self.generations[reason] += 1
@@ -82,7 +82,7 @@ class Ledger:
         self._pruned.append(Pruned(number, meta.span, meta.events, meta.nbytes, reason, at))
 
     def lose(self, number: int, span: Span | None, events: int, at: float) -> None:
-        """Note that a generation could not be read again. Its place in time is missing."""
+        """Count a generation as unreadable; its span is missing."""
         self.dropped["unreadable"] += events
         self.generations["unreadable"] += 1
         self._pruned.append(Pruned(number, span, events, 0, "unreadable", at))
@@ -90,28 +90,28 @@ class Ledger:
             self._put(f"generation {number}", "unreadable", span, events)
 
     def forget(self, message: EventsLost) -> None:
-        """Note events that a slice let go of, or failed at."""
+        """Count events that a slice shed or failed at."""
         self.dropped.update(message.events)
         self.advance(message.complete_from)
         if message.missing is not None:
-            known = self._missing.get("failed", ("failed", message.missing, 0))[1]
-            self._put("failed", "failed", message.missing.hull(known), 0)
+            earlier = self._missing.get("failed", ("failed", message.missing, 0))[1]
+            self._put("failed", "failed", message.missing.hull(earlier), 0)
 
     def miss(self, message: RecordsMissing) -> None:
-        """Note records that never came, or know better where they lay."""
-        _, _, known = self._missing.get(message.key, (message.reason, message.span, 0))
-        self.missed[message.reason] += message.count - known
+        """Count records that never arrived, or correct an earlier report with the same key."""
+        _, _, counted = self._missing.get(message.key, (message.reason, message.span, 0))
+        self.missed[message.reason] += message.count - counted
         self._put(message.key, message.reason, message.span, message.count)
 
     def advance(self, complete_from: int | None) -> None:
-        """Note that nothing before `complete_from` is complete."""
-        known = [time for time in (self.complete_from, complete_from) if time is not None]
-        self.complete_from = max(known, default=None)
+        """Note that answers are incomplete before `complete_from`."""
+        times = [time for time in (self.complete_from, complete_from) if time is not None]
+        self.complete_from = max(times, default=None)
 
     def _put(self, key: str, reason: str, span: Span, count: int) -> None:
         self._missing[key] = (reason, span, count)
         if len(self._missing) > _MOST_MISSING:
-            # What has no end yet will be known better, by its key; there is one a partition and reason at most.
+            # A span without an end will be corrected by its key; there is at most one for each partition and reason.
             ended = [name for name, (_, span, _) in self._missing.items() if span.end < EVER.end][:2]
             if len(ended) > 1:
                 first, second = ended
@@ -120,7 +120,7 @@ class Ledger:
                 self._missing[second] = (why, one.hull(other), few + more)
 
     def reasons(self) -> tuple[tuple[str, Span, int], ...]:
-        """Return why something is missing: the reason, where, and how many records or events, 0 where nobody knows."""
+        """Return each missing span as (reason, span, records or events); the number is 0 if it is unknown."""
         return tuple(self._missing.values())
 
 

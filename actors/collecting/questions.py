@@ -1,4 +1,4 @@
-"""The questions under way at a manager: whom each was put to, what came so far, and when it must be answered."""
+"""The unfinished queries of a manager: sends each to its collectors, merges the partials, and replies by the deadline."""
 
 import itertools
 from collections.abc import Sequence
@@ -15,19 +15,22 @@ from actors.views.view import Meta, View
 
 @dataclass(slots=True)
 class _Asked:
-    """A query under way: who has still to answer, and what came so far."""
+    """An unfinished query: the collectors that have not replied (`waiting`), and the partials so far.
+
+    `initial` are partials that need no collector. If the answer `publishes`, it must be complete.
+    """
 
     query: Query
     waiting: dict[CollectorId, Meta]
     coverage: Coverage
-    known: list[Any]
+    initial: list[Any]
     partials: dict[CollectorId, Partial]
     publishes: bool
     unread: list[Meta] = field(default_factory=list)
 
 
 class Questions:
-    """Scatters queries for `manager`, which owns it, and gathers the answers. Never waits."""
+    """Scatters queries and gathers partials. Belongs to `manager`, and runs on its thread. Never waits."""
 
     def __init__(self, manager: Actor[ManagerMessage], view: View) -> None:
         self._manager = manager
@@ -35,15 +38,18 @@ class Questions:
         self._asked: dict[QueryId, _Asked] = {}
         self._ids = itertools.count(1)
         self.answered = self.late = 0
-        """Clients' queries that were answered, and those of them for which some collector was too late."""
+        """The number of answered queries of clients, and how many of these lack some collector's partial."""
 
     def put(
-        self, query: Query, chosen: Sequence[Collector], known: list[Any], coverage: Coverage, *, publishes: bool = False
+        self, query: Query, chosen: Sequence[Collector], initial: list[Any], coverage: Coverage, *, publishes: bool = False
     ) -> None:
-        """Ask the `chosen` collectors; what is `known` joins their answers. Where it `publishes`, no half answer will do."""
+        """Send `Read` to the `chosen` collectors; reply with their partials and `initial`, merged.
+
+        With `publishes`, there is no deadline: the answer must be complete.
+        """
         query_id = QueryId(next(self._ids))
         waiting = {collector.collector_id: collector.meta for collector in chosen}
-        self._asked[query_id] = _Asked(query, waiting, coverage, known, {}, publishes)
+        self._asked[query_id] = _Asked(query, waiting, coverage, initial, {}, publishes)
         for collector in chosen:
             self._manager.send(collector.address, Read(query_id, query.span, query.arguments))
         if not publishes:
@@ -52,7 +58,7 @@ class Questions:
             self.answer(query_id)
 
     def gather(self, message: Partial) -> None:
-        """Take one collector's answer; the last one completes the reply."""
+        """Add one collector's partial; reply after the last one."""
         asked = self._asked.get(message.query_id)
         if asked is None:
             return
@@ -62,7 +68,7 @@ class Questions:
             self.answer(message.query_id)
 
     def miss(self, message: Unread, *, whole: bool) -> None:
-        """Go on without one collector's answer. Raises ValueError where it is to be published, and that only `whole`."""
+        """Continue without one collector's partial. Raises ValueError if the answer is to be published, and must be `whole`."""
         asked = self._asked.get(message.query_id)
         if asked is None or message.collector_id not in asked.waiting:
             return
@@ -73,31 +79,33 @@ class Questions:
             self.answer(message.query_id)
 
     def answer(self, query_id: QueryId) -> None:
-        """Reply with what there is, where it is not done yet; the span of each collector that did not answer is missing."""
+        """Reply with the partials so far, if not done before. The spans of silent collectors are reported as missing."""
         asked = self._asked.pop(query_id, None)
         if asked is None:
             return
         query, coverage = asked.query, asked.coverage
         silent = tuple(meta.span for meta in (*asked.waiting.values(), *asked.unread) if meta.span is not None)
         coverage = replace(coverage, missing=(*coverage.missing, *silent))
-        came = [asked.partials[collector] for collector in sorted(asked.partials)]  # so that estimates do not depend on chance
-        merged = self._view.merge([*asked.known, *(each.partial for each in came)])
+        partials = [
+            asked.partials[collector] for collector in sorted(asked.partials)
+        ]  # a fixed order, so that equal queries have equal estimates
+        merged = self._view.merge([*asked.initial, *(each.partial for each in partials)])
         if not asked.publishes:
             self.answered += 1
             self.late += bool(asked.waiting or asked.unread)
         query.reply_to(Answer(self._view, merged, query.span, query.arguments, coverage, self._origin(asked)))
 
     def _origin(self, asked: _Asked) -> tuple[tuple[int, int], ...] | None:
-        """Return the frozen slices that alone have a part in an answer; None where something else has, or may have."""
+        """Return (collector id, revision) of the frozen slices behind an answer; None if other slices contribute, or may."""
         nothing = self._view.merge([])
-        frozen = {number: each.revision for number, each in asked.partials.items() if each.revision is not None}
-        live = [each.partial for number, each in asked.partials.items() if number not in frozen]
-        if asked.waiting or asked.unread or any(partial != nothing for partial in (*asked.known, *live)):
+        frozen = {collector: each.revision for collector, each in asked.partials.items() if each.revision is not None}
+        live = [each.partial for collector, each in asked.partials.items() if collector not in frozen]
+        if asked.waiting or asked.unread or any(partial != nothing for partial in (*asked.initial, *live)):
             return None
         return tuple(sorted(frozen.items()))
 
     def end(self) -> None:
-        """Reply to every client with what there is; what was to be published is forgotten, and will be due again."""
+        """Reply to every client with the partials so far; forget results to be published, which become due again."""
         for query_id in [query_id for query_id, asked in self._asked.items() if not asked.publishes]:
             self.answer(query_id)
         self._asked.clear()

@@ -1,4 +1,4 @@
-"""The collectors of one round: the active one, and the aged ones, oldest first, with what they take of memory and disk."""
+"""The collectors of one round, the active one and the aged ones, with their bytes in memory and on disk."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -15,7 +15,10 @@ from actors.views.view import Meta
 
 
 class Shelf:
-    """What `manager`, which owns it, has of collectors, as far as they have told. It sees metas alone."""
+    """The collectors of a round, as of their last reports. Belongs to `manager`, and runs on its thread.
+
+    It uses the slices' descriptions (`Meta`) only, and carries out the decisions of `timeline.retention`.
+    """
 
     def __init__(self, manager: Actor[ManagerMessage]) -> None:
         self._manager = manager
@@ -34,25 +37,25 @@ class Shelf:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that all of them take."""
+        """The bytes of memory of all slices."""
         return self._aged_bytes + (self.active.meta.nbytes if self.active is not None else 0)
 
     def knows(self, collector_id: CollectorId) -> bool:
-        """Whether a collector is one of these, and not of a round before."""
+        """Return whether a collector belongs to this round."""
         return collector_id in self._aged or (self.active is not None and self.active.collector_id == collector_id)
 
     def find(self, collector_id: CollectorId) -> Collector | None:
-        """Return an aged collector, where it is one of these."""
+        """Return an aged collector of this round, or None."""
         found: Collector | None = self._aged.get(collector_id)
         return found
 
     def put(self, collector: Collector) -> None:
-        """List an aged collector, younger than all others."""
+        """Add an aged collector. It must be the youngest."""
         self._aged[collector.collector_id] = collector
         self._aged_bytes += collector.meta.nbytes
 
     def retire(self, meta: Meta, successor: Collector) -> None:
-        """List the active collector as aged, and have `successor` in its place."""
+        """Add the active collector to the aged ones, and make `successor` the active one."""
         assert self.active is not None, "only an active collector retires"
         self.active.meta = meta
         self.put(self.active)
@@ -60,18 +63,18 @@ class Shelf:
         self._shedding = False
 
     def grown(self, message: Grown) -> None:
-        """Note what an aged collector looks like now."""
+        """Note the new description of an aged collector's slice."""
         aged = self.find(message.collector_id)
         if aged is not None:
             self._aged_bytes += message.meta.nbytes - aged.meta.nbytes
             aged.meta = message.meta
 
     def shed(self) -> None:
-        """Note that the active collector has shed what it could."""
+        """Note that the active collector has handled `Shed`."""
         self._shedding = False
 
     def drop_oldest(self) -> Collector:
-        """Let go of the oldest generation; returns what it was."""
+        """Drop the oldest generation, and return it."""
         _, oldest = self._aged.popitem(index=0)
         dropped: Collector = oldest
         self._aged_bytes -= dropped.meta.nbytes
@@ -79,8 +82,8 @@ class Shelf:
         return dropped
 
     def prune(self, limits: Limits, other_bytes: int, watermark: int | None) -> Iterator[tuple[Collector, str]]:
-        """Carry out what retention decides; yields each collector that had to go, with the reason."""
-        # The disk fills where memory is short alone: without that it is looked at when it may be used otherwise than before.
+        """Apply the limits; yield each dropped collector with the reason. Iterate to the end. Cost: O(aged) if over a limit."""
+        # Only memory pressure fills the disk, so the disk limit is checked then, and after it was changed.
         over = other_bytes + self.nbytes > limits.budget_bytes or limits.spill_bytes != self._spill_bytes
         self._spill_bytes = limits.spill_bytes
         if not over and limits.max_aged is None and limits.max_age is None:
@@ -97,7 +100,7 @@ class Shelf:
         self._lighten(verdict)
         for reason in verdict.drop:
             yield self.drop_oldest(), reason
-        # Where shedding frees nothing more, it is not asked for again until something has changed.
+        # If the last Shed freed nothing, the next one waits until the bytes in use have changed.
         at = other_bytes + self.nbytes
         if verdict.shed_bytes and self.active is not None and not self._shedding and at != self._shed_at:
             self._shedding, self._shed_at = True, at
@@ -109,13 +112,14 @@ class Shelf:
             collector.address.stop(block=False)
 
     def _lighten(self, verdict: Verdict) -> None:
-        """Have generations spilled and made coarse.
+        """Have generations moved to disk, or made coarse.
 
-        Accounted as done, so that nothing is dropped while it is under way; each collector then says what it is.
+        Their bytes are accounted as free at once, so that no generation is dropped meanwhile. Each collector reports its true
+        size when it is done.
         """
         listed = self.aged
         for aged in [listed[index] for index in verdict.spill]:
-            assert aged.name is not None, "what is spilled is in a file"
+            assert aged.name is not None, "only a slice in a file is spilled"
             self._aged_bytes -= aged.meta.nbytes - STUB_BYTES
             aged.meta = replace(aged.meta, nbytes=STUB_BYTES, coarse_bytes=0, file_bytes=aged.file_bytes)
             self._manager.send(aged.address, Spill(aged.name))

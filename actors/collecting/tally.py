@@ -1,6 +1,7 @@
-"""Counts that only grow, of counts that a stream takes back to a checkpoint when it starts again.
+"""Counters that only grow, for metrics.
 
-Used by who keeps such counts, for metrics: they ask what this process has done, and a count that falls looks like a restart.
+A stream's counters fall when it goes back to a checkpoint, but a Prometheus counter must not fall. Used by the front end and
+the manager.
 """
 
 from collections import Counter
@@ -8,12 +9,12 @@ from collections.abc import Mapping
 
 
 class Tally:
-    """What was counted since this process began, by name. What is done again after a failure counts again.
+    """The sum of all increases since this process began, by name. Work that is repeated after a failure counts again.
 
     >>> tally = Tally()
-    >>> tally.begin({"records": 100})  # as a checkpoint says
+    >>> tally.begin({"records": 100})  # the counts of a checkpoint
     >>> tally.note({"records": 130})
-    >>> tally.begin({"records": 110})  # back to another one
+    >>> tally.begin({"records": 110})  # back to an earlier checkpoint
     >>> tally.note({"records": 115})
     >>> dict(tally.total)
     {'records': 35}
@@ -24,11 +25,11 @@ class Tally:
         self._last: Mapping[str, int] = {}
 
     def begin(self, counts: Mapping[str, int]) -> None:
-        """Count on from `counts`, which this process has not done."""
+        """Set the counts from which the next increases are measured."""
         self._last = dict(counts)
 
     def note(self, counts: Mapping[str, int]) -> None:
-        """Add what `counts` have grown by since they were last seen. Cost: O(names)."""
+        """Add the increases since the last `note` or `begin`. Cost: O(names)."""
         for name, count in counts.items():
             self.total[name] += max(0, count - self._last.get(name, 0))
         self._last = dict(counts)

@@ -1,4 +1,4 @@
-"""What Pykka lacks: bounded mailboxes with two lanes, threads by name, and a guardian that restarts what failed.
+"""The runtime on Pykka: bounded mailboxes with two lanes, threads by name, and a guardian that restarts failed actors.
 
-Imports messages alone. Imported by every room that holds an actor.
+Imports messages only. Imported by every room that holds an actor.
 """

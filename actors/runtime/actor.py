@@ -1,7 +1,7 @@
 """The base of every actor, on Pykka: a two-lane bounded mailbox, a shared pool of threads, and failure as a message.
 
-A handler that raises costs one message, never the actor: the guardian hears of it, and where the actor `suspends`, data waits
-until the guardian says `Recover`. Handlers of one actor never run at once. No actor blocks on another.
+A handler that raises loses one message and does not stop the actor. The guardian receives `Failed`. If the actor `suspends`,
+its data waits until the guardian sends `Recover`. The handlers of one actor never run concurrently. No actor waits for another.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,9 +25,9 @@ Arguments = ParamSpec("Arguments")
 
 @dataclass(slots=True)
 class System:
-    """What all actors of a process share. The guardian's address is there once the guardian has started.
+    """The parts that all actors of a process share. `guardian` is None until the guardian has started.
 
-    `actors` are those that have not stopped; any thread may look at a copy. `trace` is entered around what takes long.
+    `actors` are the actors that have not stopped; another thread must copy the set first. `trace` is entered around slow steps.
     """
 
     dispatcher: Dispatcher
@@ -43,10 +43,10 @@ class Actor(pykka.Actor, Generic[Accepted]):
     """
 
     suspends: ClassVar[bool] = False
-    """Whether a failure at a data message holds back further data until `Recover`."""
+    """Whether a failure at a data message holds further data back until `Recover`."""
 
     turn: ClassVar[int] = 16
-    """Messages that it handles before another actor of its home gets the thread."""
+    """The number of messages that it handles before another actor on the same thread gets its turn."""
 
     capacity: ClassVar[dict[Lane, int]] = {Lane.CONTROL: 4096, Lane.DATA: 256}
 
@@ -58,37 +58,37 @@ class Actor(pykka.Actor, Generic[Accepted]):
 
     @property
     def address(self) -> Address[Accepted | Recover]:
-        """Where others send messages to."""
+        """The actor's address."""
         return self.actor_ref
 
     @property
     def name(self) -> str:
-        """What people know the actor by."""
+        """The actor's name in logs and dead letters."""
         return type(self).__name__
 
     @property
     def home(self) -> str:
-        """Which thread it runs on. May change between two turns."""
+        """The name of the thread that it runs on. May change between two turns."""
         return "control"
 
     @property
     def state(self) -> str:
-        """In which of its states it is, where it has some. Read by other threads."""
+        """The actor's state for metrics, such as `aged`; empty if the class has no states. Read by other threads."""
         return ""
 
     @property
     def counted(self) -> Mapping[str, int]:
-        """What it has done since it began, by name. Read by other threads: single numbers, which only grow."""
+        """The actor's counters for metrics, by name; they only grow. Read by other threads."""
         return {}
 
     @property
     def mailbox(self) -> Mailbox:
-        """Its mailbox, to be looked at."""
+        """The actor's mailbox, for metrics."""
         return self._mailbox
 
     @property
     def healer(self) -> Address[Recover]:
-        """Who is told to recover, in time, when this actor has failed and waits."""
+        """The actor that the guardian sends `Recover` to after a failure that holds data back."""
         return self.address
 
     def receive(self, message: Accepted) -> None:
@@ -96,10 +96,10 @@ class Actor(pykka.Actor, Generic[Accepted]):
         raise NotImplementedError
 
     def recover(self) -> None:
-        """Prepare to go on after a failure, before held data comes."""
+        """Prepare to resume after a failure. Held data is released after this returns."""
 
     def on_receive(self, message: Accepted | Recover) -> None:
-        """Handle a message that is none of Pykka's own."""
+        """Handle a message; called by Pykka."""
         if isinstance(message, Recover):
             self.recover()
             self._mailbox.release()
@@ -107,8 +107,8 @@ class Actor(pykka.Actor, Generic[Accepted]):
             self.receive(message)
 
     def send(self, to: Address[Sent] | None, message: Sent) -> None:
-        """Send without waiting. To an actor that has stopped: a dead letter."""
-        if to is not None and not _told(to, message):
+        """Send without waiting. The message becomes a dead letter if the actor has stopped. No effect if `to` is None."""
+        if to is not None and not _delivered(to, message):
             self._undelivered(message, f"{to.actor_class.__name__} has stopped")
 
     def later(self, seconds: float, to: Address[Sent], message: Sent) -> None:
@@ -118,7 +118,7 @@ class Actor(pykka.Actor, Generic[Accepted]):
     def _undelivered(self, message: Message, reason: str) -> None:
         guardian = self.system.guardian
         if guardian is not None and not isinstance(message, Undelivered):
-            _told(guardian, Undelivered(self.stream, self.name, type(message).__name__, reason))
+            _delivered(guardian, Undelivered(self.stream, self.name, type(message).__name__, reason))
 
     # Pykka's hooks ---------------------------------------------------------------------------------------------------
 
@@ -141,7 +141,7 @@ class Actor(pykka.Actor, Generic[Accepted]):
         self.system.dispatcher.submit(self._turn, self.home)
 
     def _turn(self) -> None:
-        """Handle some messages, then give the thread away."""
+        """Handle at most `turn` messages, then let other actors use the thread."""
         for _ in range(self.turn):
             if self.actor_stopped.is_set() or self._mailbox.empty():
                 break
@@ -160,12 +160,12 @@ class Actor(pykka.Actor, Generic[Accepted]):
             envelope.reply_to.set(done)
 
     def _guarded(self, action: Callable[[], None], kind: str, message: Message | None = None) -> bool:
-        """Run `action`; a failure becomes a message to the guardian. Returns whether it went well."""
+        """Run `action`, and report an exception to the guardian. Returns whether there was none."""
         try:
             action()
-        except Exception as error:  # noqa: BLE001  # the point of a guarded actor: nothing but the message is lost
-            further = self._noticed(message, error)
-            # A recovery that fails is tried again: data is held back still, and nobody else would let it go on.
+        except Exception as error:  # noqa: BLE001  # only the message is lost
+            further = self._on_failure(message, error)
+            # A failed recovery is tried again: otherwise the data would be held back for ever.
             held = self.must_wait(message) or (self.suspends and isinstance(message, Recover))
             if held:
                 self._mailbox.hold()
@@ -175,31 +175,31 @@ class Actor(pykka.Actor, Generic[Accepted]):
             return False
         return True
 
-    def _noticed(self, message: Message | None, error: Exception) -> Exception | None:
-        """Give notice of a failure. Returns what goes wrong at that: it must not end the thread, which others share."""
+    def _on_failure(self, message: Message | None, error: Exception) -> Exception | None:
+        """Call `failed`. Returns an exception that it raises: this must not end the thread, which other actors share."""
         try:
             if message is not None:
                 self.failed(message, error)
-        except Exception as further:  # noqa: BLE001  # told to the guardian as well
+        except Exception as further:  # noqa: BLE001  # reported to the guardian as well
             return further
         return None
 
     def _tell_guardian(self, kind: str, error: Exception, *, held: bool) -> None:
         if self.system.guardian is not None:
-            _told(self.system.guardian, Failed(self.healer, self.stream, self.name, kind, error, held))
+            _delivered(self.system.guardian, Failed(self.healer, self.stream, self.name, kind, error, held))
 
     def must_wait(self, message: Message | None) -> bool:
-        """Whether a failure at `message` holds back data until `Recover`."""
+        """Return whether a failure at `message` holds data back until `Recover`. `message` is None for a failed start."""
         return self.suspends and getattr(message, "lane", Lane.DATA) is Lane.DATA
 
     def failed(self, message: Message, error: Exception) -> None:
-        """Give notice to who waits for the outcome of `message`. Overridden where somebody does."""
+        """Tell the actors or clients that wait for the outcome of `message` that it failed. For subclasses."""
 
     def _refuse(self, envelope: Envelope[Any], reason: str) -> None:
         message = envelope.message
         if envelope.reply_to is not None:
             envelope.reply_to.set(None)
-        if isinstance(message, pykka.messages._ActorStop):  # noqa: SLF001  # Pykka's own way to say stop
+        if isinstance(message, pykka.messages._ActorStop):  # noqa: SLF001  # Pykka's own message for a stop
             return
         reply_to = getattr(message, "reply_to", None)
         if reply_to is not None:
@@ -218,8 +218,8 @@ def start(
     return address
 
 
-def _told(to: Address[Sent], message: Sent) -> bool:
-    """Send a message. Whether there was an actor to take it: one on another thread may stop at any moment."""
+def _delivered(to: Address[Sent], message: Sent) -> bool:
+    """Send a message. Returns False if the actor has stopped: an actor on another thread may stop at any moment."""
     try:
         to.tell(message)
     except pykka.ActorDeadError:

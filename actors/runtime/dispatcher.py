@@ -1,7 +1,7 @@
-"""The threads that actors run on, and the clock that they see. A thousand aged actors cost no thread.
+"""The threads that actors run on, and their clock.
 
-Made by the composition root; an actor with something to do is a task here. Modelled on Akka's dispatchers, with one thread a
-home. Actors of one trade share a home; an actor that may wait for a broker or a disk has one of its own.
+An actor with waiting messages is a task here. A "home" is the name of a thread; each home has one thread, which several actors
+can share. An actor that may wait for a broker or a disk has a home of its own. Modelled on Akka's dispatchers.
 """
 
 import heapq
@@ -15,9 +15,9 @@ Task = Callable[[], None]
 
 
 class Dispatcher:
-    """Runs tasks, those of one home in order on one thread, and later ones when their time has come. Thread-safe.
+    """Runs tasks: those of one home in order on one thread, delayed ones at their time. Thread-safe.
 
-    A task must not raise: the actor base catches what its actor raises.
+    A task must not raise. The base class of actors catches the exceptions of its actor.
     """
 
     def __init__(self) -> None:
@@ -31,18 +31,18 @@ class Dispatcher:
         self._threads[0].start()
 
     def now(self) -> float:
-        """Return seconds of a clock that never goes back."""
+        """Return the seconds of a clock that never goes back."""
         return time.monotonic()
 
     def wall(self) -> float:
-        """Return seconds since 1970, for people to read; it may jump."""
+        """Return the seconds since 1970, for display only: the system clock may jump."""
         return time.time()
 
     def submit(self, task: Task, home: str) -> None:
-        """Run `task` on the thread of `home`, after what waits there."""
+        """Run `task` on the thread of `home`, after the tasks that wait there."""
         tasks = self._homes.get(home)
         if tasks is None:
-            tasks = self._settle(home)
+            tasks = self._open(home)
         tasks.put(task)
 
     def later(self, seconds: float, task: Task, home: str) -> None:
@@ -52,12 +52,12 @@ class Dispatcher:
             self._changed.notify()
 
     def busy(self) -> dict[str, float]:
-        """Return for each home for how many seconds its thread has been at its present task, 0 where it waits for one."""
+        """Return for each home the seconds that its thread has spent on its present task, 0 if it waits for one."""
         now = self.now()
         return {home: max(0.0, now - began) if began else 0.0 for home, began in self._began.copy().items()}
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Let what is submitted end, and drop the later tasks. Waits at most `timeout_s` in all."""
+        """Finish the submitted tasks, and drop the delayed ones. Waits at most `timeout_s` in all."""
         deadline = self.now() + timeout_s
         with self._changed:
             self._closed = True
@@ -67,8 +67,8 @@ class Dispatcher:
         for thread in self._threads:
             thread.join(max(0.0, deadline - self.now()))
 
-    def _settle(self, home: str) -> SimpleQueue[Task | None]:
-        """Start the thread of a home that is new."""
+    def _open(self, home: str) -> SimpleQueue[Task | None]:
+        """Start the thread of a new home."""
         with self._changed:
             if home not in self._homes:
                 tasks: SimpleQueue[Task | None] = SimpleQueue()

@@ -1,7 +1,7 @@
-"""The actor at the root: it hears of every failure, lets an actor go on or gives its stream up, and keeps dead letters.
+"""The actor that receives every failure: it restarts the failed actor or gives its stream up, and keeps dead letters.
 
-An actor that failed at data waits; the guardian lets it go on after a backoff, and after too many failures in a row gives the
-stream up, whose last answers stay readable. It keeps the last dead letters for people to look at.
+An actor that failed at data waits. The guardian sends it `Recover` after a backoff. After ten failures within a minute it gives
+the stream up: the stream reads no more, but still answers queries.
 """
 
 from collections import Counter, deque
@@ -22,7 +22,7 @@ _LONGEST_BACKOFF_S = 2.0
 
 
 class Guardian(Actor[GuardianMessage]):
-    """Watches the streams of `system`. `log` is told what people should know: an event's name and its facts."""
+    """Watches the actors of `system`. It calls `log` with the name of an event and its facts as keywords."""
 
     def __init__(self, system: System, *, log: Callable[..., None]) -> None:
         super().__init__(system, stream="")
@@ -50,8 +50,8 @@ class Guardian(Actor[GuardianMessage]):
             case _:
                 assert_never(message)
 
-    def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # it hears of that itself
-        """Let an actor that waits go on all the same: nobody else would."""
+    def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the base class reports it to this actor
+        """Send `Recover` all the same, because no other actor would."""
         if isinstance(message, Failed) and message.held:
             self.later(_LONGEST_BACKOFF_S, message.healer, Recover())
 
@@ -60,7 +60,7 @@ class Guardian(Actor[GuardianMessage]):
         self._letters.append(DeadLetter(self.system.dispatcher.wall(), stream, name, kind, reason))
 
     def _failed(self, message: Failed) -> None:
-        """Note the failure; where the actor waits, let it go on later, or give its stream up."""
+        """Keep the failure as a dead letter. If the actor waits, send `Recover` later, or give its stream up."""
         reason = f"{type(message.error).__name__}: {message.error}"
         self._keep(message.stream, message.name, message.kind, reason)
         self._log("actor failed", stream=message.stream, actor=message.name, message=message.kind, reason=reason)

@@ -1,6 +1,6 @@
-"""An actor's two-lane, bounded mailbox. Control overtakes data, so that a query or a stop never waits behind events.
+"""An actor's bounded mailbox with two lanes. Control messages overtake data, so a credit or a stop never waits behind events.
 
-Used by the actor base as Pykka's inbox. It never blocks a sender: what does not fit is refused, and becomes a dead letter.
+The base class of actors uses it as Pykka's inbox. It never blocks a sender: a message for a full lane becomes a dead letter.
 """
 
 import threading
@@ -14,10 +14,10 @@ from actors.protocol import Lane
 
 
 class Mailbox:
-    """Envelopes for one actor, at most `capacity` in each lane. Any thread may put; the actor alone takes.
+    """Envelopes for one actor, at most `capacity` in each lane. Any thread may put; only the actor's thread gets.
 
-    `wake` is called, outside of the lock, when the actor has something to do and is not at it already. `refuse` gets each
-    envelope that is not taken in, with the reason.
+    `wake` is called without the lock when a message arrives and the actor is not running. `refuse` is called with each envelope
+    that is not accepted, and the reason.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Mailbox:
         self._closed = False
 
     def put(self, envelope: Envelope[Any]) -> None:
-        """Take in an envelope, or refuse it: the mailbox is closed, or its lane is full. Never blocks."""
+        """Accept an envelope, or refuse it if the mailbox is closed or the lane is full. Never blocks."""
         lane: Lane = getattr(envelope.message, "lane", Lane.CONTROL)
         with self._lock:
             refusal = None
@@ -53,21 +53,18 @@ class Mailbox:
             self._wake()
 
     def get(self) -> Envelope[Any]:
-        """Take the next envelope, control first.
-
-        Raises IndexError where nothing may be taken.
-        """
+        """Remove and return the next envelope, control first. Raises IndexError if `empty`."""
         with self._lock:
             if self._lanes[Lane.CONTROL] or self._held:
                 return self._lanes[Lane.CONTROL].popleft()
             return self._lanes[Lane.DATA].popleft()
 
     def empty(self) -> bool:
-        """Whether nothing may be taken."""
+        """Return whether `get` has no envelope to return; held data does not count."""
         return not self._lanes[Lane.CONTROL] and (self._held or not self._lanes[Lane.DATA])
 
     def rest(self) -> None:
-        """Say that the actor has stopped taking, for now: it is woken if there is something to take."""
+        """End the actor's turn. Wakes the actor again if a message is there."""
         with self._lock:
             self._busy = False
             waking = self._claim()
@@ -75,17 +72,17 @@ class Mailbox:
             self._wake()
 
     def hold(self) -> None:
-        """Keep data back from the actor until `release`, while control goes on."""
+        """Hold data back until `release`; control messages continue."""
         with self._lock:
             self._held = True
 
     def release(self) -> None:
-        """Let data through again."""
+        """End `hold`."""
         with self._lock:
             self._held = False
 
     def close(self) -> list[Envelope[Any]]:
-        """Refuse everything from now on; returns what was never taken."""
+        """Refuse all further envelopes; return those that wait."""
         with self._lock:
             self._closed = True
             left = [envelope for lane in Lane for envelope in self._lanes[lane]]
@@ -94,16 +91,16 @@ class Mailbox:
         return left
 
     def depth(self, lane: Lane) -> int:
-        """Return how many envelopes wait in a lane."""
+        """Return the number of envelopes that wait in a lane."""
         return len(self._lanes[lane])
 
     @property
     def held(self) -> bool:
-        """Whether data is kept back."""
+        """Whether data is held back."""
         return self._held
 
     def _claim(self) -> bool:
-        """Mark the actor as at work if it is not and has something to do; returns whether it must be woken."""
+        """Mark the actor as running if it is not and a message is there; return whether it must be woken."""
         if self._busy or self.empty():
             return False
         self._busy = True

@@ -1,7 +1,6 @@
-"""How full mailboxes are, by stream and kind of actor: where a bottleneck is, messages pile up before it.
+"""The sizes of the mailboxes, by stream and class of actor. Messages pile up before a bottleneck.
 
-Asked for by the guardian. Nothing is counted as messages pass: it looks at what is there, from its own thread, which is safe
-as it reads single numbers alone.
+Used by the guardian, on its own thread. This is safe because only single numbers are read. Senders do not count anything.
 """
 
 from collections import Counter
@@ -14,9 +13,9 @@ from actors.runtime.actor import Actor
 
 
 def vitals_of(actors: Iterable[Actor[Any]]) -> tuple[ActorVitals, ...]:
-    """Return one entry for each kind of actor of a stream, in each of its states, in the order of their names.
+    """Return one entry for each stream, class and state of actors, sorted by these.
 
-    Cost: some 2 us an actor.
+    Cost: about 2 us an actor.
     """
     groups: dict[tuple[str, str, str], list[Actor[Any]]] = {}
     for actor in actors:

@@ -12,7 +12,7 @@ import structlog
 from actors.runtime.actor import System, start
 from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.guardian import Guardian
-from actors.stream import Running, Told, start_stream
+from actors.stream import Callbacks, Running, start_stream
 from config.settings import Settings
 from config.streams import Source, Stream
 from gateway.app import create_app
@@ -70,9 +70,9 @@ class Progress:
         self._server = server
         self._end_if_finished()
 
-    def callbacks(self) -> Told:
+    def callbacks(self) -> Callbacks:
         """Return the callbacks of the streams. Any thread may call them."""
-        return Told(
+        return Callbacks(
             wait=self._on_wait,
             end=self._on_end,
             trouble=lambda stream, problem: self.complain[stream](f"results wait: {problem}"),

@@ -14,7 +14,7 @@ import pytest
 
 from actors.durability.disk import LocalDisk
 from actors.replies import Durability
-from actors.stream import Told
+from actors.stream import Callbacks
 from actors.views.kinds import VIEWS
 from gateway.app import create_app
 from gateway.stream import Served
@@ -109,7 +109,9 @@ class Troubled:
 def troubled(embedded: str, mock_topic: str, send: Send, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Troubled]:
     disk, troubles, folder = FailingDisk(LocalDisk()), [], tmp_path / "events"
     monkeypatch.setattr(of_tests, "LocalDisk", lambda: disk)
-    monkeypatch.setattr(of_tests, "Told", lambda wait, end, _: Told(wait, end, lambda _, problem: troubles.append(problem)))
+    monkeypatch.setattr(
+        of_tests, "Callbacks", lambda wait, end, _: Callbacks(wait, end, lambda _, problem: troubles.append(problem))
+    )
 
     def more(events: list[tuple[int, int]]) -> None:
         send(embedded, mock_topic, records(events), [number % 3 for number in range(len(events))])

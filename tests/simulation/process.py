@@ -11,7 +11,7 @@ from actors.protocol import Message, ReplyTo
 from actors.replies import Busy, GetHealth, GetStats, Query
 from actors.runtime.actor import System
 from actors.runtime.guardian import Guardian
-from actors.stream import StreamPlan, Told, start_stream
+from actors.stream import Callbacks, StreamPlan, start_stream
 from actors.timeline.retention import Limits
 from actors.timeline.span import Span
 from actors.views.view import View
@@ -84,7 +84,7 @@ class Process:
                 store=Store(FOLDER, self._disk) if plan.durable else None,
                 dead_letters=SimulatedDeadLetterSink(world.outlet, world.faults),  # type: ignore[arg-type]  # it stands in
             ),
-            Told(
+            Callbacks(
                 lambda _: world.trace.note("told", "waits"),
                 lambda _: world.fell_silent(),
                 lambda _, problem: world.trace.note("told", problem),

@@ -18,7 +18,7 @@ from actors.runtime.guardian import Guardian
 from actors.sinks.dead_letters import DeadLetterSink
 from actors.sinks.sink import Sink
 from actors.sources.kafka import KafkaSource
-from actors.stream import Running, StreamPlan, Told, drain, start_stream
+from actors.stream import Callbacks, Running, StreamPlan, drain, start_stream
 from actors.timeline.retention import Limits
 from actors.timeline.span import EVER, Span
 from actors.views.kinds import VIEWS
@@ -144,7 +144,7 @@ def stream(
         sinks=sinks,
         dead_letters=dead_letters,
     )
-    running = start_stream(system, plan, Told(lambda _: None, lambda _: None, lambda *_: None))
+    running = start_stream(system, plan, Callbacks(lambda _: None, lambda _: None, lambda *_: None))
     try:
         yield Stream(running, guardian, logged)
         if not crash:
