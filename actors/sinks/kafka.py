@@ -132,7 +132,7 @@ class KafkaSink(Sink):
         self._forget()
 
     def _connect(self) -> None:
-        """Make the client if there is none."""
+        """Make the client, unless there is one."""
         if self._id is None and self._broken is not None:  # its records are given up; a new client may succeed
             self._forget()
         self._check()

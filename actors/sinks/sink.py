@@ -50,7 +50,7 @@ class Sink:
         """
 
     def committed(self) -> int | None:
-        """Return the number of the newest committed checkpoint, 0 if there is none, None if the sink does not track them.
+        """Return the number of the newest committed checkpoint, 0 before the first one, None if the sink does not track them.
 
         Raises OSError if the number cannot be read now.
         """

@@ -1,1 +1,1 @@
-"""What is asked and answered, in whatever form: operations, parameters, problems, and the description of them all."""
+"""The HTTP interface as data: operations, parameters, errors, formats, and the description of all of them."""

@@ -22,7 +22,7 @@ ALWAYS = {
     405: "The path has other methods, which `Allow` names.",
     408: "The request did not come in time.",
     413: "The body is longer than http.max_body_bytes.",
-    421: "The Host is none of this service.",
+    421: "The Host is not a name of this service.",
     431: "The request's line and headers are longer than http.max_header_bytes.",
     500: "A defect of the service.",
     503: "There is no room for the request now, or no answer in time; `Retry-After` says when to come again.",
@@ -35,8 +35,8 @@ _ABOUT = """\
 Answers to Kafka streams, kept in the memory of one process: ask for any range of event time, and get an exact answer that says
 how far back it is complete.
 
-Parameters are strict: one that is unknown, or given twice, is refused. Whatever is wrong is told in one shape, `Problem`. Every
-answer has the header `X-Request-Id`; where a request brings one (1 to 64 characters of A-Z a-z 0-9 . _ -), it is that."""
+Parameters are strict: an unknown or a repeated one is refused. Every error has one shape, `Problem`. Every answer has the
+header `X-Request-Id`: that of the request, if it has one (1 to 64 characters of A-Z a-z 0-9 . _ -)."""
 
 _HEADERS: dict[str, dict[str, Any]] = {
     HEADER: {"description": "The request's id.", "schema": {"type": "string"}},

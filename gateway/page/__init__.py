@@ -1,1 +1,1 @@
-"""The live page: its files, and what it is told twice a second."""
+"""The live page: its files, and the events that it gets twice a second. Imported by `gateway.app`."""

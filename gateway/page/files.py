@@ -1,6 +1,6 @@
-"""The live page's files: HTML, styles and scripts, as they are in the package, and the chart library out of its own.
+"""The live page's files: HTML, styles and scripts from this package, and the chart library's script from its own package.
 
-Read once, at the start, and answered from memory: nothing here looks at the disk for a request, and no path is built from one.
+All files are read once, at the start, and served from memory. No request reaches the disk, and no path is built from one.
 """
 
 import gzip
@@ -32,7 +32,7 @@ _LEAST_GZIP = 512
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file as it is sent: its bytes, the same compressed, its media type and its tag."""
+    """A file as it is sent: its bytes, the compressed bytes, its media type and its tag."""
 
     plain: bytes
     packed: bytes
@@ -41,13 +41,16 @@ class File:
 
     @staticmethod
     def of(path: Path) -> "File":
-        """Read it."""
+        """Read the file."""
         plain = path.read_bytes()
         tag = f'"{hashlib.sha256(plain).hexdigest()[:24]}"'
         return File(plain, gzip.compress(plain, 9, mtime=0), _TYPES[path.suffix], tag)
 
     def respond(self, request: Request, vary: str) -> Response:
-        """Send it, or 304 where the client has it. A browser asks each time: a service that was upgraded shows its own page."""
+        """Send the file, or 304 if the client has it.
+
+        Browsers ask each time, so that an upgraded service shows its own page.
+        """
         headers = {"ETag": self.tag, "Cache-Control": "no-cache", "Vary": vary}
         known = not_modified(request.headers, self.tag, headers)
         if known is not None:
@@ -58,14 +61,14 @@ class File:
 
 
 class Pages:
-    """All files that a browser is given. Nothing in them is secret: they are open, and ask for a token where one is needed."""
+    """All files for the browser. They hold nothing secret, so they are open; the page asks for a token if the API needs one."""
 
     def __init__(self) -> None:
         self._files = {path.name: File.of(path) for path in sorted(_FILES.iterdir()) if path.suffix in _TYPES}
         self._files |= {f"vendor/{name}": File.of(_vendor() / name) for name in _VENDOR}
 
     def routes(self) -> list[BaseRoute]:
-        """Return the routes beside the operations."""
+        """Return the routes of the files."""
         return [Route("/static", self.moved), Route("/static/{name:path}", self.file)]
 
     async def page(self, request: Request) -> Response:
@@ -80,12 +83,12 @@ class Pages:
         return found.respond(request, "Accept-Encoding")
 
     async def moved(self, request: Request) -> Response:  # noqa: ARG002
-        """Lead to the page."""
+        """Redirect to the page."""
         return RedirectResponse("/", 307)
 
 
 def wants_page(accept: str) -> bool:
-    """Whether a client prefers HTML to JSON, as browsers say. What names neither gets JSON.
+    """Whether a client prefers HTML to JSON, as browsers do. A client that names neither gets JSON.
 
     >>> wants_page("text/html,application/xhtml+xml,*/*;q=0.8"), wants_page("*/*"), wants_page("")
     (True, False, False)
@@ -97,7 +100,10 @@ def wants_page(accept: str) -> bool:
 
 
 def _vendor() -> Path:
-    """Return the folder of the chart library's script. It is found, not imported: the package's Python is of no use here."""
+    """Return the folder of the chart library's script.
+
+    The package is found and not imported, because its Python is not used.
+    """
     spec = find_spec("uplot")
     assert spec is not None, "uplot-python is among the requirements"
     assert spec.origin is not None, "it is a package with a file"

@@ -1,6 +1,6 @@
-"""How far back the budget reaches, if the stream goes on as its newest generations did: a decision from metas alone.
+"""How far back the memory budget reaches if the stream goes on as its newest generations did. Pure: decided from metas alone.
 
-Used by the live page's pictures. It never guesses: where nothing is known, it says why.
+The live page shows it. If there is no basis for a forecast, it has the reason instead.
 """
 
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from actors.views.view import Meta
 
 _NEWEST = 16
-"""Generations that are looked at: as many as tell how it goes now."""
+"""The number of newest generations that count, as the sample of the stream's present rate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """So many `room_bytes` for generations, each of which takes `bytes_per_time` of the stream's unit; so they `reach` back.
+    """The forecast: `room_bytes` for generations, each with `bytes_per_time` of the stream's unit, `reach` back that far.
 
-    Taken from the newest `generations`. `reach` is None where it is unknown, and `why` says the reason.
+    Computed from the newest `generations`. `reach` is None if it is unknown, and `why` has the reason.
     """
 
     room_bytes: int
@@ -27,9 +27,9 @@ class Forecast:
 
 
 def forecast(aged: Sequence[Meta], room_bytes: int) -> Forecast:
-    """Return how far back generations reach that are like the newest of `aged`, in `room_bytes`. Cost: O(1).
+    """Return how far back generations reach in `room_bytes` if they are like the newest of `aged`. Cost: O(1).
 
-    A generation on the disk counts with the bytes of its file: that is what it took of memory.
+    A generation on disk counts with the bytes of its file, because it took as many in memory.
 
     >>> from actors.timeline.span import Span
     >>> meta = lambda start: Meta(Span(start, start + 100), 9, 50, 0, None, None)

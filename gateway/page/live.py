@@ -1,8 +1,7 @@
-"""The live events: one ticker that asks the actors for all clients, and a stream of server-sent events for each of them.
+"""The live events: one ticker that asks the actors for all clients, and a stream of server-sent events for each client.
 
-About twice a second while anybody watches, and never otherwise, the actors are asked how they stand; what they say is encoded
-once and shared. A client holds one picture at a time, the newest when it comes for it: it misses pictures rather than
-keeping them, and one that takes nothing for `stall_s` is dropped.
+The ticker asks about twice a second, while there are watchers. The replies are encoded once and shared. A client gets the
+newest frame when it is ready for one: a slow client misses frames, and one that takes nothing for `stall_s` is cut off.
 """
 
 import asyncio
@@ -33,10 +32,10 @@ EVENT_STREAM = "text/event-stream"
 _TICK_S = 0.5
 _GROUPS = 32
 _BETWEEN_S = 0.008
-"""Watchers are told in groups, one after the other: a thousand at once would keep everybody else waiting meanwhile."""
+"""Groups of watchers that get a frame one after the other, because a thousand at once would delay other requests."""
 
 _PATIENCE_S = 2.0
-"""How long a tick waits for a stream; one that says nothing by then is shown as it was."""
+"""How long a tick waits for a stream. A stream without a reply by then is shown as it was."""
 
 _HEARTBEAT_S = 10.0
 _RETRY = b"retry: 1000\n\n"
@@ -46,7 +45,7 @@ _MOST_LETTERS = 20
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One tick as bytes: what changes all the time, and the generations as of `version`, which change now and then."""
+    """One tick as bytes: the values that always change, and the generations as of `version`, which change now and then."""
 
     number: int
     now: bytes
@@ -78,7 +77,7 @@ class Ticker:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[int]:
-        """Tick within; the last watcher to leave ends it. Yields the group of this one."""
+        """Tick while this context is open; the last watcher to leave ends the ticker. Yields the group of this watcher."""
         self.watchers += 1
         if self._task is None:
             self._frame = None
@@ -94,15 +93,18 @@ class Ticker:
                 self._task = None
 
     def close(self) -> None:
-        """End the stream of every client, as the service stops: none would end by itself. On the event loop's thread."""
+        """End the stream of every client because the service stops; no client would leave by itself.
+
+        On the event loop's thread.
+        """
         self.closed = True
         for ticked in self._ticked:
             ticked.set()
 
     async def after(self, number: int, group: int) -> Frame | None:
-        """Return the newest frame once there is one later than `number` for the group; None once all is closed.
+        """Return the newest frame once there is one later than `number` for the group; None once the ticker is closed.
 
-        Raises what a tick has raised: an old picture is not shown as if it were live.
+        Raises the exception of a failed tick, so that an old picture is never shown as live.
         """
         while not self.closed:
             if self._frame is not None and self._frame.number > number:
@@ -113,7 +115,7 @@ class Ticker:
         return None
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled():  # it has failed, as it has no other end
+        if not task.cancelled():  # the ticker has failed, because it has no other end
             for ticked in self._ticked:
                 ticked.set()
 
@@ -126,7 +128,7 @@ class Ticker:
             await asyncio.sleep(due - loop.time())
 
     async def _tick(self) -> None:
-        """Ask everybody at once, and put what they say in the place of what was known."""
+        """Ask all streams and the guardian at once, and replace the replies that came."""
         await asyncio.gather(*(self._look(stream) for stream in self._streams), self._look_at_all())
         self.ticks += 1
         streams = [self._now[stream.name] for stream in self._streams]
@@ -142,7 +144,7 @@ class Ticker:
                 await asyncio.sleep(_BETWEEN_S)
 
     async def _look(self, stream: Served) -> None:
-        """Ask one stream; one that does not answer stays as it was, and says since when and why."""
+        """Ask one stream. Without a reply, its last picture stays, with the time and the reason."""
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 stats: Stats = await self._asker.ask(stream.manager, GetStats)
@@ -156,7 +158,7 @@ class Ticker:
         self._now[stream.name], self._memory[stream.name] = found.now, found.memory
 
     async def _look_at_all(self) -> None:
-        """Ask the guardian; where it does not answer, what it said last stands."""
+        """Ask the guardian. Without a reply, its last state stays."""
         with contextlib.suppress(Problem, TimeoutError):
             async with asyncio.timeout(_PATIENCE_S):
                 health: Health = await self._asker.ask(self._guardian, GetHealth)
@@ -164,20 +166,20 @@ class Ticker:
 
 
 class LiveRoutes:
-    """The endpoint: at most `max_watchers` clients at once, each left when it takes nothing for `stall_s` seconds."""
+    """The endpoint: at most `max_watchers` clients at once. A client that takes nothing for `stall_s` seconds is cut off."""
 
     def __init__(self, ticker: Ticker, allowance: Allowance) -> None:
         self._ticker = ticker
         self._allowance = allowance
 
     def routes(self) -> list[Route]:
-        """Return the table of routes. It is no operation: an answer without an end has no place in a description."""
+        """Return the routes. `/live` is not an operation, because a description has no place for an endless response."""
         return [Route("/live", self.live)]
 
     async def live(self, request: Request) -> Response:
-        """Watch all streams as they change, as server-sent events.
+        """Send the state of all streams as it changes, as server-sent events.
 
-        The events are those that the page draws; their members may change from version to version. It ends with the client.
+        The page draws these events; their members may change from version to version. The stream ends with the client.
         """
         params.known(request, ())
         most, stall_s = self._allowance.now.max_watchers, self._allowance.now.stall_s
@@ -191,7 +193,7 @@ class LiveRoutes:
 
 
 class Watching(Response):
-    """The stream of one client. It has no queue: when the client is ready, it gets the newest frame there is."""
+    """The stream of one client. It has no queue: a client that is ready gets the newest frame."""
 
     def __init__(self, ticker: Ticker, *, stall_s: float) -> None:
         super().__init__(None, 200, {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, EVENT_STREAM)
@@ -212,17 +214,17 @@ class Watching(Response):
             with self._ticker.watched() as group:
                 await self._frames(sending, gone, group)
         except TimeoutError:
-            return  # dropped: without an end of the body, the server closes the connection
+            return  # cut off: without the end of the body, the server closes the connection
         finally:
             gone.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _frames(self, sending: Any, gone: asyncio.Task[None], group: int) -> None:
-        """Send frame after frame: the generations where they have changed since the last one that was sent."""
+        """Send frame after frame, with the generations if they have changed since the last frame."""
         await sending(_RETRY)
         number = version = -1
         while not gone.done():
-            # That the client is gone is seen at the next frame: to wait for both of them costs more than the frame.
+            # A client that is gone is noticed at the next frame: waiting for both would cost more than the frame.
             try:
                 async with asyncio.timeout(_HEARTBEAT_S):
                     frame = await self._ticker.after(number, group)
@@ -247,7 +249,7 @@ def _event(name: str, value: object) -> bytes:
 
 
 def health_of(health: Health) -> dict[str, Any]:
-    """Return what the guardian says, as the page shows it."""
+    """Return the guardian's state in the page's form."""
     return {
         "degraded": health.degraded,
         "restarts": health.restarts,

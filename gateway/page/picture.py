@@ -1,7 +1,7 @@
-"""One stream as the live page draws it: its stats as small JSON values of bounded size, whatever it holds.
+"""One stream in the page's form: its stats as small JSON values of bounded size, however much the stream holds.
 
-Used by the ticker, once a tick for all clients. Two parts: `now` changes all the time, `memory`, the generations that are
-frozen or gone, changes when one retires, spills or goes.
+The ticker makes it once a tick for all clients. `now` always changes; `memory`, the frozen and dropped generations, changes
+when a generation retires, spills or is dropped.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,28 +16,28 @@ from gateway.page.forecast import forecast
 from gateway.stream import Served
 
 MOST_BARS = 300
-"""Bars of a stream; with more generations, neighbours are drawn as one."""
+"""Bars of a stream. With more generations, neighbours share a bar."""
 
 Bar = list[Any]
-"""Number, state, start, end, answers, events, bytes in memory, bytes on the disk alone, and how many generations it is."""
+"""Number, state, start, end, answers, events, bytes in memory, bytes on disk alone, and the number of generations."""
 
 _MOST_PARTITIONS = 64
 _MOST_MISSING = 100
 
 _ANSWERS = {"sets": "sets", "top": "ids", "segments": "finished", "uniques": "frames", "words": "events"}
-"""What a view's summary counts as answers."""
+"""The member of a view's summary that counts answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Both parts, as they go into JSON."""
+    """Both parts, as JSON values."""
 
     now: dict[str, Any]
     memory: dict[str, Any]
 
 
 def picture(stream: Served, stats: Stats) -> Picture:
-    """Return how a stream stands. Cost: O(generations), about 2 us each."""
+    """Return the picture of a stream. Cost: O(generations), about 2 us each."""
     bars = [
         _bar(stream.view, number, meta, "spilled" if meta.file_bytes else "aged")
         for number, meta in zip(stats.numbers, stats.aged, strict=False)
@@ -56,9 +56,9 @@ def picture(stream: Served, stats: Stats) -> Picture:
 
 
 def merged(bars: Sequence[Bar], most: int) -> list[Bar]:
-    """Return at most `most` bars: neighbours as one, which says how many it stands for. It is spilled where all of them are.
+    """Return at most `most` bars. Neighbours share one, which has their number; it is spilled if all of them are.
 
-    Which are neighbours goes by their numbers, so that they stay together while others come and go.
+    Neighbours are grouped by their numbers, so that groups stay stable while generations come and go.
 
     >>> merged([[4, "aged", 0, 5, 1, 1, 8, 0, 1], [5, "spilled", 5, 9, 2, 2, 1, 8, 1], [6, "aged", 9, 12, 1, 1, 8, 0, 1]], 2)
     [[4, 'aged', 0, 9, 3, 3, 9, 8, 2], [6, 'aged', 9, 12, 1, 1, 8, 0, 1]]
@@ -149,7 +149,7 @@ def _now(stream: Served, stats: Stats, bars: Sequence[Bar]) -> dict[str, Any]:
 
 
 def _lag(lag: Mapping[int, int]) -> dict[str, Any]:
-    """Return the lag of the partitions that lag most, and of all."""
+    """Return the lag of the partitions with the largest lag, and of all partitions together."""
     most = sorted(lag.items(), key=lambda each: -each[1])[:_MOST_PARTITIONS]
     return {"lag": sorted(most), "lagTotal": sum(lag.values()), "partitions": len(lag)}
 

@@ -117,7 +117,7 @@ class Stats(Answer, frozen=True, kw_only=True):
     state: Annotated[str, _Meta(description="What its front end does.")]
     records: Annotated[Count, _Meta(description="Records that were read.")]
     events: Annotated[Count, _Meta(description="Those of them that are events.")]
-    rejects: Annotated[dict[str, Count], _Meta(description="Those that are none, by reason.")]
+    rejects: Annotated[dict[str, Count], _Meta(description="Records that are no events, by reason.")]
     dropped: Annotated[dict[str, int], _Meta(description="Events that are no more, by reason.")]
     dropped_generations: Annotated[dict[str, int], _Meta(description="Collectors that are no more, by reason.")]
     missed: Annotated[dict[str, int], _Meta(description="Records that never came, by reason.")]

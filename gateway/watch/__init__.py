@@ -1,1 +1,1 @@
-"""For those who watch the service rather than ask it: probes, metrics, traces."""
+"""For monitoring: probes, metrics and traces. Imported by `gateway.app` and by the composition root."""

@@ -1,7 +1,7 @@
-"""`GET /metrics`: what monitoring reads, in Prometheus' text form, or as OpenMetrics where that is asked for.
+"""`GET /metrics`, in Prometheus' text format, or as OpenMetrics if the client asks for that.
 
-Each request asks the streams and the guardian once, and keeps nothing; there is no global registry. It has an asker of its own,
-so that it answers when the queries' room is used up.
+Each scrape asks every stream and the guardian once, and stores nothing; there is no global registry. Scrapes have an asker of
+their own, so that they get replies even if the queries use up theirs.
 """
 
 import asyncio
@@ -33,22 +33,22 @@ OPEN_METRICS = "application/openmetrics-text"
 
 _PATIENCE_S = 2.0
 _AT_ONCE = 64
-"""Questions of scrapes under way at once, of all streams."""
+"""Requests of all scrapes to actors that may be in progress at once."""
 
 
 class _Page:
-    """All metrics of one moment, as prometheus_client collects them."""
+    """All metrics of one moment, in the form that prometheus_client collects."""
 
     def __init__(self, metrics: Sequence[Metric]) -> None:
         self._metrics = metrics
 
     def collect(self) -> Iterator[Metric]:
-        """Yield them."""
+        """Yield the metrics."""
         yield from self._metrics
 
 
 class MetricRoutes:
-    """The endpoint over `streams` and the `guardian`; `traffic` is counted by the middleware."""
+    """The endpoint over `streams` and the `guardian`. The middleware counts `traffic`."""
 
     def __init__(self, guardian: Address[GetHealth], streams: Sequence[Served], traffic: Traffic, *, version: str) -> None:
         self._asker = Asker(Allowance(Limits(deadline_s=_PATIENCE_S, max_queries=_AT_ONCE)))
@@ -63,7 +63,7 @@ class MetricRoutes:
         self._build.add_metric((version, platform.python_version()), 1)
 
     def operations(self) -> list[Operation]:
-        """Return the table."""
+        """Return the table of operations."""
         return [
             Operation(
                 method="GET",
@@ -78,18 +78,18 @@ class MetricRoutes:
         ]
 
     async def metrics(self, request: Request) -> Response:
-        """Everything that monitoring reads, by Prometheus' conventions.
+        """Show all metrics, by Prometheus' conventions.
 
-        A stream or an actor that does not answer in time is missing in it, and `firnline_answers` says so.
+        The metrics of a stream that does not reply in time are missing, and its `firnline_answers` is 0.
         """
         page = _Page(await self._metrics())
         if OPEN_METRICS in request.headers.get("accept", ""):
-            text: bytes = openmetrics.generate_latest(page)  # type: ignore[no-untyped-call]  # it has no types
+            text: bytes = openmetrics.generate_latest(page)  # type: ignore[no-untyped-call]  # the library has no types
             return Response(text, media_type=openmetrics.CONTENT_TYPE_LATEST)
         return Response(generate_latest(page), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     async def _metrics(self) -> list[Metric]:
-        """Ask everybody at once."""
+        """Ask all streams and the guardian at once."""
         asked = asyncio.gather(*(self._reading(stream) for stream in self._streams))
         health, readings = await asyncio.gather(self._health(), asked)
         names = [stream.name for stream in self._streams]

@@ -88,7 +88,7 @@ class Probes:
         self._starting = {stream.name for stream in streams}
 
     def operations(self) -> list[Operation]:
-        """Return the table."""
+        """Return the table of operations."""
         table: tuple[tuple[str, Endpoint, type[Answer], str], ...] = (
             ("/livez", self.livez, Liveness, "a thread is stuck"),
             ("/readyz", self.readyz, Ready, "not so, and why"),
@@ -108,11 +108,11 @@ class Probes:
             for path, endpoint, answer, when in table
         ]
 
-    async def livez(self, request: Request) -> Response:  # noqa: ARG002  # Starlette hands it in
-        """Whether the process lives.
+    async def livez(self, request: Request) -> Response:  # noqa: ARG002  # Starlette's signature
+        """Check whether the process makes progress.
 
-        It answers; 503 where a thread that waits for nothing outside has been at one task for two minutes, so that only a
-        restart helps. Cheap, and never crowded out by queries.
+        The response is 503 if a thread has been at one task for two minutes, except for threads that wait for a disk or a
+        broker: then only a restart helps. The probe is cheap, and queries cannot delay it.
         """
         now = time.monotonic()
         health = await self._health(_QUICK_S)
@@ -129,9 +129,10 @@ class Probes:
         return _json(Liveness(not stuck, stuck or msgspec.UNSET), ok=not stuck)
 
     async def readyz(self, request: Request) -> Response:  # noqa: ARG002
-        """Whether every stream has read its checkpoint, and none was given up; else 503 with the reasons.
+        """Check whether every stream has read its checkpoint, and none was given up; else 503 with the reasons.
 
-        How far each stream is: while `lag` is above nought, it catches up, and coverage says how far answers go.
+        The response has the progress of each stream. While `lag` is above 0, the stream catches up, and coverage gives the
+        limits of its answers.
         """
         health, streams = await asyncio.gather(self._health(), self._readiness())
         degraded = dict(health.degraded) if health is not None else {}
@@ -141,9 +142,9 @@ class Probes:
         return _json(Ready(ready, degraded, streams), ok=ready)
 
     async def startupz(self, request: Request) -> Response:  # noqa: ARG002
-        """Whether every stream has read its checkpoint once; else 503 with what each one does.
+        """Check whether every stream has read its checkpoint once; else 503 with the state of each stream.
 
-        A stream that goes back to a checkpoint later has started all the same.
+        A stream that goes back to a checkpoint later still counts as started.
         """
         streams = await self._readiness() if self._starting else {}
         self._starting -= {name for name, each in streams.items() if each.ready}

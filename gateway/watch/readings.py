@@ -1,7 +1,7 @@
-"""What `/metrics` says of the streams: one row a metric, read from the stats that they reply. Pure.
+"""The metrics of streams: a table with a row for each metric, which is read from the stats that the streams reply. Pure.
 
-Labels are bounded: streams, views, states, lanes and reasons are few and fixed, and of partitions the first 256 are told apart.
-Counters are of this process and only grow; gauges are as of now. Seconds and bytes, and times in seconds since 1970.
+Labels are bounded: streams, views, states, lanes and reasons are few and fixed, and only the first 256 partitions have their
+own. Counters are of this process and only grow; gauges are of this moment. Units are seconds, bytes, and seconds since 1970.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,21 +16,21 @@ from gateway.api.instants import UNITS
 from gateway.stream import Served
 
 MOST_PARTITIONS = 256
-"""Partitions that have a label of their own; the others together are `other`."""
+"""Partitions with a label of their own. The others share the label `other`."""
 
 GONE = ("memory", "max_aged", "max_age", "disk", "emergency", "unreadable")
-"""Why whole generations go; each is there from the start, so that the first one is seen to come."""
+"""The reasons why generations are dropped. Each has a value of 0 from the start, so that rates see the first drop."""
 
 MISSED = ("deleted", "recreated", "shrank", "interrupted", "unreadable")
-"""Why records never come."""
+"""The reasons why records are missing."""
 
 Rows = Iterable[tuple[Sequence[str], float]]
-"""Values of the labels beside the stream's, and the number."""
+"""The labels' values beside the stream's, and the number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A stream, and what it said when it was asked `at` that time; None where it did not in time."""
+    """A stream, and its stats of the time `at`; None if the stream did not reply in time."""
 
     stream: Served
     stats: Stats | None
@@ -39,7 +39,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class _Of:
-    """A metric of each stream that answers: its kind, name, help, labels beside `stream`, and how it is read."""
+    """A metric of each stream that replies: its kind, name, help, labels beside `stream`, and the function that reads it."""
 
     kind: type[CounterMetricFamily] | type[GaugeMetricFamily]
     name: str
@@ -49,7 +49,7 @@ class _Of:
 
 
 def _one(read: Callable[[Stats], float | None]) -> Callable[[Reading, Stats], Rows]:
-    """Return how a number without further labels is read; None is not told."""
+    """Return a function that reads a number without further labels. None is left out."""
     return lambda _, stats: [((), value)] if (value := read(stats)) is not None else []
 
 
@@ -67,7 +67,7 @@ def _by_reason(name: str, known: Sequence[str] = ()) -> Callable[[Reading, Stats
 
 
 def _generations(measure: Callable[[Meta], float]) -> Callable[[Reading, Stats], Rows]:
-    """Return how generations are summed by state."""
+    """Return a function that sums a figure of the generations by their state."""
 
     def read(_: Reading, stats: Stats) -> Rows:
         sums = {"active": measure(stats.active), "aged": 0.0, "spilled": 0.0}
@@ -95,7 +95,7 @@ def _lag(_: Reading, stats: Stats) -> Rows:
 
 
 def _holding(_: Reading, stats: Stats) -> Rows:
-    """Return 1 for the partition that holds the watermark back, 0 for each other one."""
+    """Return 1 for the partition that holds the watermark back, and 0 for every other one."""
     slowest = stats.progress.held_back_by
     known = {*stats.progress.lag, *([slowest] if slowest is not None else [])}
     told = {str(number) if number < MOST_PARTITIONS else "other": 0 for number in known}
@@ -105,7 +105,7 @@ def _holding(_: Reading, stats: Stats) -> Rows:
 
 
 def _second(read: Callable[[Stats], int | None]) -> Callable[[Reading, Stats], Rows]:
-    """Return how a time of the stream's is read, in seconds since 1970; not where it asks by batches, and not by time."""
+    """Return a function that reads a time in seconds since 1970. Streams whose axis is not time have no such metric."""
 
     def rows(reading: Reading, stats: Stats) -> Rows:
         at, per_second = read(stats), UNITS.get(reading.stream.time_unit)
@@ -119,7 +119,7 @@ def _watermark_age(reading: Reading, stats: Stats) -> Rows:
 
 
 def _begin(stats: Stats) -> int | None:
-    """Return the time from which on answers are complete; where that is ever, the first time that is held."""
+    """Return the time from which answers are complete; if that is the beginning of the stream, the first time in memory."""
     if stats.coverage.complete_from is not None:
         return stats.coverage.complete_from
     return min((meta.span.start for meta in (*stats.aged, stats.active) if meta.span is not None), default=None)
@@ -255,7 +255,7 @@ OF_STREAMS: tuple[_Of, ...] = (
 
 
 def of_streams(readings: Sequence[Reading]) -> Iterator[Metric]:
-    """Yield a metric for each row of the table, and those that have another form."""
+    """Yield a metric for each row of the table, and the metrics with other labels."""
     told = [(reading, reading.stats) for reading in readings if reading.stats is not None]
     info = GaugeMetricFamily("firnline_stream_info", "Always 1; the view of each stream.", labels=("stream", "view"))
     answers = GaugeMetricFamily("firnline_answers", "Whether the stream said in time how it is.", labels=("stream",))

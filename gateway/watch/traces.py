@@ -1,7 +1,7 @@
-"""Traces for an OpenTelemetry collector: requests, what they ask the actors, and what is written of checkpoints.
+"""Traces for an OpenTelemetry collector: requests, their requests to actors, and the writing of checkpoints.
 
-The packages are the extra `tracing`, and are imported where `log.traces` says where to send to, never otherwise. Sent in the
-background by a bounded queue: a collector that is away costs spans, nothing else.
+The packages are the extra `tracing`. They are imported only if `log.traces` names an endpoint. Spans are sent in the background
+from a bounded queue: if the collector is away, spans are lost, and nothing else.
 """
 
 from contextlib import AbstractContextManager
@@ -10,16 +10,16 @@ from typing import Any, Self
 from starlette.types import ASGIApp
 
 _QUIET = (r"/livez($|\?)", r"/readyz($|\?)", r"/startupz($|\?)", r"/metrics($|\?)", r"/live($|\?)")
-"""Of what is asked all the time, or for hours, there are no spans."""
+"""Paths without spans, because they are requested all the time or last for hours."""
 
 _EXPORT_S = 2.0
 _QUEUE = 1_024
 
 
 class Traces:
-    """Spans of this process, sent to `endpoint` (OTLP over HTTP, such as http://127.0.0.1:4318), to be closed at the end.
+    """Sends the spans of this process to `endpoint` (OTLP over HTTP, such as http://127.0.0.1:4318). Close it at the end.
 
-    The environment's OTEL_TRACES_SAMPLER and OTEL_EXPORTER_OTLP_HEADERS hold. Raises ValueError where the extra is missing.
+    The environment variables OTEL_TRACES_SAMPLER and OTEL_EXPORTER_OTLP_HEADERS apply. Raises ValueError without the extra.
     """
 
     def __init__(self, endpoint: str, *, version: str) -> None:
@@ -37,24 +37,24 @@ class Traces:
         self._tracer = self._provider.get_tracer("firnline", version)
 
     def span(self, name: str) -> AbstractContextManager[Any]:
-        """Return what is a span as long as it is entered; within a request's, a part of that. Any thread may ask."""
+        """Return a context manager that is a span, within the span of the current request if there is one. For any thread."""
         return self._tracer.start_as_current_span(name)
 
     def around(self, app: ASGIApp) -> ASGIApp:
-        """Return `app` with a span for each request, named by its route; a client's `traceparent` is gone on from."""
+        """Return `app` with a span for each request, named by its route. A client's `traceparent` is continued."""
         from starlette.middleware.opentelemetry import OpenTelemetryMiddleware  # noqa: PLC0415  # imports the extra
 
         return OpenTelemetryMiddleware(app, excluded_urls=_QUIET, tracer_provider=self._provider)
 
     def __enter__(self) -> Self:
-        """Return itself."""
+        """Return the traces."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Send what waits; where the collector is away, some seconds are over before it is given up."""
+        """Send the spans that wait. If the collector is away, this takes some seconds."""
         self._provider.shutdown()
 
 
 def traces_to(endpoint: str | None, *, version: str) -> Traces | None:
-    """Return traces that are sent to `endpoint`; None where there is none, and then nothing is imported."""
+    """Return traces that are sent to `endpoint`; None if it is None, and then nothing is imported."""
     return None if endpoint is None else Traces(endpoint, version=version)

@@ -1,6 +1,6 @@
-"""What `/metrics` says of the actors: how full mailboxes are, what was counted, what the guardian knows. Pure.
+"""The metrics of actors: the fill of mailboxes, the actors' counters, and the guardian's state. Pure.
 
-One entry a kind of actor and state, as `Health` has them, so that labels are bounded whatever the number of actors.
+`Health` has one entry for each kind of actor and state, so labels are bounded whatever the number of actors.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from actors.replies import ActorVitals, Health
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
-    """A counter that actors of one kind keep: what it is called, and its label's values by the names that they give."""
+    """A counter of one kind of actor: its name, and its label's values by the names that the actor uses."""
 
     actor: str
     name: str
@@ -49,7 +49,7 @@ _MAILBOX = ("stream", "actor", "state", "lane")
 
 
 def of_actors(health: Health, streams: Sequence[str]) -> Iterator[Metric]:
-    """Yield how full mailboxes are, what actors have counted, and what the guardian knows."""
+    """Yield the metrics."""
     for each in COUNTED:
         family = CounterMetricFamily(each.name, each.help, labels=("stream", *each.labels))
         for vitals in health.actors:

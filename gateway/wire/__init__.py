@@ -1,1 +1,1 @@
-"""Between the socket and the routes: bytes to requests within limits, who may ask, and answers made smaller."""
+"""Between the socket and the routes: HTTP within limits, tokens, and compression. Imported by the composition root."""

@@ -1,4 +1,4 @@
-"""All connections of the server: who is there, what may be, and why some were cut."""
+"""All connections of the server: the open ones, their limit, and the counts of those that were cut, by reason."""
 
 import time
 from collections import Counter
@@ -11,30 +11,30 @@ from gateway.api.errors import Problem
 from gateway.wire.limits import Allowance
 
 SWEEP_S = 0.2
-"""Seconds between two sweeps, and so how exact the limits of time are."""
+"""Seconds between two sweeps, and so the precision of all limits of time."""
 
 
 class Guest(Protocol):
-    """A connection, as the sweep and an answer see it."""
+    """A connection, as the sweep and a response use it."""
 
     due: float
 
     def look(self, now: float) -> None:
-        """Do what is due, and say when to come again."""
+        """Do what is due, and return the time of the next look."""
 
     def write(self, data: bytes) -> None:
-        """Send, unless this is at its end."""
+        """Send, unless the connection is at its end."""
 
     def leave(self) -> None:
-        """End once all is sent."""
+        """Close once all bytes are sent."""
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing can be sent any more."""
+        """Whether nothing more can be sent."""
 
 
 class Exit:
-    """What an answer is written to, in place of the transport: so the connection sees how much, and closes in its own way."""
+    """Stands in for the transport of a response, so that the connection sees the bytes, and closes in its own way."""
 
     __slots__ = ("_guest",)
 
@@ -46,18 +46,18 @@ class Exit:
         self._guest.write(data)
 
     def close(self) -> None:
-        """End the connection once all is sent."""
+        """Close the connection once all bytes are sent."""
         self._guest.leave()
 
     def is_closing(self) -> bool:
-        """Whether nothing can be sent any more."""
+        """Whether nothing more can be sent."""
         return self._guest.is_over
 
 
 class Connections:
-    """The connections that are open, and how many were cut for which reason. For one event loop.
+    """The open connections, and how many were cut for each reason. For one event loop.
 
-    `headers` come with the answers that are given beside the application.
+    `headers` are added to the errors that the server sends without the application.
     """
 
     def __init__(self, allowance: Allowance, headers: Sequence[tuple[bytes, bytes]]) -> None:
@@ -67,13 +67,13 @@ class Connections:
         self._headers = headers
 
     def sweep(self) -> None:
-        """Look at each connection whose time has come. Cost: a comparison for each of the others, 0.5 ms for 10,000."""
+        """Look at each connection whose time has come. Cost: one comparison for each other connection, 0.5 ms for 10,000."""
         now = time.monotonic()
         for guest in [each for each in self.open if each.due <= now]:
             guest.look(now)
 
     def farewell(self, problem: Problem) -> bytes:
-        """Write a problem as the last answer on a connection."""
+        """Write a problem as the last response of a connection."""
         response = problem.response({"headers": []})
         lines = [STATUS_LINE[problem.status]]
         for name, value in (*self._headers, *response.raw_headers, (b"connection", b"close")):

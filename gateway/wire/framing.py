@@ -1,20 +1,20 @@
-"""Where a request ends in the bytes of a connection, as far as that can be told before they are parsed. Pure.
+"""Finds the end of a request in the bytes of a connection before they are parsed. Pure.
 
-A parser that is given all that came makes as many requests of it as there are. In these pieces it makes one at a time.
+httptools would parse all buffered requests at once. Cut into these pieces, it parses one request at a time.
 """
 
 from collections.abc import Mapping
 
 _END = b"\r\n\r\n"
 _FRAMING = 6
-"""Bytes beside it that a byte of a body may come with, as `1`, two line ends, and one to spare."""
+"""Bytes of framing that a byte of a chunked body may have: `1`, two line ends, and one to spare."""
 
 
 class Framing:
     r"""One request after the other: first its line and headers, at most `most_header_bytes`, then its body.
 
-    A body whose length is given is measured exactly. One in chunks ends where the parser says so; what it comes with, sizes of
-    chunks and trailers, may be no longer than headers, and in proportion to it.
+    A body with a Content-Length is measured exactly. A chunked body ends where the parser says. Its framing, the sizes of
+    chunks and the trailers, may be as long as headers, and in proportion to the body.
 
     >>> framing = Framing()
     >>> framing.piece_of_headers(b"GET / HTTP/1.1\r\n\r\nGET /2", 0), framing.header_bytes
@@ -37,7 +37,7 @@ class Framing:
         self.header_bytes, self._tail = 0, b""
 
     def piece_of_headers(self, data: bytes, at: int) -> int:
-        """Take what stands from `at` to the next blank line, which may end the headers, or the end; returns where that is."""
+        """Take the bytes from `at` to the next blank line, which may end the headers, or to the end. Return that place."""
         across = (self._tail + data[at : at + 3]).find(_END)  # a line that came in two parts
         if across >= 0:
             end = at + across + len(_END) - len(self._tail)
@@ -49,12 +49,12 @@ class Framing:
         return end
 
     def begin_body(self, headers: Mapping[bytes, bytes], *, most_header_bytes: int) -> None:
-        """Expect the body that the headers, checked by the parser, tell of."""
+        """Expect the body that the headers announce. The parser has checked the headers."""
         self.body_left = None if b"transfer-encoding" in headers else int(headers.get(b"content-length", b"0"))
         self._spare = most_header_bytes
 
     def piece_of_body(self, data: bytes, at: int) -> int:
-        """Take what stands from `at` to the body's end, or to the end; returns where that is."""
+        """Take the bytes from `at` to the end of the body, or to the end. Return that place."""
         if self.body_left is None:
             self._spare -= len(data) - at
             return len(data)
@@ -63,10 +63,10 @@ class Framing:
         return end
 
     def came(self, nbytes: int) -> None:
-        """Note so many bytes of the body itself."""
+        """Count `count` bytes of the body itself."""
         self._spare += (1 + _FRAMING) * nbytes
 
     @property
     def is_padded(self) -> bool:
-        """Whether a body in chunks comes with more than it may."""
+        """Whether a chunked body has more framing than it may have."""
         return self.body_left is None and self._spare < 0

@@ -1,7 +1,7 @@
-"""What the gateway allows: one immutable object, and the place where the one that holds now is found.
+"""The limits of the gateway as one immutable object, and the holder of the limits that apply now.
 
-Made by the composition root from the settings, and replaced as a whole when they are read again. Whoever keeps a limit looks at
-`allowance.now` when it needs it, and remembers none of it.
+The composition root makes them from the settings, and replaces them as a whole at a reload. Code that applies a limit reads
+`allowance.now` at that moment, and stores nothing of it.
 """
 
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits by the names of the settings `http.*`, times in seconds. Immutable, so that none of them changes alone.
+    """Limits by the names of the settings `http.*`; times in seconds. Immutable, so that no limit changes alone.
 
-    `tokens` are pairs of a scope (`read` or `write`, which may read too) and a token's SHA-256; none where nothing is guarded.
-    `reply_bytes` is the memory that all answers under way may take, a part of the budget.
+    `tokens` are pairs of a scope (`read`, or `write`, which includes `read`) and a token's SHA-256; empty if no token is
+    required. `reply_bytes` is the memory for all answers in progress, a part of the budget.
     """
 
     deadline_s: float = 10.0
@@ -31,12 +31,14 @@ class Limits:
     reply_bytes: int = 64 << 20
 
     def __repr__(self) -> str:
-        """Say everything but the tokens."""
+        """Return all limits but the tokens."""
         return f"Limits(deadline_s={self.deadline_s}, max_queries={self.max_queries}, …, {len(self.tokens)} tokens)"
 
 
 class Allowance:
-    """Holds the limits of now. Any thread may look; setting `now` is one assignment, so nobody sees half of a change.
+    """Holds the limits that apply now.
+
+    Any thread may read them; setting `now` is one assignment, so no reader sees half a change.
 
     >>> allowance = Allowance(Limits(max_queries=1))
     >>> allowance.now = Limits(max_queries=2)

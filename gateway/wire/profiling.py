@@ -1,4 +1,4 @@
-"""With PROFILING=true in the environment or in a .env file, each request writes where its time went to `profile.html`.
+"""With PROFILING=true in the environment or in a .env file, each request writes its profile to `profile.html`.
 
 For developers; needs the extra `profiling`. One request at a time is profiled.
 """
@@ -14,7 +14,7 @@ _REPORT = Path("profile.html")
 
 
 def profiling(environ: Mapping[str, str]) -> bool:
-    """Whether PROFILING is true; the environment goes over the file."""
+    """Whether PROFILING is true. The environment has priority over the file."""
     given = environ.get("PROFILING", dotenv_values(".env").get("PROFILING") or "")
     return given.strip().lower() == "true"
 
@@ -22,7 +22,7 @@ def profiling(environ: Mapping[str, str]) -> bool:
 def profiled(app: ASGIApp) -> ASGIApp:
     """Return the application with a profiler around each request.
 
-    Raises ValueError where the profiler is not installed.
+    Raises ValueError if the profiler is not installed.
     """
     try:
         from pyinstrument import Profiler  # noqa: PLC0415  # an extra

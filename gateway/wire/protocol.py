@@ -1,8 +1,8 @@
 """HTTP/1.1 on one connection, with the limits that uvicorn's own protocol lacks: of headers, times and waiting requests.
 
-A connection is always in one phase, and has one time at which it must be looked at; `Connections.sweep` does that for all, so
-that ten thousand idle ones cost no timer each. Requests are taken one at a time: what comes behind one that is not answered
-yet waits as bytes, within a bound. Nothing is logged by request; what was cut is counted by reason.
+A connection is always in one phase, and has one time of its next check. `Connections.sweep` makes all checks, so ten thousand
+idle connections need no timer each. Requests are handled one at a time: the bytes of later requests wait, up to a limit.
+No request is logged; cut connections are counted by reason.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ from gateway.wire.connections import SWEEP_S, Connections, Exit
 from gateway.wire.framing import Framing
 
 _AHEAD_BYTES = 65_536
-"""Bytes of further requests that may wait behind the one at hand; beyond, nothing is read any more."""
+"""Bytes of further requests that may wait behind the current one. Beyond that, nothing more is read."""
 
 _LINGER_S = 2.0
-"""How long what a client goes on sending is thrown away behind its last answer: closed at once, it might never see that."""
+"""Seconds for which further bytes of a client are discarded after its last response; an immediate close might destroy it."""
 
 
 _RESET = struct.pack("ii", 1, 0)
-"""Of a socket: that it lingers for no time, so that closing it resets the connection."""
+"""The socket option to linger for no time: closing the socket resets the connection."""
 
 
 class Phase(enum.Enum):
@@ -43,9 +43,9 @@ class Phase(enum.Enum):
 
 
 class Connection(HttpToolsProtocol):
-    """One connection. Where it breaks a limit it is told 431, 408 or 400, if no answer has begun, and cut.
+    """One connection. If it breaks a limit, it gets 431, 408 or 400, unless a response has begun, and is cut.
 
-    A request whose body comes in chunks is the last one of its connection, as only the parser knows where it ends.
+    A request with a chunked body is the last one of its connection, because only the parser knows its end.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class Connection(HttpToolsProtocol):
 
     # From the client -------------------------------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's is
-        """Take the connection in. One too many is told so, and closed at once."""
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's signature
+        """Take the connection in. One beyond the limit gets an error, and is closed at once."""
         super().connection_made(transport)
         self._all.open.add(self)
         most = self._all.allowance.now.max_connections
@@ -90,13 +90,13 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on; what comes behind a request that is under way waits."""
+        """Read on. Bytes behind a request in progress wait."""
         if self.phase is not Phase.LEAVING:
             self._ahead = self._ahead + data if self._ahead else data
             self._read()
 
     def _read(self) -> None:
-        """Give the parser what waits, up to the end of one request."""
+        """Give the parser the waiting bytes, up to the end of one request."""
         data, self._ahead = self._ahead, b""
         view, at = memoryview(data), 0
         while at < len(data) and self.phase is not Phase.ANSWER:
@@ -119,14 +119,14 @@ class Connection(HttpToolsProtocol):
             self.flow.pause_reading()
 
     def _parse(self, data: memoryview) -> bool:
-        """Parse; returns whether to go on."""
+        """Parse. Return whether to go on."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._last = True  # what follows is in another language; the request itself is answered in this one
+            self._last = True  # a protocol upgrade follows; the request itself is answered as HTTP
         except httptools.HttpParserError:
             if self.phase is Phase.ANSWER:
-                self._last = True  # what is behind a request is no fault of it
+                self._last = True  # the bytes behind a request do not make it wrong
             elif self.phase is not Phase.LEAVING:
                 self._refuse("not HTTP", Problem(400, where="request", expected="HTTP/1.1", got="something else"))
             return False
@@ -138,7 +138,7 @@ class Connection(HttpToolsProtocol):
     # From the parser -------------------------------------------------------------------------------------------------
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header. One behind a body is none."""
+        """Store a header. A trailer behind a body is ignored."""
         if self.phase is Phase.HEADERS:
             super().on_header(name, value)
 
@@ -158,13 +158,13 @@ class Connection(HttpToolsProtocol):
         self.phase, self.due = Phase.BODY, time.monotonic() + limits.body_s
 
     def on_body(self, body: bytes) -> None:
-        """Hand a piece of the body on."""
+        """Pass a piece of the body on."""
         if self.phase is Phase.BODY:
             self._framing.came(len(body))
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Note that the request is there as a whole."""
+        """Note the end of the request."""
         if self.phase is Phase.BODY:
             super().on_message_complete()
             self.phase, self._taken_at = Phase.ANSWER, time.monotonic()
@@ -175,18 +175,18 @@ class Connection(HttpToolsProtocol):
     # From the application --------------------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        """Send `data`, unless this is at its end."""
+        """Send `data`, unless the connection is at its end."""
         if not self.is_over:
             self._written += len(data)
             self.transport.write(data)
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing can be sent any more."""
+        """Whether nothing more can be sent."""
         return self.phase is Phase.LEAVING or self.transport.is_closing()
 
     def on_response_complete(self) -> None:
-        """Go on to what waits behind the answer; what is little, and left of the request, may come before."""
+        """Go on with the bytes behind the response. A small rest of the request may come first."""
         self.server_state.total_requests += 1
         if self.phase is Phase.ANSWER:
             self._end_of_answer()
@@ -236,7 +236,7 @@ class Connection(HttpToolsProtocol):
                 self.transport.abort()
 
     def _look_at_reader(self, now: float, stall_s: float) -> None:
-        """Cut a client that has taken nothing of what there is for it since `stall_s`."""
+        """Cut a client that has taken none of its bytes since `stall_s`."""
         taken = self._written - self._unsent()
         if taken != self._taken:
             self._taken, self._taken_at = taken, now
@@ -251,7 +251,7 @@ class Connection(HttpToolsProtocol):
     # The end ---------------------------------------------------------------------------------------------------------
 
     def leave(self) -> None:
-        """End the connection when all is sent; where the client may be sending, that is thrown away for a while before."""
+        """End the connection when all is sent. If the client may be sending, discard its bytes for a while before."""
         if self.phase is Phase.LEAVING:
             return
         sending = self.phase is not Phase.ANSWER or self._ahead or self._last
@@ -266,7 +266,7 @@ class Connection(HttpToolsProtocol):
             self.due = self._taken_at + SWEEP_S
 
     def shutdown(self) -> None:
-        """Close, or let the answer under way be the last one: the server ends."""
+        """Close, or let the current response be the last one, because the server stops."""
         self._last = True
         if self.phase in {Phase.HEADERS, Phase.IDLE}:
             self.transport.close()
@@ -274,7 +274,7 @@ class Connection(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def _refuse(self, reason: str, problem: Problem) -> None:
-        """Give `problem` as the last answer, where none has begun; then leave."""
+        """Send `problem` as the last response, unless a response has begun; then leave."""
         if self.phase is Phase.BODY and self.cycle.response_started:
             self._cut(reason)
             return
@@ -284,7 +284,7 @@ class Connection(HttpToolsProtocol):
         self.leave()
 
     def _cut(self, reason: str) -> None:
-        """Close at once; what is not sent is lost, also to the system, which would else offer it for minutes."""
+        """Close at once. Unsent bytes are discarded, in the system too, which would otherwise offer them for minutes."""
         self._all.cut[reason] += 1
         self._abandon()
         self.phase = Phase.LEAVING
@@ -292,7 +292,7 @@ class Connection(HttpToolsProtocol):
         self.transport.abort()
 
     def _abandon(self) -> None:
-        """Tell the application that nobody waits for its answer."""
+        """Tell the application that its client is gone."""
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
             self.cycle.message_event.set()

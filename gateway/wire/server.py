@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn's, with the limits of `protocol.py`, and room for as many connections as are allowed."""
+"""The HTTP server: uvicorn's, with the limits of `protocol.py`, and enough files for the allowed connections."""
 
 import asyncio
 import resource
@@ -20,48 +20,49 @@ _TICKS = round(SWEEP_S / 0.1)
 """uvicorn's ticks, ten a second, between two sweeps."""
 
 _RENDERING = 1
-"""Threads for answers that are sorted or merged as a whole. All threads take turns, so that more of them make no more answers:
-with eight clients that ask for 100,000 ids all the time, records came in at some 2,200 a second beside six threads, at 5,700
-beside two, and at 12,600 beside one (one or two turns each).
+"""One thread for answers that are sorted or merged as a whole.
+
+Under the GIL, more threads do not answer faster, and slow ingestion: with eight clients that asked for 100,000 ids all the
+time, ingestion reached 2,200 records a second with six threads, 5,700 with two, and 12,600 with one.
 """
 
 _DRAIN_S = 5
 _BACKLOG = 4_096
-"""Connections that wait to be taken in; the system may allow fewer."""
+"""Connections that may wait for `accept`; the system may allow fewer."""
 
 _OTHER_FILES = 1_024
-"""Files beside the connections: generations that are read from the disk, and those of the Kafka clients."""
+"""Files beside the connections: generations that are read from disk, and the Kafka clients."""
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that looks after its connections. `connections` says who is there, and why some were cut."""
+    """A uvicorn server that sweeps its connections. `connections` has the open ones, and the counts of cut ones."""
 
     def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
         super().__init__(config)
         self.connections = connections
         self.at_end: list[Callable[[], None]] = []
-        """What ends the answers that would go on for ever, so that stopping does not wait for them."""
+        """Functions that end endless responses, so that stopping does not wait for them."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, with one thread for answers that are made beside the loop: each takes its share from those that ingest."""
+        """Start, with one thread for the answers that are made beside the loop."""
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_RENDERING, thread_name_prefix="answers"))
         await super().startup(sockets)
 
     async def on_tick(self, counter: int) -> bool:
-        """Sweep now and then; returns whether to end."""
+        """Sweep now and then. Return whether to stop."""
         if counter % _TICKS == 0:
             self.connections.sweep()
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the port, and let the answers under way come to their end."""
+        """Close the port, and let the current responses finish."""
         for end in self.at_end:
             end()
         await super().shutdown(sockets)
 
 
 def server(app: ASGIApp, allowance: Allowance) -> Server:
-    """Return a server of `app` within the limits that `allowance` has at each moment. It logs no request."""
+    """Return a server of `app` within the limits of `allowance`, read at each moment. It logs no request."""
     connections = Connections(allowance, HEADERS)
     config = uvicorn.Config(
         app,
@@ -78,7 +79,7 @@ def server(app: ASGIApp, allowance: Allowance) -> Server:
 
 
 def files_for(connections: int) -> str | None:
-    """Have this process open as many files as so many connections need; returns what is wrong where the system forbids it."""
+    """Raise the process's limit of open files to what `connections` need. Return the problem if the system forbids it."""
     needed = connections + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)

@@ -150,12 +150,10 @@ def run(
 
 def main(
     kills: Annotated[int, typer.Option(min=1, help="How often the service is killed; other faults come beside.")] = 20,
-    seed: Annotated[
-        int | None, typer.Option(help="The same seed plans the same; without it, one by chance, which is told.")
-    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed of the plan; without it, a random one, which is printed.")] = None,
     rate: Annotated[float, typer.Option(min=10, help="Records a second, over all views.")] = 1_000.0,
     views: Annotated[str, typer.Option(help="Which views.")] = ",".join(TRUTHS),
-    every: Annotated[int, typer.Option(min=1, help="Compare all answers after so many faults.")] = 10,
+    every: Annotated[int, typer.Option(min=1, help="Compare all answers after this many faults.")] = 10,
     bootstrap: Annotated[
         str | None, typer.Option(help="A broker, HOST:PORT, that is only ever cut off; without it, one of our own, killed too.")
     ] = None,

@@ -53,7 +53,7 @@ class Ordeal:
         self.load.start()
 
     def perform(self, fault: Fault) -> None:
-        """Make one fault happen, and wait for the recovery. Raises OverdueError or EndedError if there is none."""
+        """Make one fault happen, and wait for the recovery. Raises OverdueError or EndedError without one."""
         self._since.append(fault)
         timings = self.report.timings[fault]
         timings.times += 1

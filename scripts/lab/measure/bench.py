@@ -217,7 +217,7 @@ def main(
         str | None, typer.Option(help="Only whether this memory budget, such as 256MiB, holds; --plot draws it.")
     ] = None,
     recovered: Annotated[
-        int | None, typer.Option("--recovery", min=1, help="Only restarts: with so many sets in files, and after a kill.")
+        int | None, typer.Option("--recovery", min=1, help="Only restarts: with this many sets in files, and after a kill.")
     ] = None,
     study: Annotated[bool, typer.Option("--study", help="Only the cost of JSON and the errors of sketches.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,

@@ -203,12 +203,14 @@ def main(
     ] = None,
     folder: Annotated[Path, typer.Option(help="Where the pictures go.")] = FOLDER,
     port: Annotated[int, typer.Option(help="The port of the service meanwhile.")] = 18_099,
-    heap: Annotated[float, typer.Option(min=0, help="Instead, print the first paint, then the heap over so many minutes.")] = 0,
+    heap: Annotated[
+        float, typer.Option(min=0, help="Instead, print the first paint, then the heap over this many minutes.")
+    ] = 0,
 ) -> None:
     """Write docs/pictures/*.png, or measure the page's first paint and its heap."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
-        sys.exit("pictures: expected chromium, and there is none")
+        sys.exit("pictures: expected chromium, which is not installed")
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the service does not stay behind
     folder.mkdir(parents=True, exist_ok=True)
     broker = None
