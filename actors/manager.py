@@ -1,20 +1,24 @@
-"""The actor that knows a stream's collectors: the active one, and the aged ones, oldest first.
+"""The actor that manages a stream's collectors: the active one, and the aged ones, oldest first.
 
-It starts the successor of a collector that retires, drops what retention says must go, and scatters a query to the slices
-that can answer it. It sees metas and partials, never an event, and never waits.
+It starts the successor of a collector that retires, drops the generations that retention selects, and scatters each query to
+the slices that can answer it. It handles descriptions of slices and partials, never events, and never waits.
+
+It is a state machine: `Phase` lists the messages that each phase accepts, and docs/states.md has the diagram.
 """
 
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar, assert_never
 
 from actors.collecting.brake import Brake
 from actors.collecting.checkpointer import Assembler
 from actors.collecting.collector import Collector
 from actors.collecting.ledger import Ledger
+from actors.collecting.memory import Accountant
+from actors.collecting.phase import Phase
 from actors.collecting.questions import Questions
+from actors.collecting.recovery import NOTHING_LOADED, ByRetry, FromCheckpoint, Recovery
 from actors.collecting.shelf import Shelf
 from actors.collecting.tally import Tally
 from actors.columns.snapshot import State
@@ -27,7 +31,6 @@ from actors.messages import (
     Emit,
     EventsLost,
     FrontEndMessage,
-    GetCommitted,
     Grown,
     Ingested,
     KeeperMessage,
@@ -54,22 +57,18 @@ from actors.messages import (
     StartMessage,
     Unread,
 )
-from actors.protocol import Address, CheckpointId, CollectorId, Lane, Message, PublicationId, Round
-from actors.replies import Answer, Busy, Coverage, GetStats, Memory, Progress, Query, Stats
+from actors.protocol import Address, CollectorId, Lane, Message, PublicationId, Round
+from actors.replies import Answer, Busy, Coverage, GetStats, Progress, Query, Stats
 from actors.runtime.actor import Actor, System, start
 from actors.set_collector import SetCollector
 from actors.timeline.retention import Meter
 from actors.views.view import Frozen, Live, Meta, View
 
-_METER_S = 1.0
-_NOTHING_LOADED = Loaded(CheckpointId(0), None, None, (), (), Round(0))
-
 
 class Manager(Actor[ManagerMessage]):
-    """Manages one stream's collectors within what `meter` allows; `brake` decides where the accounts are not all.
+    """Manages one stream's collectors within the limits of `meter` and `brake` (see `Accountant`).
 
-    `baseline_bytes` of the budget are what the process needs before any event. What is due to be published goes to
-    `publisher`; without one it is not looked at.
+    Results that are due go to `publisher`; without one they are not computed. Without a `keeper` there are no checkpoints.
     """
 
     capacity: ClassVar[dict[Lane, int]] = {Lane.CONTROL: 65_536, Lane.DATA: 256}
@@ -88,26 +87,22 @@ class Manager(Actor[ManagerMessage]):
     ) -> None:
         super().__init__(system, stream=stream)
         self._view = view
-        self._meter = meter
-        self._brake = brake
-        self._limits = meter.limits()
-        self._baseline_bytes = baseline_bytes
+        self._memory = Accountant(meter, brake, baseline_bytes, system.dispatcher.now())
         self._publisher = publisher
         self._keeper = keeper
         self._publications = PublicationId(0)
-        self._rss_bytes = meter.resident_bytes()
-        self._metered_at = system.dispatcher.now()
         self._front_end: Address[FrontEndMessage] | None = None
         self._round = Round(0)
-        self._starting = self._doubtful = False
-        self._loaded = _NOTHING_LOADED
+        self._phase = Phase.WAITING
+        self._recovery: Recovery = (
+            FromCheckpoint(self, keeper, publisher) if keeper is not None else ByRetry(self.receive, self._begin_round)
+        )
+        self._loaded = NOTHING_LOADED
         self._ids = itertools.count(1)
         self._shelf = Shelf(self)
         self._nothing = Meta(None, 0, 0, 0, None, view.nothing())
         self._ledger = Ledger(view)
         self._tally = Tally()
-        self._done: ManagerMessage | None = None
-        self._undone: list[ManagerMessage] = []
         self._retired_count = 0
         self._watermark: int | None = None
         self._last_batch_at: float | None = None
@@ -115,21 +110,30 @@ class Manager(Actor[ManagerMessage]):
         self._questions = Questions(self, view)
         self._assembler = Assembler(self, keeper=keeper, publisher=publisher, frame=self._frame)
 
+    @property
+    def phase(self) -> Phase:
+        """The present phase. Any thread may read it."""
+        return self._phase
+
     def on_stop(self) -> None:
         """Stop every collector."""
         self._shelf.stop()
 
     def receive(self, message: ManagerMessage) -> None:
-        """Handle one message."""
+        """Handle one message if the present phase accepts it."""
+        if self._phase.accepts(message):
+            self._act_on(message)
+        self._recovery.handled(message)
+
+    def _act_on(self, message: ManagerMessage) -> None:
         match message:
             case Attached(front_end):
-                if self._front_end is None:
-                    self._front_end = self._assembler.front_end = front_end
-                    self._start_round()
+                self._front_end = self._assembler.front_end = front_end
+                self._start_round()
             case Committed() | Loading() | Loaded() | Restored():
                 self._go_on_starting(message)
             case Progress():
-                self._progress = message
+                self._progress, self._memory.buffered_bytes = message, message.buffered_bytes
                 self._measure()
                 self._prune()
             case Grown():
@@ -143,64 +147,50 @@ class Manager(Actor[ManagerMessage]):
             case Publish():
                 self._publish(message)
             case Checkpoint() | Snapped() | Prepared() | Kept() | Saved():
-                # While it is settled which checkpoint to begin with, and while the books are in doubt, none is added to those.
-                if not self._starting and not self._doubtful:
-                    self._assembler.take(message, self._shelf)
+                self._assembler.take(message, self._shelf)
             case Query():
                 self._ask(message)
             case Partial():
                 self._questions.gather(message)
             case Unread():
-                self._questions.miss(message, whole=self._keeper is not None)
-            case Overdue(number):
-                self._questions.answer(number)
+                self._questions.miss(message, whole=self._recovery.has_checkpoints)
+            case Overdue(query_id):
+                self._questions.answer(query_id)
             case GetStats(reply_to):
                 reply_to(self._stats())
             case Reconfigure():
                 self._reconfigure(message)
             case _:
                 assert_never(message)
-        self._done = message if not isinstance(message, Partial) else None  # which may be large, and may come twice
 
     def failed(self, message: Message, error: Exception) -> None:
-        """Answer a request that failed; the guardian has the reason. Without checkpoints, what is not done is done later."""
+        """Reply `Busy` to a failed request. A failure at another message is for `recover`."""
         if isinstance(message, Query | GetStats | Reconfigure):
             message.reply_to(Busy(f"the request failed: {type(error).__name__}"))
-        elif self._keeper is not None:
-            self._doubtful = self._doubtful or self.must_wait(message)
-        elif isinstance(message, ManagerMessage) and message is not self._done:
-            self._undone.append(message)
+        elif self._recovery.failed(message) and self._phase is Phase.RUNNING:
+            self._phase = Phase.DOUBTFUL
 
     def must_wait(self, message: Message | None) -> bool:
-        """Whether a failure leaves the books in doubt. Questions change nothing."""
+        """Return whether a failure at `message` may leave the state wrong. Requests do not change the state."""
         return not isinstance(message, Query | GetStats | Overdue | Progress)
 
     def recover(self) -> None:
-        """Go back to the last checkpoint, with all actors of the stream; without any, take what failed once more."""
-        if self._keeper is not None and self._front_end is not None:
+        """Return to the last checkpoint, with all actors of the stream; without checkpoints, handle failed messages again."""
+        if self._recovery.recover() and self._phase is not Phase.WAITING:
             self._start_round()
-        while self._undone:  # one that fails again stays
-            message = self._undone[0]
-            self.receive(message)
-            self._undone = [each for each in self._undone if each is not message]
 
     # Rounds ----------------------------------------------------------------------------------------------------------
 
     def _start_round(self) -> None:
-        """Find out where to begin. What is there goes on answering until that is known."""
+        """Find the checkpoint to begin with. Until then the present collectors answer queries."""
         self._round = Round(self._round + 1)
-        self._starting = True
-        if self._keeper is None:
-            self._begin_round(_NOTHING_LOADED)
-        elif self._publisher is not None:
-            self.send(self._publisher, GetCommitted(self.address, self._round))
-        else:
-            self.send(self._keeper, Load(None, self.address, self._round))
+        self._phase = Phase.STARTING
+        self._recovery.load(self._round)
 
     def _go_on_starting(self, message: StartMessage) -> None:
-        """Take the next step: which results are out; the checkpoint that goes with them; the sinks put back to it."""
-        if not self._starting or (not isinstance(message, Loading) and message.round != self._round):
-            return  # of a start that was given up for this one
+        """Take the next step: get the committed checkpoint, load it, move the sinks back to it."""
+        if not isinstance(message, Loading) and message.round != self._round:
+            return  # a step of an earlier start, which was given up
         match message:
             case Committed(checkpoint_id):
                 self.send(self._keeper, Load(checkpoint_id, self.address, self._round))
@@ -218,7 +208,7 @@ class Manager(Actor[ManagerMessage]):
                 self._begin_round(self._loaded)
 
     def _begin_round(self, loaded: Loaded) -> None:
-        """Put collectors over the slices that were found, and have the front end begin where they end."""
+        """Start collectors for the loaded slices, and have the front end read from their end."""
         assert self._front_end is not None, "a front end attaches before a round begins"
         self._end_round()
         state = loaded.state
@@ -234,13 +224,13 @@ class Manager(Actor[ManagerMessage]):
                     aged.meta, aged.name, aged.file_bytes = each.frozen.meta(), each.name, each.file_bytes
                     aged.coming = False
                     if each.mapped is not None:
-                        own = each.mapped
-                        aged.meta = replace(aged.meta, nbytes=own.nbytes, coarse_bytes=0, file_bytes=own.file_bytes)
+                        aged.meta = aged.meta.on_disk(each.mapped.nbytes, each.mapped.file_bytes)
                     self._shelf.put(aged)
         active = self._shelf.active = self._collector(found=loaded.live)
-        self._loaded = _NOTHING_LOADED
-        self._progress = Progress(since_start=self._progress.since_start)  # the rest counts what is to be read again
-        self._starting = self._doubtful = False
+        self._loaded = NOTHING_LOADED
+        # The other counters include records that are read again.
+        self._progress, self._memory.buffered_bytes = Progress(since_start=self._progress.since_start), 0
+        self._phase = Phase.RUNNING
         self.send(
             self._front_end,
             Begin(self._round, active.address, state and state["front_end"], state is None and bool(loaded.lost)),
@@ -248,7 +238,7 @@ class Manager(Actor[ManagerMessage]):
         self._prune()
 
     def _end_round(self) -> None:
-        """Let go of all that belongs to the round before; questions under way get what there is."""
+        """Drop all state of the previous round. Unfinished queries get the partials so far."""
         self._questions.end()
         self._shelf.stop()
         self._shelf = Shelf(self)
@@ -263,7 +253,7 @@ class Manager(Actor[ManagerMessage]):
     def _collector(
         self, *, carry: Any | None = None, found: Live | Frozen | None = None, aged: bool = False, mapped: Mapped | None = None
     ) -> Collector:
-        """Start a collector, over what was found or with what its predecessor left."""
+        """Start a collector with a found slice, or with the `carry` of its predecessor."""
         assert self._front_end is not None, "a front end attaches before there are collectors"
         collector_id = CollectorId(next(self._ids))
         address = start(
@@ -292,15 +282,11 @@ class Manager(Actor[ManagerMessage]):
         else:
             self._shelf.grown(message)
         self._prune()
-        # One that failed before this one is out of date.
-        self._undone = [
-            each for each in self._undone if not (isinstance(each, Grown) and each.collector_id == message.collector_id)
-        ]
 
     def _retired(self, message: Retired) -> None:
-        """List the collector as aged, start its successor, and point the front end to that."""
+        """Add the collector to the aged ones, start its successor, and have the front end send batches to this one."""
         active = self._shelf.active
-        if active is not None and active.collector_id == message.collector_id:  # not of the round before
+        if active is not None and active.collector_id == message.collector_id:  # else it belongs to an earlier round
             successor = self._collector(carry=message.carry)
             self._shelf.retire(message.meta, successor)
             self._retired_count += 1
@@ -309,20 +295,15 @@ class Manager(Actor[ManagerMessage]):
 
     # Memory ----------------------------------------------------------------------------------------------------------
 
-    @property
-    def _other_bytes(self) -> int:
-        """What is accounted beside the slices."""
-        return self._baseline_bytes + self._progress.buffered_bytes
-
     def _prune(self) -> None:
-        """Carry out what retention decides, and write down what went."""
-        for dropped, reason in self._shelf.prune(self._limits, self._other_bytes, self._watermark):
+        """Apply the limits, and count the dropped generations."""
+        for dropped, reason in self._shelf.prune(self._memory.limits, self._memory.other_bytes, self._watermark):
             self._note_dropped(dropped, reason)
 
     def _reconfigure(self, message: Reconfigure) -> None:
-        """Take other limits, and prune by them at once. What is told to the keeper comes before all that it is asked later."""
-        self._meter, self._baseline_bytes, self._view = message.meter, message.baseline_bytes, message.view
-        self._limits = self._meter.limits()
+        """Apply new limits at once. The keeper gets the new view before any later request of this actor."""
+        self._view = message.view
+        self._memory.reconfigure(message.meter, message.baseline_bytes)
         self.send(self._keeper, Reform(message.view))
         before = len(self._shelf.aged)
         self._prune()
@@ -339,17 +320,9 @@ class Manager(Actor[ManagerMessage]):
             self._ledger.forget(message)
 
     def _measure(self) -> None:
-        """Measure now and then what may be used, and what is; far above the budget, drop whatever the accounts say."""
+        """Measure the process now and then; if it is far above its budget, drop generations in spite of the accounts."""
         now = self.system.dispatcher.now()
-        if now - self._metered_at < _METER_S:
-            return
-        self._metered_at = now
-        self._limits, budget = self._meter.limits(), self._meter.budget_bytes()
-        self._rss_bytes = self._meter.resident_bytes()
-        if self._brake.worried(self._rss_bytes, budget):
-            self._meter.trim()
-            self._rss_bytes = self._meter.resident_bytes()
-        for _ in range(self._brake.pull(self._rss_bytes, budget, [aged.meta.nbytes for aged in self._shelf.aged], now)):
+        for _ in range(self._memory.measure(now, lambda: [aged.meta.nbytes for aged in self._shelf.aged])):
             self._note_dropped(self._shelf.drop_oldest(), "emergency")
 
     def _frame(self) -> State:
@@ -371,11 +344,11 @@ class Manager(Actor[ManagerMessage]):
         return Coverage(self._ledger.complete_from, self._watermark, final, self._ledger.missing)
 
     def _publish(self, message: Publish) -> None:
-        """Find the answer to what is due, as a query's, and hand it to the publisher, numbered."""
-        if message.round != self._round or self._starting:
+        """Compute the result that is due, and send it to the publisher with the next publication id."""
+        if message.round != self._round:
             return
         due, publisher, front_end = message.due, self._publisher, self._front_end
-        assert front_end is not None, "what is due came through a front end"
+        assert front_end is not None, "a result is due only after a front end has attached"
         if publisher is None:
             self.send(front_end, Ingested(message.events, message.round))
             return
@@ -386,17 +359,17 @@ class Manager(Actor[ManagerMessage]):
             partial = answer.partial
             self.send(publisher, Emit(publication_id, front_end, self._view, partial, due, message.events, message.round))
 
-        query = Query(due.span, due.arguments, math.inf, emit)  # no half answer will do, however long it takes
+        query = Query(due.span, due.arguments, math.inf, emit)  # no deadline: the result must be complete
         if due.arguments is None:
             emit(Answer(self._view, due.partial, due.span, None, self._coverage()))
         else:
             self._ask(query, [due.partial], publishes=True)
-        self._publications = publication_id  # one that failed before comes again, by the same number
+        self._publications = publication_id  # last, so that a result that fails before is sent again with the same id
 
     def _ask(self, query: Query, partials: Sequence[Any] = (), *, publishes: bool = False) -> None:
-        """Put a query to the collectors that the view selects; what dropped ones left joins `partials`.
+        """Send a query to the collectors that the view selects. The summary of dropped slices is added to `partials`.
 
-        The active one is asked too, unless it `publishes`: then it has said already what it knows.
+        The active collector gets it too, unless the answer `publishes`: its part is in `partials` then.
         """
         active = self._shelf.active
         if active is None:
@@ -404,14 +377,14 @@ class Manager(Actor[ManagerMessage]):
             return
         aged = self._shelf.aged
         chosen = [aged[index] for index in self._view.select([each.meta for each in aged], query.span, query.arguments)]
-        known = [*partials, self._view.recall(self._ledger.gone, query.span, query.arguments)]
+        initial = [*partials, self._view.recall(self._ledger.gone, query.span, query.arguments)]
         if not publishes:
             chosen.append(active)
-        self._questions.put(query, chosen, known, self._coverage(), publishes=publishes)
+        self._questions.put(query, chosen, initial, self._coverage(), publishes=publishes)
 
     @property
     def counted(self) -> Mapping[str, int]:
-        """Generations that were retired, and queries: answered whole, and without what was too late."""
+        """The numbers of retired generations, of answered queries, and of queries with a collector that was too late."""
         return {"retired": self._retired_count, "answered": self._questions.answered, "late": self._questions.late}
 
     def _stats(self) -> Stats:
@@ -422,13 +395,7 @@ class Manager(Actor[ManagerMessage]):
             gone=self._ledger.gone,
             aged=tuple(each.meta for each in aged),
             active=active.meta if active is not None else self._nothing,
-            memory=Memory(
-                self._limits.budget_bytes,
-                self._other_bytes + self._shelf.nbytes,
-                self._baseline_bytes,
-                self._rss_bytes,
-                self._brake.pulls,
-            ),
+            memory=self._memory.report(self._shelf.nbytes),
             coverage=self._coverage(),
             progress=self._progress,
             dropped=dict(self._ledger.dropped),
@@ -436,8 +403,8 @@ class Manager(Actor[ManagerMessage]):
             missed=dict(self._ledger.missed),
             missing=self._ledger.reasons(),
             last_batch_at=self._last_batch_at,
-            durability=self._assembler.durability if self._keeper is not None else None,
-            starting=self._starting or active is None,
+            durability=self._assembler.durability if self._recovery.has_checkpoints else None,
+            starting=self._phase is Phase.STARTING or active is None,
             numbers=tuple(each.collector_id for each in (*aged, *([active] if active is not None else []))),
             pruned=self._ledger.pruned,
             since_start={**self._progress.since_start, **self._tally.total},

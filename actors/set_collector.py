@@ -1,9 +1,8 @@
-"""The actor that owns one slice of a view: live while it is active, frozen and compressed when it is aged.
+"""The actor that owns one slice of any view (not only of `sets`): a live slice while it is active, a frozen one when aged.
 
-It answers reads alike in both states. It does not know which view it serves, and touches no other slice.
+It answers reads in both states. It depends on no particular view.
 """
 
-from dataclasses import replace
 from typing import Any, ClassVar, assert_never, cast
 
 from actors.messages import (
@@ -44,10 +43,10 @@ from actors.views.view import Frozen, Live, View
 
 
 class SetCollector(Actor[SetCollectorMessage]):
-    """Collector `collector_id` of its stream, over a slice as it was `found` in a checkpoint, or over a new one.
+    """Collector `collector_id` of its stream. Its slice was `found` in a checkpoint, or is new and starts with `carry`.
 
-    A new one begins with the `carry` of its predecessor, and may be full with that at once. With a `keeper`, frozen slices are
-    written, and a batch that fails is for the next round; without one it is counted, and lost.
+    With a `keeper`, frozen slices are written to disk, and a batch that fails is read again in the next round. Without one, the
+    events of a failed batch are counted as lost.
     """
 
     suspends: ClassVar[bool] = True
@@ -80,7 +79,7 @@ class SetCollector(Actor[SetCollectorMessage]):
         self._frozen: Frozen | None = cast("Frozen", found) if aged else None
         self._version = 0
         self._revision = 0
-        self._settled = aged
+        self._compressed = aged
         self._mapped = mapped
         self._left = False
         self._discarded = False
@@ -89,21 +88,21 @@ class SetCollector(Actor[SetCollectorMessage]):
 
     @property
     def name(self) -> str:
-        """What people know the actor by."""
+        """The actor's name in logs and dead letters."""
         return f"SetCollector {self._id}"
 
     @property
     def state(self) -> str:
-        """Active, or aged."""
+        """`active` or `aged`."""
         return "active" if self._frozen is None else "aged"
 
     @property
     def home(self) -> str:
-        """Run beside the front end while active; aged, where compression and reads hold nobody up."""
+        """The front end's thread while active. Aged collectors share another, so that compression delays no batch."""
         return (Home.ACTIVE if self._frozen is None else Home.AGED).of(self.stream)
 
     def on_start(self) -> None:
-        """Take over the carry, or what was found."""
+        """Open a new slice, or begin to compress a found one."""
         if self._frozen is not None:
             if self._mapped is None:
                 self.send(self.address, CompressNext())
@@ -114,13 +113,13 @@ class SetCollector(Actor[SetCollectorMessage]):
         self._after_growth()
 
     def on_stop(self) -> None:
-        """Let go of the slice at once: actor and address refer to each other, and Python looks for cycles seldom."""
+        """Release the slice at once: actor and address form a cycle, which Python collects late."""
         self._live = self._frozen = self._mapped = None
 
     def receive(self, message: SetCollectorMessage) -> None:
         """Handle one message."""
         if not isinstance(message, Ingest):
-            self._taken = self._credited = None  # it went well; a batch is much to hold on to
+            self._taken = self._credited = None  # the batch was handled without a failure: release its memory
         match message:
             case Ingest():
                 self._ingest(message)
@@ -129,7 +128,7 @@ class SetCollector(Actor[SetCollectorMessage]):
                 revision = self._revision if self._frozen is not None else None
                 self.send(self._manager, Partial(query_id, self._id, partial, revision))
             case CompressNext():
-                self._settle()
+                self._compress_next()
             case Snapshot(attempt_id):
                 state = self._live.state() if self._live is not None else None
                 self.send(self._manager, Snapped(attempt_id, self._id, state))
@@ -155,13 +154,13 @@ class SetCollector(Actor[SetCollectorMessage]):
 
     @property
     def healer(self) -> Address[Recover]:
-        """The manager, where it can go back to a checkpoint."""
+        """The manager if there are checkpoints, because it restores the last one; else this actor."""
         return self.address if self._keeper is None else self._manager
 
     def failed(self, message: Message, error: Exception) -> None:
-        """Tell who waits. Without a checkpoint to go back to, a batch that failed is counted, and its credit given back."""
+        """Report the failure to the sender. Without checkpoints, count the batch's events as lost, and return its credit."""
         if isinstance(message, Snapshot):
-            problem = f"the live slice cannot say its state: {type(error).__name__}: {error}"
+            problem = f"the state of the live slice cannot be read: {type(error).__name__}: {error}"
             self.send(self._manager, Snapped(message.attempt_id, self._id, None, problem))
         elif isinstance(message, Read):
             self.send(self._manager, Unread(message.query_id, self._id))
@@ -181,11 +180,11 @@ class SetCollector(Actor[SetCollectorMessage]):
     @property
     def _slice(self) -> Live | Frozen:
         owned = self._live or self._frozen
-        assert owned is not None, "a collector owns a slice from its start on"
+        assert owned is not None, "a collector owns a slice from its start to its stop"
         return owned
 
     def _ingest(self, message: Ingest) -> None:
-        """Take in a batch, and see what is due with it; once retired, give it back, for the successor."""
+        """Add a batch, and publish the results that are due. An aged collector returns the batch, for its successor."""
         if self._live is None:
             self.send(self._front_end, Returned(message))
             self._taken = self._credited = message
@@ -200,7 +199,7 @@ class SetCollector(Actor[SetCollectorMessage]):
         if due is None:
             self.send(self._front_end, Ingested(message.count, message.round))
         else:
-            if due.arguments is not None:  # as it is now: the next batch may close the same row again
+            if due.arguments is not None:  # read now, because the next batch may close the same row again
                 own = self._live.read(due.span, due.arguments)
                 due = due._replace(partial=self._view.merge([due.partial, own]))
             self.send(self._manager, Publish(due, message.count, message.round))
@@ -208,64 +207,64 @@ class SetCollector(Actor[SetCollectorMessage]):
         self._after_growth()
 
     def _after_growth(self) -> None:
-        """Tell how large the slice is, or retire where it is full."""
+        """Report the slice's size, or retire if it is full."""
         assert self._live is not None, "only a live slice grows"
         if not self._live.full:
-            self._tell_size()
+            self._report_size()
             return
         self._frozen, carry = self._live.freeze()
         self._live = None
         self.send(self._manager, Retired(self._id, self._frozen.meta(), carry))
         self.send(self.address, CompressNext())
 
-    def _settle(self) -> None:
-        """Compress one piece, and come back for the next, so that a read never waits long."""
-        assert self._frozen is not None, "only a frozen slice settles"
+    def _compress_next(self) -> None:
+        """Compress one piece, and send itself `CompressNext`, so that a read never waits long."""
+        assert self._frozen is not None, "only a frozen slice is compressed"
         if self._discarded:
             return
         if self._frozen.settle():
             self.send(self.address, CompressNext())
             return
-        self._tell_size()
-        if not self._settled:
-            self._settled = True
+        self._report_size()
+        if not self._compressed:
+            self._compressed = True
             self._archive()
 
     def _stop_if_done(self) -> None:
-        """Stop where neither the front end nor the manager needs it any more."""
+        """Stop if neither the front end nor the manager will send another message."""
         if self._left and self._discarded:
             self.stop()
 
     def _shed(self, nbytes: int) -> None:
         if self._live is not None:
             self.send(self._manager, EventsLost(self._id, *self._live.shed(nbytes), shed=True))
-            self._tell_size()
+            self._report_size()
 
     def _coarsen(self) -> None:
         if self._frozen is not None and not self._discarded:
             self._frozen.coarsen()
             self._version += 1
             self._revision += 1
-            self._tell_size()
-            if self._settled:
+            self._report_size()
+            if self._compressed:
                 self._archive()
 
     def _archive(self) -> None:
-        """Have the slice written. One that settles still is written then."""
-        if self._keeper is not None and self._frozen is not None and self._settled and not self._discarded:
+        """Have the keeper write the slice. If it is not yet compressed, `_compress_next` does this later."""
+        if self._keeper is not None and self._frozen is not None and self._compressed and not self._discarded:
             self.send(self._keeper, Keep(self._id, self._version, self._frozen.state(), self._manager))
 
     def _take_mapped(self, mapped: Mapped) -> None:
-        """Answer from the disk from now on; where that cannot be, from memory as before."""
+        """Answer from the disk in future; if the file cannot be read, from memory as before."""
         if mapped.frozen is not None and not self._discarded:
             self._frozen, self._mapped = mapped.frozen, mapped
             self._revision += 1
         elif mapped.frozen is None:
             self.send(self._manager, Kept(self._id, self._version, None))
-        self._tell_size()
+        self._report_size()
 
-    def _tell_size(self) -> None:
+    def _report_size(self) -> None:
         meta, at = self._slice.meta(), self.system.dispatcher.wall()
         if self._mapped is not None:
-            meta = replace(meta, nbytes=self._mapped.nbytes, coarse_bytes=0, file_bytes=self._mapped.file_bytes)
+            meta = meta.on_disk(self._mapped.nbytes, self._mapped.file_bytes)
         self.send(self._manager, Grown(self._id, meta, self._watermark, at))

@@ -121,7 +121,7 @@ class Shelf:
         for aged in [listed[index] for index in verdict.spill]:
             assert aged.name is not None, "only a slice in a file is spilled"
             self._aged_bytes -= aged.meta.nbytes - STUB_BYTES
-            aged.meta = replace(aged.meta, nbytes=STUB_BYTES, coarse_bytes=0, file_bytes=aged.file_bytes)
+            aged.meta = aged.meta.on_disk(STUB_BYTES, aged.file_bytes)
             self._manager.send(aged.address, Spill(aged.name))
         for aged in listed[: verdict.coarsen]:
             if aged.meta.coarse_bytes and not aged.spilled:

@@ -8,7 +8,7 @@ equals merging the reads of its parts, live or frozen. `tests/views/test_views.p
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -134,6 +134,10 @@ class Meta:
     """Bytes that `Frozen.coarsen` would free."""
     file_bytes: int = 0
     """Bytes that are on disk only. Set by the collector, not by the slice."""
+
+    def on_disk(self, nbytes: int, file_bytes: int) -> "Meta":
+        """Return the description of the same slice, read from a file of `file_bytes`, with `nbytes` left in memory."""
+        return replace(self, nbytes=nbytes, coarse_bytes=0, file_bytes=file_bytes)
 
 
 class Live(ABC):

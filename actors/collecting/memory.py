@@ -1,0 +1,56 @@
+"""The accounts of a manager's memory: the limits, the bytes outside of the slices, and the measured resident set."""
+
+from collections.abc import Callable, Sequence
+
+from actors.collecting.brake import Brake
+from actors.replies import Memory
+from actors.timeline.retention import Limits, Meter
+
+_METER_S = 1.0
+
+
+class Accountant:
+    """Measures at most once a second by `meter`; `brake` decides if the process is larger than its accounts.
+
+    `baseline_bytes` of the budget are the memory of the process before any event. `now` is in seconds.
+    """
+
+    def __init__(self, meter: Meter, brake: Brake, baseline_bytes: int, now: float) -> None:
+        self._meter = meter
+        self._brake = brake
+        self._baseline_bytes = baseline_bytes
+        self._measured_at = now
+        self._rss_bytes = meter.resident_bytes()
+        self.limits: Limits = meter.limits()
+        self.buffered_bytes = 0
+        """Bytes in the front end's buffers, of its last report."""
+
+    @property
+    def other_bytes(self) -> int:
+        """The accounted bytes outside of the slices."""
+        return self._baseline_bytes + self.buffered_bytes
+
+    def reconfigure(self, meter: Meter, baseline_bytes: int) -> None:
+        """Use the limits of `meter`."""
+        self._meter, self._baseline_bytes, self.limits = meter, baseline_bytes, meter.limits()
+
+    def measure(self, now: float, aged_bytes: Callable[[], Sequence[int]]) -> int:
+        """Measure if a second has passed. Return how many of the oldest generations to drop.
+
+        `aged_bytes` returns the bytes of each aged slice, oldest first.
+        """
+        if now - self._measured_at < _METER_S:
+            return 0
+        self._measured_at = now
+        self.limits, budget = self._meter.limits(), self._meter.budget_bytes()
+        self._rss_bytes = self._meter.resident_bytes()
+        if self._brake.worried(self._rss_bytes, budget):
+            self._meter.trim()
+            self._rss_bytes = self._meter.resident_bytes()
+        return self._brake.pull(self._rss_bytes, budget, aged_bytes(), now)
+
+    def report(self, slice_bytes: int) -> Memory:
+        """Return the memory for `Stats`; `slice_bytes` are those of all slices."""
+        return Memory(
+            self.limits.budget_bytes, self.other_bytes + slice_bytes, self._baseline_bytes, self._rss_bytes, self._brake.pulls
+        )

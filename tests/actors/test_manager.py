@@ -1,0 +1,278 @@
+"""The manager alone, message by message: its phases, the start of a round, a checkpoint, and both ways to recover."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from actors.collecting.brake import Brake
+from actors.collecting.ledger import Ledger
+from actors.collecting.phase import Phase
+from actors.collecting.recovery import NOTHING_LOADED
+from actors.manager import Manager
+from actors.messages import (
+    Attached,
+    Begin,
+    Checkpoint,
+    Commit,
+    Committed,
+    Failed,
+    GetCommitted,
+    Grown,
+    Ingested,
+    Load,
+    Loaded,
+    Loading,
+    Partial,
+    Prepare,
+    Prepared,
+    Proceed,
+    Publish,
+    RecordsMissing,
+    Recover,
+    Restore,
+    Restored,
+    Save,
+    Saved,
+)
+from actors.protocol import CheckpointId, CollectorId, QueryId, Round
+from actors.replies import Answer, Busy, GetStats, Query, Stats
+from actors.runtime.actor import System, start
+from actors.timeline.retention import Limits
+from actors.timeline.span import Span
+from actors.views.kinds import VIEWS
+from actors.views.sets.page import Page
+from actors.views.view import Due
+from tests.support.keeping import Inbox, Unthreaded
+from tests.support.running import FixedMeter
+
+VIEW = VIEWS["sets"](steps="RGB", max_sets=100)
+MISSING = RecordsMissing("0", "deleted", Span(0, 10), 3)
+
+
+@dataclass
+class Bench:
+    """A manager whose neighbours only store their messages."""
+
+    checkpoints: bool = True
+    results: bool = True
+    front_end: Any = field(default_factory=Inbox)
+    keeper: Any = field(default_factory=Inbox)
+    publisher: Any = field(default_factory=Inbox)
+    guardian: Any = field(default_factory=Inbox)
+
+    def __post_init__(self) -> None:
+        dispatcher: Any = Unthreaded()
+        self.system = System(dispatcher, self.guardian)
+        self.address = start(
+            Manager,
+            self.system,
+            stream="events",
+            view=VIEW,
+            meter=FixedMeter(Limits(10**9), lambda: 0),
+            brake=Brake(),
+            baseline_bytes=0,
+            publisher=self.publisher if self.results else None,
+            keeper=self.keeper if self.checkpoints else None,
+        )
+
+    @property
+    def manager(self) -> Manager:
+        return next(actor for actor in self.system.actors if isinstance(actor, Manager))
+
+    def tell(self, *messages: Any) -> None:
+        for message in messages:
+            self.address.tell(message)
+
+    def ask(self, request: Any) -> Any:
+        replies: list[Any] = []
+        self.tell(request(replies.append))
+        (reply,) = replies
+        return reply
+
+    def started(self) -> "Bench":
+        """Take all steps of a start without a checkpoint, and forget the messages so far."""
+        self.tell(Attached(self.front_end))
+        if self.checkpoints:
+            self.tell(Committed(None, Round(1)), loaded(1), Restored(Round(1)))
+        assert self.manager.phase is Phase.RUNNING
+        for inbox in (self.front_end, self.keeper, self.publisher, self.guardian):
+            inbox.messages.clear()
+        return self
+
+
+def loaded(round_: int) -> Loaded:
+    return Loaded(CheckpointId(0), None, None, (), (), Round(round_))
+
+
+def kinds(inbox: Any) -> list[type]:
+    return [type(message) for message in inbox.messages]
+
+
+def query(reply_to: Any) -> Query:
+    return Query(Span(0, 10), Page(), 1.0, reply_to)
+
+
+@pytest.mark.parametrize(
+    ("message", "accepting"),
+    [
+        (Attached(Inbox()), {Phase.WAITING}),
+        (Committed(None, Round(1)), {Phase.STARTING}),
+        (Loading(1, 2), {Phase.STARTING}),
+        (NOTHING_LOADED, {Phase.STARTING}),
+        (Restored(Round(1)), {Phase.STARTING}),
+        (Publish(Due(Span(0, 1), None, ()), 1, Round(1)), {Phase.RUNNING, Phase.DOUBTFUL}),
+        (Checkpoint(None), {Phase.RUNNING}),
+        (MISSING, set(Phase)),
+        (Partial(QueryId(1), CollectorId(1), ()), set(Phase)),
+        (GetStats(print), set(Phase)),
+        (query(print), set(Phase)),
+    ],
+    ids=lambda each: type(each).__name__ if not isinstance(each, set) else "",
+)
+def test_a_phase_accepts_exactly_its_messages(message: Any, accepting: set[Phase]):
+    assert {phase for phase in Phase if phase.accepts(message)} == accepting
+
+
+def test_a_manager_without_a_front_end_refuses_queries_and_reports_that_it_starts():
+    bench = Bench()
+    assert bench.manager.phase is Phase.WAITING
+    assert isinstance(bench.ask(query), Busy)
+    stats: Stats = bench.ask(GetStats)
+    assert stats.starting
+    bench.tell(Committed(None, Round(0)), Checkpoint(None))
+    assert bench.keeper.messages == bench.publisher.messages == []
+
+
+def test_a_start_asks_for_the_committed_checkpoint_loads_it_and_moves_the_sinks_back():
+    bench = Bench()
+    bench.tell(Attached(bench.front_end))
+    assert bench.manager.phase is Phase.STARTING
+    assert bench.publisher.messages == [GetCommitted(bench.manager.address, Round(1))]
+    bench.tell(Committed(CheckpointId(7), Round(1)))
+    assert bench.keeper.messages == [Load(CheckpointId(7), bench.manager.address, Round(1))]
+    bench.tell(Loading(1, 2))
+    assert bench.ask(GetStats).durability.loading == (1, 2)
+    bench.tell(loaded(1))
+    assert kinds(bench.publisher) == [GetCommitted, Restore]
+    assert bench.front_end.messages == []
+    bench.tell(Restored(Round(1)))
+    assert kinds(bench.front_end) == [Begin]
+    assert bench.manager.phase is Phase.RUNNING
+    assert isinstance(bench.ask(query), Answer)
+
+
+def test_a_start_without_results_loads_the_newest_checkpoint():
+    bench = Bench(results=False)
+    bench.tell(Attached(bench.front_end))
+    assert bench.keeper.messages == [Load(None, bench.manager.address, Round(1))]
+    bench.tell(loaded(1))
+    assert kinds(bench.front_end) == [Begin]
+
+
+def test_a_start_without_checkpoints_begins_at_once():
+    bench = Bench(checkpoints=False)
+    bench.tell(Attached(bench.front_end))
+    assert kinds(bench.front_end) == [Begin]
+    assert bench.manager.phase is Phase.RUNNING
+    assert bench.ask(GetStats).durability is None
+
+
+def test_a_step_of_an_earlier_round_is_ignored():
+    bench = Bench()
+    bench.tell(Attached(bench.front_end), Recover())
+    assert bench.publisher.messages[-1] == GetCommitted(bench.manager.address, Round(2))
+    bench.tell(Committed(None, Round(1)), loaded(1), Restored(Round(1)))
+    assert bench.keeper.messages == bench.front_end.messages == []
+
+
+def test_a_checkpoint_lets_the_front_end_read_on_before_it_is_written():
+    bench = Bench().started()
+    bench.tell(Checkpoint({"place": 1}))
+    (prepare,) = bench.publisher.messages
+    assert isinstance(prepare, Prepare)
+    assert bench.front_end.messages == [Proceed(None)]
+    bench.tell(Prepared(prepare.attempt_id, ("place",)))
+    (save,) = bench.keeper.messages
+    assert isinstance(save, Save)
+    assert save.state["front_end"] == {"place": 1}
+    assert save.state["places"] == ("place",)
+    bench.tell(Saved(save.attempt_id, CheckpointId(1), 100, 0.5, None))
+    assert bench.publisher.messages[-1] == Commit(CheckpointId(1))
+    assert bench.front_end.messages[-1] == Proceed(saved=True)
+
+
+def test_a_checkpoint_that_cannot_be_saved_is_given_up():
+    bench = Bench().started()
+    bench.tell(Checkpoint(None))
+    attempt_id = bench.publisher.messages[0].attempt_id
+    bench.tell(Prepared(attempt_id, None, "the sink is away"))
+    assert bench.publisher.messages[-1] == Commit(None)
+    assert bench.front_end.messages[-1] == Proceed(saved=False)
+    assert bench.ask(GetStats).durability.problem == "the sink is away"
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, method: str, errors: Sequence[Exception]) -> None:
+    """Let the calls of a ledger's method raise the errors, one each, before calls succeed again."""
+    left, original = list(errors), getattr(Ledger, method)
+
+    def called(self: Ledger, *arguments: Any) -> Any:
+        if left:
+            raise left.pop()
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Ledger, method, called)
+
+
+def test_after_a_failure_there_is_no_checkpoint_until_a_new_round_has_begun(monkeypatch: pytest.MonkeyPatch):
+    bench = Bench().started()
+    failing(monkeypatch, "miss", [ValueError("once")])
+    bench.tell(MISSING)
+    assert bench.manager.phase is Phase.DOUBTFUL
+    assert [message.held for message in bench.guardian.messages if isinstance(message, Failed)] == [True]
+    bench.tell(Checkpoint(None))
+    assert bench.publisher.messages == bench.front_end.messages == []
+    bench.tell(Recover())
+    assert bench.manager.phase is Phase.STARTING
+    assert bench.publisher.messages == [GetCommitted(bench.manager.address, Round(2))]
+    bench.tell(Committed(None, Round(2)), loaded(2), Restored(Round(2)))
+    assert bench.manager.phase is Phase.RUNNING
+
+
+def test_a_failed_request_is_answered_and_leaves_no_doubt(monkeypatch: pytest.MonkeyPatch):
+    bench = Bench().started()
+    failing(monkeypatch, "reasons", [ValueError("once")])
+    assert bench.ask(GetStats) == Busy("the request failed: ValueError")
+    assert bench.manager.phase is Phase.RUNNING
+
+
+def test_without_checkpoints_a_failed_message_is_handled_at_the_recovery(monkeypatch: pytest.MonkeyPatch):
+    bench = Bench(checkpoints=False, results=False).started()
+    failing(monkeypatch, "miss", [ValueError("once"), ValueError("twice")])
+    bench.tell(MISSING)
+    assert bench.manager.phase is Phase.RUNNING
+    bench.tell(Recover())
+    assert bench.manager.mailbox.held
+    bench.tell(Recover())
+    assert not bench.manager.mailbox.held
+    assert bench.ask(GetStats).missed == {"deleted": 3}
+    assert bench.front_end.messages == []
+
+
+def test_without_checkpoints_a_newer_report_replaces_a_failed_one(monkeypatch: pytest.MonkeyPatch):
+    bench = Bench(checkpoints=False, results=False).started()
+    active = bench.ask(GetStats)
+    (collector_id,) = active.numbers
+    with monkeypatch.context() as patched:
+        patched.setattr(Manager, "_grown", lambda *_: 1 / 0)
+        bench.tell(Grown(CollectorId(collector_id), active.active, 10, 1.0))
+    bench.tell(Grown(CollectorId(collector_id), active.active, 20, 2.0), Recover())
+    assert bench.ask(GetStats).coverage.complete_to == 20
+
+
+def test_without_a_publisher_a_due_result_only_returns_its_credit():
+    bench = Bench(results=False, checkpoints=False).started()
+    due = Due(Span(0, 1), None, ())
+    bench.tell(Publish(due, 5, Round(1)), Publish(due, 6, Round(0)))
+    assert bench.front_end.messages == [Ingested(5, Round(1))]
