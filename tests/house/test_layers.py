@@ -131,6 +131,8 @@ PURE = (
     "actors.collecting.checkpoint",
     "actors.collecting.collector",
     "actors.collecting.ledger",
+    "actors.collecting.memory",
+    "actors.collecting.phase",
     "actors.collecting.tally",
 )
 """Decisions alone: the clock, the memory, the disk and Kafka are arguments."""
