@@ -58,8 +58,8 @@ class DeadLetterSink:
 
     @property
     def unacknowledged(self) -> int:
-        """The number of records that Kafka has neither acknowledged nor refused."""
-        return len(self._held) + len(self._producer)
+        """The number of records that Kafka has neither acknowledged nor refused. `len(producer)` counts error events too."""
+        return self.written - self.delivered - self.lost
 
     def write(self, records: Iterable[Dead]) -> None:
         """Hold `records` for the next `poll`. Never waits."""
