@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -146,6 +147,26 @@ def test_the_picture_moves_and_a_dragged_range_answers_what_the_api_answers(brow
         again.until("document.querySelectorAll('#answer-table tbody tr').length > 0")
         assert again.page.evaluate("location.hash") == said
         assert not again.errors
+
+
+def test_the_timeline_says_which_sets_do_not_change_any_more(browser: Browser, fed: Service, tmp_path: Path):
+    def final_until() -> str:
+        """Return the time as the page writes it: in UTC, to the second. Texts of equal length sort by time."""
+        coverage = fed.get("/events/get-sets?startTime=0&endTime=1&coverage=1")["coverage"]
+        return datetime.fromtimestamp(coverage["finalUntil"] // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+    with look(browser, url(fed)) as seen:
+        before = final_until()
+        seen.until("document.getElementById('timeline-said').innerText.includes('do not change any more')")
+        shown = seen.page.inner_text("#timeline-said strong")
+        assert before <= shown <= final_until()
+    (tmp_path / "records").write_bytes(
+        b"\n".join(value for part in chunks("steady", Spec(600, FIRST_MS)) for value in part.values)
+    )
+    with service(None, None, "streams.events.source={file: records}", cwd=tmp_path) as running:
+        running.settled(600)
+        with look(browser, url(running)) as seen:
+            seen.until("document.getElementById('timeline-said').innerText.includes('may still change every set')")
 
 
 def test_a_range_can_be_chosen_and_changed_with_the_keyboard_alone(browser: Browser, fed: Service):

@@ -130,8 +130,14 @@ function caption(stream) {
   ];
   if (count > bars.length && bars.length)
     parts.push(`${number(count)} generations are drawn as ${number(bars.length)} bars. `);
-  if (coverage.finalUntil != null && asksRanges(stream.view))
-    parts.push("Answers before ", [moment(coverage.finalUntil, unit)], " are final.");
+  const first = bars[0]?.start ?? stream.live.start;
+  if (coverage.finalUntil > first)
+    parts.push(
+      "Sets that begin before ",
+      [moment(coverage.finalUntil, unit)],
+      " do not change any more; a late event may still add a set.",
+    );
+  else if (coverage.finalUntil != null) parts.push("A late event may still change every set.");
   sentence(byId("timeline-said"), ...parts);
 }
 
