@@ -8,6 +8,7 @@ import asyncio
 import platform
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from prometheus_client import GCCollector, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -27,7 +28,7 @@ from gateway.stream import Served
 from gateway.watch.readings import Reading, of_streams
 from gateway.watch.traffic import Traffic
 from gateway.watch.workings import of_actors
-from gateway.wire.limits import Allowance, Limits
+from gateway.wire.limits import NOTHING, Allowance
 
 OPEN_METRICS = "application/openmetrics-text"
 
@@ -51,7 +52,7 @@ class MetricRoutes:
     """The endpoint over `streams` and the `guardian`. The middleware counts `traffic`."""
 
     def __init__(self, guardian: Address[GetHealth], streams: Sequence[Served], traffic: Traffic, *, version: str) -> None:
-        self._asker = Asker(Allowance(Limits(deadline_s=_PATIENCE_S, max_queries=_AT_ONCE)))
+        self._asker = Asker(Allowance(replace(NOTHING, deadline_s=_PATIENCE_S, max_queries=_AT_ONCE)))
         self._guardian = guardian
         self._streams = streams
         self._traffic = traffic

@@ -8,6 +8,7 @@ or a broker is not stuck, because a restart repairs neither. `/startupz` fails u
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import msgspec
@@ -21,7 +22,7 @@ from gateway.api.operation import Endpoint, Operation
 from gateway.ask import Asker
 from gateway.schemas import Answer
 from gateway.stream import Served
-from gateway.wire.limits import Allowance, Limits
+from gateway.wire.limits import NOTHING, Allowance
 
 STUCK_S = 120.0
 """A thread that works on one task for longer is stuck. No answer may take that long."""
@@ -80,7 +81,7 @@ class Probes:
     """The three endpoints, over `streams` and the `guardian`. A thread that works on one task for `stuck_s` is stuck."""
 
     def __init__(self, guardian: Address[GetHealth], streams: Sequence[Served], *, stuck_s: float = STUCK_S) -> None:
-        self._asker = Asker(Allowance(Limits(deadline_s=_PATIENCE_S, max_queries=_AT_ONCE)))
+        self._asker = Asker(Allowance(replace(NOTHING, deadline_s=_PATIENCE_S, max_queries=_AT_ONCE)))
         self._stuck_s = stuck_s
         self._guardian = guardian
         self._streams = list(streams)

@@ -8,22 +8,22 @@ from typing import Any, cast
 from actors.messages import ManagerAddress
 from actors.stream import Running, StreamPlan
 from actors.views.view import View
-from config.settings import Settings
+from config.settings import Http, Settings
 from config.tokens import tokens
 from gateway.wire.limits import Allowance, Limits
 from scripts.service.memory import Budget, StreamMeter
 from scripts.service.plan import max_age_of, view_of
 
 
-def limits_of(settings: Settings, reply_bytes: int) -> Limits:
+def limits_of(http: Http, reply_bytes: int) -> Limits:
     """Return the limits of the gateway, with its tokens read now. Raises ValueError if they cannot be read.
 
     A limit has the name of its setting below `http`; milliseconds become seconds.
     """
     given: dict[str, Any] = {}
-    for name, value in settings.http:
+    for name, value in http:
         given |= {f"{name[:-3]}_s": value / 1000} if name.endswith("_ms") else {name: value}
-    given |= {"hosts": tuple(settings.http.hosts), "tokens": tokens(settings.http, os.environ), "reply_bytes": reply_bytes}
+    given |= {"hosts": tuple(http.hosts), "tokens": tokens(http, os.environ), "reply_bytes": reply_bytes}
     return Limits(**{field.name: given[field.name] for field in fields(Limits)})
 
 

@@ -72,7 +72,7 @@ class Reloading:
             raise RefusedError("the same value until a restart", "; ".join(map(str, fixed)))
         try:
             budget = budget_of(new, now.budget)
-            limits = limits_of(new, budget.replies)
+            limits = limits_of(new.http, budget.replies)
         except ValueError as error:
             raise RefusedError("settings that can be carried out", str(error)) from None
         rules = {name: rule.under(name, now.settings, new, budget) for name, rule in now.rules.items()}

@@ -122,7 +122,7 @@ def serve(
     stopping = Stopping()
     hangup = Hangup(lambda: signal.raise_signal(signal.SIGTERM))
     budget = budget_of(settings)
-    allowance = Allowance(limits_of(settings, budget.replies))
+    allowance = Allowance(limits_of(settings.http, budget.replies))
     system = System(Dispatcher(), trace=traces.span if traces is not None else contextlib.nullcontext)
     progress = Progress(settings, kafka, once=once)
     guardian = start(Guardian, system, log=progress.on_failure)

@@ -18,12 +18,12 @@ from actors.stream import Callbacks
 from actors.views.kinds import VIEWS
 from gateway.app import create_app
 from gateway.stream import Served
-from gateway.wire.limits import Allowance, Limits
 from scripts.lab.truth import greedy
 from tests.actors.test_disk import ERRORS, Fault
 from tests.actors.test_recovery import some_events
 from tests.conftest import Send
 from tests.support import running as of_tests
+from tests.support.allowed import allowance
 from tests.support.keeping import keeping
 from tests.support.logged_disk import FailingDisk, nothing
 from tests.support.running import STEPS, Stream, records, stream
@@ -95,7 +95,7 @@ class Troubled:
         app = create_app(
             [Served("events", "sets", self.running.running.manager, steps=("R", "G", "B"))],
             self.running.guardian,
-            Allowance(Limits(deadline_s=5, max_queries=9, reply_bytes=1 << 20)),
+            allowance(deadline_s=5, max_queries=9, reply_bytes=1 << 20),
         )
 
         async def get() -> Any:

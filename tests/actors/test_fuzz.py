@@ -24,8 +24,8 @@ from actors.timeline.span import EVER
 from actors.views.kinds import VIEWS
 from gateway.app import create_app
 from gateway.stream import Served
-from gateway.wire.limits import Allowance, Limits
 from tests.actors.test_golden import GOLDEN, view_of
+from tests.support.allowed import allowance
 from tests.support.keeping import FOLDER, keeping
 from tests.support.listed import listed
 from tests.support.logged_disk import LoggedDisk, Touched
@@ -206,7 +206,7 @@ def http(embedded: str) -> Iterator[Http]:
                     steps=("R", "G", "B") if name == "sets" else (),
                 )
             )
-        made = Http(create_app(served, guardian, Allowance(Limits(deadline_s=5.0, max_queries=8, max_body_bytes=1_000))))
+        made = Http(create_app(served, guardian, allowance(deadline_s=5.0, max_queries=8, max_body_bytes=1_000)))
         yield made
         made.loop.close()
 

@@ -25,10 +25,10 @@ from gateway.ask import Asker
 from gateway.page.live import Ticker, Watching
 from gateway.page.picture import merged
 from gateway.stream import Served
-from gateway.wire.limits import Allowance
 from scripts.produce.patterns import chunks
 from scripts.produce.spec import Spec
 from tests.conftest import create_topic
+from tests.support.allowed import allowance
 from tests.support.browsing import chromium, look
 from tests.support.service import ROOT, Service, command, free_port, service
 from tests.support.waiting import until
@@ -379,7 +379,7 @@ def test_watchers_share_one_tick_of_half_a_second(fed: Service):
 
 def test_nobody_is_asked_when_nobody_watches_and_a_watcher_that_takes_nothing_is_dropped():
     async def tried() -> None:
-        ticker = Ticker(Asker(Allowance()), guardian, [], tick_s=0.01)
+        ticker = Ticker(Asker(allowance()), guardian, [], tick_s=0.01)
         parked = asyncio.Event()
 
         async def receive() -> Any:
@@ -422,7 +422,7 @@ class Says:
 def test_streams_are_shown_in_their_own_order_whoever_answers_first():
     async def tried() -> list[str]:
         streams = [Served(name, "sets", Says(Busy("away"), s)) for name, s in (("one", 0.1), ("two", 0.0))]  # type: ignore[arg-type]
-        ticker = Ticker(Asker(Allowance()), Says(Busy("away")), streams)  # type: ignore[arg-type]
+        ticker = Ticker(Asker(allowance()), Says(Busy("away")), streams)  # type: ignore[arg-type]
         with ticker.watched() as group:
             frame = await ticker.after(-1, group)
         assert frame is not None
@@ -433,7 +433,7 @@ def test_streams_are_shown_in_their_own_order_whoever_answers_first():
 
 def test_a_tick_that_fails_ends_its_watchers_and_the_next_one_begins_anew():
     async def tried() -> None:
-        ticker = Ticker(Asker(Allowance()), Says(Busy("away")), [Served("one", "sets", Says("no stats"))])  # type: ignore[arg-type]
+        ticker = Ticker(Asker(allowance()), Says(Busy("away")), [Served("one", "sets", Says("no stats"))])  # type: ignore[arg-type]
         for _ in range(3):
             with pytest.raises(AttributeError), ticker.watched() as group:
                 async with asyncio.timeout(10):

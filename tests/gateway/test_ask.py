@@ -12,7 +12,7 @@ from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.guardian import Guardian
 from gateway.api.errors import Problem
 from gateway.ask import Asker
-from gateway.wire.limits import Allowance, Limits
+from tests.support.allowed import allowance
 
 
 class Slow(Actor):
@@ -39,10 +39,10 @@ def test_a_reply_that_comes_when_the_loop_has_ended_harms_no_actor():
 
     async def ask() -> None:
         with pytest.raises(Problem, match="no reply in time"):
-            await Asker(Allowance(Limits(deadline_s=0.0))).ask(slow, GetHealth)
+            await Asker(allowance(deadline_s=0.0)).ask(slow, GetHealth)
 
     async def failures() -> int:
-        return int((await Asker(Allowance()).ask(guardian, GetHealth)).dead_letters)
+        return int((await Asker(allowance()).ask(guardian, GetHealth)).dead_letters)
 
     try:
         asyncio.run(ask())

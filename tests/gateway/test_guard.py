@@ -17,8 +17,8 @@ from config.load import SettingsError, load
 from config.settings import Http as HttpSettings
 from config.tokens import tokens
 from gateway.wire.guard import Guard, needs, scope_of
-from gateway.wire.limits import Allowance, Limits
 from tests.actors import test_fuzz
+from tests.support.allowed import allowance
 from tests.support.service import command, service
 
 READ, WRITE, WRONG = "r" * 16, "w" * 16, "x" * 16
@@ -36,7 +36,7 @@ class Guarded:
     def __init__(self, http: Http, *, address: str = "127.0.0.1", host: str = "localhost:8080", **limits: Any) -> None:
         self.http = Http.__new__(Http)
         self.http.loop = http.loop
-        self.http.app = Guard(http.app, Allowance(Limits(**limits)), address)
+        self.http.app = Guard(http.app, allowance(**limits), address)
         self.host = host
 
     def ask(self, method: str, path: str, *, token: str | None = None, **headers: str) -> tuple[int, dict[bytes, bytes], bytes]:
@@ -282,7 +282,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path):
 def test_tokens_are_no_settings_and_in_no_text_of_them(tmp_path: Path):
     environ = {"FIRNLINE_READ_TOKEN": READ, "FIRNLINE_WRITE_TOKEN": WRITE, "FIRNLINE_TOKEN": WRONG}
     settings = load(None, [], environ)
-    limits = Limits(tokens=tokens(settings.http, environ))
+    limits = allowance(tokens=tokens(settings.http, environ)).now
     for shown in (repr(settings), str(settings.model_dump()), settings.model_dump_json(), repr(limits), str(limits)):
         assert not any(token in shown for token in (READ, WRITE, WRONG, sha256(READ.encode()).hexdigest()))
     with pytest.raises(SettingsError) as refused:

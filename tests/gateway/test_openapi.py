@@ -23,8 +23,8 @@ from starlette.routing import Route
 
 from gateway.app import FAMILIES, create_app
 from gateway.stream import Served
-from gateway.wire.limits import Allowance
 from tests.conftest import Send
+from tests.support.allowed import allowance
 from tests.support.browsing import chromium, look
 from tests.support.everything import EVENTS, STREAMS, everything
 from tests.support.running import records
@@ -87,7 +87,7 @@ def test_every_route_is_described_and_what_is_described_is_there(running: Servic
 
 
 def test_the_application_has_no_route_beside_those_but_pages_and_the_live_events():
-    app = create_app([Served(view, view, Nobody(), steps=("R", "G")) for view in FAMILIES], Nobody(), Allowance())
+    app = create_app([Served(view, view, Nobody(), steps=("R", "G")) for view in FAMILIES], Nobody(), allowance())
     by_description = {route.path for route in app.routes if isinstance(route, Route)}
     about = asyncio.run(get(app, "/"))
     assert by_description - set(about["paths"]) == {"/live", "/static", "/static/{name:path}"}

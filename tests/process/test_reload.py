@@ -146,7 +146,7 @@ class Working:
         self.read: Callable[[], Settings] = lambda: settings
         self.log = Heard()
         self.levels: list[str] = []
-        self.in_force = InForce(settings, budget, rules, Allowance(limits_of(settings, budget.replies)))
+        self.in_force = InForce(settings, budget, rules, Allowance(limits_of(settings.http, budget.replies)))
         self.reload = Reloading(self.in_force, self._read, self.log, on_level=lambda new: self.levels.append(new.log.level))
 
     def _read(self) -> Settings:
