@@ -39,18 +39,15 @@ if TYPE_CHECKING:
 # To the front end ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Poll(Data):
+class Poll(Data, frozen=True):
     """Read the next records, if credits allow. The front end sends it to itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Watch(Control):
+class Watch(Control, frozen=True):
     """Report progress while no batch can be sent. The front end sends it to itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Begin(Control):
+class Begin(Control, frozen=True):
     """Start `round`: restore `state`, and send batches to `collector`. Sent by the manager.
 
     `state` is None if there is no checkpoint; reading then starts at the source's start. `lost` is true if a checkpoint exists
@@ -63,8 +60,7 @@ class Begin(Control):
     lost: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Proceed(Control):
+class Proceed(Control, frozen=True):
     """Resume reading. Sent by the manager.
 
     `saved` is None while the checkpoint is still being written. At its end it is True, or False if the checkpoint failed.
@@ -73,15 +69,13 @@ class Proceed(Control):
     saved: bool | None
 
 
-@dataclass(frozen=True, slots=True)
-class Activate(Control):
+class Activate(Control, frozen=True):
     """Send batches to `collector`, after every batch sent to its predecessor is acknowledged. Sent by the manager."""
 
     collector: Address[SetCollectorMessage]
 
 
-@dataclass(frozen=True, slots=True)
-class Ingested(Control):
+class Ingested(Control, frozen=True):
     """A micro-batch of `events` events is in its slice, and its results are delivered. This returns one credit.
 
     Sent by the collector, the manager, or the publisher: by the last one that handled the batch.
@@ -91,22 +85,19 @@ class Ingested(Control):
     round: Round
 
 
-@dataclass(frozen=True, slots=True)
-class Returned(Control):
+class Returned(Control, frozen=True):
     """A micro-batch reached a retired collector, and must go to its successor. Sent by the collector; returns one credit."""
 
     message: Ingest
 
 
-@dataclass(frozen=True, slots=True)
-class IngestFailed(Control):
+class IngestFailed(Control, frozen=True):
     """A slice raised an error at a micro-batch. Sent by the collector, which takes no data until the next round."""
 
     message: Ingest
 
 
-@dataclass(frozen=True, slots=True)
-class DeadWritten(Control):
+class DeadWritten(Control, frozen=True):
     """The Kafka client has queued the dead letters of every request up to `request_id`. Sent by the dead letter writer.
 
     The front end may use their bytes again.
@@ -115,16 +106,14 @@ class DeadWritten(Control):
     request_id: RequestId
 
 
-@dataclass(frozen=True, slots=True)
-class DeadSecured(Control):
+class DeadSecured(Control, frozen=True):
     """The reply to `SecureDead`: `safe` if Kafka has acknowledged every earlier dead letter. Sent by the dead letter writer."""
 
     request_id: RequestId
     safe: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Drain(Control):
+class Drain(Control, frozen=True):
     """Stop reading; reply `Drained` once every batch is acknowledged and, with checkpoints, in a checkpoint.
 
     Sent by the composition root at a stop. Without checkpoints, the front end first sends the events in its order buffer.
@@ -143,8 +132,7 @@ class Drained:
 # To a set collector --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Ingest(Data):
+class Ingest(Data, frozen=True):
     """Add a micro-batch to the slice, and publish the results that `watermark` makes due. Sent by the front end.
 
     Events before `watermark` are late from now on. `batch` is None if only the watermark has moved. `idle` is true if the
@@ -163,23 +151,19 @@ class Ingest(Data):
         return self.batch.count if self.batch is not None else 0
 
 
-@dataclass(frozen=True, slots=True)
-class CompressNext(Data):
+class CompressNext(Data, frozen=True):
     """Compress one more piece of the frozen slice. An aged collector sends this to itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class InputEnded(Control):
+class InputEnded(Control, frozen=True):
     """No more batches follow. Sent by the front end after `Activate`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Discard(Control):
+class Discard(Control, frozen=True):
     """The generation is dropped: stop as soon as `InputEnded` has come too. Sent by the manager."""
 
 
-@dataclass(frozen=True, slots=True)
-class Read(Control):
+class Read(Control, frozen=True):
     """Send the slice's `Partial` of a query, or `Unread`, to the manager. Sent by the manager.
 
     `arguments` are those of the view's query; `span` is in the stream's unit.
@@ -190,27 +174,23 @@ class Read(Control):
     arguments: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot(Control):
+class Snapshot(Control, frozen=True):
     """Send the live slice's state to the manager as `Snapped`. Sent by the manager, for a checkpoint."""
 
     attempt_id: AttemptId
 
 
-@dataclass(frozen=True, slots=True)
-class Archive(Control):
+class Archive(Control, frozen=True):
     """Have the keeper write the frozen slice as soon as it is compressed. Sent by the manager if an earlier write failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spill(Control):
+class Spill(Control, frozen=True):
     """Release the frozen slice's memory, and read it from the file `name` in future. Sent by the manager."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Mapped(Control):
+class Mapped(Control, frozen=True):
     """A frozen slice that reads its file when it is queried. Sent by the keeper in reply to `Map`.
 
     The file has `file_bytes`; the slice takes `nbytes` of memory. `frozen` is None if the file cannot be read.
@@ -221,23 +201,20 @@ class Mapped(Control):
     file_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Shed(Control):
+class Shed(Control, frozen=True):
     """Drop `nbytes` of the events that wait for a match. Sent by the manager if memory is short."""
 
     nbytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Coarsen(Control):
+class Coarsen(Control, frozen=True):
     """Make the frozen slice smaller and less exact, as the view allows, and have it written again. Sent by the manager."""
 
 
 # To the publisher ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Emit(Data):
+class Emit(Data, frozen=True):
     """Write the result `due` to every sink, then return the credit of `events` events to `front_end`. Sent by the manager.
 
     `publication_id` counts 1, 2, 3, … in a round; the publisher writes in this order. `view` renders `partial`.
@@ -252,21 +229,18 @@ class Emit(Data):
     round: Round
 
 
-@dataclass(frozen=True, slots=True)
-class Look(Control):
+class Look(Control, frozen=True):
     """Check which records are delivered. Each actor that writes to Kafka sends this to itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class GetCommitted(Control):
+class GetCommitted(Control, frozen=True):
     """Send `Committed` to `manager`. Sent by the manager as the first step of `round`."""
 
     manager: ManagerAddress
     round: Round
 
 
-@dataclass(frozen=True, slots=True)
-class Restore(Control):
+class Restore(Control, frozen=True):
     """Begin `round`: drop unfinished results, move each sink back to its place, and send `Restored` to `manager`.
 
     `places` has one entry a sink, as `Prepared` reported them; None moves every sink back to its start. Sent by the manager.
@@ -277,16 +251,14 @@ class Restore(Control):
     manager: ManagerAddress
 
 
-@dataclass(frozen=True, slots=True)
-class Prepare(Control):
+class Prepare(Control, frozen=True):
     """Flush the written results, pause until `Commit`, and send `Prepared` to `manager`. Sent by the manager."""
 
     attempt_id: AttemptId
     manager: ManagerAddress
 
 
-@dataclass(frozen=True, slots=True)
-class Commit(Control):
+class Commit(Control, frozen=True):
     """Commit the results of a checkpoint, and resume writing. Sent by the manager.
 
     `checkpoint_id` is None if the checkpoint failed; the publisher then only resumes.
@@ -310,8 +282,7 @@ class Dead:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class WriteDead(Control):
+class WriteDead(Control, frozen=True):
     """Write `records` to the dead-letter topic. Send `DeadWritten` to `front_end` when the Kafka client has queued them.
 
     Sent by the front end. Request ids grow.
@@ -322,8 +293,7 @@ class WriteDead(Control):
     front_end: Address[DeadWritten]
 
 
-@dataclass(frozen=True, slots=True)
-class SecureDead(Control):
+class SecureDead(Control, frozen=True):
     """Wait at most 3 s until Kafka has acknowledged every dead letter, and send `DeadSecured` to `front_end`, the sender."""
 
     request_id: RequestId
@@ -333,8 +303,7 @@ class SecureDead(Control):
 # To the keeper -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Load(Data):
+class Load(Data, frozen=True):
     """Read the newest readable checkpoint that is not newer than `committed`; send `Loading` and `Loaded` to `manager`.
 
     Sent by the manager. `committed` is None if no sink tracks checkpoints; the newest readable one is read then.
@@ -345,8 +314,7 @@ class Load(Data):
     round: Round
 
 
-@dataclass(frozen=True, slots=True)
-class Keep(Data):
+class Keep(Data, frozen=True):
     """Write version `version` of a generation to a file; send `Kept` to `manager`. Sent by an aged collector."""
 
     collector_id: CollectorId
@@ -355,16 +323,14 @@ class Keep(Data):
     manager: Address[Kept]
 
 
-@dataclass(frozen=True, slots=True)
-class Map(Data):
+class Map(Data, frozen=True):
     """Open the generation's file `name`, and send `Mapped` to `collector`, the sender."""
 
     name: str
     collector: Address[Mapped]
 
 
-@dataclass(frozen=True, slots=True)
-class Save(Data):
+class Save(Data, frozen=True):
     """Write a checkpoint that refers to the generations' files `named`; send `Saved` to `manager`. Sent by the manager.
 
     The keeper then deletes files that no kept checkpoint refers to.
@@ -376,8 +342,7 @@ class Save(Data):
     manager: Address[Saved]
 
 
-@dataclass(frozen=True, slots=True)
-class Reform(Control):
+class Reform(Control, frozen=True):
     """Use `view` to read slices from now on. Sent by the manager after a reload of the configuration."""
 
     view: View
@@ -386,15 +351,13 @@ class Reform(Control):
 # To the manager ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Attached(Control):
+class Attached(Control, frozen=True):
     """The front end has started, and waits for `Begin`. Sent by the front end, once."""
 
     front_end: Address[FrontEndMessage]
 
 
-@dataclass(frozen=True, slots=True)
-class Committed(Control):
+class Committed(Control, frozen=True):
     """The newest checkpoint whose results are committed in every sink; None if no sink tracks checkpoints.
 
     Sent by the publisher in reply to `GetCommitted` of `round`.
@@ -404,16 +367,14 @@ class Committed(Control):
     round: Round
 
 
-@dataclass(frozen=True, slots=True)
-class Loading(Control):
+class Loading(Control, frozen=True):
     """The keeper has read `done` of the `total` generations of a checkpoint. Sent by the keeper while it handles `Load`."""
 
     done: int
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded(Control):
+class Loaded(Control, frozen=True):
     """A checkpoint and its slices, the aged ones oldest first. Sent by the keeper in reply to `Load` of `round`.
 
     `state` is None if no checkpoint can be read. `lost` describes each file that exists and cannot be read.
@@ -443,15 +404,13 @@ class LoadedSlice:
     mapped: Mapped | None
 
 
-@dataclass(frozen=True, slots=True)
-class Restored(Control):
+class Restored(Control, frozen=True):
     """Every sink is at its place in the checkpoint. Sent by the publisher in reply to `Restore` of `round`."""
 
     round: Round
 
 
-@dataclass(frozen=True, slots=True)
-class Grown(Control):
+class Grown(Control, frozen=True):
     """A collector's slice changed and is now described by `meta`. Sent by the collector after each batch or step.
 
     An active one has added every event before `watermark`. `at` is the wall clock (seconds since 1970).
@@ -463,8 +422,7 @@ class Grown(Control):
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Retired(Control):
+class Retired(Control, frozen=True):
     """The active collector is full, and has frozen its slice. Sent by the collector.
 
     `meta` describes the frozen slice. `carry` holds the unfinished part, with which the successor starts.
@@ -475,8 +433,7 @@ class Retired(Control):
     carry: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Publish(Control):
+class Publish(Control, frozen=True):
     """The result `due` must be published. Sent by the active collector.
 
     The credit of `events` events returns to the front end after the result is delivered.
@@ -487,8 +444,7 @@ class Publish(Control):
     round: Round
 
 
-@dataclass(frozen=True, slots=True)
-class EventsLost(Control):
+class EventsLost(Control, frozen=True):
     """A collector has dropped events: `events` counts them by reason. Sent by the collector.
 
     `shed` is true if this replies to `Shed`. Answers may lack events before `complete_from`, and in the span `missing`.
@@ -501,8 +457,7 @@ class EventsLost(Control):
     shed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RecordsMissing(Control):
+class RecordsMissing(Control, frozen=True):
     """Records of one partition never arrived: Kafka deleted them before they were read. Sent by the front end.
 
     Their event times lie in `span`. `count` is their number, 0 if it is unknown. A later message with the same `key` replaces
@@ -515,8 +470,7 @@ class RecordsMissing(Control):
     count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Partial(Control):
+class Partial(Control, frozen=True):
     """A slice's part of a query's answer. Sent by the collector in reply to `Read`.
 
     `revision` changes each time a frozen slice changes. A live slice has the revision None.
@@ -528,23 +482,20 @@ class Partial(Control):
     revision: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Unread(Control):
+class Unread(Control, frozen=True):
     """The slice raised an error at `Read`. Sent by the collector; the answer lacks the slice's span."""
 
     query_id: QueryId
     collector_id: CollectorId
 
 
-@dataclass(frozen=True, slots=True)
-class Overdue(Control):
+class Overdue(Control, frozen=True):
     """The deadline of a query has passed. The manager sends this to itself, and replies with the partials that it has."""
 
     query_id: QueryId
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint(Control):
+class Checkpoint(Control, frozen=True):
     """Begin a checkpoint: `state` is the front end's whole state. Sent by the front end, which waits for `Proceed`.
 
     Every batch that it has sent is acknowledged.
@@ -553,8 +504,7 @@ class Checkpoint(Control):
     state: State
 
 
-@dataclass(frozen=True, slots=True)
-class Snapped(Control):
+class Snapped(Control, frozen=True):
     """The state of the live slice. Sent by the collector in reply to `Snapshot`.
 
     `state` is None if the slice is frozen by now, or if `problem` says why there is no state.
@@ -566,8 +516,7 @@ class Snapped(Control):
     problem: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared(Control):
+class Prepared(Control, frozen=True):
     """The place of each sink, for `Restore`. Sent by the publisher in reply to `Prepare`; None if `problem` says why not."""
 
     attempt_id: AttemptId
@@ -575,8 +524,7 @@ class Prepared(Control):
     problem: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Kept(Control):
+class Kept(Control, frozen=True):
     """Version `version` of a generation is in the file `name`, of `nbytes`. Sent by the keeper in reply to `Keep`.
 
     `name` is None if the file could not be written or opened; the collector sends this itself if the slice raised an error.
@@ -588,8 +536,7 @@ class Kept(Control):
     nbytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Saved(Control):
+class Saved(Control, frozen=True):
     """A checkpoint is on disk, written in `seconds`. Sent by the keeper in reply to `Save`.
 
     `checkpoint_id` is None if `problem` says why it is not.
@@ -602,8 +549,7 @@ class Saved(Control):
     problem: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Reconfigure(Control):
+class Reconfigure(Control, frozen=True):
     """Apply `meter`'s limits and `baseline_bytes` at once, and use `view` for the next collectors; reply `Reconfigured`.
 
     Sent by the composition root at a reload. `view` reads the slices of its predecessor; it differs only in the sizes at which
@@ -626,8 +572,7 @@ class Reconfigured:
 # To the guardian -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Failed(Control):
+class Failed(Control, frozen=True):
     """An actor raised `error` at a message of class `kind`. Sent by the base class of every actor.
 
     If `held`, the actor's data waits until the guardian sends `Recover` to `healer`.
@@ -641,15 +586,13 @@ class Failed(Control):
     held: bool
 
 
-@dataclass(frozen=True, slots=True)
-class FailureNarrowed(Control):
+class FailureNarrowed(Control, frozen=True):
     """The last failures of `stream` narrowed the search for a bad record: do not count them. Sent by the front end."""
 
     stream: str
 
 
-@dataclass(frozen=True, slots=True)
-class Undelivered(Control):
+class Undelivered(Control, frozen=True):
     """A message of class `kind` did not reach the actor `name`: its mailbox was full, or it had stopped.
 
     Sent by the base class of every actor.
@@ -664,8 +607,7 @@ class Undelivered(Control):
 # To any actor --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Recover(Control):
+class Recover(Control, frozen=True):
     """Resume after a failure, from the last good state. Sent by the guardian; every actor accepts it."""
 
 

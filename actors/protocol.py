@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Any, ClassVar, NewType, Protocol, TypeVar
 
+from msgspec import Struct
+
 QueryId = NewType("QueryId", int)
 """One query under way at a manager."""
 
@@ -57,19 +59,19 @@ class Lane(Enum):
     DATA = "data"
 
 
-class Message:
-    """The base of every message to an actor."""
+class Message(Struct, frozen=True):
+    """The base of every message to an actor. A message is a frozen msgspec Struct: small, quick to make, never validated."""
 
     lane: ClassVar[Lane]
 
 
-class Control(Message):
+class Control(Message, frozen=True):
     """The base of messages that overtake data, such as credits, partial answers and stops."""
 
     lane: ClassVar[Lane] = Lane.CONTROL
 
 
-class Data(Message):
+class Data(Message, frozen=True):
     """The base of messages that are handled in the order of sending, after all control messages."""
 
     lane: ClassVar[Lane] = Lane.DATA

@@ -15,8 +15,7 @@ from actors.timeline.span import Span
 from actors.views.view import Meta, View
 
 
-@dataclass(frozen=True, slots=True)
-class Query(Data):
+class Query(Data, frozen=True):
     """Reply an `Answer` about `span` (in the stream's unit) within `deadline_s` seconds.
 
     Slices that have not replied by then are named in the answer's coverage.
@@ -58,8 +57,7 @@ class Answer:
     origin: tuple[tuple[int, int], ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Progress(Control):
+class Progress(Control, frozen=True):
     """The front end's progress. Its counters only fall when the stream goes back to a checkpoint.
 
     `records` counts all records read. `in_flight` counts events that are in no slice yet; at `credits` of them the front end
@@ -69,7 +67,7 @@ class Progress(Control):
     state: str = "starting"
     records: int = 0
     events: int = 0
-    rejects: Mapping[str, int] = field(default_factory=dict)
+    rejects: Mapping[str, int] = {}
     refused: tuple[Refused, ...] = ()
     late: int = 0
     buffered: int = 0
@@ -78,14 +76,13 @@ class Progress(Control):
     buffered_bytes: int = 0
     watermark: int | None = None
     held_back_by: int | None = None
-    lag: Mapping[int, int] = field(default_factory=dict)
+    lag: Mapping[int, int] = {}
     epoch: int = 0
     first_record_at: float | None = None
-    since_start: Mapping[str, int] = field(default_factory=dict)
+    since_start: Mapping[str, int] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class GetStats(Data):
+class GetStats(Data, frozen=True):
     """Reply `Stats`."""
 
     reply_to: ReplyTo["Stats"]
@@ -168,8 +165,7 @@ class Stats:
     since_start: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class GetPlace(Data):
+class GetPlace(Data, frozen=True):
     """Reply the `Place` of the published record number `order` in the sink's file, or None if it has no such record."""
 
     order: int
@@ -185,8 +181,7 @@ class Place:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class Write(Data):
+class Write(Data, frozen=True):
     """Write records to the stream's topic, each to the partition of its shard; reply `Written`, or `Busy`."""
 
     values: Sequence[bytes]
@@ -194,8 +189,7 @@ class Write(Data):
     reply_to: ReplyTo["Written"]
 
 
-@dataclass(frozen=True, slots=True)
-class WriteToAll(Data):
+class WriteToAll(Data, frozen=True):
     """Write one record with this key and value to every partition; reply `Written`, or `Busy`."""
 
     key: bytes
@@ -210,8 +204,7 @@ class Written:
     offsets: Mapping[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class GetHealth(Data):
+class GetHealth(Data, frozen=True):
     """Reply `Health`."""
 
     reply_to: ReplyTo["Health"]
