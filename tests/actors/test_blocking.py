@@ -12,7 +12,7 @@ from actors.reading.pace import Pace
 from actors.sinks.dead_letters import DeadLetterSink
 from actors.sinks.file import FileSink
 from actors.sources.kafka import KafkaSource
-from tests.support.listed import ListedSource
+from tests.support.listed import ListedSource, over
 from tests.support.running import Stream, stream
 from tests.support.waiting import until
 
@@ -76,7 +76,7 @@ def test_no_query_waits_for_the_broker_of_dead_letters(monkeypatch: pytest.Monke
     monkeypatch.setattr("actors.sinks.dead_letters.ensure_topic", away)
     sink = DeadLetterSink({"bootstrap.servers": AWAY}, "dead", origin="t", on_error=lambda _: None)
     values: list[bytes] = []
-    with stream("", "t", source=lambda *_, **__: ListedSource(values), dead_letters=sink) as running:
+    with over(values, dead_letters=sink) as running:
         assert_no_query_waits(running, lambda count: values.append(b"junk %d" % count))
         assert tries
 
@@ -124,7 +124,7 @@ def test_no_query_waits_for_a_topic_that_has_to_be_created(broker: str, monkeypa
 def test_no_query_waits_for_the_disk(method: str, tmp_path: Path):
     values: list[bytes] = []
     disk = Slow(LocalDisk(), method, on=False)
-    with stream("", "t", source=lambda *_, **__: ListedSource(values), folder=tmp_path / "events", disk=disk) as running:
+    with over(values, folder=tmp_path / "events", disk=disk) as running:
         until(lambda: not running.stats().starting)
         disk.on = True
         assert_no_query_waits(running, lambda count: values.append(b"R_%d" % count))
@@ -136,8 +136,7 @@ def test_no_query_waits_for_the_disk(method: str, tmp_path: Path):
 def test_no_query_waits_for_a_sink(method: str, tmp_path: Path):
     values: list[bytes] = []
     sink: Any = Slow(FileSink(tmp_path / "results", max_bytes=None), method, on=False)
-    listed = lambda *_, **__: ListedSource(values)  # noqa: E731
-    with stream("", "t", source=listed, folder=tmp_path / "events", sinks=[sink]) as running:
+    with over(values, folder=tmp_path / "events", sinks=[sink]) as running:
         until(lambda: not running.stats().starting)
         sink.on = True
         assert_no_query_waits(running, lambda count: values.append(b"R_%d" % count))

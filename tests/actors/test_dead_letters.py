@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from actors.messages import Dead
-from tests.support.listed import ListedSource
-from tests.support.running import Stream, stream
+from tests.support.listed import over
+from tests.support.running import Stream
 from tests.support.waiting import until
 
 
@@ -57,7 +57,7 @@ class Gate:
 
 def running(values: list[bytes], gate: Gate, **how: Any) -> Any:
     sink: Any = gate
-    return stream("", "t", source=lambda *_, **__: ListedSource(values), dead_letters=sink, **how)
+    return over(values, dead_letters=sink, **how)
 
 
 def counted(stream: Stream, actor: str) -> dict[str, int]:

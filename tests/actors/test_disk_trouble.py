@@ -20,13 +20,12 @@ from gateway.app import create_app
 from gateway.stream import Served
 from scripts.lab.truth import greedy
 from tests.actors.test_disk import ERRORS, Fault
-from tests.actors.test_recovery import some_events
-from tests.conftest import Send
 from tests.support import running as of_tests
 from tests.support.allowed import allowance
 from tests.support.keeping import keeping
+from tests.support.listed import over
 from tests.support.logged_disk import FailingDisk, nothing
-from tests.support.running import STEPS, Stream, records, stream
+from tests.support.running import STEPS, Event, Stream, random_events, records
 from tests.support.waiting import until
 
 WRITING = ["create", "write", "sync", "rename", "sync_folder"]
@@ -36,22 +35,22 @@ PART = 90
 class Troubled:
     """A stream over a disk that fails when it is told to, and the events that it gets."""
 
-    def __init__(self, running: Stream, disk: FailingDisk, folder: Path, troubles: list[str], more: Any) -> None:
+    def __init__(self, running: Stream, disk: FailingDisk, folder: Path, troubles: list[str], values: list[bytes]) -> None:
         self.running = running
         self.disk = disk
         self.folder = folder
         self.troubles = troubles
-        self._more = more
-        self._events: list[tuple[int, int]] = []
+        self._values = values
+        self._events: list[Event] = []
 
     def send(self) -> None:
-        """Send some more; none is late, whenever it comes."""
-        part = [(time + 100 * len(self._events), step) for time, step in some_events(PART, seed=len(self._events))]
-        self._more(part)
-        self._events += part
+        """Append some events to the stream. None of them is late."""
+        sent = len(self._events)
+        self._events += [(time + 100 * sent, step) for time, step in random_events(PART, seed=sent, displacement=10)]
+        self._values += records(self._events[sent:])
 
     def go_on(self) -> None:
-        """Send some more, and see that the answers are those of all that came."""
+        """Send some events, and assert that the answer has the sets of all events."""
         self.send()
         self.running.settled(len(self._events))
         assert self.running.sets() == greedy(self._events, 3)
@@ -106,18 +105,14 @@ class Troubled:
 
 
 @pytest.fixture
-def troubled(embedded: str, mock_topic: str, send: Send, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Troubled]:
-    disk, troubles, folder = FailingDisk(LocalDisk()), [], tmp_path / "events"
+def troubled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Troubled]:
+    disk, troubles, values, folder = FailingDisk(LocalDisk()), list[str](), list[bytes](), tmp_path / "events"
     monkeypatch.setattr(of_tests, "LocalDisk", lambda: disk)
     monkeypatch.setattr(
         of_tests, "Callbacks", lambda wait, end, _: Callbacks(wait, end, lambda _, problem: troubles.append(problem))
     )
-
-    def more(events: list[tuple[int, int]]) -> None:
-        send(embedded, mock_topic, records(events), [number % 3 for number in range(len(events))])
-
-    with stream(embedded, mock_topic, max_sets=20, folder=folder) as running:
-        troubled = Troubled(running, disk, folder, troubles, more)
+    with over(values, max_sets=20, folder=folder) as running:
+        troubled = Troubled(running, disk, folder, troubles, values)
         troubled.go_on()
         troubled.saved_after(0)
         yield troubled

@@ -1,4 +1,4 @@
-"""How full mailboxes are, what was pruned, and counts that only grow: what people see of the engine's insides."""
+"""The vitals that the engine reports: depths of mailboxes, dropped generations, and counts that only grow."""
 
 import random
 import threading
@@ -19,15 +19,15 @@ from actors.runtime.vitals import vitals_of
 from actors.timeline.span import Span
 from actors.views.kinds import VIEWS
 from actors.views.view import Meta
-from tests.conftest import Send
-from tests.support.running import STEPS, records, stream
+from tests.support.listed import over
+from tests.support.running import STEPS, records, regular_events
 from tests.support.waiting import until
 
-EVENTS = [(1_000_000 + 10 * number, number % 3) for number in range(3_000)]
+EVENTS = regular_events(3_000)
 
 
 class Sleeper(Actor):
-    """An actor that is at its first poll until it is woken."""
+    """Handles its first poll until `woken` is set."""
 
     def __init__(self, system: System, woken: threading.Event, own: str) -> None:
         super().__init__(system, stream="s")
@@ -43,7 +43,7 @@ class Sleeper(Actor):
             self._woken.wait(30)
 
 
-def test_what_waits_is_seen_by_lane_and_a_thread_that_is_busy_says_for_how_long():
+def test_the_health_has_waiting_messages_by_lane_and_the_seconds_of_each_busy_thread():
     system, woken = System(Dispatcher()), threading.Event()
     guardian = Guardian.start(system, log=lambda *_, **__: None)
     sleeper = Sleeper.start(system, woken, "bed")
@@ -65,18 +65,15 @@ def test_what_waits_is_seen_by_lane_and_a_thread_that_is_busy_says_for_how_long(
         until(lambda: not [each for each in health().actors if each.actor == "Sleeper" and each.control + each.data])
         until(lambda: health().threads["bed"] == 0.0)
         sleeper.stop()
-        assert not [each for each in health().actors if each.actor == "Sleeper"], "what has stopped is not there any more"
+        assert not [each for each in health().actors if each.actor == "Sleeper"], "a stopped actor is not listed"
     finally:
         woken.set()
         guardian.stop()
         system.dispatcher.close()
 
 
-def test_of_a_stream_every_actor_is_there_and_aged_collectors_are_one_entry(
-    embedded: str, mock_topic: str, send: Send, tmp_path: Path
-):
-    send(embedded, mock_topic, records(EVENTS), [0] * len(EVENTS))
-    with stream(embedded, mock_topic, max_sets=100, max_aged=4, folder=tmp_path) as running:
+def test_the_health_lists_every_actor_and_counts_aged_collectors_in_one_entry(tmp_path: Path):
+    with over(records(EVENTS), max_sets=100, max_aged=4, folder=tmp_path) as running:
         stats = running.settled(len(EVENTS))
         entries = {(each.actor, each.state): each for each in running.health().actors}
         assert set(entries) == {
@@ -98,16 +95,15 @@ def test_of_a_stream_every_actor_is_there_and_aged_collectors_are_one_entry(
         assert [each.number for each in stats.pruned] == sorted((each.number for each in stats.pruned), reverse=True)
         assert stats.pruned[0].number < stats.numbers[0]
         until(lambda: (found := running.stats().durability) is not None and found.seconds_in_all > 0)
-    with stream(embedded, mock_topic, max_sets=100, max_aged=4, folder=tmp_path) as running:
+    with over(records(EVENTS), max_sets=100, max_aged=4, folder=tmp_path) as running:
         again = running.settled(len(EVENTS))
-        assert again.pruned == stats.pruned, "what is gone is in the checkpoint"
+        assert again.pruned == stats.pruned, "the checkpoint has the dropped generations"
         assert again.progress.records == len(EVENTS)
         assert again.since_start["records"] == 0, "this process has read nothing yet"
 
 
-def test_queries_are_counted(embedded: str, mock_topic: str, send: Send):
-    send(embedded, mock_topic, records(EVENTS[:30]), [0] * 30)
-    with stream(embedded, mock_topic) as running:
+def test_queries_are_counted():
+    with over(records(EVENTS[:30])) as running:
         running.settled(30)
         for _ in range(3):
             running.answer()
@@ -115,7 +111,7 @@ def test_queries_are_counted(embedded: str, mock_topic: str, send: Send):
         assert manager.counted == {"retired": 0, "answered": 3, "late": 0}
 
 
-def test_the_newest_64_generations_that_went_are_remembered_and_survive_a_checkpoint():
+def test_the_newest_64_dropped_generations_are_listed_and_survive_a_checkpoint():
     view = VIEWS["sets"](steps=STEPS, max_sets=10)
     ledger, chance = Ledger(view), random.Random(6)
     for number in range(100):
@@ -135,7 +131,7 @@ def test_the_newest_64_generations_that_went_are_remembered_and_survive_a_checkp
 
 @settings(max_examples=40)
 @given(st.lists(st.lists(st.integers(0, 50), min_size=1, max_size=5), min_size=1, max_size=5))
-def test_a_tally_only_grows_and_is_the_sum_of_what_was_done(rounds: list[list[int]]):
+def test_a_tally_never_falls_and_is_the_sum_of_all_growth(rounds: list[list[int]]):
     tally, done, seen = Tally(), 0, 0
     for begun, *grown in rounds:
         count = begun
@@ -149,5 +145,5 @@ def test_a_tally_only_grows_and_is_the_sum_of_what_was_done(rounds: list[list[in
     assert tally.total["records"] == done
 
 
-def test_vitals_of_nobody_are_none():
+def test_the_vitals_of_no_actors_are_empty():
     assert vitals_of([]) == ()

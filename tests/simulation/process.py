@@ -14,18 +14,17 @@ from actors.runtime.guardian import Guardian
 from actors.stream import Callbacks, StreamPlan, start_stream
 from actors.timeline.retention import Limits
 from actors.timeline.span import Span
-from actors.views.view import View
 from tests.simulation.clock import SimulatedClock
 from tests.simulation.disk import Platter, SimulatedDisk
 from tests.simulation.dispatcher import SimulatedDispatcher
-from tests.simulation.faults import Faults
-from tests.simulation.poison import PoisonedView
+from tests.simulation.faults import Faults, TroubleError
 from tests.simulation.scenario import Scenario
 from tests.simulation.set_feed import SetFeed
 from tests.simulation.sink import FileLikeSink, Outlet, SimulatedDeadLetterSink, TransactionalSink
 from tests.simulation.source import SimulatedSource
 from tests.simulation.topic import Ledger
 from tests.simulation.trace import Trace
+from tests.support.failing import FailingView
 from tests.support.running import FixedMeter
 
 FOLDER = Path("/data/events")
@@ -134,14 +133,18 @@ class Process:
         self.dispatcher.close()
         self._disk.dead = True
 
-    def _view(self) -> View:
-        """Return the view, with slices that fail at the poison there is."""
-        plan = self._world.plan
-        lives = plan.topic.lives
-        poison = [record.truth for life in lives for part in life.partitions for record in part.records if record.poison]
+    def _view(self) -> Any:
+        """Return the view. A live slice fails at each batch that holds a poisoned record."""
+        feed = self._world.plan.feed
+        poison = [record.truth for record in self._world.plan.topic.records if record.poison]
         if not poison:
-            return plan.feed.view()
-        return PoisonedView(plan.feed.view(), lambda batch: any(plan.feed.holds(batch, event) for event in poison))
+            return feed.view()
+
+        def before(method: str, argument: Any) -> None:
+            if method == "add" and any(feed.holds(argument, event) for event in poison):
+                raise TroubleError("poison")
+
+        return FailingView(feed.view(), before)
 
     def _rss(self) -> int:
         return 1 << 60 if self._world.faults.strikes("memory spike") else 0

@@ -152,9 +152,7 @@ def _topic(chance: random.Random, feed: Feed, *, orderly: bool) -> SimulatedTopi
 
 def _poisoned(topic: SimulatedTopic, feed: Feed, chance: random.Random) -> SimulatedTopic:
     """Return the topic with one or two records that kill, and all that a view cannot tell from them, which are few."""
-    records = [
-        record for life in topic.lives for part in life.partitions for record in part.records if record.truth is not None
-    ]
+    records = [record for record in topic.records if record.truth is not None]
     candidates = chance.sample(records, min(len(records), _CANDIDATES))
     few = [each for each in candidates if sum(feed.alike(each.truth, other.truth) for other in records) <= _MOST_ALIKE]
     deadly = few[: chance.randint(1, 2)]

@@ -80,6 +80,11 @@ class SimulatedTopic:
         return next((place for place, life in enumerate(self.lives) if life.since <= now < life.until), None)
 
     @property
+    def records(self) -> list[Record]:
+        """The records of all partitions of all lives."""
+        return [record for life in self.lives for partition in life.partitions for record in partition.records]
+
+    @property
     def complete_at(self) -> float:
         """When nothing is written any more, and nothing changes."""
         life = self.lives[-1]

@@ -1,7 +1,7 @@
 """A stream of real actors over a list of records, without a broker."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +92,13 @@ class Listed:
         return b"".join(found.view.render(found.partial, EVER, arguments, "json", {})).decode()
 
 
+def over(values: list[bytes], **how: Any) -> AbstractContextManager[Stream]:
+    """Run a stream over `values`, a list that may grow. `how` are the parameters of `stream`."""
+    return stream("", "listed", source=lambda *_, **__: ListedSource(values), **how)
+
+
 @contextmanager
 def listed(view: Any, values: list[bytes], *, folder: Path | None = None, **how: Any) -> Iterator[Listed]:
     """Run a stream of `view` over `values`. It is drained and saved at the end."""
-    with stream("", "listed", view=view, source=lambda *_, **__: ListedSource(values), folder=folder, **how) as running:
+    with over(values, view=view, folder=folder, **how) as running:
         yield Listed(running, values)

@@ -1,6 +1,7 @@
 """A stream of real actors in a test, and the requests that tests send to it."""
 
-from collections.abc import Callable, Iterator, Sequence
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,9 +33,21 @@ STEPS = "RGB"
 ALL = Page()
 
 
-def records(events: list[Event]) -> list[bytes]:
+def records(events: Iterable[Event]) -> list[bytes]:
     """Return events as a producer writes them."""
     return [f"{STEPS[step]}_{time}".encode() for time, step in events]
+
+
+def regular_events(count: int) -> list[Event]:
+    """Return events 10 apart, whose steps take turns: each three of them form a set."""
+    return [(10 * number, number % 3) for number in range(count)]
+
+
+def random_events(count: int, seed: int, *, displacement: float = 0) -> list[Event]:
+    """Return events 10 apart with random steps. Each comes at most `displacement` places late."""
+    chance = random.Random(seed)
+    events = [(1_000_000 + 10 * number, chance.randrange(3)) for number in range(count)]
+    return sorted(events, key=lambda event: event[0] + chance.uniform(0, 10 * displacement))
 
 
 @dataclass(frozen=True)
@@ -90,6 +103,10 @@ class Stream:
         """Return all sets whose first time is in `span`."""
         found = rows(self.answer(span).partial, span, None)
         return [tuple(map(int, each)) for block in found for each in zip(*block, strict=True)]
+
+    def read(self, count: int) -> None:
+        """Wait until exactly `count` records are read."""
+        until(lambda: self.stats().progress.records == count)
 
     def settled(self, count: int) -> Stats:
         """Return the stats once `count` records are read and all of them are in their slices."""
