@@ -80,6 +80,7 @@ class TopTotal(Answer, frozen=True):
     ids: Annotated[int, _Meta(description="Ids with a value.")]
     superseded: Annotated[int, _Meta(description="Events that a later value of their id, or a DELETE, has taken the place of.")]
     forgotten_up_to: Annotated[int | None, _Meta(description="The highest value that went when memory was short.")]
+    in_several_partitions: Annotated[int, _Meta(description="Ids whose records are in more than one partition.")]
 
 
 class SegmentsTotal(Answer, frozen=True):

@@ -84,6 +84,28 @@ def ranked(values: Mapping[AnyStr, int]) -> list[AnyStr]:
     return sorted(values, key=rank, reverse=True)
 
 
+def last_values(logs: Mapping[tuple[int, int], Sequence[tuple[AnyStr, int, int] | None]]) -> dict[AnyStr, int]:
+    """Return the last value of each id. `logs` has the records of each (epoch, partition): (id, value, time), or None, a clear.
+
+    The last record of an id in each partition is compared: the latest time counts, and of equal times the latest place.
+    """
+    held: dict[tuple[int, int], dict[AnyStr, tuple[int, tuple[int, int], int, int]]] = {}
+    for (epoch, partition), log in sorted(logs.items()):
+        own = held[epoch, partition] = {}
+        for offset, record in enumerate(log):
+            if record is None:
+                own.clear()
+                held = {owner: values for owner, values in held.items() if owner[0] == epoch}
+            else:
+                name, value, time = record
+                own[name] = (time, (epoch, partition), offset, value)
+    best: dict[AnyStr, tuple[int, tuple[int, int], int, int]] = {}
+    for values in held.values():
+        for name, rank in values.items():
+            best[name] = max(rank, best.get(name, rank))
+    return {name: rank[-1] for name, rank in best.items()}
+
+
 class Batches:
     """Merges batches of `segments` segments. If a segment comes again, the first one counts."""
 

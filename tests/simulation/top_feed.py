@@ -14,7 +14,7 @@ from actors.timeline.span import EVER
 from actors.views.top.slices import Top, cleared_to
 from actors.views.top.view import TopView
 from actors.views.view import View
-from scripts.lab.truth import ranked
+from scripts.lab.truth import last_values, ranked
 from tests.simulation.feed import JUNK, unnamed
 from tests.simulation.topic import Record
 
@@ -54,9 +54,9 @@ Event = Upsert | Clear
 
 
 class TopFeed:
-    """Either each id keeps to its partition, and now and then a DELETE clears all of them, or some.
+    """Either each id keeps to its partition, or ids go to any partition, with times by clocks that differ.
 
-    Or ids go where they like, with times that are not in the order of the offsets, by clocks that differ, and nothing is cleared.
+    Now and then a DELETE clears all partitions, or some.
     """
 
     questions = ((EVER, Top()), (EVER, Top(3)))
@@ -68,6 +68,7 @@ class TopFeed:
         self.budgets = (1 << 40,) if self._roaming else (78_000, 81_500)
         self._slow_ms = chance.choice([0, 1_500, 3_000]) if self._roaming else 0
         self._jumbled = chance.choice([0.5, 0.95])
+        self._ahead = chance.choice([0.0, 0.02])
         self._ids = chance.choice([20, 60, 150] if self._roaming else [3, 40, 400])
         self._values = chance.choice([4, 1_000_000])
 
@@ -91,7 +92,7 @@ class TopFeed:
             if kind < 0.03:
                 value, key = chance.choice([*((each, None) for each in JUNK), *_NO_VALUES])
                 made.append(Record(at, value, None, key=key))
-            elif kind < 0.04 and not self._roaming:
+            elif kind < 0.04:
                 numbers = chance.sample(range(_MOST_PARTITIONS), chance.choice([_MOST_PARTITIONS] * 3 + [2]))
                 made += [Record(at, _CLEAR[1], Clear(number), key=_CLEAR[0]) for number in numbers]
             else:
@@ -172,6 +173,8 @@ class TopFeed:
         value = chance.randint(-self._values, self._values)
         late = self._roaming and chance.random() < self._jumbled
         stamp = int(1000 * at) - chance.randrange(chance.choice([500, 8_000])) if late else None
+        if stamp is not None and chance.random() < self._ahead:
+            stamp += 1_800_000
         return Record(at, f"{name}_{value}".encode(), Upsert(name, value), stamp=stamp)
 
 
@@ -192,27 +195,17 @@ def _was(log: Sequence[Event], least: int, mine: dict[str, int], cleared: int | 
 
 
 def _dataset(lives: Iterable[Sequence[Event]]) -> tuple[dict[str, int], dict[int, int]]:
-    """Return the last value of each id, by time and then by place, and the last clear of each partition.
-
-    Within a partition no time is earlier than the one before it: there offsets decide.
-    """
-    held: dict[str, tuple[tuple[int, int, int, int], int]] = {}
-    newest: dict[tuple[int, int], int] = {}
+    """Return the last value of each id, and the last clear of each partition."""
+    logs: dict[tuple[int, int], list[tuple[str, int, int] | None]] = defaultdict(list)
     cleared: dict[int, int] = {}
     for life, events in enumerate(lives):
         for event in events:
-            owner = life, event.partition
             if isinstance(event, Clear):
                 cleared[event.partition] = event.offset
-                gone = [name for name, (rank, _) in held.items() if rank[1] < life or rank[1:3] == owner]
-                for name in gone:
-                    del held[name]
-                continue
-            newest[owner] = max(event.time, newest.get(owner, event.time))
-            rank = newest[owner], *owner, event.offset
-            if event.name not in held or held[event.name][0] < rank:
-                held[event.name] = rank, event.value
-    return {name: value for name, (_, value) in held.items()}, cleared
+                logs[life, event.partition].append(None)
+            else:
+                logs[life, event.partition].append((event.name, event.value, event.time))
+    return last_values(logs), cleared
 
 
 def _ids(answer: Answer) -> list[str]:

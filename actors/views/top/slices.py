@@ -1,7 +1,7 @@
 """The slice of `top`, which holds the last value of every id, and its summary."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import index
 
 import numpy as np
@@ -11,8 +11,8 @@ from actors.columns.snapshot import State
 from actors.columns.text import Text
 from actors.columns.times import Times
 from actors.timeline.span import EVER, Span
+from actors.views.top.dataset import Dataset
 from actors.views.top.decode import Upserts, offset_of, partition_of, stands_before
-from actors.views.top.table import Table
 from actors.views.view import NONE_LOST, Live, Meta
 
 
@@ -45,26 +45,32 @@ def cleared_to(partial: tuple[Ranked, ...]) -> dict[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class TopSummary:
-    """The number of ids, the number of superseded or cleared values, and the largest value that was forgotten."""
+    """The number of ids, the number of superseded or cleared values, and the largest value that was forgotten.
+
+    `scattered` is the number of ids that were seen in more than one partition since the last clear.
+    """
 
     ids: int
     gone: int
     lowest_forgotten: int | None = None
+    scattered: int = 0
 
     def then(self, later: "TopSummary") -> "TopSummary":
         """Return the summary of both."""
         known = [value for value in (self.lowest_forgotten, later.lowest_forgotten) if value is not None]
-        return TopSummary(self.ids + later.ids, self.gone + later.gone, max(known, default=None))
+        return TopSummary(
+            self.ids + later.ids, self.gone + later.gone, max(known, default=None), self.scattered + later.scattered
+        )
 
     @staticmethod
     def of_state(state: State) -> "TopSummary":
         """Restore a summary from its `state`. Raises ValueError or TypeError."""
-        ids, gone, lowest_forgotten = state
-        return TopSummary(index(ids), index(gone), _known(lowest_forgotten))
+        ids, gone, lowest_forgotten, *scattered = state  # earlier versions did not count the last
+        return TopSummary(index(ids), index(gone), _known(lowest_forgotten), *map(index, scattered))
 
     def state(self) -> State:
         """Return the state for `of_state`."""
-        return self.ids, self.gone, self.lowest_forgotten
+        return self.ids, self.gone, self.lowest_forgotten, self.scattered
 
 
 class LiveTop(Live):
@@ -74,9 +80,8 @@ class LiveTop(Live):
     """
 
     def __init__(self) -> None:
-        self._table = Table()
+        self._dataset = Dataset()
         self._cleared: dict[int, int] = {}
-        self._newest: dict[int, int] = {}
         self._forgotten: int | None = None
         self._gone = 0
         self._first: int | None = None
@@ -85,12 +90,10 @@ class LiveTop(Live):
     @override
     def add(self, batch: Upserts, watermark: int | None) -> Mapping[str, int]:
         """Take in values and clears. Cost: about 0.6 us a value, O(ids) a clear."""
-        upserts = replace(batch, times=self._in_order(batch))
-        held = len(self._table)
-        if upserts.clears.size:
-            upserts = self._clear(upserts)
-        self._table.upsert(upserts)
-        self._gone += held + batch.count - len(self._table)
+        held = len(self._dataset)
+        upserts = self._clear(batch) if batch.clears.size else batch
+        self._dataset.upsert(upserts)
+        self._gone += held + batch.count - len(self._dataset)
         first, last = upserts.first(), upserts.last()
         if first is not None and last is not None:
             self._first = first if self._first is None else min(first, self._first)
@@ -98,70 +101,59 @@ class LiveTop(Live):
         return NONE_LOST
 
     def read(self, span: Span, arguments: Top) -> tuple[Ranked, ...]:
-        """Return the largest values, or for a `span`, all with times in it. Cost: see `Table.top_rows`."""
+        """Return the largest values, or for a `span`, all with times in it. Cost: see `Dataset.top_rows`."""
         if arguments.limit is not None and span == EVER:
-            ids, values, _ = self._table.top_rows(arguments.limit)
+            ids, values, _ = self._dataset.top_rows(arguments.limit)
         else:
-            ids, values, times = self._table.all_rows()
+            ids, values, times = self._dataset.all_rows()
             inside = np.flatnonzero((times >= span.start) & (times < span.end)) if span != EVER else slice(None)
             ids, values = Text(ids.blob, ids.starts[inside], ids.lengths[inside]), values[inside]
         return (Ranked(ids, values, dict(self._cleared)),)
 
     def shed(self, nbytes: int) -> tuple[dict[str, int], int | None]:
         """Forget about `nbytes` of the ids with the lowest values. Higher values stay exact."""
-        held = len(self._table)
+        held = len(self._dataset)
         if not held or nbytes <= 0:
             return {}, None
-        count = min(held, -(-nbytes * held // self._table.nbytes))
-        gone, limit = self._table.forget_lowest(count)
+        count = min(held, -(-nbytes * held // self._dataset.nbytes))
+        gone, limit = self._dataset.forget_lowest(count)
         self._forgotten = limit if self._forgotten is None else max(limit, self._forgotten)
         return {"lowest": gone}, None
 
     def meta(self) -> Meta:
         """Describe the slice as it stands."""
-        held = len(self._table)
+        held = len(self._dataset)
         span = Span(self._first, self._last + 1) if self._first is not None and self._last is not None else None
-        summary = TopSummary(held, self._gone, self._forgotten)
-        return Meta(span, held + self._gone, self._table.nbytes, 0, None, summary)
+        summary = TopSummary(held, self._gone, self._forgotten, self._dataset.scattered)
+        return Meta(span, held + self._gone, self._dataset.nbytes, 0, None, summary)
 
     @staticmethod
     def of_state(state: State) -> "LiveTop":
-        """Restore a slice from its `state`. Costs and raises as `Table.of_state`."""
-        table = Table.of_state(state["table"])
+        """Restore a slice from its `state`. Costs and raises as `Dataset.of_state`."""
+        dataset = Dataset.of_state(state["table"], state.get("others"))
         live = LiveTop()
-        live._table, live._forgotten = table, _known(state["forgotten"])
-        live._cleared, live._newest = _numbers(state["cleared"]), _numbers(state["newest"])
+        live._dataset, live._forgotten = dataset, _known(state["forgotten"])
+        live._cleared = _numbers(state["cleared"])
         live._gone = index(state["gone"])
         if state["span"] is not None:
             live._first, live._last = map(index, state["span"])
         return live
 
     def state(self) -> State:
-        """Return the state for `of_state`. Cost: that of `Table.state`."""
+        """Return the state for `of_state`. Cost: that of `Dataset.state`."""
+        table, others = self._dataset.state()
         return {
-            "table": self._table.state(),
+            "table": table,
+            "others": others,
             "cleared": dict(self._cleared),
-            "newest": dict(self._newest),
             "forgotten": self._forgotten,
             "gone": self._gone,
             "span": None if self._first is None else (self._first, self._last),
         }
 
-    def _in_order(self, batch: Upserts) -> Times:
-        """Return the times, raised where they fall within a partition: offsets decide the order there."""
-        times = batch.times.copy()
-        owners = partition_of(batch.places)
-        for owner in np.unique(owners).tolist():
-            own = np.flatnonzero(owners == owner)
-            known = self._newest.get(owner)
-            rising = np.maximum.accumulate(times[own] if known is None else np.maximum(times[own], known))
-            times[own] = rising
-            self._newest[owner] = int(rising[-1])
-        return times
-
     def _clear(self, batch: Upserts) -> Upserts:
         """Delete the values before the clears, in the table and in the batch; returns the rest of the batch."""
-        self._table.clear(batch.clears)
+        self._dataset.clear(batch.clears)
         keep = np.ones(batch.values.size, np.bool_)
         for place in batch.clears.tolist():
             owner = partition_of(place)

@@ -1,6 +1,6 @@
-"""A hash table of ids and their last values, in columns, with candidates for the largest values.
+"""A hash table of ids and their values, in columns, with candidates for the largest values.
 
-Used by the live slice of `top`. There is no object per id: an id of 36 bytes takes about 90 bytes.
+Used by the dataset of `top`. There is no object per id: an id of 36 bytes takes about 90 bytes.
 """
 
 from operator import index
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from actors.columns.snapshot import State
 from actors.columns.text import Hashes, Text
 from actors.columns.times import NO_TIMES, Times
-from actors.views.top.decode import Upserts, stands_before
+from actors.views.top.decode import Upserts
 
 _VALUE, _TIME, _PLACE, _WHERE = range(4)
 """The columns of a row, which are adjacent, so reading a row costs one cache line instead of four. The last column is the start
@@ -21,6 +21,9 @@ of the id in the blob, shifted left by `_LENGTH_BITS`, plus the length of the id
 
 _LENGTH_BITS = 17
 _LENGTH = (1 << _LENGTH_BITS) - 1
+_MARK = 1 << 62
+"""The bit of the last column that says that a row is marked."""
+
 _ROW = np.uint64(2**32 - 1)
 """The low half of an index entry is the row plus one, or 0 if the slot is free. The high half is that of the id's hash, so a
 slot of another id is usually recognised without reading its row.
@@ -38,7 +41,10 @@ _MOST_CANDIDATES = 16_384
 
 
 class Table:
-    """Ids and their last values. Not thread-safe. Results of `all_rows` and `top_rows` do not change later."""
+    """Ids that differ, each with a value, a time, a place, and a mark. Not thread-safe.
+
+    Results of `all_rows` and `top_rows` do not change later.
+    """
 
     def __init__(self) -> None:
         self._count = 0
@@ -50,6 +56,8 @@ class Table:
         self._kept = _KEPT_CANDIDATES
         self._candidates: list[Times] = []
         self._candidate_count = 0
+        self.marked = 0
+        """Number of marked rows."""
 
     @staticmethod
     def of_state(state: State) -> "Table":
@@ -62,7 +70,7 @@ class Table:
         if rows.ndim != 2 or rows.shape[1] != 4 or blob.ndim != 1:
             raise ValueError(f"rows of 4 and a row of bytes were expected, got {rows.shape} and {blob.shape}")
         count, used = len(rows), blob.size
-        where = rows[:, _WHERE]
+        where = rows[:, _WHERE] & ~_MARK
         if count and (where.min() < 0 or ((where >> _LENGTH_BITS) + (where & _LENGTH)).max() > used):
             raise ValueError(f"ids within {used} bytes were expected, got some outside")
         if not count <= row_room <= max(_LEAST, int(_GROWTH * count)):
@@ -75,11 +83,12 @@ class Table:
         table._rows, table._blob = np.empty((row_room, 4), np.int64), np.empty(blob_room, np.uint8)
         table._rows[:count], table._blob[:used] = rows, blob
         table._count, table._used = count, used
+        table.marked = int((rows[:, _WHERE] & _MARK != 0).sum())
         table._index_all(slots)
         table._kept = max(_KEPT_CANDIDATES, index(state["kept"]))
         if state["threshold"] is not None:
             table._threshold = index(state["threshold"])
-            table._candidates = [np.flatnonzero(table._values() >= table._threshold)]
+            table._candidates = [np.flatnonzero(table.values >= table._threshold)]
             table._candidate_count = table._candidates[0].size
         return table
 
@@ -104,56 +113,55 @@ class Table:
         return self._rows.nbytes + self._blob.nbytes + self._index.nbytes + 8 * self._candidate_count
 
     @property
+    def values(self) -> Times:
+        """The value of each row, as a view."""
+        return self._rows[: self._count, _VALUE]
+
+    @property
     def times(self) -> Times:
         """The time of each row's value, as a view."""
         return self._rows[: self._count, _TIME]
 
-    def upsert(self, batch: Upserts) -> None:
-        """Set the last value of each id of `batch`.
+    @property
+    def places(self) -> Times:
+        """The place of each row's value, as a view."""
+        return self._rows[: self._count, _PLACE]
 
-        Of two values of an id, the one with the later (time, place) is kept. Cost: about 0.5 us a value.
-        """
-        hashes = batch.ids.hashes()
-        rows = _last_of_each(batch, hashes)
-        if rows is None:  # two ids have equal hashes, which is rare
-            for row in range(batch.values.size):
-                self.upsert(_only(batch, np.array([row])))
-            return
-        # Usually every id occurs once in a batch; then no copy is needed.
-        mine = batch if rows.size == batch.values.size else _only(batch, rows)
-        hashes = hashes[rows] if mine is not batch else hashes
-        found, slots = self._find(hashes, mine.ids)
-        known = np.flatnonzero(found >= 0)
-        at = found[known]
-        held = self._rows[at]
-        times, places = mine.times[known], mine.places[known]
-        newer = (times > held[:, _TIME]) | ((times == held[:, _TIME]) & (places > held[:, _PLACE]))
-        at, known = at[newer], known[newer]
-        self._rows[at, _VALUE] = mine.values[known]
-        self._rows[at, _TIME] = mine.times[known]
-        self._rows[at, _PLACE] = mine.places[known]
-        self._consider(at, mine.values[known])
-        fresh = np.flatnonzero(found < 0)
-        if fresh.size:
-            self._append(mine, fresh, hashes[fresh], slots[fresh])
+    def upserts(self, rows: Any = slice(None)) -> Upserts:
+        """Return the ids, values, times and places of `rows`. Shares the ids, and copies the rest."""
+        chosen = self._rows[: self._count][rows]
+        return Upserts(self._ids(rows), chosen[:, _VALUE].copy(), chosen[:, _TIME].copy(), chosen[:, _PLACE].copy(), NO_TIMES)
 
-    def clear(self, places: Times) -> None:
-        """Delete every value before one of the clears at `places`. Cost: O(ids)."""
-        keep = np.ones(self._count, np.bool_)
-        own = self._rows[: self._count, _PLACE]
-        for place in places.tolist():
-            keep &= ~stands_before(own, place)
-        self._keep(keep)
+    def replace(self, at: Times, batch: Upserts, rows: Times) -> None:
+        """Give each row of `at` the value, time and place of its row in `batch`."""
+        self._rows[at, _VALUE] = batch.values[rows]
+        self._rows[at, _TIME] = batch.times[rows]
+        self._rows[at, _PLACE] = batch.places[rows]
+        self._consider(at, batch.values[rows])
 
-    def forget_lowest(self, count: int) -> tuple[int, int]:
-        """Delete about `count` ids with the lowest values; returns their number, and the largest value among them."""
-        values = self._values()
-        limit = int(np.partition(values, min(count, self._count) - 1)[min(count, self._count) - 1])
-        return self._keep(values > limit), limit
+    def mark(self, at: Times) -> None:
+        """Mark the rows `at`, which differ."""
+        fresh = at[self._rows[at, _WHERE] & _MARK == 0]
+        self._rows[fresh, _WHERE] |= _MARK
+        self.marked += fresh.size
+
+    def keep(self, keep: NDArray[np.bool_]) -> int:
+        """Rebuild the table with the rows to keep; returns the number of deleted rows. Cost: 0.5 us an id that stays."""
+        rows = np.flatnonzero(keep)
+        gone = self._count - rows.size
+        if not gone:
+            return 0
+        kept, marked = self.upserts(rows), np.flatnonzero(self._rows[rows, _WHERE] & _MARK)
+        Table.__init__(self)
+        self._index = np.zeros(_slots_for(rows.size), np.uint64)
+        hashes = kept.ids.hashes()
+        self.append(kept, np.arange(rows.size), hashes, (hashes & np.uint64(self._index.size - 1)).view(np.int64))
+        self.mark(marked)
+        return gone
 
     def all_rows(self) -> tuple[Text, Times, Times]:
         """Return all ids, values and times. Shares the ids, which never change, and copies the rest. Cost: 2 ns an id."""
-        return self._ids(), self._values().copy(), self.times.copy()
+        return self._ids(), self.values.copy(), self.times.copy()
 
     def top_rows(self, limit: int) -> tuple[Text, Times, Times]:
         """Return the `limit` ids with the largest values, their values and times, unordered.
@@ -176,11 +184,8 @@ class Table:
         return self._ids(chosen), self._rows[chosen, _VALUE], self._rows[chosen, _TIME]
 
     def _ids(self, rows: Any = slice(None)) -> Text:
-        where = self._rows[: self._count, _WHERE][rows]
+        where = self._rows[: self._count, _WHERE][rows] & ~_MARK
         return Text(self._blob, where >> _LENGTH_BITS, where & _LENGTH)
-
-    def _values(self) -> Times:
-        return self._rows[: self._count, _VALUE]
 
     # The largest values ----------------------------------------------------------------------------------------------
 
@@ -214,7 +219,7 @@ class Table:
 
     def _find_candidates(self, count: int) -> None:
         """Make the `count` largest values candidates, with all ties of the smallest one."""
-        values = self._values()
+        values = self.values
         place = max(0, self._count - count)
         self._threshold = int(np.partition(values, place)[place]) if self._count else 0
         rows = np.flatnonzero(values >= self._threshold)
@@ -241,7 +246,7 @@ class Table:
 
     # The hash table --------------------------------------------------------------------------------------------------
 
-    def _find(self, hashes: Hashes, ids: Text) -> tuple[Times, Times]:
+    def find(self, hashes: Hashes, ids: Text) -> tuple[Times, Times]:
         """Return the row of each id, or -1, and the slot at which the search ended. Cost: about 150 ns an id."""
         slots = (hashes & np.uint64(self._index.size - 1)).view(np.int64)
         found = self._search(hashes, slots, np.arange(hashes.size))
@@ -269,7 +274,7 @@ class Table:
             slots[left] = (slots[left] + 1) & mask
         return found
 
-    def _append(self, batch: Upserts, fresh: Times, hashes: Hashes, slots: Times) -> None:
+    def append(self, batch: Upserts, fresh: Times, hashes: Hashes, slots: Times) -> None:
         """Append rows for new, distinct ids; `slots` are the free slots that `_find` returned for them."""
         count, start = fresh.size, self._count
         end = start + count
@@ -309,28 +314,14 @@ class Table:
             left = self._index[slots] != entries
             entries, slots = entries[left], (slots[left] + 1) & mask
 
-    def _keep(self, keep: NDArray[np.bool_]) -> int:
-        """Rebuild the table with the rows to keep; returns the number of deleted rows."""
-        rows = np.flatnonzero(keep)
-        gone = self._count - rows.size
-        if not gone:
-            return 0
-        left = self._rows[rows]
-        kept = Upserts(self._ids(rows), left[:, _VALUE], left[:, _TIME], left[:, _PLACE], NO_TIMES)
-        Table.__init__(self)
-        self._index = np.zeros(_slots_for(rows.size), np.uint64)
-        hashes = kept.ids.hashes()
-        self._append(kept, np.arange(rows.size), hashes, (hashes & np.uint64(self._index.size - 1)).view(np.int64))
-        return gone
-
     def _check(self) -> None:
         """Assert the invariants: each id occurs once and is found, and all values at or above the threshold are candidates."""
         ids = self._ids()
-        assert np.array_equal(self._find(ids.hashes(), ids)[0], np.arange(self._count))
+        assert np.array_equal(self.find(ids.hashes(), ids)[0], np.arange(self._count))
         assert len(set(ids.take(np.arange(self._count)))) == self._count
         assert int((self._index != 0).sum()) == self._count
         if self._threshold is not None:
-            wanted = np.flatnonzero(self._values() >= self._threshold)
+            wanted = np.flatnonzero(self.values >= self._threshold)
             assert set(wanted.tolist()) <= set(np.concatenate([*self._candidates, NO_TIMES]).tolist())
 
 
@@ -346,27 +337,3 @@ def _grown(column: Any, count: int, used: int) -> Any:
     larger = np.empty((max(count, int(_GROWTH * len(column))), *column.shape[1:]), column.dtype)
     larger[:used] = column[:used]
     return larger
-
-
-def _only(batch: Upserts, rows: Times) -> Upserts:
-    return Upserts(_ids_at(batch, rows), batch.values[rows], batch.times[rows], batch.places[rows], NO_TIMES)
-
-
-def _last_of_each(batch: Upserts, hashes: Hashes) -> Times | None:
-    """Return the rows of the last value of each id, ascending; None if two ids of the batch have equal hashes."""
-    order = np.argsort(hashes, kind="stable")
-    ordered = hashes[order]
-    again = ordered[1:] == ordered[:-1]
-    if not again.any():
-        return np.arange(hashes.size)
-    pairs = np.flatnonzero(again)
-    if not _ids_at(batch, order[pairs]).same(batch.ids, order[pairs + 1]).all():
-        return None
-    order = np.lexsort((batch.places, batch.times, hashes))
-    ordered = hashes[order]
-    last = np.append(ordered[1:] != ordered[:-1], True)
-    return np.sort(order[last])
-
-
-def _ids_at(batch: Upserts, rows: Times) -> Text:
-    return Text(batch.ids.blob, batch.ids.starts[rows], batch.ids.lengths[rows])

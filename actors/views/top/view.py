@@ -84,7 +84,12 @@ class TopView(View):
     @override
     def describe(self, before: TopSummary, meta: Meta) -> dict[str, object]:
         own: TopSummary = meta.summary
-        return {"ids": own.ids, "superseded": own.gone, "forgottenUpTo": own.lowest_forgotten}
+        return {
+            "ids": own.ids,
+            "superseded": own.gone,
+            "forgottenUpTo": own.lowest_forgotten,
+            "inSeveralPartitions": own.scattered,
+        }
 
 
 def _blocks(partial: tuple[Ranked, ...], limit: int | None) -> Iterator[tuple[list[str], Times]]:

@@ -1,0 +1,227 @@
+"""The last value of every id, if the records of an id can be in several partitions.
+
+Used by the live slice of `top`. The order of two records of one id is defined by their places and times alone:
+
+- Within a partition, the record with the higher offset is the later one, whatever the times are.
+- Between partitions, the last record of each partition is compared. The one with the later (time, place) is the last value.
+- A clear deletes the records before it in its partition, and all records of earlier epochs of the topic.
+
+So the result does not depend on the order in which the partitions are read, and a replay gives the same answer.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from actors.columns.snapshot import State
+from actors.columns.text import Hashes, Text
+from actors.columns.times import NO_TIMES, Times
+from actors.views.top.decode import Upserts, partition_of, stands_before
+from actors.views.top.table import Table
+
+_OWNER_BYTES = 8
+
+
+class Dataset:
+    """Ids with their last values. Not thread-safe. Results of `all_rows` and `top_rows` do not change later.
+
+    `_shown` has the last value of every id. `_others` has, for an id with records in several partitions, the last value of each
+    other partition, because a later record or a clear can make one of these the last value again. Its key is the id and the
+    partition. A row of `_others` whose partition is the one of the shown value is out of date, and is ignored.
+    """
+
+    def __init__(self) -> None:
+        self._shown = Table()
+        self._others = Table()
+        self._owners: set[int] = set()
+
+    @staticmethod
+    def of_state(state: State, others: State | None) -> "Dataset":
+        """Restore a dataset from its `state`; `others` is None in states of earlier versions. Raises as `Table.of_state`."""
+        dataset = Dataset()
+        dataset._shown = Table.of_state(state)
+        if others is not None:
+            dataset._others = Table.of_state(others)
+            dataset._note_owners()
+        return dataset
+
+    def state(self) -> tuple[State, State | None]:
+        """Return the two arguments of `of_state`. Cost: that of `Table.state`."""
+        return self._shown.state(), self._others.state() if len(self._others) else None
+
+    def __len__(self) -> int:
+        """Return the number of ids."""
+        return len(self._shown)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all columns, with spare capacity."""
+        return self._shown.nbytes + (self._others.nbytes if len(self._others) else 0)
+
+    @property
+    def scattered(self) -> int:
+        """Number of ids with records in more than one partition."""
+        return self._shown.marked
+
+    def all_rows(self) -> tuple[Text, Times, Times]:
+        """Return all ids with their values and times. Cost: see `Table.all_rows`."""
+        return self._shown.all_rows()
+
+    def top_rows(self, limit: int) -> tuple[Text, Times, Times]:
+        """Return the `limit` ids with the largest values. Cost: see `Table.top_rows`."""
+        return self._shown.top_rows(limit)
+
+    def upsert(self, batch: Upserts) -> None:
+        """Take in values. Cost: about 0.5 us a value, and 1 us more for a value of an id in several partitions."""
+        hashes = batch.ids.hashes()
+        order = np.argsort(hashes, kind="stable")
+        ordered = hashes[order]
+        again = ordered[1:] == ordered[:-1]
+        if not again.any():
+            self._upsert_distinct(batch, hashes)
+            return
+        pairs = np.flatnonzero(again)
+        if not _ids_at(batch.ids, order[pairs]).same(batch.ids, order[pairs + 1]).all():  # two ids have equal hashes: rare
+            for row in range(batch.values.size):
+                self._upsert_distinct(_only(batch, np.array([row])), hashes[row : row + 1])
+            return
+        order = np.lexsort((batch.places, hashes))
+        ordered, owners = hashes[order], partition_of(batch.places[order])
+        last = np.append((ordered[1:] != ordered[:-1]) | (owners[1:] != owners[:-1]), True)
+        rows = order[last]  # the last record of each id in each partition
+        ordered = hashes[rows]
+        first = np.append(True, ordered[1:] != ordered[:-1])
+        turns = np.arange(rows.size) - np.maximum.accumulate(np.where(first, np.arange(rows.size), 0))
+        for turn in range(int(turns.max()) + 1):  # each id once in a turn
+            some = np.sort(rows[turns == turn])
+            self._upsert_distinct(_only(batch, some), hashes[some])
+
+    def clear(self, clears: Times) -> None:
+        """Delete every value before one of the clears, which are places. Cost: O(ids) for each clear."""
+        if self._shown.keep(_survivors(self._shown, clears)) + self._others.keep(_survivors(self._others, clears)):
+            self._note_owners()
+        if len(self._others):
+            left = self._others.upserts()
+            ids = _without_owners(left.ids)
+            orphans = np.flatnonzero(self._shown.find(ids.hashes(), ids)[0] < 0)
+            self.upsert(_only(Upserts(ids, left.values, left.times, left.places, NO_TIMES), orphans))
+
+    def forget_lowest(self, count: int) -> tuple[int, int]:
+        """Delete about `count` ids with the lowest values; returns their number, and the largest value among them."""
+        values = self._shown.values
+        limit = int(np.partition(values, min(count, values.size) - 1)[min(count, values.size) - 1])
+        gone = self._shown.keep(values > limit)
+        if len(self._others):
+            ids = _without_owners(self._others.upserts().ids)
+            self._others.keep(self._shown.find(ids.hashes(), ids)[0] >= 0)
+            self._note_owners()
+        return gone, limit
+
+    def _upsert_distinct(self, batch: Upserts, hashes: Hashes) -> None:
+        """Take in values of ids that differ."""
+        found, slots = self._shown.find(hashes, batch.ids)
+        known = np.flatnonzero(found >= 0)
+        at = found[known]
+        times, places = batch.times[known], batch.places[known]
+        shown_times, shown_places = self._shown.times[at], self._shown.places[at]
+        own = partition_of(places) == partition_of(shown_places)
+        replaces = np.where(own, places > shown_places, _later(times, places, shown_times, shown_places))
+        if not own.all():
+            self._keep_others(batch, known, at, own=own, replaces=replaces)
+        self._shown.replace(at[replaces], batch, known[replaces])
+        if len(self._others):
+            fallen = at[own & replaces & (times < shown_times)]
+            if fallen.size:
+                self._show_last(fallen)
+        fresh = np.flatnonzero(found < 0)
+        if fresh.size:
+            self._shown.append(batch, fresh, hashes[fresh], slots[fresh])
+
+    def _keep_others(self, batch: Upserts, known: Times, at: Times, *, own: Any, replaces: Any) -> None:
+        """Keep what is not the last value of its id, but the last one of its partition: the shown value, or the new one."""
+        self._shown.mark(at[~own])
+        self._put(self._shown.upserts(at[~own & replaces]))
+        self._put(_only(batch, known[~own & ~replaces]))
+
+    def _show_last(self, at: Times) -> None:
+        """Compare the values of the shown rows `at` with those of other partitions, and show the last one of each id."""
+        shown = self._shown.upserts(at)
+        best = np.full(at.size, -1, np.int64)
+        times, places = shown.times.copy(), shown.places.copy()
+        for owner in sorted(self._owners):
+            keys = _with_owners(shown.ids, np.full(at.size, owner))
+            found = self._others.find(keys.hashes(), keys)[0]
+            rows = np.flatnonzero((found >= 0) & (partition_of(shown.places) != owner))
+            there, then = self._others.times[found[rows]], self._others.places[found[rows]]
+            later = _later(there, then, times[rows], places[rows])
+            rows, there, then = rows[later], there[later], then[later]
+            best[rows], times[rows], places[rows] = found[rows], there, then
+        beaten = np.flatnonzero(best >= 0)
+        if beaten.size:
+            self._put(_only(shown, beaten))
+            others = self._others.upserts(best[beaten])
+            self._shown.replace(at[beaten], others, np.arange(beaten.size))
+
+    def _put(self, batch: Upserts) -> None:
+        """Keep the values of distinct ids as the last ones of their partitions."""
+        if not batch.values.size:
+            return
+        owners = partition_of(batch.places)
+        keys = _with_owners(batch.ids, owners)
+        mine = Upserts(keys, batch.values, batch.times, batch.places, NO_TIMES)
+        hashes = keys.hashes()
+        found, slots = self._others.find(hashes, keys)
+        known = np.flatnonzero(found >= 0)
+        newer = known[mine.places[known] > self._others.places[found[known]]]
+        self._others.replace(found[newer], mine, newer)
+        fresh = np.flatnonzero(found < 0)
+        if fresh.size:
+            self._others.append(mine, fresh, hashes[fresh], slots[fresh])
+        self._owners.update(np.unique(owners).tolist())
+
+    def _note_owners(self) -> None:
+        self._owners = set(np.unique(partition_of(self._others.places)).tolist())
+
+    def _check(self) -> None:
+        """Assert the invariants of both tables, and that every id of `_others` is shown."""
+        self._shown._check()  # noqa: SLF001  # the same invariants
+        self._others._check()  # noqa: SLF001
+        if len(self._others):
+            ids = _without_owners(self._others.upserts().ids)
+            assert (self._shown.find(ids.hashes(), ids)[0] >= 0).all()
+
+
+def _later(times: Times, places: Times, than_times: Times, than_places: Times) -> Any:
+    return (times > than_times) | ((times == than_times) & (places > than_places))
+
+
+def _survivors(table: Table, clears: Times) -> Any:
+    keep = np.ones(len(table), np.bool_)
+    for place in clears.tolist():
+        keep &= ~stands_before(table.places, place)
+    return keep
+
+
+def _ids_at(ids: Text, rows: Times) -> Text:
+    return Text(ids.blob, ids.starts[rows], ids.lengths[rows])
+
+
+def _only(batch: Upserts, rows: Times) -> Upserts:
+    return Upserts(_ids_at(batch.ids, rows), batch.values[rows], batch.times[rows], batch.places[rows], NO_TIMES)
+
+
+def _with_owners(ids: Text, owners: Times) -> Text:
+    """Return each id followed by the eight bytes of its owner."""
+    lengths = ids.lengths + _OWNER_BYTES
+    starts = np.cumsum(lengths) - lengths
+    blob = np.zeros(int(lengths.sum()) + _OWNER_BYTES, np.uint8)
+    within = np.cumsum(ids.lengths) - ids.lengths
+    joined = ids.joined(np.arange(ids.lengths.size))
+    blob[np.arange(joined.size) + np.repeat(starts - within, ids.lengths)] = joined
+    ends = (starts + ids.lengths)[:, None] + np.arange(_OWNER_BYTES)
+    blob[ends] = owners.astype("<i8").view(np.uint8).reshape(-1, _OWNER_BYTES)
+    return Text(blob, starts, lengths)
+
+
+def _without_owners(keys: Text) -> Text:
+    return Text(keys.blob, keys.starts, keys.lengths - _OWNER_BYTES)
