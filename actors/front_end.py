@@ -6,10 +6,11 @@ checkpoint it stops polling until the live slice has every event that was sent, 
 It is a state machine: `Phase` has its phases, and `receive` calls the method of the present one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar, assert_never
 
-from actors.collecting.tally import Tally
+from msgspec.structs import replace
+
 from actors.messages import (
     Activate,
     Attached,
@@ -28,6 +29,7 @@ from actors.messages import (
     ManagerAddress,
     Poll,
     Proceed,
+    RecordsMissing,
     Recover,
     Returned,
     Watch,
@@ -82,16 +84,16 @@ class FrontEnd(Actor[FrontEndMessage]):
         self._manager = manager
         self._on_wait = on_wait
         self._on_end = on_end
-        self._dead = DeadLetters(self, dead_letters)
+        self._dead = DeadLetters(self.send, self.address, dead_letters)
         self._pace = pace
         self._intake = Intake(
             view=view,
             lateness=lateness,
             idle_s=idle_s,
-            buffer_events=pace.buffer_events,
+            pace=pace,
             keeps_dead=dead_letters is not None,
         )
-        self._out = Outbox(self, pace)
+        self._out = Outbox(self.send, pace)
         self._alarm = Alarm(self)
         self._recovery = Recovery.of(pace)
         self._pause = self._recovery.pause(0.0, 0)
@@ -103,8 +105,7 @@ class FrontEnd(Actor[FrontEndMessage]):
         self._lost = False
         self._busy = True
         self._alone: int | None = None
-        self._tally = Tally()
-        self._polled_at = self._released_at = self._reported_at = self._looked_at = 0.0
+        self._polled_at = self._reported_at = self._looked_at = 0.0
 
     @property
     def home(self) -> str:
@@ -296,7 +297,7 @@ class FrontEnd(Actor[FrontEndMessage]):
 
     def _narrow(self, failed: Ingest) -> None:
         """Suspect the records of a batch at which a slice has failed."""
-        if self._intake.suspects.strike(failed, self._intake.offsets):
+        if self._intake.suspect(failed):
             self.send(self.system.guardian, FailureNarrowed(self.stream))
 
     def _fail_round(self, message: IngestFailed) -> None:
@@ -315,12 +316,8 @@ class FrontEnd(Actor[FrontEndMessage]):
         self._opened = False  # even if `close` raises
         self._source.close()
         self._alarm.forget_poll()
-        self._tally.note(self._intake.counted())
-        self._intake = self._intake.anew()
+        self._intake = self._intake.anew(message.state, self._now())
         self._lost = message.lost
-        if message.state is not None:
-            self._intake.restore(message.state, self._now())
-        self._tally.begin(self._intake.counted())
         self._out.begin(message.round, message.collector)
         self._end = End.OPEN
         self._pause = self._recovery.pause(self._now(), self._intake.records if message.state is not None else None)
@@ -362,9 +359,9 @@ class FrontEnd(Actor[FrontEndMessage]):
     def _begin_drain(self, message: Drain) -> None:
         """Stop reading. With checkpoints, the events that wait for their order stay in the next checkpoint."""
         self._drain, self._phase = message.reply_to, Phase.DRAINING
-        if len(self._intake.order) and not self._recovery.goes_back:
-            rest = self._intake.release(None, everything=True)
-            self._out.put_ordered(rest, self._intake.released_until, self._intake.suspects)
+        if not self._recovery.goes_back:
+            for piece in self._intake.flush():
+                self._out.put(piece)
         self._go_on()
 
     def _credit(self, message: Ingested | Returned) -> None:
@@ -395,10 +392,7 @@ class FrontEnd(Actor[FrontEndMessage]):
         """Read one poll if nothing waits to be sent, and release the events that are in order by now."""
         if not self._out.empty or self._dead.full or (not self._opened and not self._open()):
             return
-        self._intake.suspects.clear(self._intake.offsets, self._intake.released_until)
-        deaf_s = self._now() - self._polled_at - _ATTENTIVE * self._pace.rest_s
-        if deaf_s > 0:
-            self._intake.watermark.postpone(deaf_s)
+        self._intake.prepare(self._now() - self._polled_at - _ATTENTIVE * self._pace.rest_s)
         # Under load wait for a full poll; else take what is there, and leave the thread to others.
         polled = self._source.poll(self._pace.poll_records, self._pace.poll_s if self._busy else 0.0)
         self._busy = len(polled.values) > self._pace.poll_records // 8
@@ -425,88 +419,61 @@ class FrontEnd(Actor[FrontEndMessage]):
         """Open the source. Returns False if the topic does not exist yet; another `Poll` comes later then."""
         now = self._looked_at = self._now()
         self._alone = None
-        intake = self._intake
-        self._opened = self._source.open(intake.offsets, intake.identity, intake.epoch)
+        self._opened = self._source.open(self._intake.place)
         if not self._opened:
             self._on_wait(self.stream)
             self._report(Status.NO_TOPIC)
             self._alarm.set(Poll(), in_s=self._pace.wait_for_topic_s)
             return False
-        intake.watermark.keep(self._source.offsets())
-        for number in self._source.offsets():
-            intake.watermark.expect(number, at_end=False, now=now)
-        self._tell_gaps()
-        intake.offsets = self._source.offsets()
-        if self._lost:  # the checkpoint was unreadable, so records that Kafka has deleted since cannot be read again
-            self._lost = False
-            for number, offset in intake.offsets.items():
-                if offset > 0:
-                    self.send(self._manager, intake.gap(number, None, "unreadable"))
+        self._send_missing(self._intake.opened(self._source.place(), self._source.gaps(), now, unreadable=self._lost))
+        self._lost = False
         return True
 
     def _take(self, polled: Polled, now: float) -> None:
-        """Take a poll in, and tell what is known of records that never came."""
-        if self._tell_gaps() and not polled.values:
-            self._intake.offsets = self._source.offsets()
-        if polled.values:
-            intake = self._intake
-            for missed in intake.take(polled, self._source.offsets(), now, self.system.dispatcher.wall()):
-                self.send(self._manager, missed)
-            for batch, until, origin in intake.handed_on():
-                self._out.put(batch, until, origin=origin)
-            self._dead.send(intake.refused())
-            self._end = End.OPEN
-        for number in polled.ended:
-            self._intake.watermark.expect(number, at_end=True, now=now)
-
-    def _tell_gaps(self) -> bool:
-        """Tell the manager of records that never came. Returns whether there are any."""
+        """Take a poll in, and send the manager the gaps that were found or have ended."""
         gaps = self._source.gaps()
-        for gap in gaps:
-            self.send(self._manager, self._intake.gap(gap.partition, gap.count, gap.reason))
-        if gaps:
-            self._intake.watermark.keep(self._source.offsets())
-        self._intake.identity, self._intake.epoch = self._source.identity, self._source.epoch
-        return bool(gaps)
+        place = self._source.place() if gaps or polled.values else self._intake.place
+        if gaps:  # if decoding fails, the poll is read again after the gaps, and they are not found again
+            self._send_missing(self._intake.skip(gaps, place.before(polled)))
+        if polled.values:
+            taken = self._intake.take(polled, place, now, self.system.dispatcher.wall())
+            self._send_missing(taken.missing)
+            self._dead.send(taken.dead)
+            self._end = End.OPEN
+        self._intake.ended(polled.ended, now)
+
+    def _send_missing(self, missing: Iterable[RecordsMissing]) -> None:
+        for each in missing:
+            self.send(self._manager, each)
 
     def _balance(self, now: float) -> None:
-        """Where one partition falls so far behind that much waits for it, read it alone until it has caught up.
+        """Read one partition alone while many events wait for it.
 
-        librdkafka has one queue for all partitions, and under load may fill it with those that are ahead already.
+        librdkafka has one queue for all partitions. Under load the partitions that are ahead may fill it.
         """
-        slowest = self._intake.watermark.holding(now)
-        waiting = len(self._intake.order)
-        if self._alone is None:
-            if waiting > self._pace.buffer_events // 4 and slowest is not None:
-                self._alone = slowest
-                self._source.only(slowest)
-        elif slowest != self._alone or waiting < self._pace.buffer_events // 16:
-            self._alone = None
-            self._source.only(None)
+        alone = self._intake.partition_to_catch_up(now, self._alone)
+        if alone != self._alone:
+            self._alone = alone
+            self._source.only(alone)
 
     # Sending ---------------------------------------------------------------------------------------------------------
 
     def _release(self, now: float) -> None:
-        """Cut into micro-batches what is in order by now, or all of it when every partition is idle."""
-        intake = self._intake
-        order, until = intake.order, intake.watermark.at(now)
-        if self._silent(now):
-            if len(order):
-                self._out.put_ordered(intake.release(until, everything=True), until, intake.suspects)
-            if self._end is End.OPEN:
-                self._end = End.CLOSED
-                self._out.put(None, until, idle=True)
-        elif len(order) and (order.due or now - self._released_at >= self._pace.report_s):
-            self._released_at = now
-            self._out.put_ordered(intake.release(until, everything=False), until, intake.suspects)
+        """Put the events that are in order by now into the outbox, or all events if every partition is idle."""
+        silent = self._silent(now)
+        for piece in self._intake.release(now, everything=silent):
+            self._out.put(piece)
+        if silent and self._end is End.OPEN:
+            self._end = End.CLOSED
+            self._out.put_idle(self._intake.watermark(now))
 
     def _silent(self, now: float) -> bool:
         """Whether nothing more is to be expected for now."""
-        return self._source.finished or self._intake.watermark.idle(now)
+        return self._source.finished or self._intake.idle(now)
 
     def _go_on(self) -> None:
         """Send what credits allow, and take the next step of the present phase."""
-        self._out.send(one_by_one=self._intake.suspects.size is not None)
+        self._out.send(one_by_one=self._intake.one_by_one)
         if self._phase is Phase.DRAINING and self._pause.last_due(self._intake.records, self._out.puts):
             self._begin_pause(last=True)
         if self._pause.wanted and self._out.settled:
@@ -538,26 +505,15 @@ class FrontEnd(Actor[FrontEndMessage]):
         return self.system.dispatcher.now()
 
     def _report(self, status: Status) -> Progress:
-        now, intake = self._now(), self._intake
-        self._reported_at = now
-        self._tally.note(intake.counted())
-        progress = Progress(
+        now = self._reported_at = self._now()
+        read = self._intake.report(now)
+        progress = replace(
+            read,
             state=status.value,
-            records=intake.records,
-            events=intake.events,
-            rejects=intake.refusals.counts(),
-            refused=intake.refusals.newest(),
-            late=intake.late,
-            buffered=len(intake.order),
             in_flight=self._out.events,
             credits=self._pace.credits * self._pace.micro_batch,
-            buffered_bytes=intake.order.nbytes + self._out.nbytes + self._dead.nbytes,
-            watermark=intake.watermark.at(now),
-            held_back_by=intake.watermark.holding(now),
+            buffered_bytes=read.buffered_bytes + self._out.nbytes + self._dead.nbytes,
             lag=self._source.lag() if self._opened else {},
-            epoch=self._source.epoch,
-            first_record_at=intake.first_record_at,
-            since_start=dict(self._tally.total),
         )
         self.send(self._manager, progress)
         return progress

@@ -1,4 +1,4 @@
-"""What the front end is made of: how it takes a poll in, puts it in order, cuts batches, and pauses for a checkpoint.
+"""The parts of the front end: they take polls in, put events in order, cut batches, and pause for a checkpoint.
 
 Imported by the front end alone.
 """

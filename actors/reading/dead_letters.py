@@ -1,25 +1,29 @@
-"""The front end's side of dead letters: sends them to their writer, bounds the bytes that wait there, asks for their safety."""
+"""The front end's side of dead letters: sends them to their writer, and limits the bytes that wait there."""
 
 import itertools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from actors.messages import Dead, DeadLetterWriterMessage, DeadSecured, DeadWritten, FrontEndMessage, SecureDead, WriteDead
+from actors.messages import Dead, DeadLetterWriterMessage, DeadSecured, DeadWritten, SecureDead, WriteDead
 from actors.protocol import Address, RequestId
-from actors.runtime.actor import Actor
 
 _MOST_BYTES = 16 << 20
 _MOST_MESSAGES = 1_000
-"""A quarter of what the writer's mailbox holds."""
+"""A quarter of the capacity of the writer's mailbox."""
 
 _OVERHEAD_BYTES = 200
-"""What Python takes for a record beside its value and key."""
+"""Python's memory for a record, without its value and key."""
+
+Send = Callable[[Address[DeadLetterWriterMessage], WriteDead | SecureDead], None]
 
 
 class DeadLetters:
-    """Sends the refused records of `front_end`, which owns it, to `writer`. Without a writer it sends nothing."""
+    """Sends refused records to `writer`, which replies to `front_end`. Without a writer it sends nothing."""
 
-    def __init__(self, front_end: Actor[FrontEndMessage], writer: Address[DeadLetterWriterMessage] | None) -> None:
+    def __init__(
+        self, send: Send, front_end: Address[DeadWritten | DeadSecured], writer: Address[DeadLetterWriterMessage] | None
+    ) -> None:
+        self._send = send
         self._front_end = front_end
         self._writer = writer
         self._ids = itertools.count(1)
@@ -27,9 +31,9 @@ class DeadLetters:
         self._sent = self._safe = RequestId(0)
         self._asked: RequestId | None = None
         self.nbytes = 0
-        """Bytes of the dead letters that wait at the writer."""
+        """The bytes of the dead letters that wait at the writer."""
         self.stalls = 0
-        """How often reading had to stop because too much waited at the writer."""
+        """The number of times that reading stopped because too many dead letters waited at the writer."""
 
     @property
     def full(self) -> bool:
@@ -45,23 +49,23 @@ class DeadLetters:
         self._waiting.append((self._sent, nbytes))
         self.nbytes += nbytes
         self.stalls += self.full
-        self._front_end.send(self._writer, WriteDead(self._sent, records, self._front_end.address))
+        self._send(self._writer, WriteDead(self._sent, records, self._front_end))
 
     def written(self, message: DeadWritten) -> None:
-        """Note that the records up to a message are written. A repeated message changes nothing."""
+        """Note that the writer has written the records up to a request. A repeated message changes nothing."""
         while self._waiting and self._waiting[0][0] <= message.request_id:
             self.nbytes -= self._waiting.popleft()[1]
 
     def secure(self) -> bool:
-        """Ask the writer to make all dead letters safe. Returns whether that is needed; `DeadSecured` comes then."""
-        if self._sent <= self._safe:
+        """Ask the writer to have all dead letters acknowledged. Returns False if they are; else `DeadSecured` will come."""
+        if self._writer is None or self._sent <= self._safe:
             return False
         self._asked = RequestId(next(self._ids))
-        self._front_end.send(self._writer, SecureDead(self._asked, self._front_end.address))
+        self._send(self._writer, SecureDead(self._asked, self._front_end))
         return True
 
     def secured(self, message: DeadSecured) -> bool:
-        """Note the writer's reply. Returns whether it is the reply to the last request, and that still matters."""
+        """Note the writer's reply. Returns whether it is the reply to the last request, and the request was not forgotten."""
         if message.safe:
             self._safe = max(self._safe, message.request_id)
         if message.request_id != self._asked:
@@ -70,5 +74,5 @@ class DeadLetters:
         return True
 
     def forget_request(self) -> None:
-        """Expect no reply any more: the checkpoint that needed it is given up."""
+        """Expect no reply any more, because the checkpoint that needed it is abandoned."""
         self._asked = None

@@ -1,19 +1,24 @@
-"""What has been read of a stream and not been sent on: decoded, counted, put in order of time, and what never came.
+"""What was read of a stream and not yet sent to a slice: decoded, counted and put in order of time; and the gaps in it.
 
-The front end's memory, without its mailbox: it looks at no clock and sends nothing. Its whole state is in a checkpoint.
+The front end owns it. It reads no clock and sends no message. A checkpoint has its whole state.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.collecting.tally import Tally
 from actors.columns.snapshot import State
 from actors.columns.times import INT64_MAX, INT64_MIN, Times
-from actors.messages import Dead, RecordsMissing
-from actors.reading.poison import Origin, Places, Suspects
-from actors.sources.polled import Polled
+from actors.messages import Dead, Ingest, RecordsMissing
+from actors.reading.cutting import Piece, cut, cut_exactly
+from actors.reading.pace import Pace
+from actors.reading.poison import Origin, Suspects
+from actors.replies import Progress
+from actors.sources.polled import Gap, Place, Polled
 from actors.timeline.batch import Batch
 from actors.timeline.order import OrderBuffer
 from actors.timeline.refusals import Refusals
@@ -21,10 +26,20 @@ from actors.timeline.span import EVER, Span
 from actors.timeline.watermark import Watermark
 from actors.views.view import Decoded, Events, View
 
+_Refused = tuple[Polled, Iterable[tuple[int, str]]]
+"""A poll, and for each refused record its index in the poll and the reason."""
+
+
+class Taken(NamedTuple):
+    """The consequences of one poll: gaps whose end is now known, and the refused records if dead letters are kept."""
+
+    missing: list[RecordsMissing]
+    dead: list[Dead]
+
 
 @dataclass(frozen=True, slots=True)
-class _Open:
-    """A gap whose end is not known yet: nothing has come of its partition since."""
+class _OpenGap:
+    """A gap whose end is unknown, because no event of its partition has come since."""
 
     key: str
     reason: str
@@ -33,9 +48,9 @@ class _Open:
 
 
 class Intake:
-    """Takes polls in, gives ordered events out. `lateness` is in the stream's unit, `idle_s` in seconds.
+    """Takes in polls, and releases events in order of time. `lateness` is in the stream's unit, `idle_s` in seconds.
 
-    Where it `keeps_dead`, it keeps refused records whole until they are asked for.
+    If it `keeps_dead`, `take` returns the refused records. `suspects` and `tally` outlive a round, see `anew`.
     """
 
     def __init__(
@@ -44,157 +59,196 @@ class Intake:
         view: View,
         lateness: int,
         idle_s: float,
-        buffer_events: int,
+        pace: Pace,
         keeps_dead: bool,
         suspects: Suspects | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self._view = view
         self._lateness = lateness
         self._idle_s = idle_s
-        self._buffer_events = buffer_events
-        self.order = OrderBuffer(categories=view.categories, limit=buffer_events)
-        self.watermark = Watermark(lateness=lateness, idle_s=idle_s)
-        self.refusals = Refusals(max_count=100, max_bytes=256)
-        self.offsets: dict[int, int] = {}
-        self.identity: str | None = None
-        self.epoch = 0
-        self.records = self.events = self.late = 0
-        self.released_until: int | None = None
-        self.first_record_at: float | None = None
-        self.suspects = suspects or Suspects()
+        self._pace = pace
         self._keeps_dead = keeps_dead
-        self._dead: list[Dead] = []
-        self._ready: list[tuple[Events, int | None, Origin]] = []
-        self._open: dict[tuple[int, str], _Open] = {}
+        self._suspects = suspects or Suspects()
+        self._tally = tally or Tally()
+        self._order = OrderBuffer(categories=view.categories, limit=pace.buffer_events)
+        self._watermark = Watermark(lateness=lateness, idle_s=idle_s)
+        self._refusals = Refusals(max_count=100, max_bytes=256)
+        self._place = Place()
+        self._records = self._events = self._late = 0
+        self._released_until: int | None = None
+        self._released_at = 0.0
+        self._first_record_at: float | None = None
+        self._ready: list[Piece] = []
+        self._open: dict[tuple[int, str], _OpenGap] = {}
         self._gaps = 0
 
-    def anew(self) -> "Intake":
-        """Return one for the same stream that has taken in nothing, and suspects what this one does."""
-        return Intake(
+    # Rounds and reports ----------------------------------------------------------------------------------------------
+
+    def anew(self, state: State | None, now: float) -> "Intake":
+        """Return the intake of the next round: with the `state` of a checkpoint, or empty. This one is not used any more.
+
+        The suspects and the counts since the start of the process go on. Raises an error if `state` is damaged.
+        """
+        self._tally.note(self._counts())
+        fresh = Intake(
             view=self._view,
             lateness=self._lateness,
             idle_s=self._idle_s,
-            buffer_events=self._buffer_events,
+            pace=self._pace,
             keeps_dead=self._keeps_dead,
-            suspects=self.suspects,
+            suspects=self._suspects,
+            tally=self._tally,
         )
+        if state is not None:
+            fresh._restore(state, now)  # same class
+        self._tally.begin(fresh._counts())
+        return fresh
 
     def state(self) -> State:
-        """Return what `restore` takes."""
+        """Return the state for `anew`."""
         return {
-            "offsets": dict(self.offsets),
-            "identity": self.identity,
-            "epoch": self.epoch,
-            "order": self.order.state(),
-            "watermark": self.watermark.state(),
-            "refusals": self.refusals.state(),
-            "counts": (self.records, self.events, self.late),
-            "poison": self.suspects.state(),
-            "released_until": self.released_until,
-            "first_record_at": self.first_record_at,
+            "offsets": dict(self._place.offsets),
+            "identity": self._place.identity,
+            "epoch": self._place.epoch,
+            "order": self._order.state(),
+            "watermark": self._watermark.state(),
+            "refusals": self._refusals.state(),
+            "counts": (self._records, self._events, self._late),
+            "poison": self._suspects.state(),
+            "released_until": self._released_until,
+            "first_record_at": self._first_record_at,
             "gaps": (self._gaps, [(number, *astuple(gap)) for (number, _), gap in self._open.items()]),
         }
 
-    def restore(self, state: State, now: float) -> None:
-        """Know what was known when `state` was taken, and nothing else. Raises as `View.revive` does."""
-        self.offsets = {int(number): int(offset) for number, offset in state["offsets"].items()}
-        self.identity, self.epoch = state["identity"], state["epoch"]
-        self.order.restore(state["order"])
-        self.watermark.restore(state["watermark"], now)
-        self.refusals.restore(state["refusals"])
-        self.suspects.restore(state["poison"])
-        clean, poison = self.suspects.without_events(self.order.flush())
-        self.order.restore(clean.state())
-        self.records, self.events, self.late = state["counts"]
-        self.events -= len(poison)
-        for category, time in poison:  # it was decoded before the checkpoint, and nobody has its bytes any more
-            self.refusals.add(-1, -1, "poison", f"category {category} at {time}".encode())
-        self.released_until, self.first_record_at = state["released_until"], state["first_record_at"]
+    def _restore(self, state: State, now: float) -> None:
+        offsets = {int(number): int(offset) for number, offset in state["offsets"].items()}
+        self._place = Place(offsets, state["identity"], state["epoch"])
+        self._order.restore(state["order"])
+        self._watermark.restore(state["watermark"], now)
+        self._refusals.restore(state["refusals"])
+        self._suspects.restore(state["poison"])
+        clean, poison = self._suspects.without_poison(self._order.flush())
+        self._order.restore(clean.state())
+        self._records, self._events, self._late = state["counts"]
+        self._events -= len(poison)
+        for category, time in poison:  # it was decoded before the checkpoint, so its bytes are lost
+            self._refusals.add(-1, -1, "poison", f"category {category} at {time}".encode())
+        self._released_until, self._first_record_at = state["released_until"], state["first_record_at"]
         self._gaps, gaps = state["gaps"]
-        if isinstance(gaps, dict):  # earlier versions knew one a partition
+        if isinstance(gaps, dict):  # checkpoints of earlier versions have one gap a partition
             gaps = [(number, *gap) for number, gap in gaps.items()]
-        self._open = {(number, opened.reason): opened for number, *gap in gaps for opened in [_Open(*gap)]}
+        self._open = {(number, opened.reason): opened for number, *gap in gaps for opened in [_OpenGap(*gap)]}
 
-    def counted(self) -> dict[str, int]:
-        """Return what was read so far, by name, and what was refused by reason."""
-        refused = {f"rejects {reason}": count for reason, count in self.refusals.counts().items()}
-        return {"records": self.records, "events": self.events, "late": self.late, **refused}
+    def report(self, now: float) -> Progress:
+        """Return the progress of the stream, as far as the intake knows it."""
+        self._tally.note(self._counts())
+        return Progress(
+            records=self._records,
+            events=self._events,
+            rejects=self._refusals.counts(),
+            refused=self._refusals.newest(),
+            late=self._late,
+            buffered=len(self._order),
+            buffered_bytes=self._order.nbytes,
+            watermark=self.watermark(now),
+            held_back_by=self._watermark.holding(now),
+            epoch=self._place.epoch,
+            first_record_at=self._first_record_at,
+            since_start=dict(self._tally.total),
+        )
 
-    def take(self, polled: Polled, offsets: dict[int, int], now: float, wall: float) -> list[RecordsMissing]:
-        """Decode a poll that ends at `offsets`, and hold its events for their turn; only then its records count as read.
+    def _counts(self) -> dict[str, int]:
+        refused = {f"rejects {reason}": count for reason, count in self._refusals.counts().items()}
+        return {"records": self._records, "events": self._events, "late": self._late, **refused}
 
-        Returns what is known better of gaps. Raises what the decoder raises, the first time that it fails at a place.
+    @property
+    def place(self) -> Place:
+        """The place up to which every record is taken in."""
+        return self._place
+
+    @property
+    def records(self) -> int:
+        """The number of records that were read."""
+        return self._records
+
+    # Polls -----------------------------------------------------------------------------------------------------------
+
+    def opened(self, place: Place, gaps: Sequence[Gap], now: float, *, unreadable: bool) -> list[RecordsMissing]:
+        """Go on at the `place` where the source was opened, after these gaps. Returns the missing records.
+
+        `unreadable`: the checkpoint could not be read, so an unknown number of records before `place` is missing.
         """
-        whole, poison = polled, self.suspects.known(polled)
-        if poison.size:
-            polled = self._without(polled, poison)
+        missing = self.skip(gaps, place)
+        for number, offset in place.offsets.items():
+            self._watermark.expect(number, at_end=False, now=now)
+            if unreadable and offset > 0:
+                missing.append(self._gap(number, None, "unreadable"))
+        return missing
+
+    def skip(self, gaps: Sequence[Gap], place: Place) -> list[RecordsMissing]:
+        """Go on at `place`, which lies after these gaps. Returns the missing records.
+
+        Until the next event of its partition, the end of a gap is unknown: its span reaches to the end of time.
+        """
+        missing = [self._gap(gap.partition, gap.count, gap.reason) for gap in gaps]
+        self._watermark.keep(place.offsets)
+        self._place = place
+        return missing
+
+    def prepare(self, unread_s: float) -> None:
+        """Prepare for a poll, after every batch was sent. The stream was not read for the last `unread_s` seconds."""
+        self._suspects.clear(self._place, self._released_until)
+        if unread_s > 0:
+            self._watermark.postpone(unread_s)
+
+    def take(self, polled: Polled, place: Place, now: float, wall: float) -> Taken:
+        """Decode a poll that ends at `place`, and hold its events until `release`.
+
+        Raises the decoder's error at its first failure at a place. Then nothing has changed, so the poll can be read again.
+        At the second failure, the records at fault are refused.
+        """
+        refused: list[_Refused] = []
+        accepted_poll, decoded = self._decoded(polled, refused)
+        dead = self._refuse(refused)
+        times, batch, accepted, _ = decoded
+        if self._released_until is not None:
+            self._late += int((times < self._released_until).sum())
+        partitions = accepted_poll.partitions if accepted is None else accepted_poll.partitions[accepted]
+        self._watermark.saw(partitions, times, now)
+        if self._view.categories:
+            self._order.add(batch)
+        elif batch.count:
+            self._pass_on(accepted_poll, batch, place, now)
+        self._place = place
+        self._records += len(polled.values)
+        self._events += times.size
+        if self._first_record_at is None:
+            self._first_record_at = wall
+        return Taken(self._ended_gaps(partitions, times), dead)
+
+    def ended(self, partitions: Iterable[int], now: float) -> None:
+        """Note that every record of these partitions was read."""
+        for number in partitions:
+            self._watermark.expect(number, at_end=True, now=now)
+
+    def _decoded(self, polled: Polled, refused: list[_Refused]) -> tuple[Polled, Decoded]:
+        """Return a poll without poison, and what the view decoded of it. Adds refused records to `refused`."""
+        polled = _without(polled, self._suspects.poison_in(polled), refused)
         try:
             decoded = self._view.decode(polled)
-        except Exception:  # a view's bug, whatever it is: the first time it is raised, then the records at fault are found
-            if not self.suspects.fails_again(self.offsets):
+        except Exception:  # a defect of the view: it is raised once, then the records at fault are searched
+            if not self._suspects.fails_again(self._place):
                 raise
-            polled = self._without(polled, self.suspects.sift(self._view.decode, polled))
+            polled = _without(polled, self._suspects.search(self._view.decode, polled), refused)
             decoded = self._view.decode(polled)
         if self._view.categories:
-            polled, decoded = self._without_poison(polled, decoded)
-        times, batch, accepted, refusals = decoded
-        if refusals:
-            places = polled.offsets()
-            for place, reason in refusals:
-                self._refuse(polled, place, int(places[place]), reason)
-        if self.released_until is not None:
-            self.late += int((times < self.released_until).sum())
-        partitions = polled.partitions if accepted is None else polled.partitions[accepted]
-        self.watermark.saw(partitions, times, now)
-        if self._view.categories:
-            self.order.add(batch)
-        elif batch.count:
-            self._hand_on(polled, batch, offsets, now)
-        self.offsets = offsets
-        self.records += len(whole.values)
-        self.events += times.size
-        if self.first_record_at is None:
-            self.first_record_at = wall
-        return self._narrower(partitions, times)
+            polled, decoded = self._without_poison(polled, decoded, refused)
+        if decoded.refusals:
+            refused.append((polled, decoded.refusals))
+        return polled, decoded
 
-    def handed_on(self) -> list[tuple[Events, int | None, Origin]]:
-        """Return the events that need no order and came since the last call.
-
-        With each batch: up to where the stream is complete with it, and the place of its records.
-        """
-        ready, self._ready = self._ready, []
-        return ready
-
-    def refused(self) -> list[Dead]:
-        """Return the records that were refused since the last call, whole."""
-        dead, self._dead = self._dead, []
-        return dead
-
-    def _hand_on(self, polled: Polled, batch: Events, offsets: dict[int, int], now: float) -> None:
-        """Put a poll of a view that needs no order among the ready; in small parts, where something in it is suspected."""
-        before, self.released_until = self.released_until, self.watermark.at(now)
-        if not self.suspects.suspected_records(self.offsets, offsets):
-            self._ready.append((batch, self.released_until, Origin(self.offsets, offsets, polled.epoch)))
-            return
-        assert self.suspects.size is not None, "what is suspected comes in small parts"
-        count = -(-len(polled.values) // self.suspects.size)
-        for places in np.array_split(np.arange(len(polled.values)), count):
-            part = polled.part(places)
-            decoded = self._view.decode(part)
-            if decoded.batch.count:
-                self._ready.append((decoded.batch, before, Origin.of(part)))
-        if self._ready:  # only with the last part all of the poll is there
-            last, _, origin = self._ready[-1]
-            self._ready[-1] = last, self.released_until, origin
-
-    def _without(self, polled: Polled, poison: Places) -> Polled:
-        """Return a poll without the records at the places `poison`, which are set aside."""
-        offsets = polled.offsets()
-        for place in poison.tolist():
-            self._refuse(polled, place, int(offsets[place]), "poison")
-        return polled.part(np.setdiff1d(np.arange(len(polled.values)), poison)) if poison.size else polled
-
-    def _without_poison(self, polled: Polled, decoded: Decoded) -> tuple[Polled, Decoded]:
+    def _without_poison(self, polled: Polled, decoded: Decoded, refused: list[_Refused]) -> tuple[Polled, Decoded]:
         """Return the same without the events that are known to be poison."""
         events = np.arange(len(polled.values)) if decoded.accepted is None else np.flatnonzero(decoded.accepted)
 
@@ -202,53 +256,137 @@ class Intake:
             alone: Batch = self._view.decode(polled.part(events[event : event + 1])).batch
             return next(number for number, column in enumerate(alone.times) if column.size)
 
-        poison = self.suspects.known_events(decoded.times, category_of)
+        poison = self._suspects.poison_among(decoded.times, category_of)
         if not poison.size:
             return polled, decoded
-        polled = self._without(polled, events[poison])
+        polled = _without(polled, events[poison], refused)
         return polled, self._view.decode(polled)
 
-    def _refuse(self, polled: Polled, place: int, offset: int, reason: str) -> None:
-        value, partition = polled.values[place], int(polled.partitions[place])
-        self.refusals.add(partition, offset, reason, value or b"")
-        if self._keeps_dead:
-            self._dead.append(Dead(value, polled.key_of(place), polled.headers_of(place), partition, offset, reason))
+    def _refuse(self, refused: Iterable[_Refused]) -> list[Dead]:
+        """Count and keep refused records. Returns them if dead letters are kept. Cost: O(refused records)."""
+        dead: list[Dead] = []
+        for polled, refusals in refused:
+            offsets = polled.offsets()
+            for index, reason in refusals:
+                value, partition, offset = polled.values[index], int(polled.partitions[index]), int(offsets[index])
+                self._refusals.add(partition, offset, reason, value or b"")
+                if self._keeps_dead:
+                    dead.append(Dead(value, polled.key_of(index), polled.headers_of(index), partition, offset, reason))
+        return dead
 
-    def _narrower(self, partitions: NDArray[np.unsignedinteger[Any]], times: Times) -> list[RecordsMissing]:
-        """Return the gaps whose end is known now, as something has come after them."""
-        narrower = []
-        for number, reason in list(self._open) if times.size else ():
-            # Of a partition that is no more nothing will come; what comes of the others is after it.
-            own = times[partitions == number] if number in self.offsets else times
-            if not own.size:
-                continue
-            gap, first = self._open.pop((number, reason)), int(own.min())
-            narrower.append(self._missed(gap, min(max(gap.start, first + self._lateness), INT64_MAX) + 1))
-        return narrower
+    def _pass_on(self, polled: Polled, batch: Events, place: Place, now: float) -> None:
+        """Make a poll of a view that needs no order ready, in small pieces if records in it are suspected."""
+        starts, before, self._released_until = self._place.offsets, self._released_until, self.watermark(now)
+        if not self._suspects.overlap(starts, place.offsets):
+            self._ready.append(Piece(batch, self._released_until, Origin(starts, place.offsets, polled.epoch)))
+            return
+        assert self._suspects.batch_size is not None, "suspected records are sent in small pieces"
+        count = -(-len(polled.values) // self._suspects.batch_size)
+        for indices in np.array_split(np.arange(len(polled.values)), count):
+            part = polled.part(indices)
+            decoded = self._view.decode(part)
+            if decoded.batch.count:
+                self._ready.append(Piece(decoded.batch, before, Origin.of(part)))
+        if self._ready:  # the poll is complete with its last piece only
+            self._ready[-1] = self._ready[-1]._replace(until=self._released_until)
 
-    def gap(self, partition: int, count: int | None, reason: str) -> RecordsMissing:
-        """Return what is missing where a partition has a gap: as long as nothing comes after it, all from the last one on.
+    # Gaps ------------------------------------------------------------------------------------------------------------
 
-        Where nothing has come since the last gap for this `reason`, the two are one.
-        """
-        frontier = self.watermark.frontier(partition)
+    def _gap(self, partition: int, count: int | None, reason: str) -> RecordsMissing:
+        """Open a gap. It joins a gap of the same reason if no event of the partition has come since that one."""
+        frontier = self._watermark.frontier(partition)
         start = INT64_MIN if frontier is None else max(INT64_MIN, frontier - self._lateness)
         known = self._open.get((partition, reason))
         if known is None:
             self._gaps += 1
-            known = _Open(f"gap {self._gaps}", reason, start, 0)
-        opened = _Open(known.key, reason, min(start, known.start), known.count + (count or 0))
+            known = _OpenGap(f"gap {self._gaps}", reason, start, 0)
+        opened = _OpenGap(known.key, reason, min(start, known.start), known.count + (count or 0))
         self._open[partition, reason] = opened
-        return self._missed(opened, EVER.end)
+        return _missing(opened, EVER.end)
 
-    def release(self, until: int | None, *, everything: bool) -> Batch:
-        """Return, in order, what is before `until`, or everything; what comes later and is earlier than that is late."""
-        released = self.order.flush() if everything else self.order.release(until)
-        last = released.last()  # also where more was released than that, for want of room
-        known = [time for time in (self.released_until, until, last + 1 if last is not None else None) if time is not None]
-        self.released_until = max(known, default=None)
+    def _ended_gaps(self, partitions: NDArray[np.unsignedinteger[Any]], times: Times) -> list[RecordsMissing]:
+        """Close the gaps that have an event after them now."""
+        ended = []
+        for number, reason in list(self._open) if times.size else ():
+            # No record of a deleted partition will come. The events of the other partitions are later than its gap.
+            own = times[partitions == number] if number in self._place.offsets else times
+            if not own.size:
+                continue
+            gap, first = self._open.pop((number, reason)), int(own.min())
+            ended.append(_missing(gap, min(max(gap.start, first + self._lateness), INT64_MAX) + 1))
+        return ended
+
+    # Order -----------------------------------------------------------------------------------------------------------
+
+    def watermark(self, now: float) -> int | None:
+        """Return the time before which no more events are expected, or None if it is unknown."""
+        return self._watermark.at(now)
+
+    def idle(self, now: float) -> bool:
+        """Whether all records of every partition are read, and none came for `idle_s` seconds."""
+        return self._watermark.idle(now)
+
+    def partition_to_catch_up(self, now: float, alone: int | None) -> int | None:
+        """Return the partition to read alone, because many events wait for it; None if all partitions are to be read.
+
+        `alone` is the partition that is read alone at present. It stays alone until it has caught up.
+        """
+        slowest, waiting = self._watermark.holding(now), len(self._order)
+        if alone is None:
+            return slowest if waiting > self._pace.buffer_events // 4 else None
+        return alone if slowest == alone and waiting >= self._pace.buffer_events // 16 else None
+
+    def release(self, now: float, *, everything: bool) -> list[Piece]:
+        """Return the events before the watermark, or `everything`, in pieces. Events that come for an earlier time are late.
+
+        Without `everything`, it sorts only if many events are new, or if it has not sorted for `report_s` seconds.
+        """
+        pieces, self._ready = self._ready, []
+        if len(self._order) and (everything or self._order.due or now - self._released_at >= self._pace.report_s):
+            self._released_at = now
+            until = self.watermark(now)
+            pieces += self._cut(self._ordered(until, everything=everything), until)
+        return pieces
+
+    def flush(self) -> list[Piece]:
+        """Return all events in pieces, at the end of the stream."""
+        return self._cut(self._ordered(None, everything=True), self._released_until) if len(self._order) else []
+
+    def _ordered(self, until: int | None, *, everything: bool) -> Batch:
+        released = self._order.flush() if everything else self._order.release(until)
+        last = released.last()  # it may be later than `until`: a full order buffer releases more
+        times = [time for time in (self._released_until, until, last + 1 if last is not None else None) if time is not None]
+        self._released_until = max(times, default=None)
         return released
 
-    @staticmethod
-    def _missed(gap: _Open, end: int) -> RecordsMissing:
-        return RecordsMissing(gap.key, gap.reason, Span(gap.start, max(gap.start, end)), gap.count)
+    def _cut(self, batch: Batch, until: int | None) -> list[Piece]:
+        """Cut a batch into pieces, small ones if events in it are suspected."""
+        size, parts = self._pace.micro_batch, self._suspects.split(batch)
+        if parts is None:
+            return list(cut(batch, until, size))
+        before, inside, after = parts
+        suspected = cut_exactly(inside, after.first() if after.count else until, self._suspects.batch_size or 1)
+        return [*cut(before, inside.first(), size), *suspected, *cut(after, until, size)]
+
+    # Poison ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether batches must be sent one at a time, because records are suspected."""
+        return self._suspects.batch_size is not None
+
+    def suspect(self, failed: Ingest) -> bool:
+        """Suspect the records of a batch at which a slice has failed. Returns whether this narrows the search."""
+        return self._suspects.narrow(failed, self._place)
+
+
+def _without(polled: Polled, poison: NDArray[np.int64], refused: list[_Refused]) -> Polled:
+    """Return a poll without the records at the indices `poison`, which are added to `refused`."""
+    if not poison.size:
+        return polled
+    refused.append((polled, [(index, "poison") for index in poison.tolist()]))
+    return polled.part(np.setdiff1d(np.arange(len(polled.values)), poison))
+
+
+def _missing(gap: _OpenGap, end: int) -> RecordsMissing:
+    return RecordsMissing(gap.key, gap.reason, Span(gap.start, max(gap.start, end)), gap.count)

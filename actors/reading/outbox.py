@@ -1,26 +1,24 @@
-"""Micro-batches on their way to the active collector: cut, sent as credits allow, and taken back where it has retired.
+"""Micro-batches on their way to the active collector: sent as credits allow, and taken back if the collector has retired.
 
-The front end's, which owns it. Nothing in it outlives a round.
+The front end owns it. Its content does not outlive a round.
 """
 
 from collections import deque
+from collections.abc import Callable
 
-import numpy as np
-
-from actors.messages import FrontEndMessage, Ingest, Ingested, InputEnded, Returned, SetCollectorMessage
+from actors.messages import Ingest, Ingested, InputEnded, Returned, SetCollectorMessage
 from actors.protocol import Address, Round
+from actors.reading.cutting import Piece
 from actors.reading.pace import Pace
-from actors.reading.poison import Origin, Suspects
-from actors.runtime.actor import Actor
-from actors.timeline.batch import Batch
-from actors.views.view import Events
+
+Send = Callable[[Address[SetCollectorMessage], Ingest | InputEnded], None]
 
 
 class Outbox:
-    """Sends for `front_end`. Until `begin` there is nobody to send to."""
+    """Sends batches with `send`. Before `begin` there is no collector, so nothing is sent."""
 
-    def __init__(self, front_end: Actor[FrontEndMessage], pace: Pace) -> None:
-        self._front_end = front_end
+    def __init__(self, send: Send, pace: Pace) -> None:
+        self._send = send
         self._pace = pace
         self._waiting: deque[Ingest] = deque()
         self._returned: deque[Ingest] = deque()
@@ -31,7 +29,7 @@ class Outbox:
         self._last_credit: Ingested | Returned | None = None
         self.round = Round(0)
         self.puts = 0
-        """Batches put in during this round."""
+        """The number of batches of this round."""
 
     @property
     def ready(self) -> bool:
@@ -40,34 +38,34 @@ class Outbox:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing waits to be sent."""
+        """Whether no batch waits to be sent."""
         return not self._waiting and not self._returned
 
     @property
     def settled(self) -> bool:
-        """Whether every batch is in its slice, and what it made due is delivered."""
+        """Whether every batch is in its slice, and its results are delivered."""
         return self.empty and self._credits == self._pace.credits
 
     @property
     def events(self) -> int:
-        """Events on their way: those that wait, and those that were sent and are not known to be taken in."""
+        """The number of events that are in no slice yet: those that wait, and those that were sent without a credit back."""
         return self._sent_events + sum(message.count for message in (*self._returned, *self._waiting))
 
     @property
     def nbytes(self) -> int:
-        """Bytes of what waits."""
+        """The bytes of the batches that wait."""
         return sum(message.batch.nbytes for message in (*self._returned, *self._waiting) if message.batch is not None)
 
     def begin(self, number: Round, collector: Address[SetCollectorMessage]) -> None:
-        """Begin round `number` with `collector`: what was on its way belongs to the round before."""
+        """Begin round `number` with `collector`. Batches of the round before are dropped, and all credits are back."""
         self.round, self._collector, self._successor = number, collector, None
         self._waiting.clear()
         self._returned.clear()
         self._credits, self._sent_events, self.puts = self._pace.credits, 0, 0
 
     def follow(self, collector: Address[SetCollectorMessage]) -> None:
-        """Send to `collector` from now on, once all that went to the one before is taken in, or has come back."""
-        self._farewell(self._successor)
+        """Send to `collector` from now on, once every batch sent to its predecessor has given its credit back."""
+        self._end_input(self._successor)
         self._successor = collector
 
     def credited(self, message: Ingested | Returned) -> bool:
@@ -87,31 +85,27 @@ class Outbox:
             self._returned.append(credited)
         return True
 
-    def put(self, batch: Events | None, until: int | None, *, idle: bool = False, origin: Origin | None = None) -> None:
-        """Have a batch sent, or none; the stream is complete up to `until` with it."""
+    def put(self, piece: Piece) -> None:
+        """Add a batch."""
         self.puts += 1
-        self._waiting.append(Ingest(batch, until, self.round, idle, origin))
+        self._waiting.append(Ingest(piece.events, piece.until, self.round, origin=piece.origin))
 
-    def put_ordered(self, batch: Batch, until: int | None, suspects: Suspects) -> None:
-        """Have an ordered batch sent in pieces cut by time, small ones where something in it is suspected.
-
-        Each piece says up to where the stream is complete with it.
-        """
-        parts = suspects.suspected(batch)
-        if parts is not None:
-            before, inside, batch = parts
-            self._put_coarsely(before, inside.first())
-            self._put_finely(inside, batch.first() if batch.count else until, suspects.size or 1)
-        self._put_coarsely(batch, until)
+    def put_idle(self, until: int | None) -> None:
+        """Add a batch without events, which reports that the source is silent."""
+        self.puts += 1
+        self._waiting.append(Ingest(None, until, self.round, idle=True))
 
     def send(self, *, one_by_one: bool) -> None:
-        """Send what credits allow; `one_by_one`, so that it is known which batch fails, with all of them there alone."""
+        """Send batches while credits last.
+
+        If `one_by_one`, send only if no other batch is on its way, so that a failure identifies its batch.
+        """
         if self._successor is not None and self._credits == self._pace.credits:
-            self._farewell(self._collector)
+            self._end_input(self._collector)
             self._collector, self._successor = self._successor, None
             self._waiting.extendleft(reversed(self._returned))
             self._returned.clear()
-        # What came back from a collector that has retired goes to its successor first.
+        # Batches that a retired collector has returned go to its successor first.
         if self._collector is None or self._successor is not None or self._returned:
             return
         least = self._pace.credits if one_by_one else 1
@@ -119,30 +113,9 @@ class Outbox:
             message = self._waiting.popleft()
             self._credits -= 1
             self._sent_events += message.count
-            self._front_end.send(self._collector, message)
+            self._send(self._collector, message)
 
-    def _put_coarsely(self, batch: Batch, until: int | None) -> None:
-        longest = max(batch.times, key=len)
-        step = max(1, self._pace.micro_batch // len(batch.times))
-        for bound in longest[step::step].tolist():
-            piece, batch = batch.split(bound)
-            if piece.count:
-                self.put(piece, None if until is None else min(bound, until))
-        if batch.count:
-            self.put(batch, until)
-
-    def _put_finely(self, batch: Batch, until: int | None, size: int) -> None:
-        """Cut into pieces of `size` events, in order of time and category."""
-        times = np.concatenate(batch.times)
-        categories = np.repeat(np.arange(len(batch.times)), [column.size for column in batch.times])
-        order = np.lexsort((categories, times))
-        for start in range(size, times.size, size):
-            chosen = np.bincount(categories[order[start - size : start]], minlength=len(batch.times))
-            piece, batch = batch.split_at(chosen.tolist())
-            self.put(piece, None if until is None else min(int(times[order[start]]), until))
-        self.put(batch, until)
-
-    def _farewell(self, collector: Address[SetCollectorMessage] | None) -> None:
-        """Tell a collector that it gets nothing from here any more."""
+    def _end_input(self, collector: Address[SetCollectorMessage] | None) -> None:
+        """Inform a collector that no more batches will come."""
         if collector is not None:
-            self._front_end.send(collector, InputEnded())
+            self._send(collector, InputEnded())

@@ -1,11 +1,15 @@
-"""How a front end reads, and when it pauses for a checkpoint. Decisions alone: the clock and the counts are handed in."""
+"""The sizes and times that decide how a front end reads, and when it makes a checkpoint."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Sizes in events, times in seconds. Without `checkpoint_s` there are no checkpoints."""
+    """Sizes in events, times in seconds. If `checkpoint_s` is None, there are no checkpoints.
+
+    `rest_s` is the pause between two polls without load. `poll_s` is the longest wait for a full poll under load. `report_s` is
+    the time between two reports of progress. `look_s` is the time between two searches for new partitions.
+    """
 
     poll_records: int = 4_000
     poll_s: float = 0.005

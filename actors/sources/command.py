@@ -5,11 +5,12 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from actors.sources.line_splitter import Splitter
 from actors.sources.lines import LineSource
 from actors.sources.pipe import PipeStream
+from actors.sources.polled import Place
 
 _FIRST_BACKOFF_S = 0.5
 _LONGEST_BACKOFF_S = 30.0
@@ -155,12 +156,12 @@ class CommandSource(LineSource):
         super().__init__(lambda: self._running, on_error=on_error)
         self._ended = False
 
-    def open(self, offsets: Mapping[int, int], identity: str | None = None, epoch: int | None = None) -> bool:
+    def open(self, place: Place) -> bool:
         """Go on at the command's next line. A command that `close` ended is restarted, and its unread output is a gap."""
         if self._ended:
             self._ended, self._splitter = False, Splitter()
             self._missing("interrupted")
-        return super().open(offsets, identity, epoch)
+        return super().open(place)
 
     def close(self) -> None:
         """End the command."""

@@ -1,4 +1,4 @@
-"""The source of Kafka records: whole polls of one topic, from offsets that the caller owns, compared with the broker's.
+"""The source of Kafka records: whole polls of one topic, from a place that the caller owns, compared with the broker's.
 
 Used by the front end, on its thread, which decides when to read. Partitions are assigned, never balanced by a group. The
 group's committed offsets are for lag tools only.
@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from actors.columns.times import Times
 from actors.kafka_topic import Change, TopicIdentity, ensure_topic
-from actors.sources.polled import Headers, Polled
-from actors.sources.source import Gap, Reason
+from actors.sources.polled import Gap, Headers, Place, Polled, Reason
 
 TUNING: dict[str, Any] = {
     "isolation.level": "read_committed",  # aborted records are no events
@@ -74,23 +73,17 @@ class KafkaSource:
         self._alone: int | None = None
         self._gaps: list[Gap] = []
         self._looked_at = 0.0
-        self.epoch = 0
+        self._epoch = 0
         self.finished = False
         self.endless = True
 
-    @property
-    def identity(self) -> str | None:
-        """The topic's id; None if the broker has no ids."""
-        return self._topic_id.known
-
-    def open(self, offsets: Mapping[int, int], identity: str | None = None, epoch: int | None = None) -> bool:
+    def open(self, place: Place) -> bool:
         """Connect, and begin to read every partition. May take some seconds if the broker is away."""
         if self._consumer is None:
             self._consumer = self._connect()
         self._unassign()
-        self._next, self._alone = dict(offsets or self._origin), None
-        self.epoch = self.epoch if epoch is None else epoch
-        known = identity or self.identity
+        self._next, self._alone, self._epoch = dict(place.offsets or self._origin), None, place.epoch
+        known = place.identity or self._topic_id.known
         try:
             found = self._topic_id.look(_LOOK_TIMEOUT_S)
         except OSError as error:
@@ -110,7 +103,7 @@ class KafkaSource:
             self._latest = False
         if not self._begin(found.partitions):
             return False
-        if not offsets:  # a later start from nothing begins here again
+        if not place.offsets:  # a later start from nothing begins here again
             self._origin = dict(self._next)
         return True
 
@@ -143,7 +136,7 @@ class KafkaSource:
         if any(map(Message.error, messages)):
             at_end, messages = self._without_errors(messages)
             ended |= at_end
-        return polled_of(messages, ended, self.epoch)
+        return polled_of(messages, ended, self._epoch)
 
     def gaps(self) -> list[Gap]:
         """Return the gaps that were found since the last call."""
@@ -155,7 +148,7 @@ class KafkaSource:
 
         Records of the others that were fetched and not read are fetched again. Cost: O(partitions).
         """
-        self.offsets()
+        self._update_offsets()
         self._alone = partition
         # librdkafka's own pause loses an offset that the broker refuses meanwhile, and never fetches that partition again.
         if partition is not None and (others := self._assigned - {partition}):
@@ -163,11 +156,10 @@ class KafkaSource:
             self._assigned -= others
         self._assign(self._next)
 
-    def offsets(self) -> dict[int, int]:
-        """Return the offset of the next record, by partition. Cost: O(partitions)."""
-        for place in self._opened().position([TopicPartition(self._topic, number) for number in self._next]):
-            self._next[place.partition] = max(self._next[place.partition], place.offset)
-        return dict(self._next)
+    def place(self) -> Place:
+        """Return the place after the last poll. Its identity is the topic's id, None if the broker has no ids."""
+        self._update_offsets()
+        return Place(dict(self._next), self._topic_id.known, self._epoch)
 
     def lag(self) -> dict[int, int]:
         """Return the lag in records, by partition, as of the last fetch. Cost: O(partitions), no request."""
@@ -191,6 +183,11 @@ class KafkaSource:
             self._topic_id.forget()
             consumer.close()
 
+    def _update_offsets(self) -> None:
+        """Set `_next` to the offsets that librdkafka has reached. Cost: O(partitions)."""
+        for found in self._opened().position([TopicPartition(self._topic, number) for number in self._next]):
+            self._next[found.partition] = max(self._next[found.partition], found.offset)
+
     def _create(self) -> None:
         """Create the topic if the configuration allows it. The next look finds it."""
         if self._partitions is None:
@@ -211,7 +208,7 @@ class KafkaSource:
         except KafkaException as error:  # a new partition may have no leader yet
             self._on_error(str(error))
             return False
-        if self.identity is None and any(known.get(number, 0) > high for number, (_, high) in ranges.items()):
+        if self._topic_id.known is None and any(known.get(number, 0) > high for number, (_, high) in ranges.items()):
             self._renew()  # without ids only this shows that the topic was recreated
         for number, (low, high) in sorted(ranges.items()):
             if number in self._next:
@@ -257,7 +254,7 @@ class KafkaSource:
         if not self._refused:
             self.extend()
             return
-        known = self.identity
+        known = self._topic_id.known
         try:
             found = self._topic_id.look(_LOOK_TIMEOUT_S)
             if known is not None and found.identity != known:
@@ -284,7 +281,7 @@ class KafkaSource:
 
         librdkafka itself would go on at the old offsets, and silently skip the new topic's records before them.
         """
-        self.offsets()
+        self._update_offsets()
         self._unassign()
         gone = frozenset(self._next)
         match change:
@@ -301,7 +298,7 @@ class KafkaSource:
 
     def _renew(self) -> None:
         """Begin the next epoch: the topic was recreated and is read from its beginning."""
-        self.epoch += 1
+        self._epoch += 1
         self._latest = False
         self._gaps += [Gap(number, None, "recreated") for number in sorted(self._next)]
         self._next, self._origin = {}, {}
@@ -344,7 +341,7 @@ class KafkaSource:
 
     def _refuse(self, partition: int, why: str) -> None:
         """Unassign a partition whose offset the broker refuses. The next poll finds the offset to read on at."""
-        self.offsets()
+        self._update_offsets()
         if partition in self._assigned:
             self._opened().incremental_unassign([TopicPartition(self._topic, partition)])
             self._assigned.remove(partition)

@@ -4,15 +4,14 @@ It has one partition, 0, whose offsets count lines.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 
 from actors.sources.line_splitter import Splitter
 from actors.sources.pipe import PipeStream
-from actors.sources.polled import Polled, of_one_partition
-from actors.sources.source import Gap, Reason
+from actors.sources.polled import Gap, Place, Polled, Reason, of_one_partition
 
 
 class Stream(Protocol):
@@ -38,16 +37,14 @@ class LineSource:
         self._next = 0
         self._silent = False
         self._gaps: list[Gap] = []
-        self.identity: str | None = None
+        self._identity: str | None = None
+        self._epoch = 0
         self.finished = False
         self.endless = False
-        self.epoch = 0
 
-    def open(self, offsets: Mapping[int, int], identity: str | None = None, epoch: int | None = None) -> bool:  # noqa: ARG002  # the protocol's
+    def open(self, place: Place) -> bool:
         """Go on, counting from the offset. False, with the reason reported, if the stream cannot be opened."""
-        if epoch is not None:
-            self.epoch = epoch
-        wanted = offsets.get(0, 0)
+        wanted, self._epoch = place.offsets.get(0, 0), place.epoch
         if not self._back_to(wanted) and wanted != self._next:
             self._missing("interrupted", self._next - wanted if wanted < self._next else None)
             self._next = max(wanted, self._next)
@@ -77,14 +74,14 @@ class LineSource:
         at_end = self._place >= len(self._lines) and (self.finished or self._silent)
         at_ms = time.time_ns() // 10**6
         ended = frozenset({0}) if at_end else frozenset[int]()
-        return of_one_partition(values, first, lambda: np.full(len(values), at_ms), ended=ended, epoch=self.epoch)
+        return of_one_partition(values, first, lambda: np.full(len(values), at_ms), ended=ended, epoch=self._epoch)
 
     def only(self, partition: int | None) -> None:
         """There is one partition only."""
 
-    def offsets(self) -> dict[int, int]:
-        """Return the number of the next line."""
-        return {0: self._next}
+    def place(self) -> Place:
+        """Return the place after the last poll. Its offset is the number of the next line."""
+        return Place({0: self._next}, self._identity, self._epoch)
 
     def lag(self) -> dict[int, int]:
         """Return the number of lines that are read from the stream and not polled. The number of further lines is unknown."""

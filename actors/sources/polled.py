@@ -1,8 +1,8 @@
-"""One poll of a source: values and partitions, and the rest as columns that are made when a view asks for them."""
+"""The values that a source gives: polls of records, places and gaps."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,39 @@ from numpy.typing import NDArray
 from actors.columns.times import Times
 
 Headers = Sequence[tuple[str, bytes | None]]
+Reason = Literal["deleted", "recreated", "shrank", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Missing records of one partition: the number of offsets, None if it is unknown, and the reason.
+
+    `deleted`: the broker deleted them before they were read. `recreated`: the topic or file was replaced by another one of the
+    same name, which is read from its beginning. `shrank`: records that were read before are gone; reading goes on at the end.
+    `interrupted`: a source that cannot be read again went on at a later place.
+    """
+
+    partition: int
+    count: int | None
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in a topic or file: the offset of the next record, by partition.
+
+    `identity` is an id that a recreated topic or file does not share, None if it is unknown. `epoch` is the number of times
+    that the topic or file was recreated.
+    """
+
+    offsets: Mapping[int, int] = field(default_factory=dict)
+    identity: str | None = None
+    epoch: int = 0
+
+    def before(self, polled: "Polled") -> "Place":
+        """Return the place of the first records of a poll that ends at this place. Cost: O(records)."""
+        starts = {number: start for number, (start, _) in polled.ranges().items()}
+        return Place({**self.offsets, **starts}, self.identity, self.epoch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +74,12 @@ class Polled:
             self.ended,
             self.epoch,
         )
+
+    def ranges(self) -> dict[int, tuple[int, int]]:
+        """Return the offset of the first record and the offset after the last one, by partition. Cost: O(records)."""
+        offsets = self.offsets()
+        owned = {number: offsets[self.partitions == number] for number in np.unique(self.partitions).tolist()}
+        return {number: (int(own.min()), int(own.max()) + 1) for number, own in owned.items()}
 
 
 def of_one_partition(values: Sequence[bytes | None], first: int, timestamps: Callable[[], Times], **more: Any) -> Polled:

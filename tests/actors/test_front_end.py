@@ -3,6 +3,7 @@
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pykka
@@ -24,6 +25,7 @@ from actors.messages import (
     InputEnded,
     Poll,
     Proceed,
+    RecordsMissing,
     Recover,
     Returned,
     Watch,
@@ -32,7 +34,7 @@ from actors.reading.pace import Pace
 from actors.reading.states import Phase
 from actors.replies import Progress
 from actors.runtime.actor import System
-from actors.sources.polled import Polled
+from actors.sources.polled import Gap, Place, Polled
 from actors.views.kinds import VIEWS
 from tests.support.listed import ListedSource
 
@@ -105,17 +107,72 @@ class CountedSource(ListedSource):
         return super().poll(count, timeout_s)
 
 
+class ChangingSource(ListedSource):
+    """Its topic may be `recreated`, or lose the records before `first`. Both are found by the next `open` or `poll`."""
+
+    def __init__(self, values: list[bytes]) -> None:
+        super().__init__(values)
+        self.first = 0
+        self.recreated = 0
+        self._epoch = 0
+        self._topic = 0
+        self._found: list[Gap] = []
+
+    def open(self, place: Place) -> bool:
+        self._next, self._epoch = place.offsets.get(0, 0), place.epoch
+        self._topic = int(place.identity or self.recreated)
+        self._look()
+        return True
+
+    def poll(self, count: int, timeout_s: float) -> Polled:
+        self._look()
+        return replace(super().poll(count, timeout_s), epoch=self._epoch)
+
+    def place(self) -> Place:
+        return Place({0: self._next}, str(self._topic), self._epoch)
+
+    def gaps(self) -> list[Gap]:
+        found, self._found = self._found, []
+        return found
+
+    def _look(self) -> None:
+        if self._topic != self.recreated:
+            self._topic, self._epoch, self._next = self.recreated, self._epoch + 1, 0
+            self._found.append(Gap(0, None, "recreated"))
+        if self._next < self.first:
+            self._found.append(Gap(0, self.first - self._next, "deleted"))
+            self._next = self.first
+
+
+class FailingOnce:
+    """A view whose decoder fails at the first poll after each `fail`."""
+
+    def __init__(self) -> None:
+        self._inner = VIEWS["sets"](steps="RGB", max_sets=100)
+        self._fails = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def fail(self) -> None:
+        self._fails = True
+
+    def decode(self, poll: Any) -> Any:
+        fails, self._fails = self._fails, False
+        return self._inner.decode(poll) if not fails else 1 / 0
+
+
 class Bench:
     """One front end between inboxes."""
 
-    def __init__(self, pace: Pace, *, saves_first: bool = False) -> None:
+    def __init__(self, pace: Pace, *, saves_first: bool = False, view: Any = None, source: Any = CountedSource) -> None:
         self.clock, self.manager, self.collector, self.drained = Stepper(), Inbox(), Inbox(), Inbox()
         self.values: list[bytes] = []
-        self.source = CountedSource(self.values)
+        self.source = source(self.values)
         self.front_end = FrontEnd(
             System(self.clock),  # type: ignore[arg-type]  # it keeps a dispatcher's promises
             stream="events",
-            view=VIEWS["sets"](steps="RGB", max_sets=100),
+            view=view or VIEWS["sets"](steps="RGB", max_sets=100),
             source=self.source,
             manager=self.manager,  # type: ignore[arg-type]
             lateness=10,
@@ -366,6 +423,39 @@ def test_a_failed_poll_is_read_again_and_starts_no_second_chain_of_polls():
     polls = bench.source.polls
     bench.clock.advance(1.0)
     assert bench.source.polls - polls <= 1.0 / WITHOUT_CHECKPOINTS.rest_s + 6
+
+
+def test_a_gap_is_reported_once_if_the_records_after_it_cannot_be_decoded_at_first():
+    view = FailingOnce()
+    bench = Bench(WITHOUT_CHECKPOINTS, view=view, source=ChangingSource)
+    bench.read()
+    bench.tell(Ingested(2, 1))
+    bench.source.first = 5
+    view.fail()
+    bench.values += [b"lost", b"lost", b"lost", b"R_5", b"G_6"]
+    bench.clock.advance(0.1)
+    assert bench.front_end.mailbox.held
+    bench.tell(Recover())
+    bench.clock.advance(0.1)
+    newest = {message.key: message for message in bench.manager.of(RecordsMissing)}
+    assert [(missing.reason, missing.count) for missing in newest.values()] == [("deleted", 3)]
+    assert bench.manager.of(Progress)[-1].records == 4
+
+
+def test_a_recreated_topic_is_read_from_its_beginning_if_its_first_records_cannot_be_decoded_at_first():
+    view = FailingOnce()
+    bench = Bench(WITHOUT_CHECKPOINTS, view=view, source=ChangingSource)
+    bench.read()
+    bench.tell(Ingested(2, 1))
+    bench.source.recreated = 1
+    view.fail()
+    bench.values[:] = [b"R_5", b"G_6", b"B_7"]
+    bench.clock.advance(0.1)
+    assert bench.front_end.mailbox.held
+    bench.tell(Recover())
+    bench.clock.advance(0.1)
+    assert len({message.key for message in bench.manager.of(RecordsMissing)}) == 1
+    assert (bench.manager.of(Progress)[-1].records, bench.manager.of(Progress)[-1].epoch) == (5, 1)
 
 
 def test_a_failed_credit_ends_the_round_only_with_checkpoints(monkeypatch: pytest.MonkeyPatch):

@@ -1,13 +1,18 @@
-"""Records that never came: what is said of them is narrowed as soon as it is known better, each one counted once."""
+"""The intake: gaps are counted once and narrowed as soon as possible, and a poll that cannot be decoded changes nothing."""
 
 from dataclasses import replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 
 from actors.collecting.ledger import Ledger
-from actors.messages import RecordsMissing
+from actors.messages import Ingest, RecordsMissing
 from actors.reading.intake import Intake
+from actors.reading.pace import Pace
+from actors.reading.poison import Origin
+from actors.sources.polled import Gap, Place
 from actors.timeline.span import EVER, Span
 from actors.views.kinds import VIEWS
 from tests.support.polled import polled
@@ -16,21 +21,42 @@ VIEW = VIEWS["sets"](steps="RGB", max_sets=100)
 LATENESS = 10
 
 
-def intake() -> Intake:
-    return Intake(view=VIEW, lateness=LATENESS, idle_s=1.0, buffer_events=1_000, keeps_dead=False)
+class Fragile:
+    """A view whose decoder fails at the record `bad`."""
+
+    def __init__(self, bad: bytes, inner: Any = VIEW) -> None:
+        self._bad = bad
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def decode(self, poll: Any) -> Any:
+        if self._bad in poll.values:
+            raise ZeroDivisionError
+        return self._inner.decode(poll)
+
+
+def intake(view: Any = VIEW, *, keeps_dead: bool = False) -> Intake:
+    return Intake(view=view, lateness=LATENESS, idle_s=1.0, pace=Pace(buffer_events=1_000), keeps_dead=keeps_dead)
 
 
 def read(into: Intake, ledger: Ledger, time: int, partition: int = 0) -> None:
-    """Take in one event of a partition, and have the ledger know what is known better then."""
+    """Take in one event of a partition, and enter the gaps that it ends into the ledger."""
     poll = replace(polled([f"R_{time}".encode()]), partitions=np.full(1, partition, np.uint16))
-    for missed in into.take(poll, {**into.offsets, partition: time}, 0.0, 0.0):
+    for missed in into.take(poll, Place({**into.place.offsets, partition: time}), 0.0, 0.0).missing:
         ledger.miss(missed)
 
 
-def test_a_gap_ends_where_something_comes_after_it():
+def skip(into: Intake, ledger: Ledger, *gaps: Gap) -> None:
+    for missed in into.skip(gaps, into.place):
+        ledger.miss(missed)
+
+
+def test_a_gap_ends_at_the_next_event():
     into, ledger = intake(), Ledger(VIEW)
     read(into, ledger, 100)
-    ledger.miss(into.gap(0, 7, "deleted"))
+    skip(into, ledger, Gap(0, 7, "deleted"))
     assert ledger.missing == (Span(90, EVER.end),)
     read(into, ledger, 200)
     assert ledger.missing == (Span(90, 211),)
@@ -38,14 +64,12 @@ def test_a_gap_ends_where_something_comes_after_it():
 
 
 @pytest.mark.parametrize("reasons", [("deleted", "deleted"), ("recreated", "deleted"), ("recreated", "recreated", "recreated")])
-def test_gaps_one_after_the_other_end_together(reasons: tuple[str, ...]):
+def test_successive_gaps_end_together(reasons: tuple[Any, ...]):
     into, ledger = intake(), Ledger(VIEW)
     read(into, ledger, 100)
     for reason in reasons:
-        ledger.miss(into.gap(0, 7, reason))
-    again = intake()
-    again.restore(into.state(), 0.0)
-    read(again, ledger, 200)
+        skip(into, ledger, Gap(0, 7, reason))
+    read(intake().anew(into.state(), 0.0), ledger, 200)
     assert set(ledger.missing) == {Span(90, 211)}
     assert ledger.missed == {reason: 7 * reasons.count(reason) for reason in reasons}
 
@@ -55,8 +79,7 @@ def test_gaps_in_many_partitions_at_once_are_counted_once_and_end():
     partitions = range(150)
     for number in partitions:
         read(into, ledger, 100 + number, number)
-    for number in partitions:
-        ledger.miss(into.gap(number, 7, "deleted"))
+    skip(into, ledger, *[Gap(number, 7, "deleted") for number in partitions])
     assert len(ledger.missing) <= 100
     for number in partitions:
         read(into, ledger, 1_000 + number, number)
@@ -66,10 +89,64 @@ def test_gaps_in_many_partitions_at_once_are_counted_once_and_end():
     assert sum(count for _, _, count in ledger.reasons()) == 7 * 150
 
 
-def test_a_ledger_tells_the_newest_hundred_spans_apart():
+def test_an_unreadable_checkpoint_leaves_a_gap_in_each_partition_with_earlier_records():
+    missing = intake().opened(Place({0: 0, 1: 5}), [], 0.0, unreadable=True)
+    assert missing == [RecordsMissing("gap 1", "unreadable", EVER, 0)]
+
+
+def test_a_ledger_keeps_the_newest_hundred_spans_apart():
     ledger = Ledger(VIEW)
     for number in range(300):
         ledger.miss(RecordsMissing(f"gap {number}", "deleted", Span(10 * number, 10 * number + 5), 1))
     assert len(ledger.missing) == 100
     assert ledger.missing[0] == Span(0, 2_005)
     assert ledger.missed == {"deleted": 300}
+
+
+def test_a_poll_that_cannot_be_decoded_changes_nothing_at_first_and_is_then_read_without_the_bad_record():
+    into = intake(Fragile(b"R_3"), keeps_dead=True)
+    into._suspects._records = {(0, 0, 1)}
+    poll, end = polled([b"R_1", b"R_2", b"R_3", b"junk"]), Place({0: 4}, "topic")
+    before = into.state()
+    with pytest.raises(ZeroDivisionError):
+        into.take(poll, end, 0.0, 0.0)
+    assert str(into.state()) == str(before)
+    taken = into.take(poll, end, 0.0, 0.0)
+    assert [(dead.offset, dead.reason) for dead in taken.dead] == [(1, "poison"), (2, "poison"), (3, "no_underscore")]
+    report = into.report(0.0)
+    assert (report.records, report.events, report.rejects) == (4, 1, {"poison": 2, "no_underscore": 1})
+    assert into.place == end
+
+
+def test_the_suspicion_ends_when_the_topic_is_recreated():
+    into = intake()
+    into.skip([], Place({0: 100}, "old"))
+    failed = Ingest(VIEW.decode(polled([b"R_1"])).batch, None, 0, origin=Origin({0: 99}, {0: 100}, 0))
+    into.suspect(failed)
+    assert into.one_by_one
+    into.prepare(0.0)
+    assert not into.one_by_one
+    into.suspect(failed)
+    into.skip([], Place({0: 3}, "old"))
+    into.prepare(0.0)
+    assert into.one_by_one, "the records come again"
+    into.skip([], Place({0: 3}, "new", 1))
+    into.prepare(0.0)
+    assert not into.one_by_one
+
+
+@pytest.mark.parametrize("suspected", [False, True])
+def test_pieces_are_cut_at_times_and_report_how_far_the_stream_is_complete(suspected: bool):
+    into = Intake(view=VIEW, lateness=LATENESS, idle_s=1.0, pace=Pace(micro_batch=30), keeps_dead=False)
+    into.take(polled([b"RGB"[n % 3 : n % 3 + 1] + b"_%d" % (n // 2) for n in range(400)]), Place({0: 400}), 0.0, 0.0)
+    if suspected:
+        into.suspect(Ingest(VIEW.decode(polled([b"R_50", b"R_60"])).batch, None, 0))
+    pieces = into.release(0.0, everything=False)
+    assert sum(piece.events.count for piece in pieces) == 2 * (199 - LATENESS)
+    assert all(0 < piece.events.count <= 60 for piece in pieces)
+    assert [piece.until for piece in pieces] == sorted(piece.until for piece in pieces)
+    for piece, following in pairwise(pieces):
+        assert piece.events.last() < piece.until or suspected
+        assert following.events.first() >= piece.until
+    singles = [piece.events.first() for piece in pieces if piece.events.count == 1]
+    assert singles == (sorted([*range(50, 61), *range(50, 61)]) if suspected else [])

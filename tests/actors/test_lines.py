@@ -19,7 +19,7 @@ from actors.sources.command import CommandSource
 from actors.sources.line_file import file_source
 from actors.sources.line_splitter import Splitter
 from actors.sources.lines import LineSource
-from actors.sources.source import Gap
+from actors.sources.polled import Gap, Place
 from tests.support.waiting import until
 
 
@@ -51,10 +51,10 @@ def test_a_file_gives_its_lines(tmp_path: Path, text: bytes, packed: bool):
     path = tmp_path / "lines"
     path.write_bytes(gzip.compress(text) if packed else text)
     source = file_source(path, on_error=unheard)
-    assert source.open({})
+    assert source.open(Place())
     *whole, last = text.split(b"\n")
     assert read_all(source) == whole + ([last] if last else [])
-    assert source.offsets() == {0: len(whole) + bool(last)}
+    assert source.place().offsets == {0: len(whole) + bool(last)}
     assert source.lag() == {0: 0}
     source.close()
 
@@ -63,12 +63,12 @@ def test_a_file_can_be_read_again_from_any_line(tmp_path: Path):
     path = tmp_path / "lines"
     path.write_bytes(b"".join(b"%d\n" % number for number in range(1_000)))
     source = file_source(path, on_error=unheard)
-    assert source.open({})
+    assert source.open(Place())
     source.poll(10, 0.1)
     source.close()
-    assert source.open({0: 700})
+    assert source.open(Place({0: 700}))
     assert source.poll(1, 0.1).values == [b"700"]
-    assert source.open({0: 3})
+    assert source.open(Place({0: 3}))
     assert source.poll(2, 0.1).values == [b"3", b"4"]
     source.close()
 
@@ -82,7 +82,7 @@ def opened(path: Path, offset: int, identity: str | None = None, epoch: int = 0)
     """Open a file as a new process does, and return the source and what it said."""
     said: list[str] = []
     source = file_source(path, on_error=said.append)
-    assert source.open({0: offset}, identity, epoch)
+    assert source.open(Place({0: offset}, identity, epoch))
     return source, said
 
 
@@ -90,7 +90,7 @@ def identity_of(path: Path) -> str | None:
     source, said = opened(path, 0)
     source.close()
     assert not said
-    return source.identity
+    return source.place().identity
 
 
 def test_a_file_that_grew_or_was_copied_is_read_on(tmp_path: Path):
@@ -100,7 +100,7 @@ def test_a_file_that_grew_or_was_copied_is_read_on(tmp_path: Path):
     for each in (written(path, 0, 200), copy):
         source, said = opened(each, 100, identity, 3)
         assert source.poll(100, 0.1).values == [b"%d" % number for number in range(100, 200)]
-        assert (source.epoch, source.gaps(), said) == (3, [], [])
+        assert (source.place().epoch, source.gaps(), said) == (3, [], [])
         source.close()
 
 
@@ -108,11 +108,11 @@ def test_another_file_of_the_same_name_is_read_from_its_beginning(tmp_path: Path
     path = written(tmp_path / "lines", 0, 100)
     identity = identity_of(path)
     source, said = opened(written(path, 1_000, 1_200), 50, identity, 3)  # in the same inode, as some programs write
-    assert (source.epoch, source.gaps()) == (4, [Gap(0, None, "recreated")])
+    assert (source.place().epoch, source.gaps()) == (4, [Gap(0, None, "recreated")])
     assert said
     polled = source.poll(1, 0.1)
     assert (polled.values, polled.epoch, polled.offsets()[0]) == ([b"1000"], 4, 0)
-    assert source.identity != identity
+    assert source.place().identity != identity
     source.close()
 
 
@@ -121,7 +121,7 @@ def test_a_file_that_became_shorter_reports_a_gap(tmp_path: Path):
     identity = identity_of(path)
     os.truncate(path, 20)
     source, _ = opened(path, 100, identity)
-    assert (source.epoch, source.gaps(), source.gaps()) == (0, [Gap(0, None, "shrank")], [])
+    assert (source.place().epoch, source.gaps(), source.gaps()) == (0, [Gap(0, None, "shrank")], [])
     assert source.poll(10, 0.1).values == []
     assert source.finished
     source.close()
@@ -130,11 +130,11 @@ def test_a_file_that_became_shorter_reports_a_gap(tmp_path: Path):
 def test_a_pipe_of_a_new_process_counts_on_and_reports_an_unknown_gap():
     said: list[str] = []
     source = command("print('a'); print('b')", once=True, said=said)
-    assert source.open({0: 7}, None, 2)
-    assert (source.gaps(), source.epoch) == ([Gap(0, None, "interrupted")], 2)
+    assert source.open(Place({0: 7}, None, 2))
+    assert (source.gaps(), source.place().epoch) == ([Gap(0, None, "interrupted")], 2)
     polled = []
     until(lambda: polled.append(source.poll(1, 0.05)) or polled[-1].values)
-    assert (polled[-1].values, polled[-1].offsets()[0], source.offsets()) == ([b"a"], 7, {0: 8})
+    assert (polled[-1].values, polled[-1].offsets()[0], source.place().offsets) == ([b"a"], 7, {0: 8})
     assert len(said) == 1
     source.close()
 
@@ -142,23 +142,23 @@ def test_a_pipe_of_a_new_process_counts_on_and_reports_an_unknown_gap():
 def test_a_pipe_that_cannot_go_back_reports_the_number_of_lost_lines():
     said: list[str] = []
     source = command(f"print('x' * {line_splitter.BLOCK * 2}); print('b')", once=True, said=said)
-    assert source.open({})
+    assert source.open(Place())
     found: list[bytes | None] = []
     until(lambda: found.extend(source.poll(1, 0.05).values) or source.finished)
-    assert source.open({0: 0})
+    assert source.open(Place({0: 0}))
     assert source.gaps() == [Gap(0, 2, "interrupted")]
-    assert source.offsets() == {0: 2}
+    assert source.place().offsets == {0: 2}
     source.close()
 
 
 def test_a_restarted_command_begins_on_a_new_line():
     said: list[str] = []
     source = command("import time; print('a', flush=True); print('cut', end='', flush=True); time.sleep(300)", said=said)
-    assert source.open({})
+    assert source.open(Place())
     until(lambda: source.poll(1, 0.05).values)
     until(lambda: source.poll(1, 0.05) and source._splitter._held)
     source.close()
-    assert source.open({0: 1})
+    assert source.open(Place({0: 1}))
     assert source.gaps() == [Gap(0, None, "interrupted")]
     polled = []
     until(lambda: polled.append(source.poll(1, 0.05)) or polled[-1].values)
@@ -168,10 +168,10 @@ def test_a_restarted_command_begins_on_a_new_line():
 
 def test_a_pipe_goes_back_to_polled_lines_that_were_not_taken_in():
     source = command("import os; os.write(1, b'a' + bytes([10]) + b'b' + bytes([10]) + b'c' + bytes([10]))", once=True)
-    assert source.open({})
+    assert source.open(Place())
     until(lambda: source.poll(0, 0.05) and source._lines)
     assert source.poll(2, 0.1).values == [b"a", b"b"]
-    assert source.open({0: 1})
+    assert source.open(Place({0: 1}))
     polled = source.poll(5, 0.1)
     assert (polled.values, polled.offsets()[0]) == ([b"b", b"c"], 1)
     source.close()
@@ -181,10 +181,10 @@ def test_an_absent_file_is_reported_and_waited_for(tmp_path: Path):
     said: list[str] = []
     path = tmp_path / "later"
     source = file_source(path, on_error=said.append)
-    assert not source.open({})
+    assert not source.open(Place())
     assert "No such file" in said[0]
     path.write_bytes(b"here\n")
-    assert source.open({})
+    assert source.open(Place())
     assert read_all(source) == [b"here"]
     source.close()
 
@@ -193,7 +193,7 @@ def test_a_truncated_gzip_file_gives_its_lines_and_then_an_error(tmp_path: Path)
     path = tmp_path / "lines.gz"
     path.write_bytes(gzip.compress(os.urandom(50_000).hex().encode() + b"\nend\n")[:-2_000])
     source = file_source(path, on_error=unheard)
-    assert source.open({})
+    assert source.open(Place())
     with pytest.raises(OSError, match="end-of-stream"):
         read_all(source)
     source.close()
@@ -205,7 +205,7 @@ def test_a_damaged_gzip_file_is_reported(tmp_path: Path):
     packed[5_000:5_100] = bytes(100)
     path.write_bytes(packed)
     source = file_source(path, on_error=unheard)
-    assert source.open({})
+    assert source.open(Place())
     with pytest.raises(OSError, match=r"decompressing|CRC"):
         read_all(source)
     source.close()
@@ -244,7 +244,7 @@ def command(code: str, *, once: bool = False, said: list[str] | None = None, hea
 def test_a_command_gives_its_output_and_with_once_ends_with_it():
     heard: list[str] = []
     source = command("import sys; print('a'); print('b', end=''); print('oh', file=sys.stderr)", once=True, heard=heard)
-    assert source.open({})
+    assert source.open(Place())
     assert read_all(source) == [b"a", b"b"]
     assert heard == ["oh"]
     source.close()
@@ -259,7 +259,7 @@ def test_endless_standard_error_does_not_stop_the_output():
 
     code = "yes $(printf %0999d 0) >&2 & echo here; wait"
     source = CommandSource(["sh", "-c", code], once=False, on_line=listen, on_error=unheard)
-    assert source.open({})
+    assert source.open(Place())
     found: list[bytes | None] = []
 
     def both() -> bool:
@@ -279,7 +279,7 @@ def test_the_last_lines_of_standard_error_are_reported_up_to_a_limit(monkeypatch
     heard: list[str] = []
     code = "import sys; sys.stderr.write('.' * 700_000); sys.stderr.write(chr(10) + 'fatal: no more')"
     source = command(code, once=True, heard=heard)
-    assert source.open({})
+    assert source.open(Place())
     assert read_all(source) == []
     assert heard == ["." * 100, "fatal: no more"]
     source.close()
@@ -289,7 +289,7 @@ def test_a_command_that_ends_is_restarted_with_backoff(monkeypatch: pytest.Monke
     monkeypatch.setattr(program, "_FIRST_BACKOFF_S", 0.05)
     said: list[str] = []
     source = command("print('a'); print('cut', end='')", said=said)
-    assert source.open({})
+    assert source.open(Place())
     found: list[bytes | None] = []
     until(lambda: found.extend(source.poll(10, 0.05).values) or len(found) >= 6)
     assert found[:6] == [b"a", b"cut"] * 3
@@ -302,7 +302,7 @@ def test_an_absent_command_is_reported_and_retried(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(program, "_FIRST_BACKOFF_S", 0.02)
     said: list[str] = []
     source = CommandSource(["/nowhere/blackbox"], once=False, on_line=unheard, on_error=said.append)
-    assert source.open({})
+    assert source.open(Place())
     until(lambda: source.poll(10, 0.01) and len(said) > 1)
     assert "cannot start /nowhere/blackbox" in said[0]
     source.close()
@@ -314,7 +314,7 @@ def test_a_command_and_its_children_end_with_the_source(monkeypatch: pytest.Monk
     deafness = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" if deaf else ""
     code = f"{deafness}import subprocess, sys, time; c = subprocess.Popen(['sleep', '300']); print(c.pid, flush=True); time.sleep(300)"
     source = command(code)
-    assert source.open({})
+    assert source.open(Place())
     found: list[bytes | None] = []
     until(lambda: found.extend(source.poll(10, 0.05).values) or found)
     assert found[0] is not None
@@ -327,7 +327,7 @@ def test_a_line_of_many_blocks_is_not_the_end(tmp_path: Path):
     path = tmp_path / "long"
     path.write_bytes(b"x" * 3_000_000 + b"\nend\n")
     source = file_source(path, on_error=unheard)
-    assert source.open({})
+    assert source.open(Place())
     polls = []
     until(lambda: polls.append(source.poll(10, 0.05)) or source.finished)
     assert [len(value) for poll in polls for value in poll.values if value] == [3_000_000, 3]
@@ -337,7 +337,7 @@ def test_a_line_of_many_blocks_is_not_the_end(tmp_path: Path):
 
 def test_a_poll_waits_no_longer_than_its_timeout():
     source = command("import time; time.sleep(300)")
-    assert source.open({})
+    assert source.open(Place())
     source.poll(1, 0.0)
     began = time.monotonic()
     for _ in range(3):
@@ -350,7 +350,7 @@ def test_a_killed_command_is_restarted(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(program, "_FIRST_BACKOFF_S", 0.02)
     said: list[str] = []
     source = command("import os, time; print(os.getpid(), flush=True); time.sleep(300)", said=said)
-    assert source.open({})
+    assert source.open(Place())
     found: list[bytes | None] = []
     until(lambda: found.extend(source.poll(10, 0.05).values) or found)
     assert found[0] is not None

@@ -1,4 +1,4 @@
-"""The outbox: a credit of a round that is over is no credit, and what came back goes first."""
+"""The outbox: a credit of an earlier round does not count, and returned batches are sent first."""
 
 from typing import Any
 
@@ -8,31 +8,30 @@ from actors.reading.pace import Pace
 
 
 class Sender:
-    """Notes what is sent, and to whom."""
+    """Keeps each message with its receiver."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[Any, Any]] = []
 
     def send(self, to: Any, message: Any) -> None:
-        """Note it."""
         self.sent.append((to, message))
 
     def batches(self, to: Any) -> list[int | None]:
-        """Return the watermark of each batch that was sent to somebody."""
+        """Return the watermark of each batch that was sent to a collector."""
         return [message.watermark for address, message in self.sent if address == to and isinstance(message, Ingest)]
 
 
 def begun(room: int = 2) -> tuple[Outbox, Sender]:
     sender = Sender()
-    outbox = Outbox(sender, Pace(credits=room))  # type: ignore[arg-type]  # it sends as an actor does
+    outbox = Outbox(sender.send, Pace(credits=room))
     outbox.begin(1, "first")  # type: ignore[arg-type]
     return outbox, sender
 
 
-def test_what_belongs_to_a_round_before_counts_no_more():
+def test_a_credit_of_an_earlier_round_does_not_count():
     outbox, sender = begun()
     for number in range(3):
-        outbox.put(None, number)
+        outbox.put_idle(number)
     outbox.send(one_by_one=False)
     assert sender.batches("first") == [0, 1]
     outbox.begin(2, "second")  # type: ignore[arg-type]
@@ -41,15 +40,15 @@ def test_what_belongs_to_a_round_before_counts_no_more():
     assert not outbox.credited(Returned(Ingest(None, 0, 1)))
     assert outbox.settled
     for number in range(10, 14):
-        outbox.put(None, number)
+        outbox.put_idle(number)
     outbox.send(one_by_one=False)
     assert sender.batches("second") == [10, 11], "two credits, and not four"
 
 
-def test_what_came_back_from_a_retired_collector_goes_to_its_successor_first():
+def test_batches_that_a_retired_collector_returned_go_to_its_successor_first():
     outbox, sender = begun()
     for number in range(4):
-        outbox.put(None, number)
+        outbox.put_idle(number)
     outbox.send(one_by_one=False)
     outbox.follow("second")  # type: ignore[arg-type]
     for _, message in list(sender.sent):
@@ -58,10 +57,10 @@ def test_what_came_back_from_a_retired_collector_goes_to_its_successor_first():
     assert sender.batches("second") == [0, 1]
 
 
-def test_one_by_one_nothing_is_sent_while_something_is_under_way():
+def test_one_by_one_a_batch_is_sent_only_when_no_other_is_on_its_way():
     outbox, sender = begun(room=4)
     for number in range(3):
-        outbox.put(None, number)
+        outbox.put_idle(number)
     outbox.send(one_by_one=True)
     assert sender.batches("first") == [0]
     outbox.send(one_by_one=True)

@@ -1,40 +1,41 @@
-"""Poison: who fails once is suspected, who fails again alone is guilty, and nobody else."""
+"""The search for poison: an event that fails once is suspected; only an event that fails again alone is poison."""
 
 import numpy as np
 
 from actors.messages import Ingest
 from actors.reading.poison import Origin, Suspects
+from actors.sources.polled import Place
 from actors.timeline.batch import Batch
 
 
 def one(time: int, *, offset: int | None = None, epoch: int = 0) -> Ingest:
-    """Return a batch of one event; with an `offset`, as a view that needs no order has it."""
+    """Return a batch of one event; with an `offset`, the batch of a view that needs no order."""
     origin = None if offset is None else Origin({0: offset}, {0: offset + 1}, epoch)
     return Ingest(Batch((np.array([time]), np.empty(0, np.int64))), None, 0, origin=origin)
 
 
-def test_one_event_is_guilty_only_when_it_fails_again():
+def test_one_event_is_poison_only_when_it_fails_again():
     for message in (one(7), one(7, offset=5)):
         suspects = Suspects()
-        assert not suspects.strike(message, {0: 6})
-        assert (suspects.size, suspects.state()) == (1, {"records": [], "events": []})
-        assert suspects.strike(message, {0: 6})
-        assert suspects.size is None
+        assert not suspects.narrow(message, Place({0: 6}))
+        assert (suspects.batch_size, suspects.state()) == (1, {"records": [], "events": []})
+        assert suspects.narrow(message, Place({0: 6}))
+        assert suspects.batch_size is None
         assert sum(map(len, suspects.state().values())) == 1
 
 
-def test_another_event_that_fails_meanwhile_is_suspected_and_not_guilty():
+def test_another_event_that_fails_meanwhile_is_suspected_and_not_poison():
     for first, other in ((one(7), one(9)), (one(7, offset=5), one(7, offset=9))):
         suspects = Suspects()
         for message in (first, other):
-            suspects.strike(message, {0: 10})
+            suspects.narrow(message, Place({0: 10}))
         assert suspects.state() == {"records": [], "events": []}
 
 
-def test_the_poison_of_one_epoch_is_no_poison_in_another_one():
+def test_poison_of_one_epoch_is_not_poison_in_another_epoch():
     suspects = Suspects()
     for _ in range(2):
-        suspects.strike(one(7, offset=5, epoch=1), {0: 6})
+        suspects.narrow(one(7, offset=5, epoch=1), Place({0: 6}))
     assert suspects.state()["records"] == [(1, 0, 5)]
     again = Suspects()
     again.restore({"records": [[3, 4]], "events": []})

@@ -14,7 +14,7 @@ from confluent_kafka.cimpl import NewTopic
 from actors.sinks.kafka import KafkaSink
 from actors.sinks.sink import Fenced
 from actors.sources.kafka import KafkaSource
-from actors.sources.source import Gap
+from actors.sources.polled import Gap, Place
 from scripts.checkout import ROOT
 from scripts.lab.chaos.processes import own_broker
 from scripts.lab.chaos.proxy import Proxy
@@ -82,7 +82,7 @@ def at_end(source: KafkaSource) -> list[bytes | None]:
         found.extend(polled.values)
         ended.difference_update(polled.partitions.tolist())
         ended.update(polled.ended)
-        return ended >= source.offsets().keys()
+        return ended >= source.place().offsets.keys()
 
     until(done)
     return found
@@ -105,18 +105,18 @@ def test_records_deleted_between_two_runs_are_counted(broker: str, name: str, so
     sent(send, broker, name, 0, 10, partition=1)
     delete_before(broker, name, 0, 40)
     reading = source(name)
-    assert reading.open({0: 15, 1: 3})
+    assert reading.open(Place({0: 15, 1: 3}))
     assert reading.gaps() == [Gap(0, 25, "deleted")]
     assert reading.gaps() == []
     assert sorted(at_end(reading), key=lambda value: int(value or b"")) == sorted(numbered(40, 100) + numbered(3, 10), key=int)
-    assert (reading.offsets(), reading.epoch) == ({0: 100, 1: 10}, 0)
+    assert (reading.place().offsets, reading.place().epoch) == ({0: 100, 1: 10}, 0)
 
 
 def test_records_deleted_under_a_slow_reader_are_counted(broker: str, name: str, source: Opened, send: Send):
     created(broker, name)
     send(broker, name, [b"%d " % number + b"x" * 2_000 for number in range(2_000)], [0] * 2_000)
     reading = source(name, queued_max_messages_kbytes=64, fetch_message_max_bytes=10_000)
-    assert reading.open({})
+    assert reading.open(Place())
     found = values(reading, 10, at_once=10)
     delete_before(broker, name, 0, 1_500)
     found += values(reading, 490, at_once=10)
@@ -135,7 +135,7 @@ def test_records_deleted_from_a_waiting_partition_are_counted(broker: str, name:
     sent(send, broker, name, 0, 100, partition=0)
     sent(send, broker, name, 0, 10, partition=1)
     reading = source(name)
-    assert reading.open({})
+    assert reading.open(Place())
     reading.only(1)
     assert values(reading, 10) == numbered(0, 10)
     delete_before(broker, name, 0, 60)
@@ -148,16 +148,16 @@ def test_a_topic_recreated_between_two_runs_is_read_from_its_beginning(broker: s
     created(broker, name, 2)
     sent(send, broker, name, 0, 10)
     before = source(name)
-    assert before.open({})
-    identity = before.identity
+    assert before.open(Place())
+    identity = before.place().identity
     assert identity
     deleted(broker, name)
     created(broker, name, 3)
     sent(send, broker, name, 100, 150)
     after = source(name)
-    assert after.open({0: 10, 1: 0}, identity, 4)
-    assert (after.epoch, after.gaps()) == (5, [Gap(0, None, "recreated"), Gap(1, None, "recreated")])
-    assert after.identity not in {None, identity}
+    assert after.open(Place({0: 10, 1: 0}, identity, 4))
+    assert (after.place().epoch, after.gaps()) == (5, [Gap(0, None, "recreated"), Gap(1, None, "recreated")])
+    assert after.place().identity not in {None, identity}
     assert at_end(after) == numbered(100, 150)
     assert after.poll(1, 0.0).epoch == 5
 
@@ -166,49 +166,49 @@ def test_an_unchanged_topic_is_read_on(broker: str, name: str, source: Opened, s
     created(broker, name)
     sent(send, broker, name, 0, 10)
     before = source(name)
-    assert before.open({})
+    assert before.open(Place())
     after = source(name, start="latest")
-    assert after.open({0: 4}, before.identity, 7)
+    assert after.open(Place({0: 4}, before.place().identity, 7))
     assert values(after, 6) == numbered(4, 10)
-    assert (after.epoch, after.gaps(), after.identity) == (7, [], before.identity)
+    assert (after.place().epoch, after.gaps(), after.place().identity) == (7, [], before.place().identity)
 
 
 def test_a_topic_recreated_under_the_reader_is_read_from_its_beginning(broker: str, name: str, source: Opened, send: Send):
     created(broker, name)
     sent(send, broker, name, 0, 50)
     reading = source(name)
-    assert reading.open({})
+    assert reading.open(Place())
     assert values(reading, 50) == numbered(0, 50)
-    identity = reading.identity
+    identity = reading.place().identity
     deleted(broker, name)
     created(broker, name)
     sent(send, broker, name, 100, 120)
     assert values(reading, 20) == numbered(100, 120)
-    assert (reading.epoch, reading.gaps()) == (1, [Gap(0, None, "recreated")])
-    assert reading.identity != identity
-    assert reading.offsets() == {0: 20}
+    assert (reading.place().epoch, reading.gaps()) == (1, [Gap(0, None, "recreated")])
+    assert reading.place().identity != identity
+    assert reading.place().offsets == {0: 20}
 
 
 def test_without_topic_ids_the_offsets_show_a_recreated_topic(embedded: str, name: str, source: Opened, send: Send):
     sent(send, embedded, name, 0, 5)
     reading = source(name, bootstrap=embedded)
-    assert reading.open({0: 50, 1: 0}, None, 2)
+    assert reading.open(Place({0: 50, 1: 0}, None, 2))
     assert values(reading, 5) == numbered(0, 5)
-    assert (reading.epoch, reading.gaps()) == (3, [Gap(0, None, "recreated"), Gap(1, None, "recreated")])
-    assert reading.identity is None
+    assert (reading.place().epoch, reading.gaps()) == (3, [Gap(0, None, "recreated"), Gap(1, None, "recreated")])
+    assert reading.place().identity is None
 
 
 def test_a_topic_that_became_shorter_is_read_on_at_its_end(broker: str, name: str, source: Opened, send: Send):
     created(broker, name)
     sent(send, broker, name, 0, 5)
     before = source(name)
-    assert before.open({})
+    assert before.open(Place())
     after = source(name)
-    assert after.open({0: 50}, before.identity)
+    assert after.open(Place({0: 50}, before.place().identity))
     assert after.gaps() == [Gap(0, None, "shrank")]
     sent(send, broker, name, 5, 8)
     assert values(after, 3) == numbered(5, 8)
-    assert (after.offsets(), after.epoch) == ({0: 8}, 0)
+    assert (after.place().offsets, after.place().epoch) == ({0: 8}, 0)
 
 
 # Where reading begins ------------------------------------------------------------------------------------------------
@@ -218,28 +218,28 @@ def test_start_latest_applies_to_the_first_start_only(broker: str, name: str, so
     created(broker, name)
     sent(send, broker, name, 0, 5)
     reading = source(name, start="latest")
-    assert reading.open({})
+    assert reading.open(Place())
     admin = AdminClient({"bootstrap.servers": broker})
     admin.create_partitions([NewPartitions(name, 3)])[name].result(20)
     sent(send, broker, name, 10, 13, partition=2)
-    until(lambda: reading.extend() and 2 in reading.offsets())
+    until(lambda: reading.extend() and 2 in reading.place().offsets)
     assert values(reading, 3) == numbered(10, 13)
-    assert reading.offsets()[0] == 5
+    assert reading.place().offsets[0] == 5
     sent(send, broker, name, 5, 6)
     assert values(reading, 1) == [b"5"]
-    assert reading.open({})  # begun anew, it begins where it began, and not at what is the newest by now
+    assert reading.open(Place())  # begun anew, it begins where it began, and not at what is the newest by now
     assert sorted(values(reading, 4)) == [b"10", b"11", b"12", b"5"]
     again = source(name, start="latest")
-    assert again.open({0: 5})
+    assert again.open(Place({0: 5}))
     assert sorted(at_end(again)) == [b"10", b"11", b"12", b"5"]
 
 
 def test_an_absent_topic_is_waited_for_and_read_from_its_beginning(broker: str, name: str, source: Opened, send: Send):
     reading = source(name, start="latest")
-    assert not reading.open({})
+    assert not reading.open(Place())
     created(broker, name)
     sent(send, broker, name, 0, 3)
-    until(lambda: reading.open({}))
+    until(lambda: reading.open(Place()))
     assert values(reading, 3) == numbered(0, 3)
 
 
@@ -262,12 +262,12 @@ def test_aborted_records_are_skipped_and_transaction_markers_are_no_gap(broker: 
         producer.flush()
         (producer.abort_transaction if number % 2 else producer.commit_transaction)(20)
     reading = source(name)
-    assert reading.open({})
+    assert reading.open(Place())
     assert at_end(reading) == numbered(0, 10) + numbered(20, 30) + numbered(40, 50)
-    assert (reading.offsets(), reading.lag(), reading.gaps()) == ({0: 66}, {0: 0}, [])
+    assert (reading.place().offsets, reading.lag(), reading.gaps()) == ({0: 66}, {0: 0}, [])
     delete_before(broker, name, 0, 66)  # of what is marks and aborted records alone, nothing is missing
     again = source(name)
-    assert again.open(reading.offsets(), reading.identity)
+    assert again.open(reading.place())
     assert again.gaps() == []
 
 
@@ -278,7 +278,7 @@ def test_a_record_of_an_open_transaction_is_not_read(broker: str, name: str, sou
     producer.produce(name, b"later", partition=0)
     producer.flush()
     reading = source(name)
-    assert reading.open({})
+    assert reading.open(Place())
     assert at_end(reading) == []
     producer.commit_transaction(20)
     assert values(reading, 1) == [b"later"]
@@ -292,7 +292,7 @@ def test_a_compressed_topic_is_read_like_any_other(broker: str, name: str, sourc
         producer.produce(name, value, partition=0)
     assert producer.flush(20) == 0
     reading = source(name)
-    assert reading.open({0: 1_000})  # in the middle of what is compressed together
+    assert reading.open(Place({0: 1_000}))  # in the middle of what is compressed together
     assert values(reading, 2_000) == numbered(1_000, 3_000)
 
 
@@ -303,7 +303,7 @@ def test_a_tombstone_has_its_key_and_headers(broker: str, name: str, source: Ope
     producer.produce(name, b"v")
     assert producer.flush(20) == 0
     reading = source(name)
-    assert reading.open({})
+    assert reading.open(Place())
     polled = []
     until(lambda: polled.append(reading.poll(10, 0.1)) or polled[-1].values)
     assert polled[-1].values[0] is None
@@ -326,7 +326,7 @@ def test_compacted_records_are_no_gap(broker: str, name: str, source: Opened):
         producer.produce(name, b"more", uuid.uuid4().hex, partition=0)  # a new segment, so that the old ones are compacted
         producer.flush()
         reading = source(name)
-        until(lambda: reading.open({0: 1}))  # on a busy broker the partition may have no leader for a moment
+        until(lambda: reading.open(Place({0: 1})))  # on a busy broker the partition may have no leader for a moment
         count = sum(value == b"old" for value in at_end(reading))
         assert reading.gaps() == []
         reading.close()
@@ -342,7 +342,7 @@ def test_a_record_larger_than_a_fetch_is_delivered(broker: str, name: str, sourc
     created(broker, name, 1, **{"max.message.bytes": "4000000"})
     send(broker, name, [b"small", b"x" * 3_000_000, b"end"], [0, 0, 0])
     reading = source(name, fetch_message_max_bytes=10_000)
-    assert reading.open({})
+    assert reading.open(Place())
     assert [len(value or b"") for value in values(reading, 3)] == [5, 3_000_000, 3]
 
 
@@ -365,18 +365,18 @@ def test_cut_connections_lose_and_repeat_no_record(
     send(broker, name, [b"%d " % number + b"x" * 2_000 for number in range(3_000)], [0] * 3_000)
     between, address = proxy
     reading = source(name, bootstrap=address, queued_max_messages_kbytes=64, fetch_message_max_bytes=10_000)
-    until(lambda: reading.open({}))
+    until(lambda: reading.open(Place()))
     found: list[bytes | None] = []
     for _ in range(5):
         found += values(reading, 300, at_once=50)
         between.cut(refuse=False)
     between.cut(refuse=True)
-    assert reading.open(reading.offsets()) is False
+    assert reading.open(reading.place()) is False
     between.mend()
-    until(lambda: reading.open({0: len(found)}))
+    until(lambda: reading.open(Place({0: len(found)})))
     found += values(reading, 1_500)
     assert [int((value or b"").split()[0]) for value in found] == list(range(3_000))
-    assert (reading.gaps(), reading.epoch) == ([], 0)
+    assert (reading.gaps(), reading.place().epoch) == ([], 0)
 
 
 def test_a_sink_reports_a_cut_connection_and_goes_on(broker: str, name: str, proxy: tuple[Proxy, str]):
@@ -420,8 +420,8 @@ def test_a_restarted_broker_changes_no_answer(name: str, source: Opened, send: S
         created(node.bootstrap, name)
         sent(send, node.bootstrap, name, 0, 1_000)
         reading = source(name, bootstrap=node.bootstrap)
-        until(lambda: reading.open({}))
-        identity = reading.identity
+        until(lambda: reading.open(Place()))
+        identity = reading.place().identity
         found = values(reading, 500, at_once=100)
         sink = KafkaSink({"bootstrap.servers": node.bootstrap}, "out", transactional_id="tx", on_error=lambda _: None)
         until(lambda: done(sink.committed))
@@ -438,7 +438,7 @@ def test_a_restarted_broker_changes_no_answer(name: str, source: Opened, send: S
         sent(send, node.bootstrap, name, 1_000, 1_100)
         found += values(reading, 100)
         assert found == numbered(0, 1_100)
-        assert (reading.gaps(), reading.epoch, reading.identity) == ([], 0, identity)
+        assert (reading.gaps(), reading.place().epoch, reading.place().identity) == ([], 0, identity)
         try:
             until(lambda: done(sink.prepare))
             until(lambda: done(lambda: sink.commit(2)))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from actors.messages import Dead
 from actors.sinks.dead_letters import DeadLetterSink
 from actors.sources.kafka import KafkaSource
+from actors.sources.polled import Place
 from scripts.checkout import ROOT
 from scripts.cli.replay import Done
 from tests.conftest import create_topic
@@ -29,7 +30,7 @@ def unheard(text: str) -> None:
 def read(bootstrap: str, topic: str, count: int) -> list[Record]:
     """Return partition, value, key and headers of all records, of which there must be so many, by partition and offset."""
     source = KafkaSource({"bootstrap.servers": bootstrap, "group.id": "test"}, topic, start="earliest", on_error=unheard)
-    assert source.open({})
+    assert source.open(Place())
     found: list[tuple[int, Record]] = []
     ended: set[int] = set()
 
@@ -40,7 +41,7 @@ def read(bootstrap: str, topic: str, count: int) -> list[Record]:
             record = (number, value, polled.key_of(place), tuple(polled.headers_of(place)))
             found.append((places[place], record))
         ended.update(polled.ended)
-        return len(found) >= count and ended >= source.offsets().keys()
+        return len(found) >= count and ended >= source.place().offsets.keys()
 
     until(done)
     source.close()

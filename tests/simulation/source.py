@@ -1,12 +1,11 @@
 """The reader of a simulated topic, behind the protocol of `actors.sources.source.Source`, with the whims of a real broker."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from actors.sources.polled import Polled
-from actors.sources.source import Gap
+from actors.sources.polled import Gap, Place, Polled
 from tests.simulation.clock import SimulatedClock
 from tests.simulation.faults import Faults, TroubleError
 from tests.simulation.topic import Ledger, Record, SimulatedTopic
@@ -41,25 +40,21 @@ class SimulatedSource:
         self._held: dict[int, float] = {}
         self._gaps: list[Gap] = []
         self._opened = False
-        self.epoch = 0
+        self._epoch = 0
 
-    @property
-    def identity(self) -> str | None:
-        return None if self._life is None else self._topic.lives[self._life].identity
-
-    def open(self, offsets: Mapping[int, int], identity: str | None = None, epoch: int | None = None) -> bool:
+    def open(self, place: Place) -> bool:
         if self._faults.strikes("open"):
             raise TroubleError("the broker is away")
         life = self._topic.current(self._clock.now())
         if life is None or self._faults.strikes("unseen"):
             return False
-        self.epoch = self.epoch if epoch is None else epoch
+        self._epoch = place.epoch
         self._only = None
         self._told.clear()
         self._opened = True
-        self._next = dict(offsets)
-        known = next((place for place, each in enumerate(self._topic.lives) if each.identity == identity), life)
-        self._ledger.begin(known, self._next, afresh=identity is None and not offsets)
+        self._next = dict(place.offsets)
+        known = next((number for number, each in enumerate(self._topic.lives) if each.identity == place.identity), life)
+        self._ledger.begin(known, self._next, afresh=place.identity is None and not place.offsets)
         self._life = known
         if known != life:
             self._begin_again(life)
@@ -86,7 +81,7 @@ class SimulatedSource:
         if life != self._life:
             ended = set(self._next)
             if life is None:
-                return _polled([], frozenset(ended), self.epoch)
+                return _polled([], frozenset(ended), self._epoch)
             self._begin_again(life)
         if self._faults.strikes("poll"):
             raise TroubleError("connection cut")
@@ -96,13 +91,14 @@ class SimulatedSource:
         if not found:
             self._clock.advance(timeout_s)
         ended -= {partition for partition, _, _ in found}
-        return _polled(found, frozenset(ended | self._at_end(now)), self.epoch)
+        return _polled(found, frozenset(ended | self._at_end(now)), self._epoch)
 
     def only(self, partition: int | None) -> None:
         self._only = partition
 
-    def offsets(self) -> dict[int, int]:
-        return dict(self._next)
+    def place(self) -> Place:
+        identity = None if self._life is None else self._topic.lives[self._life].identity
+        return Place(dict(self._next), identity, self._epoch)
 
     def lag(self) -> dict[int, int]:
         assert self._life is not None, "open the source before asking"
@@ -124,7 +120,7 @@ class SimulatedSource:
         self._gaps += [Gap(number, None, "recreated") for number in sorted(self._next)]
         self._life, self._next = life, {}
         self._told.clear()
-        self.epoch += 1
+        self._epoch += 1
         self.extend()
 
     def _skip(self, number: int, now: float) -> None:

@@ -1,13 +1,12 @@
 """A stream of real actors over a list of records, without a broker."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from actors.replies import Answer, Query, Stats
-from actors.sources.polled import Polled
-from actors.sources.source import Gap
+from actors.sources.polled import Gap, Place, Polled
 from actors.timeline.span import EVER
 from tests.support.polled import polled
 from tests.support.running import Stream, placed, stream
@@ -19,17 +18,15 @@ class ListedSource:
 
     finished = False
     endless = True
-    epoch = 0
-    identity = "listed"
 
     def __init__(self, values: list[bytes]) -> None:
         self._values = values
         self._next = 0
 
-    def open(self, offsets: Mapping[int, int], identity: str | None = None, epoch: int | None = None) -> bool:
-        assert identity in {None, self.identity}
-        assert not epoch
-        self._next = offsets.get(0, 0)
+    def open(self, place: Place) -> bool:
+        assert place.identity in {None, "listed"}
+        assert not place.epoch
+        self._next = place.offsets.get(0, 0)
         return True
 
     def extend(self) -> bool:
@@ -47,8 +44,8 @@ class ListedSource:
     def only(self, partition: int | None) -> None:
         pass
 
-    def offsets(self) -> dict[int, int]:
-        return {0: self._next}
+    def place(self) -> Place:
+        return Place({0: self._next}, "listed")
 
     def lag(self) -> dict[int, int]:
         return {0: len(self._values) - self._next}
