@@ -18,9 +18,8 @@ from random import Random
 from typing import Annotated, Any
 
 import typer
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
@@ -30,10 +29,12 @@ from scripts.lab.chaos.faults import Watch, plan
 from scripts.lab.chaos.load import LATENESS_MS, PARTITIONS, Load
 from scripts.lab.chaos.oracle import TRUTHS
 from scripts.lab.chaos.ordeal import Ordeal
-from scripts.lab.chaos.processes import EndedError, OverdueError, Subject, own_broker
+from scripts.lab.chaos.processes import EndedError, Subject, own_broker
 from scripts.lab.chaos.proxy import Proxy
-from scripts.lab.chaos.report import Report, markdown_of, table_of
+from scripts.lab.chaos.report import Report, table_of
 from scripts.lab.chaos.verifier import NAMES, Client, Output, Verifier
+from scripts.lab.topics import record_count, temporary_topics
+from scripts.lab.waiting import OverdueError
 
 
 def settings(topics: dict[str, tuple[str, int]], outputs: dict[str, str], bootstrap: str, port: int, data: Path | None) -> Any:
@@ -64,27 +65,8 @@ def topics_on(bootstrap: str, views: list[str]) -> Iterator[tuple[dict[str, tupl
     run = uuid.uuid4().hex[:12]
     topics = {view: (f"chaos-{run}-{view}", PARTITIONS[view]) for view in views}
     outputs = {view: f"chaos-{run}-{view}-out" for view in views if view in {"segments", "uniques"}}
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-    wanted = [NewTopic(name, partitions, 1) for name, partitions in topics.values()]
-    wanted += [NewTopic(name, 1, 1) for name in outputs.values()]
-    for created in admin.create_topics(wanted, request_timeout=20).values():
-        created.result(timeout=30)
-    try:
+    with temporary_topics(bootstrap, {**dict(topics.values()), **dict.fromkeys(outputs.values(), 1)}):
         yield topics, outputs
-    finally:
-        for deleted in admin.delete_topics([topic.topic for topic in wanted], request_timeout=20).values():
-            with contextlib.suppress(KafkaException):  # the broker may be gone
-                deleted.result(timeout=30)
-
-
-def in_kafka(bootstrap: str, topic: str, partitions: int) -> int:
-    """Return how many records a topic holds. The topic must have no transactions."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "chaos", "log_level": 0})
-    try:
-        places = [consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=20) for number in range(partitions)]
-    finally:
-        consumer.close()
-    return sum(high for _, high in places)
 
 
 def run(
@@ -140,8 +122,8 @@ def run(
                 ordeal.end()
         except (EndedError, OverdueError) as error:
             ordeal.differ([str(error)])
-        for view, (topic, partitions) in topics.items() if not report.differences else ():
-            if (held := in_kafka(address, topic, partitions)) != truths[view].records:
+        for view, (topic, _) in topics.items() if not report.differences else ():
+            if (held := record_count(address, topic)) != truths[view].records:
                 raise OSError(f"{topic} holds {held} records, and not the {truths[view].records} that were sent")
         report.records = sum(truth.records for truth in truths.values())
     report.seconds = time.monotonic() - began
@@ -198,10 +180,8 @@ def main(
             shutil.rmtree(folder, ignore_errors=True)
     if as_json:
         print(json.dumps(report.as_json()))
-    elif markdown:
-        print(markdown_of(report))
     else:
-        Console().print(table_of(report))
+        Console(width=200 if markdown else None).print(table_of(report, markdown=markdown))
     if differed:
         for each in report.differences:
             print(each, file=sys.stderr)

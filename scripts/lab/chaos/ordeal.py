@@ -14,10 +14,11 @@ from random import Random
 from scripts.lab.chaos.faults import Fault, Watch
 from scripts.lab.chaos.load import PARTITIONS, Load
 from scripts.lab.chaos.oracle import TopTruth
-from scripts.lab.chaos.processes import Node, OverdueError, Subject, until
+from scripts.lab.chaos.processes import Node, Subject
 from scripts.lab.chaos.proxy import Proxy
 from scripts.lab.chaos.report import Report
 from scripts.lab.chaos.verifier import Client, UnansweredError, Verifier
+from scripts.lab.waiting import OverdueError, until
 
 _LIMIT_S = 60.0
 """The longest time that the service may need to answer again."""
@@ -72,7 +73,7 @@ class Ordeal:
         """Pause the load, and compare every answer. Differences go into the report."""
         self.load.pause()
         with contextlib.suppress(OverdueError):  # a record that is missing then shows in the comparison
-            until(self._settled, _PATIENCE_S, "all to be read")
+            until(self._settled, _PATIENCE_S, "all to be read", every_s=_LOOK_S)
         found = self.verifier.differences(_PATIENCE_S if not self.report.differences else 1.0)
         self.report.verifications += 1
         self.report.comparisons = self.verifier.comparisons
@@ -175,15 +176,12 @@ class Ordeal:
                 behind = [view for view, count in wanted.items() if self.client.stats(view)["records"] < count]
             except UnansweredError:
                 return False
-            if behind:
-                time.sleep(_LOOK_S)
             return not behind
 
-        until(caught_up, _LIMIT_S, f"the service to catch up with {wanted}")
+        until(caught_up, _LIMIT_S, f"the service to catch up with {wanted}", every_s=_LOOK_S)
 
     def _settled(self) -> bool:
         """Whether all records are read, are in their slices, and all due results are published."""
-        time.sleep(_LOOK_S)
         for view, truth in self.verifier.truths.items():
             try:
                 stats = self.client.stats(view)

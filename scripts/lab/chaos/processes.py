@@ -10,9 +10,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
 from confluent_kafka import KafkaException
@@ -20,30 +20,14 @@ from confluent_kafka.admin import AdminClient
 
 from scripts.brokers.real import real_broker
 from scripts.checkout import ROOT
+from scripts.lab.waiting import OverdueError
 
-T = TypeVar("T")
-
-_LOOK_S = 0.005
 _GRACE_S = 30.0
 _SAID = 2_000
 
 
-class OverdueError(Exception):
-    """Something did not happen in the time that it may take."""
-
-
 class EndedError(Exception):
     """A process ended, and this run had not ended it."""
-
-
-def until(look: Callable[[], T], limit_s: float, what: str) -> T:
-    """Return the first true value of `look()`. Raises OverdueError after `limit_s`."""
-    deadline = time.monotonic() + limit_s
-    while not (seen := look()):
-        if time.monotonic() > deadline:
-            raise OverdueError(f"waited {limit_s:.0f} s for {what}")
-        time.sleep(_LOOK_S)
-    return seen
 
 
 class Subject:

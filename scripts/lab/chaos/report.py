@@ -3,9 +3,11 @@
 import statistics
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from rich.box import HEAVY_HEAD, MARKDOWN
 from rich.table import Table
 
 from scripts.lab.chaos.faults import Fault
@@ -63,38 +65,26 @@ class Report:
         }
 
 
-def table_of(report: Report) -> Table:
-    """Return the report as text for people."""
+def table_of(report: Report, *, markdown: bool = False) -> Table:
+    """Return a row for each fault, and one for all. With `markdown`, the table prints as Markdown, without a title."""
     title = (
         f"{report.kills:,} kills, {report.verifications:,} verifications of {report.comparisons:,} answers, "
         f"{report.records:,} records, {report.seconds / 60:.1f} min, seed {report.seed}"
     )
-    table = Table(title=title)
+    table = Table(title=None if markdown else title, box=MARKDOWN if markdown else HEAVY_HEAD)
     for column in _COLUMNS:
         table.add_column(column, justify="left" if column == "action" else "right")
-    for row in _rows(report):
-        table.add_row(*row)
-    return table
-
-
-def markdown_of(report: Report) -> str:
-    """Return the report as a Markdown table."""
-    rows = [_COLUMNS, ("---", *("---:",) * (len(_COLUMNS) - 1)), *_rows(report)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
-
-
-def _rows(report: Report) -> list[tuple[str, ...]]:
-    shown = [(fault, report.timings[fault]) for fault in Fault if fault in report.timings]
-    rows: list[tuple[str, ...]] = [
-        (fault.value, f"{own.times:,}", _seconds(own.ready_s), _seconds(own.caught_up_s), str(own.differences))
-        for fault, own in shown
-    ]
-    every = [own for _, own in shown]
-    ready, caught_up = ([each for own in every for each in getattr(own, name)] for name in ("ready_s", "caught_up_s"))
-    rows.append(
-        ("all", f"{sum(own.times for own in every):,}", _seconds(ready), _seconds(caught_up), str(len(report.differences)))
+    shown = {fault.value: report.timings[fault] for fault in Fault if fault in report.timings}
+    every = list(shown.values())
+    shown["all"] = Timings(
+        sum(own.times for own in every),
+        list(chain(*(own.ready_s for own in every))),
+        list(chain(*(own.caught_up_s for own in every))),
+        len(report.differences),
     )
-    return rows
+    for name, own in shown.items():
+        table.add_row(name, f"{own.times:,}", _seconds(own.ready_s), _seconds(own.caught_up_s), str(own.differences))
+    return table
 
 
 def _median(seconds: list[float]) -> float | None:

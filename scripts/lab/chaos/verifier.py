@@ -145,17 +145,14 @@ class Verifier:
                 yield Difference(view, question, parting(right, got))
 
     def _questions(self, view: str, span: Span) -> dict[str, Callable[[], Any]]:
-        match view:
-            case "sets":
-                return self._sets(span)
-            case "top":
-                return self._top(span)
-            case "segments":
-                return self._segments(span)
-            case "uniques":
-                return self._uniques(span)
-            case _:
-                return self._words(span)
+        questions = {
+            "sets": self._sets,
+            "top": self._top,
+            "segments": self._segments,
+            "uniques": self._uniques,
+            "words": self._words,
+        }
+        return questions[view](span)
 
     def _sets(self, span: Span) -> dict[str, Callable[[], Any]]:
         ask = self.client.ask

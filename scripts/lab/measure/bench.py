@@ -8,7 +8,9 @@ import json
 import random
 import statistics
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,8 +24,8 @@ from actors.views.sets.slices import LiveSets
 from scripts.lab.measure.contest import CONTESTS, contest
 from scripts.lab.measure.curves import Curve, draw
 from scripts.lab.measure.held import held, held_as_json, held_plot, held_table
-from scripts.lab.measure.recovery import recovery, recovery_as_json, recovery_table
-from scripts.lab.measure.runs import PATIENCE_S, fill, machine, measuring, peak_rss, percentiles, rival, service
+from scripts.lab.measure.recovery import recovery, recovery_table
+from scripts.lab.measure.runs import comparison, fill, machine, measuring, peak_rss, percentiles, rival, service
 from scripts.lab.measure.study import tables
 
 START_MS = 1_685_695_916_000
@@ -67,21 +69,16 @@ def product(bootstrap: str, topic: str, events: int, *, loaded: bool, rested: in
     samples = []
     with service("events", bootstrap, topic, budget) as (process, client):
         began = time.perf_counter()
-        while True:
-            stats = client.get("/events/get-stats")
+        for stats in client.ingestion("events", events, every_s=0.0):
             samples.append((time.perf_counter() - began, process.memory_info().rss, stats["total"]["setSize"]))
-            if stats["records"] >= events and not stats["buffered"] and not stats["inFlight"]:
-                break
-            if time.perf_counter() - began > PATIENCE_S:
-                raise TimeoutError(f"{stats['records']:,} of {events:,} records after {PATIENCE_S:.0f} s")
-            if loaded and stats["total"]["setSize"]:
-                last = START_MS + stats["total"]["setSize"] * _STEP_MS
-                for _ in range(4):
-                    for name, path in questions(START_MS, last, chance).items():
-                        asked.setdefault(name, []).append(client.timed(path))
-                        time.sleep(0.002)
-            else:
+            if not loaded or not stats["total"]["setSize"]:
                 time.sleep(0.05)
+                continue
+            last = START_MS + stats["total"]["setSize"] * _STEP_MS
+            for _ in range(4):
+                for name, path in questions(START_MS, last, chance).items():
+                    asked.setdefault(name, []).append(client.timed(path))
+                    time.sleep(0.002)
         aged = [row for row in stats["data"] if row["state"] == "aged"]
         run = Run(
             rate=events / (stats["lastBatchAt"] - stats["firstRecordAt"]),
@@ -142,56 +139,48 @@ def measure(
 
 def table(results: dict[str, Any]) -> Table:
     """Return the figures as a table with a column for each pattern."""
-    patterns = results["patterns"]
-    shown = Table(title=f"{results['events']:,} events, median of {results['rounds']}; {results['machine']}")
-    shown.add_column("")
-    for pattern in patterns:
-        shown.add_column(pattern, justify="right")
-
-    def row(name: str, write: Any) -> None:
-        shown.add_row(name, *(write(figures) for figures in patterns.values()))
-
-    row("bare consume loop, records/s", lambda f: f"{f['floor_per_s']:,.0f}")
-    row("Firnline, records/s", lambda f: f"{f['product_per_s']:,.0f}")
-    row("ratio", lambda f: f"{f['ratio']:.2f}")
-    if next(iter(patterns.values()))["loaded_ms"]:
-        row("ratio while asked all the time", lambda f: f"{f['ratio_while_asked']:.2f}")
-    row("peak RSS", lambda f: f"{f['peak_rss_bytes'] / 1e6:.0f} MB")
-    row("bytes an aged set", lambda f: f"{f['bytes_an_aged_set']:.2f}")
-    row("sets / bound", lambda f: f"{f['sets']:,} / {f['bound']:,}")
+    first = next(iter(results["patterns"].values()))
+    rows: list[tuple[str, Callable[[Any], str]]] = [
+        ("bare consume loop, records/s", lambda f: f"{f['floor_per_s']:,.0f}"),
+        ("Firnline, records/s", lambda f: f"{f['product_per_s']:,.0f}"),
+        ("ratio", lambda f: f"{f['ratio']:.2f}"),
+        *([("ratio while asked all the time", lambda f: f"{f['ratio_while_asked']:.2f}")] if first["loaded_ms"] else []),
+        ("peak RSS", lambda f: f"{f['peak_rss_bytes'] / 1e6:.0f} MB"),
+        ("bytes an aged set", lambda f: f"{f['bytes_an_aged_set']:.2f}"),
+        ("sets / bound", lambda f: f"{f['sets']:,} / {f['bound']:,}"),
+    ]
     for state, label in (("rest_ms", "at rest"), ("loaded_ms", "while ingesting")):
-        for name in next(iter(patterns.values()))[state]:
-            row(f"{name}, {label}: p50 / p99", lambda f, s=state, n=name: f"{f[s][n]['p50']:.2f} / {f[s][n]['p99']:.2f} ms")
+        rows += [(f"{name}, {label}: p50 / p99", partial(_latency, state, name)) for name in first[state]]
+    title = f"{results['events']:,} events, median of {results['rounds']}; {results['machine']}"
+    shown = comparison(title, results["patterns"], rows)
     shown.add_row("bytes an aged set, random milliseconds", f"{results['random_bytes_a_set']:.2f}")
     return shown
 
 
+def _latency(state: str, name: str, figures: dict[str, Any]) -> str:
+    return f"{figures[state][name]['p50']:.2f} / {figures[state][name]['p99']:.2f} ms"
+
+
 def contests_table(contests: dict[str, dict[str, Any]], rounds: int) -> Table:
     """Return the figures of the other views as a table with a column for each view."""
-    shown = Table(title=f"the other answers, median of {rounds}; same machine and broker")
-    shown.add_column("")
-    for name in contests:
-        shown.add_column(name, justify="right")
-
-    def row(name: str, write: Any) -> None:
-        shown.add_row(name, *(write(figures) for figures in contests.values()))
-
-    row("records", lambda f: f"{f['records']:,}")
-    row("bare consume loop, records/s", lambda f: f"{f['floor_per_s']:,.0f}")
-    row("rival", lambda f: f["rival"])
-    row("rival, records/s", lambda f: f"{f['rival_per_s']:,.0f}")
-    row("Firnline, records/s", lambda f: f"{f['product_per_s']:,.0f}")
-    row("of the bare loop", lambda f: f"{f['of_floor']:.2f}")
-    row("of the rival", lambda f: f"{f['of_rival']:.2f}")
-    row("peak RSS", lambda f: f"{f['peak_rss_bytes'] / 1e6:.0f} MB")
-    row("asked", lambda f: f["asked"])
-    row("p50 / p99", lambda f: f"{f['asked_ms']['p50']:.2f} / {f['asked_ms']['p99']:.2f} ms")
-    row(
-        "bytes an id, the rival's",
-        lambda f: f"{f['bytes_an_id']:.0f}, {f['rival_bytes_an_id']:.0f}" if "bytes_an_id" in f else "",
-    )
-    row("through a pipe with --once, records/s", lambda f: f"{f['piped_per_s']:,.0f}" if "piped_per_s" in f else "")
-    return shown
+    rows: list[tuple[str, Callable[[Any], str]]] = [
+        ("records", lambda f: f"{f['records']:,}"),
+        ("bare consume loop, records/s", lambda f: f"{f['floor_per_s']:,.0f}"),
+        ("rival", lambda f: f["rival"]),
+        ("rival, records/s", lambda f: f"{f['rival_per_s']:,.0f}"),
+        ("Firnline, records/s", lambda f: f"{f['product_per_s']:,.0f}"),
+        ("of the bare loop", lambda f: f"{f['of_floor']:.2f}"),
+        ("of the rival", lambda f: f"{f['of_rival']:.2f}"),
+        ("peak RSS", lambda f: f"{f['peak_rss_bytes'] / 1e6:.0f} MB"),
+        ("asked", lambda f: f["asked"]),
+        ("p50 / p99", lambda f: f"{f['asked_ms']['p50']:.2f} / {f['asked_ms']['p99']:.2f} ms"),
+        (
+            "bytes an id, the rival's",
+            lambda f: f"{f['bytes_an_id']:.0f}, {f['rival_bytes_an_id']:.0f}" if "bytes_an_id" in f else "",
+        ),
+        ("through a pipe with --once, records/s", lambda f: f"{f['piped_per_s']:,.0f}" if "piped_per_s" in f else ""),
+    ]
+    return comparison(f"the other answers, median of {rounds}; same machine and broker", contests, rows)
 
 
 def plot(path: Path, runs: dict[str, list[Run]]) -> None:
@@ -233,7 +222,7 @@ def main(
         with measuring("bench", bootstrap) as address:
             measured = recovery(address, recovered)
         if as_json:
-            print(json.dumps({**results, "recovery": recovery_as_json(measured)}, indent=2))
+            print(json.dumps({**results, "recovery": asdict(measured)}, indent=2))
         else:
             Console(width=110).print(recovery_table(measured))
         return

@@ -76,14 +76,7 @@ def _product(plan: Contest, bootstrap: str, topic: str, budget: str) -> dict[str
         output = f"streams.{plan.stream}.output={{file: {folder}/out.txt}}"
         with service(plan.stream, bootstrap, topic, budget, output) as (process, client):
             before = process.memory_info().rss
-            deadline = time.monotonic() + PATIENCE_S
-            while True:
-                stats = client.get(f"/{plan.stream}/get-stats")
-                if stats["records"] >= plan.records and not stats["buffered"] and not stats["inFlight"]:
-                    break
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"{stats['records']:,} of {plan.records:,} records")
-                time.sleep(0.05)
+            *_, stats = client.ingestion(plan.stream, plan.records)
             rss = process.memory_info().rss
             client.get(plan.asked)
             return {

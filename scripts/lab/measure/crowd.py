@@ -11,21 +11,20 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from typing import Annotated, cast
 
 import psutil
 import typer
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 from rich.console import Console
 from rich.table import Table
 
 from gateway.wire.server import files_for
 from scripts.checkout import ROOT
-from scripts.lab.measure.runs import Client, machine, measuring, peak_rss, percentiles, service
+from scripts.lab.measure.runs import Client, comparison, machine, measuring, peak_rss, percentiles, service
+from scripts.lab.topics import temporary_topics
 
 _HOST = b"Host: 127.0.0.1\r\n"
 _IDLE = b"GET /livez HTTP/1.1\r\n" + _HOST + b"\r\n"
@@ -170,18 +169,6 @@ def ask(process: psutil.Process, client: Client, seconds: float) -> Asked:
 
 
 @contextlib.contextmanager
-def fresh_topic(bootstrap: str) -> Iterator[str]:
-    """Create a topic. Its admin client is closed before the broker, because it would log the broker's end."""
-    topic = f"crowd-{os.getpid()}-{int(time.time())}"
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-    admin.create_topics([NewTopic(topic, _PARTITIONS, 1)], request_timeout=20)[topic].result(timeout=30)
-    try:
-        yield topic
-    finally:
-        admin.delete_topics([topic], request_timeout=20)[topic].result(timeout=30)
-
-
-@contextlib.contextmanager
 def events(bootstrap: str, topic: str, rate: int) -> Iterator[None]:
     """Produce `rate` events a second."""
     command = [sys.executable, str(ROOT / "scripts" / "producer.py"), "--count", "0", "--rate", str(rate)]
@@ -196,17 +183,20 @@ def events(bootstrap: str, topic: str, rate: int) -> Iterator[None]:
 
 def table(figures: dict[str, Asked], before: Held, after: Held, peak: int, title: str) -> Table:
     """Return the figures as a table with a column for each period."""
-    shown = Table(title=title)
-    shown.add_column("")
-    for name in figures:
-        shown.add_column(name, justify="right")
-    for kind in ("get-stats", "100 sets"):
-        each = [(percentiles(asked.ms[kind]), max(asked.ms[kind])) for asked in figures.values()]
-        shown.add_row(f"{kind}: p50 / p99 / worst", *(f"{p['p50']:.1f} / {p['p99']:.1f} / {worst:.0f} ms" for p, worst in each))
-    shown.add_row("questions", *(f"{sum(map(len, asked.ms.values())):,}" for asked in figures.values()))
-    shown.add_row("events taken in, a second", *(f"{asked.events / asked.seconds:,.0f}" for asked in figures.values()))
-    shown.add_row("lag at the end", *(f"{asked.lag:,}" for asked in figures.values()))
-    shown.add_row("resident set, at most", *(f"{asked.rss_bytes / 1e6:.0f} MB" for asked in figures.values()))
+
+    def times(ms: list[float]) -> str:
+        found = percentiles(ms)
+        return f"{found['p50']:.1f} / {found['p99']:.1f} / {max(ms):.0f} ms"
+
+    rows: list[tuple[str, Callable[[Asked], str]]] = [
+        ("get-stats: p50 / p99 / worst", lambda asked: times(asked.ms["get-stats"])),
+        ("100 sets: p50 / p99 / worst", lambda asked: times(asked.ms["100 sets"])),
+        ("queries", lambda asked: f"{sum(map(len, asked.ms.values())):,}"),
+        ("events a second", lambda asked: f"{asked.events / asked.seconds:,.0f}"),
+        ("lag at the end", lambda asked: f"{asked.lag:,}"),
+        ("resident set, at most", lambda asked: f"{asked.rss_bytes / 1e6:.0f} MB"),
+    ]
+    shown = comparison(title, figures, rows)
     shown.add_section()
     shown.add_row("peak of all", f"{peak / 1e6:.0f} MB")
     shown.add_row("answered: idle, streams", f"{before.idle:,}, {before.streams:,}")
@@ -226,12 +216,13 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
 ) -> None:
     """Measure queries among idle connections and event streams, while events come in."""
+    topic = f"crowd-{os.getpid()}-{int(time.time())}"
     few = files_for(idle + streams)
     if few:
         sys.exit(f"crowd: {few}")
     with (
         measuring("crowd", bootstrap) as address,
-        fresh_topic(address) as topic,
+        temporary_topics(address, {topic: _PARTITIONS}),
         service("events", address, topic, "60%") as (process, client),
         events(address, topic, rate),
     ):

@@ -12,7 +12,7 @@ from typing import Any
 from rich.table import Table
 
 from scripts.lab.measure.curves import Curve, draw
-from scripts.lab.measure.runs import PATIENCE_S, fill, peak_rss, service
+from scripts.lab.measure.runs import fill, peak_rss, service
 
 PATTERN = "scattered"
 _START_MS = 1_685_695_916_000
@@ -66,15 +66,8 @@ def _run(name: str, bootstrap: str, topic: str, events: int, budget: str, data_d
     max_sets = f"streams.events.max_sets={max(1_000, events // 3 // _GENERATIONS)}"
     with service("events", bootstrap, topic, budget, max_sets, data_dir=data_dir) as (process, client):
         began = time.perf_counter()
-        while True:
-            stats = client.get("/events/get-stats")
-            seconds = time.perf_counter() - began
-            run.samples.append(_sample(stats, seconds, process.memory_info().rss))
-            if stats["records"] >= events and not stats["buffered"] and not stats["inFlight"]:
-                break
-            if seconds > PATIENCE_S:
-                raise TimeoutError(f"{stats['records']:,} of {events:,} records after {PATIENCE_S:.0f} s")
-            time.sleep(_EVERY_S)
+        for stats in client.ingestion("events", events, _EVERY_S):
+            run.samples.append(_sample(stats, time.perf_counter() - began, process.memory_info().rss))
         memory = stats["memory"]
         run.budget, run.baseline, run.emergencies = memory["budgetBytes"], memory["baselineBytes"], memory["emergencies"]
         run.rate = events / (stats["lastBatchAt"] - stats["firstRecordAt"])

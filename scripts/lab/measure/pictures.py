@@ -4,7 +4,6 @@ The broker is the embedded one unless another is named. Generations, memory and 
 shows all states: live, frozen, on disk, dropped.
 """
 
-import json
 import re
 import shutil
 import signal
@@ -13,11 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +24,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from scripts.brokers.embedded import start_embedded
 from scripts.checkout import ROOT
+from scripts.lab.measure.runs import Client, service
 from scripts.produce.producer import prepare
 
 FOLDER = ROOT / "docs" / "pictures"
@@ -38,9 +35,16 @@ _RHYTHM_NS = 23 * 86_400e9
 _BLOCK = 3_000
 _MOST_BYTES = 200_000
 _ROOM_MIB = 1
-_PATIENCE_S = 600.0
 _LOADS = 15
 _FIRST_PAINT = "performance.getEntriesByName('first-contentful-paint')"
+_SETTINGS = (
+    "memory.spill_budget=4MiB",
+    "log.level=error",
+    "checkpoint.every_ms=2000",
+    "streams.events.time_unit=ns",
+    "streams.events.max_sets=20000",
+    "streams.events.lateness_ms=60000",
+)
 _SHOTS = (
     ("page-light", 1280, 860, "light"),
     ("page-dark", 1280, 860, "dark"),
@@ -78,66 +82,14 @@ def least(bootstrap: str) -> int:
     return int(found[1])
 
 
-@contextmanager
-def serving(bootstrap: str, topic: str, port: int, budget: str) -> Iterator[Callable[[], bool]]:
-    """Run the service in a temporary folder. Yields its URL and its process, or raises ValueError."""
-    with tempfile.TemporaryDirectory(prefix="firnline-pictures-") as folder:
-        settings = {
-            "http.port": port,
-            "data_dir": folder,
-            "kafka.bootstrap.servers": bootstrap,
-            "memory.budget": budget,
-            "memory.spill_budget": "4MiB",
-            "log.level": "error",
-            "checkpoint.every_ms": 2_000,
-            "streams.events.source.topic": topic,
-            "streams.events.time_unit": "ns",
-            "streams.events.max_sets": 20_000,
-            "streams.events.lateness_ms": 60_000,
-        }
-        words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-        serve = [sys.executable, str(ROOT / "scripts" / "serve.py"), "--only", "events", *words]
-        child = subprocess.Popen(serve, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-
-        def alive() -> bool:
-            if child.poll() is not None:
-                raise ValueError(f"the service ended: {child.stderr.read() if child.stderr else ''}")
-            return True
-
-        try:
-            yield alive
-        finally:
-            child.terminate()
-            child.wait(timeout=30)
-
-
-def stats(port: int) -> dict[str, Any]:
-    """Return the stream's stats, or an empty dict before there are any."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/events/get-stats", timeout=10) as answer:
-            found: dict[str, Any] = json.load(answer)
-            return found
-    except (urllib.error.URLError, OSError):
-        return {}
-
-
-def await_that(look: Callable[[], object]) -> None:
-    """Wait until `look()` is true. Raises TimeoutError after some minutes."""
-    deadline = time.monotonic() + _PATIENCE_S
-    while not look():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {_PATIENCE_S:g} s in vain")
-        time.sleep(0.1)
-
-
-def feed(producer: Producer, topic: str, port: int, events: Events) -> None:
+def feed(producer: Producer, topic: str, client: Client, events: Events) -> None:
     """Send until some generations are on disk and some are dropped. Never sends far ahead of the service."""
     sent = 0
     while True:
-        known = stats(port)
-        if known and sum(known["droppedGenerations"].values()) >= 6 and any(row["fileBytes"] for row in known["data"]):
+        stats = client.get("/events/get-stats")
+        if sum(stats["droppedGenerations"].values()) >= 6 and any(row["fileBytes"] for row in stats["data"]):
             return
-        if known.get("records", 0) >= sent - 10 * _BLOCK:
+        if stats["records"] >= sent - 10 * _BLOCK:
             for _ in range(5):
                 producer.produce_batch(topic, [{"value": value} for value in events.block()], partition=0)
                 sent += _BLOCK
@@ -221,9 +173,12 @@ def main(
     try:
         prepare(bootstrap, topic, 3, embedded=broker is not None)
         budget = f"{least(bootstrap) + _ROOM_MIB}MiB"
-        with serving(bootstrap, topic, port, budget) as alive, sync_playwright() as play:
-            await_that(lambda: alive() and stats(port))
-            feed(producer, topic, port, events)
+        with (
+            tempfile.TemporaryDirectory(prefix="firnline-pictures-") as data,
+            service("events", bootstrap, topic, budget, *_SETTINGS, data_dir=Path(data), port=port) as (_, client),
+            sync_playwright() as play,
+        ):
+            feed(producer, topic, client, events)
             browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
 
             def more() -> None:

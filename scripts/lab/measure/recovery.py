@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from actors.views.sets.bound import Proof, identity
 from actors.views.sets.pieces import Piece
 from actors.views.sets.slices import FrozenSets
 from scripts.lab.measure.runs import PATIENCE_S, Client, fill, service
+from scripts.lab.waiting import until
 
 _SETS = 1_000_000
 _MS_A_SET = 30
@@ -70,15 +71,13 @@ def recovery(bootstrap: str, sets: int) -> Recovery:
 
 
 def _until(client: Client, ready: Callable[[dict[str, Any]], bool]) -> None:
-    """Wait until `look` is true of the stream's stats."""
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        answer = client.get("/events/get-stats")
-        if "total" in answer and ready(answer):
-            return
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {PATIENCE_S:.0f} s")
-        time.sleep(0.02)
+    """Wait until `ready` is true of the stream's stats."""
+
+    def look() -> bool:
+        stats = client.get("/events/get-stats")
+        return "total" in stats and ready(stats)
+
+    until(look, PATIENCE_S, "the records", every_s=0.02)
 
 
 def _write(store: Store, sets: int) -> int:
@@ -112,8 +111,3 @@ def recovery_table(measured: Recovery) -> Table:
     killed = f"kill -9 under full load at {measured.killed_at:,} of {measured.events:,} records: until it has caught up"
     shown.add_row(killed, f"{measured.caught_up_s:.1f}")
     return shown
-
-
-def recovery_as_json(measured: Recovery) -> dict[str, Any]:
-    """Return the figures as plain values."""
-    return asdict(measured)

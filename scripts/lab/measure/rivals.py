@@ -6,7 +6,6 @@ The benchmark runs it as `python -m scripts.lab.measure.rivals NAME BOOTSTRAP TO
 import heapq
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ import typer
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from actors.sources.kafka import TUNING
+from scripts.brokers.process import free_port
 
 app = typer.Typer(add_completion=False)
 _IDS_AT_ONCE = 5_000
@@ -36,11 +36,11 @@ class Frame(msgspec.Struct):
     uid: str
 
 
-def polls(bootstrap: str, topic: str, records: int, partitions: list[int] | None = None) -> Iterator[list[Message]]:
+def polls(bootstrap: str, topic: str, records: int) -> Iterator[list[Message]]:
     """Yield the polls of a tuned consumer until `records` records have come."""
     consumer = Consumer({**TUNING, "enable.partition.eof": False, "bootstrap.servers": bootstrap, "group.id": "rival"})
-    known = partitions if partitions is not None else list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
-    consumer.assign([TopicPartition(topic, number, 0) for number in known])
+    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
     came = 0
     while came < records:
         messages = consumer.consume(_READ_AT_ONCE, 1.0)
@@ -70,27 +70,19 @@ def floor(bootstrap: str, topic: str, records: int) -> None:
 def redis(bootstrap: str, topic: str, records: int) -> None:
     """Read all ids, then put them into a sorted set of Redis, 5,000 a command, and time its top ten."""
     from redis import Redis  # noqa: PLC0415  # a rival's client
+    from redis.backoff import ConstantBackoff  # noqa: PLC0415
+    from redis.retry import Retry  # noqa: PLC0415
 
     if shutil.which("redis-server") is None:
         sys.exit("rivals: redis-server is not installed")
     values = [message.value() or b"" for messages in polls(bootstrap, topic, records) for message in messages]
     pairs = [value.rpartition(b"_")[::2] for value in values]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
-            client = Redis(port=port)
-            while True:
-                try:
-                    client.ping()
-                    break
-                except OSError:
-                    time.sleep(0.02)
-                except Exception:  # noqa: BLE001  # the client's own error while the server does not listen yet
-                    time.sleep(0.02)
+            client = Redis(port=port, retry=Retry(ConstantBackoff(0.02), 500))  # the server needs some time to start
             before = client.info("memory")["used_memory"]
             began = time.perf_counter()
             for low in range(0, len(pairs), _IDS_AT_ONCE):

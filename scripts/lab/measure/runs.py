@@ -1,4 +1,4 @@
-"""The parts of a measurement: a broker, a topic with records, the real service, a client that takes times, and rivals."""
+"""The parts of a measurement: a broker, a topic with records, the real service, a client that takes times, rivals, tables."""
 
 import contextlib
 import http.client
@@ -6,21 +6,26 @@ import json
 import os
 import platform
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
+from rich.table import Table
 
+from scripts.brokers.process import free_port
 from scripts.brokers.real import real_broker
 from scripts.checkout import ROOT
+from scripts.lab.topics import record_count
+from scripts.lab.waiting import OverdueError, until
+
+T = TypeVar("T")
 
 PATIENCE_S = 1_800.0
 _START_S = 120.0
@@ -73,19 +78,29 @@ class Client:
         self._connection.getresponse().read()
         return (time.perf_counter() - began) * 1000
 
+    def ingestion(self, stream: str, records: int, every_s: float = 0.05) -> Iterator[dict[str, Any]]:
+        """Yield the stream's stats every `every_s` seconds until `records` records are in slices. Raises OverdueError."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            stats = self.get(f"/{stream}/get-stats")
+            yield stats
+            if stats["records"] >= records and not stats["buffered"] and not stats["inFlight"]:
+                return
+            if time.monotonic() > deadline:
+                raise OverdueError(f"{stats['records']:,} of {records:,} records after {PATIENCE_S:.0f} s")
+            time.sleep(every_s)
+
 
 @contextlib.contextmanager
 def service(
-    stream: str, bootstrap: str, topic: str, budget: str, *overrides: str, data_dir: Path | None = None
+    stream: str, bootstrap: str, topic: str, budget: str, *overrides: str, data_dir: Path | None = None, port: int = 0
 ) -> Iterator[tuple[psutil.Process, Client]]:
     """Run the real service with one stream of the default configuration. Yields its process and a client once it answers.
 
     Without a `data_dir` no state outlasts the run, so that the next run begins at the first record. Raises OSError if the
     service ends.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = port or free_port()
     settings = [f"http.port={port}", f"kafka.bootstrap.servers={bootstrap}", f"streams.{stream}.source.topic={topic}"]
     settings += [f"memory.budget={budget}", f"data_dir={data_dir or 'null'}", *overrides]
     command = [sys.executable, str(ROOT / "scripts" / "serve.py"), "--only", stream]
@@ -94,12 +109,10 @@ def service(
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
         try:
             client = Client(port)
-            deadline = time.monotonic() + _START_S
-            while not client.answers():
-                if child.poll() is not None or time.monotonic() > deadline:
-                    said.seek(0)
-                    raise OSError(f"the service does not run: {said.read().decode(errors='replace')[-_SAID:].strip()}")
-                time.sleep(0.01)
+            until(lambda: client.answers() or child.poll() is not None, _START_S, "the service to answer")
+            if child.poll() is not None:
+                said.seek(0)
+                raise OSError(f"the service does not run: {said.read().decode(errors='replace')[-_SAID:].strip()}")
             yield psutil.Process(child.pid), client
         finally:
             child.terminate()
@@ -116,17 +129,12 @@ def peak_rss(process: psutil.Process) -> int:
 
 
 def fill(bootstrap: str, topic: str, pattern: str, events: int, partitions: int, *words: str) -> None:
-    """Fill a topic with the pattern, unless an earlier call has filled it."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "firnline-fill", "log_level": 0})
-    ends = [
-        consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1]
-        for number in consumer.list_topics(topic, timeout=10).topics[topic].partitions
-    ]
-    consumer.close()
-    if sum(ends) == events:
+    """Fill a topic with the pattern, unless an earlier call has filled it. Raises ValueError if it holds other records."""
+    held = record_count(bootstrap, topic)
+    if held == events:
         return
-    if ends:
-        raise ValueError(f"topic {topic} holds {sum(ends):,} records, not {events:,}; delete it, or take another --bootstrap")
+    if held:
+        raise ValueError(f"topic {topic} holds {held:,} records, not {events:,}; delete it, or take another --bootstrap")
     command = [sys.executable, str(ROOT / "scripts" / "producer.py"), "--pattern", pattern, "--count", str(events)]
     command += ["--bootstrap", bootstrap, "--topic", topic, "--partitions", str(partitions), "--seed", "1", *words]
     subprocess.run(command, check=True, stdout=sys.stderr)
@@ -136,6 +144,17 @@ def percentiles(values: list[float]) -> dict[str, float]:
     """Return the median and the 99th percentile of milliseconds."""
     ordered = sorted(values)
     return {"p50": statistics.median(ordered), "p99": ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]}
+
+
+def comparison(title: str, columns: Mapping[str, T], rows: Sequence[tuple[str, Callable[[T], str]]]) -> Table:
+    """Return a table with a column for each of `columns`. A row has a label, and writes a cell from a column's figures."""
+    shown = Table(title=title)
+    shown.add_column("")
+    for name in columns:
+        shown.add_column(name, justify="right")
+    for label, write in rows:
+        shown.add_row(label, *map(write, columns.values()))
+    return shown
 
 
 def machine() -> str:
