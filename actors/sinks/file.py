@@ -185,6 +185,7 @@ class FileSink(Sink):
             self._renamed = True
             if size and _last_byte(self._path) != b"\n":  # half a record from a crash: the next record begins on a new line
                 size += file.write(b"\n")
+                file.flush()  # a checkpoint compares the bytes on the disk
             self._parts.append(_Part(self._path, state.st_ino, self.written, size, 0, size, LineIndex(size)))
 
     def _let_go(self) -> None:

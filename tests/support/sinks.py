@@ -1,0 +1,42 @@
+"""Reading the records that a sink has written, to a file or to a topic."""
+
+import uuid
+
+from confluent_kafka import Consumer, TopicPartition
+
+from actors.replies import Place
+from tests.support.waiting import until
+
+
+def fail(text: str) -> None:
+    """Fail the test: a sink reports an error that must not happen."""
+    raise AssertionError(text)
+
+
+def text_at(place: Place | None) -> bytes | None:
+    """Return the record at a place of a file, or None without a place."""
+    if place is None:
+        return None
+    with place.path.open("rb") as file:
+        file.seek(place.start)
+        return file.read(place.length)
+
+
+def new_topic() -> str:
+    """Return a name that no topic has."""
+    return f"t-{uuid.uuid4().hex}"
+
+
+def read_topic(bootstrap: str, topic: str, count: int) -> list[bytes]:
+    """Return the records of partition 0, at least `count` of them."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "test"})
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    found: list[bytes] = []
+
+    def complete() -> bool:
+        found.extend(message.value() for message in consumer.consume(1_000, 0.2) if not message.error())
+        return len(found) >= count
+
+    until(complete)
+    consumer.close()
+    return found
