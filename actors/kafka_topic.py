@@ -18,23 +18,28 @@ _PERIOD_S = 0.1
 _TIMEOUT_S = 5.0
 _BATCH_BYTES = 512
 _LIBRARYS_LONGEST = 1_000_000
-_SHARED = ("bootstrap.servers", "security.", "sasl.", "ssl.", "client.id", "broker.address.family")
-"""Settings that any client needs, or their prefixes."""
+_ROLE = ("group.", "transactional.", "transaction.", "enable.idempotence")
+"""Prefixes of the settings that give a client a role: a member of a group, a transactional or an idempotent producer."""
+
+LOOKS_ONLY: dict[str, Any] = {"allow.auto.create.topics": False}
+"""Without this setting librdkafka's producers and admin clients create a topic by a request for its metadata.
+
+A broker with `auto.create.topics.enable`, which is Kafka's default, would then create a misspelt topic, with its own number of
+partitions. Users can set it to true under `kafka`.
+"""
 
 
 def client_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of a consumer's or producer's settings that any client needs to connect."""
-    return {name: value for name, value in settings.items() if name.startswith(_SHARED)} | {"log_level": 0}
+    """Return a consumer's or producer's settings for a client without a role. librdkafka ignores what does not apply to it."""
+    own = {name: value for name, value in settings.items() if not name.startswith(_ROLE)}
+    return {**LOOKS_ONLY, **own, "log_level": 0}
 
 
 def ensure_topic(settings: Mapping[str, Any], topic: str, partitions: int) -> None:
-    """Create `topic` unless it exists. Waits ten seconds at most.
-
-    Raises OSError if that cannot be done now. A broker that creates topics by itself may do so with other settings.
-    """
+    """Create `topic` unless it exists. Waits ten seconds at most. Raises OSError if that cannot be done now."""
     admin = AdminClient(client_settings(settings))
     try:
-        found = admin.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
+        found = admin.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]  # creates nothing: LOOKS_ONLY
         if found.error is None and found.partitions:
             return
         admin.create_topics([NewTopic(topic, partitions)], request_timeout=_TIMEOUT_S)[topic].result()

@@ -10,7 +10,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from actors.kafka_topic import ensure_topic
+from actors.kafka_topic import LOOKS_ONLY, ensure_topic
 from actors.messages import Dead
 
 TOPIC, PARTITION, OFFSET, REASON = (f"firnline.{name}" for name in ("topic", "partition", "offset", "reason"))
@@ -28,6 +28,7 @@ _TUNING: dict[str, Any] = {
     "queue.buffering.max.messages": 100_000,
     "queue.buffering.max.kbytes": 16 << 10,
     "log_level": 0,
+    **LOOKS_ONLY,
 }
 
 

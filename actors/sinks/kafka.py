@@ -11,7 +11,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from actors.kafka_topic import ensure_topic, longest_record
+from actors.kafka_topic import LOOKS_ONLY, ensure_topic, longest_record
 from actors.sinks.sink import Fenced, Sink
 from actors.sinks.transaction import Transaction, transaction_settings, trouble_of
 
@@ -25,6 +25,7 @@ _TUNING: dict[str, Any] = {
     "queue.buffering.max.messages": 10_000_000,
     "queue.buffering.max.kbytes": 1 << 20,
     "log_level": 0,
+    **LOOKS_ONLY,
 }
 
 

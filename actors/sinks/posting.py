@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from actors.kafka_topic import ensure_topic
+from actors.kafka_topic import LOOKS_ONLY, ensure_topic
 
 _BROKER_TIMEOUT_S = 5.0
 _AGAIN_S = 0.05
@@ -37,6 +37,7 @@ class KafkaWriter:
                 "enable.idempotence": True,
                 "queue.buffering.max.messages": 200_000,  # some 100 MB
                 "log_level": 0,
+                **LOOKS_ONLY,
                 **settings,
                 "message.timeout.ms": int(1000 * timeout_s),
                 "error_cb": lambda _: None,

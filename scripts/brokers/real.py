@@ -55,12 +55,13 @@ class Member:
 
 
 @contextlib.contextmanager
-def real_broker(directory: Path, port: int | None = None) -> Iterator[str]:
+def real_broker(directory: Path, port: int | None = None, *, creates_topics: bool = False) -> Iterator[str]:
     """Run a single-node Kafka with an empty log; yields its address. The jars stay in `directory`.
 
-    Raises OSError if Java or Maven is missing, or if the broker does not start.
+    If it `creates_topics`, the broker creates a topic at the first request for it, as Kafka does by default. Raises OSError if
+    Java or Maven is missing, or if the broker does not start.
     """
-    with _cluster(directory, [port or free_port()], ["-Xmx1g"]) as (member,):
+    with _cluster(directory, [port or free_port()], ["-Xmx1g"], creates_topics=creates_topics) as (member,):
         yield member.bootstrap
 
 
@@ -77,7 +78,9 @@ def real_cluster(directory: Path, count: int) -> Iterator[list[Member]]:
 
 
 @contextlib.contextmanager
-def _cluster(directory: Path, ports: Sequence[int], options: Sequence[str]) -> Iterator[list[Member]]:
+def _cluster(
+    directory: Path, ports: Sequence[int], options: Sequence[str], *, creates_topics: bool = False
+) -> Iterator[list[Member]]:
     """Run a node at each port. All start at the same time; all are ended, the last one first."""
     if missing := [command for command in ("java", "mvn") if shutil.which(command) is None]:
         raise OSError(f"a real broker needs {' and '.join(missing)} on the PATH")
@@ -91,7 +94,8 @@ def _cluster(directory: Path, ports: Sequence[int], options: Sequence[str]) -> I
         controller = f"127.0.0.1:{free_port()}"
         for number, (node, port) in enumerate(zip(nodes, ports, strict=True), 1):
             node.mkdir(parents=True)
-            (node / "server.properties").write_text(_properties(node, number, port, controller, count=len(ports)))
+            properties = _properties(node, number, port, controller, count=len(ports), creates_topics=creates_topics)
+            (node / "server.properties").write_text(properties)
         (root / "log4j2.properties").write_text(_LOGGING)
         _format(java, nodes)
         members = [around.enter_context(_member(java, node, port)) for node, port in zip(nodes, ports, strict=True)]
@@ -156,7 +160,7 @@ def _jars(directory: Path) -> Path:
     return jars
 
 
-def _properties(node: Path, number: int, port: int, controller: str, *, count: int) -> str:
+def _properties(node: Path, number: int, port: int, controller: str, *, count: int, creates_topics: bool) -> str:
     """Return the settings of node `number` of `count`; node 1 is the controller."""
     listener = f"PLAINTEXT://127.0.0.1:{port}"
     settings = {
@@ -175,7 +179,8 @@ def _properties(node: Path, number: int, port: int, controller: str, *, count: i
         "share.coordinator.state.topic.replication.factor": count,
         "share.coordinator.state.topic.min.isr": 1,
         "group.initial.rebalance.delay.ms": 0,
-        "auto.create.topics.enable": "false",
+        "auto.create.topics.enable": str(creates_topics).lower(),
+        "num.partitions": 3,
         "log.cleaner.backoff.ms": 200,
         "message.max.bytes": 8 << 20,
         "log.retention.ms": -1,

@@ -112,7 +112,14 @@ class Replay:
         if found.error is not None:
             raise KafkaException(found.error)
         if putting_back:
-            self._producer = Producer({**self._settings, "transactional.id": self._group, "message.max.bytes": 100_000_000})
+            self._producer = Producer(
+                {
+                    "allow.auto.create.topics": False,  # a topic that was deleted stays deleted
+                    **self._settings,
+                    "transactional.id": self._group,
+                    "message.max.bytes": 100_000_000,
+                }
+            )
             self._producer.init_transactions(_TIMEOUT_S)
         places = [TopicPartition(self._topic, number) for number in sorted(found.partitions)]
         committed = self._consumer.committed(places, timeout=_TIMEOUT_S)

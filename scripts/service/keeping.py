@@ -69,4 +69,5 @@ def broker_of(settings: Settings, on_start: Callable[[str, int], None]) -> Itera
             broker, bootstrap = start_embedded()
             around.callback(end, broker)
             on_start(bootstrap, broker.pid)
-        yield {**kafka, "bootstrap.servers": bootstrap}, False
+        # The embedded broker has no request that creates a topic, so a request for its metadata must create it.
+        yield {"allow.auto.create.topics": True, **kafka, "bootstrap.servers": bootstrap}, False

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,12 @@ from scripts.service.reload import Reloading
 
 log = structlog.get_logger("firnline")
 
+_TOPIC_WAIT_S = 30.0
+"""How long `--once` waits for a topic. The help of `--once` states it."""
+
+_STILL_S = 10.0
+"""A wait that was reported less than this long ago goes on: a stream reports it every second."""
+
 
 def listen(settings: Settings) -> socket.socket:
     """Return a socket that listens at the configured address. Clients that connect now wait for the server.
@@ -60,7 +67,7 @@ class Progress:
         self._bootstrap = kafka.get("bootstrap.servers")
         self._once = once
         self._unfinished = set(settings.streams)
-        self._waiting: set[str] = set()
+        self._waiting: dict[str, tuple[float, float]] = {}  # since when, and the last report
         self._server: Server | None = None
         self.given_up: set[str] = set()
         self.complain = {name: Complaints(name, log.warning) for name in settings.streams}
@@ -94,9 +101,19 @@ class Progress:
             self._server.should_exit = True
 
     def _on_wait(self, stream: str) -> None:
-        if stream not in self._waiting:
-            self._waiting.add(stream)
-            log.info("waiting", stream=stream, until_there_is=self._name_of(self._settings.streams[stream].source))
+        """Log that a stream waits for its topic. With `once`, give the stream up after `_TOPIC_WAIT_S`."""
+        now = time.monotonic()
+        since, last = self._waiting.get(stream, (now, now))
+        if now - last > _STILL_S:
+            since = now  # meanwhile the topic was there
+        first, self._waiting[stream] = stream not in self._waiting, (since, now)
+        name = self._name_of(self._settings.streams[stream].source)
+        if first:
+            log.info("waiting", stream=stream, until_there_is=name)
+        if self._once and now - since >= _TOPIC_WAIT_S and stream in self._unfinished:
+            log.error("given up", stream=stream, problem=f"no records can be read from {name} for {_TOPIC_WAIT_S:.0f} seconds")
+            self.given_up.add(stream)
+            self._on_end(stream)
 
     def _name_of(self, source: Source) -> str:
         """Describe a source in the log, which may show the words of a command."""

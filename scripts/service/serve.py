@@ -29,7 +29,12 @@ def main(
         list[str] | None, typer.Option("--set", help="A setting over the file: streams.events.max_sets=1000.")
     ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Serve this stream alone; may be repeated.")] = None,
-    once: Annotated[bool, typer.Option("--once", help="End when all input is read and its results are written.")] = False,
+    once: Annotated[
+        bool,
+        typer.Option(
+            "--once", help="End when all input is read and its results are written. A topic must exist within 30 seconds."
+        ),
+    ] = False,
     demo: Annotated[
         bool, typer.Option("--demo", help="Run a gentle producer beside the service, and print what to try.")
     ] = False,

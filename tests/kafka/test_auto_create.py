@@ -1,0 +1,116 @@
+"""A broker that creates topics by itself, which is Kafka's default: Firnline's requests create none."""
+
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+
+from actors.kafka_topic import TopicIdentity, ensure_topic
+from actors.sinks.posting import KafkaWriter
+from actors.sources.kafka import KafkaSource
+from config.load import load
+from scripts.brokers.real import real_broker
+from scripts.checkout import ROOT
+from scripts.service.run import Progress
+from tests.support.waiting import until
+
+
+@pytest.fixture(scope="module")
+def creating(broker: str) -> Iterator[str]:  # it skips, or asserts that Java and Maven are there
+    """Yield the address of a broker that creates each topic that a request names."""
+    if shutil.which("java") is None or shutil.which("mvn") is None:
+        pytest.skip("a real broker needs Java and Maven")
+    with real_broker(ROOT / ".firnline" / "kafka", creates_topics=True) as bootstrap:
+        yield bootstrap
+
+
+@pytest.fixture
+def name() -> str:
+    return f"absent-{uuid.uuid4().hex}"
+
+
+def partitions_of(bootstrap: str, topic: str) -> int | None:
+    """Return the number of partitions by a request for all topics, which creates none."""
+    found = AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=10).topics.get(topic)
+    return None if found is None else len(found.partitions)
+
+
+def settings_of(bootstrap: str, **more: Any) -> dict[str, Any]:
+    return {"bootstrap.servers": bootstrap, "group.id": "looks", **more}
+
+
+def test_the_broker_creates_a_topic_that_a_client_with_defaults_asks_for(creating: str, name: str):
+    AdminClient({"bootstrap.servers": creating}).list_topics(name, timeout=10)
+    until(lambda: partitions_of(creating, name) == 3)
+
+
+def test_a_source_that_waits_for_its_topic_does_not_create_it(creating: str, name: str):
+    source = KafkaSource(settings_of(creating), name, start="earliest", on_error=lambda _: None)
+    assert not source.open({})
+    assert not source.open({})
+    source.close()
+    identity = TopicIdentity(settings_of(creating), name)
+    assert not identity.look(5.0).partitions
+    assert partitions_of(creating, name) is None
+
+
+def test_a_source_creates_its_topic_with_the_configured_partitions(creating: str, name: str):
+    source = KafkaSource(settings_of(creating), name, start="earliest", partitions=10, on_error=lambda _: None)
+    assert until(lambda: source.open({}))
+    source.close()
+    assert partitions_of(creating, name) == 10
+
+
+def test_a_post_to_a_topic_that_is_absent_does_not_create_it(creating: str, name: str):
+    replies: list[str | None] = []
+    writer = KafkaWriter(settings_of(creating), name, partitions=None, timeout_s=0.5)
+    writer.write([b"a_1"], [0], lambda problem, _: replies.append(problem))
+    writer.close()
+    assert replies == ["the topic has no partitions"]
+    assert partitions_of(creating, name) is None
+
+
+def test_a_topic_is_created_with_the_number_of_partitions_that_is_asked_for(creating: str, name: str):
+    ensure_topic(settings_of(creating), name, 7)
+    ensure_topic(settings_of(creating), name, 2)
+    assert partitions_of(creating, name) == 7
+
+
+def test_every_setting_reaches_the_client_that_looks(name: str):
+    """librdkafka refuses a value that is wrong when the client is made, so the setting must have arrived there."""
+    with pytest.raises(KafkaException, match=re.escape("enable.ssl.certificate.verification")):
+        TopicIdentity(settings_of("127.0.0.1:9", **{"enable.ssl.certificate.verification": "perhaps"}), name).look(0.1)
+
+
+def test_settings_of_a_transactional_producer_do_not_make_the_looking_client_one(creating: str, name: str):
+    shared = settings_of(creating, **{"transactional.id": name, "enable.idempotence": True})
+    producer = Producer({"bootstrap.servers": creating, "transactional.id": name})
+    producer.init_transactions(30)
+    ensure_topic(shared, name, 1)
+    producer.begin_transaction()
+    producer.produce(name, b"a")
+    producer.commit_transaction(30)  # the looking client has not fenced this producer
+
+
+def test_once_gives_a_stream_up_whose_topic_is_absent_for_thirty_seconds(monkeypatch: pytest.MonkeyPatch):
+    now = 1_000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    for once, given_up in ((True, {"events"}), (False, set())):
+        progress = Progress(load(None, [], {}), {"bootstrap.servers": "127.0.0.1:9"}, once=once)
+        wait = progress.callbacks().wait
+        for _ in range(20):
+            wait("events")
+            now += 1.0
+        now += 60.0  # meanwhile the topic was there
+        for _ in range(30):
+            wait("events")
+            now += 1.0
+        assert not progress.given_up
+        wait("events")
+        assert progress.given_up == given_up
