@@ -1,4 +1,4 @@
-"""The source of a program's output: started, restarted with backoff when it ends, and ended together with the source."""
+"""The source of a program's output. Starts the program, restarts it with backoff when it ends, and ends it at `close`."""
 
 import io
 import os
@@ -25,9 +25,9 @@ Programs that the command started may hold the pipe and write for ever.
 
 
 class CommandStream:
-    """The standard output of `command`, which is restarted with backoff when it ends, unless `once` is set.
+    """The standard output of `command`. The command is restarted with backoff when it ends, unless `once` is set.
 
-    Each line of its standard error goes to `on_line`.
+    Each line of its standard error goes to `on_line`, and each failure to `on_error`.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class CommandStream:
         return self._ended(now) if block == b"" else block
 
     def close(self) -> None:
-        """End the command and the programs that it started: by SIGTERM, and after three seconds by SIGKILL."""
+        """End the command and the programs that it started: with SIGTERM, and after three seconds with SIGKILL."""
         child = self._child
         if child is None:
             return
@@ -99,7 +99,7 @@ class CommandStream:
         assert self._child is not None, "called for a command that was started"
         try:
             code = self._child.wait(timeout=0.01)
-        except subprocess.TimeoutExpired:  # the command has closed its output, and still runs
+        except subprocess.TimeoutExpired:  # the command has closed its output, and is still running
             return None
         for _ in range(_LAST_BLOCKS):
             self._read_errors()
@@ -118,7 +118,7 @@ class CommandStream:
         self._backoff_s = min(2 * self._backoff_s, _LONGEST_BACKOFF_S)
 
     def _read_errors(self) -> None:
-        """Hand on one block of standard error. Not all of it: a command may write without an end."""
+        """Report one block of standard error. Reading all of it could last for ever if the command never stops writing."""
         assert self._errors is not None, "a started command has a standard error"
         if block := self._errors.read(0.0):
             self._report(self._error_lines.split(block))
@@ -157,7 +157,7 @@ class CommandSource(LineSource):
         self._ended = False
 
     def open(self, place: Place) -> bool:
-        """Go on at the command's next line. A command that `close` ended is restarted, and its unread output is a gap."""
+        """Continue at the command's next line. A command that `close` ended is restarted, and its unread output is a gap."""
         if self._ended:
             self._ended, self._splitter = False, Splitter()
             self._missing("interrupted")

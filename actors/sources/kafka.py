@@ -18,36 +18,36 @@ from actors.kafka_topic import Change, TopicIdentity, ensure_topic
 from actors.sources.polled import Gap, Headers, Place, Polled, Reason
 
 TUNING: dict[str, Any] = {
-    "isolation.level": "read_committed",  # aborted records are no events
+    "isolation.level": "read_committed",  # records of aborted transactions are not read
     "fetch.queue.backoff.ms": 5,
     "queued.min.messages": 10_000,
     "queued.max.messages.kbytes": 4_096,
     "fetch.message.max.bytes": 262_144,
     "topic.metadata.refresh.interval.ms": 10_000,
-    "session.timeout.ms": 2_000,  # how long a commit, and so `close`, waits for a broker that is away
+    "session.timeout.ms": 2_000,  # the longest wait of a commit, and so of `close`, for a broker that is away
     "heartbeat.interval.ms": 500,
-    "log_level": 2,  # errors come by `on_error`, once; the library itself would write twenty lines a second
+    "log_level": 2,  # `on_error` gets each error once; the library itself would log twenty lines a second
 }
-"""librdkafka's defaults sleep a second when the prefetch queue is full; these read four times as fast in 10 MB."""
+"""librdkafka's defaults sleep a second if the prefetch queue is full. These settings read four times as fast, in 10 MB."""
 
 _OURS: dict[str, Any] = {
     "enable.auto.commit": False,
     "enable.partition.eof": True,
     "auto.offset.reset": "error",
 }
-"""Settings that no configuration may change: this source finds out and reports why the broker refuses an offset."""
+"""Settings that no configuration may change, because this source finds and reports the gap if the broker refuses an offset."""
 
 _AGAIN_S = 0.2
 _LOOK_TIMEOUT_S = 1.0
-"""librdkafka goes on connecting after a timeout, so the next look may succeed."""
+"""librdkafka continues to connect after a timeout, so the next request may succeed."""
 
 
 class KafkaSource:
-    """Reads `topic` with any librdkafka `settings`; creates it with `partitions` partitions if absent, unless None.
+    """Reads `topic` with any librdkafka `settings`. If the topic is absent, creates it with `partitions`, unless that is None.
 
-    Offsets are compared with the broker's when the source opens, and whenever the broker refuses one. Jumps between offsets
-    are no gaps: compaction and transaction markers cause them too.
-    Raises ValueError for settings that librdkafka does not have, KafkaException for an error that waiting cannot mend.
+    Offsets are compared with the broker's when the source opens, and whenever the broker refuses an offset. A jump between the
+    offsets of two records is not a gap: compaction and transaction markers cause jumps too.
+    Raises ValueError for settings that librdkafka does not have, and KafkaException for a final error.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class KafkaSource:
         self.endless = True
 
     def open(self, place: Place) -> bool:
-        """Connect, and begin to read every partition. May take some seconds if the broker is away."""
+        """Connect, and begin to read every partition. Waits some seconds if the broker is away."""
         if self._consumer is None:
             self._consumer = self._connect()
         self._unassign()
@@ -108,7 +108,7 @@ class KafkaSource:
         return True
 
     def extend(self) -> bool:
-        """Begin to read the partitions that are new. False if the topic does not exist."""
+        """Begin to read the partitions that are new. Returns False if the topic does not exist."""
         self._looked_at = time.monotonic()
         if not self._topic_id.there:
             return False
@@ -123,7 +123,7 @@ class KafkaSource:
         return self._begin(found.partitions)
 
     def poll(self, count: int, timeout_s: float) -> Polled:
-        """Read on. Cost: about 0.5 us a record."""
+        """Return the next records. Cost: about 0.5 us a record."""
         consumer = self._opened()
         ended: frozenset[int] = frozenset()
         now = time.monotonic()
@@ -146,11 +146,11 @@ class KafkaSource:
     def only(self, partition: int | None) -> None:
         """Read this partition alone until the next call; None reads all of them again.
 
-        Records of the others that were fetched and not read are fetched again. Cost: O(partitions).
+        Fetched but unread records of the other partitions are fetched again. Cost: O(partitions).
         """
         self._update_offsets()
         self._alone = partition
-        # librdkafka's own pause loses an offset that the broker refuses meanwhile, and never fetches that partition again.
+        # librdkafka's own pause loses an offset that the broker refuses during the pause, and then never fetches the partition.
         if partition is not None and (others := self._assigned - {partition}):
             self._opened().incremental_unassign([TopicPartition(self._topic, number) for number in sorted(others)])
             self._assigned -= others
@@ -177,8 +177,8 @@ class KafkaSource:
             self._opened().commit(offsets=places, asynchronous=True)
 
     def close(self) -> None:
-        """Disconnect. Waits for the last commit; if the broker is away, two seconds (see `TUNING`)."""
-        consumer, self._consumer = self._consumer, None  # a consumer whose close fails is of no use either
+        """Disconnect. Waits for the last commit, at most two seconds (see `TUNING`)."""
+        consumer, self._consumer = self._consumer, None  # a consumer whose `close` raises cannot be used again
         if consumer is not None:
             self._topic_id.forget()
             consumer.close()
@@ -189,7 +189,7 @@ class KafkaSource:
             self._next[found.partition] = max(self._next[found.partition], found.offset)
 
     def _create(self) -> None:
-        """Create the topic if the configuration allows it. The next look finds it."""
+        """Create the topic if the configuration allows it. The next `open` or `extend` finds it."""
         if self._partitions is None:
             return
         try:
@@ -198,18 +198,21 @@ class KafkaSource:
             self._on_error(str(error))
 
     def _begin(self, partitions: Iterable[int]) -> bool:
-        """Begin to read those of `partitions` that are not read yet, at their first existing record or later."""
+        """Begin to read the new ones of `partitions`, at their next offset, or at the configured start.
+
+        Returns False, and reports the error, if a partition has no leader.
+        """
         fresh = set(partitions) - self._assigned - self._refused.keys()
         if self._alone is not None:
             fresh -= self._next.keys()
         known = self._next
         try:
             ranges = {number: self._range(number) for number in fresh}
-        except KafkaException as error:  # a new partition may have no leader yet
+        except KafkaException as error:
             self._on_error(str(error))
             return False
         if self._topic_id.known is None and any(known.get(number, 0) > high for number, (_, high) in ranges.items()):
-            self._renew()  # without ids only this shows that the topic was recreated
+            self._renew()  # only a lower end shows that a topic without an id was recreated
         for number, (low, high) in sorted(ranges.items()):
             if number in self._next:
                 self._next[number] = self._checked(number, self._next[number], low, high)
@@ -220,7 +223,7 @@ class KafkaSource:
         return True
 
     def _assign(self, numbers: Iterable[int]) -> None:
-        """Assign these partitions at their next offsets, unless they are assigned, or another one is read alone."""
+        """Assign these partitions at their next offsets, unless they are assigned or another partition is read alone."""
         wanted = {number for number in numbers if self._alone in {None, number}} - self._assigned - self._refused.keys()
         if wanted:
             places = [TopicPartition(self._topic, number, self._next[number]) for number in sorted(wanted)]
@@ -233,7 +236,7 @@ class KafkaSource:
         self._assigned, self._refused = set(), {}
 
     def _checked(self, number: int, wanted: int, low: int, high: int) -> int:
-        """Return the offset to read on at, given the broker's range of a partition, and note a gap before it."""
+        """Return the offset at which reading continues, given the broker's range of the partition. Adds a gap before it."""
         if wanted < low:
             self._missing(number, low - wanted, "deleted")
             return low
@@ -248,7 +251,7 @@ class KafkaSource:
         self._on_error(f"topic {self._topic}, partition {number}: {records} missing: {reason}")
 
     def _resume(self) -> None:
-        """Read on each partition whose offset the broker refused, at the next offset that the broker has."""
+        """Continue to read each partition whose offset the broker refused, at the next offset that the broker has."""
         if not self._topic_id.there:
             return
         if not self._refused:
@@ -272,7 +275,7 @@ class KafkaSource:
             why = self._refused.pop(number)
             wanted = self._next[number]
             self._next[number] = self._checked(number, wanted, low, high)
-            if self._next[number] == wanted and "truncation" in why:  # the end was before our offset, and has passed it since
+            if self._next[number] == wanted and "truncation" in why:  # the end was before our offset for a time
                 self._missing(number, None, "shrank")
         self._assign(ranges)
 
@@ -297,7 +300,7 @@ class KafkaSource:
         return gone
 
     def _renew(self) -> None:
-        """Begin the next epoch: the topic was recreated and is read from its beginning."""
+        """Begin the next epoch, because the topic was recreated. It is read from its beginning."""
         self._epoch += 1
         self._latest = False
         self._gaps += [Gap(number, None, "recreated") for number in sorted(self._next)]
@@ -315,12 +318,12 @@ class KafkaSource:
         return self._consumer
 
     def _range(self, number: int) -> tuple[int, int]:
-        """Return the first offset of a partition and the one after its last, from the broker. Two requests."""
+        """Ask the broker for the first offset of a partition and the offset after its last record. Cost: two requests."""
         low, high = self._opened().get_watermark_offsets(TopicPartition(self._topic, number), timeout=_LOOK_TIMEOUT_S)
         return max(0, int(low)), max(0, int(high))
 
     def _without_errors(self, messages: list[Message]) -> tuple[frozenset[int], list[Message]]:
-        """Return the partitions at their end, and the records. Reports errors, and raises those that are final."""
+        """Return the partitions at their end, and the records. Reports errors. Raises KafkaException for a final error."""
         ended: set[int] = set()
         records: list[Message] = []
         for message in messages:
@@ -340,7 +343,7 @@ class KafkaSource:
         return frozenset(ended), records
 
     def _refuse(self, partition: int, why: str) -> None:
-        """Unassign a partition whose offset the broker refuses. The next poll finds the offset to read on at."""
+        """Unassign a partition whose offset the broker refuses. The next poll finds the offset at which reading continues."""
         self._update_offsets()
         if partition in self._assigned:
             self._opened().incremental_unassign([TopicPartition(self._topic, partition)])
@@ -352,7 +355,7 @@ class KafkaSource:
 _partition: Any = Message.partition
 _offset: Any = Message.offset
 _timestamp: Any = Message.timestamp
-"""The library types what they return as optional. A record that was read has each."""
+"""The library declares their values as optional. A record that was read has all three."""
 
 
 def polled_of(messages: list[Message], ended: frozenset[int], epoch: int) -> Polled:

@@ -38,9 +38,9 @@ class PlainStream:
 
 
 class FileSource(LineSource):
-    """Reads a file once to its end, from the line that `open` gets.
+    """Reads a file once to its end, from the offset that `open` gets.
 
-    Its identity is its inode and a hash of its beginning: a copy is the same file, a file written in its place is not.
+    A file's identity is its inode and a hash of its beginning. So a copy is the same file, and other content is another file.
     """
 
     def __init__(self, path: Path, *, on_error: Callable[[str], None]) -> None:
@@ -49,7 +49,7 @@ class FileSource(LineSource):
         super().__init__(self._connected, on_error=on_error)
 
     def open(self, place: Place) -> bool:
-        """Begin at a line. False, with the reason reported, if the file cannot be opened. Cost: 0.1 us a skipped line."""
+        """Begin at a line. Returns False, and reports the reason, if the file cannot be opened. Cost: 0.1 us a skipped line."""
         wanted, known = place.offsets.get(0, 0), place.identity or self._identity
         try:
             same = known is None or _is_still(self._path, known)
@@ -89,7 +89,7 @@ def _identity_of(path: Path) -> str:
 
 
 def _is_still(path: Path, known: str) -> bool:
-    """Whether a file has the identity `known`: it begins alike, or it is too short now to tell and has the inode."""
+    """Whether a file has the identity `known`: the same beginning; or, if the file is too short to compare, the same inode."""
     inode, length, digest = known.split(":")
     with path.open("rb") as file:
         beginning = file.read(int(length))

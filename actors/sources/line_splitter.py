@@ -1,14 +1,14 @@
 """Cuts blocks of bytes into lines. Used by the sources that read lines."""
 
 LONGEST = 128 << 20
-"""Bytes that are kept of a line. A longer line is cut to this length and refused."""
+"""The longest line, in bytes. A longer line is cut to this length, and the view refuses it."""
 
 BLOCK = 1 << 19
-"""Bytes that one read takes at most."""
+"""The most bytes of one read."""
 
 
 class Splitter:
-    """Cuts bytes into lines of at most `longest` bytes; the rest of a line is dropped. An empty last line does not count."""
+    """Cuts bytes into lines of at most `longest` bytes, and drops the rest of a longer line. Ignores an empty last line."""
 
     def __init__(self, longest: int | None = None) -> None:
         self._longest = LONGEST if longest is None else longest
@@ -28,7 +28,7 @@ class Splitter:
         return [last] if last else []
 
     def _joined(self, end: bytes) -> bytes:
-        """Return the held bytes and `end`. A huge line is not copied to bytes, which would take its memory twice."""
+        """Return the held bytes and `end`. A huge line stays a bytearray, because a copy would need its memory twice."""
         if not self._held:
             return end[: self._longest]
         held, self._held = self._held, bytearray()

@@ -1,4 +1,4 @@
-"""The source of lines that can be read once only, such as those of standard input. For files see `line_file`.
+"""The source of lines that can be read only once, such as standard input. For files see `line_file`.
 
 It has one partition, 0, whose offsets count lines.
 """
@@ -15,16 +15,16 @@ from actors.sources.polled import Gap, Place, Polled, Reason, of_one_partition
 
 
 class Stream(Protocol):
-    """Bytes that arrive over time."""
+    """A stream of bytes."""
 
     def read(self, timeout_s: float) -> bytes | None:
-        """Return the next bytes, at most 512 KiB; b"" at the end, None if none came within `timeout_s`."""
+        """Return the next bytes, at most 512 KiB; b"" at the end, None if no byte came within `timeout_s`."""
 
 
 class LineSource:
-    """Reads the lines of a stream that `connect` opens, and that cannot be read again.
+    """Reads the lines of a stream that `connect` opens. The stream cannot be read again.
 
-    A restart can go back to the last block of lines at most. Lines before it that were not taken in are a gap.
+    `open` can go back within the last block of lines only. If it should go back further, the lines between are a gap.
     """
 
     def __init__(self, connect: Callable[[], Stream], *, on_error: Callable[[str], None]) -> None:
@@ -43,7 +43,7 @@ class LineSource:
         self.endless = False
 
     def open(self, place: Place) -> bool:
-        """Go on, counting from the offset. False, with the reason reported, if the stream cannot be opened."""
+        """Continue at the next line, and count from the offset. Returns False, and reports the reason, if that fails."""
         wanted, self._epoch = place.offsets.get(0, 0), place.epoch
         if not self._back_to(wanted) and wanted != self._next:
             self._missing("interrupted", self._next - wanted if wanted < self._next else None)
@@ -57,14 +57,11 @@ class LineSource:
         return True
 
     def extend(self) -> bool:
-        """Return True: the one partition is always read."""
+        """Return True, because the one partition is always read."""
         return True
 
     def poll(self, count: int, timeout_s: float) -> Polled:
-        """Read on. Cost: 0.1 us a line.
-
-        Raises OSError if the stream fails.
-        """
+        """Return the next lines. Cost: 0.1 us a line. Raises OSError if the stream fails."""
         if self._place >= len(self._lines) and not self.finished:
             self._fill(timeout_s)
         values = self._lines[self._place : self._place + count]
@@ -77,7 +74,7 @@ class LineSource:
         return of_one_partition(values, first, lambda: np.full(len(values), at_ms), ended=ended, epoch=self._epoch)
 
     def only(self, partition: int | None) -> None:
-        """There is one partition only."""
+        """Change nothing, because there is one partition."""
 
     def place(self) -> Place:
         """Return the place after the last poll. Its offset is the number of the next line."""
@@ -88,7 +85,7 @@ class LineSource:
         return {0: len(self._lines) - self._place}
 
     def commit(self) -> None:
-        """No lag tool follows a stream of lines."""
+        """Commit nothing, because lag tools read from Kafka only."""
 
     def gaps(self) -> list[Gap]:
         """Return the gaps that were found since the last call."""
@@ -99,7 +96,7 @@ class LineSource:
         """Leave the stream open, because it could not be opened again."""
 
     def _back_to(self, wanted: int) -> bool:
-        """Go back to line `wanted`, if it is in the present block. Returns whether it is."""
+        """Go back to line `wanted` if it is in the present block. Returns whether it is."""
         back = self._next - wanted
         if self._stream is None or not 0 <= back <= self._place:
             return False

@@ -7,7 +7,7 @@ from actors.sources.line_splitter import BLOCK
 
 
 class PipeStream:
-    """Reads a descriptor that another object owns."""
+    """Reads from a descriptor that another object owns and closes."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -19,7 +19,7 @@ class PipeStream:
             self._selector = None
 
     def read(self, timeout_s: float) -> bytes | None:
-        """Return the bytes that are there; None if none comes within `timeout_s`."""
+        """Return the bytes that can be read now, b"" at the end; None if no byte comes within `timeout_s`."""
         if self._selector is not None and not self._selector.select(timeout_s):
             return None
         return os.read(self._descriptor, BLOCK)

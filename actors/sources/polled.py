@@ -47,10 +47,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """One poll: its records in order of arrival, and the partitions that are at their end.
+    """One poll: its records in order of arrival, and the partitions of which every record is read (`ended`).
 
-    The callables make what only some views need: the offset and the time (ms since 1970) of each record, and the key and the
-    headers of the record at a place. By default a record has neither key nor headers.
+    Some values are needed by some views only, so callables make them: the offset and the time (ms since 1970) of each record,
+    and the key and the headers of the record at an index. By default a record has neither key nor headers.
     """
 
     values: Sequence[bytes | None]
@@ -62,15 +62,15 @@ class Polled:
     ended: frozenset[int] = frozenset()
     epoch: int = 0
 
-    def part(self, places: NDArray[np.int64]) -> "Polled":
-        """Return the records at `places`, which ascend. Cost: O(places)."""
+    def part(self, indices: NDArray[np.int64]) -> "Polled":
+        """Return the records at `indices`, which ascend. Cost: O(indices)."""
         return Polled(
-            [self.values[place] for place in places.tolist()],
-            self.partitions[places],
-            lambda: self.offsets()[places],
-            lambda: self.timestamps()[places],
-            lambda place: self.key_of(int(places[place])),
-            lambda place: self.headers_of(int(places[place])),
+            [self.values[index] for index in indices.tolist()],
+            self.partitions[indices],
+            lambda: self.offsets()[indices],
+            lambda: self.timestamps()[indices],
+            lambda index: self.key_of(int(indices[index])),
+            lambda index: self.headers_of(int(indices[index])),
             self.ended,
             self.epoch,
         )
@@ -83,6 +83,6 @@ class Polled:
 
 
 def of_one_partition(values: Sequence[bytes | None], first: int, timestamps: Callable[[], Times], **more: Any) -> Polled:
-    """Return a poll of partition 0, with the offsets from `first` on. `more` are further fields of `Polled`."""
+    """Return a poll of partition 0 whose first record has the offset `first`. `more` are further fields of `Polled`."""
     partitions = np.zeros(len(values), np.uint8)
     return Polled(values, partitions, lambda: np.arange(first, first + len(values)), timestamps, **more)

@@ -9,7 +9,7 @@ from actors.sources.polled import Gap, Place, Polled
 
 
 class Source(Protocol):
-    """A topic or stream of records. One actor owns it, and calls it on its own thread."""
+    """Reads the records of a topic, a file or a program. One actor owns it, and calls it on its own thread."""
 
     @property
     def finished(self) -> bool:
@@ -17,7 +17,7 @@ class Source(Protocol):
 
     @property
     def endless(self) -> bool:
-        """Whether it is never finished. Then the present end of every partition counts as the end."""
+        """Whether the source is never finished. Then the present end of every partition counts as the end."""
 
     def open(self, place: Place) -> bool:
         """Begin at `place`. Returns False if there is no topic yet. May wait seconds.
@@ -31,7 +31,7 @@ class Source(Protocol):
         """Begin to read partitions that are new. Returns False if there is no topic. May wait seconds."""
 
     def poll(self, count: int, timeout_s: float) -> Polled:
-        """Return at most `count` records, those that come within `timeout_s`."""
+        """Return at most `count` records that come within `timeout_s`. Raises OSError or KafkaException if reading fails."""
 
     def gaps(self) -> list[Gap]:
         """Return the gaps that were found since the last call. They lie before the records of the last poll."""

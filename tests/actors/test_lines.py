@@ -79,17 +79,17 @@ def written(path: Path, first: int, last: int) -> Path:
 
 
 def opened(path: Path, offset: int, identity: str | None = None, epoch: int = 0) -> tuple[LineSource, list[str]]:
-    """Open a file as a new process does, and return the source and what it said."""
-    said: list[str] = []
-    source = file_source(path, on_error=said.append)
+    """Open a file in a new source, as a new process does. Returns the source and its reports."""
+    reports: list[str] = []
+    source = file_source(path, on_error=reports.append)
     assert source.open(Place({0: offset}, identity, epoch))
-    return source, said
+    return source, reports
 
 
 def identity_of(path: Path) -> str | None:
-    source, said = opened(path, 0)
+    source, reports = opened(path, 0)
     source.close()
-    assert not said
+    assert not reports
     return source.place().identity
 
 
@@ -98,18 +98,18 @@ def test_a_file_that_grew_or_was_copied_is_read_on(tmp_path: Path):
     identity = identity_of(path)
     copy = written(tmp_path / "copy", 0, 200)
     for each in (written(path, 0, 200), copy):
-        source, said = opened(each, 100, identity, 3)
+        source, reports = opened(each, 100, identity, 3)
         assert source.poll(100, 0.1).values == [b"%d" % number for number in range(100, 200)]
-        assert (source.place().epoch, source.gaps(), said) == (3, [], [])
+        assert (source.place().epoch, source.gaps(), reports) == (3, [], [])
         source.close()
 
 
 def test_another_file_of_the_same_name_is_read_from_its_beginning(tmp_path: Path):
     path = written(tmp_path / "lines", 0, 100)
     identity = identity_of(path)
-    source, said = opened(written(path, 1_000, 1_200), 50, identity, 3)  # in the same inode, as some programs write
+    source, reports = opened(written(path, 1_000, 1_200), 50, identity, 3)  # in the same inode, as some programs write
     assert (source.place().epoch, source.gaps()) == (4, [Gap(0, None, "recreated")])
-    assert said
+    assert reports
     polled = source.poll(1, 0.1)
     assert (polled.values, polled.epoch, polled.offsets()[0]) == ([b"1000"], 4, 0)
     assert source.place().identity != identity
@@ -127,21 +127,21 @@ def test_a_file_that_became_shorter_reports_a_gap(tmp_path: Path):
     source.close()
 
 
-def test_a_pipe_of_a_new_process_counts_on_and_reports_an_unknown_gap():
-    said: list[str] = []
-    source = command("print('a'); print('b')", once=True, said=said)
+def test_a_pipe_of_a_new_process_continues_to_count_and_reports_an_unknown_gap():
+    reports: list[str] = []
+    source = command("print('a'); print('b')", once=True, reports=reports)
     assert source.open(Place({0: 7}, None, 2))
     assert (source.gaps(), source.place().epoch) == ([Gap(0, None, "interrupted")], 2)
     polled = []
     until(lambda: polled.append(source.poll(1, 0.05)) or polled[-1].values)
     assert (polled[-1].values, polled[-1].offsets()[0], source.place().offsets) == ([b"a"], 7, {0: 8})
-    assert len(said) == 1
+    assert len(reports) == 1
     source.close()
 
 
 def test_a_pipe_that_cannot_go_back_reports_the_number_of_lost_lines():
-    said: list[str] = []
-    source = command(f"print('x' * {line_splitter.BLOCK * 2}); print('b')", once=True, said=said)
+    reports: list[str] = []
+    source = command(f"print('x' * {line_splitter.BLOCK * 2}); print('b')", once=True, reports=reports)
     assert source.open(Place())
     found: list[bytes | None] = []
     until(lambda: found.extend(source.poll(1, 0.05).values) or source.finished)
@@ -152,8 +152,8 @@ def test_a_pipe_that_cannot_go_back_reports_the_number_of_lost_lines():
 
 
 def test_a_restarted_command_begins_on_a_new_line():
-    said: list[str] = []
-    source = command("import time; print('a', flush=True); print('cut', end='', flush=True); time.sleep(300)", said=said)
+    reports: list[str] = []
+    source = command("import time; print('a', flush=True); print('cut', end='', flush=True); time.sleep(300)", reports=reports)
     assert source.open(Place())
     until(lambda: source.poll(1, 0.05).values)
     until(lambda: source.poll(1, 0.05) and source._splitter._held)
@@ -178,11 +178,11 @@ def test_a_pipe_goes_back_to_polled_lines_that_were_not_taken_in():
 
 
 def test_an_absent_file_is_reported_and_waited_for(tmp_path: Path):
-    said: list[str] = []
+    reports: list[str] = []
     path = tmp_path / "later"
-    source = file_source(path, on_error=said.append)
+    source = file_source(path, on_error=reports.append)
     assert not source.open(Place())
-    assert "No such file" in said[0]
+    assert "No such file" in reports[0]
     path.write_bytes(b"here\n")
     assert source.open(Place())
     assert read_all(source) == [b"here"]
@@ -232,12 +232,14 @@ def test_an_endless_line_is_kept_up_to_a_limit(monkeypatch: pytest.MonkeyPatch):
     assert splitter.split(b"yy\nnext\n") == [b"x" * 100, b"next"]
 
 
-def command(code: str, *, once: bool = False, said: list[str] | None = None, heard: list[str] | None = None) -> CommandSource:
+def command(
+    code: str, *, once: bool = False, reports: list[str] | None = None, heard: list[str] | None = None
+) -> CommandSource:
     return CommandSource(
         [sys.executable, "-c", code],
         once=once,
         on_line=heard.append if heard is not None else unheard,
-        on_error=said.append if said is not None else unheard,
+        on_error=reports.append if reports is not None else unheard,
     )
 
 
@@ -287,24 +289,24 @@ def test_the_last_lines_of_standard_error_are_reported_up_to_a_limit(monkeypatch
 
 def test_a_command_that_ends_is_restarted_with_backoff(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(program, "_FIRST_BACKOFF_S", 0.05)
-    said: list[str] = []
-    source = command("print('a'); print('cut', end='')", said=said)
+    reports: list[str] = []
+    source = command("print('a'); print('cut', end='')", reports=reports)
     assert source.open(Place())
     found: list[bytes | None] = []
     until(lambda: found.extend(source.poll(10, 0.05).values) or len(found) >= 6)
     assert found[:6] == [b"a", b"cut"] * 3
-    backoffs = [float(text.split()[-2]) for text in said]
-    assert backoffs == sorted(set(backoffs)), said
+    backoffs = [float(text.split()[-2]) for text in reports]
+    assert backoffs == sorted(set(backoffs)), reports
     source.close()
 
 
 def test_an_absent_command_is_reported_and_retried(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(program, "_FIRST_BACKOFF_S", 0.02)
-    said: list[str] = []
-    source = CommandSource(["/nowhere/blackbox"], once=False, on_line=unheard, on_error=said.append)
+    reports: list[str] = []
+    source = CommandSource(["/nowhere/blackbox"], once=False, on_line=unheard, on_error=reports.append)
     assert source.open(Place())
-    until(lambda: source.poll(10, 0.01) and len(said) > 1)
-    assert "cannot start /nowhere/blackbox" in said[0]
+    until(lambda: source.poll(10, 0.01) and len(reports) > 1)
+    assert "cannot start /nowhere/blackbox" in reports[0]
     source.close()
 
 
@@ -348,13 +350,13 @@ def test_a_poll_waits_no_longer_than_its_timeout():
 
 def test_a_killed_command_is_restarted(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(program, "_FIRST_BACKOFF_S", 0.02)
-    said: list[str] = []
-    source = command("import os, time; print(os.getpid(), flush=True); time.sleep(300)", said=said)
+    reports: list[str] = []
+    source = command("import os, time; print(os.getpid(), flush=True); time.sleep(300)", reports=reports)
     assert source.open(Place())
     found: list[bytes | None] = []
     until(lambda: found.extend(source.poll(10, 0.05).values) or found)
     assert found[0] is not None
     os.kill(int(found[0]), signal.SIGKILL)
     until(lambda: found.extend(source.poll(10, 0.05).values) or len(found) > 1)
-    assert "ended with -9" in said[0]
+    assert "ended with -9" in reports[0]
     source.close()

@@ -51,7 +51,7 @@ Opened = Callable[..., KafkaSource]
 
 @pytest.fixture
 def source(broker: str) -> Iterator[Opened]:
-    """Return what makes a source of the real broker, not open yet, which is closed in the end."""
+    """Return a function that makes an unopened source on the real broker. The sources are closed at the end of the test."""
     made: list[KafkaSource] = []
 
     def make(topic: str, *, start: str = "earliest", bootstrap: str = broker, **settings: Any) -> KafkaSource:
@@ -66,14 +66,14 @@ def source(broker: str) -> Iterator[Opened]:
 
 
 def values(source: KafkaSource, count: int, at_once: int = 1_000) -> list[bytes | None]:
-    """Read until there are `count` records, and no more than that."""
+    """Read exactly `count` records."""
     found: list[bytes | None] = []
     until(lambda: found.extend(source.poll(min(at_once, count - len(found)), 0.1).values) or len(found) >= count)
     return found
 
 
 def at_end(source: KafkaSource) -> list[bytes | None]:
-    """Read until every partition says that it is at its end."""
+    """Read until every partition is reported at its end."""
     found: list[bytes | None] = []
     ended: set[int] = set()
 
@@ -252,7 +252,7 @@ def transactional(broker: str) -> Producer:
     return producer
 
 
-def test_aborted_records_are_skipped_and_transaction_markers_are_no_gap(broker: str, name: str, source: Opened):
+def test_aborted_records_are_skipped_and_transaction_markers_are_not_a_gap(broker: str, name: str, source: Opened):
     created(broker, name)
     producer = transactional(broker)
     for number in range(6):
@@ -312,7 +312,7 @@ def test_a_tombstone_has_its_key_and_headers(broker: str, name: str, source: Ope
     assert polled[-1].headers_of(1) == () or len(polled[-1].values) == 1
 
 
-def test_compacted_records_are_no_gap(broker: str, name: str, source: Opened):
+def test_compacted_records_are_not_a_gap(broker: str, name: str, source: Opened):
     config = {
         "cleanup.policy": "compact",
         "min.cleanable.dirty.ratio": "0.01",
@@ -458,7 +458,7 @@ def test_a_restarted_broker_changes_no_answer(name: str, source: Opened, send: S
 
 
 def committed_values(bootstrap: str, topic: str) -> list[bytes]:
-    """Return what a reader of committed records sees, once no transaction is open."""
+    """Return the committed records, once no transaction is open."""
     group = {"bootstrap.servers": bootstrap, "group.id": "test", "enable.partition.eof": True}
     consumer = Consumer({**group, "isolation.level": "read_committed", "auto.offset.reset": "earliest"})
     consumer.assign([TopicPartition(topic, 0, 0)])

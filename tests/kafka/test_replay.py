@@ -1,4 +1,4 @@
-"""Dead letters: written unchanged, and put back once, in any order of replays."""
+"""Dead letters: they are written unchanged, and each is put back once, in any order of replays."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ def unheard(text: str) -> None:
 
 
 def read(bootstrap: str, topic: str, count: int) -> list[Record]:
-    """Return partition, value, key and headers of all records, of which there must be so many, by partition and offset."""
+    """Return partition, value, key and headers of all records, in order of partition and offset. There must be `count` records."""
     source = KafkaSource({"bootstrap.servers": bootstrap, "group.id": "test"}, topic, start="earliest", on_error=unheard)
     assert source.open(Place())
     found: list[tuple[int, Record]] = []

@@ -1,4 +1,4 @@
-"""The reader of a simulated topic, behind the protocol of `actors.sources.source.Source`, with the whims of a real broker."""
+"""A source that reads a simulated topic, with the irregularities of a real broker. It implements `Source`."""
 
 import random
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from tests.simulation.topic import Ledger, Record, SimulatedTopic
 
 
 class SimulatedSource:
-    """Reads `topic`. What it gives out it writes into `ledger`. A slow partition gives nothing for at most `slow_s`."""
+    """Reads `topic`, and enters each record that it gives into `ledger`. A slow partition gives nothing for at most `slow_s`."""
 
     finished = False
     endless = True
@@ -35,7 +35,7 @@ class SimulatedSource:
         self._slow_s = slow_s
         self._life: int | None = None
         self._next: dict[int, int] = {}
-        self._told: set[int] = set()
+        self._reported: set[int] = set()
         self._only: int | None = None
         self._held: dict[int, float] = {}
         self._gaps: list[Gap] = []
@@ -50,7 +50,7 @@ class SimulatedSource:
             return False
         self._epoch = place.epoch
         self._only = None
-        self._told.clear()
+        self._reported.clear()
         self._opened = True
         self._next = dict(place.offsets)
         known = next((number for number, each in enumerate(self._topic.lives) if each.identity == place.identity), life)
@@ -101,7 +101,7 @@ class SimulatedSource:
         return Place(dict(self._next), identity, self._epoch)
 
     def lag(self) -> dict[int, int]:
-        assert self._life is not None, "open the source before asking"
+        assert self._life is not None, "open the source before reading its lag"
         partitions = self._topic.lives[self._life].partitions
         return {number: partitions[number].end(self._clock.now()) - offset for number, offset in self._next.items()}
 
@@ -110,7 +110,7 @@ class SimulatedSource:
         return gaps
 
     def commit(self) -> None:
-        assert self._opened, "open the source before telling"
+        assert self._opened, "open the source before committing"
 
     def close(self) -> None:
         self._opened = False
@@ -119,13 +119,13 @@ class SimulatedSource:
         """Read another life of the topic from its beginning."""
         self._gaps += [Gap(number, None, "recreated") for number in sorted(self._next)]
         self._life, self._next = life, {}
-        self._told.clear()
+        self._reported.clear()
         self._epoch += 1
         self.extend()
 
     def _skip(self, number: int, now: float) -> None:
-        """Go on where the topic begins now, and say what is missing."""
-        assert self._life is not None, "said by open"
+        """Continue at the first record that the topic has now, and report the gap before it."""
+        assert self._life is not None, "`open` sets it"
         at, low = self._next[number], self._topic.lives[self._life].partitions[number].low(now)
         if at < low:
             self._gaps.append(Gap(number, low - at, "deleted"))
@@ -133,8 +133,8 @@ class SimulatedSource:
             self._next[number] = low
 
     def _found(self, count: int, now: float) -> list[tuple[int, int, Record]]:
-        """Take records of some partitions, some of each."""
-        assert self._life is not None, "said by open"
+        """Return some records of some partitions."""
+        assert self._life is not None, "`open` sets it"
         found: list[tuple[int, int, Record]] = []
         numbers = sorted(self._next)
         self._chance.shuffle(numbers)
@@ -152,24 +152,24 @@ class SimulatedSource:
             self._next[number] = until
             self._ledger.gave(self._life, number, until)
             if until > at:
-                self._told.discard(number)
+                self._reported.discard(number)
             if len(found) >= count:
                 break
         return found
 
     def _at_end(self, now: float) -> set[int]:
-        """Return the partitions that are at their end and of which that was not told yet."""
-        assert self._life is not None, "said by open"
+        """Return the partitions that are at their end and were not reported so yet."""
+        assert self._life is not None, "`open` sets it"
         partitions = self._topic.lives[self._life].partitions
         ended = {
             number
             for number, offset in self._next.items()
-            if number not in self._told
+            if number not in self._reported
             and offset == partitions[number].end(now)
             and self._held.get(number, 0.0) <= now
             and self._only in {None, number}
         }
-        self._told |= ended
+        self._reported |= ended
         return ended
 
 

@@ -15,7 +15,7 @@ def polled(
     keys: Mapping[int, bytes] | None = None,
     ended: bool = True,
 ) -> Polled:
-    """Return a poll whose offsets count up from `first`, as its times do; `keys` by place."""
+    """Return a poll whose offsets and times count up from `first`. `keys` has keys by index."""
     return of_one_partition(
         values,
         first,
