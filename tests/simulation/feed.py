@@ -1,8 +1,8 @@
-"""What is produced in a run, and what the answers should be. One feed a view; each shares no code with the view."""
+"""The records of a run, and the right answers to its queries. One feed a view; a feed shares no code with its view."""
 
 import random
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from actors.columns.times import INT64_MIN
 from actors.replies import Answer, Stats
@@ -14,49 +14,64 @@ JUNK: tuple[bytes | None, ...] = (b"", None, b"nothing", b"\xff\xfe", b"{", b"_"
 """Records that are no event of any view."""
 
 
-class Feed(Protocol):
-    """A view's side of a run."""
+class Feed:
+    """The base of the feeds: a view that publishes nothing, with records in any partition."""
 
-    publishes: bool
+    publishes = False
     """Whether the view has results."""
     budgets: Sequence[int]
-    """Bytes of memory that are too few, so that something has to go."""
-    punctual: bool
-    """Whether none may be late: what is complete by an answer's coverage is complete. The scenario says so."""
-
-    @property
-    def questions(self) -> Sequence[tuple[Span, Any]]:
-        """The spans and arguments of the queries that are asked."""
+    """Memory budgets, bytes, that are too small for all events."""
+    punctual = False
+    """Whether no event may be late: then a time that an answer's coverage calls complete is complete. The scenario sets it."""
+    questions: Sequence[tuple[Span, Any]]
+    """The spans and arguments of the queries."""
+    junk: Sequence[bytes | None] = JUNK
+    junk_rate = 0.03
 
     def view(self) -> View:
         """Return the view, new for each process."""
+        raise NotImplementedError
 
     def holds(self, batch: Any, event: Any) -> bool:
         """Whether a batch, as the view decodes it, holds this event, or one that is `alike`."""
+        raise NotImplementedError
 
     def alike(self, one: Any, other: Any) -> bool:
         """Whether a batch does not tell two events apart."""
+        return bool(one == other)
 
     def records(self, chance: random.Random, count: int, since: float, until: float) -> list[Record]:
-        """Return what is written in one life of the topic, in order of time."""
+        """Return the records of one life of the topic, in order of time, some of them junk."""
+        return [
+            Record(at, chance.choice(self.junk), None) if chance.random() < self.junk_rate else self.record(chance, at)
+            for at in sorted(chance.uniform(since, until) for _ in range(count))
+        ]
+
+    def record(self, chance: random.Random, at: float) -> Record:
+        """Return a record that is an event and is written at `at`."""
+        raise NotImplementedError
 
     def shard(self, record: Record, partitions: int, chance: random.Random) -> int:
         """Return the partition that a record goes to."""
+        return chance.randrange(partitions)
 
     def logged(self, partition: int, records: list[Record]) -> list[Record]:
-        """Return the records of a partition, in order of their offsets from 0 on, as it has them."""
+        """Return the records of a partition as the partition has them, in order of their offsets from 0 on."""
+        return records
 
     def claim(self, answer: Answer, stats: Stats, given: Sequence[Sequence[Any]], expected: Sequence[Any]) -> None:
-        """Assert that an answer in the middle says nothing untrue, given stats of a moment later.
+        """Assert that an answer in the middle of a run claims nothing false, given stats of a moment later.
 
         `given` are the events read by then, of each life in the order of each partition; `expected` also those to come.
         """
+        raise NotImplementedError
 
     def whole(self, answer: Answer, stats: Stats, events: Sequence[Sequence[Any]], lost: Sequence[Any]) -> None:
-        """Assert that the last answer to a question is that of the oracle over `events`, which are as those `given`.
+        """Assert that the last answer to a query is the right answer for `events`, which have the form of `given`.
 
-        `lost` are events that the broker deleted before they were read: coverage must name them.
+        `lost` are events that the broker deleted before they were read: the coverage must name them.
         """
+        raise NotImplementedError
 
     def published(
         self,
@@ -67,14 +82,16 @@ class Feed(Protocol):
         *,
         repeated: bool,
     ) -> None:
-        """Assert that these results are all that there should be, each once; or, where they may be `repeated`, at least.
+        """Assert that `records` are the right results, each once; at least once if results may be `repeated`.
 
-        `answers` to all questions, and `stats`, are of the same moment.
+        `answers` to all queries, and `stats`, are of the same moment.
         """
+        assert not records, "this view publishes no results"
 
 
-def unnamed(answer: Answer, times: Iterable[int]) -> list[int]:
-    """Return those of `times` that the coverage of `answer` calls complete, and neither lacking nor gone."""
+def assert_named(answer: Answer, times: Iterable[int]) -> None:
+    """Assert that the coverage of `answer` calls none of these times complete: they are of lost events."""
     since = answer.coverage.complete_from
     spans = [*answer.coverage.missing, Span(INT64_MIN, since if since is not None else INT64_MIN)]
-    return [time for time in times if not any(span.start <= time < span.end for span in spans)]
+    hidden = [time for time in times if not any(span.start <= time < span.end for span in spans)]
+    assert not hidden, f"lost, but covered: {hidden[:3]}, {len(hidden)} in all, {answer.coverage}"

@@ -1,4 +1,4 @@
-"""Segments of the view `segments`, some twice, some contradicting, and the lines that should come of them."""
+"""Segments of the view `segments`, some repeated, some with other numbers, and the right lines."""
 
 import json
 import random
@@ -14,7 +14,7 @@ from actors.views.segments.listing import Listing
 from actors.views.segments.view import SegmentsView
 from actors.views.view import View
 from scripts.lab.truth import Batches
-from tests.simulation.feed import JUNK
+from tests.simulation.feed import JUNK, Feed
 from tests.simulation.topic import Record
 
 SEGMENTS = 3
@@ -34,15 +34,14 @@ class MemorySpool:
         pass
 
 
-class SegmentFeed:
-    """Batches of three segments. All segments of one place of one batch go to one partition: so it is known which came first."""
+class SegmentFeed(Feed):
+    """Batches of three segments. Repeated segments go to one partition, so that the first one is certain."""
 
     questions = ((EVER, Listing()),)
     publishes = True
     budgets = (12_000, 30_000)
 
     def __init__(self, chance: random.Random, *, max_batches: int) -> None:
-        self.punctual = False
         self._max_batches = max_batches
         self._spill_bytes = chance.choice([0, 200, 1 << 20])
         self._salt = chance.randrange(1_000)
@@ -79,19 +78,16 @@ class SegmentFeed:
             return chance.randrange(partitions)
         return int(7 * record.truth[0] + 3 * record.truth[1] + self._salt) % partitions
 
-    def logged(self, partition: int, records: list[Record]) -> list[Record]:
-        return records
-
     def claim(self, answer: Answer, stats: Stats, given: Sequence[Sequence[Any]], expected: Sequence[Any]) -> None:
         orders = sorted(row["order"] for row in _listed(answer))
-        assert len(set(orders)) == len(orders), "two batches have one order"
+        assert len(set(orders)) == len(orders), "two batches have the same order"
 
     def whole(self, answer: Answer, stats: Stats, events: Sequence[Sequence[Any]], lost: Sequence[Any]) -> None:
         listed = _listed(answer)
         found = [(row["batch"], row["count"]) for row in listed]
         right = [(batch, len(numbers)) for part in events for batch, numbers in _whole(part)]
         lacking, extra = Counter(right) - Counter(found), Counter(found) - Counter(right)
-        assert not extra, f"batches that never were whole, or twice: {extra}"
+        assert not extra, f"batches that were never complete, or appear twice: {extra}"
         if not stats.dropped_generations:
             assert not lacking, f"batches are lacking: {lacking}"
             assert sorted(row["order"] for row in listed) == list(range(1, len(right) + 1)), "orders without a gap"
@@ -107,7 +103,7 @@ class SegmentFeed:
     ) -> None:
         right = Counter(", ".join(map(str, numbers)).encode() for part in events for _, numbers in _whole(part))
         found = Counter(records)
-        if repeated:  # and some of the first time are of records that are gone by now
+        if repeated:  # and some results are of records that Kafka has deleted since
             found &= right
         assert found == right, f"results: {len(right - found)} lacking, {list((found - right).elements())[:3]} too many"
 
@@ -118,7 +114,7 @@ def _record(at: float, batch: int, place: int, data: tuple[int, ...]) -> Record:
 
 
 def _whole(segments: Sequence[Segment]) -> list[tuple[int, list[int]]]:
-    """Return the batches of which every segment has come, the first one of each place."""
+    """Return the complete batches with their numbers. If a segment is repeated, the first one counts."""
     batches = Batches(SEGMENTS)
     return [(batch, numbers) for batch, *rest in segments if (numbers := batches.take(batch, *rest)) is not None]
 

@@ -1,4 +1,4 @@
-"""Events of the view `sets`, in order or not, and the sets that they make by the oracle."""
+"""Events of the view `sets`, in order or not, and the right sets."""
 
 import random
 from collections import Counter
@@ -12,7 +12,7 @@ from actors.views.sets.render import rows
 from actors.views.sets.view import SetsView
 from actors.views.view import View
 from scripts.lab.truth import greedy
-from tests.simulation.feed import JUNK, unnamed
+from tests.simulation.feed import Feed, assert_named
 from tests.simulation.topic import Record
 
 STEPS = "RGB"
@@ -21,57 +21,42 @@ DAY_MS = 86_400_000
 JITTER_MS = 200
 
 
-class SetFeed:
-    """`orderly`: each event is written when it happens, give or take `JITTER_MS`, so that none is late whatever is slow.
+class SetFeed(Feed):
+    """If `orderly`, each event is written at its time, plus or minus `JITTER_MS`, so that no event is late.
 
-    Else one partition is a day behind, times have flipped bits, and events come long after they happened.
+    Otherwise the first partition may be a day behind, times may have flipped bits, and some events are late.
     """
 
     questions = ((EVER, Page()),)
-    publishes = False
     budgets = (12_000, 30_000)
 
     def __init__(self, chance: random.Random, *, orderly: bool, max_sets: int) -> None:
         self._orderly = orderly
         self.silences = 0
-        self.punctual = False
-        """Whether none may be late: nor does the process or a thread of it stand still, which makes partitions look idle that are not."""
         self._max_sets = max_sets
         self._weights = chance.choice([(1, 1, 1), (1, 1, 1), (3, 2, 1), (1, 2, 3), (1, 0, 0)])
         self._behind = chance.random() < 0.4 and not orderly
         self._flipping = 0.01 if chance.random() < 0.5 and not orderly else 0.0
-        self._said: tuple[int, int | None, int, list[tuple[int, ...]]] | None = None
+        self._final: tuple[int, int | None, int, list[tuple[int, ...]]] | None = None
 
     def view(self) -> View:
-        self._said = None
+        self._final = None
         return SetsView(steps=STEPS, max_sets=self._max_sets)
 
     def holds(self, batch: Any, event: Any) -> bool:
         return bool((batch.times[event[1]] == event[0]).any())
 
-    def alike(self, one: Any, other: Any) -> bool:
-        return bool(one == other)
-
-    def records(self, chance: random.Random, count: int, since: float, until: float) -> list[Record]:
-        made = []
-        for at in sorted(chance.uniform(since, until) for _ in range(count)):
-            if chance.random() < 0.03:
-                made.append(Record(at, chance.choice(JUNK), None))
-                continue
-            step = chance.choices(range(3), self._weights)[0]
-            time = BEGINNING_MS + int(1000 * at) + chance.randint(-JITTER_MS, JITTER_MS)
-            if not self._orderly and chance.random() < 0.05:
-                time -= chance.randrange(20_000)
-            if chance.random() < self._flipping:
-                time ^= 1 << chance.choice([33, 41, 62])
-            made.append(Record(at, f"{STEPS[step]}_{time}".encode(), (time, step)))
-        return made
-
-    def shard(self, record: Record, partitions: int, chance: random.Random) -> int:
-        return chance.randrange(partitions)
+    def record(self, chance: random.Random, at: float) -> Record:
+        step = chance.choices(range(3), self._weights)[0]
+        time = BEGINNING_MS + int(1000 * at) + chance.randint(-JITTER_MS, JITTER_MS)
+        if not self._orderly and chance.random() < 0.05:
+            time -= chance.randrange(20_000)
+        if chance.random() < self._flipping:
+            time ^= 1 << chance.choice([33, 41, 62])
+        return Record(at, f"{STEPS[step]}_{time}".encode(), (time, step))
 
     def logged(self, partition: int, records: list[Record]) -> list[Record]:
-        """Return a partition's records; of the first one, which may be a day behind, as that has them."""
+        """Return a partition's records. Those of the first partition may be a day behind."""
         if not self._behind or partition:
             return records
         return [
@@ -87,15 +72,15 @@ class SetFeed:
     def claim(self, answer: Answer, stats: Stats, given: Sequence[Sequence[Any]], expected: Sequence[Any]) -> None:
         coverage = answer.coverage
         found = _sets(answer)
-        assert all(list(each) == sorted(each) for each in found), "a set is in order of time"
+        assert all(list(each) == sorted(each) for each in found), "the times of a set ascend"
         since, until, final = coverage.complete_from, coverage.complete_to, coverage.final_until
-        back = self._said is not None and (until is None or until < self._said[2])
+        back = self._final is not None and (until is None or until < self._final[2])
         if back and (until is None or not self._orderly):
-            self._said = None  # it has begun anew, and finds perhaps that Kafka has less now; or it cuts what is late elsewhere
-        if self._said is not None and not back:
-            was_final, was_since, _, were = self._said
+            self._final = None  # after a restart Kafka may have fewer records, or late events may be matched differently
+        if self._final is not None and not back:
+            was_final, was_since, _, were = self._final
             low = max((time for time in (was_since, since) if time is not None), default=0)
-            gone = coverage.missing  # a generation that could not be read again takes its sets with it
+            gone = coverage.missing  # the sets of a generation that cannot be read are missing
             before, after = (
                 [
                     each
@@ -107,11 +92,11 @@ class SetFeed:
             vanished = Counter(before) - Counter(after)
             assert not vanished, f"sets before {was_final} were final, and changed: {_difference(before, after)}"
             if self._orderly:
-                assert before == after, f"sets before {was_final} were all: {_difference(before, after)}"
+                assert before == after, f"sets before {was_final} were complete: {_difference(before, after)}"
         if final is not None and until is not None and not coverage.missing and not back:
-            self._said = (final, since, until, found)
+            self._final = (final, since, until, found)
         if stats.progress.late or stats.dropped.get("residue"):
-            return  # what was dropped while it waited, others take the place of
+            return  # dropped events are replaced by others in their sets
         if self.punctual and until is not None and not coverage.missing:
             low = since if since is not None else 0
             settled = [event for event in expected if event[0] < until]
@@ -123,30 +108,18 @@ class SetFeed:
         own = [event for part in events for event in part]
         found = _sets(answer)
         used, there = Counter((time, step) for each in found for step, time in enumerate(each)), Counter(own)
-        assert not used - there, f"sets of events that never were, or twice: {used - there}"
-        # After a silence all is released, and what is a little older than that comes late.
-        assert not (self.punctual and stats.progress.late and self.silences < 2), "late, and yet nothing was"
+        assert not used - there, f"sets of events that were never sent, or were used twice: {used - there}"
+        # After a silence every event is released, so an event that is a little older is late.
+        assert not (self.punctual and stats.progress.late and self.silences < 2), "events are counted as late, but none was"
         since = answer.coverage.complete_from
         if self._orderly:
-            secret = unnamed(answer, [time for time, _ in lost])
-            assert not secret, f"lost, and not named: {secret[:3]} of {len(secret)}, {answer.coverage}"
+            assert_named(answer, [time for time, _ in lost])
         right = [each for each in greedy(own, 3) if since is None or each[0] >= since]
         mine = [each for each in found if since is None or each[0] >= since]
-        assert len(found) <= len(greedy(own, 3)), "more sets than there can be"
+        assert len(found) <= len(greedy(own, 3)), "more sets than the events allow"
         exact = not stats.progress.late or self._max_sets > 1_000
         if exact and not stats.dropped.get("residue"):
             assert mine == right, f"within the coverage: {_difference(right, mine)}"
-
-    def published(
-        self,
-        records: Sequence[bytes],
-        events: Sequence[Sequence[Any]],
-        answers: Sequence[Answer],
-        stats: Stats,
-        *,
-        repeated: bool,
-    ) -> None:
-        assert not records, "sets are asked for, not published"
 
 
 def _sets(answer: Answer) -> list[tuple[int, ...]]:

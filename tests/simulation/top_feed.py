@@ -1,4 +1,4 @@
-"""Values of ids for the view `top`, of which some go to any partition and some are deleted, and the dataset that they make."""
+"""Values of ids for the view `top`, some in any partition, some deleted, and the right dataset."""
 
 import json
 import random
@@ -15,7 +15,7 @@ from actors.views.top.slices import Top, cleared_to
 from actors.views.top.view import TopView
 from actors.views.view import View
 from scripts.lab.truth import last_values, ranked
-from tests.simulation.feed import JUNK, unnamed
+from tests.simulation.feed import JUNK, Feed, assert_named
 from tests.simulation.topic import Record
 
 _CLEAR = (b"firnline-clear", b"cleared")
@@ -33,7 +33,7 @@ _NO_VALUES: tuple[tuple[bytes, bytes | None], ...] = (
 
 
 class Upsert(NamedTuple):
-    """An id's new value. The rest is known once it lies in a partition."""
+    """An id's new value. `logged` sets time, partition and offset."""
 
     name: str
     value: int
@@ -43,7 +43,7 @@ class Upsert(NamedTuple):
 
 
 class Clear(NamedTuple):
-    """A record at which all that stands before it in its partition is forgotten, and all of earlier lives of the topic."""
+    """A record that deletes everything before it in its partition, and everything of earlier lives of the topic."""
 
     partition: int
     offset: int = 0
@@ -53,17 +53,15 @@ class Clear(NamedTuple):
 Event = Upsert | Clear
 
 
-class TopFeed:
-    """Either each id keeps to its partition, or ids go to any partition, with times by clocks that differ.
+class TopFeed(Feed):
+    """Either each id keeps to its partition, or an id may be in any partition, with times of clocks that differ.
 
-    Now and then a DELETE clears all partitions, or some.
+    Sometimes a DELETE clears all partitions, or some.
     """
 
     questions = ((EVER, Top()), (EVER, Top(3)))
-    publishes = False
 
     def __init__(self, chance: random.Random, *, orderly: bool) -> None:
-        self.punctual = False
         self._roaming = not orderly and chance.random() < 0.7
         self.budgets = (1 << 40,) if self._roaming else (78_000, 81_500)
         self._slow_ms = chance.choice([0, 1_500, 3_000]) if self._roaming else 0
@@ -108,7 +106,7 @@ class TopFeed:
         return crc32(event.name.encode()) % partitions
 
     def logged(self, partition: int, records: list[Record]) -> list[Record]:
-        """Return a partition's records, each of which knows its place and its time."""
+        """Return a partition's records, each event with its place and its time."""
 
         def placed(offset: int, record: Record) -> Record:
             if record.truth is None:
@@ -121,7 +119,7 @@ class TopFeed:
     def claim(self, answer: Answer, stats: Stats, given: Sequence[Sequence[Any]], expected: Sequence[Any]) -> None:
         shown = _values(answer)
         written = {(event.name, event.value) for life in given for event in life if isinstance(event, Upsert)}
-        assert written >= set(shown.items()), f"values that nobody wrote: {set(shown.items()) - written}"
+        assert written >= set(shown.items()), f"values that were never written: {set(shown.items()) - written}"
         if self._roaming or len(given) != 1 or answer.arguments.limit is not None:
             return
         if answer.coverage.missing or stats.dropped.get("failed"):
@@ -139,14 +137,15 @@ class TopFeed:
             mine = {name: value for name, value in shown.items() if homes[name] == number}
             least = sum(event.partition == number for event in due)
             short = stats.memory.budget_bytes < 1 << 40
-            assert _was(log, least, mine, cleared.get(number), short=short), f"partition {number} never was like {mine}"
+            assert _was(log, least, mine, cleared.get(number), short=short), (
+                f"partition {number} never had these values: {mine}"
+            )
 
     def whole(self, answer: Answer, stats: Stats, events: Sequence[Sequence[Any]], lost: Sequence[Any]) -> None:
         if self.punctual:
-            secret = unnamed(answer, [event.time for event in lost])
-            assert not secret, f"lost, and not named: {secret[:3]} of {len(secret)}, {answer.coverage}"
+            assert_named(answer, [event.time for event in lost])
         right, cleared = _dataset(events)
-        assert cleared_to(answer.partial) == cleared, "how far it is cleared"
+        assert cleared_to(answer.partial) == cleared, "the offsets of the last clears"
         forgotten = stats.active.summary.lowest_forgotten
         shown, limit = _values(answer), answer.arguments.limit
         if forgotten is None:
@@ -154,19 +153,8 @@ class TopFeed:
             assert limit is not None or shown == right
         else:
             above = [name for name in ranked(right) if right[name] > forgotten][:limit]
-            assert _ids(answer)[: len(above)] == above, f"what is above {forgotten} is all there"
+            assert _ids(answer)[: len(above)] == above, f"every id above {forgotten} is listed"
             assert set(shown.items()) <= set(right.items()), f"not the last values: {set(shown.items()) - set(right.items())}"
-
-    def published(
-        self,
-        records: Sequence[bytes],
-        events: Sequence[Sequence[Any]],
-        answers: Sequence[Answer],
-        stats: Stats,
-        *,
-        repeated: bool,
-    ) -> None:
-        assert not records, "a dataset is asked for, not published"
 
     def _upsert(self, chance: random.Random, at: float) -> Record:
         name = chance.choice(["", "ä", "id"]) + f"{chance.randrange(self._ids)}"
@@ -179,7 +167,7 @@ class TopFeed:
 
 
 def _was(log: Sequence[Event], least: int, mine: dict[str, int], cleared: int | None, *, short: bool) -> bool:
-    """Whether a partition was `mine` after its first `least` events, or some more; or, where memory is `short`, had all of that."""
+    """Whether a partition had the values `mine` after `least` events or more. If memory is `short`, it may have had more values."""
     held: dict[str, int] = {}
     last = None
     for count in range(len(log) + 1):

@@ -1,4 +1,4 @@
-"""Frames of the view `uniques`, over minutes or months, and the rows that they make: asked for, and published as they change."""
+"""Frames of the view `uniques`, over minutes or months, and the right rows, in answers and in published results."""
 
 import json
 import math
@@ -16,18 +16,18 @@ from actors.views.uniques.view import UniquesView
 from actors.views.view import View
 from scripts.lab.truth import GRANULARITIES
 from scripts.lab.truth import period as period_of
-from tests.simulation.feed import JUNK, unnamed
+from tests.simulation.feed import JUNK, Feed, assert_named
 from tests.simulation.topic import Record
 
 BEGINNINGS_S = (1_468_244_384, 1_451_606_390, 1_520_751_590)
-"""A common day; the last seconds of 2015; and some before New York puts its clocks forward."""
+"""A common day; the last seconds of 2015; and the last seconds before New York puts its clocks forward."""
 
 BEGINNING_S = 1_000.0
 JITTER_MS = 200
 _FEW = 40
 _CROWD = 8
 _COARSE = 0.15
-"""How far an estimate of more users than a sketch can list may be off: some nine standard errors."""
+"""The largest relative error of an estimate, some nine standard errors."""
 
 _NO_FRAMES = (
     b'{"ts":1468244384}',
@@ -42,7 +42,7 @@ Period = tuple[str, int]
 
 
 class Frame(NamedTuple):
-    """When it came, ms since 1970, and of whom."""
+    """Time, ms since 1970, and user."""
 
     time: int
     user: str
@@ -50,22 +50,23 @@ class Frame(NamedTuple):
 
 @dataclass(slots=True)
 class _Count:
-    """What the oracle has of a period."""
+    """The right figures of a period."""
 
     end: int
     frames: int = 0
     users: set[str] = field(default_factory=set)
 
 
-class UniqueFeed:
-    """`orderly`: each frame is written when it came, give or take `JITTER_MS`; else some come late, or from nowhere."""
+class UniqueFeed(Feed):
+    """If `orderly`, each frame is written at its time, plus or minus `JITTER_MS`. Otherwise some are late or have a wrong time."""
 
     questions = tuple((EVER, Rows(granularity)) for granularity in GRANULARITIES)
     publishes = True
     budgets = (20_000, 60_000)
+    junk = JUNK + _NO_FRAMES
+    junk_rate = 0.02
 
     def __init__(self, chance: random.Random, *, orderly: bool, max_cells: int) -> None:
-        self.punctual = False
         self._orderly = orderly
         self._zone = ZoneInfo(chance.choice(["UTC", "America/New_York", "Asia/Kolkata"]))
         self._beginning_s = chance.choice(BEGINNINGS_S)
@@ -90,27 +91,18 @@ class UniqueFeed:
         return one.time == other.time
 
     def records(self, chance: random.Random, count: int, since: float, until: float) -> list[Record]:
-        made = []
-        for at in sorted(chance.uniform(since, until) for _ in range(count * _CROWD if self._crowded else count)):
-            if chance.random() < 0.02:
-                made.append(Record(at, chance.choice(JUNK + _NO_FRAMES), None))
-                continue
-            time = 1000 * self._beginning_s + int(1000 * self._speed * (at - BEGINNING_S))
-            time += chance.randint(-JITTER_MS, JITTER_MS)
-            if not self._orderly and chance.random() < 0.1:
-                time -= chance.randrange(chance.choice([3_000, 300_000, 300_000, 9_000_000]))
-            if not self._orderly and chance.random() < 0.005:
-                time ^= 1 << chance.choice([33, 41, 45])
-            seconds, user = time / 1000, f"u{chance.randrange(self._users)}"
-            frame = {"uid": user, "more": {"uid": "x", "ts": 0}, "ts": chance.choice([seconds, str(seconds)])}
-            made.append(Record(at, json.dumps(frame).encode(), Frame(math.floor(seconds * 1000), user)))
-        return made
+        return super().records(chance, count * _CROWD if self._crowded else count, since, until)
 
-    def shard(self, record: Record, partitions: int, chance: random.Random) -> int:
-        return chance.randrange(partitions)
-
-    def logged(self, partition: int, records: list[Record]) -> list[Record]:
-        return records
+    def record(self, chance: random.Random, at: float) -> Record:
+        time = 1000 * self._beginning_s + int(1000 * self._speed * (at - BEGINNING_S))
+        time += chance.randint(-JITTER_MS, JITTER_MS)
+        if not self._orderly and chance.random() < 0.1:
+            time -= chance.randrange(chance.choice([3_000, 300_000, 300_000, 9_000_000]))
+        if not self._orderly and chance.random() < 0.005:
+            time ^= 1 << chance.choice([33, 41, 45])
+        seconds, user = time / 1000, f"u{chance.randrange(self._users)}"
+        frame = {"uid": user, "more": {"uid": "x", "ts": 0}, "ts": chance.choice([seconds, str(seconds)])}
+        return Record(at, json.dumps(frame).encode(), Frame(math.floor(seconds * 1000), user))
 
     def claim(self, answer: Answer, stats: Stats, given: Sequence[Sequence[Any]], expected: Sequence[Any]) -> None:
         level, until = answer.arguments.granularity, answer.coverage.complete_to
@@ -123,8 +115,7 @@ class UniqueFeed:
 
     def whole(self, answer: Answer, stats: Stats, events: Sequence[Sequence[Any]], lost: Sequence[Any]) -> None:
         if self._orderly:
-            secret = unnamed(answer, [frame.time for frame in lost])
-            assert not secret, f"lost, and not named: {secret[:3]} of {len(secret)}, {answer.coverage}"
+            assert_named(answer, [frame.time for frame in lost])
         level = answer.arguments.granularity
         frames = [frame for life in events for frame in life]
         self._judge(_answered(answer), self._counted(_covered(answer, frames), [level]), self._counted(frames, [level]))
@@ -138,10 +129,10 @@ class UniqueFeed:
         *,
         repeated: bool,
     ) -> None:
-        """Assert that the revisions of each period count up, each with something new, to what is answered in the end.
+        """Assert that the revisions of each period count up, that each changes the row, and that the last row is the answer.
 
-        Of periods that a dropped generation had frames of, and where one begins from nothing, only the last row is looked at:
-        it must not say too much.
+        If rows may be `repeated`, or a dropped generation had frames of the period, only the last row is checked, and only
+        against figures that are too high.
         """
         rows: dict[Period, list[dict[str, Any]]] = defaultdict(list)
         for record in records:
@@ -153,23 +144,23 @@ class UniqueFeed:
         if repeated:
             return
         since = stats.coverage.complete_from
-        told = {period: row for answer in answers for period, row in _answered(answer).items()}
-        last, told, right = (
+        answered = {period: row for answer in answers for period, row in _answered(answer).items()}
+        last, answered, right = (
             {period: row for period, row in each.items() if since is None or 1000 * period[1] >= since}
-            for each in (last, told, right)
+            for each in (last, answered, right)
         )
         self._judge(last, right, right)
-        assert last == told, f"published last, and answered: {_difference(last, told)}"
+        assert last == answered, f"the last published row is not the answer: {_difference(last, answered)}"
         for period in last:
             own = rows[period]
             assert [row["revision"] for row in own] == list(range(1, len(own) + 1)), f"revisions of {period}: {own}"
             news = [(row["frames"], row["final"]) for row in own]
-            assert news == sorted(set(news)), f"each revision of {period} has something new: {news}"
+            assert news == sorted(set(news)), f"each revision of {period} changes the row: {news}"
 
     def _judge(
         self, rows: Mapping[Period, dict[str, Any]], least: Mapping[Period, _Count], most: Mapping[Period, _Count]
     ) -> None:
-        """Assert that the rows lie in between, as far as they say that they are exact."""
+        """Assert that each row lies between `least` and `most`, as exactly as it states."""
         assert least.keys() <= rows.keys() <= most.keys(), (
             f"{least.keys() - rows.keys()} lacking, {rows.keys() - most.keys()} too many"
         )
@@ -199,7 +190,7 @@ class UniqueFeed:
 
 
 def _covered(answer: Answer, frames: Iterable[Frame]) -> list[Frame]:
-    """Return the frames that must be counted: months and years outlive their slices, of the others coverage says since when."""
+    """Return the frames that must be counted: of months and years all, of shorter periods those in the covered time."""
     since = answer.coverage.complete_from
     long = answer.arguments.granularity in {"month", "year"}
     return [frame for frame in frames if since is None or long or frame.time >= since]

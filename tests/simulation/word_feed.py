@@ -1,4 +1,4 @@
-"""Lines of the view `words`, over some minutes, and how often each type and word should be counted."""
+"""Lines of the view `words`, over some minutes, and the right counts of each type and word."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from actors.timeline.span import EVER, Span
 from actors.views.view import View
 from actors.views.words.slices import Counting
 from actors.views.words.view import WordsView
-from tests.simulation.feed import JUNK, unnamed
+from tests.simulation.feed import JUNK, Feed, assert_named
 from tests.simulation.topic import Record
 
 BEGINNING_MS = 1_513_765_893_000
@@ -30,21 +30,20 @@ _NO_LINES = (
 
 
 class Line(NamedTuple):
-    """When it happened, ms since 1970, its type, and its words."""
+    """The time of the event, ms since 1970, its type, and its words."""
 
     time: int
     type: str
     words: tuple[str, ...]
 
 
-class WordFeed:
-    """`orderly`: each line is written when it happened, give or take `JITTER_MS`; else some come late, or from nowhere."""
+class WordFeed(Feed):
+    """If `orderly`, each line is written at its time, plus or minus `JITTER_MS`. Otherwise some lines are late or have a wrong time."""
 
-    publishes = False
     budgets = (6_000, 15_000)
+    junk = JUNK + _NO_LINES
 
     def __init__(self, chance: random.Random, *, orderly: bool, max_pairs: int) -> None:
-        self.punctual = False
         self._orderly = orderly
         self._max_pairs = max_pairs
         self._max_names = chance.choice([100_000, 8])
@@ -67,29 +66,17 @@ class WordFeed:
     def alike(self, one: Line, other: Line) -> bool:
         return (one.time // 1000, one.type) == (other.time // 1000, other.type)
 
-    def records(self, chance: random.Random, count: int, since: float, until: float) -> list[Record]:
-        made = []
-        for at in sorted(chance.uniform(since, until) for _ in range(count)):
-            if chance.random() < 0.03:
-                made.append(Record(at, chance.choice(JUNK + _NO_LINES), None))
-                continue
-            time = BEGINNING_MS + int(1000 * self._speed * (at - BEGINNING_S)) + chance.randint(-JITTER_MS, JITTER_MS)
-            if not self._orderly and chance.random() < 0.05:
-                time -= chance.randrange(400_000)
-            if not self._orderly and chance.random() < 0.01:
-                time ^= 1 << chance.choice([33, 41, 45])
-            words = [self._word(chance) for _ in range(chance.choice([0, 1, 1, 2, 5]))]
-            kind, data = chance.choice(_TYPES), chance.choice(_BLANKS).join(words)
-            line = {"event_type": kind, "data": data, "timestamp": time / 1000, "more": [{}]}
-            value = json.dumps(line, ensure_ascii=chance.random() < 0.5).encode()
-            made.append(Record(at, value, Line(math.floor(time / 1000 * 1000), kind, tuple(words))))
-        return made
-
-    def shard(self, record: Record, partitions: int, chance: random.Random) -> int:
-        return chance.randrange(partitions)
-
-    def logged(self, partition: int, records: list[Record]) -> list[Record]:
-        return records
+    def record(self, chance: random.Random, at: float) -> Record:
+        time = BEGINNING_MS + int(1000 * self._speed * (at - BEGINNING_S)) + chance.randint(-JITTER_MS, JITTER_MS)
+        if not self._orderly and chance.random() < 0.05:
+            time -= chance.randrange(400_000)
+        if not self._orderly and chance.random() < 0.01:
+            time ^= 1 << chance.choice([33, 41, 45])
+        words = [self._word(chance) for _ in range(chance.choice([0, 1, 1, 2, 5]))]
+        kind, data = chance.choice(_TYPES), chance.choice(_BLANKS).join(words)
+        line = {"event_type": kind, "data": data, "timestamp": time / 1000, "more": [{}]}
+        value = json.dumps(line, ensure_ascii=chance.random() < 0.5).encode()
+        return Record(at, value, Line(math.floor(time / 1000 * 1000), kind, tuple(words)))
 
     def claim(self, answer: Answer, stats: Stats, given: Sequence[Sequence[Any]], expected: Sequence[Any]) -> None:
         least: Counter[str] = Counter()
@@ -101,21 +88,9 @@ class WordFeed:
 
     def whole(self, answer: Answer, stats: Stats, events: Sequence[Sequence[Any]], lost: Sequence[Any]) -> None:
         if self._orderly:
-            secret = unnamed(answer, [line.time for line in lost])
-            assert not secret, f"lost, and not named: {secret[:3]} of {len(secret)}, {answer.coverage}"
+            assert_named(answer, [line.time for line in lost])
         lines = [line for life in events for line in life]
         self._judge(answer, self._counts(answer, _complete(answer, lines)), self._counts(answer, lines))
-
-    def published(
-        self,
-        records: Sequence[bytes],
-        events: Sequence[Sequence[Any]],
-        answers: Sequence[Answer],
-        stats: Stats,
-        *,
-        repeated: bool,
-    ) -> None:
-        assert not records, "counts are asked for, not published"
 
     def _word(self, chance: random.Random) -> str:
         return f"rare{chance.randrange(10**6)}" if chance.random() < self._rare else chance.choice(_WORDS)
@@ -129,30 +104,30 @@ class WordFeed:
         return Counter(word for line in own for word in line.words)
 
     def _judge(self, answer: Answer, least: Counter[str], most: Counter[str]) -> None:
-        """Assert that the counts lie in between, as far as they say that they are exact, and are those with the highest."""
+        """Assert that each count lies between `least` and `most`, as exactly as the answer states, and that the highest counts are there."""
         text = b"".join(answer.view.render(answer.partial, answer.span, answer.arguments, "json", {"more": 1}))
-        told = json.loads(text)
-        found: dict[str, int] = told["counts"]
-        error, limit = told["max_error"], answer.arguments.limit
-        assert not error or self._max_names < len(most), f"{len(most)} names are few enough to count them all"
+        shown = json.loads(text)
+        found: dict[str, int] = shown["counts"]
+        error, limit = shown["max_error"], answer.arguments.limit
+        assert not error or self._max_names < len(most), f"{len(most)} names are few enough for exact counts"
         ranked = sorted(found, key=lambda name: (-found[name], name))
-        assert list(found) == ranked, "the highest first, equal ones by code points"
-        assert answer.view.max_error(answer.partial, answer.arguments) == error, "what the header says"
+        assert list(found) == ranked, "the highest count first, equal counts by code points"
+        assert answer.view.max_error(answer.partial, answer.arguments) == error, "the header has the error"
         if least == most and not error:
             right = sorted(most, key=lambda name: (-most[name], name))[:limit]
             assert found == {name: most[name] for name in right}, f"{found} is not {right} of {most}"
             return
         wrong = {name: count for name, count in found.items() if not least[name] <= count <= most[name] + error}
-        assert not wrong, f"counted are {wrong}, but it is {least} at least and {most} at most, but for {error}"
+        assert not wrong, f"wrong counts {wrong}: at least {least}, at most {most} plus {error}"
         if limit is None or len(found) < limit:
             lacking = {name: count for name, count in least.items() if count > error and name not in found}
             assert not lacking, f"not counted: {lacking}"
         elif limit:
             lacking = {name: count for name, count in least.items() if count > found[ranked[-1]] and name not in found}
-            assert not lacking, f"higher than what is there: {lacking}"
+            assert not lacking, f"not listed, but higher than listed names: {lacking}"
 
 
 def _complete(answer: Answer, lines: Iterable[Line]) -> list[Line]:
-    """Return the lines that must be counted: what is since ever is known of dropped slices too, else what is covered."""
+    """Return the lines that must be counted. Counts over all time include dropped slices; others only the covered time."""
     since = answer.coverage.complete_from
     return [line for line in lines if since is None or answer.span == EVER or line.time >= since]
