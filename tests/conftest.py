@@ -1,19 +1,50 @@
 """Brokers for the tests: a real one if Java and Maven are installed, and the embedded one in this process."""
 
+import contextlib
+import fcntl
 import os
 import shutil
+import subprocess
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import psutil
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from hypothesis import settings
 
-from scripts.brokers.real import real_broker
 from scripts.checkout import ROOT
+from tests.support.service import command
 
+LONGEST = (
+    "process/test_answers.py",
+    "kafka/test_leader.py",
+    "browser/test_page.py",
+    "kafka/test_kafka.py",
+    "lab/test_chaos.py",
+    "process/test_commands.py",
+    "process/test_scripts.py",
+    "actors/test_recovery.py",
+    "process/test_memory.py",
+    "gateway/test_openapi.py",
+    "process/test_docs.py",
+    "actors/test_disk_trouble.py",
+    "actors/test_stream.py",
+    "views/test_segments.py",
+    "views/test_words.py",
+    "views/test_uniques.py",
+    "views/test_views.py",
+)
+"""The test files that take longest, in this order."""
+
+SHARED = "FIRNLINE_TEST_SHARED"
+BROKER = pytest.StashKey["subprocess.Popen[str]"]()
+
+os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")  # half the processor time to start
 settings.register_profile("patient", deadline=None)  # the speed of a machine is no law
 settings.load_profile("patient")
 
@@ -22,6 +53,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options for the number of the simulator's runs."""
     parser.addoption("--seeds", type=int, default=20, help="how many seeds the simulator runs (default 20)")
     parser.addoption("--first-seed", type=int, default=0, help="the first of them (default 0)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder by which the workers share a broker. The process that starts the workers makes it and removes it."""
+    if not hasattr(config, "workerinput"):
+        os.environ[SHARED] = tempfile.mkdtemp(prefix="firnline-workers-")
+        config.add_cleanup(lambda: end_broker(Path(os.environ[SHARED])))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first, so that no worker begins a long file while the others have nothing left."""
+    longest = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: longest.get(item.path, len(LONGEST)))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -39,17 +83,36 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def broker() -> Iterator[str]:
-    """Yield the address of a real broker: that of FIRNLINE_TEST_BOOTSTRAP, or one that is started here."""
+def broker(request: pytest.FixtureRequest) -> str:
+    """Return the address of a real broker: FIRNLINE_TEST_BOOTSTRAP, or one that the first worker starts for all workers."""
     given = os.environ.get("FIRNLINE_TEST_BOOTSTRAP")
     if given:
-        yield given
-        return
+        return given
     if shutil.which("java") is None or shutil.which("mvn") is None:
         assert not os.environ.get("FIRNLINE_REQUIRE_BROKER"), "a real broker is required, and java or mvn is missing"
         pytest.skip("a real broker needs Java and Maven")
-    with real_broker(ROOT / ".firnline" / "kafka") as bootstrap:
-        yield bootstrap
+    shared = Path(os.environ[SHARED])
+    address = shared / "address"
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not address.exists():
+            started = subprocess.Popen(command("broker", "real"), stdout=subprocess.PIPE, text=True, start_new_session=True)
+            request.config.stash[BROKER] = started  # it outlives this worker
+            (shared / "pid").write_text(str(started.pid))
+            assert started.stdout is not None
+            address.write_text(started.stdout.readline().partition(" at ")[2].partition(";")[0])
+    assert address.read_text(), "the real broker did not start"
+    return address.read_text()
+
+
+def end_broker(shared: Path) -> None:
+    """End the broker that the workers shared, if one was started, and remove the folder."""
+    if (shared / "pid").exists():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(int((shared / "pid").read_text()))
+            process.terminate()
+            process.wait(30)
+    shutil.rmtree(shared)
 
 
 @pytest.fixture(scope="session")

@@ -184,6 +184,8 @@ def _properties(node: Path, number: int, port: int, controller: str, *, count: i
         "log.cleaner.backoff.ms": 200,
         "message.max.bytes": 8 << 20,
         "log.retention.ms": -1,
+        "offsets.topic.num.partitions": 1,  # fifty of each make every start and restart slower
+        "transaction.state.log.num.partitions": 1,
     }
     if count > 1:
         settings |= {
@@ -191,8 +193,6 @@ def _properties(node: Path, number: int, port: int, controller: str, *, count: i
             "broker.session.timeout.ms": 6_000,
             "unclean.leader.election.enable": "false",
             "auto.leader.rebalance.enable": "false",
-            "offsets.topic.num.partitions": 1,
-            "transaction.state.log.num.partitions": 1,
         }
     return "".join(f"{key}={value}\n" for key, value in settings.items())
 
