@@ -22,8 +22,8 @@ from tests.support.waiting import until
 
 ALL = "/events/get-sets?startTime=0&endTime=9223372036854775807"
 MIB = 1 << 20
-LIMIT = 212 * MIB
-EVENTS = 5_000_000
+LIMIT = 208 * MIB
+EVENTS = 3_500_000
 
 
 @given(st.lists(st.tuples(st.integers(0, 150), st.integers(0, 100), st.booleans())))
