@@ -1,4 +1,4 @@
-"""The live page in a real browser against the real service: what it shows is what the API says, and it harms nobody."""
+"""The live page in a real browser, with the real service: it shows the answers of the API."""
 
 import asyncio
 import gzip
@@ -65,7 +65,7 @@ def producing(bootstrap: str, topic: str) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def fed(broker: str) -> Iterator[Service]:
-    """The service under load: generations of 200 sets retire, and all but thirty of them go."""
+    """Yield a service under load: generations of 200 sets retire, and all but the newest thirty are dropped."""
     topic = create_topic(broker)
     with service(broker, topic, *SMALL) as running, producing(broker, topic):
         until(lambda: running.stats()["droppedGenerations"].get("max_aged"), timeout_s=120)
@@ -93,7 +93,7 @@ def watching(port: int) -> Iterator[http.client.HTTPResponse]:
 
 
 def events(response: http.client.HTTPResponse, count: int) -> list[tuple[str, Any]]:
-    """Read so many server-sent events."""
+    """Read `count` server-sent events."""
     found: list[tuple[str, Any]] = []
     name = ""
     while len(found) < count:
@@ -108,7 +108,7 @@ def events(response: http.client.HTTPResponse, count: int) -> list[tuple[str, An
 # In the browser ------------------------------------------------------------------------------------------------------
 
 
-def test_the_picture_moves_and_a_dragged_range_answers_what_the_api_answers(browser: Browser, fed: Service):
+def test_the_picture_moves_and_a_dragged_range_shows_the_answer_of_the_api(browser: Browser, fed: Service):
     with look(browser, url(fed)) as seen:
         page = seen.page
         seen.until(f"{SHOWN} && document.querySelectorAll('.bars .gone').length > 0")
@@ -190,11 +190,11 @@ def test_a_range_can_be_chosen_and_changed_with_the_keyboard_alone(browser: Brow
         assert "A time is needed" in seen.text("#answer-said")
 
 
-def test_the_page_reconnects_by_itself_after_a_restart_and_keeps_its_last_picture(
+def test_the_page_reconnects_after_a_restart_and_keeps_its_last_picture(
     browser: Browser, broker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     topic, port = create_topic(broker), free_port()
-    monkeypatch.setattr("tests.support.service.free_port", lambda: port)  # both are at the same address
+    monkeypatch.setattr("tests.support.service.free_port", lambda: port)  # both services listen at the same port
     settings = (*SMALL, f"data_dir={tmp_path}")
     assert produce(broker, topic, "--count", "3000", "--start", str(FIRST_MS)).wait(timeout=60) == 0
     with service(broker, topic, *settings) as running:
@@ -210,11 +210,11 @@ def test_the_page_reconnects_by_itself_after_a_restart_and_keeps_its_last_pictur
             with service(broker, topic, *settings):
                 seen.until("document.body.dataset.state === 'running' && document.getElementById('notice').hidden")
                 assert "live" in seen.text("#link")
-    assert stopped_in_s < 20, "a watcher does not hold the service up"
+    assert stopped_in_s < 20, "a watcher does not delay the end of the service"
 
 
-def test_what_was_given_up_and_a_service_that_is_gone_are_told_and_axe_finds_nothing(browser: Browser, tmp_path: Path):
-    """Files whose end is cut off: what came before it stays, and reading on fails until the guardian gives the stream up."""
+def test_failed_streams_and_an_ended_service_are_shown_without_axe_violations(browser: Browser, tmp_path: Path):
+    """The ends of the input files are cut off. Their first records stay; each further read fails, until the guardian gives up."""
     events = b"".join(b"%c_%d\n" % (b"RGB"[number % 3], FIRST_MS + 10 * number) for number in range(60_000))
     for name, values in (("events", events), ("words", b"no event\n")):
         (tmp_path / f"{name}.gz").write_bytes(gzip.compress(values)[:-9])
@@ -241,9 +241,9 @@ def test_what_was_given_up_and_a_service_that_is_gone_are_told_and_axe_finds_not
                 seen.until("(name) => document.title.startsWith(name) && document.body.dataset.state === 'degraded'", stream)
                 assert f"{stream} was given up: FrontEnd failed 10 times" in seen.text("#notice")
                 assert "Nothing is read any more" in seen.text("#flow")
-                assert not seen.page.is_visible("#empty"), "no command brings anything here"
+                assert not seen.page.is_visible("#empty"), "a failed stream shows no command to send records"
                 assert seen.violations() == [], stream
-            assert seen.page.locator(".bars rect").count() > 10, "its last good answers stay"
+            assert seen.page.locator(".bars rect").count() > 10, "the last good picture stays"
             assert seen.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
             assert not seen.errors
         running.stop()
@@ -257,7 +257,7 @@ def test_what_was_given_up_and_a_service_that_is_gone_are_told_and_axe_finds_not
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
-def test_axe_finds_nothing_and_nothing_sticks_out(browser: Browser, fed: Service, width: int, scheme: Any):
+def test_the_page_has_no_axe_violations_and_fits_the_window(browser: Browser, fed: Service, width: int, scheme: Any):
     how = {"bypass_csp": True, "color_scheme": scheme, "viewport": {"width": width, "height": 780}, "reduced_motion": "reduce"}
     with look(browser, url(fed), **how) as seen:
         seen.until(f"{SHOWN} && document.querySelectorAll('.bars rect').length > 1")
@@ -270,7 +270,7 @@ def test_axe_finds_nothing_and_nothing_sticks_out(browser: Browser, fed: Service
             assert seen.violations() == []
 
 
-def test_a_stream_without_events_says_what_to_do_and_a_token_is_asked_for(browser: Browser, broker: str):
+def test_the_page_asks_for_a_token_and_shows_a_command_for_an_empty_stream(browser: Browser, broker: str):
     topic = create_topic(broker)
     with (
         service(broker, topic, FIRNLINE_READ_TOKEN="a-token-that-may-read-0123456789") as running,  # noqa: S106
@@ -293,7 +293,7 @@ def test_a_stream_without_events_says_what_to_do_and_a_token_is_asked_for(browse
 VIEWS = {"dataset": "top", "segments": "segments", "uniques": "uniques", "words": "words"}
 
 
-def test_each_view_shows_what_the_api_answers_and_axe_finds_nothing(browser: Browser, tmp_path: Path):
+def test_each_view_shows_the_answer_of_the_api_without_axe_violations(browser: Browser, tmp_path: Path):
     settings = ["streams.uniques.output.topic=null"]
     for stream, pattern in VIEWS.items():
         (tmp_path / stream).write_bytes(b"\n".join(v for part in chunks(pattern, Spec(600, FIRST_MS)) for v in part.values))
@@ -319,7 +319,7 @@ def test_each_view_shows_what_the_api_answers_and_axe_finds_nothing(browser: Bro
             assert not seen.errors
 
 
-def test_it_is_there_within_a_second_and_weighs_little(browser: Browser, fed: Service, record_property: Any):
+def test_the_page_is_small_and_paints_soon(browser: Browser, fed: Service, record_property: Any):
     with look(browser, url(fed)) as seen:
         seen.until(SHOWN)
         paint = seen.until("performance.getEntriesByName('first-contentful-paint')[0]?.startTime")
@@ -336,7 +336,7 @@ def test_it_is_there_within_a_second_and_weighs_little(browser: Browser, fed: Se
 # Without one ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_browser_gets_the_page_a_program_json_and_files_are_kept_until_they_change(fed: Service):
+def test_a_browser_gets_the_page_a_program_gets_json_and_files_have_etags(fed: Service):
     status, headers, body = fed.request("/", Accept="text/html,application/xhtml+xml,*/*;q=0.8")
     assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert b"Timeline of memory" in body
@@ -374,10 +374,10 @@ def test_watchers_share_one_tick_of_half_a_second(fed: Service):
         assert [name for name, _ in found][:2] == ["memory", "now"]
     moments = [now["at"] for name, now in first if name == "now"]
     assert all(later - earlier > 0.4 for earlier, later in itertools.pairwise(moments)), "twice a second at most"
-    assert {now["at"] for name, now in second if name == "now"} & set(moments), "both are shown the same tick"
+    assert {now["at"] for name, now in second if name == "now"} & set(moments), "both get the same tick"
 
 
-def test_nobody_is_asked_when_nobody_watches_and_a_watcher_that_takes_nothing_is_dropped():
+def test_without_watchers_no_actor_is_asked_and_a_stalled_watcher_is_dropped():
     async def tried() -> None:
         ticker = Ticker(Asker(allowance()), guardian, [], tick_s=0.01)
         parked = asyncio.Event()
@@ -406,7 +406,7 @@ def test_nobody_is_asked_when_nobody_watches_and_a_watcher_that_takes_nothing_is
 
 
 class Says:
-    """An address that gives the same reply to all, after some seconds."""
+    """An address that gives the same reply to every message, after `seconds`."""
 
     def __init__(self, reply: Any, seconds: float = 0.0) -> None:
         self._reply = reply
@@ -419,7 +419,7 @@ class Says:
         asyncio.get_running_loop().call_later(self._seconds, message.reply_to, self._reply)
 
 
-def test_streams_are_shown_in_their_own_order_whoever_answers_first():
+def test_streams_keep_their_order_in_any_order_of_replies():
     async def tried() -> list[str]:
         streams = [Served(name, "sets", Says(Busy("away"), s)) for name, s in (("one", 0.1), ("two", 0.0))]  # type: ignore[arg-type]
         ticker = Ticker(Asker(allowance()), Says(Busy("away")), streams)  # type: ignore[arg-type]
@@ -431,7 +431,7 @@ def test_streams_are_shown_in_their_own_order_whoever_answers_first():
     assert apart(tried) == ["one", "two"]
 
 
-def test_a_tick_that_fails_ends_its_watchers_and_the_next_one_begins_anew():
+def test_a_failed_tick_ends_its_watchers_and_the_next_tick_works():
     async def tried() -> None:
         ticker = Ticker(Asker(allowance()), Says(Busy("away")), [Served("one", "sets", Says("no stats"))])  # type: ignore[arg-type]
         for _ in range(3):
@@ -442,7 +442,7 @@ def test_a_tick_that_fails_ends_its_watchers_and_the_next_one_begins_anew():
     apart(tried)
 
 
-def test_thousands_of_generations_are_three_hundred_bars_at_most_and_nothing_is_lost():
+def test_thousands_of_generations_become_at_most_300_bars_with_the_same_sums():
     for count in (1, 299, 300, 301, 5_000):
         bars = [[7 + at, "aged", at * 10, at * 10 + 10, 1, 3, 50, 0, 1] for at in range(count)]
         drawn = merged(bars, 300)
@@ -451,10 +451,10 @@ def test_thousands_of_generations_are_three_hundred_bars_at_most_and_nothing_is_
             assert sum(bar[column] for bar in drawn) == sum(bar[column] for bar in bars)
         assert (drawn[0][2], drawn[-1][3]) == (0, count * 10)
         later = merged(bars[1:], 300)
-        assert {bar[0] for bar in drawn[1:]} <= {bar[0] for bar in later}, "neighbours stay together while the oldest goes"
+        assert {bar[0] for bar in drawn[1:]} <= {bar[0] for bar in later}, "neighbours stay merged when the oldest is dropped"
 
 
-def test_there_are_no_more_watchers_than_may_be_and_one_that_goes_makes_room(broker: str):
+def test_watchers_beyond_the_limit_get_503_until_one_leaves(broker: str):
     with service(broker, create_topic(broker), "http.max_watchers=1") as running:
         with watching(running.port) as first:
             assert first.status == 200

@@ -26,7 +26,7 @@ EVENTS = [(1_685_695_916_000 + 10 * (number // 2), number % 3) for number in ran
 WANTED = greedy(EVENTS, 3)
 
 
-def test_importing_it_loads_neither_numpy_nor_pyarrow():
+def test_importing_the_client_loads_neither_numpy_nor_pyarrow():
     heavy = "numpy", "pyarrow", "pandas", "starlette", "actors"
     code = f"import sys, firnline; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
@@ -53,7 +53,7 @@ def times(found: Iterator[dict[str, int]]) -> list[tuple[int, ...]]:
 
 
 @pytest.mark.broker
-def test_sets_come_page_by_page_and_are_all_of_them(client: Client, monkeypatch: pytest.MonkeyPatch):
+def test_all_sets_come_page_by_page(client: Client, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("firnline.rows.PAGE", 450)
     found = client.sets()
     assert found.coverage is None
@@ -68,7 +68,7 @@ def test_sets_come_page_by_page_and_are_all_of_them(client: Client, monkeypatch:
 
 
 @pytest.mark.broker
-def test_a_range_is_given_in_any_way_that_people_write_times(client: Client):
+def test_a_range_may_be_numbers_datetimes_or_rfc_3339_texts(client: Client):
     start, end = WANTED[100][0], WANTED[1_200][0]
     wanted = [each for each in WANTED if start <= each[0] < end]
     moments = [datetime.fromtimestamp(each / 1_000, UTC) for each in (start, end)]
@@ -79,7 +79,7 @@ def test_a_range_is_given_in_any_way_that_people_write_times(client: Client):
 
 
 @pytest.mark.broker
-def test_arrow_is_the_same_also_where_the_service_makes_several_answers_of_it(client: Client):
+def test_arrow_of_several_pages_equals_the_rows(client: Client):
     for limit in (None, 1, 699, 700, 701, 1_500):
         table = client.sets(limit=limit).arrow()
         assert list(zip(*table.to_pydict().values(), strict=True)) == WANTED[:limit]
@@ -91,7 +91,7 @@ def test_arrow_is_the_same_also_where_the_service_makes_several_answers_of_it(cl
 
 
 @pytest.mark.broker
-def test_pandas_polars_and_duckdb_take_it_in_one_line_each(client: Client):
+def test_pandas_polars_and_duckdb_read_rows_in_one_line_each(client: Client):
     duckdb, polars = pytest.importorskip("duckdb"), pytest.importorskip("polars")
     rows = client.sets(limit=500)
     assert [tuple(each) for each in rows.arrow().to_pandas().itertuples(index=False)] == WANTED[:500]
@@ -102,7 +102,7 @@ def test_pandas_polars_and_duckdb_take_it_in_one_line_each(client: Client):
 
 
 @pytest.mark.broker
-def test_the_functions_ask_the_service_that_the_environment_names(running: Service, monkeypatch: pytest.MonkeyPatch):
+def test_the_functions_use_the_service_of_the_environment(running: Service, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FIRNLINE_URL", f"127.0.0.1:{running.port}")
     assert next(iter(firnline.sets())) == dict(zip("rgb", WANTED[0], strict=True))
     assert firnline.stats()["events"] == 9_000
@@ -112,7 +112,7 @@ def test_the_functions_ask_the_service_that_the_environment_names(running: Servi
 
 
 @pytest.mark.broker
-def test_what_is_refused_says_what_was_expected_and_by_which_id_it_is_known(client: Client):
+def test_a_refused_request_names_the_expected_value_and_its_id(client: Client):
     with pytest.raises(RefusedError) as told:
         list(client.sets(2, 1))
     assert (told.value.status, told.value.where, told.value.got) == (400, "query endTime", "1")
@@ -124,7 +124,7 @@ def test_what_is_refused_says_what_was_expected_and_by_which_id_it_is_known(clie
 
 
 @pytest.mark.broker
-def test_a_dataset_is_posted_read_in_rows_and_columns_and_cleared(broker: str):
+def test_a_dataset_is_posted_read_as_rows_and_columns_and_cleared(broker: str):
     with service(broker, create_topic(broker), "http.deadline_ms=60000", stream="dataset") as running:
         client = Client(f"http://127.0.0.1:{running.port}")
         assert client.post(["a_1", "b_5", "c_-2", 'd"_3'])["count"] == 4
@@ -138,7 +138,7 @@ def test_a_dataset_is_posted_read_in_rows_and_columns_and_cleared(broker: str):
 
 
 @pytest.mark.broker
-def test_a_range_that_has_aged_is_sent_once_and_then_only_named(running: Service):
+def test_an_aged_range_is_sent_once_and_then_is_304(running: Service):
     path = f"/events/get-sets?startTime={WANTED[0][0]}&endTime={WANTED[600][0]}"
     for form in ("json", "ndjson", "csv", "arrow"):
         status, headers, body = running.request(f"{path}&format={form}")
@@ -212,7 +212,7 @@ BUSY = json.dumps({"error": {"status": 503, "where": "service", "expected": "roo
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_busy_service_is_asked_again_when_it_says(status: int):
+def test_a_request_is_repeated_after_the_time_that_a_busy_service_names(status: int):
     with server([says(status, BUSY, Retry_After="0"), says(status, BUSY, Retry_After="0"), says(200, b'{"a": 1}')]) as (
         client,
         asked,
@@ -221,7 +221,7 @@ def test_a_busy_service_is_asked_again_when_it_says(status: int):
         assert asked == ["GET /events/get-stats Bearer secret"] * 3
 
 
-def test_one_that_stays_busy_or_does_not_say_when_to_come_is_told_as_it_is():
+def test_a_service_that_stays_busy_or_names_no_time_is_an_error():
     with server([says(503, BUSY, Retry_After="0")]) as (client, asked):
         with pytest.raises(RefusedError) as told:
             client.stats()
@@ -234,7 +234,7 @@ def test_one_that_stays_busy_or_does_not_say_when_to_come_is_told_as_it_is():
         assert client.health()["error"]["got"] == "none"
 
 
-def test_what_is_posted_is_not_sent_twice():
+def test_a_post_is_never_repeated():
     with server([says(503, BUSY, Retry_After="0")]) as (client, asked):
         with pytest.raises(RefusedError):
             client.post(["a_1"])
@@ -242,7 +242,7 @@ def test_what_is_posted_is_not_sent_twice():
 
 
 @pytest.mark.parametrize("whole", [b'{"name":"a","count":1}\n', b'{"name":"a","count":1}\n{"name'])
-def test_an_answer_that_breaks_off_is_never_taken_for_the_whole(whole: bytes):
+def test_a_response_that_breaks_off_is_an_error(whole: bytes):
     with server([chunked(whole)]) as (client, _):
         rows = iter(client.words())
         assert next(rows) == {"name": "a", "count": 1}
@@ -254,7 +254,7 @@ def test_an_answer_that_breaks_off_is_never_taken_for_the_whole(whole: bytes):
         list(client.words())
 
 
-def test_a_page_of_sets_that_breaks_off_is_asked_for_again():
+def test_a_page_of_sets_that_breaks_off_is_requested_again():
     def page(time: int, following: str = "") -> bytes:
         return b'{"sets":[{"r":{"name":"red","timestamp":%d}}]%b,"coverage":{}}' % (time, following.encode())
 
@@ -265,20 +265,20 @@ def test_a_page_of_sets_that_breaks_off_is_asked_for_again():
 
 
 @pytest.mark.parametrize("body", [b"<html>", b'{"error": 1}', b"[]", b""])
-def test_a_server_that_is_no_firnline_is_told_as_such(body: bytes):
+def test_an_unknown_server_is_an_error_with_its_status(body: bytes):
     with server([says(502, body)]) as (client, _), pytest.raises(RefusedError, match="status 502") as told:
         client.stats()
     assert told.value.status == 502
 
 
-def test_no_service_is_one_clear_line():
+def test_an_unreachable_service_is_one_clear_line():
     with pytest.raises(UnreachableError, match="is the service running"):
         Client(f"http://127.0.0.1:{free_port()}").stats()
     with pytest.raises(ValueError, match="an address such as"):
         Client("ftp://127.0.0.1").stats()
 
 
-def test_without_pyarrow_arrow_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+def test_without_pyarrow_arrow_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(FirnlineError, match=r"pip install 'firnline\[arrow\]'"):
         Client("http://127.0.0.1:1").top().arrow()

@@ -281,7 +281,7 @@ class Terminal:
         self.shown = ""
 
     def size(self, rows: int, columns: int) -> None:
-        """Make the terminal so large, and tell the command."""
+        """Resize the terminal, and signal the command."""
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         if hasattr(self, "child"):
             self.child.send_signal(signal.SIGWINCH)
@@ -291,7 +291,7 @@ class Terminal:
         os.write(self.master, key.encode())
 
     def read(self) -> None:
-        """Take in what there is to see."""
+        """Read all output so far."""
         while select.select([self.master], [], [], 0.05)[0]:
             try:
                 data = os.read(self.master, 65_536)

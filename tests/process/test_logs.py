@@ -1,4 +1,4 @@
-"""What is told: one event a line, as JSON or for people, from us and the libraries alike, and no secret."""
+"""The log: one event a line, as JSON or as text, of the product and of libraries, without secrets."""
 
 import json
 import re
@@ -45,7 +45,7 @@ def said(form: str, level: str = "info") -> str:
 
 
 @pytest.mark.parametrize("form", ["json", "auto"])
-def test_each_event_is_a_line_of_json_where_nobody_watches(form: str):
+def test_without_a_terminal_each_event_is_a_line_of_json(form: str):
     lines: list[dict[str, Any]] = [json.loads(line) for line in said(form).splitlines()]
     assert [(line["level"], line["event"]) for line in lines] == [
         ("info", "more"),
@@ -62,13 +62,13 @@ def test_each_event_is_a_line_of_json_where_nobody_watches(form: str):
     assert all("ZeroDivisionError" in line["exception"] for line in lines[2:])
 
 
-def test_for_people_it_is_text():
+def test_on_a_terminal_each_event_is_text():
     text = said("console")
     assert re.search(r"^\d{4}-\d\d-\d\dT\S+Z \[info\s*\] more .*path=/x", text, re.MULTILINE)
     assert "ZeroDivisionError" in text
 
 
-def test_what_is_less_than_the_level_is_not_told():
+def test_events_below_the_level_are_not_logged():
     assert [json.loads(line)["event"] for line in said("json", "error").splitlines()] == ["broken", "broken too"]
     assert [json.loads(line)["event"] for line in said("json", "debug").splitlines()][:4] == [
         "little",
@@ -78,7 +78,7 @@ def test_what_is_less_than_the_level_is_not_told():
     ]
 
 
-def test_requests_are_told_at_debug_alone_by_their_id_and_without_their_query(tmp_path: Path):
+def test_requests_are_logged_only_at_debug_with_their_id_and_without_their_query(tmp_path: Path):
     (tmp_path / "lines").write_text('{"event_type":"foo","data":"lorem","timestamp":1468244384}\n' * 1_000)
     for level in ("debug", "info"):
         words = ("streams.words.source={file: lines}", f"log.level={level}", "data_dir=null")
@@ -93,13 +93,13 @@ def test_requests_are_told_at_debug_alone_by_their_id_and_without_their_query(tm
         assert "s3cret" not in printed
         if level == "info":
             assert not [line for line in lines if line["event"] == "request"]
-            assert len(lines) < 20, "no line an event"
+            assert len(lines) < 20, "the log has no line for each record"
         else:
             assert [(line["method"], line["path"], line["status"]) for line in found] == [("GET", "/events/CountWords", 400)]
 
 
 @given(st.dictionaries(st.sampled_from(["a", "password", "API_TOKEN", "sasl.password", "Authorization"]), st.text("xyz")))
-def test_what_is_named_like_a_secret_is_hidden_at_any_depth(facts: dict[str, str]):
+def test_values_named_like_secrets_are_hidden_at_any_depth(facts: dict[str, str]):
     told = hide_secrets(None, "info", {"deep": {"deeper": facts}, **facts})
     for found in (told, told["deep"]["deeper"]):
         assert {key: value for key, value in found.items() if key == "a"} == {k: v for k, v in facts.items() if k == "a"}

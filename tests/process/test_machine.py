@@ -40,17 +40,17 @@ def test_the_smallest_limit_counts(tmp_path: Path, cgroup: str, files: dict[str,
     assert origin in found.origin
 
 
-def test_without_proc_the_library_says_it(tmp_path: Path):
+def test_without_proc_the_library_gives_the_memory(tmp_path: Path):
     assert memory_limit(tmp_path).bytes > 0
 
 
-def test_a_meminfo_without_a_total_is_as_good_as_none(tmp_path: Path):
+def test_a_meminfo_without_a_total_is_ignored(tmp_path: Path):
     root = machine(tmp_path, "0::/\n")
     (root / "proc/meminfo").write_text("MemFree: 1 kB\n")
     assert memory_limit(root) == memory_limit(tmp_path / "elsewhere")
 
 
-def test_a_limit_that_changes_is_seen_and_so_is_a_move_to_another_group(tmp_path: Path):
+def test_a_changed_limit_and_a_move_to_another_group_are_seen(tmp_path: Path):
     root = machine(tmp_path, "0::/a\n", **{"a__memory.max": "max\n"})
     meter = MemoryMeter(root)
     assert meter.limit().bytes == 8192 * 1024
@@ -68,7 +68,7 @@ def test_a_limit_that_changes_is_seen_and_so_is_a_move_to_another_group(tmp_path
     assert meter.limit().bytes == 8192 * 1024
 
 
-def test_pages_of_files_are_told_apart_from_memory_of_its_own():
+def test_pages_of_files_are_not_counted_as_own_memory():
     meter = MemoryMeter()
     gc.collect()
     before = meter.resident()
@@ -78,7 +78,7 @@ def test_pages_of_files_are_told_apart_from_memory_of_its_own():
     assert abs(grown.total - psutil.Process().memory_info().rss) < 2 << 20
 
 
-def test_pages_of_a_mapped_file_are_not_held(tmp_path: Path):
+def test_pages_of_a_mapped_file_are_not_counted(tmp_path: Path):
     path = tmp_path / "mapped"
     path.write_bytes(b"x" * (32 << 20))
     meter = MemoryMeter()
@@ -90,6 +90,6 @@ def test_pages_of_a_mapped_file_are_not_held(tmp_path: Path):
         assert after.held - before.held < 4 << 20
 
 
-def test_an_old_kernel_does_not_tell_them_apart(tmp_path: Path):
+def test_an_old_kernel_counts_pages_of_files_as_own_memory(tmp_path: Path):
     found = MemoryMeter(machine(tmp_path, "0::/\n")).resident()
     assert found.held == found.total > 0

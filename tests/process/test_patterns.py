@@ -1,4 +1,4 @@
-"""The laws of what the producer sends, beyond those that `test_scripts.py` holds for every pattern."""
+"""Properties of the producer's patterns. `test_scripts.py` has those that all patterns share."""
 
 from itertools import islice
 
@@ -21,7 +21,7 @@ def test_a_record_is_its_colour_and_its_time_at_every_width(start: int):
     assert values("steady", 70_000, start) == plain
 
 
-def test_burst_is_ten_thousand_of_a_colour_and_then_of_the_next():
+def test_burst_has_ten_thousand_events_of_each_colour_in_turn():
     colours = [value[:1] for value in values("burst", 60_000)]
     assert colours == ([b"R"] * 10_000 + [b"G"] * 10_000 + [b"B"] * 10_000) * 2
 
@@ -33,22 +33,22 @@ def test_every_triple_of_out_of_order_is_a_set():
     assert (green < blue).all()
 
 
-def test_junk_is_refused_for_every_reason_and_has_a_few_times_from_the_far_future():
+def test_junk_has_every_reject_reason_and_a_few_times_of_the_far_future():
     sent = values("junk", 300_000)
     times, _, _, refusals = SetDecoder("RGB").decode(sent)
     assert {reason for _, reason in refusals} >= {"not_utf8", "no_underscore", "empty", "negative"}
-    assert len({reason for _, reason in refusals}) >= 7, "one reason a kind of the breaks that are no event at all"
+    assert len({reason for _, reason in refusals}) >= 7, "each kind of broken record has its reason"
     far = int((times > 10**14).sum())
     assert 0 < far < 0.003 * len(sent)
     assert times.size + len(refusals) == len(sent)
 
 
-def test_another_seed_is_another_stream_where_chance_plays_a_part():
+def test_another_seed_gives_other_records_in_random_patterns():
     for pattern in PATTERNS:
         one, other = (list(chunks(pattern, Spec(40_000, 5, seed=seed))) for seed in (1, 2))
         assert (one != other) == (pattern not in {"steady", "burst", "out-of-order", "only-red"})
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_without_a_count_it_never_ends(pattern: str):
+def test_without_a_count_a_pattern_never_ends(pattern: str):
     assert sum(len(chunk.values) for chunk in islice(chunks(pattern, Spec(None, 5)), 4)) >= 4 * 10_000

@@ -1,4 +1,4 @@
-"""The settings are read again while the service runs: whole or not at all, by signal and by request."""
+"""A reload of the settings while the service runs, by signal and by request. It applies all changes or none."""
 
 import fcntl
 import json
@@ -60,7 +60,7 @@ def keys(found: Sequence[Change]) -> dict[str, str]:
     return {each.key: each.applies.name for each in found}
 
 
-def test_a_change_is_named_with_its_old_and_new_value_and_when_it_counts():
+def test_a_change_has_its_key_both_values_and_when_it_applies():
     changed = of("streams.events.max_aged=3", "http.port=1", "memory.budget=256MiB", "streams.events.steps=[a, b]")
     assert set(map(str, changes(of(), changed))) == {
         "http.port: 8080 → 1",
@@ -76,17 +76,17 @@ def test_a_change_is_named_with_its_old_and_new_value_and_when_it_counts():
     }
 
 
-def test_equal_settings_differ_in_nothing():
+def test_equal_settings_have_no_changes():
     assert changes(of("http.port=7"), of("http.port=7")) == []
 
 
-def test_a_secret_that_changes_is_named_and_not_shown():
+def test_a_changed_secret_is_named_and_not_shown():
     (change,) = changes(of("kafka.sasl.password=hunter2"), of("kafka.sasl.password=hunter3"))
     assert (change.key, change.old, change.new) == ("kafka.sasl.password", HIDDEN, HIDDEN)
     assert not change.reloadable
 
 
-def test_a_stream_that_comes_or_goes_is_one_change():
+def test_a_new_stream_is_one_change():
     (change,) = changes(of(), of("streams.more={view: words, source: {topic: x}}"))
     assert (change.key, change.old, change.new) == ("streams.more", ABSENT, "a stream of words")
     assert change.applies is Applies.RESTART
@@ -96,14 +96,14 @@ def test_a_stream_that_comes_or_goes_is_one_change():
 
 
 class Unwilling(Actor):
-    """A manager that takes in nothing."""
+    """A manager whose mailbox is always full."""
 
     def receive(self, message: Message) -> None:
         message.reply_to(Busy("no"))
 
 
 class Fickle(Actor):
-    """A manager that says it is there, and follows nowhere; with `ends`, it ends at the attempt."""
+    """A manager that replies to the first check and then refuses new settings; with `ends`, it stops instead."""
 
     def __init__(self, system: System, *, stream: str, ends: bool) -> None:
         super().__init__(system, stream=stream)
@@ -177,7 +177,7 @@ def aged(streams: dict[str, Listed]) -> list[int]:
     return [len(each.running.stats().aged) for each in streams.values()]
 
 
-def test_what_changed_is_in_force_when_the_reload_returns():
+def test_changes_are_in_force_when_the_reload_returns():
     with running() as (made, streams):
         done = made.to("streams.one.max_aged=2", "http.max_queries=3", "log.level=warning", "memory.budget=2GiB")
         assert aged(streams) == [2, 9]
@@ -191,7 +191,7 @@ def test_what_changed_is_in_force_when_the_reload_returns():
         assert made.to("streams.one.max_aged=2", "http.max_queries=3", "log.level=warning", "memory.budget=2GiB") == []
 
 
-def test_another_size_of_collectors_counts_from_the_next_one_on():
+def test_a_changed_collector_size_applies_from_the_next_collector_on():
     with running() as (made, streams):
         made.to("streams.one.max_sets=50")
         assert streams["one"].running.stats().active.summary.sets == 50
@@ -200,7 +200,7 @@ def test_another_size_of_collectors_counts_from_the_next_one_on():
         assert [meta.summary.sets for meta in found.aged[9:]] == [100, 50, 50]
 
 
-def test_a_change_that_needs_a_restart_refuses_all_others_with_it():
+def test_a_change_that_needs_a_restart_refuses_the_whole_reload():
     with running() as (made, streams):
         before, limits = made.in_force.settings, made.in_force.allowance.now
         with pytest.raises(RefusedError) as refused:
@@ -212,7 +212,7 @@ def test_a_change_that_needs_a_restart_refuses_all_others_with_it():
         assert made.log.lines[-1][0] == "reload refused"
 
 
-def test_settings_that_cannot_be_read_or_carried_out_change_nothing(tmp_path: Path):
+def test_settings_that_cannot_be_read_or_applied_change_nothing(tmp_path: Path):
     def broken() -> Settings:
         raise SettingsError(["x.yaml:1: no", "x.yaml:2: no"])
 
@@ -230,7 +230,7 @@ def test_settings_that_cannot_be_read_or_carried_out_change_nothing(tmp_path: Pa
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_where_one_stream_cannot_follow_no_stream_has(stopped: bool):
+def test_if_one_stream_cannot_follow_no_stream_changes(stopped: bool):
     system = System(Dispatcher())
     unwilling = Unwilling.start(system, stream="two")
     if stopped:
@@ -249,7 +249,7 @@ def test_where_one_stream_cannot_follow_no_stream_has(stopped: bool):
 
 
 @pytest.mark.parametrize("ends", [False, True])
-def test_where_one_stream_refuses_on_the_way_the_others_go_back(ends: bool, monkeypatch: pytest.MonkeyPatch):
+def test_if_one_stream_refuses_midway_the_others_go_back(ends: bool, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("scripts.service.reload._REPLY_TIMEOUT_S", 1.0)
     system = System(Dispatcher())
     fickle = Fickle.start(system, stream="two", ends=ends)
@@ -268,7 +268,7 @@ def test_where_one_stream_refuses_on_the_way_the_others_go_back(ends: bool, monk
         system.dispatcher.close()
 
 
-def test_no_setting_that_may_change_is_forgotten_where_it_is_applied():
+def test_every_reloadable_setting_is_applied():
     """Each reloadable setting changes the gateway's limits, a stream's rule, or the level of the log."""
     other = {"memory.budget": "3GiB", "memory.spill_budget": "1GiB", "log.level": "error", "http.hosts": "[a]"}
     with running() as (made, _):
@@ -286,7 +286,7 @@ def test_no_setting_that_may_change_is_forgotten_where_it_is_applied():
         assert len(given) > 20
 
 
-def test_tokens_are_read_again_though_the_name_of_their_file_stays(tmp_path: Path):
+def test_tokens_are_read_again_from_the_same_file(tmp_path: Path):
     path = tmp_path / "tokens"
     path.touch(0o600)
     path.write_text("read aaaaaaaaaaaaaaaaaaaaaaaa\n")
@@ -313,9 +313,7 @@ def kept(running: Service) -> int:
 
 
 @pytest.mark.broker
-def test_under_load_a_reload_prunes_at_once_by_request_and_by_signal_and_a_wrong_file_changes_nothing(
-    broker: str, topic: str, tmp_path: Path
-):
+def test_a_reload_under_load_prunes_at_once_and_a_wrong_file_changes_nothing(broker: str, topic: str, tmp_path: Path):
     path = write(tmp_path / "c.yaml")
     words = ("--bootstrap", broker, "--topic", topic, "--count", "0", "--rate", "2000", "--start", "1000")
     with service(broker, topic, also=("--config", str(path))) as running:
@@ -374,7 +372,7 @@ def test_limits_and_tokens_of_the_gateway_change_while_it_runs(embedded: str, tm
         assert running.request("/events/get-stats")[0] == 200
 
 
-def test_when_its_terminal_is_gone_the_service_ends_in_order(tmp_path: Path, embedded: str):
+def test_a_service_whose_terminal_closes_ends_in_order(tmp_path: Path, embedded: str):
     """A signal from another terminal is a reload; the same signal, sent because one's own has closed, is an end."""
     port, (master, slave) = free_port(), pty.openpty()
     words = ["--set", f"http.port={port}", "--set", "data_dir=null", "--only", "events"]

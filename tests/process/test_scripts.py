@@ -146,7 +146,7 @@ def test_the_service_starts_the_embedded_broker_and_the_producer_waits_for_the_s
 
 
 def test_ctrl_c_ends_the_service_in_order_and_twice_at_once(tmp_path: Path):
-    """The output's folder is a file, so that nothing can be written, and the drain waits."""
+    """The output's folder is a file, so that nothing can be written and the drain waits."""
     (tmp_path / "o").write_text("in the way")
     segments = (b'{"batch_id":1,"segment_id":%d,"data":[1]}\n' % number for number in range(10))
     (tmp_path / "in").write_bytes(b"".join(segments))

@@ -36,7 +36,7 @@ def sets(body: bytes | dict) -> list[tuple[int, ...]]:
     return [(each["r"]["timestamp"], each["g"]["timestamp"], each["b"]["timestamp"]) for each in found["sets"]]
 
 
-def test_sets_come_by_red_time_and_exactly_at_both_ends(running: Service):
+def test_sets_are_ordered_by_red_time_and_cut_exactly_at_both_ends(running: Service):
     first, last = WANTED[850][0], WANTED[1_900][0]
     found = running.get(f"/events/get-sets?startTime={first}&endTime={last}")
     assert sets(found) == WANTED[850:1_900]
@@ -45,7 +45,7 @@ def test_sets_come_by_red_time_and_exactly_at_both_ends(running: Service):
     assert running.get(f"/events/get-sets?startTime={first}&endTime={first}") == {"sets": []}
 
 
-def test_a_long_answer_is_streamed_and_a_line_each_is_the_same(running: Service):
+def test_a_long_answer_is_streamed_and_equals_its_ndjson(running: Service):
     status, headers, body = running.request(ALL)
     assert (status, headers.get("transfer-encoding")) == (200, "chunked")
     assert sets(body) == WANTED
@@ -54,7 +54,7 @@ def test_a_long_answer_is_streamed_and_a_line_each_is_the_same(running: Service)
     assert sets({"sets": [json.loads(line) for line in lines.splitlines()]}) == WANTED
 
 
-def test_pages_by_cursor_put_together_are_the_whole(running: Service):
+def test_pages_by_cursor_together_equal_the_whole(running: Service):
     found, cursor = [], ""
     while True:
         body = running.get(f"{ALL}&limit=700{cursor}")
@@ -65,7 +65,7 @@ def test_pages_by_cursor_put_together_are_the_whole(running: Service):
     assert found == WANTED
 
 
-def test_coverage_is_in_a_header_always_and_in_the_body_where_asked(running: Service):
+def test_coverage_is_always_in_a_header_and_on_request_in_the_body(running: Service):
     _, headers, body = running.request(f"{ALL}&limit=1&coverage=1")
     coverage = json.loads(headers["firnline-coverage"])
     assert json.loads(body)["coverage"] == coverage
@@ -74,7 +74,7 @@ def test_coverage_is_in_a_header_always_and_in_the_body_where_asked(running: Ser
     assert coverage["missing"] == []
 
 
-def test_stats_list_the_aged_first_and_the_active_last(running: Service):
+def test_stats_list_aged_collectors_first_and_the_active_one_last(running: Service):
     stats = running.stats()
     assert [(row["validSetCount"], row["setSize"], row["state"]) for row in stats["data"]] == [
         *[(900, 900, "aged")] * 3,
@@ -111,7 +111,7 @@ def test_stats_list_the_aged_first_and_the_active_last(running: Service):
         ("/events/get-sets/../../etc/passwd", 404, "path"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_shape(running: Service, path: str, status: int, where: str):
+def test_every_error_has_the_same_shape(running: Service, path: str, status: int, where: str):
     got, headers, body = running.request(path)
     assert got == status
     assert headers["content-type"] == "application/json"
@@ -123,21 +123,21 @@ def test_what_is_wrong_is_said_in_one_shape(running: Service, path: str, status:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_a_wrong_method_is_405_and_says_which_are_right(running: Service, method: str):
+def test_a_wrong_method_is_405_and_names_the_allowed_ones(running: Service, method: str):
     status, headers, body = running.request("/events/get-stats", method)
     assert status == 405
     assert "GET" in headers["allow"]
     assert json.loads(body)["error"]["got"] == method
 
 
-def test_readiness_and_dead_letters_are_told(running: Service):
+def test_readiness_and_dead_letters_are_reported(running: Service):
     ready = running.get("/readyz")
     assert (ready["ready"], ready["degraded"], ready["streams"]["events"]["ready"]) == (True, {}, True)
     assert running.get("/dead-letters")["count"] == 0
     assert running.get("/")["service"] == "firnline"
 
 
-def test_a_client_that_leaves_in_the_middle_harms_nobody(running: Service):
+def test_a_client_that_disconnects_midway_harms_no_other(running: Service):
     for _ in range(5):
         with socket.create_connection(("127.0.0.1", running.port)) as client:
             client.sendall(f"GET {ALL} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
@@ -166,7 +166,7 @@ def test_many_clients_at_once_all_get_their_answer(running: Service):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_drains_and_ends_it_cleanly(broker: str, topic: str, send: Send, number: int):
+def test_a_signal_drains_and_ends_the_service(broker: str, topic: str, send: Send, number: int):
     send(broker, topic, records(EVENTS[:3_000]), [0] * 3_000)
     with service(broker, topic) as running:
         running.settled(3_000)
@@ -177,7 +177,7 @@ def test_a_signal_drains_and_ends_it_cleanly(broker: str, topic: str, send: Send
     assert "Traceback" not in printed
 
 
-def test_junk_goes_by_and_the_rest_is_complete(broker: str, topic: str, send: Send):
+def test_junk_is_rejected_and_the_other_records_are_complete(broker: str, topic: str, send: Send):
     values = records(EVENTS[:3_000])
     for place, broken in ((3, b""), (10, b"R_"), (500, b"\xff\xff"), (2_000, b"G_" + b"1" * 1_000_000)):
         values.insert(place, broken)
@@ -203,7 +203,7 @@ def test_shuffled_partitions_within_the_lateness_give_the_maximum(broker: str, t
         assert stats["total"]["bound"] == len(WANTED)
 
 
-def test_steps_and_time_unit_are_yours(broker: str, topic: str, send: Send):
+def test_steps_and_time_unit_are_configurable(broker: str, topic: str, send: Send):
     orders = [
         f"{step}_{1_685_695_916 + 5 * number + place}" for number in range(50) for place, step in enumerate(("created", "paid"))
     ]

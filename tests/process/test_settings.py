@@ -26,13 +26,13 @@ def problems(tmp_path: Path, text: str, *overrides: str, **environ: str) -> list
 
 
 @pytest.mark.parametrize("name", [path.name for path in sorted((ROOT / "config").glob("*.yaml"))])
-def test_the_files_that_come_along_are_good(name: str):
+def test_the_shipped_files_are_valid(name: str):
     settings = load(ROOT / "config" / name, [], {})
     assert settings.kafka == {"bootstrap.servers": "embedded"}
     assert settings.http.host == "127.0.0.1"
 
 
-def test_the_default_file_says_the_defaults():
+def test_the_default_file_has_the_defaults():
     settings = load(None, [], {})
     streams = {
         "events": {},
@@ -55,7 +55,7 @@ def test_the_default_file_says_the_defaults():
     assert (settings.http.port, settings.streams["events"].max_sets) == (8080, 1_000_000)
 
 
-def test_the_command_line_is_over_the_environment_which_is_over_the_file():
+def test_the_command_line_overrides_the_environment_and_that_the_file():
     environ = {
         "FIRNLINE_HTTP__PORT": "1",
         "FIRNLINE_HTTP__HOST": "::1",
@@ -69,7 +69,7 @@ def test_the_command_line_is_over_the_environment_which_is_over_the_file():
     assert settings.streams["events"].source.topic == "events"
 
 
-def test_everything_that_is_wrong_is_told_at_once_with_its_place(tmp_path: Path):
+def test_all_problems_are_reported_at_once_with_their_places(tmp_path: Path):
     text = "http: {prot: 1, port: abc}\nmemory:\n  budget: lots\nstreams:\n  events:\n    view: sets\n    max_sets: 0\n    source: {topc: x}\n"
     told = problems(tmp_path, text, "streams.events.steps=[R]", "nothing", FIRNLINE_HTTP__HOST="[]")
     assert told == [
@@ -85,12 +85,12 @@ def test_everything_that_is_wrong_is_told_at_once_with_its_place(tmp_path: Path)
 
 
 @pytest.mark.parametrize("section", ["http", "log", "memory", "checkpoint", "streams.events.source", "streams.events.output"])
-def test_a_key_that_there_is_not_is_told_with_those_that_there_are(section: str):
+def test_an_unknown_key_is_reported_with_the_known_keys(section: str):
     with pytest.raises(SettingsError, match=rf"{section}\.bogus: unknown key, there are: [a-z_]+, "):
         load(None, [f"{section}.bogus=1"], {})
 
 
-def test_a_view_that_there_is_not_is_told_with_those_that_there_are(tmp_path: Path):
+def test_an_unknown_view_is_reported_with_the_known_views(tmp_path: Path):
     told = problems(tmp_path, "streams:\n  events:\n    view: sts\n    steps: 1\n")
     assert told == ["x.yaml:3: streams.events.view: expected one of sets, top, segments, uniques, words, got 'sts'"]
 
@@ -119,13 +119,13 @@ def test_each_view_has_settings_of_its_own(tmp_path: Path, view: str):
         ("kafka: {a: [1]}\nstreams: {events: {}}\n", "kafka.a: expected text, a number, true or false"),
     ],
 )
-def test_each_kind_of_mistake_is_said_plainly(tmp_path: Path, text: str, said: str):
+def test_each_kind_of_mistake_has_a_plain_message(tmp_path: Path, text: str, said: str):
     told = problems(tmp_path, text)
     assert said in " ".join(told)
     assert "pydantic" not in " ".join(told)
 
 
-def test_a_mistake_is_placed_where_it_was_made_not_in_the_file_below(tmp_path: Path):
+def test_a_mistake_in_an_override_is_not_placed_in_the_file(tmp_path: Path):
     text = "# our own\nhttp:\n  port: abc\nstreams: {events: {}}\n"
     assert problems(tmp_path, text, "http={port: x}") == ["--set http: http.port: expected an integer, got 'x'"]
     told = problems(tmp_path, text, "http.port=1", "htpp.port=1", FIRNLINE_MEMRY__BUDGET="1GiB")
@@ -151,7 +151,7 @@ def test_a_file_with_one_mistake_has_one_problem_and_its_line(tmp_path: Path, te
 
 
 @pytest.mark.parametrize("value", ["!!bool x", "!!int", "&a [*a]", "2001-13-45", "1" * 5000, "0x" + "F" * 5000, "{a: 1, a: 2}"])
-def test_an_override_that_is_no_value_is_one_problem(tmp_path: Path, value: str):
+def test_an_override_without_a_value_is_one_problem(tmp_path: Path, value: str):
     (told,) = problems(tmp_path, "streams: {events: {}}\n", f"http.host={value}")
     assert told.startswith("--set http.host: expected a YAML value, got ")
 
@@ -162,7 +162,7 @@ def test_yaml_may_share_a_part_and_name_an_anchor_twice(tmp_path: Path):
     assert [stream.idle_ms for stream in load(path, [], {}).streams.values()] == [7, 7, 200]
 
 
-def test_true_is_no_number(tmp_path: Path):
+def test_true_is_not_a_number(tmp_path: Path):
     assert problems(tmp_path, "http: {port: true}\nstreams: {events: {}}\n") == [
         "x.yaml:1: http.port: expected an integer, got True"
     ]
@@ -173,11 +173,11 @@ def test_a_kafka_setting_over_the_file_is_taken_as_it_stands():
     assert (settings.kafka["sasl.password"], settings.kafka["b"], settings.kafka["c"]) == ("0123", "p #1", "1e5")
 
 
-def test_a_path_through_a_value_is_told(tmp_path: Path):
+def test_a_path_through_a_value_is_reported(tmp_path: Path):
     assert "a path through" in problems(tmp_path, "http: 5\nstreams: {events: {}}\n", "http.port=1")[0]
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path):
+def test_an_unreadable_file_is_reported(tmp_path: Path):
     (tmp_path / "latin.yaml").write_bytes(b"a: \xe9\n")
     for path in (tmp_path / "absent.yaml", tmp_path, tmp_path / "latin.yaml"):
         with pytest.raises(SettingsError, match="expected"):
@@ -282,7 +282,7 @@ def test_budgets_in_per_cent_are_a_share_of_the_limit(share: int, limit: int):
 
 
 @pytest.mark.parametrize("wrong", ["", "0", "-1", "101%", "0%", "many", "1TiBs", True, None, [], "1 %%", "0.5", "9" * 400])
-def test_what_is_no_budget_is_refused(wrong: object):
+def test_an_invalid_budget_is_refused(wrong: object):
     with pytest.raises(ValueError, match=r"bytes such as|a share above"):
         Budget.parse(wrong)
 
@@ -293,7 +293,7 @@ def test_the_data_folder_has_a_variable_of_one_level(tmp_path: Path):
     assert load(None, [], {"FIRNLINE_TEST_BOOTSTRAP": "x"}).data_dir == Path(".firnline/data")
 
 
-def test_spilling_needs_a_folder_to_spill_to():
+def test_spilling_needs_a_data_folder():
     assert load(None, ["memory.spill_budget=10GiB"], {}).memory.spill_budget is not None
     with pytest.raises(SettingsError, match=r"data_dir beside memory\.spill_budget"):
         load(None, ["memory.spill_budget=10GiB", "data_dir=null"], {})
@@ -301,7 +301,7 @@ def test_spilling_needs_a_folder_to_spill_to():
         load(None, ["memory.spill_budget=60%"], {})
 
 
-def test_a_meaning_changes_with_what_an_answer_depends_on_alone():
+def test_a_meaning_changes_only_with_settings_that_answers_depend_on():
     def meaning(*overrides: str) -> object:
         return load(None, list(overrides), {}).streams["events"].meaning()
 

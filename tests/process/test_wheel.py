@@ -73,7 +73,7 @@ def test_the_wheel_has_two_packages_no_laboratory_and_all_data_files(wheel: Path
                 assert f"firnline_server/{name}" in names or name in {"scripts/bench.py", "scripts/chaos.py"}
 
 
-def test_a_users_own_packages_keep_their_names(venv: Path, home: Path):
+def test_packages_of_the_user_keep_their_names(venv: Path, home: Path):
     script = "import config, scripts, firnline; print(config.OWNER, scripts.OWNER, firnline.Client.__module__)"
     assert run([venv / "python", "-c", script], home).stdout.split() == ["user", "user", "firnline.client"]
     for name in ("actors", "gateway"):
@@ -102,7 +102,7 @@ def test_the_installed_command_checks_serves_and_starts_its_own_children(venv: P
 
 
 @pytest.mark.parametrize("name", ["bench", "chaos"])
-def test_a_command_of_the_laboratory_says_that_it_is_not_installed(venv: Path, home: Path, name: str):
+def test_a_command_of_the_laboratory_reports_that_it_is_not_installed(venv: Path, home: Path, name: str):
     done = run([venv / "firnline", name], home)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert f"run scripts/{name}.py in a checkout" in done.stderr
