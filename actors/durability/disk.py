@@ -1,4 +1,4 @@
-"""The file system that the store uses, behind a contract, so that a test can replace it.
+"""The file system that the store uses. A test replaces it by an object with the same methods.
 
 All state is written through `Disk`. Each failure is an OSError. No call is retried.
 """
@@ -7,95 +7,11 @@ import errno
 import mmap
 import os
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 
-class Writing(Protocol):
+class File:
     """A file that is being written."""
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Append all of `data`."""
-
-    def sync(self) -> None:
-        """Wait until the written bytes would outlast a loss of power."""
-
-    def close(self) -> None:
-        """Close the file. Does not make it safe."""
-
-
-class Disk(Protocol):
-    """The operations of a file system that the store needs. Each may block, and may raise OSError."""
-
-    def make_folder(self, folder: Path) -> None:
-        """Make `folder` and its parents if they are absent."""
-
-    def names(self, folder: Path) -> list[str]:
-        """Return the names of the files in `folder`, in no order."""
-
-    def create(self, path: Path) -> Writing:
-        """Begin an empty file; it replaces a file of the same name."""
-
-    def read(self, path: Path) -> bytes:
-        """Return the content of a file."""
-
-    def map(self, path: Path) -> memoryview:
-        """Return the content of a file, which the kernel reads page by page when it is accessed."""
-
-    def rename(self, old: Path, new: Path) -> None:
-        """Rename a file; it replaces a file of the new name."""
-
-    def remove(self, path: Path) -> None:
-        """Delete a file."""
-
-    def sync_folder(self, folder: Path) -> None:
-        """Wait until the names in `folder` would outlast a loss of power."""
-
-
-class LocalDisk:
-    """The machine's own file system."""
-
-    def make_folder(self, folder: Path) -> None:
-        """Make a folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def names(self, folder: Path) -> list[str]:
-        """List a folder's files."""
-        return [entry.name for entry in os.scandir(folder) if entry.is_file()]
-
-    def create(self, path: Path) -> "LocalFile":
-        """Begin a file."""
-        return LocalFile(path)
-
-    def read(self, path: Path) -> bytes:
-        """Read a file."""
-        return path.read_bytes()
-
-    def map(self, path: Path) -> memoryview:
-        """Map a file."""
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:  # an empty file cannot be mapped
-                return memoryview(b"")
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-
-    def rename(self, old: Path, new: Path) -> None:
-        """Rename a file."""
-        old.replace(new)
-
-    def remove(self, path: Path) -> None:
-        """Delete a file."""
-        path.unlink()
-
-    def sync_folder(self, folder: Path) -> None:
-        """Make a folder's names safe."""
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-class LocalFile:
-    """A file that is being written on the machine's own file system."""
 
     def __init__(self, path: Path) -> None:
         self._file: BinaryIO = path.open("wb", buffering=0)
@@ -110,9 +26,52 @@ class LocalFile:
             rest = rest[taken:]
 
     def sync(self) -> None:
-        """Make it safe."""
+        """Wait until the written bytes would outlast a loss of power."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Close it."""
+        """Close the file. Does not make it safe."""
         self._file.close()
+
+
+class Disk:
+    """The machine's file system, as far as the store needs it. Each method may block, and may raise OSError."""
+
+    def make_folder(self, folder: Path) -> None:
+        """Make `folder` and its parents if they are absent."""
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def names(self, folder: Path) -> list[str]:
+        """Return the names of the files in `folder`, in no order."""
+        return [entry.name for entry in os.scandir(folder) if entry.is_file()]
+
+    def create(self, path: Path) -> File:
+        """Begin an empty file; it replaces a file of the same name."""
+        return File(path)
+
+    def read(self, path: Path) -> bytes:
+        """Return the content of a file."""
+        return path.read_bytes()
+
+    def map(self, path: Path) -> memoryview:
+        """Return the content of a file, which the kernel reads page by page when it is accessed."""
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:  # an empty file cannot be mapped
+                return memoryview(b"")
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Rename a file; it replaces a file of the new name."""
+        old.replace(new)
+
+    def remove(self, path: Path) -> None:
+        """Delete a file."""
+        path.unlink()
+
+    def sync_folder(self, folder: Path) -> None:
+        """Wait until the names in `folder` would outlast a loss of power."""
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from actors.durability.disk import LocalDisk
+from actors.durability.disk import Disk
 
 _NAME = re.compile(r"[0-9a-f]{12}")
 
@@ -20,7 +20,7 @@ def owned(folder: Path) -> Iterator[str]:
     The kernel releases the lock when the process ends, however it ends. Raises ValueError if another process holds the lock or
     the folder's name is damaged, OSError if the folder cannot be created or written to.
     """
-    disk = LocalDisk()
+    disk = Disk()
     absent = [each for each in (folder, *folder.parents) if not each.exists()]
     disk.make_folder(folder)
     for each in absent:
@@ -38,7 +38,7 @@ def owned(folder: Path) -> Iterator[str]:
         yield _name(folder / "name", disk)
 
 
-def _name(path: Path, disk: LocalDisk) -> str:
+def _name(path: Path, disk: Disk) -> str:
     """Return the folder's random name, which never changes, because transactional ids are made from it.
 
     A new name is safe on disk before it is returned.

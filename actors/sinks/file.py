@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from actors.durability.disk import LocalDisk
+from actors.durability.disk import Disk
 from actors.replies import Place
 from actors.sinks.line_index import LineIndex
 from actors.sinks.sink import Fenced, Sink
@@ -107,7 +107,7 @@ class FileSink(Sink):
         if self._lost is not None:
             raise Fenced(self._lost)
         if self._renamed:
-            LocalDisk().sync_folder(self._path.parent)
+            Disk().sync_folder(self._path.parent)
             self._renamed = False
         part = self._parts[-1]
         return {
@@ -146,7 +146,7 @@ class FileSink(Sink):
         with self._path.open("rb") as file:
             os.fsync(file.fileno())
             inode = os.fstat(file.fileno()).st_ino
-        LocalDisk().sync_folder(self._path.parent)
+        Disk().sync_folder(self._path.parent)
         first, begin, size = int(place["first"]), int(place["begin"]), int(place["size"])
         self._parts.append(_Part(self._path, inode, first, begin, self.written - first, size))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actors.durability.disk import LocalDisk
+from actors.durability.disk import Disk
 from actors.durability.lock import owned
 from actors.durability.store import Store
 from config.settings import Checkpoints, Settings
@@ -28,7 +28,7 @@ class Keeping:
     def store_of(self, stream: str, stanza: Stream) -> Store:
         """Return the store of a stream. If the meaning of its answers changes it gets another folder; the old one stays."""
         meaning = json.dumps(stanza.meaning(), sort_keys=True).encode()
-        return Store(self.folder / f"{stream}-{hashlib.sha256(meaning).hexdigest()[:8]}", LocalDisk())
+        return Store(self.folder / f"{stream}-{hashlib.sha256(meaning).hexdigest()[:8]}", Disk())
 
     def others_of(self, stream: str, store: Store) -> list[Path]:
         """Return the folders of a stream whose answers had another meaning."""

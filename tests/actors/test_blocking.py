@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actors.durability.disk import LocalDisk
+from actors.durability.disk import Disk
 from actors.reading.pace import Pace
 from actors.sinks.dead_letters import DeadLetterSink
 from actors.sinks.file import FileSink
@@ -123,7 +123,7 @@ def test_no_query_waits_for_a_topic_that_has_to_be_created(broker: str, monkeypa
 @pytest.mark.parametrize("method", ["create", "sync_folder"])
 def test_no_query_waits_for_the_disk(method: str, tmp_path: Path):
     values: list[bytes] = []
-    disk = Slow(LocalDisk(), method, on=False)
+    disk = Slow(Disk(), method, on=False)
     with over(values, folder=tmp_path / "events", disk=disk) as running:
         until(lambda: not running.stats().starting)
         disk.on = True

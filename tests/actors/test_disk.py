@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from actors.durability.disk import Disk, LocalDisk
+from actors.durability.disk import Disk
 from actors.durability.store import Store
 from actors.messages import Loaded
 from tests.actors.test_store import VIEW, frozen_state, slice_of
@@ -180,7 +180,7 @@ def test_loading_waits_for_a_folder_that_cannot_be_listed():
 
 
 def test_a_file_is_complete_although_each_write_takes_a_part(tmp_path: Path):
-    file = LocalDisk().create(tmp_path / "file")
+    file = Disk().create(tmp_path / "file")
     raw = file._file
 
     class Parts:
@@ -197,7 +197,7 @@ def test_a_file_is_complete_although_each_write_takes_a_part(tmp_path: Path):
 
 
 def test_a_write_that_takes_no_bytes_is_an_error_and_no_endless_loop(tmp_path: Path):
-    file = LocalDisk().create(tmp_path / "file")
+    file = Disk().create(tmp_path / "file")
 
     class Full:
         name = str(tmp_path / "file")
@@ -213,7 +213,7 @@ def test_a_write_that_takes_no_bytes_is_an_error_and_no_endless_loop(tmp_path: P
 
 @pytest.mark.parametrize("data", [b"", b"x", bytes(range(256)) * 40])
 def test_written_bytes_are_read_and_mapped(tmp_path: Path, data: bytes):
-    disk = LocalDisk()
+    disk = Disk()
     disk.make_folder(tmp_path / "a" / "b")
     path = tmp_path / "a" / "b" / "file"
     file = disk.create(path.with_suffix(".tmp"))
@@ -232,9 +232,9 @@ def test_written_bytes_are_read_and_mapped(tmp_path: Path, data: bytes):
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from actors.durability.disk import LocalDisk
+from actors.durability.disk import Disk
 from actors.durability.store import Store
-store = Store(Path(sys.argv[1]), LocalDisk())
+store = Store(Path(sys.argv[1]), Disk())
 store.open()
 store.write_checkpoint({"number": 1})
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
@@ -272,7 +272,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_keeps_its_checkpoint_and_takes_the_next_when_it_has_room(small_disk: Path):
-    store = Store(small_disk / "events", LocalDisk())
+    store = Store(small_disk / "events", Disk())
     store.open()
     store.write_checkpoint({"number": 1, "large": bytes(400_000)})
     for _ in range(5):

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from actors.durability.disk import LocalDisk
+from actors.durability.disk import Disk
 from actors.replies import Durability
 from actors.stream import Callbacks
 from actors.views.kinds import VIEWS
@@ -82,7 +82,7 @@ class Troubled:
             return False
 
         until(copied)
-        with keeping(LocalDisk(), VIEWS["sets"](steps=STEPS, max_sets=20), folder=copy) as keeper:
+        with keeping(Disk(), VIEWS["sets"](steps=STEPS, max_sets=20), folder=copy) as keeper:
             loaded = keeper.load()
         assert not loaded.lost
         assert all(each.frozen is not None for each in loaded.aged)
@@ -106,8 +106,8 @@ class Troubled:
 
 @pytest.fixture
 def troubled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Troubled]:
-    disk, troubles, values, folder = FailingDisk(LocalDisk()), list[str](), list[bytes](), tmp_path / "events"
-    monkeypatch.setattr(of_tests, "LocalDisk", lambda: disk)
+    disk, troubles, values, folder = FailingDisk(Disk()), list[str](), list[bytes](), tmp_path / "events"
+    monkeypatch.setattr(of_tests, "Disk", lambda: disk)
     monkeypatch.setattr(
         of_tests, "Callbacks", lambda wait, end, _: Callbacks(wait, end, lambda _, problem: troubles.append(problem))
     )

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from actors.durability.disk import LocalDisk, LocalFile
+from actors.durability.disk import Disk, File
 from actors.reading.pace import Pace
 from actors.replies import Stats
 from actors.sinks.file import FileSink
@@ -118,12 +118,12 @@ def test_the_oldest_generations_are_dropped_if_the_disk_budget_is_full_too(tmp_p
         assert running.sets() == greedy(events, 3)[4_000 * gone :]
 
 
-class FullDisk(LocalDisk):
+class FullDisk(Disk):
     """A disk without room while it is `full`."""
 
     full = True
 
-    def create(self, path: Path) -> LocalFile:
+    def create(self, path: Path) -> File:
         if self.full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return super().create(path)

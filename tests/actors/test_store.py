@@ -12,7 +12,7 @@ import pytest
 
 from actors.columns import snapshot
 from actors.columns.snapshot import DamagedError, State
-from actors.durability.disk import Disk, Writing
+from actors.durability.disk import Disk, File
 from actors.durability.store import Store
 from actors.messages import Loaded
 from actors.timeline.batch import Batch
@@ -252,7 +252,7 @@ def test_after_a_loss_of_power_a_folder_has_the_old_or_the_new_state(seed: int):
 class UnsyncedFile:
     """A file that is never made safe."""
 
-    def __init__(self, file: Writing) -> None:
+    def __init__(self, file: File) -> None:
         self.write, self.close = file.write, file.close
 
     def sync(self) -> None:
@@ -260,7 +260,7 @@ class UnsyncedFile:
 
 
 class WithoutSync(PassingDisk):
-    def create(self, path: Path) -> Writing:
+    def create(self, path: Path) -> File:
         return UnsyncedFile(self.disk.create(path))
 
 
@@ -279,7 +279,7 @@ class WithoutParentSync(PassingDisk):
 class InPlace(PassingDisk):
     """Files are written under the name that they are to have."""
 
-    def create(self, path: Path) -> Writing:
+    def create(self, path: Path) -> File:
         return self.disk.create(path.with_suffix("") if path.suffix == ".tmp" else path)
 
     def rename(self, old: Path, new: Path) -> None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from actors.durability.disk import LocalDisk
+from actors.durability.disk import Disk
 from actors.messages import Failed, Poll
 from actors.protocol import WAITING_HOMES, Home
 from actors.runtime.actor import Actor, System
@@ -126,7 +126,7 @@ def test_startupz_passes_once_every_stream_has_read_its_checkpoint_and_never_fai
     embedded: str, mock_topic: str, send: Send, tmp_path: Path
 ):
     send(embedded, mock_topic, records(EVENTS), [0] * len(EVENTS))
-    disk = FailingDisk(LocalDisk())
+    disk = FailingDisk(Disk())
     disk.before = Fault(1, lasting=True, kinds=frozenset({"names"}))
     with stream(embedded, mock_topic, folder=tmp_path / "events", disk=disk) as running:
         probes = Probes(running.guardian, [Served("events", "sets", running.running.manager)])

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from actors.durability.disk import Disk, Writing
+from actors.durability.disk import Disk, File
 
 Files = dict[Path, bytes]
 
@@ -191,7 +191,7 @@ class PassingDisk:
     def names(self, folder: Path) -> list[str]:
         return self.disk.names(folder)
 
-    def create(self, path: Path) -> Writing:
+    def create(self, path: Path) -> File:
         return self.disk.create(path)
 
     def read(self, path: Path) -> bytes:
@@ -316,7 +316,7 @@ class FailingDisk(PassingDisk):
         self.before("names", folder)
         return super().names(folder)
 
-    def create(self, path: Path) -> Writing:
+    def create(self, path: Path) -> File:
         self.before("create", path)
         return FailingFile(self, path, super().create(path))
 
@@ -344,7 +344,7 @@ class FailingDisk(PassingDisk):
 class FailingFile:
     """A file on a disk that fails."""
 
-    def __init__(self, disk: FailingDisk, path: Path, file: Writing) -> None:
+    def __init__(self, disk: FailingDisk, path: Path, file: File) -> None:
         self._disk = disk
         self._path = path
         self._file = file

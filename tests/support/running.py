@@ -8,7 +8,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from actors.durability.disk import Disk, LocalDisk
+from actors.durability.disk import Disk
 from actors.durability.store import Store
 from actors.protocol import Message, ReplyTo
 from actors.reading.pace import Pace
@@ -157,7 +157,7 @@ def stream(
         meter=FixedMeter(Limits(budget_bytes, max_aged, spill_bytes=spill_bytes), rss),
         baseline_bytes=0,
         pace=pace or Pace(checkpoint_s=0.05 if folder else None),
-        store=Store(folder, disk or LocalDisk()) if folder else None,
+        store=Store(folder, disk or Disk()) if folder else None,
         sinks=sinks,
         dead_letters=dead_letters,
     )

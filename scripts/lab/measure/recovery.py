@@ -18,7 +18,7 @@ from rich.progress import track
 from rich.table import Table
 
 from actors.columns.sealed import CHUNK
-from actors.durability.disk import LocalDisk
+from actors.durability.disk import Disk
 from actors.durability.store import Store
 from actors.views.sets.bound import Proof, identity
 from actors.views.sets.pieces import Piece
@@ -61,7 +61,7 @@ def recovery(bootstrap: str, sets: int) -> Recovery:
         with service("events", bootstrap, topic, "60%", data_dir=folder) as (_, client):
             _until(client, lambda stats: stats["records"] == _EVENTS and not sum(stats["lag"].values()))
             caught_up_s = time.perf_counter() - began
-        file_bytes = _write(Store(next(path for path in folder.iterdir() if path.is_dir()), LocalDisk()), sets)
+        file_bytes = _write(Store(next(path for path in folder.iterdir() if path.is_dir()), Disk()), sets)
         began = time.perf_counter()
         with service("events", bootstrap, topic, "60%", data_dir=folder) as (_, client):
             _until(client, lambda stats: stats["total"]["validSetCount"] >= sets)
