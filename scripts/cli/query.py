@@ -4,8 +4,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -21,17 +20,7 @@ app = typer.Typer(
 )
 
 
-class Granularity(StrEnum):
-    """The length of a period of unique users."""
-
-    MINUTE = "minute"
-    HOUR = "hour"
-    DAY = "day"
-    WEEK = "week"
-    MONTH = "month"
-    YEAR = "year"
-
-
+Granularity = Literal["minute", "hour", "day", "week", "month", "year"]
 Url = Annotated[str, typer.Option(help="The address of the service.", envvar="FIRNLINE_URL")]
 Stream = Annotated[str, typer.Option(help="The stream's name.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
@@ -132,7 +121,7 @@ def top(limit: Limit = 20, stream: Stream = "dataset", url: Url = HERE, as_json:
 
 @app.command()
 def uniques(
-    granularity: Annotated[Granularity, typer.Option(help="The length of a period.")] = Granularity.MINUTE,
+    granularity: Annotated[Granularity, typer.Option(help="The length of a period.")] = "minute",
     start: Start = None,
     end: End = None,
     limit: Limit = 20,
@@ -141,9 +130,9 @@ def uniques(
     as_json: AsJson = False,
 ) -> None:
     """Show unique users by period, the newest last."""
-    body = fetch(url, f"/{stream}", granularity=granularity.value, start=start, end=end, as_json=as_json)
+    body = fetch(url, f"/{stream}", granularity=granularity, start=start, end=end, as_json=as_json)
     rows = body["uniques"]
-    show_rows(f"{stream}: {len(rows):,} periods of a {granularity.value}", rows[-limit:], caption=_of(len(rows), limit))
+    show_rows(f"{stream}: {len(rows):,} periods of a {granularity}", rows[-limit:], caption=_of(len(rows), limit))
 
 
 @app.command()

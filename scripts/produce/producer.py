@@ -9,8 +9,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -26,21 +25,10 @@ from scripts.produce.patterns import chunks
 from scripts.produce.sending import Leash, Sending, at_once
 from scripts.produce.spec import Spec
 
-
-class Pattern(StrEnum):
-    """The names of the patterns."""
-
-    STEADY = "steady"
-    BURST = "burst"
-    OUT_OF_ORDER = "out-of-order"
-    ONLY_RED = "only-red"
-    SHUFFLED = "shuffled"
-    JUNK = "junk"
-    SCATTERED = "scattered"
-    TOP = "top"
-    SEGMENTS = "segments"
-    UNIQUES = "uniques"
-    WORDS = "words"
+Pattern = Literal[
+    "steady", "burst", "out-of-order", "only-red", "shuffled", "junk", "scattered", "top", "segments", "uniques", "words"
+]
+"""The names in `patterns.PATTERNS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +42,10 @@ class Target:
 
 
 _TARGETS = {
-    Pattern.TOP: Target("dataset", 10, "dataset"),
-    Pattern.SEGMENTS: Target("segment-topic", 10, "segments"),
-    Pattern.UNIQUES: Target("messages", 3, "uniques", 1_468_244_384_000),
-    Pattern.WORDS: Target("words", 3, "words"),
+    "top": Target("dataset", 10, "dataset"),
+    "segments": Target("segment-topic", 10, "segments"),
+    "uniques": Target("messages", 3, "uniques", 1_468_244_384_000),
+    "words": Target("words", 3, "words"),
 }
 
 
@@ -138,7 +126,7 @@ def write_lines(pattern: str, spec: Spec, rate: float | None, stop: threading.Ev
 
 
 def main(
-    pattern: Annotated[Pattern, typer.Option(help="The pattern of the records.")] = Pattern.STEADY,
+    pattern: Annotated[Pattern, typer.Option(help="The pattern of the records.")] = "steady",
     count: Annotated[int, typer.Option(min=0, help="Records to send; 0: until Ctrl-C.")] = 3_000_000,
     rate: Annotated[float | None, typer.Option(min=0.1, help="Records a second; by default as fast as possible.")] = None,
     seed: Annotated[int, typer.Option(help="The seed of random patterns; the same seed sends the same records.")] = 0,
@@ -163,7 +151,7 @@ def main(
     first = start if start is not None else target.start_ms or time.time_ns() // 10**6
     spec = Spec(count or None, first, partitions, seed, displacement, size, delay, delay_probability)
     if stdout:
-        write_lines(pattern.value, spec, rate, stop)
+        write_lines(pattern, spec, rate, stop)
         return
     try:
         address, is_embedded = bootstrap_of(bootstrap)
@@ -176,10 +164,10 @@ def main(
         sending = Sending(address, topic, rate=rate, leash=leash, stop=stop)
         spec = replace(spec, partitions=found)
         began = time.monotonic()
-        columns = (TextColumn(pattern.value), BarColumn(), MofNCompleteColumn(), Rate())
+        columns = (TextColumn(pattern), BarColumn(), MofNCompleteColumn(), Rate())
         with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:
-            task = progress.add_task(pattern.value, total=count or None)
-            for chunk in chunks(pattern.value, spec):
+            task = progress.add_task(pattern, total=count or None)
+            for chunk in chunks(pattern, spec):
                 sending.send(chunk, console, lambda sent: progress.update(task, completed=sent))
                 if stop.is_set() or sending.failures.first:
                     break
