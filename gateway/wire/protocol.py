@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from gateway.api.errors import Problem
-from gateway.wire.connections import SWEEP_S, Connections, Exit
+from gateway.wire.connections import SWEEP_S, Connections
 from gateway.wire.framing import Framing
 
 _AHEAD_BYTES = 65_536
@@ -26,7 +26,6 @@ _AHEAD_BYTES = 65_536
 
 _LINGER_S = 2.0
 """Seconds for which further bytes of a client are discarded after its last response; an immediate close might destroy it."""
-
 
 _RESET = struct.pack("ii", 1, 0)
 """The socket option to linger for no time: closing the socket resets the connection."""
@@ -40,6 +39,15 @@ class Phase(enum.Enum):
     ANSWER = "the application, and the client to take its answer"
     IDLE = "the next request"
     LEAVING = "the client to take the last answer, and to go"
+
+
+class _Exit:
+    """The transport that a response writes to: its bytes go through the connection, which counts them and closes later."""
+
+    def __init__(self, connection: "Connection") -> None:
+        self.write = connection.write
+        self.close = connection.leave
+        self.is_closing = lambda: connection.is_over
 
 
 class Connection(HttpToolsProtocol):
@@ -151,7 +159,7 @@ class Connection(HttpToolsProtocol):
             self._refuse("WebSocket", Problem(400, where="header Upgrade", expected=expected, got="websocket"))
             return
         super().on_headers_complete()
-        self.cycle.transport = cast("asyncio.Transport", Exit(self))
+        self.cycle.transport = cast("asyncio.Transport", _Exit(self))
         limits = self._all.allowance.now
         self._framing.begin_body(names, most_header_bytes=limits.max_header_bytes)
         self._last = self._last or self._framing.body_left is None
@@ -211,8 +219,8 @@ class Connection(HttpToolsProtocol):
 
     # Time ------------------------------------------------------------------------------------------------------------
 
-    def look(self, now: float) -> None:
-        """Do what is due."""
+    def check(self, now: float) -> None:
+        """Close the connection if it has broken a limit of time, and set `due` anew."""
         limits = self._all.allowance.now
         match self.phase:
             case Phase.HEADERS if self._framing.header_bytes:
@@ -226,7 +234,7 @@ class Connection(HttpToolsProtocol):
                 expected = f"a body within {limits.body_s:g} s"
                 self._refuse("body too slow", Problem(408, where="body", expected=expected, got="a part of it"))
             case _ if self._unsent():
-                self._look_at_reader(now, limits.stall_s)
+                self._check_reader(now, limits.stall_s)
             case Phase.ANSWER:
                 self._taken_at = now
                 self.due = now + 2 * SWEEP_S
@@ -235,7 +243,7 @@ class Connection(HttpToolsProtocol):
             case Phase.IDLE | Phase.LEAVING:
                 self.transport.abort()
 
-    def _look_at_reader(self, now: float, stall_s: float) -> None:
+    def _check_reader(self, now: float, stall_s: float) -> None:
         """Cut a client that has taken none of its bytes since `stall_s`."""
         taken = self._written - self._unsent()
         if taken != self._taken:
