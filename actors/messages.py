@@ -1,12 +1,9 @@
 """Every message between actors: the table of contents of the engine. `actors.replies` has the gateway's requests.
 
-The sections follow an event: front end, collector, publisher; then the disk, the manager, and the guardian. Each docstring
-names the sender, unless the section has only one. The unions at the end list the messages that each actor accepts.
-
-Commands are in the imperative (`Ingest`), facts in the past tense (`Ingested`). Messages are frozen, and no actor changes the
-columns in them. A message without a reply address gets no reply. Event times and watermarks are in the stream's unit; sizes
-(`nbytes`, `file_bytes`) are bytes; `at` and `seconds` are seconds. A `round` is a stream's run from one recovery to the next:
-an actor ignores messages of an earlier round.
+A section for each actor lists the messages to it; a docstring names the sender. The unions at the end list what each actor
+accepts. Commands are in the imperative (`Ingest`), facts in the past tense (`Ingested`). No actor changes a column in a
+message. Event times and watermarks are in the stream's unit, sizes (`nbytes`) in bytes, `at` and `seconds` in seconds. An actor
+ignores messages of an earlier `round`: a stream's run from one recovery to the next.
 """
 
 from __future__ import annotations
@@ -48,10 +45,9 @@ class Watch(Control, frozen=True):
 
 
 class Begin(Control, frozen=True):
-    """Start `round`: restore `state`, and send batches to `collector`. Sent by the manager.
+    """Start `round` from `state`, and send batches to `collector`. Sent by the manager.
 
-    `state` is None if there is no checkpoint; reading then starts at the source's start. `lost` is true if a checkpoint exists
-    and cannot be read.
+    Without a checkpoint `state` is None. `lost` is true if a checkpoint exists and cannot be read.
     """
 
     round: Round
@@ -63,7 +59,7 @@ class Begin(Control, frozen=True):
 class Proceed(Control, frozen=True):
     """Resume reading. Sent by the manager.
 
-    `saved` is None while the checkpoint is still being written. At its end it is True, or False if the checkpoint failed.
+    `saved` is None while the checkpoint is being written; then it is True, or False if the checkpoint failed.
     """
 
     saved: bool | None
@@ -76,9 +72,9 @@ class Activate(Control, frozen=True):
 
 
 class Ingested(Control, frozen=True):
-    """A micro-batch of `events` events is in its slice, and its results are delivered. This returns one credit.
+    """A batch of `events` events is in its slice, and its results are delivered: returns one credit.
 
-    Sent by the collector, the manager, or the publisher: by the last one that handled the batch.
+    Sent by the last actor that handled the batch: the collector, the manager or the publisher.
     """
 
     events: int
@@ -86,22 +82,19 @@ class Ingested(Control, frozen=True):
 
 
 class Returned(Control, frozen=True):
-    """A micro-batch reached a retired collector, and must go to its successor. Sent by the collector; returns one credit."""
+    """A batch reached a retired collector, and must go to its successor. Sent by the collector; returns one credit."""
 
     message: Ingest
 
 
 class IngestFailed(Control, frozen=True):
-    """A slice raised an error at a micro-batch. Sent by the collector, which takes no data until the next round."""
+    """A slice raised an error at a batch. Sent by the collector, which takes no data until the next round."""
 
     message: Ingest
 
 
 class DeadWritten(Control, frozen=True):
-    """The Kafka client has queued the dead letters of every request up to `request_id`. Sent by the dead letter writer.
-
-    The front end may use their bytes again.
-    """
+    """The Kafka client has queued the records of every request up to `request_id`. Sent by the dead letter writer."""
 
     request_id: RequestId
 
@@ -133,10 +126,10 @@ class Drained:
 
 
 class Ingest(Data, frozen=True):
-    """Add a micro-batch to the slice, and publish the results that `watermark` makes due. Sent by the front end.
+    """Add a batch to the slice, and publish the results that `watermark` makes due. Sent by the front end.
 
-    Events before `watermark` are late from now on. `batch` is None if only the watermark has moved. `idle` is true if the
-    source is silent. `origin` (see `reading.poison.Origin`) locates the batch's records; only the front end reads it.
+    Events before `watermark` are late from now on. `batch` is None if only the watermark has moved. `idle`: the source is
+    silent. `origin` (`reading.poison.Origin`) locates the batch's records for the front end.
     """
 
     batch: Events | None
@@ -164,10 +157,7 @@ class Discard(Control, frozen=True):
 
 
 class Read(Control, frozen=True):
-    """Send the slice's `Partial` of a query, or `Unread`, to the manager. Sent by the manager.
-
-    `arguments` are those of the view's query; `span` is in the stream's unit.
-    """
+    """Send the slice's `Partial` of a query, or `Unread`, to the manager, the sender."""
 
     query_id: QueryId
     span: Span
@@ -193,7 +183,7 @@ class Spill(Control, frozen=True):
 class Mapped(Control, frozen=True):
     """A frozen slice that reads its file when it is queried. Sent by the keeper in reply to `Map`.
 
-    The file has `file_bytes`; the slice takes `nbytes` of memory. `frozen` is None if the file cannot be read.
+    The slice takes `nbytes` of memory, its file `file_bytes`. `frozen` is None if the file cannot be read.
     """
 
     frozen: Frozen | None
@@ -217,7 +207,7 @@ class Coarsen(Control, frozen=True):
 class Emit(Data, frozen=True):
     """Write the result `due` to every sink, then return the credit of `events` events to `front_end`. Sent by the manager.
 
-    `publication_id` counts 1, 2, 3, … in a round; the publisher writes in this order. `view` renders `partial`.
+    The publisher writes in the order of `publication_id`: 1, 2, 3, … in a round. `view` renders `partial`.
     """
 
     publication_id: PublicationId
@@ -241,9 +231,9 @@ class GetCommitted(Control, frozen=True):
 
 
 class Restore(Control, frozen=True):
-    """Begin `round`: drop unfinished results, move each sink back to its place, and send `Restored` to `manager`.
+    """Begin `round`: drop unfinished results, move each sink back to its place, and send `Restored` to `manager`, the sender.
 
-    `places` has one entry a sink, as `Prepared` reported them; None moves every sink back to its start. Sent by the manager.
+    `places` are those of `Prepared`, one a sink; None moves every sink back to its start.
     """
 
     round: Round
@@ -252,17 +242,14 @@ class Restore(Control, frozen=True):
 
 
 class Prepare(Control, frozen=True):
-    """Flush the written results, pause until `Commit`, and send `Prepared` to `manager`. Sent by the manager."""
+    """Flush the written results, pause until `Commit`, and send `Prepared` to `manager`, the sender."""
 
     attempt_id: AttemptId
     manager: ManagerAddress
 
 
 class Commit(Control, frozen=True):
-    """Commit the results of a checkpoint, and resume writing. Sent by the manager.
-
-    `checkpoint_id` is None if the checkpoint failed; the publisher then only resumes.
-    """
+    """Commit the results of a checkpoint, and resume writing; only resume if `checkpoint_id` is None. Sent by the manager."""
 
     checkpoint_id: CheckpointId | None
 
@@ -283,10 +270,7 @@ class Dead:
 
 
 class WriteDead(Control, frozen=True):
-    """Write `records` to the dead-letter topic. Send `DeadWritten` to `front_end` when the Kafka client has queued them.
-
-    Sent by the front end. Request ids grow.
-    """
+    """Write `records`; send `DeadWritten` to `front_end`, the sender, when the Kafka client has queued them. Ids grow."""
 
     request_id: RequestId
     records: Sequence[Dead]
@@ -304,9 +288,9 @@ class SecureDead(Control, frozen=True):
 
 
 class Load(Data, frozen=True):
-    """Read the newest readable checkpoint that is not newer than `committed`; send `Loading` and `Loaded` to `manager`.
+    """Read the newest readable checkpoint up to `committed`; send `Loading` and `Loaded` to `manager`, the sender.
 
-    Sent by the manager. `committed` is None if no sink tracks checkpoints; the newest readable one is read then.
+    `committed` is None if no sink tracks checkpoints: any checkpoint may be read then.
     """
 
     committed: CheckpointId | None
@@ -331,9 +315,9 @@ class Map(Data, frozen=True):
 
 
 class Save(Data, frozen=True):
-    """Write a checkpoint that refers to the generations' files `named`; send `Saved` to `manager`. Sent by the manager.
+    """Write a checkpoint that names the generations' files `named`, and send `Saved` to `manager`, the sender.
 
-    The keeper then deletes files that no kept checkpoint refers to.
+    The keeper then deletes files that no kept checkpoint names.
     """
 
     attempt_id: AttemptId
@@ -360,7 +344,7 @@ class Attached(Control, frozen=True):
 class Committed(Control, frozen=True):
     """The newest checkpoint whose results are committed in every sink; None if no sink tracks checkpoints.
 
-    Sent by the publisher in reply to `GetCommitted` of `round`.
+    The publisher's reply to `GetCommitted` of `round`.
     """
 
     checkpoint_id: CheckpointId | None
@@ -375,7 +359,7 @@ class Loading(Control, frozen=True):
 
 
 class Loaded(Control, frozen=True):
-    """A checkpoint and its slices, the aged ones oldest first. Sent by the keeper in reply to `Load` of `round`.
+    """A checkpoint and its slices, the aged ones oldest first: the keeper's reply to `Load` of `round`.
 
     `state` is None if no checkpoint can be read. `lost` describes each file that exists and cannot be read.
     """
@@ -390,10 +374,7 @@ class Loaded(Control, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class LoadedSlice:
-    """A generation of a checkpoint, with its `events`, and its file `name` of `file_bytes`.
-
-    `frozen` is None if the file cannot be read. `mapped` is set if the slice stays on disk.
-    """
+    """A generation in a checkpoint. `frozen` is None if the file cannot be read; `mapped` is set if the slice stays on disk."""
 
     collector_id: CollectorId
     name: str
@@ -411,7 +392,7 @@ class Restored(Control, frozen=True):
 
 
 class Grown(Control, frozen=True):
-    """A collector's slice changed and is now described by `meta`. Sent by the collector after each batch or step.
+    """`meta` describes the slice after a batch or a step. Sent by the collector.
 
     An active one has added every event before `watermark`. `at` is the wall clock (seconds since 1970).
     """
@@ -423,10 +404,7 @@ class Grown(Control, frozen=True):
 
 
 class Retired(Control, frozen=True):
-    """The active collector is full, and has frozen its slice. Sent by the collector.
-
-    `meta` describes the frozen slice. `carry` holds the unfinished part, with which the successor starts.
-    """
+    """The active collector is full, and has frozen its slice. Its successor starts with `carry`. Sent by the collector."""
 
     collector_id: CollectorId
     meta: Meta
@@ -434,10 +412,7 @@ class Retired(Control, frozen=True):
 
 
 class Publish(Control, frozen=True):
-    """The result `due` must be published. Sent by the active collector.
-
-    The credit of `events` events returns to the front end after the result is delivered.
-    """
+    """The result `due` must be published. The credit of `events` events returns when it is delivered. Sent by the collector."""
 
     due: Due
     events: int
@@ -458,10 +433,9 @@ class EventsLost(Control, frozen=True):
 
 
 class RecordsMissing(Control, frozen=True):
-    """Records of one partition never arrived: Kafka deleted them before they were read. Sent by the front end.
+    """Kafka deleted `count` records (0: unknown) of one partition before they were read. Sent by the front end.
 
-    Their event times lie in `span`. `count` is their number, 0 if it is unknown. A later message with the same `key` replaces
-    the earlier one.
+    Their event times lie in `span`. A later message with the same `key` replaces the earlier one.
     """
 
     key: str
@@ -471,10 +445,7 @@ class RecordsMissing(Control, frozen=True):
 
 
 class Partial(Control, frozen=True):
-    """A slice's part of a query's answer. Sent by the collector in reply to `Read`.
-
-    `revision` changes each time a frozen slice changes. A live slice has the revision None.
-    """
+    """A slice's part of an answer: the collector's reply to `Read`. `revision` changes with a frozen slice; None if live."""
 
     query_id: QueryId
     collector_id: CollectorId
@@ -483,7 +454,7 @@ class Partial(Control, frozen=True):
 
 
 class Unread(Control, frozen=True):
-    """The slice raised an error at `Read`. Sent by the collector; the answer lacks the slice's span."""
+    """The slice raised an error at `Read`: the answer lacks its span. Sent by the collector."""
 
     query_id: QueryId
     collector_id: CollectorId
@@ -496,19 +467,13 @@ class Overdue(Control, frozen=True):
 
 
 class Checkpoint(Control, frozen=True):
-    """Begin a checkpoint: `state` is the front end's whole state. Sent by the front end, which waits for `Proceed`.
-
-    Every batch that it has sent is acknowledged.
-    """
+    """Begin a checkpoint with the front end's `state`. Sent by the front end after every batch is acknowledged."""
 
     state: State
 
 
 class Snapped(Control, frozen=True):
-    """The state of the live slice. Sent by the collector in reply to `Snapshot`.
-
-    `state` is None if the slice is frozen by now, or if `problem` says why there is no state.
-    """
+    """The state of the live slice: the collector's reply to `Snapshot`. None if it is frozen, or if `problem` says why."""
 
     attempt_id: AttemptId
     collector_id: CollectorId
@@ -517,7 +482,7 @@ class Snapped(Control, frozen=True):
 
 
 class Prepared(Control, frozen=True):
-    """The place of each sink, for `Restore`. Sent by the publisher in reply to `Prepare`; None if `problem` says why not."""
+    """The place of each sink, for `Restore`: the publisher's reply to `Prepare`. None if `problem` says why not."""
 
     attempt_id: AttemptId
     places: tuple[Any, ...] | None
@@ -525,9 +490,9 @@ class Prepared(Control, frozen=True):
 
 
 class Kept(Control, frozen=True):
-    """Version `version` of a generation is in the file `name`, of `nbytes`. Sent by the keeper in reply to `Keep`.
+    """A version of a generation is in the file `name`, of `nbytes`: the keeper's reply to `Keep`.
 
-    `name` is None if the file could not be written or opened; the collector sends this itself if the slice raised an error.
+    `name` is None if the file could not be written or opened; the collector sends this if its slice raised an error.
     """
 
     collector_id: CollectorId
@@ -537,10 +502,7 @@ class Kept(Control, frozen=True):
 
 
 class Saved(Control, frozen=True):
-    """A checkpoint is on disk, written in `seconds`. Sent by the keeper in reply to `Save`.
-
-    `checkpoint_id` is None if `problem` says why it is not.
-    """
+    """A checkpoint is on disk, written in `seconds`: the keeper's reply to `Save`. Its id is None if `problem` says why not."""
 
     attempt_id: AttemptId
     checkpoint_id: CheckpointId | None
@@ -552,8 +514,7 @@ class Saved(Control, frozen=True):
 class Reconfigure(Control, frozen=True):
     """Apply `meter`'s limits and `baseline_bytes` at once, and use `view` for the next collectors; reply `Reconfigured`.
 
-    Sent by the composition root at a reload. `view` reads the slices of its predecessor; it differs only in the sizes at which
-    a slice retires.
+    Sent by the composition root at a reload. `view` differs only in the sizes at which a slice retires.
     """
 
     meter: Meter
@@ -575,7 +536,7 @@ class Reconfigured:
 class Failed(Control, frozen=True):
     """An actor raised `error` at a message of class `kind`. Sent by the base class of every actor.
 
-    If `held`, the actor's data waits until the guardian sends `Recover` to `healer`.
+    If `held`, its data waits until the guardian sends `Recover` to `healer`.
     """
 
     healer: Address[Recover]
@@ -593,10 +554,7 @@ class FailureNarrowed(Control, frozen=True):
 
 
 class Undelivered(Control, frozen=True):
-    """A message of class `kind` did not reach the actor `name`: its mailbox was full, or it had stopped.
-
-    Sent by the base class of every actor.
-    """
+    """A message of class `kind` did not reach the actor `name`, which is full or has stopped. From the base class of actors."""
 
     stream: str
     name: str
