@@ -23,7 +23,7 @@ AttemptId = NewType("AttemptId", int)
 """One attempt of a manager at a checkpoint. An attempt that is given up leaves no file."""
 
 CheckpointId = NewType("CheckpointId", int)
-"""One checkpoint on disk. It stands in the file's name, and in what a sink commits."""
+"""One checkpoint on disk. A file's name contains it, and sinks commit it."""
 
 RequestId = NewType("RequestId", int)
 """One request of a front end to its dead letter writer."""

@@ -98,7 +98,7 @@ class SetCollector(Actor[SetCollectorMessage]):
 
     @property
     def home(self) -> str:
-        """The front end's thread while active. Aged collectors share another, so that compression delays no batch."""
+        """The thread of the active collector. Aged collectors share another, so that compression delays no batch."""
         return (Home.ACTIVE if self._frozen is None else Home.AGED).of(self.stream)
 
     def on_start(self) -> None:

@@ -1,4 +1,4 @@
-"""The types that settings are made of: a frozen model, whole numbers, amounts of memory, and what must not be printed."""
+"""The types that settings are made of: a frozen model, whole numbers and amounts of memory; and which values are secret."""
 
 import math
 import re
@@ -27,7 +27,7 @@ class Model(BaseModel):
 
 
 def _no_flag(given: object) -> object:
-    # YAML's true would else count as 1.
+    # Otherwise YAML's true would count as 1.
     if isinstance(given, bool):
         raise ValueError("an integer")  # noqa: TRY004  # pydantic reports only a ValueError
     return given

@@ -168,7 +168,7 @@ class _Constructor(RoundTripConstructor):
 
 
 _BROKEN = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
-"""Errors that the library raises, beside its own, for values that contradict their tags."""
+"""Errors that the library raises, in addition to its own, for values that contradict their tags."""
 
 
 def _parsed(text: str) -> Any:

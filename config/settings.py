@@ -44,7 +44,7 @@ class Http(Model):
     body_ms: Whole = Field(9_000, ge=1, description="Milliseconds within which a request's body must arrive.")
     stall_ms: Whole = Field(9_000, ge=1, description="Milliseconds that a client may read nothing of its answer.")
     keep_alive_ms: Whole = Field(65_000, ge=1, description="Milliseconds that a connection may wait between two requests.")
-    hosts: list[str] = Field([], description="Host names that requests may use, beside its address and loopback's.")
+    hosts: list[str] = Field([], description="Host names that requests may use, in addition to the address and loopback names.")
     tokens: Path | None = Field(
         None, description="A file of lines `read TOKEN` or `write TOKEN`; needed off loopback, unless the environment has one."
     )
@@ -103,7 +103,7 @@ class Settings(Model):
     @model_validator(mode="after")
     def _spilling_needs_a_folder(self) -> "Settings":
         if self.memory.spill_budget is not None and self.data_dir is None:
-            raise ValueError("data_dir beside memory.spill_budget")
+            raise ValueError("data_dir together with memory.spill_budget")
         return self
 
     @field_validator("streams")

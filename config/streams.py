@@ -43,7 +43,7 @@ class Source(Model):
         if len(given) != 1:
             raise ValueError("one of topic, file, stdin and command")
         if self.topic is None and self.partitions is not None:
-            raise ValueError("partitions beside a topic alone")
+            raise ValueError("partitions only with a topic")
         return self
 
     def __str__(self) -> str:
@@ -90,7 +90,7 @@ class StreamSettings(Model):
     """Settings and facts of any stream."""
 
     meant: ClassVar[tuple[str, ...]] = ()
-    """Settings that change what an answer means; state that was kept with other values is not used."""
+    """Settings that change what an answer means; a checkpoint that was written with other values is not used."""
 
     bounds: ClassVar[tuple[str, ...]] = ()
     """Settings that say at which size a collector retires; the first one counts the things of `load`."""

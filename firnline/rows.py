@@ -100,7 +100,7 @@ class Sets(Rows[dict[str, int]]):
         self._cursor = cursor
 
     def __iter__(self) -> Iterator[dict[str, int]]:
-        """Yield the sets, page by page; a page that breaks off is requested again. Cost: 2 us a set beside the service's."""
+        """Yield the sets, page by page; a page that breaks off is requested again. Cost: 2 us a set in the client."""
         left, cursor = self._limit, self._cursor
         while left is None or left > 0:
             page = self._page(PAGE if left is None else min(left, PAGE), cursor)

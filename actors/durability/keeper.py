@@ -127,7 +127,7 @@ class Keeper(Actor[KeeperMessage]):
     # Reading ---------------------------------------------------------------------------------------------------------
 
     def _try_to_load(self, message: Load) -> None:
-        """Load. If the disk cannot be read now, try again later: to begin anew would lose the state."""
+        """Load. If the disk cannot be read now, try again later, because a start without the state would lose it."""
         try:
             loaded = self._load(message)
             self.send(message.manager, loaded)
@@ -189,7 +189,7 @@ class Keeper(Actor[KeeperMessage]):
         return live, tuple(aged)
 
     def _tidy(self, number: int, aged: tuple[LoadedSlice, ...]) -> None:
-        """Delete the newer checkpoints that were left out, and the generations that no checkpoint names."""
+        """Delete the newer checkpoints that were not loaded, and the generations that no checkpoint names."""
         self._named = frozenset(each.name for each in aged)
         self._fresh.clear()
         for other in self._store.checkpoints():

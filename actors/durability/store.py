@@ -69,7 +69,7 @@ class Store:
     def sweep(self, named: Iterable[str]) -> list[str]:
         """Delete every file but the two newest checkpoints and the generations `named`. Returns the names deleted.
 
-        A checkpoint is deleted for good before the generations that it names. Files of other names stay.
+        A checkpoint is deleted, safely on disk, before the generations that it names. Files of other names stay.
         """
         whole = [name for name in (_name("checkpoint", number) for number in self.checkpoints()) if name not in self._void]
         kept = {*named, *whole[:_KEPT_CHECKPOINTS]}
@@ -85,7 +85,7 @@ class Store:
         return old
 
     def _remove(self, names: Iterable[str]) -> None:
-        """Delete files. A failure does not keep the others, and is raised at the end."""
+        """Delete files. An error is raised after all other files are deleted."""
         problem = None
         for name in names:
             try:
@@ -110,7 +110,7 @@ class Store:
             self._disk.rename(temporary, path)
             begun = path
             self._disk.sync_folder(self.folder)
-        except Exception:  # of the disk, or a state that cannot be written: either way the caller gets the error
+        except Exception:  # an error of the disk, or a state that cannot be written; the caller gets the error
             self._void.add(name)
             with contextlib.suppress(OSError):  # if it cannot be deleted now, the next sweep does
                 self._disk.remove(begun)

@@ -1,6 +1,6 @@
 """The actor that writes a stream's dead letters, on a thread of its own, and reports when they are safe.
 
-A dead-letter topic whose broker is away delays checkpoints, and reading once the front end's bound is reached; never a query.
+If the topic's broker is away, checkpoints are late, and reading stops at the front end's bound. No query waits.
 """
 
 from collections import deque
@@ -37,7 +37,7 @@ class DeadLetterWriter(Actor[DeadLetterWriterMessage]):
         return Home.DEAD_LETTERS.of(self.stream)
 
     def on_stop(self) -> None:
-        """Close the sink, which waits a little for Kafka's acknowledgements."""
+        """Close the sink, which waits up to three seconds for acknowledgements."""
         self._sink.close()
 
     def receive(self, message: DeadLetterWriterMessage) -> None:
@@ -56,7 +56,7 @@ class DeadLetterWriter(Actor[DeadLetterWriterMessage]):
                 assert_never(message)
 
     def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the guardian reports it
-        """Keep the records of a failed message, try again later, and give up the checkpoint that waits."""
+        """Keep the records of a failed `WriteDead` for another try; reply to a failed `SecureDead` that nothing is safe."""
         if isinstance(message, WriteDead):
             self._take(message)
         elif isinstance(message, SecureDead):
@@ -66,14 +66,14 @@ class DeadLetterWriter(Actor[DeadLetterWriterMessage]):
         self._look(_AGAIN_S)
 
     def _take(self, message: WriteDead) -> None:
-        """Hand the records of a message to the sink; of a message that failed and comes again, once."""
+        """Give the records of a message to the sink, once even if the message failed and is handled again."""
         if message.request_id > self._newest:
             self._newest = message.request_id
             self._sink.write(message.records)
             self._marks.append((message.request_id, self._sink.written, message.front_end))
 
     def _go_on(self) -> None:
-        """Write, report the messages whose records are all in Kafka's client, and come back while any are not acknowledged."""
+        """Write, report each message whose records are all in Kafka's client, and check again until all are acknowledged."""
         self._sink.poll()
         handed = self._sink.written - self._sink.held
         while self._marks and self._marks[0][1] <= handed:

@@ -14,7 +14,7 @@ from actors.kafka_topic import LOOKS_ONLY, ensure_topic
 from actors.messages import Dead
 
 TOPIC, PARTITION, OFFSET, REASON = (f"firnline.{name}" for name in ("topic", "partition", "offset", "reason"))
-"""Headers that a dead letter has beside its own."""
+"""Headers that a dead letter has in addition to its own."""
 
 _SECURE_S = 3.0
 _FLUSH_S = 0.1
@@ -77,13 +77,13 @@ class DeadLetterSink:
         if not self._there and time.monotonic() >= self._make_at:
             try:
                 self._make()
-            except OSError as error:  # meanwhile records wait in librdkafka's queue
+            except OSError as error:  # records wait in librdkafka's queue
                 self._make_at = time.monotonic() + _MAKE_AGAIN_S
                 self._on_error(str(error))
         self._hand_over()
 
     def secure(self) -> bool:
-        """Wait until Kafka has acknowledged all records, three seconds at most. Returns whether it has; if not, reports why."""
+        """Wait up to three seconds until Kafka has acknowledged all records. Returns whether it has; if not, reports why."""
         if not self.written:
             return True
         try:
@@ -101,7 +101,7 @@ class DeadLetterSink:
         return True
 
     def close(self) -> None:
-        """Wait three seconds for the acknowledgements that are missing."""
+        """Wait up to three seconds for the acknowledgements that are missing."""
         self.secure()
 
     def _make(self) -> None:

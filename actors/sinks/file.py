@@ -64,7 +64,7 @@ class FileSink(Sink):
         self._lost: str | None = None
 
     def write(self, blocks: Iterator[bytes]) -> None:
-        """Append, and flush: then the records are with the operating system. A failure cuts the file back to its old size."""
+        """Append, and flush to the operating system. A failure cuts the file back to its old size."""
         file = self._opened()
         part = self._parts[-1]
         count, size = part.count, part.size
@@ -180,7 +180,7 @@ class FileSink(Sink):
         self._file = file
         known = self._parts[-1] if self._parts else None
         if known is None or known.path != self._path or (known.inode, known.size) != (state.st_ino, size):
-            if known is not None and known.path == self._path:  # another file by now: the records of the old one are lost
+            if known is not None and known.path == self._path:  # the path is another file now: old records are lost
                 self._parts.pop()
             self._renamed = True
             if size and _last_byte(self._path) != b"\n":  # half a record from a crash: the next record begins on a new line
@@ -247,7 +247,7 @@ _LAST = 1 << 62
 
 
 def _number(path: Path, main: Path) -> int:
-    """Return the number that a file was renamed to; for the present file a larger one, for any other file 0."""
+    """Return the number that a renamed file has; for the present file a larger number, for any other file 0."""
     if path == main:
         return _LAST
     stem, _, number = path.name.rpartition(".")
@@ -255,7 +255,7 @@ def _number(path: Path, main: Path) -> int:
 
 
 def _tail(path: Path, size: int) -> int:
-    """Return a checksum of the bytes before `size`: it tells a file that grew from another file."""
+    """Return a checksum of the last bytes before `size`: it distinguishes a file that has grown from another file."""
     with path.open("rb") as file:
         file.seek(max(0, size - _TAIL))
         return zlib.crc32(file.read(min(size, _TAIL)))

@@ -101,7 +101,7 @@ class KafkaSink(Sink):
         self._prepared = False
 
     def committed(self) -> int | None:
-        """Connect anew, which aborts the transaction that an earlier process left open, and ask Kafka; None without an id."""
+        """Ask Kafka over a new connection, which aborts a transaction that an earlier process left open. None without an id."""
         if self._id is None:
             return None
         self._forget()
@@ -134,7 +134,7 @@ class KafkaSink(Sink):
 
     def _connect(self) -> None:
         """Make the client, unless there is one."""
-        if self._id is None and self._broken is not None:  # its records are given up; a new client may succeed
+        if self._id is None and self._broken is not None:  # the client's records are given up; a new client may succeed
             self._forget()
         self._check()
         if self._producer is not None:

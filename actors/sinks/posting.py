@@ -21,7 +21,7 @@ Acknowledged = Callable[[str | None, dict[int, int]], None]
 
 
 class KafkaWriter:
-    """Writes posted records to a stream's own topic, which is created with `partitions` partitions if absent, unless None.
+    """Writes posted records to a stream's own topic. If it is absent it is created with `partitions` partitions, unless None.
 
     One actor owns it. A record that is not acknowledged within `timeout_s` is given up, and is never written later.
     """
@@ -64,7 +64,7 @@ class KafkaWriter:
 
     def write_to_all(self, key: bytes, value: bytes, done: Acknowledged) -> None:
         """Write one record to every partition, new ones included."""
-        count = self._count(anew=True)
+        count = self._count(refresh=True)
         if not count:
             done("the topic has no partitions", {})
             return
@@ -73,18 +73,18 @@ class KafkaWriter:
             self._producer.produce(self._topic, value, key, number, on_delivery=receipt)
 
     def poll(self) -> int:
-        """Take acknowledgements. Returns the number of records that are still under way."""
+        """Take acknowledgements. Returns the number of records that are not acknowledged yet."""
         self._producer.poll(0)
         return len(self._producer)
 
     def close(self) -> None:
-        """Wait five seconds at most for the records under way."""
+        """Wait up to five seconds for acknowledgements."""
         self._producer.flush(_BROKER_TIMEOUT_S)
 
-    def _count(self, *, anew: bool = False) -> int:
+    def _count(self, *, refresh: bool = False) -> int:
         """Return the number of partitions once the topic exists; 0 if that is not reported in time."""
         deadline = time.monotonic() + self._timeout_s
-        count = 0 if anew else self._partitions
+        count = 0 if refresh else self._partitions
         while not count and (left := deadline - time.monotonic()) > 0:
             try:
                 if self._wanted is not None:

@@ -36,7 +36,7 @@ _LONGEST_AGAIN_S = 10.0
 
 @dataclass(slots=True)
 class _Publication:
-    """One result on its way: the sinks that miss it, and the number of records that each sink must have delivered for it."""
+    """One result that is not yet delivered: the sinks that lack it, and the count that each other sink must have delivered."""
 
     message: Emit
     missing: list[Sink]
@@ -113,7 +113,7 @@ class Publisher(Actor[PublisherMessage]):
                 assert_never(message)
 
     def _go_on(self) -> None:
-        """Commit, write, return the credits of delivered results, and come back while some are under way."""
+        """Commit, write, return the credits of delivered results, and check again until all results are delivered."""
         if self._failed:
             return
         wait_s = _LOOK_S
@@ -147,7 +147,7 @@ class Publisher(Actor[PublisherMessage]):
         """Whether a failure at `message` leaves results in doubt, such as a sink that was fenced off."""
         return self._manager is not None and not isinstance(message, GetPlace)
 
-    def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the guardian hears the rest
+    def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the guardian reports it
         """Write nothing more until the manager restarts the round. Without checkpoints try again.
 
         The first message from the manager brings its address, even if it failed.
@@ -177,7 +177,7 @@ class Publisher(Actor[PublisherMessage]):
         return CheckpointId(min(known)) if known else None
 
     def _restore(self, message: Restore) -> None:
-        """Restore each sink to its place. If the number of sinks has changed, no place fits, and each begins anew."""
+        """Restore each sink to its place. If the number of sinks has changed, no place fits, and each begins at its start."""
         if message.round < self._round:
             return  # a retry that a later request has overtaken
         places = message.places
@@ -193,7 +193,7 @@ class Publisher(Actor[PublisherMessage]):
         self.send(message.manager, Restored(message.round))
 
     def _prepared(self, attempt_id: AttemptId) -> Prepared:
-        """Make all results outlast a crash. All due results are delivered by now, because their credits have come back."""
+        """Make all results outlast a crash. All due results are delivered, because all credits were returned before."""
         if self._failed:
             return Prepared(attempt_id, None, "results cannot be written")
         if self._uncommitted is not None:
@@ -206,14 +206,14 @@ class Publisher(Actor[PublisherMessage]):
             return Prepared(attempt_id, None, f"results cannot be made safe: {error}")
 
     def _commit(self) -> None:
-        """Commit the results of the checkpoint that is on disk, and write again."""
+        """Commit the results of the checkpoint that is on disk, and allow writing."""
         if self._uncommitted is not None:
             for sink in self._sinks:
                 sink.commit(self._uncommitted)
             self._uncommitted, self._held = None, False
 
     def _write(self) -> None:
-        """Write each publication to the sinks that miss it, one after the other."""
+        """Write each publication to the sinks that lack it, one after the other."""
         for publication in self._under_way:
             message = publication.message
             while publication.missing:

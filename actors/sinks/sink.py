@@ -24,7 +24,7 @@ class Sink:
 
     @property
     def delivered(self) -> int:
-        """Of the written records those that are safe, or given up for good. By default all."""
+        """The number of written records that are safe, or that were finally given up. By default all."""
         return self.written
 
     def write(self, blocks: Iterator[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""One Kafka transaction after the other: results become visible together with the number of the checkpoint behind them.
+"""Kafka transactions, one at a time: results become visible together with the number of the checkpoint that has them.
 
 Used by the Kafka sink. The number is the committed offset of a consumer group that no consumer uses. A process that restarts
 reads it to find the checkpoint that the results in the topic belong to.
@@ -18,7 +18,6 @@ _TIMEOUT_S = 5.0
 _LIBRARYS_TIMEOUT_S = 4.0
 _LIFE_MS = 900_000
 """How long a transaction may stay open: the most that a broker allows by default."""
-
 
 _PASSING = {
     KafkaError._TIMED_OUT,  # noqa: SLF001  # their public names
@@ -125,7 +124,7 @@ def _begun(work: Callable[[], object]) -> Future[None]:
 
 
 def _waited(asked: Future[None]) -> None:
-    """Wait five seconds. Raises OSError if the work is not done by then or may be retried, Fenced if it failed for good."""
+    """Wait five seconds. Raises OSError if the work is not done by then or may be retried, Fenced if a retry cannot help."""
     try:
         asked.result(_TIMEOUT_S)
     except TimeoutError as error:

@@ -21,7 +21,7 @@ class Checked(Protocol):
     """When it must be checked next: a time of `time.monotonic`."""
 
     def check(self, now: float) -> None:
-        """Close the connection if it has broken a limit of time, and set `due` anew."""
+        """Close the connection if it has broken a limit of time, and set the next `due`."""
 
 
 class Connections:

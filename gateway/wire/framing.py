@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 _END = b"\r\n\r\n"
 _FRAMING = 6
-"""Bytes of framing that a byte of a chunked body may have: `1`, two line ends, and one to spare."""
+"""Allowed bytes of framing for one byte of a chunked body: the chunk of one byte `1 CRLF x CRLF` has five."""
 
 
 class Framing:
@@ -37,7 +37,7 @@ class Framing:
         self.header_bytes, self._tail = 0, b""
 
     def piece_of_headers(self, data: bytes, at: int) -> int:
-        """Take the bytes from `at` to the next blank line, which may end the headers, or to the end. Return that place."""
+        """Take the bytes from `at` up to the next blank line, which may end the headers, or all. Return the end of them."""
         across = (self._tail + data[at : at + 3]).find(_END)  # a line that came in two parts
         if across >= 0:
             end = at + across + len(_END) - len(self._tail)
@@ -54,7 +54,7 @@ class Framing:
         self._spare = most_header_bytes
 
     def piece_of_body(self, data: bytes, at: int) -> int:
-        """Take the bytes from `at` to the end of the body, or to the end. Return that place."""
+        """Take the bytes from `at` up to the end of the body, or all. Return the end of them."""
         if self.body_left is None:
             self._spare -= len(data) - at
             return len(data)
@@ -63,7 +63,7 @@ class Framing:
         return end
 
     def came(self, nbytes: int) -> None:
-        """Count `count` bytes of the body itself."""
+        """Count `nbytes` bytes of the body itself, without framing."""
         self._spare += (1 + _FRAMING) * nbytes
 
     @property

@@ -35,10 +35,10 @@ class Phase(enum.Enum):
     """What a connection waits for."""
 
     HEADERS = "a request's line and headers"
-    BODY = "the rest of a request's body, which the application has by now"
-    ANSWER = "the application, and the client to take its answer"
+    BODY = "the rest of a body; the application has the request already"
+    ANSWER = "the application to respond, and the client to read the response"
     IDLE = "the next request"
-    LEAVING = "the client to take the last answer, and to go"
+    LEAVING = "the client to read the last response, and to disconnect"
 
 
 class _Exit:
@@ -78,7 +78,7 @@ class Connection(HttpToolsProtocol):
     # From the client -------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's signature
-        """Take the connection in. One beyond the limit gets an error, and is closed at once."""
+        """Register the connection. If there are too many, send an error and close it."""
         super().connection_made(transport)
         self._all.open.add(self)
         most = self._all.allowance.now.max_connections
@@ -98,7 +98,7 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on. Bytes behind a request in progress wait."""
+        """Take further bytes. While a request is in progress, the bytes of the next one wait."""
         if self.phase is not Phase.LEAVING:
             self._ahead = self._ahead + data if self._ahead else data
             self._read()
@@ -127,7 +127,7 @@ class Connection(HttpToolsProtocol):
             self.flow.pause_reading()
 
     def _parse(self, data: memoryview) -> bool:
-        """Parse. Return whether to go on."""
+        """Parse `data`; return whether to continue."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -172,7 +172,7 @@ class Connection(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Note the end of the request."""
+        """Start to wait for the response."""
         if self.phase is Phase.BODY:
             super().on_message_complete()
             self.phase, self._taken_at = Phase.ANSWER, time.monotonic()
@@ -194,7 +194,7 @@ class Connection(HttpToolsProtocol):
         return self.phase is Phase.LEAVING or self.transport.is_closing()
 
     def on_response_complete(self) -> None:
-        """Go on with the bytes behind the response. A small rest of the request may come first."""
+        """Continue with the next request. If only a small part of this request's body is missing, wait for it first."""
         self.server_state.total_requests += 1
         if self.phase is Phase.ANSWER:
             self._end_of_answer()
@@ -220,7 +220,7 @@ class Connection(HttpToolsProtocol):
     # Time ------------------------------------------------------------------------------------------------------------
 
     def check(self, now: float) -> None:
-        """Close the connection if it has broken a limit of time, and set `due` anew."""
+        """Close the connection if it has broken a limit of time, and set the next `due`."""
         limits = self._all.allowance.now
         match self.phase:
             case Phase.HEADERS if self._framing.header_bytes:
@@ -244,7 +244,7 @@ class Connection(HttpToolsProtocol):
                 self.transport.abort()
 
     def _check_reader(self, now: float, stall_s: float) -> None:
-        """Cut a client that has taken none of its bytes since `stall_s`."""
+        """Cut the connection if the client has read nothing for `stall_s` seconds."""
         taken = self._written - self._unsent()
         if taken != self._taken:
             self._taken, self._taken_at = taken, now
@@ -259,7 +259,7 @@ class Connection(HttpToolsProtocol):
     # The end ---------------------------------------------------------------------------------------------------------
 
     def leave(self) -> None:
-        """End the connection when all is sent. If the client may be sending, discard its bytes for a while before."""
+        """Close the connection once everything is sent. If the client may still be sending, first discard its bytes for 2 s."""
         if self.phase is Phase.LEAVING:
             return
         sending = self.phase is not Phase.ANSWER or self._ahead or self._last
@@ -274,7 +274,7 @@ class Connection(HttpToolsProtocol):
             self.due = self._taken_at + SWEEP_S
 
     def shutdown(self) -> None:
-        """Close, or let the current response be the last one, because the server stops."""
+        """Close because the server stops; a response in progress becomes the last one."""
         self._last = True
         if self.phase in {Phase.HEADERS, Phase.IDLE}:
             self.transport.close()

@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn's, with the limits of `protocol.py`, and enough files for the allowed connections."""
+"""The HTTP server: uvicorn with the limits of `protocol.py`, and enough open files for the allowed connections."""
 
 import asyncio
 import resource
@@ -31,7 +31,7 @@ _BACKLOG = 4_096
 """Connections that may wait for `accept`; the system may allow fewer."""
 
 _OTHER_FILES = 1_024
-"""Files beside the connections: generations that are read from disk, and the Kafka clients."""
+"""Files in addition to the connections: generations that are read from disk, and the Kafka clients."""
 
 
 class Server(uvicorn.Server):
@@ -44,12 +44,12 @@ class Server(uvicorn.Server):
         """Functions that end endless responses, so that stopping does not wait for them."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, with one thread for the answers that are made beside the loop."""
+        """Start, with one thread for answers that are not made on the event loop."""
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_RENDERING, thread_name_prefix="answers"))
         await super().startup(sockets)
 
     async def on_tick(self, counter: int) -> bool:
-        """Sweep now and then. Return whether to stop."""
+        """Sweep every `SWEEP_S` seconds. Return whether to stop."""
         if counter % _TICKS == 0:
             self.connections.sweep()
         return await super().on_tick(counter)
@@ -62,7 +62,7 @@ class Server(uvicorn.Server):
 
 
 def server(app: ASGIApp, allowance: Allowance) -> Server:
-    """Return a server of `app` within the limits of `allowance`, read at each moment. It logs no request."""
+    """Return a server of `app` within the limits that `allowance` has at each moment. It logs no request."""
     connections = Connections(allowance, HEADERS)
     config = uvicorn.Config(
         app,

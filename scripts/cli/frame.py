@@ -1,6 +1,6 @@
 """One frame of `firnline top`: a snapshot of a service as lines for a terminal of any size.
 
-Pure. Colours repeat what characters and words say already.
+Pure. Colours only repeat what characters and words show.
 """
 
 import time

@@ -115,7 +115,7 @@ class Screen:
 
 
 def _show(watched: Watching, url: str) -> None:
-    """Draw until a key ends it. Raises SystemExit if the service refuses for good, such as for a wrong token."""
+    """Draw until a key ends it. Raises SystemExit if the service always refuses, such as a wrong token."""
     screen = Screen(watched, url)
     console = Console()
     with _keys() as keys, Live(screen, console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:

@@ -1,4 +1,4 @@
-"""The option `--demo`: a gentle producer beside the service, and commands to try in another terminal."""
+"""The option `--demo`: a gentle producer that runs with the service, and commands to try in another terminal."""
 
 import contextlib
 import os
@@ -29,7 +29,7 @@ def what_to_try(url: str) -> str:
 
 @contextlib.contextmanager
 def gentle_producer(bootstrap: str, topic: str) -> Iterator[None]:
-    """Run the producer beside the service: a hundred events a second, slightly out of order."""
+    """Run the producer while the service runs: a hundred events a second, slightly out of order."""
     words = ["--count", "0", "--rate", "100", "--pattern", "shuffled", "--displacement", "20"]
     command = own_command("produce", *words, "--bootstrap", bootstrap, "--topic", topic)
     producer = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)

@@ -1,4 +1,4 @@
-"""The data folder and the broker of a run: what outlasts the process, and what is started for it."""
+"""The data folder and the broker of a run. The folder outlasts the process; an embedded broker is started for it."""
 
 import contextlib
 import hashlib

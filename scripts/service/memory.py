@@ -10,7 +10,7 @@ from config.machine import MemoryMeter
 from config.settings import Settings
 
 _RESERVE_BYTES = 34 << 20
-"""Memory that the process needs beside its slices once events flow: librdkafka's queues, polls in progress, replies."""
+"""Memory that the process needs in addition to its slices once events flow: librdkafka's queues, polls in progress, replies."""
 
 _TOPIC_BYTES = 12 << 20
 """Further memory for every topic after the first one."""

@@ -35,9 +35,7 @@ def main(
             "--once", help="End when all input is read and its results are written. A topic must exist within 30 seconds."
         ),
     ] = False,
-    demo: Annotated[
-        bool, typer.Option("--demo", help="Run a gentle producer beside the service, and print what to try.")
-    ] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Also run a gentle producer, and print commands to try.")] = False,
 ) -> None:
     """Consume the configured streams and answer over HTTP, until Ctrl-C."""
 

@@ -295,7 +295,7 @@ def test_the_data_folder_has_a_variable_of_one_level(tmp_path: Path):
 
 def test_spilling_needs_a_data_folder():
     assert load(None, ["memory.spill_budget=10GiB"], {}).memory.spill_budget is not None
-    with pytest.raises(SettingsError, match=r"data_dir beside memory\.spill_budget"):
+    with pytest.raises(SettingsError, match=r"data_dir together with memory\.spill_budget"):
         load(None, ["memory.spill_budget=10GiB", "data_dir=null"], {})
     with pytest.raises(SettingsError, match="bytes such as 10GiB"):
         load(None, ["memory.spill_budget=60%"], {})
