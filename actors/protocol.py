@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NewType, Protocol, TypeVar
 from msgspec import Struct
 
 QueryId = NewType("QueryId", int)
-"""One query under way at a manager."""
+"""One query in progress at a manager."""
 
 CollectorId = NewType("CollectorId", int)
 """One collector, and the generation that it owns. A generation keeps its id in the files of a checkpoint."""

@@ -221,7 +221,7 @@ class FileSink(Sink):
         os.truncate(self._path, size)
 
     def _aside(self) -> list[Path]:
-        """Return the paths of the present file, if there is one, and of the files that were renamed."""
+        """Return the paths of the present file, if it exists, and of the renamed files."""
         if not self._path.parent.is_dir():
             return []
         return [path for path in self._path.parent.iterdir() if _number(path, self._path) > 0 and path.is_file()]

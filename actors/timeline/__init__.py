@@ -1,1 +1,1 @@
-"""Pure pieces about time, order and memory. They import numpy and pcodec, never an actor, a clock or a socket."""
+"""Pure pieces about time, order and memory. They import numpy, never an actor, a clock or a socket."""

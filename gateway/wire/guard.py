@@ -82,10 +82,10 @@ class Guard(Layer):
         limits, headers = self._allowance.now, Headers(scope=scope)
         host = self._own_host(headers, limits)
         if scope["method"] not in _SAFE:
-            _hold_own_site(headers, host)
+            _require_own_site(headers, host)
         needed = needs(scope["method"], scope["path"])
         if limits.tokens and needed is not None:
-            _hold_scope(headers.getlist("authorization"), needed, limits)
+            _require_scope(headers.getlist("authorization"), needed, limits)
 
     def _own_host(self, headers: Headers, limits: Limits) -> str:
         """Return the request's Host. Raises a Problem if it does not name this service: a foreign name may point here."""
@@ -123,7 +123,7 @@ def scope_of(token: bytes, tokens: Iterable[tuple[str, bytes]]) -> str | None:
     return "write" if "write" in found else "read" if found else None
 
 
-def _hold_scope(given: list[str], needed: str, limits: Limits) -> None:
+def _require_scope(given: list[str], needed: str, limits: Limits) -> None:
     shown = _BEARER.fullmatch(given[0]) if len(given) == 1 and len(given[0]) <= _LONGEST_TOKEN else None
     scope = scope_of(shown[1].encode(), limits.tokens) if shown else None
     expected = f"Bearer, and a token that may {needed}"
@@ -142,7 +142,7 @@ def _hold_scope(given: list[str], needed: str, limits: Limits) -> None:
         )
 
 
-def _hold_own_site(headers: Headers, host: str) -> None:
+def _require_own_site(headers: Headers, host: str) -> None:
     """Raise a Problem if a page of another site sent the request. A browser names the site in Origin or Sec-Fetch-Site."""
     origins, sites = headers.getlist("origin"), headers.getlist("sec-fetch-site")
     for origin in origins:

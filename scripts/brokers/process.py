@@ -1,4 +1,4 @@
-"""What a process needs that runs others: a free port, an event set by signals, and the end of a child."""
+"""For a process that runs other processes: a free port, an event that signals set, and the end of a child."""
 
 import signal
 import socket

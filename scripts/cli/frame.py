@@ -11,13 +11,12 @@ from typing import Any
 from rich.cells import cell_len
 from rich.text import Text
 
-from config.units import NANOSECONDS
+from scripts.cli.printing import figure, moment, size
 
 _LEVELS = "▁▂▃▄▅▆▇█"
 _SPILLED, _GONE = "░", "·"
 _STYLES = {"live": "green", "aged": "blue", "spilled": "magenta", "gone": "dim"}
 _LEGEND = f"  {_LEVELS[-1]} live or aged, by bytes  {_SPILLED} on the disk  {_GONE} gone"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def frame(snapshot: Mapping[str, Any], url: str, trouble: str | None, width: int, height: int) -> list[Text]:
@@ -205,43 +204,3 @@ def _problems(snapshot: Mapping[str, Any], trouble: str | None) -> list[Text]:
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{reason} {count:,}" for reason, count in counts.items())
-
-
-def figure(value: float | None) -> str:
-    """Write a figure in at most six characters.
-
-    >>> figure(12), figure(12_345), figure(1_234_567), figure(None)
-    ('12', '12.3k', '1.23M', '-')
-    """
-    if value is None:
-        return "-"
-    if abs(value) < 9_999.5:
-        return f"{value:,.0f}"
-    for unit, factor in (("k", 1e3), ("M", 1e6), ("G", 1e9)):
-        if abs(value) < 999.5 * factor:
-            return f"{value / factor:.3g}{unit}"
-    return f"{value / 1e12:.3g}T"
-
-
-def size(nbytes: float) -> str:
-    """Write bytes in the unit that suits them.
-
-    >>> size(512), size(300 << 20), size(15_166_000_000)
-    ('512 B', '300 MiB', '14.1 GiB')
-    """
-    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if nbytes >= factor:
-            return f"{nbytes / factor:.3g} {unit}" if nbytes < 999.5 * factor else f"{nbytes / factor:,.0f} {unit}"
-    return f"{nbytes:.0f} B"
-
-
-def moment(time_: int, unit: str) -> str:
-    """Write a time of a stream: in this century as a date of 17 characters, otherwise as its number.
-
-    >>> moment(1_685_695_916_000, "ms"), moment(7, "batch")
-    ('23-06-02 08:51:56', '7')
-    """
-    seconds = time_ * NANOSECONDS[unit] / 1e9 if unit in NANOSECONDS else -1.0
-    if 946_684_800 <= seconds < 4_102_444_800:
-        return f"{_EPOCH + timedelta(seconds=seconds):%y-%m-%d %H:%M:%S}"
-    return str(time_)

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from firnline.client import EARLIEST, LATEST, Client
 from firnline.transport import HERE, FirnlineError
+from scripts.cli.printing import console_of, visible
 
 app = typer.Typer(
     add_completion=False,
@@ -50,12 +50,6 @@ def fetch(url: str, path: str, *, as_json: bool, **arguments: object) -> Any:
     return body
 
 
-def show(table: Table) -> None:
-    """Print a table as wide as the terminal, or 120 columns. Markup is off, because records may hold any text."""
-    width = None if Console().is_terminal else 120
-    Console(width=width, markup=False, emoji=False).print(table)
-
-
 def show_rows(title: str, rows: Sequence[Mapping[str, Any]], *, caption: str | None = None) -> None:
     """Print rows that have the same keys, numbers to the right."""
     table = Table(title=title, caption=caption)
@@ -63,7 +57,7 @@ def show_rows(title: str, rows: Sequence[Mapping[str, Any]], *, caption: str | N
         table.add_column(name, justify="right" if isinstance(value, int) else "left")
     for row in rows:
         table.add_row(*(_cell(name, value) for name, value in row.items()))
-    show(table)
+    console_of(120).print(table)
 
 
 def _cell(name: str, value: Any) -> str:
@@ -74,15 +68,6 @@ def _cell(name: str, value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return "" if value is None else visible(str(value))
-
-
-def visible(text: str) -> str:
-    r"""Escape control characters, which names and records may hold, so that no terminal obeys them.
-
-    >>> visible("é [b] \x1b[2J")
-    'é [b] \\x1b[2J'
-    """
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 @app.command()
@@ -106,7 +91,7 @@ def sets(
         table.add_row(*(str(step["timestamp"]) for step in each.values()))
     coverage = body["coverage"]
     table.caption = f"complete from {coverage['completeFrom'] or 'the beginning'} to {coverage['completeTo']}"
-    show(table)
+    console_of(120).print(table)
     if "next" in body:
         print(f"more: --cursor {body['next']}")
 
@@ -205,7 +190,7 @@ def stats(stream: Stream = "events", url: Url = HERE, as_json: AsJson = False) -
         f"late {body['late']:,}; rejects {sum(body['rejects'].values()):,}; dropped {sum(body['dropped'].values()):,}; "
         f"lag {sum(body['lag'].values()):,}; RSS {memory['rssBytes'] / 1e6:,.0f} MB"
     )
-    show(table)
+    console_of(120).print(table)
 
 
 @app.command()
@@ -218,7 +203,7 @@ def rejects(stream: Stream = "events", url: Url = HERE, as_json: AsJson = False)
         table.add_column(name, no_wrap=name != "head")
     for each in body["newest"]:
         table.add_row(*(visible(str(each[name]))[:60] for name in ("partition", "offset", "reason", "length", "head")))
-    show(table)
+    console_of(120).print(table)
 
 
 def _range(span: Sequence[int] | None) -> dict[str, str]:

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from firnline.transport import HERE
 from scripts.cli.frame import frame
+from scripts.cli.printing import console_of
 from scripts.cli.watching import Watching, watching
 
 _REFRESH_S = 0.25
@@ -58,7 +59,7 @@ def main(
 
 
 def _print_json(watched: Watching, *, once: bool) -> None:
-    """Print snapshots as they come. A problem before the first one is an exit; later it is printed once, and waited for."""
+    """Print each snapshot as it comes. A problem before the first one ends the command; a later problem is printed once."""
     _await(watched, 2 if once else 1)
     number, printed = 0, None
     try:
@@ -82,11 +83,9 @@ def _print_json(watched: Watching, *, once: bool) -> None:
 def _print(watched: Watching, url: str) -> None:
     """Print one frame. It needs two snapshots for the rates."""
     _await(watched, 2)
-    console = Console()
-    width = console.width if console.is_terminal else 120
-    snapshot = watched.snapshot
-    for line in frame(snapshot or {}, url, None, width, _FRAME_LINES):
-        (console if console.is_terminal else Console(width=width)).print(line, no_wrap=True)
+    console = console_of(120)
+    for line in frame(watched.snapshot or {}, url, None, console.width, _FRAME_LINES):
+        console.print(line, no_wrap=True)
 
 
 def _await(watched: Watching, count: int) -> None:

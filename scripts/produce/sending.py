@@ -60,7 +60,7 @@ class Leash:
         """Count records that were sent, by their partitions."""
         self._sent.update(partitions)
 
-    def taut(self) -> bool:
+    def must_wait(self) -> bool:
         """Whether the next slice could leave a partition with too many unread records. Asks the broker at most every 50 ms."""
         if not self._sent or time.monotonic() - self._asked_at < _ASK_S:
             return self._ahead() > _AHEAD - _MOST_ON_LEASH
@@ -140,7 +140,7 @@ class Sending:
             while not self._stop.is_set() and (remaining := due - time.monotonic()) > 0:
                 self._producer.poll(min(remaining, 0.1))
         since = time.monotonic()
-        while self._leash is not None and not self._stop.is_set() and not self.failures.first and self._leash.taut():
+        while self._leash is not None and not self._stop.is_set() and not self.failures.first and self._leash.must_wait():
             if not self._waited and time.monotonic() - since > _QUIET_S:
                 self._waited = True
                 console.print("waiting for the service to read the records on the broker", style="dim")

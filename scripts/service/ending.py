@@ -24,7 +24,7 @@ _CONSOLE = "/dev/tty"
 class Stopping:
     """Ends the server at the first SIGTERM or SIGINT, and the process at the second. Made on the main thread.
 
-    A signal that comes before there is a server ends the server when it is attached.
+    A signal that comes before `attach` ends the server at `attach`.
     """
 
     def __init__(self) -> None:
@@ -50,9 +50,9 @@ class Stopping:
 
 
 class Hangup:
-    """Calls a reload at SIGHUP; calls `end` instead if the terminal is gone that the process began with.
+    """Calls a reload at SIGHUP, or `end` if the process had a terminal at its start, and the terminal is gone.
 
-    Made on the main thread. A SIGHUP before `attach` is answered then.
+    Made on the main thread. A SIGHUP that comes before `attach` has its effect at `attach`.
     """
 
     def __init__(self, end: Callable[[], None]) -> None:

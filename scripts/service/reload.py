@@ -59,7 +59,7 @@ class Reloading:
             self()
 
     def _reload(self) -> list[Changed]:
-        """Make everything new first; once the managers follow, nothing can fail."""
+        """Make all new objects before any manager gets a message; after the managers have applied theirs, nothing can fail."""
         now = self._in_force
         try:
             new = self._read()

@@ -34,8 +34,9 @@ from config.streams import bytes_a_set
 from scripts.cli.configuration.check import check
 from scripts.cli.configuration.entries import entries
 from scripts.cli.configuration.schema import json_schema
-from scripts.cli.frame import drawn, figure, frame, size
+from scripts.cli.frame import drawn, frame
 from scripts.cli.main import COMMANDS, app, loaded
+from scripts.cli.printing import figure, size
 from scripts.cli.watching import Rates
 from tests.conftest import Send
 from tests.support.running import records

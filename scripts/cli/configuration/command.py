@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
@@ -18,7 +17,7 @@ from rich.tree import Tree
 from config.load import DEFAULT, Reading, SettingsError, chosen, read
 from scripts.cli.configuration.entries import Entry, entries
 from scripts.cli.configuration.schema import json_schema
-from scripts.cli.frame import size
+from scripts.cli.printing import console_of, lasting, rounded, size
 
 if TYPE_CHECKING:
     from scripts.cli.configuration.check import Checked
@@ -106,7 +105,7 @@ def _read(file: Path | None, overrides: Sequence[str] | None) -> Reading:
 
 
 def _print_checked(file: Path, found: "Checked") -> None:
-    console, budget = _console(), found.budget
+    console, budget = console_of(160, soft_wrap=True), found.budget
     state = "cannot run here" if found.wrong else "is good"
     console.print(f"{file} {state}", style="bold red" if found.wrong else "bold green")
     console.print(f"this machine  {size(found.limit_bytes)} ({found.limit_origin}), {found.processors} processors")
@@ -119,7 +118,7 @@ def _print_checked(file: Path, found: "Checked") -> None:
         for column in table.columns[2:4]:
             column.justify = "right"
         for each in found.holds:
-            count, until = f"{_rounded(each.count)} {each.what}", f", bound by {each.bound_by}" if each.bound_by else ""
+            count, until = f"{rounded(each.count)} {each.what}", f", bound by {each.bound_by}" if each.bound_by else ""
             duration = lasting(each.seconds) + until
             table.add_row(each.stream, each.view, size(each.room_bytes), f"{each.bytes_each:.2f}", count, duration, each.of)
         console.print(table)
@@ -129,28 +128,8 @@ def _print_checked(file: Path, found: "Checked") -> None:
         console.print(f"odd    {line}", style="yellow")
 
 
-def lasting(seconds: float) -> str:
-    """Write a duration in the unit that suits it.
-
-    >>> lasting(24_000), lasting(90), lasting(86_400 * 40)
-    ('6.7 h', '1.5 min', '40 days')
-    """
-    for unit, factor, most in (("s", 1.0, 90), ("min", 60.0, 90), ("h", 3_600.0, 96), ("days", 86_400.0, 800)):
-        if seconds < most * factor:
-            return f"{seconds / factor:.2g} {unit}" if seconds < 10 * factor else f"{seconds / factor:,.0f} {unit}"
-    return f"{seconds / 31_557_600:,.0f} years"
-
-
-def _rounded(count: int) -> str:
-    """Write an estimate to two figures."""
-    for unit, factor in (("billion", 10**9), ("million", 10**6), ("thousand", 10**3)):
-        if count >= factor:
-            return f"{count / factor:.2g} {unit}" if count < 100 * factor else f"{count / factor:,.0f} {unit}"
-    return f"{count}"
-
-
 def _print_entry(each: Entry) -> None:
-    console = _console()
+    console = console_of(160, soft_wrap=True)
     console.print(each.key, style="bold", highlight=False)
     lines = {
         "what": each.description,
@@ -180,7 +159,7 @@ def _print_tree(shown: Sequence[Entry]) -> None:
                 line.append(f"  (default {_written(each.default)})", "yellow")
         line.append(f"  {each.description}", "dim")
         places[each.key] = places.get(above, root).add(line)
-    _console().print(root, highlight=False)
+    console_of(160, soft_wrap=True).print(root, highlight=False)
 
 
 def _written(value: Any) -> str:
@@ -189,9 +168,3 @@ def _written(value: Any) -> str:
 
 def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _console() -> Console:
-    """Return a console as wide as the terminal, or 160 columns. Markup is off, because settings may hold any text."""
-    width = None if Console().is_terminal else 160
-    return Console(width=width, soft_wrap=True, markup=False, emoji=False)

@@ -1,0 +1,87 @@
+"""Numbers, times and texts as the commands print them, and the console that they print to."""
+
+from datetime import UTC, datetime, timedelta
+
+from rich.console import Console
+
+from config.units import NANOSECONDS
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def console_of(columns: int, *, soft_wrap: bool = False) -> Console:
+    """Return a console as wide as the terminal, or `columns` wide. Markup is off; texts may hold anything."""
+    return Console(width=None if Console().is_terminal else columns, markup=False, emoji=False, soft_wrap=soft_wrap)
+
+
+def figure(value: float | None) -> str:
+    """Write a figure in at most six characters.
+
+    >>> figure(12), figure(12_345), figure(1_234_567), figure(None)
+    ('12', '12.3k', '1.23M', '-')
+    """
+    if value is None:
+        return "-"
+    if abs(value) < 9_999.5:
+        return f"{value:,.0f}"
+    for unit, factor in (("k", 1e3), ("M", 1e6), ("G", 1e9)):
+        if abs(value) < 999.5 * factor:
+            return f"{value / factor:.3g}{unit}"
+    return f"{value / 1e12:.3g}T"
+
+
+def size(nbytes: float) -> str:
+    """Write bytes in the unit that suits them.
+
+    >>> size(512), size(300 << 20), size(15_166_000_000)
+    ('512 B', '300 MiB', '14.1 GiB')
+    """
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if nbytes >= factor:
+            return f"{nbytes / factor:.3g} {unit}" if nbytes < 999.5 * factor else f"{nbytes / factor:,.0f} {unit}"
+    return f"{nbytes:.0f} B"
+
+
+def moment(time_: int, unit: str) -> str:
+    """Write a time of a stream: in this century as a date of 17 characters, otherwise as its number.
+
+    >>> moment(1_685_695_916_000, "ms"), moment(7, "batch")
+    ('23-06-02 08:51:56', '7')
+    """
+    seconds = time_ * NANOSECONDS[unit] / 1e9 if unit in NANOSECONDS else -1.0
+    if 946_684_800 <= seconds < 4_102_444_800:
+        return f"{_EPOCH + timedelta(seconds=seconds):%y-%m-%d %H:%M:%S}"
+    return str(time_)
+
+
+def lasting(seconds: float) -> str:
+    """Write a duration in the unit that suits it.
+
+    >>> lasting(24_000), lasting(90), lasting(86_400 * 40)
+    ('6.7 h', '1.5 min', '40 days')
+    """
+    for unit, factor, most in (("s", 1.0, 90), ("min", 60.0, 90), ("h", 3_600.0, 96), ("days", 86_400.0, 800)):
+        if seconds < most * factor:
+            return f"{seconds / factor:.2g} {unit}" if seconds < 10 * factor else f"{seconds / factor:,.0f} {unit}"
+    return f"{seconds / 31_557_600:,.0f} years"
+
+
+def rounded(count: int) -> str:
+    """Write an estimate to two figures.
+
+    >>> rounded(1_234_567)
+    '1.2 million'
+    """
+    for unit, factor in (("billion", 10**9), ("million", 10**6), ("thousand", 10**3)):
+        if count >= factor:
+            return f"{count / factor:.2g} {unit}" if count < 100 * factor else f"{count / factor:,.0f} {unit}"
+    return f"{count}"
+
+
+def visible(text: str) -> str:
+    r"""Escape control characters, which names and records may hold, so that no terminal obeys them.
+
+    >>> visible("é [b] \x1b[2J")
+    'é [b] \\x1b[2J'
+    """
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
