@@ -1,12 +1,24 @@
-"""The column beside a sorted list that does the same."""
+"""A column against a sorted list with the same operations."""
 
 import random
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from actors.columns import column as module
 from actors.columns.column import Column
+from actors.columns.times import INT64_MAX, INT64_MIN, count_before
+
+
+@given(st.lists(st.integers(INT64_MIN, INT64_MAX)), st.integers(INT64_MIN - 2, INT64_MAX + 2))
+@example([INT64_MIN, 0, INT64_MAX], INT64_MAX)
+@example([INT64_MIN, 0, INT64_MAX], INT64_MAX + 1)
+@example([INT64_MIN, 0, INT64_MAX], INT64_MIN)
+@example([INT64_MIN, 0, INT64_MAX], INT64_MIN - 1)
+def test_values_before_a_time_are_counted_also_beyond_int64(values: list[int], time: int):
+    assert count_before(np.array(sorted(values), np.int64), time) == sum(value < time for value in values)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -56,27 +68,24 @@ def test_peek_and_popleft_return_copies(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "_SEAL_AT", 12)
     column = Column()
     column.extend(np.arange(30))
-    peeked, given = column.peek(3, 28), column.popleft(2)
+    peeked, popped = column.peek(3, 28), column.popleft(2)
     column.replace_from(10, np.arange(500, 530))
     column.extend(np.arange(600, 700))
     assert peeked.tolist() == list(range(3, 28))
-    assert given.tolist() == [0, 1]
+    assert popped.tolist() == [0, 1]
     column._check()
-
-
-def test_popped_values_outlive_the_buffer():
     column = Column()
     column.extend(np.arange(1_000))
-    given = column.popleft(600)
+    popped = column.popleft(600)
     column.extend(np.arange(1_000, 1_100))
-    assert given.tolist() == list(range(600))
+    assert popped.tolist() == list(range(600))
     assert column.peek(0, 500).tolist() == list(range(600, 1_100))
 
 
 def test_a_column_holds_both_ends_of_int64_open_and_sealed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "CHUNK", 4)
     monkeypatch.setattr(module, "_SEAL_AT", 8)
-    least, most = -(2**63), 2**63 - 1
+    least, most = INT64_MIN, INT64_MAX
     column, values = Column(), [least] * 6 + [0] * 6 + [most] * 6
     column.extend(np.array(values))
     assert len(column._sealed) > 1

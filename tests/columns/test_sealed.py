@@ -1,4 +1,4 @@
-"""Sealed columns come back as they were, whatever they hold, and are small."""
+"""Sealed columns are restored exactly, for any values, and are small."""
 
 import numpy as np
 import pytest
@@ -29,13 +29,8 @@ def test_an_unusual_column_is_restored(name: str):
 @given(st.integers(1, 5), st.lists(st.integers(INT64_MIN, INT64_MAX), min_size=1, max_size=60))
 def test_a_strided_column_is_restored(step: int, values: list[int]):
     column = np.sort(np.array(values, np.int64))[::step]
+    column.flags.writeable = False
     assert unseal(seal(column)).tolist() == column.tolist()
-
-
-def test_compression_does_not_change_the_column():
-    values = np.arange(1_000, dtype=np.int64)
-    values.flags.writeable = False
-    assert np.array_equal(unseal(seal(values)), np.arange(1_000))
 
 
 @pytest.mark.parametrize(("most_bytes", "times"), [(0.05, "every 10 ms"), (1.5, "random ms"), (0.05, "all at once")])

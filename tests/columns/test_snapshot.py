@@ -1,4 +1,4 @@
-"""A state comes back as it was written; what was not written so is told, whatever it is, and costs no memory."""
+"""A state is restored as it was written. Any other bytes are reported as damaged and take no memory."""
 
 import random
 import re
@@ -23,14 +23,14 @@ KINDS = ["<i8", "<u8", "<i4", "<u4", "<i2", "<u2", "|i1", "|u1", "|b1", "<f8"]
 
 def write(state: Any, kind: str = "test") -> bytes:
     blocks: list[bytes] = []
-    said = write_through(kind, state, lambda block: blocks.append(bytes(block)))
+    size = write_through(kind, state, lambda block: blocks.append(bytes(block)))
     data = b"".join(blocks)
-    assert said == len(data)
+    assert size == len(data)
     return data
 
 
 def plain(state: Any) -> Any:
-    """Return the tree as it is to come back, in values that compare."""
+    """Return the expected tree after a read, with values that can be compared."""
     if isinstance(state, dict):
         return {key: plain(value) for key, value in state.items()}
     if isinstance(state, list | tuple):
@@ -83,7 +83,7 @@ def test_a_tree_is_restored_as_written(state: Any):
 
 @given(STATES, st.sampled_from([bytes, bytearray, memoryview]))
 @settings(max_examples=100, deadline=None)
-def test_what_was_read_can_be_written_again(state: Any, form: Callable[[bytes], Any]):
+def test_a_state_that_was_read_can_be_written_again(state: Any, form: Callable[[bytes], Any]):
     assert plain(read("test", write(read("test", form(write(state)))))) == plain(state)
 
 
@@ -238,7 +238,7 @@ def test_arbitrary_bytes_raise_only_damagederror(data: bytes):
             read("test", each)
 
 
-# What nobody wrote, with checksums that are right --------------------------------------------------------------------
+# Wrong indexes with valid checksums ----------------------------------------------------------------------------------
 
 
 def crafted(index: bytes, blocks: bytes = b"") -> bytes:
@@ -354,7 +354,7 @@ def test_an_index_of_any_bytes_is_damaged_or_a_state(tree: bytes, blocks: bytes)
 def test_an_index_that_is_changed_with_its_checksum_is_damaged_or_a_state(seed: int):
     chance, data = random.Random(seed), write(SMALL)
     size = struct.unpack("<I", data[-16:-12])[0]
-    start, told = len(data) - 16 - size, 0
+    start, damaged = len(data) - 16 - size, 0
     for _ in range(2_000):
         index = bytearray(data[start:-16])
         for _ in range(chance.choice([1, 1, 2, 5])):
@@ -362,5 +362,5 @@ def test_an_index_that_is_changed_with_its_checksum_is_damaged_or_a_state(seed: 
         try:
             plain(read("test", crafted(bytes(index), data[8:start])))
         except DamagedError:
-            told += 1
-    assert told > 500
+            damaged += 1
+    assert damaged > 500

@@ -1,4 +1,4 @@
-"""Records that are not UTF-8 are found, and no other."""
+"""Exactly the records that are not UTF-8 are found."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Batches: columns shared, never written to, and none of their events lost or made up."""
+"""Batches share their columns, never write to them, and neither lose nor invent events."""
 
 from collections import Counter
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.columns.times import INT64_MAX, INT64_MIN, NO_TIMES, count_before
+from actors.columns.times import INT64_MAX, INT64_MIN, NO_TIMES
 from actors.timeline.batch import Batch
 
 times = st.one_of(st.integers(0, 12), st.integers(INT64_MIN, INT64_MAX))
@@ -53,13 +53,20 @@ def test_first_and_last_are_the_ends_over_all_columns(columns: list[list[int]]):
 
 
 @given(st.lists(st.lists(times, max_size=8), min_size=1, max_size=4))
-def test_ordering_keeps_every_event_and_leaves_the_given_columns_alone(columns: list[list[int]]):
+def test_ordering_keeps_every_event_and_does_not_change_the_given_columns(columns: list[list[int]]):
     unordered = batch(columns)
     ordered = unordered.ordered()
     assert [column.tolist() for column in ordered.times] == [sorted(column) for column in columns]
     assert [column.tolist() for column in unordered.times] == columns
     assert ordered.count == sum(map(len, columns))
     assert ordered.nbytes == 8 * ordered.count
+
+
+@given(st.lists(st.lists(st.lists(times, max_size=8), min_size=3, max_size=3), max_size=4))
+def test_joined_batches_have_the_events_of_each_batch_in_the_given_order(batches: list[list[list[int]]]):
+    joined = Batch.concatenate([batch(columns) for columns in batches], 3)
+    expected = [[time for columns in batches for time in columns[step]] for step in range(3)]
+    assert [column.tolist() for column in joined.times] == expected
 
 
 def test_joining_no_batches_gives_an_empty_batch_of_the_given_width():
@@ -78,9 +85,3 @@ def test_the_shared_empty_column_is_read_only():
     assert not NO_TIMES.flags.writeable
     with pytest.raises(ValueError, match="resize"):
         NO_TIMES.resize(1)
-
-
-def test_counting_before_a_time_at_and_beyond_both_ends_of_int64():
-    column = np.array([INT64_MIN, -1, 0, INT64_MAX], np.int64)
-    asked = (INT64_MIN - 1, INT64_MIN, INT64_MIN + 1, 0, INT64_MAX, INT64_MAX + 1)
-    assert [count_before(column, time) for time in asked] == [0, 0, 1, 2, 3, 4]

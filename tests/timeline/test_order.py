@@ -1,4 +1,4 @@
-"""The watermark and the order buffer: in order, nothing lost, moved by nothing false."""
+"""The order buffer releases events in order of time and loses none."""
 
 import random
 
@@ -7,15 +7,10 @@ import pytest
 
 from actors.timeline.batch import Batch
 from actors.timeline.order import OrderBuffer
-from actors.timeline.watermark import Watermark
 
 
 def column(*times: int) -> np.ndarray:
     return np.array(times, np.int64)
-
-
-def at(number: int, count: int) -> np.ndarray:
-    return np.full(count, number, np.uint8)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -56,61 +51,6 @@ def test_an_event_is_sorted_about_twice_however_long_it_waits():
             sorts += len(buffer)
             buffer.release(0)
     assert sorts <= 3 * 1_000
-
-
-def test_the_watermark_is_the_lowest_frontier_minus_the_lateness():
-    watermark = Watermark(lateness=20, idle_s=1)
-    watermark.saw(np.concatenate((at(0, 50), at(1, 50))), np.concatenate((np.arange(50), np.arange(100, 150))), 0.0)
-    assert watermark.at(0.0) == 49 - 20
-    assert watermark.holding(0.0) == 0
-
-
-def test_a_partition_with_unread_records_holds_the_watermark_back_and_an_idle_one_does_not():
-    watermark = Watermark(lateness=10, idle_s=1)
-    watermark.expect(0, at_end=False, now=0.0)
-    watermark.saw(at(1, 20), np.arange(20), 0.0)
-    assert watermark.at(0.0) is None
-    assert watermark.holding(5.0) == 0
-    watermark.expect(0, at_end=True, now=0.0)
-    assert watermark.at(0.5) is None
-    assert watermark.at(1.5) == 19 - 10
-    assert not watermark.idle(1.5)
-    watermark.expect(1, at_end=True, now=1.5)
-    assert watermark.idle(1.5)
-    assert watermark.at(1.5) == 19 - 10
-
-
-@pytest.mark.parametrize("share", [0.001, 0.01, 0.02])
-def test_far_future_times_do_not_move_the_watermark(share: float):
-    chance = np.random.default_rng(3)
-    watermark = Watermark(lateness=100, idle_s=1)
-    for poll in range(200):
-        times = np.arange(poll * 500, poll * 500 + 500)
-        flipped = chance.random(500) < share
-        watermark.saw(at(0, 500), np.where(flipped, times | 2**55, times), 0.0)
-        now = watermark.at(0.0)
-        assert now is not None
-        assert poll * 500 + 250 <= now <= poll * 500 + 500 - 100
-
-
-def test_a_frontier_moved_by_false_times_steps_back():
-    watermark = Watermark(lateness=10, idle_s=1)
-    watermark.saw(at(0, 100), np.full(100, 10**15), 0.0)
-    assert watermark.at(0.0) == 10**15 - 10
-    watermark.saw(at(0, 200), np.arange(200), 0.0)
-    assert watermark.at(0.0) == 199 - 10
-
-
-def test_times_near_the_end_of_int64_work():
-    watermark = Watermark(lateness=500, idle_s=1)
-    watermark.saw(at(0, 3), column(2**63 - 1, 2**63 - 1, 2**63 - 1), 0.0)
-    assert watermark.at(0.0) == 2**63 - 1 - 500
-
-
-def test_more_than_256_partitions_work():
-    watermark = Watermark(lateness=10, idle_s=1)
-    watermark.saw(np.repeat(np.arange(300, dtype=np.uint32), 10), np.tile(np.arange(10), 300) + 7, 0.0)
-    assert watermark.at(0.0) == 16 - 10
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -1,4 +1,4 @@
-"""Refused records: all counted, few kept, and no more of each than allowed."""
+"""All refused records are counted. The newest are kept, each up to a limit of bytes."""
 
 import random
 
@@ -21,7 +21,7 @@ def test_the_newest_are_kept_and_all_are_counted(seed: int):
         assert refusals.counts() == counts
 
 
-def test_of_a_large_refused_record_only_the_first_bytes_and_the_length_are_kept():
+def test_a_large_refused_record_is_kept_as_its_first_bytes_and_its_length():
     refusals = Refusals(max_count=2, max_bytes=256)
     refusals.add(1, 7, "too_long", b"x" * 1_000_000)
     (kept,) = refusals.newest()

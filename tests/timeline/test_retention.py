@@ -1,4 +1,4 @@
-"""Retention: the oldest goes first, enough goes, and no more than is needed."""
+"""Retention drops the oldest generations first, and not more of them than the limits require."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +14,7 @@ def verdict(limits: Limits, aged: list[int], *, active: int = 0, dead: int = 0, 
 
 
 @given(sizes, st.integers(0, 200), st.integers(0, 100), st.integers(0, 100), st.integers(0, 500))
-def test_after_the_verdict_all_fits_and_one_generation_less_would_not(aged, active, dead, other, budget):
+def test_the_verdict_frees_enough_and_drops_no_generation_too_many(aged, active, dead, other, budget):
     dead = min(dead, active)
     result = verdict(Limits(budget), aged, active=active, dead=dead, other=other)
     left = sum(aged[len(result.drop) :]) + active + other - result.shed_bytes
@@ -35,7 +35,7 @@ def test_a_limit_by_age_follows_event_time():
     limits = Limits(10**9, max_age=15)
     assert verdict(limits, [1, 1, 1, 1], watermark=40).drop == ("max_age", "max_age")
     assert verdict(limits, [1, 1, 1, 1], watermark=None) == Verdict()
-    # A span is half-open: one that ends where the age begins has nothing young enough.
+    # A span is half-open: a generation that ends at the age limit has no event within it.
     assert verdict(limits, [1, 1, 1, 1], watermark=35).drop == ("max_age", "max_age")
     assert verdict(limits, [1, 1, 1, 1], watermark=34).drop == ("max_age",)
 
@@ -52,7 +52,7 @@ def test_the_order_is_dead_residue_then_generations_then_residue():
     st.none() | st.integers(0, 120),
     st.integers(0, 200),
 )
-def test_a_generation_goes_only_for_a_reason_and_with_all_that_are_older(aged, limits, watermark, active):
+def test_a_generation_is_dropped_only_for_a_reason_and_after_all_older_ones(aged, limits, watermark, active):
     budget, most, age = limits.budget_bytes, limits.max_aged, limits.max_age
     holdings = [Holding(size, end) for size, end in aged]
     given = {"active_bytes": active, "dead_bytes": 0, "other_bytes": 0, "watermark": watermark}
@@ -73,31 +73,27 @@ def test_a_generation_goes_only_for_a_reason_and_with_all_that_are_older(aged, l
         assert result.shed_bytes == 0
 
 
+def decided(spill_bytes: int, budget_bytes: int, aged: list[Holding], *, active: int = 0) -> Verdict:
+    limits = Limits(budget_bytes, spill_bytes=spill_bytes)
+    return decide(limits, aged, active_bytes=active, dead_bytes=active, other_bytes=0, watermark=None)
+
+
 def in_a_file(end: int) -> Holding:
     return Holding(100_000, end, file_bytes=90_000)
 
 
 def test_generations_with_a_file_are_spilled_before_any_is_dropped():
-    limits = Limits(250_000, spill_bytes=1 << 30)
-    aged = [in_a_file(index) for index in range(4)]
-    verdict = decide(limits, aged, active_bytes=50_000, dead_bytes=50_000, other_bytes=0, watermark=None)
-    assert verdict == Verdict(spill=(0, 1, 2))
+    assert decided(1 << 30, 250_000, [in_a_file(index) for index in range(4)], active=50_000) == Verdict(spill=(0, 1, 2))
 
 
 def test_a_generation_that_is_being_written_is_not_dropped():
-    aged = [Holding(100_000, 0, coming=True), Holding(100_000, 1, coming=True)]
-    limits = Limits(150_000, spill_bytes=1 << 30)
-    assert decide(limits, aged, active_bytes=0, dead_bytes=0, other_bytes=0, watermark=None) == Verdict()
+    assert decided(1 << 30, 150_000, [Holding(100_000, index, coming=True) for index in range(2)]) == Verdict()
 
 
 def test_a_generation_that_cannot_be_written_is_dropped():
-    aged = [Holding(100_000, 0), Holding(100_000, 1)]
-    limits = Limits(150_000, spill_bytes=1 << 30)
-    assert decide(limits, aged, active_bytes=0, dead_bytes=0, other_bytes=0, watermark=None).drop == ("memory",)
+    assert decided(1 << 30, 150_000, [Holding(100_000, index) for index in range(2)]).drop == ("memory",)
 
 
 def test_if_the_disk_limit_is_exceeded_the_oldest_generation_is_dropped():
-    aged = [Holding(8_000, index, file_bytes=90_000, spilled=True) for index in range(2)] + [in_a_file(2)]
-    limits = Limits(60_000, spill_bytes=200_000)
-    verdict = decide(limits, aged, active_bytes=0, dead_bytes=0, other_bytes=0, watermark=None)
-    assert verdict == Verdict(drop=("disk",), spill=(2,))
+    spilled = [Holding(8_000, index, file_bytes=90_000, spilled=True) for index in range(2)]
+    assert decided(200_000, 60_000, [*spilled, in_a_file(2)]) == Verdict(drop=("disk",), spill=(2,))

@@ -24,6 +24,11 @@ def test_a_span_contains_another_if_no_time_of_it_is_outside(one: Span, other: S
 
 
 @given(spans, spans)
+def test_spans_overlap_if_they_share_a_time(one: Span, other: Span):
+    assert one.overlaps(other) == other.overlaps(one) == bool(within(one) & within(other))
+
+
+@given(spans, spans)
 def test_the_hull_is_the_smallest_span_around_both_and_order_does_not_matter(one: Span, other: Span):
     hull = one.hull(other)
     assert hull == other.hull(one)
