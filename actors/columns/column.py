@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from actors.columns import fields
 from actors.columns.block import Block
 from actors.columns.sealed import CHUNK
 from actors.columns.snapshot import State
@@ -55,11 +56,12 @@ class Column:
     def of_state(state: State) -> "Column":
         """Restore a column from its `state`. Shares sealed pieces and copies raw values."""
         column = Column()
-        for first, last, count, data in state["sealed"]:
-            column._sealed.append(_Sealed((data,), first, last, count))
+        for first, last, count, data in map(fields.listed, fields.listed(state["sealed"])):
+            count = fields.integer(count, 1, 2**32)  # noqa: PLW2901
+            column._sealed.append(_Sealed((fields.blob(data),), fields.integer(first), fields.integer(last), count))
             column._sealed_count += count
             column._sealed_bytes += column._sealed[-1].nbytes
-        raw = np.asarray(state["raw"], np.int64)
+        raw = fields.column(state["raw"], np.int64)
         column._reserve(raw.size)
         column._raw[: raw.size] = raw
         column._stop = raw.size

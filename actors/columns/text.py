@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.columns.fields import column
 from actors.columns.snapshot import State
 from actors.columns.times import Times
 
@@ -39,7 +40,7 @@ def texts_of(state: State) -> list[str]:
     Raises ValueError or TypeError if `state` is invalid.
     """
     encoded, lengths = state
-    joined, ends = str(encoded, "utf-8"), np.cumsum(np.asarray(lengths, np.uint32), dtype=np.int64).tolist()
+    joined, ends = str(encoded, "utf-8"), np.cumsum(column(lengths, np.uint32), dtype=np.int64).tolist()
     if (ends[-1] if ends else 0) != len(joined):
         raise ValueError(f"texts with {ends[-1] if ends else 0} characters in total were expected, got {len(joined)}")
     return [joined[start:end] for start, end in zip([0, *ends], ends, strict=False)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from actors.columns.fields import column, listed
 from actors.columns.snapshot import State
 from actors.columns.times import NO_TIMES, Times, count_before
 
@@ -36,7 +37,7 @@ class Batch:
     @staticmethod
     def of_state(state: State) -> "Batch":
         """Restore a batch from its `state`."""
-        return Batch(tuple(np.asarray(column, np.int64) for column in state))
+        return Batch(tuple(column(each, np.int64) for each in listed(state)))
 
     def state(self) -> State:
         """Return the state for `of_state`: the columns, not copied."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.columns.fields import column
 from actors.columns.snapshot import State
 from actors.columns.text import Hashes, Text
 from actors.columns.times import NO_TIMES, Times
@@ -65,10 +66,10 @@ class Table:
 
         Raises ValueError, TypeError or KeyError if `state` is invalid.
         """
-        rows, blob = np.asarray(state["rows"], np.int64), np.asarray(state["blob"], np.uint8)
-        row_room, blob_room, slots = state["room"]
-        if rows.ndim != 2 or rows.shape[1] != 4 or blob.ndim != 1:
-            raise ValueError(f"rows of 4 and a row of bytes were expected, got {rows.shape} and {blob.shape}")
+        rows, blob = state["rows"], column(state["blob"], np.uint8)
+        row_room, blob_room, slots = map(index, state["room"])
+        if not isinstance(rows, np.ndarray) or rows.dtype != np.int64 or rows.shape != (len(rows), 4):
+            raise ValueError("rows of 4 numbers were expected")
         count, used = len(rows), blob.size
         where = rows[:, _WHERE] & ~_MARK
         if count and (where.min() < 0 or ((where >> _LENGTH_BITS) + (where & _LENGTH)).max() > used):

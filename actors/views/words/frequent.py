@@ -11,6 +11,7 @@ from typing import Self
 
 import numpy as np
 
+from actors.columns.fields import column
 from actors.columns.snapshot import State
 from actors.columns.text import state_of, texts_of
 
@@ -28,7 +29,7 @@ def counts_state(counts: Mapping[str, int]) -> State:
 def counts_of(state: State) -> dict[str, int]:
     """Return the counts that `state` describes. Cost: 0.2 us a name. Raises ValueError or TypeError."""
     names, numbers = state
-    counts = dict(zip(texts_of(names), np.asarray(numbers, np.int64).tolist(), strict=True))
+    counts = dict(zip(texts_of(names), column(numbers, np.int64).tolist(), strict=True))
     if len(counts) != len(numbers):
         raise ValueError(f"{len(numbers)} different names were expected, got {len(counts)}")
     return counts
