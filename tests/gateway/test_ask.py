@@ -1,4 +1,4 @@
-"""The bridge from the event loop to the actors: what comes of a reply that nobody waits for any more."""
+"""The bridge from the event loop to the actors: a reply after the end of its request is dropped."""
 
 import asyncio
 import threading
@@ -16,7 +16,7 @@ from tests.support.allowed import allowance
 
 
 class Slow(Actor):
-    """An actor that answers once it is let go."""
+    """An actor that replies when an event is set."""
 
     def __init__(self, system: System, let_go: threading.Event) -> None:
         super().__init__(system, stream="s")
@@ -31,8 +31,8 @@ class Slow(Actor):
         message.reply_to("late")
 
 
-def test_a_reply_that_comes_when_the_loop_has_ended_harms_no_actor():
-    """The server ends first, and the actors drain behind it: a question may still be under way then."""
+def test_a_reply_after_the_end_of_the_loop_fails_no_actor():
+    """The server ends before the actors drain, so a question may still be in progress."""
     system, let_go = System(Dispatcher()), threading.Event()
     guardian = Guardian.start(system, log=lambda *_, **__: None)
     slow = Slow.start(system, let_go)

@@ -1,4 +1,4 @@
-"""Who may ask what: every route, with every kind of token, on loopback and off it; names, sites, and the headers of answers."""
+"""The guard: tokens for every route, on loopback and off; names of hosts, other sites, and the headers of responses."""
 
 import json
 import os
@@ -25,13 +25,13 @@ READ, WRITE, WRONG = "r" * 16, "w" * 16, "x" * 16
 TOKENS = (("read", sha256(READ.encode()).digest()), ("write", sha256(WRITE.encode()).digest()))
 Http = test_fuzz.Http
 http = test_fuzz.http
-ANYWHERE = "0.0.0.0"  # noqa: S104  # nothing listens there but the last test's service
+ANYWHERE = "0.0.0.0"  # noqa: S104  # only the service of the last test listens there
 
 OPEN = {"/", "/livez", "/readyz", "/startupz", "/docs", "/static"}
 
 
 class Guarded:
-    """The application over real streams, behind a guard of its own."""
+    """The application over real streams, behind a separate guard."""
 
     def __init__(self, http: Http, *, address: str = "127.0.0.1", host: str = "localhost:8080", **limits: Any) -> None:
         self.http = Http.__new__(Http)
@@ -44,12 +44,12 @@ class Guarded:
         if token is not None:
             given["authorization"] = f"Bearer {token}"
         raw = [(name.encode(), value.encode("latin-1")) for name, value in given.items()]
-        # Nobody reads here what a DELETE writes, so it would wait for that; one that is wrong is refused behind the guard.
+        # No stream reads the record that a DELETE writes, so a valid DELETE would wait. A wrong one is refused behind the guard.
         return self.http.request(method, path.encode(), b"nothing=1" if method == "DELETE" else b"", raw, b"")
 
 
 def asked(http: Http) -> list[tuple[str, str]]:
-    """Return every method and path that the application has; a path's parameters are filled in. One stream of events is endless."""
+    """Return every method and path of the application, with values for parameters, without the endless `/live`."""
     found = []
     for route in http.app.routes:
         for method in sorted(route.methods - {"HEAD"}):
@@ -61,7 +61,7 @@ def asked(http: Http) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", ANYWHERE])
-def test_each_route_asks_for_the_token_that_its_method_needs(http: Http, address: str):
+def test_each_route_requires_the_token_of_its_method(http: Http, address: str):
     behind = Guarded(http, address=address, tokens=TOKENS)
     for method, path in asked(http):
         writes = method not in {"GET", "OPTIONS"}
@@ -85,28 +85,28 @@ def test_without_tokens_each_route_answers_on_loopback(http: Http):
         assert behind.ask(method, path)[0] not in {401, 403, 421}, (method, path)
 
 
-def test_what_operations_say_of_their_scope_is_what_the_guard_asks_for(http: Http):
+def test_the_guard_requires_the_scope_that_each_operation_describes(http: Http):
     described = json.loads(Guarded(http).ask("GET", "/openapi.json")[2])
-    told = 0
+    count = 0
     for path, methods in described["paths"].items():
         for method, operation in methods.items():
             assert (needs(method.upper(), path) is None) == (operation["security"] == []), (method, path)
-            told += 1
-    assert told > 10
+            count += 1
+    assert count > 10
 
 
 @pytest.mark.parametrize(
-    "shown",
+    "authorization",
     [
         "", "Bearer", "Bearer ", f"Basic {READ}", READ, f"Bearer {READ} {READ}", f"Bearer {READ}\tx", f"Bearer x{READ}",
         f"Bearer {READ[:-1]}", f"Bearer {READ.upper()}", "Bearer " + "r" * 5_000, "Bearer é", f"Bearer {sha256(READ.encode()).hexdigest()}",
     ],
 )  # fmt: skip
-def test_what_is_no_known_token_is_refused(http: Http, shown: str):
-    assert Guarded(http, tokens=TOKENS).ask("GET", "/sets/get-stats", authorization=shown)[0] == 401
+def test_an_unknown_token_is_refused(http: Http, authorization: str):
+    assert Guarded(http, tokens=TOKENS).ask("GET", "/sets/get-stats", authorization=authorization)[0] == 401
 
 
-def test_a_scheme_is_read_without_case(http: Http):
+def test_the_case_of_the_scheme_is_ignored(http: Http):
     assert Guarded(http, tokens=TOKENS).ask("GET", "/sets/get-stats", authorization=f"bearer {READ}")[0] == 200
 
 
@@ -114,7 +114,7 @@ def test_a_scheme_is_read_without_case(http: Http):
     st.lists(st.tuples(st.sampled_from(["read", "write"]), st.binary(min_size=1, max_size=3)), max_size=6),
     st.binary(max_size=3),
 )
-def test_a_token_may_what_the_best_of_its_scopes_may(known: list[tuple[str, bytes]], token: bytes):
+def test_a_token_has_the_largest_of_its_scopes(known: list[tuple[str, bytes]], token: bytes):
     scopes = {scope for scope, each in known if each == token}
     expected = "write" if "write" in scopes else "read" if scopes else None
     assert scope_of(token, [(scope, sha256(each).digest()) for scope, each in known]) == expected
@@ -159,30 +159,30 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("host", [*OURS, "192.168.1.5", "192.168.1.5:8080"])
-def test_the_service_is_asked_under_its_own_names(http: Http, host: str):
+def test_the_service_accepts_its_own_names(http: Http, host: str):
     behind = Guarded(http, address="192.168.1.5", host=host, hosts=("Firnline.LAN", "a.b"))
     assert behind.ask("GET", "/livez")[0] == 200
 
 
 @pytest.mark.parametrize("host", OTHERS)
-def test_a_name_of_others_is_misdirected_even_on_loopback(http: Http, host: str):
+def test_another_host_name_is_misdirected_also_on_loopback(http: Http, host: str):
     for address in ("127.0.0.1", "192.168.1.5"):
         status, _, body = Guarded(http, address=address, host=host, hosts=("firnline.lan", "a.b")).ask("GET", "/livez")
         assert (status, json.loads(body)["error"]["where"]) == (421, "header Host")
 
 
 @pytest.mark.parametrize("host", BROKEN)
-def test_a_host_that_is_none_is_refused(http: Http, host: str):
+def test_an_invalid_host_is_refused(http: Http, host: str):
     assert Guarded(http, host=host).ask("GET", "/livez")[0] == 400
 
 
 @pytest.mark.parametrize("hosts", [[], [b"localhost", b"localhost"], [b"localhost", b"evil.example"]])
-def test_there_is_one_host(http: Http, hosts: list[bytes]):
+def test_exactly_one_host_header_is_required(http: Http, hosts: list[bytes]):
     status, _, _ = Guarded(http).http.request("GET", b"/livez", b"", [(b"host", host) for host in hosts], b"")
     assert status == 400
 
 
-def test_at_any_address_an_address_may_be_asked_for_and_no_name(http: Http):
+def test_a_service_on_any_address_accepts_addresses_and_no_foreign_name(http: Http):
     for address in (ANYWHERE, "::"):
         assert Guarded(http, address=address, host="10.1.2.3:8080").ask("GET", "/livez")[0] == 200
         assert Guarded(http, address=address, host="[fd00::7]").ask("GET", "/livez")[0] == 200
@@ -191,7 +191,7 @@ def test_at_any_address_an_address_may_be_asked_for_and_no_name(http: Http):
 
 @pytest.mark.parametrize("tokens", [(), TOKENS])
 @pytest.mark.parametrize("method", ["POST", "DELETE", "PUT"])
-def test_no_other_site_changes_anything(http: Http, method: str, tokens: Any):
+def test_no_request_from_another_site_changes_data(http: Http, method: str, tokens: Any):
     behind = Guarded(http, tokens=tokens)
     own = {"origin": "http://localhost:8080", "sec_fetch_site": "same-origin"}
     foreign = [
@@ -212,14 +212,14 @@ def test_no_other_site_changes_anything(http: Http, method: str, tokens: Any):
     assert behind.ask(method, "/top", token=WRITE)[0] != 403
 
 
-def test_no_answer_lets_another_site_read_it(http: Http):
+def test_no_response_allows_another_site_to_read_it(http: Http):
     behind = Guarded(http)
     for method, headers in (("GET", {}), ("OPTIONS", {"access_control_request_method": "DELETE"})):
-        _, told, _ = behind.ask(method, "/top", origin="http://evil.example", **headers)
-        assert not [name for name in told if name.startswith(b"access-control")]
+        _, found, _ = behind.ask(method, "/top", origin="http://evil.example", **headers)
+        assert not [name for name in found if name.startswith(b"access-control")]
 
 
-def test_every_answer_has_the_headers_that_keep_a_browser_from_mischief(http: Http):
+def test_every_response_has_the_security_headers(http: Http):
     behind = Guarded(http, tokens=TOKENS)
     policies = set()
     for method, path in asked(http):
@@ -238,7 +238,7 @@ def test_every_answer_has_the_headers_that_keep_a_browser_from_mischief(http: Ht
     assert b"frame-ancestors 'none'" in policy
 
 
-# Where tokens come from ----------------------------------------------------------------------------------------------
+# Sources of tokens ---------------------------------------------------------------------------------------------------
 
 
 def listed(tmp_path: Path, text: str, mode: int = 0o600) -> HttpSettings:
@@ -248,7 +248,7 @@ def listed(tmp_path: Path, text: str, mode: int = 0o600) -> HttpSettings:
     return HttpSettings(tokens=path)
 
 
-def test_tokens_come_from_the_environment_and_a_file_together(tmp_path: Path):
+def test_tokens_are_read_from_the_environment_and_a_file_together(tmp_path: Path):
     settings = listed(tmp_path, f"# ours\n\nread {READ}\n  write   {WRITE}\nread {'s' * 20}==\n", 0o640)
     found = tokens(settings, {"FIRNLINE_WRITE_TOKEN": "e" * 16, "FIRNLINE_READ_TOKEN": ""})
     for token, scope in ((READ, "read"), (WRITE, "write"), ("s" * 20 + "==", "read"), ("e" * 16, "write"), ("", None)):
@@ -256,7 +256,7 @@ def test_tokens_come_from_the_environment_and_a_file_together(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("text", "mode", "said"),
+    ("text", "mode", "message"),
     [
         (f"read {READ}", 0o604, "other users cannot read"),
         (f"read {READ}\nadmin {WRITE}", 0o600, ":2: expected `read TOKEN`"),
@@ -267,19 +267,19 @@ def test_tokens_come_from_the_environment_and_a_file_together(tmp_path: Path):
         ("# none\n", 0o600, "at least one token"),
     ],
 )
-def test_a_file_that_is_wrong_is_refused_and_not_shown(tmp_path: Path, text: str, mode: int, said: str):
-    with pytest.raises(ValueError, match=said) as refused:
+def test_an_invalid_token_file_is_refused_and_its_tokens_are_not_shown(tmp_path: Path, text: str, mode: int, message: str):
+    with pytest.raises(ValueError, match=message) as refused:
         tokens(listed(tmp_path, text, mode), {})
     assert READ not in str(refused.value)
     assert WRITE not in str(refused.value)
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path):
+def test_a_missing_token_file_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="No such file"):
         tokens(HttpSettings(tokens=tmp_path / "none"), {})
 
 
-def test_tokens_are_no_settings_and_in_no_text_of_them(tmp_path: Path):
+def test_no_text_of_the_settings_shows_a_token(tmp_path: Path):
     environ = {"FIRNLINE_READ_TOKEN": READ, "FIRNLINE_WRITE_TOKEN": WRITE, "FIRNLINE_TOKEN": WRONG}
     settings = load(None, [], environ)
     limits = allowance(tokens=tokens(settings.http, environ)).now
@@ -314,7 +314,7 @@ def test_off_loopback_the_service_does_not_start_without_a_token():
         assert "http.tokens" in line
 
 
-def test_a_service_off_loopback_guards_itself_and_tells_nobody_its_tokens(embedded: str, mock_topic: str, tmp_path: Path):
+def test_a_service_off_loopback_requires_tokens_and_prints_none(embedded: str, mock_topic: str, tmp_path: Path):
     path = tmp_path / "tokens"
     path.write_text(f"write {WRITE}\n")
     path.chmod(stat.S_IRUSR)
@@ -330,7 +330,7 @@ def test_a_service_off_loopback_guards_itself_and_tells_nobody_its_tokens(embedd
         with socket.create_connection(("127.0.0.1", running.port)) as client:
             client.sendall(b"GET /livez HTTP/1.1\r\nHost: evil.example\r\n\r\n")
             assert client.recv(100).startswith(b"HTTP/1.1 421 ")
-        # Tokens may change at once; the old ones are none then.
+        # A reload replaces the tokens; the old ones are refused.
         path.chmod(0o600)
         path.write_text(f"write {WRONG}\n")
         assert running.request("/config/reload", "POST", Authorization=f"Bearer {WRITE}")[0] == 200

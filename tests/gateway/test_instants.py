@@ -1,4 +1,4 @@
-"""Times in requests are exact: digits finer than the unit are cut off, and never rounded up into the next second or year.
+"""Times in requests are exact: digits finer than the unit are cut off and never rounded up to the next second or year.
 
 `findings/msgspec-datetime-rounds-up.sh` shows a library that rounds up (msgspec 0.22.0).
 """

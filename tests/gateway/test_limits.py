@@ -1,4 +1,4 @@
-"""Clients without manners, on raw sockets, against the real service: each is cut in time, and nobody else notices."""
+"""Abusive clients on raw sockets against the real service: each is cut off in time, and other clients are not affected."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ HOST = b"Host: localhost\r\n"
 HEADER_S, BODY_S, STALL_S, KEEP_ALIVE_S = 1.0, 1.5, 1.5, 2.0
 MOST_HEADERS, MOST_BODY, MOST_CONNECTIONS = 4_096, 100_000, 80
 LATE_S = 6.0
-"""How late a cut may be on a machine that does other things: the limits themselves are far below."""
+"""The tolerance of a limit on a busy machine. The limits themselves are far below."""
 
 SETS = 60_000
 ALL = b"GET /events/get-sets?startTime=0&endTime=9999999999999 HTTP/1.1\r\n" + HOST + b"\r\n"
@@ -44,19 +44,19 @@ def post(*headers: bytes) -> bytes:
 
 @dataclass
 class Ended:
-    """How a connection ended: after how long, and what came before."""
+    """The end of a connection: after how many seconds, and the bytes that the client got."""
 
     seconds: float
     got: bytes
 
     @property
     def status(self) -> int:
-        """The last answer's status, 0 without one."""
+        """The status of the last response; 0 without a response."""
         return int(self.got.rpartition(b"HTTP/1.1 ")[2][:3]) if b"HTTP/1.1 " in self.got else 0
 
     @property
     def error(self) -> Any:
-        """The last answer's problem."""
+        """The problem of the last response."""
         return json.loads(self.got.rpartition(b"\r\n\r\n")[2])["error"]
 
 
@@ -78,9 +78,9 @@ def drained(client: socket.socket) -> bytes:
 
 
 def is_cut(client: socket.socket) -> bool:
-    """Whether the server has closed or reset, as the system knows it, without reading what came."""
+    """Whether the server has closed or reset the connection, without reading its bytes."""
     state = client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-    return state not in {1, 4, 5}  # established; or only we have closed our side
+    return state not in {1, 4, 5}  # established, or closed by this side alone
 
 
 Attack = Callable[[socket.socket], bytes]
@@ -91,7 +91,7 @@ def silent(client: socket.socket) -> bytes:
 
 
 def trickling(start: bytes, then: bytes) -> Attack:
-    """Send `start`, then one byte after the other, each well within the limit."""
+    """Send `start`, then `then` again and again, each time before the limit."""
 
     def attack(client: socket.socket) -> bytes:
         client.sendall(start)
@@ -111,7 +111,7 @@ def trickling(start: bytes, then: bytes) -> Attack:
 
 
 def flooding(start: bytes, then: bytes) -> Attack:
-    """Send `start`, and then `then` again and again, as fast as it goes; a thread reads."""
+    """Send `start`, then `then` again and again at full speed; a thread reads."""
 
     def attack(client: socket.socket) -> bytes:
         with ThreadPoolExecutor(1) as reader:
@@ -152,7 +152,7 @@ ATTACKS: dict[str, Attack] = {
     "endless chunks": flooding(post(b"Transfer-Encoding: chunked"), b"400\r\n" + b"x" * 1_024 + b"\r\n"),
     "endless chunk size": flooding(post(b"Transfer-Encoding: chunked") + b"1;", b"x" * 65_536),
     "endless trailer": flooding(post(b"Transfer-Encoding: chunked") + b"0\r\nX: ", b"x" * 65_536),
-    "body that nobody wants": flooding(
+    "body that no route reads": flooding(
         b"POST /livez HTTP/1.1\r\n" + HOST + b"Content-Length: 10000000000\r\n\r\n", b"x" * 65_536
     ),
     "no HTTP": flooding(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b"\0" * 1_000),
@@ -160,15 +160,15 @@ ATTACKS: dict[str, Attack] = {
         b"GET /live HTTP/1.1\r\n" + HOST + b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n", b"\0" * 1_000
     ),
     "reader that never reads": never_reading(ALL),
-    "reader that asks on and never reads": never_reading(ALL * 100),
-    "flood of requests whose answers nobody reads": never_reading(MANY * 5_000),
+    "reader that requests more and never reads": never_reading(ALL * 100),
+    "flood of requests without a reader": never_reading(MANY * 5_000),
     "idle": lambda client: (client.sendall(STATS), drained(client))[1],
 }
 
 
 @dataclass
 class Attacked:
-    """What came of every attack, all at once, and what other clients saw meanwhile."""
+    """The results of all simultaneous attacks, and the response times of other clients before and during them."""
 
     running: Service
     ended: dict[str, Ended] = field(default_factory=dict)
@@ -228,7 +228,7 @@ def attacked(embedded: str, send: Send) -> Iterator[Attacked]:
         yield found
 
 
-TOLD = {
+CUTS = {
     "silent": (HEADER_S, 0),
     "trickled line": (HEADER_S, 408),
     "trickled headers": (HEADER_S, 408),
@@ -244,21 +244,21 @@ TOLD = {
     "endless chunks": (0, 413),
     "endless chunk size": (0, 400),
     "endless trailer": (0, 400),
-    "body that nobody wants": (0, 405),
+    "body that no route reads": (0, 405),
     "no HTTP": (0, 400),
     "WebSocket": (0, 400),
     "reader that never reads": (STALL_S, 0),
-    "reader that asks on and never reads": (STALL_S, 0),
-    "flood of requests whose answers nobody reads": (STALL_S, 0),
+    "reader that requests more and never reads": (STALL_S, 0),
+    "flood of requests without a reader": (STALL_S, 0),
     "idle": (KEEP_ALIVE_S, 200),
 }
 
 
-@pytest.mark.parametrize("name", TOLD)
-def test_each_is_cut_in_time_and_told_why(attacked: Attacked, name: str):
-    limit_s, status = TOLD[name]
+@pytest.mark.parametrize("name", CUTS)
+def test_each_attack_is_cut_off_in_time_with_a_reason(attacked: Attacked, name: str):
+    limit_s, status = CUTS[name]
     ended = attacked.ended[name]
-    # A flood is told at once, and then what is on its way is thrown away for a while.
+    # A flood gets its response at once; the bytes still on their way are discarded for a while.
     assert limit_s - 2 * SWEEP_S <= ended.seconds <= limit_s + LATE_S
     if status not in {0, 200}:
         assert ended.status in {status, 0 if limit_s == 0 else status}, ended.got[-300:]
@@ -269,14 +269,14 @@ def test_each_is_cut_in_time_and_told_why(attacked: Attacked, name: str):
         assert ended.status == status
 
 
-def test_those_that_flood_are_told_too(attacked: Attacked):
-    """A client that reads while it sends sees the answer; now and then its system may lose it, as data came behind the end."""
-    floods = [name for name, (limit_s, status) in TOLD.items() if not limit_s and status]
-    told = [name for name in floods if attacked.ended[name].status == TOLD[name][1]]
-    assert len(told) >= len(floods) - 3, set(floods) - set(told)
+def test_floods_get_a_reason_too(attacked: Attacked):
+    """A client that reads while it sends sees the response. Its system may lose the response if more data came after the end."""
+    floods = [name for name, (limit_s, status) in CUTS.items() if not limit_s and status]
+    answered = [name for name in floods if attacked.ended[name].status == CUTS[name][1]]
+    assert len(answered) >= len(floods) - 3, set(floods) - set(answered)
 
 
-def test_other_clients_see_nothing_of_it(attacked: Attacked):
+def test_attacks_do_not_delay_other_clients(attacked: Attacked):
     before, meanwhile = sorted(attacked.before_ms), sorted(attacked.meanwhile_ms)
     assert len(meanwhile) >= 5
     figures = f"before: {before[len(before) // 2]:.1f} ms, at worst {before[-1]:.1f}; of {len(meanwhile)} meanwhile: "
@@ -286,19 +286,19 @@ def test_other_clients_see_nothing_of_it(attacked: Attacked):
     assert meanwhile[-1] < 5_000, figures
 
 
-def test_nothing_is_left_of_them(attacked: Attacked):
+def test_attacks_leave_no_open_file_and_no_memory(attacked: Attacked):
     assert attacked.files[1] <= attacked.files[0] + 2
     assert attacked.grown_bytes < 64 << 20
 
 
 def one(answers: BinaryIO) -> tuple[int, Any]:
-    """Return the status and the JSON of the next answer on a connection."""
+    """Return the status and the JSON of the next response on a connection."""
     line, *headers = iter(answers.readline, b"\r\n")
     length = next(int(header.split(b":")[1]) for header in headers if header.lower().startswith(b"content-length"))
     return int(line.split()[1]), json.loads(answers.read(length))
 
 
-def test_requests_that_come_together_are_answered_in_order(attacked: Attacked):
+def test_pipelined_requests_are_answered_in_order(attacked: Attacked):
     paths = [f"/events/get-sets?startTime=0&endTime=9999999999999&limit={1 + number % 7}" for number in range(100)]
     paths.insert(50, "/dead-letters")
     with connected(attacked.running.port) as client:
@@ -310,7 +310,7 @@ def test_requests_that_come_together_are_answered_in_order(attacked: Attacked):
                 assert len(answer["sets"]) == int(path.rpartition("=")[2]) if "limit" in path else "count" in answer
 
 
-def test_a_body_that_is_not_needed_does_not_end_the_connection(attacked: Attacked):
+def test_an_unread_body_does_not_end_the_connection(attacked: Attacked):
     with connected(attacked.running.port) as client, client.makefile("rb") as answers:
         for _ in range(3):
             client.sendall(b"POST /livez HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\n")
@@ -320,7 +320,7 @@ def test_a_body_that_is_not_needed_does_not_end_the_connection(attacked: Attacke
         assert one(answers)[0] == 200
 
 
-def test_one_connection_too_many_is_told_so_and_the_others_stay(attacked: Attacked):
+def test_a_connection_over_the_limit_gets_a_reason_and_the_others_stay(attacked: Attacked):
     with contextlib.ExitStack() as around:
         clients = [around.enter_context(connected(attacked.running.port)) for _ in range(MOST_CONNECTIONS + 5)]
         for client in clients[-5:]:
@@ -330,24 +330,24 @@ def test_one_connection_too_many_is_told_so_and_the_others_stay(attacked: Attack
     until(lambda: timed(attacked.running))
 
 
-def test_with_the_settings_that_come_with_it_everything_is_cut_within_ten_seconds():
+def test_the_default_limits_cut_every_attack_within_ten_seconds():
     http = Http()
     longest_ms = max(http.header_ms, http.body_ms, http.stall_ms)
     assert longest_ms / 1_000 + 2 * SWEEP_S < 10
 
 
-def test_as_many_files_may_be_open_as_connections_need():
+def test_a_limit_of_open_files_below_the_connections_is_reported():
     assert files_for(10) is None
-    said = files_for(10**9)
-    assert said is not None
-    assert said.startswith("http.max_connections: 1000000000 need 1000001024 open files")
+    warning = files_for(10**9)
+    assert warning is not None
+    assert warning.startswith("http.max_connections: 1000000000 need 1000001024 open files")
 
 
-# Where one request ends ----------------------------------------------------------------------------------------------
+# The end of a request ------------------------------------------------------------------------------------------------
 
 
 class Parsed:
-    """What a parser sees, as the server's connection feeds it."""
+    """The events of a parser that is fed as the server's connection feeds it."""
 
     def __init__(self) -> None:
         self.parser = httptools.HttpRequestParser(self)
@@ -394,7 +394,7 @@ BODIES = st.none() | st.binary(max_size=30) | st.just(b"\r\n\r\n") | st.just(b"G
 
 
 @given(st.lists(BODIES, min_size=1, max_size=6), st.data())
-def test_requests_are_told_apart_wherever_the_bytes_are_cut(bodies: list[bytes | None], data: st.DataObject):
+def test_requests_are_separated_wherever_their_bytes_are_cut(bodies: list[bytes | None], data: st.DataObject):
     whole = b""
     for body in bodies:
         whole += b"\r\n" * data.draw(st.integers(0, 2))
@@ -409,7 +409,7 @@ def test_requests_are_told_apart_wherever_the_bytes_are_cut(bodies: list[bytes |
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=40))
-def test_no_body_in_chunks_is_taken_for_padding(chunks: list[bytes]):
+def test_a_chunked_body_is_never_counted_as_padding(chunks: list[bytes]):
     parsed = Parsed()
     parsed.take(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
     for chunk in chunks:

@@ -1,4 +1,4 @@
-"""What monitoring reads: by Prometheus' conventions, true to the stats, bounded, and all that dashboard and rules name."""
+"""The metrics: named by the conventions of Prometheus, equal to the stats, bounded, and complete for dashboard and rules."""
 
 import json
 import re
@@ -36,11 +36,11 @@ class Page(dict[str, float]):
             for sample in metric.samples:
                 labels = ",".join(f'{name}="{value}"' for name, value in sorted(sample.labels.items()))
                 series = f"{sample.name}{{{labels}}}"
-                assert series not in self, f"{series} is there twice"
+                assert series not in self, f"{series} occurs twice"
                 self[series] = sample.value
 
     def of(self, name: str, **labels: str) -> float:
-        """Return the one value of a series; 0 where there is none."""
+        """Return the value of a series; 0 without one."""
         return self.get(name + "{" + ",".join(f'{key}="{value}"' for key, value in sorted(labels.items())) + "}", 0.0)
 
 
@@ -53,7 +53,7 @@ def scrape(running: Service) -> Page:
 
 @pytest.fixture(scope="module")
 def running(embedded: str, send: Send, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Yield the service with a stream of each view; the one of sets has read 600 events and no more."""
+    """Yield the service with a stream of each view. The stream of sets has read exactly 600 events."""
     folder = tmp_path_factory.mktemp("metrics")
     (folder / "frames").write_text('{"ts":1468244384,"uid":"a"}\n' * 5)
     (folder / "lines").write_text('{"event_type":"foo","data":"lorem","timestamp":1468244384}\nbroken\n')
@@ -77,7 +77,7 @@ def running(embedded: str, send: Send, tmp_path_factory: pytest.TempPathFactory)
         yield running
 
 
-def test_each_metric_that_the_dashboard_and_the_rules_name_is_there(running: Service):
+def test_each_metric_of_the_dashboard_and_the_rules_exists(running: Service):
     there = set()
     for metric in scrape(running).metrics:
         kinds = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "summary": ("_count", "_sum")}
@@ -99,7 +99,7 @@ def rules_file() -> Any:
     return YAML(typ="safe").load(ROOT / "deploy" / "prometheus" / "alerts.yml")
 
 
-def test_each_rule_says_how_grave_it_is_and_what_to_do():
+def test_each_rule_has_a_severity_and_a_description():
     rules = [rule for group in rules_file()["groups"] for rule in group["rules"]]
     assert len({rule["alert"] for rule in rules}) == len(rules) > 12
     for rule in rules:
@@ -110,7 +110,7 @@ def test_each_rule_says_how_grave_it_is_and_what_to_do():
     assert config["rule_files"] == ["alerts.yml"]
 
 
-def test_panels_do_not_overlap_and_each_says_what_it_shows():
+def test_panels_do_not_overlap_and_each_has_a_description():
     panels = json.loads((ROOT / "deploy" / "grafana" / "firnline.json").read_text())["panels"]
     cells: set[tuple[int, int]] = set()
     for panel in panels:
@@ -123,7 +123,7 @@ def test_panels_do_not_overlap_and_each_says_what_it_shows():
     assert len({panel["id"] for panel in panels}) == len(panels)
 
 
-def test_names_units_and_help_keep_the_conventions(running: Service):
+def test_names_units_and_help_follow_the_conventions(running: Service):
     status, headers, body = running.request("/metrics", Accept="application/openmetrics-text;version=1.0.0,text/plain;q=0.1")
     assert (status, headers["content-type"].partition(";")[0]) == (200, "application/openmetrics-text")
     assert body.endswith(b"# EOF\n")
@@ -145,7 +145,7 @@ def test_names_units_and_help_keep_the_conventions(running: Service):
     assert [sample.value for metric in own for sample in metric.samples] == [1.0]
 
 
-def test_counters_only_grow_and_say_what_the_stats_say(running: Service, embedded: str, send: Send):
+def test_counters_only_grow_and_equal_the_stats(running: Service, embedded: str, send: Send):
     before = scrape(running)
     more = [(time + 6_000, step) for time, step in EVENTS]
     send(embedded, "metrics-events", [*records(more), b"junk", b"R_junk"], [number % 4 for number in range(len(more) + 2)])
@@ -186,7 +186,7 @@ def test_counters_only_grow_and_say_what_the_stats_say(running: Service, embedde
         assert after.of("firnline_mailbox_capacity_messages", stream=name, actor="Manager", state="", lane="data") == 256
 
 
-def test_requests_are_told_apart_by_route_and_never_by_path(running: Service):
+def test_requests_are_counted_by_route_and_never_by_path(running: Service):
     for number in range(20):
         running.request(f"/nowhere/{number}")
         running.request(f"/segments/{number}")
@@ -202,11 +202,11 @@ def test_requests_are_told_apart_by_route_and_never_by_path(running: Service):
     assert methods <= {"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "other"}
     series = [name for name in page if name.startswith("firnline_http_requests_total")]
     assert len(series) < 40, series
-    assert page.of("firnline_http_requests_in_progress") == 1, "this one"
+    assert page.of("firnline_http_requests_in_progress") == 1, "the scrape itself"
     assert page.of("firnline_http_connections") >= 1
 
 
-def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_defect_of_the_service(running: Service):
+def test_a_client_that_disconnects_within_its_body_is_not_counted_as_a_500(running: Service):
     with socket.create_connection(("127.0.0.1", running.port)) as client:
         client.sendall(b"POST /dataset HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf of it")
         until(lambda: scrape(running).of("firnline_http_requests_in_progress") == 2)
@@ -214,12 +214,12 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_defect_of_the_serv
     assert not [series for series in scrape(running) if 'status="500"' in series]
 
 
-def test_however_many_partitions_there_are_their_labels_are_few():
+def test_the_number_of_partition_labels_is_bounded():
     reading_of = {metric.name: metric.read for metric in OF_STREAMS}
     lag = dict.fromkeys(range(3_000), 2)
     for holding in (None, 5, 2_999):
-        stats: Any = type("Said", (), {"progress": Progress(lag=lag, held_back_by=holding)})
-        reading = Reading(Served("events", "sets", None), stats, 0.0)  # type: ignore[arg-type]  # nobody is asked
+        stats: Any = type("Stats", (), {"progress": Progress(lag=lag, held_back_by=holding)})
+        reading = Reading(Served("events", "sets", None), stats, 0.0)  # type: ignore[arg-type]  # no actor is asked
         rows = list(reading_of["firnline_lag_records"](reading, stats))
         assert len(rows) == MOST_PARTITIONS + 1
         assert sum(value for _, value in rows) == sum(lag.values())
@@ -230,20 +230,20 @@ def test_however_many_partitions_there_are_their_labels_are_few():
         )
 
 
-def test_a_stream_that_says_nothing_in_time_is_named_and_the_others_are_told(embedded: str, mock_topic: str, send: Send):
+def test_a_stream_without_a_reply_in_time_is_reported_beside_the_others(embedded: str, mock_topic: str, send: Send):
     send(embedded, mock_topic, records(EVENTS[:30]), [0] * 30)
     with stream(embedded, mock_topic) as running:
         stats = running.settled(30)
-    silent, told = Served("silent", "words", None), Served("told", "sets", None)  # type: ignore[arg-type]
-    page = Page(list(of_streams([Reading(silent, None, 1.0), Reading(told, stats, 1.0)])))
-    assert (page.of("firnline_answers", stream="silent"), page.of("firnline_answers", stream="told")) == (0, 1)
-    assert page.of("firnline_records_total", stream="told") == 30
+    silent, answering = Served("silent", "words", None), Served("answering", "sets", None)  # type: ignore[arg-type]
+    page = Page(list(of_streams([Reading(silent, None, 1.0), Reading(answering, stats, 1.0)])))
+    assert (page.of("firnline_answers", stream="silent"), page.of("firnline_answers", stream="answering")) == (0, 1)
+    assert page.of("firnline_records_total", stream="answering") == 30
     assert not [
         series for series in page if "silent" in series and not series.startswith(("firnline_answers", "firnline_stream"))
     ]
 
 
-def test_the_histogram_adds_up_and_streams_of_events_are_not_in_it():
+def test_the_histogram_adds_up_without_event_streams():
     traffic, seconds = Traffic(), [0.0005, 0.001, 0.0011, 0.3, 45.0]
     for each in seconds:
         traffic.ended("GET", "/x", 200, each)

@@ -1,6 +1,6 @@
-"""The description is true: schemathesis tries the real service by it, and every route and every answer is in it.
+"""The description is true: schemathesis tests the real service with it, and it has every route and every answer.
 
-`FIRNLINE_FUZZ` in the environment is how many examples an operation gets; few here, as all runs share the time of CI.
+`FIRNLINE_FUZZ` in the environment is the number of examples for each operation. The default is low, to save time.
 """
 
 import asyncio
@@ -46,10 +46,10 @@ def described(running: Service) -> Any:
     return running.get("/openapi.json")
 
 
-def test_schemathesis_finds_nothing_that_the_service_does_and_the_description_does_not_say(running: Service):
-    """All checks, with examples, each edge of each schema, right and wrong requests by chance, and chains along links.
+def test_schemathesis_finds_no_response_that_the_description_does_not_have(running: Service):
+    """All checks: with examples, each limit of each schema, random valid and invalid requests, and chains along links.
 
-    `positive_data_acceptance` is replaced by one that knows two rules more: see `tests/support/described.py`.
+    `positive_data_acceptance` is replaced by a check with two more rules: see `tests/support/described.py`.
     """
     words = ["run", f"http://127.0.0.1:{running.port}/openapi.json", "--checks", "all"]
     words += ["--exclude-checks", "positive_data_acceptance", "--phases", "examples,coverage,fuzzing,stateful"]
@@ -63,8 +63,8 @@ def test_schemathesis_finds_nothing_that_the_service_does_and_the_description_do
     assert "passed" in done.stdout.partition("Stateful")[2], done.stdout
 
 
-class Nobody:
-    """An actor that nobody asks."""
+class Unasked:
+    """An actor that gets no question."""
 
     def is_alive(self) -> bool:
         return False
@@ -78,7 +78,7 @@ async def get(app: Any, path: str) -> Any:
 # The description against the application ------------------------------------------------------------------------------
 
 
-def test_every_route_is_described_and_what_is_described_is_there(running: Service, described: Any):
+def test_every_route_is_described_and_every_described_route_exists(running: Service, described: Any):
     methods = {path: {method.upper() for method in operations} for path, operations in described["paths"].items()}
     assert set(running.get("/")["paths"]) == set(methods)
     for path, found in methods.items():
@@ -86,14 +86,14 @@ def test_every_route_is_described_and_what_is_described_is_there(running: Servic
         assert set(headers["allow"].replace(" ", "").split(",")) - {"HEAD"} == found, path
 
 
-def test_the_application_has_no_route_beside_those_but_pages_and_the_live_events():
-    app = create_app([Served(view, view, Nobody(), steps=("R", "G")) for view in FAMILIES], Nobody(), allowance())
+def test_only_pages_and_the_live_events_are_not_described():
+    app = create_app([Served(view, view, Unasked(), steps=("R", "G")) for view in FAMILIES], Unasked(), allowance())
     by_description = {route.path for route in app.routes if isinstance(route, Route)}
     about = asyncio.run(get(app, "/"))
     assert by_description - set(about["paths"]) == {"/live", "/static", "/static/{name:path}"}
 
 
-def test_the_description_is_one_by_the_rules_of_openapi_3_1(described: Any):
+def test_the_description_follows_openapi_3_1(described: Any):
     assert described["openapi"] == "3.1.0"
     text = json.dumps(described)
     for ref in set(re.findall(r'"\$ref": "#/([^"]+)"', text)):
@@ -110,7 +110,7 @@ def test_the_description_is_one_by_the_rules_of_openapi_3_1(described: Any):
         assert each.get("description") or each.get("enum"), name
 
 
-# Each answer of an operation, as other tests see it, by its schema ----------------------------------------------------
+# Answers against their schemas ---------------------------------------------------------------------------------------
 
 
 ASKED = [
@@ -135,14 +135,14 @@ ASKED = [
 
 
 @pytest.mark.parametrize("path", ASKED)
-def test_an_answer_is_what_its_schema_says_and_has_no_member_that_it_does_not_name(running: Service, described: Any, path: str):
+def test_an_answer_matches_its_schema_and_has_no_other_member(running: Service, described: Any, path: str):
     body = running.get(path)
     template = path.partition("?")[0].replace("/streams/events", "/streams/{name}")
     answer = described["paths"][template]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
     jsonschema_rs.Draft202012Validator(with_components(described, closed(answer), close=True)).validate(body)
 
 
-def test_stats_say_what_clients_of_before_look_for(running: Service):
+def test_stats_have_the_members_that_older_clients_read(running: Service):
     stats = running.stats()
     assert {"data", "total", "coverage", "memory", "state", "records", "events", "rejects", "dropped", "missing"} <= set(stats)
     assert {"lag", "late", "buffered", "inFlight", "watermark", "heldBackBy", "checkpoint", "epoch"} <= set(stats)
@@ -156,13 +156,13 @@ def operations(described: Any) -> Iterator[tuple[str, str, Any]]:
 
 
 def with_components(described: Any, one: Any, *, close: bool = False) -> Any:
-    """Return a schema with all that it may refer to; closed ones take no member that they do not name."""
+    """Return a schema with all components. If `close`, objects have only their named members."""
     found = {name: closed(each) if close else each for name, each in described["components"]["schemas"].items()}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **one, "components": {"schemas": found}}
 
 
 def closed(one: Any) -> Any:
-    """Return a schema whose objects with named members have no others."""
+    """Return a schema whose objects with named members allow no others."""
     if isinstance(one, list):
         return [closed(each) for each in one]
     if not isinstance(one, dict):
@@ -176,7 +176,7 @@ def closed(one: Any) -> Any:
 # Times, forms and ids -------------------------------------------------------------------------------------------------
 
 
-def test_a_range_may_be_said_in_the_streams_unit_or_by_rfc_3339(running: Service):
+def test_a_range_is_given_in_the_unit_of_the_stream_or_by_rfc_3339(running: Service):
     start, end = EVENTS[30][0], EVENTS[60][0]
     texts = [dt.datetime.fromtimestamp(each / 1000, dt.UTC).isoformat(timespec="milliseconds") for each in (start, end)]
     by_number = running.get(f"/events/get-sets?startTime={start}&endTime={end}")
@@ -188,7 +188,7 @@ def test_a_range_may_be_said_in_the_streams_unit_or_by_rfc_3339(running: Service
 @pytest.mark.parametrize(
     ("form", "media"), [("json", "application/json"), ("ndjson", "application/x-ndjson"), ("csv", "text/csv")]
 )
-def test_the_form_is_chosen_by_name_or_by_accept_and_the_name_wins(running: Service, form: str, media: str):
+def test_the_format_parameter_wins_over_the_accept_header(running: Service, form: str, media: str):
     path = "/events/get-sets?startTime=0&endTime=9223372036854775807&limit=2"
     _, by_name, body = running.request(f"{path}&format={form}", Accept="application/pdf")
     _, by_accept, same = running.request(path, Accept=f"application/pdf, {media};q=0.5")
@@ -199,7 +199,7 @@ def test_the_form_is_chosen_by_name_or_by_accept_and_the_name_wins(running: Serv
     assert running.request(f"{path}&format=pdf")[0] == 400
 
 
-def test_a_request_has_an_id_its_own_where_that_is_fit(running: Service):
+def test_a_request_keeps_a_valid_id_and_gets_one_otherwise(running: Service):
     assert running.request("/livez", **{"X-Request-Id": "job-7.a_B"})[1]["x-request-id"] == "job-7.a_B"
     status, headers, body = running.request("/nothing", **{"X-Request-Id": "mine"})
     assert (status, headers["x-request-id"], json.loads(body)["error"]["request"]) == (404, "mine", "mine")
@@ -208,7 +208,7 @@ def test_a_request_has_an_id_its_own_where_that_is_fit(running: Service):
         assert re.fullmatch("[0-9a-f]{16}", found)
 
 
-def test_what_is_not_there_is_told_with_what_may_have_been_meant(running: Service):
+def test_an_unknown_path_is_reported_with_a_suggestion(running: Service):
     def expected(path: str) -> str:
         status, _, body = running.request(path)
         assert status == 404
@@ -230,7 +230,7 @@ def test_the_page_of_the_description_has_every_operation_and_needs_no_script(run
     assert f"curl 'http://127.0.0.1:{running.port}/events/get-sets?startTime=" in html.unescape(page)
 
 
-def test_that_page_is_read_by_everybody_on_a_narrow_screen(running: Service):
+def test_the_page_of_the_description_is_accessible_on_a_narrow_screen(running: Service):
     url = f"http://127.0.0.1:{running.port}/docs"
     how = {"bypass_csp": True, "color_scheme": "dark", "viewport": {"width": 360, "height": 780}}
     with chromium() as browser, look(browser, url, **how) as seen:
@@ -247,7 +247,7 @@ def test_that_page_is_read_by_everybody_on_a_narrow_screen(running: Service):
         assert seen.violations() == []
 
 
-def test_rows_of_an_answer_are_bounded_and_the_rest_is_asked_for_by_its_cursor(broker: str, send: Send, topic: str):
+def test_the_rows_of_an_answer_are_bounded_and_a_cursor_continues_it(broker: str, send: Send, topic: str):
     send(broker, topic, records(EVENTS), [0] * len(EVENTS))
     with service(broker, topic, "http.max_rows=350") as running:
         running.settled(len(EVENTS))

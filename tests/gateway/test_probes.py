@@ -1,4 +1,4 @@
-"""The probes: alive as long as a restart would not help, started once, ready while the service can answer."""
+"""The probes: live unless a thread is stuck, started once, and ready while the service can answer."""
 
 import asyncio
 import threading
@@ -41,7 +41,7 @@ def get(probes: Probes, path: str) -> tuple[int, Any]:
 
 
 class Blocked(Actor):
-    """An actor on a thread of its own that is at its first message until it is let go."""
+    """An actor on a separate thread whose first message takes until an event is set."""
 
     def __init__(self, system: System, let_go: threading.Event, thread: str) -> None:
         super().__init__(system, stream="s")
@@ -61,7 +61,7 @@ Block = Callable[[str], None]
 
 @pytest.fixture
 def blocked() -> Iterator[tuple[Probes, Block, threading.Event]]:
-    """Yield probes of a guardian, a function that blocks a thread, and what lets all of them go."""
+    """Yield probes of a guardian, a function that blocks a thread, and the event that ends all blocks."""
     system, let_go = System(Dispatcher()), threading.Event()
     guardian = Guardian.start(system, log=lambda *_, **__: None)
 
@@ -83,9 +83,9 @@ def test_a_stuck_thread_fails_livez_until_its_task_ends(
     probes, block, let_go = blocked
     assert get(probes, "/livez") == (200, {"live": True})
     block("events")
-    status, told = get(probes, "/livez")
-    assert (status, told["live"], list(told["stuck"])) == (503, False, ["events"])
-    assert told["stuck"]["events"] > 0
+    status, reply = get(probes, "/livez")
+    assert (status, reply["live"], list(reply["stuck"])) == (503, False, ["events"])
+    assert reply["stuck"]["events"] > 0
     let_go.set()
     assert until(lambda: get(probes, "/livez")[0] == 200)
 
@@ -97,11 +97,11 @@ def test_a_thread_that_waits_for_a_disk_or_a_broker_is_not_stuck(blocked: tuple[
     assert get(probes, "/livez") == (200, {"live": True})
 
 
-def test_a_stuck_thread_counts_whatever_its_stream_is_called(blocked: tuple[Probes, Block, threading.Event]):
+def test_a_stuck_thread_is_reported_for_any_name_of_its_stream(blocked: tuple[Probes, Block, threading.Event]):
     probes, block, _ = blocked
     block(Home.ACTIVE.of("events-disk"))
-    status, told = get(probes, "/livez")
-    assert (status, list(told["stuck"])) == (503, ["events-disk/active"])
+    status, reply = get(probes, "/livez")
+    assert (status, list(reply["stuck"])) == (503, ["events-disk/active"])
 
 
 def test_two_streams_never_share_a_thread():
@@ -114,9 +114,9 @@ def test_a_silent_guardian_fails_livez_only_after_a_while(
 ):
     probes, block, let_go = blocked
     block("control")
-    assert get(probes, "/livez")[0] == 200, "once may be chance"
-    status, told = get(probes, "/livez")
-    assert (status, list(told["stuck"])) == (503, ["control"])
+    assert get(probes, "/livez")[0] == 200, "the first failure is tolerated"
+    status, reply = get(probes, "/livez")
+    assert (status, list(reply["stuck"])) == (503, ["control"])
     assert get(probes, "/readyz") == (503, {"ready": False, "degraded": {}, "streams": {}})
     let_go.set()
     assert until(lambda: get(probes, "/livez")[0] == 200)
@@ -132,21 +132,21 @@ def test_startupz_passes_once_every_stream_has_read_its_checkpoint_and_never_fai
         probes = Probes(running.guardian, [Served("events", "sets", running.running.manager)])
         until(running.stats)
         assert get(probes, "/startupz") == (503, {"started": False, "reasons": {"events": "reading its checkpoint"}})
-        status, told = get(probes, "/readyz")
-        assert (status, told["ready"], told["streams"]["events"]["ready"]) == (503, False, False)
-        assert told["streams"]["events"]["reasons"] == ["reading its checkpoint"]
+        status, reply = get(probes, "/readyz")
+        assert (status, reply["ready"], reply["streams"]["events"]["ready"]) == (503, False, False)
+        assert reply["streams"]["events"]["reasons"] == ["reading its checkpoint"]
         assert get(probes, "/livez") == (200, {"live": True})
         disk.before = nothing
         assert until(lambda: get(probes, "/startupz") == (200, {"started": True, "reasons": {}}))
         running.settled(len(EVENTS))
-        status, told = get(probes, "/readyz")
-        assert (status, told["ready"], told["degraded"]) == (200, True, {})
-        assert (told["streams"]["events"]["ready"], told["streams"]["events"]["lag"]) == (True, 0)
-        for _ in range(10):  # what a guardian hears of a stream that is beyond help
+        status, reply = get(probes, "/readyz")
+        assert (status, reply["ready"], reply["degraded"]) == (200, True, {})
+        assert (reply["streams"]["events"]["ready"], reply["streams"]["events"]["lag"]) == (True, 0)
+        for _ in range(10):  # the guardian gives up a stream after repeated failures
             manager = running.running.manager
             running.guardian.tell(Failed(manager, "events", "Manager", "Poll", ValueError("no good"), held=True))
-        status, told = until(lambda: found if (found := get(probes, "/readyz"))[0] == 503 else None)
-        assert "no good" in told["degraded"]["events"]
-        assert "no good" in told["streams"]["events"]["reasons"][0]
-        assert get(probes, "/startupz")[0] == 200, "it has started, whatever came of it"
-        assert get(probes, "/livez")[0] == 200, "its last answers stay readable"
+        status, reply = until(lambda: found if (found := get(probes, "/readyz"))[0] == 503 else None)
+        assert "no good" in reply["degraded"]["events"]
+        assert "no good" in reply["streams"]["events"]["reasons"][0]
+        assert get(probes, "/startupz")[0] == 200, "the stream has started once"
+        assert get(probes, "/livez")[0] == 200, "the last answers stay readable"

@@ -1,4 +1,4 @@
-"""Traces: off, nothing of them is there; on, a collector gets a span for each request, and for what it asks of the actors."""
+"""Traces: if they are on, a collector gets a span for each request and each question to an actor. By default they are off."""
 
 import gzip
 import subprocess
@@ -23,7 +23,7 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 class Collector:
-    """A small OTLP receiver: what it got, decoded."""
+    """A small OTLP receiver with the decoded requests."""
 
     def __init__(self) -> None:
         self.paths: list[str] = []
@@ -72,7 +72,7 @@ def collector() -> Iterator[tuple[Collector, str]]:
         server.server_close()
 
 
-def test_a_request_what_it_asks_and_checkpoints_are_spans_of_a_real_collector(embedded: str, mock_topic: str, send: Send):
+def test_a_collector_gets_spans_of_requests_questions_and_checkpoints(embedded: str, mock_topic: str, send: Send):
     send(embedded, mock_topic, records(EVENTS), [0] * len(EVENTS))
     with (
         collector() as (own, url),
@@ -92,10 +92,10 @@ def test_a_request_what_it_asks_and_checkpoints_are_spans_of_a_real_collector(em
         assert span.trace_id == request.trace_id
         assert request.start_time_unix_nano <= span.start_time_unix_nano <= span.end_time_unix_nano
         assert span.end_time_unix_nano <= request.end_time_unix_nano
-    told = {attribute.key: attribute.value for attribute in request.attributes}
-    assert told["http.response.status_code"].int_value == 200
+    attributes = {attribute.key: attribute.value for attribute in request.attributes}
+    assert attributes["http.response.status_code"].int_value == 200
     assert own.named("read the checkpoint of events")
-    assert not [span for span in own.spans() if span.name.endswith(("/metrics", "/livez"))], "nobody wants these"
+    assert not [span for span in own.spans() if span.name.endswith(("/metrics", "/livez"))], "probes and metrics are not traced"
     (resource, *_) = own.requests[0].resource_spans
     named = {attribute.key: attribute.value.string_value for attribute in resource.resource.attributes}
     assert named["service.name"] == "firnline"
@@ -121,16 +121,16 @@ def printed(block: str, endpoint: str | None) -> list[str]:
     ).stdout.splitlines()
 
 
-def test_where_they_are_off_nothing_is_imported():
+def test_without_traces_no_library_is_imported():
     assert printed("", None) == ["[]"]
 
 
-def test_without_the_extra_it_says_what_to_install():
-    said, _ = printed('sys.modules["opentelemetry.sdk.trace"] = None', "http://127.0.0.1:4318")
-    assert said.startswith("log.traces: expected the extra tracing (pip install 'firnline[tracing]'), got ")
+def test_without_the_extra_the_error_names_the_package():
+    error, _ = printed('sys.modules["opentelemetry.sdk.trace"] = None', "http://127.0.0.1:4318")
+    assert error.startswith("log.traces: expected the extra tracing (pip install 'firnline[tracing]'), got ")
 
 
-def test_a_collector_that_is_away_costs_no_answer_and_little_at_the_end(embedded: str, mock_topic: str, send: Send):
+def test_an_unreachable_collector_delays_no_answer(embedded: str, mock_topic: str, send: Send):
     send(embedded, mock_topic, records(EVENTS), [0] * len(EVENTS))
     with service(embedded, mock_topic, "log.traces=http://127.0.0.1:1") as running:
         running.settled(len(EVENTS))
