@@ -16,7 +16,7 @@ from tests.support.keeping import FOLDER, keeping
 from tests.support.listed import listed
 from tests.support.logged_disk import Files, LoggedDisk
 from tests.support.running import placed
-from tests.views.test_views import SAMPLES
+from tests.support.samples import SAMPLES
 
 _SAMPLED = 60
 

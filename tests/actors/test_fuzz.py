@@ -30,8 +30,8 @@ from tests.support.keeping import FOLDER, keeping
 from tests.support.listed import listed
 from tests.support.logged_disk import LoggedDisk, Touched
 from tests.support.polled import polled
+from tests.support.samples import SAMPLES
 from tests.support.trees import spoilt
-from tests.views.test_views import SAMPLES
 
 # What lies on the disk -----------------------------------------------------------------------------------------------
 

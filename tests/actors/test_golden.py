@@ -16,7 +16,7 @@ from actors.columns import snapshot
 from actors.views.kinds import VIEWS
 from scripts.checkout import ROOT
 from tests.support.listed import Listed, listed
-from tests.views.test_views import SAMPLES
+from tests.support.samples import SAMPLES
 
 GOLDEN = ROOT / "tests" / "golden"
 _MOST_BYTES = 20_000

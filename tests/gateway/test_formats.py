@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import random
 import sys
 from typing import Any
 
@@ -23,7 +22,7 @@ from actors.views.view import Field
 from gateway.api.errors import Problem
 from gateway.api.formats import FORMATS, chosen, weights
 from gateway.coverage import coverage_within
-from tests.views.test_views import SAMPLES, Case, Run
+from tests.support.samples import SAMPLES, Run, fed
 
 MORE: dict[str, list[Any]] = {
     "sets": [Page(17), Page(40, Cursor((5, 6, 7), 1))],
@@ -34,15 +33,6 @@ MORE: dict[str, list[Any]] = {
     ],
 }
 """What is asked beside the samples' questions."""
-
-
-def after_a_random_stream(name: str, seed: int) -> Case:
-    chance, run = random.Random(seed), Run(name)
-    records = run.sample.records(chance)
-    for _ in range(20):
-        run.poll(next(records), idle=chance.random() < 0.1)
-        run.age(chance)
-    return run.case()
 
 
 def by_lines(name: str, lines: bytes, fields: tuple[Field, ...]) -> list[tuple[Any, ...]]:
@@ -87,11 +77,11 @@ def value(text: str, field: Field) -> Any:
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", VIEWS)
 def test_every_form_says_the_same_rows_in_the_same_order(name: str, seed: int):
-    case, rows_seen = after_a_random_stream(name, seed), 0
+    case, rows_seen = fed(name, seed), 0
     cuts = case.cuts()
     for arguments in [*SAMPLES[name].arguments, *MORE.get(name, [])]:
         for span in (EVER, Span(cuts[2], cuts[8])):
-            partial = case.whole(span, arguments)
+            partial = case.merged(span, arguments)
             fields = case.view.fields(arguments)
             names = [field.name for field in fields]
             blocks = list(case.view.columns(partial, span, arguments))
@@ -101,7 +91,7 @@ def test_every_form_says_the_same_rows_in_the_same_order(name: str, seed: int):
             rows = [row for block in columns for row in zip(*block, strict=True)]
 
             def write(form: str, span: Span = span, arguments: Any = arguments) -> bytes:
-                blocks = case.view.columns(case.whole(span, arguments), span, arguments)
+                blocks = case.view.columns(case.merged(span, arguments), span, arguments)
                 return b"".join(FORMATS[form].write(blocks, case.view.fields(arguments), {"a": "b"}))
 
             head, *lines = csv.reader(io.StringIO(write("csv").decode(), newline=""))

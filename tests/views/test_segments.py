@@ -1,17 +1,18 @@
-"""Segments merge to one sorted line a batch, whatever the interleaving; compared with sorting plain lists."""
+"""Segments of a batch, in any order of arrival, are merged to one sorted line: the same as sorting plain lists."""
 
 import gc
 import json
 import random
 import tracemalloc
+import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.columns import snapshot
@@ -26,7 +27,7 @@ from actors.views.segments.runs.merging import merged
 from actors.views.segments.runs.run import EMPTY, Raw, Run, Sealed, Spooled, run_of
 from actors.views.segments.view import SegmentsView
 from tests.support.polled import polled
-from tests.support.trees import REFUSED, file_of, kept, spoilt
+from tests.support.trees import kept
 
 ALL = Listing()
 PENDING = Listing(pending=True)
@@ -40,22 +41,13 @@ def line(numbers: Iterable[int]) -> bytes:
     return b", ".join(b"%d" % number for number in sorted(numbers)) + b"\n"
 
 
-SPOOLS: list[Spool] = []
-
-
-@pytest.fixture(autouse=True)
-def _spools_are_closed() -> Iterator[None]:
-    yield
-    while SPOOLS:
-        SPOOLS.pop().close()
-
-
 class Feed:
-    """A view with its slices, fed poll by poll, which adds up what it publishes and what it loses."""
+    """A view with its slices, fed poll by poll. Collects the published lines and the lost events."""
 
     def __init__(self, *, segments: int = 3, max_batches: int = 100_000, spill_bytes: int = 32 << 20):
-        self.options = {"segments": segments, "max_batches": max_batches, "spill_bytes": spill_bytes}
-        self.view = self._made_view()
+        self.spool = Spool()
+        weakref.finalize(self, self.spool.close)
+        self.view = SegmentsView(segments=segments, max_batches=max_batches, spill_bytes=spill_bytes, spool=self.spool)
         self.live = self.view.open(None)
         self.frozen: list[Any] = []
         self.output = b""
@@ -64,20 +56,6 @@ class Feed:
         self.lost: dict[str, int] = {}
         self.refused: list[str] = []
         self.taken = 0
-
-    def _made_view(self) -> SegmentsView:
-        self.spool = Spool()
-        SPOOLS.append(self.spool)
-        return SegmentsView(spool=self.spool, **self.options)
-
-    def restart(self, state: Any = None) -> None:
-        """Go on with what was kept, in a view and a spool that know nothing of those before."""
-        states = [self.live.state() if state is None else state, *(frozen.state() for frozen in self.frozen)]
-        live, *frozen = map(kept, states)
-        self.spool.close()
-        self.view = self._made_view()
-        self.live = self.view.revive(live)
-        self.frozen = [self.view.thaw(each) for each in frozen]
 
     def add(self, *values: bytes | None, epoch: int = 0) -> dict[str, int]:
         decoded = self.view.decode(polled(list(values), epoch=epoch))
@@ -246,7 +224,6 @@ def test_refusals_name_the_place_and_the_rest_keeps_its_order():
 NUMBERS = st.lists(st.integers(INT64_MIN, INT64_MAX), max_size=40).map(sorted)
 
 
-@settings(deadline=None)
 @given(st.lists(NUMBERS, max_size=8), st.integers(1, 60), st.sampled_from([None, (",", ":"), (" ,\n", " : ")]))
 def test_a_record_is_decoded_to_the_same_run_at_any_block_size(
     lists: list[list[int]], size: int, separators: tuple[str, str] | None
@@ -272,16 +249,14 @@ def test_an_invalid_list_is_refused_at_any_block_size(text: bytes, size: int, mo
         list(decode_module._blocks(memoryview(text)))
 
 
-@settings(deadline=None)
 @given(NUMBERS, NUMBERS)
 def test_different_contents_have_different_digests(one: list[int], other: list[int]):
     runs = Feed().view.decode(polled([record(1, 0, one), record(1, 0, other)])).batch.runs
     assert (runs[0].digest == runs[1].digest) == (one == other)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60), st.integers(0, 2**32))
-def test_corrupted_records_never_raise(junk: bytes, seed: int):
+def test_corrupted_records_are_decoded_or_refused_alike_at_any_block_size(junk: bytes, seed: int):
     chance = random.Random(seed)
     broken = bytearray(record(3, 1, sorted(chance.randrange(-50, 1_000) for _ in range(12)), more={"a": [None, "x"]}))
     for _ in range(chance.randrange(1, 4)):
@@ -298,7 +273,7 @@ def test_corrupted_records_never_raise(junk: bytes, seed: int):
     assert seen[0] == seen[1] == seen[2]
 
 
-def test_a_segment_that_comes_again_is_a_duplicate_and_a_different_one_a_conflict():
+def test_a_repeated_segment_is_a_duplicate_or_a_conflict_if_its_numbers_differ():
     feed = Feed()
     feed.add(record(1, 0, [1, 2]))
     assert feed.add(record(1, 0, [1, 2]), record(1, 0, [1, 3]), record(1, 0, [])) == {"duplicate": 1, "conflict": 2}
@@ -310,7 +285,7 @@ def test_a_segment_that_comes_again_is_a_duplicate_and_a_different_one_a_conflic
     assert feed.close() == b""
 
 
-def test_a_repeated_segment_of_an_old_batch_is_a_duplicate_whatever_its_numbers():
+def test_a_repeated_segment_of_an_old_batch_is_a_duplicate_with_any_numbers():
     feed = Feed(segments=1)
     feed.add(*(record(batch, 0, [batch]) for batch in range(RECENT + 1)))
     assert feed.add(record(0, 0, [77]), record(1, 0, [77])) == {"duplicate": 1, "conflict": 1}
@@ -339,7 +314,7 @@ def test_a_poll_without_segments_may_begin_an_epoch():
     assert feed.add(b"junk", epoch=0) == {}
 
 
-def test_a_slice_is_full_at_its_limit_and_the_order_goes_on():
+def test_a_slice_is_full_at_its_limit_and_the_next_one_continues_the_order():
     feed = Feed(segments=1, max_batches=2)
     for batch in range(7):
         feed.add(record(batch, 0, [batch]))
@@ -404,7 +379,7 @@ def run_of_chance(chance: random.Random) -> list[int]:
 
 
 class Oracle:
-    """What should happen, with plain lists: segments by batch, and a line as soon as a batch has all of them."""
+    """The expected results with plain lists: segments by batch, and a line once a batch has all of them."""
 
     def __init__(self, segments: int):
         self.segments = segments
@@ -445,8 +420,8 @@ def freeze_and_compare(feed: Feed, settle: int) -> None:
     feed.check()
 
 
-@pytest.mark.parametrize("seed", range(25))
-def test_every_batch_is_published_once_in_order_of_completion_whatever_happens(seed: int):
+@pytest.mark.parametrize("seed", range(12))
+def test_every_batch_is_published_once_in_order_of_completion(seed: int):
     chance = random.Random(seed)
     oracle = Oracle(chance.choice([1, 2, 3, 10]))
     feed = Feed(
@@ -495,7 +470,7 @@ def test_every_batch_is_published_once_in_order_of_completion_whatever_happens(s
     assert (total.finished, total.pending, total.numbers) == (len(oracle.lines), len(oracle.waiting()), numbers)
 
 
-def test_a_slice_spans_the_batches_that_it_holds_and_no_others():
+def test_the_span_of_a_slice_is_the_hull_of_its_batches():
     feed = Feed(segments=2)
     assert feed.live.meta().span is None
     feed.add(record(50, 0, []), record(7, 0, []))
@@ -575,7 +550,7 @@ def test_shedding_moves_the_oldest_batches_first_and_frees_the_requested_bytes()
     assert feed.live.meta().nbytes < 3_000
 
 
-def test_a_very_long_run_goes_to_the_spool_while_it_is_read(monkeypatch: pytest.MonkeyPatch):
+def test_a_very_long_run_is_written_to_the_spool_while_it_is_decoded(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("actors.views.segments.runs.run.SPOOL_FROM", 50_000)
     numbers = [part.tolist() for part in long_batch(2, 2, 70_000)]
     feed = Feed(segments=2)
@@ -594,7 +569,7 @@ def test_a_very_long_run_goes_to_the_spool_while_it_is_read(monkeypatch: pytest.
 
 
 def test_ten_long_segments_merge_in_a_fraction_of_their_memory():
-    parts = long_batch(3, 10, 150_000)
+    parts = long_batch(3, 10, 100_000)
     raw_bytes = sum(part.nbytes for part in parts)
     expected = b", ".join(map(b"%d".__mod__, np.sort(np.concatenate(parts)).tolist())) + b"\n"
     values = [record(1, place, part.tolist()) for place, part in enumerate(parts)]
@@ -606,8 +581,8 @@ def test_ten_long_segments_merge_in_a_fraction_of_their_memory():
     assert due is not None
     at = 0
     for place, block in enumerate(feed.view.publish(due.partial, due)):
-        if place == 50:
-            # Half of the merge shows its peak; tracing all of it takes long.
+        if place == 30:
+            # The first half of the merge has its peak; tracing the rest would take long.
             _, peak = tracemalloc.get_traced_memory()
             tracemalloc.stop()
         assert len(block) <= 256 << 10
@@ -617,37 +592,6 @@ def test_ten_long_segments_merge_in_a_fraction_of_their_memory():
     assert peak < raw_bytes / 2
 
 
-def test_meta_reports_the_memory_of_pending_batches():
-    chance = random.Random(4)
-    values = [
-        record(batch, place, sorted(chance.randrange(10**6) for _ in range(chance.choice([2, 100]))))
-        for batch in range(500)
-        for place in range(9)
-    ]
-    feed = Feed(segments=10)
-    tracemalloc.start()
-    for low in range(0, len(values), 300):
-        feed.live.add(feed.view.decode(polled(values[low : low + 300])).batch, None)
-    gc.collect()
-    used, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert 0.8 * used < feed.live.meta().nbytes < 1.4 * used
-
-
-def test_meta_reports_the_memory_of_finished_batches():
-    values = [record(3 * batch, place, [batch]) for batch in range(12_000) for place in range(2)]
-    feed = Feed(segments=2)
-    tracemalloc.start()
-    for low in range(0, len(values), 1_000):
-        feed.live.add(feed.view.decode(polled(values[low : low + 1_000])).batch, None)
-        feed.live.close(None, idle=False)
-    gc.collect()
-    used, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert 0.8 * used < feed.live.meta().nbytes < 1.4 * used
-
-
-@settings(deadline=None)
 @given(st.lists(st.integers(-30, 30), unique=True))
 def test_an_id_set_contains_exactly_the_added_ids(numbers: list[int]):
     ids = IdSet()
@@ -667,7 +611,7 @@ def test_consecutive_ids_take_one_range():
     assert INT64_MAX in ids
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_spool_returns_stored_data_and_reuses_its_gaps(seed: int):
     chance = random.Random(seed)
     spool = Spool()
@@ -697,86 +641,6 @@ def test_a_spool_returns_stored_data_and_reuses_its_gaps(seed: int):
     spool.free((0, 1))
 
 
-def segment_stream(chance: random.Random, segments: int) -> Iterator[tuple[int, list[bytes]]]:
-    """Yield polls and their epochs without an end: batches in any order, some segments twice, some with other numbers."""
-    epoch, coming = 0, []
-    while True:
-        epoch += chance.random() < 0.03
-        values = []
-        for _ in range(chance.randrange(12)):
-            while len(coming) < 6 * segments:
-                batch, sizes = chance.randrange(-60, 60), (0, 3, 90, 300)
-                coming += [(batch, place, chance.choice(sizes), chance.random() < 0.1) for place in range(segments)]
-                chance.shuffle(coming)
-            batch, place, size, odd = coming.pop()
-            same = random.Random(f"{batch} {place} {odd}")
-            values.append(record(batch, place, sorted(same.randrange(-(2**40), 2**40) for _ in range(size))))
-        yield (epoch - (epoch > 0 and chance.random() < 0.05), values)
-
-
-def state_of_all(feed: Feed) -> list[Any]:
-    parts = [*feed.frozen, feed.live]
-    described = [feed.view.describe(feed.view.nothing(), part.meta()) for part in parts]
-    return [feed.answer(), feed.answer(PENDING), feed.answer(Listing(after=3)), described, [part.meta() for part in parts]]
-
-
-@pytest.mark.parametrize("seed", range(16))
-def test_a_slice_revived_at_any_point_continues_like_one_that_was_not_stopped(seed: int):
-    chance = random.Random(seed)
-    options = {
-        "segments": chance.choice([1, 2, 3, 10]),
-        "max_batches": chance.choice([5, 200, 10_000]),
-        "spill_bytes": chance.choice([0, 3_000, 1 << 20]),
-    }
-    stays, restarts = Feed(**options), Feed(**options)
-    polls = segment_stream(chance, options["segments"])
-    for _ in range(120):
-        epoch, values = next(polls)
-        assert stays.add(*values, epoch=epoch) == restarts.add(*values, epoch=epoch)
-        act, settle, nbytes = chance.random(), chance.randrange(3), chance.randrange(6_000)
-        for feed in (stays, restarts):
-            if act < 0.3:
-                feed.close()
-            elif act < 0.4:
-                feed.live.shed(nbytes)
-            if feed.live.full or act > 0.97:
-                feed.freeze(settle=settle)
-        if chance.random() < 0.25:
-            restarts.restart()
-            restarts.check()
-        assert state_of_all(stays) == state_of_all(restarts)
-        assert stays.live.full == restarts.live.full
-    stays.close()
-    restarts.close()
-    assert (restarts.output, restarts.orders, restarts.lost) == (stays.output, stays.orders, stays.lost)
-    assert restarts.output.count(b"\n") > 5
-
-
-def test_a_state_does_not_change_with_later_events():
-    feed = Feed(segments=3, spill_bytes=4_000)
-    feed.add(*(record(batch, place, list(range(batch, batch + 300))) for batch in range(8) for place in range(2)))
-    feed.add(record(3, 2, [5]))
-    before, counted = state_of_all(feed), (feed.taken, dict(feed.lost))
-    assert feed.live.meta().summary.spilled_bytes > 0
-    state = feed.live.state()
-    rest = [record(batch, 2, [batch]) for batch in (7, 0, 3, 5)]
-    feed.add(*rest)
-    wanted = feed.close()
-    feed.add(record(1, 2, []), epoch=1)
-    feed.freeze()
-    gc.collect()
-    assert feed.live.meta().summary.spilled_bytes == 0
-    assert feed.spool.nbytes > 0
-    feed.frozen = []
-    feed.taken, feed.lost = counted
-    feed.restart(state)
-    del state
-    gc.collect()
-    assert state_of_all(feed) == before
-    assert feed.add(*rest) == {"conflict": 1}
-    assert feed.close() == wanted
-
-
 def test_an_unused_state_frees_its_space_in_the_spool():
     feed = Feed(segments=2, spill_bytes=0)
     feed.add(record(1, 0, list(range(1_000))))
@@ -790,19 +654,7 @@ def test_an_unused_state_frees_its_space_in_the_spool():
     assert feed.spool.nbytes == 0
 
 
-def test_a_revived_slice_does_not_keep_the_file_open():
-    feed = Feed(segments=2, spill_bytes=2_000)
-    feed.add(*(record(batch, batch % 2, list(range(400))) for batch in range(4)), record(1, 0, [9]), record(2, 1, [9]))
-    file = file_of(feed.live.state())
-    live = feed.view.revive(snapshot.read("state", memoryview(file)))
-    gc.collect()
-    file.clear()
-    live._check()
-    due = live.close(None, idle=False)
-    assert b"".join(feed.view.publish(due.partial, due)) == 2 * line([*range(400), 9])
-
-
-def test_a_state_shares_its_numbers_and_long_runs_come_back_piece_by_piece(monkeypatch: pytest.MonkeyPatch):
+def test_a_state_shares_its_numbers_and_long_runs_are_restored_piece_by_piece(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("actors.views.segments.runs.run.SPOOL_FROM", 20_000)
     feed = Feed(segments=9, spill_bytes=1 << 30)
     parts = long_batch(5, 8, 250_000)
@@ -835,9 +687,8 @@ def test_revive_fails_without_room_in_the_spool_and_leaves_no_data_there():
     feed.add(*(record(batch, 0, list(range(500))) for batch in range(5)))
     feed.live.shed(10**6)
     tree = kept(feed.live.state())
-    spool = Spool()
-    SPOOLS.append(spool)
-    left, put = [3], spool.put
+    other = Feed(spill_bytes=0)
+    left, put = [3], other.spool.put
 
     def fail(data: bytes) -> Any:
         left[0] -= 1
@@ -846,12 +697,12 @@ def test_revive_fails_without_room_in_the_spool_and_leaves_no_data_there():
         return put(data)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spool, "put", fail)
+        patch.setattr(other.spool, "put", fail)
         with pytest.raises(OSError, match="no space"):
-            SegmentsView(segments=3, spool=spool).revive(tree)
+            other.view.revive(tree)
     gc.collect()
-    assert spool.nbytes == 0
-    assert SegmentsView(segments=3, spool=spool).revive(tree).meta() == feed.live.meta()
+    assert other.spool.nbytes == 0
+    assert other.view.revive(tree).meta() == feed.live.meta()
 
 
 def test_a_slice_thawed_half_compressed_is_compressed_to_the_same_size():
@@ -878,40 +729,3 @@ def test_a_state_of_other_segments_is_refused():
     for segments in (2, 4):
         with pytest.raises(ValueError, match="expected"):
             SegmentsView(segments=segments, spool=feed.spool).revive(tree)
-
-
-def test_corrupted_states_are_refused_or_restore_a_valid_slice():
-    chance = random.Random(2)
-    feed = Feed(segments=3, spill_bytes=2_000)
-    polls = segment_stream(chance, 3)
-    for _ in range(60):
-        epoch, values = next(polls)
-        feed.add(*values, epoch=epoch)
-        if chance.random() < 0.02:
-            feed.freeze(settle=1)
-    feed.add(*(record(batch, place, [batch]) for batch in range(200, 340) for place in range(3)), epoch=epoch)
-    feed.freeze(settle=0)
-    feed.add(*(record(batch, place, [batch]) for batch in range(400, 540) for place in range(3)), epoch=epoch)
-    feed.freeze(settle=100)
-    feed.close()
-    feed.add(*(record(600, place, list(range(200))) for place in range(3)), epoch=epoch)
-    live, raw, sealed = kept(feed.live.state()), kept(feed.frozen[-2].state()), kept(feed.frozen[-1].state())
-    summary = kept(feed.live.meta().summary.state())
-    assert feed.view.summary(summary) == feed.live.meta().summary
-    refused: Counter[str] = Counter()
-    for make, tree, count in (
-        (feed.view.revive, live, 1_200),
-        (feed.view.thaw, raw, 400),
-        (feed.view.thaw, sealed, 400),
-        (feed.view.summary, summary, 100),
-    ):
-        for _ in range(count):
-            try:
-                made = make(spoilt(tree, chance))
-            except REFUSED as error:
-                refused[type(error).__name__] += 1
-            else:
-                if make == feed.view.revive:
-                    made._check()
-    assert sum(refused.values()) > 1_000
-    assert {"ValueError", "TypeError", "KeyError"} <= set(refused)

@@ -1,19 +1,18 @@
-"""Unique users beside a counter that keeps every frame and asks the calendar for each."""
+"""Rows of unique users equal a count of all frames, with the calendar of `scripts/lab/truth.py`."""
 
 import gc
 import json
 import random
 import tracemalloc
-from collections import Counter
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.columns import snapshot
@@ -23,57 +22,19 @@ from actors.views.uniques.periods import DAY, GRANULARITIES, HOUR, MONTH, WEEK, 
 from actors.views.uniques.sketch import Sketch, estimate
 from actors.views.uniques.slices import FrozenUniques, Rows, UniquesSummary
 from actors.views.uniques.view import UniquesView
+from scripts.lab.truth import period
 from tests.support.polled import polled
-from tests.support.trees import REFUSED, file_of, kept, spoilt
+from tests.support.trees import file_of, kept
 
 ZONES = ("UTC", "Asia/Kolkata", "America/New_York", "Europe/Berlin", "Pacific/Auckland", "Asia/Kathmandu", "America/Sao_Paulo")
 NOON = 1_468_238_400  # 2016-07-11 12:00 UTC, a Monday
 Frame = tuple[float, str]
 
 
-def moment(local: datetime, zone: ZoneInfo) -> int:
-    return round(local.replace(tzinfo=zone).astimezone(UTC).timestamp())
-
-
-def bounds(granularity: str, second: float, zone: ZoneInfo) -> tuple[int, int]:
-    """Return where a period begins and ends, from what the clocks on the wall show."""
-    if granularity == "minute":
-        return int(second // 60) * 60, int(second // 60) * 60 + 60
-    shown = datetime.fromtimestamp(second, UTC).astimezone(zone)
-    if granularity == "hour":
-        # The quarter hours around it that show the same hour, day and offset.
-        own = (shown.date(), shown.hour, shown.utcoffset())
-        quarter = start = int(second // 900) * 900
-        while (seen := datetime.fromtimestamp(start - 900, UTC).astimezone(zone)) and own == (
-            seen.date(),
-            seen.hour,
-            seen.utcoffset(),
-        ):
-            start -= 900
-        end = quarter + 900
-        while (seen := datetime.fromtimestamp(end, UTC).astimezone(zone)) and own == (seen.date(), seen.hour, seen.utcoffset()):
-            end += 900
-        return start, end
-    midnight = datetime(shown.year, shown.month, shown.day, tzinfo=zone)
-    match granularity:
-        case "day":
-            first, following = midnight, midnight + timedelta(days=1)
-        case "week":
-            year, week, _ = shown.isocalendar()
-            first = datetime.fromisocalendar(year, week, 1)
-            following = first + timedelta(weeks=1)
-        case "month":
-            first = datetime(shown.year, shown.month, 1, tzinfo=zone)
-            following = datetime(shown.year + shown.month // 12, shown.month % 12 + 1, 1, tzinfo=zone)
-        case _:
-            first, following = datetime(shown.year, 1, 1, tzinfo=zone), datetime(shown.year + 1, 1, 1, tzinfo=zone)
-    return moment(first, zone), moment(following, zone)
-
-
 def counted(frames: list[Frame], granularity: str, zone: str) -> list[tuple[int, int, int, int]]:
     users: dict[tuple[int, int], list[str]] = {}
     for second, user in frames:
-        users.setdefault(bounds(granularity, second, ZoneInfo(zone)), []).append(user)
+        users.setdefault(period(granularity, int(second), ZoneInfo(zone)), []).append(user)
     return [(start, end, len(set(own)), len(own)) for (start, end), own in sorted(users.items())]
 
 
@@ -88,7 +49,7 @@ def batch_of(view: UniquesView, frames: list[Frame]) -> Any:
 
 
 def many(users: range, second: int = NOON) -> Frames:
-    """Return one frame of each user, by number; the hashes are spread as good ones are."""
+    """Return one frame for each user number, with well-spread hashes."""
     numbers = np.arange(users.start, users.stop, dtype=np.uint64)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         numbers = (numbers ^ (numbers >> np.uint64(shift))) * np.uint64(factor)
@@ -105,7 +66,7 @@ def rows(view: UniquesView, slices: list[Any], granularity: str, span: Span = EV
     return answer["uniques"]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_joined_pages_equal_the_whole_answer(seed: int):
     chance = random.Random(f"{seed} pages")
     view = UniquesView(max_cells=300)
@@ -171,49 +132,15 @@ def due(view: UniquesView, slices: list[Any], asked: Any) -> list[dict[str, Any]
 @pytest.mark.parametrize("step", [2.0, 400.0, 20_000.0])
 def test_rows_equal_a_count_of_all_frames_for_any_slices(zone: str, step: float):
     chance = random.Random(f"{zone}{step}")
-    frames = stream(chance, 500, start=chance.randrange(2**31), step=step, users=40)
-    for limit in (7, 60, 50_000):
-        view = UniquesView(zone=zone, max_cells=limit)
-        slices, _ = fed(view, frames, chance)
-        assert sum(part.meta().events for part in slices) == len(frames)
-        for granularity in GRANULARITIES:
-            assert plain(rows(view, slices, granularity)) == counted(frames, granularity, zone)
-
-
-def test_a_frozen_slice_gives_the_answers_of_the_live_slice():
-    chance = random.Random(5)
-    view = UniquesView(zone="Asia/Kolkata", exact_users=30)
-    frames = stream(chance, 900, start=NOON, step=30.0, users=200)
-    (live,), _ = fed(view, frames, chance)
-    before = [rows(view, [live], granularity) for granularity in GRANULARITIES]
-    assert not all(row["exact"] for found in before for row in found)
-    frozen, carry = live.freeze()
-    while frozen.settle():
-        pass
-    assert [rows(view, [frozen, view.open(carry)], granularity) for granularity in GRANULARITIES] == before
-
-
-def test_merging_is_associative_and_select_omits_no_rows():
-    chance = random.Random(6)
-    view = UniquesView(zone="America/New_York", max_cells=40)
-    slices, _ = fed(view, stream(chance, 600, start=NOON, step=3_000.0, users=30), chance)
-    assert len(slices) > 10
-    metas = [part.meta() for part in slices]
+    frames = stream(chance, 300, start=chance.randrange(2**31), step=step, users=40)
+    view = UniquesView(zone=zone, max_cells=chance.choice((7, 60, 50_000)))
+    slices, _ = fed(view, frames, chance)
+    starts = [int(1_000 * chance.choice(frames)[0]) for _ in range(3)]
     for granularity in GRANULARITIES:
-        arguments = Rows(granularity)
-        for _ in range(10):
-            start = (NOON + chance.randrange(-40_000_000, 2_000_000)) * 1000
-            span = chance.choice((EVER, Span(start, start + chance.randrange(2**35))))
-            partials = [part.read(span, arguments) for part in slices]
-            whole = rows(view, slices, granularity, span)
-            cut = chance.randrange(len(partials))
-            halves = view.merge([view.merge(partials[:cut]), view.merge([]), view.merge(partials[cut:])])
-            assert json.loads(b"".join(view.render(halves, span, arguments, "json", {})))["uniques"] == whole
-            chosen = view.select(metas, span, arguments)
-            assert rows(view, [slices[index] for index in chosen], granularity, span) == whole
-            assert all(span.start <= row["start"] * 1000 < span.end for row in whole)
-            lines = b"".join(view.render(view.merge(partials), span, arguments, "ndjson", {})).splitlines()
-            assert [json.loads(line) for line in lines] == whole
+        expected = counted(frames, granularity, zone)
+        for span in (EVER, *(Span(start, start + chance.randrange(2**35)) for start in starts)):
+            inside = [row for row in expected if span.start <= 1_000 * row[0] < span.end]
+            assert plain(rows(view, slices, granularity, span)) == inside
 
 
 def test_single_rows_are_found_in_every_slice_that_has_them():
@@ -227,19 +154,6 @@ def test_single_rows_are_found_in_every_slice_that_has_them():
     partial = view.merge([slices[index].read(EVER, arguments) for index in chosen])
     found = [json.loads(line) for line in b"".join(view.render(partial, EVER, arguments, "ndjson", {})).splitlines()]
     assert found == [every[key] for key in wanted]
-
-
-def test_a_partial_answer_does_not_change_with_later_events():
-    view = UniquesView(exact_users=20)
-    live = view.open(None)
-    live.add(batch_of(view, [(NOON + i, f"{i % 50}") for i in range(300)]), None)
-    for granularity in GRANULARITIES:
-        arguments = Rows(granularity)
-        partial = live.read(EVER, arguments)
-        before = b"".join(view.render(partial, EVER, arguments, "json", {}))
-        live.add(batch_of(view, [(NOON + i, f"{granularity}{i}") for i in range(300)]), None)
-        live.close((NOON + 900) * 1000, idle=True)
-        assert b"".join(view.render(partial, EVER, arguments, "json", {})) == before
 
 
 @pytest.mark.parametrize("limit", [9, 50_000])
@@ -258,22 +172,28 @@ def test_an_ordered_stream_publishes_every_period_once(limit: int):
             row for row in counted(frames, granularity, "Asia/Kolkata") if granularity == "minute" or row[1] * 1000 <= last
         ]
     assert {row["granularity"] for row in provisional if not row["final"]} == {"hour", "day", "week", "month", "year"}
-    # What was provisional becomes final, though nothing came.
+    # The provisional rows become final without new frames.
     later = due(view, slices, slices[-1].close(last + 400 * 86_400_000, idle=False))
     assert {(row["granularity"], row["final"], row["revision"]) for row in later} == {
         (granularity, True, 2) for granularity in GRANULARITIES[1:]
     }
 
 
+def closes(view: UniquesView, live: Any, what: str) -> Callable[..., list[tuple[int, int, int]]]:
+    """Return a function that adds frames and returns the start, `what`, and the revision of each final minute that is due."""
+
+    def closing(at: int, *frames: Frame, idle: bool = False) -> list[tuple[int, int, int]]:
+        live.add(batch_of(view, list(frames)), at * 1000)
+        found = due(view, [live], live.close(at * 1000, idle=idle))
+        return [(r["start"] - NOON, r[what], r["revision"]) for r in found if r["granularity"] == "minute" and r["final"]]
+
+    return closing
+
+
 def test_a_late_frame_makes_a_corrected_revision_when_the_next_period_ends():
     view = UniquesView()
     live = view.open(None)
-
-    def closing(at: int, *frames: Frame, idle: bool = False) -> list[tuple[Any, ...]]:
-        live.add(batch_of(view, list(frames)), at * 1000)
-        found = due(view, [live], live.close(at * 1000, idle=idle))
-        return [(r["start"] - NOON, r["unique"], r["revision"]) for r in found if r["granularity"] == "minute" and r["final"]]
-
+    closing = closes(view, live, "unique")
     assert closing(NOON + 59, (NOON, "a"), (NOON + 65, "a")) == []
     assert closing(NOON + 60) == [(0, 1, 1)]
     assert closing(NOON + 61, (NOON + 3, "b")) == []
@@ -282,22 +202,16 @@ def test_a_late_frame_makes_a_corrected_revision_when_the_next_period_ends():
     assert closing(NOON + 121, (NOON + 5, "d")) == []
     assert closing(NOON + 121, idle=True) == [(0, 4, 3)]
     assert closing(NOON + 121, idle=True) == []
-    # An open minute is published when the stream falls silent, and corrected when it goes on after all.
+    # An open minute is published when the stream falls silent, and corrected if the stream continues.
     assert closing(NOON + 121, (NOON + 125, "e"), idle=True) == [(120, 1, 1)]
     assert closing(NOON + 126, (NOON + 131, "f")) == []
     assert closing(NOON + 180) == [(120, 2, 2)]
     assert [row["revision"] for row in rows(view, [live], "minute")] == [1, 3, 1, 2]
 
 
-def test_a_late_frame_is_published_once_though_the_watermark_steps_back_behind_its_minute():
+def test_a_late_frame_is_published_once_if_the_watermark_steps_back_before_its_minute():
     view = UniquesView()
-    live = view.open(None)
-
-    def closing(at: int, *frames: Frame) -> list[tuple[Any, ...]]:
-        live.add(batch_of(view, list(frames)), at * 1000)
-        found = due(view, [live], live.close(at * 1000, idle=False))
-        return [(r["start"] - NOON, r["frames"], r["revision"]) for r in found if r["granularity"] == "minute"]
-
+    closing = closes(view, view.open(None), "frames")
     assert closing(NOON + 60, (NOON, "a")) == [(0, 1, 1)]
     assert closing(NOON + 61, (NOON + 1, "b")) == []
     assert closing(NOON - 60, (NOON - 70, "z")) == []
@@ -320,7 +234,7 @@ def test_a_correction_counts_the_revisions_of_earlier_slices():
         (2, 2, 2, True),
         (1, 1, 1, True),
     ]
-    # A slice that has published a period, but seen no frame of it, has no row of its own.
+    # A slice that has published a period and has no frame of it has no row.
     third = view.open(second.freeze()[1])
     assert due_keys(third.close((NOON + 3_600) * 1000, idle=False)) == [("hour", NOON * 1000)]
     assert rows(view, [third], "hour") == []
@@ -337,7 +251,7 @@ def test_nothing_is_due_without_a_watermark_and_one_wrong_time_publishes_no_open
     assert live.close(None, idle=False) is None
     found = due(view, [live], live.close((NOON + 1) * 1000, idle=False))
     assert {row["end"] for row in found} == {60, 3_600, 86_400, 345_600, 2_678_400, 31_536_000}
-    # A watermark that steps back again is obeyed too.
+    # The watermark may step back.
     live.add(batch_of(view, [(NOON + 60, "b")]), None)
     assert live.close((NOON - 600) * 1000, idle=False) is None
     live.add(batch_of(view, [(NOON - 590, "b")]), None)
@@ -345,7 +259,7 @@ def test_nothing_is_due_without_a_watermark_and_one_wrong_time_publishes_no_open
 
 
 @pytest.mark.parametrize("zone", [*ZONES, "America/Havana", "Asia/Gaza", "Pacific/Apia", "Africa/Casablanca"])
-def test_periods_follow_the_clocks_on_the_wall(zone: str):
+def test_periods_follow_the_local_clocks(zone: str):
     chance, periods = random.Random(zone), Periods(zone)
     changes = [second for second in range(1_200_000_000, 1_800_000_000, 3_600 * 12) if changed(zone, second)]
     for _ in range(300):
@@ -353,7 +267,7 @@ def test_periods_follow_the_clocks_on_the_wall(zone: str):
         if changes and chance.random() < 0.6:
             second = chance.choice(changes) + chance.randrange(-90_000, 90_000)
         for level, granularity in enumerate(GRANULARITIES):
-            start, end = bounds(granularity, second, ZoneInfo(zone))
+            start, end = period(granularity, second, ZoneInfo(zone))
             assert periods.period(level, second * 1000 + 999) == Span(start * 1000, end * 1000), (second, granularity)
 
 
@@ -378,17 +292,6 @@ def test_periods_hold_their_times_and_follow_one_another_without_a_gap(zone: str
         for level in (HOUR, DAY):
             own = periods.period(level, time)
             assert own.start <= time < own.end
-
-
-def test_days_have_23_and_25_hours_and_weeks_cross_the_year():
-    york, kolkata = Periods("America/New_York"), Periods("Asia/Kolkata")
-    hours = [
-        (day.end - day.start) // 3_600_000 for day in (york.period(DAY, at) for at in (1_520_780_400_000, 1_541_340_000_000))
-    ]
-    assert hours == [23, 25]
-    assert kolkata.period(HOUR, NOON * 1000).start == (NOON - 1_800) * 1000
-    week = Periods("UTC").period(WEEK, 1_451_649_600_000)  # 2016-01-01, a Friday of week 53 of 2015
-    assert (week.start, week.end) == (1_451_260_800_000, 1_451_865_600_000)
 
 
 ODD: list[tuple[bytes | None, str | float]] = [
@@ -475,30 +378,6 @@ def test_unusual_records_are_decoded_or_refused_with_a_reason():
         assert live.meta().events == alone.batch.count
 
 
-@settings(deadline=None)
-@given(st.lists(st.one_of(st.none(), st.binary(max_size=30), st.tuples(st.integers(0, 200), st.integers(0, 7)))), st.data())
-def test_a_corrupted_record_does_not_affect_other_records(asked: list[Any], data: st.DataObject):
-    values: list[bytes | None] = []
-    for each in asked:
-        if isinstance(each, tuple):
-            frame = bytearray(written(NOON, "name", inner={"ts": "x", "uid": [1]}))
-            frame[each[0] % len(frame)] ^= 1 << each[1]
-            values.append(bytes(frame))
-        else:
-            values.append(each)
-    places = data.draw(st.lists(st.integers(0, len(values)), max_size=3))
-    for place in places:
-        values.insert(place, written(NOON + 1, "good"))
-    together = UniquesView().decode(polled(values))
-    alone = [UniquesView().decode(polled([value])) for value in values]
-    assert together.times.tolist() == [time for one in alone for time in one.times.tolist()]
-    assert together.batch.hashes.tolist() == [each for one in alone for each in one.batch.hashes.tolist()]
-    assert [(r.place, r.reason) for r in together.refusals] == [
-        (place, r.reason) for place, one in enumerate(alone) for r in one.refusals
-    ]
-    assert together.batch.count + len(together.refusals) == len(values)
-
-
 @given(st.lists(st.text(max_size=8), max_size=30))
 def test_users_with_different_names_are_counted_as_different(names: list[str]):
     view = UniquesView()
@@ -509,11 +388,11 @@ def test_users_with_different_names_are_counted_as_different(names: list[str]):
 
 
 def sketch_cases() -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield 200 counts of users, and the rows that say how many they are, from one slice or from three that overlap."""
+    """Yield 100 numbers of users, each with the row that estimates it, from one slice or from three that overlap."""
     chance = random.Random(11)
     at = 0
-    for case in range(200):
-        size = chance.choice((3_000, 8_000, 20_000))
+    for case in range(100):
+        size = chance.choice((3_000, 5_000, 8_000))
         view = UniquesView(exact_users=chance.choice((100, 1_000)))
         slices = []
         for part in range(1 + 2 * (case % 2)):
@@ -530,11 +409,11 @@ def test_the_bounds_of_sketches_hold_in_95_of_100_cases():
     cases = list(sketch_cases())
     assert not any(row["exact"] for _, row in cases)
     assert all(row["lower"] <= row["unique"] <= row["upper"] for _, row in cases)
-    assert sum(row["lower"] <= size <= row["upper"] for size, row in cases) >= 190
+    assert sum(row["lower"] <= size <= row["upper"] for size, row in cases) >= 95
     assert all(abs(row["unique"] - size) < 0.04 * size for size, row in cases)
 
 
-def test_a_sketch_does_not_depend_on_the_order_nor_on_the_cut():
+def test_a_sketch_does_not_depend_on_the_order_or_the_slices_of_its_frames():
     view = UniquesView(exact_users=2_000)
     found = []
     for cuts in ((0, 90_000), (0, 30_000, 90_000), (0, 3_000, 50_000, 90_000)):
@@ -560,7 +439,7 @@ def test_an_hour_with_a_sketch_still_passes_its_users_to_the_year():
     assert hour["lower"] <= 4_050 <= hour["upper"]
 
 
-def test_coarsening_changes_nothing_but_exactness():
+def test_coarsening_changes_only_the_precision_of_counts():
     view = UniquesView()
     live = view.open(None)
     for minute in range(20):
@@ -582,7 +461,7 @@ def test_coarsening_changes_nothing_but_exactness():
             assert other["lower"] <= one["unique"] <= other["upper"]
 
 
-def test_a_live_slice_sheds_its_largest_sets_the_closed_ones_first():
+def test_shedding_estimates_closed_periods_first_then_the_largest():
     view = UniquesView()
     live = view.open(None)
     live.add(many(range(9_000), NOON), None)
@@ -659,33 +538,8 @@ def test_a_slice_is_full_by_cells_or_by_hashes_and_reports_its_contents():
     assert by_cells.full
 
 
-@pytest.mark.parametrize("kind", ["sparse", "dense"])
-def test_meta_reports_the_memory_of_a_slice(kind: str):
-    view = UniquesView(max_cells=10**6, max_hashes=10**8)
-    minutes = range(8_000) if kind == "sparse" else range(8)
-    batches = [many(range(m, m + (1 if kind == "sparse" else 30_000)), NOON + 60 * m) for m in minutes]
-    tracemalloc.start()
-    try:
-        live = view.open(None)
-        for batch in batches:
-            live.add(Frames(batch.times, batch.hashes.copy()), None)
-            live.close(None, idle=False)
-        used, said = tracemalloc.get_traced_memory()[0], live.meta().nbytes
-        assert said / 1.5 < used < said * 1.5
-        live.read(EVER, Rows("year"))
-        used, said = tracemalloc.get_traced_memory()[0], live.meta().nbytes
-        assert said / 1.5 < used < said * 1.5
-        live.close(None, idle=True)
-        frozen, _ = live.freeze()
-        del live, _
-        used, said = tracemalloc.get_traced_memory()[0], frozen.meta().nbytes
-        assert said / 1.5 < used < said * 1.5
-    finally:
-        tracemalloc.stop()
-
-
 def test_two_years_of_sparse_minutes_are_small_and_are_written_in_little_memory():
-    count = 40_000
+    count = 20_000
     view = UniquesView(max_cells=10**7, max_hashes=10**8)
     live = view.open(None)
     spread = many(range(count))
@@ -701,120 +555,6 @@ def test_two_years_of_sparse_minutes_are_small_and_are_written_in_little_memory(
     finally:
         tracemalloc.stop()
     assert written > 100 * count
-
-
-class Going:
-    """A view with its slices, fed poll by poll; all that it has published, as written."""
-
-    def __init__(self, **options: Any) -> None:
-        self.options = options
-        self.view = UniquesView(**options)
-        self.live: Any = self.view.open(None)
-        self.aged: list[Any] = []
-        self.gone: Any = self.view.nothing()
-        self.output = b""
-
-    def restart(self) -> None:
-        """Go on with what was kept."""
-        live, gone, *aged = [kept(part.state()) for part in (self.live, self.gone, *self.aged)]
-        self.view = UniquesView(**self.options)
-        self.live, self.gone = self.view.revive(live), self.view.summary(gone)
-        self.aged = [self.view.thaw(each) for each in aged]
-
-    def add(self, batch: Frames) -> None:
-        self.live.add(batch, None)
-
-    def close(self, watermark: int, *, idle: bool) -> None:
-        due = self.live.close(watermark, idle=idle)
-        if due is not None:
-            parts = [*self.aged, self.live]
-            chosen = self.view.select([part.meta() for part in parts], due.span, due.arguments)
-            partials = [parts[index].read(due.span, due.arguments) for index in chosen]
-            self.output += b"".join(self.view.publish(self.view.merge([due.partial, *partials]), due))
-
-    def freeze(self) -> None:
-        frozen, carry = self.live.freeze()
-        self.aged.append(frozen)
-        self.live = self.view.open(carry)
-
-    def drop(self) -> None:
-        self.gone = self.gone.then(self.aged.pop(0).meta().summary)
-
-    def seen(self, *granularities: str) -> list[Any]:
-        parts = [*self.aged, self.live]
-        metas = [part.meta() for part in parts]
-        sizes = [(meta.span, meta.events, meta.nbytes, meta.final_until, meta.coarse_bytes) for meta in metas]
-        described = [self.view.describe(self.gone, meta) for meta in metas]
-        answers = [rows(self.view, parts, each, gone=self.gone) for each in granularities]
-        gone = (self.gone.frames, self.gone.cells, self.gone.hashes, sum(each.nbytes for each in self.gone.long))
-        return [sizes, described, answers, gone, self.live.full]
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_a_slice_revived_at_any_point_continues_like_one_that_was_not_stopped(seed: int):
-    chance = random.Random(seed)
-    options = {
-        "zone": chance.choice(ZONES),
-        "max_cells": chance.choice([20, 150, 50_000]),
-        "exact_users": chance.choice([8, 40, 1_000_000]),
-    }
-    stays, restarts = Going(**options), Going(**options)
-    frames = stream(chance, 900, start=NOON, step=chance.choice([3.0, 200.0, 9_000.0]), users=90)
-    at = restarted = 0
-    while at < len(frames):
-        size = chance.randrange(1, 30)
-        batch = batch_of(stays.view, frames[at : at + size])
-        at += size
-        watermark = int(max(second for second, _ in frames[:at]) - 20) * 1000
-        act, idle, read = chance.random(), chance.random() < 0.1, chance.choice([(), (), (), ("minute", "day"), ("year",)])
-        for one in (stays, restarts):
-            one.add(batch)
-            if act < 0.7:
-                one.close(watermark, idle=idle)
-            elif act < 0.8:
-                one.live.shed(100_000)
-            if one.live.full or act > 0.97:
-                one.freeze()
-            if one.aged and act > 0.9:
-                one.aged[0].coarsen()
-            if len(one.aged) > 3 and act > 0.8:
-                one.drop()
-        if chance.random() < 0.25:
-            restarts.restart()
-            restarted += 1
-        assert restarts.output == stays.output
-        assert restarts.seen(*read) == stays.seen(*read)
-    for one in (stays, restarts):
-        one.close(watermark + 10**11, idle=True)
-    assert restarts.output == stays.output
-    assert restarts.seen(*GRANULARITIES) == stays.seen(*GRANULARITIES)
-    assert restarted > 5
-    assert stays.output.count(b"\n") > 8
-
-
-def test_a_state_does_not_change_with_later_events():
-    view = UniquesView(zone="Asia/Kolkata", exact_users=1_500)
-    live = view.open(None)
-    for minute in range(6):
-        live.add(many(range(minute * 500, minute * 500 + 700), NOON + 60 * minute), None)
-        live.add(many(range(minute * 500, minute * 500 + 20), NOON + 60 * minute), None)
-    live.close((NOON + 180) * 1000, idle=False)
-    live.add(many(range(5), NOON), None)
-    state, meta = live.state(), live.meta()
-    twin = view.revive(kept(live.state()))
-    live.add(many(range(20_000), NOON + 60), None)
-    live.add(many(range(90_000, 90_100), NOON + 86_400), None)
-    live.read(EVER, Rows("year"))
-    live.close((NOON + 9_000) * 1000, idle=True)
-    live.shed(10**9)
-    live.freeze()
-    found = view.revive(kept(state))
-    assert found.meta().nbytes == twin.meta().nbytes == meta.nbytes
-    assert due_keys(found.close((NOON + 240) * 1000, idle=False)) == due_keys(twin.close((NOON + 240) * 1000, idle=False))
-    for granularity in GRANULARITIES:
-        assert rows(view, [found], granularity) == rows(view, [twin], granularity)
-    assert [row["frames"] for row in rows(view, [found], "minute")] == [725, *[720] * 5]
-    assert not rows(view, [found], "year")[0]["exact"]
 
 
 def test_rows_published_when_idle_are_not_published_again_after_a_restart():
@@ -876,27 +616,6 @@ def test_a_coarsened_slice_does_not_keep_the_file_open():
     assert rows(view, [again], "hour") == rows(view, [frozen], "hour")
 
 
-def test_summaries_and_revived_slices_do_not_keep_the_file_open():
-    view = UniquesView(exact_users=2_500)
-    live = sketched_and_exact(view)
-    files = [file_of(live.state())]
-    wanted = rows(view, [live], "year")
-    revived = view.revive(snapshot.read("state", memoryview(files[0])))
-    frozen, _ = live.freeze()
-    summary = frozen.meta().summary
-    files += [file_of(frozen.state()), file_of(summary.state())]
-    thawed = view.thaw(snapshot.read("state", memoryview(files[1])))
-    left = [thawed.meta().summary, view.summary(snapshot.read("state", memoryview(files[2])))]
-    del thawed
-    gc.collect()
-    for file in files:
-        file.clear()
-    assert rows(view, [revived], "year") == wanted
-    for each in left:
-        assert [row["frames"] for row in rows(view, [], "year", gone=each)] == [row["frames"] for row in wanted]
-        assert rows(view, [], "month", gone=each) == rows(view, [], "month", gone=summary)
-
-
 def test_corrupted_sketches_are_refused():
     chance, refused = random.Random(4), 0
     for users in (3, 100, 5_000):
@@ -913,31 +632,3 @@ def test_corrupted_sketches_are_refused():
             except (ValueError, IndexError):
                 refused += 1
     assert refused > 1_000
-
-
-def test_corrupted_states_are_refused_or_restore_a_valid_slice():
-    chance = random.Random(3)
-    view = UniquesView(exact_users=2_500)
-    live = sketched_and_exact(view)
-    trees = [kept(live.state())]
-    live.read(EVER, Rows("year"))
-    trees.append(kept(live.state()))
-    frozen, _ = live.freeze()
-    refused: Counter[str] = Counter()
-    made: Any
-    for make, tree, count in (
-        (view.revive, trees[0], 2_000),
-        (view.revive, trees[1], 1_000),
-        (view.thaw, kept(frozen.state()), 1_000),
-        (view.summary, kept(frozen.meta().summary.state()), 500),
-    ):
-        for _ in range(count):
-            try:
-                made = make(spoilt(tree, chance))
-            except REFUSED as error:
-                refused[type(error).__name__] += 1
-            else:
-                if not isinstance(made, UniquesSummary):
-                    made.meta()
-    assert sum(refused.values()) > 2_500
-    assert {"ValueError", "TypeError", "KeyError"} <= set(refused)

@@ -1,4 +1,4 @@
-"""The view `words` against sums of a plain list, which share no code with it; and everything that is no event."""
+"""The counts of `words` equal those of a plain list of its events. Every other record is refused with a reason."""
 
 import gc
 import json
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.columns import snapshot
@@ -22,6 +22,7 @@ from actors.views.words.slices import Counting
 from actors.views.words.table import Tally
 from actors.views.words.view import WordsView
 from tests.support.polled import polled
+from tests.support.trees import kept
 
 TYPES, WORDS = Counting("types"), Counting("words")
 BOTH = (TYPES, WORDS)
@@ -39,7 +40,7 @@ REASONS = {
 
 
 class Seen(NamedTuple):
-    """One event, as the oracle has it."""
+    """One event of the oracle."""
 
     timestamp: float
     type: str
@@ -93,7 +94,7 @@ class Stream(NamedTuple):
 
 
 def stream(seed: int, *, max_pairs: int = 60) -> Stream:
-    """Return slices after a random stream, some late, and the events that came."""
+    """Return slices after a random stream with late events, and its events."""
     chance, view = random.Random(seed), WordsView(max_pairs=max_pairs)
     events: list[Seen] = []
     made: list[Any] = []
@@ -124,10 +125,10 @@ def spans(seed: int) -> Iterator[Span]:
         yield Span(start, start + chance.choice([1, 999, 1_000, 10_000, chance.randrange(400_000)]))
 
 
-# What it answers -----------------------------------------------------------------------------------------------------
+# Answers -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_answers_equal_a_count_of_a_plain_list_for_any_span(seed: int):
     view, events, slices = stream(seed)
     assert len(slices) > 3
@@ -136,36 +137,12 @@ def test_answers_equal_a_count_of_a_plain_list_for_any_span(seed: int):
             assert list(answered(view, slices, span, arguments).items()) == list(counted(events, span, arguments).items())
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_a_frozen_slice_gives_the_answers_of_the_live_slice(seed: int):
-    view, _, slices = stream(seed, max_pairs=10_000)
-    (live,) = slices
-    before = [answered(view, [live], span, each) for span in spans(seed) for each in BOTH]
-    meta = live.meta()
-    frozen, _ = live.freeze()
-    more = True
-    while more:
-        assert [answered(view, [frozen], span, each) for span in spans(seed) for each in BOTH] == before
-        assert (frozen.meta().span, frozen.meta().events) == (meta.span, meta.events)
-        more = frozen.settle()
-    assert [answered(view, [frozen], span, each) for span in spans(seed) for each in BOTH] == before
-    assert not frozen.settle()
-
-
 def test_a_slice_of_many_blocks_answers_like_a_plain_list():
     chance, view = random.Random(3), WordsView()
-    events = [Seen(chance.randrange(300), "t", f"w{chance.randrange(40_000)} v{index}") for index in range(50_000)]
+    events = [Seen(chance.randrange(300), "t", f"w{chance.randrange(40_000)} v{index}") for index in range(20_000)]
     frozen = settled(fed(view, view.open(None), events))
     for span in (EVER, Span(10_000, 11_000), Span(40_500, 200_001)):
         assert answered(view, [frozen], span, WORDS) == counted(events, span, WORDS)
-
-
-def test_a_span_cut_at_a_second_is_the_merge_of_its_parts():
-    view, _, slices = stream(1)
-    whole = view.merge([each.read(Span(1_400_000, 2_000_000), WORDS) for each in slices])
-    for cut in range(1_400_000, 2_000_001, 25_000):
-        parts = [each.read(span, WORDS) for span in (Span(1_400_000, cut), Span(cut, 2_000_000)) for each in slices]
-        assert shown(view, view.merge(parts), WORDS) == shown(view, whole, WORDS)
 
 
 def test_a_span_is_widened_to_whole_seconds():
@@ -180,50 +157,6 @@ def test_a_span_is_widened_to_whole_seconds():
     assert answered(view, [live], Span(-1, 0), WORDS) == {"x": 1}
 
 
-def test_merging_is_associative_and_has_an_identity():
-    view, _, slices = stream(2)
-    partials = [each.read(EVER, WORDS) for each in slices]
-    at_once = shown(view, view.merge(partials), WORDS)
-    for cut in range(len(partials) + 1):
-        halves = [view.merge(partials[:cut]), view.merge([]), view.merge(partials[cut:])]
-        assert shown(view, view.merge(halves), WORDS) == at_once
-    assert shown(view, view.merge([]), WORDS) == b"{}"
-
-
-def test_a_partial_answer_does_not_change_with_later_events():
-    view = WordsView()
-    live = fed(view, view.open(None), [Seen(1, "a", "x y"), Seen(5, "b", "x")])
-    partials = [(live.read(span, each), each) for span in (EVER, Span(0, 2_000)) for each in BOTH]
-    before = [shown(view, partial, each) for partial, each in partials]
-    fed(view, live, [Seen(1, "a", "x z"), *(Seen(index, f"t{index}", f"w{index}") for index in range(1_000))])
-    assert [shown(view, partial, each) for partial, each in partials] == before
-    frozen = settled(live)
-    assert [shown(view, partial, each) for partial, each in partials] == before
-    assert answered(view, [frozen], EVER, WORDS)["x"] == 3
-
-
-def test_a_partial_answer_does_not_change_when_its_slice_is_compressed():
-    view = WordsView()
-    frozen, _ = fed(view, view.open(None), [Seen(index, "t", f"w{index}") for index in range(100)]).freeze()
-    partials = [frozen.read(span, WORDS) for span in (EVER, Span(0, 50_000))]
-    before = [shown(view, partial, WORDS) for partial in partials]
-    while frozen.settle():
-        pass
-    assert [shown(view, partial, WORDS) for partial in partials] == before
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_select_omits_no_counts(seed: int):
-    view, events, slices = stream(seed)
-    metas = [each.meta() for each in slices]
-    fewer = False
-    for span in spans(seed):
-        chosen = view.select(metas, span, WORDS)
-        fewer |= len(chosen) < len(slices)
-        assert answered(view, [slices[index] for index in chosen], span, WORDS) == counted(events, span, WORDS)
-    assert fewer
-
-
 def test_the_span_of_a_slice_is_the_hull_of_its_seconds():
     view = WordsView()
     live = view.open(None)
@@ -236,13 +169,6 @@ def test_the_span_of_a_slice_is_the_hull_of_its_seconds():
     assert settled(live).meta().span == Span(-4_000, 11_000)
 
 
-def test_an_empty_slice_freezes_to_an_empty_slice():
-    view = WordsView()
-    frozen = settled(view.open(None))
-    assert frozen.meta().span is None
-    assert answered(view, [frozen], EVER, WORDS) == {}
-
-
 def test_a_slice_is_full_at_its_pairs_or_at_their_share_of_text():
     view = WordsView(max_pairs=4)
     live = fed(view, view.open(None), [Seen(1, "a", "x"), Seen(1, "a", "x"), Seen(2, "a", "")])
@@ -252,30 +178,17 @@ def test_a_slice_is_full_at_its_pairs_or_at_their_share_of_text():
     assert fed(view, view.open(None), [Seen(1, "a", "x" * 2_000)]).full
 
 
-def test_a_live_slice_never_publishes_sheds_or_loses():
-    view = WordsView()
-    live = view.open(None)
-    assert live.add(view.decode(polled([Seen(1, "a", "x").line()])).batch, None) == {}
-    assert live.close(5_000, idle=True) is None
-    assert live.shed(10**9) == ({}, None)
-    assert answered(view, [live], EVER, WORDS) == {"x": 1}
-    frozen, _ = live.freeze()
-    frozen.coarsen()
-    assert frozen.meta().coarse_bytes == 0
-    assert answered(view, [frozen], EVER, WORDS) == {"x": 1}
-
-
-# What was dropped ----------------------------------------------------------------------------------------------------
+# Dropped slices ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_total_counts_outlive_dropped_slices(seed: int):
     view, events, slices = stream(seed)
-    for kept in range(len(slices)):
+    for count in range(len(slices)):
         gone = view.nothing()
-        for each in slices[:kept]:
+        for each in slices[:count]:
             gone = gone.then(each.meta().summary)
-        rest = [each.read(EVER, WORDS) for each in slices[kept:]]
+        rest = [each.read(EVER, WORDS) for each in slices[count:]]
         found = shown(view, view.merge([view.recall(gone, EVER, WORDS), *rest]), WORDS)
         assert json.loads(found) == counted(events, EVER, WORDS)
         assert view.recall(gone, Span(0, INT64_MAX), WORDS) == ()
@@ -304,7 +217,7 @@ def test_dropped_slices_are_not_recalled_for_a_span_that_ends_among_them():
     assert json.loads(shown(view, view.recall(gone, Span(INT64_MIN, 21_000), WORDS), WORDS)) == {"x": 2}
 
 
-def test_the_summary_of_a_frozen_slice_keeps_its_totals_and_nothing_else():
+def test_the_summary_of_a_frozen_slice_keeps_only_its_totals_in_memory():
     view = WordsView()
     frozen = settled(fed(view, view.open(None), [Seen(index, "t", "a b c") for index in range(20_000)]))
     summary = frozen.meta().summary
@@ -324,7 +237,7 @@ def _reachable(root: object) -> list[object]:
     return list(found.values())
 
 
-# How it is written ---------------------------------------------------------------------------------------------------
+# Text of answers -----------------------------------------------------------------------------------------------------
 
 
 def test_counts_are_written_highest_first_and_equal_ones_by_code_points():
@@ -360,7 +273,7 @@ def test_a_long_answer_comes_in_blocks_of_bounded_size(form: str):
     assert found == counted(events, EVER, WORDS)
 
 
-def test_more_names_than_the_limit_are_overestimated_by_no_more_than_stated():
+def test_counts_of_too_many_names_exceed_the_truth_by_at_most_the_stated_error():
     view, chance = WordsView(max_pairs=200, max_names=50), random.Random(1)
     events, gone, slices, live = [], view.nothing(), [], view.open(None)
     for index in range(60):
@@ -406,10 +319,11 @@ def test_a_negative_limit_is_refused(limit: int):
         Counting("words", limit)
 
 
-# What is decoded -----------------------------------------------------------------------------------------------------
+# Records -------------------------------------------------------------------------------------------------------------
 
 
 REFUSED = {
+    None: "empty",
     b"": "empty",
     b" \n": "empty",
     b"{": "not_json",
@@ -447,7 +361,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("line", "reason"), REFUSED.items(), ids=lambda each: repr(each)[:60])
-def test_an_invalid_record_is_refused_with_a_reason(line: bytes, reason: str):
+def test_an_invalid_record_is_refused_with_a_reason(line: bytes | None, reason: str):
     decoded = WordsView().decode(polled([Seen(1, "a", "x").line(), line, Seen(2, "a", "x").line()]))
     assert [tuple(each) for each in decoded.refusals] == [(1, reason)]
     assert decoded.accepted is not None
@@ -463,10 +377,6 @@ def test_refusals_are_in_order_of_arrival_whatever_their_reason():
     assert decoded.accepted is not None
     assert decoded.accepted.nonzero()[0].tolist() == [1, 5]
     assert decoded.times.tolist() == [1_000, 1_000]
-
-
-def test_a_tombstone_is_refused_as_empty():
-    assert WordsView().decode(polled([None])).refusals == [(0, "empty")]
 
 
 @pytest.mark.parametrize(
@@ -510,7 +420,7 @@ def test_any_text_is_counted_as_python_splits_it(type_: str, data: str):
     assert [answered(view, [frozen], span, each) for span in (EVER, Span(0, 2_000)) for each in BOTH] == read
 
 
-def test_other_members_are_ignored_and_of_two_alike_the_last_one_counts():
+def test_other_members_are_ignored_and_the_last_of_two_equal_members_counts():
     line = b'{"z": {"event_type": "no"}, "event_type": "a", "event_type": "b", "data": "x", "timestamp": 1, "\xc3\xbf": null}'
     view = WordsView()
     live = view.open(None)
@@ -519,7 +429,7 @@ def test_other_members_are_ignored_and_of_two_alike_the_last_one_counts():
 
 
 def as_python_reads(line: bytes) -> Seen | None:
-    """Read a line with another parser; None where it is no event for sure."""
+    """Return the event of a line by another parser, or None if the line is certainly not an event."""
     try:
         found = json.loads(line.decode())
         event = Seen(found["timestamp"], found["event_type"], found["data"])
@@ -530,7 +440,7 @@ def as_python_reads(line: bytes) -> Seen | None:
     return event if is_number else None
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_corrupted_line_is_an_event_or_a_refusal_and_never_raises(seed: int):
     chance, view = random.Random(seed), WordsView()
     lines = []
@@ -548,7 +458,7 @@ def test_a_corrupted_line_is_an_event_or_a_refusal_and_never_raises(seed: int):
     assert refused == sorted(set(refused))
     assert decoded.accepted.nonzero()[0].tolist() == sorted(set(range(len(lines))) - set(refused))
     assert {each.reason for each in decoded.refusals} <= REASONS
-    # Python also reads lines with bytes that are not UTF-8 in members that are ignored, and such; not the other way round.
+    # Python accepts more lines than the decoder, such as wrong UTF-8 in ignored members, but not fewer.
     taken = [as_python_reads(lines[place]) for place in decoded.accepted.nonzero()[0].tolist()]
     known = [(event, time) for event, time in zip(taken, decoded.times.tolist(), strict=True) if event is not None]
     assert len(known) > 500
@@ -560,12 +470,6 @@ def test_a_corrupted_line_is_an_event_or_a_refusal_and_never_raises(seed: int):
     assert sum(answered(view, [live], EVER, TYPES).values()) == len(lines) - len(refused)
 
 
-@given(st.lists(st.binary(max_size=60)))
-def test_random_bytes_never_raise(lines: list[bytes]):
-    decoded = WordsView().decode(polled(lines))
-    assert decoded.batch.count + len(decoded.refusals) == len(lines)
-
-
 EVENTS = st.builds(
     Seen,
     st.integers(-5, 40) | st.floats(-5, 40),
@@ -574,7 +478,6 @@ EVENTS = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.lists(EVENTS, max_size=12), max_size=6),
     st.tuples(st.integers(-6_000, 41_000), st.integers(-6_000, 41_000)),
@@ -591,40 +494,6 @@ def test_any_events_in_any_slices_are_counted_as_by_hand(parts: list[list[Seen]]
 
 
 # State ---------------------------------------------------------------------------------------------------------------
-
-
-def read_again(state: Any) -> Any:
-    """Write a state and read it."""
-    blocks: list[bytes] = []
-    snapshot.write("words", state, lambda block: blocks.append(bytes(block)))
-    return snapshot.read("words", b"".join(blocks))
-
-
-@settings(deadline=None)
-@given(st.lists(st.lists(EVENTS, max_size=12), max_size=6), st.lists(EVENTS, min_size=1), st.booleans())
-def test_a_slice_of_any_events_is_written_and_read_and_goes_on(parts: list[list[Seen]], more: list[Seen], early: bool):
-    view = WordsView()
-    live = view.open(None)
-    for part in parts:
-        fed(view, live, part)
-    state = live.state()
-    if early:
-        again = view.revive(read_again(state))
-    fed(view, live, more)
-    fed(view, live, more)
-    if not early:
-        again = view.revive(read_again(state))
-    events = [event for part in parts for event in part]
-    assert answered(view, [again], EVER, WORDS) == counted(events, EVER, WORDS)
-    fed(view, fed(view, again, more), more)
-    for span in (EVER, Span(0, 20_000)):
-        for arguments in BOTH:
-            assert answered(view, [again], span, arguments) == answered(view, [live], span, arguments)
-    assert again.meta().nbytes == live.meta().nbytes
-    assert again.full == live.full
-    assert [run.opened()[0] for run in again.freeze()[0]._tables["words"].totals.runs] == [
-        run.opened()[0] for run in live.freeze()[0]._tables["words"].totals.runs
-    ]
 
 
 def test_a_settled_slice_that_was_read_stays_compressed_and_in_its_file():
@@ -661,8 +530,8 @@ def test_a_second_state_shares_unchanged_seconds():
     assert held[3] is own
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("max_names", [2, 5, 100])
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("max_names", [2, 5])
 def test_a_summary_restored_at_any_point_gives_the_same_counts(seed: int, max_names: int):
     _, _, slices = stream(seed)
     view = WordsView(max_names=max_names)
@@ -670,7 +539,7 @@ def test_a_summary_restored_at_any_point_gives_the_same_counts(seed: int, max_na
     for each in slices:
         summary = each.meta().summary
         gone = gone.then(summary)
-        again = view.summary(read_again(again.then(view.summary(read_again(summary.state()))).state()))
+        again = view.summary(kept(again.then(view.summary(kept(summary.state()))).state()))
         assert (again.events, again.pairs, again.span) == (gone.events, gone.pairs, gone.span)
         for arguments in BOTH:
             one, other = view.recall(gone, EVER, arguments), view.recall(again, EVER, arguments)
@@ -693,7 +562,7 @@ COUNTS = st.dictionaries(st.text("abcdefghij", min_size=1, max_size=2), st.integ
 
 
 @given(st.integers(1, 8), st.lists(st.lists(COUNTS, max_size=5), max_size=5), st.randoms(use_true_random=False))
-def test_merged_in_any_way_frequent_keeps_its_bounds(capacity: int, groups: list[list[dict[str, int]]], chance: random.Random):
+def test_frequent_keeps_its_bounds_after_any_merges(capacity: int, groups: list[list[dict[str, int]]], chance: random.Random):
     true: Counter[str] = Counter()
     parts = []
     for group in groups:
@@ -739,89 +608,29 @@ def test_a_capacity_below_one_is_refused(capacity: int):
 # Memory --------------------------------------------------------------------------------------------------------------
 
 
-def held(since: int) -> int:
-    gc.collect()
-    return tracemalloc.get_traced_memory()[0] - since
-
-
-@pytest.fixture
-def traced() -> Iterator[None]:
-    gc.collect()
-    tracemalloc.start()
-    yield
-    tracemalloc.stop()
-
-
-def distinct_words(index: int) -> Seen:
-    return Seen(1_513_765_893 + index // 400, "baz", f"word{index * 7919 % 1_000_003} other{index}")
-
-
-def few_words(index: int) -> Seen:
-    return Seen(1_513_765_893 + index // 3, "foo" if index % 2 else "bar", f"lorem ipsum {'dolor' if index % 5 else 'sit'}")
-
-
-def recurring_words(index: int) -> Seen:
-    return Seen(index // 2_000, "baz", f"word{1_000 + index % 1_000} other{index % 997}")
-
-
-def late_words(index: int) -> Seen:
-    return Seen(index % 7, "baz", f"word{index}")
-
-
-@pytest.mark.usefixtures("traced")
-@pytest.mark.parametrize(("make", "frozen_bytes"), [(distinct_words, 12), (few_words, 3), (late_words, 12)])
-def test_meta_reports_the_memory_of_a_slice(make: Any, frozen_bytes: int):
-    view = WordsView()
-    warm = settled(fed(view, view.open(None), [make(0)]))
-    since = held(0)
-    live = view.open(None)
-    for start in range(0, 20_000, 1_000):
-        fed(view, live, [make(index) for index in range(start, start + 1_000)])
-    pairs = live.meta().summary.pairs
-    assert 0.75 < live.meta().nbytes / held(since) < 1.33
-    frozen, _ = live.freeze()
-    del live
-    assert 0.85 < frozen.meta().nbytes / held(since) < 1.15
-    while frozen.settle():
-        pass
-    assert 0.85 < frozen.meta().nbytes / held(since) < 1.15
-    assert frozen.meta().nbytes < frozen_bytes * pairs
-    assert warm.meta().events == 1
-
-
-@pytest.mark.parametrize("make", [distinct_words, few_words, late_words, recurring_words])
-def test_a_revived_slice_reports_its_memory(make: Any):
-    view = WordsView()
-    data = read_again(fed(view, view.open(None), [make(index) for index in range(20_000)]).state())
-    gc.collect()
+def test_endless_different_words_take_bounded_memory_once_their_slices_are_dropped():
+    view = WordsView(max_pairs=500, max_names=125)
+    gone, live, peaks = view.nothing(), view.open(None), []
     tracemalloc.start()
     try:
-        live = view.revive(data)
-        assert 0.75 < live.meta().nbytes / held(0) < 1.33
+        for start in range(0, 5_000, 125):
+            fed(view, live, [Seen(index // 400, "baz", f"word{index} other{index}") for index in range(start, start + 125)])
+            if live.full:
+                gone = gone.then(settled(live).meta().summary)
+                live = view.open(None)
+            assert len(gone.words) <= 250
+            if start % 250 == 0:
+                gc.collect()
+                peaks.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
-
-
-@pytest.mark.usefixtures("traced")
-def test_endless_different_words_take_bounded_memory_once_their_slices_are_dropped():
-    view = WordsView(max_pairs=1_000, max_names=250)
-    gone, live = view.nothing(), view.open(None)
-    peaks = []
-    for start in range(0, 10_000, 250):
-        fed(view, live, [distinct_words(index) for index in range(start, start + 250)])
-        if live.full:
-            gone = gone.then(settled(live).meta().summary)
-            live = view.open(None)
-        assert len(gone.words) <= 500
-        if start % 500 == 0:
-            peaks.append(held(0))
     assert max(peaks[10:]) < 1.2 * max(peaks[:10])
-    assert gone.events > 7_500
-    assert 0 < view.max_error(view.recall(gone, EVER, WORDS), WORDS) <= 2 * gone.events // 251
+    assert gone.events > 3_750
+    assert 0 < view.max_error(view.recall(gone, EVER, WORDS), WORDS) <= 2 * gone.events // 126
 
 
 def test_the_counts_of_a_live_slice_can_be_summed_up_at_any_moment():
-    """Statistics are made on another thread, while the slice goes on: here, between new names and their counts."""
+    """Another thread computes statistics while the slice adds: here, between new names and their counts."""
     tally, sums = Tally(), Frequent(capacity=1_000)
     tally.count(tally.numbers({"lorem": 1}), [5])
     tally.numbers({f"name {number}": 1 for number in range(50)})

@@ -1,0 +1,279 @@
+"""A sample of each view: its options, random records, and questions. A run feeds the view as its actors do.
+
+`SAMPLES` has one sample for each view. `VARIANTS` has these too, and samples whose slices reach less usual states.
+"""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import pytest
+
+from actors.durability.spool import Spool
+from actors.timeline.batch import Batch
+from actors.timeline.span import EVER, Span
+from actors.views.kinds import VIEWS
+from actors.views.segments.listing import Listing
+from actors.views.sets.page import Page
+from actors.views.top.decode import CLEAR_KEY, CLEAR_VALUE
+from actors.views.top.slices import Top
+from actors.views.uniques.slices import Rows
+from actors.views.view import Due
+from actors.views.words.slices import Counting
+from tests.support.polled import polled
+from tests.support.trees import kept
+
+Polls = Iterator[list[bytes]]
+
+
+def of_sets(chance: random.Random, *, late: int = 0) -> Polls:
+    time = 0
+    while True:
+        values = []
+        for _ in range(chance.randrange(60)):
+            time += chance.randrange(4)
+            values.append(f"{chance.choice('RGB')}_{max(0, time - chance.choice([0, 0, late]))}".encode())
+        yield values
+
+
+def of_top(chance: random.Random) -> Polls:
+    while True:
+        yield [f"id{chance.randrange(80)}_{chance.randrange(-50, 50)}".encode() for _ in range(chance.randrange(60))]
+
+
+def of_top_with_clears(chance: random.Random) -> Polls:
+    while True:
+        values = [b"x" * chance.randrange(40) + b"%d_%d" % (chance.randrange(400), chance.randrange(10**6)) for _ in range(30)]
+        yield [CLEAR_VALUE if chance.random() < 0.002 else value for value in values]
+
+
+def of_segments(chance: random.Random) -> Polls:
+    batch, waiting = 0, []
+    while True:
+        for _ in range(chance.randrange(6)):
+            batch += 1
+            for segment in range(3):
+                data = sorted(chance.randrange(1_000) for _ in range(chance.randrange(5)))
+                waiting.append(json.dumps({"batch_id": batch, "segment_id": segment, "data": data}).encode())
+        chance.shuffle(waiting)
+        cut = chance.randrange(len(waiting) + 1)
+        yield waiting[:cut]
+        waiting = waiting[cut:]
+
+
+def of_repeated_segments(chance: random.Random) -> Polls:
+    """Yield segments of 60 batches in any order, some of them twice, with the same numbers or with others."""
+    while True:
+        values = []
+        for _ in range(chance.randrange(30)):
+            batch, segment, size = chance.randrange(60), chance.randrange(2), chance.choice([0, 3, 90, 300])
+            same = random.Random(f"{batch} {segment} {chance.random() < 0.1}")
+            data = sorted(same.randrange(-(2**40), 2**40) for _ in range(size))
+            values.append(json.dumps({"batch_id": batch, "segment_id": segment, "data": data}).encode())
+        yield values
+
+
+def of_uniques(chance: random.Random, *, frames: int = 60, users: int = 40, step_s: float = 20) -> Polls:
+    time = 1_468_244_384.0
+    while True:
+        values = []
+        for _ in range(chance.randrange(frames)):
+            time += chance.expovariate(1 / step_s)
+            late = chance.random() < 0.02
+            frame = {"ts": time - (200 * step_s if late else 0), "uid": f"u{chance.randrange(users)}"}
+            values.append(json.dumps(frame).encode())
+        yield values
+
+
+def of_words(chance: random.Random) -> Polls:
+    time = 1_513_765_893.0
+    while True:
+        values = []
+        for _ in range(chance.randrange(60)):
+            time += chance.random() / 2
+            data = " ".join(chance.choices(["lorem", "ipsum", "dolor", "ä"], k=chance.randrange(4)))
+            late = chance.choice([0, 0, 0, chance.randrange(90)])
+            values.append(json.dumps({"event_type": chance.choice("abc"), "data": data, "timestamp": time - late}).encode())
+        yield values
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The options of a view, its records and questions, and how the answers of two spans make that of both."""
+
+    view: str
+    options: dict[str, Any]
+    records: Callable[[random.Random], Polls]
+    arguments: list[Any]
+    halves: str = "joined"
+    """The answers of two spans are "joined" as rows or "merged" as partial answers. "": no span is cut."""
+    granule: int = 1
+    """A span may be cut at multiples of this time."""
+    epoch_records: int = 10**9
+    """The topic is recreated after this many records."""
+    constants: Mapping[str, int] = field(default_factory=dict)
+    """Constants of modules, to be patched: small ones let small streams reach every branch."""
+
+
+ROWS = [Rows("minute"), Rows("hour"), Rows("week"), Rows("year")]
+COUNTS = [Counting("types"), Counting("words"), Counting("words", 2)]
+SAMPLES = {
+    "sets": Sample("sets", {"steps": ["R", "G", "B"], "max_sets": 40}, of_sets, [Page()]),
+    "top": Sample("top", {}, of_top, [Top(), Top(7)], "merged"),
+    "segments": Sample(
+        "segments", {"segments": 3, "max_batches": 6, "spool": Spool(None), "spill_bytes": 400}, of_segments, [Listing()]
+    ),
+    "uniques": Sample("uniques", {"zone": "Europe/Berlin", "max_cells": 60}, of_uniques, ROWS),
+    "words": Sample("words", {"max_pairs": 60}, of_words, COUNTS, "merged", granule=1_000),
+}
+_CHUNKS = {
+    "actors.views.sets.slices.CHUNK": 4,
+    "actors.views.sets.slices.OPEN_SETS": 8,
+    "actors.columns.column.CHUNK": 8,
+    "actors.columns.column._SEAL_AT": 24,
+}
+_TABLE = {"_KEPT_CANDIDATES": 8, "_MOST_CANDIDATES": 40, "_LEAST": 16}
+VARIANTS = {
+    **SAMPLES,
+    "late sets in small chunks": Sample(
+        "sets", {"steps": ["R", "G", "B"], "max_sets": 50}, partial(of_sets, late=40), [Page(), Page(5)], "", constants=_CHUNKS
+    ),
+    "top with clears": Sample(
+        "top",
+        {},
+        of_top_with_clears,
+        [Top(), Top(3), Top(50)],
+        "merged",
+        epoch_records=200,
+        constants={f"actors.views.top.table.{name}": value for name, value in _TABLE.items()},
+    ),
+    "repeated segments": Sample(
+        "segments",
+        {"segments": 2, "max_batches": 9, "spool": Spool(None), "spill_bytes": 3_000},
+        of_repeated_segments,
+        [Listing(), Listing(pending=True), Listing(after=3, limit=2)],
+        "",
+        epoch_records=150,
+    ),
+    "estimated uniques": Sample(
+        "uniques", {"zone": "Asia/Kolkata", "max_cells": 150, "exact_users": 8}, partial(of_uniques, step_s=300), ROWS
+    ),
+    "many uniques": Sample(
+        "uniques",
+        {"zone": "America/New_York", "max_hashes": 20_000},
+        partial(of_uniques, frames=900, users=5_000, step_s=0.3),
+        ROWS,
+    ),
+}
+
+
+class Run:
+    """A view that is fed as actors feed it: full slices are frozen, and due results are published.
+
+    The slices are `aged` and `live`; `gone` is the summary of those that were dropped.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.sample = VARIANTS[name]
+        self.view: Any = VIEWS[self.sample.view](**self.sample.options)
+        self.live = self.view.open(None)
+        self.aged: list[Any] = []
+        self.gone = self.view.nothing()
+        self.records = self.events = self.dropped = 0
+        self.lost: Counter[str] = Counter()
+        self.published: list[bytes] = []
+
+    @property
+    def parts(self) -> list[Any]:
+        return [*self.aged, self.live]
+
+    def poll(self, values: Sequence[bytes], *, idle: bool) -> None:
+        keys = {place: CLEAR_KEY for place, value in enumerate(values) if value == CLEAR_VALUE}
+        records = polled(values, first=self.records, keys=keys, epoch=self.records // self.sample.epoch_records)
+        times, batch, accepted, refusals = self.view.decode(records)
+        assert (accepted is None or bool(accepted.all())) == (not refusals)
+        self.records += len(values)
+        self.events += times.size
+        watermark = int(times.max()) if times.size else None
+        if times.size:
+            self.lost.update(self.live.add(batch.ordered() if isinstance(batch, Batch) else batch, watermark))
+        due = self.live.close(watermark, idle=idle)
+        if due is not None:
+            self.published.append(self._results(due))
+            assert self.published[-1].endswith(b"\n")
+
+    def _results(self, due: Due) -> bytes:
+        asked = [] if due.arguments is None else [part.read(due.span, due.arguments) for part in self.parts]
+        return b"".join(self.view.publish(self.view.merge([due.partial, *asked]), due))
+
+    def age(self, chance: random.Random) -> None:
+        while self.live.full:
+            self.freeze()
+            while chance.random() < 0.5 and self.aged[-1].settle():
+                pass
+
+    def freeze(self) -> None:
+        frozen, carry = self.live.freeze()
+        self.aged.append(frozen)
+        self.live = self.view.open(carry)
+
+    def shed(self, nbytes: int) -> tuple[dict[str, int], int | None]:
+        shed = self.live.shed(nbytes)
+        self.lost.update(shed[0])
+        return shed
+
+    def drop(self) -> None:
+        meta = self.aged.pop(0).meta()
+        self.gone, self.dropped = self.gone.then(meta.summary), self.dropped + meta.events
+
+    def restart(self) -> None:
+        """Continue with what a checkpoint keeps of the slices."""
+        *self.aged, self.live = [self.restored(part, kept(part.state())) for part in self.parts]
+        self.gone = self.view.summary(kept(self.gone.state()))
+
+    def restored(self, part: Any, state: Any) -> Any:
+        return self.view.revive(state) if part is self.live else self.view.thaw(state)
+
+    def merged(self, span: Span, arguments: Any, parts: Sequence[Any] | None = None) -> Any:
+        found = [part.read(span, arguments) for part in (self.parts if parts is None else parts)]
+        return self.view.merge([self.view.recall(self.gone, span, arguments), *found])
+
+    def shown(self, partial: Any, span: Span, arguments: Any, form: str = "json") -> bytes:
+        return b"".join(self.view.render(partial, span, arguments, form, {}))
+
+    def answers(self, *spans: Span, parts: Sequence[Any] | None = None) -> list[bytes]:
+        """Return the answers to all questions for each of `spans`, by default for all time."""
+        asked = [(span, each) for span in spans or (EVER,) for each in self.sample.arguments]
+        return [self.shown(self.merged(span, each, parts), span, each) for span, each in asked]
+
+    def hull(self) -> Span:
+        spans = [span for part in self.parts if (span := part.meta().span) is not None]
+        return Span(min(span.start for span in spans), max(span.end for span in spans)) if spans else Span(0, 10)
+
+    def cuts(self) -> list[int]:
+        hull, granule = self.hull(), self.sample.granule
+        return [(hull.start + (hull.end - hull.start) * tenth // 10) // granule * granule for tenth in range(12)]
+
+    def spans(self) -> list[Span]:
+        cuts = self.cuts()
+        return [EVER, *(Span(start, end) for start, end in zip(cuts, cuts[2:], strict=False))]
+
+
+def fed(name: str, seed: int, polls: int = 20) -> Run:
+    """Return a run of a sample after some polls of a random stream."""
+    chance, run = random.Random(seed), Run(name)
+    records = run.sample.records(chance)
+    for _ in range(polls):
+        run.poll(next(records), idle=chance.random() < 0.1)
+        run.age(chance)
+    return run
+
+
+def patch_constants(name: str, patch: pytest.MonkeyPatch) -> None:
+    """Patch the constants of a sample."""
+    for constant, value in VARIANTS[name].constants.items():
+        patch.setattr(constant, value)
