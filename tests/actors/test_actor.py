@@ -1,9 +1,11 @@
-"""Mailboxes, dispatchers and the actor base: control overtakes, nothing blocks, nothing vanishes."""
+"""Mailboxes, the dispatcher and the actor base: control messages first, no thread ends, and no message is lost silently."""
 
 import threading
+from collections.abc import Iterator
 from queue import SimpleQueue
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
+import pytest
 from pykka import ActorDeadError
 from pykka._envelope import Envelope
 
@@ -26,7 +28,7 @@ def mailbox(data: int = 3, control: int = 3) -> tuple[Mailbox, list[str], list[s
     return box, woken, refused
 
 
-def test_control_overtakes_data_and_each_lane_keeps_its_order():
+def test_control_messages_come_before_data_and_each_lane_keeps_its_order():
     box, _, _ = mailbox()
     sent = [Poll(), Ingested(1, 0), Poll(), Ingested(2, 0)]
     for message in sent:
@@ -35,7 +37,7 @@ def test_control_overtakes_data_and_each_lane_keeps_its_order():
     assert box.empty()
 
 
-def test_a_full_lane_refuses_and_the_other_one_does_not_mind():
+def test_a_full_lane_refuses_messages_and_the_other_lane_accepts_them():
     box, _, refused = mailbox(data=1)
     for message in (Poll(), Poll(), Ingested(1, 0)):
         box.put(Envelope(message))
@@ -43,7 +45,7 @@ def test_a_full_lane_refuses_and_the_other_one_does_not_mind():
     assert (box.depth(Lane.DATA), box.depth(Lane.CONTROL)) == (1, 1)
 
 
-def test_an_actor_is_woken_once_until_it_rests():
+def test_an_actor_is_woken_once_for_all_messages_until_it_rests():
     box, woken, _ = mailbox()
     box.put(Envelope(Poll()))
     box.put(Envelope(Poll()))
@@ -53,7 +55,7 @@ def test_an_actor_is_woken_once_until_it_rests():
     assert len(woken) == 2
 
 
-def test_held_data_waits_while_control_goes_on():
+def test_held_data_waits_while_control_messages_are_handled():
     box, woken, _ = mailbox()
     box.hold()
     box.put(Envelope(Poll()))
@@ -65,7 +67,7 @@ def test_held_data_waits_while_control_goes_on():
     assert box.get().message == Poll()
 
 
-def test_a_closed_mailbox_gives_back_what_it_held_and_refuses_the_rest():
+def test_a_closed_mailbox_returns_its_messages_and_refuses_new_ones():
     box, _, refused = mailbox()
     box.put(Envelope(Poll()))
     assert [envelope.message for envelope in box.close()] == [Poll()]
@@ -91,7 +93,7 @@ def test_later_tasks_run_in_order_of_their_time():
 
 
 class Fragile(Actor):
-    """Notes what it handles; fails at Ingested(0, 0) and, at data, as often as told."""
+    """Stores the messages that it handles. Fails at Ingested(0, 0), and at the first `failures` polls."""
 
     suspends: ClassVar[bool] = True
 
@@ -112,15 +114,21 @@ class Fragile(Actor):
 
 
 class Running:
+    """A system with a guardian, and the actors that a test starts."""
+
     def __init__(self) -> None:
         self.system = System(Dispatcher())
         self.guardian = Guardian.start(self.system, log=lambda *_, **__: None)
+        self._started: list[Any] = []
 
-    def __enter__(self) -> Self:
-        return self
+    def start(self, kind: type[Fragile] = Fragile, **options: int) -> tuple[Any, Any]:
+        """Start an actor. Return its address and the actor."""
+        self._started.append(kind.start(self.system, **options))
+        return self._started[-1], self._started[-1]._actor_weakref()
 
-    def __exit__(self, *_: object) -> None:
-        self.guardian.stop()
+    def stop(self) -> None:
+        for address in (*self._started, self.guardian):
+            address.stop()
         self.system.dispatcher.close()
 
     def health(self) -> Health:
@@ -129,45 +137,43 @@ class Running:
         return replies.get(timeout=5)
 
 
-def test_a_failure_at_control_costs_that_message_alone():
-    with Running() as running:
-        reference = Fragile.start(running.system)
-        actor = reference._actor_weakref()
-        for number in (1, 0, 2):
-            reference.tell(Ingested(number, 0))
-        until(lambda: actor.handled == [Ingested(1, 0), Ingested(2, 0)])
-        assert until(running.health).dead_letters == 1
-        assert actor.recoveries == 0
-        reference.stop()
+@pytest.fixture
+def running() -> Iterator[Running]:
+    started = Running()
+    yield started
+    started.stop()
 
 
-def test_a_failure_at_data_holds_data_back_until_the_guardian_lets_it_go_on():
-    with Running() as running:
-        reference = Fragile.start(running.system, failures=2)
-        actor = reference._actor_weakref()
-        for _ in range(4):
-            reference.tell(Poll())
-        until(lambda: actor.handled == [Poll(), Poll()])
-        assert actor.recoveries == 2
-        assert running.health().restarts == {"test": 2}
-        reference.stop()
+def test_a_failed_control_message_is_the_only_one_lost(running: Running):
+    reference, actor = running.start()
+    for number in (1, 0, 2):
+        reference.tell(Ingested(number, 0))
+    until(lambda: actor.handled == [Ingested(1, 0), Ingested(2, 0)])
+    assert until(running.health).dead_letters == 1
+    assert actor.recoveries == 0
 
 
-def test_an_actor_that_fails_ten_times_in_a_minute_is_given_up():
-    with Running() as running:
-        reference = Fragile.start(running.system, failures=100)
-        actor = reference._actor_weakref()
-        for _ in range(10):
-            reference.tell(Poll())
-        until(lambda: running.health().degraded)
-        reference.tell(Ingested(7, 0))
-        until(lambda: actor.handled == [Ingested(7, 0)])
-        assert actor.recoveries == 9
-        reference.stop()
+def test_after_a_failed_data_message_data_waits_for_the_recovery(running: Running):
+    reference, actor = running.start(failures=2)
+    for _ in range(4):
+        reference.tell(Poll())
+    until(lambda: actor.handled == [Poll(), Poll()])
+    assert actor.recoveries == 2
+    assert running.health().restarts == {"test": 2}
+
+
+def test_an_actor_that_fails_ten_times_in_a_minute_handles_no_more_data(running: Running):
+    reference, actor = running.start(failures=100)
+    for _ in range(10):
+        reference.tell(Poll())
+    until(lambda: running.health().degraded)
+    reference.tell(Ingested(7, 0))
+    until(lambda: actor.handled == [Ingested(7, 0)])
+    assert actor.recoveries == 9
 
 
 class Hopeless(Fragile):
-    """Fails to recover as often as told, and to give notice always."""
+    """Fails at the first `failed_recoveries` recoveries, and at every report of a failure."""
 
     def __init__(self, system: System, *, failures: int, failed_recoveries: int) -> None:
         super().__init__(system, failures=failures)
@@ -182,20 +188,17 @@ class Hopeless(Fragile):
         raise LookupError("by design, at the notice")
 
 
-def test_a_recovery_or_a_notice_that_fails_ends_no_thread_and_is_tried_again():
-    with Running() as running:
-        reference = Hopeless.start(running.system, failures=1, failed_recoveries=2)
-        actor = reference._actor_weakref()
-        for _ in range(2):
-            reference.tell(Poll())
-        until(lambda: actor.handled == [Poll()])
-        assert actor.recoveries == 3
-        assert running.health().dead_letters == 6  # the poll and two recoveries, each with its notice
-        reference.stop()
+def test_a_failed_recovery_is_retried_and_a_failed_report_ends_no_thread(running: Running):
+    reference, actor = running.start(Hopeless, failures=1, failed_recoveries=2)
+    for _ in range(2):
+        reference.tell(Poll())
+    until(lambda: actor.handled == [Poll()])
+    assert actor.recoveries == 3
+    assert running.health().dead_letters == 6  # the poll and two recoveries, each with its report
 
 
 class Dying:
-    """The address of an actor that stops between the look whether it is there and the message."""
+    """The address of an actor that stops between the check that it is alive and the message."""
 
     actor_class = Fragile
 
@@ -208,37 +211,27 @@ class Dying:
         raise ActorDeadError(str(message))
 
 
-def test_an_actor_that_stops_at_this_moment_costs_a_dead_letter_and_no_thread():
-    with Running() as running:
-        reference = Fragile.start(running.system)
-        actor = reference._actor_weakref()
-        actor.later(0.0, Dying(), Recover())
-        until(lambda: running.health().dead_letters == 1)
-        reference.tell(Poll())
-        until(lambda: actor.handled == [Poll()])
-        reference.stop()
+def test_a_message_to_an_actor_that_is_stopping_is_a_dead_letter_and_ends_no_thread(running: Running):
+    reference, actor = running.start()
+    actor.later(0.0, Dying(), Recover())
+    until(lambda: running.health().dead_letters == 1)
+    reference.tell(Poll())
+    until(lambda: actor.handled == [Poll()])
 
 
-def test_a_failure_that_no_guardian_hears_of_ends_no_thread():
-    with Running() as running:
-        running.system.guardian = Dying()
-        reference = Fragile.start(running.system)
-        actor = reference._actor_weakref()
-        reference.tell(Ingested(0, 0))
-        reference.tell(Ingested(2, 0))
-        until(lambda: actor.handled == [Ingested(2, 0)])
-        reference.stop()
+def test_a_failure_without_a_guardian_ends_no_thread(running: Running):
+    running.system.guardian = Dying()
+    reference, actor = running.start()
+    reference.tell(Ingested(0, 0))
+    reference.tell(Ingested(2, 0))
+    until(lambda: actor.handled == [Ingested(2, 0)])
 
 
-def test_messages_to_an_actor_that_has_stopped_are_dead_letters_and_the_newest_hundred_are_kept():
-    with Running() as running:
-        reference = Fragile.start(running.system)
-        sender = Fragile.start(running.system)._actor_weakref
-        actor = sender()
-        reference.stop()
-        for _ in range(150):
-            actor.send(reference, Recover())
-        health = until(lambda: health if (health := running.health()).dead_letters == 150 else None)
-        assert len(health.newest) == 100
-        assert health.newest[0].reason == "Fragile has stopped"
-        actor.stop()
+def test_messages_to_a_stopped_actor_are_dead_letters_and_the_newest_hundred_are_kept(running: Running):
+    (reference, _), (_, sender) = running.start(), running.start()
+    reference.stop(block=True)
+    for _ in range(150):
+        sender.send(reference, Recover())
+    health = until(lambda: health if (health := running.health()).dead_letters == 150 else None)
+    assert len(health.newest) == 100
+    assert health.newest[0].reason == "Fragile has stopped"

@@ -1,4 +1,4 @@
-"""No query waits for a broker, a disk, a source or a sink: whatever blocks for seconds runs on a thread that answers none."""
+"""No query waits for a broker, a disk, a source or a sink: calls that may block run on threads that answer no query."""
 
 import time
 from collections.abc import Callable
@@ -24,7 +24,7 @@ TRIES = 3
 
 
 class Slow:
-    """Passes each call on to `inner`, but a method of `names` takes two seconds longer, as long as it is `on`."""
+    """Passes each call on to `inner`. While it is `on`, each method of `names` takes two seconds longer."""
 
     def __init__(self, inner: Any, *names: str, on: bool = True) -> None:
         self._inner = inner
@@ -46,7 +46,7 @@ class Slow:
 
 
 def assert_no_query_waits(running: Stream, more: Callable[[int], None] = lambda _: None) -> None:
-    """Ask every 50 ms, with `more` records before each query, for longer than a blocked call lasts."""
+    """Send a query every 50 ms, for longer than a blocked call lasts. `more` is called before each query."""
     until(lambda: not running.stats().starting)
     worst = []
     for _ in range(TRIES):
@@ -91,7 +91,7 @@ def test_no_query_waits_for_the_source(method: str):
         assert source.blocked
 
 
-def test_no_query_waits_for_a_broker_that_is_away():
+def test_no_query_waits_for_an_unreachable_broker():
     errors: list[str] = []
 
     def source(settings: Any, topic: str, **_: Any) -> KafkaSource:
@@ -102,7 +102,7 @@ def test_no_query_waits_for_a_broker_that_is_away():
         assert errors
 
 
-def test_no_query_waits_for_a_topic_that_has_to_be_created(broker: str, monkeypatch: pytest.MonkeyPatch):
+def test_no_query_waits_for_the_creation_of_the_topic(broker: str, monkeypatch: pytest.MonkeyPatch):
     created = []
 
     def slow(*_: Any) -> None:

@@ -1,4 +1,4 @@
-"""Each changed byte of the kept files is detected: no answer is ever wrong because of one."""
+"""Every changed byte of a stored file is detected, so that no answer is wrong because of it."""
 
 import random
 import shutil
@@ -23,7 +23,7 @@ _SAMPLED = 60
 
 @dataclass(frozen=True)
 class Kept:
-    """What a stream of the view `name` kept, of which `values`, and what it answers."""
+    """The files of a stream of the view `name`, the records that it read, and its answers."""
 
     name: str
     folder: Path
@@ -37,7 +37,7 @@ class Kept:
         return sorted(path.name for path in self.folder.iterdir() if path.name.startswith(kind))
 
     def load(self, files: Files) -> tuple[Loaded, list[str]]:
-        """Return what a keeper finds in `files`, and what it tells people."""
+        """Return the checkpoint that a keeper loads from `files`, and the problems that it reports."""
         with keeping(LoggedDisk.of(files, {FOLDER}), view_of(self.name)) as keeper:
             return keeper.load(), keeper.troubles
 
@@ -58,7 +58,7 @@ def kept(request: pytest.FixtureRequest, all_kept: dict[str, Kept]) -> Kept:
 
 
 def damaged(files: Files, name: str, places: Iterator[int], chance: random.Random) -> Iterator[tuple[int, Files]]:
-    """Yield the files with one byte of the file `name` another one."""
+    """Yield each place, and the files with the byte at that place of the file `name` changed."""
     data = files[FOLDER / name]
     for place in places:
         other = bytes([data[place] ^ chance.randrange(1, 256)])
@@ -131,7 +131,7 @@ def test_a_truncated_deleted_or_replaced_file_is_detected(kept: Kept):
         assert [each.name for each in kept.load(gone)[0].aged if each.frozen is None] in ([], [name])
 
 
-def test_without_a_readable_checkpoint_a_stream_begins_anew_and_reports_it(kept: Kept):
+def test_without_a_readable_checkpoint_nothing_is_loaded_and_the_loss_is_reported(kept: Kept):
     files = kept.files()
     for name in kept.named("checkpoint"):
         files[FOLDER / name] = b"nothing"
@@ -164,7 +164,7 @@ def test_a_stream_without_a_readable_checkpoint_answers_the_same(kept: Kept, tmp
 
 
 def timeless(said: Any) -> Any:
-    """Return answers without what depends on when the stream was silent: how often a row was published, and was cut."""
+    """Return the answers without the numbers that depend on times of silence: revisions and generations."""
     if isinstance(said, dict):
         return {key: timeless(value) for key, value in said.items() if key not in {"revision", "generations"}}
     return [timeless(each) for each in said] if isinstance(said, list) else said

@@ -1,4 +1,4 @@
-"""Dead letters: a full queue stops reading, a checkpoint waits until they are safe, and each is written once."""
+"""Dead letters: a full queue stops reading, a checkpoint waits for their delivery, and each is written once."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from tests.support.waiting import until
 
 
 class Gate:
-    """A dead-letter sink over a broker that is away until it is `open`."""
+    """A dead-letter sink whose broker is unreachable until it is `open`."""
 
     lost = 0
 
@@ -65,7 +65,7 @@ def counted(stream: Stream, actor: str) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("limit", ["_MOST_BYTES", "_MOST_MESSAGES"])
-def test_reading_stops_while_too_many_dead_letters_wait(limit: str, monkeypatch: pytest.MonkeyPatch):
+def test_reading_stops_while_the_queue_of_dead_letters_is_full(limit: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(f"actors.reading.dead_letters.{limit}", 1)
     values, gate = [b"junk"], Gate()
     with running(values, gate) as stream:
@@ -80,7 +80,7 @@ def test_reading_stops_while_too_many_dead_letters_wait(limit: str, monkeypatch:
     assert [(dead.value, dead.offset) for dead in gate.records] == [(b"junk", 0), (b"more junk", 2)]
 
 
-def test_no_checkpoint_is_saved_before_its_dead_letters_are_safe(tmp_path: Path):
+def test_no_checkpoint_is_saved_before_its_dead_letters_are_delivered(tmp_path: Path):
     values, gate = [b"R_1"], Gate()
     with running(values, gate, folder=tmp_path / "events") as stream:
         stream.settled(1)

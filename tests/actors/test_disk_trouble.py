@@ -33,7 +33,7 @@ PART = 90
 
 
 class Troubled:
-    """A stream over a disk that fails when it is told to, and the events that it gets."""
+    """A stream over a disk that fails on demand, and the events that it gets."""
 
     def __init__(self, running: Stream, disk: FailingDisk, folder: Path, troubles: list[str], values: list[bytes]) -> None:
         self.running = running
@@ -62,7 +62,7 @@ class Troubled:
         return found
 
     def saved_after(self, checkpoint: int) -> int:
-        """Wait for a checkpoint newer than `checkpoint`; returns its number."""
+        """Wait for a checkpoint newer than `checkpoint`. Return its id."""
 
         def look() -> int:
             found = self.durability()
@@ -71,12 +71,12 @@ class Troubled:
         return until(look)
 
     def elsewhere(self, tmp_path: Path) -> int:
-        """Return the checkpoint that another process would find now, whole."""
+        """Return the id of the checkpoint that another process would load now, after asserting that it is complete."""
         copy = tmp_path / "copy"
 
         def copied() -> bool:
             shutil.rmtree(copy, ignore_errors=True)
-            with contextlib.suppress(shutil.Error):  # a file that was there at first may be gone by now
+            with contextlib.suppress(shutil.Error):  # a file may be deleted while the folder is copied
                 shutil.copytree(self.folder, copy)
                 return True
             return False
@@ -90,7 +90,7 @@ class Troubled:
         return loaded.checkpoint_id
 
     def readiness(self) -> Any:
-        """Return what /readyz says of the stream."""
+        """Return the stream's entry of /readyz."""
         app = create_app(
             [Served("events", "sets", self.running.running.manager, steps=("R", "G", "B"))],
             self.running.guardian,
@@ -120,7 +120,7 @@ def troubled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Troubl
 
 
 @pytest.mark.parametrize(("kind", "error"), list(zip(WRITING, itertools.cycle(ERRORS), strict=False)))
-def test_a_stream_reads_on_while_no_checkpoint_can_be_saved(troubled: Troubled, tmp_path: Path, kind: str, error: int):
+def test_a_stream_continues_while_no_checkpoint_can_be_saved(troubled: Troubled, tmp_path: Path, kind: str, error: int):
     troubled.disk.before = Fault(1, lasting=True, error=error, kinds=frozenset({kind}))
     for _ in range(2):
         troubled.go_on()
@@ -139,7 +139,7 @@ def test_a_stream_reads_on_while_no_checkpoint_can_be_saved(troubled: Troubled, 
 
 
 @pytest.mark.parametrize("kind", ["remove", "names"])
-def test_a_stream_saves_on_while_no_file_can_be_deleted(troubled: Troubled, tmp_path: Path, kind: str):
+def test_a_stream_saves_checkpoints_while_no_file_can_be_deleted(troubled: Troubled, tmp_path: Path, kind: str):
     troubled.disk.before = Fault(1, lasting=True, kinds=frozenset({kind}))
     checkpoint = troubled.durability().checkpoint
     for _ in range(3):

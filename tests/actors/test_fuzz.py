@@ -1,4 +1,4 @@
-"""Whatever bytes come from the disk, over HTTP or in a record: a state, an answer or a refusal, and never a crash."""
+"""Arbitrary bytes from the disk, over HTTP or in a record lead to a state, an answer or a refusal, and never to a crash."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ from tests.support.trees import spoilt
 
 
 def outside(touched: Touched) -> list[tuple[str, Path]]:
-    """Return what was touched that is neither the folder nor lies in it."""
+    """Return the touched paths outside of the folder."""
     about = {("sync_folder", FOLDER.parent), ("names", FOLDER), ("make_folder", FOLDER), ("sync_folder", FOLDER)}
     return [(what, path) for what, path in touched.all - about if path.parent != FOLDER or path.name in {"", ".", ".."}]
 
@@ -49,7 +49,7 @@ def file_of(kind: str, state: Any) -> bytes:
 
 
 ARABIC = "\u0660" * 9 + "\u0661"
-"""Ten digits, as `str.isdigit` sees it."""
+"""Ten characters that `str.isdigit` takes for digits."""
 
 NUMBERS = st.integers(0, 12).map(lambda number: f"{number:010}")
 NAMES = (
@@ -64,7 +64,7 @@ JUNK = st.binary(max_size=60) | st.binary(max_size=60).map(lambda data: b"FIRNLI
 
 @given(st.dictionaries(NAMES, JUNK, max_size=6), st.none() | st.integers(0, 12))
 @settings(max_examples=200, deadline=None)
-def test_a_folder_of_any_files_is_begun_anew_and_what_is_not_ours_stays(files: dict[str, bytes], committed: int | None):
+def test_a_folder_of_arbitrary_files_gives_no_checkpoint_and_foreign_files_stay(files: dict[str, bytes], committed: int | None):
     disk = LoggedDisk.of({FOLDER / name: data for name, data in files.items()}, {FOLDER})
     disk.before = touched = Touched()
     with keeping(disk, VIEWS["top"]()) as keeper:
@@ -99,7 +99,7 @@ WAYS_OUT = [
 
 @given(st.lists(st.sampled_from(WAYS_OUT) | st.text(max_size=12), max_size=4))
 @settings(max_examples=200, deadline=None)
-def test_no_name_in_a_checkpoint_leads_out_of_the_folder(names: list[str]):
+def test_no_file_name_in_a_checkpoint_leads_out_of_the_folder(names: list[str]):
     live = VIEWS["top"]().open(None).state()
     aged = [[number, name, 0, 9, 1, 100, bool(number % 2)] for number, name in enumerate(names)]
     secret = {Path("/etc/passwd"): b"root", FOLDER.parent / "generation-0000000001.firn": b"x"}
@@ -117,7 +117,7 @@ def test_no_name_in_a_checkpoint_leads_out_of_the_folder(names: list[str]):
 
 @pytest.mark.parametrize("name", VIEWS)
 @pytest.mark.parametrize("kind", ["checkpoint", "generation"])
-def test_a_tree_that_is_spoilt_with_its_checksum_is_passed_over_or_some_state(name: str, kind: str):
+def test_a_changed_state_with_a_right_checksum_is_refused_or_loaded(name: str, kind: str):
     chance = random.Random(f"{name} {kind}")
     files = {FOLDER / path.name: path.read_bytes() for path in (GOLDEN / name).iterdir()}
     paths = sorted(path for path in files if path.name.startswith(kind))
@@ -128,7 +128,7 @@ def test_a_tree_that_is_spoilt_with_its_checksum_is_passed_over_or_some_state(na
         disk.before = touched = Touched()
         with keeping(disk, view_of(name)) as keeper:
             loaded = keeper.load()
-            assert loaded.checkpoint_id > 0, "there is one that is good"
+            assert loaded.checkpoint_id > 0, "the other checkpoint is good"
             assert keeper.save({"live": None, "aged": []}, frozenset()).checkpoint_id
         assert not outside(touched)
 
@@ -137,14 +137,14 @@ def test_a_tree_that_is_spoilt_with_its_checksum_is_passed_over_or_some_state(na
 
 
 class Http:
-    """The application over real streams, asked as a server asks it."""
+    """The application over real streams, called as a server calls it."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
         self.loop = asyncio.new_event_loop()
 
     def request(self, method: str, path: bytes, query: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> Any:
-        """Return status, headers and body. Raises what the application raises, which a server tells as 500."""
+        """Return status, headers and body. Raises the application's exceptions, which a server reports as 500."""
         return self.loop.run_until_complete(self._request(method, path, query, headers, body))
 
     async def _request(self, method: str, path: bytes, query: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> Any:
@@ -311,7 +311,7 @@ BODIES = st.binary(max_size=40) | st.sampled_from(
     BODIES,
 )
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_is_asked_is_answered_or_refused_in_one_shape(
+def test_every_request_is_answered_or_refused_with_an_error_of_one_shape(
     http: Http, method: str, target: tuple[bytes, bytes], headers: list[tuple[bytes, bytes]], body: bytes
 ):
     path, query = target
@@ -354,7 +354,7 @@ def changed(value: bytes, seed: int) -> bytes:
 @pytest.mark.parametrize("name", VIEWS)
 @given(data=st.data())
 @settings(max_examples=80, deadline=None)
-def test_whatever_a_record_holds_it_is_an_event_or_refused(name: str, data: st.DataObject):
+def test_every_record_is_an_event_or_refused(name: str, data: st.DataObject):
     samples = some_records(name)
     near = st.builds(changed, st.sampled_from(samples), st.integers(0, 2**32))
     values = data.draw(st.lists(st.none() | st.binary(max_size=40) | near | st.sampled_from(samples), max_size=30))

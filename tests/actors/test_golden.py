@@ -1,6 +1,6 @@
-"""Checkpoints that an earlier version made are read, answered from, and gone on from.
+"""Checkpoints of an earlier version can be loaded, answered from, and continued.
 
-`python -m tests.actors.test_golden` makes them anew, which is to be done only where `snapshot.FORMAT` grows and with the old ones kept.
+`python -m tests.actors.test_golden` makes new ones. Do this only if `snapshot.FORMAT` grows, and keep the old ones.
 """
 
 import json
@@ -27,7 +27,7 @@ def view_of(name: str) -> Any:
 
 
 def answers(running: Listed, name: str) -> dict[str, Any]:
-    """Return all that the stream says, of what does not depend on when it is asked."""
+    """Return the stream's answers and counters, without those that depend on time."""
     stats = running.settled()
     return {
         "answers": [json.loads(running.shown(arguments)) for arguments in SAMPLES[name].arguments],
@@ -40,7 +40,7 @@ def answers(running: Listed, name: str) -> dict[str, Any]:
 
 
 def make(name: str) -> None:
-    """Make the checkpoint of a view, and see what it answers, then and with more."""
+    """Write the checkpoint of a view, and a file with its answers, at once and after more records."""
     folder, scratch = GOLDEN / name, GOLDEN / "scratch"
     for each in (folder, scratch):
         shutil.rmtree(each, ignore_errors=True)
@@ -56,20 +56,20 @@ def make(name: str) -> None:
 
 
 def live(name: str, source: Iterator[list[bytes]], folder: Path) -> tuple[list[bytes], dict[str, Any]]:
-    """Have three lives, with generations, refused records and something still open; returns the records and the answers."""
+    """Run a stream three times, with generations, refused records and open slices. Return the records and the answers."""
     values: list[bytes] = []
     said: dict[str, Any] = {}
     for _ in range(3):
         values += [b"no event", *(value for _ in range(3) for value in next(source))]
         with listed(view_of(name), values, folder=folder) as running:
             running.settled()
-            values += next(source)  # so that there is a checkpoint after slices were frozen
+            values += next(source)  # so that a checkpoint follows the freezing of slices
             said = answers(running, name)
     return values, said
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_a_checkpoint_of_before_is_read_and_gone_on_from(name: str, tmp_path: Path):
+def test_a_golden_checkpoint_is_loaded_and_the_stream_continues(name: str, tmp_path: Path):
     expected = json.loads((GOLDEN / f"{name}.json").read_text())
     folder = shutil.copytree(GOLDEN / name, tmp_path / name)
     values = [b"read before"] * expected["said"]["records"]
@@ -85,12 +85,12 @@ def test_a_checkpoint_of_before_is_read_and_gone_on_from(name: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_a_golden_checkpoint_is_small_and_has_all_that_there_may_be(name: str):
+def test_a_golden_checkpoint_is_small_and_names_generations(name: str):
     files = list((GOLDEN / name).iterdir())
     assert sum(path.stat().st_size for path in files) < _MOST_BYTES
     assert (GOLDEN / f"{name}.json").stat().st_size < 2 * _MOST_BYTES
     named = [snapshot.read("checkpoint", path.read_bytes())["aged"] for path in files if path.name.startswith("checkpoint")]
-    assert all(named) or name == "top", "a checkpoint without a generation shows little"
+    assert all(named) or name == "top", "a checkpoint without a generation tests little"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A data folder has one process. A second one is refused with the id of the first, and takes over once that has ended."""
+"""A data folder has one process. A second process is refused with the id of the first, and may start once that has ended."""
 
 import re
 import signal
@@ -27,7 +27,7 @@ with owned(Path(sys.argv[1])) as name:
 
 @contextmanager
 def owner(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Yield a process that has `folder`, and the name that it was told."""
+    """Yield a process that owns `folder`, and the name of the folder."""
     process = subprocess.Popen(
         [sys.executable, "-c", OWNER, str(folder)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -39,7 +39,7 @@ def owner(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
         process.communicate(timeout=30)
 
 
-def test_a_second_process_learns_the_owner_and_takes_over_when_it_is_killed(tmp_path: Path):
+def test_a_second_process_is_refused_until_the_owner_is_killed(tmp_path: Path):
     folder = tmp_path / "not" / "there" / "yet"
     with owner(folder) as (first, name):
         assert re.fullmatch("[0-9a-f]{12}", name)
@@ -77,7 +77,7 @@ def test_a_refused_process_changes_no_file(tmp_path: Path):
         )
 
 
-def test_two_folders_have_two_names(tmp_path: Path):
+def test_two_folders_have_different_names(tmp_path: Path):
     with owned(tmp_path / "one") as one, owned(tmp_path / "other") as other:
         assert one != other
 
@@ -91,20 +91,20 @@ def test_a_damaged_name_is_an_error(tmp_path: Path, damaged: bytes):
         pass
 
 
-def test_an_unfinished_name_is_made_again(tmp_path: Path):
+def test_an_unfinished_file_with_the_name_is_written_again(tmp_path: Path):
     (tmp_path / "name.tmp").write_bytes(b"0123")
     with owned(tmp_path) as name:
         assert (tmp_path / "name").read_text() == name
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "name"]
 
 
-def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path):
+def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OSError), owned(tmp_path / "file" / "folder"):
         pass
 
 
-def test_a_second_service_on_one_data_dir_refuses_and_takes_over_when_the_first_is_killed(embedded: str, tmp_path: Path):
+def test_a_second_service_on_one_data_dir_is_refused_until_the_first_is_killed(embedded: str, tmp_path: Path):
     topic = f"m-{uuid.uuid4().hex}"
     data_dir = f"data_dir={tmp_path / 'data'}"
     with service(embedded, topic, data_dir) as first:

@@ -1,4 +1,4 @@
-"""What the manager's list of collectors does of itself: it decides when there is something to decide."""
+"""The manager's list of collectors: which collectors it drops, and when."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from actors.views.view import Meta
 
 
 class Outgoing:
-    """Stands in for the manager: notes whom what was sent to."""
+    """Replaces the manager: stores each message with its recipient."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[Any, Any]] = []
@@ -23,8 +23,8 @@ class Outgoing:
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_smaller_share_of_the_disk_counts_at_once_though_memory_has_room(known: bool):
-    """At a reload; and after a restart, before anything else is known."""
+def test_a_smaller_disk_budget_applies_at_once_although_memory_has_room(known: bool):
+    """Both at a reload (`known`) and right after a restart."""
     manager: Any = Outgoing()
     shelf = Shelf(manager)
     for number in range(1, 6):

@@ -1,7 +1,7 @@
-"""A disk in memory that knows what is safe, behind `actors.durability.disk.Disk`; and what is left of it when the power fails.
+"""A disk in memory for `actors.durability.disk`, and its content after a loss of power.
 
-A file's bytes are safe up to its last sync, a name since the last sync of its folder. What is not safe may be there after a
-loss of power, or be gone, or be there in part or as zeros, each by chance.
+The bytes of a file are safe up to its last sync; a name is safe after a sync of its folder. By chance, unsafe bytes and names
+survive a loss of power, are lost, survive in part, or become zeros.
 """
 
 import errno
@@ -24,13 +24,13 @@ class _File:
 
 @dataclass(frozen=True)
 class _Change:
-    """A change of names that is not safe yet: each path's file from now on; None where there is none any more."""
+    """A change of names that is not safe yet: the new file of each path, None if the path is removed."""
 
     names: tuple[tuple[Path, _File | None], ...]
 
 
 class Platter:
-    """What outlives a process."""
+    """The content of a disk. It outlives a process."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
@@ -39,7 +39,7 @@ class Platter:
         self.changes: list[_Change] = []
 
     def lose_power(self) -> None:
-        """Lose, by chance, what is not safe."""
+        """Lose unsafe bytes and names, by chance."""
         chance = self._chance
         kept = chance.choice([0.0, 0.5, 1.0])
         ordered = chance.random() < 0.5
@@ -56,12 +56,12 @@ class Platter:
         self.names, self.changes = dict(self.safe), []
 
     def change(self, *names: tuple[Path, _File | None]) -> None:
-        """Change names, for now."""
+        """Change names. The change is not safe yet."""
         change = _Change(names)
         self.changes.append(change)
         _apply(self.names, change)
 
-    def settle(self, folder: Path) -> None:
+    def sync(self, folder: Path) -> None:
         """Make the names in a folder safe."""
         for change in self.changes:
             if change.names[0][0].parent == folder:
@@ -78,7 +78,7 @@ def _apply(names: dict[Path, _File], change: _Change) -> None:
 
 
 class SimulatedDisk:
-    """The disk as one process sees it. After that is dead, nothing reaches the platter any more."""
+    """The disk of one process. After the process is `dead`, nothing is written to the platter any more."""
 
     def __init__(self, platter: Platter, clock: SimulatedClock, chance: random.Random, faults: Faults) -> None:
         self._platter = platter
@@ -122,11 +122,11 @@ class SimulatedDisk:
 
     def sync_folder(self, folder: Path) -> None:
         self.work("sync_folder")
-        self._platter.settle(folder)
+        self._platter.sync(folder)
         self.work("synced", fails=False)
 
     def write(self, file: _File, data: bytes | memoryview) -> None:
-        """Append to a file; of what fails, a part."""
+        """Append to a file. If it fails, a part of the bytes is written."""
         part = self._chance.randint(0, len(data))
         try:
             self.work("write")
@@ -141,8 +141,8 @@ class SimulatedDisk:
         self.work("sync")
         file.safe = len(file.data)
 
-    def work(self, what: str, *, fails: bool = True) -> None:
-        """Take some time; fail by chance, or die."""
+    def work(self, operation: str, *, fails: bool = True) -> None:
+        """Take some time. Fail by chance, or raise CrashError."""
         if self.dead:
             raise CrashError
         if self._faults.strikes("slow disk"):
@@ -150,9 +150,9 @@ class SimulatedDisk:
         if self._faults.strikes("crash"):
             self.dead = True
             raise CrashError
-        kind = "disk reads" if what in {"read", "names"} else "disk"
+        kind = "disk reads" if operation in {"read", "names"} else "disk"
         if fails and self._faults.strikes(kind):
-            raise OSError(self._chance.choice(_ERRORS), f"the disk fails to {what}")
+            raise OSError(self._chance.choice(_ERRORS), f"the disk fails to {operation}")
 
 
 class SimulatedFile:

@@ -1,6 +1,6 @@
 """The dispatcher of a run: real actors on one thread, in an order that the seed decides.
 
-Stands in for `actors.runtime.dispatcher.Dispatcher` and keeps its one promise: the tasks of a home run in order, and never two at once.
+Replaces `actors.runtime.dispatcher.Dispatcher`, and keeps its promise: the tasks of one home run in order, one at a time.
 """
 
 import heapq
@@ -20,11 +20,11 @@ from tests.simulation.trace import Trace
 _STEP_S = 0.0004
 _STALL_S = 1.5
 _STARVED_S = 0.1
-"""How long a step takes at the most, how long nothing at all may run now and then, and for how long at a time one home."""
+"""Seconds: the longest step; the longest time in which no task runs; the longest time that a starved home waits at once."""
 
 
 class SimulatedDispatcher:
-    """Runs one task a step. `patient` homes wait for as long as others can run, for a while: a thread that gets no time."""
+    """Runs one task a step. For a while, one home may wait as long as other homes have tasks: a thread that gets no time."""
 
     def __init__(self, clock: SimulatedClock, chance: random.Random, faults: Faults, trace: Trace) -> None:
         self._clock = clock
@@ -61,7 +61,7 @@ class SimulatedDispatcher:
             heapq.heappush(self._later, (self.now() + seconds, next(self._order), home, task))
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Drop everything: from now on no task runs, and no actor of here is known to Pykka."""
+        """Drop all tasks, run no task any more, and remove the actors from Pykka's registry."""
         self._dead = True
         self._homes.clear()
         self._later.clear()
@@ -95,7 +95,7 @@ class SimulatedDispatcher:
         self._homes[home].popleft()()
 
     def _next_in(self) -> float:
-        """Return the seconds until the next thing is due."""
+        """Return the seconds until the next delayed task is due."""
         return max(0.0, self._later[0][0] - self.now()) if self._later else _STALL_S
 
     def _wake(self) -> None:
@@ -104,10 +104,10 @@ class SimulatedDispatcher:
             self._homes.setdefault(home, deque()).append(task)
 
     def _adopt(self, actor: Actor) -> None:
-        """See every message of an actor that is new, and let it fail at some."""
+        """Trace every message of a new actor, and make it fail at some messages."""
         self._actors.append(actor)
         if self._fine:
-            actor.turn = 1  # type: ignore[misc]  # the finest interleaving that there can be
+            actor.turn = 1  # type: ignore[misc]  # the finest interleaving
         handle = actor.on_receive
 
         def on_receive(message: Any) -> None:
@@ -122,8 +122,8 @@ class SimulatedDispatcher:
 
 
 def described(message: Any) -> str:
-    """Return a message's kind, and the numbers that tell it from others."""
-    told = [type(message).__name__]
+    """Return a message's kind, and its ids and counts."""
+    parts = [type(message).__name__]
     for name in (
         "query_id",
         "attempt_id",
@@ -138,5 +138,5 @@ def described(message: Any) -> str:
     ):
         value = getattr(message, name, None)
         if isinstance(value, int | str):
-            told.append(f"{name} {value}")
-    return " ".join(told)
+            parts.append(f"{name} {value}")
+    return " ".join(parts)

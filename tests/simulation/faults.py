@@ -1,4 +1,4 @@
-"""What goes wrong, by the seed: every part of the simulated world asks here before it works."""
+"""The faults of a run. Every part of the simulated world asks for a fault before it works."""
 
 import random
 from collections import Counter
@@ -8,15 +8,15 @@ from tests.simulation.trace import Trace
 
 
 class CrashError(BaseException):
-    """The process is dead, in the middle of whatever it did. No product code may catch it."""
+    """The process died in the middle of a task. No product code may catch this."""
 
 
 class TroubleError(Exception):
-    """What a part raises that fails: an exception that the product has never heard of."""
+    """The failure of a part: an exception type that the product does not know."""
 
 
 class Faults:
-    """Strikes by chance, each kind at its own rate, until `on` is False. `struck` counts."""
+    """Faults by chance, each kind at its own rate, until `on` is False. `struck` counts them."""
 
     def __init__(self, chance: random.Random, rates: Mapping[str, float], trace: Trace) -> None:
         self._chance = chance
@@ -26,7 +26,7 @@ class Faults:
         self.struck: Counter[str] = Counter()
 
     def strikes(self, kind: str) -> bool:
-        """Whether `kind` goes wrong this time."""
+        """Whether a fault of this kind happens now."""
         rate = self._rates.get(kind, 0.0)
         if not self.on or not rate or self._chance.random() >= rate:
             return False

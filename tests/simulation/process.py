@@ -31,7 +31,7 @@ FOLDER = Path("/data/events")
 
 
 class World:
-    """What outlives a process: time, the topic with who was given what, the outlet; and what goes wrong."""
+    """Everything that outlives a process: the clock, the topic and its ledger, the outlet, the disk; and the faults."""
 
     def __init__(self, seed: int, plan: Scenario) -> None:
         self.plan = plan
@@ -44,13 +44,13 @@ class World:
         self.platter = Platter(self.chance)
 
     def fell_silent(self) -> None:
-        """Note that all there was has been read and taken in."""
-        self.trace.note("told", "end")
+        """Note that the stream has read all records."""
+        self.trace.note("report", "end")
         if isinstance(self.plan.feed, SetFeed):
             self.plan.feed.silences += 1
 
     def lose_power(self) -> None:
-        """Lose what is not safe. Only the machine does that: a process that is killed loses nothing that it wrote."""
+        """Lose unsafe data. A process that is killed loses nothing that it wrote; a machine without power does."""
         self.platter.lose_power()
         self.outlet.lose_power(self.chance)
 
@@ -61,10 +61,10 @@ class Process:
     def __init__(self, world: World) -> None:
         plan, self._world = world.plan, world
         if not plan.durable:
-            world.outlet.records.clear()  # what begins from nothing publishes all of it again
+            world.outlet.records.clear()  # a start without a checkpoint publishes all results again
         self._disk = SimulatedDisk(world.platter, world.clock, world.chance, world.faults)
         self.dispatcher = SimulatedDispatcher(world.clock, world.chance, world.faults, world.trace)
-        system = System(self.dispatcher)  # type: ignore[arg-type]  # it keeps the promises of the real one
+        system = System(self.dispatcher)  # type: ignore[arg-type]  # it keeps the promises of a dispatcher
         self.guardian = Guardian.start(system, log=self._logged)
         source = SimulatedSource(plan.topic, world.ledger, world.clock, world.chance, world.faults, slow_s=plan.slow_s)
         sink = (TransactionalSink if plan.durable and plan.transactional else FileLikeSink)(world.outlet, world.faults)
@@ -84,9 +84,9 @@ class Process:
                 dead_letters=SimulatedDeadLetterSink(world.outlet, world.faults),  # type: ignore[arg-type]  # it stands in
             ),
             Callbacks(
-                lambda _: world.trace.note("told", "waits"),
+                lambda _: world.trace.note("report", "waits"),
                 lambda _: world.fell_silent(),
-                lambda _, problem: world.trace.note("told", problem),
+                lambda _, problem: world.trace.note("report", problem),
             ),
         )
 
@@ -95,41 +95,41 @@ class Process:
         self.dispatcher.step()
 
     def ask(self, address: Any, message: Callable[[ReplyTo], Message]) -> Any:
-        """Return the reply to a message, running on until it is there; None where the request was refused."""
+        """Run until the reply to a message is there, and return it; None if the request was refused."""
         replies: list[Any] = []
         address.tell(message(replies.append))
         for _ in range(100_000):
             if replies:
                 return None if isinstance(replies[0], Busy) else replies[0]
             self.step()
-        raise AssertionError("a question is never answered")
+        raise AssertionError("a request gets no reply")
 
     def stats(self) -> Any:
         """Return the manager's stats."""
         return self.ask(self.running.manager, GetStats)
 
     def answer(self, span: Span, arguments: Any) -> Any:
-        """Return the answer to a question."""
+        """Return the answer to a query."""
         return self.ask(self.running.manager, lambda reply_to: Query(span, arguments, 10.0, reply_to))
 
     def degraded(self) -> str | None:
-        """Return why the stream was given up, if it was."""
+        """Return the reason if the stream was given up, else None."""
         health = self.ask(self.guardian, GetHealth)
         return str(health.degraded["events"]) if health and "events" in health.degraded else None
 
     def drain(self) -> None:
-        """Stop reading; what was read is in its place then, and in a checkpoint."""
+        """Stop reading. After that, every event that was read is in a slice, and in a checkpoint."""
         self.ask(self.running.front_end, Drain)
         self.run(2.0)
 
     def run(self, seconds: float) -> None:
-        """Run on for some time."""
+        """Run for some time."""
         until = self.dispatcher.now() + seconds
         while self.dispatcher.now() < until:
             self.step()
 
     def die(self) -> None:
-        """Be gone, in the middle of whatever it is."""
+        """End the process in the middle of its tasks."""
         self.dispatcher.close()
         self._disk.dead = True
 

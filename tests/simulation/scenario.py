@@ -1,4 +1,4 @@
-"""What a seed stands for: the view, the topic, the pace, and what goes wrong how often."""
+"""The scenario of a seed: the view, the topic, the pace, and the rates of the faults."""
 
 import random
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from tests.simulation.word_feed import WordFeed
 BEGIN_S = 1_001.0
 NEVER = float("inf")
 VIEWS = ("sets", "segments", "uniques", "sets", "top", "segments", "words", "sets", "uniques")
-"""Which view a seed is for, in turn: odd in number, so that each gets failing handlers and poison, which go by fours."""
+"""The views of the seeds, in turn. Their number is odd, so that each view gets failing handlers and poison (each fourth seed)."""
 
 _CANDIDATES = 10
 _MOST_ALIKE = 3
@@ -25,7 +25,7 @@ _MOST_ALIKE = 3
 
 @dataclass(frozen=True)
 class Scenario:
-    """One run before it begins."""
+    """The plan of one run."""
 
     view: str
     feed: Feed
@@ -45,8 +45,7 @@ class Scenario:
 def scenario(seed: int, *, handlers: bool = False, poison: bool = False) -> Scenario:
     """Return the scenario of a seed.
 
-    With `handlers` also any actor fails at any message now and then; with `poison` some records are such that a slice fails at
-    them every time.
+    With `handlers`, any actor also fails at some messages. With `poison`, a slice fails at some records every time.
     """
     chance = random.Random(f"{seed} scenario")
     view = VIEWS[seed % len(VIEWS)]
@@ -104,7 +103,7 @@ def scenario(seed: int, *, handlers: bool = False, poison: bool = False) -> Scen
 
 
 def _feed(view: str, chance: random.Random, *, orderly: bool, size: int) -> Feed:
-    """Return the feed of a view whose slices are full with about `size` events."""
+    """Return the feed of a view. A slice is full at about `size` events."""
     match view:
         case "sets":
             return SetFeed(chance, orderly=orderly, max_sets=size)
@@ -132,7 +131,7 @@ def _pace(chance: random.Random, *, orderly: bool, durable: bool) -> Pace:
 
 
 def _topic(chance: random.Random, feed: Feed, *, orderly: bool) -> SimulatedTopic:
-    """Return a topic: with a backlog or none, in one life or two, that may lose its oldest records."""
+    """Return a topic with one life or two, with or without a backlog. It may lose its oldest records."""
     count, seconds = chance.choice([60, 200, 500]), chance.choice([1.0, 3.0, 8.0])
     partitions = chance.choice([1, 2, 3, 5])
     since = BEGIN_S + chance.choice([-1.5 * seconds, 0.0, 0.5])
@@ -151,7 +150,7 @@ def _topic(chance: random.Random, feed: Feed, *, orderly: bool) -> SimulatedTopi
 
 
 def _poisoned(topic: SimulatedTopic, feed: Feed, chance: random.Random) -> SimulatedTopic:
-    """Return the topic with one or two records that kill, and all that a view cannot tell from them, which are few."""
+    """Return the topic with one or two poisoned records, and the few records that a view cannot tell from them."""
     records = [record for record in topic.records if record.truth is not None]
     candidates = chance.sample(records, min(len(records), _CANDIDATES))
     few = [each for each in candidates if sum(feed.alike(each.truth, other.truth) for other in records) <= _MOST_ALIKE]

@@ -1,6 +1,6 @@
-"""One run of a seed, from the first record to the rest after the last one, and the laws that must hold on the way.
+"""One run of a seed, and the laws that must hold during the run and at its end.
 
-`python -m tests.simulation.simulation SEED` runs one, and prints its trace's identity, whether it ends well or not.
+`python -m tests.simulation.simulation SEED` runs a seed and prints the identity of its trace, even if a law is broken.
 """
 
 import random
@@ -21,13 +21,13 @@ from tests.simulation.trace import Trace
 from tests.support.running import placed
 
 _REST_S = 200.0
-"""How long the stream may take to come to rest once nothing goes wrong any more."""
+"""Seconds in which the stream must come to rest after the last fault."""
 
 _MOST_STEPS = 100_000
 
 
-class _Heard(NamedTuple):
-    """An answer, and at the moment when it came the events that had been given, by life, and those that were expected."""
+class _Received(NamedTuple):
+    """An answer; the events that had been given when it came, by life; and the events that were expected then."""
 
     answer: Answer
     given: list[list[Any]]
@@ -36,7 +36,7 @@ class _Heard(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run was."""
+    """The result of a run."""
 
     plan: Scenario
     identity: str
@@ -47,10 +47,7 @@ class Outcome:
 
 
 class Simulation:
-    """A run of `seed`. `trace` says what happened, whether it ends well or not.
-
-    With `handlers` and `poison` it is the same run with what `scenario` says of them.
-    """
+    """A run of `seed`. `trace` has its events, even if a law is broken. `handlers` and `poison` are those of `scenario`."""
 
     def __init__(self, seed: int, *, handlers: bool = False, poison: bool = False) -> None:
         self.plan = scenario(seed, handlers=handlers, poison=poison)
@@ -60,13 +57,13 @@ class Simulation:
         self._transactional = self.plan.transactional and self.plan.feed.publishes
         self._crashes = 0
         self._repeated = False
-        """Whether a process that never could write a checkpoint died: what it wrote to a file is written again then."""
-        self._questions = 0
-        self._heard: list[_Heard] = []
+        """Whether a process died that could not write a checkpoint. Its results in a file are written again then."""
+        self._answered = 0
+        self._received: list[_Received] = []
         self._crash_at = self._next_crash()
 
     def run(self) -> Outcome:
-        """Run to the end. Raises AssertionError where a law is broken."""
+        """Run to the end. Raises AssertionError if a law is broken."""
         world = self._world
         try:
             until = max(self.plan.topic.complete_at, world.clock.now() + 1) + 1
@@ -91,21 +88,21 @@ class Simulation:
         finally:
             self._process.die()
         return Outcome(
-            self.plan, self.trace.identity, self.trace.step, self._crashes, self._questions, dict(world.faults.struck)
+            self.plan, self.trace.identity, self.trace.step, self._crashes, self._answered, dict(world.faults.struck)
         )
 
     def traced(self) -> str:
-        """Run, whether it ends well or not, and return the identity of its trace."""
+        """Run, and return the identity of the trace, even if a law is broken."""
         with suppress(AssertionError):
             self.run()
         return self.trace.identity
 
     def _step(self) -> None:
-        assert self.trace.step < _MOST_STEPS, "it goes on and on"
+        assert self.trace.step < _MOST_STEPS, "the run does not end"
         if self._world.faults.strikes("clock jump"):
             self._world.clock.jump(self._world.chance.choice([-3_600.0, 3_600.0]))
         if self._world.chance.random() < 0.02:
-            self._wonder()
+            self._query()
         dead = self._crash_at is not None and self.trace.step >= self._crash_at
         if not dead:
             try:
@@ -125,7 +122,7 @@ class Simulation:
 
     def _restart(self, why: str) -> None:
         self._process.die()
-        self._heard.clear()
+        self._received.clear()
         self.trace.note("process", why)
         if why == "crash" and self._world.chance.random() < 0.5:
             self._world.lose_power()
@@ -135,33 +132,33 @@ class Simulation:
 
     # The laws --------------------------------------------------------------------------------------------------------
 
-    def _wonder(self) -> None:
-        """Ask in the middle of everything; the answer is judged when it comes, by what was read by then."""
+    def _query(self) -> None:
+        """Send a query in the middle of the run. The answer is judged when it comes, by the records read by then."""
 
-        def hear(reply: Answer | Busy) -> None:
+        def receive(reply: Answer | Busy) -> None:
             if isinstance(reply, Answer):
-                self._heard.append(_Heard(reply, self._events(), self._expected()))
+                self._received.append(_Received(reply, self._events(), self._expected()))
 
         span, arguments = self._world.chance.choice(self.plan.feed.questions)
-        self._process.running.manager.tell(Query(span, arguments, 10.0, hear))
+        self._process.running.manager.tell(Query(span, arguments, 10.0, receive))
 
     def _judge_answers(self) -> None:
-        """Assert that what came back says nothing untrue: outside of the actor that gave it, where a failure would be its own."""
-        heard, self._heard = self._heard, []
-        stats = self._process.stats() if heard else None
-        if stats is None or self._innocent(stats):  # that question failed; or nobody knows what should be there
+        """Assert that the answers claim nothing false. Not in the actor that replied: there a failed assertion would be its failure."""
+        received, self._received = self._received, []
+        stats = self._process.stats() if received else None
+        if stats is None or self._innocent(stats):  # the request failed; or the right events are unknown
             return
-        for answer, given, expected in heard:
-            self._questions += 1
+        for answer, given, expected in received:
+            self._answered += 1
             self.plan.feed.claim(answer, stats, given, expected)
 
     def _expected(self) -> list[Any]:
-        """Return the events that were given and that will be, but for poison."""
+        """Return the events that were given or will be given, without poison."""
         lives = self._world.ledger.lives(to_come=True)
         return [record.truth for life in lives for record in life if record.truth is not None and not record.poison]
 
     def _rest(self) -> None:
-        """Run until all is read and in its place."""
+        """Run until all records are read and all events are in slices."""
         world, stats = self._world, None
         deadline = world.clock.now() + _REST_S
         while world.clock.now() < deadline:
@@ -173,10 +170,10 @@ class Simulation:
             if quiet and all_read and placed(stats) == progress.events and self._saved(due):
                 return
             self._process.run(0.5)
-        raise AssertionError(f"it never comes to rest: {due} records were given, and {self._brief(stats)}")
+        raise AssertionError(f"the stream does not come to rest: {due} records were given; {self._brief(stats)}")
 
     def _judge(self) -> None:
-        """Assert conservation, coverage, and the oracle's answers."""
+        """Assert the sums of the counters, the coverage, and the answers."""
         answers, stats = self._answers(), self._process.stats()
         ledger = self._world.ledger
         records = self._records()
@@ -194,19 +191,19 @@ class Simulation:
         lost = ledger.lost()
         failed = stats.dropped.get("failed") or poison
         if ledger.complete and not failed and len(ledger.lives()) < 2:
-            assert not stats.coverage.missing, f"nothing was missed, but {stats.coverage}"
+            assert not stats.coverage.missing, f"no record was missed, but {stats.coverage}"
         if not stats.dropped.get("failed") and not innocent:  # without checkpoints, what fails is counted, and lost
             missed = [record.truth for record in lost if record.truth is not None]
             for answer in answers:
                 self.plan.feed.whole(answer, stats, self._events(), missed)
 
     def _innocent(self, stats: Any) -> bool:
-        """Whether records were set aside that do not kill: what fails at a bad time, alone in its batch, seems to."""
+        """Whether harmless records were set aside as poison: a record that was alone in a batch whose handler failed."""
         deadly = sum(record.poison for record in self._records())
         return bool(self._world.faults.struck["handler"]) and stats.progress.rejects.get("poison", 0) > deadly
 
     def _judge_results(self) -> None:
-        """Assert that everything due was published, and nothing else. Without checkpoints a failure loses some results."""
+        """Assert that every due result was published, and no other. Without checkpoints, a failure loses some results."""
         failing = self._world.faults.struck["handler"] or any(record.poison for record in self._records())
         if failing and not self.plan.durable:
             return
@@ -216,29 +213,29 @@ class Simulation:
         self.plan.feed.published(self._world.outlet.records, self._events(), answers, stats, repeated=self._repeated)
 
     def _answers(self) -> list[Answer]:
-        """Return the answers to all questions."""
+        """Return the answers to all queries."""
         return [self._process.answer(*question) for question in self.plan.feed.questions]
 
     def _judge_dead_letters(self) -> None:
         """Assert that every refused record that was given is among the dead letters."""
         missing = Counter(self._world.ledger.refused())
         missing.subtract(Counter((dead.partition, dead.offset, dead.value) for dead in self._world.outlet.dead))
-        assert not +missing, f"these are no dead letters: {+missing}"
+        assert not +missing, f"missing dead letters: {+missing}"
 
     def _judge_files(self) -> None:
-        """Assert that nothing lies in the folder but two checkpoints at most, what they name, and what the next one may name."""
+        """Assert that the folder has at most two checkpoints, the files that they name, and files that the next one may name."""
         store, there = self._store()
         kept = store.checkpoints()
         named = {f"checkpoint-{number:010}.firn" for number in kept}
         named |= {str(each[1]) for number in kept for each in store.read_checkpoint(number)["aged"]}
         assert 1 <= len(kept) <= 2, f"checkpoints {kept}"
-        assert named <= there, f"named and not there: {sorted(named - there)}"
+        assert named <= there, f"named, but missing: {sorted(named - there)}"
         oldest = f"generation-{min(kept) if len(kept) == 2 else 0:010}"
         left = sorted(name for name in there - named if name < oldest or not name.endswith(".firn"))
-        assert not left, f"named by none of {kept}: {left}"
+        assert not left, f"not named by a checkpoint of {kept}: {left}"
 
     def _saved(self, records: int) -> bool:
-        """Whether a checkpoint knows of so many records, and its results are out; where there are checkpoints."""
+        """Whether a checkpoint has `records` records, and its results are committed; True without checkpoints."""
         if not self.plan.durable:
             return True
         store, _ = self._store()
@@ -248,7 +245,7 @@ class Simulation:
         return not self._transactional or self._world.outlet.committed == newest
 
     def _store(self) -> tuple[Store, set[str]]:
-        """Return the store as another process would see it, and the names of its files."""
+        """Return the store of another process over the same disk, and the names of its files."""
         fine = Faults(random.Random(0), {}, Trace())
         disk = SimulatedDisk(self._world.platter, self._world.clock, random.Random(0), fine)
         return Store(FOLDER, disk), set(disk.names(FOLDER))
@@ -257,7 +254,7 @@ class Simulation:
         return [record for life in self._world.ledger.lives() for record in life]
 
     def _events(self) -> list[list[Any]]:
-        """Return the events that answers must consist of, by life: all that were given, but for poison."""
+        """Return the events that answers must consist of, by life: all given events without poison."""
         lives = self._world.ledger.lives()
         return [[record.truth for record in life if record.truth is not None and not record.poison] for life in lives]
 
@@ -272,4 +269,4 @@ class Simulation:
 
 
 if __name__ == "__main__":
-    print(Simulation(int(sys.argv[1]), handlers="--handlers" in sys.argv, poison="--poison" in sys.argv).traced())  # noqa: T201  # what it is started for
+    print(Simulation(int(sys.argv[1]), handlers="--handlers" in sys.argv, poison="--poison" in sys.argv).traced())  # noqa: T201

@@ -1,7 +1,7 @@
-"""Where results go in a run: a list of records that outlives the process, behind `actors.sinks.sink.Sink`.
+"""The sinks of a run. They write to a list of records that outlives the process.
 
-Two kinds, as the product has two that are exact: one that is cut back to a checkpoint's place, as a file is, and one whose
-records are seen only when they are committed together with a checkpoint's number, as Kafka's transactions are.
+The product has two kinds of sinks that are exactly-once, and so has this file: a sink that is cut back to a checkpoint's
+place, as a file is, and a sink whose records are visible once they are committed with a checkpoint's id, as in Kafka.
 """
 
 import random
@@ -15,7 +15,7 @@ from tests.simulation.faults import CrashError, Faults
 
 
 class Outlet:
-    """What the world outside has: it outlives every process. `records` are for all to see, the first `safe` for ever.
+    """The output of all processes of a run. `records` are visible; the first `safe` of them survive a loss of power.
 
     `dead` are the dead letters that Kafka has acknowledged.
     """
@@ -27,12 +27,12 @@ class Outlet:
         self.committed = 0
 
     def lose_power(self, chance: random.Random) -> None:
-        """Lose, by chance, the newest of what is not safe."""
+        """Lose some of the newest unsafe records, by chance."""
         del self.records[chance.randint(self.safe, len(self.records)) :]
 
 
 class _SimulatedSink(Sink):
-    """What both kinds have in common: what is written is delivered, but that is told with some delay."""
+    """The base of both kinds. Written records are delivered; `delivered` counts them with some delay."""
 
     delivered = 0
 
@@ -64,7 +64,7 @@ class _SimulatedSink(Sink):
 
 
 class FileLikeSink(_SimulatedSink):
-    """Is cut back to where it was."""
+    """Is cut back to the place of a checkpoint."""
 
     def _put(self, records: list[bytes]) -> None:
         self._outlet.records += records
@@ -79,14 +79,14 @@ class FileLikeSink(_SimulatedSink):
         if place is None:
             return
         size, written = place
-        assert size <= len(self._outlet.records), "a checkpoint knows of results that are not there"
+        assert size <= len(self._outlet.records), "results of a checkpoint are missing"
         del self._outlet.records[size:]
         self._outlet.safe = size
         self.written = self.delivered = written
 
 
 class TransactionalSink(_SimulatedSink):
-    """Shows its records with a checkpoint, and not before."""
+    """Makes its records visible with a checkpoint, and not before."""
 
     def __init__(self, outlet: Outlet, faults: Faults) -> None:
         super().__init__(outlet, faults)
@@ -127,7 +127,7 @@ class TransactionalSink(_SimulatedSink):
 
 
 class SimulatedDeadLetterSink:
-    """Stands in for `actors.sinks.dead_letters.DeadLetterSink`: a client with a queue of `room` records, and a broker."""
+    """Replaces `actors.sinks.dead_letters.DeadLetterSink`: a client with a queue of `room` records, and a broker."""
 
     room = 5
     lost = 0

@@ -68,7 +68,7 @@ class SimulatedSource:
         for number in life.there(now):
             low = life.partitions[number].low(now)
             if number not in self._next and low:
-                self._ledger.missed(self._life, number, 0, low, told=False)
+                self._ledger.missed(self._life, number, 0, low, reported=False)
             self._next.setdefault(number, low)
             self._skip(number, now)
         return True
@@ -129,7 +129,7 @@ class SimulatedSource:
         at, low = self._next[number], self._topic.lives[self._life].partitions[number].low(now)
         if at < low:
             self._gaps.append(Gap(number, low - at, "deleted"))
-            self._ledger.missed(self._life, number, at, low, told=True)
+            self._ledger.missed(self._life, number, at, low, reported=True)
             self._next[number] = low
 
     def _found(self, count: int, now: float) -> list[tuple[int, int, Record]]:

@@ -1,6 +1,6 @@
-"""Whole runs of real actors in a simulated world: whatever goes wrong, nothing is lost, and no answer claims what is not so.
+"""Runs of real actors in a simulated world: under every fault no record is lost, and no answer claims anything false.
 
-`--seeds 200` runs so many of them. A seed that fails is run again alone with `-k`, and is the same run.
+`--seeds 200` runs 200 seeds. `-k` repeats a seed that failed: it is the same run.
 """
 
 import random
@@ -18,12 +18,12 @@ from tests.simulation.simulation import Simulation
 from tests.simulation.trace import Trace
 
 
-def test_whatever_goes_wrong_nothing_is_lost_and_no_answer_lies(seed: int):
+def test_no_record_is_lost_and_no_answer_is_false_under_faults(seed: int):
     _run(seed)
 
 
 @pytest.mark.parametrize("seed", [3, 4, 5, 6, 8])  # one of each view
-def test_a_seed_is_the_same_run_every_time_and_in_every_process(seed: int):
+def test_a_seed_gives_the_same_run_in_every_process(seed: int):
     identity = Simulation(seed).traced()
     assert Simulation(seed).traced() == identity
     command = [sys.executable, "-m", "tests.simulation.simulation", str(seed)]
@@ -38,7 +38,7 @@ def test_a_seed_is_the_same_run_every_time_and_in_every_process(seed: int):
     assert again.stdout.split() == [identity]
 
 
-def test_what_is_synced_outlasts_a_loss_of_power_and_what_is_not_may_be_lost():
+def test_synced_data_survive_a_loss_of_power_and_unsynced_data_may_be_lost():
     folder = Path("/data")
     lost = torn = 0
     for seed in range(50):
@@ -62,17 +62,17 @@ def test_what_is_synced_outlasts_a_loss_of_power_and_what_is_not_may_be_lost():
     assert torn
 
 
-def test_two_seeds_are_two_runs():
+def test_two_seeds_give_different_runs():
     assert Simulation(3).traced() != Simulation(8).traced()
 
 
 @pytest.mark.seeds_modulo(4, 0)
-def test_nothing_is_lost_if_any_handler_fails(seed: int):
+def test_no_record_is_lost_if_any_handler_fails(seed: int):
     _run(seed, handlers=True)
 
 
 @pytest.mark.seeds_modulo(4, 1)
-def test_poisoned_records_are_set_aside_among_other_faults(seed: int):
+def test_poisoned_records_are_set_aside_under_faults(seed: int):
     _run(seed, poison=True)
 
 
@@ -88,24 +88,24 @@ def _run(seed: int, **switches: bool) -> None:
 @pytest.mark.parametrize(
     "seed,kind",
     [
-        (297, "plain"),  # events that were forced out made nothing behind them late
-        (533, "handlers"),  # a minute that was published twice, with nothing new
-        (317, "handlers"),  # a checkpoint was written while it was settled which one to begin with
-        (43, "handlers"),  # a batch counted twice, its credit given back twice
-        (192, "handlers"),  # a credit lost for good
+        (297, "plain"),  # events released for lack of room did not make later events late
+        (533, "handlers"),  # a minute was published twice without a change
+        (317, "handlers"),  # a checkpoint was written during a start
+        (43, "handlers"),  # a batch was counted twice, and its credit returned twice
+        (192, "handlers"),  # a credit was never returned
         (285, "handlers"),
-        (473, "handlers"),  # the sinks put back for a start that was given up passed for those of the next one
-        (379, "handlers"),  # a checkpoint was written while the books were in doubt
-        (496, "handlers"),  # the guardian failed at a failure, and nobody let the reader go on
-        (804, "handlers"),  # the reader never heard where to begin
-        (806, "handlers"),  # without checkpoints: a result that the publisher failed at held up all others
+        (473, "handlers"),  # Restored of an abandoned start was taken for that of the next start
+        (379, "handlers"),  # a checkpoint was written while the counters were in doubt
+        (496, "handlers"),  # the guardian failed at a failure, and the front end was never resumed
+        (804, "handlers"),  # the front end never got Begin
+        (806, "handlers"),  # without checkpoints: a failed result blocked all later results
         (893, "handlers"),
-        (161, "handlers"),  # without checkpoints: what the manager failed at was never done
+        (161, "handlers"),  # without checkpoints: a message that the manager failed at was never handled
         (224, "handlers"),
-        (377, "poison"),  # parts of a poll that said more than they brought
+        (377, "poison"),  # parts of a poll claimed a watermark beyond their events
         (447, "poison"),
         (598, "poison"),
     ],
 )
-def test_worlds_that_once_failed(seed: int, kind: str):
+def test_a_seed_that_once_failed_passes(seed: int, kind: str):
     _run(seed, handlers=kind == "handlers", poison=kind == "poison")

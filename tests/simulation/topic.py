@@ -1,6 +1,6 @@
-"""Kafka's side of a run: a topic with everything that will ever be written to it, and when.
+"""The topic of a run, with all records and the times at which they are written.
 
-Its partitions may come later, lose their oldest records, and the whole topic may be deleted and made again.
+Partitions may be added later, the oldest records may be deleted, and the topic may be deleted and created again.
 """
 
 from bisect import bisect_right
@@ -10,26 +10,26 @@ from typing import Any, NamedTuple
 
 
 class Record(NamedTuple):
-    """A record: when it is written (seconds of the run), what it holds, and what a view should make of it."""
+    """A record: the time at which it is written (seconds of the run), its value, and the event that a view should decode."""
 
     at: float
     value: bytes | None
     truth: Any
-    """The event; None where the record is none."""
+    """The event, or None if the view must refuse the record."""
     key: bytes | None = None
     poison: bool = False
     """Whether a slice fails at it."""
     stamp: int | None = None
-    """The time that its producer gave it, ms of the run, where that is not when it was written."""
+    """The producer's timestamp, ms of the run. None: the time at which the record is written."""
 
     @property
     def time(self) -> int:
-        """The time that it has in Kafka, ms of the run."""
+        """The record's timestamp in Kafka, ms of the run."""
         return int(1000 * self.at) if self.stamp is None else self.stamp
 
 
 class Partition:
-    """A log. `records` in the order in which they are written; `deletions`: when which offset becomes the first one left."""
+    """A log. `records` are in the order of writing. A deletion is a time, and the first offset that remains at that time."""
 
     def __init__(self, records: Sequence[Record], *, there_from: float, deletions: Sequence[tuple[float, int]] = ()) -> None:
         self.records = sorted(records, key=lambda record: record.at)
@@ -43,7 +43,7 @@ class Partition:
 
     @property
     def complete_at(self) -> float:
-        """When nothing changes any more."""
+        """The time of the last change."""
         return max([self.there_from, *self._times[-1:], *(at for at, _ in self._deletions)])
 
     def end(self, now: float) -> int:
@@ -57,7 +57,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class Life:
-    """The topic from its making to its deletion."""
+    """The topic from its creation to its deletion."""
 
     identity: str
     since: float
@@ -65,18 +65,18 @@ class Life:
     partitions: Sequence[Partition]
 
     def there(self, now: float) -> list[int]:
-        """Return the partitions that there are."""
+        """Return the partitions that exist."""
         return [number for number, each in enumerate(self.partitions) if each.there_from <= now]
 
 
 @dataclass
 class SimulatedTopic:
-    """All the lives of a topic, one after the other, perhaps with none in between."""
+    """The lives of a topic, one after the other. Between two lives there may be no topic."""
 
     lives: Sequence[Life]
 
     def current(self, now: float) -> int | None:
-        """Return which life it is, or None where there is no topic."""
+        """Return the index of the current life, or None if there is no topic."""
         return next((place for place, life in enumerate(self.lives) if life.since <= now < life.until), None)
 
     @property
@@ -86,55 +86,55 @@ class SimulatedTopic:
 
     @property
     def complete_at(self) -> float:
-        """When nothing is written any more, and nothing changes."""
+        """The time of the last write or other change."""
         life = self.lives[-1]
         return max(life.since, *(each.complete_at for each in life.partitions))
 
 
 @dataclass
 class _Share:
-    """Of one partition: up to where it was given out, and which ranges never were."""
+    """The records of one partition that were given: those before `position`, except for the `missed` ranges."""
 
     position: int = 0
     missed: list[tuple[int, int]] = field(default_factory=list)
-    told: list[tuple[int, int]] = field(default_factory=list)
-    """Those of the missed ones that the reader must have been told of: it had read before them."""
+    reported: list[tuple[int, int]] = field(default_factory=list)
+    """The missed ranges that the reader must report as gaps, because it had read records before them."""
 
 
 class Ledger:
-    """Which records the reader was given, as far as it says itself where it goes on: what its answers must consist of."""
+    """The records that the reader was given, up to the offsets at which it continues. Its answers must consist of these."""
 
     def __init__(self, topic: SimulatedTopic) -> None:
         self._topic = topic
         self._shares: dict[int, dict[int, _Share]] = {}
 
     def begin(self, life: int, offsets: dict[int, int], *, afresh: bool) -> None:
-        """Go on in `life` at `offsets`; what was given out beyond them does not count, nor, `afresh`, anything before."""
+        """Continue in `life` at `offsets`: records beyond them do not count as given. If `afresh`, no record does."""
         if afresh:
             self._shares = {}
-        self._shares.setdefault(life, {})  # also where nothing of it is given before there is another one
+        self._shares.setdefault(life, {})  # even if no record of this life is given
         for later in [number for number in self._shares if number > life]:
             del self._shares[later]
         for number, share in self._shares.get(life, {}).items():
             offset = offsets.get(number, 0)
             share.position = offset
             share.missed = [(low, min(high, offset)) for low, high in share.missed if low < offset]
-            share.told = [(low, min(high, offset)) for low, high in share.told if low < offset]
+            share.reported = [(low, min(high, offset)) for low, high in share.reported if low < offset]
 
-    def missed(self, life: int, partition: int, low: int, high: int, *, told: bool) -> None:
-        """Records from `low` to `high` were gone before they could be given."""
+    def missed(self, life: int, partition: int, low: int, high: int, *, reported: bool) -> None:
+        """Enter that the records from `low` up to `high` were deleted before they could be given."""
         share = self._share(life, partition)
         share.missed.append((low, high))
-        if told:
-            share.told.append((low, high))
+        if reported:
+            share.reported.append((low, high))
         share.position = max(share.position, high)
 
     def gave(self, life: int, partition: int, position: int) -> None:
-        """Everything before `position` was given."""
+        """Enter that every record before `position` was given."""
         self._share(life, partition).position = position
 
     def lives(self, *, to_come: bool = False) -> list[list[Record]]:
-        """Return what was given, by life, in the order of each partition; with `to_come`, also what the newest life will give."""
+        """Return the given records by life, in the order of each partition; with `to_come`, also the later records of the newest life."""
         lives = self._given(to_come=to_come)
         return [
             [self._topic.lives[life].partitions[number].records[offset] for number, offset in places] for life, places in lives
@@ -166,7 +166,7 @@ class Ledger:
         return given
 
     def whole(self, now: float) -> bool:
-        """Whether all that there is was given."""
+        """Whether every existing record was given."""
         life = self._topic.current(now)
         if life is None:
             return False
@@ -176,16 +176,16 @@ class Ledger:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing was gone before it could be given."""
+        """Whether no record was deleted before it could be given."""
         return not any(share.missed for shares in self._shares.values() for share in shares.values())
 
     def lost(self) -> list[Record]:
-        """Return the records of which the reader was told that they are missing."""
+        """Return the records in the gaps that the reader must report."""
         return [
             record
             for life, shares in self._shares.items()
             for number, share in shares.items()
-            for low, high in share.told
+            for low, high in share.reported
             for record in self._topic.lives[life].partitions[number].records[low:high]
         ]
 
