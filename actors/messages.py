@@ -9,8 +9,9 @@ ignores messages of an earlier `round`: a stream's run from one recovery to the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from actors.protocol import (
     Address,
@@ -115,8 +116,7 @@ class Drain(Control, frozen=True):
     reply_to: ReplyTo[Drained]
 
 
-@dataclass(frozen=True, slots=True)
-class Drained:
+class Drained(Struct, frozen=True):
     """The reply to `Drain`: no batch is in flight."""
 
     progress: Progress
@@ -257,8 +257,7 @@ class Commit(Control, frozen=True):
 # To the dead letter writer -------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Dead:
+class Dead(Struct, frozen=True):
     """A refused record with its original key, value and headers, its place in the topic, and the reason."""
 
     value: bytes | None
@@ -372,8 +371,7 @@ class Loaded(Control, frozen=True):
     round: Round
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedSlice:
+class LoadedSlice(Struct, frozen=True):
     """A generation in a checkpoint. `frozen` is None if the file cannot be read; `mapped` is set if the slice stays on disk."""
 
     collector_id: CollectorId
@@ -523,8 +521,7 @@ class Reconfigure(Control, frozen=True):
     reply_to: ReplyTo[Reconfigured]
 
 
-@dataclass(frozen=True, slots=True)
-class Reconfigured:
+class Reconfigured(Struct, frozen=True):
     """The reply to `Reconfigure`: the new limits dropped `dropped` generations."""
 
     dropped: int

@@ -4,9 +4,10 @@ Each request has a `reply_to`; the reply is one of the classes here, or `Busy`. 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from actors.protocol import Busy as Busy  # noqa: PLC0414  # a reply like the others, which mypy lets through only so
 from actors.protocol import Control, Data, ReplyTo
@@ -27,8 +28,7 @@ class Query(Data, frozen=True):
     reply_to: ReplyTo["Answer"]
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
+class Coverage(Struct, frozen=True):
     """The times for which an answer is complete: [complete_from, complete_to) without the spans in `missing`.
 
     `complete_from` is None if nothing was dropped since the stream's beginning. `complete_to` is None if there is no watermark
@@ -41,8 +41,7 @@ class Coverage:
     missing: tuple[Span, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """The reply to `Query`: a merged partial, and the view that can render it.
 
     `origin` lists the frozen slices that it was read from, as (collector id, revision): for one view, equal queries with equal
@@ -88,8 +87,7 @@ class GetStats(Data, frozen=True):
     reply_to: ReplyTo["Stats"]
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(Struct, frozen=True):
     """Memory in bytes: the budget, the bytes accounted, of these the empty process's (`baseline_bytes`), and the resident set.
 
     `emergencies` counts the generations that the emergency brake dropped.
@@ -102,8 +100,7 @@ class Memory:
     emergencies: int
 
 
-@dataclass(frozen=True, slots=True)
-class Durability:
+class Durability(Struct, frozen=True):
     """The newest checkpoint: its id, when it was saved (`at`, seconds since 1970), how long that took, and its bytes.
 
     `failed` counts failed checkpoints since then; `problem` is the last reason. `lost` describes files that could not be read
@@ -125,8 +122,7 @@ class Durability:
     seconds_in_all: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Pruned:
+class Pruned(Struct, frozen=True):
     """A dropped generation: its collector id, contents, the reason, and when (`at`, seconds since 1970)."""
 
     number: int
@@ -137,8 +133,7 @@ class Pruned:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
+class Stats(Struct, frozen=True):
     """The reply to `GetStats`: the collectors oldest first, the active one last, and the stream's counters.
 
     `numbers` has their ids in the same order; a generation keeps its id until the stream recovers from a failure or restarts.
@@ -162,7 +157,7 @@ class Stats:
     starting: bool
     numbers: tuple[int, ...] = ()
     pruned: tuple[Pruned, ...] = ()
-    since_start: Mapping[str, int] = field(default_factory=dict)
+    since_start: Mapping[str, int] = {}
 
 
 class GetPlace(Data, frozen=True):
@@ -172,8 +167,7 @@ class GetPlace(Data, frozen=True):
     reply_to: ReplyTo["Place | None"]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """`length` bytes of a file, from the offset `start` on."""
 
     path: Path
@@ -197,8 +191,7 @@ class WriteToAll(Data, frozen=True):
     reply_to: ReplyTo["Written"]
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True):
     """Kafka has acknowledged every record. `offsets` has the last offset written to each partition."""
 
     offsets: Mapping[int, int]
@@ -210,8 +203,7 @@ class GetHealth(Data, frozen=True):
     reply_to: ReplyTo["Health"]
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
+class DeadLetter(Struct, frozen=True):
     """One message that failed or was refused: when (`at`, seconds since 1970), at which actor, its class, and the reason."""
 
     at: float
@@ -221,8 +213,7 @@ class DeadLetter:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ActorVitals:
+class ActorVitals(Struct, frozen=True):
     """The mailboxes of `count` actors of one class and `state`, summed: the waiting messages and the capacity of each lane.
 
     A collector is active or aged; other actors have no state. `held` of the actors take no data until they have recovered from
@@ -238,11 +229,10 @@ class ActorVitals:
     data: int
     data_capacity: int
     held: int = 0
-    counted: Mapping[str, int] = field(default_factory=dict)
+    counted: Mapping[str, int] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(Struct, frozen=True):
     """The reply to `GetHealth`. `degraded` has each stream that was given up, with the reason.
 
     `newest` lists the newest dead letters, newest first. `threads` has the seconds that each thread has spent on its present
@@ -254,4 +244,4 @@ class Health:
     dead_letters: int
     newest: tuple[DeadLetter, ...]
     actors: tuple[ActorVitals, ...] = ()
-    threads: Mapping[str, float] = field(default_factory=dict)
+    threads: Mapping[str, float] = {}

@@ -2,7 +2,8 @@
 
 import itertools
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from actors.collecting.checkpoint import Assembly
 from actors.collecting.collector import Collector

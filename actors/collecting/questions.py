@@ -2,8 +2,10 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec.structs import replace
 
 from actors.collecting.collector import Collector
 from actors.messages import ManagerMessage, Overdue, Partial, Read, Unread
