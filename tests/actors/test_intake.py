@@ -121,15 +121,20 @@ def test_a_poll_that_cannot_be_decoded_changes_nothing_at_first_and_is_then_read
 def test_the_suspicion_ends_when_the_topic_is_recreated():
     into = intake()
     into.skip([], Place({0: 100}, "old"))
-    failed = Ingest(VIEW.decode(polled([b"R_1"])).batch, None, 0, origin=Origin({0: 99}, {0: 100}, 0))
-    into.suspect(failed)
+    batch = VIEW.decode(polled([b"R_1"])).batch
+    into.suspect(Ingest(batch, None, 0, origin=Origin({0: 99}, {0: 100}, 0)))
     assert into.one_by_one
     into.prepare(0.0)
     assert not into.one_by_one
-    into.suspect(failed)
-    into.skip([], Place({0: 3}, "old"))
+    into.suspect(Ingest(batch, None, 0, origin=Origin({0: 2}, {0: 3}, 0)))
+    into.skip([], Place({0: 2}, "old"))
     into.prepare(0.0)
-    assert into.one_by_one, "the records come again"
+    assert into.one_by_one, "the record comes again"
+    into.skip([], Place({0: 3}, "new", 1))
+    into.suspect(Ingest(batch, None, 0, origin=Origin({0: 1}, {0: 2}, 1)))
+    into.skip([], Place({0: 200}, "old"))
+    into.prepare(0.0)
+    assert into.one_by_one, "the new topic is read again after a return to an earlier checkpoint"
     into.skip([], Place({0: 3}, "new", 1))
     into.prepare(0.0)
     assert not into.one_by_one
@@ -150,3 +155,52 @@ def test_pieces_are_cut_at_times_and_report_how_far_the_stream_is_complete(suspe
         assert following.events.first() >= piece.until
     singles = [piece.events.first() for piece in pieces if piece.events.count == 1]
     assert singles == (sorted([*range(50, 61), *range(50, 61)]) if suspected else [])
+
+
+def test_the_place_before_a_poll_has_its_first_offsets_and_is_in_the_same_topic():
+    poll = replace(polled([b"a", b"b", b"c"], first=7), partitions=np.array([1, 0, 1], np.uint8))
+    assert Place({0: 9, 1: 10, 2: 5}, "topic", 3).before(poll) == Place({0: 8, 1: 7, 2: 5}, "topic", 3)
+
+
+def test_a_deleted_partition_does_not_hold_the_others_back():
+    into, ledger = intake(), Ledger(VIEW)
+    read(into, ledger, 100, 0)
+    read(into, ledger, 500, 1)
+    assert into.watermark(0.0) == 90
+    into.skip([Gap(0, None, "recreated")], Place({1: 500}))
+    assert into.watermark(0.0) == 490
+
+
+def test_a_partition_is_read_alone_until_few_events_wait_for_it():
+    into = intake()
+    read(into, Ledger(VIEW), 1, 1)
+    assert into.partition_to_catch_up(0.0, None) is None
+    into.take(polled([b"R_%d" % (100 + number) for number in range(300)]), Place({0: 300, 1: 1}), 0.0, 0.0)
+    assert into.partition_to_catch_up(0.0, None) == 1
+    assert into.partition_to_catch_up(0.0, 1) == 1
+    assert into.partition_to_catch_up(0.0, 0) is None, "another partition is the slowest now"
+    assert len(into.release(0.0, everything=True)) > 0
+    assert into.partition_to_catch_up(0.0, 1) is None
+
+
+def test_everything_is_released_however_little_it_is():
+    into = intake()
+    into.take(polled([b"R_%d" % number for number in range(300)]), Place({0: 300}), 0.0, 0.0)
+    assert sum(piece.events.count for piece in into.release(0.0, everything=False)) == 300 - 1 - LATENESS
+    assert into.release(0.0, everything=False) == []
+    assert sum(piece.events.count for piece in into.release(0.0, everything=True)) == 1 + LATENESS
+    assert into.flush() == []
+
+
+def test_the_counts_since_the_start_do_not_fall_when_the_stream_goes_back():
+    into, ledger = intake(), Ledger(VIEW)
+    read(into, ledger, 100)
+    state = into.state()
+    assert intake().anew(state, 0.0).report(0.0).since_start["records"] == 0, "an earlier process has read it"
+    for time in (200, 300):
+        read(into, ledger, time)
+    into = into.anew(state, 0.0)
+    assert (into.report(0.0).records, into.report(0.0).since_start["records"]) == (1, 3)
+    read(into, ledger, 200)
+    assert (into.report(0.0).records, into.report(0.0).since_start["records"]) == (2, 4)
+    assert into.anew(None, 0.0).report(0.0).since_start["records"] == 4
