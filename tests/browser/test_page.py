@@ -242,7 +242,7 @@ def test_failed_streams_and_an_ended_service_are_shown_without_axe_violations(br
                 assert f"{stream} was given up: FrontEnd failed 10 times" in seen.text("#notice")
                 assert "Nothing is read any more" in seen.text("#flow")
                 assert not seen.page.is_visible("#empty"), "a failed stream shows no command to send records"
-                assert seen.violations() == [], stream
+            assert seen.violations() == []
             assert seen.page.locator(".bars rect").count() > 10, "the last good picture stays"
             assert seen.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
             assert not seen.errors

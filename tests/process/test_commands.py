@@ -242,21 +242,28 @@ def test_the_schema_takes_the_files_that_are_here_and_refuses_what_the_settings_
 # Asking --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.broker
-def test_query_and_top_show_what_a_service_has(broker: str, topic: str, send: Send):
-    send(broker, topic, [*records([(1, 0), (2, 1), (3, 2)]), b"junk"], [0] * 4)
-    with service(broker, topic) as running:
-        running.settled(4)
+def test_query_and_top_print_tables_and_json(embedded: str, mock_topic: str, send: Send):
+    values = [*records([(1, 0), (2, 1), (3, 2)]), b"junk", b"[/red] :x: \x1b[2J"]
+    send(embedded, mock_topic, values, [0] * len(values))
+    with service(embedded, mock_topic) as running:
+        running.settled(len(values))
         url = ("--url", f"http://127.0.0.1:{running.port}")
         assert json.loads(run("query", "sets", "--json", *url).stdout)["sets"][0]["b"]["timestamp"] == 3
         (known,) = json.loads(run("query", "streams", "--json", *url).stdout)["streams"]
         assert (known["name"], known["view"]) == ("events", "sets")
         assert "events" in run("query", "streams", *url).stdout
+        assert "red" in run("query", "sets", *url).stdout
+        assert "active" in run("query", "stats", *url).stdout
+        rejects = run("query", "rejects", *url).stdout
+        assert "no_underscore 2" in rejects
+        assert r"[/red] :x: \x1b[2J" in rejects, "a record's text is neither markup nor a command to the terminal"
+        wrong = run("query", "sets", "--start", "5", "--end", "1", *url)
+        assert (wrong.returncode, wrong.stderr.strip()) == (1, "query: query endTime: expected startTime (5) or later, got 1")
         once = run("top", "--once", *url)
         assert once.returncode == 0, once.stderr
-        assert "no_underscore 1" in once.stdout
+        assert "no_underscore 2" in once.stdout
         snapshot = json.loads(run("top", "--once", "--json", *url).stdout)
-        assert snapshot["streams"][0]["records"] == 4
+        assert snapshot["streams"][0]["records"] == 5
         assert {"memory", "rates", "actors"} <= snapshot.keys()
     gone = run("top", "--once", *url)
     assert (gone.returncode, gone.stderr.count("\n")) == (1, 1)
@@ -341,9 +348,16 @@ def terminal(*words: str, rows: int = 24, columns: int = 80) -> Iterator[Termina
         made.close()
 
 
+@pytest.fixture(scope="module")
+def watched(embedded: str) -> Iterator[str]:
+    """Yield the address of a service without records."""
+    with service(embedded, "watched") as running:
+        yield f"127.0.0.1:{running.port}"
+
+
 @pytest.mark.parametrize("leave", ["q", "\x03"])
-def test_top_fits_a_terminal_follows_its_size_and_leaves_it_as_it_was(embedded: str, leave: str):
-    with service(embedded, "watched") as running, terminal("top", "--url", f"127.0.0.1:{running.port}") as shown:
+def test_top_fits_a_terminal_follows_its_size_and_leaves_it_as_it_was(watched: str, leave: str):
+    with terminal("top", "--url", watched) as shown:
         small = shown.until_shown("events")
         assert len(small) <= 24
         assert max(map(len, small)) <= 80
@@ -358,16 +372,15 @@ def test_top_fits_a_terminal_follows_its_size_and_leaves_it_as_it_was(embedded: 
         assert "Traceback" not in shown.shown
 
 
-def test_top_as_json_goes_to_a_pipe_and_ends_at_ctrl_c(embedded: str):
-    with service(embedded, "watched") as running:
-        words = [*FIRNLINE, "top", "--json", "--url", f"127.0.0.1:{running.port}"]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as child:
-            try:
-                snapshots = [json.loads(child.stdout.readline()) for _ in range(2)]
-                child.send_signal(signal.SIGINT)
-                more, complaint = child.communicate(timeout=30)
-            finally:
-                child.kill()
+def test_top_as_json_goes_to_a_pipe_and_ends_at_ctrl_c(watched: str):
+    words = [*FIRNLINE, "top", "--json", "--url", watched]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as child:
+        try:
+            snapshots = [json.loads(child.stdout.readline()) for _ in range(2)]
+            child.send_signal(signal.SIGINT)
+            more, complaint = child.communicate(timeout=30)
+        finally:
+            child.kill()
     assert snapshots[0]["at"] < snapshots[1]["at"]
     assert all(json.loads(line)["streams"] for line in more.splitlines())
     assert (child.returncode, complaint) == (0, "")

@@ -1,7 +1,7 @@
 """The commands as people type them."""
 
-import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -16,8 +16,6 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from scripts.lab.truth import greedy
 from scripts.produce.patterns import PATTERNS, chunks
 from scripts.produce.spec import Spec
-from tests.conftest import Send
-from tests.support.running import records
 from tests.support.service import ROOT, command, free_port, service
 from tests.support.waiting import until
 
@@ -38,7 +36,7 @@ def event(value: bytes) -> tuple[int, int]:
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_a_pattern_is_the_same_for_the_same_seed_and_exactly_as_long_as_asked(pattern: str):
-    for count in (1, 29_999, 70_001):
+    for count in (1, 29_999, 30_001):
         one = list(chunks(pattern, Spec(count, 5, seed=3)))
         assert one == list(chunks(pattern, Spec(count, 5, seed=3)))
         assert sum(len(chunk.values) for chunk in one) == sum(len(chunk.partitions) for chunk in one) == count
@@ -74,11 +72,12 @@ def test_junk_is_about_one_in_a_hundred_of_every_kind():
 
 
 @pytest.mark.parametrize("script", ["serve", "producer", "query", "bench", "broker", "chaos", "lab/measure/crowd", "replay"])
-def test_every_command_has_help(script: str):
-    done = run(script, "--help", COLUMNS="100")
-    assert done.returncode == 0
-    assert "Usage" in done.stdout
-    assert "Traceback" not in done.stderr
+def test_every_command_has_help(script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr("sys.argv", [script, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "scripts" / f"{script}.py"), run_name="__main__")
+    assert not ended.value.code
+    assert "Usage" in capsys.readouterr().out
 
 
 @pytest.mark.broker
@@ -210,25 +209,6 @@ def test_a_benchmark_that_cannot_run_prints_the_reason(broker: str):
     nowhere = run("bench", "--events", "30000", "--bootstrap", f"127.0.0.1:{free_port()}")
     assert (nowhere.returncode, nowhere.stderr.count("\n")) == (1, 1)
     assert run("bench", "--pattern", "junk", "--bootstrap", broker).returncode == 2
-
-
-@pytest.mark.broker
-def test_query_shows_tables_and_json(broker: str, topic: str, send: Send):
-    send(broker, topic, [*records([(1, 0), (2, 1), (3, 2)]), b"junk", b"[/red] :x: \x1b[2J"], [0] * 5)
-    with service(broker, topic) as running:
-        running.settled(5)
-        url = ("--url", f"http://127.0.0.1:{running.port}")
-        assert json.loads(run("query", "sets", "--json", *url).stdout)["sets"][0]["b"]["timestamp"] == 3
-        assert "red" in run("query", "sets", *url).stdout
-        assert "active" in run("query", "stats", *url).stdout
-        rejects = run("query", "rejects", *url).stdout
-        assert "no_underscore 2" in rejects
-        assert r"[/red] :x: \x1b[2J" in rejects, "what a record says is neither markup nor a command to the terminal"
-        wrong = run("query", "sets", "--start", "5", "--end", "1", *url)
-        assert (wrong.returncode, wrong.stderr.strip()) == (1, "query: query endTime: expected startTime (5) or later, got 1")
-    gone = run("query", "stats", *url)
-    assert gone.returncode == 1
-    assert "is the service running?" in gone.stderr
 
 
 def test_wrong_settings_end_the_service_with_every_problem_and_no_traceback(tmp_path: Path):
