@@ -8,9 +8,13 @@ T = TypeVar("T")
 
 
 def until(look: Callable[[], T], *, timeout_s: float = 30.0) -> T:
-    """Return the first true value of `look()`. Fails after `timeout_s`, with the last value."""
-    deadline = time.monotonic() + timeout_s
+    """Return the first true value of `look()`. Fails after `timeout_s`, with the last value.
+
+    A long wait looks less often, because each look may cost processor time here and in the service or broker that it asks.
+    """
+    began = time.monotonic()
     while not (seen := look()):
-        assert time.monotonic() < deadline, f"waited {timeout_s} s in vain; seen last: {seen!r}"
-        time.sleep(0.005)
+        waited_s = time.monotonic() - began
+        assert waited_s < timeout_s, f"waited {timeout_s} s in vain; seen last: {seen!r}"
+        time.sleep(min(0.05, 0.005 + waited_s / 50))
     return seen
