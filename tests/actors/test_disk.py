@@ -1,4 +1,4 @@
-"""A full, failing or limited disk costs a checkpoint, never the one before. Reading goes on, and the problem is reported."""
+"""A full, failing or limited disk loses at most the checkpoint that is being written, and the problem is reported."""
 
 import errno
 import os
@@ -25,7 +25,7 @@ ERRORS = [errno.ENOSPC, errno.EIO, errno.EFBIG]
 
 @dataclass
 class Fault:
-    """Fails the `at`-th operation from now on, or, where it is `lasting`, each from then on; `kinds` alone count."""
+    """Fails at the `at`-th operation from now, and if it is `lasting`, at every later one. Only operations in `kinds` count."""
 
     at: int
     lasting: bool = False
@@ -53,7 +53,7 @@ def save(keeper: Keeping, number: int, names: list[str]) -> int | None:
 
 
 def two_checkpoints(make: Callable[[Path, Disk], Store] = Store) -> tuple[LoggedDisk, str]:
-    """Return a disk with the checkpoints 2 and 3, and the generation that both name."""
+    """Return a disk with the checkpoints 2 and 3, and the name of the generation that both name."""
     disk = LoggedDisk.of({}, {FOLDER.parent})
     with keeping(disk, VIEW, make) as keeper:
         keeper.load()
@@ -64,17 +64,17 @@ def two_checkpoints(make: Callable[[Path, Disk], Store] = Store) -> tuple[Logged
 
 
 def opened(disk: LoggedDisk, committed: int | None = None) -> Loaded:
-    """Return what another process would find now; it does not change the disk."""
+    """Return the checkpoint that another process would load now. The disk does not change."""
     with keeping(LoggedDisk.of(disk.contents(), {FOLDER}), VIEW) as keeper:
         loaded = keeper.load(committed)
     assert all(each.frozen is not None for each in loaded.aged)
-    assert loaded.state is not None, "nothing is found"
+    assert loaded.state is not None, "no checkpoint is found"
     assert loaded.state["number"] == loaded.checkpoint_id
     return loaded
 
 
 def check_a_failing_disk(fault: Fault, make: Callable[[Path, Disk], Store] = Store) -> bool:
-    """Have a generation and a checkpoint written while `fault` is there; returns whether it struck."""
+    """Write a generation and checkpoints while `fault` is active. Return whether it struck."""
     disk, old = two_checkpoints()
     with keeping(disk, VIEW, make) as keeper:
         assert keeper.load().checkpoint_id == 3
@@ -93,10 +93,10 @@ def check_a_failing_disk(fault: Fault, make: Callable[[Path, Disk], Store] = Sto
         assert opened(disk).checkpoint_id >= last
         assert opened(disk, last).checkpoint_id == last
         if not fault.lasting and "remove" not in fault.struck:
-            assert not [path for path in disk.files if path.suffix == ".tmp"], "what fails is taken back at once"
+            assert not [path for path in disk.files if path.suffix == ".tmp"], "temporary files are deleted at once"
         fault.healed = True
         assert save(keeper, 7, [old]) == 7
-        assert opened(disk, last).checkpoint_id == last, "its results are out, those of the next are not"
+        assert opened(disk, last).checkpoint_id == last, "the results of the next checkpoint are not committed"
         assert opened(disk).checkpoint_id == 7
         assert save(keeper, 8, [old]) == 8
         assert {path.name for path in disk.files} == {old, "checkpoint-0000000007.firn", "checkpoint-0000000008.firn"}
@@ -105,7 +105,7 @@ def check_a_failing_disk(fault: Fault, make: Callable[[Path, Disk], Store] = Sto
 
 @pytest.mark.parametrize("lasting", [False, True])
 @pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
-def test_a_failing_disk_operation_costs_that_checkpoint_only(error: int, lasting: bool):
+def test_a_failed_disk_operation_loses_only_that_checkpoint(error: int, lasting: bool):
     struck: set[str] = set()
     for at in range(1, 1_000):
         fault = Fault(at, lasting, error)
@@ -117,7 +117,7 @@ def test_a_failing_disk_operation_costs_that_checkpoint_only(error: int, lasting
 
 
 class Hoarder(Store):
-    """What failed stays where it is."""
+    """Temporary files of failed writes are not deleted."""
 
     def _write(self, kind: str, number: int, state: Any) -> tuple[str, int]:
         removing, self._disk = self._disk, KeepingDisk(self._disk)
@@ -133,7 +133,7 @@ class KeepingDisk(PassingDisk):
 
 
 class Forgetful(Store):
-    """A checkpoint of which the writing failed at the very end counts as one of the newest two."""
+    """A checkpoint whose writing failed at its last operation counts as one of the newest two."""
 
     def _write(self, kind: str, number: int, state: Any) -> tuple[str, int]:
         try:
@@ -142,9 +142,9 @@ class Forgetful(Store):
             self._void.clear()
 
 
-@pytest.mark.parametrize(("make", "told"), [(Hoarder, "taken back at once"), (Forgetful, "nothing is found")])
-def test_a_careless_store_fails_these_tests(make: Callable[[Path, Disk], Store], told: str):
-    with pytest.raises(AssertionError, match=told):
+@pytest.mark.parametrize(("make", "message"), [(Hoarder, "deleted at once"), (Forgetful, "no checkpoint is found")])
+def test_a_store_that_handles_errors_wrongly_fails_the_test(make: Callable[[Path, Disk], Store], message: str):
+    with pytest.raises(AssertionError, match=message):
         for lasting in (False, True):
             for at in range(1, 100):
                 check_a_failing_disk(Fault(at, lasting), make)
@@ -170,7 +170,7 @@ def test_a_read_that_fails_once_loses_no_state(error: int):
 def test_loading_waits_for_a_folder_that_cannot_be_listed():
     disk, _ = two_checkpoints()
     disk.before = fault = Fault(1, lasting=True, kinds=frozenset({"names"}))
-    with keeping(disk, VIEW) as keeper, pytest.raises(AssertionError, match="tried again and again"):
+    with keeping(disk, VIEW) as keeper, pytest.raises(AssertionError, match="retried without end"):
         keeper.load()
     fault.healed = True
     assert opened(disk).checkpoint_id == 3
@@ -179,7 +179,7 @@ def test_loading_waits_for_a_folder_that_cannot_be_listed():
 # The machine's own disk ----------------------------------------------------------------------------------------------
 
 
-def test_a_file_is_complete_although_each_write_takes_a_part(tmp_path: Path):
+def test_a_file_is_complete_if_each_write_takes_only_a_part(tmp_path: Path):
     file = Disk().create(tmp_path / "file")
     raw = file._file
 
@@ -196,7 +196,7 @@ def test_a_file_is_complete_although_each_write_takes_a_part(tmp_path: Path):
     assert (tmp_path / "file").read_bytes() == data
 
 
-def test_a_write_that_takes_no_bytes_is_an_error_and_no_endless_loop(tmp_path: Path):
+def test_a_write_that_takes_no_bytes_is_an_error(tmp_path: Path):
     file = Disk().create(tmp_path / "file")
 
     class Full:
@@ -248,7 +248,7 @@ print(store.checkpoints(), len(store.read_checkpoint(3)["large"]))
 """
 
 
-def test_a_limit_on_the_size_of_files_is_an_error_and_leaves_no_file(tmp_path: Path):
+def test_a_write_above_the_file_size_limit_is_an_error_and_leaves_no_file(tmp_path: Path):
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
@@ -271,7 +271,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_keeps_its_checkpoint_and_takes_the_next_when_it_has_room(small_disk: Path):
+def test_a_full_disk_keeps_its_checkpoint_and_takes_the_next_once_there_is_room(small_disk: Path):
     store = Store(small_disk / "events", Disk())
     store.open()
     store.write_checkpoint({"number": 1, "large": bytes(400_000)})

@@ -31,7 +31,7 @@ from tests.support.listed import listed
 from tests.support.logged_disk import LoggedDisk, Touched
 from tests.support.polled import polled
 from tests.support.samples import SAMPLES
-from tests.support.trees import spoilt
+from tests.support.trees import file_of, spoilt
 
 # What lies on the disk -----------------------------------------------------------------------------------------------
 
@@ -40,12 +40,6 @@ def outside(touched: Touched) -> list[tuple[str, Path]]:
     """Return the touched paths outside of the folder."""
     about = {("sync_folder", FOLDER.parent), ("names", FOLDER), ("make_folder", FOLDER), ("sync_folder", FOLDER)}
     return [(what, path) for what, path in touched.all - about if path.parent != FOLDER or path.name in {"", ".", ".."}]
-
-
-def file_of(kind: str, state: Any) -> bytes:
-    data = bytearray()
-    snapshot.write(kind, state, data.extend)
-    return bytes(data)
 
 
 ARABIC = "\u0660" * 9 + "\u0661"
@@ -103,7 +97,7 @@ def test_no_file_name_in_a_checkpoint_leads_out_of_the_folder(names: list[str]):
     live = VIEWS["top"]().open(None).state()
     aged = [[number, name, 0, 9, 1, 100, bool(number % 2)] for number, name in enumerate(names)]
     secret = {Path("/etc/passwd"): b"root", FOLDER.parent / "generation-0000000001.firn": b"x"}
-    files = {**secret, FOLDER / "checkpoint-0000000002.firn": file_of("checkpoint", {"live": live, "aged": aged})}
+    files = {**secret, FOLDER / "checkpoint-0000000002.firn": bytes(file_of({"live": live, "aged": aged}, "checkpoint"))}
     disk = LoggedDisk.of(files, {FOLDER, Path("/etc")})
     disk.before = touched = Touched()
     with keeping(disk, VIEWS["top"]()) as keeper:
@@ -124,7 +118,7 @@ def test_a_changed_state_with_a_right_checksum_is_refused_or_loaded(name: str, k
     for _ in range(60 if paths else 0):
         path = paths[-1] if kind == "checkpoint" else chance.choice(paths)
         other = spoilt(snapshot.read(kind, files[path]), chance)
-        disk = LoggedDisk.of({**files, path: file_of(kind, other)}, {FOLDER})
+        disk = LoggedDisk.of({**files, path: bytes(file_of(other, kind))}, {FOLDER})
         disk.before = touched = Touched()
         with keeping(disk, view_of(name)) as keeper:
             loaded = keeper.load()
@@ -370,4 +364,4 @@ def test_every_record_is_an_event_or_refused(name: str, data: st.DataObject):
     for arguments in SAMPLES[name].arguments:
         shown = b"".join(view.render(view.merge([live.read(EVER, arguments)]), EVER, arguments, "json", {}))
         json.loads(shown)
-    assert snapshot.read("live", file_of("live", live.state())) is not None
+    assert snapshot.read("live", bytes(file_of(live.state(), "live"))) is not None

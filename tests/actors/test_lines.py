@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -25,6 +26,32 @@ from tests.support.waiting import until
 
 def unheard(text: str) -> None:
     raise AssertionError(text)
+
+
+def command(
+    code: str,
+    *,
+    once: bool = False,
+    reports: list[str] | None = None,
+    heard: list[str] | None = None,
+    place: Place | None = None,
+) -> CommandSource:
+    """Return an opened source that runs Python code. `reports` gets its errors, `heard` its standard error."""
+    source = CommandSource(
+        [sys.executable, "-c", code],
+        once=once,
+        on_line=heard.append if heard is not None else unheard,
+        on_error=reports.append if reports is not None else unheard,
+    )
+    assert source.open(place or Place())
+    return source
+
+
+def take(source: LineSource, count: int = 1) -> list[bytes]:
+    """Poll until there are at least `count` lines, and return them."""
+    found: list[bytes] = []
+    until(lambda: found.extend(line or b"" for line in source.poll(10, 0.05).values) or len(found) >= count)
+    return found
 
 
 def read_all(source: LineSource, count: int = 100) -> list[bytes | None]:
@@ -129,8 +156,7 @@ def test_a_file_that_became_shorter_reports_a_gap(tmp_path: Path):
 
 def test_a_pipe_of_a_new_process_continues_to_count_and_reports_an_unknown_gap():
     reports: list[str] = []
-    source = command("print('a'); print('b')", once=True, reports=reports)
-    assert source.open(Place({0: 7}, None, 2))
+    source = command("print('a'); print('b')", once=True, reports=reports, place=Place({0: 7}, None, 2))
     assert (source.gaps(), source.place().epoch) == ([Gap(0, None, "interrupted")], 2)
     polled = []
     until(lambda: polled.append(source.poll(1, 0.05)) or polled[-1].values)
@@ -142,9 +168,7 @@ def test_a_pipe_of_a_new_process_continues_to_count_and_reports_an_unknown_gap()
 def test_a_pipe_that_cannot_go_back_reports_the_number_of_lost_lines():
     reports: list[str] = []
     source = command(f"print('x' * {line_splitter.BLOCK * 2}); print('b')", once=True, reports=reports)
-    assert source.open(Place())
-    found: list[bytes | None] = []
-    until(lambda: found.extend(source.poll(1, 0.05).values) or source.finished)
+    until(lambda: source.poll(1, 0.05) and source.finished)
     assert source.open(Place({0: 0}))
     assert source.gaps() == [Gap(0, 2, "interrupted")]
     assert source.place().offsets == {0: 2}
@@ -154,7 +178,6 @@ def test_a_pipe_that_cannot_go_back_reports_the_number_of_lost_lines():
 def test_a_restarted_command_begins_on_a_new_line():
     reports: list[str] = []
     source = command("import time; print('a', flush=True); print('cut', end='', flush=True); time.sleep(300)", reports=reports)
-    assert source.open(Place())
     until(lambda: source.poll(1, 0.05).values)
     until(lambda: source.poll(1, 0.05) and source._splitter._held)
     source.close()
@@ -168,7 +191,6 @@ def test_a_restarted_command_begins_on_a_new_line():
 
 def test_a_pipe_goes_back_to_polled_lines_that_were_not_taken_in():
     source = command("import os; os.write(1, b'a' + bytes([10]) + b'b' + bytes([10]) + b'c' + bytes([10]))", once=True)
-    assert source.open(Place())
     until(lambda: source.poll(0, 0.05) and source._lines)
     assert source.poll(2, 0.1).values == [b"a", b"b"]
     assert source.open(Place({0: 1}))
@@ -189,24 +211,20 @@ def test_an_absent_file_is_reported_and_waited_for(tmp_path: Path):
     source.close()
 
 
-def test_a_truncated_gzip_file_gives_its_lines_and_then_an_error(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda packed: packed[:-2_000], "end-of-stream"),
+        (lambda packed: packed[:5_000] + bytes(100) + packed[5_100:], r"decompressing|CRC"),
+    ],
+    ids=["truncated", "changed"],
+)
+def test_a_damaged_gzip_file_raises_an_error(tmp_path: Path, damage: Callable[[bytes], bytes], message: str):
     path = tmp_path / "lines.gz"
-    path.write_bytes(gzip.compress(os.urandom(50_000).hex().encode() + b"\nend\n")[:-2_000])
+    path.write_bytes(damage(gzip.compress(os.urandom(50_000).hex().encode() + b"\nend\n")))
     source = file_source(path, on_error=unheard)
     assert source.open(Place())
-    with pytest.raises(OSError, match="end-of-stream"):
-        read_all(source)
-    source.close()
-
-
-def test_a_damaged_gzip_file_is_reported(tmp_path: Path):
-    path = tmp_path / "lines.gz"
-    packed = bytearray(gzip.compress(os.urandom(50_000).hex().encode() + b"\n"))
-    packed[5_000:5_100] = bytes(100)
-    path.write_bytes(packed)
-    source = file_source(path, on_error=unheard)
-    assert source.open(Place())
-    with pytest.raises(OSError, match=r"decompressing|CRC"):
+    with pytest.raises(OSError, match=message):
         read_all(source)
     source.close()
 
@@ -232,21 +250,9 @@ def test_an_endless_line_is_kept_up_to_a_limit(monkeypatch: pytest.MonkeyPatch):
     assert splitter.split(b"yy\nnext\n") == [b"x" * 100, b"next"]
 
 
-def command(
-    code: str, *, once: bool = False, reports: list[str] | None = None, heard: list[str] | None = None
-) -> CommandSource:
-    return CommandSource(
-        [sys.executable, "-c", code],
-        once=once,
-        on_line=heard.append if heard is not None else unheard,
-        on_error=reports.append if reports is not None else unheard,
-    )
-
-
 def test_a_command_gives_its_output_and_with_once_ends_with_it():
     heard: list[str] = []
     source = command("import sys; print('a'); print('b', end=''); print('oh', file=sys.stderr)", once=True, heard=heard)
-    assert source.open(Place())
     assert read_all(source) == [b"a", b"b"]
     assert heard == ["oh"]
     source.close()
@@ -281,7 +287,6 @@ def test_the_last_lines_of_standard_error_are_reported_up_to_a_limit(monkeypatch
     heard: list[str] = []
     code = "import sys; sys.stderr.write('.' * 700_000); sys.stderr.write(chr(10) + 'fatal: no more')"
     source = command(code, once=True, heard=heard)
-    assert source.open(Place())
     assert read_all(source) == []
     assert heard == ["." * 100, "fatal: no more"]
     source.close()
@@ -291,10 +296,7 @@ def test_a_command_that_ends_is_restarted_with_backoff(monkeypatch: pytest.Monke
     monkeypatch.setattr(program, "_FIRST_BACKOFF_S", 0.05)
     reports: list[str] = []
     source = command("print('a'); print('cut', end='')", reports=reports)
-    assert source.open(Place())
-    found: list[bytes | None] = []
-    until(lambda: found.extend(source.poll(10, 0.05).values) or len(found) >= 6)
-    assert found[:6] == [b"a", b"cut"] * 3
+    assert take(source, 6)[:6] == [b"a", b"cut"] * 3
     backoffs = [float(text.split()[-2]) for text in reports]
     assert backoffs == sorted(set(backoffs)), reports
     source.close()
@@ -316,11 +318,7 @@ def test_a_command_and_its_children_end_with_the_source(monkeypatch: pytest.Monk
     deafness = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" if deaf else ""
     code = f"{deafness}import subprocess, sys, time; c = subprocess.Popen(['sleep', '300']); print(c.pid, flush=True); time.sleep(300)"
     source = command(code)
-    assert source.open(Place())
-    found: list[bytes | None] = []
-    until(lambda: found.extend(source.poll(10, 0.05).values) or found)
-    assert found[0] is not None
-    grandchild = psutil.Process(int(found[0]))
+    grandchild = psutil.Process(int(take(source)[0]))
     source.close()
     until(lambda: not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE)
 
@@ -339,7 +337,6 @@ def test_a_line_of_many_blocks_is_not_the_end(tmp_path: Path):
 
 def test_a_poll_waits_no_longer_than_its_timeout():
     source = command("import time; time.sleep(300)")
-    assert source.open(Place())
     source.poll(1, 0.0)
     began = time.monotonic()
     for _ in range(3):
@@ -352,11 +349,7 @@ def test_a_killed_command_is_restarted(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(program, "_FIRST_BACKOFF_S", 0.02)
     reports: list[str] = []
     source = command("import os, time; print(os.getpid(), flush=True); time.sleep(300)", reports=reports)
-    assert source.open(Place())
-    found: list[bytes | None] = []
-    until(lambda: found.extend(source.poll(10, 0.05).values) or found)
-    assert found[0] is not None
-    os.kill(int(found[0]), signal.SIGKILL)
-    until(lambda: found.extend(source.poll(10, 0.05).values) or len(found) > 1)
+    os.kill(int(take(source)[0]), signal.SIGKILL)
+    assert take(source)
     assert "ended with -9" in reports[0]
     source.close()

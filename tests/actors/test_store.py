@@ -40,7 +40,7 @@ def frozen_state(number: int) -> State:
 
 @dataclass(frozen=True)
 class Promise:
-    """What a loss of power may not take: `saved` was told to be safe, `before` is the one of before; `begun` may be there."""
+    """What a loss of power must not destroy: the checkpoint `saved` and the one `before`. A newer one may be `under_way`."""
 
     saved: int = 0
     before: int = 0
@@ -49,7 +49,7 @@ class Promise:
 
 @dataclass
 class History:
-    """A stream's life as the keeper sees it; the log of `disk` has a `Promise` wherever it changes."""
+    """The calls of one stream to its keeper. The log of `disk` has a mark with each new `Promise`."""
 
     disk: LoggedDisk
     wrap: Callable[[LoggedDisk], Disk] = lambda disk: disk
@@ -61,10 +61,10 @@ class History:
     promise: Promise = Promise()
 
     def live(self, chance: random.Random, steps: int) -> None:
-        """Be one process for a while: generations come, are written again, are dropped, and checkpoints are made."""
+        """Run one process: write generations, write some of them again, drop some, and write checkpoints."""
         with keeping(self.wrap(self.disk), VIEW, self.make) as keeper:
             loaded = keeper.load()
-            if loaded.checkpoint_id != self.promise.saved:  # one that was given up after it was whole
+            if loaded.checkpoint_id != self.promise.saved:  # a checkpoint that was given up after it was complete
                 assert loaded.checkpoint_id > self.promise.saved
                 self.say(Promise(loaded.checkpoint_id, self.promise.saved))
             self.aged = list(loaded.state["aged"]) if loaded.state else []
@@ -76,7 +76,7 @@ class History:
             case "keep":
                 self.number += 1
                 self.keep(keeper, self.number)
-            case "again" if self.aged:  # as a generation that was coarsened is
+            case "again" if self.aged:  # a generation that was coarsened is written again
                 self.keep(keeper, self.aged.pop(chance.randrange(len(self.aged)))[0])
             case "drop" if self.aged:
                 self.aged.pop(0)
@@ -86,7 +86,7 @@ class History:
                 self.save(keeper)
 
     def fail(self, keeper: Keeping, chance: random.Random) -> None:
-        """Have the disk fail somewhere, for one operation or from then on, while a generation and a checkpoint are written."""
+        """Write a generation and a checkpoint while the disk fails, at one operation or from one operation on."""
         left, lasting = chance.randrange(25), chance.random() < 0.5
 
         def before(what: str, path: Path) -> None:
@@ -120,13 +120,13 @@ class History:
         if saved.checkpoint_id is None:
             assert saved.problem
             assert keeper.troubles
-            self.attempted(keeper, state)
+            self.store_attempt(keeper, state)
             return
         self.checkpoints[saved.checkpoint_id] = state
         self.say(Promise(saved.checkpoint_id, self.promise.saved))
 
-    def attempted(self, keeper: Keeping, state: State) -> None:
-        """Take note of a checkpoint that failed, but might be there still, whole; the number is the store's last."""
+    def store_attempt(self, keeper: Keeping, state: State) -> None:
+        """Store the state of a failed checkpoint, because it may still be on the disk. Its number is the store's last."""
         self.checkpoints.setdefault(keeper.store._serial, state)
 
     def say(self, promise: Promise) -> None:
@@ -146,7 +146,7 @@ def lived(
 
 
 def check_every_prefix(history: History, seed: int) -> int:
-    """Lose the power after every operation, in every way; returns how many different disks were opened."""
+    """Lose the power after every operation, in every way. Return the number of different disks that were opened."""
     chance = random.Random(seed)
     promise, opened = Promise(), Opened(history)
     log = history.disk.log
@@ -160,25 +160,25 @@ def check_every_prefix(history: History, seed: int) -> int:
 
 @dataclass
 class Opened:
-    """What each disk was opened as; disks that differ in what nobody may read are one."""
+    """The checkpoint that each disk was opened at. Disks that differ only in temporary files are opened once."""
 
     history: History
     found: dict[Any, int] = field(default_factory=dict)
 
     def check(self, promise: Promise, files: Files, where: str) -> None:
-        """Open the folder as each answer to what is committed wants it, and see that nothing is lost."""
+        """Open the folder once for each checkpoint that the sinks may have committed, and assert that nothing is lost."""
         newest = self.open(files, None, where)
         begun = {number for number in self.history.checkpoints if number > promise.saved}
         assert newest == promise.saved or newest in begun, where
         assert self.open(files, promise.saved, where) == promise.saved, where
-        if not promise.under_way:  # its results may not be out yet
+        if not promise.under_way:  # otherwise its results may already be committed
             assert self.open(files, promise.before, where) == promise.before, where
 
     def open(self, files: Files, committed: int | None, where: str) -> int:
-        """Open the folder; what is found is whole, and one that was written. Returns its number."""
+        """Open the folder, assert that the checkpoint is complete, and return its number."""
         key = committed, frozenset((path, b"" if path.suffix == ".tmp" else data) for path, data in files.items())
         if key not in self.found:
-            self.found[key] = self.open_anew(files, committed, f"{where}; {committed} is committed")
+            self.found[key] = self.open_anew(files, committed, f"{where}; committed: {committed}")
         return self.found[key]
 
     def open_anew(self, files: Files, committed: int | None, where: str) -> int:
@@ -195,7 +195,7 @@ class Opened:
 
 
 def check_no_part(files: Files, where: str) -> None:
-    """See that what has its own name is whole."""
+    """Assert that every file with a final name is complete."""
     for path, data in files.items():
         if path.suffix != ".tmp":
             try:
@@ -205,7 +205,7 @@ def check_no_part(files: Files, where: str) -> None:
 
 
 def check_whole(history: History, loaded: Loaded, files: Files, where: str) -> None:
-    """See that it is what was written, to the byte."""
+    """Assert that the loaded state equals the written state, byte for byte."""
     if loaded.checkpoint_id == 0:
         assert (loaded.state, loaded.live, loaded.aged) == (None, None, ()), where
         return
@@ -220,9 +220,9 @@ def check_whole(history: History, loaded: Loaded, files: Files, where: str) -> N
 
 
 def check_clean(history: History, disk: LoggedDisk, store: Store, loaded: Loaded, where: str) -> None:
-    """See that there is nothing but two checkpoints at most, and what they name, all of it."""
+    """Assert that the folder has at most two checkpoints, every file that they name, and no other file."""
     if loaded.checkpoint_id == 0:
-        return  # the first checkpoint sweeps
+        return  # the first checkpoint deletes the other files
     numbers = store.checkpoints()
     assert numbers[0] == loaded.checkpoint_id, where
     assert len(numbers) <= 2, where
@@ -233,14 +233,14 @@ def check_clean(history: History, disk: LoggedDisk, store: Store, loaded: Loaded
 
 
 def check_goes_on(keeper: Keeping, disk: LoggedDisk, where: str) -> None:
-    """See that the next checkpoints are written, and that nothing is left then of what was there in vain."""
+    """Assert that the next checkpoints can be written, and that only these remain then."""
     for _ in range(2):
         assert keeper.save({"aged": []}, frozenset()).checkpoint_id, where
     assert len(disk.files) == 2, where
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_after_a_loss_of_power_a_folder_has_the_old_or_the_new_state(seed: int):
+def test_after_a_loss_of_power_the_old_or_the_new_checkpoint_is_complete(seed: int):
     history = lived(seed)
     assert history.promise.saved > 0
     assert check_every_prefix(history, seed) > 100
@@ -250,7 +250,7 @@ def test_after_a_loss_of_power_a_folder_has_the_old_or_the_new_state(seed: int):
 
 
 class UnsyncedFile:
-    """A file that is never made safe."""
+    """A file whose `sync` does nothing."""
 
     def __init__(self, file: File) -> None:
         self.write, self.close = file.write, file.close
@@ -277,7 +277,7 @@ class WithoutParentSync(PassingDisk):
 
 
 class InPlace(PassingDisk):
-    """Files are written under the name that they are to have."""
+    """Files are written under their final names."""
 
     def create(self, path: Path) -> File:
         return self.disk.create(path.with_suffix("") if path.suffix == ".tmp" else path)
@@ -290,7 +290,7 @@ class InPlace(PassingDisk):
 
 
 class OldFirst(Store):
-    """The old checkpoints are deleted to make room for the new one."""
+    """The old checkpoints are deleted before the new one is written."""
 
     def write_checkpoint(self, state: State) -> tuple[int, int]:
         for number in self.checkpoints():
@@ -299,7 +299,7 @@ class OldFirst(Store):
 
 
 class OneCheckpoint(Store):
-    """Only the newest checkpoint is kept, though its results may not be out."""
+    """Only the newest checkpoint is kept, although its results may not be committed."""
 
     def sweep(self, named: Iterable[str]) -> list[str]:
         for number in self.checkpoints()[1:]:
@@ -318,19 +318,19 @@ class InAnyOrder(Store):
 
 
 @pytest.mark.parametrize("wrap", [WithoutSync, WithoutFolderSync, WithoutParentSync, InPlace])
-def test_a_missing_sync_fails_these_tests(wrap: Callable[[Disk], Disk]):
+def test_a_disk_without_a_sync_or_a_rename_fails_the_power_loss_test(wrap: Callable[[Disk], Disk]):
     with pytest.raises((AssertionError, pytest.fail.Exception), match="after operation"):
         check_every_prefix(lived(0, wrap=wrap), 0)
 
 
 @pytest.mark.parametrize("make", [OldFirst, OneCheckpoint, InAnyOrder])
-def test_a_careless_store_fails_these_tests(make: Callable[[Path, Disk], Store]):
+def test_a_store_that_deletes_too_early_fails_the_power_loss_test(make: Callable[[Path, Disk], Store]):
     with pytest.raises((AssertionError, pytest.fail.Exception), match="after operation"):
         check_every_prefix(lived(0, make=make), 0)
 
 
-def test_a_generation_newer_than_the_checkpoint_stays_for_the_next_one():
-    """It retired while the checkpoint was being written, so that one does not name it, and the next one will."""
+def test_a_generation_written_after_a_checkpoint_is_kept_for_the_next_one():
+    """It retired while the checkpoint was written: that checkpoint does not name it, and the next one will."""
     disk = LoggedDisk()
     with keeping(disk, VIEWS["sets"](steps="RGB", max_sets=10)) as keeper:
         keeper.load()
@@ -344,7 +344,7 @@ def test_a_generation_newer_than_the_checkpoint_stays_for_the_next_one():
         assert early not in {path.name for path in disk.contents()}
 
 
-def test_a_name_that_could_not_be_written_is_forgotten_when_its_file_is_gone():
+def test_the_name_of_a_failed_checkpoint_is_removed_with_its_file():
     disk = FailingDisk(LoggedDisk())
     store = Store(FOLDER, disk)
     store.open()

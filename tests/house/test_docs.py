@@ -1,4 +1,4 @@
-"""README and docs hold what they say: links lead somewhere, files exist, pages are short enough to read.
+"""README and docs: links and file names are right, and pages and lines are short enough to read.
 
 `tests/support/pages.py` says how to write a page; `tests/process/test_docs.py` runs the commands.
 """
@@ -31,13 +31,13 @@ _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _PATH = re.compile(rf"(?:{'|'.join(map(re.escape, FOLDERS))})/[\w./*-]*\w/?")
 
 
-def test_only_commands_that_cannot_run_are_left_out():
+def test_only_the_listed_commands_are_not_run():
     found = {name: sum("no-test" in fence.info for fence in fences(ROOT / name)) for name in NAMES}
     assert {name: count for name, count in found.items() if count} == NOT_RUN
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_commands_stand_in_fences_that_are_run_or_counted(name: str):
+def test_every_shell_fence_is_run_or_counted(name: str):
     for fence in fences(ROOT / name):
         if fence.info in {"sh", "bash", "console"}:
             assert any(line.startswith("$ ") for line in fence.lines), f"{name}:{fence.at}: `$ …`, or the kind `sh no-test`"
@@ -60,7 +60,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_link_leads_somewhere(name: str):
+def test_every_link_has_a_target(name: str):
     page = ROOT / name
     for target in _LINK.findall(prose(page)):
         path, _, anchor = target.partition("#")

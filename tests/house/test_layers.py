@@ -137,7 +137,7 @@ PURE = (
     "actors.collecting.phase",
     "actors.collecting.tally",
 )
-"""Decisions alone: the clock, the memory, the disk and Kafka are arguments."""
+"""Modules that only decide: clock, memory, disk and Kafka are arguments."""
 
 IMPURE = ("asyncio", "logging", "os", "random", "socket", "structlog", "subprocess", "threading", "time")
 LIBRARIES = {
@@ -183,7 +183,7 @@ def ours(path: Path) -> set[str]:
     return {imported for imported in imports(path) if imported.split(".")[0] in OURS}
 
 
-def test_every_file_stands_in_a_room():
+def test_every_file_belongs_to_a_room():
     packages = {"actors", "actors.views"}
     assert not [name for name in NAMES if not room_of(name) and name not in packages]
 
@@ -194,7 +194,7 @@ def test_a_file_imports_only_what_its_room_may(name: str):
         assert allowed(name, imported), f"{name} must not import {imported}"
 
 
-def test_no_permission_is_out_of_date():
+def test_every_permission_is_used():
     used: dict[str, set[str]] = {room: set() for room in ROOMS}
     for name, path in NAMES.items():
         if room_of(name):
@@ -248,7 +248,7 @@ def test_a_pure_file_has_no_clock_no_disk_and_few_libraries(name: str):
         ("scripts.produce.patterns", "actors.timeline.span"),
     ],
 )
-def test_the_law_forbids_what_it_should(name: str, imported: str):
+def test_a_forbidden_import_is_refused(name: str, imported: str):
     assert name in NAMES
     assert not allowed(name, imported)
 

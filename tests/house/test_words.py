@@ -67,7 +67,7 @@ for _path in sorted(each for package in PRODUCT for each in (ROOT / package).rgl
     ROOMS.setdefault(room_of(_path), []).append(_path)
 
 
-def test_the_list_has_phrases():
+def test_banned_phrases_are_found_across_line_ends():
     assert {"is none", "nobody", "who asks"} <= set(banned())
     assert PHRASES.search("What\n    is none of it")
     assert not PHRASES.search("This none is noneoftheless")

@@ -1,32 +1,19 @@
-"""The real service with a stream of each view, and data in each, for tests of the whole interface."""
+"""The real service with a stream of each view, and data in each stream, for tests of the whole interface."""
 
 import random
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
-
 from scripts.produce.patterns import chunks
 from scripts.produce.spec import Spec
-from tests.conftest import Send
+from tests.conftest import Send, create_topic
 from tests.support.running import records
 from tests.support.service import Service, service
 
 STREAMS = ("events", "dataset", "segments", "uniques", "words")
 START = 1_468_244_384_000
 EVENTS = [(START + 10 * number, number % 3) for number in range(2_700)]
-
-
-def topics(broker: str, partitions: int) -> dict[str, str]:
-    """Create a topic for each stream, and return their names."""
-    names = {stream: f"e-{stream}-{uuid.uuid4().hex}" for stream in STREAMS}
-    admin = AdminClient({"bootstrap.servers": broker})
-    for future in admin.create_topics([NewTopic(each, partitions, 1) for each in names.values()]).values():
-        future.result(timeout=20)
-    return names
 
 
 def values(pattern: str, count: int) -> list[bytes]:
@@ -37,7 +24,7 @@ def values(pattern: str, count: int) -> list[bytes]:
 @contextmanager
 def everything(broker: str, send: Send, folder: Path, *settings: str, also: Sequence[str] = ()) -> Iterator[Service]:
     """Run the service with sets in aged collectors and in the live one, finished and pending batches, periods and counts."""
-    names = topics(broker, 3)
+    names = {stream: create_topic(broker) for stream in STREAMS}
     chance = random.Random(1)
     data = {
         "events": [*records(EVENTS), b"no event"],

@@ -1,4 +1,4 @@
-"""The real keeper over any disk, run step by step on the test's thread, with all that it sends and reports."""
+"""The real keeper over any disk, run step by step on the test's thread, with its messages and its reports."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -80,19 +80,19 @@ class Keeping:
     inbox: Inbox = field(default_factory=Inbox)
 
     def load(self, committed: int | None = None) -> Loaded:
-        """Have the newest checkpoint read; retry as often as the keeper asks for."""
+        """Load the newest checkpoint. Run each retry that the keeper schedules."""
         self.address.tell(Load(committed, self.inbox, Round(1)))
         for _ in range(100):
             if isinstance(self._last(), Loaded):
                 return self._last()
             postponed, self.dispatcher.postponed = self.dispatcher.postponed, []
-            assert postponed, f"the keeper does not come back: {self.failures}"
+            assert postponed, f"the keeper schedules no retry: {self.failures}"
             for task in postponed:
                 self.dispatcher.submit(task, "")
-        raise AssertionError(f"tried again and again: {self.troubles[-3:]}")
+        raise AssertionError(f"loading is retried without end: {self.troubles[-3:]}")
 
     def keep(self, number: int, state: State, version: int = 0) -> str | None:
-        """Have a generation written. Return the name of its file."""
+        """Write a generation. Return the name of its file, or None if that failed."""
         self.address.tell(Keep(number, version, state, self.inbox))
         kept = self._last()
         assert isinstance(kept, Kept), kept
@@ -100,7 +100,7 @@ class Keeping:
         return kept.name
 
     def save(self, state: State, named: frozenset[str]) -> Saved:
-        """Have a checkpoint written."""
+        """Write a checkpoint."""
         self.address.tell(Save(1, state, named, self.inbox))
         saved = self._last()
         assert isinstance(saved, Saved), saved

@@ -1,7 +1,7 @@
-"""A disk in memory that logs every operation, and the states that a loss of power after any part of the log may leave.
+"""A disk in memory that logs every operation, and the possible states of the disk after a loss of power.
 
-Data are safe once their file is synced, a name once its folder is synced. Everything else is `pending`, and each model of
-loss decides its fate. Renames are atomic, as on every journalling file system.
+Data are safe after a sync of their file, a name is safe after a sync of its folder. All other changes are `pending`: each
+model of loss decides which of them survive. Renames are atomic, as on every journalling file system.
 """
 
 import errno
@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from actors.durability.disk import Disk, File
 
 Files = dict[Path, bytes]
 
@@ -80,7 +78,7 @@ class LoggedDisk:
 
     @classmethod
     def of(cls, files: Files, folders: set[Path]) -> "LoggedDisk":
-        """Return a disk that holds `files`, all of them safe. They are the begin of its log."""
+        """Return a disk that holds `files`, all of them safe. Its log begins with them."""
         disk = cls()
         for folder in folders:
             disk.make_folder(folder)
@@ -136,7 +134,7 @@ class LoggedDisk:
         self.log.append(FolderSynced(folder))
 
     def write(self, path: Path, inode: int, data: bytes | memoryview) -> None:
-        """Append to a file; a half of the bytes if the write fails."""
+        """Append to a file. If the write fails, append a half of the bytes."""
         whole = bytes(data)
         try:
             self.before("write", path)
@@ -180,43 +178,22 @@ class LoggedFile:
 
 
 class PassingDisk:
-    """A disk that passes everything on to another one; a subclass overrides some operations."""
+    """Passes every operation on to another disk. A subclass replaces some of them."""
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: Any) -> None:
         self.disk = disk
 
-    def make_folder(self, folder: Path) -> None:
-        self.disk.make_folder(folder)
-
-    def names(self, folder: Path) -> list[str]:
-        return self.disk.names(folder)
-
-    def create(self, path: Path) -> File:
-        return self.disk.create(path)
-
-    def read(self, path: Path) -> bytes:
-        return self.disk.read(path)
-
-    def map(self, path: Path) -> memoryview:
-        return self.disk.map(path)
-
-    def rename(self, old: Path, new: Path) -> None:
-        self.disk.rename(old, new)
-
-    def remove(self, path: Path) -> None:
-        self.disk.remove(path)
-
-    def sync_folder(self, folder: Path) -> None:
-        self.disk.sync_folder(folder)
+    def __getattr__(self, operation: str) -> Any:
+        return getattr(self.disk, operation)
 
 
 # What a loss of power leaves -----------------------------------------------------------------------------------------
 
 
 def left_after(log: Sequence[Operation], chance: random.Random) -> Iterator[tuple[str, Files]]:
-    """Yield the states that the disk may have if the power is lost right after `log`, with the name of the model.
+    """Yield each state that a loss of power right after `log` may leave, with the name of the model.
 
-    Pending changes are lost; or they are all there except for the end of the last write; or any part of them is there, in any
+    All pending changes are lost; or all survive except for the end of the last write; or any part of them survives, in any
     order.
     """
     pending = _pending(log)
@@ -251,7 +228,7 @@ def _pending(log: Sequence[Operation]) -> list[int]:
 
 
 def _left(log: Sequence[Operation], pending: Sequence[int], fate: Callable[[int], Operation | None]) -> Files:
-    """Return the files if, of the pending changes, only those happened that `fate` returns for their places."""
+    """Return the files if `fate` decides the pending changes: it returns the change at a place of the log, or None if it is lost."""
     names: dict[Path, int] = {}
     data: dict[int, bytearray] = {}
     folders: set[Path] = set()
@@ -271,7 +248,7 @@ def _left(log: Sequence[Operation], pending: Sequence[int], fate: Callable[[int]
 
 
 def _torn(write: Operation, chance: random.Random) -> Iterator[Wrote]:
-    """Yield the results of a write that is cut: its begin, followed by nothing, zeros or garbage."""
+    """Yield the results of an incomplete write: its first bytes, followed by nothing, zeros or random bytes."""
     assert isinstance(write, Wrote), "only writes tear"
     size = len(write.data)
     cuts = (
@@ -302,49 +279,27 @@ def _rename(names: dict[Path, int], changed: tuple[tuple[Path, int | None], ...]
 
 
 class FailingDisk(PassingDisk):
-    """A disk on which `before` may raise at each operation. Of a write that fails, a half is done."""
+    """A disk on which `before` may raise at each operation. A write that fails writes a half of its bytes."""
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: Any) -> None:
         super().__init__(disk)
         self.before: Callable[[str, Path], None] = nothing
 
-    def make_folder(self, folder: Path) -> None:
-        self.before("make_folder", folder)
-        super().make_folder(folder)
+    def __getattr__(self, operation: str) -> Any:
+        method = super().__getattr__(operation)
 
-    def names(self, folder: Path) -> list[str]:
-        self.before("names", folder)
-        return super().names(folder)
+        def called(path: Path, *rest: Path) -> Any:
+            self.before(operation, path)
+            made = method(path, *rest)
+            return FailingFile(self, path, made) if operation == "create" else made
 
-    def create(self, path: Path) -> File:
-        self.before("create", path)
-        return FailingFile(self, path, super().create(path))
-
-    def read(self, path: Path) -> bytes:
-        self.before("read", path)
-        return super().read(path)
-
-    def map(self, path: Path) -> memoryview:
-        self.before("map", path)
-        return super().map(path)
-
-    def rename(self, old: Path, new: Path) -> None:
-        self.before("rename", old)
-        super().rename(old, new)
-
-    def remove(self, path: Path) -> None:
-        self.before("remove", path)
-        super().remove(path)
-
-    def sync_folder(self, folder: Path) -> None:
-        self.before("sync_folder", folder)
-        super().sync_folder(folder)
+        return called
 
 
 class FailingFile:
     """A file on a disk that fails."""
 
-    def __init__(self, disk: FailingDisk, path: Path, file: File) -> None:
+    def __init__(self, disk: FailingDisk, path: Path, file: Any) -> None:
         self._disk = disk
         self._path = path
         self._file = file
@@ -364,7 +319,7 @@ class FailingFile:
 
 
 class Touched:
-    """Lets every operation pass, and stores them. It must not raise, because the keeper would take that for trouble with the disk."""
+    """Lets every operation pass, and stores it. It must not raise, because the keeper would treat that as a failure of the disk."""
 
     def __init__(self) -> None:
         self.all: set[tuple[str, Path]] = set()

@@ -13,7 +13,6 @@ def polled(
     epoch: int = 0,
     first: int = 0,
     keys: Mapping[int, bytes] | None = None,
-    ended: bool = True,
 ) -> Polled:
     """Return a poll whose offsets and times count up from `first`. `keys` has keys by index."""
     return of_one_partition(

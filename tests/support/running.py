@@ -52,7 +52,7 @@ def random_events(count: int, seed: int, *, displacement: float = 0) -> list[Eve
 
 @dataclass(frozen=True)
 class FixedMeter:
-    """A machine whose limits do not change. `rss` returns its resident bytes."""
+    """A memory meter whose limits do not change. `rss` returns the resident bytes."""
 
     fixed: Limits
     rss: Callable[[], int]
@@ -66,7 +66,7 @@ class FixedMeter:
         return self.fixed.budget_bytes
 
     def resident_bytes(self) -> int:
-        """Return what `rss` says."""
+        """Return the result of `rss`."""
         return self.rss()
 
     def trim(self) -> None:

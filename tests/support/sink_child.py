@@ -67,7 +67,7 @@ def main(kind: str, target: str, folder: Path, count: int, seed: int) -> None:
         fresh = folder / f"{checkpoint}.new"
         fresh.write_text(json.dumps({"next": following, "place": place}))
         if not surely and chance.random() < 0.2:
-            fresh.unlink()  # a checkpoint that could not be written is given up
+            fresh.unlink()  # this checkpoint is given up, as after a failed write
             checkpoint -= 1
             return
         fresh.rename(folder / f"{checkpoint}.json")
@@ -92,12 +92,12 @@ def main(kind: str, target: str, folder: Path, count: int, seed: int) -> None:
 
 
 def _has_said(child: subprocess.Popen[bytes], output: Path, checkpoints: int) -> bool:
-    """Whether the process has made `count` checkpoints, or has ended."""
+    """Whether the process has made that many checkpoints, or has ended."""
     return child.poll() is not None or output.read_text().count("checkpoint") >= checkpoints
 
 
 def killed_again_and_again(arguments: list[str], folder: Path, kills: int) -> list[str]:
-    """Run the process with these arguments, kill it at random moments, let the last one end. Return the output of each."""
+    """Run the process `kills` times, killing it at random moments, and once to its end. Return the output of each run."""
     said: list[str] = []
     chance = random.Random(kills)
     output = folder / "said.txt"

@@ -11,15 +11,15 @@ REFUSED = (ValueError, TypeError, KeyError, IndexError)
 """The errors that a damaged state may raise."""
 
 
-def file_of(state: Any) -> bytearray:
+def file_of(state: Any, kind: str = "state") -> bytearray:
     """Return the file of a state. It cannot be cleared while an array points into it."""
     data = bytearray()
-    snapshot.write("state", state, data.extend)
+    snapshot.write(kind, state, data.extend)
     return data
 
 
 def kept(state: Any) -> Any:
-    """Return a state as it is read from its file."""
+    """Return a state after writing it to a file and reading it again."""
     return snapshot.read("state", memoryview(file_of(state)))
 
 
