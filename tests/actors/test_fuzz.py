@@ -309,10 +309,10 @@ def test_every_request_is_answered_or_refused_with_an_error_of_one_shape(
     http: Http, method: str, target: tuple[bytes, bytes], headers: list[tuple[bytes, bytes]], body: bytes
 ):
     path, query = target
-    status, told, answer = http.request(method, path, query, headers, body)
+    status, returned, answer = http.request(method, path, query, headers, body)
     assert status < 500 or status in {503, 504}, answer
     if status >= 400 and method != "HEAD" and path != b"/readyz":
-        assert told[b"content-type"] == b"application/json"
+        assert returned[b"content-type"] == b"application/json"
         problem = json.loads(answer)
         assert set(problem) == {"error"}
         assert set(problem["error"]) == {"status", "where", "expected", "got", "request"}

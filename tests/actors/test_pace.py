@@ -6,20 +6,20 @@ from actors.reading.pause import NoPause, Pause
 PACE = Pace(checkpoint_s=5.0, checkpoint_events=1_000)
 
 
-def test_a_checkpoint_is_due_after_so_much_time_or_so_many_records():
+def test_a_checkpoint_is_due_after_an_interval_or_a_number_of_records():
     pause = Pause(PACE, 0.0, 0)
     assert not pause.due(4.9, 10, 1)
     assert pause.due(5.0, 10, 1)
     assert pause.due(0.1, 1_000, 1)
 
 
-def test_where_nothing_has_come_none_is_due():
+def test_no_checkpoint_is_due_if_no_record_has_come():
     pause = Pause(PACE, 0.0, 7)
     assert not pause.due(100.0, 7, 0)
     assert not pause.last_due(7, 0)
 
 
-def test_an_idle_batch_is_worth_one_as_it_may_have_results():
+def test_a_checkpoint_is_due_after_an_idle_batch_because_it_may_have_results():
     pause = Pause(PACE, 0.0, 7)
     assert pause.due(100.0, 7, 1)
 
@@ -31,7 +31,7 @@ def test_without_an_interval_there_are_none():
     assert not pause.first
 
 
-def test_while_one_is_under_way_no_other_is_due_and_a_failed_one_is_tried_again():
+def test_only_one_checkpoint_is_written_at_a_time_and_a_failed_one_is_retried():
     pause = Pause(PACE, 0.0, None)
     pause.want(5.0)
     assert pause.holds
@@ -47,7 +47,7 @@ def test_while_one_is_under_way_no_other_is_due_and_a_failed_one_is_tried_again(
     assert pause.due(66.0, 5_000, 2)
 
 
-def test_a_long_pause_puts_the_next_one_off_and_a_stopped_process_does_not():
+def test_a_long_pause_delays_the_next_checkpoint_up_to_a_limit():
     for took, wait in ((0.4, 8.0), (60.0, 10.0)):
         pause = Pause(PACE, 0.0, 0)
         pause.want(0.0)
@@ -58,7 +58,7 @@ def test_a_long_pause_puts_the_next_one_off_and_a_stopped_process_does_not():
         assert pause.due(took + wait + 0.1, 10**6, 2)
 
 
-def test_the_last_one_is_tried_once_whatever_failed_before():
+def test_the_last_checkpoint_is_tried_once_after_an_earlier_failure():
     pause = Pause(PACE, 0.0, 0)
     pause.want(0.0)
     pause.ask(10, 1)

@@ -15,6 +15,7 @@ import pytest
 from scripts.checkout import ROOT
 
 PRODUCT = ("actors", "config", "firnline", "gateway", "scripts")
+TESTS = tuple(f"tests/{room}" for room in ("actors", "columns", "gateway", "lab", "simulation", "support", "timeline", "views"))
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 NOT_YET = {
@@ -63,7 +64,7 @@ def found(path: Path) -> list[str]:
 
 
 ROOMS: dict[str, list[Path]] = {}
-for _path in sorted(each for package in PRODUCT for each in (ROOT / package).rglob("*.py")):
+for _path in sorted(each for package in (*PRODUCT, *TESTS) for each in (ROOT / package).rglob("*.py")):
     ROOMS.setdefault(room_of(_path), []).append(_path)
 
 

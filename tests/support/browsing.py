@@ -19,7 +19,7 @@ AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 def chromium() -> Iterator[Browser]:
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found is None:
-        assert not os.environ.get("FIRNLINE_REQUIRE_BROWSER"), "a browser is required, and there is none"
+        assert not os.environ.get("FIRNLINE_REQUIRE_BROWSER"), "a browser is required, but none is installed"
         pytest.skip("needs chromium")
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=found, args=["--no-sandbox"])
@@ -35,7 +35,7 @@ class Look:
         self.errors: list[str] = []
         self.requests: list[str] = []
         page.set_default_timeout(60_000)
-        page.on("console", lambda told: self.errors.append(told.text) if told.type in {"error", "warning"} else None)
+        page.on("console", lambda message: self.errors.append(message.text) if message.type in {"error", "warning"} else None)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", lambda request: self.requests.append(request.url))
 

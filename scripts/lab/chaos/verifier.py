@@ -251,7 +251,7 @@ class Verifier:
             "rejects": lambda: sum(self.client.stats(view)["rejects"].values()),
             "events held, on their way or dropped": held,
             "late events": lambda: total("late") if view == "sets" else 0,
-            "what is missing": lambda: self.client.stats(view)["coverage"]["missing"],
+            "missing spans": lambda: self.client.stats(view)["coverage"]["missing"],
         }
 
 
@@ -263,7 +263,7 @@ def conservation(truth: Truth) -> dict[str, Any]:
         "rejects": truth.records - truth.events,
         "events held, on their way or dropped": truth.events,
         "late events": 0,
-        "what is missing": [],
+        "missing spans": [],
     }
 
 

@@ -108,8 +108,8 @@ def tables() -> list[Table]:
     for name in ("users", "trials", "16 KB (2^14 registers)", "2 KB (2^12), of old slices"):
         erring.add_column(name, justify="right")
     for users, trials, kinds in errors():
-        told = [f"{p50:.2%} / {p95:.2%}, {kept} of {trials}" for p50, p95, kept in kinds]
-        erring.add_row(f"{users:,}", str(trials), *told)
+        cells = [f"{p50:.2%} / {p95:.2%}, {kept} of {trials}" for p50, p95, kept in kinds]
+        erring.add_row(f"{users:,}", str(trials), *cells)
     return [spent, erring]
 
 
