@@ -14,14 +14,17 @@ from starlette.types import Receive, Scope, Send
 
 from actors.replies import Answer, GetStats, Query, Stats
 from actors.timeline.span import Span
-from actors.views.view import Meta
+from actors.views.view import Block, Meta, Shape
 from gateway.admission import Hold
 from gateway.api.caching import caching_headers, not_modified, tag_of
-from gateway.api.formats import FORMATS
+from gateway.api.formats import FORMATS, write
 from gateway.api.forms import JSON
+from gateway.api.writers import Writer
 from gateway.ask import Asker
 from gateway.coverage import coverage_header, coverage_within
 from gateway.stream import Served
+
+_NONE: Mapping[str, Any] = {}
 
 _AT_ONCE_BYTES = 65_536
 SMALL_BYTES = 512 << 10
@@ -94,34 +97,62 @@ async def rendered(
     hold: Hold,
     *,
     request: Request,
-    members: Mapping[str, object] | None = None,
-    headers: Mapping[str, str] | None = None,
+    members: Mapping[str, object] = _NONE,
+    headers: Mapping[str, str] = _NONE,
     heavy: bool = False,
+    pages: AsyncGenerator[Block] | None = None,
+    whole: bool = True,
 ) -> Response:
-    """Respond with an answer: at once where it is short, else as it is made, with room for others in between.
+    """Respond with an answer in the format `form`, or with 304 if the client of `request` has it already, by its tag.
 
-    Where it is `heavy`, a sort or a union before the first byte, it is made in a thread. Coverage goes into a header. An answer
-    that is made as it is sent keeps `hold` until then. One that the client of `request` has by its tag is not made again.
+    A short answer is sent at once. A long one is sent while it is made; it keeps `hold` until then, and lets other requests run
+    between its blocks. A `heavy` one, which needs a sort or a union before the first byte, is made in a thread. `members` are
+    those of the JSON object beside the rows. If `answer` is the first of several pages, `pages` has the blocks of all of them.
+    It has a tag only if it is the `whole`, because its tag does not cover the other pages.
     """
-    view, partial, span, arguments = answer.view, answer.partial, answer.span, answer.arguments
-    within = {} if FORMATS[form].of is None else coverage_within(answer.coverage, span)
-    tag = tag_of(answer, form, {**(members or {}), **within})
-    told = {**coverage_header(answer.coverage), **(headers or {}), **caching_headers(tag)}
-    known = not_modified(request.headers, tag, told)
-    if known is not None:
-        return known
-    if FORMATS[form].of is None:
-        pieces = view.render(partial, span, arguments, form, members or {})
-    else:
-        rows, fields = view.columns(partial, span, arguments), view.fields(arguments)
-        pieces = await asyncio.to_thread(FORMATS[form].write, rows, fields, within)  # which may load a package
-        heavy = True
+    table = FORMATS[form].table
+    metadata = coverage_within(answer.coverage, answer.span) if table else _NONE
+    tag = tag_of(answer, form, {**members, **metadata}) if whole else None
+    all_headers = {**coverage_header(answer.coverage), **headers, **caching_headers(tag)}
+    unchanged = not_modified(request.headers, tag, all_headers)
+    if unchanged is not None:
+        return unchanged
+    media_type = FORMATS[form].content_type
+    if pages is not None:
+        writer = await writer_of(answer.view.shape(answer.arguments), answer, form, members)
+        return await responded(written(pages, writer), hold, headers=all_headers, media_type=media_type)
+    pieces, in_thread = write(answer, form, members, metadata), heavy or table
+    first = await asyncio.to_thread(_gather, pieces) if in_thread else _gather(pieces)
+    if len(first) < _AT_ONCE_BYTES:
+        return Response(first, headers=all_headers, media_type=media_type)
 
-    async def blocks() -> AsyncGenerator[bytes]:
-        while block := await asyncio.to_thread(_gather, pieces) if heavy else _gather(pieces):
+    async def blocks(block: bytes) -> AsyncGenerator[bytes]:
+        while block:
             yield block
+            block = await asyncio.to_thread(_gather, pieces) if in_thread else _gather(pieces)
 
-    return await responded(blocks(), hold, headers=told, media_type=FORMATS[form].content_type)
+    return await responded(blocks(first), hold, headers=all_headers, media_type=media_type)
+
+
+async def writer_of(shape: Shape, answer: Answer, form: str, members: Mapping[str, object] = _NONE) -> Writer:
+    """Return the writer of an answer whose blocks come one by one, of `shape`. Raises Problem 501 if a package is missing."""
+    make = FORMATS[form].writer
+    if not FORMATS[form].table:
+        return make(shape, members, _NONE)
+    return await asyncio.to_thread(make, shape, members, coverage_within(answer.coverage, answer.span))
+
+
+async def written(given: AsyncGenerator[Block], writer: Writer) -> AsyncGenerator[bytes]:
+    """Yield the bytes of an answer as its blocks come."""
+    following: object = None
+    yield writer.begin()
+    async with contextlib.aclosing(given) as blocks:
+        async for block in blocks:
+            following = block.following
+            if piece := writer.block(block.columns):
+                yield piece
+            del block, piece  # they may be large
+    yield writer.end(following)
 
 
 async def responded(

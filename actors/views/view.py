@@ -103,7 +103,39 @@ class Field(NamedTuple):
 
 
 Column = NDArray[np.int64] | NDArray[np.bool_] | list[Any]
-"""Values of one field: an array of int64 or bool, or a list of text, of lists of integers, or of optional values."""
+"""Values of one field: an array of int64 or bool, or a list, for text, lists of integers, optional values, or integers too."""
+
+
+def listed(column: Column) -> list[Any]:
+    """Return the values of a column as objects of Python."""
+    return column.tolist() if isinstance(column, np.ndarray) else column
+
+
+class Block(NamedTuple):
+    """Rows of an answer as columns of equal length: one for each of the shape's fields, in that order.
+
+    `following` is set in the last block if the limit has cut the answer off: the place of the first row that is left out.
+    """
+
+    columns: Sequence[Column]
+    following: object = None
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """The fields of an answer's rows, and how JSON writes a row. A constant of its view, for which writers prepare once.
+
+    JSON is an object whose member `name` has the rows. NDJSON has a row a line. If all fields are integers, `row` may be a
+    template with a `%d` for each. Else it is "object": an object with a member for each field; "value": the first field alone;
+    or "pair": a member of an object, the first field its name and the second its value. Pairs are the whole answer if no other
+    member is written. NDJSON writes a pair as an object.
+    """
+
+    name: str
+    fields: tuple[Field, ...]
+    row: bytes | Literal["object", "value", "pair"] = "object"
+    next_is_last: bool = False
+    """Whether JSON writes `next`, the place of the rows left out, after the other members instead of before them."""
 
 
 class Summary(Protocol):
@@ -268,22 +300,16 @@ class View(ABC):
         return iter(())
 
     @abstractmethod
-    def render(self, partial: Any, span: Span, arguments: Any, form: str, members: Mapping[str, object]) -> Iterator[bytes]:
-        """Write the answer as blocks, in the `form` json or ndjson. Memory is bounded, whatever the length of the answer.
-
-        `members` are added at the end of the JSON object.
-        """
+    def shape(self, arguments: Any) -> Shape:
+        """Return the shape of the rows of the answer. It is the same object at each call with equal fields."""
 
     @abstractmethod
-    def fields(self, arguments: Any) -> tuple[Field, ...]:
-        """Return the fields of the rows that `columns` yields for `arguments`, in order."""
+    def blocks(self, partial: Any, span: Span, arguments: Any) -> Iterator[Block]:
+        """Yield the rows of the answer, in order; a block may be empty. Memory is bounded, however long the answer is."""
 
-    @abstractmethod
-    def columns(self, partial: Any, span: Span, arguments: Any) -> Iterator[Mapping[str, Column]]:
-        """Yield the rows that `render` writes, in the same order, as blocks: one column for each of `fields`, of equal length.
-
-        A block may be empty. Memory and cost are at most those of `render`.
-        """
+    def remarks(self, partial: Any, arguments: Any) -> Mapping[str, Any]:
+        """Return facts about the answer beside its rows, by name. By default there are none."""
+        return {}
 
     @abstractmethod
     def describe(self, before: Any, meta: Meta) -> dict[str, object]:

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncGenerator, Iterator
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,15 +17,15 @@ from actors.columns.times import INT64_MAX, INT64_MIN
 from actors.replies import Answer, GetPlace, Place
 from actors.timeline.span import EVER, Span
 from actors.views.segments.listing import Listing
-from actors.views.view import Field, Meta
-from gateway.answer import ROWS, SMALL_BYTES, asked, rendered, responded, rows_header, weighed
+from actors.views.view import Block, Field, Meta, Shape, listed
+from gateway.answer import ROWS, SMALL_BYTES, asked, rendered, responded, rows_header, weighed, writer_of, written
 from gateway.api import params
 from gateway.api.errors import Problem
-from gateway.api.formats import FORMATS, Writer
+from gateway.api.formats import FORMATS
 from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
 from gateway.api.operation import Link, Operation
 from gateway.ask import Asker
-from gateway.coverage import COVERAGE, coverage_header, coverage_within
+from gateway.coverage import COVERAGE, coverage_header
 from gateway.schemas import Count
 from gateway.stream import Served
 
@@ -35,6 +37,9 @@ _TEXT = "text/plain; charset=utf-8"
 _Meta = msgspec.Meta
 _LONGEST_LINE = 1 << 20
 """Bytes of the longest line that a listing shows; a longer one is to be had alone."""
+
+_LINES, _LINES_BYTES = 64, 65_536
+"""Rows with lines that are written together, and bytes of their lines, as soon as one of the two is reached."""
 
 _ROW_BYTES = 64
 _OPEN_ROWS = 65_536
@@ -163,10 +168,10 @@ class SegmentRoutes:
         if not _BATCH.fullmatch(said) or (batch := int(said)) > INT64_MAX:
             raise Problem(404, where="path", expected="a finished batch", got=said[:100])
         answer = await asked(self._asker, self._stream, Span(batch, batch + 1), Listing())
-        rows = _rows(answer)
-        if not rows:
+        orders = [order for order, _ in _rows(answer)]
+        if not orders:
             raise Problem(404, where="path", expected="a finished batch", got=str(batch))
-        place = await self._place(rows[-1]["order"])
+        place = await self._place(orders[-1])
         if place is not None:
             with contextlib.suppress(FileNotFoundError), self._asker.room.take(SMALL_BYTES) as hold:
                 return await responded(_blocks(place), hold, headers={}, media_type=_TEXT)
@@ -185,26 +190,28 @@ class SegmentRoutes:
         """List batches with their lines, of which one is in memory at a time."""
         with self._asker.room.take(SMALL_BYTES + _ROW_BYTES * _OPEN_ROWS + 4 * _LONGEST_LINE) as hold:
             answer = await self._listed(listing)
-            rows = self._lined(_rows(answer))
-            if form == "json":
-                blocks = _object(rows)
-            elif form == "ndjson":
-                blocks = _lines(rows)
-            else:
-                fields = (*answer.view.fields(listing), Field("line", "text", optional=True))
-                within = coverage_within(answer.coverage, answer.span)
-                blocks = _table(rows, await asyncio.to_thread(FORMATS[form].writer, fields, within))
-            told = {**coverage_header(answer.coverage), **rows_header(listing.limit or _MOST_LINES)}
-            return await responded(blocks, hold, headers=told, media_type=FORMATS[form].content_type)
+            writer = await writer_of(_with_line(answer.view.shape(listing)), answer, form)
+            headers = {**coverage_header(answer.coverage), **rows_header(listing.limit or _MOST_LINES)}
+            blocks = written(self._lined(answer), writer)
+            return await responded(blocks, hold, headers=headers, media_type=FORMATS[form].content_type)
 
-    async def _lined(self, rows: list[dict[str, Any]]) -> AsyncGenerator[dict[str, Any]]:
-        """Yield rows, each with its line while it is looked at."""
-        for row in rows:
-            place = await self._place(row["order"])
-            short = place is not None and place.length <= _LONGEST_LINE
-            row["line"] = (await asyncio.to_thread(_text, place)) if place is not None and short else None
-            yield row
-            row["line"] = None
+    async def _lined(self, answer: Answer) -> AsyncGenerator[Block]:
+        """Yield batches with their lines, in blocks of few rows or, if lines are long, of one."""
+        rows: list[tuple[Any, ...]] = []
+        nbytes = 0
+        for order, values in _rows(answer):
+            line = await self._line(order)
+            rows.append((*values, line))
+            nbytes += len(line or "")
+            if nbytes >= _LINES_BYTES or len(rows) == _LINES:
+                yield Block(list(map(list, zip(*rows, strict=True))))
+                rows, nbytes = [], 0
+        if rows:
+            yield Block(list(map(list, zip(*rows, strict=True))))
+
+    async def _line(self, order: int) -> str | None:
+        place = await self._place(order)
+        return await asyncio.to_thread(_text, place) if place is not None and place.length <= _LONGEST_LINE else None
 
     async def _place(self, order: int) -> Place | None:
         if self._stream.publisher is None:
@@ -213,35 +220,18 @@ class SegmentRoutes:
         return place
 
 
-async def _object(given: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[bytes]:
-    lead = b'{"segments":['
-    async with contextlib.aclosing(given) as rows:
-        async for row in rows:
-            yield lead + msgspec.json.encode(row)
-            lead = b","
-    yield (b"" if lead == b"," else lead) + b"]}"
+@lru_cache
+def _with_line(shape: Shape) -> Shape:
+    """Return the shape with the field `line`: the same object at each call."""
+    return replace(shape, fields=(*shape.fields, Field("line", "text", optional=True)))
 
 
-async def _lines(given: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[bytes]:
-    async with contextlib.aclosing(given) as rows:
-        async for row in rows:
-            yield msgspec.json.encode(row) + b"\n"
-
-
-async def _table(given: AsyncGenerator[dict[str, Any]], writer: Writer) -> AsyncGenerator[bytes]:
-    yield writer.begin()
-    async with contextlib.aclosing(given) as rows:
-        async for row in rows:
-            if piece := writer.block({name: [value] for name, value in row.items()}):
-                yield piece
-    yield writer.end()
-
-
-def _rows(answer: Answer) -> list[dict[str, Any]]:
-    """Return the rows of a listing as objects: for a few of them."""
-    written = b"".join(answer.view.render(answer.partial, answer.span, answer.arguments, "json", {}))
-    rows: list[dict[str, Any]] = msgspec.json.decode(written)["segments"]
-    return rows
+def _rows(answer: Answer) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """Yield each batch: its place in the order of completion, and the values of all fields."""
+    place = answer.view.shape(answer.arguments).fields.index(Field("order"))
+    for block in answer.view.blocks(answer.partial, answer.span, answer.arguments):
+        for values in zip(*map(listed, block.columns), strict=True):
+            yield values[place], values
 
 
 def _read(place: Place) -> Iterator[bytes]:

@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,21 +12,17 @@ from actors.columns.sealed import CHUNK
 from actors.columns.times import INT64_MIN
 from actors.replies import Answer
 from actors.timeline.span import Span
-from actors.views.sets.page import Cursor, Page
-from actors.views.sets.pieces import Rows
-from actors.views.sets.render import NAMES, page, template, write
+from actors.views.sets.page import NAMES, Cursor, Page
 from actors.views.sets.slices import OPEN_SETS
-from actors.views.sets.view import SetsView
+from actors.views.view import Block
 from gateway.admission import RETRY_AFTER_S
-from gateway.answer import ROWS, SMALL_BYTES, CutError, asked, rendered, responded, rows_header
+from gateway.answer import ROWS, SMALL_BYTES, CutError, asked, rendered, rows_header
 from gateway.api import params
-from gateway.api.caching import caching_headers, not_modified, tag_of
 from gateway.api.errors import Problem
-from gateway.api.formats import FORMATS, Writer
 from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
 from gateway.api.operation import Link, Operation
 from gateway.ask import Asker
-from gateway.coverage import COVERAGE, WITH_COVERAGE, coverage_header, coverage_of, coverage_within
+from gateway.coverage import COVERAGE, WITH_COVERAGE, coverage_of
 from gateway.stream import Served
 
 MOST = 1_000_000
@@ -51,9 +46,6 @@ _LIVE_SETS = OPEN_SETS + 2 * CHUNK
 
 _OPENED_SETS = 32_768
 """Sets that are open at once while they are written: the piece at hand, and what is left of the one before."""
-
-
-Blocks = AsyncGenerator[tuple[Rows | None, Cursor | None]]
 
 LIMIT = params.Integer(name="limit", description="Sets at most; what follows has a cursor.", low=1, high=MOST)
 
@@ -132,14 +124,10 @@ class SetRoutes:
             headers = rows_header(wanted.limit or MOST)
             if first == wanted:
                 return await rendered(answer, form, hold, request=request, members=members, headers=headers)
-            within = {} if FORMATS[form].of is None else coverage_within(answer.coverage, span)
-            tag = tag_of(answer, form, {**members, **within}) if _whole(answer, first) else None
-            told = {**coverage_header(answer.coverage), **headers, **caching_headers(tag)}
-            known = not_modified(request.headers, tag, told)
-            if known is not None:
-                return known
-            blocks = await self._written(form, answer, span, wanted, members)
-            return await responded(blocks, hold, headers=told, media_type=FORMATS[form].content_type)
+            pages, whole = self._blocks(answer, span, wanted), _whole(answer, first)
+            return await rendered(
+                answer, form, hold, request=request, members=members, headers=headers, pages=pages, whole=whole
+            )
 
     def _weight(self, asked_for: Page) -> int:
         """Return the bytes of a page: sets of the live slice are copied, and where it is not short, pieces are open."""
@@ -147,57 +135,22 @@ class SetRoutes:
         opened = _OPENED_SETS if copied > _SHORT_SETS else 0
         return SMALL_BYTES + _TIME_BYTES * len(self._stream.steps) * (copied + opened)
 
-    async def _written(
-        self, form: str, answer: Answer, span: Span, wanted: Page, members: dict[str, object]
-    ) -> AsyncGenerator[bytes]:
-        """Return a long answer as it is made, page by page."""
-        blocks = self._blocks(answer, span, wanted)
-        match form:
-            case "json":
-                return self._object(blocks, members)
-            case "ndjson":
-                return self._lines(blocks)
-            case _:
-                view = answer.view
-                assert isinstance(view, SetsView), "this stream's view"
-                within = coverage_within(answer.coverage, span)
-                writer = await asyncio.to_thread(FORMATS[form].writer, view.fields(), within)  # which may load a package
-                return _table(blocks, view, writer)
-
-    async def _lines(self, given: Blocks) -> AsyncGenerator[bytes]:
-        form = template(self._stream.steps) + b"\n"
-        async with contextlib.aclosing(given) as blocks:
-            async for block, _ in blocks:
-                if block is not None:
-                    yield write(block, form)
-
-    async def _object(self, given: Blocks, members: dict[str, object]) -> AsyncGenerator[bytes]:
-        form = template(self._stream.steps) + b","
-        lead, end = b'{"sets":[', members
-        async with contextlib.aclosing(given) as blocks:
-            async for block, following in blocks:
-                if following is not None:
-                    end = {"next": str(following), **members}
-                if block is not None and block[0].size:
-                    yield lead + write(block, form)[:-1]
-                    lead = b","
-        yield (b"" if lead == b"," else lead) + b"]" + (b"," if end else b"") + msgspec.json.encode(end)[1:]
-
-    async def _blocks(self, answer: Answer, span: Span, wanted: Page) -> Blocks:
-        """Yield sets in short blocks, page by page; at the end of what is wanted, the place of what follows."""
+    async def _blocks(self, answer: Answer, span: Span, wanted: Page) -> AsyncGenerator[Block]:
+        """Yield sets in short blocks, page by page. The last block says what follows, if the limit has cut the answer off."""
         left, place = wanted.limit, wanted.after
         while True:
-            following: Cursor | None = None
-            for block, end in page(answer.partial, span, Page(_at_once(left), place)):
-                following = end
+            following: Any = None
+            for block in answer.view.blocks(answer.partial, span, Page(_at_once(left), place)):
+                columns, following = block
+                count = len(columns[0])
                 if left is not None:
-                    left -= block[0].size
-                for low in range(0, block[0].size, _WRITTEN):
-                    yield tuple(column[low : low + _WRITTEN] for column in block), None
+                    left -= count
+                for low in range(0, count, _WRITTEN):
+                    yield Block([column[low : low + _WRITTEN] for column in columns])
             if following is None:
                 return
             if left == 0:
-                yield None, following
+                yield Block([column[:0] for column in columns], following)
                 return
             place = following
             answer = await self._next(span, Page(_at_once(left), place), answer)
@@ -223,18 +176,11 @@ class SetRoutes:
         return Page(min(LIMIT.of(request) or most, most), self._cursor.of(request))
 
 
-async def _table(given: Blocks, view: SetsView, writer: Writer) -> AsyncGenerator[bytes]:
-    yield writer.begin()
-    async with contextlib.aclosing(given) as blocks:
-        async for block, _ in blocks:
-            if block is not None and (piece := writer.block(view.named(block))):
-                yield piece
-    yield writer.end()
-
-
 def _whole(answer: Answer, first: Page) -> bool:
-    """Whether the first page has all. Looked at where the answer may have a tag, as that of a page is none of what follows."""
-    return answer.origin is not None and all(following is None for _, following in page(answer.partial, answer.span, first))
+    """Whether the first page is the whole answer. Not examined if the answer can have no tag."""
+    if answer.origin is None:
+        return False
+    return all(block.following is None for block in answer.view.blocks(answer.partial, answer.span, first))
 
 
 def set_schema(steps: Sequence[str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from actors.replies import Write, WriteToAll, Written
 from actors.timeline.span import EVER
 from actors.views.top.decode import CLEAR_KEY, CLEAR_VALUE, LONGEST
-from actors.views.top.slices import Top, cleared_to
+from actors.views.top.slices import Top
 from actors.views.view import Meta
 from gateway.admission import Hold
 from gateway.answer import ROWS, SMALL_BYTES, asked, rendered, rows_header, weighed
@@ -160,8 +160,8 @@ class TopRoutes:
         deadline = time.monotonic() + self._asker.deadline_s
         while True:
             answer = await asked(self._asker, self._stream, EVER, Top(1))
-            done = cleared_to(answer.partial)
-            if all(done.get(partition, -1) >= offset for partition, offset in written.offsets.items()):
+            cleared = answer.view.remarks(answer.partial, answer.arguments)["cleared"]
+            if all(cleared.get(partition, -1) >= offset for partition, offset in written.offsets.items()):
                 return json_response(Cleared("Dataset cleared"))
             if time.monotonic() > deadline:
                 raise busy("the dataset is cleared in Kafka, and the service has not read that far yet")

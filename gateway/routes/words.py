@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import Any, Literal
+from typing import Literal
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,7 +10,6 @@ from starlette.responses import Response
 from actors.timeline.span import EVER, Span
 from actors.views.view import Meta
 from actors.views.words.slices import Counting
-from actors.views.words.view import WordsView
 from gateway.answer import ROWS, asked, rendered, rows_header, weighed
 from gateway.api import params
 from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
@@ -102,11 +101,9 @@ class WordRoutes:
         counting, span = Counting(of, limit), _span(request)
         with await weighed(self._asker, self._stream, span, _size) as hold:
             answer = await asked(self._asker, self._stream, span, counting)
-            view = answer.view
-            assert isinstance(view, WordsView), "this stream's view"
-            members: dict[str, Any] = {"coverage": coverage_of(answer.coverage)} if DETAIL.of(request) else {}
-            max_error = await asyncio.to_thread(view.max_error, answer.partial, counting)
-            headers = {"Firnline-Max-Error": str(max_error), **rows_header(limit)}
+            remarks = await asyncio.to_thread(answer.view.remarks, answer.partial, counting)
+            members = {**remarks, "coverage": coverage_of(answer.coverage)} if DETAIL.of(request) else {}
+            headers = {"Firnline-Max-Error": str(remarks["max_error"]), **rows_header(limit)}
             return await rendered(answer, FORM.of(request), hold, request=request, members=members, headers=headers, heavy=True)
 
 

@@ -30,6 +30,7 @@ from tests.support.keeping import FOLDER, keeping
 from tests.support.listed import listed
 from tests.support.logged_disk import LoggedDisk, Touched
 from tests.support.polled import polled
+from tests.support.rendered import rendered
 from tests.support.samples import SAMPLES
 from tests.support.trees import file_of, spoilt
 
@@ -362,6 +363,6 @@ def test_every_record_is_an_event_or_refused(name: str, data: st.DataObject):
     lost = live.add(batch.ordered() if isinstance(batch, Batch) else batch, None) if times.size else {}
     assert live.meta().events + sum(lost.values()) == times.size
     for arguments in SAMPLES[name].arguments:
-        shown = b"".join(view.render(view.merge([live.read(EVER, arguments)]), EVER, arguments, "json", {}))
+        shown = b"".join(rendered(view, view.merge([live.read(EVER, arguments)]), EVER, arguments, "json", {}))
         json.loads(shown)
     assert snapshot.read("live", bytes(file_of(live.state(), "live"))) is not None

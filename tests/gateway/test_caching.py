@@ -18,7 +18,7 @@ from actors.replies import Answer
 from actors.timeline.span import EVER, Span
 from actors.views.sets.page import Page
 from gateway.api.caching import caching_headers, not_modified, tag_of
-from gateway.api.formats import FORMATS
+from gateway.api.formats import FORMATS, write
 from gateway.coverage import coverage_within
 from gateway.wire.compression import SHORTEST_BYTES, Compression, accepts_gzip
 from tests.conftest import Send
@@ -27,11 +27,8 @@ from tests.support.running import Stream, records, stream
 
 def written(answer: Answer, form: str) -> tuple[bytes, dict[str, Any]]:
     """Return an answer as it is sent, and what of it does not come from rows."""
-    if FORMATS[form].of is None:
-        return b"".join(answer.view.render(answer.partial, answer.span, answer.arguments, form, {})), {}
-    rows = answer.view.columns(answer.partial, answer.span, answer.arguments)
-    within = coverage_within(answer.coverage, answer.span)
-    return b"".join(FORMATS[form].write(rows, answer.view.fields(answer.arguments), within)), within
+    metadata = coverage_within(answer.coverage, answer.span) if FORMATS[form].table else {}
+    return b"".join(write(answer, form, metadata=metadata)), dict(metadata)
 
 
 class Witness:

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.replies import Coverage
+from actors.replies import Answer, Coverage
 from actors.timeline.span import EVER, Span
 from actors.views.kinds import VIEWS
 from actors.views.segments.listing import Listing
 from actors.views.sets.page import Cursor, Page
 from actors.views.uniques.slices import Rows
-from actors.views.view import Field
+from actors.views.view import Column, Field, Shape
 from gateway.api.errors import Problem
-from gateway.api.formats import FORMATS, chosen, weights
+from gateway.api.formats import FORMATS, chosen, weights, write
 from gateway.coverage import coverage_within
 from tests.support.samples import SAMPLES, Run, fed
 
@@ -33,6 +33,12 @@ MORE: dict[str, list[Any]] = {
     ],
 }
 """What is asked beside the samples' questions."""
+
+
+def table(form: str, blocks: list[list[Column]], fields: tuple[Field, ...]) -> bytes:
+    """Return columns in a format."""
+    writer = FORMATS[form].writer(Shape("rows", fields), {}, {})
+    return b"".join((writer.begin(), *map(writer.block, blocks), writer.end(None)))
 
 
 def by_lines(name: str, lines: bytes, fields: tuple[Field, ...]) -> list[tuple[Any, ...]]:
@@ -82,27 +88,24 @@ def test_every_form_says_the_same_rows_in_the_same_order(name: str, seed: int):
     for arguments in [*SAMPLES[name].arguments, *MORE.get(name, [])]:
         for span in (EVER, Span(cuts[2], cuts[8])):
             partial = case.merged(span, arguments)
-            fields = case.view.fields(arguments)
-            names = [field.name for field in fields]
-            blocks = list(case.view.columns(partial, span, arguments))
-            assert all(list(block) == names for block in blocks)
-            listed = [[*block.values()] for block in blocks]
-            columns = [[each.tolist() if isinstance(each, np.ndarray) else each for each in block] for block in listed]
+            fields = case.view.shape(arguments).fields
+            assert case.view.shape(arguments) is case.view.shape(arguments)
+            blocks = [block.columns for block in case.view.blocks(partial, span, arguments)]
+            assert all(len(block) == len(fields) for block in blocks)
+            columns = [[each.tolist() if isinstance(each, np.ndarray) else each for each in block] for block in blocks]
             rows = [row for block in columns for row in zip(*block, strict=True)]
 
-            def write(form: str, span: Span = span, arguments: Any = arguments) -> bytes:
-                blocks = case.view.columns(case.merged(span, arguments), span, arguments)
-                return b"".join(FORMATS[form].write(blocks, case.view.fields(arguments), {"a": "b"}))
-
-            head, *lines = csv.reader(io.StringIO(write("csv").decode(), newline=""))
-            assert head == names
+            answer = Answer(case.view, partial, span, arguments, Coverage(None, None, None))
+            texts = {form: b"".join(write(answer, form, metadata={"a": "b"})) for form in FORMATS}
+            head, *lines = csv.reader(io.StringIO(texts["csv"].decode(), newline=""))
+            assert head == [field.name for field in fields]
             assert [tuple(value(*each) for each in zip(line, fields, strict=True)) for line in lines] == rows
-            table = pa.ipc.open_stream(write("arrow")).read_all()
-            assert (table.column_names, table.schema.metadata) == (names, {b"a": b"b"})
-            assert [tuple(each.values()) for each in table.to_pylist()] == rows
-            said = [row[:1] for row in rows] if name == "top" else rows
-            assert by_lines(name, case.shown(partial, span, arguments, "ndjson"), fields) == said
-            assert by_json(name, json.loads(case.shown(partial, span, arguments))) == said
+            found = pa.ipc.open_stream(texts["arrow"]).read_all()
+            assert (found.column_names, found.schema.metadata) == (head, {b"a": b"b"})
+            assert [tuple(each.values()) for each in found.to_pylist()] == rows
+            in_json = [row[:1] for row in rows] if name == "top" else rows
+            assert by_lines(name, texts["ndjson"], fields) == in_json
+            assert by_json(name, json.loads(texts["json"])) == in_json
             rows_seen += len(rows)
     assert rows_seen > 10
 
@@ -110,8 +113,9 @@ def test_every_form_says_the_same_rows_in_the_same_order(name: str, seed: int):
 def test_a_dataset_in_columns_has_the_value_of_each_id():
     run = Run("top")
     run.poll([b"a_5", b"b_7", b"a_9", b"c_-3", b"d_7"], idle=False)
-    (block,) = run.view.columns(run.live.read(EVER, SAMPLES["top"].arguments[0]), EVER, SAMPLES["top"].arguments[0])
-    assert (block["id"], block["value"].tolist()) == (["a", "d", "b", "c"], [9, 7, 7, -3])
+    (block,) = run.view.blocks(run.live.read(EVER, SAMPLES["top"].arguments[0]), EVER, SAMPLES["top"].arguments[0])
+    ids, values = block.columns
+    assert (ids, values.tolist()) == (["a", "d", "b", "c"], [9, 7, 7, -3])
 
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=8)
@@ -125,26 +129,24 @@ def test_text_with_quotes_commas_and_line_ends_comes_back_as_it_was(rows: list[t
     blocks = []
     for low in range(0, len(rows), size):
         texts, numbers, some, flags = map(list, zip(*rows[low : low + size], strict=True))
-        blocks.append({"te,xt": texts, "number": np.array(numbers, np.int64), "some": some, '"flag"': np.array(flags)})
-    written = b"".join(FORMATS["csv"].write(blocks, fields, {}))
+        blocks.append([texts, np.array(numbers, np.int64), some, np.array(flags)])
+    written = table("csv", blocks, fields)
     head, *lines = csv.reader(io.StringIO(written.decode(), newline=""))
     assert head == [field.name for field in fields]
     assert [tuple(value(*each) for each in zip(line, fields, strict=True)) for line in lines] == rows
-    table = pa.ipc.open_stream(b"".join(FORMATS["arrow"].write(blocks, fields, {}))).read_all()
-    assert [tuple(each.values()) for each in table.to_pylist()] == rows
-    assert [str(each.type) for each in table.schema] == ["string", "int64", "int64", "bool"]
+    found = pa.ipc.open_stream(table("arrow", blocks, fields)).read_all()
+    assert [tuple(each.values()) for each in found.to_pylist()] == rows
+    assert [str(each.type) for each in found.schema] == ["string", "int64", "int64", "bool"]
 
 
 def test_a_csv_of_numbers_is_ascii_lines_that_end_as_the_standard_says():
-    blocks = [{"r": np.array([-(2**63), 1]), "g": np.array([0, 2**63 - 1])}]
-    assert b"".join(FORMATS["csv"].write(blocks, (Field("r"), Field("g")), {})) == (
-        b"r,g\r\n-9223372036854775808,0\r\n1,9223372036854775807\r\n"
-    )
+    blocks = [[np.array([-(2**63), 1]), np.array([0, 2**63 - 1])]]
+    assert table("csv", blocks, (Field("r"), Field("g"))) == (b"r,g\r\n-9223372036854775808,0\r\n1,9223372036854775807\r\n")
 
 
 def test_arrow_goes_out_in_batches_before_the_last_row_is_there():
-    writer = FORMATS["arrow"].writer((Field("r"),), {})
-    sizes = [len(writer.begin()), *(len(writer.block({"r": np.arange(1_000)})) for _ in range(20)), len(writer.end())]
+    writer = FORMATS["arrow"].writer(Shape("rows", (Field("r"),)), {}, {})
+    sizes = [len(writer.begin()), *(len(writer.block([np.arange(1_000)])) for _ in range(20)), len(writer.end(None))]
     assert sizes[0] > 0
     assert sum(size > 0 for size in sizes[1:-1]) == 4
     assert max(sizes) < 60_000
@@ -152,17 +154,17 @@ def test_arrow_goes_out_in_batches_before_the_last_row_is_there():
 
 def test_an_answer_without_rows_still_has_its_columns():
     fields = (Field("r"), Field("name", "text"))
-    assert b"".join(FORMATS["csv"].write([], fields, {})) == b"r,name\r\n"
-    table = pa.ipc.open_stream(b"".join(FORMATS["arrow"].write([], fields, {}))).read_all()
-    assert (table.num_rows, table.column_names) == (0, ["r", "name"])
+    assert table("csv", [], fields) == b"r,name\r\n"
+    found = pa.ipc.open_stream(table("arrow", [], fields)).read_all()
+    assert (found.num_rows, found.column_names) == (0, ["r", "name"])
 
 
 def test_without_pyarrow_arrow_is_a_problem_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(Problem, match=r"pip install 'firnline\[arrow\]'") as told:
-        FORMATS["arrow"].write([], (Field("r"),), {})
+        table("arrow", [], (Field("r"),))
     assert told.value.status == 501
-    assert b"".join(FORMATS["csv"].write([], (Field("r"),), {})) == b"r\r\n"
+    assert table("csv", [], (Field("r"),)) == b"r\r\n"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from actors.timeline.span import EVER
 from actors.views.segments.listing import Listing
 from actors.views.segments.view import SegmentsView
 from actors.views.view import View
+from gateway.api.formats import write
 from scripts.lab.truth import Batches
 from tests.simulation.feed import JUNK, Feed
 from tests.simulation.topic import Record
@@ -120,6 +121,6 @@ def _whole(segments: Sequence[Segment]) -> list[tuple[int, list[int]]]:
 
 
 def _listed(answer: Answer) -> list[dict[str, Any]]:
-    text = b"".join(answer.view.render(answer.partial, answer.span, answer.arguments, "json", {}))
+    text = b"".join(write(answer, "json", {}))
     listed: list[dict[str, Any]] = json.loads(text)["segments"]
     return listed

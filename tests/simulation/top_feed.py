@@ -14,6 +14,7 @@ from actors.timeline.span import EVER
 from actors.views.top.slices import Top, cleared_to
 from actors.views.top.view import TopView
 from actors.views.view import View
+from gateway.api.formats import write
 from scripts.lab.truth import last_values, ranked
 from tests.simulation.feed import JUNK, Feed, assert_named
 from tests.simulation.topic import Record
@@ -197,7 +198,7 @@ def _dataset(lives: Iterable[Sequence[Event]]) -> tuple[dict[str, int], dict[int
 
 
 def _ids(answer: Answer) -> list[str]:
-    text = b"".join(answer.view.render(answer.partial, answer.span, answer.arguments, "json", {}))
+    text = b"".join(write(answer, "json", {}))
     found: list[str] = json.loads(text)["data"]
     return found
 

@@ -14,6 +14,7 @@ from actors.timeline.span import EVER
 from actors.views.uniques.slices import Rows
 from actors.views.uniques.view import UniquesView
 from actors.views.view import View
+from gateway.api.formats import write
 from scripts.lab.truth import GRANULARITIES
 from scripts.lab.truth import period as period_of
 from tests.simulation.feed import JUNK, Feed, assert_named
@@ -197,7 +198,7 @@ def _covered(answer: Answer, frames: Iterable[Frame]) -> list[Frame]:
 
 
 def _answered(answer: Answer) -> dict[Period, dict[str, Any]]:
-    text = b"".join(answer.view.render(answer.partial, answer.span, answer.arguments, "json", {}))
+    text = b"".join(write(answer, "json", {}))
     rows = json.loads(text)["uniques"]
     starts = [row["start"] for row in rows]
     assert starts == sorted(set(starts)), f"rows come in order, each once: {starts}"

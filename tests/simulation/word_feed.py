@@ -12,6 +12,7 @@ from actors.timeline.span import EVER, Span
 from actors.views.view import View
 from actors.views.words.slices import Counting
 from actors.views.words.view import WordsView
+from gateway.api.formats import write
 from tests.simulation.feed import JUNK, Feed, assert_named
 from tests.simulation.topic import Record
 
@@ -105,14 +106,14 @@ class WordFeed(Feed):
 
     def _judge(self, answer: Answer, least: Counter[str], most: Counter[str]) -> None:
         """Assert that each count lies between `least` and `most`, as exactly as the answer states, and that the highest counts are there."""
-        text = b"".join(answer.view.render(answer.partial, answer.span, answer.arguments, "json", {"more": 1}))
+        text = b"".join(write(answer, "json", answer.view.remarks(answer.partial, answer.arguments)))
         shown = json.loads(text)
         found: dict[str, int] = shown["counts"]
         error, limit = shown["max_error"], answer.arguments.limit
         assert not error or self._max_names < len(most), f"{len(most)} names are few enough for exact counts"
         ranked = sorted(found, key=lambda name: (-found[name], name))
         assert list(found) == ranked, "the highest count first, equal counts by code points"
-        assert answer.view.max_error(answer.partial, answer.arguments) == error, "the header has the error"
+        assert answer.view.remarks(answer.partial, answer.arguments) == {"max_error": error}, "the header has the error"
         if least == most and not error:
             right = sorted(most, key=lambda name: (-most[name], name))[:limit]
             assert found == {name: most[name] for name in right}, f"{found} is not {right} of {most}"

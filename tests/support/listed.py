@@ -8,6 +8,7 @@ from typing import Any
 from actors.replies import Answer, Query, Stats
 from actors.sources.polled import Gap, Place, Polled
 from actors.timeline.span import EVER
+from gateway.api.formats import write
 from tests.support.polled import polled
 from tests.support.running import Stream, placed, stream
 from tests.support.waiting import until
@@ -86,7 +87,7 @@ class Listed:
     def shown(self, arguments: Any) -> str:
         """Return an answer as JSON."""
         found = self.answer(arguments)
-        return b"".join(found.view.render(found.partial, EVER, arguments, "json", {})).decode()
+        return b"".join(write(found, "json")).decode()
 
 
 def over(values: list[bytes], **how: Any) -> AbstractContextManager[Stream]:

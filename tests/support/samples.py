@@ -25,6 +25,7 @@ from actors.views.uniques.slices import Rows
 from actors.views.view import Due
 from actors.views.words.slices import Counting
 from tests.support.polled import polled
+from tests.support.rendered import rendered
 from tests.support.trees import kept
 
 Polls = Iterator[list[bytes]]
@@ -243,7 +244,7 @@ class Run:
         return self.view.merge([self.view.recall(self.gone, span, arguments), *found])
 
     def shown(self, partial: Any, span: Span, arguments: Any, form: str = "json") -> bytes:
-        return b"".join(self.view.render(partial, span, arguments, form, {}))
+        return b"".join(rendered(self.view, partial, span, arguments, form, {}))
 
     def answers(self, *spans: Span, parts: Sequence[Any] | None = None) -> list[bytes]:
         """Return the answers to all questions for each of `spans`, by default for all time."""

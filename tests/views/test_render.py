@@ -12,13 +12,14 @@ from actors.views.sets.page import Cursor, Page
 from actors.views.sets.render import page
 from actors.views.sets.view import SetsView
 from scripts.lab.truth import greedy
+from tests.support.rendered import rendered
 from tests.views.test_slices import Chain, batch
 
 ALL = Page()
 
 
 def text(view: SetsView, pieces: tuple, span: Span = EVER, arguments: Page = ALL, form: str = "json", **members: object) -> str:
-    return b"".join(view.render(pieces, span, arguments, form, members)).decode()
+    return b"".join(rendered(view, pieces, span, arguments, form, members)).decode()
 
 
 def whole(chain: Chain, span: Span, arguments: Page) -> tuple:

@@ -27,6 +27,7 @@ from actors.views.segments.runs.merging import merged
 from actors.views.segments.runs.run import EMPTY, Raw, Run, Sealed, Spooled, run_of
 from actors.views.segments.view import SegmentsView
 from tests.support.polled import polled
+from tests.support.rendered import rendered
 from tests.support.trees import kept
 
 ALL = Listing()
@@ -97,7 +98,7 @@ class Feed:
         parts = [*self.frozen, self.live]
         chosen = self.view.select([part.meta() for part in parts], span, arguments)
         partial = self.view.merge([parts[index].read(span, arguments) for index in chosen])
-        text = b"".join(self.view.render(partial, span, arguments, form, {}))
+        text = b"".join(rendered(self.view, partial, span, arguments, form, {}))
         return json.loads(text) if form == "json" else text
 
 
@@ -356,7 +357,7 @@ def test_members_are_written_at_the_end_of_the_object():
         b'{"segments":[{"batch":1,"epoch":0,"order":1,"count":0,"first":null,"last":null}],"x":1}',
     ):
         partial = feed.live.read(EVER, ALL)
-        assert b"".join(feed.view.render(partial, EVER, ALL, "json", {"x": 1})) == expected
+        assert b"".join(rendered(feed.view, partial, EVER, ALL, "json", {"x": 1})) == expected
         feed.add(record(1, 0, []))
 
 
@@ -366,7 +367,7 @@ def test_a_long_answer_comes_in_bounded_blocks():
     feed.freeze()
     feed.add(*(record(batch, 0, [batch]) for batch in range(20_000, 20_100)))
     partial = feed.view.merge([part.read(EVER, ALL) for part in (feed.live, *feed.frozen)])
-    blocks = list(feed.view.render(partial, EVER, ALL, "ndjson", {}))
+    blocks = list(rendered(feed.view, partial, EVER, ALL, "ndjson", {}))
     assert max(map(len, blocks)) < 128 << 10
     assert [json.loads(row)["batch"] for row in b"".join(blocks).splitlines()] == list(range(20_100))
     assert feed.frozen[0].meta().nbytes < 20_000 * 8

@@ -18,6 +18,7 @@ from actors.views.top.slices import LiveTop, Top, cleared_to
 from actors.views.top.view import TopView
 from scripts.lab.truth import last_values
 from tests.support.polled import polled
+from tests.support.rendered import rendered
 from tests.support.trees import kept
 
 
@@ -34,7 +35,7 @@ def upserts(rows: list[tuple[bytes, int, int, int, int]], clears: list[tuple[int
 
 def ranked(live: LiveTop, limit: int | None = None) -> list[str]:
     view, arguments = TopView(), Top(limit)
-    written = b"".join(view.render(live.read(EVER, arguments), EVER, arguments, "json", {}))
+    written = b"".join(rendered(view, live.read(EVER, arguments), EVER, arguments, "json", {}))
     found: list[str] = msgspec.json.decode(written)["data"]
     return found
 

@@ -24,6 +24,7 @@ from actors.views.uniques.slices import FrozenUniques, Rows, UniquesSummary
 from actors.views.uniques.view import UniquesView
 from scripts.lab.truth import period
 from tests.support.polled import polled
+from tests.support.rendered import rendered
 from tests.support.trees import file_of, kept
 
 ZONES = ("UTC", "Asia/Kolkata", "America/New_York", "Europe/Berlin", "Pacific/Auckland", "Asia/Kathmandu", "America/Sao_Paulo")
@@ -61,7 +62,7 @@ def rows(view: UniquesView, slices: list[Any], granularity: str, span: Span = EV
     partials = [part.read(span, arguments) for part in slices]
     if gone is not None:
         partials.append(view.recall(gone, span, arguments))
-    answer = json.loads(b"".join(view.render(view.merge(partials), span, arguments, "json", {"more": 1})))
+    answer = json.loads(b"".join(rendered(view, view.merge(partials), span, arguments, "json", {"more": 1})))
     assert answer.pop("more") == 1
     return answer["uniques"]
 
@@ -77,8 +78,8 @@ def test_joined_pages_equal_the_whole_answer(seed: int):
         while start is not None:
             span, arguments = Span(1_000 * start, EVER.end), Rows("minute", limit=limit)
             partial = view.merge([part.read(span, arguments) for part in slices])
-            page = json.loads(b"".join(view.render(partial, span, arguments, "json", {})))
-            lines = b"".join(view.render(partial, span, arguments, "ndjson", {})).splitlines()
+            page = json.loads(b"".join(rendered(view, partial, span, arguments, "json", {})))
+            lines = b"".join(rendered(view, partial, span, arguments, "ndjson", {})).splitlines()
             assert [json.loads(line) for line in lines] == page["uniques"]
             assert len(page["uniques"]) == limit or "next" not in page
             found += page["uniques"]
@@ -152,7 +153,7 @@ def test_single_rows_are_found_in_every_slice_that_has_them():
     arguments = Rows(None, (*wanted, ("day", 60_000)))
     chosen = view.select([part.meta() for part in slices], EVER, arguments)
     partial = view.merge([slices[index].read(EVER, arguments) for index in chosen])
-    found = [json.loads(line) for line in b"".join(view.render(partial, EVER, arguments, "ndjson", {})).splitlines()]
+    found = [json.loads(line) for line in b"".join(rendered(view, partial, EVER, arguments, "ndjson", {})).splitlines()]
     assert found == [every[key] for key in wanted]
 
 
@@ -550,7 +551,7 @@ def test_two_years_of_sparse_minutes_are_small_and_are_written_in_little_memory(
     partial = frozen.read(EVER, Rows("minute"))
     tracemalloc.start()
     try:
-        written = sum(len(block) for block in view.render(partial, EVER, Rows("minute"), "ndjson", {}))
+        written = sum(len(block) for block in rendered(view, partial, EVER, Rows("minute"), "ndjson", {}))
         assert tracemalloc.get_traced_memory()[1] < 100 * count + 3_000_000
     finally:
         tracemalloc.stop()

@@ -22,6 +22,7 @@ from actors.views.words.slices import Counting
 from actors.views.words.table import Tally
 from actors.views.words.view import WordsView
 from tests.support.polled import polled
+from tests.support.rendered import rendered
 from tests.support.trees import kept
 
 TYPES, WORDS = Counting("types"), Counting("words")
@@ -64,7 +65,9 @@ def counted(events: list[Seen], span: Span, arguments: Counting) -> dict[str, in
 
 
 def shown(view: WordsView, partial: Any, arguments: Counting, form: str = "json", **members: object) -> bytes:
-    return b"".join(view.render(partial, EVER, arguments, form, members))
+    if members:
+        members = {**view.remarks(partial, arguments), **members}
+    return b"".join(rendered(view, partial, EVER, arguments, form, members))
 
 
 def answered(view: WordsView, slices: list[Any], span: Span, arguments: Counting) -> dict[str, int]:
@@ -261,7 +264,7 @@ def test_members_are_written_after_the_counts_and_their_error():
 def test_a_long_answer_comes_in_blocks_of_bounded_size(form: str):
     view = WordsView()
     events = [Seen(1, "t", " ".join(f"word{index}" for index in range(20_000)) + " " + "x" * 1_000_000)]
-    blocks = list(view.render(fed(view, view.open(None), events).read(EVER, WORDS), EVER, WORDS, form, {"a": 1}))
+    blocks = list(rendered(view, fed(view, view.open(None), events).read(EVER, WORDS), EVER, WORDS, form, {"a": 1}))
     assert len(blocks) > 10
     assert max(map(len, blocks)) <= 65_536
     text = b"".join(blocks)
@@ -288,21 +291,21 @@ def test_counts_of_too_many_names_exceed_the_truth_by_at_most_the_stated_error()
     partial = view.merge([view.recall(gone, EVER, WORDS), *(each.read(EVER, WORDS) for each in (*slices[3:], live))])
     found = json.loads(shown(view, partial, WORDS, a=1))
     true, error = counted(events, EVER, WORDS), found["max_error"]
-    assert 0 < error == view.max_error(partial, WORDS) <= sum(true.values()) // 51
+    assert 0 < error == view.remarks(partial, WORDS)["max_error"] <= sum(true.values()) // 51
     assert all(0 <= count - true.get(name, 0) <= error for name, count in found["counts"].items())
     assert all(name in found["counts"] for name, count in true.items() if count > error)
     assert len(found["counts"]) <= 100
-    assert view.max_error(partial, TYPES) == error
-    assert view.max_error(live.read(EVER, WORDS), WORDS) == 0
+    assert view.remarks(partial, TYPES)["max_error"] == error
+    assert view.remarks(live.read(EVER, WORDS), WORDS)["max_error"] == 0
     unknown = view.merge([each.read(EVER, WORDS) for each in slices])
-    assert view.max_error(unknown, WORDS) == json.loads(shown(view, unknown, WORDS, a=1))["max_error"] > 0
+    assert view.remarks(unknown, WORDS)["max_error"] == json.loads(shown(view, unknown, WORDS, a=1))["max_error"] > 0
 
 
 def test_many_slices_of_the_same_few_names_are_exact():
     view = WordsView(max_names=3)
     slices = [fed(view, view.open(None), [Seen(index, "t", "a b c")]) for index in range(50)]
     partial = view.merge([each.read(EVER, WORDS) for each in slices])
-    assert view.max_error(partial, WORDS) == 0
+    assert view.remarks(partial, WORDS)["max_error"] == 0
     assert json.loads(shown(view, partial, WORDS)) == {"a": 50, "b": 50, "c": 50}
 
 
@@ -544,7 +547,7 @@ def test_a_summary_restored_at_any_point_gives_the_same_counts(seed: int, max_na
         for arguments in BOTH:
             one, other = view.recall(gone, EVER, arguments), view.recall(again, EVER, arguments)
             assert shown(view, other, arguments) == shown(view, one, arguments)
-            assert view.max_error(other, arguments) == view.max_error(one, arguments)
+            assert view.remarks(other, arguments)["max_error"] == view.remarks(one, arguments)["max_error"]
 
 
 def test_a_partial_range_cannot_be_saved_as_a_summary():
@@ -581,7 +584,7 @@ def test_frequent_keeps_its_bounds_after_any_merges(capacity: int, groups: list[
         other.merge(one)
         assert (twin.most(), twin.max_error) == (other.most(), other.max_error)
     frequent = parts[0] if parts else Frequent(capacity)
-    reported, error = dict(frequent.most()), frequent.max_error
+    reported, error = dict(zip(*frequent.most(), strict=True)), frequent.max_error
     assert len(frequent) == len(reported) <= 2 * capacity
     assert all(count - error <= true[name] <= count for name, count in reported.items())
     assert all(name in reported for name, count in true.items() if count > error)
@@ -589,14 +592,14 @@ def test_frequent_keeps_its_bounds_after_any_merges(capacity: int, groups: list[
     if len(true) <= capacity:
         assert (reported, error) == (dict(true), 0)
     for limit in range(len(reported) + 2):
-        assert frequent.most(limit) == frequent.most()[:limit]
+        assert frequent.most(limit) == tuple(column[:limit] for column in frequent.most())
 
 
 def test_a_frequent_name_is_not_lost_among_rare_ones():
     frequent = Frequent(1)
     for counts in ({"a": 10}, {"b": 1}, {"c": 1}):
         frequent.update(counts)
-    assert (frequent.most(), frequent.max_error) == ([("a", 10)], 1)
+    assert (frequent.most(), frequent.max_error) == ((["a"], [10]), 1)
 
 
 @pytest.mark.parametrize("capacity", [0, -1])
@@ -626,7 +629,7 @@ def test_endless_different_words_take_bounded_memory_once_their_slices_are_dropp
         tracemalloc.stop()
     assert max(peaks[10:]) < 1.2 * max(peaks[:10])
     assert gone.events > 3_750
-    assert 0 < view.max_error(view.recall(gone, EVER, WORDS), WORDS) <= 2 * gone.events // 126
+    assert 0 < view.remarks(view.recall(gone, EVER, WORDS), WORDS)["max_error"] <= 2 * gone.events // 126
 
 
 def test_the_counts_of_a_live_slice_can_be_summed_up_at_any_moment():
@@ -635,4 +638,4 @@ def test_the_counts_of_a_live_slice_can_be_summed_up_at_any_moment():
     tally.count(tally.numbers({"lorem": 1}), [5])
     tally.numbers({f"name {number}": 1 for number in range(50)})
     tally.add_to(sums)
-    assert sums.most(1) == [("lorem", 5)]
+    assert sums.most(1) == (["lorem"], [5])

@@ -1,100 +1,68 @@
-"""Writes finished and pending batches as text or columns, in order of epoch and batch id, block by block.
+"""Lists finished and pending batches as columns, in order of epoch and batch id, block by block.
 
 Used outside of the actors, on the thread that answers the query. Opens one or two pieces at a time.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
 
-import msgspec
 import numpy as np
 
+from actors.columns.times import Times
 from actors.timeline.span import Span
 from actors.views.segments.listing import Listing
 from actors.views.segments.runs.rows import PendingRows, Piece, Rows, Table, clipped, ordered
-from actors.views.view import Column, Field
+from actors.views.view import Block, Field, Shape
 
 _BLOCK = 1_024
 """Rows in a block. A block takes a millisecond, so other threads can run between two blocks."""
 
 
-class _Finished(msgspec.Struct, gc=False):
-    batch: int
-    epoch: int
-    order: int
-    count: int
-    first: int | None
-    last: int | None
-
-
-class _Pending(msgspec.Struct, gc=False):
-    batch: int
-    epoch: int
-    missing: list[int]
-
-
-_Row = _Finished | _Pending
-_encoder = msgspec.json.Encoder()
-
-_FINISHED = (
-    *(Field(name) for name in ("batch", "epoch", "order", "count")),
-    *(Field(name, optional=True) for name in ("first", "last")),
+FINISHED = Shape(
+    "segments",
+    (
+        *(Field(name) for name in ("batch", "epoch", "order", "count")),
+        *(Field(name, optional=True) for name in ("first", "last")),
+    ),
 )
-_PENDING = (Field("batch"), Field("epoch"), Field("missing", "integers"))
+"""A finished batch. One without numbers has neither `first` nor `last`."""
+
+PENDING = Shape("pending", (Field("batch"), Field("epoch"), Field("missing", "integers")))
 
 
-def write(pieces: Sequence[Piece], span: Span, listing: Listing, form: str, members: Mapping[str, object]) -> Iterator[bytes]:
-    """Yield the answer in the form `json`, with `members` at its end, or `ndjson`. Cost: 0.7 us a row."""
-    limited = _rows(pieces, span, listing)
-    if form == "ndjson":
-        while block := list(islice(limited, _BLOCK)):
-            yield _encoder.encode_lines(block)
-        return
-    lead = b'{"pending":[' if listing.pending else b'{"segments":['
-    while block := list(islice(limited, _BLOCK)):
-        yield lead + _encoder.encode(block)[1:-1]
-        lead = b","
-    opening = b"" if lead == b"," else lead
-    yield opening + b"]" + (b"," if members else b"") + _encoder.encode(dict(members))[1:]
+def blocks(pieces: Sequence[Piece], span: Span, listing: Listing) -> Iterator[Block]:
+    """Yield the batches of `listing` in `span`. Cost: 0.1 us a finished batch, 1 us a pending one."""
+    return _pending(pieces, span, listing) if listing.pending else _finished(pieces, span, listing)
 
 
-def fields(listing: Listing) -> tuple[Field, ...]:
-    """Return the fields of a row. A batch without numbers has neither `first` nor `last`."""
-    return _PENDING if listing.pending else _FINISHED
-
-
-def columns(pieces: Sequence[Piece], span: Span, listing: Listing) -> Iterator[Mapping[str, Column]]:
-    """Yield the same rows as `write`, as columns. Cost: 1 us a row."""
-    limited = _rows(pieces, span, listing)
-    while block := list(islice(limited, _BLOCK)):
-        found: dict[str, Column] = {}
-        for field in fields(listing):
-            values = [getattr(row, field.name) for row in block]
-            found[field.name] = np.array(values, np.int64) if field.kind == "integer" and not field.optional else values
-        yield found
-
-
-def _rows(pieces: Sequence[Piece], span: Span, listing: Listing) -> Iterator[_Row]:
-    rows = _pending(pieces, span, listing.after) if listing.pending else _finished(pieces, span, listing.after)
-    return islice(rows, listing.limit)
-
-
-def _finished(pieces: Sequence[Piece], span: Span, after: int | None) -> Iterator[_Row]:
+def _finished(pieces: Sequence[Piece], span: Span, listing: Listing) -> Iterator[Block]:
     by_epoch: dict[int, list[Rows]] = {}
     for piece in pieces:
         if not isinstance(piece, PendingRows) and piece.span.overlaps(span):
             by_epoch.setdefault(piece.epoch, []).append(piece)
     epochs = sorted(by_epoch)
-    if after is not None:
+    if listing.after is not None:
         # A piece of an epoch may overlap the span and have no row in it.
         newest = (epoch for epoch in reversed(epochs) if any(table.size for table in _swept(by_epoch[epoch], span)))
         epochs = list(islice(newest, 1))
-        span = Span(min(max(span.start, after + 1), span.end), span.end)
+        span = Span(min(max(span.start, listing.after + 1), span.end), span.end)
+    left = sys.maxsize if listing.limit is None else listing.limit
     for epoch in epochs:
         for table in _swept(by_epoch[epoch], span):
-            for low in range(0, table.shape[1], _BLOCK):
-                for batch, order, count, first, last in zip(*table[:, low : low + _BLOCK].tolist(), strict=True):
-                    yield _Finished(batch, epoch, order, count, first if count else None, last if count else None)
+            chosen = table[:, :left]
+            for low in range(0, chosen.shape[1], _BLOCK):
+                batches, orders, counts, *bounds = chosen[:, low : low + _BLOCK]
+                own = np.full(batches.size, epoch)
+                yield Block((batches, own, orders, counts, *(_optional(bound, counts) for bound in bounds)))
+            left -= chosen.shape[1]
+            if not left:
+                return
+
+
+def _optional(bounds: Times, counts: Times) -> list[int | None]:
+    """Return the bounds, with None in place of those of a batch without numbers."""
+    return [bound if count else None for bound, count in zip(bounds.tolist(), counts.tolist(), strict=True)]
 
 
 def _swept(pieces: Sequence[Rows], span: Span) -> Iterator[Table]:
@@ -110,16 +78,20 @@ def _swept(pieces: Sequence[Rows], span: Span) -> Iterator[Table]:
         held = clipped(held, max(span.start, until), span.end)
 
 
-def _pending(pieces: Sequence[Piece], span: Span, after: int | None) -> Iterator[_Row]:
-    start = span.start if after is None else max(span.start, after + 1)
-    found = [
+def _pending(pieces: Sequence[Piece], span: Span, listing: Listing) -> Iterator[Block]:
+    found = sorted(
         (piece.epoch, batch, missing)
         for piece in pieces
         if isinstance(piece, PendingRows)
         for batch, missing in piece.waiting
         if span.start <= batch < span.end
-    ]
-    newest = max((epoch for epoch, _, _ in found), default=0)
-    for epoch, batch, missing in sorted(found):
-        if batch >= start and (after is None or epoch == newest):
-            yield _Pending(batch, epoch, [place for place in range(missing.bit_length()) if missing >> place & 1])
+    )
+    after = listing.after
+    if after is not None and found:
+        newest, _, _ = found[-1]
+        found = [(epoch, batch, missing) for epoch, batch, missing in found if epoch == newest and batch > after]
+    chosen = found[: listing.limit]
+    for low in range(0, len(chosen), _BLOCK):
+        epochs, batches, masks = zip(*chosen[low : low + _BLOCK], strict=True)
+        missing = [[place for place in range(mask.bit_length()) if mask >> place & 1] for mask in masks]
+        yield Block((list(batches), list(epochs), missing))

@@ -1,6 +1,6 @@
 """The view `segments`: implements the contract of `actors.views.view`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from actors.columns.snapshot import State
@@ -9,12 +9,12 @@ from actors.views.segments.carry import SegmentsCarry
 from actors.views.segments.decode import SegmentDecoder
 from actors.views.segments.frozen import FrozenSegments, SegmentsSummary
 from actors.views.segments.listing import Listing
-from actors.views.segments.render import columns, fields, write
+from actors.views.segments.render import FINISHED, PENDING, blocks
 from actors.views.segments.runs.merging import lines
 from actors.views.segments.runs.rows import Piece
 from actors.views.segments.runs.spool import Spool
 from actors.views.segments.slices import LiveSegments
-from actors.views.view import Column, Decoded, Due, Field, Meta, Records, View
+from actors.views.view import Block, Decoded, Due, Meta, Records, Shape, View
 
 
 class SegmentsView(View):
@@ -74,19 +74,13 @@ class SegmentsView(View):
         """Write the line of each completed batch: the same bytes at each call. Opens one piece of each run at a time."""
         return lines(partial)
 
-    def render(
-        self, partial: tuple[Piece, ...], span: Span, arguments: Listing, form: str, members: Mapping[str, object]
-    ) -> Iterator[bytes]:
-        """Write batches as `{"segments":[…]}` or `{"pending":[…]}`, with `members`; or one batch a line."""
-        return write(partial, span, arguments, form, members)
+    def shape(self, arguments: Listing) -> Shape:
+        """Return the shape of finished or of pending batches."""
+        return PENDING if arguments.pending else FINISHED
 
-    def fields(self, arguments: Listing) -> tuple[Field, ...]:
-        """Return the fields of a finished or of a pending batch."""
-        return fields(arguments)
-
-    def columns(self, partial: tuple[Piece, ...], span: Span, arguments: Listing) -> Iterator[Mapping[str, Column]]:
-        """Yield the same batches as `render`, at the same cost."""
-        return columns(partial, span, arguments)
+    def blocks(self, partial: tuple[Piece, ...], span: Span, arguments: Listing) -> Iterator[Block]:
+        """Yield batches by epoch and id."""
+        return blocks(partial, span, arguments)
 
     def describe(self, before: SegmentsSummary, meta: Meta) -> dict[str, object]:  # noqa: ARG002  # the contract's
         """Return a slice's row of the stats: batches, numbers of the finished ones, and spooled bytes of the pending ones."""

@@ -10,6 +10,9 @@ from typing import Self
 
 from actors.timeline.span import Span
 
+NAMES = {"R": "red", "G": "green", "B": "blue"}
+"""What clients read as the name of a step; a step that is not listed goes by its own name."""
+
 _CURSOR = re.compile(r"\d{1,19}(\.\d{1,19})+")
 
 

@@ -12,13 +12,12 @@ import numpy as np
 
 from actors.columns.times import count_before
 from actors.timeline.span import Span
-from actors.views.sets.page import Cursor, Page
+from actors.views.sets.page import NAMES, Cursor, Page
 from actors.views.sets.pieces import Piece, Rows
+from actors.views.view import Block
 
 _BLOCK = 1024
 """Sets written at once. It takes half a millisecond, so other threads can run in between."""
-
-NAMES = {"R": "red", "G": "green", "B": "blue"}
 
 
 def template(steps: Sequence[str]) -> bytes:
@@ -53,7 +52,7 @@ def rows(pieces: Sequence[Piece], span: Span, after: Cursor | None) -> Iterator[
             yield ready
 
 
-def page(pieces: Sequence[Piece], span: Span, arguments: Page) -> Iterator[tuple[Rows, Cursor | None]]:
+def page(pieces: Sequence[Piece], span: Span, arguments: Page) -> Iterator[Block]:
     """Yield blocks of at most `_BLOCK` sets, the last one with the cursor of the next page, if there is one.
 
     The last block may be empty.
@@ -63,23 +62,17 @@ def page(pieces: Sequence[Piece], span: Span, arguments: Page) -> Iterator[tuple
     for found in rows(pieces, span, arguments.after):
         for low in range(0, found[0].size, _BLOCK):
             if left == 0:
-                yield tuple(column[:0] for column in found), place
+                yield Block(tuple(column[:0] for column in found), place)
                 return
             high = min(low + _BLOCK, found[0].size, low + left if left is not None else low + _BLOCK)
-            block = tuple(column[low:high] for column in found)
+            columns = tuple(column[low:high] for column in found)
             if left is not None:
                 left -= high - low
-                place = _place_after(block, place)
-            yield block, None
+                place = _place_after(columns, place)
+            yield Block(columns)
             if left == 0 and high < found[0].size:
-                yield tuple(column[:0] for column in found), place
+                yield Block(tuple(column[:0] for column in found), place)
                 return
-
-
-def write(block: Rows, form: bytes) -> bytes:
-    """Write a block of sets; `form` is the template of one set and its separator. Cost: 0.4 us a set."""
-    count = block[0].size
-    return (form * count) % tuple(np.stack(block, axis=1).ravel().tolist())
 
 
 def _between(block: Rows, start: int, end: int) -> Rows:

@@ -1,23 +1,23 @@
 """The view `top`, as the contract of `actors/views/view.py` defines it."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
-import msgspec
 import numpy as np
 from typing_extensions import override
 
 from actors.columns.snapshot import State
 from actors.columns.text import Text
-from actors.columns.times import NO_TIMES, Times
+from actors.columns.times import NO_TIMES
 from actors.timeline.span import Span
 from actors.views.top.decode import decode
-from actors.views.top.slices import LiveTop, Ranked, Top, TopSummary
-from actors.views.view import Column, Decoded, Field, Meta, Records, View
+from actors.views.top.slices import LiveTop, Ranked, Top, TopSummary, cleared_to
+from actors.views.view import Block, Decoded, Field, Meta, Records, Shape, View
 
 _BLOCK = 4_096
 """Number of ids written at once."""
 
-_FIELDS = (Field("id", "text"), Field("value"))
+_SHAPE = Shape("data", (Field("id", "text"), Field("value")), "value")
 
 
 class TopView(View):
@@ -44,42 +44,22 @@ class TopView(View):
         return TopSummary(0, 0)
 
     @override
-    def render(
-        self,
-        partial: tuple[Ranked, ...],
-        span: Span,
-        arguments: Top,
-        form: str,
-        members: Mapping[str, object],
-    ) -> Iterator[bytes]:
-        """Write `{"data":["id",…]}` and `members`, or one id a line. Largest value first, of equal ones the larger id.
+    def shape(self, arguments: Top) -> Shape:
+        """Return an id and its value; JSON has the ids alone."""
+        return _SHAPE
 
-        Cost: a sort of all ids before the first block, 0.3 us an id.
+    @override
+    def blocks(self, partial: tuple[Ranked, ...], span: Span, arguments: Top) -> Iterator[Block]:
+        """Yield ids, the largest value first; of equal values, the larger id by bytes first.
+
+        Cost: a sort of all ids that were read, before the first block: 0.3 us an id.
         """
-        blocks = _blocks(partial, arguments.limit)
-        if form == "ndjson":
-            for names, _ in blocks:
-                yield b"".join(msgspec.json.encode(name) + b"\n" for name in names)
-            return
-        lead = b'{"data":['
-        for names, _ in blocks:
-            yield lead + msgspec.json.encode(names)[1:-1]
-            lead = b","
-        yield (b"" if lead == b"," else lead) + b"]" + (b"," if members else b"") + msgspec.json.encode(members)[1:]
+        return _ranked(partial, arguments.limit)
 
     @override
-    def fields(self, arguments: Top) -> tuple[Field, ...]:
-        return _FIELDS
-
-    @override
-    def columns(
-        self,
-        partial: tuple[Ranked, ...],
-        span: Span,
-        arguments: Top,
-    ) -> Iterator[Mapping[str, Column]]:
-        """Yield ids and values in the order and at the cost of `render`."""
-        return ({"id": names, "value": values} for names, values in _blocks(partial, arguments.limit))
+    def remarks(self, partial: tuple[Ranked, ...], arguments: Top) -> Mapping[str, Any]:
+        """Return `cleared`: the offset of the last clear that was read, by partition."""
+        return {"cleared": cleared_to(partial)}
 
     @override
     def describe(self, before: TopSummary, meta: Meta) -> dict[str, object]:
@@ -92,8 +72,8 @@ class TopView(View):
         }
 
 
-def _blocks(partial: tuple[Ranked, ...], limit: int | None) -> Iterator[tuple[list[str], Times]]:
-    """Yield blocks of ids as text and their values, largest value first."""
+def _ranked(partial: tuple[Ranked, ...], limit: int | None) -> Iterator[Block]:
+    """Yield ids as text, and their values, the largest value first."""
     ids = Text.joining([piece.ids for piece in partial]) if partial else Text.of([])
     values = np.concatenate([NO_TIMES, *(piece.values for piece in partial)])
     order = np.argsort(~values, kind="stable")
@@ -108,4 +88,4 @@ def _blocks(partial: tuple[Ranked, ...], limit: int | None) -> Iterator[tuple[li
     order = order[:limit]
     for start in range(0, order.size, _BLOCK):
         block = order[start : start + _BLOCK]
-        yield [name.decode() for name in ids.take(block)], values[block]
+        yield Block(([name.decode() for name in ids.take(block)], values[block]))

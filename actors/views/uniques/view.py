@@ -1,9 +1,6 @@
 """The view `uniques`: implements the contract of `actors.views.view`."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-
-import msgspec
+from collections.abc import Iterator, Sequence
 
 from actors.columns.snapshot import State
 from actors.timeline.span import Span
@@ -12,9 +9,9 @@ from actors.views.uniques.decode import decode
 from actors.views.uniques.live import LiveUniques
 from actors.views.uniques.periods import Periods
 from actors.views.uniques.piece import Piece
-from actors.views.uniques.render import FIELDS, columns, lines
+from actors.views.uniques.render import SHAPE, blocks, lines
 from actors.views.uniques.slices import FrozenUniques, Rows, UniquesSummary
-from actors.views.view import Column, Decoded, Due, Field, Meta, Records, View
+from actors.views.view import Block, Decoded, Due, Meta, Records, Shape, View
 
 
 class UniquesView(View):
@@ -94,49 +91,20 @@ class UniquesView(View):
 
     def publish(self, partial: tuple[Piece, ...], due: Due) -> Iterator[bytes]:
         """Write the rows that are due, one a line, in the order of `due`."""
-        for block in lines(partial, due.arguments, self._periods):
-            yield "".join(block).encode()
+        return lines(partial, due.arguments, self._periods)
 
-    def render(
+    def shape(self, arguments: Rows) -> Shape:  # noqa: ARG002  # the contract gives it
+        """Return the shape of a period."""
+        return SHAPE
+
+    def blocks(
         self,
         partial: tuple[Piece, ...],
         span: Span,  # noqa: ARG002  # the partial has only rows in the span
         arguments: Rows,
-        form: str,
-        members: Mapping[str, object],
-    ) -> Iterator[bytes]:
-        """Write rows as `{"uniques":[…]}`, with `members`; or one row a line. Times are seconds since 1970.
-
-        If there are more rows than the limit, the member `next` is the start of the first row that is left out.
-        """
-        if form == "ndjson":
-            for block in lines(partial, arguments, self._periods):
-                yield "".join(block).encode()
-            return
-        lead, left, told = '{"uniques":[', arguments.limit, dict(members)
-        one_more = arguments if left is None else replace(arguments, limit=left + 1)
-        for block in lines(partial, one_more, self._periods):
-            if left is not None and len(block) > left:
-                told["next"] = msgspec.json.decode(block[left])["start"]
-            if own := block[:left]:
-                yield (lead + ",".join(own)).replace("\n", "").encode()
-                lead = ","
-            left = None if left is None else left - len(own)
-        opening = b"" if lead == "," else lead.encode()
-        yield opening + b"]" + (b"," if told else b"") + msgspec.json.encode(told)[1:]
-
-    def fields(self, arguments: Rows) -> tuple[Field, ...]:  # noqa: ARG002  # the contract gives it
-        """Return the fields of a row."""
-        return FIELDS
-
-    def columns(
-        self,
-        partial: tuple[Piece, ...],
-        span: Span,  # noqa: ARG002  # the partial has only rows in the span
-        arguments: Rows,
-    ) -> Iterator[Mapping[str, Column]]:
-        """Yield the same rows as `render`, at the same cost."""
-        return columns(partial, arguments, self._periods)
+    ) -> Iterator[Block]:
+        """Yield periods by start. Times are seconds since 1970; `following` is the start of the first period left out."""
+        return blocks(partial, arguments, self._periods)
 
     def describe(self, before: UniquesSummary, meta: Meta) -> dict[str, object]:  # noqa: ARG002  # the contract gives it
         """Return a slice's row of the stats."""

@@ -45,10 +45,10 @@ class Frequent:
     >>> words = Frequent(capacity=2)
     >>> words.update({"lorem": 5, "ipsum": 2})
     >>> words.most(), words.max_error
-    ([('lorem', 5), ('ipsum', 2)], 0)
+    ((['lorem', 'ipsum'], [5, 2]), 0)
     >>> words.update({"dolor": 1, "sit": 1, "amet": 1})
     >>> words.most(limit=1), words.max_error
-    ([('lorem', 5)], 1)
+    ((['lorem'], [5]), 1)
     """
 
     __slots__ = ("_capacity", "_counts", "_error")
@@ -102,17 +102,17 @@ class Frequent:
         twin._error = self._error
         return twin
 
-    def most(self, limit: int | None = None) -> list[tuple[str, int]]:
+    def most(self, limit: int | None = None) -> tuple[list[str], list[int]]:
         """Return the `limit` names with the highest counts, or all, and the counts. Ties are ordered by name. Cost: a sort."""
         counts = self._counts
         names: Iterable[str] = counts
         if limit is not None and limit < len(counts):
             if limit < 1:
-                return []
+                return [], []
             lowest = self._kth_largest(limit)
             names = [name for name, count in counts.items() if count >= lowest]
-        ranked = sorted(sorted(names), key=counts.__getitem__, reverse=True)
-        return [(name, counts[name] + self._error) for name in ranked[:limit]]
+        ranked = sorted(sorted(names), key=counts.__getitem__, reverse=True)[:limit]
+        return ranked, [counts[name] + self._error for name in ranked]
 
     def _add(self, counts: Mapping[str, int]) -> None:
         """Add at most `capacity` counts, then remove the rarest names if there are too many."""

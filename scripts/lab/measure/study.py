@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from actors.columns.times import Times
+from actors.replies import Answer, Coverage
 from actors.timeline.span import EVER
 from actors.views.uniques.sketch import coarse, estimate, sketched
 from actors.views.uniques.slices import Rows
 from actors.views.uniques.view import UniquesView
+from gateway.api.formats import write
 from scripts.produce.patterns import chunks
 from scripts.produce.spec import Spec
 
@@ -70,12 +72,13 @@ def costs() -> dict[str, float]:
 
     sparse = view.open(None)
     sparse.add(view.decode(_Poll([b'{"ts":%d,"uid":"u"}' % (60 * minute) for minute in range(_FRAMES // 10)])).batch, None)
-    rows = sparse.read(EVER, Rows("minute"))
+    arguments = Rows("minute")
+    answer = Answer(view, sparse.read(EVER, arguments), EVER, arguments, Coverage(None, None, None))
     return {
         "parse alone (msgspec, typed)": _best(lambda: [list(map(parse, poll)) for poll in whole], _FRAMES),
         "read: parse, times, hashes": _best(lambda: [view.decode(poll) for poll in polls], _FRAMES),
         "take in, for all six granularities": _best(take_in, _FRAMES),
-        "write, a row": _best(lambda: list(view.render(rows, EVER, Rows("minute"), "ndjson", {})), _FRAMES // 10),
+        "write, a row": _best(lambda: list(write(answer, "ndjson")), _FRAMES // 10),
     }
 
 
