@@ -28,23 +28,23 @@ _NONE: Mapping[str, Any] = {}
 
 _AT_ONCE_BYTES = 65_536
 SMALL_BYTES = 512 << 10
-"""What any answer takes at most beside what is read: a block as it is written, as it is sent, and in the server's buffer."""
+"""The most bytes of any answer beside its data: a block as it is written, as it is sent, and in the server's buffer."""
 
 
-ROWS = {"Firnline-Rows": "Rows of this answer at most. Fewer: it has all of them. So many: there may be more to ask for."}
+ROWS = {"Firnline-Rows": "The most rows of this answer. With fewer rows it is complete; with as many, more rows may follow."}
 """The header, with its description."""
 
 
 async def asked(asker: Asker, stream: Served, span: Span, arguments: Any) -> Answer:
-    """Return the answer to a query. Raises Problem 503 where there is none in time."""
+    """Return the answer to a query. Raises Problem 503 if it does not come in time."""
     answer: Answer = await asker.ask(stream.manager, lambda reply_to: Query(span, arguments, asker.deadline_s, reply_to))
     return answer
 
 
 async def weighed(asker: Asker, stream: Served, span: Span, size: Callable[[Meta], int]) -> Hold:
-    """Take room for an answer over `span`; `size` says, of a slice in it, how many bytes are copied and made of it at most.
+    """Take memory for an answer over `span`. `size` returns the most bytes that the answer copies and makes of a slice.
 
-    Raises Problem 429 where there is none, and 503 as `asked` does.
+    Raises Problem 429 if the memory is not free, and 503 as `asked` does.
     """
     stats: Stats = await asker.ask(stream.manager, GetStats)
     metas = (*stats.aged, stats.active)
@@ -54,13 +54,13 @@ async def weighed(asker: Asker, stream: Served, span: Span, size: Callable[[Meta
 
 
 class CutError(Exception):
-    """The rest of an answer is not to be had, and its beginning is sent: the client must see that it is not whole."""
+    """The rest of an answer cannot be read, and its beginning is sent: the client must notice that it is not whole."""
 
 
 class Streamed(StreamingResponse):
-    """An answer that is sent block by block, and its hold on memory, until it is sent or its client is gone or stalls.
+    """An answer that is sent block by block. It keeps its hold on memory until it is sent, or its client is gone or stalls.
 
-    No more than a block is made before the client has taken in what is before it, but for what the server's buffers hold.
+    A block is made when the client has received the block before it, apart from the bytes in the server's buffers.
     """
 
     def __init__(self, blocks: AsyncGenerator[bytes], hold: Hold, *, headers: Mapping[str, str], media_type: str) -> None:
@@ -69,7 +69,7 @@ class Streamed(StreamingResponse):
         self._hold = hold.pass_on()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it. The connection is closed in the middle of an answer that is cut; the server cuts a client that stalls."""
+        """Send the answer. After CutError, the connection is closed in the middle; the server disconnects a stalled client."""
         try:
             with contextlib.suppress(CutError):
                 await super().__call__(scope, receive, send)
@@ -78,7 +78,7 @@ class Streamed(StreamingResponse):
             self._hold.give_back()
 
     async def stream_response(self, send: Send) -> None:
-        """Send what is made. Where that is cancelled, the traceback, which Python frees late, holds no block."""
+        """Send the blocks. If it is cancelled, the traceback, which Python frees late, refers to no block."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         message: dict[str, Any] = {}
         try:
@@ -158,7 +158,7 @@ async def written(given: AsyncGenerator[Block], writer: Writer) -> AsyncGenerato
 async def responded(
     blocks: AsyncGenerator[bytes], hold: Hold, *, headers: Mapping[str, str], media_type: str = JSON
 ) -> Response:
-    """Respond with `blocks`: at once where they are few, else one after the other, keeping `hold` until they are sent."""
+    """Respond with `blocks`: at once if they are short, else one after the other, keeping `hold` until they are sent."""
     first: list[bytes] = []
     async for block in blocks:
         first.append(block)
@@ -179,7 +179,7 @@ async def responded(
 
 
 def _gather(pieces: Iterator[bytes]) -> bytes:
-    """Return the next 64 KiB of `pieces`, or what is left of them."""
+    """Return the next pieces, of at least 64 KiB together unless they are the last ones."""
     block = bytearray()
     for piece in pieces:
         block += piece
@@ -189,5 +189,5 @@ def _gather(pieces: Iterator[bytes]) -> bytes:
 
 
 def rows_header(most: int) -> dict[str, str]:
-    """Return the header that says of how many rows an answer is at most."""
+    """Return the header with the most rows of an answer."""
     return {"Firnline-Rows": str(most)}

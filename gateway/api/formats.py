@@ -70,9 +70,9 @@ def write(
 
 
 def chosen(named: str | None, accept: str) -> Format:
-    """Return the form that a request wants: the `named` one (`format=`), else the best one that its `Accept` header allows.
+    """Return the format that a request wants: the `named` one (`format=`), else the best one that its `Accept` header allows.
 
-    Of equally good forms, the first of the table. Raises Problem 400 for an unknown name, 406 if no form is accepted.
+    Of equally good formats, the first of the table. Raises Problem 400 for an unknown name, 406 if no format is accepted.
 
     >>> chosen(None, "text/csv;q=0.5, application/*;q=0.4").name, chosen(None, "").name, chosen("arrow", "text/csv").name
     ('csv', 'json', 'arrow')

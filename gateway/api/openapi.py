@@ -17,30 +17,30 @@ _PROBLEM = {"$ref": _REF.format(name="Problem")}
 
 ALWAYS = {
     400: "A parameter or a header is unknown, given twice or wrong.",
-    401: "A token is required, and this request shows none, or a wrong one.",
-    403: "The token does not allow this, or another site had a browser send it.",
+    401: "A token is required, and the request has no token or a wrong one.",
+    403: "The token does not allow this, or a page of another site sent the request.",
     405: "The path has other methods, which `Allow` names.",
     408: "The request did not come in time.",
     413: "The body is longer than http.max_body_bytes.",
     421: "The Host is not a name of this service.",
     431: "The request's line and headers are longer than http.max_header_bytes.",
     500: "A defect of the service.",
-    503: "There is no room for the request now, or no answer in time; `Retry-After` says when to come again.",
+    503: "Too many requests are in progress, or no reply came in time. `Retry-After` has the seconds to wait.",
 }
 """The errors that any request may get: by status, with the condition."""
 
 NOT_MODIFIED = 304
 _GUARDED = (401, 403)
 _ABOUT = """\
-Answers to Kafka streams, kept in the memory of one process: ask for any range of event time, and get an exact answer that says
-how far back it is complete.
+Answers about Kafka streams, kept in the memory of one process. Ask for any time range, and get an exact answer, and the time
+since which it is complete.
 
 Parameters are strict: an unknown or a repeated one is refused. Every error has one shape, `Problem`. Every answer has the
 header `X-Request-Id`: that of the request, if it has one (1 to 64 characters of A-Z a-z 0-9 . _ -)."""
 
 _HEADERS: dict[str, dict[str, Any]] = {
     HEADER: {"description": "The request's id.", "schema": {"type": "string"}},
-    "Retry-After": {"description": "Seconds after which to come again.", "schema": {"type": "integer", "minimum": 0}},
+    "Retry-After": {"description": "Seconds to wait before the next try.", "schema": {"type": "integer", "minimum": 0}},
     "Allow": {"description": "The methods of the path.", "schema": {"type": "string"}},
     "WWW-Authenticate": {"description": "How to show a token: `Bearer`.", "schema": {"type": "string"}},
 }
@@ -76,7 +76,7 @@ def describe(operations: Sequence[Operation], *, version: str, tags: Mapping[str
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "A token of the scope that `x-scope` says, read or write; none where none is configured.",
+                    "description": "A token of the scope in `x-scope`, read or write. Not needed if no tokens are configured.",
                 }
             },
         },

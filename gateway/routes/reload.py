@@ -1,4 +1,4 @@
-"""The route that has the configuration read again. The composition root applies it."""
+"""The route that reloads the configuration. The composition root reads and applies it."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -55,7 +55,7 @@ class ConfigRoutes:
                 endpoint=self.reload,
                 tag="service",
                 answer=Reloaded,
-                statuses={409: "the configuration cannot come into force while the service runs, or is wrong; nothing changed"},
+                statuses={409: "The configuration is wrong, or a change needs a restart. Nothing has changed."},
             )
         ]
 

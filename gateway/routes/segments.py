@@ -1,4 +1,4 @@
-"""The routes of merged segments: the finished batches, the pending ones, and a finished batch's line, from the output file."""
+"""The routes of merged segments: finished batches, pending batches, and the line of a finished batch in the output file."""
 
 import asyncio
 import contextlib
@@ -36,28 +36,28 @@ _BLOCK = 1 << 18
 _TEXT = "text/plain; charset=utf-8"
 _Meta = msgspec.Meta
 _LONGEST_LINE = 1 << 20
-"""Bytes of the longest line that a listing shows; a longer one is to be had alone."""
+"""Bytes of the longest line in a listing. A longer line has its own request."""
 
 _LINES, _LINES_BYTES = 64, 65_536
 """Rows with lines that are written together, and bytes of their lines, as soon as one of the two is reached."""
 
 _ROW_BYTES = 64
 _OPEN_ROWS = 65_536
-"""Rows of finished batches that a listing has open at once."""
+"""The most rows of finished batches that a listing decompresses at once."""
 
 
 class Finished(msgspec.Struct, frozen=True):
     """A finished batch."""
 
     batch: int
-    epoch: Annotated[int, _Meta(description="How often the topic was created again before.")]
-    order: Annotated[Count, _Meta(description="Its place in the order in which batches were finished.")]
-    count: Annotated[Count, _Meta(description="Numbers in it.")]
-    first: Annotated[int | None, _Meta(description="The least number; null where there is none.")]
-    last: Annotated[int | None, _Meta(description="The greatest number.")]
+    epoch: Annotated[int, _Meta(description="How often the topic had been recreated before.")]
+    order: Annotated[Count, _Meta(description="Its position in the order of completion.")]
+    count: Annotated[Count, _Meta(description="Numbers in the batch.")]
+    first: Annotated[int | None, _Meta(description="The least number; null if the batch has no numbers.")]
+    last: Annotated[int | None, _Meta(description="The greatest number; null if the batch has no numbers.")]
     line: Annotated[
         str | msgspec.UnsetType | None,
-        _Meta(description="With line=1: its numbers; null where they are in no file, or too long."),
+        _Meta(description="With line=1: its numbers as text; null if they are not in a file, or too long."),
     ] = msgspec.UNSET
 
 
@@ -68,24 +68,26 @@ class Batches(msgspec.Struct, frozen=True):
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """A batch that waits for segments."""
+    """A batch that is not complete."""
 
     batch: int
     epoch: int
-    missing: Annotated[list[int], _Meta(description="The segments that it lacks.")]
+    missing: Annotated[list[int], _Meta(description="The missing segments.")]
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """Batches that wait, by id."""
+    """Pending batches by id."""
 
     pending: list[Waiting]
 
 
-AFTER = params.Integer(name="after", description="Batches of the newest epoch whose id is greater: the last one of a page.")
+AFTER = params.Integer(
+    name="after", description="Batches of the newest epoch with a greater id. For the next page: the last id of this page."
+)
 LIMIT = params.Integer(
     name="limit", description=f"Batches at most; with line=1, never more than {_MOST_LINES:,}.", low=1, high=_MOST
 )
-LINE = params.Flag(name="line", description="1: each batch with its line, where that is in a file and no longer than 1 MiB.")
+LINE = params.Flag(name="line", description="1: each batch with its line, if the line is in a file and not longer than 1 MiB.")
 BATCH = params.InPath(
     name="batch",
     description="The id of a batch.",
@@ -102,7 +104,7 @@ class SegmentRoutes:
         self._stream = stream
 
     def operations(self) -> list[Operation]:
-        """Return the table."""
+        """Return the table of operations."""
         name = self._stream.name
         return [
             Operation(
@@ -140,15 +142,15 @@ class SegmentRoutes:
                 endpoint=self.line,
                 tag=name,
                 parameters=(BATCH,),
-                forms={_TEXT: "The numbers of the batch, ascending, with a comma and a space between."},
-                statuses={404: "The batch is not finished, or its line is in no file.", 429: STATUSES[429]},
+                forms={_TEXT: "The numbers of the batch, ascending, separated by a comma and a space."},
+                statuses={404: "The batch is not finished, or its line is not in a file.", 429: STATUSES[429]},
             ),
         ]
 
     async def finished(self, request: Request) -> Response:
         """Finished batches by id, those above `after`.
 
-        With `line=1` each with its line, where that is in a file and not too long.
+        With `line=1`, each batch has its line, if the line is in a file and not too long.
         """
         limit = self._limit(request)
         if LINE.of(request):
@@ -156,7 +158,7 @@ class SegmentRoutes:
         return await self._written(request, Listing(AFTER.of(request), limit))
 
     async def pending(self, request: Request) -> Response:
-        """Batches that are not complete, and which segments they lack."""
+        """Batches that are not complete, with their missing segments."""
         return await self._written(request, Listing(AFTER.of(request), self._limit(request), pending=True))
 
     def _limit(self, request: Request) -> int:
@@ -164,9 +166,9 @@ class SegmentRoutes:
 
     async def line(self, request: Request) -> Response:
         """Return the line of one finished batch, of the newest epoch that has it."""
-        said = BATCH.of(request)
-        if not _BATCH.fullmatch(said) or (batch := int(said)) > INT64_MAX:
-            raise Problem(404, where="path", expected="a finished batch", got=said[:100])
+        text = BATCH.of(request)
+        if not _BATCH.fullmatch(text) or (batch := int(text)) > INT64_MAX:
+            raise Problem(404, where="path", expected="a finished batch", got=text[:100])
         answer = await asked(self._asker, self._stream, Span(batch, batch + 1), Listing())
         orders = [order for order, _ in _rows(answer)]
         if not orders:
@@ -187,7 +189,7 @@ class SegmentRoutes:
         return await asked(self._asker, self._stream, span, listing)
 
     async def _with_lines(self, listing: Listing, form: str) -> Response:
-        """List batches with their lines, of which one is in memory at a time."""
+        """List batches with their lines. Few lines are in memory at a time."""
         with self._asker.room.take(SMALL_BYTES + _ROW_BYTES * _OPEN_ROWS + 4 * _LONGEST_LINE) as hold:
             answer = await self._listed(listing)
             writer = await writer_of(_with_line(answer.view.shape(listing)), answer, form)
@@ -235,7 +237,7 @@ def _rows(answer: Answer) -> Iterator[tuple[int, tuple[Any, ...]]]:
 
 
 def _read(place: Place) -> Iterator[bytes]:
-    """Yield the bytes of a place, in blocks."""
+    """Yield the bytes at a place of a file, in blocks."""
     left = place.length
     with Path(place.path).open("rb") as file:
         file.seek(place.start)
@@ -245,7 +247,7 @@ def _read(place: Place) -> Iterator[bytes]:
 
 
 async def _blocks(place: Place) -> AsyncGenerator[bytes]:
-    """Yield the same, read in a thread. Raises FileNotFoundError at the first where the file was taken away meanwhile."""
+    """Yield the same bytes, read in a thread. The first step raises FileNotFoundError if the file was removed."""
     blocks = _read(place)
     while block := await asyncio.to_thread(next, blocks, b""):
         yield block
@@ -254,11 +256,11 @@ async def _blocks(place: Place) -> AsyncGenerator[bytes]:
 def _text(place: Place) -> str | None:
     try:
         return b"".join(_read(place)).decode()
-    except FileNotFoundError:  # taken away meanwhile
+    except FileNotFoundError:  # removed since the publisher's reply
         return None
 
 
 def _size(meta: Meta) -> int:
-    """Return what a listing takes of a slice: batches that wait are copied, finished ones opened a piece at a time."""
+    """Return the bytes that a listing takes for a slice: pending batches are copied, finished ones opened piece by piece."""
     rows: int = meta.summary.pending + min(meta.summary.finished, _OPEN_ROWS)
     return _ROW_BYTES * rows

@@ -28,26 +28,25 @@ from gateway.stream import Served
 MOST = 1_000_000
 
 _AT_ONCE = 16_384
-"""Sets that are asked for at once. More of them are asked for page by page, so that an answer of any length copies no more
-than a page, and holds on to no slice that is dropped meanwhile.
+"""Sets of a page. A longer answer is read page by page: it copies no more than a page, and keeps no dropped slice in memory.
 """
 
 _SHORT_SETS = 1_024
-"""Sets whose text is written at once, so that nothing is open when it is sent."""
+"""A page of at most this many sets is written at once, so no piece is open while it is sent."""
 
 _WRITTEN = 256
-"""Sets whose text is sent at once: less than the server's buffer, as a client that does not read keeps one of each."""
+"""Sets of a block of a long answer. It is smaller than the server's buffer: a stalled client keeps a block and a buffer."""
 
 _TRIES = 5
 
 _TIME_BYTES = 8
 _LIVE_SETS = OPEN_SETS + 2 * CHUNK
-"""Sets that a live slice has in the open, at most."""
+"""The most uncompressed sets of a live slice."""
 
 _OPENED_SETS = 32_768
-"""Sets that are open at once while they are written: the piece at hand, and what is left of the one before."""
+"""The most sets that are decompressed at once for writing: the current piece, and the rest of the piece before it."""
 
-LIMIT = params.Integer(name="limit", description="Sets at most; what follows has a cursor.", low=1, high=MOST)
+LIMIT = params.Integer(name="limit", description="Sets at most. If more follow, the answer has their cursor.", low=1, high=MOST)
 
 
 class SetRoutes:
@@ -65,21 +64,21 @@ class SetRoutes:
         )
         self._end = params.Time(
             name="endTime",
-            description="Sets whose first event is before this time, said likewise; it must not be before `startTime`.",
+            description="Sets whose first event is before this time, in the same notation. It must not be before `startTime`.",
             required=True,
             unit=stream.time_unit,
             example="2023-06-02T08:52:56Z",
         )
         self._cursor = params.Text(
             name="cursor",
-            description="The `next` of a page: what follows it. Good as long as the stream is.",
+            description="The `next` of a page: returns the sets after that page. A cursor never expires.",
             pattern=rf"[0-9]{{1,19}}(\.[0-9]{{1,19}}){{{len(stream.steps)}}}",
             read=lambda text: Cursor.parse(text, steps=len(stream.steps)),
             expected="the `next` of a page of this stream",
         )
 
     def operations(self) -> list[Operation]:
-        """Return the table."""
+        """Return the table of operations."""
         path, item = f"/{self._stream.name}/get-sets", set_schema(self._stream.steps)
         following = {
             "startTime": "$request.query.startTime",
@@ -96,7 +95,7 @@ class SetRoutes:
                     "type": "object",
                     "properties": {
                         "sets": {"type": "array", "items": item},
-                        "next": {"type": "string", "description": "The cursor of what follows; absent at the end."},
+                        "next": {"type": "string", "description": "The cursor of the sets that follow; absent at the end."},
                         "coverage": {"$ref": "#/components/schemas/CoverageSaid"},
                     },
                     "required": ["sets"],
@@ -105,16 +104,16 @@ class SetRoutes:
                 forms=forms("a set a line", item),
                 statuses=STATUSES,
                 headers={**COVERAGE, **ROWS, **CACHING},
-                links={"next": Link(path=path, parameters=following, description="The next page, where there is one.")},
+                links={"next": Link(path=path, parameters=following, description="The next page, if there is one.")},
             )
         ]
 
     async def get_sets(self, request: Request) -> Response:
         """Complete sets whose first time lies in [startTime, endTime), by that time.
 
-        JSON has `next` where there is more than `limit`, or than http.max_rows. The other forms have no place for it, as they
-        are sent while they are made. Where so many rows came as the header `Firnline-Rows` says, the cursor of what follows is
-        the times of the last set and how many sets like it stand at the end, with dots between, such as `10.20.30.1`.
+        JSON has `next` if there are more sets than `limit` or http.max_rows. The other formats have no place for it. If such an
+        answer has as many rows as the header `Firnline-Rows` allows, more sets may follow. Their cursor is made of the times of
+        the last set and the number of equal sets at the end, joined by dots, such as `10.20.30.1`.
         """
         span, wanted, form = params.between(request, self._start, self._end), self._page(request), FORM.of(request)
         first = Page(_at_once(wanted.limit), wanted.after)
@@ -130,7 +129,7 @@ class SetRoutes:
             )
 
     def _weight(self, asked_for: Page) -> int:
-        """Return the bytes of a page: sets of the live slice are copied, and where it is not short, pieces are open."""
+        """Return the bytes of a page: sets of the live slice are copied; if the page is not short, pieces are open too."""
         copied = min(asked_for.needed or 0, _LIVE_SETS)
         opened = _OPENED_SETS if copied > _SHORT_SETS else 0
         return SMALL_BYTES + _TIME_BYTES * len(self._stream.steps) * (copied + opened)
@@ -156,7 +155,7 @@ class SetRoutes:
             answer = await self._next(span, Page(_at_once(left), place), answer)
 
     async def _next(self, span: Span, wanted: Page, before: Answer) -> Answer:
-        """Return the next page. Raises CutError where something between it and the page `before` is gone, or none answers."""
+        """Return the next page. Raises CutError if sets after the page `before` were dropped, or if no reply comes in time."""
         assert wanted.after is not None, "there was a page before"
         for _ in range(_TRIES):
             with contextlib.suppress(Problem):

@@ -1,4 +1,4 @@
-"""The types of `get-stats`, and how they are made of the manager's reply. Only the rows differ between views."""
+"""The types of `get-stats`, made from the manager's reply. Only the rows and totals differ between views."""
 
 from typing import Annotated, Any, Literal
 
@@ -16,53 +16,55 @@ _Meta = msgspec.Meta
 class MemorySaid(Answer, frozen=True):
     """Memory, in bytes."""
 
-    budget_bytes: Annotated[Count, _Meta(description="What this stream may use, with its share of the process.")]
-    accounted_bytes: Annotated[Count, _Meta(description="What counts against it now.")]
-    baseline_bytes: Annotated[Count, _Meta(description="Of that, the process before any event.")]
+    budget_bytes: Annotated[Count, _Meta(description="The bytes that this stream may use, with its share of the process.")]
+    accounted_bytes: Annotated[Count, _Meta(description="The bytes in use that count against the budget.")]
+    baseline_bytes: Annotated[Count, _Meta(description="Of these, the bytes of the process before its first event.")]
     rss_bytes: Annotated[Count, _Meta(description="The resident set of the process.")]
-    emergencies: Annotated[Count, _Meta(description="How often the resident set made it drop more than accounts say.")]
+    emergencies: Annotated[
+        Count, _Meta(description="Collectors dropped because the resident set was larger than the accounts.")
+    ]
 
 
 class CheckpointSaid(Answer, frozen=True):
     """The state of checkpoints."""
 
-    number: Annotated[Count, _Meta(description="The newest one; 0: none yet.")]
-    saved_at: Annotated[float | None, _Meta(description="When that was saved: seconds since 1970.")]
-    seconds: Annotated[float, _Meta(description="How long it took.")]
-    bytes: Annotated[Count, _Meta(description="How large its own file is.")]
-    saved: Annotated[Count, _Meta(description="Checkpoints since the start.")]
-    failed: Annotated[Count, _Meta(description="Those that could not be written.")]
-    problem: Annotated[str | None, _Meta(description="Why not, of the last one.")]
-    recovered_from: Annotated[Count, _Meta(description="The checkpoint that this process went on from; 0: none.")]
-    unread: Annotated[list[str], _Meta(description="What could not be read of it.")]
+    number: Annotated[Count, _Meta(description="The id of the newest checkpoint; 0 if there is none yet.")]
+    saved_at: Annotated[float | None, _Meta(description="When it was saved: seconds since 1970.")]
+    seconds: Annotated[float, _Meta(description="Seconds that it took to save.")]
+    bytes: Annotated[Count, _Meta(description="Bytes of its own file.")]
+    saved: Annotated[Count, _Meta(description="Checkpoints saved since the start.")]
+    failed: Annotated[Count, _Meta(description="Failed checkpoints since the newest one was saved.")]
+    problem: Annotated[str | None, _Meta(description="Why the last of these failed.")]
+    recovered_from: Annotated[Count, _Meta(description="The checkpoint that this process restored at its start; 0 if none.")]
+    unread: Annotated[list[str], _Meta(description="Its files that could not be read.")]
 
 
 class Lost(Answer, frozen=True):
     """Events that an answer may lack."""
 
     reason: str
-    span: Annotated[Range | None, _Meta(description="Where they lay, in the stream's unit.")]
-    count: Annotated[Count, _Meta(description="How many; 0: not known.")]
+    span: Annotated[Range | None, _Meta(description="The event times of these events, in the stream's unit.")]
+    count: Annotated[Count, _Meta(description="The number of events; 0 if it is unknown.")]
 
 
 class PrunedSaid(Answer, frozen=True):
     """A collector that was dropped."""
 
-    span: Annotated[Range | None, _Meta(description="The event time of what it held.")]
+    span: Annotated[Range | None, _Meta(description="The event times of its events.")]
     events: Annotated[int, _Meta(description="Events that it held.")]
     bytes: Annotated[Count, _Meta(description="Bytes that it took.")]
-    reason: Annotated[str, _Meta(description="Why it went.")]
-    at: Annotated[float, _Meta(description="When: seconds since 1970.")]
+    reason: Annotated[str, _Meta(description="Why it was dropped.")]
+    at: Annotated[float, _Meta(description="When it was dropped: seconds since 1970.")]
 
 
 class Slice(Answer, frozen=True):
     """The members that the row of every collector has."""
 
     state: Annotated[Literal["aged", "active"], _Meta(description="The active one takes in events; aged ones are frozen.")]
-    span: Annotated[Range | None, _Meta(description="The event time of what it holds; null while it holds nothing.")]
+    span: Annotated[Range | None, _Meta(description="The event times of its events; null if it has no events.")]
     events: Annotated[int, _Meta(description="Events that it holds, answered or waiting.")]
     bytes: Annotated[Count, _Meta(description="Bytes of memory.")]
-    file_bytes: Annotated[Count, _Meta(description="Bytes that are in its file alone.")]
+    file_bytes: Annotated[Count, _Meta(description="Bytes that are in its file only.")]
 
 
 class SetsTotal(Answer, frozen=True):
@@ -71,15 +73,15 @@ class SetsTotal(Answer, frozen=True):
     valid_set_count: Annotated[int, _Meta(description="Complete sets.")]
     out_of_order_messages_count: Annotated[int, _Meta(description="Events that wait for a match.")]
     set_size: Annotated[int, _Meta(description="Complete sets.")]
-    bound: Annotated[int, _Meta(description="A proof by min-cut: no way to form sets could have made more.")]
+    bound: Annotated[int, _Meta(description="The proven maximum of sets (min-cut): no choice of sets has more.")]
 
 
 class TopTotal(Answer, frozen=True):
     """Ids of all collectors."""
 
     ids: Annotated[int, _Meta(description="Ids with a value.")]
-    superseded: Annotated[int, _Meta(description="Events that a later value of their id, or a DELETE, has taken the place of.")]
-    forgotten_up_to: Annotated[int | None, _Meta(description="The highest value that went when memory was short.")]
+    superseded: Annotated[int, _Meta(description="Events replaced by a later value of their id or by a DELETE.")]
+    forgotten_up_to: Annotated[int | None, _Meta(description="The highest value that was forgotten because memory was short.")]
     in_several_partitions: Annotated[int, _Meta(description="Ids whose records are in more than one partition.")]
 
 
@@ -112,37 +114,37 @@ class Stats(Answer, frozen=True, kw_only=True):
     """The state of a stream: a row for each collector, aged ones first, oldest first, the active one last; and totals."""
 
     data: Annotated[list[dict[str, Any]], _Meta(description="The collectors.")]
-    total: Annotated[dict[str, Any], _Meta(description="All of them together, with those that were dropped.")]
+    total: Annotated[dict[str, Any], _Meta(description="All collectors together, with the dropped ones.")]
     coverage: CoverageSaid
     memory: MemorySaid
-    state: Annotated[str, _Meta(description="What its front end does.")]
+    state: Annotated[str, _Meta(description="The state of its front end.")]
     records: Annotated[Count, _Meta(description="Records that were read.")]
-    events: Annotated[Count, _Meta(description="Those of them that are events.")]
-    rejects: Annotated[dict[str, Count], _Meta(description="Records that are no events, by reason.")]
-    dropped: Annotated[dict[str, int], _Meta(description="Events that are no more, by reason.")]
-    dropped_generations: Annotated[dict[str, int], _Meta(description="Collectors that are no more, by reason.")]
+    events: Annotated[Count, _Meta(description="Records that are events.")]
+    rejects: Annotated[dict[str, Count], _Meta(description="Records that are not events, by reason.")]
+    dropped: Annotated[dict[str, int], _Meta(description="Dropped events, by reason.")]
+    dropped_generations: Annotated[dict[str, int], _Meta(description="Dropped collectors, by reason.")]
     missed: Annotated[dict[str, int], _Meta(description="Records that never came, by reason.")]
-    missing: Annotated[list[Lost], _Meta(description="What answers may lack.")]
-    checkpoint: Annotated[CheckpointSaid | None, _Meta(description="null where there is memory alone.")]
-    late: Annotated[Count, _Meta(description="Events that came after their turn, and were taken in.")]
-    buffered: Annotated[Count, _Meta(description="Events that wait for their turn.")]
+    missing: Annotated[list[Lost], _Meta(description="Events that answers may lack.")]
+    checkpoint: Annotated[CheckpointSaid | None, _Meta(description="null if the stream writes no checkpoints.")]
+    late: Annotated[Count, _Meta(description="Events that came after the watermark had passed them, and were taken in.")]
+    buffered: Annotated[Count, _Meta(description="Events that wait until the watermark passes them.")]
     in_flight: Annotated[int, _Meta(description="Events that were read and are in no collector yet.")]
-    credits: Annotated[int, _Meta(description="Events that may be on their way at once; then it reads nothing more.")]
-    watermark: Annotated[int | None, _Meta(description="Nothing before is expected any more; in the stream's unit.")]
-    held_back_by: Annotated[int | None, _Meta(description="The partition whose events it waits for.")]
-    lag: Annotated[dict[str, int], _Meta(description="Records that are in Kafka and not read yet, by partition.")]
+    credits: Annotated[int, _Meta(description="The most events in flight; at this number the stream stops reading.")]
+    watermark: Annotated[int | None, _Meta(description="No event before this time is expected any more; in the stream's unit.")]
+    held_back_by: Annotated[int | None, _Meta(description="The partition that holds the watermark back.")]
+    lag: Annotated[dict[str, int], _Meta(description="Records in Kafka that are not read yet, by partition.")]
     epoch: Annotated[int, _Meta(description="How often its topic was deleted and created again.")]
     first_record_at: Annotated[float | None, _Meta(description="When the first record was read: seconds since 1970.")]
     last_batch_at: Annotated[float | None, _Meta(description="When events were last taken in: seconds since 1970.")]
-    pruned: Annotated[list[PrunedSaid], _Meta(description="The newest collectors that are no more, the newest first.")]
+    pruned: Annotated[list[PrunedSaid], _Meta(description="The last dropped collectors, the newest first.")]
 
 
 def _type_of(total: type[msgspec.Struct]) -> Any:
     """Return the type of the stats of a view that has `total` for all collectors, and the same members for each one."""
     view = total.__name__.removesuffix("Total")
     own = [(field.name, field.type) for field in msgspec.structs.fields(total)]
-    said = {"__doc__": f"One collector of the view {view.lower()}."}
-    row = msgspec.defstruct(f"{view}Slice", own, bases=(Slice,), namespace=said, frozen=True)
+    namespace = {"__doc__": f"One collector of the view {view.lower()}."}
+    row = msgspec.defstruct(f"{view}Slice", own, bases=(Slice,), namespace=namespace, frozen=True)
     rows = ("data", Annotated[list[row], _Meta(description="The collectors.")])  # type: ignore[valid-type]
     return msgspec.defstruct(
         f"{view}Stats",

@@ -1,4 +1,4 @@
-"""The routes that every stream has, whatever its view: its place in the list, its stats, and its refused records."""
+"""The routes that every stream has, whatever its view: its entry in the list of streams, its stats, its refused records."""
 
 from collections.abc import Mapping, Sequence
 

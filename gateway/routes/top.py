@@ -1,4 +1,4 @@
-"""The routes of a dataset: post values, get the ids with the largest ones, delete all of it."""
+"""The routes of a dataset: post values, get the ids with the largest values, delete all of them."""
 
 import asyncio
 import contextlib
@@ -28,17 +28,17 @@ from gateway.schemas import Answer, Count
 from gateway.stream import Served
 
 _AT_ONCE = 10_000
-"""Ids that are rendered on the event loop; more are sorted in a thread."""
+"""Ids that are sorted on the event loop; more are sorted in a thread."""
 
 _Meta = msgspec.Meta
 _ID_BYTES = 128
 _ROW_BYTES = 256
 _LOOK_S = 0.005
 _SHORT_BODY_BYTES = 65_536
-"""A body that is no longer needs no room: its connection may hold as much anyway."""
+"""A body up to this length takes no memory from the account, because its connection may buffer as much anyway."""
 
 _ITEM_BYTES = 128
-"""What Python takes for an item of a body, beside its bytes."""
+"""Bytes that Python takes for an item of a body, beside its text."""
 
 _MOST_ITEMS = 100_000
 
@@ -48,19 +48,21 @@ class Posted(Answer, frozen=True):
 
     items: Annotated[
         list[str],
-        _Meta(description="Records `id_value`; what is none is counted as refused when it is read.", max_length=_MOST_ITEMS),
+        _Meta(
+            description="Records `id_value`. A malformed record is counted as refused when it is read.", max_length=_MOST_ITEMS
+        ),
     ]
 
 
 class Taken(Answer, frozen=True):
-    """That Kafka has acknowledged every item."""
+    """Kafka has acknowledged every item."""
 
-    count: Annotated[Count, _Meta(description="Items.")]
-    time: Annotated[float, _Meta(description="Seconds that it took.")]
+    count: Annotated[Count, _Meta(description="Number of items.")]
+    time: Annotated[float, _Meta(description="Seconds until the acknowledgement.")]
 
 
 class Cleared(Answer, frozen=True):
-    """That all that was acknowledged before is forgotten."""
+    """All items that were acknowledged before are deleted."""
 
     message: Literal["Dataset cleared"]
 
@@ -73,13 +75,13 @@ class Ids(msgspec.Struct, frozen=True):
 
 LIMIT = params.Integer(
     name="limit",
-    description="Ids at most; absent, 0 or negative is all of them, as far as http.max_rows allows.",
+    description="Ids at most. Absent, 0 or negative: all, up to http.max_rows.",
     status=422,
 )
 
 
 class TopRoutes:
-    """Endpoints of one dataset, which is asked by its own name."""
+    """Endpoints of one dataset, under its own name."""
 
     def __init__(self, asker: Asker, stream: Served) -> None:
         self._asker = asker
@@ -87,7 +89,7 @@ class TopRoutes:
         self._decoder = msgspec.json.Decoder(Posted)
 
     def operations(self) -> list[Operation]:
-        """Return the table; a dataset that is not read from Kafka cannot be written."""
+        """Return the table of operations. A dataset that is not read from Kafka cannot be written."""
         name = self._stream.name
         reading = Operation(
             method="GET",
@@ -97,7 +99,7 @@ class TopRoutes:
             answer=Ids,
             parameters=(LIMIT, FORM, IF_NONE_MATCH),
             forms=forms("an id a line, as a JSON string", {"type": "string"}),
-            statuses={**STATUSES, 422: "`limit` is no integer."},
+            statuses={**STATUSES, 422: "`limit` is not an integer."},
             headers={**COVERAGE, **ROWS, **CACHING},
         )
         if self._stream.writer is None:
@@ -105,8 +107,8 @@ class TopRoutes:
         body = Body(type=Posted, example={"items": ["11111111_10", "22222222_30"]})
         refused = {
             413: "The body is longer than http.max_body_bytes.",
-            422: "The body is no such list, or an item is too long.",
-            429: "Other requests have the memory that this body needs; `Retry-After` says when to come again.",
+            422: "The body is not such a list, or an item is too long.",
+            429: "Other requests use the memory that this body needs. `Retry-After` has the seconds to wait.",
         }
         return [
             reading,
@@ -117,7 +119,7 @@ class TopRoutes:
     async def get(self, request: Request) -> Response:
         """Ids, the largest value first; the first `limit` of them, or all.
 
-        Of two values of an id the last one stands. Of ids with equal values, the larger by bytes comes first.
+        The last value of an id counts. Of ids with equal values, the larger one by bytes comes first.
         """
         most, limit = self._asker.allowance.now.max_rows, LIMIT.of(request)
         limit = min(limit, most) if limit is not None and limit > 0 else None
@@ -133,9 +135,9 @@ class TopRoutes:
         return await rendered(answer, FORM.of(request), hold, request=request, headers=headers, heavy=heavy)
 
     async def post(self, request: Request) -> Response:
-        """Write items to Kafka; replies once it has acknowledged all of them.
+        """Write items to Kafka; respond when Kafka has acknowledged all of them.
 
-        Good or bad: those that are no `id_value` are counted as rejects when they are read. Any media type is read as JSON.
+        Malformed items are written too, and counted as refused when they are read. Any media type is read as JSON.
         """
         began, most = time.perf_counter(), self._asker.allowance.now.max_body_bytes
         with self._place(params.body_bytes(request, most)):
@@ -149,9 +151,10 @@ class TopRoutes:
         return json_response(Taken(len(values), round(time.perf_counter() - began, 6)))
 
     async def delete(self, request: Request) -> Response:  # noqa: ARG002  # Starlette hands it in
-        """Forget all that was acknowledged before.
+        """Delete all items that were acknowledged before.
 
-        A record in each partition says so, for every replay to come. Replies once these records are read.
+        A record in each partition marks the deletion, so it also holds when the topic is read again. Responds when the stream
+        has read these records.
         """
         assert self._stream.writer is not None, "there is a route for it"
         written: Written = await self._asker.ask(
@@ -168,7 +171,7 @@ class TopRoutes:
             await asyncio.sleep(_LOOK_S)
 
     def _place(self, nbytes: int) -> contextlib.AbstractContextManager[Any]:
-        """Take room for a request, where it is not short. Raises Problem 429."""
+        """Take memory for a body if it is not short. Raises Problem 429."""
         return self._asker.room.take(nbytes) if nbytes > _SHORT_BODY_BYTES else contextlib.nullcontext()
 
     def _items(self, body: bytes) -> list[bytes]:
@@ -185,6 +188,6 @@ class TopRoutes:
 
 
 def _size(meta: Meta) -> int:
-    """Return what all of a dataset takes: values, times and places of ids, as they are copied and as they are sorted."""
+    """Return the bytes that a whole dataset takes: values, times and positions of ids, copied and sorted."""
     ids: int = meta.summary.ids
     return _ID_BYTES * ids

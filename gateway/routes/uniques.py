@@ -1,4 +1,4 @@
-"""The route of unique users: the rows of a granularity, over a range of time."""
+"""The route of unique users: the periods of a granularity in a time range."""
 
 from typing import Annotated, Literal
 
@@ -27,14 +27,14 @@ class UniqueRow(msgspec.Struct, frozen=True):
 
     granularity: Literal["minute", "hour", "day", "week", "month", "year"]
     start: Annotated[int, _Meta(description="Seconds since 1970.")]
-    end: Annotated[int, _Meta(description="Seconds since 1970; not in it.")]
-    unique: Annotated[Count, _Meta(description="Different users.")]
-    frames: Annotated[Count, _Meta(description="Frames of them.")]
-    lower: Annotated[Count, _Meta(description="With 95 %, there are no fewer users.")]
-    upper: Annotated[Count, _Meta(description="With 95 %, there are no more users.")]
-    exact: Annotated[bool, _Meta(description="Whether they were counted, and not estimated.")]
+    end: Annotated[int, _Meta(description="Seconds since 1970; the first second after the period.")]
+    unique: Annotated[Count, _Meta(description="Distinct users.")]
+    frames: Annotated[Count, _Meta(description="Frames of these users.")]
+    lower: Annotated[Count, _Meta(description="The lower bound of the number of users, with 95 % confidence.")]
+    upper: Annotated[Count, _Meta(description="The upper bound of the number of users, with 95 % confidence.")]
+    exact: Annotated[bool, _Meta(description="Whether the users were counted and not estimated.")]
     final: Annotated[bool, _Meta(description="Whether the period is over for the stream; late frames may still change it.")]
-    revision: Annotated[int, _Meta(ge=1, description="1, and 1 more for each time that it was corrected.")]
+    revision: Annotated[int, _Meta(ge=1, description="1, and 1 more for each correction.")]
 
 
 class Uniques(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -42,26 +42,29 @@ class Uniques(msgspec.Struct, frozen=True, omit_defaults=True):
 
     uniques: list[UniqueRow]
     coverage: CoverageSaid | msgspec.UnsetType = msgspec.UNSET
-    next: Annotated[int, _Meta(description="There are more, and this is their `start`.")] | msgspec.UnsetType = msgspec.UNSET
+    next: (
+        Annotated[int, _Meta(description="The `start` of the first period that is left out; absent if none is.")]
+        | msgspec.UnsetType
+    ) = msgspec.UNSET
 
 
 GRANULARITY = params.OneOf(
     name="granularity", description="The length of the periods.", words=tuple(GRANULARITIES), default="minute"
 )
-START = params.Moment(name="start", description="Periods that begin at or after this time; absent: from the first.")
-END = params.Moment(name="end", description="Periods that begin before this time, which must not be before `start`.")
-LIMIT = params.Integer(name="limit", description="Periods at most, the first ones.", low=1, high=_MOST)
+START = params.Moment(name="start", description="Periods that begin at or after this time. Default: from the first one.")
+END = params.Moment(name="end", description="Periods that begin before this time. It must not be before `start`.")
+LIMIT = params.Integer(name="limit", description="Return at most the first `limit` periods.", low=1, high=_MOST)
 
 
 class UniqueRoutes:
-    """Endpoints of one stream of frames, which is asked by its own name."""
+    """Endpoints of one stream of frames, under its own name."""
 
     def __init__(self, asker: Asker, stream: Served) -> None:
         self._asker = asker
         self._stream = stream
 
     def operations(self) -> list[Operation]:
-        """Return the table."""
+        """Return the table of operations."""
         return [
             Operation(
                 method="GET",
@@ -79,8 +82,8 @@ class UniqueRoutes:
     async def rows(self, request: Request) -> Response:
         """Users of each period of a `granularity` that begins in [start, end), each counted once.
 
-        Hours and longer periods are those of the stream's time zone. An estimated number says its bounds. JSON has `next` where
-        there are more than `limit`, or than http.max_rows.
+        Hours and longer periods are those of the stream's time zone. An estimated number has bounds. JSON has `next` if there
+        are more periods than `limit` or http.max_rows.
         """
         span, limit = params.between(request, START, END), min(LIMIT.of(request) or _MOST, self._asker.allowance.now.max_rows)
         with await weighed(self._asker, self._stream, span, _size) as hold:
@@ -91,5 +94,5 @@ class UniqueRoutes:
 
 
 def _size(meta: Meta) -> int:
-    """Return what an answer takes of a slice: the hashes as they are read, and their union."""
+    """Return the bytes that an answer takes for a slice: the hashes as they are read, and their union."""
     return 2 * meta.nbytes

@@ -23,25 +23,31 @@ _LONGEST_S = 10**9
 
 LAST = params.Integer(
     name="last",
-    description="The last so many seconds, by this machine's clock; not together with `startTime` or `endTime`.",
+    description="The seconds before now, by this machine's clock; not together with `startTime` or `endTime`.",
     low=1,
     high=_LONGEST_S,
 )
-START = params.Moment(name="startTime", description="Events at or after this second; absent: since ever.")
-END = params.Moment(name="endTime", description="Events before this second, which must not be before `startTime`.")
-LIMIT = params.Integer(name="limit", description="Names at most, those that are counted most.", low=1, high=_MOST)
-DETAIL = params.Flag(name="detail", description="1: the counts as a member of an object, with `max_error` and `coverage`.")
+START = params.Moment(name="startTime", description="Events at or after this second. Default: from the first one.")
+END = params.Moment(name="endTime", description="Events before this second. It must not be before `startTime`.")
+LIMIT = params.Integer(name="limit", description="Names at most: those with the highest counts.", low=1, high=_MOST)
+DETAIL = params.Flag(
+    name="detail", description="1: the counts are the member `counts` of an object that also has `max_error` and `coverage`."
+)
 
 _COUNTS = {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}}
 _ANSWER = {
-    "description": "How often each name occurred, the most frequent first; with detail=1, as `counts`.",
+    "description": "The count of each name, the highest first; with detail=1, as `counts`.",
     "anyOf": [
         _COUNTS,
         {
             "type": "object",
             "properties": {
                 "counts": _COUNTS,
-                "max_error": {"type": "integer", "minimum": 0, "description": "By how much a count may be too high."},
+                "max_error": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "description": "The largest possible error of a count; counts are never too low.",
+                },
                 "coverage": {"$ref": "#/components/schemas/CoverageSaid"},
             },
             "required": ["counts", "max_error", "coverage"],
@@ -53,18 +59,18 @@ _LINE = {
     "properties": {"name": {"type": "string"}, "count": {"type": "integer", "minimum": 0}},
     "required": ["name", "count"],
 }
-_MAX_ERROR = {"Firnline-Max-Error": "By how much a count may be too high; 0: all are exact."}
+_MAX_ERROR = {"Firnline-Max-Error": "The largest possible error of a count: counts are never too low. 0: all are exact."}
 
 
 class WordRoutes:
-    """Endpoints of one stream of counted events; under `/events` too, where its clients look for them."""
+    """Endpoints of one stream of counted events, under its own name and under `/events`."""
 
     def __init__(self, asker: Asker, stream: Served) -> None:
         self._asker = asker
         self._stream = stream
 
     def operations(self) -> list[Operation]:
-        """Return the table."""
+        """Return the table of operations."""
         endpoints = {"CountByEventType": self.types, "CountWords": self.words}
         return [
             Operation(
@@ -85,14 +91,16 @@ class WordRoutes:
     async def types(self, request: Request) -> Response:
         """Events by type.
 
-        Without a time, all since the start, with those that memory no longer holds. A range is widened to whole seconds.
+        Without a time, all events since the start, also those whose collectors were dropped. A range is widened to whole
+        seconds.
         """
         return await self._counted(request, "types")
 
     async def words(self, request: Request) -> Response:
         """Words of all events.
 
-        Without a time, all since the start, with those that memory no longer holds. A range is widened to whole seconds.
+        Without a time, all events since the start, also those whose collectors were dropped. A range is widened to whole
+        seconds.
         """
         return await self._counted(request, "words")
 
@@ -108,13 +116,13 @@ class WordRoutes:
 
 
 def _size(meta: Meta) -> int:
-    """Return what an answer takes of a slice: the counts as they are read, opened, and added up by name."""
+    """Return the bytes that an answer takes for a slice: the counts as they are read, opened, and added up by name."""
     pairs: int = meta.summary.pairs
     return meta.nbytes + 32 * pairs
 
 
 def _span(request: Request) -> Span:
-    """Return the last seconds by the wall clock, a range, or all time."""
+    """Return the span of the request: the last seconds by the wall clock, a range, or all time."""
     last = LAST.of(request)
     if last is None:
         return params.between(request, START, END)
