@@ -308,7 +308,7 @@ class View(ABC):
         """Yield the rows of the answer, in order; a block may be empty. Memory is bounded, however long the answer is."""
 
     def remarks(self, partial: Any, arguments: Any) -> Mapping[str, Any]:
-        """Return facts about the answer beside its rows, by name. By default there are none."""
+        """Return facts about the answer beside its rows, by name. The default has no facts."""
         return {}
 
     @abstractmethod

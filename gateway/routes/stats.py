@@ -28,7 +28,7 @@ class MemorySaid(Answer, frozen=True):
 class CheckpointSaid(Answer, frozen=True):
     """The state of checkpoints."""
 
-    number: Annotated[Count, _Meta(description="The id of the newest checkpoint; 0 if there is none yet.")]
+    number: Annotated[Count, _Meta(description="The id of the newest checkpoint; 0 before the first one.")]
     saved_at: Annotated[float | None, _Meta(description="When it was saved: seconds since 1970.")]
     seconds: Annotated[float, _Meta(description="Seconds that it took to save.")]
     bytes: Annotated[Count, _Meta(description="Bytes of its own file.")]
