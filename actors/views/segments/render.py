@@ -62,7 +62,10 @@ def _finished(pieces: Sequence[Piece], span: Span, listing: Listing) -> Iterator
 
 def _optional(bounds: Times, counts: Times) -> list[int | None]:
     """Return the bounds, with None in place of those of a batch without numbers."""
-    return [bound if count else None for bound, count in zip(bounds.tolist(), counts.tolist(), strict=True)]
+    values: list[int | None] = bounds.tolist()
+    for place in np.flatnonzero(counts == 0).tolist():
+        values[place] = None
+    return values
 
 
 def _swept(pieces: Sequence[Rows], span: Span) -> Iterator[Table]:
