@@ -5,9 +5,10 @@ A writer holds no more than a few blocks, so an answer of any length takes bound
 
 import csv
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -29,20 +30,23 @@ Columns = Sequence[Column]
 _encoder = msgspec.json.Encoder()
 
 
-class Writer(Protocol):
+class Writer(ABC):
     """Writes one answer: `begin` once, `block` for each block of columns, `end` once. Each may return no bytes."""
 
     def begin(self) -> bytes:
-        """Return the bytes before the first row."""
+        """Return the bytes before the first row. By default there are no such bytes."""
+        return b""
 
+    @abstractmethod
     def block(self, columns: Columns) -> bytes:
         """Return rows as bytes."""
 
-    def end(self, following: object) -> bytes:
+    def end(self, following: object) -> bytes:  # noqa: ARG002  # only JSON has a place for it
         """Return the rest. `following` is the place of the first row that the limit has left out, or None."""
+        return b""
 
 
-class JsonWriter:
+class JsonWriter(Writer):
     """An object with the rows and `members`. It has the member `next` if rows are left out.
 
     >>> writer = JsonWriter(Shape("sets", (Field("r"), Field("g")), b"[%d,%d]"), {"coverage": 1})
@@ -80,23 +84,15 @@ class JsonWriter:
         return b"]," + _encoder.encode(members)[1:] if members else b"]}"
 
 
-class NdjsonWriter:
+class NdjsonWriter(Writer):
     """A row a line, as JSON. Cost as for JSON."""
 
     def __init__(self, shape: Shape) -> None:
         self._lines = _lined(shape)
 
-    def begin(self) -> bytes:
-        """Return nothing."""
-        return b""
-
     def block(self, columns: Columns) -> bytes:
         """Return rows as lines."""
         return self._lines(columns)
-
-    def end(self, following: object) -> bytes:  # noqa: ARG002  # lines have no place for it
-        """Return nothing."""
-        return b""
 
 
 @lru_cache(maxsize=64)
@@ -137,7 +133,7 @@ def _filled(template: bytes, columns: Columns) -> bytes:
     return (template * len(columns[0])) % tuple(values)
 
 
-class CsvWriter:
+class CsvWriter(Writer):
     r"""RFC 4180: a line of names, then a row a line, each ended by CR LF. None is an empty value, a list is written as JSON.
 
     >>> writer = CsvWriter((Field("name", "text"), Field("count")))
@@ -160,10 +156,6 @@ class CsvWriter:
             return _filled(self._row, columns)
         return _lines(zip(*map(_values, self._fields, columns), strict=True))
 
-    def end(self, following: object) -> bytes:  # noqa: ARG002  # a table has no place for it
-        """Return nothing: a CSV has no end."""
-        return b""
-
 
 def _values(field: Field, column: Column) -> Iterable[object]:
     values = listed(column)
@@ -182,7 +174,7 @@ def _lines(rows: Iterable[Iterable[object]]) -> bytes:
     return text.getvalue().encode()
 
 
-class ArrowWriter:
+class ArrowWriter(Writer):
     """An Arrow IPC stream: the message of the schema, with `metadata`, and messages with batches of rows.
 
     Raises Problem 501 without pyarrow.
@@ -213,7 +205,7 @@ class ArrowWriter:
         self._rows += self._held[-1].num_rows
         return self._written() if self._rows >= _BATCH_ROWS else b""
 
-    def end(self, following: object) -> bytes:  # noqa: ARG002  # a table has no place for it
+    def end(self, following: object) -> bytes:  # noqa: ARG002
         """Return the last rows, and the mark of the end."""
         return self._written() + _END
 
