@@ -1,4 +1,4 @@
-"""Writes sets as text: merges the pieces, clips them to the query, and writes block by block.
+"""Lists sets as columns: merges the pieces, and clips them to the query, block by block. Has the JSON template of a set.
 
 Runs on the answering thread, outside of the actors. Decompresses one piece at a time, so memory does not grow with the
 length of the answer.
@@ -17,7 +17,7 @@ from actors.views.sets.pieces import Piece, Rows
 from actors.views.view import Block
 
 _BLOCK = 1024
-"""Sets written at once. It takes half a millisecond, so other threads can run in between."""
+"""Sets of a block. To write it takes half a millisecond, so other threads can run in between."""
 
 
 def template(steps: Sequence[str]) -> bytes:

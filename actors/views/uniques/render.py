@@ -1,7 +1,7 @@
-"""Merged cells as rows, in columns or as text, block by block.
+"""Lists merged cells as columns, and as lines of JSON for sinks, block by block.
 
-Used outside of the actors, on whatever thread answers. A period that one slice has seen alone is written without a look at
-its hashes; for others they are joined one period at a time.
+Used outside of the actors, on the thread that answers. The hashes of a period are read only if several slices have seen it, one
+period at a time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from actors.views.uniques.slices import Rows
 from actors.views.view import Block, Field, Shape
 
 _BLOCK = 1_024
-"""Rows written at once: some milliseconds, so that other threads get their turn."""
+"""Rows of a block. A block takes some milliseconds, so other threads can run in between."""
 
 _ROW = (
     '{"granularity":"%s","start":%d,"end":%d,"unique":%d,"frames":%d,"lower":%d,"upper":%d,'
