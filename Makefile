@@ -1,7 +1,8 @@
 # Everything a newcomer types. `make run` and `make test` install what they need first, into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-# Half of the tests' time is waiting, so four workers fill two processors. tests/conftest.py puts the longest files first.
+# Half of the tests' time is waiting, so four workers fill two processors; the pure tests of `make quick` never wait.
+# tests/conftest.py puts the longest files first.
 TESTS := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
@@ -51,7 +52,7 @@ lint-js:
 	else echo "lint-js: skipped, because npm is missing"; fi
 
 quick: lint  ## lint, types and the pure tests: less than a minute
-	$(BIN)/python -m pytest --quiet $(TESTS) tests/house tests/columns tests/timeline tests/views
+	$(BIN)/python -m pytest --quiet $(TESTS) --numprocesses auto --maxprocesses 4 tests/house tests/columns tests/timeline tests/views
 
 check: lint test  ## lint, types and tests: what CI runs
 

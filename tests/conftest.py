@@ -34,6 +34,7 @@ LONGEST = (
     "process/test_docs.py",
     "actors/test_disk_trouble.py",
     "actors/test_stream.py",
+    "views/test_memory.py",
     "views/test_segments.py",
     "views/test_words.py",
     "views/test_uniques.py",
