@@ -40,7 +40,7 @@ from actors.reading.dead_letters import DeadLetters
 from actors.reading.intake import Intake
 from actors.reading.outbox import Outbox
 from actors.reading.pace import Pace
-from actors.reading.recovery import Recovery
+from actors.reading.pause import Pause
 from actors.reading.states import End, Phase, Status
 from actors.replies import Progress
 from actors.runtime.actor import Actor, System
@@ -57,7 +57,7 @@ class FrontEnd(Actor[FrontEndMessage]):
 
     `on_wait` is called while the topic does not exist, and `on_end` each time that all existing records are in their slices.
     `dead_letters` writes refused records, if the stream has a topic for them. If it `saves_first`, nothing is read before the
-    first checkpoint is saved.
+    first checkpoint is saved. If checkpoints are `lasting`, a later process reads the last one.
     """
 
     suspends: ClassVar[bool] = True
@@ -77,6 +77,7 @@ class FrontEnd(Actor[FrontEndMessage]):
         on_end: Callable[[str], None],
         dead_letters: Address[DeadLetterWriterMessage] | None,
         saves_first: bool,
+        lasting: bool,
         pace: Pace,
     ) -> None:
         super().__init__(system, stream=stream)
@@ -95,9 +96,9 @@ class FrontEnd(Actor[FrontEndMessage]):
         )
         self._out = Outbox(self.send, pace)
         self._alarm = Alarm(self)
-        self._recovery = Recovery.of(pace)
-        self._pause = self._recovery.pause(0.0, 0)
+        self._pause = Pause(pace, 0.0, 0)
         self._saves_first = saves_first
+        self._lasting = lasting
         self._phase = Phase.DETACHED
         self._drain: ReplyTo[Drained] | None = None
         self._end = End.OPEN
@@ -150,6 +151,8 @@ class FrontEnd(Actor[FrontEndMessage]):
                 self._when_failed(message)
             case Phase.DRAINING:
                 self._when_draining(message)
+            case Phase.DRAINED:
+                self._when_drained(message)
             case _:
                 assert_never(self._phase)
 
@@ -173,26 +176,11 @@ class FrontEnd(Actor[FrontEndMessage]):
                 self._poll()
             case Watch():
                 self._watch()
-            case Ingested() | Returned():
-                self._credit(message)
-            case Activate(collector):
-                self._out.follow(collector)
-                self._go_on()
             case Proceed(bool() as saved):  # `Proceed(None)` has ended the pause before; the checkpoint was written since
                 self._pause.settle(self._now(), saved=saved)
                 self._go_on()
-            case DeadWritten():
-                self._dead_written(message)
-            case DeadSecured():
-                self._dead_secured(message)
-            case IngestFailed():
-                self._fail_round(message)
-            case Begin():
-                self._begin_round(message)
-            case Drain():
-                self._begin_drain(message)
             case _:
-                self._ignore(message)
+                self._within_round(message)
 
     def _when_pausing(self, message: FrontEndMessage) -> None:
         match message:
@@ -200,25 +188,39 @@ class FrontEnd(Actor[FrontEndMessage]):
                 self._go_on()
             case Watch():
                 self._watch()
+            case Proceed(saved):
+                self._proceed(saved)
+            case _:
+                self._within_round(message)
+
+    def _when_draining(self, message: FrontEndMessage) -> None:
+        match message:
+            case Proceed(saved):
+                self._proceed(saved)
+            case _:
+                self._within_round(message)
+
+    def _within_round(self, message: FrontEndMessage) -> None:
+        """Handle a message that means the same while reading, pausing and draining."""
+        match message:
             case Ingested() | Returned():
-                self._credit(message)
+                if self._out.credited(message):
+                    self._go_on()
             case Activate(collector):
                 self._out.follow(collector)
                 self._go_on()
-            case Proceed(saved):
-                self._proceed(saved)
             case DeadWritten():
                 self._dead_written(message)
             case DeadSecured():
                 self._dead_secured(message)
             case IngestFailed():
                 self._fail_round(message)
-            case Begin():
+            case Begin():  # a drain goes on in the next round
                 self._begin_round(message)
             case Drain():
                 self._begin_drain(message)
             case _:
-                assert_never(message)
+                self._ignore(message)
 
     def _when_failed(self, message: FrontEndMessage) -> None:
         """Credits and collectors of this round do not count any more; `Begin` replaces them all."""
@@ -238,25 +240,11 @@ class FrontEnd(Actor[FrontEndMessage]):
             case _:
                 self._ignore(message)
 
-    def _when_draining(self, message: FrontEndMessage) -> None:
+    def _when_drained(self, message: FrontEndMessage) -> None:
+        """All is done. The stream's actors are stopped soon, so nothing that happens to them matters any more."""
         match message:
-            case Ingested() | Returned():
-                self._credit(message)
-            case Activate(collector):
-                self._out.follow(collector)
-                self._go_on()
-            case Proceed(saved):
-                self._proceed(saved)
-            case DeadWritten():
-                self._dead_written(message)
-            case DeadSecured():
-                self._dead_secured(message)
-            case IngestFailed():
-                self._fail_round(message)
-            case Begin():  # the drain goes on in the next round
-                self._begin_round(message)
-            case Drain():
-                self._begin_drain(message)
+            case Drain(reply_to):
+                reply_to(Drained(self._report(Status.DRAINED)))
             case _:
                 self._ignore(message)
 
@@ -278,21 +266,15 @@ class FrontEnd(Actor[FrontEndMessage]):
         self._alarm.set(Poll(), in_s=self._rest_s)
 
     def must_wait(self, message: Message | None) -> bool:
-        """Whether a failure at `message` leaves counts in doubt, and so holds data back."""
-        return self._recovery.in_doubt(message)
+        """Whether a failure at `message` may leave counts wrong, and so holds data back. `Watch` changes nothing."""
+        return not isinstance(message, Watch)
 
     def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the guardian gets the error
-        """Report the failure to the manager, and end the round or, without checkpoints, make up for the lost message."""
-        if self._recovery.goes_back and not isinstance(message, Poll | Watch):
+        """Report the failure to the manager. Unless only reading has failed, end the round."""
+        if not isinstance(message, Poll | Watch) and self._phase is not Phase.DRAINED:
             self._phase = Phase.FAILED
         if isinstance(message, DeadWritten):
             self._dead_written(message)
-        elif self._recovery.goes_back:
-            pass
-        elif isinstance(message, Ingested | Returned):  # no later round would give this credit back
-            self._credit(message)
-        elif isinstance(message, Begin) and message.round != self._out.round:  # the manager sends it only once
-            self.later(self._pace.rest_s, self.address, message)
         self._report(Status.FAILED)
 
     def _narrow(self, failed: Ingest) -> None:
@@ -320,10 +302,12 @@ class FrontEnd(Actor[FrontEndMessage]):
         self._lost = message.lost
         self._out.begin(message.round, message.collector)
         self._end = End.OPEN
-        self._pause = self._recovery.pause(self._now(), self._intake.records if message.state is not None else None)
+        self._pause = Pause(self._pace, self._now(), self._intake.records if message.state is not None else None)
         self._dead.forget_request()
         self._phase = Phase.READING if self._drain is None else Phase.DRAINING
         self._mailbox.release()
+        if self._phase is Phase.DRAINING:
+            self._release_rest()
         if self._pause.first:  # a later failure needs a checkpoint to go back to, before there are results
             self._begin_pause()
         self._report(Status.READING)
@@ -357,16 +341,16 @@ class FrontEnd(Actor[FrontEndMessage]):
         self._go_on()
 
     def _begin_drain(self, message: Drain) -> None:
-        """Stop reading. With checkpoints, the events that wait for their order stay in the next checkpoint."""
+        """Stop reading."""
         self._drain, self._phase = message.reply_to, Phase.DRAINING
-        if not self._recovery.goes_back:
-            for piece in self._intake.flush():
-                self._out.put(piece)
+        self._release_rest()
         self._go_on()
 
-    def _credit(self, message: Ingested | Returned) -> None:
-        if self._out.credited(message):
-            self._go_on()
+    def _release_rest(self) -> None:
+        """Send the events that wait for their order, unless the last checkpoint keeps them for a later process."""
+        if not self._lasting:
+            for piece in self._intake.flush():
+                self._out.put(piece)
 
     def _dead_written(self, message: DeadWritten) -> None:
         self._dead.written(message)
@@ -401,7 +385,7 @@ class FrontEnd(Actor[FrontEndMessage]):
             self._take(polled, now)
             self._release(now)
         except Exception:
-            if self._recovery.goes_back:  # half of the poll may be taken in
+            if not self._intake.undecoded:  # a part of the poll may be taken in
                 self._phase = Phase.FAILED
             raise
         self._balance(now)
@@ -474,12 +458,14 @@ class FrontEnd(Actor[FrontEndMessage]):
     def _go_on(self) -> None:
         """Send what credits allow, and take the next step of the present phase."""
         self._out.send(one_by_one=self._intake.one_by_one)
-        if self._phase is Phase.DRAINING and self._pause.last_due(self._intake.records, self._out.puts):
+        draining = self._phase is Phase.DRAINING
+        if draining and self._lasting and self._pause.last_due(self._intake.records, self._out.puts):
             self._begin_pause(last=True)
         if self._pause.wanted and self._out.settled:
             self._ask_for_checkpoint()
-        if self._phase is Phase.DRAINING:
+        if draining:
             if self._out.settled and not self._pause.saving and self._drain is not None:
+                self._phase = Phase.DRAINED
                 self._drain(Drained(self._report(Status.DRAINED)))
             return
         if not self._out.empty or self._dead.full:

@@ -18,7 +18,6 @@ from actors.collecting.ledger import Ledger
 from actors.collecting.memory import Accountant
 from actors.collecting.phase import Phase
 from actors.collecting.questions import Questions
-from actors.collecting.recovery import NOTHING_LOADED, ByRetry, FromCheckpoint, Recovery
 from actors.collecting.shelf import Shelf
 from actors.collecting.tally import Tally
 from actors.columns.snapshot import State
@@ -31,6 +30,7 @@ from actors.messages import (
     Emit,
     EventsLost,
     FrontEndMessage,
+    GetCommitted,
     Grown,
     Ingested,
     KeeperMessage,
@@ -57,18 +57,21 @@ from actors.messages import (
     StartMessage,
     Unread,
 )
-from actors.protocol import Address, CollectorId, Lane, Message, PublicationId, Round
+from actors.protocol import Address, CheckpointId, CollectorId, Lane, Message, PublicationId, Round
 from actors.replies import Answer, Busy, Coverage, GetStats, Progress, Query, Stats
 from actors.runtime.actor import Actor, System, start
 from actors.set_collector import SetCollector
 from actors.timeline.retention import Meter
 from actors.views.view import Frozen, Live, Meta, View
 
+_NOTHING_LOADED = Loaded(CheckpointId(0), None, None, (), (), Round(0))
+
 
 class Manager(Actor[ManagerMessage]):
     """Manages one stream's collectors within the limits of `meter` and `brake` (see `Accountant`).
 
-    Results that are due go to `publisher`; without one they are not computed. Without a `keeper` there are no checkpoints.
+    Results that are due go to `publisher`; without one they are not computed. After a failure the whole stream goes back to its
+    last checkpoint. Statistics report checkpoints only if they are `lasting`, so that a later process reads them.
     """
 
     capacity: ClassVar[dict[Lane, int]] = {Lane.CONTROL: 65_536, Lane.DATA: 256}
@@ -83,7 +86,8 @@ class Manager(Actor[ManagerMessage]):
         brake: Brake,
         baseline_bytes: int,
         publisher: Address[PublisherMessage] | None,
-        keeper: Address[KeeperMessage] | None,
+        keeper: Address[KeeperMessage],
+        lasting: bool,
     ) -> None:
         super().__init__(system, stream=stream)
         self._view = view
@@ -94,10 +98,8 @@ class Manager(Actor[ManagerMessage]):
         self._front_end: Address[FrontEndMessage] | None = None
         self._round = Round(0)
         self._phase = Phase.WAITING
-        self._recovery: Recovery = (
-            FromCheckpoint(self, keeper, publisher) if keeper is not None else ByRetry(self.receive, self._begin_round)
-        )
-        self._loaded = NOTHING_LOADED
+        self._lasting = lasting
+        self._loaded = _NOTHING_LOADED
         self._ids = itertools.count(1)
         self._shelf = Shelf(self)
         self._nothing = Meta(None, 0, 0, 0, None, view.nothing())
@@ -121,11 +123,8 @@ class Manager(Actor[ManagerMessage]):
 
     def receive(self, message: ManagerMessage) -> None:
         """Handle one message if the present phase accepts it."""
-        if self._phase.accepts(message):
-            self._act_on(message)
-        self._recovery.handled(message)
-
-    def _act_on(self, message: ManagerMessage) -> None:
+        if not self._phase.accepts(message):
+            return
         match message:
             case Attached(front_end):
                 self._front_end = self._assembler.front_end = front_end
@@ -153,7 +152,7 @@ class Manager(Actor[ManagerMessage]):
             case Partial():
                 self._questions.gather(message)
             case Unread():
-                self._questions.miss(message, whole=self._recovery.has_checkpoints)
+                self._questions.miss(message)
             case Overdue(query_id):
                 self._questions.answer(query_id)
             case GetStats(reply_to):
@@ -167,7 +166,7 @@ class Manager(Actor[ManagerMessage]):
         """Reply `Busy` to a failed request. A failure at another message is for `recover`."""
         if isinstance(message, Query | GetStats | Reconfigure):
             message.reply_to(Busy(f"the request failed: {type(error).__name__}"))
-        elif self._recovery.failed(message) and self._phase is Phase.RUNNING:
+        elif self.must_wait(message) and self._phase is Phase.RUNNING:
             self._phase = Phase.DOUBTFUL
 
     def must_wait(self, message: Message | None) -> bool:
@@ -175,17 +174,23 @@ class Manager(Actor[ManagerMessage]):
         return not isinstance(message, Query | GetStats | Overdue | Progress)
 
     def recover(self) -> None:
-        """Return to the last checkpoint, with all actors of the stream; without checkpoints, handle failed messages again."""
-        if self._recovery.recover() and self._phase is not Phase.WAITING:
+        """Return to the last checkpoint, with all actors of the stream."""
+        if self._phase is not Phase.WAITING:
             self._start_round()
 
     # Rounds ----------------------------------------------------------------------------------------------------------
 
     def _start_round(self) -> None:
-        """Find the checkpoint to begin with. Until then the present collectors answer queries."""
+        """Ask the publisher for the committed checkpoint, or without one the keeper for the newest.
+
+        Until it is loaded, the present collectors answer queries.
+        """
         self._round = Round(self._round + 1)
         self._phase = Phase.STARTING
-        self._recovery.load(self._round)
+        if self._publisher is not None:
+            self.send(self._publisher, GetCommitted(self.address, self._round))
+        else:
+            self.send(self._keeper, Load(None, self.address, self._round))
 
     def _go_on_starting(self, message: StartMessage) -> None:
         """Take the next step: get the committed checkpoint, load it, move the sinks back to it."""
@@ -227,7 +232,7 @@ class Manager(Actor[ManagerMessage]):
                         aged.meta = aged.meta.on_disk(each.mapped.nbytes, each.mapped.file_bytes)
                     self._shelf.put(aged)
         active = self._shelf.active = self._collector(found=loaded.live)
-        self._loaded = NOTHING_LOADED
+        self._loaded = _NOTHING_LOADED
         # The other counters include records that are read again.
         self._progress, self._memory.buffered_bytes = Progress(since_start=self._progress.since_start), 0
         self._phase = Phase.RUNNING
@@ -403,7 +408,7 @@ class Manager(Actor[ManagerMessage]):
             missed=dict(self._ledger.missed),
             missing=self._ledger.reasons(),
             last_batch_at=self._last_batch_at,
-            durability=self._assembler.durability if self._recovery.has_checkpoints else None,
+            durability=self._assembler.durability if self._lasting else None,
             starting=self._phase is Phase.STARTING or active is None,
             numbers=tuple(each.collector_id for each in (*aged, *([active] if active is not None else []))),
             pruned=self._ledger.pruned,

@@ -108,9 +108,9 @@ class DeadSecured(Control, frozen=True):
 
 
 class Drain(Control, frozen=True):
-    """Stop reading; reply `Drained` once every batch is acknowledged and, with checkpoints, in a checkpoint.
+    """Stop reading; reply `Drained` once every batch is acknowledged, and is in a checkpoint if checkpoints are lasting.
 
-    Sent by the composition root at a stop. Without checkpoints, the front end first sends the events in its order buffer.
+    Sent by the composition root at a stop. If they are not, the front end first sends the events in its order buffer.
     """
 
     reply_to: ReplyTo[Drained]
@@ -420,13 +420,12 @@ class Publish(Control, frozen=True):
 class EventsLost(Control, frozen=True):
     """A collector has dropped events: `events` counts them by reason. Sent by the collector.
 
-    `shed` is true if this replies to `Shed`. Answers may lack events before `complete_from`, and in the span `missing`.
+    `shed` is true if this replies to `Shed`. Answers may lack events before `complete_from`.
     """
 
     collector_id: CollectorId
     events: Mapping[str, int]
     complete_from: int | None = None
-    missing: Span | None = None
     shed: bool = False
 
 

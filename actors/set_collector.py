@@ -38,15 +38,13 @@ from actors.messages import (
 )
 from actors.protocol import Address, CollectorId, Home, Message
 from actors.runtime.actor import Actor, System
-from actors.timeline.span import Span
 from actors.views.view import Frozen, Live, View
 
 
 class SetCollector(Actor[SetCollectorMessage]):
     """Collector `collector_id` of its stream. Its slice was `found` in a checkpoint, or is new and starts with `carry`.
 
-    With a `keeper`, frozen slices are written to disk, and a batch that fails is read again in the next round. Without one, the
-    events of a failed batch are counted as lost.
+    Its frozen slice is written by `keeper`. A batch that fails is read again in the next round.
     """
 
     suspends: ClassVar[bool] = True
@@ -62,7 +60,7 @@ class SetCollector(Actor[SetCollectorMessage]):
         watermark: int | None,
         manager: ManagerAddress,
         front_end: Address[FrontEndMessage],
-        keeper: Address[KeeperMessage] | None = None,
+        keeper: Address[KeeperMessage],
         found: Live | Frozen | None = None,
         aged: bool = False,
         mapped: Mapped | None = None,
@@ -83,8 +81,6 @@ class SetCollector(Actor[SetCollectorMessage]):
         self._mapped = mapped
         self._left = False
         self._discarded = False
-        self._taken: Ingest | None = None
-        self._credited: Ingest | None = None
 
     @property
     def name(self) -> str:
@@ -118,8 +114,6 @@ class SetCollector(Actor[SetCollectorMessage]):
 
     def receive(self, message: SetCollectorMessage) -> None:
         """Handle one message."""
-        if not isinstance(message, Ingest):
-            self._taken = self._credited = None  # the batch was handled without a failure: release its memory
         match message:
             case Ingest():
                 self._ingest(message)
@@ -154,11 +148,11 @@ class SetCollector(Actor[SetCollectorMessage]):
 
     @property
     def healer(self) -> Address[Recover]:
-        """The manager if there are checkpoints, because it restores the last one; else this actor."""
-        return self.address if self._keeper is None else self._manager
+        """The manager, because it restores the last checkpoint."""
+        return self._manager
 
     def failed(self, message: Message, error: Exception) -> None:
-        """Report the failure to the sender. Without checkpoints, count the batch's events as lost, and return its credit."""
+        """Report the failure to the sender."""
         if isinstance(message, Snapshot):
             problem = f"the state of the live slice cannot be read: {type(error).__name__}: {error}"
             self.send(self._manager, Snapped(message.attempt_id, self._id, None, problem))
@@ -166,16 +160,8 @@ class SetCollector(Actor[SetCollectorMessage]):
             self.send(self._manager, Unread(message.query_id, self._id))
         elif isinstance(message, CompressNext | Archive | Coarsen):
             self.send(self._manager, Kept(self._id, self._version, None))
-        elif isinstance(message, Ingest) and self._keeper is not None:
-            self.send(self._front_end, IngestFailed(message))
         elif isinstance(message, Ingest):
-            batch = message.batch
-            first, last = (batch.first(), batch.last()) if batch is not None else (None, None)
-            missing = Span(first, last + 1) if first is not None and last is not None else None
-            if self._taken is not message:
-                self.send(self._manager, EventsLost(self._id, {"failed": message.count}, missing=missing))
-            if self._credited is not message:
-                self.send(self._front_end, Ingested(message.count, message.round))
+            self.send(self._front_end, IngestFailed(message))
 
     @property
     def _slice(self) -> Live | Frozen:
@@ -187,13 +173,11 @@ class SetCollector(Actor[SetCollectorMessage]):
         """Add a batch, and publish the results that are due. An aged collector returns the batch, for its successor."""
         if self._live is None:
             self.send(self._front_end, Returned(message))
-            self._taken = self._credited = message
             return
         if message.batch is not None:
             lost = self._live.add(message.batch, message.watermark)
             if lost:
                 self.send(self._manager, EventsLost(self._id, lost))
-        self._taken = message
         self._watermark = message.watermark
         due = self._live.close(message.watermark, idle=message.idle)
         if due is None:
@@ -203,7 +187,6 @@ class SetCollector(Actor[SetCollectorMessage]):
                 own = self._live.read(due.span, due.arguments)
                 due = due._replace(partial=self._view.merge([due.partial, own]))
             self.send(self._manager, Publish(due, message.count, message.round))
-        self._credited = message
         self._after_growth()
 
     def _after_growth(self) -> None:
@@ -251,7 +234,7 @@ class SetCollector(Actor[SetCollectorMessage]):
 
     def _archive(self) -> None:
         """Have the keeper write the slice. If it is not yet compressed, `_compress_next` does this later."""
-        if self._keeper is not None and self._frozen is not None and self._compressed and not self._discarded:
+        if self._frozen is not None and self._compressed and not self._discarded:
             self.send(self._keeper, Keep(self._id, self._version, self._frozen.state(), self._manager))
 
     def _take_mapped(self, mapped: Mapped) -> None:

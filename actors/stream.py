@@ -40,7 +40,7 @@ from actors.views.view import View
 class StreamPlan:
     """The parts and limits of one stream. `lateness` is in the stream's unit, `idle_s` in seconds.
 
-    Without a `store` there are no checkpoints. `connect` makes the client that writes to the stream's own topic; None if
+    Every stream has checkpoints, in `store`. `connect` makes the client that writes to the stream's own topic; None if
     clients may not write. `streams` is the number of streams in the process.
     """
 
@@ -51,10 +51,10 @@ class StreamPlan:
     idle_s: float
     meter: Meter
     baseline_bytes: int
+    store: Store
     pace: Pace = field(default_factory=Pace)
     sinks: Sequence[Sink] = ()
     connect: Callable[[], KafkaWriter] | None = None
-    store: Store | None = None
     streams: int = 1
     dead_letters: DeadLetterSink | None = None
 
@@ -67,7 +67,7 @@ class Running:
     front_end: Address[FrontEndMessage]
     publisher: Address[PublisherMessage] | None
     writer: Address[WriterMessage] | None
-    keeper: Address[KeeperMessage] | None
+    keeper: Address[KeeperMessage]
     dead_letters: Address[DeadLetterWriterMessage] | None = None
 
     def stop(self) -> None:
@@ -94,7 +94,7 @@ class Callbacks:
 
 def start_stream(system: System, plan: StreamPlan, callbacks: Callbacks) -> Running:
     """Start a stream's actors; each starts after those that it sends to. Returns without waiting for the first record."""
-    writer = publisher = keeper = dead_letters = None
+    writer = publisher = dead_letters = None
 
     def trouble(problem: str) -> None:
         callbacks.trouble(plan.name, problem)
@@ -103,8 +103,7 @@ def start_stream(system: System, plan: StreamPlan, callbacks: Callbacks) -> Runn
         writer = start(Writer, system, stream=plan.name, connect=plan.connect)
     if plan.sinks:
         publisher = start(Publisher, system, stream=plan.name, sinks=plan.sinks, on_trouble=trouble)
-    if plan.store is not None:
-        keeper = start(Keeper, system, stream=plan.name, view=plan.view, store=plan.store, on_trouble=trouble)
+    keeper = start(Keeper, system, stream=plan.name, view=plan.view, store=plan.store, on_trouble=trouble)
     if plan.dead_letters is not None:
         dead_letters = start(DeadLetterWriter, system, stream=plan.name, sink=plan.dead_letters)
     manager = start(
@@ -117,6 +116,7 @@ def start_stream(system: System, plan: StreamPlan, callbacks: Callbacks) -> Runn
         baseline_bytes=plan.baseline_bytes,
         publisher=publisher,
         keeper=keeper,
+        lasting=plan.store.lasting,
     )
     front_end = start(
         FrontEnd,
@@ -130,7 +130,8 @@ def start_stream(system: System, plan: StreamPlan, callbacks: Callbacks) -> Runn
         on_wait=callbacks.wait,
         on_end=callbacks.end,
         dead_letters=dead_letters,
-        saves_first=bool(plan.sinks),
+        saves_first=bool(plan.sinks) and plan.store.lasting,
+        lasting=plan.store.lasting,
         pace=plan.pace,
     )
     return Running(manager, front_end, publisher, writer, keeper, dead_letters)

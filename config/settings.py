@@ -93,7 +93,7 @@ class Settings(Model):
     )
     memory: Memory = Field(Memory(), description="The memory.")
     data_dir: Path | None = Field(
-        Path(".firnline/data"), description="The folder for checkpoints, one process at a time; null: memory alone."
+        Path(".firnline/data"), description="The folder for checkpoints, one process at a time; null: a restart begins anew."
     )
     checkpoint: Checkpoints = Field(Checkpoints(), description="When checkpoints are written.")
     streams: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")], Stream] = Field(

@@ -44,7 +44,7 @@ class Assembler:
         self,
         manager: Actor[ManagerMessage],
         *,
-        keeper: Address[KeeperMessage] | None,
+        keeper: Address[KeeperMessage],
         publisher: Address[PublisherMessage] | None,
         frame: Callable[[], State],
     ) -> None:
@@ -103,7 +103,7 @@ class Assembler:
 
     def _begin(self, state: State, active: Collector | None) -> None:
         """Ask the active collector for its state, and the sinks for their places."""
-        if active is None or self._keeper is None or self._assembly is not None:
+        if active is None or self._assembly is not None:
             self._manager.send(self.front_end, Proceed(saved=False))
             return
         attempt_id = AttemptId(next(self._attempts))

@@ -90,12 +90,9 @@ class Ledger:
             self._put(f"generation {number}", "unreadable", span, events)
 
     def forget(self, message: EventsLost) -> None:
-        """Count events that a slice shed or failed at."""
+        """Count events that a slice has dropped."""
         self.dropped.update(message.events)
         self.advance(message.complete_from)
-        if message.missing is not None:
-            earlier = self._missing.get("failed", ("failed", message.missing, 0))[1]
-            self._put("failed", "failed", message.missing.hull(earlier), 0)
 
     def miss(self, message: RecordsMissing) -> None:
         """Count records that never arrived, or correct an earlier report with the same key."""

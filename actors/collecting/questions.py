@@ -69,12 +69,12 @@ class Questions:
         if not asked.waiting:
             self.answer(message.query_id)
 
-    def miss(self, message: Unread, *, whole: bool) -> None:
-        """Continue without one collector's partial. Raises ValueError if the answer is to be published, and must be `whole`."""
+    def miss(self, message: Unread) -> None:
+        """Continue without one collector's partial. Raises ValueError if the answer is to be published: it must be complete."""
         asked = self._asked.get(message.query_id)
         if asked is None or message.collector_id not in asked.waiting:
             return
-        if asked.publishes and whole:
+        if asked.publishes:
             raise ValueError(f"generation {message.collector_id} cannot be read for what is to be published")
         asked.unread.append(asked.waiting.pop(message.collector_id))
         if not asked.waiting:

@@ -20,10 +20,14 @@ _KEPT_CHECKPOINTS = 2
 
 
 class Store:
-    """The files in `folder` of `disk`. Any method may raise OSError; then no file under a final name has changed."""
+    """The files in `folder` of `disk`. Any method may raise OSError; then no file under a final name has changed.
 
-    def __init__(self, folder: Path, disk: Disk) -> None:
+    `lasting` is false if the files end with the process, so that no later process reads them.
+    """
+
+    def __init__(self, folder: Path, disk: Disk, *, lasting: bool = True) -> None:
         self.folder = folder
+        self.lasting = lasting
         self._disk = disk
         self._serial = 0
         self._void: set[str] = set()

@@ -82,6 +82,8 @@ class Intake:
         self._ready: list[Piece] = []
         self._open: dict[tuple[int, str], _OpenGap] = {}
         self._gaps = 0
+        self.undecoded = False
+        """Whether the decoder has raised an error since `prepare`, so that nothing of the poll is taken in."""
 
     # Rounds and reports ----------------------------------------------------------------------------------------------
 
@@ -199,6 +201,7 @@ class Intake:
     def prepare(self, unread_s: float) -> None:
         """Prepare for a poll, after every batch was sent. The stream was not read for the last `unread_s` seconds."""
         self._suspects.clear(self._place, self._released_until)
+        self.undecoded = False
         if unread_s > 0:
             self._watermark.postpone(unread_s)
 
@@ -239,6 +242,7 @@ class Intake:
             decoded = self._view.decode(polled)
         except Exception:  # a defect of the view: it is raised once, then the records at fault are searched
             if not self._suspects.fails_again(self._place):
+                self.undecoded = True
                 raise
             polled = _without(polled, self._suspects.search(self._view.decode, polled), refused)
             decoded = self._view.decode(polled)

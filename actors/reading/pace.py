@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Sizes in events, times in seconds. If `checkpoint_s` is None, there are no checkpoints.
+    """Sizes in events, times in seconds.
 
     `rest_s` is the pause between two polls without load. `poll_s` is the longest wait for a full poll under load. `report_s` is
     the time between two reports of progress. `look_s` is the time between two searches for new partitions.
@@ -20,5 +20,5 @@ class Pace:
     report_s: float = 0.1
     look_s: float = 30.0
     wait_for_topic_s: float = 1.0
-    checkpoint_s: float | None = None
+    checkpoint_s: float = 5.0
     checkpoint_events: int = 1_000_000

@@ -1,6 +1,5 @@
 """The pause in reading that a checkpoint takes, and when the next one is due. Pure: the clock and the counts are arguments."""
 
-import math
 from enum import Enum
 
 from actors.reading.pace import Pace
@@ -27,7 +26,6 @@ class Pause:
 
     def __init__(self, pace: Pace, now: float, saved_records: int | None) -> None:
         self._pace = pace
-        self._every_s = math.inf if pace.checkpoint_s is None else pace.checkpoint_s
         self._step = _Step.READING
         self._began_at = self._ended_at = now
         self._asked_records = saved_records or 0
@@ -63,7 +61,7 @@ class Pause:
         if self.saving or not self.unsaved(records, puts) or since < _LEAST_SHARE * self._longest:
             return False
         many = records - self._asked_records >= self._pace.checkpoint_events
-        return many or since >= self._every_s
+        return many or since >= self._pace.checkpoint_s
 
     def last_due(self, records: int, puts: int) -> bool:
         """Whether one more is worth a try at the end: not where that one could not be saved."""
@@ -89,16 +87,3 @@ class Pause:
         self.saving, self._gave_up = False, self._last and not saved
         if saved:
             self._saved = (self._asked_records, self._asked_puts)
-
-
-class NoPause(Pause):
-    """The pause of a stream without checkpoints: it never comes."""
-
-    @property
-    def first(self) -> bool:
-        """Return False: reading waits for no first checkpoint."""
-        return False
-
-    def unsaved(self, records: int, puts: int) -> bool:  # noqa: ARG002  # nothing is ever saved
-        """Return False: there is no checkpoint that could be behind."""
-        return False

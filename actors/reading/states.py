@@ -10,7 +10,8 @@ class Phase(Enum):
     READING = "polls are read and sent on, as far as credits and dead letters allow"
     PAUSING = "nothing is read, because a checkpoint needs all that was read in the slice"
     FAILED = "nothing is read, because the manager will go back to a checkpoint and send `Begin`"
-    DRAINING = "nothing more is read; `Drained` is sent once all that was read is in the slice and in a checkpoint"
+    DRAINING = "nothing more is read; `Drained` is sent once all that was read is in the slice and in a lasting checkpoint"
+    DRAINED = "`Drained` is sent, and the stream's actors are stopped soon"
 
 
 class Status(Enum):

@@ -140,22 +140,17 @@ class Publisher(Actor[PublisherMessage]):
 
     @property
     def healer(self) -> Address[Recover]:
-        """The manager if there are checkpoints, because it can go back to one; else the publisher."""
+        """The manager, because it goes back to a checkpoint. Each message by which a round begins has its address."""
         return self._manager or self.address
 
     def must_wait(self, message: Message | None) -> bool:
         """Whether a failure at `message` leaves results in doubt, such as a sink that was fenced off."""
-        return self._manager is not None and not isinstance(message, GetPlace)
+        return not isinstance(message, GetPlace)
 
     def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the guardian reports it
-        """Write nothing more until the manager restarts the round. Without checkpoints try again.
-
-        The first message from the manager brings its address, even if it failed.
-        """
+        """Write nothing more until the manager restarts the round."""
         if self.must_wait(message):
             self._failed = True
-        elif isinstance(message, Emit | Look):
-            self.later(_AGAIN_S, self.address, message)
         if isinstance(message, Look):
             self._looking = False
         if isinstance(message, GetCommitted | Restore | Prepare):

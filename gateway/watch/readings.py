@@ -145,7 +145,7 @@ OF_STREAMS: tuple[_Of, ...] = (
         "firnline_dropped_events",
         "Events that are held no more, by reason.",
         ("reason",),
-        _by_reason("dropped", (*GONE, "failed")),
+        _by_reason("dropped", GONE),
     ),
     _Of(
         _C,

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -17,6 +17,7 @@ from actors.stream import Running, drain
 from gateway.wire.server import Server
 
 _DRAIN_S = 10.0
+_GIVEN_UP_S = 1.0
 _CLOSE_S = 8.0
 _CONSOLE = "/dev/tty"
 
@@ -90,21 +91,27 @@ def _has_terminal() -> bool:
     return True
 
 
-def stop(system: System, running: dict[str, Running], guardian: Address[GuardianMessage], log: Any) -> None:
-    """Drain all streams at the same time, then stop the actors and their threads. Takes at most 18 s."""
+def stop(
+    system: System, running: dict[str, Running], guardian: Address[GuardianMessage], log: Any, given_up: Container[str] = ()
+) -> None:
+    """Drain all streams at the same time, then stop the actors and their threads. Takes at most 18 s.
+
+    A stream that was `given_up` may wait for a recovery that does not come, so it gets one second to drain.
+    """
     drained: dict[str, SimpleQueue[Drained | Busy]] = {name: SimpleQueue() for name in running}
     for name, stream in running.items():
         drain(stream, drained[name].put_nowait)
-    deadline = time.monotonic() + _DRAIN_S
+    began = time.monotonic()
     for name, replies in drained.items():
+        patience_s = _GIVEN_UP_S if name in given_up else _DRAIN_S
         try:
-            reply = replies.get(timeout=max(0.0, deadline - time.monotonic()))
+            reply = replies.get(timeout=max(0.0, began + patience_s - time.monotonic()))
             if isinstance(reply, Drained):
                 log.info("drained", stream=name, records=reply.progress.records, events=reply.progress.events)
             else:
                 log.warning("not drained", stream=name, reason=reply.reason)
         except Empty:
-            log.warning("not drained", stream=name, after_s=_DRAIN_S)
+            log.warning("not drained", stream=name, after_s=patience_s)
     stopping = {name: threading.Thread(target=stream.stop, daemon=True) for name, stream in running.items()}
     for thread in stopping.values():
         thread.start()

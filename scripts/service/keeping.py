@@ -1,4 +1,4 @@
-"""The data folder and the broker of a run. The folder outlasts the process; an embedded broker is started for it."""
+"""The place of the checkpoints of a run, and its broker. An embedded broker is started for it."""
 
 import contextlib
 import hashlib
@@ -10,6 +10,7 @@ from typing import Any
 
 from actors.durability.disk import Disk
 from actors.durability.lock import owned
+from actors.durability.scratch import ScratchDisk
 from actors.durability.store import Store
 from config.settings import Checkpoints, Settings
 from config.streams import Stream
@@ -19,37 +20,47 @@ from scripts.brokers.process import end
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """The data folder, and when checkpoints are written. `name` identifies the folder, for ids that must be unique to it."""
+    """The place of the checkpoints, and when they are written: the data folder, or a temporary file for each stream.
 
-    folder: Path
-    name: str
+    `name` identifies the data folder, for ids that must be unique to it. Both are None if no checkpoint outlasts the process.
+    """
+
     when: Checkpoints
+    folder: Path | None = None
+    name: str | None = None
 
     def store_of(self, stream: str, stanza: Stream) -> Store:
         """Return the store of a stream. If the meaning of its answers changes it gets another folder; the old one stays."""
+        if self.folder is None:
+            return Store(Path(stream), ScratchDisk(), lasting=False)
         meaning = json.dumps(stanza.meaning(), sort_keys=True).encode()
         return Store(self.folder / f"{stream}-{hashlib.sha256(meaning).hexdigest()[:8]}", Disk())
 
     def others_of(self, stream: str, store: Store) -> list[Path]:
         """Return the folders of a stream whose answers had another meaning."""
-        return [path for path in sorted(self.folder.glob(f"{stream}-????????")) if path != store.folder]
+        found = sorted(self.folder.glob(f"{stream}-????????")) if self.folder is not None else []
+        return [path for path in found if path != store.folder]
+
+    def owner_of(self, stream: str) -> str | None:
+        """Return the transactional id of a stream's results; None if its checkpoints do not outlast the process."""
+        return None if self.name is None else f"firnline-{self.name}-{stream}"
 
 
 @contextlib.contextmanager
-def kept(settings: Settings, *, lasting: bool) -> Iterator[Keeping | None]:
-    """Lock the data folder. Yields None without `lasting`, or if `data_dir` is null.
+def kept(settings: Settings, *, lasting: bool) -> Iterator[Keeping]:
+    """Lock the data folder. It is not used without `lasting`, or if `data_dir` is null.
 
     Raises ValueError if another process uses the folder.
     """
     if settings.data_dir is None or not lasting:
-        yield None
+        yield Keeping(settings.checkpoint)
         return
     with contextlib.ExitStack() as around:
         try:
             name = around.enter_context(owned(settings.data_dir))
         except OSError as error:
             raise ValueError(f"data_dir: {settings.data_dir}: {error.strerror}") from None
-        yield Keeping(settings.data_dir, name, settings.checkpoint)
+        yield Keeping(settings.checkpoint, settings.data_dir, name)
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ def plan(
     kafka: Mapping[str, Any],
     budget: Budget,
     settings: Settings,
-    keeping: Keeping | None,
+    keeping: Keeping,
     *,
     once: bool,
     complain: Complaints,
@@ -31,13 +31,9 @@ def plan(
     """Return the plan of stream `name`. Raises ValueError for settings that librdkafka refuses."""
     streams = len(settings.streams)
     meter = MemoryMeter()
-    store = pace = None
-    if keeping is not None:
-        store = keeping.store_of(name, stream)
-        pace = Pace(checkpoint_s=keeping.when.every_ms / 1000, checkpoint_events=keeping.when.events)
-        for other in keeping.others_of(name, store):
-            complain(f"settings that change the meaning of answers have changed: the state in {other} is kept, and not read")
-    owner = f"firnline-{keeping.name}-{name}" if keeping is not None else None
+    store = keeping.store_of(name, stream)
+    for other in keeping.others_of(name, store):
+        complain(f"settings that change the meaning of answers have changed: the state in {other} is kept, and not read")
     return StreamPlan(
         name=name,
         view=view_of(stream),
@@ -46,7 +42,7 @@ def plan(
         idle_s=stream.idle_ms / 1000,
         meter=StreamMeter(
             settings.memory.budget,
-            settings.memory.spill_budget if keeping is not None else None,
+            settings.memory.spill_budget if store.lasting else None,
             meter,
             streams,
             stream.max_aged,
@@ -55,10 +51,10 @@ def plan(
         ),
         baseline_bytes=budget.baseline // streams,
         streams=streams,
-        sinks=sinks(stream.output, kafka, owner, complain),
+        sinks=sinks(stream.output, kafka, keeping.owner_of(name), complain),
         dead_letters=dead_letters(stream, kafka, complain),
         store=store,
-        pace=pace or Pace(),
+        pace=Pace(checkpoint_s=keeping.when.every_ms / 1000, checkpoint_events=keeping.when.events),
         connect=(lambda: writer(stream.source, kafka)) if stream.writable and stream.source.topic is not None else None,
     )
 

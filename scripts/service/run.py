@@ -123,7 +123,7 @@ class Progress:
 def serve(
     settings: Settings,
     kafka: dict[str, Any],
-    keeping: Keeping | None,
+    keeping: Keeping,
     port: socket.socket,
     *,
     once: bool,
@@ -166,7 +166,7 @@ def serve(
     hangup.attach(reloading.in_background)
     stopping.attach(gateway)
     gateway.run(sockets=[port])
-    stop(system, running, guardian, log)
+    stop(system, running, guardian, log, progress.given_up)
     return progress.given_up
 
 

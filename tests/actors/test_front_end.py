@@ -38,8 +38,7 @@ from actors.sources.polled import Gap, Place, Polled
 from actors.views.kinds import VIEWS
 from tests.support.listed import ListedSource
 
-WITH_CHECKPOINTS = Pace(checkpoint_s=5.0, credits=2)
-WITHOUT_CHECKPOINTS = Pace(credits=2)
+PACE = Pace(checkpoint_s=5.0, credits=2)
 
 
 class Stepper:
@@ -165,7 +164,15 @@ class FailingOnce:
 class Bench:
     """One front end between inboxes."""
 
-    def __init__(self, pace: Pace, *, saves_first: bool = False, view: Any = None, source: Any = CountedSource) -> None:
+    def __init__(
+        self,
+        pace: Pace = PACE,
+        *,
+        saves_first: bool = False,
+        lasting: bool = True,
+        view: Any = None,
+        source: Any = CountedSource,
+    ) -> None:
         self.clock, self.manager, self.collector, self.drained = Stepper(), Inbox(), Inbox(), Inbox()
         self.values: list[bytes] = []
         self.source = source(self.values)
@@ -181,6 +188,7 @@ class Bench:
             on_end=lambda _: None,
             dead_letters=None,
             saves_first=saves_first,
+            lasting=lasting,
             pace=pace,
         )
         pykka.ActorRegistry.register(self.front_end.actor_ref)
@@ -204,12 +212,20 @@ class Bench:
     def read(self) -> None:
         """Reach READING with one batch on its way, which has no credit back yet."""
         self.begin()
-        if self.phase is Phase.PAUSING:
-            self.tell(Proceed(None))
-            self.tell(Proceed(True))
+        self.saved()
         self.values += [b"R_1", b"G_2"]
         self.clock.advance(1.0)
         assert self.collector.of(Ingest)
+
+    def saved(self) -> None:
+        """Have the checkpoint saved that the front end waits for."""
+        self.tell(Proceed(None))
+        self.tell(Proceed(True))
+
+    def credit(self) -> None:
+        """Return the credit of every batch."""
+        for batch in self.collector.of(Ingest):
+            self.tell(Ingested(batch.count, 1))
 
     def effects(self) -> tuple[Any, ...]:
         """Return what a message could change, but for the reports."""
@@ -220,15 +236,18 @@ class Bench:
 
 def reach(phase: Phase) -> Bench:
     """Return a front end in `phase`."""
-    bench = Bench(WITH_CHECKPOINTS)
+    bench = Bench()
     if phase is Phase.PAUSING:
         bench.begin()
     elif phase is not Phase.DETACHED:
         bench.read()
     if phase is Phase.FAILED:
         bench.tell(IngestFailed(bench.collector.of(Ingest)[0]))
-    elif phase is Phase.DRAINING:
+    elif phase in (Phase.DRAINING, Phase.DRAINED):
         bench.tell(Drain(bench.drained.tell))
+    if phase is Phase.DRAINED:
+        bench.credit()
+        bench.saved()
     assert bench.phase is phase
     return bench
 
@@ -260,6 +279,7 @@ ACCEPTED = {
     Phase.PAUSING: set(MESSAGES),
     Phase.FAILED: {Begin, DeadWritten, DeadSecured, Watch, Drain},
     Phase.DRAINING: set(MESSAGES) - {Poll, Watch},
+    Phase.DRAINED: {Drain},
 }
 
 
@@ -279,7 +299,7 @@ def test_a_phase_accepts_its_messages_and_ignores_the_others(phase: Phase, kind:
     ("phase", "kind", "after"),
     [
         (Phase.DETACHED, Begin, Phase.PAUSING),
-        (Phase.DETACHED, Drain, Phase.DRAINING),
+        (Phase.DETACHED, Drain, Phase.DRAINED),
         (Phase.READING, IngestFailed, Phase.FAILED),
         (Phase.READING, Drain, Phase.DRAINING),
         (Phase.READING, Begin, Phase.PAUSING),
@@ -298,7 +318,7 @@ def test_a_message_leads_from_one_phase_to_the_next(phase: Phase, kind: type[Any
     assert bench.phase is after
 
 
-@pytest.mark.parametrize("phase", [Phase.DETACHED, Phase.PAUSING, Phase.FAILED, Phase.DRAINING], ids=lambda phase: phase.name)
+@pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.READING], ids=lambda phase: phase.name)
 def test_only_the_reading_phase_reads(phase: Phase):
     bench = reach(phase)
     bench.values += [b"R_3", b"G_4"]
@@ -309,14 +329,13 @@ def test_only_the_reading_phase_reads(phase: Phase):
 
 
 def test_a_detached_front_end_attaches_again_until_a_round_begins():
-    bench = Bench(WITHOUT_CHECKPOINTS)
+    bench = Bench()
     assert len(bench.manager.of(Attached)) == 1
     bench.clock.advance(2.5)
     assert len(bench.manager.of(Attached)) == 3
     bench.begin()
     bench.clock.advance(10.0)
     assert len(bench.manager.of(Attached)) == 3
-    assert bench.phase is Phase.READING
 
 
 def test_no_poll_is_read_while_a_batch_waits_for_a_credit():
@@ -356,7 +375,7 @@ def test_a_checkpoint_waits_for_every_credit():
 
 
 def test_nothing_is_read_before_the_first_checkpoint_of_a_stream_with_sinks():
-    bench = Bench(WITH_CHECKPOINTS, saves_first=True)
+    bench = Bench(saves_first=True)
     bench.begin()
     bench.tell(Proceed(None))
     assert bench.phase is Phase.PAUSING
@@ -368,24 +387,41 @@ def test_nothing_is_read_before_the_first_checkpoint_of_a_stream_with_sinks():
     assert (bench.phase, bench.source.polls > 0) == (Phase.READING, True)
 
 
-def test_a_drain_ends_once_every_credit_is_back():
-    bench = Bench(WITHOUT_CHECKPOINTS)
+def test_a_drain_ends_once_every_credit_is_back_if_no_checkpoint_lasts():
+    bench = Bench(lasting=False)
     bench.read()
     bench.tell(Drain(bench.drained.tell))
     assert not bench.drained.messages
-    for batch in bench.collector.of(Ingest):
-        bench.tell(Ingested(batch.count, 1))
+    bench.credit()
     assert [type(reply) for reply in bench.drained.messages] == [Drained]
     assert bench.drained.messages[0].progress.state == "drained"
 
 
 def test_a_drain_waits_for_the_last_checkpoint():
     bench = reach(Phase.DRAINING)
-    for batch in bench.collector.of(Ingest):
-        bench.tell(Ingested(batch.count, 1))
+    bench.credit()
     bench.tell(Proceed(None))
     assert not bench.drained.messages
     bench.tell(Proceed(True))
+    assert [type(reply) for reply in bench.drained.messages] == [Drained]
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+def test_events_that_wait_for_their_order_are_sent_at_a_drain_unless_a_checkpoint_keeps_them(*, lasting: bool):
+    bench = Bench(lasting=lasting)
+    bench.read()
+    bench.credit()
+    bench.values += [b"R_1000"]
+    bench.clock.advance(0.05)
+    sent = sum(batch.count for batch in bench.collector.of(Ingest))
+    bench.tell(Drain(bench.drained.tell))
+    assert sum(batch.count for batch in bench.collector.of(Ingest)) - sent == (0 if lasting else 1)
+
+
+def test_a_drain_is_reported_once_whatever_comes_after_it():
+    bench = reach(Phase.DRAINED)
+    for late in (Ingested(2, 1), DeadWritten(1), Proceed(True), Begin(2, bench.collector, None, False)):
+        bench.tell(late)
     assert [type(reply) for reply in bench.drained.messages] == [Drained]
 
 
@@ -395,8 +431,7 @@ def test_a_drain_that_meets_a_failure_ends_in_the_next_round():
     assert not bench.drained.messages
     bench.begin(2)
     assert bench.phase is Phase.DRAINING
-    bench.tell(Proceed(None))
-    bench.tell(Proceed(True))
+    bench.saved()
     assert [type(reply) for reply in bench.drained.messages] == [Drained]
 
 
@@ -411,8 +446,9 @@ def test_a_successor_gets_batches_once_every_credit_of_its_predecessor_is_back()
 
 
 def test_a_failed_poll_is_read_again_and_starts_no_second_chain_of_polls():
-    bench = Bench(WITHOUT_CHECKPOINTS)
+    bench = Bench()
     bench.begin()
+    bench.saved()
     bench.source.broken = True
     bench.clock.advance(0.05)
     assert bench.front_end.mailbox.held
@@ -422,12 +458,12 @@ def test_a_failed_poll_is_read_again_and_starts_no_second_chain_of_polls():
         bench.tell(Recover())
     polls = bench.source.polls
     bench.clock.advance(1.0)
-    assert bench.source.polls - polls <= 1.0 / WITHOUT_CHECKPOINTS.rest_s + 6
+    assert bench.source.polls - polls <= 1.0 / PACE.rest_s + 6
 
 
 def test_a_gap_is_reported_once_if_the_records_after_it_cannot_be_decoded_at_first():
     view = FailingOnce()
-    bench = Bench(WITHOUT_CHECKPOINTS, view=view, source=ChangingSource)
+    bench = Bench(view=view, source=ChangingSource)
     bench.read()
     bench.tell(Ingested(2, 1))
     bench.source.first = 5
@@ -444,7 +480,7 @@ def test_a_gap_is_reported_once_if_the_records_after_it_cannot_be_decoded_at_fir
 
 def test_a_recreated_topic_is_read_from_its_beginning_if_its_first_records_cannot_be_decoded_at_first():
     view = FailingOnce()
-    bench = Bench(WITHOUT_CHECKPOINTS, view=view, source=ChangingSource)
+    bench = Bench(view=view, source=ChangingSource)
     bench.read()
     bench.tell(Ingested(2, 1))
     bench.source.recreated = 1
@@ -458,12 +494,10 @@ def test_a_recreated_topic_is_read_from_its_beginning_if_its_first_records_canno
     assert (bench.manager.of(Progress)[-1].records, bench.manager.of(Progress)[-1].epoch) == (5, 1)
 
 
-def test_a_failed_credit_ends_the_round_only_with_checkpoints(monkeypatch: pytest.MonkeyPatch):
-    for pace, phase in ((WITH_CHECKPOINTS, Phase.FAILED), (WITHOUT_CHECKPOINTS, Phase.READING)):
-        bench = Bench(pace)
-        bench.read()
-        monkeypatch.setattr(bench.front_end, "receive", lambda _: 1 / 0)
-        bench.tell(Ingested(2, 1))
-        assert bench.phase is phase
-        assert bench.front_end.healer == (bench.manager if phase is Phase.FAILED else bench.front_end.address)
-        assert bench.manager.of(Progress)[-1].state == "failed"
+def test_a_failed_credit_ends_the_round(monkeypatch: pytest.MonkeyPatch):
+    bench = reach(Phase.READING)
+    monkeypatch.setattr(bench.front_end, "receive", lambda _: 1 / 0)
+    bench.tell(Ingested(2, 1))
+    assert bench.phase is Phase.FAILED
+    assert bench.front_end.healer == bench.manager
+    assert bench.manager.of(Progress)[-1].state == "failed"

@@ -1,4 +1,4 @@
-"""The manager alone, message by message: its phases, the start of a round, a checkpoint, and both ways to recover."""
+"""The manager alone, message by message: its phases, the start of a round, a checkpoint, and a recovery."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,6 @@ import pytest
 from actors.collecting.brake import Brake
 from actors.collecting.ledger import Ledger
 from actors.collecting.phase import Phase
-from actors.collecting.recovery import NOTHING_LOADED
 from actors.manager import Manager
 from actors.messages import (
     Attached,
@@ -19,7 +18,6 @@ from actors.messages import (
     Committed,
     Failed,
     GetCommitted,
-    Grown,
     Ingested,
     Load,
     Loaded,
@@ -55,7 +53,7 @@ MISSING = RecordsMissing("0", "deleted", Span(0, 10), 3)
 class Bench:
     """A manager whose neighbours only store their messages."""
 
-    checkpoints: bool = True
+    lasting: bool = True
     results: bool = True
     front_end: Any = field(default_factory=Inbox)
     keeper: Any = field(default_factory=Inbox)
@@ -74,7 +72,8 @@ class Bench:
             brake=Brake(),
             baseline_bytes=0,
             publisher=self.publisher if self.results else None,
-            keeper=self.keeper if self.checkpoints else None,
+            keeper=self.keeper,
+            lasting=self.lasting,
         )
 
     @property
@@ -93,9 +92,7 @@ class Bench:
 
     def started(self) -> "Bench":
         """Take all steps of a start without a checkpoint, and forget the messages so far."""
-        self.tell(Attached(self.front_end))
-        if self.checkpoints:
-            self.tell(Committed(None, Round(1)), loaded(1), Restored(Round(1)))
+        self.tell(Attached(self.front_end), Committed(None, Round(1)), loaded(1), Restored(Round(1)))
         assert self.manager.phase is Phase.RUNNING
         for inbox in (self.front_end, self.keeper, self.publisher, self.guardian):
             inbox.messages.clear()
@@ -120,7 +117,7 @@ def query(reply_to: Any) -> Query:
         (Attached(Inbox()), {Phase.WAITING}),
         (Committed(None, Round(1)), {Phase.STARTING}),
         (Loading(1, 2), {Phase.STARTING}),
-        (NOTHING_LOADED, {Phase.STARTING}),
+        (loaded(0), {Phase.STARTING}),
         (Restored(Round(1)), {Phase.STARTING}),
         (Publish(Due(Span(0, 1), None, ()), 1, Round(1)), {Phase.RUNNING, Phase.DOUBTFUL}),
         (Checkpoint(None), {Phase.RUNNING}),
@@ -171,12 +168,9 @@ def test_a_start_without_results_loads_the_newest_checkpoint():
     assert kinds(bench.front_end) == [Begin]
 
 
-def test_a_start_without_checkpoints_begins_at_once():
-    bench = Bench(checkpoints=False)
-    bench.tell(Attached(bench.front_end))
-    assert kinds(bench.front_end) == [Begin]
-    assert bench.manager.phase is Phase.RUNNING
-    assert bench.ask(GetStats).durability is None
+def test_checkpoints_that_end_with_the_process_are_not_reported():
+    assert Bench().started().ask(GetStats).durability is not None
+    assert Bench(lasting=False).started().ask(GetStats).durability is None
 
 
 def test_a_step_of_an_earlier_round_is_ignored():
@@ -247,32 +241,8 @@ def test_a_failed_request_is_answered_and_leaves_no_doubt(monkeypatch: pytest.Mo
     assert bench.manager.phase is Phase.RUNNING
 
 
-def test_without_checkpoints_a_failed_message_is_handled_at_the_recovery(monkeypatch: pytest.MonkeyPatch):
-    bench = Bench(checkpoints=False, results=False).started()
-    failing(monkeypatch, "miss", [ValueError("once"), ValueError("twice")])
-    bench.tell(MISSING)
-    assert bench.manager.phase is Phase.RUNNING
-    bench.tell(Recover())
-    assert bench.manager.mailbox.held
-    bench.tell(Recover())
-    assert not bench.manager.mailbox.held
-    assert bench.ask(GetStats).missed == {"deleted": 3}
-    assert bench.front_end.messages == []
-
-
-def test_without_checkpoints_a_newer_report_replaces_a_failed_one(monkeypatch: pytest.MonkeyPatch):
-    bench = Bench(checkpoints=False, results=False).started()
-    active = bench.ask(GetStats)
-    (collector_id,) = active.numbers
-    with monkeypatch.context() as patched:
-        patched.setattr(Manager, "_grown", lambda *_: 1 / 0)
-        bench.tell(Grown(CollectorId(collector_id), active.active, 10, 1.0))
-    bench.tell(Grown(CollectorId(collector_id), active.active, 20, 2.0), Recover())
-    assert bench.ask(GetStats).coverage.complete_to == 20
-
-
 def test_without_a_publisher_a_due_result_only_returns_its_credit():
-    bench = Bench(results=False, checkpoints=False).started()
+    bench = Bench(results=False).started()
     due = Due(Span(0, 1), None, ())
     bench.tell(Publish(due, 5, Round(1)), Publish(due, 6, Round(0)))
     assert bench.front_end.messages == [Ingested(5, Round(1))]

@@ -1,7 +1,7 @@
 """When a front end pauses for a checkpoint: often enough, never for long, and always at the end."""
 
 from actors.reading.pace import Pace
-from actors.reading.pause import NoPause, Pause
+from actors.reading.pause import Pause
 
 PACE = Pace(checkpoint_s=5.0, checkpoint_events=1_000)
 
@@ -22,13 +22,6 @@ def test_no_checkpoint_is_due_if_no_record_has_come():
 def test_a_checkpoint_is_due_after_an_idle_batch_because_it_may_have_results():
     pause = Pause(PACE, 0.0, 7)
     assert pause.due(100.0, 7, 1)
-
-
-def test_without_an_interval_there_are_none():
-    pause = NoPause(Pace(), 0.0, None)
-    assert not pause.due(1e9, 10**9, 1)
-    assert not pause.last_due(10**9, 1)
-    assert not pause.first
 
 
 def test_only_one_checkpoint_is_written_at_a_time_and_a_failed_one_is_retried():

@@ -47,7 +47,6 @@ class Bench:
     """A collector whose neighbours only store their messages. It is full with `max_sets` sets."""
 
     max_sets: int = 100
-    checkpoints: bool = True
     front_end: Any = field(default_factory=Inbox)
     manager: Any = field(default_factory=Inbox)
     keeper: Any = field(default_factory=Inbox)
@@ -67,7 +66,7 @@ class Bench:
             watermark=None,
             manager=self.manager,
             front_end=self.front_end,
-            keeper=self.keeper if self.checkpoints else None,
+            keeper=self.keeper,
         )
 
     @property
@@ -175,17 +174,10 @@ def test_a_failed_read_is_reported(aged: Bench):
     assert aged.of(Unread) == [Unread(QueryId(3), CollectorId(1))]
 
 
-@pytest.mark.parametrize("checkpoints", [True, False])
-def test_a_failed_batch_is_read_again_with_checkpoints_and_counted_as_lost_without(
-    checkpoints: bool, monkeypatch: pytest.MonkeyPatch
-):
-    bench = Bench(checkpoints=checkpoints)
+def test_a_failed_batch_is_reported_to_be_read_again(monkeypatch: pytest.MonkeyPatch):
+    bench = Bench()
     (actor,) = bench.system.actors
     monkeypatch.setattr(type(actor._live), "add", lambda *_: 1 / 0)  # type: ignore[attr-defined]
     message = bench.ingest()
-    if checkpoints:
-        assert bench.front_end.messages == [IngestFailed(message)]
-        assert bench.of(EventsLost) == []
-    else:
-        assert bench.front_end.messages == [Ingested(3, Round(1))]
-        assert [each.events for each in bench.of(EventsLost)] == [{"failed": 3}]
+    assert bench.front_end.messages == [IngestFailed(message)]
+    assert actor.healer is bench.manager

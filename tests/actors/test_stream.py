@@ -110,9 +110,9 @@ def test_an_endless_stream_of_one_step_stays_within_the_memory_budget():
         assert not running.sets()
         assert stats.dropped["residue"] > 0
         assert stats.active.events + stats.dropped["residue"] == count
-        assert until(lambda: running.stats().memory.accounted_bytes <= budget)
+        stats = until(lambda: stats if (stats := running.stats()).memory.accounted_bytes <= budget else None)
         # Every red event that may be missing is before the time from which the answers are complete.
-        assert running.stats().coverage.complete_from == 7 * (stats.dropped["residue"] - 1) + 1
+        assert stats.coverage.complete_from == 7 * (stats.dropped["residue"] - 1) + 1
 
 
 def test_a_full_memory_budget_drops_the_oldest_generations():
@@ -147,25 +147,23 @@ def test_a_poll_whose_decoding_failed_is_read_again():
         assert [letter.reason for letter in health.newest] == ["ZeroDivisionError: decode"]
 
 
-def test_a_failed_batch_is_counted_and_the_stream_continues():
+def test_a_failed_batch_is_read_again_though_no_checkpoint_lasts():
     events = regular_events(3_000)
     view, _ = failing(add=1)
     with over(records(events), view=view) as running:
         stats = running.settled(3_000)
-        assert stats.dropped["failed"] > 0
         assert placed(stats) == 3_000
+        assert not stats.dropped
         assert running.health().restarts == {"events": 1}
-        (missing,) = running.answer().coverage.missing
-        lost = [each for each in greedy(events, 3) if each not in running.sets()]
-        assert lost
-        assert all(missing.overlaps(Span(each[0], each[2] + 1)) for each in lost)
+        assert not running.answer().coverage.missing
+        assert running.sets() == greedy(events, 3)
 
 
 def test_a_stream_that_fails_again_and_again_is_given_up_and_stays_readable():
     events = regular_events(300)
     view, left = failing()
     values = records(events)
-    with over(values, view=view) as running:
+    with over(values, view=view, crash=True) as running:  # it waits for a recovery, so it cannot drain
         running.settled(300)
         left["decode"] = 10**9
         values += records([(9_999, 0)] * 20)

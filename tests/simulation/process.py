@@ -62,7 +62,8 @@ class Process:
         plan, self._world = world.plan, world
         if not plan.durable:
             world.outlet.records.clear()  # a start without a checkpoint publishes all results again
-        self._disk = SimulatedDisk(world.platter, world.clock, world.chance, world.faults)
+        self.platter = world.platter if plan.durable else Platter(world.chance)
+        self._disk = SimulatedDisk(self.platter, world.clock, world.chance, world.faults)
         self.dispatcher = SimulatedDispatcher(world.clock, world.chance, world.faults, world.trace)
         system = System(self.dispatcher)  # type: ignore[arg-type]  # it keeps the promises of a dispatcher
         self.guardian = Guardian.start(system, log=self._logged)
@@ -80,7 +81,7 @@ class Process:
                 baseline_bytes=0,
                 pace=plan.pace,
                 sinks=[sink] if plan.feed.publishes else [],
-                store=Store(FOLDER, self._disk) if plan.durable else None,
+                store=Store(FOLDER, self._disk, lasting=plan.durable),
                 dead_letters=SimulatedDeadLetterSink(world.outlet, world.faults),  # type: ignore[arg-type]  # it stands in
             ),
             Callbacks(

@@ -20,7 +20,7 @@ VIEWS = ("sets", "segments", "uniques", "sets", "top", "segments", "words", "set
 
 _CANDIDATES = 10
 _MOST_ALIKE = 3
-"""Of how many records poison is chosen, and how many it may be then: more would have a stream without checkpoints given up."""
+"""Of how many records poison is chosen, and how many it may be then."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Scenario:
     max_aged: int | None
     crashes: int
     durable: bool
+    """Whether a process finds the checkpoints of the one before."""
+
     transactional: bool
 
 
@@ -89,7 +91,7 @@ def scenario(seed: int, *, handlers: bool = False, poison: bool = False) -> Scen
         view=view,
         feed=feed,
         topic=topic,
-        pace=_pace(chance, orderly=orderly, durable=durable),
+        pace=_pace(chance, orderly=orderly),
         rates=rates,
         lateness=500,
         idle_s=idle_s,
@@ -117,7 +119,7 @@ def _feed(view: str, chance: random.Random, *, orderly: bool, size: int) -> Feed
             return TopFeed(chance, orderly=orderly)
 
 
-def _pace(chance: random.Random, *, orderly: bool, durable: bool) -> Pace:
+def _pace(chance: random.Random, *, orderly: bool) -> Pace:
     return Pace(
         poll_records=chance.choice([7, 40, 200]),
         rest_s=chance.choice([0.02, 0.05]),
@@ -125,7 +127,7 @@ def _pace(chance: random.Random, *, orderly: bool, durable: bool) -> Pace:
         credits=chance.choice([1, 2, 4]),
         buffer_events=1_000_000 if orderly else chance.choice([40, 1_000_000]),
         look_s=chance.choice([0.5, 5.0]),
-        checkpoint_s=chance.choice([0.2, 1.0]) if durable else None,
+        checkpoint_s=chance.choice([0.2, 1.0]),
         checkpoint_events=chance.choice([30, 1_000_000]),
     )
 

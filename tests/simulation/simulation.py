@@ -54,7 +54,7 @@ class Simulation:
         self._world = World(seed, self.plan)
         self.trace = self._world.trace
         self._process = Process(self._world)
-        self._transactional = self.plan.transactional and self.plan.feed.publishes
+        self._transactional = self.plan.durable and self.plan.transactional and self.plan.feed.publishes
         self._crashes = 0
         self._repeated = False
         """Whether a process died that could not write a checkpoint. Its results in a file are written again then."""
@@ -77,8 +77,8 @@ class Simulation:
             self._process.drain()
             self._judge_results()
             self._judge_dead_letters()
+            self._judge_files()
             if self.plan.durable:
-                self._judge_files()
                 self._restart("crash")
                 self._rest()
                 self._judge()
@@ -185,14 +185,12 @@ class Simulation:
         assert progress.events == len(records) - junk - poison, self._brief(stats)
         deadly = sum(record.poison for record in records)
         innocent = self._innocent(stats)
-        if not stats.dropped.get("failed"):
-            assert poison == deadly or innocent, self._brief(stats)
+        assert poison == deadly or innocent, self._brief(stats)
         assert placed(stats) == progress.events, self._brief(stats)
         lost = ledger.lost()
-        failed = stats.dropped.get("failed") or poison
-        if ledger.complete and not failed and len(ledger.lives()) < 2:
+        if ledger.complete and not poison and len(ledger.lives()) < 2:
             assert not stats.coverage.missing, f"no record was missed, but {stats.coverage}"
-        if not stats.dropped.get("failed") and not innocent:  # without checkpoints, what fails is counted, and lost
+        if not innocent:
             missed = [record.truth for record in lost if record.truth is not None]
             for answer in answers:
                 self.plan.feed.whole(answer, stats, self._events(), missed)
@@ -203,14 +201,13 @@ class Simulation:
         return bool(self._world.faults.struck["handler"]) and stats.progress.rejects.get("poison", 0) > deadly
 
     def _judge_results(self) -> None:
-        """Assert that every due result was published, and no other. Without checkpoints, a failure loses some results."""
-        failing = self._world.faults.struck["handler"] or any(record.poison for record in self._records())
-        if failing and not self.plan.durable:
-            return
+        """Assert that every due result was published, and no other. Results before a first checkpoint may be repeated."""
         answers, stats = self._answers(), self._process.stats()
         if self._innocent(stats):
             return
-        self.plan.feed.published(self._world.outlet.records, self._events(), answers, stats, repeated=self._repeated)
+        failing = bool(self._world.faults.struck["handler"]) or any(record.poison for record in self._records())
+        repeated = self._repeated or (failing and not self.plan.durable)
+        self.plan.feed.published(self._world.outlet.records, self._events(), answers, stats, repeated=repeated)
 
     def _answers(self) -> list[Answer]:
         """Return the answers to all queries."""
@@ -235,9 +232,7 @@ class Simulation:
         assert not left, f"not named by a checkpoint of {kept}: {left}"
 
     def _saved(self, records: int) -> bool:
-        """Whether a checkpoint has `records` records, and its results are committed; True without checkpoints."""
-        if not self.plan.durable:
-            return True
+        """Whether a checkpoint has `records` records, and its results are committed."""
         store, _ = self._store()
         newest = max(store.checkpoints(), default=None)
         if newest is None or store.read_checkpoint(newest)["front_end"]["counts"][0] != records:
@@ -247,7 +242,7 @@ class Simulation:
     def _store(self) -> tuple[Store, set[str]]:
         """Return the store of another process over the same disk, and the names of its files."""
         fine = Faults(random.Random(0), {}, Trace())
-        disk = SimulatedDisk(self._world.platter, self._world.clock, random.Random(0), fine)
+        disk = SimulatedDisk(self._process.platter, self._world.clock, random.Random(0), fine)
         return Store(FOLDER, disk), set(disk.names(FOLDER))
 
     def _records(self) -> list[Record]:

@@ -123,7 +123,7 @@ class TopFeed(Feed):
         assert written >= set(shown.items()), f"values that were never written: {set(shown.items()) - written}"
         if self._roaming or len(given) != 1 or answer.arguments.limit is not None:
             return
-        if answer.coverage.missing or stats.dropped.get("failed"):
+        if answer.coverage.missing:
             return
         until = answer.coverage.complete_to if self.punctual and not stats.progress.late else None
         logs: dict[int, list[Event]] = defaultdict(list)

@@ -109,7 +109,7 @@ class UniqueFeed(Feed):
         level, until = answer.arguments.granularity, answer.coverage.complete_to
         least: list[Frame] = []
         sure = self.punctual and until is not None and not answer.coverage.missing
-        if sure and not stats.progress.late and not stats.dropped.get("failed"):
+        if sure and not stats.progress.late:
             least = [frame for frame in expected if frame.time < until]
         most = self._counted([frame for life in given for frame in life], [level])
         self._judge(_answered(answer), self._counted(_covered(answer, least), [level]), most)

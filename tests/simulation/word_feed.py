@@ -83,7 +83,7 @@ class WordFeed(Feed):
         least: Counter[str] = Counter()
         until = answer.coverage.complete_to
         sure = self.punctual and until is not None and not answer.coverage.missing
-        if sure and not stats.progress.late and not stats.dropped.get("failed"):
+        if sure and not stats.progress.late:
             least = self._counts(answer, _complete(answer, [line for line in expected if line.time < until]))
         self._judge(answer, least, self._counts(answer, [line for life in given for line in life]))
 

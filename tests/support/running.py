@@ -9,6 +9,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from actors.durability.disk import Disk
+from actors.durability.scratch import ScratchDisk
 from actors.durability.store import Store
 from actors.protocol import Message, ReplyTo
 from actors.reading.pace import Pace
@@ -156,8 +157,8 @@ def stream(
         idle_s=idle_s,
         meter=FixedMeter(Limits(budget_bytes, max_aged, spill_bytes=spill_bytes), rss),
         baseline_bytes=0,
-        pace=pace or Pace(checkpoint_s=0.05 if folder else None),
-        store=Store(folder, disk or Disk()) if folder else None,
+        store=Store(folder, disk or Disk()) if folder else Store(Path("events"), ScratchDisk(), lasting=False),
+        pace=pace or Pace(checkpoint_s=0.05),
         sinks=sinks,
         dead_letters=dead_letters,
     )
