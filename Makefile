@@ -52,7 +52,8 @@ lint-js:
 	else echo "lint-js: skipped, because npm is missing"; fi
 
 quick: lint  ## lint, types and the pure tests: less than a minute
-	$(BIN)/python -m pytest --quiet $(TESTS) --numprocesses auto --maxprocesses 4 tests/house tests/columns tests/timeline tests/views
+	$(BIN)/python -m pytest --quiet $(TESTS) --numprocesses auto --maxprocesses 4 --hypothesis-profile quick \
+	  tests/house tests/columns tests/timeline tests/views
 
 check: lint test  ## lint, types and tests: what CI runs
 

@@ -47,6 +47,7 @@ BROKER = pytest.StashKey["subprocess.Popen[str]"]()
 
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")  # half the processor time to start
 settings.register_profile("patient", deadline=None)  # the speed of a machine is no law
+settings.register_profile("quick", deadline=None, max_examples=20)  # of `make quick`
 settings.load_profile("patient")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.columns import snapshot
@@ -76,13 +76,11 @@ STATES = st.recursive(
 
 
 @given(STATES)
-@settings(max_examples=100, deadline=None)
 def test_a_tree_is_restored_as_written(state: Any):
     assert plain(read("test", write(state))) == plain(state)
 
 
 @given(STATES, st.sampled_from([bytes, bytearray, memoryview]))
-@settings(max_examples=100, deadline=None)
 def test_a_state_that_was_read_can_be_written_again(state: Any, form: Callable[[bytes], Any]):
     assert plain(read("test", write(read("test", form(write(state)))))) == plain(state)
 
@@ -156,7 +154,6 @@ def test_deferred_bytes_of_a_wrong_length_are_not_written():
 
 
 @given(STATES)
-@settings(max_examples=100, deadline=None)
 def test_the_size_estimate_of_a_state_is_about_right(state: Any):
     empty = len(write(None))
     assert abs(nbytes_of(state) - (len(write(state)) - empty)) <= 0.3 * len(write(state)) + 40 * _nodes(state)
@@ -231,7 +228,6 @@ def test_another_kind_is_refused():
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=100, deadline=None)
 def test_arbitrary_bytes_raise_only_damagederror(data: bytes):
     for each in (data, b"FIRNLINE" + data + b"FIRNLINE"):
         with pytest.raises(DamagedError):
@@ -340,7 +336,6 @@ def test_a_handmade_valid_index_is_read():
 
 
 @given(st.binary(max_size=60), st.binary(max_size=24))
-@settings(max_examples=150, deadline=None)
 def test_an_index_of_any_bytes_is_damaged_or_a_state(tree: bytes, blocks: bytes):
     for data in (crafted(tree, blocks), indexed(tree, [entry(blocks, None, (), len(blocks))], blocks)):
         try:

@@ -1,6 +1,6 @@
 """Exactly the records that are not UTF-8 are found."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.columns.utf8 import NO_TEXT, text_only
@@ -17,7 +17,6 @@ PIECES = st.binary(max_size=4) | st.text(max_size=3).map(str.encode) | st.just(b
 
 
 @given(st.lists(PIECES, max_size=60))
-@settings(max_examples=100, deadline=None)
 def test_each_record_is_checked_alone(values: list[bytes | None]):
     assert list(text_only(values)) == [value if is_text(value) else NO_TEXT for value in values]
 
