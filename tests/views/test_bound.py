@@ -1,4 +1,4 @@
-"""The bound beside the cut written out, and its algebra."""
+"""The bound of sets against the cheapest cut, and the laws of its algebra."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,8 @@ from actors.timeline.batch import Batch
 from actors.views.sets import bound as module
 from actors.views.sets.bound import Proof, Prover, identity, matrix, product
 from scripts.lab.truth import brute, greedy, min_cut
+from tests.support.batches import Event, batch
 
-Event = tuple[int, int]
 FAR = 2**60
 
 
@@ -22,12 +22,8 @@ def streams(most: int) -> st.SearchStrategy[tuple[int, list[Event]]]:
     )
 
 
-def batch(events: list[Event], steps: int) -> Batch:
-    return Batch(tuple(np.array(sorted(t for t, s in events if s == each), np.int64) for each in range(steps)))
-
-
 def cheapest_cuts(events: list[Event], steps: int) -> list[list[int]]:
-    """Return, for each first and last part, the least number of events that are of the step whose part they fall in."""
+    """Return, for each first and last part, the smallest number of events whose step is the part that they lie in."""
     result = []
     for first in range(steps):
         cost = [0 if part >= first else FAR for part in range(steps)]
@@ -50,7 +46,7 @@ def test_a_cell_is_the_cheapest_cut_from_its_first_to_its_last_part(case: tuple[
 
 
 @given(streams(12))
-def test_the_bound_of_ordered_events_is_what_the_best_matching_reaches(case: tuple[int, list[Event]]):
+def test_the_bound_of_ordered_events_is_the_number_of_sets_of_the_best_matching(case: tuple[int, list[Event]]):
     steps, events = case
     assert Proof(matrix(batch(events, steps))).bound == brute(events, steps)
 
@@ -74,7 +70,7 @@ def test_runs_compose_by_the_product_in_any_grouping_with_an_identity(case: tupl
 
 @pytest.mark.parametrize("pending_limit", [3, 131_072])
 @given(streams(40), st.data())
-def test_a_prover_of_ordered_batches_is_exact_whatever_the_watermark(
+def test_a_prover_of_ordered_batches_is_exact_for_any_watermark(
     pending_limit: int, case: tuple[int, list[Event]], data: st.DataObject
 ):
     steps, events = case
@@ -90,7 +86,7 @@ def test_a_prover_of_ordered_batches_is_exact_whatever_the_watermark(
 
 
 @given(streams(40), st.data())
-def test_a_prover_of_events_in_any_order_is_exact_while_none_is_before_the_watermark(
+def test_a_prover_of_unordered_events_is_exact_if_none_is_before_the_watermark(
     case: tuple[int, list[Event]], data: st.DataObject
 ):
     steps, events = case
@@ -126,7 +122,7 @@ def test_a_late_event_never_makes_the_bound_too_low(pending_limit: int, case: tu
 
 
 @given(streams(40), st.integers(0, 13), st.integers(0, 14))
-def test_a_slice_that_closes_and_its_successor_prove_what_one_would(case: tuple[int, list[Event]], cut: int, watermark: int):
+def test_a_closed_slice_and_its_successor_have_the_bound_of_one_slice(case: tuple[int, list[Event]], cut: int, watermark: int):
     steps, events = case
     prover = Prover(steps)
     early = [event for event in events if event[0] < cut]
@@ -137,7 +133,7 @@ def test_a_slice_that_closes_and_its_successor_prove_what_one_would(case: tuple[
     assert proof.then(successor.proof()).bound == len(greedy(events, steps))
 
 
-def test_an_earlier_step_at_the_time_that_is_settled_already_is_late():
+def test_an_event_of_an_earlier_step_at_a_settled_time_is_late():
     prover = Prover(3)
     prover.add(batch([(5, 1)], 3), 6)
     prover.add(batch([(5, 0), (6, 2)], 3), None)

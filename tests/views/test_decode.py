@@ -1,4 +1,4 @@
-"""The decoder beside one that looks at a record at a time."""
+"""The decoder of sets against one that decodes a record at a time."""
 
 import random
 
@@ -46,7 +46,7 @@ def check(values: list[bytes | None], steps: tuple[str, ...]) -> None:
 @example([b"R_1", b"", b"G_2B_3"])
 @example([b"R_12", b"G_3\nB", b"_4"])
 @example([b"R_1\nG_2\nB_3"])
-def test_a_poll_decodes_as_its_records_do_one_by_one(values: list[bytes | None]):
+def test_a_poll_is_decoded_like_its_records_one_by_one(values: list[bytes | None]):
     check(values, STEPS)
 
 
@@ -82,12 +82,12 @@ NOISE = st.lists(st.sampled_from([b"R", b"G", b"B", b"_", b"-", b"0", b"9", b"17
 
 
 @given(st.lists(st.one_of(NOISE.map(b"".join), st.binary(max_size=90), plain, st.none()), max_size=40))
-def test_noise_of_any_bytes_decodes_record_by_record(values: list[bytes | None]):
+def test_noise_is_decoded_record_by_record(values: list[bytes | None]):
     check(values, STEPS)
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_a_poll_of_every_width_decodes_as_its_records_do_one_by_one(seed: int):
+@pytest.mark.parametrize("seed", range(4))
+def test_a_poll_of_every_width_is_decoded_like_its_records_one_by_one(seed: int):
     chance = random.Random(seed)
     values = [f"{chance.choice(STEPS)}_{chance.choice('0123456789') * width}".encode() for width in range(80)]
     values += [f"G_{chance.randrange(10**width):0{width}}".encode() for width in range(1, 20)]

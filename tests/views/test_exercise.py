@@ -1,9 +1,10 @@
-"""The cases of the exercise that Firnline began with."""
+"""The cases of the exercise from which Firnline started."""
 
 import pytest
 
 from actors.timeline.span import Span
-from tests.views.test_slices import Chain, Event, batch
+from tests.support.batches import Event, batch
+from tests.views.test_slices import Chain
 
 T = 1_685_695_916_000
 
@@ -19,7 +20,7 @@ def test_one_red_one_green_one_blue_make_a_set():
     assert sets([(1, 0), (2, 1), (3, 2)])[0] == [(1, 2, 3)]
 
 
-def test_all_at_one_time_make_a_set():
+def test_three_events_at_one_time_make_a_set():
     assert sets([(5, 2)], [(5, 0)], [(5, 1)])[0] == [(5, 5, 5)]
 
 
@@ -36,7 +37,7 @@ def test_green_blue_red_in_that_arrival_with_valid_times_make_a_set():
     assert sets([(2, 1)], [(3, 2)], [(1, 0)])[0] == [(1, 2, 3)]
 
 
-def test_a_hundred_reds_then_the_blues_then_the_greens_leave_nothing_over():
+def test_a_hundred_reds_then_the_blues_then_the_greens_leave_no_residue():
     found, chain = sets([(n, 0) for n in range(1, 101)], [(300 + n, 2) for n in range(100)], [(200 + n, 1) for n in range(100)])
     assert len(found) == 100
     assert chain.live.meta().summary.residue == 0
@@ -56,7 +57,7 @@ def test_a_second_of_sets_every_ten_milliseconds_holds_exactly_a_hundred():
 
 
 @pytest.mark.parametrize("cut", [1, 10, 29, 300])
-def test_the_limit_reached_retires_with_the_right_span_and_later_batches_reach_the_successor(cut: int):
+def test_a_full_slice_is_frozen_with_its_span_and_its_successor_takes_later_batches(cut: int):
     chain = Chain(3, 10)
     events = [(10 * number, number % 3) for number in range(75)]
     for place in range(0, 75, cut):

@@ -1,4 +1,4 @@
-"""JSON records that readers disagree about: if a member comes twice, the last one counts, in every view that reads JSON.
+"""If a JSON record has a member twice, the last one counts, in every view that reads JSON. Other readers differ.
 
 `findings/json-member-twice.sh` shows what other readers do (polars 2.1.0 takes the first one; pyarrow and DuckDB raise).
 """
@@ -36,4 +36,4 @@ def test_the_last_of_two_equal_members_counts(view: str, record: dict[str, Any],
         return repr((decoded.times, columns))
 
     assert read(twice) == read(once)
-    assert read(json.dumps({**record, member: other})) != read(once), "the member is looked at"
+    assert read(json.dumps({**record, member: other})) != read(once), "the member is used"

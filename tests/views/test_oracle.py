@@ -1,4 +1,4 @@
-"""The oracle against itself: three plain ways to the same number."""
+"""The oracle of sets against itself: three plain ways to compute the same number."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +9,7 @@ events = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 2)), max_size=13)
 
 
 @given(events)
-def test_trying_all_matchings_the_greedy_and_the_min_cut_agree(given_events: list[tuple[int, int]]):
+def test_all_matchings_the_greedy_one_and_the_min_cut_agree(given_events: list[tuple[int, int]]):
     assert brute(given_events, 3) == len(greedy(given_events, 3)) == min_cut(given_events)
 
 
