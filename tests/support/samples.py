@@ -67,13 +67,13 @@ def of_segments(chance: random.Random) -> Polls:
 
 
 def of_repeated_segments(chance: random.Random) -> Polls:
-    """Yield segments of 60 batches in any order, some of them twice, with the same numbers or with others."""
+    """Yield segments of 30 batches in any order, some of them twice, with the same numbers or with others."""
     while True:
         values = []
         for _ in range(chance.randrange(30)):
-            batch, segment, size = chance.randrange(60), chance.randrange(2), chance.choice([0, 3, 90, 300])
+            batch, segment = chance.randrange(30), chance.randrange(3)
             same = random.Random(f"{batch} {segment} {chance.random() < 0.1}")
-            data = sorted(same.randrange(-(2**40), 2**40) for _ in range(size))
+            data = sorted(same.randrange(-(2**40), 2**40) for _ in range(same.choice([0, 3, 90, 300])))
             values.append(json.dumps({"batch_id": batch, "segment_id": segment, "data": data}).encode())
         yield values
 
@@ -154,11 +154,11 @@ VARIANTS = {
     ),
     "repeated segments": Sample(
         "segments",
-        {"segments": 2, "max_batches": 9, "spool": Spool(None), "spill_bytes": 3_000},
+        {"segments": 3, "max_batches": 5, "spool": Spool(None), "spill_bytes": 3_000},
         of_repeated_segments,
         [Listing(), Listing(pending=True), Listing(after=3, limit=2)],
         "",
-        epoch_records=150,
+        epoch_records=200,
     ),
     "estimated uniques": Sample(
         "uniques", {"zone": "Asia/Kolkata", "max_cells": 150, "exact_users": 8}, partial(of_uniques, step_s=300), ROWS

@@ -551,6 +551,16 @@ def test_shedding_moves_the_oldest_batches_first_and_frees_the_requested_bytes()
     assert feed.live.meta().nbytes < 3_000
 
 
+def test_a_revived_slice_spills_batches_in_the_same_order():
+    feed = Feed(segments=3)
+    feed.add(record(1, 0, []), record(2, 0, list(range(500))), record(1, 1, list(range(500))))
+    twin = feed.view.revive(kept(feed.live.state()))
+    for live in (feed.live, twin):
+        live.shed(1)
+        spilled = [batch for batch, held in live._waiting.items() if any(run.spooled_bytes for run in held.present())]
+        assert spilled == [2]
+
+
 def test_a_very_long_run_is_written_to_the_spool_while_it_is_decoded(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("actors.views.segments.runs.run.SPOOL_FROM", 50_000)
     numbers = [part.tolist() for part in long_batch(2, 2, 70_000)]

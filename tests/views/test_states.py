@@ -103,8 +103,8 @@ def test_a_state_does_not_change_with_its_slice(case: tuple[str, int]):
     chance = random.Random(seed)
     run = fed(name, seed, polls=chance.randrange(1, 15))
     spans, parts = run.spans(), run.parts
-    answers = run.answers(*spans)
     states, now = [part.state() for part in parts], [file_of(part.state()) for part in parts]
+    again = [run.restored(part, kept(part.state())) for part in parts]
     records = run.sample.records(chance)
     for _ in range(8):
         run.poll(next(records), idle=chance.random() < 0.1)
@@ -117,8 +117,8 @@ def test_a_state_does_not_change_with_its_slice(case: tuple[str, int]):
             pass
         part.coarsen()
     assert [file_of(state) for state in states] == now
-    again = [run.view.thaw(kept(state)) for state in states[:-1]] + [run.view.revive(kept(states[-1]))]
-    assert run.answers(*spans, parts=again) == answers
+    late = [run.view.thaw(kept(state)) for state in states[:-1]] + [run.view.revive(kept(states[-1]))]
+    assert run.answers(*spans, parts=late) == run.answers(*spans, parts=again)
 
 
 def test_a_restored_slice_never_writes_to_its_file(run: Run):
@@ -144,21 +144,22 @@ def test_a_restored_slice_never_writes_to_its_file(run: Run):
 
 def test_a_revived_slice_and_a_summary_do_not_keep_their_files_open(run: Run):
     """There are two exceptions: a live slice of sets and a summary of words share compressed columns."""
+    live = file_of(run.live.state())
+    revived = run.view.revive(snapshot.read("state", memoryview(live))) if run.sample.view != "sets" else run.live
+    answers = run.answers(parts=[run.live])
     if run.sample.view != "top":
         run.freeze()
     summaries = [part.meta().summary for part in run.parts] if run.sample.view != "words" else []
     files = [file_of(summary.state()) for summary in summaries]
     restored = [run.view.summary(snapshot.read("state", memoryview(file))) for file in files]
     thawed = [run.view.thaw(snapshot.read("state", memoryview(file_of(part.state())))).meta().summary for part in run.aged]
-    live = file_of(run.live.state())
-    revived = run.view.revive(snapshot.read("state", memoryview(live))) if run.sample.view != "sets" else run.live
     gc.collect()
     for file in (*files, live):
         file.clear()
     for found in (restored, thawed):
         for one, other in zip(found, summaries, strict=False):
             assert described(run.view, one) == described(run.view, other)
-    assert run.answers(parts=[revived]) == run.answers(parts=[run.live])
+    assert run.sample.view == "sets" or run.answers(parts=[revived]) == answers
 
 
 def test_an_invalid_state_raises_one_of_the_documented_errors(run: Run):
