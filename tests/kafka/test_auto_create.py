@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient
 from actors.kafka_topic import TopicIdentity, ensure_topic
 from actors.sinks.posting import KafkaWriter
 from actors.sources.kafka import KafkaSource
+from actors.sources.polled import Place
 from config.load import load
 from scripts.brokers.real import real_broker
 from scripts.checkout import ROOT
@@ -52,8 +53,8 @@ def test_the_broker_creates_a_topic_that_a_client_with_defaults_asks_for(creatin
 
 def test_a_source_that_waits_for_its_topic_does_not_create_it(creating: str, name: str):
     source = KafkaSource(settings_of(creating), name, start="earliest", on_error=lambda _: None)
-    assert not source.open({})
-    assert not source.open({})
+    assert not source.open(Place())
+    assert not source.open(Place())
     source.close()
     identity = TopicIdentity(settings_of(creating), name)
     assert not identity.look(5.0).partitions
@@ -62,7 +63,7 @@ def test_a_source_that_waits_for_its_topic_does_not_create_it(creating: str, nam
 
 def test_a_source_creates_its_topic_with_the_configured_partitions(creating: str, name: str):
     source = KafkaSource(settings_of(creating), name, start="earliest", partitions=10, on_error=lambda _: None)
-    assert until(lambda: source.open({}))
+    assert until(lambda: source.open(Place()))
     source.close()
     assert partitions_of(creating, name) == 10
 
