@@ -8,7 +8,7 @@ _LEAST_SHARE = 20
 """Between two checkpoints passes at least this many times the pause for one, so that pauses take a twentieth of the time."""
 
 _LONGEST_S = 0.5
-"""A longer pause is none of ours: the process was stopped, or the machine was."""
+"""A longer pause has another cause: the process or the machine was stopped."""
 
 
 class _Step(Enum):
@@ -20,7 +20,7 @@ class _Step(Enum):
 class Pause:
     """The pause that a checkpoint takes: wanted, asked for, over; and, some time later, whether it was saved.
 
-    `records` are all that were read so far, `saved_records` those of which a checkpoint knows; None where there is none yet.
+    `records` counts the records read so far, `saved_records` those in a checkpoint; None if no checkpoint exists yet.
     `puts` are the batches sent on in this round: an idle one has no records, and may have results.
     """
 

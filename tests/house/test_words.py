@@ -1,6 +1,6 @@
 """The prose of the house: phrases that CONTRIBUTING.md bans do not stand in docstrings, comments and documents.
 
-The list is read from CONTRIBUTING.md. `NOT_YET` has the rooms that still have such phrases; it only shrinks.
+The list is read from CONTRIBUTING.md.
 """
 
 import ast
@@ -18,11 +18,6 @@ PRODUCT = ("actors", "config", "firnline", "gateway", "scripts")
 TESTS = tuple(f"tests/{room}" for room in ("actors", "columns", "gateway", "lab", "simulation", "support", "timeline", "views"))
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
-NOT_YET = {
-    "actors/reading",
-}
-"""Rooms that are not yet rewritten."""
-
 
 def banned() -> list[str]:
     """Return the phrases that CONTRIBUTING.md lists."""
@@ -36,7 +31,7 @@ PHRASES = re.compile("|".join(rf"\b{each}\b" for each in _EITHER_CASE).replace("
 
 
 def room_of(path: Path) -> str:
-    """Return the folder of a file, as NOT_YET names it."""
+    """Return the folder of a file."""
     return str(path.parent.relative_to(ROOT))
 
 
@@ -71,7 +66,7 @@ def test_banned_phrases_are_found_across_line_ends():
     assert not PHRASES.search("This none is noneoftheless")
 
 
-@pytest.mark.parametrize("room", [room for room in ROOMS if room not in NOT_YET])
+@pytest.mark.parametrize("room", ROOMS)
 def test_a_room_is_in_plain_words(room: str):
     wrong = [place for path in ROOMS[room] for place in found(path)]
     assert not wrong, "\n" + "\n".join(wrong)
