@@ -30,6 +30,9 @@ from tests.conftest import Send
 from tests.support.service import ROOT, Service, command, service
 from tests.support.waiting import until
 
+CREATING = {"FIRNLINE_KAFKA__ALLOW_AUTO_CREATE_TOPICS": "true"}
+"""The embedded broker has no request that creates a topic. A service that gets its address needs this setting."""
+
 
 def fresh(bootstrap: str, partitions: int) -> str:
     name = f"a-{uuid.uuid4().hex}"
@@ -149,7 +152,7 @@ def test_a_chunked_body_too_long_is_cut_off(dataset: Service):
 
 
 def test_long_bodies_beyond_the_memory_get_429_and_short_ones_are_always_taken(embedded: str):
-    with service(embedded, f"d-{uuid.uuid4().hex}", "memory.budget=256MiB", stream="dataset") as running:
+    with service(embedded, f"d-{uuid.uuid4().hex}", "memory.budget=256MiB", stream="dataset", **CREATING) as running:
 
         def begun(told: bytes) -> socket.socket:
             """Return a connection whose request has headers and no body yet."""
@@ -616,7 +619,7 @@ def test_a_post_without_a_broker_is_503_and_its_item_never_appears(tmp_path: Pat
     assert broker.stdout is not None
     bootstrap = broker.stdout.readline().split(" at ")[1].split(";")[0]
     try:
-        with service(bootstrap, f"d-{uuid.uuid4().hex}", stream="dataset") as running:
+        with service(bootstrap, f"d-{uuid.uuid4().hex}", stream="dataset", **CREATING) as running:
             assert post(running, ["a_1"])[0] == 200
             until(lambda: running.get("/dataset") == {"data": ["a"]})
             broker.kill()
