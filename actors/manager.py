@@ -380,12 +380,23 @@ class Manager(Actor[ManagerMessage]):
         if active is None:
             query.reply_to(Busy("the stream is reading its checkpoint"))
             return
+        if query.admit is not None:
+            refused = query.admit(self._weight(query, active), self._memory.unused_bytes(self._shelf.nbytes))
+            if refused is not None:
+                query.reply_to(refused)
+                return
         aged = self._shelf.aged
         chosen = [aged[index] for index in self._view.select([each.meta for each in aged], query.span, query.arguments)]
         initial = [*partials, self._view.recall(self._ledger.gone, query.span, query.arguments)]
         if not publishes:
             chosen.append(active)
         self._questions.put(query, chosen, initial, self._coverage(), publishes=publishes)
+
+    def _weight(self, query: Query, active: Collector) -> int:
+        """Return the bytes of an answer from all slices that overlap the query's span, at most."""
+        metas = [each.meta for each in (*self._shelf.aged, active)]
+        inside = [meta for meta in metas if meta.span is not None and meta.span.overlaps(query.span)]
+        return self._view.weigh(inside, query.arguments)
 
     @property
     def counted(self) -> Mapping[str, int]:

@@ -3,7 +3,8 @@
 Each request has a `reply_to`; the reply is one of the classes here, or `Busy`. All are frozen.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,24 @@ class Query(Data, frozen=True):
     """Reply an `Answer` about `span` (in the stream's unit) within `deadline_s` seconds.
 
     Slices that have not replied by then are named in the answer's coverage.
+
+    If `admit` is given, the manager calls it on its thread before it reads any slice, with the bytes that the answer takes at
+    most and the unused bytes of the stream's memory budget. Its result is None, or `TooMuch`, which is the reply then.
     """
 
     span: Span
     arguments: Any
     deadline_s: float
     reply_to: ReplyTo["Answer"]
+    admit: Callable[[int, int], "TooMuch | None"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TooMuch(Busy):
+    """The reply to a `Query` whose answer needs up to `nbytes` of memory, of which only `free_bytes` are free."""
+
+    nbytes: int
+    free_bytes: int
 
 
 class Coverage(Struct, frozen=True):

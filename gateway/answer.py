@@ -5,16 +5,16 @@ Used by the routes of every view. Runs on the event loop; work that takes long r
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from actors.replies import Answer, GetStats, Query, Stats
+from actors.replies import Answer, Query
 from actors.timeline.span import Span
-from actors.views.view import Block, Meta, Shape
+from actors.views.view import Block, Shape
 from gateway.admission import Hold
 from gateway.api.caching import caching_headers, not_modified, tag_of
 from gateway.api.formats import FORMATS, write
@@ -27,30 +27,20 @@ from gateway.stream import Served
 _NONE: Mapping[str, Any] = {}
 
 _AT_ONCE_BYTES = 65_536
-SMALL_BYTES = 512 << 10
-"""The most bytes of any answer beside its data: a block as it is written, as it is sent, and in the server's buffer."""
 
 
 ROWS = {"Firnline-Rows": "The most rows of this answer. With fewer rows it is complete; with as many, more rows may follow."}
 """The header, with its description."""
 
 
-async def asked(asker: Asker, stream: Served, span: Span, arguments: Any) -> Answer:
-    """Return the answer to a query. Raises Problem 503 if it does not come in time."""
-    answer: Answer = await asker.ask(stream.manager, lambda reply_to: Query(span, arguments, asker.deadline_s, reply_to))
-    return answer
+async def asked(asker: Asker, stream: Served, span: Span, arguments: Any, hold: Hold | None = None) -> Answer:
+    """Return the answer to a query. With `hold`, the manager takes the memory for it before any slice is read.
 
-
-async def weighed(asker: Asker, stream: Served, span: Span, size: Callable[[Meta], int]) -> Hold:
-    """Take memory for an answer over `span`. `size` returns the most bytes that the answer copies and makes of a slice.
-
-    Raises Problem 429 if the memory is not free, and 503 as `asked` does.
+    Raises Problem 503 if there is no answer in time, and Problem 429 if `hold` finds too little memory.
     """
-    stats: Stats = await asker.ask(stream.manager, GetStats)
-    metas = (*stats.aged, stats.active)
-    nbytes = sum(size(meta) for meta in metas if meta.span is not None and meta.span.overlaps(span))
-    spare = max(0, stats.memory.budget_bytes - stats.memory.accounted_bytes)
-    return asker.room.take(SMALL_BYTES + nbytes, spare=spare)
+    admit = hold.admit if hold is not None else None
+    answer: Answer = await asker.ask(stream.manager, lambda reply_to: Query(span, arguments, asker.deadline_s, reply_to, admit))
+    return answer
 
 
 class CutError(Exception):

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from actors.protocol import Address, Message, ReplyTo
-from actors.replies import Busy
-from gateway.admission import Room
-from gateway.api.errors import busy
+from actors.replies import Busy, TooMuch
+from gateway.admission import RETRY_AFTER_S, Room
+from gateway.api.errors import busy, too_much
 from gateway.wire.limits import Allowance
 
 Request = TypeVar("Request", bound=Message)
@@ -27,7 +27,7 @@ _GRACE_S = 1.0
 class Asker:
     """Sends requests to actors within `allowance`, which limits their number and their time. For one event loop.
 
-    `trace` is entered from a request to its reply. The routes take memory for an answer from `room` before they ask.
+    `trace` is entered from a request to its reply. `room` has the memory for answers.
     """
 
     def __init__(self, allowance: Allowance, trace: Trace = contextlib.nullcontext) -> None:
@@ -50,7 +50,8 @@ class Asker:
     async def ask(self, address: Address[Request], message: Callable[[ReplyTo[Reply]], Request]) -> Reply:
         """Send the message that `message` makes of a reply address, and return the reply.
 
-        Raises Problem 503 if too many requests are in progress, the actor has stopped, or no reply comes in time.
+        Raises Problem 503 if too many requests are in progress, the actor has stopped, or no reply comes in time; Problem 429
+        if the reply is `TooMuch`.
         """
         at_once = self.allowance.now.max_queries
         if self._under_way >= at_once:
@@ -80,6 +81,8 @@ class Asker:
             raise busy("no reply in time") from None
         finally:
             self._under_way -= 1
+        if isinstance(reply, TooMuch):
+            raise too_much(reply.nbytes, reply.free_bytes, RETRY_AFTER_S)
         if isinstance(reply, Busy):
             raise busy(reply.reason)
         return reply

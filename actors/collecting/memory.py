@@ -49,6 +49,10 @@ class Accountant:
             self._rss_bytes = self._meter.resident_bytes()
         return self._brake.pull(self._rss_bytes, budget, aged_bytes(), now)
 
+    def unused_bytes(self, slice_bytes: int) -> int:
+        """Return the bytes of the budget that are not accounted; `slice_bytes` are those of all slices."""
+        return max(0, self.limits.budget_bytes - self.other_bytes - slice_bytes)
+
     def report(self, slice_bytes: int) -> Memory:
         """Return the memory for `Stats`; `slice_bytes` are those of all slices."""
         return Memory(

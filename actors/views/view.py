@@ -287,6 +287,10 @@ class View(ABC):
         """Return the indexes of the frozen slices that a query needs: by default those that overlap `span`."""
         return [index for index, meta in enumerate(metas) if meta.span is not None and meta.span.overlaps(span)]
 
+    @abstractmethod
+    def weigh(self, metas: Sequence[Meta], arguments: Any) -> int:
+        """Return the bytes that an answer copies or makes of the slices `metas`, at most. Cost: O(slices)."""
+
     def merge(self, partials: Sequence[Any]) -> Any:
         """Join partial answers, by default tuples. Associative; no partials give the identity."""
         return tuple(piece for partial in partials for piece in partial)

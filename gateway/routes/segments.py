@@ -17,8 +17,9 @@ from actors.columns.times import INT64_MAX, INT64_MIN
 from actors.replies import Answer, GetPlace, Place
 from actors.timeline.span import EVER, Span
 from actors.views.segments.listing import Listing
-from actors.views.view import Block, Field, Meta, Shape, listed
-from gateway.answer import ROWS, SMALL_BYTES, asked, rendered, responded, rows_header, weighed, writer_of, written
+from actors.views.view import Block, Field, Shape, listed
+from gateway.admission import SMALL_BYTES, Hold
+from gateway.answer import ROWS, asked, rendered, responded, rows_header, writer_of, written
 from gateway.api import params
 from gateway.api.errors import Problem
 from gateway.api.formats import FORMATS
@@ -180,13 +181,13 @@ class SegmentRoutes:
         raise Problem(404, where="path", expected="a batch whose line is in a file", got=str(batch))
 
     async def _written(self, request: Request, listing: Listing) -> Response:
-        with await weighed(self._asker, self._stream, EVER, _size) as hold:
-            answer, headers = await self._listed(listing), rows_header(listing.limit or _MOST)
+        with self._asker.room.hold() as hold:
+            answer, headers = await self._listed(listing, hold), rows_header(listing.limit or _MOST)
             return await rendered(answer, FORM.of(request), hold, request=request, headers=headers, heavy=True)
 
-    async def _listed(self, listing: Listing) -> Answer:
+    async def _listed(self, listing: Listing, hold: Hold | None = None) -> Answer:
         span = EVER if listing.after is None else Span(max(INT64_MIN, min(listing.after + 1, INT64_MAX)), INT64_MAX + 1)
-        return await asked(self._asker, self._stream, span, listing)
+        return await asked(self._asker, self._stream, span, listing, hold)
 
     async def _with_lines(self, listing: Listing, form: str) -> Response:
         """List batches with their lines. Few lines are in memory at a time."""
@@ -258,9 +259,3 @@ def _text(place: Place) -> str | None:
         return b"".join(_read(place)).decode()
     except FileNotFoundError:  # removed since the publisher's reply
         return None
-
-
-def _size(meta: Meta) -> int:
-    """Return the bytes that a listing takes for a slice: pending batches are copied, finished ones opened piece by piece."""
-    rows: int = meta.summary.pending + min(meta.summary.finished, _OPEN_ROWS)
-    return _ROW_BYTES * rows

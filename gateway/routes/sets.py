@@ -8,15 +8,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.columns.sealed import CHUNK
 from actors.columns.times import INT64_MIN
 from actors.replies import Answer
 from actors.timeline.span import Span
 from actors.views.sets.page import NAMES, Cursor, Page
-from actors.views.sets.slices import OPEN_SETS
 from actors.views.view import Block
 from gateway.admission import RETRY_AFTER_S
-from gateway.answer import ROWS, SMALL_BYTES, CutError, asked, rendered, rows_header
+from gateway.answer import ROWS, CutError, asked, rendered, rows_header
 from gateway.api import params
 from gateway.api.errors import Problem
 from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
@@ -31,20 +29,10 @@ _AT_ONCE = 16_384
 """Sets of a page. A longer answer is read page by page: it copies no more than a page, and keeps no dropped slice in memory.
 """
 
-_SHORT_SETS = 1_024
-"""A page of at most this many sets is written at once, so no piece is open while it is sent."""
-
 _WRITTEN = 256
 """Sets of a block of a long answer. It is smaller than the server's buffer: a stalled client keeps a block and a buffer."""
 
 _TRIES = 5
-
-_TIME_BYTES = 8
-_LIVE_SETS = OPEN_SETS + 2 * CHUNK
-"""The most uncompressed sets of a live slice."""
-
-_OPENED_SETS = 32_768
-"""The most sets that are decompressed at once for writing: the current piece, and the rest of the piece before it."""
 
 LIMIT = params.Integer(name="limit", description="Sets at most. If more follow, the answer has their cursor.", low=1, high=MOST)
 
@@ -117,8 +105,8 @@ class SetRoutes:
         """
         span, wanted, form = params.between(request, self._start, self._end), self._page(request), FORM.of(request)
         first = Page(_at_once(wanted.limit), wanted.after)
-        with self._asker.room.take(self._weight(first)) as hold:
-            answer = await asked(self._asker, self._stream, span, first)
+        with self._asker.room.hold() as hold:
+            answer = await asked(self._asker, self._stream, span, first, hold)
             members: dict[str, object] = {"coverage": coverage_of(answer.coverage)} if WITH_COVERAGE.of(request) else {}
             headers = rows_header(wanted.limit or MOST)
             if first == wanted:
@@ -127,12 +115,6 @@ class SetRoutes:
             return await rendered(
                 answer, form, hold, request=request, members=members, headers=headers, pages=pages, whole=whole
             )
-
-    def _weight(self, asked_for: Page) -> int:
-        """Return the bytes of a page: sets of the live slice are copied; if the page is not short, pieces are open too."""
-        copied = min(asked_for.needed or 0, _LIVE_SETS)
-        opened = _OPENED_SETS if copied > _SHORT_SETS else 0
-        return SMALL_BYTES + _TIME_BYTES * len(self._stream.steps) * (copied + opened)
 
     async def _blocks(self, answer: Answer, span: Span, wanted: Page) -> AsyncGenerator[Block]:
         """Yield sets in short blocks, page by page. The last block says what follows, if the limit has cut the answer off."""

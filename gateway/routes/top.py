@@ -15,9 +15,7 @@ from actors.replies import Write, WriteToAll, Written
 from actors.timeline.span import EVER
 from actors.views.top.decode import CLEAR_KEY, CLEAR_VALUE, LONGEST
 from actors.views.top.slices import Top
-from actors.views.view import Meta
-from gateway.admission import Hold
-from gateway.answer import ROWS, SMALL_BYTES, asked, rendered, rows_header, weighed
+from gateway.answer import ROWS, asked, rendered, rows_header
 from gateway.api import params
 from gateway.api.errors import Problem, busy
 from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms, json_response
@@ -31,8 +29,6 @@ _AT_ONCE = 10_000
 """Ids that are sorted on the event loop; more are sorted in a thread."""
 
 _Meta = msgspec.Meta
-_ID_BYTES = 128
-_ROW_BYTES = 256
 _LOOK_S = 0.005
 _SHORT_BODY_BYTES = 65_536
 """A body up to this length takes no memory from the account, because its connection may buffer as much anyway."""
@@ -122,17 +118,11 @@ class TopRoutes:
         The last value of an id counts. Of ids with equal values, the larger one by bytes comes first.
         """
         most, limit = self._asker.allowance.now.max_rows, LIMIT.of(request)
-        limit = min(limit, most) if limit is not None and limit > 0 else None
-        if limit is None or limit > _AT_ONCE:
-            with await weighed(self._asker, self._stream, EVER, _size) as hold:
-                return await self._largest(request, most if limit is None else limit, hold)
-        with self._asker.room.take(SMALL_BYTES + limit * _ROW_BYTES) as hold:
-            return await self._largest(request, limit, hold)
-
-    async def _largest(self, request: Request, limit: int, hold: Hold) -> Response:
-        answer = await asked(self._asker, self._stream, EVER, Top(limit))
-        headers, heavy = rows_header(limit), limit > _AT_ONCE
-        return await rendered(answer, FORM.of(request), hold, request=request, headers=headers, heavy=heavy)
+        limit = min(limit, most) if limit is not None and limit > 0 else most
+        with self._asker.room.hold() as hold:
+            answer = await asked(self._asker, self._stream, EVER, Top(limit), hold)
+            headers, heavy = rows_header(limit), limit > _AT_ONCE
+            return await rendered(answer, FORM.of(request), hold, request=request, headers=headers, heavy=heavy)
 
     async def post(self, request: Request) -> Response:
         """Write items to Kafka; respond when Kafka has acknowledged all of them.
@@ -185,9 +175,3 @@ class TopRoutes:
         if longest > LONGEST:
             raise Problem(422, where="body", expected=f"items of at most {LONGEST} bytes", got=f"{longest} bytes")
         return values
-
-
-def _size(meta: Meta) -> int:
-    """Return the bytes that a whole dataset takes: values, times and positions of ids, copied and sorted."""
-    ids: int = meta.summary.ids
-    return _ID_BYTES * ids

@@ -8,8 +8,7 @@ from starlette.responses import Response
 
 from actors.views.uniques.periods import GRANULARITIES
 from actors.views.uniques.slices import Rows
-from actors.views.view import Meta
-from gateway.answer import ROWS, asked, rendered, rows_header, weighed
+from gateway.answer import ROWS, asked, rendered, rows_header
 from gateway.api import params
 from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
 from gateway.api.operation import Operation
@@ -86,13 +85,8 @@ class UniqueRoutes:
         are more periods than `limit` or http.max_rows.
         """
         span, limit = params.between(request, START, END), min(LIMIT.of(request) or _MOST, self._asker.allowance.now.max_rows)
-        with await weighed(self._asker, self._stream, span, _size) as hold:
-            answer = await asked(self._asker, self._stream, span, Rows(GRANULARITY.of(request), limit=limit))
+        with self._asker.room.hold() as hold:
+            answer = await asked(self._asker, self._stream, span, Rows(GRANULARITY.of(request), limit=limit), hold)
             members = {"coverage": coverage_of(answer.coverage)} if WITH_COVERAGE.of(request) else {}
             told = rows_header(limit)
             return await rendered(answer, FORM.of(request), hold, request=request, members=members, headers=told, heavy=True)
-
-
-def _size(meta: Meta) -> int:
-    """Return the bytes that an answer takes for a slice: the hashes as they are read, and their union."""
-    return 2 * meta.nbytes

@@ -8,9 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.timeline.span import EVER, Span
-from actors.views.view import Meta
 from actors.views.words.slices import Counting
-from gateway.answer import ROWS, asked, rendered, rows_header, weighed
+from gateway.answer import ROWS, asked, rendered, rows_header
 from gateway.api import params
 from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
 from gateway.api.operation import Operation
@@ -107,18 +106,12 @@ class WordRoutes:
     async def _counted(self, request: Request, of: Literal["types", "words"]) -> Response:
         limit = min(LIMIT.of(request) or _MOST, self._asker.allowance.now.max_rows)
         counting, span = Counting(of, limit), _span(request)
-        with await weighed(self._asker, self._stream, span, _size) as hold:
-            answer = await asked(self._asker, self._stream, span, counting)
+        with self._asker.room.hold() as hold:
+            answer = await asked(self._asker, self._stream, span, counting, hold)
             remarks = await asyncio.to_thread(answer.view.remarks, answer.partial, counting)
             members = {**remarks, "coverage": coverage_of(answer.coverage)} if DETAIL.of(request) else {}
             headers = {"Firnline-Max-Error": str(remarks["max_error"]), **rows_header(limit)}
             return await rendered(answer, FORM.of(request), hold, request=request, members=members, headers=headers, heavy=True)
-
-
-def _size(meta: Meta) -> int:
-    """Return the bytes that an answer takes for a slice: the counts as they are read, opened, and added up by name."""
-    pairs: int = meta.summary.pairs
-    return meta.nbytes + 32 * pairs
 
 
 def _span(request: Request) -> Span:

@@ -18,6 +18,7 @@ from actors.messages import (
     Committed,
     Failed,
     GetCommitted,
+    Grown,
     Ingested,
     Load,
     Loaded,
@@ -35,13 +36,13 @@ from actors.messages import (
     Saved,
 )
 from actors.protocol import CheckpointId, CollectorId, QueryId, Round
-from actors.replies import Answer, Busy, GetStats, Query, Stats
+from actors.replies import Answer, Busy, GetStats, Query, Stats, TooMuch
 from actors.runtime.actor import System, start
 from actors.timeline.retention import Limits
 from actors.timeline.span import Span
 from actors.views.kinds import VIEWS
 from actors.views.sets.page import Page
-from actors.views.view import Due
+from actors.views.view import Due, Meta
 from tests.support.keeping import Inbox, Unthreaded
 from tests.support.running import FixedMeter
 
@@ -239,6 +240,23 @@ def test_a_failed_request_is_answered_and_leaves_no_doubt(monkeypatch: pytest.Mo
     failing(monkeypatch, "reasons", [ValueError("once")])
     assert bench.ask(GetStats) == Busy("the request failed: ValueError")
     assert bench.manager.phase is Phase.RUNNING
+
+
+def test_a_query_is_weighed_before_any_slice_is_read_and_refused_without_memory():
+    bench = Bench().started()
+    active = bench.ask(GetStats)
+    meta = Meta(Span(0, 10), 3, 1_000, 0, None, active.active.summary)
+    bench.tell(Grown(CollectorId(active.numbers[0]), meta, 10, 1.0))
+    asked: list[tuple[int, int]] = []
+    refused = TooMuch("no memory", 8, 7)
+
+    def admit(nbytes: int, spare_bytes: int) -> TooMuch:
+        asked.append((nbytes, spare_bytes))
+        return refused
+
+    assert bench.ask(lambda reply_to: Query(Span(0, 10), Page(1), 1.0, reply_to, admit)) == refused
+    assert asked == [(VIEW.weigh([meta], Page(1)), 10**9 - 1_000)]
+    assert bench.manager.counted["answered"] == 0
 
 
 def test_without_a_publisher_a_due_result_only_returns_its_credit():

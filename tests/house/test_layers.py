@@ -94,7 +94,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
 """Each room, and what it may import beside itself. A name covers all that is below it; the longest name that fits decides."""
 
 GATEWAY_AND_VIEWS = {
-    "gateway.routes.sets": {"actors.columns.sealed", "actors.views.sets.page", "actors.views.sets.slices"},
+    "gateway.routes.sets": {"actors.views.sets.page"},
     "gateway.routes.segments": {"actors.views.segments.listing"},
     "gateway.routes.top": {"actors.views.top.decode", "actors.views.top.slices"},
     "gateway.routes.uniques": {"actors.views.uniques.periods", "actors.views.uniques.slices"},

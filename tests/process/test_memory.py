@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.replies import TooMuch
 from gateway.admission import Hold, Room
 from gateway.api.errors import Problem
 from scripts.lab.measure.runs import fill
@@ -32,9 +33,12 @@ def test_admission_never_exceeds_its_budget_and_all_of_it_is_returned(steps: lis
     holds: list[tuple[Hold, int]] = []
     for nbytes, spare, first in steps:
         alone = not holds
-        with contextlib.suppress(Problem):
-            holds.append((room.take(nbytes, spare=spare), nbytes))
+        hold = room.hold()
+        if (refused := hold.take(nbytes, spare)) is None:
+            holds.append((hold, nbytes))
             assert room.under_way <= 100 + (spare if alone else 0)
+        else:
+            assert refused.nbytes == nbytes > refused.free_bytes
         if first and holds:
             holds.pop(0)[0].give_back()
         assert room.under_way == sum(each for _, each in holds)
@@ -42,6 +46,14 @@ def test_admission_never_exceeds_its_budget_and_all_of_it_is_returned(steps: lis
     for hold, _ in holds:
         hold.give_back()
         hold.give_back()
+    assert room.under_way == 0
+
+
+def test_a_manager_cannot_take_memory_for_an_answer_that_was_given_up():
+    room = Room(100)
+    with room.hold() as hold:
+        assert hold.take(60) is None
+    assert hold.take(1) == TooMuch("other answers have the memory", 1, 100)
     assert room.under_way == 0
 
 

@@ -1,6 +1,6 @@
 """The view `segments`: implements the contract of `actors.views.view`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from actors.columns.snapshot import State
@@ -15,6 +15,11 @@ from actors.views.segments.runs.rows import Piece
 from actors.views.segments.runs.spool import Spool
 from actors.views.segments.slices import LiveSegments
 from actors.views.view import Block, Decoded, Due, Meta, Records, Shape, View
+
+_OPEN_ROWS = 65_536
+"""Finished batches of a slice that a listing has open at once."""
+
+_ROW_BYTES = 64
 
 
 class SegmentsView(View):
@@ -69,6 +74,11 @@ class SegmentsView(View):
     def nothing(self) -> SegmentsSummary:
         """Return the summary of no slice."""
         return SegmentsSummary()
+
+    def weigh(self, metas: Sequence[Meta], arguments: Listing) -> int:  # noqa: ARG002  # the contract's
+        """Return the bytes of a listing: pending batches are copied, and finished ones are opened a piece at a time."""
+        own: list[SegmentsSummary] = [meta.summary for meta in metas]
+        return _ROW_BYTES * sum(each.pending + min(each.finished, _OPEN_ROWS) for each in own)
 
     def publish(self, partial: tuple[Any, ...], due: Due) -> Iterator[bytes]:  # noqa: ARG002  # the contract's
         """Write the line of each completed batch: the same bytes at each call. Opens one piece of each run at a time."""

@@ -23,6 +23,9 @@ from actors.views.view import NONE_LOST, Frozen, Live, Meta
 OPEN_SETS = 65_536
 """Minimum number of complete sets of a live slice that a late event can still change."""
 
+MOST_OPEN_SETS = OPEN_SETS + 2 * CHUNK
+"""Complete sets of a live slice that are not compressed, at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class SetSummary:

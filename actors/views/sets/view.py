@@ -12,8 +12,16 @@ from actors.views.sets.decode import SetDecoder
 from actors.views.sets.page import Page
 from actors.views.sets.pieces import Piece
 from actors.views.sets.render import page, template
-from actors.views.sets.slices import FrozenSets, LiveSets, SetCarry, SetSummary
+from actors.views.sets.slices import MOST_OPEN_SETS, FrozenSets, LiveSets, SetCarry, SetSummary
 from actors.views.view import Block, Decoded, Field, Meta, Records, Shape, View
+
+_SHORT_SETS = 1_024
+"""A page of at most this many sets is written at once, so no piece is open while it is sent."""
+
+_OPENED_SETS = 32_768
+"""The most sets that are decompressed at once for writing: the current piece, and the rest of the piece before it."""
+
+_TIME_BYTES = 8
 
 
 class SetsView(View):
@@ -75,6 +83,13 @@ class SetsView(View):
                 sure += sets
                 reach = max(reach, own.end)
         return chosen
+
+    @override
+    def weigh(self, metas: Sequence[Meta], arguments: Page) -> int:
+        """Return the bytes of a page: sets of the live slice are copied; if the page is not short, pieces are open too."""
+        copied = MOST_OPEN_SETS if arguments.needed is None else min(arguments.needed, MOST_OPEN_SETS)
+        opened = _OPENED_SETS if copied > _SHORT_SETS else 0
+        return _TIME_BYTES * len(self.steps) * (copied + opened)
 
     @override
     def shape(self, arguments: Page) -> Shape:

@@ -1,6 +1,6 @@
 """The view `top`, as the contract of `actors/views/view.py` defines it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,13 @@ from actors.views.view import Block, Decoded, Field, Meta, Records, Shape, View
 
 _BLOCK = 4_096
 """Number of ids written at once."""
+
+_FEW = 10_000
+"""Up to this many ids are picked from the table; for more, all of it is copied and sorted."""
+
+_ROW_BYTES = 256
+_ID_BYTES = 128
+"""Bytes of the value, time and place of an id: copied, and sorted."""
 
 _SHAPE = Shape("data", (Field("id", "text"), Field("value")), "value")
 
@@ -42,6 +49,13 @@ class TopView(View):
     @override
     def nothing(self) -> TopSummary:
         return TopSummary(0, 0)
+
+    @override
+    def weigh(self, metas: Sequence[Meta], arguments: Top) -> int:
+        if arguments.limit is not None and arguments.limit <= _FEW:
+            return _ROW_BYTES * arguments.limit
+        own: list[TopSummary] = [meta.summary for meta in metas]
+        return _ID_BYTES * sum(each.ids for each in own)
 
     @override
     def shape(self, arguments: Top) -> Shape:

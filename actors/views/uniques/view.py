@@ -85,6 +85,10 @@ class UniquesView(View):
                     break
         return chosen
 
+    def weigh(self, metas: Sequence[Meta], arguments: Rows) -> int:  # noqa: ARG002  # the contract's
+        """Return the bytes of the hashes as they are read, and of their union."""
+        return 2 * sum(meta.nbytes for meta in metas)
+
     def recall(self, gone: UniquesSummary, span: Span, arguments: Rows) -> tuple[Piece, ...]:
         """Return the selected months and years of dropped slices. Shorter periods are lost."""
         return arguments.choose(gone.long, span)

@@ -1,6 +1,6 @@
 """The view `words`: implements the contract of `actors.views.view`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from actors.columns.snapshot import State
@@ -11,6 +11,8 @@ from actors.views.words.pieces import Piece, Remembered, total
 from actors.views.words.slices import Counting, FrozenWords, LiveWords, WordSummary, recalled
 
 Pieces = tuple[Piece, ...]
+
+_PAIR_BYTES = 32
 
 _BLOCK = 512
 """Names in a block. A block takes 0.1 ms, unless names are long."""
@@ -53,6 +55,10 @@ class WordsView(View):
     def nothing(self) -> WordSummary:
         """Return the summary of no slice."""
         return WordSummary.nothing(self._max_names)
+
+    def weigh(self, metas: Sequence[Meta], arguments: Counting) -> int:  # noqa: ARG002  # the contract's
+        """Return the bytes of the counts as they are read, opened, and added up by name."""
+        return sum(meta.nbytes + _PAIR_BYTES * meta.summary.pairs for meta in metas)
 
     def recall(self, gone: WordSummary, span: Span, arguments: Counting) -> Pieces:
         """Return the counts of all dropped slices if `span` contains all times before their end, else no counts."""
