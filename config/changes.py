@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from config.fields import HIDDEN, Budget, secret
 from config.settings import Http, Settings
-from config.streams import STREAMS, Source, view_of
+from config.streams import DEFAULT_VIEW, STREAMS, Source, view_of
 
 
 class Applies(StrEnum):
@@ -50,7 +50,7 @@ class Change:
         return f"{self.key}: {_text(self.old)} → {_text(self.new)}"
 
 
-def applies(path: tuple[str, ...], view: str = "sets") -> Applies:
+def applies(path: tuple[str, ...], view: str = DEFAULT_VIEW) -> Applies:
     """Return when a change of the setting at `path` takes effect. Below `streams.NAME` it depends on the stream's `view`.
 
     >>> applies(("streams", "events", "max_aged")).value
@@ -80,7 +80,7 @@ def changes(old: Settings, new: Settings) -> list[Change]:
             continue
         before, after = was.get(path, ABSENT), now.get(path, ABSENT)
         if before != after:
-            view = view_of(new.streams[path[1]]) if path[0] == "streams" else "sets"
+            view = view_of(new.streams[path[1]]) if path[0] == "streams" else DEFAULT_VIEW
             found.append(Change(".".join(path), shown(path, before), shown(path, after), applies(path, view)))
     return found
 

@@ -1,13 +1,15 @@
 """The stanza of a stream: one class a view, with its settings and with every fact about the view that other rooms need.
 
-A new view needs one class here, in `STREAMS` and in `Stream`. The service and the commands ask the class; none compares views.
+A new view needs one class here. The service and the commands ask the class; none of them compares names of views.
 """
 
 import math
 import re
 from collections.abc import Mapping
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Discriminator, Field, StrictBool, Tag, model_validator
@@ -103,6 +105,9 @@ class StreamSettings(Model):
 
     ordered: ClassVar[bool] = False
     """Whether events wait for late ones, up to `lateness_ms`."""
+
+    if TYPE_CHECKING:
+        view: str  # each class has the field with the name of its view as the one value
 
     source: Source = Field(description="Where the records come from.")
     output: Output = Field(Output(), description="Where results go.")
@@ -269,27 +274,22 @@ class WordsStream(StreamSettings):
         return Load(0.73, "counts by second and name", _NAMES_A_SECOND, f"{_NAMES_A_SECOND} names each second")
 
 
+STREAMS: dict[str, type[StreamSettings]] = {
+    get_args(stanza.model_fields["view"].annotation)[0]: stanza for stanza in StreamSettings.__subclasses__()
+}
+"""The stanza's class by the name of its view. The first one is that of a stanza that names no view."""
+
+DEFAULT_VIEW = next(iter(STREAMS))
+
+
 def view_of(given: object) -> str:
-    """Return the name of a stanza's view; `sets` if the stanza names none."""
-    view = given.get("view", "sets") if isinstance(given, Mapping) else getattr(given, "view", "sets")
+    """Return the name of a stanza's view."""
+    view = given.get("view", DEFAULT_VIEW) if isinstance(given, Mapping) else getattr(given, "view", DEFAULT_VIEW)
     return str(view)
 
 
-STREAMS: dict[str, type[StreamSettings]] = {
-    "sets": SetsStream,
-    "top": TopStream,
-    "segments": SegmentsStream,
-    "uniques": UniquesStream,
-    "words": WordsStream,
-}
-"""The stanza's class by the name of its view."""
-
-Stream = Annotated[
-    Annotated[SetsStream, Tag("sets")]
-    | Annotated[TopStream, Tag("top")]
-    | Annotated[SegmentsStream, Tag("segments")]
-    | Annotated[UniquesStream, Tag("uniques")]
-    | Annotated[WordsStream, Tag("words")],
-    Discriminator(view_of),
-]
+if TYPE_CHECKING:
+    Stream = StreamSettings
+else:
+    Stream = Annotated[reduce(or_, (Annotated[stanza, Tag(view)] for view, stanza in STREAMS.items())), Discriminator(view_of)]
 """The stanza of one stream."""

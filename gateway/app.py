@@ -1,7 +1,8 @@
 """The ASGI application: routes and exception handlers, as tables."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from importlib import import_module
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -12,17 +13,13 @@ from gateway.api.docs import DocsRoutes
 from gateway.api.errors import handlers
 from gateway.api.openapi import DescriptionRoutes
 from gateway.api.operation import Family, Operation, routes
+from gateway.api.params import Time
 from gateway.ask import Asker, Trace
 from gateway.page.files import Pages, wants_page
 from gateway.page.live import LiveRoutes, Ticker
 from gateway.routes.about import HealthRoutes, product_version
 from gateway.routes.reload import ConfigRoutes, Reload
-from gateway.routes.segments import SegmentRoutes
-from gateway.routes.sets import SetRoutes
 from gateway.routes.streams import StreamList, StreamRoutes
-from gateway.routes.top import TopRoutes
-from gateway.routes.uniques import UniqueRoutes
-from gateway.routes.words import WordRoutes
 from gateway.stream import Served
 from gateway.watch.metrics import MetricRoutes
 from gateway.watch.probes import Probes
@@ -30,15 +27,6 @@ from gateway.watch.traffic import Traffic
 from gateway.wire.compression import Compression
 from gateway.wire.limits import Allowance
 from gateway.wire.request_id import RequestIds
-
-FAMILIES: dict[str, Callable[[Asker, Served], Family]] = {
-    "sets": SetRoutes,
-    "top": TopRoutes,
-    "segments": SegmentRoutes,
-    "uniques": UniqueRoutes,
-    "words": WordRoutes,
-}
-"""The class of a stream's routes, by the name of its view."""
 
 
 def create_app(
@@ -58,7 +46,7 @@ def create_app(
     asker = Asker(allowance, trace)
     pages = Pages()
     of_streams = {
-        stream.name: distinct([*StreamRoutes(asker, stream).operations(), *FAMILIES[stream.view](asker, stream).operations()])
+        stream.name: distinct([*StreamRoutes(asker, stream).operations(), *routes_of(asker, stream).operations()])
         for stream in streams
     }
     health = HealthRoutes(asker, guardian, (wants_page, pages.page))
@@ -71,7 +59,7 @@ def create_app(
     of_service = [operation for family in families for operation in family.operations()]
     operations = distinct([*of_service, *(operation for own in of_streams.values() for operation in own)])
     health.paths = list(dict.fromkeys(operation.path for operation in operations))
-    tags = {**{stream.name: about(stream) for stream in streams}, "service": "The service itself."}
+    tags = {**{stream.name: about(stream, of_streams[stream.name]) for stream in streams}, "service": "The service itself."}
     description.know(operations, version=product_version(), tags=tags)
     ticker = Ticker(asker, guardian, streams)
     app = Starlette(
@@ -83,10 +71,17 @@ def create_app(
     return app
 
 
-def about(stream: Served) -> str:
-    """Return a line that describes a stream."""
+def routes_of(asker: Asker, stream: Served) -> Family:
+    """Return the routes of a stream: of the class `Routes` in the file of `gateway.routes` that is called as its view."""
+    family: Family = import_module(f"gateway.routes.{stream.view}").Routes(asker, stream)
+    return family
+
+
+def about(stream: Served, operations: Iterable[Operation]) -> str:
+    """Return a line that describes a stream with these operations."""
     read = f", read from {stream.source}" if stream.source else ""
-    unit = f" Its times are integers in {stream.time_unit} since 1970, or RFC 3339." if stream.view == "sets" else ""
+    timed = any(isinstance(parameter, Time) for operation in operations for parameter in operation.parameters)
+    unit = f" Its times are integers in {stream.time_unit} since 1970, or RFC 3339." if timed else ""
     return f"A stream of the view {stream.view}{read}.{unit}"
 
 

@@ -9,10 +9,12 @@ from typing import Annotated, Literal, Self
 import msgspec
 
 from actors.replies import Coverage
+from actors.views.kinds import VIEWS
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 _Meta = msgspec.Meta
+*_FIRST, _LAST = VIEWS
 
 
 class Answer(msgspec.Struct, frozen=True, rename="camel"):
@@ -103,7 +105,7 @@ class StreamSaid(Answer, frozen=True):
     """A stream: its view, its source, its paths, and how far back it is complete."""
 
     name: str
-    view: Annotated[str, _Meta(description="The kind of its answers: sets, top, segments, uniques or words.")]
+    view: Annotated[str, _Meta(description=f"The kind of its answers: {', '.join(_FIRST)} or {_LAST}.")]
     state: Annotated[str, _Meta(description="What it does; `given up` after too many failures.")]
     source: Annotated[str, _Meta(description="Where its records come from.")]
     time_unit: Annotated[str, _Meta(description="The unit of its times: s, ms, us, ns; or batch, where ids stand for times.")]

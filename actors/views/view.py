@@ -9,8 +9,9 @@ equals merging the reads of its parts, live or frozen. `tests/views/test_views.p
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -250,6 +251,12 @@ class Frozen(ABC):
 class View(ABC):
     """One kind of answer over a stream. Stateless; all threads share it."""
 
+    answers: ClassVar[str]
+    """The member of the view's `Summary` that counts answers."""
+
+    counts: ClassVar[type[msgspec.Struct]]
+    """The type of `describe`: what the stats say of one slice, and of all of them. A member's description is its meaning."""
+
     categories: int = 0
     """Number of columns of times in a batch that must be put in order of time; 0 if slices take events in any order."""
 
@@ -316,5 +323,5 @@ class View(ABC):
         return {}
 
     @abstractmethod
-    def describe(self, before: Any, meta: Meta) -> dict[str, object]:
-        """Return a slice's row of the stats. `before` is the summary of all earlier slices."""
+    def describe(self, before: Any, meta: Meta) -> msgspec.Struct:
+        """Return the `counts` of a slice. `before` is the summary of all earlier slices."""

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from actors.replies import Durability, Stats
-from actors.views.view import Meta
+from actors.views.view import Meta, View
 from gateway.coverage import coverage_of
 from gateway.page.forecast import forecast
 from gateway.stream import Served
@@ -24,9 +24,6 @@ Bar = list[Any]
 _MOST_PARTITIONS = 64
 _MOST_MISSING = 100
 
-_ANSWERS = {"sets": "sets", "top": "ids", "segments": "finished", "uniques": "frames", "words": "events"}
-"""The member of a view's summary that counts answers."""
-
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -39,7 +36,7 @@ class Picture:
 def picture(stream: Served, stats: Stats) -> Picture:
     """Return the picture of a stream. Cost: O(generations), about 2 us each."""
     bars = [
-        _bar(stream.view, number, meta, "spilled" if meta.file_bytes else "aged")
+        _bar(stats.view, number, meta, "spilled" if meta.file_bytes else "aged")
         for number, meta in zip(stats.numbers, stats.aged, strict=False)
         if meta.span is not None
     ]
@@ -78,14 +75,14 @@ def _joined(bars: Sequence[Bar]) -> Bar:
     return [bars[0][0], "spilled" if spilled else "aged", low, high, *sums]
 
 
-def _bar(view: str, number: int, meta: Meta, state: str) -> Bar:
+def _bar(view: View, number: int, meta: Meta, state: str) -> Bar:
     span = meta.span
     start, end = (span.start, span.end) if span is not None else (None, None)
     return [number, state, start, end, _answers(view, meta.summary), meta.events, meta.nbytes, meta.file_bytes, 1]
 
 
-def _answers(view: str, summary: Any) -> int:
-    count: int = getattr(summary, _ANSWERS[view])
+def _answers(view: View, summary: Any) -> int:
+    count: int = getattr(summary, view.answers)
     return count
 
 
@@ -93,7 +90,7 @@ def _now(stream: Served, stats: Stats, bars: Sequence[Bar]) -> dict[str, Any]:
     progress, memory, active = stats.progress, stats.memory, stats.active
     held = [sum(bar[column] for bar in bars) for column in range(4, 8)]
     spilled = sum(bar[1] == "spilled" for bar in bars)
-    answers = held[0] + _answers(stream.view, active.summary)
+    answers = held[0] + _answers(stats.view, active.summary)
     others = memory.accounted_bytes - active.nbytes - sum(meta.nbytes for meta in stats.aged)
     foreseen = forecast(stats.aged, memory.budget_bytes - others - active.nbytes)
     return {
@@ -101,10 +98,10 @@ def _now(stream: Served, stats: Stats, bars: Sequence[Bar]) -> dict[str, Any]:
         "view": stream.view,
         "source": stream.source,
         "steps": stream.steps,
-        "unit": "batch" if stream.view == "segments" else stream.time_unit,
+        "unit": stream.time_unit,
         "state": "reading its checkpoint" if stats.starting else progress.state,
         "starting": stats.starting,
-        "active": _bar(stream.view, stats.numbers[-1] if stats.numbers else 0, active, "live"),
+        "active": _bar(stats.view, stats.numbers[-1] if stats.numbers else 0, active, "live"),
         "held": {
             "generations": len(stats.aged),
             "spilled": spilled,
@@ -113,7 +110,7 @@ def _now(stream: Served, stats: Stats, bars: Sequence[Bar]) -> dict[str, Any]:
             "bytes": held[2] + active.nbytes,
             "fileBytes": held[3],
         },
-        "made": answers + _answers(stream.view, stats.gone),
+        "made": answers + _answers(stats.view, stats.gone),
         "coverage": {**coverage_of(stats.coverage), "missing": []},
         "missing": [[reason, span.start, span.end, count] for reason, span, count in stats.missing[:_MOST_MISSING]],
         "dropped": stats.dropped,

@@ -97,7 +97,7 @@ BATCH = params.InPath(
 )
 
 
-class SegmentRoutes:
+class Routes:
     """Endpoints of one stream of segments."""
 
     def __init__(self, asker: Asker, stream: Served) -> None:

@@ -37,7 +37,7 @@ _TRIES = 5
 LIMIT = params.Integer(name="limit", description="Sets at most. If more follow, the answer has their cursor.", low=1, high=MOST)
 
 
-class SetRoutes:
+class Routes:
     """Endpoints of one stream of sets."""
 
     def __init__(self, asker: Asker, stream: Served) -> None:

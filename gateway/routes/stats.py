@@ -1,11 +1,13 @@
 """The types of `get-stats`, made from the manager's reply. Only the rows and totals differ between views."""
 
+import functools
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from actors.replies import Durability, Memory
 from actors.replies import Stats as Reply
+from actors.views.kinds import VIEWS
 from actors.views.view import Meta
 from gateway.coverage import span_of
 from gateway.schemas import Answer, Count, CoverageSaid, Range
@@ -67,49 +69,6 @@ class Slice(Answer, frozen=True):
     file_bytes: Annotated[Count, _Meta(description="Bytes that are in its file only.")]
 
 
-class SetsTotal(Answer, frozen=True):
-    """Sets of all collectors, since the start."""
-
-    valid_set_count: Annotated[int, _Meta(description="Complete sets.")]
-    out_of_order_messages_count: Annotated[int, _Meta(description="Events that wait for a match.")]
-    set_size: Annotated[int, _Meta(description="Complete sets.")]
-    bound: Annotated[int, _Meta(description="The proven maximum of sets (min-cut): no choice of sets has more.")]
-
-
-class TopTotal(Answer, frozen=True):
-    """Ids of all collectors."""
-
-    ids: Annotated[int, _Meta(description="Ids with a value.")]
-    superseded: Annotated[int, _Meta(description="Events replaced by a later value of their id or by a DELETE.")]
-    forgotten_up_to: Annotated[int | None, _Meta(description="The highest value that was forgotten because memory was short.")]
-    in_several_partitions: Annotated[int, _Meta(description="Ids whose records are in more than one partition.")]
-
-
-class SegmentsTotal(Answer, frozen=True):
-    """Batches of all collectors."""
-
-    finished: Annotated[int, _Meta(description="Finished batches.")]
-    pending: Annotated[int, _Meta(description="Batches that wait for a segment.")]
-    numbers: Annotated[int, _Meta(description="Numbers in finished batches.")]
-    spilled_bytes: Annotated[int, _Meta(description="Bytes of pending segments in the temporary file.")]
-
-
-class UniquesTotal(Answer, frozen=True):
-    """Periods of all collectors."""
-
-    cells: Annotated[int, _Meta(description="Periods of any length.")]
-    hashes: Annotated[int, _Meta(description="Users held in all of them.")]
-    frames: Annotated[int, _Meta(description="Frames counted.")]
-
-
-class WordsTotal(Answer, frozen=True):
-    """Counts of all collectors."""
-
-    types: Annotated[int, _Meta(description="Different types.")]
-    words: Annotated[int, _Meta(description="Different words.")]
-    pairs: Annotated[int, _Meta(description="Counts by second and name.")]
-
-
 class Stats(Answer, frozen=True, kw_only=True):
     """The state of a stream: a row for each collector, aged ones first, oldest first, the active one last; and totals."""
 
@@ -139,31 +98,20 @@ class Stats(Answer, frozen=True, kw_only=True):
     pruned: Annotated[list[PrunedSaid], _Meta(description="The last dropped collectors, the newest first.")]
 
 
-def _type_of(total: type[msgspec.Struct]) -> Any:
-    """Return the type of the stats of a view that has `total` for all collectors, and the same members for each one."""
-    view = total.__name__.removesuffix("Total")
+@functools.cache
+def stats_type(view: str) -> type[Stats]:
+    """Return the type of the stats of a view, with its counts for each collector and for all of them."""
+    total = VIEWS[view].counts
+    name = total.__name__.removesuffix("Total")
     own = [(field.name, field.type) for field in msgspec.structs.fields(total)]
-    namespace = {"__doc__": f"One collector of the view {view.lower()}."}
-    row = msgspec.defstruct(f"{view}Slice", own, bases=(Slice,), namespace=namespace, frozen=True)
-    rows = ("data", Annotated[list[row], _Meta(description="The collectors.")])  # type: ignore[valid-type]
-    return msgspec.defstruct(
-        f"{view}Stats",
-        [rows, ("total", total)],
-        bases=(Stats,),
-        namespace={"__doc__": Stats.__doc__},
-        frozen=True,
-        kw_only=True,
+    row = msgspec.defstruct(
+        f"{name}Slice", own, bases=(Slice,), namespace={"__doc__": f"One collector of the view {view}."}, frozen=True
     )
-
-
-STATS = {
-    "sets": _type_of(SetsTotal),
-    "top": _type_of(TopTotal),
-    "segments": _type_of(SegmentsTotal),
-    "uniques": _type_of(UniquesTotal),
-    "words": _type_of(WordsTotal),
-}
-"""The type of a stream's stats, by the name of its view."""
+    rows = ("data", Annotated[list[row], _Meta(description="The collectors.")])  # type: ignore[valid-type]
+    members, said = [rows, ("total", total)], {"__doc__": str(Stats.__doc__)}
+    made: Any = msgspec.defstruct(f"{name}Stats", members, bases=(Stats,), namespace=said, frozen=True, kw_only=True)
+    found: type[Stats] = made
+    return found
 
 
 def stats_of(reply: Reply) -> Stats:
@@ -173,12 +121,12 @@ def stats_of(reply: Reply) -> Stats:
     for meta in (*reply.aged, reply.active):
         state: Literal["aged", "active"] = "active" if meta is reply.active else "aged"
         own = Slice(state, span_of(meta.span), meta.events, meta.nbytes, meta.file_bytes)
-        data.append({**reply.view.describe(before, meta), **msgspec.to_builtins(own)})
+        data.append({**msgspec.to_builtins(reply.view.describe(before, meta)), **msgspec.to_builtins(own)})
         before = before.then(meta.summary)
     progress = reply.progress
     return Stats(
         data=data,
-        total=reply.view.describe(reply.view.nothing(), Meta(None, 0, 0, 0, None, before)),
+        total=msgspec.to_builtins(reply.view.describe(reply.view.nothing(), Meta(None, 0, 0, 0, None, before))),
         coverage=CoverageSaid.of(reply.coverage),
         memory=_memory(reply.memory),
         state=progress.state,

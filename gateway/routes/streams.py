@@ -14,7 +14,7 @@ from gateway.api.operation import Link, Operation
 from gateway.api.params import InPath
 from gateway.ask import Asker
 from gateway.coverage import span_of
-from gateway.routes.stats import STATS, stats_of
+from gateway.routes.stats import stats_of, stats_type
 from gateway.schemas import CoverageSaid, Rejected, Rejects, Streams, StreamSaid
 from gateway.stream import Served
 
@@ -28,7 +28,7 @@ class StreamRoutes:
 
     def operations(self) -> list[Operation]:
         """Return the table of operations."""
-        name, stats = self._stream.name, STATS[self._stream.view]
+        name, stats = self._stream.name, stats_type(self._stream.view)
         return [
             Operation(method="GET", path=f"/{name}/get-stats", endpoint=self.get_stats, tag=name, answer=stats),
             Operation(method="GET", path=f"/{name}/rejects", endpoint=self.get_rejects, tag=name, answer=Rejects),

@@ -76,7 +76,7 @@ LIMIT = params.Integer(
 )
 
 
-class TopRoutes:
+class Routes:
     """Endpoints of one dataset, under its own name."""
 
     def __init__(self, asker: Asker, stream: Served) -> None:

@@ -55,7 +55,7 @@ END = params.Moment(name="end", description="Periods that begin before this time
 LIMIT = params.Integer(name="limit", description="Return at most the first `limit` periods.", low=1, high=_MOST)
 
 
-class UniqueRoutes:
+class Routes:
     """Endpoints of one stream of frames, under its own name."""
 
     def __init__(self, asker: Asker, stream: Served) -> None:

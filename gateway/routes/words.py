@@ -61,7 +61,7 @@ _LINE = {
 _MAX_ERROR = {"Firnline-Max-Error": "The largest possible error of a count: counts are never too low. 0: all are exact."}
 
 
-class WordRoutes:
+class Routes:
     """Endpoints of one stream of counted events, under its own name and under `/events`."""
 
     def __init__(self, asker: Asker, stream: Served) -> None:

@@ -41,7 +41,7 @@ def gentle_producer(bootstrap: str, topic: str) -> Iterator[None]:
 
 def demo_topic(settings: Settings) -> str:
     """Return the topic of the first stream of sets. Raises ValueError if no stream of sets reads a topic."""
-    topics = [stream.source.topic for stream in settings.streams.values() if stream.view == "sets" and stream.source.topic]
+    topics = [stream.source.topic for stream in settings.streams.values() if stream.step_names and stream.source.topic]
     if not topics:
         raise ValueError("--demo: expected a stream of sets that reads a topic")
     return topics[0]

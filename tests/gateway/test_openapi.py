@@ -21,7 +21,8 @@ import jsonschema_rs
 import pytest
 from starlette.routing import Route
 
-from gateway.app import FAMILIES, create_app
+from actors.views.kinds import VIEWS
+from gateway.app import create_app
 from gateway.stream import Served
 from tests.conftest import Send
 from tests.support.allowed import allowance
@@ -87,7 +88,7 @@ def test_every_route_is_described_and_every_described_route_exists(running: Serv
 
 
 def test_only_pages_and_the_live_events_are_not_described():
-    app = create_app([Served(view, view, Unasked(), steps=("R", "G")) for view in FAMILIES], Unasked(), allowance())
+    app = create_app([Served(view, view, Unasked(), steps=("R", "G")) for view in VIEWS], Unasked(), allowance())
     by_description = {route.path for route in app.routes if isinstance(route, Route)}
     about = asyncio.run(get(app, "/"))
     assert by_description - set(about["paths"]) == {"/live", "/static", "/static/{name:path}"}

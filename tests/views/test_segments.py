@@ -25,7 +25,7 @@ from actors.views.segments.id_set import IdSet
 from actors.views.segments.listing import Listing
 from actors.views.segments.runs.merging import merged
 from actors.views.segments.runs.run import EMPTY, Raw, Run, Sealed, Spooled, run_of
-from actors.views.segments.view import SegmentsView
+from actors.views.segments.view import SegmentsTotal, SegmentsView
 from tests.support.polled import polled
 from tests.support.rendered import rendered
 from tests.support.trees import kept
@@ -493,7 +493,7 @@ def test_a_row_of_the_stats_counts_batches_numbers_and_bytes_on_disk():
     feed.add(record(1, 0, [1, 2]), record(1, 1, [3]), record(2, 0, list(range(100))))
     feed.live.shed(1)
     row = feed.view.describe(feed.view.nothing(), feed.live.meta())
-    assert row == {"finished": 1, "pending": 1, "numbers": 3, "spilledBytes": 800}
+    assert row == SegmentsTotal(finished=1, pending=1, numbers=3, spilled_bytes=800)
     assert feed.view.recall(feed.view.nothing(), EVER, ALL) == feed.view.merge([])
 
 

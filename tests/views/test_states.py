@@ -4,6 +4,7 @@ import gc
 import random
 from typing import Any
 
+import msgspec
 import pytest
 
 from actors.columns import snapshot
@@ -12,7 +13,7 @@ from tests.support.samples import Run, fed
 from tests.support.trees import REFUSED, file_of, kept, spoilt
 
 
-def described(view: Any, summary: Any) -> dict[str, object]:
+def described(view: Any, summary: Any) -> msgspec.Struct:
     return view.describe(view.nothing(), Meta(None, 0, 0, 0, None, summary))
 
 

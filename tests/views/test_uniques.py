@@ -21,7 +21,7 @@ from actors.views.uniques.decode import END_S, Frames
 from actors.views.uniques.periods import DAY, GRANULARITIES, HOUR, MONTH, WEEK, YEAR, Periods
 from actors.views.uniques.sketch import Sketch, estimate
 from actors.views.uniques.slices import FrozenUniques, Rows, UniquesSummary
-from actors.views.uniques.view import UniquesView
+from actors.views.uniques.view import UniquesTotal, UniquesView
 from scripts.lab.truth import period
 from tests.support.polled import polled
 from tests.support.rendered import rendered
@@ -530,7 +530,7 @@ def test_a_slice_is_full_by_cells_or_by_hashes_and_reports_its_contents():
     meta = live.meta()
     assert meta.span == Span(NOON * 1000, (NOON + 60) * 1000)
     assert (meta.events, meta.dead_bytes, meta.final_until) == (600, 0, None)
-    assert view.describe(view.nothing(), meta) == {"cells": 6, "hashes": 3_600, "frames": 600}
+    assert view.describe(view.nothing(), meta) == UniquesTotal(cells=6, hashes=3_600, frames=600)
     by_cells = UniquesView(max_cells=8).open(None)
     by_cells.add(many(range(5), NOON), None)
     by_cells.add(many(range(5), NOON + 60), None)

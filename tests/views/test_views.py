@@ -1,8 +1,8 @@
 """Every view keeps these laws about its answers, over random streams of its own records."""
 
-import json
 import random
 
+import msgspec
 import pytest
 
 from actors.timeline.span import EVER, Span
@@ -55,8 +55,8 @@ def test_summaries_compose_in_any_grouping_and_do_not_change(run: Run):
     view, described = run.view, set()
     summaries = [part.meta().summary for part in run.parts]
 
-    def of(summary: object) -> str:
-        return json.dumps(view.describe(view.nothing(), Meta(None, 0, 0, 0, None, summary)))
+    def of(summary: object) -> bytes:
+        return msgspec.json.encode(view.describe(view.nothing(), Meta(None, 0, 0, 0, None, summary)))
 
     for cut in range(len(summaries)):
         left, right = view.nothing(), summaries[cut]

@@ -20,7 +20,7 @@ from actors.timeline.span import EVER, Span
 from actors.views.words.frequent import Frequent
 from actors.views.words.slices import Counting
 from actors.views.words.table import Tally
-from actors.views.words.view import WordsView
+from actors.views.words.view import WordsTotal, WordsView
 from tests.support.polled import polled
 from tests.support.rendered import rendered
 from tests.support.trees import kept
@@ -313,7 +313,7 @@ def test_stats_report_types_words_and_pairs():
     view = WordsView()
     live = fed(view, view.open(None), [Seen(1, "t", "a b"), Seen(2, "u", "a"), Seen(2, "u", "")])
     for each in (live, settled(fed(view, view.open(None), [Seen(1, "t", "a b"), Seen(2, "u", "a")]))):
-        assert view.describe(view.nothing(), each.meta()) == {"types": 2, "words": 2, "pairs": 5}
+        assert view.describe(view.nothing(), each.meta()) == WordsTotal(types=2, words=2, pairs=5)
 
 
 @pytest.mark.parametrize("limit", [-1, -100])

@@ -1,7 +1,9 @@
 """The view `segments`: implements the contract of `actors.views.view`."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from actors.columns.snapshot import State
 from actors.timeline.span import Span
@@ -22,12 +24,24 @@ _OPEN_ROWS = 65_536
 _ROW_BYTES = 64
 
 
+class SegmentsTotal(msgspec.Struct, frozen=True, rename="camel"):
+    """Batches of all collectors."""
+
+    finished: Annotated[int, msgspec.Meta(description="Finished batches.")]
+    pending: Annotated[int, msgspec.Meta(description="Batches that wait for a segment.")]
+    numbers: Annotated[int, msgspec.Meta(description="Numbers in finished batches.")]
+    spilled_bytes: Annotated[int, msgspec.Meta(description="Bytes of pending segments in the temporary file.")]
+
+
 class SegmentsView(View):
     """Batches of `segments` sorted segments. A batch is published as one sorted line when its last segment arrives.
 
     The time of an event is its batch id. A slice has about `max_batches` finished batches. Pending batches that take more than
     `spill_bytes` are moved to the `spool`.
     """
+
+    answers = "finished"
+    counts = SegmentsTotal
 
     def __init__(self, *, segments: int = 10, max_batches: int = 100_000, spool: Spool, spill_bytes: int = 32 << 20) -> None:
         self._segments = segments
@@ -92,12 +106,7 @@ class SegmentsView(View):
         """Yield batches by epoch and id."""
         return blocks(partial, span, arguments)
 
-    def describe(self, before: SegmentsSummary, meta: Meta) -> dict[str, object]:  # noqa: ARG002  # the contract's
-        """Return a slice's row of the stats: batches, numbers of the finished ones, and spooled bytes of the pending ones."""
+    def describe(self, before: SegmentsSummary, meta: Meta) -> SegmentsTotal:  # noqa: ARG002  # the contract's
+        """Return the counts of a slice."""
         own: SegmentsSummary = meta.summary
-        return {
-            "finished": own.finished,
-            "pending": own.pending,
-            "numbers": own.numbers,
-            "spilledBytes": own.spilled_bytes,
-        }
+        return SegmentsTotal(own.finished, own.pending, own.numbers, own.spilled_bytes)

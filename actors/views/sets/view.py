@@ -1,7 +1,9 @@
 """The view `sets`, as the contract of `actors/views/view.py` defines it."""
 
 from collections.abc import Iterator, Sequence
+from typing import Annotated
 
+import msgspec
 from typing_extensions import override
 
 from actors.columns.snapshot import State
@@ -24,8 +26,20 @@ _OPENED_SETS = 32_768
 _TIME_BYTES = 8
 
 
+class SetsTotal(msgspec.Struct, frozen=True, rename="camel"):
+    """Sets of all collectors, since the start."""
+
+    valid_set_count: Annotated[int, msgspec.Meta(description="Complete sets.")]
+    out_of_order_messages_count: Annotated[int, msgspec.Meta(description="Events that wait for a match.")]
+    set_size: Annotated[int, msgspec.Meta(description="Complete sets.")]
+    bound: Annotated[int, msgspec.Meta(description="The proven maximum of sets (min-cut): no choice of sets has more.")]
+
+
 class SetsView(View):
     """Sets of one event of each of `steps`, with ascending times. A slice has at most `max_sets` sets."""
+
+    answers = "sets"
+    counts = SetsTotal
 
     def __init__(self, *, steps: Sequence[str], max_sets: int) -> None:
         self.steps = tuple(steps)
@@ -102,12 +116,7 @@ class SetsView(View):
         return page(partial, span, arguments)
 
     @override
-    def describe(self, before: SetSummary, meta: Meta) -> dict[str, object]:
-        """Return a slice's row of the stats. Its bound is the increase over the bound of all earlier slices."""
+    def describe(self, before: SetSummary, meta: Meta) -> SetsTotal:
+        """Return the counts of a slice. Its bound is the increase over the bound of all earlier slices."""
         own: SetSummary = meta.summary
-        return {
-            "validSetCount": own.sets,
-            "outOfOrderMessagesCount": own.residue,
-            "setSize": own.sets,
-            "bound": before.then(own).proof.bound - before.proof.bound,
-        }
+        return SetsTotal(own.sets, own.residue, own.sets, before.then(own).proof.bound - before.proof.bound)

@@ -1,8 +1,9 @@
 """The view `top`, as the contract of `actors/views/view.py` defines it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 from typing_extensions import override
 
@@ -27,8 +28,22 @@ _ID_BYTES = 128
 _SHAPE = Shape("data", (Field("id", "text"), Field("value")), "value")
 
 
+class TopTotal(msgspec.Struct, frozen=True, rename="camel"):
+    """Ids of all collectors."""
+
+    ids: Annotated[int, msgspec.Meta(description="Ids with a value.")]
+    superseded: Annotated[int, msgspec.Meta(description="Events replaced by a later value of their id or by a DELETE.")]
+    forgotten_up_to: Annotated[
+        int | None, msgspec.Meta(description="The highest value that was forgotten because memory was short.")
+    ]
+    in_several_partitions: Annotated[int, msgspec.Meta(description="Ids whose records are in more than one partition.")]
+
+
 class TopView(View):
     """The ids with the largest values. One live slice holds all ids and never retires."""
+
+    answers = "ids"
+    counts = TopTotal
 
     @override
     def decode(self, records: Records) -> Decoded:
@@ -76,14 +91,9 @@ class TopView(View):
         return {"cleared": cleared_to(partial)}
 
     @override
-    def describe(self, before: TopSummary, meta: Meta) -> dict[str, object]:
+    def describe(self, before: TopSummary, meta: Meta) -> TopTotal:
         own: TopSummary = meta.summary
-        return {
-            "ids": own.ids,
-            "superseded": own.gone,
-            "forgottenUpTo": own.lowest_forgotten,
-            "inSeveralPartitions": own.scattered,
-        }
+        return TopTotal(own.ids, own.gone, own.lowest_forgotten, own.scattered)
 
 
 def _ranked(partial: tuple[Ranked, ...], limit: int | None) -> Iterator[Block]:

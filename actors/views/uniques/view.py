@@ -1,6 +1,9 @@
 """The view `uniques`: implements the contract of `actors.views.view`."""
 
 from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import msgspec
 
 from actors.columns.snapshot import State
 from actors.timeline.span import Span
@@ -14,12 +17,23 @@ from actors.views.uniques.slices import FrozenUniques, Rows, UniquesSummary
 from actors.views.view import Block, Decoded, Due, Meta, Records, Shape, View
 
 
+class UniquesTotal(msgspec.Struct, frozen=True, rename="camel"):
+    """Periods of all collectors."""
+
+    cells: Annotated[int, msgspec.Meta(description="Periods of any length.")]
+    hashes: Annotated[int, msgspec.Meta(description="Users held in all of them.")]
+    frames: Annotated[int, msgspec.Meta(description="Frames counted.")]
+
+
 class UniquesView(View):
     """Unique users by period of the time zone `zone`. Times are ms since 1970.
 
     A slice is full with about `max_cells` periods of all lengths, or `max_hashes` users in all of them. A period with more than
     `exact_users` users in one slice is estimated. Raises the errors of `Periods`.
     """
+
+    answers = "frames"
+    counts = UniquesTotal
 
     def __init__(
         self, *, zone: str = "UTC", max_cells: int = 50_000, max_hashes: int = 2_000_000, exact_users: int = 1_000_000
@@ -110,7 +124,7 @@ class UniquesView(View):
         """Yield periods by start. Times are seconds since 1970; `following` is the start of the first period left out."""
         return blocks(partial, arguments, self._periods)
 
-    def describe(self, before: UniquesSummary, meta: Meta) -> dict[str, object]:  # noqa: ARG002  # the contract gives it
-        """Return a slice's row of the stats."""
+    def describe(self, before: UniquesSummary, meta: Meta) -> UniquesTotal:  # noqa: ARG002  # the contract gives it
+        """Return the counts of a slice."""
         own: UniquesSummary = meta.summary
-        return {"cells": own.cells, "hashes": own.hashes, "frames": own.frames}
+        return UniquesTotal(own.cells, own.hashes, own.frames)

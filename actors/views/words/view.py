@@ -1,7 +1,9 @@
 """The view `words`: implements the contract of `actors.views.view`."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from actors.columns.snapshot import State
 from actors.timeline.span import Span
@@ -20,6 +22,14 @@ _BLOCK = 512
 _SHAPE = Shape("counts", (Field("name", "text"), Field("count")), "pair")
 
 
+class WordsTotal(msgspec.Struct, frozen=True, rename="camel"):
+    """Counts of all collectors."""
+
+    types: Annotated[int, msgspec.Meta(description="Different types.")]
+    words: Annotated[int, msgspec.Meta(description="Different words.")]
+    pairs: Annotated[int, msgspec.Meta(description="Counts by second and name.")]
+
+
 class WordsView(View):
     """Counts of each type of event and of each word. Times are in ms; a range is widened to whole seconds.
 
@@ -27,6 +37,9 @@ class WordsView(View):
     `max_names` different names. With more names, they state the largest possible error of a count. To decode and add a line of
     two words costs 1 us with 1,000 events a second of event time, 3 us with five, 7.5 us with one.
     """
+
+    answers = "events"
+    counts = WordsTotal
 
     def __init__(self, *, max_pairs: int = 200_000, max_names: int = 100_000) -> None:
         self._max_pairs = max_pairs
@@ -91,10 +104,10 @@ class WordsView(View):
         sure = not any(map(_inexact, partial)) and sum(map(len, partial)) <= self._max_names
         return {"max_error": 0 if sure else total(partial, self._max_names).max_error}
 
-    def describe(self, before: WordSummary, meta: Meta) -> dict[str, object]:  # noqa: ARG002
-        """Return a slice's row of the stats: its numbers of types, of words, and of pairs."""
+    def describe(self, before: WordSummary, meta: Meta) -> WordsTotal:  # noqa: ARG002
+        """Return the counts of a slice."""
         own: WordSummary = meta.summary
-        return {"types": len(own.types), "words": len(own.words), "pairs": own.pairs}
+        return WordsTotal(len(own.types), len(own.words), own.pairs)
 
 
 def _inexact(piece: Piece) -> bool:
