@@ -16,7 +16,7 @@ from starlette.responses import Response
 from actors.columns.times import INT64_MAX, INT64_MIN
 from actors.replies import Answer, GetPlace, Place
 from actors.timeline.span import EVER, Span
-from actors.views.segments.listing import Listing
+from actors.views.segments.arguments import Listing
 from actors.views.view import Block, Field, Shape, listed
 from gateway.admission import SMALL_BYTES, Hold
 from gateway.answer import ROWS, asked, rendered, responded, rows_header, writer_of, written

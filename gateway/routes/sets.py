@@ -11,7 +11,7 @@ from starlette.responses import Response
 from actors.columns.times import INT64_MIN
 from actors.replies import Answer
 from actors.timeline.span import Span
-from actors.views.sets.page import NAMES, Cursor, Page
+from actors.views.sets.arguments import NAMES, Cursor, Page
 from actors.views.view import Block
 from gateway.admission import RETRY_AFTER_S
 from gateway.answer import ROWS, CutError, asked, rendered, rows_header

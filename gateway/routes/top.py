@@ -13,8 +13,7 @@ from starlette.responses import Response
 
 from actors.replies import Write, WriteToAll, Written
 from actors.timeline.span import EVER
-from actors.views.top.decode import CLEAR_KEY, CLEAR_VALUE, LONGEST
-from actors.views.top.slices import Top
+from actors.views.top.arguments import CLEAR_KEY, CLEAR_VALUE, LONGEST, Top
 from gateway.answer import ROWS, asked, rendered, rows_header
 from gateway.api import params
 from gateway.api.errors import Problem, busy

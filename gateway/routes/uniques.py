@@ -6,8 +6,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.views.uniques.periods import GRANULARITIES
-from actors.views.uniques.slices import Rows
+from actors.views.uniques.arguments import GRANULARITIES, Rows
 from gateway.answer import ROWS, asked, rendered, rows_header
 from gateway.api import params
 from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.timeline.span import EVER, Span
-from actors.views.words.slices import Counting
+from actors.views.words.arguments import Counting
 from gateway.answer import ROWS, asked, rendered, rows_header
 from gateway.api import params
 from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms

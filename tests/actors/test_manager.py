@@ -41,7 +41,7 @@ from actors.runtime.actor import System, start
 from actors.timeline.retention import Limits
 from actors.timeline.span import Span
 from actors.views.kinds import VIEWS
-from actors.views.sets.page import Page
+from actors.views.sets.arguments import Page
 from actors.views.view import Due, Meta
 from tests.support.keeping import Inbox, Unthreaded
 from tests.support.running import FixedMeter

@@ -34,7 +34,7 @@ from actors.runtime.actor import System, start
 from actors.set_collector import SetCollector
 from actors.timeline.span import EVER
 from actors.views.kinds import VIEWS
-from actors.views.sets.page import Page
+from actors.views.sets.arguments import Page
 from actors.views.view import Meta
 from tests.support.keeping import Inbox, Unthreaded
 from tests.support.polled import polled

@@ -14,7 +14,7 @@ from actors.replies import Busy, GetStats, Query
 from actors.sources.kafka import KafkaSource
 from actors.timeline.span import EVER, Span
 from actors.views.kinds import VIEWS
-from actors.views.sets.page import Page
+from actors.views.sets.arguments import Page
 from scripts.lab.truth import greedy
 from tests.conftest import Send
 from tests.support.failing import FailingView, Failures

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from actors.replies import Answer
 from actors.timeline.span import EVER, Span
-from actors.views.sets.page import Page
+from actors.views.sets.arguments import Page
 from gateway.api.caching import caching_headers, not_modified, tag_of
 from gateway.api.formats import FORMATS, write
 from gateway.coverage import coverage_within

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from actors.replies import Answer, Coverage
 from actors.timeline.span import EVER, Span
 from actors.views.kinds import VIEWS
-from actors.views.segments.listing import Listing
-from actors.views.sets.page import Cursor, Page
-from actors.views.uniques.slices import Rows
+from actors.views.segments.arguments import Listing
+from actors.views.sets.arguments import Cursor, Page
+from actors.views.uniques.arguments import Rows
 from actors.views.view import Column, Field, Shape
 from gateway.api.errors import Problem
 from gateway.api.formats import FORMATS, chosen, weights, write

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.views.kinds import VIEWS
 from scripts.checkout import ROOT
 
 OURS = ("actors", "config", "firnline", "gateway", "scripts")
@@ -95,14 +96,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
 }
 """Each room, and what it may import beside itself. A name covers all that is below it; the longest name that fits decides."""
 
-GATEWAY_AND_VIEWS = {
-    "gateway.routes.sets": {"actors.views.sets.page"},
-    "gateway.routes.segments": {"actors.views.segments.listing"},
-    "gateway.routes.top": {"actors.views.top.decode", "actors.views.top.slices"},
-    "gateway.routes.uniques": {"actors.views.uniques.periods", "actors.views.uniques.slices"},
-    "gateway.routes.words": {"actors.views.words.slices"},
-}
-"""What a route may import of its view. This list only shrinks."""
+GATEWAY_AND_VIEWS = {f"gateway.routes.{view}": {f"actors.views.{view}.arguments"} for view in VIEWS}
+"""What the routes of a view may import of it: the arguments of its queries."""
 
 ONLY_IN = {
     "pykka": ("actors.runtime.actor", "actors.runtime.mailbox"),

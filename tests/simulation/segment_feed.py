@@ -10,7 +10,7 @@ import msgspec
 
 from actors.replies import Answer, Stats
 from actors.timeline.span import EVER
-from actors.views.segments.listing import Listing
+from actors.views.segments.arguments import Listing
 from actors.views.segments.view import SegmentsView
 from actors.views.view import View
 from gateway.api.formats import write

@@ -7,7 +7,7 @@ from typing import Any
 
 from actors.replies import Answer, Stats
 from actors.timeline.span import EVER
-from actors.views.sets.page import Page
+from actors.views.sets.arguments import Page
 from actors.views.sets.render import rows
 from actors.views.sets.view import SetsView
 from actors.views.view import View

@@ -11,7 +11,8 @@ import numpy as np
 
 from actors.replies import Answer, Stats
 from actors.timeline.span import EVER
-from actors.views.top.slices import Top, cleared_to
+from actors.views.top.arguments import Top
+from actors.views.top.slices import cleared_to
 from actors.views.top.view import TopView
 from actors.views.view import View
 from gateway.api.formats import write

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from actors.replies import Answer, Stats
 from actors.timeline.span import EVER
-from actors.views.uniques.slices import Rows
+from actors.views.uniques.arguments import Rows
 from actors.views.uniques.view import UniquesView
 from actors.views.view import View
 from gateway.api.formats import write

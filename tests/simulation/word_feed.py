@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from actors.replies import Answer, Stats
 from actors.timeline.span import EVER, Span
 from actors.views.view import View
-from actors.views.words.slices import Counting
+from actors.views.words.arguments import Counting
 from actors.views.words.view import WordsView
 from gateway.api.formats import write
 from tests.simulation.feed import JUNK, Feed, assert_named

@@ -24,7 +24,7 @@ from actors.stream import Callbacks, Running, StreamPlan, drain, start_stream
 from actors.timeline.retention import Limits
 from actors.timeline.span import EVER, Span
 from actors.views.kinds import VIEWS
-from actors.views.sets.page import Page
+from actors.views.sets.arguments import Page
 from actors.views.sets.render import rows
 from tests.support.waiting import until
 

@@ -17,13 +17,12 @@ from actors.durability.spool import Spool
 from actors.timeline.batch import Batch
 from actors.timeline.span import EVER, Span
 from actors.views.kinds import VIEWS
-from actors.views.segments.listing import Listing
-from actors.views.sets.page import Page
-from actors.views.top.decode import CLEAR_KEY, CLEAR_VALUE
-from actors.views.top.slices import Top
-from actors.views.uniques.slices import Rows
+from actors.views.segments.arguments import Listing
+from actors.views.sets.arguments import Page
+from actors.views.top.arguments import CLEAR_KEY, CLEAR_VALUE, Top
+from actors.views.uniques.arguments import Rows
 from actors.views.view import Due
-from actors.views.words.slices import Counting
+from actors.views.words.arguments import Counting
 from tests.support.polled import polled
 from tests.support.rendered import rendered
 from tests.support.trees import kept

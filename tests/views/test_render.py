@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.timeline.span import EVER, Span
-from actors.views.sets.page import Cursor, Page
+from actors.views.sets.arguments import Cursor, Page
 from actors.views.sets.render import page
 from actors.views.sets.view import SetsView
 from scripts.lab.truth import greedy

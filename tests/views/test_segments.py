@@ -20,9 +20,9 @@ from actors.columns.times import INT64_MAX, INT64_MIN
 from actors.durability.spool import Spool
 from actors.timeline.span import EVER, Span
 from actors.views.segments import decode as decode_module
+from actors.views.segments.arguments import Listing
 from actors.views.segments.carry import RECENT
 from actors.views.segments.id_set import IdSet
-from actors.views.segments.listing import Listing
 from actors.views.segments.runs.merging import merged
 from actors.views.segments.runs.run import EMPTY, Raw, Run, Sealed, Spooled, run_of
 from actors.views.segments.view import SegmentsTotal, SegmentsView

@@ -12,7 +12,7 @@ from actors.columns.times import NO_TIMES
 from actors.timeline.batch import Batch
 from actors.timeline.span import EVER, Span
 from actors.views.sets import slices
-from actors.views.sets.page import Page
+from actors.views.sets.arguments import Page
 from actors.views.sets.render import rows
 from actors.views.sets.slices import FrozenSets, LiveSets
 from actors.views.sets.view import SetsView

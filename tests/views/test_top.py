@@ -13,8 +13,9 @@ from actors.columns.text import Text
 from actors.columns.times import INT64_MAX, INT64_MIN
 from actors.timeline.span import EVER, Span
 from actors.views.top import table
-from actors.views.top.decode import CLEAR_KEY, CLEAR_VALUE, Upserts, decode, places
-from actors.views.top.slices import LiveTop, Top, cleared_to
+from actors.views.top.arguments import CLEAR_KEY, CLEAR_VALUE, Top
+from actors.views.top.decode import Upserts, decode, places
+from actors.views.top.slices import LiveTop, cleared_to
 from actors.views.top.view import TopView
 from scripts.lab.truth import last_values
 from tests.support.polled import polled

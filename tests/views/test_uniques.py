@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from actors.columns import snapshot
 from actors.timeline.span import EVER, Span
+from actors.views.uniques.arguments import GRANULARITIES, Rows
 from actors.views.uniques.decode import END_S, Frames
-from actors.views.uniques.periods import DAY, GRANULARITIES, HOUR, MONTH, WEEK, YEAR, Periods
+from actors.views.uniques.periods import DAY, HOUR, MONTH, WEEK, YEAR, Periods
 from actors.views.uniques.sketch import Sketch, estimate
-from actors.views.uniques.slices import FrozenUniques, Rows, UniquesSummary
+from actors.views.uniques.slices import FrozenUniques, UniquesSummary
 from actors.views.uniques.view import UniquesTotal, UniquesView
 from scripts.lab.truth import period
 from tests.support.polled import polled

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from actors.columns import snapshot
 from actors.columns.times import INT64_MAX, INT64_MIN
 from actors.timeline.span import EVER, Span
+from actors.views.words.arguments import Counting
 from actors.views.words.frequent import Frequent
-from actors.views.words.slices import Counting
 from actors.views.words.table import Tally
 from actors.views.words.view import WordsTotal, WordsView
 from tests.support.polled import polled

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from actors.columns import fields
 from actors.columns.snapshot import State
 from actors.timeline.span import Span, span_of_state, span_state
-from actors.views.segments.listing import Listing
+from actors.views.segments.arguments import Listing
 from actors.views.segments.runs.rows import PIECE_BYTES, SEAL_FROM, Piece, Rows
 from actors.views.view import Frozen, Meta
 

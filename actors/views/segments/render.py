@@ -11,7 +11,7 @@ import numpy as np
 
 from actors.columns.times import Times
 from actors.timeline.span import Span
-from actors.views.segments.listing import Listing
+from actors.views.segments.arguments import Listing
 from actors.views.segments.runs.rows import PendingRows, Piece, Rows, Table, clipped, ordered
 from actors.views.view import Block, Field, Shape
 

@@ -8,12 +8,12 @@ import numpy as np
 from actors.columns import fields
 from actors.columns.snapshot import State
 from actors.timeline.span import Span
+from actors.views.segments.arguments import Listing
 from actors.views.segments.carry import RECENT, PendingBatch, SegmentsCarry
 from actors.views.segments.decode import Segments
 from actors.views.segments.finished import Finished
 from actors.views.segments.frozen import FrozenSegments, SegmentsSummary
 from actors.views.segments.id_set import IdSet
-from actors.views.segments.listing import Listing
 from actors.views.segments.runs.merging import Result
 from actors.views.segments.runs.rows import PendingRows, Piece
 from actors.views.segments.runs.run import Run

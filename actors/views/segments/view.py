@@ -7,10 +7,10 @@ import msgspec
 
 from actors.columns.snapshot import State
 from actors.timeline.span import Span
+from actors.views.segments.arguments import Listing
 from actors.views.segments.carry import SegmentsCarry
 from actors.views.segments.decode import SegmentDecoder
 from actors.views.segments.frozen import FrozenSegments, SegmentsSummary
-from actors.views.segments.listing import Listing
 from actors.views.segments.render import FINISHED, PENDING, blocks
 from actors.views.segments.runs.merging import lines
 from actors.views.segments.runs.rows import Piece

@@ -12,7 +12,7 @@ import numpy as np
 
 from actors.columns.times import count_before
 from actors.timeline.span import Span
-from actors.views.sets.page import NAMES, Cursor, Page
+from actors.views.sets.arguments import NAMES, Cursor, Page
 from actors.views.sets.pieces import Piece, Rows
 from actors.views.view import Block
 

@@ -14,9 +14,9 @@ from actors.columns.snapshot import State
 from actors.columns.times import Times, count_before
 from actors.timeline.batch import Batch
 from actors.timeline.span import Span
+from actors.views.sets.arguments import Page
 from actors.views.sets.bound import Proof, Prover
 from actors.views.sets.matching import match
-from actors.views.sets.page import Page
 from actors.views.sets.pieces import Piece, Rows
 from actors.views.view import NONE_LOST, Frozen, Live, Meta
 

@@ -9,9 +9,9 @@ from typing_extensions import override
 from actors.columns.snapshot import State
 from actors.timeline.batch import Batch
 from actors.timeline.span import Span
+from actors.views.sets.arguments import Page
 from actors.views.sets.bound import Proof, identity
 from actors.views.sets.decode import SetDecoder
-from actors.views.sets.page import Page
 from actors.views.sets.pieces import Piece
 from actors.views.sets.render import page, template
 from actors.views.sets.slices import MOST_OPEN_SETS, FrozenSets, LiveSets, SetCarry, SetSummary

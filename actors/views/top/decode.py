@@ -12,15 +12,8 @@ from numpy.typing import NDArray
 from actors.columns.decimal import MAX_DIGITS, parse
 from actors.columns.text import Text
 from actors.columns.times import INT64_MAX, INT64_MIN, NO_TIMES, Times
+from actors.views.top.arguments import CLEAR_KEY, CLEAR_VALUE, LONGEST
 from actors.views.view import Decoded, Records, Refusal
-
-CLEAR_KEY = b"firnline-clear"
-"""Key of a record that deletes all earlier values of its partition, and all values of earlier epochs of the topic."""
-
-CLEAR_VALUE = b"cleared"
-
-LONGEST = 65_536
-"""Bytes of the longest accepted record."""
 
 _OFFSET_BITS = 40
 _PARTITION_BITS = 16

@@ -11,16 +11,10 @@ from actors.columns.snapshot import State
 from actors.columns.text import Text
 from actors.columns.times import Times
 from actors.timeline.span import EVER, Span
+from actors.views.top.arguments import Top
 from actors.views.top.dataset import Dataset
 from actors.views.top.decode import Upserts, offset_of, partition_of, stands_before
 from actors.views.view import NONE_LOST, Live, Meta
-
-
-@dataclass(frozen=True, slots=True)
-class Top:
-    """A question: the `limit` largest values, or all if it is None."""
-
-    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

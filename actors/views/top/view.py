@@ -11,8 +11,9 @@ from actors.columns.snapshot import State
 from actors.columns.text import Text
 from actors.columns.times import NO_TIMES
 from actors.timeline.span import Span
+from actors.views.top.arguments import Top
 from actors.views.top.decode import decode
-from actors.views.top.slices import LiveTop, Ranked, Top, TopSummary, cleared_to
+from actors.views.top.slices import LiveTop, Ranked, TopSummary, cleared_to
 from actors.views.view import Block, Decoded, Field, Meta, Records, Shape, View
 
 _BLOCK = 4_096

@@ -11,8 +11,9 @@ import numpy as np
 
 from actors.columns.fields import integer, numbered, words
 from actors.columns.snapshot import State
+from actors.views.uniques.arguments import GRANULARITIES
 from actors.views.uniques.cells import Key
-from actors.views.uniques.periods import GRANULARITIES, MINUTE
+from actors.views.uniques.periods import MINUTE
 
 _ENTRY_BYTES = 140
 """Memory of one period: a key, a tuple in the heap, and an entry in a mapping."""

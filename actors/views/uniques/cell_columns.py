@@ -15,8 +15,9 @@ from actors.columns.snapshot import State
 from actors.columns.text import Hashes
 from actors.columns.times import Times
 from actors.timeline.span import Span
+from actors.views.uniques.arguments import GRANULARITIES
 from actors.views.uniques.cells import Cell, Key
-from actors.views.uniques.periods import GRANULARITIES, PARENTS
+from actors.views.uniques.periods import PARENTS
 from actors.views.uniques.piece import NO_HASHES
 from actors.views.uniques.sketch import Sketch
 

@@ -12,13 +12,14 @@ from actors.columns.snapshot import State
 from actors.columns.text import Hashes
 from actors.timeline.span import EVER, Span, span_of_state, span_state
 from actors.views.uniques.agenda import Agenda
+from actors.views.uniques.arguments import GRANULARITIES, Rows
 from actors.views.uniques.cell_columns import Sums, cells_of, state_of
 from actors.views.uniques.cells import Cell, Key
 from actors.views.uniques.decode import Frames
-from actors.views.uniques.periods import GRANULARITIES, MINUTE, MINUTE_MS, PARENTS, YEAR, Periods
+from actors.views.uniques.periods import MINUTE, MINUTE_MS, PARENTS, YEAR, Periods
 from actors.views.uniques.piece import Piece, piece
 from actors.views.uniques.sketch import SKETCH_BYTES
-from actors.views.uniques.slices import FrozenUniques, Rows, UniquesSummary
+from actors.views.uniques.slices import FrozenUniques, UniquesSummary
 from actors.views.view import NONE_LOST, Due, Live, Meta
 
 _WAITING_LIMIT = 262_144

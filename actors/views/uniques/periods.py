@@ -11,9 +11,7 @@ import numpy as np
 
 from actors.columns.times import Times
 from actors.timeline.span import Span
-
-GRANULARITIES = ("minute", "hour", "day", "week", "month", "year")
-"""The lengths of periods, shortest first. A `level` is an index in this tuple."""
+from actors.views.uniques.arguments import GRANULARITIES
 
 MINUTE, HOUR, DAY, WEEK, MONTH, YEAR = range(len(GRANULARITIES))
 PARENTS = ((HOUR,), (DAY,), (WEEK, MONTH), (), (YEAR,), ())

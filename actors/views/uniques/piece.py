@@ -15,7 +15,7 @@ from actors.columns.snapshot import State
 from actors.columns.text import Hashes
 from actors.columns.times import Times, count_before
 from actors.timeline.span import Span
-from actors.views.uniques.periods import GRANULARITIES
+from actors.views.uniques.arguments import GRANULARITIES
 
 Counts = NDArray[np.integer[Any]]
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.views.uniques.periods import GRANULARITIES, Periods
+from actors.views.uniques.arguments import GRANULARITIES, Rows
+from actors.views.uniques.periods import Periods
 from actors.views.uniques.piece import Piece
 from actors.views.uniques.sketch import Estimate, estimate
-from actors.views.uniques.slices import Rows
 from actors.views.view import Block, Field, Shape
 
 _BLOCK = 1_024

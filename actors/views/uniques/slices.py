@@ -1,4 +1,4 @@
-"""Frozen slices of unique users, their summaries, and the arguments of queries.
+"""Frozen slices of unique users, and their summaries.
 
 Live slices are in `live`. The row of a period is merged from all slices, live and frozen.
 """
@@ -13,7 +13,8 @@ from actors.columns.snapshot import State
 from actors.columns.text import Hashes
 from actors.columns.times import Times
 from actors.timeline.span import Span, span_of_state, span_state
-from actors.views.uniques.periods import GRANULARITIES, MONTH, YEAR
+from actors.views.uniques.arguments import GRANULARITIES, Rows
+from actors.views.uniques.periods import MONTH, YEAR
 from actors.views.uniques.piece import NO_HASHES, Piece, piece
 from actors.views.uniques.sketch import COARSE_BYTES, coarse, joined, sketched
 from actors.views.view import Frozen, Meta
@@ -26,41 +27,6 @@ _LARGEST_JOINED = 8_192
 
 _MANY_PIECES = 64
 """A summary with more pieces than this is joined to two: months and years."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """The arguments of a query: all rows of a granularity that begin in the span, or single rows in a given order."""
-
-    granularity: str | None
-    """One of `GRANULARITIES`; None with `wanted`."""
-    wanted: tuple[tuple[str, int], ...] | None = None
-    """Single rows: the granularity and the start, ms since 1970, of each."""
-    limit: int | None = None
-    """Return at most this many rows of the granularity. None: all."""
-
-    def wanted_of(self, level: int) -> Times:
-        """Return the starts of the wanted rows of one level, ascending and distinct."""
-        name = GRANULARITIES[level]
-        starts = np.array([start for each, start in self.wanted or () if each == name], np.int64)
-        return np.unique(starts)
-
-    def levels(self) -> list[int]:
-        """Return the selected levels, shortest first."""
-        if self.wanted is None:
-            assert self.granularity is not None, "a query has a granularity or wanted rows"
-            return [GRANULARITIES.index(self.granularity)]
-        return sorted({GRANULARITIES.index(name) for name, _ in self.wanted})
-
-    def choose(self, pieces: Iterable[Piece], span: Span) -> tuple[Piece, ...]:
-        """Return the cells of `pieces` that are selected."""
-        levels = {level: self.wanted_of(level) if self.wanted is not None else None for level in self.levels()}
-        chosen = []
-        for each in pieces:
-            if each.level in levels:
-                wanted = levels[each.level]
-                chosen.append(each.between(span) if wanted is None else each.at(wanted))
-        return tuple(each for each in chosen if each.count)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,6 +60,17 @@ class UniquesSummary:
         if len(long) > _MANY_PIECES:
             long = tuple(_squeezed(level, [each for each in long if each.level == level]) for level in (MONTH, YEAR))
         return UniquesSummary(self.frames + later.frames, self.cells + later.cells, self.hashes + later.hashes, long)
+
+
+def selected(pieces: Iterable[Piece], span: Span, arguments: Rows) -> tuple[Piece, ...]:
+    """Return the cells of `pieces` that are selected."""
+    wanted = {level: arguments.wanted_of(level) if arguments.wanted is not None else None for level in arguments.levels()}
+    found = []
+    for each in pieces:
+        if each.level in wanted:
+            starts = wanted[each.level]
+            found.append(each.between(span) if starts is None else each.at(starts))
+    return tuple(each for each in found if each.count)
 
 
 def _long_of(state: State) -> tuple[Piece, ...]:
@@ -159,7 +136,7 @@ class FrozenUniques(Frozen):
 
     def read(self, span: Span, arguments: Rows) -> tuple[Piece, ...]:
         """Return the selected cells. Cost: O(log n). Copies only single wanted cells."""
-        return arguments.choose(self._pieces, span)
+        return selected(self._pieces, span, arguments)
 
     def coarsen(self) -> None:
         """Turn cells of more than `_LARGEST_EXACT` users into coarse sketches. Cost: about 150 ns a hash of these cells.

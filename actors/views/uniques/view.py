@@ -8,12 +8,13 @@ import msgspec
 from actors.columns.snapshot import State
 from actors.timeline.span import Span
 from actors.views.uniques.agenda import Agenda
+from actors.views.uniques.arguments import Rows
 from actors.views.uniques.decode import decode
 from actors.views.uniques.live import LiveUniques
 from actors.views.uniques.periods import Periods
 from actors.views.uniques.piece import Piece
 from actors.views.uniques.render import SHAPE, blocks, lines
-from actors.views.uniques.slices import FrozenUniques, Rows, UniquesSummary
+from actors.views.uniques.slices import FrozenUniques, UniquesSummary, selected
 from actors.views.view import Block, Decoded, Due, Meta, Records, Shape, View
 
 
@@ -105,7 +106,7 @@ class UniquesView(View):
 
     def recall(self, gone: UniquesSummary, span: Span, arguments: Rows) -> tuple[Piece, ...]:
         """Return the selected months and years of dropped slices. Shorter periods are lost."""
-        return arguments.choose(gone.long, span)
+        return selected(gone.long, span, arguments)
 
     def publish(self, partial: tuple[Piece, ...], due: Due) -> Iterator[bytes]:
         """Write the rows that are due, one a line, in the order of `due`."""

@@ -3,37 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import index
-from typing import Literal, Self, get_args
+from typing import Self, get_args
 
 from actors.columns.snapshot import State
 from actors.columns.times import INT64_MIN
 from actors.timeline.span import Span, span_of_state, span_state
 from actors.views.view import NONE_LOST, Frozen, Live, Meta
+from actors.views.words.arguments import Counting, Of
 from actors.views.words.decode import MS, WordBatch
 from actors.views.words.frequent import Frequent, counts_of, counts_state
 from actors.views.words.pieces import Counted, Names, Piece, Range, Remembered, Totals, total
 from actors.views.words.table import FrozenTable, LiveTable, Tally
 
-Of = Literal["types", "words"]
-
 _TEXT_BYTES_A_PAIR = 256
 """A slice is also full if its names take more than this many bytes for each pair of its limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Counting:
-    """The arguments of a query: the counts of types or of words, the `limit` highest or all."""
-
-    of: Of
-    limit: int | None = None
-
-    def __post_init__(self) -> None:
-        """Reject a limit below 0.
-
-        Raises ValueError.
-        """
-        if self.limit is not None and self.limit < 0:
-            raise ValueError(f"a limit of at least 0 was expected, got {self.limit}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

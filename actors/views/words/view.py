@@ -8,9 +8,10 @@ import msgspec
 from actors.columns.snapshot import State
 from actors.timeline.span import Span
 from actors.views.view import Block, Decoded, Field, Meta, Records, Shape, View
+from actors.views.words.arguments import Counting
 from actors.views.words.decode import decode
 from actors.views.words.pieces import Piece, Remembered, total
-from actors.views.words.slices import Counting, FrozenWords, LiveWords, WordSummary, recalled
+from actors.views.words.slices import FrozenWords, LiveWords, WordSummary, recalled
 
 Pieces = tuple[Piece, ...]
 

@@ -17,8 +17,8 @@ from rich.table import Table
 from actors.columns.times import Times
 from actors.replies import Answer, Coverage
 from actors.timeline.span import EVER
+from actors.views.uniques.arguments import Rows
 from actors.views.uniques.sketch import coarse, estimate, sketched
-from actors.views.uniques.slices import Rows
 from actors.views.uniques.view import UniquesView
 from gateway.api.formats import write
 from scripts.produce.patterns import chunks

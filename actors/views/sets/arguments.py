@@ -1,4 +1,4 @@
-"""The start and the length of a page of sets.
+"""The arguments of a query of `sets`: the start and the length of a page.
 
 Used by the gateway for requests, by slices to limit what they read, and by the renderer. A cursor does not refer to a
 generation, so it stays valid while generations age.
