@@ -9,7 +9,7 @@ from actors.timeline.span import Span
 from gateway.api.params import Flag
 from gateway.schemas import CoverageSaid
 
-COVERAGE = {"Firnline-Coverage": "What the answer knows, as JSON: the schema CoverageSaid."}
+COVERAGE = {"Firnline-Coverage": "The times for which the answer is complete, as JSON: the schema CoverageSaid."}
 """The header, with its description."""
 
 WITH_COVERAGE = Flag(name="coverage", description="1: the coverage in the body too, not in its header alone.")

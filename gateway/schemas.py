@@ -29,8 +29,8 @@ class Error(Answer, frozen=True):
 
     status: Annotated[int, _Meta(ge=400, le=599, description="The HTTP status.")]
     where: Annotated[str, _Meta(description="The part of the request, such as `query startTime`, or `service`.")]
-    expected: Annotated[str, _Meta(description="What would have been right.")]
-    got: Annotated[str, _Meta(description="What came instead; long values are cut off.")]
+    expected: Annotated[str, _Meta(description="A valid value, or a condition.")]
+    got: Annotated[str, _Meta(description="The value in the request; long values are cut off.")]
     request: Annotated[str, _Meta(description="The request's id, as in the header X-Request-Id.")]
 
 
@@ -47,9 +47,9 @@ class CoverageSaid(Answer, frozen=True):
     """
 
     complete_from: Annotated[int | None, _Meta(description="null: from the beginning of the stream.")]
-    complete_to: Annotated[int | None, _Meta(description="null: nothing is known to be complete yet.")]
-    final_until: Annotated[int | None, _Meta(description="What begins before neither changes nor goes; more may come.")]
-    missing: Annotated[list[Range], _Meta(description="Ranges of which something is lost.")]
+    complete_to: Annotated[int | None, _Meta(description="null: nothing is complete yet.")]
+    final_until: Annotated[int | None, _Meta(description="Answers that begin before do not change; more may come.")]
+    missing: Annotated[list[Range], _Meta(description="Ranges in which events are lost.")]
 
     @classmethod
     def of(cls, coverage: Coverage) -> Self:
@@ -63,7 +63,7 @@ class About(Answer, frozen=True):
 
     service: Literal["firnline"]
     version: str
-    paths: Annotated[list[str], _Meta(description="Everything that can be asked, as templates.")]
+    paths: Annotated[list[str], _Meta(description="All paths, as templates.")]
 
 
 class DeadLetterSaid(Answer, frozen=True):
@@ -91,7 +91,7 @@ class Rejected(Answer, frozen=True):
     offset: int
     reason: str
     length: Annotated[Count, _Meta(description="Bytes of the record.")]
-    head: Annotated[str, _Meta(description="Its first bytes; what is no UTF-8 is escaped.")]
+    head: Annotated[str, _Meta(description="Its first bytes; bytes that are not UTF-8 are escaped.")]
 
 
 class Rejects(Answer, frozen=True):
@@ -106,11 +106,11 @@ class StreamSaid(Answer, frozen=True):
 
     name: str
     view: Annotated[str, _Meta(description=f"The kind of its answers: {', '.join(_FIRST)} or {_LAST}.")]
-    state: Annotated[str, _Meta(description="What it does; `given up` after too many failures.")]
+    state: Annotated[str, _Meta(description="What the stream does; `given up` after too many failures.")]
     source: Annotated[str, _Meta(description="Where its records come from.")]
-    time_unit: Annotated[str, _Meta(description="The unit of its times: s, ms, us, ns; or batch, where ids stand for times.")]
-    paths: Annotated[list[str], _Meta(description="Where it is asked, as templates with their methods.")]
-    span: Annotated[Range | None, _Meta(description="The event time of what it holds; null while it holds nothing.")]
+    time_unit: Annotated[str, _Meta(description="The unit of its times: s, ms, us, ns; or batch, if they are ids.")]
+    paths: Annotated[list[str], _Meta(description="Its paths, as templates with their methods.")]
+    span: Annotated[Range | None, _Meta(description="The event times of its events; null if it holds none.")]
     events: Annotated[int, _Meta(description="Events that it holds.")]
     collectors: Annotated[Count, _Meta(description="Collectors that hold them.")]
     coverage: CoverageSaid | None

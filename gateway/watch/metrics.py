@@ -94,13 +94,13 @@ class MetricRoutes:
         asked = asyncio.gather(*(self._reading(stream) for stream in self._streams))
         health, readings = await asyncio.gather(self._health(), asked)
         names = [stream.name for stream in self._streams]
-        told = [self._build, *of_streams(readings)]
+        found = [self._build, *of_streams(readings)]
         if health is not None:
-            told += of_actors(health, names)
-        told += self._traffic.metrics()
+            found += of_actors(health, names)
+        found += self._traffic.metrics()
         for collector in self._process:
-            told += collector.collect()
-        return told
+            found += collector.collect()
+        return found
 
     async def _health(self) -> Health | None:
         try:

@@ -43,7 +43,7 @@ class Liveness(Answer, frozen=True, omit_defaults=True):
 
     live: bool
     stuck: Annotated[
-        dict[str, float] | msgspec.UnsetType, _Meta(description="For how many seconds a thread has been at its task.")
+        dict[str, float] | msgspec.UnsetType, _Meta(description="Seconds that each stuck thread has spent on its task.")
     ] = msgspec.UNSET
 
 
@@ -51,15 +51,15 @@ class Readiness(Answer, frozen=True, omit_defaults=True):
     """The progress of one stream. While `lag` is above 0, the stream catches up, and coverage gives the limits of answers."""
 
     ready: bool
-    state: Annotated[str, _Meta(description="What it does, or what is wrong.")]
+    state: Annotated[str, _Meta(description="What the stream does, or its problem.")]
     reasons: Annotated[list[str] | msgspec.UnsetType, _Meta(description="Why it is not ready.")] = msgspec.UNSET
     lag: Annotated[int | msgspec.UnsetType, _Meta(description="Records that are not read yet.")] = msgspec.UNSET
     checkpoint: Annotated[int | msgspec.UnsetType, _Meta(description="The newest checkpoint; 0: none.")] = msgspec.UNSET
     generations_read: Annotated[
-        list[int] | msgspec.UnsetType | None, _Meta(description="Generations read, and all that are to be read.")
+        list[int] | msgspec.UnsetType | None, _Meta(description="Generations read, and generations in all.")
     ] = msgspec.UNSET
-    unread: Annotated[list[str] | msgspec.UnsetType, _Meta(description="What could not be read.")] = msgspec.UNSET
-    checkpoint_problem: Annotated[str | msgspec.UnsetType | None, _Meta(description="Why none is written.")] = msgspec.UNSET
+    unread: Annotated[list[str] | msgspec.UnsetType, _Meta(description="Files that could not be read.")] = msgspec.UNSET
+    checkpoint_problem: Annotated[str | msgspec.UnsetType | None, _Meta(description="Why writing failed.")] = msgspec.UNSET
 
 
 class Ready(Answer, frozen=True):
@@ -74,7 +74,7 @@ class Started(Answer, frozen=True):
     """Whether every stream has read its checkpoint once."""
 
     started: bool
-    reasons: Annotated[dict[str, str], _Meta(description="Streams that have not, and what they do.")]
+    reasons: Annotated[dict[str, str], _Meta(description="Streams that have not read it yet, and what they do.")]
 
 
 class Probes:
@@ -92,8 +92,8 @@ class Probes:
         """Return the table of operations."""
         table: tuple[tuple[str, Endpoint, type[Answer], str], ...] = (
             ("/livez", self.livez, Liveness, "a thread is stuck"),
-            ("/readyz", self.readyz, Ready, "not so, and why"),
-            ("/startupz", self.startupz, Started, "not so, and why"),
+            ("/readyz", self.readyz, Ready, "not so, with the reasons"),
+            ("/startupz", self.startupz, Started, "not so, with the reasons"),
         )
         return [
             Operation(

@@ -89,19 +89,19 @@ def _checkpoint_age(reading: Reading, stats: Stats) -> Rows:
 
 def _lag(_: Reading, stats: Stats) -> Rows:
     lag = stats.progress.lag
-    told = {str(number): waiting for number, waiting in lag.items() if number < MOST_PARTITIONS}
+    named = {str(number): waiting for number, waiting in lag.items() if number < MOST_PARTITIONS}
     others = [waiting for number, waiting in lag.items() if number >= MOST_PARTITIONS]
-    return [((partition,), waiting) for partition, waiting in {**told, **({"other": sum(others)} if others else {})}.items()]
+    return [((partition,), waiting) for partition, waiting in {**named, **({"other": sum(others)} if others else {})}.items()]
 
 
 def _holding(_: Reading, stats: Stats) -> Rows:
     """Return 1 for the partition that holds the watermark back, and 0 for every other one."""
     slowest = stats.progress.held_back_by
     known = {*stats.progress.lag, *([slowest] if slowest is not None else [])}
-    told = {str(number) if number < MOST_PARTITIONS else "other": 0 for number in known}
+    rows = {str(number) if number < MOST_PARTITIONS else "other": 0 for number in known}
     if slowest is not None:
-        told[str(slowest) if slowest < MOST_PARTITIONS else "other"] = 1
-    return [((partition,), value) for partition, value in told.items()]
+        rows[str(slowest) if slowest < MOST_PARTITIONS else "other"] = 1
+    return [((partition,), value) for partition, value in rows.items()]
 
 
 def _second(read: Callable[[Stats], int | None]) -> Callable[[Reading, Stats], Rows]:
@@ -138,19 +138,19 @@ OF_STREAMS: tuple[_Of, ...] = (
     _Of(_C, "firnline_records", "Records read.", (), _since("records")),
     _Of(_C, "firnline_events", "Events among the records read.", (), _since("events")),
     _Of(_C, "firnline_late_events", "Events that came after the watermark had passed them.", (), _since("late")),
-    _Of(_C, "firnline_rejected_records", "Records that are no events, by reason.", ("reason",), _by_reason("rejects")),
-    _Of(_C, "firnline_missed_records", "Records that never came, by reason.", ("reason",), _by_reason("missed", MISSED)),
+    _Of(_C, "firnline_rejected_records", "Refused records, by reason.", ("reason",), _by_reason("rejects")),
+    _Of(_C, "firnline_missed_records", "Records that never arrived, by reason.", ("reason",), _by_reason("missed", MISSED)),
     _Of(
         _C,
         "firnline_dropped_events",
-        "Events that are held no more, by reason.",
+        "Dropped events, by reason.",
         ("reason",),
         _by_reason("dropped", GONE),
     ),
     _Of(
         _C,
         "firnline_dropped_generations",
-        "Generations that went, by reason.",
+        "Dropped generations, by reason.",
         ("reason",),
         _by_reason("generations", GONE),
     ),
@@ -164,7 +164,13 @@ OF_STREAMS: tuple[_Of, ...] = (
         (),
         _one(lambda stats: sum(meta.file_bytes for meta in stats.aged)),
     ),
-    _Of(_G, "firnline_memory_budget_bytes", "Memory that it may use.", (), _one(lambda stats: stats.memory.budget_bytes)),
+    _Of(
+        _G,
+        "firnline_memory_budget_bytes",
+        "The memory budget of the stream.",
+        (),
+        _one(lambda stats: stats.memory.budget_bytes),
+    ),
     _Of(
         _G,
         "firnline_memory_accounted_bytes",
@@ -175,7 +181,7 @@ OF_STREAMS: tuple[_Of, ...] = (
     _Of(
         _C,
         "firnline_memory_emergencies",
-        "Times that the resident set, and not the accounts, made it drop generations.",
+        "Times that the resident set alone caused a drop.",
         (),
         _one(lambda stats: stats.memory.emergencies),
     ),
@@ -191,26 +197,38 @@ OF_STREAMS: tuple[_Of, ...] = (
     _Of(_G, "firnline_watermark_age_seconds", "How far the watermark is behind the clock.", (), _watermark_age),
     _Of(_G, "firnline_watermark_held_back", "1 for the partition that holds the watermark back.", ("partition",), _holding),
     _Of(_G, "firnline_coverage_seconds", "Event time for which answers are complete.", (), _covered),
-    _Of(_G, "firnline_missing_ranges", "Ranges that answers may lack.", (), _one(lambda stats: len(stats.coverage.missing))),
-    _Of(_G, "firnline_buffered_events", "Events that wait for their turn.", (), _one(lambda stats: stats.progress.buffered)),
+    _Of(
+        _G,
+        "firnline_missing_ranges",
+        "Ranges of time that may lack events.",
+        (),
+        _one(lambda stats: len(stats.coverage.missing)),
+    ),
+    _Of(
+        _G,
+        "firnline_buffered_events",
+        "Events that wait for their turn in time.",
+        (),
+        _one(lambda stats: stats.progress.buffered),
+    ),
     _Of(
         _G,
         "firnline_in_flight_events",
-        "Events on their way to a collector.",
+        "Events in flight to a collector.",
         (),
         _one(lambda stats: stats.progress.in_flight),
     ),
     _Of(
         _G,
         "firnline_credit_events",
-        "Events on their way at which no more are sent.",
+        "Events in flight at which sending stops.",
         (),
         _one(lambda stats: stats.progress.credits),
     ),
     _Of(
         _G,
         "firnline_last_batch_timestamp_seconds",
-        "When events were taken in last.",
+        "Time of the last batch of events.",
         (),
         _one(lambda stats: stats.last_batch_at),
     ),
@@ -256,21 +274,21 @@ OF_STREAMS: tuple[_Of, ...] = (
 
 def of_streams(readings: Sequence[Reading]) -> Iterator[Metric]:
     """Yield a metric for each row of the table, and the metrics with other labels."""
-    told = [(reading, reading.stats) for reading in readings if reading.stats is not None]
+    replied = [(reading, reading.stats) for reading in readings if reading.stats is not None]
     info = GaugeMetricFamily("firnline_stream_info", "Always 1; the view of each stream.", labels=("stream", "view"))
-    answers = GaugeMetricFamily("firnline_answers", "Whether the stream said in time how it is.", labels=("stream",))
+    answers = GaugeMetricFamily("firnline_answers", "Whether the stream replied in time.", labels=("stream",))
     for reading in readings:
         info.add_metric((reading.stream.name, reading.stream.view), 1)
         answers.add_metric((reading.stream.name,), reading.stats is not None)
     yield from (info, answers)
     for each in OF_STREAMS:
         family = each.kind(each.name, each.help, labels=("stream", *each.labels))
-        for reading, stats in told:
+        for reading, stats in replied:
             for labels, value in each.read(reading, stats):
                 family.add_metric((reading.stream.name, *labels), value)
         yield family
     took = SummaryMetricFamily("firnline_checkpoint_duration_seconds", "Time that checkpoints took.", labels=("stream",))
-    for reading, stats in told:
+    for reading, stats in replied:
         if stats.durability is not None:
             took.add_metric((reading.stream.name,), stats.durability.saved, stats.durability.seconds_in_all)
     yield took

@@ -30,8 +30,8 @@ class Traces:
             from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
         except ImportError as error:
             raise ValueError(f"log.traces: expected the extra tracing (pip install 'firnline[tracing]'), got {error}") from None
-        told = Resource.create({"service.name": "firnline", "service.version": version})
-        self._provider = TracerProvider(resource=told, shutdown_on_exit=False)
+        resource = Resource.create({"service.name": "firnline", "service.version": version})
+        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         exporter = OTLPSpanExporter(endpoint.rstrip("/") + "/v1/traces", timeout=_EXPORT_S)
         self._provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=_QUEUE))
         self._tracer = self._provider.get_tracer("firnline", version)

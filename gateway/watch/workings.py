@@ -26,14 +26,14 @@ class _Counted:
 COUNTED: tuple[_Counted, ...] = (
     _Counted("Manager", "firnline_retired_generations", "Generations that became full.", {"retired": ()}),
     _Counted("Manager", "firnline_queries", "Queries answered.", {"answered": ()}),
-    _Counted("Manager", "firnline_late_queries", "Of those, where a part came too late.", {"late": ()}),
-    _Counted("Publisher", "firnline_published_results", "Results that every sink has.", {"published": ()}),
-    _Counted("Publisher", "firnline_published_records", "Records of them, in all sinks together.", {"records": ()}),
+    _Counted("Manager", "firnline_late_queries", "Queries whose answer lacks a late partial.", {"late": ()}),
+    _Counted("Publisher", "firnline_published_results", "Results committed in every sink.", {"published": ()}),
+    _Counted("Publisher", "firnline_published_records", "Published records, in all sinks together.", {"records": ()}),
     _Counted("Writer", "firnline_posted_records", "Records that clients have posted.", {"records": ()}),
     _Counted(
         "DeadLetterWriter",
         "firnline_dead_letter_records",
-        "Refused records for their own topic, by what became of them.",
+        "Records for the dead-letter topic, by state.",
         {"dead letters": ("written",), "delivered": ("delivered",), "lost": ("lost",)},
         ("state",),
     ),
