@@ -55,7 +55,7 @@ quick: lint  ## lint, types and the pure tests: less than a minute
 	$(BIN)/python -m pytest --quiet $(TESTS) --numprocesses auto --maxprocesses 4 --hypothesis-profile quick \
 	  tests/house tests/columns tests/timeline tests/views
 
-check: lint test  ## lint, types and tests: what CI runs
+check: lint test  ## lint, types and all tests; CI also runs 200 simulated worlds
 
 bench: .venv/dev  ## the table of docs/benchmarks.md (needs Java and Maven, or --bootstrap)
 	$(BIN)/python scripts/bench.py
