@@ -1,4 +1,4 @@
-"""The actor that reads a stream: it polls, decodes, puts events in order of time, and sends micro-batches as credits allow.
+"""The actor that reads a stream: it polls, decodes, puts events in order of time, and sends one batch at most for each credit.
 
 Without credits it does not poll, so a backlog waits in Kafka and not in memory. It never waits for another actor. For a
 checkpoint it stops polling until the live slice has every event that was sent, so that both states belong together.
@@ -48,8 +48,8 @@ from actors.sources.polled import Polled
 from actors.sources.source import Source
 from actors.views.view import View
 
-_ATTENTIVE = 5
-"""If more than this many rests pass between two polls, the stream was not read: the partitions were not silent."""
+_MAX_RESTS_BETWEEN_POLLS = 5
+"""If the time between two polls is longer than this many rests, it does not count as silence of the partitions."""
 
 
 class FrontEnd(Actor[FrontEndMessage]):
@@ -110,7 +110,7 @@ class FrontEnd(Actor[FrontEndMessage]):
 
     @property
     def home(self) -> str:
-        """A thread of its own, because a source may wait for its broker, and queries are answered on the collectors' thread."""
+        """A thread of its own, because a source may wait for its broker, and the two threads of collectors answer queries."""
         return Home.READING.of(self.stream)
 
     @property
@@ -176,7 +176,7 @@ class FrontEnd(Actor[FrontEndMessage]):
                 self._poll()
             case Watch():
                 self._watch()
-            case Proceed(bool() as saved):  # `Proceed(None)` has ended the pause before; the checkpoint was written since
+            case Proceed(bool() as saved):  # `Proceed(None)` has ended the pause; now the checkpoint is saved, or has failed
                 self._pause.settle(self._now(), saved=saved)
                 self._go_on()
             case _:
@@ -376,7 +376,7 @@ class FrontEnd(Actor[FrontEndMessage]):
         """Read one poll if nothing waits to be sent, and release the events that are in order by now."""
         if not self._out.empty or self._dead.full or (not self._opened and not self._open()):
             return
-        self._intake.prepare(self._now() - self._polled_at - _ATTENTIVE * self._pace.rest_s)
+        self._intake.prepare(self._now() - self._polled_at - _MAX_RESTS_BETWEEN_POLLS * self._pace.rest_s)
         # Under load wait for a full poll; else take what is there, and leave the thread to others.
         polled = self._source.poll(self._pace.poll_records, self._pace.poll_s if self._busy else 0.0)
         self._busy = len(polled.values) > self._pace.poll_records // 8
@@ -385,7 +385,7 @@ class FrontEnd(Actor[FrontEndMessage]):
             self._take(polled, now)
             self._release(now)
         except Exception:
-            if not self._intake.undecoded:  # a part of the poll may be taken in
+            if not self._intake.undecoded:  # after the first decoding, a part of the poll may be taken in
                 self._phase = Phase.FAILED
             raise
         self._balance(now)
@@ -456,7 +456,7 @@ class FrontEnd(Actor[FrontEndMessage]):
         return self._source.finished or self._intake.idle(now)
 
     def _go_on(self) -> None:
-        """Send what credits allow, and take the next step of the present phase."""
+        """Send at most one batch for each credit, and take the next step of the present phase."""
         self._out.send(one_by_one=self._intake.one_by_one)
         draining = self._phase is Phase.DRAINING
         if draining and self._lasting and self._pause.last_due(self._intake.records, self._out.puts):

@@ -110,7 +110,7 @@ class Manager(Actor[ManagerMessage]):
         self._last_batch_at: float | None = None
         self._progress = Progress()
         self._questions = Questions(self, view)
-        self._assembler = Assembler(self, keeper=keeper, publisher=publisher, frame=self._frame)
+        self._assembler = Assembler(self, keeper=keeper, publisher=publisher, frame=self._checkpoint_part)
 
     @property
     def phase(self) -> Phase:
@@ -140,7 +140,7 @@ class Manager(Actor[ManagerMessage]):
             case Retired():
                 self._retired(message)
             case EventsLost():
-                self._forgotten(message)
+                self._note_lost(message)
             case RecordsMissing():
                 self._ledger.miss(message)
             case Publish():
@@ -318,19 +318,22 @@ class Manager(Actor[ManagerMessage]):
         self._ledger.drop(dropped.collector_id, dropped.meta, reason, self.system.dispatcher.wall())
         self._assembler.dropped(dropped)
 
-    def _forgotten(self, message: EventsLost) -> None:
+    def _note_lost(self, message: EventsLost) -> None:
         if self._shelf.knows(message.collector_id):
             if message.shed:
                 self._shelf.shed()
             self._ledger.forget(message)
 
     def _measure(self) -> None:
-        """Measure the process now and then; if it is far above its budget, drop generations in spite of the accounts."""
+        """Measure the process now and then; if it is far above its budget, drop generations.
+
+        This happens even if the accounted bytes are within the budget.
+        """
         now = self.system.dispatcher.now()
         for _ in range(self._memory.measure(now, lambda: [aged.meta.nbytes for aged in self._shelf.aged])):
             self._note_dropped(self._shelf.drop_oldest(), "emergency")
 
-    def _frame(self) -> State:
+    def _checkpoint_part(self) -> State:
         """Return the manager's part of a checkpoint."""
         return {
             "ledger": self._ledger.state(),

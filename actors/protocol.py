@@ -33,7 +33,10 @@ Round = NewType("Round", int)
 
 
 class Home(StrEnum):
-    """The threads of a stream. All actors with one home run on one thread, one task at a time."""
+    """The threads of a stream. Each actor runs on a named thread, its home. One thread runs one task at a time.
+
+    A collector moves from `ACTIVE` to `AGED` when its slice is frozen.
+    """
 
     READING = "reading"
     ACTIVE = "active"
@@ -49,7 +52,10 @@ class Home(StrEnum):
 
 
 WAITING_HOMES = frozenset((Home.DISK, Home.INPUT, Home.OUTPUT, Home.DEAD_LETTERS))
-"""The threads that may wait for a disk or a broker for minutes. A restart of the process would not help them."""
+"""The threads that may wait for a disk or a broker for minutes. A restart of the process would not help them.
+
+`READING` is not among them: each wait of a source for its broker has a limit of seconds, so a longer task is a defect.
+"""
 
 
 class Lane(Enum):

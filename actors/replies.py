@@ -1,4 +1,4 @@
-"""The requests that the gateway sends to actors, and their replies. The gateway sees the engine through this file alone.
+"""The requests that the gateway sends to actors, and their replies. The gateway knows no other message of the engine.
 
 Each request has a `reply_to`; the reply is one of the classes here, or `Busy`. All are frozen.
 """
@@ -44,8 +44,9 @@ class TooMuch(Busy):
 class Coverage(Struct, frozen=True):
     """The times for which an answer is complete: [complete_from, complete_to) without the spans in `missing`.
 
-    `complete_from` is None if nothing was dropped since the stream's beginning. `complete_to` is None if there is no watermark
-    yet. A set whose first time is before `final_until` does not change; a late event may still add a set.
+    `complete_from` is None if nothing was dropped since the stream's beginning. `complete_to` is the watermark: the answer is
+    complete before this time (exclusive). It is None if no event was read yet, or if a partition with unread records has not
+    delivered any. A set whose first time is before `final_until` does not change; a late event may still add a set.
     """
 
     complete_from: int | None

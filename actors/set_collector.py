@@ -79,7 +79,7 @@ class SetCollector(Actor[SetCollectorMessage]):
         self._revision = 0
         self._compressed = aged
         self._mapped = mapped
-        self._left = False
+        self._input_ended = False
         self._discarded = False
 
     @property
@@ -138,7 +138,7 @@ class SetCollector(Actor[SetCollectorMessage]):
             case Coarsen():
                 self._coarsen()
             case InputEnded():
-                self._left = True
+                self._input_ended = True
                 self._stop_if_done()
             case Discard():
                 self._discarded = True
@@ -183,7 +183,7 @@ class SetCollector(Actor[SetCollectorMessage]):
         if due is None:
             self.send(self._front_end, Ingested(message.count, message.round))
         else:
-            if due.arguments is not None:  # read now, because the next batch may close the same row again
+            if due.arguments is not None:  # read now, because the next batch may change this row and make it due again
                 own = self._live.read(due.span, due.arguments)
                 due = due._replace(partial=self._view.merge([due.partial, own]))
             self.send(self._manager, Publish(due, message.count, message.round))
@@ -215,7 +215,7 @@ class SetCollector(Actor[SetCollectorMessage]):
 
     def _stop_if_done(self) -> None:
         """Stop if neither the front end nor the manager will send another message."""
-        if self._left and self._discarded:
+        if self._input_ended and self._discarded:
             self.stop()
 
     def _shed(self, nbytes: int) -> None:

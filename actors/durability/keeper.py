@@ -1,4 +1,6 @@
-"""The actor that writes a stream's generations and checkpoints, and reads them at a start. No other actor uses its files.
+"""The actor that writes a stream's generations and checkpoints, and reads them at a start. No other actor writes its files.
+
+Aged collectors read the files of their spilled slices, which are mapped, on their own thread.
 
 It runs on a thread of its own, so that a slow disk delays the next checkpoint only. A failure of the disk costs that
 checkpoint, never the one before.

@@ -83,7 +83,7 @@ class Intake:
         self._open: dict[tuple[int, str], _OpenGap] = {}
         self._gaps = 0
         self.undecoded = False
-        """Whether the decoder has raised an error since `prepare`, so that nothing of the poll is taken in."""
+        """Whether the decoder has failed for the first time at this place, since `prepare`: no record of the poll is in."""
 
     # Rounds and reports ----------------------------------------------------------------------------------------------
 
@@ -208,8 +208,9 @@ class Intake:
     def take(self, polled: Polled, place: Place, now: float, wall: float) -> Taken:
         """Decode a poll that ends at `place`, and hold its events until `release`.
 
-        Raises the decoder's error at its first failure at a place. Then nothing has changed, so the poll can be read again.
-        At the second failure, the records at fault are refused.
+        At the decoder's first failure at a place, raises its error and sets `undecoded`: no record of the poll is taken in, so
+        the poll can be read again. At the second failure there, the records at fault are refused. After any other error a part
+        of the poll may be taken in, so the stream must go back to its checkpoint.
         """
         refused: list[_Refused] = []
         accepted_poll, decoded = self._decoded(polled, refused)

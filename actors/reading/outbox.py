@@ -1,4 +1,4 @@
-"""Micro-batches on their way to the active collector: sent as credits allow, and taken back if the collector has retired.
+"""Micro-batches on their way to the active collector: one at most for each credit, and back if the collector has retired.
 
 The front end owns it. Its content does not outlive a round.
 """

@@ -83,7 +83,8 @@ def decide(
 ) -> Verdict:
     """Decide what to give up; `aged` is in order, oldest first.
 
-    Depends on accounted bytes and event time only, so a replay decides equally.
+    Depends on accounted bytes and event time, so a replay decides nearly equally. The bytes in buffers (`other_bytes`) and the
+    time at which a file is written (`file_bytes`, `coming`) depend on the clock. The emergency brake has its own decision.
 
     `active_bytes` are those of the active collector. `dead_bytes` of them belong to events that only a late event can match.
     `other_bytes` also count against the budget. Cost: O(aged).
