@@ -47,7 +47,7 @@ class CoverageSaid(Answer, frozen=True):
     """
 
     complete_from: Annotated[int | None, _Meta(description="null: from the beginning of the stream.")]
-    complete_to: Annotated[int | None, _Meta(description="null: nothing is complete yet.")]
+    complete_to: Annotated[int | None, _Meta(description="Complete before this time (exclusive); null: no watermark.")]
     final_until: Annotated[int | None, _Meta(description="Answers that begin before do not change; more may come.")]
     missing: Annotated[list[Range], _Meta(description="Ranges in which events are lost.")]
 
