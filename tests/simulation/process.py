@@ -62,6 +62,7 @@ class Process:
         plan, self._world = world.plan, world
         if not plan.durable:
             world.outlet.records.clear()  # a start without a checkpoint publishes all results again
+            world.outlet.safe = 0
         self.platter = world.platter if plan.durable else Platter(world.chance)
         self._disk = SimulatedDisk(self.platter, world.clock, world.chance, world.faults)
         self.dispatcher = SimulatedDispatcher(world.clock, world.chance, world.faults, world.trace)
