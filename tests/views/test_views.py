@@ -133,7 +133,7 @@ def test_a_view_and_its_slices_have_the_names_of_the_contract_and_no_other(name:
     assert (run.aged == []) == (name == "top")
     for thing, contract in ((run.view, View), (run.live, Live), *((each, Frozen) for each in run.aged)):
         assert isinstance(thing, contract)
-        beyond = {"of_state"} if contract is not View else BEYOND.get(name, set())
+        beyond = {"of_state"} if contract is not View else {"answers", "counts", *BEYOND.get(name, ())}
         assert own_names(thing) == {each for each in dir(contract) if not each.startswith("_")} | beyond
         for each in contract.__abstractmethods__:
             assert getattr(type(thing), each) is not getattr(contract, each)
