@@ -468,7 +468,7 @@ class FrontEnd(Actor[FrontEndMessage]):
                 self._phase = Phase.DRAINED
                 self._drain(Drained(self._report(Status.DRAINED)))
             return
-        if not self._out.empty or self._dead.full:
+        if self._held_up:
             self._alarm.set(Watch(), in_s=self._pace.report_s)
         elif self._phase is Phase.READING:
             self._alarm.set(Poll(), in_s=self._rest_s)
@@ -477,9 +477,15 @@ class FrontEnd(Actor[FrontEndMessage]):
             self._end = End.REPORTED
             self._on_end(self.stream)
 
+    @property
+    def _held_up(self) -> bool:
+        """Whether nothing can be read until a slice or a sink takes what was sent, or Kafka takes dead letters."""
+        pausing = self._phase is Phase.PAUSING and not self._out.settled
+        return pausing or not self._out.empty or self._dead.full
+
     def _watch(self) -> None:
         """Report while nothing can be sent or read, such as when a sink is down: the lag grows, and users must see why."""
-        if self._out.empty and not self._dead.full:
+        if not self._held_up:
             return
         if self._now() - self._reported_at >= 2 * self._pace.report_s:
             self._report(Status.DEAD_LETTERS if self._dead.full else Status.NO_CREDIT)

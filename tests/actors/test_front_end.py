@@ -369,6 +369,7 @@ def test_a_checkpoint_waits_for_every_credit():
     bench.values += [b"R_50", b"G_51"]
     bench.clock.advance(6.0)
     assert (bench.phase, len(bench.manager.of(Checkpoint))) == (Phase.PAUSING, asked)
+    assert bench.manager.of(Progress)[-1].state == "waiting for what is under way"
     for batch in bench.collector.of(Ingest)[2:]:
         bench.tell(Ingested(batch.count, 1))
     assert (bench.phase, len(bench.manager.of(Checkpoint))) == (Phase.PAUSING, asked + 1)
