@@ -63,6 +63,7 @@ class Process:
         if not plan.durable:
             world.outlet.records.clear()  # a start without a checkpoint publishes all results again
             world.outlet.safe = 0
+            world.ledger.start()
         self.platter = world.platter if plan.durable else Platter(world.chance)
         self._disk = SimulatedDisk(self.platter, world.clock, world.chance, world.faults)
         self.dispatcher = SimulatedDispatcher(world.clock, world.chance, world.faults, world.trace)

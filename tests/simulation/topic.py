@@ -107,10 +107,17 @@ class Ledger:
     def __init__(self, topic: SimulatedTopic) -> None:
         self._topic = topic
         self._shares: dict[int, dict[int, _Share]] = {}
+        self.read_again = False
+        """Whether the present process, after a failure before its first checkpoint, has begun again with the earliest record."""
+
+    def start(self) -> None:
+        """Enter that a process starts that has no checkpoint: no record was given to it."""
+        self._shares, self.read_again = {}, False
 
     def begin(self, life: int, offsets: dict[int, int], *, afresh: bool) -> None:
         """Continue in `life` at `offsets`: records beyond them do not count as given. If `afresh`, no record does."""
         if afresh:
+            self.read_again |= any(share.position for shares in self._shares.values() for share in shares.values())
             self._shares = {}
         self._shares.setdefault(life, {})  # even if no record of this life is given
         for later in [number for number in self._shares if number > life]:
