@@ -110,7 +110,7 @@ class Manager(Actor[ManagerMessage]):
         self._last_batch_at: float | None = None
         self._progress = Progress()
         self._questions = Questions(self, view)
-        self._assembler = Assembler(self, keeper=keeper, publisher=publisher, frame=self._checkpoint_part)
+        self._assembler = Assembler(self, keeper=keeper, publisher=publisher, part=self._checkpoint_part)
 
     @property
     def phase(self) -> Phase:

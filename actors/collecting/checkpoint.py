@@ -10,13 +10,13 @@ from actors.protocol import AttemptId
 
 @dataclass(slots=True)
 class Assembly:
-    """The parts of one attempt at a checkpoint. `frame` is the manager's part, of the same moment as the live slice's state."""
+    """The parts of one attempt at a checkpoint. The parts of manager and live slice are of the same moment."""
 
     attempt_id: AttemptId
     front_end: State
     places: tuple[Any, ...] | None
     live: State | None = None
-    frame: State = None
+    manager: State = None
     aged: list[Collector] = field(default_factory=list)
 
     @property
@@ -48,4 +48,4 @@ class Assembly:
                     each.spilled,
                 )
             )
-        return {**self.frame, "front_end": self.front_end, "live": self.live, "places": self.places, "aged": aged}
+        return {**self.manager, "front_end": self.front_end, "live": self.live, "places": self.places, "aged": aged}

@@ -36,7 +36,7 @@ from actors.runtime.actor import Actor
 class Assembler:
     """Makes the checkpoints of one stream, one at a time. Belongs to `manager`, and runs on its thread. Never waits.
 
-    `frame` returns the manager's part. The front end resumes as soon as the live slice's state has arrived; it begins the next
+    `part` returns the manager's part. The front end resumes as soon as the live slice's state has arrived; it begins the next
     checkpoint after the end of this one.
     """
 
@@ -46,12 +46,12 @@ class Assembler:
         *,
         keeper: Address[KeeperMessage],
         publisher: Address[PublisherMessage] | None,
-        frame: Callable[[], State],
+        part: Callable[[], State],
     ) -> None:
         self._manager = manager
         self._keeper = keeper
         self._publisher = publisher
-        self._frame = frame
+        self._part = part
         self._attempts = itertools.count(1)
         self._assembly: Assembly | None = None
         self.durability = Durability()
@@ -117,7 +117,7 @@ class Assembler:
         if part.state is None:
             self._manager.send(shelf.active.address, Snapshot(assembly.attempt_id))
             return
-        assembly.live, assembly.frame, assembly.aged = part.state, self._frame(), list(shelf.aged)
+        assembly.live, assembly.manager, assembly.aged = part.state, self._part(), list(shelf.aged)
         for each in assembly.unwritten():
             if not each.coming:
                 each.coming = True

@@ -57,7 +57,7 @@ class Column:
         """Restore a column from its `state`. Shares sealed pieces and copies raw values."""
         column = Column()
         for first, last, count, data in map(fields.listed, fields.listed(state["sealed"])):
-            count = fields.integer(count, 1, 2**32)  # noqa: PLW2901
+            count = fields.integer(count, 1, 2**32)  # noqa: PLW2901  # the same number, now checked
             column._sealed.append(_Sealed((fields.blob(data),), fields.integer(first), fields.integer(last), count))
             column._sealed_count += count
             column._sealed_bytes += column._sealed[-1].nbytes

@@ -84,7 +84,7 @@ class Stats(Answer, frozen=True, kw_only=True):
     dropped_generations: Annotated[dict[str, int], _Meta(description="Dropped collectors, by reason.")]
     missed: Annotated[dict[str, int], _Meta(description="Records that never came, by reason.")]
     missing: Annotated[list[Lost], _Meta(description="Events that answers may lack.")]
-    checkpoint: Annotated[CheckpointSaid | None, _Meta(description="null if the stream writes no checkpoints.")]
+    checkpoint: Annotated[CheckpointSaid | None, _Meta(description="null if no checkpoint outlasts the process.")]
     late: Annotated[Count, _Meta(description="Events that came after the watermark had passed them, and were taken in.")]
     buffered: Annotated[Count, _Meta(description="Events that wait until the watermark passes them.")]
     in_flight: Annotated[int, _Meta(description="Events that were read and are in no collector yet.")]

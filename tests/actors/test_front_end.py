@@ -462,35 +462,32 @@ def test_a_failed_poll_is_read_again_and_starts_no_second_chain_of_polls():
     assert bench.source.polls - polls <= 1.0 / PACE.rest_s + 6
 
 
-def test_a_gap_is_reported_once_if_the_records_after_it_cannot_be_decoded_at_first():
+def read_again_after_a_failure(values: list[bytes], **changes: int) -> Bench:
+    """Return a front end whose decoder failed once, after its source had got `values` and these `changes`."""
     view = FailingOnce()
     bench = Bench(view=view, source=ChangingSource)
     bench.read()
     bench.tell(Ingested(2, 1))
-    bench.source.first = 5
+    for name, value in changes.items():
+        setattr(bench.source, name, value)
     view.fail()
-    bench.values += [b"lost", b"lost", b"lost", b"R_5", b"G_6"]
+    bench.values[:] = values
     bench.clock.advance(0.1)
     assert bench.front_end.mailbox.held
     bench.tell(Recover())
     bench.clock.advance(0.1)
+    return bench
+
+
+def test_a_gap_is_reported_once_if_the_records_after_it_cannot_be_decoded_at_first():
+    bench = read_again_after_a_failure([b"R_1", b"G_2", b"lost", b"lost", b"lost", b"R_5", b"G_6"], first=5)
     newest = {message.key: message for message in bench.manager.of(RecordsMissing)}
     assert [(missing.reason, missing.count) for missing in newest.values()] == [("deleted", 3)]
     assert bench.manager.of(Progress)[-1].records == 4
 
 
 def test_a_recreated_topic_is_read_from_its_beginning_if_its_first_records_cannot_be_decoded_at_first():
-    view = FailingOnce()
-    bench = Bench(view=view, source=ChangingSource)
-    bench.read()
-    bench.tell(Ingested(2, 1))
-    bench.source.recreated = 1
-    view.fail()
-    bench.values[:] = [b"R_5", b"G_6", b"B_7"]
-    bench.clock.advance(0.1)
-    assert bench.front_end.mailbox.held
-    bench.tell(Recover())
-    bench.clock.advance(0.1)
+    bench = read_again_after_a_failure([b"R_5", b"G_6", b"B_7"], recreated=1)
     assert len({message.key for message in bench.manager.of(RecordsMissing)}) == 1
     assert (bench.manager.of(Progress)[-1].records, bench.manager.of(Progress)[-1].epoch) == (5, 1)
 

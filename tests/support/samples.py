@@ -221,6 +221,15 @@ class Run:
         self.aged.append(frozen)
         self.live = self.view.open(carry)
 
+    def finish(self) -> None:
+        """Freeze the live slice if the view can, and compress and coarsen every frozen slice."""
+        if self.sample.view != "top":
+            self.freeze()
+        for frozen in self.aged:
+            while frozen.settle():
+                pass
+            frozen.coarsen()
+
     def shed(self, nbytes: int) -> tuple[dict[str, int], int | None]:
         shed = self.live.shed(nbytes)
         self.lost.update(shed[0])

@@ -111,12 +111,7 @@ def test_a_state_does_not_change_with_its_slice(case: tuple[str, int]):
         run.poll(next(records), idle=chance.random() < 0.1)
         run.shed(chance.choice([0, 0, 1_000, 20_000]))
         run.age(chance)
-    if run.sample.view != "top":
-        run.freeze()
-    for part in run.aged:
-        while part.settle():
-            pass
-        part.coarsen()
+    run.finish()
     assert [file_of(state) for state in states] == now
     late = [run.view.thaw(kept(state)) for state in states[:-1]] + [run.view.revive(kept(states[-1]))]
     assert run.answers(*spans, parts=late) == run.answers(*spans, parts=again)
@@ -134,12 +129,7 @@ def test_a_restored_slice_never_writes_to_its_file(run: Run):
         run.poll(next(records), idle=chance.random() < 0.3)
         run.shed(chance.choice([100, 20_000]))
         run.age(chance)
-    if run.sample.view != "top":
-        run.freeze()
-    for part in run.aged:
-        while part.settle():
-            pass
-        part.coarsen()
+    run.finish()
     assert list(map(bytes, files)) == before
 
 

@@ -106,12 +106,7 @@ def test_a_partial_answer_never_changes(run: Run):
         run.poll(next(records), idle=chance.random() < 0.5)
         run.shed(10_000)
         run.age(chance)
-    if run.sample.view != "top":
-        run.freeze()
-    for frozen in run.aged:
-        while frozen.settle():
-            pass
-        frozen.coarsen()
+    run.finish()
     assert [run.shown(*each) for each in partials] == before
 
 

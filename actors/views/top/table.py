@@ -276,7 +276,7 @@ class Table:
         return found
 
     def append(self, batch: Upserts, fresh: Times, hashes: Hashes, slots: Times) -> None:
-        """Append rows for new, distinct ids; `slots` are the free slots that `_find` returned for them."""
+        """Append rows for new, distinct ids; `slots` are the free slots that `find` returned for them."""
         count, start = fresh.size, self._count
         end = start + count
         lengths = batch.ids.lengths[fresh]

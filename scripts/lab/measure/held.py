@@ -51,13 +51,13 @@ class Held:
 
 
 def held(bootstrap: str, events: int, budget: str) -> list[Held]:
-    """Run the service over `events` events at random times within `budget`: in memory alone, and with checkpoints."""
+    """Run the service over `events` events at random times within `budget`: without and with a data folder."""
     topic = f"bench-{PATTERN}-{events}"
     fill(bootstrap, topic, PATTERN, events, _PARTITIONS, "--start", str(_START_MS))
     with tempfile.TemporaryDirectory() as folder:
         return [
-            _run("in memory alone", bootstrap, topic, events, budget, None),
-            _run("with checkpoints", bootstrap, topic, events, budget, Path(folder)),
+            _run("without a data folder", bootstrap, topic, events, budget, None),
+            _run("with a data folder", bootstrap, topic, events, budget, Path(folder)),
         ]
 
 
