@@ -41,8 +41,8 @@ from actors.reading.intake import Intake
 from actors.reading.outbox import Outbox
 from actors.reading.pace import Pace
 from actors.reading.pause import Pause
-from actors.reading.states import End, Phase, Status
-from actors.replies import Progress
+from actors.reading.states import NO_TOPIC, End, Phase, Status
+from actors.replies import Progress, open_transaction
 from actors.runtime.actor import Actor, System
 from actors.sources.polled import Polled
 from actors.sources.source import Source
@@ -55,9 +55,9 @@ _MAX_RESTS_BETWEEN_POLLS = 5
 class FrontEnd(Actor[FrontEndMessage]):
     """Reads `source` for one stream. `lateness` is in the stream's unit, `idle_s` in seconds of the wall clock.
 
-    `on_wait` is called while the topic does not exist, and `on_end` each time that all existing records are in their slices.
-    `dead_letters` writes refused records, if the stream has a topic for them. If it `saves_first`, nothing is read before the
-    first checkpoint is saved. If checkpoints are `lasting`, a later process reads the last one.
+    `on_wait` is called with the reason, again and again, while records cannot be read yet; `on_end` each time that all existing
+    records are in their slices. `dead_letters` writes refused records, if the stream has a topic for them. If it `saves_first`,
+    nothing is read before the first checkpoint is saved. If checkpoints are `lasting`, a later process reads the last one.
     """
 
     suspends: ClassVar[bool] = True
@@ -73,7 +73,7 @@ class FrontEnd(Actor[FrontEndMessage]):
         manager: ManagerAddress,
         lateness: int,
         idle_s: float,
-        on_wait: Callable[[str], None],
+        on_wait: Callable[[str, str], None],
         on_end: Callable[[str], None],
         dead_letters: Address[DeadLetterWriterMessage] | None,
         saves_first: bool,
@@ -390,7 +390,7 @@ class FrontEnd(Actor[FrontEndMessage]):
             raise
         self._balance(now)
         if now - self._reported_at >= self._pace.report_s:
-            self._report(Status.AT_THE_END if self._silent(now) else Status.READING)
+            self._report(self._reading(now))
             self._source.commit()
         if now - self._looked_at >= self._pace.look_s:
             self._looked_at = now
@@ -399,13 +399,22 @@ class FrontEnd(Actor[FrontEndMessage]):
             self._begin_pause()
         self._go_on()
 
+    def _reading(self, now: float) -> Status:
+        """Return the status of a stream that reads. Calls `on_wait` if only an open transaction holds it back."""
+        if self._silent(now):
+            return Status.AT_THE_END
+        if (held := self._intake.transaction(now)) is None:
+            return Status.READING
+        self._on_wait(self.stream, f"partition {held[0]}: {open_transaction(held[1])}")
+        return Status.TRANSACTION
+
     def _open(self) -> bool:
         """Open the source. Returns False if the topic does not exist yet; another `Poll` comes later then."""
         now = self._looked_at = self._now()
         self._alone = None
         self._opened = self._source.open(self._intake.place)
         if not self._opened:
-            self._on_wait(self.stream)
+            self._on_wait(self.stream, NO_TOPIC)
             self._report(Status.NO_TOPIC)
             self._alarm.set(Poll(), in_s=self._pace.wait_for_topic_s)
             return False
@@ -424,7 +433,7 @@ class FrontEnd(Actor[FrontEndMessage]):
             self._send_missing(taken.missing)
             self._dead.send(taken.dead)
             self._end = End.OPEN
-        self._intake.ended(polled.ended, now)
+        self._intake.ended(polled, now)
 
     def _send_missing(self, missing: Iterable[RecordsMissing]) -> None:
         for each in missing:

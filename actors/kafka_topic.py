@@ -3,13 +3,13 @@
 Used by the Kafka source and the Kafka sinks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, Uuid
-from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]  # it is exported
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition, Uuid
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec  # type: ignore[attr-defined]  # they are exported
 from confluent_kafka.cimpl import NewTopic
 
 _NO_ID = Uuid(0, 0)
@@ -134,6 +134,16 @@ class TopicIdentity:
         if known is None:
             return None
         return "back" if found == known else "another"
+
+    def stable_ends(self, partitions: Collection[int]) -> dict[int, Future[Any]]:
+        """Ask for the offset at which the first open transaction of each partition begins, or its end without one.
+
+        Never waits.
+        """
+        latest = {TopicPartition(self._topic, number): OffsetSpec.latest() for number in partitions}  # type: ignore[no-untyped-call]
+        level = IsolationLevel.READ_COMMITTED
+        asked = self._connected().list_offsets(latest, isolation_level=level, request_timeout=_TIMEOUT_S)
+        return {place.partition: answer for place, answer in asked.items()}
 
     def follow(self, identity: str | None) -> None:
         """Follow the topic with this id from now on. Answers to earlier requests do not count."""

@@ -74,7 +74,8 @@ class Progress(Control, frozen=True):
     """The front end's progress. Its counters only fall when the stream goes back to a checkpoint.
 
     `records` counts all records read. `in_flight` counts events that are in no slice yet; at `credits` of them the front end
-    stops reading. `lag` has the unread records of each partition. `since_start` has this process's counts, see `Tally`.
+    stops reading. `transactions` has the first offset of each partition's open transaction, if it has one. `lag` has the unread
+    records of each partition. `since_start` has this process's counts, see `Tally`.
     """
 
     state: str = "starting"
@@ -89,10 +90,24 @@ class Progress(Control, frozen=True):
     buffered_bytes: int = 0
     watermark: int | None = None
     held_back_by: int | None = None
+    transactions: Mapping[int, int] = {}
     lag: Mapping[int, int] = {}
     epoch: int = 0
     first_record_at: float | None = None
     since_start: Mapping[str, int] = {}
+
+    @property
+    def held_back_because(self) -> str | None:
+        """Why the partition `held_back_by` holds the watermark back; None if no partition does."""
+        if self.held_back_by is None:
+            return None
+        offset = self.transactions.get(self.held_back_by)
+        return "records that are not read yet" if offset is None else open_transaction(offset)
+
+
+def open_transaction(offset: int) -> str:
+    """Describe a transaction that is not committed yet, by its first offset."""
+    return f"an open transaction since offset {offset}"
 
 
 class GetStats(Data, frozen=True):

@@ -83,11 +83,11 @@ class Running:
 class Callbacks:
     """The functions that a stream's actors call on their threads. The first argument of each is the stream's name.
 
-    `wait`: the source does not exist yet. `end`: every record of a finite source is in a slice. `trouble`: a sink does not
-    accept results, or the disk does not accept a checkpoint; the second argument is the problem.
+    `wait`: records cannot be read yet; the second argument is the reason. `end`: every record of a finite source is in a slice.
+    `trouble`: a sink does not accept results, or the disk does not accept a checkpoint; the second argument is the problem.
     """
 
-    wait: Callable[[str], None]
+    wait: Callable[[str, str], None]
     end: Callable[[str], None]
     trouble: Callable[[str, str], None]
 

@@ -3,7 +3,7 @@
 The front end owns it. It reads no clock and sends no message. A checkpoint has its whole state.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any, NamedTuple
 
@@ -75,6 +75,7 @@ class Intake:
         self._watermark = Watermark(lateness=lateness, idle_s=idle_s)
         self._refusals = Refusals(max_count=100, max_bytes=256)
         self._place = Place()
+        self._held: Mapping[int, int | None] = {}
         self._records = self._events = self._late = 0
         self._released_until: int | None = None
         self._released_at = 0.0
@@ -155,6 +156,7 @@ class Intake:
             buffered_bytes=self._order.nbytes,
             watermark=self.watermark(now),
             held_back_by=self._watermark.holding(now),
+            transactions=self._transactions(),
             epoch=self._place.epoch,
             first_record_at=self._first_record_at,
             since_start=dict(self._tally.total),
@@ -231,10 +233,22 @@ class Intake:
             self._first_record_at = wall
         return Taken(self._ended_gaps(partitions, times), dead)
 
-    def ended(self, partitions: Iterable[int], now: float) -> None:
-        """Note that every record of these partitions was read."""
-        for number in partitions:
+    def ended(self, polled: Polled, now: float) -> None:
+        """Note the partitions that a poll has read to their end, and those with records that cannot be read yet."""
+        for number in polled.ended:
             self._watermark.expect(number, at_end=True, now=now)
+        for number in polled.held:
+            self._watermark.expect(number, at_end=False, now=now)
+        self._held = polled.held
+
+    def transaction(self, now: float) -> tuple[int, int] | None:
+        """Return the partition and the first offset of an open transaction, if nothing else holds the stream back."""
+        if not self._watermark.idle(now, but=self._held):
+            return None
+        return min(self._transactions().items(), default=None)
+
+    def _transactions(self) -> dict[int, int]:
+        return {number: offset for number, offset in self._held.items() if offset is not None}
 
     def _decoded(self, polled: Polled, refused: list[_Refused]) -> tuple[Polled, Decoded]:
         """Return a poll without poison, and what the view decoded of it. Adds refused records to `refused`."""

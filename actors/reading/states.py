@@ -14,12 +14,17 @@ class Phase(Enum):
     DRAINED = "`Drained` is sent, and the stream's actors are stopped soon"
 
 
+NO_TOPIC = "there is no topic to read"
+"""The reason that a stream gives while its topic does not exist."""
+
+
 class Status(Enum):
     """The text for people in `Progress.state`."""
 
     READING = "reading"
     AT_THE_END = "at the end"
     NO_TOPIC = "waiting for the topic"
+    TRANSACTION = "waiting for an open transaction"
     NO_CREDIT = "waiting for what is under way"
     DEAD_LETTERS = "waiting for dead letters to be written"
     FAILED = "failed"

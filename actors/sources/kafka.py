@@ -6,6 +6,7 @@ group's committed offsets are for lag tools only.
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any, assert_never
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from actors.columns.times import Times
 from actors.kafka_topic import Change, TopicIdentity, ensure_topic
+from actors.sources.ends import Ends
 from actors.sources.polled import Gap, Headers, Place, Polled, Reason
 
 TUNING: dict[str, Any] = {
@@ -72,6 +74,7 @@ class KafkaSource:
         self._refused: dict[int, str] = {}
         self._alone: int | None = None
         self._gaps: list[Gap] = []
+        self._ends = Ends(self._high, self._topic_id.stable_ends)
         self._looked_at = 0.0
         self._epoch = 0
         self.finished = False
@@ -125,18 +128,22 @@ class KafkaSource:
     def poll(self, count: int, timeout_s: float) -> Polled:
         """Return the next records. Cost: about 0.5 us a record."""
         consumer = self._opened()
-        ended: frozenset[int] = frozenset()
+        gone: frozenset[int] = frozenset()
         now = time.monotonic()
         if (change := self._topic_id.changed(now)) is not None:
-            ended = self._begin_again(change)
+            gone = self._begin_again(change)
         elif (self._refused or not self._assigned) and now - self._looked_at >= _AGAIN_S:
             self._looked_at = now
             self._resume()
         messages = consumer.consume(count, timeout_s)
+        reached: dict[int, int] = {}
         if any(map(Message.error, messages)):
-            at_end, messages = self._without_errors(messages)
-            ended |= at_end
-        return polled_of(messages, ended, self._epoch)
+            reached, messages = self._without_errors(messages)
+            # librdkafka's own position does not pass aborted records if no record came before them.
+            self._next |= {number: max(self._next[number], reached[number]) for number in reached.keys() & self._next.keys()}
+        polled = polled_of(messages, gone, self._epoch)
+        ended = self._ends.after(polled.partitions, reached, now)
+        return replace(polled, ended=gone | ended, held=dict(self._ends.held))
 
     def gaps(self) -> list[Gap]:
         """Return the gaps that were found since the last call."""
@@ -154,6 +161,7 @@ class KafkaSource:
         if partition is not None and (others := self._assigned - {partition}):
             self._opened().incremental_unassign([TopicPartition(self._topic, number) for number in sorted(others)])
             self._assigned -= others
+            self._ends.forget(others)
         self._assign(self._next)
 
     def place(self) -> Place:
@@ -163,12 +171,7 @@ class KafkaSource:
 
     def lag(self) -> dict[int, int]:
         """Return the lag in records, by partition, as of the last fetch. Cost: O(partitions), no request."""
-        consumer = self._opened()
-        lags = {}
-        for number, offset in self._next.items():
-            _, end = consumer.get_watermark_offsets(TopicPartition(self._topic, number), cached=True)
-            lags[number] = max(0, end - offset) if end >= 0 else 0
-        return lags
+        return {number: max(0, self._high(number) - offset) for number, offset in self._next.items()}
 
     def commit(self) -> None:
         """Commit the offsets, for lag tools. Never waits."""
@@ -233,6 +236,7 @@ class KafkaSource:
     def _unassign(self) -> None:
         """Unassign all partitions."""
         self._opened().unassign()
+        self._ends.forget()
         self._assigned, self._refused = set(), {}
 
     def _checked(self, number: int, wanted: int, low: int, high: int) -> int:
@@ -322,25 +326,33 @@ class KafkaSource:
         low, high = self._opened().get_watermark_offsets(TopicPartition(self._topic, number), timeout=_LOOK_TIMEOUT_S)
         return max(0, int(low)), max(0, int(high))
 
-    def _without_errors(self, messages: list[Message]) -> tuple[frozenset[int], list[Message]]:
-        """Return the partitions at their end, and the records. Reports errors. Raises KafkaException for a final error."""
-        ended: set[int] = set()
+    def _high(self, number: int) -> int:
+        """Return the offset after the last record of a partition as of the last fetch, committed or not; 0 if it is unknown."""
+        _, high = self._opened().get_watermark_offsets(TopicPartition(self._topic, number), cached=True)
+        return max(0, int(high))
+
+    def _without_errors(self, messages: list[Message]) -> tuple[dict[int, int], list[Message]]:
+        """Return the partitions at their end with its offset, and the records. Reports errors.
+
+        Raises KafkaException for a final error.
+        """
+        ended: dict[int, int] = {}
         records: list[Message] = []
         for message in messages:
             error = message.error()
             partition = message.partition()
             if error is None:
-                ended.discard(partition if partition is not None else -1)
+                ended.pop(_partition(message), None)
                 records.append(message)
             elif error.code() == KafkaError._PARTITION_EOF and partition is not None:  # noqa: SLF001  # its public name
-                ended.add(partition)
+                ended[partition] = _offset(message)
             elif error.code() == KafkaError._AUTO_OFFSET_RESET and partition is not None:  # noqa: SLF001  # its public name
                 self._refuse(partition, error.str())
             elif error.fatal():
                 raise KafkaException(error)
             else:
                 self._on_error(error.str())
-        return frozenset(ended), records
+        return ended, records
 
     def _refuse(self, partition: int, why: str) -> None:
         """Unassign a partition whose offset the broker refuses. The next poll finds the offset at which reading continues."""
@@ -348,6 +360,7 @@ class KafkaSource:
         if partition in self._assigned:
             self._opened().incremental_unassign([TopicPartition(self._topic, partition)])
             self._assigned.remove(partition)
+            self._ends.forget({partition})
             self._refused[partition] = why
         self._looked_at = 0.0
 

@@ -49,6 +49,9 @@ class Place:
 class Polled:
     """One poll: its records in order of arrival, and the partitions of which every record is read (`ended`).
 
+    `held` has the partitions whose next records cannot be read yet: the first offset of an open transaction, None if the
+    reason is unknown. It has all of them at each poll.
+
     Some values are needed by some views only, so callables make them: the offset and the time (ms since 1970) of each record,
     and the key and the headers of the record at an index. By default a record has neither key nor headers.
     """
@@ -61,6 +64,7 @@ class Polled:
     headers_of: Callable[[int], Headers] = lambda _: ()
     ended: frozenset[int] = frozenset()
     epoch: int = 0
+    held: Mapping[int, int | None] = field(default_factory=dict)
 
     def part(self, indices: NDArray[np.int64]) -> "Polled":
         """Return the records at `indices`, which ascend. Cost: O(indices)."""
@@ -73,6 +77,7 @@ class Polled:
             lambda index: self.headers_of(int(indices[index])),
             self.ended,
             self.epoch,
+            self.held,
         )
 
     def ranges(self) -> dict[int, tuple[int, int]]:

@@ -3,7 +3,7 @@
 The front end uses it to release events from the order buffer. Wall-clock time (`now`, seconds) is always an argument.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,9 +108,9 @@ class Watermark:
         reached = min(known) if active else max(known, default=None)
         return None if reached is None else max(INT64_MIN, reached - self._lateness)
 
-    def idle(self, now: float) -> bool:
-        """Whether all records of every partition are read, and none came for `idle_s` seconds."""
-        return all(self._idle(state, now) for state in self._partitions.values())
+    def idle(self, now: float, but: Container[int] = ()) -> bool:
+        """Whether all records of every partition, `but` of these, are read, and none came for `idle_s` seconds."""
+        return all(number in but or self._idle(state, now) for number, state in self._partitions.items())
 
     def holding(self, now: float) -> int | None:
         """Return the partition that holds the watermark back, or None if all are idle."""

@@ -139,6 +139,8 @@ def _now(stream: Served, stats: Stats, bars: Sequence[Bar]) -> dict[str, Any]:
         "credits": progress.credits,
         "watermark": progress.watermark,
         "heldBackBy": progress.held_back_by,
+        "heldBackBecause": progress.held_back_because,
+        "openTransactions": len(progress.transactions),
         **_lag(progress.lag),
         "lastBatchAt": stats.last_batch_at,
         "checkpoint": _checkpoint(stats.durability),

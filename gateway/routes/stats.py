@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from actors.replies import Durability, Memory
+from actors.replies import Durability, Memory, Progress
 from actors.replies import Stats as Reply
 from actors.views.kinds import VIEWS
 from actors.views.view import Meta
@@ -69,6 +69,13 @@ class Slice(Answer, frozen=True):
     file_bytes: Annotated[Count, _Meta(description="Bytes that are in its file only.")]
 
 
+class HeldBack(Answer, frozen=True):
+    """The partition that holds the watermark back."""
+
+    partition: int
+    reason: Annotated[str, _Meta(description="Why, such as `an open transaction since offset 60`.")]
+
+
 class Stats(Answer, frozen=True, kw_only=True):
     """The state of a stream: a row for each collector, aged ones first, oldest first, the active one last; and totals."""
 
@@ -90,7 +97,10 @@ class Stats(Answer, frozen=True, kw_only=True):
     in_flight: Annotated[int, _Meta(description="Events that were read and are in no collector yet.")]
     credits: Annotated[int, _Meta(description="The most events in flight; at this number the stream stops reading.")]
     watermark: Annotated[int | None, _Meta(description="No event before this time is expected any more; in the stream's unit.")]
-    held_back_by: Annotated[int | None, _Meta(description="The partition that holds the watermark back.")]
+    held_back_by: Annotated[HeldBack | None, _Meta(description="What holds the watermark back; null: nothing.")]
+    open_transactions: Annotated[
+        dict[str, Count], _Meta(description="The first offset of the open transaction of each partition that has one.")
+    ]
     lag: Annotated[dict[str, int], _Meta(description="Records in Kafka that are not read yet, by partition.")]
     epoch: Annotated[int, _Meta(description="How often its topic was deleted and created again.")]
     first_record_at: Annotated[float | None, _Meta(description="When the first record was read: seconds since 1970.")]
@@ -143,13 +153,19 @@ def stats_of(reply: Reply) -> Stats:
         in_flight=progress.in_flight,
         credits=progress.credits,
         watermark=progress.watermark,
-        held_back_by=progress.held_back_by,
+        held_back_by=_held_back(progress),
+        open_transactions={str(partition): offset for partition, offset in progress.transactions.items()},
         lag={str(partition): lag for partition, lag in progress.lag.items()},
         epoch=progress.epoch,
         first_record_at=progress.first_record_at,
         last_batch_at=reply.last_batch_at,
         pruned=[PrunedSaid(span_of(each.span), each.events, each.nbytes, each.reason, each.at) for each in reply.pruned],
     )
+
+
+def _held_back(progress: Progress) -> HeldBack | None:
+    partition, reason = progress.held_back_by, progress.held_back_because
+    return None if partition is None or reason is None else HeldBack(partition, reason)
 
 
 def _memory(memory: Memory) -> MemorySaid:

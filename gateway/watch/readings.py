@@ -196,6 +196,13 @@ OF_STREAMS: tuple[_Of, ...] = (
     ),
     _Of(_G, "firnline_watermark_age_seconds", "How far the watermark is behind the clock.", (), _watermark_age),
     _Of(_G, "firnline_watermark_held_back", "1 for the partition that holds the watermark back.", ("partition",), _holding),
+    _Of(
+        _G,
+        "firnline_open_transactions",
+        "Partitions whose next records belong to an open transaction.",
+        (),
+        _one(lambda stats: len(stats.progress.transactions)),
+    ),
     _Of(_G, "firnline_coverage_seconds", "Event time for which answers are complete.", (), _covered),
     _Of(
         _G,

@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -15,7 +16,7 @@ from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.guardian import Guardian
 from actors.stream import Callbacks, Running, start_stream
 from config.settings import Settings
-from config.streams import Source, Stream
+from config.streams import Stream
 from gateway.app import create_app
 from gateway.stream import Served
 from gateway.watch.traces import Traces
@@ -35,8 +36,8 @@ from scripts.service.reload import Reloading
 
 log = structlog.get_logger("firnline")
 
-_TOPIC_WAIT_S = 30.0
-"""How long `--once` waits for a topic. The help of `--once` states it."""
+_WAIT_S = 30.0
+"""How long `--once` waits for a topic, or for the end of a transaction. The help of `--once` states it."""
 
 _STILL_S = 10.0
 """A wait that was reported less than this long ago goes on: a stream reports it every second."""
@@ -59,6 +60,16 @@ def listen(settings: Settings) -> socket.socket:
     return opened
 
 
+@dataclass(slots=True)
+class _Wait:
+    """A stream waits for one `reason`, from `since` until its `last` report."""
+
+    reason: str
+    since: float
+    last: float
+    logged: bool = False
+
+
 class Progress:
     """Logs what the streams report, and with `once` ends the server when the last stream has ended or was given up."""
 
@@ -67,7 +78,7 @@ class Progress:
         self._bootstrap = kafka.get("bootstrap.servers")
         self._once = once
         self._unfinished = set(settings.streams)
-        self._waiting: dict[str, tuple[float, float]] = {}  # since when, and the last report
+        self._waiting: dict[str, _Wait] = {}
         self._server: Server | None = None
         self.given_up: set[str] = set()
         self.complain = {name: Complaints(name, log.warning) for name in settings.streams}
@@ -100,23 +111,25 @@ class Progress:
         if self._once and not self._unfinished and self._server is not None:
             self._server.should_exit = True
 
-    def _on_wait(self, stream: str) -> None:
-        """Log that a stream waits for its topic. With `once`, give the stream up after `_TOPIC_WAIT_S`."""
+    def _on_wait(self, stream: str, reason: str) -> None:
+        """Log that a stream cannot read its records yet. With `once`, give the stream up after `_WAIT_S`."""
         now = time.monotonic()
-        since, last = self._waiting.get(stream, (now, now))
-        if now - last > _STILL_S:
-            since = now  # meanwhile the topic was there
-        first, self._waiting[stream] = stream not in self._waiting, (since, now)
-        name = self._name_of(self._settings.streams[stream].source)
-        if first:
-            log.info("waiting", stream=stream, until_there_is=name)
-        if self._once and now - since >= _TOPIC_WAIT_S and stream in self._unfinished:
-            log.error("given up", stream=stream, problem=f"no records can be read from {name} for {_TOPIC_WAIT_S:.0f} seconds")
+        before = self._waiting.get(stream)
+        same = before is not None and before.reason == reason and now - before.last <= _STILL_S
+        wait = self._waiting[stream] = before if before is not None and same else _Wait(reason, now, now)
+        wait.last = now
+        if not wait.logged and (before is None or now - wait.since >= _STILL_S):  # most transactions are open for a moment only
+            wait.logged = True
+            log.warning("waiting", stream=stream, source=self._name_of(stream), reason=reason)
+        if self._once and now - wait.since >= _WAIT_S and stream in self._unfinished:
+            problem = f"{self._name_of(stream)}: {reason}, for {_WAIT_S:.0f} seconds"
+            log.error("given up", stream=stream, problem=problem)
             self.given_up.add(stream)
             self._on_end(stream)
 
-    def _name_of(self, source: Source) -> str:
+    def _name_of(self, stream: str) -> str:
         """Describe a source in the log, which may show the words of a command."""
+        source = self._settings.streams[stream].source
         return f"{source} at {self._bootstrap}" if source.topic is not None else str(source.file or source.command or source)
 
 

@@ -32,7 +32,9 @@ def main(
     once: Annotated[
         bool,
         typer.Option(
-            "--once", help="End when all input is read and its results are written. A topic must exist within 30 seconds."
+            "--once",
+            help="End when all input is read and its results are written. An absent topic, and the end of an open transaction, "
+            "are waited for at most 30 seconds.",
         ),
     ] = False,
     demo: Annotated[bool, typer.Option("--demo", help="Also run a gentle producer, and print commands to try.")] = False,

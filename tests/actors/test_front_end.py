@@ -184,7 +184,7 @@ class Bench:
             manager=self.manager,  # type: ignore[arg-type]
             lateness=10,
             idle_s=0.2,
-            on_wait=lambda _: None,
+            on_wait=lambda *_: None,
             on_end=lambda _: None,
             dead_letters=None,
             saves_first=saves_first,

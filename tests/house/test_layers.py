@@ -101,7 +101,7 @@ GATEWAY_AND_VIEWS = {f"gateway.routes.{view}": {f"actors.views.{view}.arguments"
 
 ONLY_IN = {
     "pykka": ("actors.runtime.actor", "actors.runtime.mailbox"),
-    "confluent_kafka": ("actors.kafka_topic", "actors.sources.kafka", "actors.sinks", "scripts"),
+    "confluent_kafka": ("actors.kafka_topic", "actors.sources.ends", "actors.sources.kafka", "actors.sinks", "scripts"),
     "starlette": ("gateway",),
     "datasketches": ("actors.views.uniques.sketch",),
     "pcodec": ("actors.columns.sealed",),

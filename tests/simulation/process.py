@@ -87,7 +87,7 @@ class Process:
                 dead_letters=SimulatedDeadLetterSink(world.outlet, world.faults),  # type: ignore[arg-type]  # it stands in
             ),
             Callbacks(
-                lambda _: world.trace.note("report", "waits"),
+                lambda *_: world.trace.note("report", "waits"),
                 lambda _: world.fell_silent(),
                 lambda _, problem: world.trace.note("report", problem),
             ),

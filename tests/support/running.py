@@ -162,7 +162,7 @@ def stream(
         sinks=sinks,
         dead_letters=dead_letters,
     )
-    running = start_stream(system, plan, Callbacks(lambda _: None, lambda _: None, lambda *_: None))
+    running = start_stream(system, plan, Callbacks(lambda *_: None, lambda _: None, lambda *_: None))
     try:
         yield Stream(running, guardian, logged)
         if not crash:

@@ -159,14 +159,14 @@ export class Panels {
       element("p", {}),
       element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Partitions" }),
     ]);
-    const back = stream.partitions > 1 ? stream.heldBackBy : null;
+    const back = stream.partitions > 1 || stream.openTransactions ? stream.heldBackBy : null;
     sentence(
       parts[0],
       stream.lagTotal ? [`${compact(stream.lagTotal)} records`] : "No partition lags.",
       stream.lagTotal ? " are in Kafka and not yet read. " : " ",
       ...(back == null
         ? []
-        : ["Partition ", [String(back)], " holds the watermark back. It is behind the others in event time."]),
+        : ["Partition ", [String(back)], ` holds the watermark back: ${stream.heldBackBecause}.`]),
     );
     parts[1].hidden = !stream.lag.length;
     const rows = stream.lag.map(([partition, count]) => [

@@ -1,0 +1,82 @@
+"""The ends of a topic's partitions: which are read to their end, and which have an open transaction behind it.
+
+The Kafka source owns it. With `isolation.level: read_committed` librdkafka reports a partition as at its end if the next record
+belongs to a transaction that is not committed yet. Only the high watermark shows that there are more records.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+from confluent_kafka import KafkaException
+from numpy.typing import NDArray
+
+_PERIOD_S = 0.2
+_AGAIN_S = 1.0
+
+
+class Ends:
+    """Follows the partitions that librdkafka has reported as at their end.
+
+    `high` returns the offset after the last record of a partition, as of the last fetch, committed or not. `stable` asks the
+    broker for the offset up to which each partition can be read, in the background. Neither waits.
+    """
+
+    def __init__(self, high: Callable[[int], int], stable: Callable[[Collection[int]], Mapping[int, Future[Any]]]) -> None:
+        self._high = high
+        self._stable = stable
+        self._reached: dict[int, int] = {}
+        self._asked: dict[int, Future[Any]] = {}
+        self._looked_at = self._asked_at = 0.0
+        self.held: dict[int, int | None] = {}
+        """By partition with records that cannot be read yet: the first offset of an open transaction, None if it is unknown."""
+
+    def after(self, read: NDArray[np.unsignedinteger[Any]], reached: Mapping[int, int], now: float) -> frozenset[int]:
+        """Take in one poll: the partition of each record, and then the partitions reported as at their end, with the offset.
+
+        Returns the partitions that are read to their end since the last call. Cost: 1 ns a record; 3 us for each partition at
+        its end, five times a second.
+        """
+        if self._reached and read.size:
+            self.forget(np.flatnonzero(np.bincount(read)).tolist())
+        self.forget(reached)
+        self._reached |= reached
+        look = now - self._looked_at >= _PERIOD_S
+        if look:
+            self._looked_at = now
+        ended = set(reached)
+        for number in self._reached if look else reached:
+            if self._high(number) > self._reached[number]:
+                self.held.setdefault(number, None)
+                ended.discard(number)
+        if self.held:
+            self._find_reasons(now)
+        return frozenset(ended)
+
+    def forget(self, partitions: Collection[int] | None = None) -> None:
+        """Forget these partitions, or all of them: they were read on, or are not read any more."""
+        for number in list(self._reached) if partitions is None else partitions:
+            self._reached.pop(number, None)
+            self.held.pop(number, None)
+            self._asked.pop(number, None)
+
+    def _find_reasons(self, now: float) -> None:
+        """Ask the broker why records cannot be read. They may also be on their way, so only the broker's answer counts."""
+        for number, asked in list(self._asked.items()):
+            if asked.done():
+                del self._asked[number]
+                if _offset(asked) == self._reached[number]:
+                    self.held[number] = self._reached[number]
+        unknown = [number for number, since in self.held.items() if since is None and number not in self._asked]
+        if unknown and now - self._asked_at >= _AGAIN_S:
+            self._asked_at = now
+            self._asked |= self._stable(unknown)
+
+
+def _offset(answered: Future[Any]) -> int | None:
+    """Return the offset in a broker's answer; None if it has none."""
+    try:
+        return int(answered.result().offset)
+    except KafkaException:
+        return None
