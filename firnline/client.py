@@ -3,13 +3,13 @@
 `Client.get` reaches every path without a method of its own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
 
 from firnline.rows import Rows, Sets
-from firnline.transport import Time, Transport
+from firnline.transport import Time, Transport, origin
 
 EARLIEST, LATEST = -(2**63), 2**63 - 1
 """The default range of sets: all times."""
@@ -41,17 +41,21 @@ class Client:
         """Return the JSON of any path; parameters that are None are left out, times may be datetimes."""
         return self._transport.json(path, parameters)
 
+    def get_of(self, stream: str, view: str, path: str, parameters: Mapping[str, object]) -> Any:
+        """Return the JSON of a path that must be answered by this stream, of this view."""
+        return self._transport.json(path, parameters, of=origin(stream, view))
+
     def sets(
         self, start: Time = EARLIEST, end: Time = LATEST, *, limit: int | None = None, cursor: str | None = None,
         stream: str = "events",
     ) -> Sets:  # fmt: skip
         """Return the sets whose first time is in [start, end), each as a mapping from step to time."""
         parameters = {"startTime": start, "endTime": end}
-        return Sets(self._transport, f"/{stream}/get-sets", parameters, limit=limit, cursor=cursor)
+        return Sets(self._transport, f"/{stream}/get-sets", parameters, of=origin(stream, "sets"), limit=limit, cursor=cursor)
 
     def top(self, limit: int | None = None, *, stream: str = "dataset") -> Rows[str]:
         """Return the ids with the largest values, or all ids, the largest value first; `arrow` has the values too."""
-        return Rows(self._transport, f"/{stream}", {"limit": limit})
+        return Rows(self._transport, f"/{stream}", {"limit": limit}, of=origin(stream, "top"))
 
     def uniques(
         self,
@@ -63,7 +67,8 @@ class Client:
         stream: str = "uniques",
     ) -> Rows[dict[str, Any]]:
         """Return the periods of a granularity that begin in [start, end), each with its unique users. None: no bound."""
-        return Rows(self._transport, f"/{stream}", {"granularity": granularity, "start": start, "end": end, "limit": limit})
+        parameters = {"granularity": granularity, "start": start, "end": end, "limit": limit}
+        return Rows(self._transport, f"/{stream}", parameters, of=origin(stream, "uniques"))
 
     def words(
         self,
@@ -77,24 +82,25 @@ class Client:
     ) -> Rows[dict[str, Any]]:
         """Return the counts of words or event types, the highest first, in the `last` seconds, a range, or all time."""
         path = f"/{stream}/{'CountWords' if of == 'words' else 'CountByEventType'}"
-        return Rows(self._transport, path, {"last": last, "startTime": start, "endTime": end, "limit": limit})
+        parameters = {"last": last, "startTime": start, "endTime": end, "limit": limit}
+        return Rows(self._transport, path, parameters, of=origin(stream, "words"))
 
     def segments(
         self, *, after: int | None = None, limit: int | None = None, pending: bool = False, stream: str = "segments"
     ) -> Rows[dict[str, Any]]:
         """Return the finished batches, or the pending ones with the segments that they lack, by batch id."""
         path = f"/{stream}/pending" if pending else f"/{stream}"
-        return Rows(self._transport, path, {"after": after, "limit": limit})
+        return Rows(self._transport, path, {"after": after, "limit": limit}, of=origin(stream, "segments"))
 
     def post(self, items: Iterable[str], *, stream: str = "dataset") -> dict[str, Any]:
         """Write items `id_value`; returns once Kafka has acknowledged them. Never retried, because a part may be written."""
         body = msgspec.json.encode({"items": list(items)})
-        reply: dict[str, Any] = self._transport.json(f"/{stream}", method="POST", body=body)
+        reply: dict[str, Any] = self._transport.json(f"/{stream}", method="POST", body=body, of=origin(stream, "top"))
         return reply
 
     def clear(self, *, stream: str = "dataset") -> dict[str, Any]:
         """Delete all items of a dataset that were acknowledged before this request."""
-        reply: dict[str, Any] = self._transport.json(f"/{stream}", method="DELETE")
+        reply: dict[str, Any] = self._transport.json(f"/{stream}", method="DELETE", of=origin(stream, "top"))
         return reply
 
     def stats(self, stream: str = "events") -> dict[str, Any]:

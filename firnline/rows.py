@@ -31,18 +31,20 @@ _PAUSE_S = 0.2
 class Rows(Generic[Row]):
     """Rows of an answer. Each iteration, and each `arrow`, sends a new request.
 
-    `coverage` is the coverage of the last answer: its complete range, and what is missing. None before the first answer.
+    Every answer must be `of` this stream and view, see `origin`. `coverage` is the coverage of the last answer: its complete
+    range, and what is missing. None before the first answer.
     """
 
-    def __init__(self, transport: Transport, path: str, parameters: Mapping[str, object]) -> None:
+    def __init__(self, transport: Transport, path: str, parameters: Mapping[str, object], *, of: Mapping[str, str]) -> None:
         self._transport = transport
         self._path = path
+        self._of = of
         self._parameters = parameters
         self.coverage: dict[str, Any] | None = None
 
     def __iter__(self) -> Iterator[Row]:
         """Yield the rows as they arrive. Raises RefusedError, or UnreachableError if an answer breaks off."""
-        with self._transport.ask(self._path, self._parameters, accept=NDJSON) as response:
+        with self._transport.ask(self._path, self._parameters, accept=NDJSON, of=self._of) as response:
             self._note_coverage(response)
             for line in _lines(response):
                 yield msgspec.json.decode(line)
@@ -65,7 +67,7 @@ class Rows(Generic[Row]):
             import pyarrow as pa  # noqa: PLC0415  # an extra
         except ImportError:
             raise FirnlineError("Arrow needs pyarrow: pip install 'firnline[arrow]'") from None
-        with self._transport.ask(self._path, parameters, accept=ARROW) as response:
+        with self._transport.ask(self._path, parameters, accept=ARROW, of=self._of) as response:
             self._note_coverage(response)
             most = response.getheader("Firnline-Rows")
             try:
@@ -93,9 +95,16 @@ class Sets(Rows[dict[str, int]]):
     """Sets of a time range, each the times of its steps by their names; at most `limit` of them, from `cursor` on."""
 
     def __init__(
-        self, transport: Transport, path: str, parameters: Mapping[str, object], *, limit: int | None, cursor: str | None
+        self,
+        transport: Transport,
+        path: str,
+        parameters: Mapping[str, object],
+        *,
+        of: Mapping[str, str],
+        limit: int | None,
+        cursor: str | None,
     ) -> None:
-        super().__init__(transport, path, parameters)
+        super().__init__(transport, path, parameters, of=of)
         self._limit = limit
         self._cursor = cursor
 
@@ -127,7 +136,7 @@ class Sets(Rows[dict[str, int]]):
         parameters = {**self._parameters, "limit": limit, "cursor": cursor, "coverage": 1}
         for left in reversed(range(self._transport.tries)):
             try:
-                with self._transport.ask(self._path, parameters) as response:
+                with self._transport.ask(self._path, parameters, of=self._of) as response:
                     page = msgspec.json.decode(response.read(), type=_Page)
             except UnreachableError:
                 if not left:

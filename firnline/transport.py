@@ -16,6 +16,7 @@ HERE = "http://127.0.0.1:8080"
 Time = int | datetime | str
 """A time: a number in the stream's unit (of uniques and words: Unix seconds), a datetime with a zone, or RFC 3339 text."""
 
+_STREAM, _VIEW = "Firnline-Stream", "Firnline-View"
 _LATER = {http.client.TOO_MANY_REQUESTS, http.client.SERVICE_UNAVAILABLE}
 _LONGEST_WAIT_S = 30.0
 _PROBLEM_BYTES = 65_536
@@ -81,11 +82,12 @@ class Transport:
         body: bytes | None = None,
         accept: str = "application/json",
         well: Collection[int] = (http.client.OK,),
+        of: Mapping[str, str] | None = None,
     ) -> Iterator[http.client.HTTPResponse]:
         """Yield the response to a request before its body is read. Parameters that are None are left out.
 
-        Raises RefusedError for a status that is not in `well`, UnreachableError if there is no answer or it breaks off, and
-        ValueError for a wrong address.
+        Raises RefusedError for a status that is not in `well` and for an answer that is not `of` this stream and view,
+        UnreachableError if there is no answer or it breaks off, and ValueError for a wrong address.
         """
         given = {name: text(value) for name, value in (parameters or {}).items() if value is not None}
         target = f"{path}?{urllib.parse.urlencode(given)}" if given else path
@@ -102,6 +104,7 @@ class Transport:
                     connection.request(method, parts.path.rstrip("/") + target, body, headers)
                     response = connection.getresponse()
                     if response.status in well:
+                        _check_origin(response, of or {})
                         yield response
                         return
                     wait = response.getheader("Retry-After")
@@ -129,6 +132,24 @@ def text(value: object) -> str:
             raise ValueError(f"a time with a zone was expected, got {value}")
         return value.isoformat()
     return str(value)
+
+
+def origin(stream: str, view: str) -> dict[str, str]:
+    """Return the headers by which an answer names its stream and its view."""
+    return {_STREAM: stream, _VIEW: view}
+
+
+def _check_origin(response: http.client.HTTPResponse, of: Mapping[str, str]) -> None:
+    """Raise RefusedError if the answer is from another stream or view. Older services do not name them."""
+    found = {name: response.getheader(name, wanted) for name, wanted in of.items()}
+    if found != of:
+        raise RefusedError(
+            http.client.NOT_FOUND,
+            where=f"stream {of[_STREAM]}",
+            expected=f"a stream of the view {of[_VIEW]}",
+            got=f"an answer of the stream {found[_STREAM]}, of the view {found[_VIEW]}",
+            request=response.getheader("X-Request-Id"),
+        )
 
 
 def _problem(response: http.client.HTTPResponse) -> RefusedError:

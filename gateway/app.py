@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from importlib import import_module
 
 from starlette.applications import Starlette
@@ -20,7 +21,7 @@ from gateway.page.live import LiveRoutes, Ticker
 from gateway.routes.about import HealthRoutes, product_version
 from gateway.routes.reload import ConfigRoutes, Reload
 from gateway.routes.streams import StreamList, StreamRoutes
-from gateway.stream import Served
+from gateway.stream import ORIGIN, STREAM, VIEW, Served
 from gateway.watch.metrics import MetricRoutes
 from gateway.watch.probes import Probes
 from gateway.watch.traffic import Traffic
@@ -45,10 +46,7 @@ def create_app(
     """
     asker = Asker(allowance, trace)
     pages = Pages()
-    of_streams = {
-        stream.name: distinct([*StreamRoutes(asker, stream).operations(), *routes_of(asker, stream).operations()])
-        for stream in streams
-    }
+    of_streams = operations_of(asker, streams)
     health = HealthRoutes(asker, guardian, (wants_page, pages.page))
     metrics = MetricRoutes(guardian, streams, traffic or Traffic(), version=product_version())
     families: list[Family] = [health, Probes(guardian, streams), metrics, StreamList(asker, guardian, streams, of_streams)]
@@ -57,7 +55,8 @@ def create_app(
     description = DescriptionRoutes()
     families += [description, DocsRoutes(description)]
     of_service = [operation for family in families for operation in family.operations()]
-    operations = distinct([*of_service, *(operation for own in of_streams.values() for operation in own)])
+    of_all = [*of_service, *(operation for own in of_streams.values() for operation in own)]
+    operations = sorted(distinct(of_all), key=lambda each: "{" in each.path)  # a path without parameters comes first
     health.paths = list(dict.fromkeys(operation.path for operation in operations))
     tags = {**{stream.name: about(stream, of_streams[stream.name]) for stream in streams}, "service": "The service itself."}
     description.know(operations, version=product_version(), tags=tags)
@@ -69,6 +68,27 @@ def create_app(
     )
     app.state.ticker = ticker
     return app
+
+
+def operations_of(asker: Asker, streams: Sequence[Served]) -> dict[str, list[Operation]]:
+    """Return the operations of each stream, by its name. Each answer names its stream and its view in two headers.
+
+    A path under a stream's own name belongs to this stream. Of several streams of words, the first one has `/events/…`, unless
+    one of them is called `events`.
+    """
+    every = [
+        from_stream(operation, stream)
+        for stream in streams
+        for operation in (*StreamRoutes(asker, stream).operations(), *routes_of(asker, stream).operations())
+    ]
+    kept = distinct(sorted(every, key=lambda each: each.path.split("/")[1] != each.tag))
+    return {stream.name: [each for each in every if each.tag == stream.name and each in kept] for stream in streams}
+
+
+def from_stream(operation: Operation, stream: Served) -> Operation:
+    """Return an operation whose answers name the stream and its view."""
+    headers = {**(operation.headers or {}), **ORIGIN}
+    return replace(operation, headers=headers, constant={STREAM: stream.name, VIEW: stream.view})
 
 
 def routes_of(asker: Asker, stream: Served) -> Family:

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from actors.protocol import Address
 from actors.replies import GetPlace, GetStats, Query, Write, WriteToAll
 
+STREAM, VIEW = "Firnline-Stream", "Firnline-View"
+ORIGIN = {STREAM: "The stream that the answer is from.", VIEW: "The view of that stream."}
+"""The headers of every answer from a stream, with their descriptions."""
+
 
 @dataclass(frozen=True, slots=True)
 class Served:

@@ -46,7 +46,8 @@ class Operation:
     JSON. `forms` are the other media types, each with a description of such a text. `statuses` are further status codes, each
     with its condition, beside 200 and those that any request may get; their body is a Problem, unless `said` names another
     type. `headers` are the answer's headers with their meaning. `links` are the requests that may follow. `scope` is "open",
-    "read" or "write". `tag` groups operations: the stream's name, or "service".
+    "read" or "write". `tag` groups operations: the stream's name, or "service". `constant` are headers of every answer with
+    their values.
     """
 
     method: str
@@ -62,6 +63,7 @@ class Operation:
     headers: Mapping[str, str] | None = None
     links: Mapping[str, Link] | None = None
     scope: str = ""
+    constant: Mapping[str, str] | None = None
 
     @property
     def name(self) -> str:
@@ -87,7 +89,9 @@ class Operation:
         """Parse every parameter, then call the endpoint. Raises Problem 400 if a parameter is unknown, repeated or wrong."""
         known(request, [each.name for each in self.parameters if each.place == "query"])
         request.scope[GIVEN] = {each.name: each.parse(request) for each in self.parameters}
-        return await self.endpoint(request)
+        response = await self.endpoint(request)
+        response.headers.update(self.constant or {})
+        return response
 
 
 class Family(Protocol):

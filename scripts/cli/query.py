@@ -40,10 +40,11 @@ def errors_as_exits() -> Iterator[None]:
         raise typer.BadParameter(str(error)) from None
 
 
-def fetch(url: str, path: str, *, as_json: bool, **arguments: object) -> Any:
-    """Return the JSON of a path. With `as_json`, print it and exit instead."""
+def fetch(url: str, path: str, *, as_json: bool, of: tuple[str, str] | None = None, **arguments: object) -> Any:
+    """Return the JSON of a path, an answer `of` this stream and view. With `as_json`, print it and exit instead."""
     with errors_as_exits():
-        body = Client(url).get(path, **arguments)
+        client = Client(url)
+        body = client.get(path, **arguments) if of is None else client.get_of(*of, path, arguments)
     if as_json:
         print(json.dumps(body))
         raise typer.Exit
@@ -82,7 +83,8 @@ def sets(
 ) -> None:
     """Show the complete sets of a time range, by the time of their first event."""
     times = {"startTime": EARLIEST if start is None else start, "endTime": LATEST if end is None else end}
-    body = fetch(url, f"/{stream}/get-sets", **times, limit=limit, cursor=cursor, coverage=1, as_json=as_json)
+    page = {**times, "limit": limit, "cursor": cursor, "coverage": 1}
+    body = fetch(url, f"/{stream}/get-sets", of=(stream, "sets"), as_json=as_json, **page)
     table = Table(title=f"{len(body['sets'])} sets")
     names = [step["name"] for step in body["sets"][0].values()] if body["sets"] else ["no sets in this range"]
     for name in names:
@@ -99,7 +101,7 @@ def sets(
 @app.command()
 def top(limit: Limit = 20, stream: Stream = "dataset", url: Url = HERE, as_json: AsJson = False) -> None:
     """Show the ids with the largest values, the largest first."""
-    body = fetch(url, f"/{stream}", limit=limit, as_json=as_json)
+    body = fetch(url, f"/{stream}", limit=limit, of=(stream, "top"), as_json=as_json)
     rows = [{"rank": rank, "id": each} for rank, each in enumerate(body["data"], 1)]
     show_rows(f"{stream}: the largest {len(rows)}", rows)
 
@@ -115,7 +117,7 @@ def uniques(
     as_json: AsJson = False,
 ) -> None:
     """Show unique users by period, the newest last."""
-    body = fetch(url, f"/{stream}", granularity=granularity, start=start, end=end, as_json=as_json)
+    body = fetch(url, f"/{stream}", granularity=granularity, start=start, end=end, of=(stream, "uniques"), as_json=as_json)
     rows = body["uniques"]
     show_rows(f"{stream}: {len(rows):,} periods of a {granularity}", rows[-limit:], caption=_of(len(rows), limit))
 
@@ -152,7 +154,8 @@ def segments(
     as_json: AsJson = False,
 ) -> None:
     """Show finished batches of segments by id, or unfinished ones."""
-    body = fetch(url, f"/{stream}/pending" if pending else f"/{stream}", after=after, limit=limit, as_json=as_json)
+    path = f"/{stream}/pending" if pending else f"/{stream}"
+    body = fetch(url, path, after=after, limit=limit, of=(stream, "segments"), as_json=as_json)
     rows = body["pending" if pending else "segments"]
     show_rows(f"{stream}: {len(rows)} batches {'pending' if pending else 'finished'}", rows)
 

@@ -1,0 +1,86 @@
+"""Every answer names its stream and its view, and the client and the commands take no answer of another one."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from firnline import Client, RefusedError
+from tests.conftest import Send
+from tests.support.everything import STREAMS, everything
+from tests.support.service import ROOT, Service
+
+VIEWS = dict(zip(STREAMS, ("sets", "top", "segments", "uniques", "words"), strict=True))
+ABSENT = "absent"
+FORMATS = ("json", "ndjson", "csv", "arrow")
+PATHS = {
+    "sets": ("/{}/get-sets?startTime=0&endTime=9",),
+    "top": ("/{}",),
+    "segments": ("/{}", "/{}/pending"),
+    "uniques": ("/{}",),
+    "words": ("/{}/CountWords", "/{}/CountByEventType"),
+}
+
+pytestmark = pytest.mark.broker
+
+
+@pytest.fixture(scope="module")
+def running(broker: str, send: Send, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with everything(broker, send, tmp_path_factory.mktemp("lines")) as found:
+        yield found
+
+
+@pytest.fixture
+def client(running: Service) -> Client:
+    return Client(f"http://127.0.0.1:{running.port}")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("stream", STREAMS)
+def test_an_answer_names_its_stream_and_its_view_in_every_format(running: Service, stream: str, form: str):
+    for path in (*PATHS[VIEWS[stream]], "/{}/get-stats", "/{}/rejects"):
+        given = path.format(stream)
+        accepted = {} if "/get-stats" in path or "/rejects" in path else {"format": form}
+        query = "&".join(f"{name}={value}" for name, value in accepted.items())
+        status, headers, _ = running.request(f"{given}{'&' if '?' in given else '?'}{query}" if query else given)
+        assert status == 200
+        assert (headers["firnline-stream"], headers["firnline-view"]) == (stream, VIEWS[stream])
+
+
+def test_the_short_path_of_words_names_the_stream_that_answers(running: Service):
+    _, headers, _ = running.request("/events/CountWords")
+    assert (headers["firnline-stream"], headers["firnline-view"]) == ("words", "words")
+
+
+@pytest.mark.parametrize("stream", [*STREAMS, ABSENT])
+@pytest.mark.parametrize("view", PATHS)
+def test_the_client_refuses_a_stream_of_another_view_and_an_absent_one(client: Client, view: str, stream: str):
+    for rows in {
+        "sets": (client.sets(stream=stream),),
+        "top": (client.top(stream=stream),),
+        "segments": (client.segments(stream=stream), client.segments(stream=stream, pending=True)),
+        "uniques": (client.uniques(stream=stream),),
+        "words": (client.words(stream=stream), client.words(stream=stream, of="types")),
+    }[view]:
+        for read in (lambda rows=rows: list(rows), rows.arrow):
+            if VIEWS.get(stream) == view:
+                assert read() is not None
+            else:
+                with pytest.raises(RefusedError):
+                    read()
+
+
+@pytest.mark.parametrize("stream", [*STREAMS, ABSENT])
+@pytest.mark.parametrize("view", PATHS)
+def test_a_command_refuses_a_stream_of_another_view_and_an_absent_one(running: Service, view: str, stream: str):
+    words = ["query", view, "--stream", stream, "--url", f"http://127.0.0.1:{running.port}"]
+    for more in ([], ["--json"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "scripts.cli", *words, *more], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        if VIEWS.get(stream) == view:
+            assert (done.returncode, done.stderr) == (0, "")
+        else:
+            assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
+            assert done.stderr.startswith("query: "), done.stderr
