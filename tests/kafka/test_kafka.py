@@ -14,7 +14,7 @@ from confluent_kafka.cimpl import NewTopic
 from actors.sinks.kafka import KafkaSink
 from actors.sinks.sink import Fenced
 from actors.sources.kafka import KafkaSource
-from actors.sources.polled import Gap, Place
+from actors.sources.polled import Gap, Place, Polled
 from scripts.checkout import ROOT
 from scripts.lab.chaos.processes import own_broker
 from scripts.lab.chaos.proxy import Proxy
@@ -284,9 +284,13 @@ def test_a_record_of_an_open_transaction_is_not_read(broker: str, name: str, sou
     producer.flush()
     reading = source(name)
     begin(reading, Place())
-    assert at_end(reading) == []
+    polls: list[Polled] = []
+    until(lambda: polls.append(reading.poll(10, 0.1)) or polls[-1].held == {0: 0})
+    assert not any(polled.values or polled.ended for polled in polls)
     producer.commit_transaction(20)
     assert values(reading, 1) == [b"later"]
+    assert at_end(reading) == []
+    assert reading.poll(1, 0.0).held == {}
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
