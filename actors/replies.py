@@ -205,10 +205,10 @@ class Place(Struct, frozen=True):
 
 
 class Write(Data, frozen=True):
-    """Write records to the stream's topic, each to the partition of its shard; reply `Written`, or `Busy`."""
+    """Write records to the stream's topic, each to the partition of its key; reply `Written`, or `Busy`."""
 
     values: Sequence[bytes]
-    shards: Sequence[int]
+    keys: Sequence[bytes]
     reply_to: ReplyTo["Written"]
 
 

@@ -42,9 +42,9 @@ class Writer(Actor[WriterMessage]):
         if self._client is None:
             self._client = self._connect()
         match message:
-            case Write(values, shards, reply_to):
+            case Write(values, keys, reply_to):
                 self._records += len(values)
-                self._client.write(values, shards, _replied(reply_to))
+                self._client.write(values, keys, _replied(reply_to))
             case WriteToAll(key, value, reply_to):
                 self._client.write_to_all(key, value, _replied(reply_to))
             case Look():

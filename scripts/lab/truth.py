@@ -84,8 +84,12 @@ def ranked(values: Mapping[AnyStr, int]) -> list[AnyStr]:
     return sorted(values, key=rank, reverse=True)
 
 
-def last_values(logs: Mapping[tuple[int, int], Sequence[tuple[AnyStr, int, int] | None]]) -> dict[AnyStr, int]:
-    """Return the last value of each id. `logs` has the records of each (epoch, partition): (id, value, time), or None, a clear.
+Written = tuple[AnyStr, int | None, int]
+"""A record of a dataset: an id, its value, and a time. Without a value it is a tombstone."""
+
+
+def last_values(logs: Mapping[tuple[int, int], Sequence[Written[AnyStr] | None]]) -> dict[AnyStr, int]:
+    """Return the last value of each id. `logs` has the records of each (epoch, partition); None is a clear.
 
     The last record of an id in each partition is compared: the latest time counts, and of equal times the latest place.
     """
@@ -96,8 +100,13 @@ def last_values(logs: Mapping[tuple[int, int], Sequence[tuple[AnyStr, int, int] 
             if record is None:
                 own.clear()
                 held = {owner: values for owner, values in held.items() if owner[0] == epoch}
+                continue
+            name, value, time = record
+            if value is None:
+                for owner, values in held.items():
+                    if owner[0] < epoch or owner == (epoch, partition):
+                        values.pop(name, None)
             else:
-                name, value, time = record
                 own[name] = (time, (epoch, partition), offset, value)
     best: dict[AnyStr, tuple[int, tuple[int, int], int, int]] = {}
     for values in held.values():

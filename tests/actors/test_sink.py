@@ -6,6 +6,7 @@ import resource
 import signal
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 from confluent_kafka import Consumer
@@ -261,7 +262,9 @@ def test_the_writer_reports_the_last_offset_of_each_partition_when_all_are_ackno
     ensure_topic({"bootstrap.servers": broker}, topic, 3)
     writer = KafkaWriter({"bootstrap.servers": broker}, topic, partitions=None, timeout_s=10)
     reports: list[tuple[str | None, dict[int, int]]] = []
-    writer.write([b"%d" % number for number in range(10)], list(range(10)), lambda *word: reports.append(word))
+    keys = [b"a", b"d", b"g", b"j", b"b", b"c", b"e", b"h", b"i", b"o"]
+    assert [crc32(key) % 3 for key in keys] == [0] * 4 + [1] * 3 + [2] * 3
+    writer.write([b"%d" % number for number in range(10)], keys, lambda *word: reports.append(word))
     writer.write_to_all(b"k", b"v", lambda *word: reports.append(word))
     writer.write([], [], lambda *word: reports.append(word))
     until(lambda: writer.poll() >= 0 and len(reports) == 3)
@@ -294,7 +297,7 @@ def test_the_writer_follows_a_changed_number_of_partitions(broker: str):
 
     def written() -> bool:
         reports.clear()
-        writer.write([b"a", b"b", b"c"], [0, 1, 2], lambda *word: reports.append(word))
+        writer.write([b"a", b"b", b"c"], [b"a", b"b", b"c"], lambda *word: reports.append(word))
         until(lambda: writer.poll() >= 0 and reports)
         return reports[0][0] is None
 
@@ -333,5 +336,5 @@ def test_creation_of_the_dead_letter_topic_is_not_retried_at_every_poll(monkeypa
 def test_a_writer_without_a_broker_reports_an_error_within_its_timeout():
     writer = KafkaWriter({"bootstrap.servers": "127.0.0.1:1"}, "t", partitions=None, timeout_s=1)
     reports: list[Any] = []
-    writer.write([b"a"], [0], lambda *word: reports.append(word))
+    writer.write([b"a"], [b"a"], lambda *word: reports.append(word))
     assert reports == [("the topic has no partitions", {})]

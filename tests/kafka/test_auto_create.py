@@ -71,7 +71,7 @@ def test_a_source_creates_its_topic_with_the_configured_partitions(creating: str
 def test_a_post_to_a_topic_that_is_absent_does_not_create_it(creating: str, name: str):
     replies: list[str | None] = []
     writer = KafkaWriter(settings_of(creating), name, partitions=None, timeout_s=0.5)
-    writer.write([b"a_1"], [0], lambda problem, _: replies.append(problem))
+    writer.write([b"a_1"], [b"a"], lambda problem, _: replies.append(problem))
     writer.close()
     assert replies == ["the topic has no partitions"]
     assert partitions_of(creating, name) is None

@@ -1,6 +1,7 @@
 """The dataset with the largest values, against a dictionary."""
 
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -9,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.columns.record_text import BOM
 from actors.columns.text import Text
 from actors.columns.times import INT64_MAX, INT64_MIN
 from actors.timeline.span import EVER, Span
 from actors.views.top import table
-from actors.views.top.arguments import CLEAR_KEY, CLEAR_VALUE, Top
-from actors.views.top.decode import Upserts, decode, places
+from actors.views.top.arguments import CLEAR_KEY, CLEAR_KEYS, CLEAR_VALUE, Top, key_of
+from actors.views.top.decode import NO_TOMBSTONES, Tombstones, Upserts, decode, places
 from actors.views.top.slices import LiveTop, cleared_to
 from actors.views.top.view import TopView
 from scripts.lab.truth import last_values
@@ -22,16 +24,23 @@ from tests.support.polled import polled
 from tests.support.rendered import rendered
 from tests.support.trees import kept
 
+Row = tuple[bytes, int | None, int, int, int]
+"""An id, its value, and the time, partition and offset of the record. Without a value it is a tombstone."""
 
-def upserts(rows: list[tuple[bytes, int, int, int, int]], clears: list[tuple[int, int]] = ()) -> Upserts:
-    """Make a batch of (id, value, time, partition, offset)."""
+
+def upserts(written: list[Row], clears: list[tuple[int, int]] = ()) -> Upserts:
+    """Make a batch."""
+    rows = [row for row in written if row[1] is not None]
+    deleted = [row for row in written if row[1] is None]
 
     def column(index: int) -> Any:
         return np.array([row[index] for row in rows], np.int64)
 
     place = places(column(3).astype(np.uint8), column(4), 0)
     cleared = np.array([(partition << 40) + offset for partition, offset in clears], np.int64)
-    return Upserts(Text.of([row[0] for row in rows]), column(1), column(2), place, cleared)
+    graves = np.array([(row[3] << 40) + row[4] for row in deleted], np.int64)
+    tombstones = Tombstones(Text.of([row[0] for row in deleted]), graves) if deleted else NO_TOMBSTONES
+    return Upserts(Text.of([row[0] for row in rows]), column(1), column(2), place, cleared, tombstones)
 
 
 def ranked(live: LiveTop, limit: int | None = None) -> list[str]:
@@ -86,65 +95,112 @@ def test_many_updates_keep_the_candidates_right(seed: int, monkeypatch: pytest.M
     assert ranked(live) == expected(held)
 
 
+Logs = dict[tuple[int, int], list[tuple[int, tuple[bytes, int | None, int] | None]]]
+"""The records of each (epoch, partition) with their offsets: an id, a value or None, a time. None is a clear."""
+
 RECORDS = st.lists(
-    st.tuples(st.sampled_from([b"a", b"b", b"c", b"clear"]), st.integers(0, 9), st.sampled_from([0, 5, 5, 6, 7, 1_800_000])),
+    st.tuples(
+        st.sampled_from([b"a", b"b", b"c", b"clear"]),
+        st.none() | st.integers(0, 9),
+        st.sampled_from([0, 5, 5, 6, 7, 1_800_000]),
+    ),
     max_size=12,
 )
-"""The records of one partition: an id or a clear, a value, and the time by a clock that may be ahead or go back."""
+"""The records of one partition: an id or a clear, a value or none, and the time by a clock that may be ahead or go back."""
+
+
+def fed(live: LiveTop, logs: Logs, chance: random.Random, poll: int) -> Iterator[Logs]:
+    """Feed a slice with records in any order of the partitions; yields the records that were read, after each poll."""
+    done = dict.fromkeys(logs, 0)
+    while left := [owner for owner, log in logs.items() if done[owner] < len(log)]:
+        rows, clears = [], []
+        for _ in range(poll):
+            owner = chance.choice(left)
+            if done[owner] < len(logs[owner]):
+                offset, record = logs[owner][done[owner]]
+                done[owner] += 1
+                if record is None:
+                    clears.append((owner[1], offset))
+                else:
+                    rows.append((*record, owner[1], offset))
+        live.add(upserts(rows, clears), None)
+        live._dataset._check()
+        yield {owner: log[: done[owner]] for owner, log in logs.items()}
+
+
+def numbered(partitions: list[list[tuple[bytes, int | None, int]]]) -> Logs:
+    return {
+        (0, number): [(offset, None if each[0] == b"clear" else each) for offset, each in enumerate(log)]
+        for number, log in enumerate(partitions)
+    }
+
+
+def right(logs: Logs) -> dict[bytes, int]:
+    return last_values({owner: [record for _, record in log] for owner, log in logs.items()})
 
 
 @given(st.lists(RECORDS, min_size=1, max_size=4), st.randoms(use_true_random=False), st.integers(1, 6), st.booleans())
 def test_the_order_in_which_partitions_are_read_changes_nothing(
-    partitions: list[list[tuple[bytes, int, int]]], chance: random.Random, poll: int, restarts: bool
+    partitions: list[list[tuple[bytes, int | None, int]]], chance: random.Random, poll: int, restarts: bool
 ):
-    logs = {(0, number): [None if each[0] == b"clear" else each for each in log] for number, log in enumerate(partitions)}
-    live, done = LiveTop(), [0] * len(partitions)
-    while any(count < len(log) for count, log in zip(done, partitions, strict=True)):
-        rows, clears = [], []
-        for _ in range(poll):
-            number = chance.choice([each for each, log in enumerate(partitions) if done[each] < len(log)] or [-1])
-            if number >= 0:
-                record, offset = logs[0, number][done[number]], done[number]
-                done[number] += 1
-                if record is None:
-                    clears.append((number, offset))
-                else:
-                    rows.append((*record, number, offset))
-        live.add(upserts(rows, clears), None)
-        live._dataset._check()
-        read = {owner: log[: done[owner[1]]] for owner, log in logs.items()}
-        assert ranked(live) == expected(last_values(read))
+    logs, live, records = numbered(partitions), LiveTop(), 0
+    for read in fed(live, logs, chance, poll):
+        assert ranked(live) == expected(right(read))
+        records = sum(map(len, read.values()))
+        assert live.meta().events == records
         if restarts and chance.random() < 0.3:
-            live = restored(live)
+            state = kept(live.state())
+            live.__dict__.update(TopView().revive(state).__dict__)
     homes = {}
-    for number, log in enumerate(partitions):
-        for name, *_ in log[max((at for at, each in enumerate(log) if each[0] == b"clear"), default=-1) + 1 :]:
-            homes.setdefault(name, set()).add(number)
+    for owner in logs:
+        for name in right({owner: logs[owner]}):
+            homes.setdefault(name, set()).add(owner)
     assert live.meta().summary.scattered >= sum(len(numbers) > 1 for numbers in homes.values())
+
+
+@given(
+    st.lists(RECORDS, min_size=1, max_size=3),
+    st.randoms(use_true_random=False),
+    st.integers(1, 9),
+    st.floats(0, 1),
+    st.booleans(),
+)
+def test_a_replay_after_compaction_gives_the_live_answer(
+    partitions: list[list[tuple[bytes, int | None, int]]], chance: random.Random, poll: int, clean: float, drops: bool
+):
+    logs = numbered(partitions)
+    live, replay = LiveTop(), LiveTop()
+    for each, log in ((live, logs), (replay, {owner: compacted(log, clean, drops=drops) for owner, log in logs.items()})):
+        assert list(fed(each, log, chance, poll)) is not None
+    assert ranked(live) == ranked(replay) == expected(right(logs))
+    values = [sorted(each.read(EVER, Top())[0].values.tolist()) for each in (live, replay)]
+    assert values[0] == values[1]
+
+
+def compacted(log: list[tuple[int, Any]], clean: float, *, drops: bool) -> list[tuple[int, Any]]:
+    """Return a partition as Kafka's cleaner leaves it: the last record of each key in the part that is clean.
+
+    The clears have one key. Tombstones are kept for a time, then the cleaner drops them too.
+    """
+    cut = int(clean * len(log))
+    last = {None if record is None else record[0]: offset for offset, record in log[:cut]}
+    kept = [(offset, record) for offset, record in log[:cut] if last[None if record is None else record[0]] == offset]
+    return [(offset, record) for offset, record in kept if not drops or record is None or record[1] is not None] + log[cut:]
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_ids_in_many_partitions_have_the_last_value_also_in_large_batches(seed: int):
     chance = random.Random(seed)
-    logs: dict[tuple[int, int], list[Any]] = {(0, number): [] for number in range(4)}
+    partitions: list[list[Any]] = [[] for _ in range(4)]
     for at in range(3_000):
         ahead = chance.choice([0, 0, 0, 1_000_000])
-        record = (f"id{chance.randrange(200)}".encode(), chance.randrange(100), at + ahead - chance.randrange(50))
-        logs[0, chance.randrange(4)].append(record if chance.random() > 0.001 else None)
-    live, done = LiveTop(), [0] * 4
-    while any(done[number] < len(log) for (_, number), log in logs.items()):
-        rows, clears = [], []
-        for number in chance.sample(range(4), 4):
-            start = done[number]
-            done[number] = min(len(logs[0, number]), start + chance.randrange(300))
-            for offset in range(start, done[number]):
-                record = logs[0, number][offset]
-                clears += [(number, offset)] if record is None else []
-                rows += [] if record is None else [(*record, number, offset)]
-        live.add(upserts(rows, clears), None)
-        live._dataset._check()
-        read = {owner: log[: done[owner[1]]] for owner, log in logs.items()}
-        assert ranked(live) == expected(last_values(read))
+        value = chance.randrange(100) if chance.random() < 0.8 else None
+        name = f"id{chance.randrange(200)}".encode() if chance.random() > 0.001 else b"clear"
+        partitions[chance.randrange(4)].append((name, value, at + ahead - chance.randrange(50)))
+    live = LiveTop()
+    for read in fed(live, numbered(partitions), chance, chance.randrange(50, 500)):
+        assert ranked(live) == expected(right(read))
+    assert live.meta().summary.scattered > 50
 
 
 def test_a_clock_ahead_in_one_partition_does_not_hold_for_its_later_records():
@@ -356,8 +412,13 @@ GOOD = {
     b"11111111_10": (b"11111111", 10),
     b"a_-5": (b"a", -5),
     b"a_+5": (b"a", 5),
-    b"a_ 5\t": (b"a", 5),
-    b" a_5": (b" a", 5),
+    b"a b_5": (b"a b", 5),
+    b"crlf_5\r\n": (b"crlf", 5),
+    b"cr_5\r": (b"cr", 5),
+    b"lf_5\n": (b"lf", 5),
+    BOM + b"bom_5": (b"bom", 5),
+    BOM + b"both_-5\r\n": (b"both", -5),
+    "\uff21_6".encode(): ("\uff21".encode(), 6),
     b"_7": (b"", 7),
     b"x_007": (b"x", 7),
     b"y_9223372036854775807": (b"y", INT64_MAX),
@@ -384,6 +445,31 @@ BAD = {
     b"\xff_1": "not_utf8",
     b"a" * 70_000 + b"_1": "too_long",
     CLEAR_VALUE: "no_underscore",
+    b"\0\0\0\0\7g_1": "framed",
+    b"\0\1\2\3\4g_1": "framed",
+    b"\0\0\0\0\7\6g_1\xff": "framed",
+    b"\3\0" + bytes(range(16)) + b"g_1": "framed",
+    b"\0\0\0\0\7" + b"g" * 70_000 + b"_1": "framed",
+    "g_1".encode("utf-16"): "not_utf8",
+    "g_1".encode("utf-16-be"): "not_text",
+    "g_1".encode("utf-16-le"): "not_text",
+    b"g\0h_1": "not_text",
+    b"g_1\0": "not_text",
+    b"\x0eg_1": "not_text",
+    b" a_5": "white_space",
+    b"a _5": "white_space",
+    b"a\tb_5": "white_space",
+    b"a\nb_5": "white_space",
+    b"\ra_5": "white_space",
+    BOM + BOM + b"a_5": "white_space",
+    b"a_ 5\t": "no_number",
+    b"a_5 ": "no_number",
+    b"a_5\r\r": "no_number",
+    b"a_5\n\r": "no_number",
+    b"a_5\r\n\n": "no_number",
+    BOM: "empty",
+    b"\r\n": "empty",
+    b"a_" + b"9" * 5_000: "too_large",
 }
 
 
@@ -406,6 +492,7 @@ def test_each_valid_record_is_decoded_alone_and_beside_others(value: bytes):
     for values in ([value], [value] * 3, [value, b"id_12345"]):
         _, batch, accepted, refusals = decode(polled(values))
         assert batch.values.tolist()[0] == GOOD[value][1]
+        assert batch.ids.take(np.array([0])) == [GOOD[value][0]]
         assert not refusals
         assert accepted is None or accepted.all()
 
@@ -422,3 +509,57 @@ def test_a_record_clears_only_with_the_clear_key():
     assert batch.clears.tolist() == [6]
     assert accepted.tolist() == [True, True, False]
     assert [refusal.place for refusal in refusals] == [2]
+    for key in CLEAR_KEYS:
+        assert decode(polled([CLEAR_VALUE], keys={0: key})).batch.clears.tolist() == [0]
+
+
+def test_a_tombstone_deletes_the_id_that_is_its_key():
+    live = LiveTop()
+    keys = {2: b"a", 4: b"\0\0\0\0\7b", 5: b"b_5", 6: b"b"}
+    times, batch, accepted, refusals = decode(polled([b"a_1", b"b_2", None, None, None, None, b""], keys=keys))
+    assert accepted.tolist() == [True, True, True, False, False, False, False]
+    assert [reason for _, reason in refusals] == ["empty", "framed", "many_underscores", "empty"]
+    assert times.size == batch.count == 3
+    live.add(batch, None)
+    assert ranked(live) == ["b"]
+    live.add(decode(polled([b"a_3", None, None], first=10, keys={1: b"b", 2: b"c"})).batch, None)
+    assert ranked(live) == ["a"]
+    assert live.meta().events == 6
+
+
+def test_a_tombstone_deletes_the_values_of_earlier_epochs_in_all_partitions():
+    live = LiveTop()
+    live.add(upserts([(b"a", 1, 10, 0, 5), (b"a", 2, 20, 1, 5), (b"b", 3, 30, 1, 6)]), None)
+    live.add(decode(polled([None], epoch=1, keys={0: b"a"})).batch, None)
+    live._dataset._check()
+    assert ranked(live) == ["b"]
+
+
+def test_an_id_in_one_partition_after_a_tombstone_is_not_counted_as_scattered():
+    live = LiveTop()
+    live.add(upserts([(b"a", 1, 10, 0, 0), (b"a", 2, 20, 1, 0), (b"b", 3, 30, 0, 1), (b"b", 4, 40, 1, 1)]), None)
+    assert live.meta().summary.scattered == 2
+    live.add(upserts([(b"a", None, 0, 1, 2), (b"b", None, 0, 0, 2)]), None)
+    live._dataset._check()
+    assert live.meta().summary.scattered == 0
+    assert sorted(live.read(EVER, Top())[0].values.tolist()) == [1, 4]
+
+
+def test_the_memory_of_deleted_ids_is_given_back():
+    live = LiveTop()
+    for turn in range(20):
+        rows = [(b"id%d-%d" % (turn, number), number, number, 0, 10_000 * turn + number) for number in range(3_000)]
+        live.add(upserts(rows), None)
+        live.add(upserts([(row[0], None, 0, 0, 10_000 * turn + 5_000 + number) for number, row in enumerate(rows[:-1])]), None)
+        live._dataset._check()
+    assert sorted(ranked(live)) == sorted(f"id{turn}-2999" for turn in range(20))
+    assert live.meta().nbytes < 1_000_000
+    assert live.shed(live.meta().nbytes)[0] == {"lowest": 20}
+
+
+@pytest.mark.parametrize("item", [value for value in {**GOOD, **BAD} if value is not None])
+def test_the_key_of_a_posted_item_is_its_id_and_of_a_bad_item_no_id(item: bytes):
+    if item in GOOD:
+        assert key_of(item) == GOOD[item][0]
+    else:
+        assert isinstance(decode(polled([None], keys={0: key_of(item)})).refusals[0].reason, str)

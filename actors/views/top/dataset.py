@@ -4,9 +4,11 @@ Used by the live slice of `top`. The order of two records of one id is defined b
 
 - Within a partition, the record with the higher offset is the later one, whatever the times are.
 - Between partitions, the last record of each partition is compared. The one with the later (time, place) is the last value.
-- A clear deletes the records before it in its partition, and all records of earlier epochs of the topic.
+- A clear deletes the records before it in its partition, and all records of earlier epochs of the topic. A tombstone does so
+  for the records of one id.
 
-So the result does not depend on the order in which the partitions are read, and a replay gives the same answer.
+So the result does not depend on the order in which the partitions are read, and a replay gives the same answer, also after
+Kafka has compacted the topic.
 """
 
 from typing import Any
@@ -15,8 +17,8 @@ import numpy as np
 
 from actors.columns.snapshot import State
 from actors.columns.text import Hashes, Text
-from actors.columns.times import NO_TIMES, Times
-from actors.views.top.decode import Upserts, partition_of, stands_before
+from actors.columns.times import INT64_MIN, NO_TIMES, Times
+from actors.views.top.decode import Tombstones, Upserts, partition_of, stands_before
 from actors.views.top.table import Table
 
 _OWNER_BYTES = 8
@@ -47,7 +49,7 @@ class Dataset:
 
     def state(self) -> tuple[State, State | None]:
         """Return the two arguments of `of_state`. Cost: that of `Table.state`."""
-        return self._shown.state(), self._others.state() if len(self._others) else None
+        return self._shown.state(), self._others.state() if self._others.places.size else None
 
     def __len__(self) -> int:
         """Return the number of ids."""
@@ -56,7 +58,7 @@ class Dataset:
     @property
     def nbytes(self) -> int:
         """Bytes of all columns, with spare capacity."""
-        return self._shown.nbytes + (self._others.nbytes if len(self._others) else 0)
+        return self._shown.nbytes + (self._others.nbytes if self._others.places.size else 0)
 
     @property
     def scattered(self) -> int:
@@ -81,9 +83,9 @@ class Dataset:
             self._upsert_distinct(batch, hashes)
             return
         pairs = np.flatnonzero(again)
-        if not _ids_at(batch.ids, order[pairs]).same(batch.ids, order[pairs + 1]).all():  # two ids have equal hashes: rare
+        if not batch.ids.only(order[pairs]).same(batch.ids, order[pairs + 1]).all():  # two ids have equal hashes: rare
             for row in range(batch.values.size):
-                self._upsert_distinct(_only(batch, np.array([row])), hashes[row : row + 1])
+                self._upsert_distinct(batch.only(np.array([row])), hashes[row : row + 1])
             return
         order = np.lexsort((batch.places, hashes))
         ordered, owners = hashes[order], partition_of(batch.places[order])
@@ -94,7 +96,7 @@ class Dataset:
         turns = np.arange(rows.size) - np.maximum.accumulate(np.where(first, np.arange(rows.size), 0))
         for turn in range(int(turns.max()) + 1):  # each id once in a turn
             some = np.sort(rows[turns == turn])
-            self._upsert_distinct(_only(batch, some), hashes[some])
+            self._upsert_distinct(batch.only(some), hashes[some])
 
     def clear(self, clears: Times) -> None:
         """Delete every value before one of the clears, which are places. Cost: O(ids) for each clear."""
@@ -103,17 +105,36 @@ class Dataset:
         if len(self._others):
             left = self._others.upserts()
             ids = _without_owners(left.ids)
-            orphans = np.flatnonzero(self._shown.find(ids.hashes(), ids)[0] < 0)
-            self.upsert(_only(Upserts(ids, left.values, left.times, left.places, NO_TIMES), orphans))
+            orphans = np.flatnonzero(self._shown.rows_of(ids) < 0)
+            self.upsert(Upserts(ids, left.values, left.times, left.places, NO_TIMES).only(orphans))
+
+    def delete(self, tombstones: Tombstones) -> None:
+        """Delete the values of each id before its tombstones. Cost: 1 us a tombstone for each partition of scattered ids."""
+        at = self._shown.rows_of(tombstones.ids)
+        known = np.flatnonzero(at >= 0)
+        ids, places, at = tombstones.ids.only(known), tombstones.places[known], at[known]
+        for owner in self._owners if len(self._others) else ():
+            found = self._others.rows_of(_with_owners(ids, np.full(at.size, owner)))
+            gone = (found >= 0) & stands_before(self._others.places[found], places)
+            self._others.delete(np.unique(found[gone]))
+        fallen = np.unique(at[stands_before(self._shown.places[at], places)])
+        best = self._last_elsewhere(fallen)
+        back = np.flatnonzero(best >= 0)
+        self._shown.replace(fallen[back], self._others.upserts(best[back]), np.arange(back.size))
+        self._shown.delete(fallen[best < 0])
+        left = np.setdiff1d(at, fallen[best < 0])
+        self._shown.unmark(left[self._last_elsewhere(left) < 0])
+        self._shown.tidy()
+        self._others.tidy()
 
     def forget_lowest(self, count: int) -> tuple[int, int]:
         """Delete about `count` ids with the lowest values; returns their number, and the largest value among them."""
-        values = self._shown.values
+        values = self._shown.values[self._shown.living()]
         limit = int(np.partition(values, min(count, values.size) - 1)[min(count, values.size) - 1])
-        gone = self._shown.keep(values > limit)
+        gone = self._shown.keep(self._shown.values > limit)
         if len(self._others):
-            ids = _without_owners(self._others.upserts().ids)
-            self._others.keep(self._shown.find(ids.hashes(), ids)[0] >= 0)
+            keys = self._others.upserts(slice(None)).ids
+            self._others.keep(self._shown.rows_of(_without_owners(keys)) >= 0)
             self._note_owners()
         return gone, limit
 
@@ -124,13 +145,14 @@ class Dataset:
         at = found[known]
         times, places = batch.times[known], batch.places[known]
         shown_times, shown_places = self._shown.times[at], self._shown.places[at]
-        own = partition_of(places) == partition_of(shown_places)
-        replaces = np.where(own, places > shown_places, _later(times, places, shown_times, shown_places))
+        deleted = self._shown.is_deleted(at)
+        own = deleted | (partition_of(places) == partition_of(shown_places))
+        replaces = np.where(own, deleted | (places > shown_places), _later(times, places, shown_times, shown_places))
         if not own.all():
             self._keep_others(batch, known, at, own=own, replaces=replaces)
         self._shown.replace(at[replaces], batch, known[replaces])
         if len(self._others):
-            fallen = at[own & replaces & (times < shown_times)]
+            fallen = at[own & ~deleted & replaces & (times < shown_times)]
             if fallen.size:
                 self._show_last(fallen)
         fresh = np.flatnonzero(found < 0)
@@ -141,26 +163,37 @@ class Dataset:
         """Keep what is not the last value of its id, but the last one of its partition: the shown value, or the new one."""
         self._shown.mark(at[~own])
         self._put(self._shown.upserts(at[~own & replaces]))
-        self._put(_only(batch, known[~own & ~replaces]))
+        self._put(batch.only(known[~own & ~replaces]))
 
     def _show_last(self, at: Times) -> None:
         """Compare the values of the shown rows `at` with those of other partitions, and show the last one of each id."""
         shown = self._shown.upserts(at)
+        best = self._last_elsewhere(at, shown.times, shown.places)
+        beaten = np.flatnonzero(best >= 0)
+        if beaten.size:
+            self._put(shown.only(beaten))
+            others = self._others.upserts(best[beaten])
+            self._shown.replace(at[beaten], others, np.arange(beaten.size))
+
+    def _last_elsewhere(self, at: Times, times: Times | None = None, places: Times | None = None) -> Times:
+        """Return the row in `_others` of the last value of each shown id in other partitions than the shown value.
+
+        It is -1 if there is no such value, or no such value after the given times and places.
+        """
         best = np.full(at.size, -1, np.int64)
-        times, places = shown.times.copy(), shown.places.copy()
+        if not len(self._others):
+            return best
+        times = np.full(at.size, INT64_MIN) if times is None else times.copy()
+        places = np.full(at.size, INT64_MIN) if places is None else places.copy()
+        ids, own = self._shown.upserts(at).ids, partition_of(self._shown.places[at])
         for owner in sorted(self._owners):
-            keys = _with_owners(shown.ids, np.full(at.size, owner))
-            found = self._others.find(keys.hashes(), keys)[0]
-            rows = np.flatnonzero((found >= 0) & (partition_of(shown.places) != owner))
+            found = self._others.rows_of(_with_owners(ids, np.full(at.size, owner)))
+            rows = np.flatnonzero((found >= 0) & (own != owner))
             there, then = self._others.times[found[rows]], self._others.places[found[rows]]
             later = _later(there, then, times[rows], places[rows])
             rows, there, then = rows[later], there[later], then[later]
             best[rows], times[rows], places[rows] = found[rows], there, then
-        beaten = np.flatnonzero(best >= 0)
-        if beaten.size:
-            self._put(_only(shown, beaten))
-            others = self._others.upserts(best[beaten])
-            self._shown.replace(at[beaten], others, np.arange(beaten.size))
+        return best
 
     def _put(self, batch: Upserts) -> None:
         """Keep the values of distinct ids as the last ones of their partitions."""
@@ -172,7 +205,8 @@ class Dataset:
         hashes = keys.hashes()
         found, slots = self._others.find(hashes, keys)
         known = np.flatnonzero(found >= 0)
-        newer = known[mine.places[known] > self._others.places[found[known]]]
+        at = found[known]
+        newer = known[self._others.is_deleted(at) | (mine.places[known] > self._others.places[at])]
         self._others.replace(found[newer], mine, newer)
         fresh = np.flatnonzero(found < 0)
         if fresh.size:
@@ -188,7 +222,7 @@ class Dataset:
         self._others._check()  # noqa: SLF001
         if len(self._others):
             ids = _without_owners(self._others.upserts().ids)
-            assert (self._shown.find(ids.hashes(), ids)[0] >= 0).all()
+            assert (self._shown.rows_of(ids) >= 0).all()
 
 
 def _later(times: Times, places: Times, than_times: Times, than_places: Times) -> Any:
@@ -196,18 +230,10 @@ def _later(times: Times, places: Times, than_times: Times, than_places: Times) -
 
 
 def _survivors(table: Table, clears: Times) -> Any:
-    keep = np.ones(len(table), np.bool_)
+    keep = np.ones(table.places.size, np.bool_)
     for place in clears.tolist():
         keep &= ~stands_before(table.places, place)
     return keep
-
-
-def _ids_at(ids: Text, rows: Times) -> Text:
-    return Text(ids.blob, ids.starts[rows], ids.lengths[rows])
-
-
-def _only(batch: Upserts, rows: Times) -> Upserts:
-    return Upserts(_ids_at(batch.ids, rows), batch.values[rows], batch.times[rows], batch.places[rows], NO_TIMES)
 
 
 def _with_owners(ids: Text, owners: Times) -> Text:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from operator import index
 
 import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import override
 
 from actors.columns.snapshot import State
@@ -13,7 +14,7 @@ from actors.columns.times import Times
 from actors.timeline.span import EVER, Span
 from actors.views.top.arguments import Top
 from actors.views.top.dataset import Dataset
-from actors.views.top.decode import Upserts, offset_of, partition_of, stands_before
+from actors.views.top.decode import Tombstones, Upserts, offset_of, partition_of, stands_before
 from actors.views.view import NONE_LOST, Live, Meta
 
 
@@ -83,9 +84,12 @@ class LiveTop(Live):
 
     @override
     def add(self, batch: Upserts, watermark: int | None) -> Mapping[str, int]:
-        """Take in values and clears. Cost: about 0.6 us a value, O(ids) a clear."""
+        """Take in values, clears and tombstones. Cost: about 0.6 us a value, O(ids) a clear, 2 us a tombstone."""
         held = len(self._dataset)
         upserts = self._clear(batch) if batch.clears.size else batch
+        if batch.tombstones.places.size:
+            self._dataset.delete(batch.tombstones)
+            upserts = upserts.only(_after(batch.tombstones, upserts))
         self._dataset.upsert(upserts)
         self._gone += held + batch.count - len(self._dataset)
         first, last = upserts.first(), upserts.last()
@@ -101,7 +105,7 @@ class LiveTop(Live):
         else:
             ids, values, times = self._dataset.all_rows()
             inside = np.flatnonzero((times >= span.start) & (times < span.end)) if span != EVER else slice(None)
-            ids, values = Text(ids.blob, ids.starts[inside], ids.lengths[inside]), values[inside]
+            ids, values = ids.only(inside), values[inside]
         return (Ranked(ids, values, dict(self._cleared)),)
 
     def shed(self, nbytes: int) -> tuple[dict[str, int], int | None]:
@@ -153,14 +157,20 @@ class LiveTop(Live):
             owner = partition_of(place)
             self._cleared[owner] = max(place, self._cleared.get(owner, place))
             keep &= ~stands_before(batch.places, place)
-        ids = batch.ids
-        return Upserts(
-            Text(ids.blob, ids.starts[keep], ids.lengths[keep]),
-            batch.values[keep],
-            batch.times[keep],
-            batch.places[keep],
-            batch.clears,
-        )
+        return batch.only(keep)
+
+
+def _after(tombstones: Tombstones, batch: Upserts) -> NDArray[np.bool_]:
+    """Return the mask of the values that no tombstone of the same poll deletes. Cost: 1 us a value of a deleted id."""
+    last: dict[tuple[bytes, int], int] = {}
+    names = tombstones.ids.take(np.arange(tombstones.places.size))
+    for name, place in zip(names, tombstones.places.tolist(), strict=True):
+        last[name, partition_of(place)] = place
+    keep = np.ones(batch.values.size, np.bool_)
+    rows = np.flatnonzero(np.isin(batch.ids.hashes(), tombstones.ids.hashes()))
+    for row, name, place in zip(rows.tolist(), batch.ids.take(rows), batch.places[rows].tolist(), strict=True):
+        keep[row] = place > last.get((name, partition_of(place)), -1)
+    return keep
 
 
 def _known(number: State) -> int | None:

@@ -25,6 +25,11 @@ _LENGTH = (1 << _LENGTH_BITS) - 1
 _MARK = 1 << 62
 """The bit of the last column that says that a row is marked."""
 
+_DELETED = 1 << 61
+"""The bit of the last column that says that a row is deleted. It stays in the index until the next rebuild."""
+
+_BITS = _MARK | _DELETED
+
 _ROW = np.uint64(2**32 - 1)
 """The low half of an index entry is the row plus one, or 0 if the slot is free. The high half is that of the id's hash, so a
 slot of another id is usually recognised without reading its row.
@@ -44,7 +49,8 @@ _MOST_CANDIDATES = 16_384
 class Table:
     """Ids that differ, each with a value, a time, a place, and a mark. Not thread-safe.
 
-    Results of `all_rows` and `top_rows` do not change later.
+    Results of `all_rows` and `top_rows` do not change later. A deleted row has no id any more, but takes memory until `tidy`
+    or `keep` rebuilds the table. `find` returns it, and `replace` makes it a row again.
     """
 
     def __init__(self) -> None:
@@ -59,6 +65,8 @@ class Table:
         self._candidate_count = 0
         self.marked = 0
         """Number of marked rows."""
+        self.deleted = 0
+        """Number of deleted rows."""
 
     @staticmethod
     def of_state(state: State) -> "Table":
@@ -71,7 +79,7 @@ class Table:
         if not isinstance(rows, np.ndarray) or rows.dtype != np.int64 or rows.shape != (len(rows), 4):
             raise ValueError("rows of 4 numbers were expected")
         count, used = len(rows), blob.size
-        where = rows[:, _WHERE] & ~_MARK
+        where = rows[:, _WHERE] & ~_BITS
         if count and (where.min() < 0 or ((where >> _LENGTH_BITS) + (where & _LENGTH)).max() > used):
             raise ValueError(f"ids within {used} bytes were expected, got some outside")
         if not count <= row_room <= max(_LEAST, int(_GROWTH * count)):
@@ -85,11 +93,12 @@ class Table:
         table._rows[:count], table._blob[:used] = rows, blob
         table._count, table._used = count, used
         table.marked = int((rows[:, _WHERE] & _MARK != 0).sum())
+        table.deleted = int((rows[:, _WHERE] & _DELETED != 0).sum())
         table._index_all(slots)
         table._kept = max(_KEPT_CANDIDATES, index(state["kept"]))
         if state["threshold"] is not None:
             table._threshold = index(state["threshold"])
-            table._candidates = [np.flatnonzero(table.values >= table._threshold)]
+            table._candidates = [table.living(np.flatnonzero(table.values >= table._threshold))]
             table._candidate_count = table._candidates[0].size
         return table
 
@@ -105,8 +114,8 @@ class Table:
         }
 
     def __len__(self) -> int:
-        """Return the number of ids."""
-        return self._count
+        """Return the number of ids, without deleted ones."""
+        return self._count - self.deleted
 
     @property
     def nbytes(self) -> int:
@@ -128,13 +137,18 @@ class Table:
         """The place of each row's value, as a view."""
         return self._rows[: self._count, _PLACE]
 
-    def upserts(self, rows: Any = slice(None)) -> Upserts:
-        """Return the ids, values, times and places of `rows`. Shares the ids, and copies the rest."""
+    def upserts(self, rows: Any = None) -> Upserts:
+        """Return the ids, values, times and places of `rows`, or of all that are not deleted. Copies all but the ids."""
+        rows = self.living() if rows is None else rows
         chosen = self._rows[: self._count][rows]
         return Upserts(self._ids(rows), chosen[:, _VALUE].copy(), chosen[:, _TIME].copy(), chosen[:, _PLACE].copy(), NO_TIMES)
 
     def replace(self, at: Times, batch: Upserts, rows: Times) -> None:
-        """Give each row of `at` the value, time and place of its row in `batch`."""
+        """Give each row of `at` the value, time and place of its row in `batch`. A deleted row is a row again."""
+        if self.deleted:
+            again = at[self._rows[at, _WHERE] & _DELETED != 0]
+            self._rows[again, _WHERE] &= ~_DELETED
+            self.deleted -= again.size
         self._rows[at, _VALUE] = batch.values[rows]
         self._rows[at, _TIME] = batch.times[rows]
         self._rows[at, _PLACE] = batch.places[rows]
@@ -146,23 +160,53 @@ class Table:
         self._rows[fresh, _WHERE] |= _MARK
         self.marked += fresh.size
 
+    def unmark(self, at: Times) -> None:
+        """Remove the mark of the rows `at`, which differ."""
+        marked = at[self._rows[at, _WHERE] & _MARK != 0]
+        self._rows[marked, _WHERE] &= ~_MARK
+        self.marked -= marked.size
+
+    def is_deleted(self, rows: Times) -> NDArray[np.bool_]:
+        """Return the mask of the deleted ones among `rows`."""
+        mask: NDArray[np.bool_] = self._rows[rows, _WHERE] & _DELETED != 0
+        return mask
+
+    def delete(self, at: Times) -> None:
+        """Delete the rows `at`, which differ and are not deleted yet. Call `tidy` when no row numbers are held any more."""
+        self.unmark(at)
+        self._rows[at, _WHERE] |= _DELETED
+        self.deleted += at.size
+
+    def tidy(self) -> None:
+        """Rebuild the table if most rows are deleted: so a deletion costs O(1), and the memory is at most double."""
+        if self.deleted > max(_LEAST, self._count // 2):
+            self._rebuild(self.living())
+
+    def living(self, rows: Times | None = None) -> Times:
+        """Return those of `rows`, or of all rows, that are not deleted."""
+        rows = np.arange(self._count) if rows is None else rows
+        return rows[~self.is_deleted(rows)] if self.deleted else rows
+
     def keep(self, keep: NDArray[np.bool_]) -> int:
-        """Rebuild the table with the rows to keep; returns the number of deleted rows. Cost: 0.5 us an id that stays."""
-        rows = np.flatnonzero(keep)
-        gone = self._count - rows.size
-        if not gone:
-            return 0
+        """Rebuild the table with the rows to keep, a mask; returns how many rows go. Cost: 0.5 us an id that stays."""
+        rows = self.living(np.flatnonzero(keep))
+        gone = len(self) - rows.size
+        if gone:
+            self._rebuild(rows)
+        return gone
+
+    def _rebuild(self, rows: Times) -> None:
         kept, marked = self.upserts(rows), np.flatnonzero(self._rows[rows, _WHERE] & _MARK)
         Table.__init__(self)
         self._index = np.zeros(_slots_for(rows.size), np.uint64)
         hashes = kept.ids.hashes()
         self.append(kept, np.arange(rows.size), hashes, (hashes & np.uint64(self._index.size - 1)).view(np.int64))
         self.mark(marked)
-        return gone
 
     def all_rows(self) -> tuple[Text, Times, Times]:
         """Return all ids, values and times. Shares the ids, which never change, and copies the rest. Cost: 2 ns an id."""
-        return self._ids(), self.values.copy(), self.times.copy()
+        rows = self.living() if self.deleted else slice(None)
+        return self._ids(rows), self.values[rows].copy(), self.times[rows].copy()
 
     def top_rows(self, limit: int) -> tuple[Text, Times, Times]:
         """Return the `limit` ids with the largest values, their values and times, unordered.
@@ -170,7 +214,7 @@ class Table:
         Of equal values, takes the largest ids by bytes. Cost: O(candidates) if there are at least `limit` candidates, else
         O(ids).
         """
-        if limit >= self._count:
+        if limit >= len(self):
             return self.all_rows()
         rows = self._living_candidates()
         if rows.size < limit:
@@ -185,7 +229,7 @@ class Table:
         return self._ids(chosen), self._rows[chosen, _VALUE], self._rows[chosen, _TIME]
 
     def _ids(self, rows: Any = slice(None)) -> Text:
-        where = self._rows[: self._count, _WHERE][rows] & ~_MARK
+        where = self._rows[: self._count, _WHERE][rows] & ~_BITS
         return Text(self._blob, where >> _LENGTH_BITS, where & _LENGTH)
 
     # The largest values ----------------------------------------------------------------------------------------------
@@ -210,6 +254,7 @@ class Table:
             rows = rows[np.append(True, rows[1:] != rows[:-1])]
         else:
             rows = self._candidates[0]
+        rows = self.living(rows)
         values = self._rows[rows, _VALUE]
         threshold = self._threshold
         if rows.size > 4 * self._kept:  # keep the best ones
@@ -220,10 +265,11 @@ class Table:
 
     def _find_candidates(self, count: int) -> None:
         """Make the `count` largest values candidates, with all ties of the smallest one."""
-        values = self.values
-        place = max(0, self._count - count)
-        self._threshold = int(np.partition(values, place)[place]) if self._count else 0
-        rows = np.flatnonzero(values >= self._threshold)
+        living = self.living()
+        values = self.values[living]
+        place = max(0, living.size - count)
+        self._threshold = int(np.partition(values, place)[place]) if living.size else 0
+        rows = living[values >= self._threshold]
         self._candidates, self._candidate_count = [rows], rows.size
 
     def _largest_ids(self, rows: Times, count: int) -> Times:
@@ -248,7 +294,10 @@ class Table:
     # The hash table --------------------------------------------------------------------------------------------------
 
     def find(self, hashes: Hashes, ids: Text) -> tuple[Times, Times]:
-        """Return the row of each id, or -1, and the slot at which the search ended. Cost: about 150 ns an id."""
+        """Return the row of each id, deleted ones included, or -1; and the slot at which the search ended.
+
+        Cost: about 150 ns an id.
+        """
         slots = (hashes & np.uint64(self._index.size - 1)).view(np.int64)
         found = self._search(hashes, slots, np.arange(hashes.size))
         known = np.flatnonzero(found >= 0)
@@ -261,6 +310,13 @@ class Table:
             known = wrong[found[wrong] >= 0]
             alike = self._ids(found[known]).same(ids, known)
         return found, slots
+
+    def rows_of(self, ids: Text) -> Times:
+        """Return the row of each id, or -1 if the id has no row or a deleted one. Cost: that of `find`."""
+        found = self.find(ids.hashes(), ids)[0]
+        if self.deleted:
+            found[(found >= 0) & self.is_deleted(found)] = -1
+        return found
 
     def _search(self, hashes: Hashes, slots: Times, left: Times) -> Times:
         """Return the next row with an equal half hash, or -1, for those in `left`; advances `slots` to its slot."""
@@ -321,8 +377,10 @@ class Table:
         assert np.array_equal(self.find(ids.hashes(), ids)[0], np.arange(self._count))
         assert len(set(ids.take(np.arange(self._count)))) == self._count
         assert int((self._index != 0).sum()) == self._count
+        assert int((self._rows[: self._count, _WHERE] & _MARK != 0).sum()) == self.marked
+        assert int(self.is_deleted(np.arange(self._count)).sum()) == self.deleted
         if self._threshold is not None:
-            wanted = np.flatnonzero(self.values >= self._threshold)
+            wanted = self.living(np.flatnonzero(self.values >= self._threshold))
             assert set(wanted.tolist()) <= set(np.concatenate([*self._candidates, NO_TIMES]).tolist())
 
 

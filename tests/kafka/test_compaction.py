@@ -1,0 +1,106 @@
+"""A dataset in a compacted topic: what clients post and delete, live and after Kafka has compacted the topic."""
+
+import json
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from zlib import crc32
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from tests.support.service import Service, service
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.broker
+
+PARTITIONS = 2
+EAGER = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01", "segment.ms": "100", "max.compaction.lag.ms": "1"}
+"""Kafka compacts such a topic at once, but never its newest segment."""
+
+
+@pytest.fixture
+def compacted(broker: str) -> str:
+    name = f"compacted-{uuid.uuid4().hex}"
+    admin = AdminClient({"bootstrap.servers": broker})
+    admin.create_topics([NewTopic(name, PARTITIONS, 1, config=EAGER)])[name].result(20)
+    return name
+
+
+def post(running: Service, items: Sequence[str]) -> None:
+    status, _, body = running.request("/dataset", "POST", json.dumps({"items": items}).encode())
+    assert (status, json.loads(body)["count"]) == (200, len(items)), body
+
+
+def values(running: Service) -> dict[str, int]:
+    """Return the ids and values of the answer."""
+    _, _, body = running.request("/dataset?format=csv")
+    return {name: int(value) for name, value in (line.split(",") for line in body.decode().split()[1:])}
+
+
+def keys_of(broker: str, topic: str) -> Counter[bytes]:
+    """Return how many records of each key the topic has now, tombstones included."""
+    settings = {"bootstrap.servers": broker, "group.id": f"keys-{topic}", "enable.partition.eof": True, "log_level": 0}
+    with closing(Consumer({**settings, "auto.offset.reset": "error"})) as consumer:
+        consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
+        found: Counter[bytes] = Counter()
+        ended: set[int] = set()
+
+        def done() -> bool:
+            for message in consumer.consume(1_000, 0.1):
+                if message.error():
+                    ended.add(message.partition())
+                else:
+                    found[message.key()] += 1
+            return len(ended) == PARTITIONS
+
+        until(done)
+        return found
+
+
+def test_a_replay_of_a_compacted_dataset_gives_the_live_answer(broker: str, compacted: str):
+    producer = Producer({"bootstrap.servers": broker})
+    ids = [f"id{number}" for number in range(20)]
+    with service(broker, compacted, stream="dataset") as running:
+        post(running, [f"{name}_100" for name in [*ids, "gone", "firnline-clear"]])
+        assert running.request("/dataset", "DELETE")[0] == 200
+        for turn in range(3):
+            post(running, [f"{name}_{turn}" for name in [*ids, "", "firnline-clear"]])
+        post(running, ["id0_7\r\n", "\ufeffid1_8", "id2_bad", "id3_4_5", "id4_99999999999999999999", "id5", "id6_9 ", " id7_9"])
+        for name in (b"id8", b"id9", b"absent"):
+            producer.produce(compacted, None, name, partition=crc32(name) % PARTITIONS)
+        assert producer.flush(20) == 0
+        post(running, ["id9_10"])
+        right = dict.fromkeys([*ids, "", "firnline-clear"], 2) | {"id0": 7, "id1": 8, "id9": 10}
+        del right["id8"]
+        until(lambda: values(running) == right)
+        assert sum(running.get("/dataset/rejects")["rejects"].values()) == 6
+        sent = keys_of(broker, compacted)
+        assert None not in sent
+        assert sent[b"id0"] == 5
+
+        def clean() -> bool:
+            for number in range(PARTITIONS):  # a new segment, so that Kafka compacts the earlier ones
+                producer.produce(compacted, b"more_1", b"more", partition=number)
+            assert producer.flush(20) == 0
+            return all(count == 1 for name, count in keys_of(broker, compacted).items() if name and name.startswith(b"id"))
+
+        until(clean, timeout_s=90)
+        right["more"] = 1
+        until(lambda: values(running) == right)
+    with service(broker, compacted, stream="dataset") as replay:
+        until(lambda: values(replay) == right)
+
+
+def test_items_without_a_key_are_read_from_a_topic_that_is_not_compacted(broker: str, topic: str):
+    producer = Producer({"bootstrap.servers": broker})
+    for value, key in ((b"a_1", None), (b"b_2", None), (b"c_3", b"other"), (b"d_4", b"d"), (None, b"d"), (None, None)):
+        producer.produce(topic, value, key, partition=0)
+    assert producer.flush(20) == 0
+    with service(broker, topic, stream="dataset") as running:
+        post(running, ["a_5"])
+        until(lambda: values(running) == {"a": 5, "b": 2, "c": 3})
+        assert running.get("/dataset/rejects")["rejects"] == {"empty": 1}
