@@ -94,11 +94,12 @@ class Rejected(Answer, frozen=True):
     head: Annotated[str, _Meta(description="Its first bytes; bytes that are not UTF-8 are escaped.")]
 
 
-class Rejects(Answer, frozen=True):
+class Rejects(Answer, frozen=True, omit_defaults=True):
     """The records that a stream refused."""
 
     rejects: Annotated[dict[str, Count], _Meta(description="Refused records by reason, all since the start.")]
     newest: Annotated[list[Rejected], _Meta(description="The newest of them, the newest first.")]
+    advice: Annotated[dict[str, str], _Meta(description="What to do about reasons that need a change of the producer.")] = {}
 
 
 class StreamSaid(Answer, frozen=True):

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from starlette.requests import Request
 from starlette.responses import Response
 
+from actors.columns.record_text import ADVICE
 from actors.protocol import Address
 from actors.replies import GetHealth, GetStats, Health, Stats
 from actors.timeline.span import Span
@@ -46,7 +47,8 @@ class StreamRoutes:
             Rejected(kept.partition, kept.offset, kept.reason, kept.length, kept.head.decode("utf-8", "backslashreplace"))
             for kept in progress.refused
         ]
-        return json_response(Rejects(dict(progress.rejects), newest))
+        advice = {reason: ADVICE[reason] for reason in progress.rejects if reason in ADVICE}
+        return json_response(Rejects(dict(progress.rejects), newest, advice))
 
 
 class StreamList:

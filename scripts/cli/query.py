@@ -206,7 +206,10 @@ def rejects(stream: Stream = "events", url: Url = HERE, as_json: AsJson = False)
         table.add_column(name, no_wrap=name != "head")
     for each in body["newest"]:
         table.add_row(*(visible(str(each[name]))[:60] for name in ("partition", "offset", "reason", "length", "head")))
-    console_of(120).print(table)
+    console = console_of(120)
+    console.print(table)
+    for reason, advice in body.get("advice", {}).items():
+        console.print(f"{visible(reason)}: {visible(advice)}", markup=False)
 
 
 def _range(span: Sequence[int] | None) -> dict[str, str]:

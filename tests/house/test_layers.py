@@ -73,6 +73,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "actors.replies",
         "actors.timeline.span",
         "actors.columns.times",
+        "actors.columns.record_text",
         "actors.views.view",
         "actors.views.kinds",
     ),

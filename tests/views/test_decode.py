@@ -1,6 +1,7 @@
 """The decoder of sets against one that decodes a record at a time."""
 
 import random
+import re
 
 import pytest
 from hypothesis import example, given
@@ -15,7 +16,8 @@ regular = st.integers(10**12, 10**12 + 10**6).map(lambda time: f"R_{time}".encod
 ODD = (
     *(b"", b"R", b"R_", b"_1", b"R_-1", b"R_1 ", b" R_1", b"r_1", b"R_1_2", b"V_1", b"R_\xff", b"\xff_1", b"R__1", b"G_0x1"),
     *(b"R_+1", b"R_" + b"0" * 30 + b"7", b"B_9223372036854775807", b"B_9223372036854775808", b"R_" + b"1" * 300),
-    *(b"R_1\nG_2", b"\n", None),
+    *(b"R_1\nG_2", b"\n", None, b"R_7\r", b"G_7\n", b"B_7\r\n", b"R_7\n\r", b"R_7\r\r", b"\xef\xbb\xbfR_7", b"\xef\xbb\xbf"),
+    *(b"\xef\xbb\xbf\xef\xbb\xbfR_7", b"\0\0\0\0\7R_1", b"R_1\0", b"\xef\xbb\xbfB_7\r\n"),
 )
 odd = st.sampled_from(ODD)
 polls = st.one_of(
@@ -26,11 +28,12 @@ polls = st.one_of(
 
 
 def reference(value: bytes | None, steps: tuple[str, ...]) -> tuple[int, int] | None:
+    value = re.sub(rb"\A\xef\xbb\xbf", b"", re.sub(rb"(\r\n|\r|\n)\Z", b"", value or b""))
     for place, step in enumerate(steps):
         lead = f"{step}_".encode()
-        number = (value or b"")[len(lead) :]
-        if (value or b"").startswith(lead) and number.isdigit() and int(number) <= INT64_MAX:
-            return (place, int(number)) if len(value or b"") <= LONGEST + max(map(len, steps)) + 1 else None
+        number = value[len(lead) :]
+        if value.startswith(lead) and number.isdigit() and int(number) <= INT64_MAX:
+            return (place, int(number)) if len(value) <= LONGEST + max(map(len, steps)) + 1 else None
     return None
 
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
+from actors.columns.record_text import BOM, bare, defect
 from actors.columns.times import INT64_MAX, INT64_MIN, Times
 from actors.views.segments.runs.run import EMPTY, Run, RunBuilder, mixed, raw_run
 from actors.views.segments.runs.spool import Spool
@@ -76,8 +77,8 @@ class Segments:
 class SegmentDecoder:
     """Decodes segments with ids from 0 to `segments` - 1. Any thread may use it.
 
-    Reasons: empty, not_json, not_object, no_batch_id, no_segment_id, no_data, wrong_batch_id, wrong_segment_id, wrong_data,
-    wrong_number, segment_out_of_range, unsorted.
+    Reasons: empty, framed, not_utf8, not_text, not_json, not_object, no_batch_id, no_segment_id, no_data, wrong_batch_id,
+    wrong_segment_id, wrong_data, wrong_number, segment_out_of_range, unsorted.
     """
 
     def __init__(self, segments: int, spool: Spool) -> None:
@@ -93,12 +94,12 @@ class SegmentDecoder:
         values = records.values
         found = _Found()
         for place, value in enumerate(values):
-            if not value:
-                found.refusals.append(Refusal(place, "empty"))
-            elif len(value) < LONG_BYTES:
-                self._short(place, value, found)
-            else:
-                self._long(place, value, found)
+            record = value or b""
+            reason = self._take(place, record, found)
+            if reason is not None and record.startswith(BOM):
+                reason = self._take(place, bare(record), found)
+            if reason is not None:
+                found.refusals.append(Refusal(place, reason))
         found.finish()
         if not found.refusals:
             accepted = None
@@ -108,35 +109,33 @@ class SegmentDecoder:
         times = np.array(found.batch_ids, np.int64)
         return Decoded(times, Segments(times, found.segment_ids, found.runs, records.epoch), accepted, found.refusals)
 
-    def _short(self, place: int, value: bytes, found: "_Found") -> None:
-        """Decode a short record in one call."""
+    def _take(self, place: int, value: bytes, found: "_Found") -> str | None:
+        """Add the segment of a record, or return the reason for its refusal."""
         try:
-            record = _read_short(value)
-            data = _packed(record.data)
+            return self._short(place, value, found) if len(value) < LONG_BYTES else self._long(place, value, found)
         except _UNREADABLE:
-            found.refusals.append(Refusal(place, _reason(value)))
-            return
-        if 0 <= record.segment_id < self._segments:
-            found.add(place, record.batch_id, record.segment_id, data)
-        else:
-            found.refusals.append(Refusal(place, "segment_out_of_range"))
+            return _reason(value)
 
-    def _long(self, place: int, value: bytes, found: "_Found") -> None:
-        """Decode a long record block by block."""
+    def _short(self, place: int, value: bytes, found: "_Found") -> str | None:
+        """Decode a short record in one call. Raises one of `_UNREADABLE`."""
+        record = _read_short(value)
+        data = _packed(record.data)
+        if not 0 <= record.segment_id < self._segments:
+            return "segment_out_of_range"
+        found.add(place, record.batch_id, record.segment_id, data)
+        return None
+
+    def _long(self, place: int, value: bytes, found: "_Found") -> str | None:
+        """Decode a long record block by block. Raises one of `_UNREADABLE`."""
         builder = RunBuilder(self._spool)
-        try:
-            record = _read_long(value)
-            if not 0 <= record.segment_id < self._segments:
-                found.refusals.append(Refusal(place, "segment_out_of_range"))
-                return
-            for numbers in _blocks(memoryview(record.data)):
-                if not builder.extend(numbers):
-                    found.refusals.append(Refusal(place, "unsorted"))
-                    return
-        except _UNREADABLE:
-            found.refusals.append(Refusal(place, _reason(value)))
-            return
+        record = _read_long(value)
+        if not 0 <= record.segment_id < self._segments:
+            return "segment_out_of_range"
+        for numbers in _blocks(memoryview(record.data)):
+            if not builder.extend(numbers):
+                return "unsorted"
         found.add(place, record.batch_id, record.segment_id, builder.run())
+        return None
 
 
 class _Found:
@@ -229,6 +228,8 @@ def _blocks(data: memoryview) -> Iterator[Times]:
 
 def _reason(value: bytes) -> str:
     """Return the reason why a record could not be decoded."""
+    if (reason := defect(bare(value) if len(value) < LONG_BYTES else value)) is not None:
+        return reason
     try:
         members = _read_members(value)
     except msgspec.ValidationError:

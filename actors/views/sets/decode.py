@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.columns.decimal import MAX_DIGITS, Bytes, parse
+from actors.columns.record_text import bare_all, defect
 from actors.columns.times import INT64_MAX, Times
 from actors.views.view import Refusal
 
@@ -39,7 +40,10 @@ class SetDecoder:
         }
 
     def decode(self, values: Sequence[bytes | None]) -> DecodedSets:
-        """Decode `values`, the records of one poll. Cost: about 100 ns a record, 2 us a refused one."""
+        """Decode `values`, the records of one poll.
+
+        Cost: about 100 ns a record, 300 ns one with a line end, 2 us a refused one.
+        """
         count = len(values)
         times = np.zeros(count, np.int64)
         categories = np.full(count, -1, np.int8)
@@ -57,13 +61,17 @@ class SetDecoder:
             if categories.min() >= 0 and (lines[:, length] == ord("\n")).all():
                 return DecodedSets(times, categories, None, [])
         categories.fill(-1)
-        length_of = np.fromiter(map(len, records), np.int64, count)
-        for length in set(length_of.tolist()):
-            if length <= LONGEST:
-                self._group(records, np.flatnonzero(length_of == length), length, times, categories)
+        self._groups(records, times, categories)
         if categories.min(initial=0) >= 0:
             return DecodedSets(times, categories, None, [])
         return self._with_refusals(records, times, categories)
+
+    def _groups(self, values: Sequence[bytes], times: Times, categories: NDArray[np.int8]) -> None:
+        """Decode records of several lengths, those of one length at a time."""
+        length_of = np.fromiter(map(len, values), np.int64, len(values))
+        for length in set(length_of.tolist()):
+            if length <= LONGEST:
+                self._group(values, np.flatnonzero(length_of == length), length, times, categories)
 
     def _group(
         self,
@@ -103,27 +111,28 @@ class SetDecoder:
             categories += found
 
     def _with_refusals(self, values: Sequence[bytes], times: Times, categories: NDArray[np.int8]) -> DecodedSets:
-        """Decode the remaining records one by one: some are valid, but in an unusual form."""
+        """Decode the remaining records without their line ends, then those that are left one by one: some are valid."""
+        left = np.flatnonzero(categories < 0)
+        texts = bare_all([values[index] for index in left.tolist()])
+        own_times, own_categories = np.zeros(left.size, np.int64), np.full(left.size, -1, np.int8)
+        self._groups(texts, own_times, own_categories)
         refusals = []
-        for index in np.flatnonzero(categories < 0).tolist():
-            read = self._read(values[index])
+        for place in np.flatnonzero(own_categories < 0).tolist():
+            read = self._read(texts[place])
             if isinstance(read, str):
-                refusals.append(Refusal(index, read))
+                refusals.append(Refusal(int(left[place]), read))
             else:
-                categories[index], times[index] = read
+                own_categories[place], own_times[place] = read
+        times[left], categories[left] = own_times, own_categories
+        if not refusals:
+            return DecodedSets(times, categories, None, [])
         accepted = categories >= 0
         return DecodedSets(times[accepted], categories[accepted], accepted, refusals)
 
     def _read(self, value: bytes) -> tuple[int, int] | str:
         """Return the category and time of one record, or the reason for its refusal."""
-        if not value:
-            return "empty"
-        if len(value) > LONGEST + max(map(len, self._prefixes)):
-            return "too_long"
-        try:
-            value.decode()
-        except UnicodeDecodeError:
-            return "not_utf8"
+        if (reason := defect(value, LONGEST + max(map(len, self._prefixes)))) is not None:
+            return reason
         head, underscore, number = value.partition(b"_")
         if not underscore:
             return "no_underscore"

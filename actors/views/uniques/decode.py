@@ -14,9 +14,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from actors.columns.record_text import bare, defect
 from actors.columns.text import Hashes, Text
 from actors.columns.times import Times
-from actors.columns.utf8 import NO_TEXT, text_only
+from actors.columns.utf8 import text_only
 from actors.views.view import Decoded, Records, Refusal
 
 END_S = 253_402_300_800
@@ -79,8 +80,8 @@ def decode(records: Records) -> Decoded:
 
     Times are rounded down to milliseconds. If the root repeats a key, the last value is used.
     """
-    values = text_only(records.values)
-    frames, refused = _parse(values)
+    values = records.values
+    frames, refused = _parse(text_only(values), values)
     seconds = np.fromiter(map(_ts, frames), np.float64, len(frames))
     # Also false for NaN, the time of a refused record.
     accepted = (seconds >= 0) & (seconds < END_S)
@@ -101,11 +102,14 @@ def _columns(frames: list[_Frame], seconds: Any) -> tuple[Times, Frames]:
     return times, Frames(times, Text.of_text(list(map(_uid, frames))).hashes())
 
 
-def _parse(values: Sequence[bytes | None]) -> tuple[list[_Frame], dict[int, str]]:
-    """Return one frame for each of `values`, and the reasons of refusals by index. A refused record has the time NaN."""
+def _parse(texts: Sequence[bytes | None], values: Sequence[bytes | None]) -> tuple[list[_Frame], dict[int, str]]:
+    """Return one frame for each of `values`, and the reasons of refusals by index. A refused record has the time NaN.
+
+    `texts` are the same values, but those that are not UTF-8 are replaced, so that the parser refuses them.
+    """
     frames: list[_Frame] = []
     refused: dict[int, str] = {}
-    left: Iterator[Any] = iter(values)
+    left: Iterator[Any] = iter(texts)
     while True:
         try:
             # The loop runs inside `extend`. After an exception, the iterator continues behind the record that raised it.
@@ -123,10 +127,9 @@ def _parse(values: Sequence[bytes | None]) -> tuple[list[_Frame], dict[int, str]
 
 def _read(value: bytes | None) -> _Frame | str:
     """Return the frame of one record, or the reason of its refusal."""
-    if not value:
-        return "empty"
-    if value is NO_TEXT:
-        return "not_utf8"
+    value = bare(value or b"")
+    if (reason := defect(value)) is not None:
+        return reason
     try:
         raw = _RAW.decode(value)
         if isinstance(raw.ts, msgspec.UnsetType):

@@ -12,6 +12,7 @@ from operator import attrgetter
 import msgspec
 import numpy as np
 
+from actors.columns.record_text import bare, defect
 from actors.columns.times import NO_TIMES, Times
 from actors.columns.utf8 import text_only
 from actors.views.view import Decoded, Refusal
@@ -85,10 +86,9 @@ def decode(values: Sequence[bytes | None]) -> Decoded:
     Other members are ignored. Words are the result of `str.split()` for `data`. Unpaired surrogates are refused as invalid
     JSON. Cost: 0.9 us a record, 2 us a refused record, 2 us a second of event time.
     """
-    values = text_only(values)
     events: list[_Event] = []
     refusals: list[Refusal] = []
-    rest = iter(values)
+    rest = iter(text_only(values))
     read = False
     while not read:
         try:
@@ -97,7 +97,11 @@ def decode(values: Sequence[bytes | None]) -> Decoded:
             read = True
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError) as error:
             place = len(events) + len(refusals)
-            refusals.append(Refusal(place, _reason(values[place], error)))
+            read_again = _read_again(values[place], error)
+            if isinstance(read_again, str):
+                refusals.append(Refusal(place, read_again))
+            else:
+                events.append(read_again)
     accepted = None
     if refusals:
         accepted = np.ones(len(values), np.bool_)
@@ -150,17 +154,24 @@ def _tally(names: list[str]) -> Mapping[str, int]:
     return counts
 
 
-def _reason(value: bytes | None, error: Exception) -> str:
-    """Return the reason of a refusal: the first one that applies."""
-    if not value or not value.strip():
-        return "empty"
+def _read_again(value: bytes | None, error: Exception) -> _Event | str:
+    """Return the event of a record that has a byte order mark, or the reason of a refusal: the first one that applies."""
+    record = bare(value or b"")
+    if (reason := defect(record.strip())) is not None:
+        return reason
+    if len(record) != len(value or b""):
+        try:
+            return _read(record)
+        except (msgspec.DecodeError, RecursionError) as next_error:
+            error = next_error
+    return _reason(record, error)
+
+
+def _reason(value: bytes, error: Exception) -> str:
+    """Return the reason of the refusal of a record that is text."""
     if isinstance(error, RecursionError):
         return "too_deep"
     if not isinstance(error, msgspec.ValidationError):
-        try:
-            value.decode()
-        except UnicodeDecodeError:
-            return "not_utf8"
         return "not_json"
     try:
         members = _members(value)
