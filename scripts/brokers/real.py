@@ -11,10 +11,11 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
@@ -28,6 +29,7 @@ KAFKA = "4.1.0"
 LOG4J = "2.25.1"
 
 _START_TIMEOUT_S = 120.0
+_LEAN = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")  # half the processor time to start
 _LOGGING = "rootLogger.level=WARN\nrootLogger.appenderRef.c.ref=C\nappender.c.type=Console\nappender.c.name=C\n"
 
 
@@ -66,22 +68,37 @@ def real_broker(directory: Path, port: int | None = None, *, creates_topics: boo
 
 
 @contextlib.contextmanager
+def real_node(directory: Path, listeners: Mapping[str, int], settings: Mapping[str, object]) -> Iterator[Member]:
+    """Run a single-node Kafka with an empty log and 256 MiB of heap, with more `listeners` (ports by protocol) and `settings`.
+
+    Raises OSError as `real_broker` does.
+    """
+    with _cluster(directory, [free_port()], _LEAN, listeners=listeners, more=settings) as (member,):
+        yield member
+
+
+@contextlib.contextmanager
 def real_cluster(directory: Path, count: int) -> Iterator[list[Member]]:
     """Run a Kafka cluster of `count` nodes with empty logs and 256 MiB of heap each; yields the nodes by id, from 1 on.
 
     Node 1 is the only controller and must not be killed. Any other node may be killed and started again: after six seconds its
     partitions have new leaders, and only an election gives them back. Raises OSError as `real_broker` does.
     """
-    lean = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]  # half the processor time to start
-    with _cluster(directory, [free_port() for _ in range(count)], lean) as members:
+    with _cluster(directory, [free_port() for _ in range(count)], _LEAN) as members:
         yield members
 
 
 @contextlib.contextmanager
 def _cluster(
-    directory: Path, ports: Sequence[int], options: Sequence[str], *, creates_topics: bool = False
+    directory: Path,
+    ports: Sequence[int],
+    options: Sequence[str],
+    *,
+    creates_topics: bool = False,
+    listeners: Mapping[str, int] = MappingProxyType({}),
+    more: Mapping[str, object] = MappingProxyType({}),
 ) -> Iterator[list[Member]]:
-    """Run a node at each port. All start at the same time; all are ended, the last one first."""
+    """Run a node at each port, each with `more` settings. All start at the same time; all are ended, the last one first."""
     if missing := [command for command in ("java", "mvn") if shutil.which(command) is None]:
         raise OSError(f"a real broker needs {' and '.join(missing)} on the PATH")
     directory = directory.resolve()  # Maven resolves a relative folder against the folder of its pom
@@ -94,8 +111,9 @@ def _cluster(
         controller = f"127.0.0.1:{free_port()}"
         for number, (node, port) in enumerate(zip(nodes, ports, strict=True), 1):
             node.mkdir(parents=True)
-            properties = _properties(node, number, port, controller, count=len(ports), creates_topics=creates_topics)
-            (node / "server.properties").write_text(properties)
+            settings = _settings(node, number, port, controller, count=len(ports), creates_topics=creates_topics)
+            settings |= {**_listening(settings, listeners), **more}
+            (node / "server.properties").write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         (root / "log4j2.properties").write_text(_LOGGING)
         _format(java, nodes)
         members = [around.enter_context(_member(java, node, port)) for node, port in zip(nodes, ports, strict=True)]
@@ -160,10 +178,18 @@ def _jars(directory: Path) -> Path:
     return jars
 
 
-def _properties(node: Path, number: int, port: int, controller: str, *, count: int, creates_topics: bool) -> str:
+def _listening(settings: Mapping[str, object], listeners: Mapping[str, int]) -> dict[str, object]:
+    """Return the settings that add `listeners` to those of a node."""
+    also = [f"{protocol}://127.0.0.1:{port}" for protocol, port in listeners.items()]
+    mapped = [f"{protocol}:{protocol}" for protocol in listeners]
+    names = {"listeners": also, "advertised.listeners": also, "listener.security.protocol.map": mapped}
+    return {name: ",".join([str(settings[name]), *added]) for name, added in names.items()}
+
+
+def _settings(node: Path, number: int, port: int, controller: str, *, count: int, creates_topics: bool) -> dict[str, object]:
     """Return the settings of node `number` of `count`; node 1 is the controller."""
     listener = f"PLAINTEXT://127.0.0.1:{port}"
-    settings = {
+    settings: dict[str, object] = {
         "process.roles": "broker,controller" if number == 1 else "broker",
         "node.id": number,
         "controller.quorum.voters": f"1@{controller}",
@@ -194,7 +220,7 @@ def _properties(node: Path, number: int, port: int, controller: str, *, count: i
             "unclean.leader.election.enable": "false",
             "auto.leader.rebalance.enable": "false",
         }
-    return "".join(f"{key}={value}\n" for key, value in settings.items())
+    return settings
 
 
 def _await_broker(member: Member, count: int) -> None:
