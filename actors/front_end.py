@@ -41,7 +41,7 @@ from actors.reading.intake import Intake
 from actors.reading.outbox import Outbox
 from actors.reading.pace import Pace
 from actors.reading.pause import Pause
-from actors.reading.states import NO_TOPIC, End, Phase, Status
+from actors.reading.states import IN_TROUBLE, NO_TOPIC, End, Phase, Status
 from actors.replies import Progress, open_transaction
 from actors.runtime.actor import Actor, System
 from actors.sources.polled import Polled
@@ -401,6 +401,9 @@ class FrontEnd(Actor[FrontEndMessage]):
 
     def _reading(self, now: float) -> Status:
         """Return the status of a stream that reads. Calls `on_wait` if only an open transaction holds it back."""
+        if (trouble := self._source.trouble()) is not None:
+            self._on_wait(self.stream, "; ".join(trouble.reasons))
+            return IN_TROUBLE[trouble.state]
         if self._silent(now):
             return Status.AT_THE_END
         if (held := self._intake.transaction(now)) is None:
@@ -414,7 +417,8 @@ class FrontEnd(Actor[FrontEndMessage]):
         self._alone = None
         self._opened = self._source.open(self._intake.place)
         if not self._opened:
-            self._on_wait(self.stream, NO_TOPIC)
+            trouble = self._source.trouble()
+            self._on_wait(self.stream, NO_TOPIC if trouble is None else "; ".join(trouble.reasons))
             self._report(Status.NO_TOPIC)
             self._alarm.set(Poll(), in_s=self._pace.wait_for_topic_s)
             return False
@@ -508,9 +512,11 @@ class FrontEnd(Actor[FrontEndMessage]):
     def _report(self, status: Status) -> Progress:
         now = self._reported_at = self._now()
         read = self._intake.report(now)
+        trouble = self._source.trouble() if status not in {Status.FAILED, Status.DRAINED} else None
         progress = replace(
             read,
-            state=status.value,
+            state=(status if trouble is None else IN_TROUBLE[trouble.state]).value,
+            trouble=trouble,
             in_flight=self._out.events,
             credits=self._pace.credits * self._pace.micro_batch,
             buffered_bytes=read.buffered_bytes + self._out.nbytes + self._dead.nbytes,

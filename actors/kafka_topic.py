@@ -12,10 +12,13 @@ from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCol
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec  # type: ignore[attr-defined]  # they are exported
 from confluent_kafka.cimpl import NewTopic
 
+from actors.kafka_trouble import Reasons
+
 _NO_ID = Uuid(0, 0)
 _GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID}
 _PERIOD_S = 0.1
 _TIMEOUT_S = 5.0
+_PROBE_TIMEOUT_S = 2.5
 _BATCH_BYTES = 512
 _LIBRARYS_LONGEST = 1_000_000
 _ROLE = ("group.", "transactional.", "transaction.", "enable.idempotence")
@@ -37,7 +40,8 @@ def client_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def ensure_topic(settings: Mapping[str, Any], topic: str, partitions: int) -> None:
     """Create `topic` unless it exists. Waits ten seconds at most. Raises OSError if that cannot be done now."""
-    admin = AdminClient(client_settings(settings))
+    reasons = Reasons(settings)
+    admin = _admin(settings, reasons)
     try:
         found = admin.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]  # creates nothing: LOOKS_ONLY
         if found.error is None and found.partitions:
@@ -46,7 +50,7 @@ def ensure_topic(settings: Mapping[str, Any], topic: str, partitions: int) -> No
     except KafkaException as error:
         code = error.args[0].code()
         if code not in {KafkaError.TOPIC_ALREADY_EXISTS, KafkaError._UNSUPPORTED_FEATURE}:  # noqa: SLF001  # its public name
-            raise OSError(f"topic {topic}: {error.args[0].str()}") from error
+            raise OSError(_why(topic, error, admin, reasons)) from error
 
 
 def longest_record(settings: Mapping[str, Any], topic: str) -> int:
@@ -55,13 +59,31 @@ def longest_record(settings: Mapping[str, Any], topic: str) -> int:
     Waits five seconds at most. Raises OSError if the topic's limit cannot be read now.
     """
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
-    admin = AdminClient(client_settings(settings))
+    reasons = Reasons(settings)
+    admin = _admin(settings, reasons)
     try:
         asked = admin.describe_configs([resource], request_timeout=_TIMEOUT_S)
         taken = int(asked[resource].result()["max.message.bytes"].value) - _BATCH_BYTES
     except KafkaException as error:
-        raise OSError(f"topic {topic}: {error.args[0].str()}") from error
+        raise OSError(_why(topic, error, admin, reasons)) from error
     return min(taken, int(settings.get("message.max.bytes", _LIBRARYS_LONGEST)))
+
+
+def _admin(settings: Mapping[str, Any], reasons: Reasons) -> AdminClient:
+    """Return a client that looks; `reasons` gets its errors when it is polled."""
+    own: dict[str, Any] = {**client_settings(settings), "error_cb": reasons}
+    return AdminClient(own)
+
+
+def _why(topic: str, error: KafkaException, admin: AdminClient, reasons: Reasons) -> str:
+    """Return why a request failed: the reasons of the connections if there are any, else the error itself."""
+    admin.poll(0)
+    return f"topic {topic}: {'; '.join(reasons.newest) or reasons.plain(error.args[0].str())}"
+
+
+def refusal(topic: str, text: str) -> str:
+    """Return the reason of a broker that answers, and refuses to show or to give the records of `topic`."""
+    return f"topic {topic}: {text}: reading needs the rights DESCRIBE and READ"
 
 
 Change = Literal["gone", "back", "another"]
@@ -82,21 +104,29 @@ class TopicIdentity:
     `changed` asks the broker in the background, ten times a second, and never waits. Only `look` waits.
     """
 
-    def __init__(self, settings: Mapping[str, Any], topic: str) -> None:
-        self._settings = client_settings(settings)
+    def __init__(self, settings: Mapping[str, Any], topic: str, reasons: Reasons | None = None) -> None:
+        self._settings = settings
         self._topic = topic
+        self._reasons = reasons or Reasons(settings)
         self._admin: AdminClient | None = None
         self._asked: Future[Any] | None = None
         self._asked_at = 0.0
         self.known: str | None = None
         self.there = True
+        self.partitions: frozenset[int] = frozenset()
+        """The partitions in the newest answer to `changed`."""
+        self.refused: str | None = None
+        """Why the broker does not describe the topic: a missing right; None if it does."""
 
     def look(self, timeout_s: float) -> Found:
-        """Ask the broker now, and change nothing here. Raises OSError if it does not answer within `timeout_s`, twice."""
+        """Ask the broker now. Raises OSError if no answer comes within `timeout_s`, twice, PermissionError if it refuses."""
         admin = self._connected()
+        self.refused = None
         try:
             seen = admin.list_topics(self._topic, timeout=timeout_s)
             found = seen.topics[self._topic]
+            if found.error is not None and found.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise self._denied(found.error)
             partitions = frozenset(found.partitions) if found.error is None else frozenset[int]()
             if not partitions or seen.controller_id not in seen.brokers:  # the embedded broker never answers the next request
                 return Found(partitions, None)
@@ -105,7 +135,9 @@ class TopicIdentity:
         except KafkaException as error:
             if error.args[0].code() in _GONE:
                 return Found(frozenset(), None)
-            raise OSError(f"topic {self._topic}: {error.args[0].str()}") from error
+            if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise self._denied(error.args[0]) from error
+            raise OSError(_why(self._topic, error, admin, self._reasons)) from error
 
     def changed(self, now: float) -> Change | None:
         """Return the change of the topic since the last call, if any. Cost: mostly a look at the clock.
@@ -121,9 +153,14 @@ class TopicIdentity:
         if not self._asked.done():
             return None
         answered, self._asked = self._asked, None
+        self._connected().poll(0)  # `reasons` get the errors
         try:
-            found = _id_of(answered.result())
+            described = answered.result()
+            found, self.refused = _id_of(described), None
+            self.partitions = frozenset(each.id for each in described.partitions)
         except KafkaException as error:
+            if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                self._denied(error.args[0])
             if error.args[0].code() in _GONE and self.there and self.known is not None:
                 self.there = False
                 return "gone"
@@ -140,14 +177,15 @@ class TopicIdentity:
 
         Never waits.
         """
+        self._connected().poll(0)  # `reasons` get the errors
         latest = {TopicPartition(self._topic, number): OffsetSpec.latest() for number in partitions}  # type: ignore[no-untyped-call]
         level = IsolationLevel.READ_COMMITTED
-        asked = self._connected().list_offsets(latest, isolation_level=level, request_timeout=_TIMEOUT_S)
+        asked = self._connected().list_offsets(latest, isolation_level=level, request_timeout=_PROBE_TIMEOUT_S)
         return {place.partition: answer for place, answer in asked.items()}
 
     def follow(self, identity: str | None) -> None:
         """Follow the topic with this id from now on. Answers to earlier requests do not count."""
-        self.known, self.there, self._asked = identity, True, None
+        self.known, self.there, self._asked, self.partitions = identity, True, None, frozenset()
 
     def forget(self) -> None:
         """Drop the connection; the id stays known."""
@@ -155,8 +193,12 @@ class TopicIdentity:
 
     def _connected(self) -> AdminClient:
         if self._admin is None:
-            self._admin = AdminClient(self._settings)
+            self._admin = _admin(self._settings, self._reasons)
         return self._admin
+
+    def _denied(self, error: KafkaError) -> PermissionError:
+        self.refused = refusal(self._topic, error.str())
+        return PermissionError(self.refused)
 
 
 def _id_of(description: Any) -> str | None:

@@ -6,7 +6,7 @@ Each request has a `reply_to`; the reply is one of the classes here, or `Busy`. 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -70,12 +70,28 @@ class Answer(Struct, frozen=True):
     origin: tuple[tuple[int, int], ...] | None = None
 
 
+Troubled = Literal["absent", "unreachable", "refused", "damaged"]
+
+
+class Trouble(Struct, frozen=True):
+    """Why a source gives no records, since when (seconds since 1970), and the reasons for people.
+
+    `absent`: there is no topic. `unreachable`: brokers do not answer, or do not let the client in. `refused`: a right is
+    missing. `damaged`: a batch cannot be read, and is not to be skipped.
+    """
+
+    state: Troubled
+    since: float
+    reasons: tuple[str, ...]
+
+
 class Progress(Control, frozen=True):
     """The front end's progress. Its counters only fall when the stream goes back to a checkpoint.
 
     `records` counts all records read. `in_flight` counts events that are in no slice yet; at `credits` of them the front end
     stops reading. `transactions` has the first offset of each partition's open transaction, if it has one. `lag` has the unread
-    records of each partition. `since_start` has this process's counts, see `Tally`.
+    records of each partition. `trouble` is why no records come, None if they can; `last_record_at` is when the newest record
+    was read (seconds since 1970). `since_start` has this process's counts, see `Tally`.
     """
 
     state: str = "starting"
@@ -94,6 +110,8 @@ class Progress(Control, frozen=True):
     lag: Mapping[int, int] = {}
     epoch: int = 0
     first_record_at: float | None = None
+    last_record_at: float | None = None
+    trouble: Trouble | None = None
     since_start: Mapping[str, int] = {}
 
     @property

@@ -35,6 +35,10 @@ class Source(Model):
     partitions: Whole | None = Field(
         None, ge=1, le=10_000, description="If the topic is missing, create it with this many partitions; null: wait for it."
     )
+    on_damage: Literal["stop", "skip"] = Field(
+        "stop",
+        description="At a damaged batch of the topic: stop the stream, or skip the batch and count its offsets as missed.",
+    )
     file: Path | None = Field(None, description="A file of lines, plain or gzip, read once to its end.")
     stdin: Literal[True] | None = Field(None, description="Standard input, line by line.")
     command: str | None = Field(None, min_length=1, description="A program whose standard output is read line by line.")
@@ -46,6 +50,8 @@ class Source(Model):
             raise ValueError("one of topic, file, stdin and command")
         if self.topic is None and self.partitions is not None:
             raise ValueError("partitions only with a topic")
+        if self.topic is None and self.on_damage != "stop":
+            raise ValueError("on_damage only with a topic")
         return self
 
     def __str__(self) -> str:

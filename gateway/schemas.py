@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 import msgspec
 
-from actors.replies import Coverage
+from actors.replies import Coverage, Trouble
 from actors.views.kinds import VIEWS
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -102,12 +102,28 @@ class Rejects(Answer, frozen=True, omit_defaults=True):
     advice: Annotated[dict[str, str], _Meta(description="What to do about reasons that need a change of the producer.")] = {}
 
 
+class TroubleSaid(Answer, frozen=True):
+    """Why a stream's records cannot be read now."""
+
+    state: Annotated[
+        str, _Meta(description="absent, unreachable, refused (a right is missing), or damaged (a batch cannot be read).")
+    ]
+    since: Annotated[float, _Meta(description="Seconds since 1970.")]
+    reasons: list[str]
+
+    @classmethod
+    def of(cls, trouble: Trouble | None) -> Self | None:
+        """Return the trouble as JSON."""
+        return None if trouble is None else cls(trouble.state, trouble.since, list(trouble.reasons))
+
+
 class StreamSaid(Answer, frozen=True):
     """A stream: its view, its source, its paths, and how far back it is complete."""
 
     name: str
     view: Annotated[str, _Meta(description=f"The kind of its answers: {', '.join(_FIRST)} or {_LAST}.")]
     state: Annotated[str, _Meta(description="What the stream does; `given up` after too many failures.")]
+    trouble: Annotated[TroubleSaid | None, _Meta(description="Why no records can be read; null if they can.")]
     source: Annotated[str, _Meta(description="Where its records come from.")]
     time_unit: Annotated[str, _Meta(description="The unit of its times: s, ms, us, ns; or batch, if they are ids.")]
     paths: Annotated[list[str], _Meta(description="Its paths, as templates with their methods.")]

@@ -80,6 +80,7 @@ class Intake:
         self._released_until: int | None = None
         self._released_at = 0.0
         self._first_record_at: float | None = None
+        self._last_record_at: float | None = None
         self._ready: list[Piece] = []
         self._open: dict[tuple[int, str], _OpenGap] = {}
         self._gaps = 0
@@ -121,6 +122,7 @@ class Intake:
             "poison": self._suspects.state(),
             "released_until": self._released_until,
             "first_record_at": self._first_record_at,
+            "last_record_at": self._last_record_at,
             "gaps": (self._gaps, [(number, *astuple(gap)) for (number, _), gap in self._open.items()]),
         }
 
@@ -138,6 +140,7 @@ class Intake:
         for category, time in poison:  # it was decoded before the checkpoint, so its bytes are lost
             self._refusals.add(-1, -1, "poison", f"category {category} at {time}".encode())
         self._released_until, self._first_record_at = state["released_until"], state["first_record_at"]
+        self._last_record_at = state.get("last_record_at")  # earlier versions have none
         self._gaps, gaps = state["gaps"]
         if isinstance(gaps, dict):  # checkpoints of earlier versions have one gap a partition
             gaps = [(number, *gap) for number, gap in gaps.items()]
@@ -159,6 +162,7 @@ class Intake:
             transactions=self._transactions(),
             epoch=self._place.epoch,
             first_record_at=self._first_record_at,
+            last_record_at=self._last_record_at,
             since_start=dict(self._tally.total),
         )
 
@@ -229,6 +233,7 @@ class Intake:
         self._place = place
         self._records += len(polled.values)
         self._events += times.size
+        self._last_record_at = wall
         if self._first_record_at is None:
             self._first_record_at = wall
         return Taken(self._ended_gaps(partitions, times), dead)

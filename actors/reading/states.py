@@ -1,6 +1,9 @@
 """The states of a front end, and the texts in which it reports them. See docs/states.md for the diagram."""
 
+from collections.abc import Mapping
 from enum import Enum
+
+from actors.replies import Troubled
 
 
 class Phase(Enum):
@@ -25,10 +28,22 @@ class Status(Enum):
     AT_THE_END = "at the end"
     NO_TOPIC = "waiting for the topic"
     TRANSACTION = "waiting for an open transaction"
+    UNREACHABLE = "unreachable"
+    REFUSED = "refused"
+    DAMAGED = "damaged"
     NO_CREDIT = "waiting for what is under way"
     DEAD_LETTERS = "waiting for dead letters to be written"
     FAILED = "failed"
     DRAINED = "drained"
+
+
+IN_TROUBLE: Mapping[Troubled, Status] = {
+    "absent": Status.NO_TOPIC,
+    "unreachable": Status.UNREACHABLE,
+    "refused": Status.REFUSED,
+    "damaged": Status.DAMAGED,
+}
+"""The status while the source gives no records."""
 
 
 class End(Enum):

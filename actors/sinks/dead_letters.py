@@ -11,6 +11,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from actors.kafka_topic import LOOKS_ONLY, ensure_topic
+from actors.kafka_trouble import Reasons
 from actors.messages import Dead
 
 TOPIC, PARTITION, OFFSET, REASON = (f"firnline.{name}" for name in ("topic", "partition", "offset", "reason"))
@@ -47,7 +48,9 @@ class DeadLetterSink:
         self._there = False
         self._make_at = 0.0
         self._held: deque[Dead] = deque()
-        self._producer = Producer({**_TUNING, **settings, "error_cb": lambda error: on_error(error.str())})
+        self._reasons = Reasons(settings, on_error)
+        own: dict[str, Any] = {**_TUNING, **settings, "error_cb": self._reasons}
+        self._producer = Producer(own)
         self.written = 0
         self.delivered = 0
         self.lost = 0
@@ -96,8 +99,10 @@ class DeadLetterSink:
             self._hand_over()
             self._producer.flush(_FLUSH_S)
             if time.monotonic() > deadline:
-                self._on_error(f"topic {self._topic}: Kafka has not acknowledged {self.unacknowledged} dead letters")
+                missing = f"topic {self._topic}: Kafka has not acknowledged {self.unacknowledged} dead letters"
+                self._on_error("; ".join([missing, *self._reasons.newest]))
                 return False
+        self._reasons.clear()
         return True
 
     def close(self) -> None:

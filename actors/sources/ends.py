@@ -54,6 +54,10 @@ class Ends:
             self._find_reasons(now)
         return frozenset(ended)
 
+    def reached(self, partition: int) -> int:
+        """Return the end that a partition was read to; -1 if it is not at its end."""
+        return self._reached.get(partition, -1)
+
     def forget(self, partitions: Collection[int] | None = None) -> None:
         """Forget these partitions, or all of them: they were read on, or are not read any more."""
         for number in list(self._reached) if partitions is None else partitions:

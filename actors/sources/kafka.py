@@ -5,7 +5,7 @@ group's committed offsets are for lag tools only.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from operator import itemgetter
 from typing import Any, assert_never
@@ -15,9 +15,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from numpy.typing import NDArray
 
 from actors.columns.times import Times
-from actors.kafka_topic import Change, TopicIdentity, ensure_topic
+from actors.kafka_topic import Change, TopicIdentity, ensure_topic, refusal
+from actors.kafka_trouble import Reasons
+from actors.replies import Trouble, Troubled
+from actors.sources.damage import DAMAGED, Damage, search
 from actors.sources.ends import Ends
 from actors.sources.polled import Gap, Headers, Place, Polled, Reason
+from actors.sources.reach import Reach
 
 TUNING: dict[str, Any] = {
     "isolation.level": "read_committed",  # records of aborted transactions are not read
@@ -28,6 +32,7 @@ TUNING: dict[str, Any] = {
     "topic.metadata.refresh.interval.ms": 10_000,
     "session.timeout.ms": 2_000,  # the longest wait of a commit, and so of `close`, for a broker that is away
     "heartbeat.interval.ms": 500,
+    "check.crcs": True,  # otherwise a damaged batch without compression is read as other records
     "log_level": 2,  # `on_error` gets each error once; the library itself would log twenty lines a second
 }
 """librdkafka's defaults sleep a second if the prefetch queue is full. These settings read four times as fast, in 10 MB."""
@@ -40,12 +45,20 @@ _OURS: dict[str, Any] = {
 """Settings that no configuration may change, because this source finds and reports the gap if the broker refuses an offset."""
 
 _AGAIN_S = 0.2
+_REFUSED_AGAIN_S = 1.0
+_DAMAGED_AGAIN_S = 10.0
+_STALLED_S = 30.0
+_UNATTENDED_S = 2.0
+_MOST_NAMED = 8
+_MOST_ERRORS = 100
 _LOOK_TIMEOUT_S = 1.0
 """librdkafka continues to connect after a timeout, so the next request may succeed."""
 
 
 class KafkaSource:
     """Reads `topic` with any librdkafka `settings`. If the topic is absent, creates it with `partitions`, unless that is None.
+
+    At a damaged batch nothing more is read, or if it `skips_damage`, the offsets of the batch are a gap.
 
     Offsets are compared with the broker's when the source opens, and whenever the broker refuses an offset. A jump between the
     offsets of two records is not a gap: compaction and transaction markers cause jumps too.
@@ -59,15 +72,18 @@ class KafkaSource:
         *,
         start: str,
         partitions: int | None = None,
+        skips_damage: bool = False,
         on_error: Callable[[str], None],
     ) -> None:
         self._settings = {**TUNING, **settings, **_OURS}
         self._topic = topic
         self._latest = start == "latest"
         self._partitions = partitions
+        self._skips_damage = skips_damage
         self._on_error = on_error
+        self._reasons = Reasons(self._settings, on_error)
         self._consumer: Consumer | None = self._connect()
-        self._topic_id = TopicIdentity(self._settings, topic)
+        self._topic_id = TopicIdentity(self._settings, topic, self._reasons)
         self._next: dict[int, int] = {}
         self._origin: dict[int, int] = {}
         self._assigned: set[int] = set()
@@ -75,6 +91,16 @@ class KafkaSource:
         self._alone: int | None = None
         self._gaps: list[Gap] = []
         self._ends = Ends(self._high, self._topic_id.stable_ends)
+        self._reach = Reach(self._topic_id.stable_ends)
+        self._back: frozenset[int] = frozenset()
+        self._described: frozenset[int] = frozenset()
+        self._lost = 0
+        self._denied: dict[int, str] = {}
+        self._denied_at = 0.0
+        self._damaged: dict[int, Damage] = {}
+        self._polled_at = self._heard_at = 0.0
+        self._trouble: Trouble | None = None
+        self._reading = False
         self._looked_at = 0.0
         self._epoch = 0
         self.finished = False
@@ -85,20 +111,29 @@ class KafkaSource:
         if self._consumer is None:
             self._consumer = self._connect()
         self._unassign()
+        self._without_errors(self._consumer.consume(_MOST_ERRORS, 0))  # no partition is assigned: only errors come
+        self._reading = self._opened_at(place)
+        if self._reading:
+            self._reasons.clear()
+            self._found_trouble(None, ())
+        return self._reading
+
+    def _opened_at(self, place: Place) -> bool:
         self._next, self._alone, self._epoch = dict(place.offsets or self._origin), None, place.epoch
         known = place.identity or self._topic_id.known
         try:
             found = self._topic_id.look(_LOOK_TIMEOUT_S)
+        except PermissionError as error:
+            return self._cannot("refused", str(error))
         except OSError as error:
-            self._on_error(str(error))
-            return False
+            return self._cannot("unreachable", str(error))
         if not found.partitions:
+            self._found_trouble("absent", (f"there is no topic {self._topic}",))
             self._latest = False  # a topic that is created from now on is read from its beginning
             self._create()
             return False
         if known is not None and found.identity is None:
-            self._on_error(f"topic {self._topic}: the broker does not report its id now")
-            return False
+            return self._cannot("unreachable", f"topic {self._topic}: the broker does not report its id now")
         self._topic_id.follow(found.identity)
         if known is not None and found.identity != known:
             self._renew()
@@ -120,6 +155,8 @@ class KafkaSource:
         except KafkaException as error:
             self._on_error(str(error))
             return False
+        if found.error is not None and found.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            return False  # `_topic_id` reports the same
         if found.error is not None or not found.partitions:
             self._create()
             return False
@@ -132,18 +169,46 @@ class KafkaSource:
         now = time.monotonic()
         if (change := self._topic_id.changed(now)) is not None:
             gone = self._begin_again(change)
-        elif (self._refused or not self._assigned) and now - self._looked_at >= _AGAIN_S:
+        elif (self._refused or self._unread()) and now - self._looked_at >= _AGAIN_S:
             self._looked_at = now
             self._resume()
+        if self._damaged:
+            self._mend(now)
+        self._ask_leaders(now)
+        self._follow_changes(now)
         messages = consumer.consume(count, timeout_s)
+        if messages or now - self._polled_at > _UNATTENDED_S:
+            self._heard_at = now
+        self._polled_at = now
         reached: dict[int, int] = {}
         if any(map(Message.error, messages)):
             reached, messages = self._without_errors(messages)
             # librdkafka's own position does not pass aborted records if no record came before them.
             self._next |= {number: max(self._next[number], reached[number]) for number in reached.keys() & self._next.keys()}
         polled = polled_of(messages, gone, self._epoch)
-        ended = self._ends.after(polled.partitions, reached, now)
-        return replace(polled, ended=gone | ended, held=dict(self._ends.held))
+        ended = self._ends.after(polled.partitions, reached, now) | self._at_end_again()
+        held = {**dict.fromkeys(self._unsure(now)), **self._ends.held}
+        return replace(polled, ended=gone | (ended - held.keys()), held=held)
+
+    def trouble(self) -> Trouble | None:
+        """Return why records cannot be read now, None if they can. Cost: a look at the clock, mostly."""
+        if not self._reading:
+            return self._trouble
+        now = time.monotonic()
+        self._ask_leaders(now)
+        if not self._topic_id.there:
+            self._found_trouble("absent", (f"topic {self._topic} was deleted",))
+        elif stuck := [each.reason for each in self._damaged.values() if self._stopped or each.failure is not None]:
+            self._found_trouble("damaged", tuple(stuck))
+        elif denied := {*self._denied.values(), *filter(None, [self._topic_id.refused])}:
+            self._found_trouble("refused", tuple(sorted(denied)))
+        elif silent := self._reach.silent(now):
+            self._found_trouble("unreachable", self._silence(silent), for_s=now - min(silent.values()))
+        elif stalled := self._stalled(now):
+            self._found_trouble("unreachable", stalled, for_s=now - self._heard_at)
+        else:
+            self._found_trouble(None, ())
+        return self._trouble
 
     def gaps(self) -> list[Gap]:
         """Return the gaps that were found since the last call."""
@@ -171,7 +236,8 @@ class KafkaSource:
 
     def lag(self) -> dict[int, int]:
         """Return the lag in records, by partition, as of the last fetch. Cost: O(partitions), no request."""
-        return {number: max(0, self._high(number) - offset) for number, offset in self._next.items()}
+        ends = self._reach.ends
+        return {number: max(0, self._high(number) - at, ends.get(number, 0) - at) for number, at in self._next.items()}
 
     def commit(self) -> None:
         """Commit the offsets, for lag tools. Never waits."""
@@ -181,6 +247,7 @@ class KafkaSource:
 
     def close(self) -> None:
         """Disconnect. Waits for the last commit, at most two seconds (see `TUNING`)."""
+        self._reading = False
         consumer, self._consumer = self._consumer, None  # a consumer whose `close` raises cannot be used again
         if consumer is not None:
             self._topic_id.forget()
@@ -205,15 +272,14 @@ class KafkaSource:
 
         Returns False, and reports the error, if a partition has no leader.
         """
-        fresh = set(partitions) - self._assigned - self._refused.keys()
+        fresh = set(partitions) - self._assigned - self._refused.keys() - self._damaged.keys()
         if self._alone is not None:
             fresh -= self._next.keys()
         known = self._next
         try:
             ranges = {number: self._range(number) for number in fresh}
         except KafkaException as error:
-            self._on_error(str(error))
-            return False
+            return self._cannot("unreachable", f"topic {self._topic}: {self._reasons.plain(error.args[0].str())}")
         if self._topic_id.known is None and any(known.get(number, 0) > high for number, (_, high) in ranges.items()):
             self._renew()  # only a lower end shows that a topic without an id was recreated
         for number, (low, high) in sorted(ranges.items()):
@@ -228,7 +294,8 @@ class KafkaSource:
     def _assign(self, numbers: Iterable[int]) -> None:
         """Assign these partitions at their next offsets, unless they are assigned or another partition is read alone."""
         wanted = {number for number in numbers if self._alone in {None, number}} - self._assigned - self._refused.keys()
-        if wanted:
+        wanted -= self._damaged.keys()
+        if wanted and not self._stopped:
             places = [TopicPartition(self._topic, number, self._next[number]) for number in sorted(wanted)]
             self._opened().incremental_assign(places)
             self._assigned |= wanted
@@ -237,7 +304,8 @@ class KafkaSource:
         """Unassign all partitions."""
         self._opened().unassign()
         self._ends.forget()
-        self._assigned, self._refused = set(), {}
+        self._reach.forget()
+        self._assigned, self._refused, self._denied, self._damaged = set(), {}, {}, {}
 
     def _checked(self, number: int, wanted: int, low: int, high: int) -> int:
         """Return the offset at which reading continues, given the broker's range of the partition. Adds a gap before it."""
@@ -313,7 +381,7 @@ class KafkaSource:
 
     def _connect(self) -> Consumer:
         try:
-            return Consumer({**self._settings, "error_cb": lambda error: self._on_error(error.str())})
+            return Consumer({**self._settings, "error_cb": self._reasons})
         except KafkaException as error:
             raise ValueError(f"kafka: {error.args[0].str()}") from None
 
@@ -341,18 +409,149 @@ class KafkaSource:
         for message in messages:
             error = message.error()
             partition = message.partition()
+            if partition in self._damaged:  # behind a damaged batch librdkafka may take any bytes for a batch
+                if error is None:
+                    self._next[partition] = min(self._next[partition], _offset(message))
+                continue
             if error is None:
                 ended.pop(_partition(message), None)
                 records.append(message)
+            elif error.code() in DAMAGED and partition is not None:
+                self._spoiled(partition, _offset(message), error.str())
+            elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED and partition is not None:
+                self._denied[partition] = refusal(self._topic, error.str())
             elif error.code() == KafkaError._PARTITION_EOF and partition is not None:  # noqa: SLF001  # its public name
                 ended[partition] = _offset(message)
             elif error.code() == KafkaError._AUTO_OFFSET_RESET and partition is not None:  # noqa: SLF001  # its public name
                 self._refuse(partition, error.str())
             elif error.fatal():
                 raise KafkaException(error)
+            elif error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+                group = self._settings.get("group.id")
+                self._on_error(f"group {group}: {error.str()} Lag tools see no offsets; records are read all the same.")
             else:
-                self._on_error(error.str())
+                self._on_error(self._reasons.plain(error.str()))
+        for number in ended:
+            self._denied.pop(number, None)
         return ended, records
+
+    # Troubles --------------------------------------------------------------------------------------------------------
+
+    def _cannot(self, state: Troubled, text: str) -> bool:
+        """Note and report why the source cannot be opened. Returns False."""
+        self._found_trouble(state, self._reasons.newest or (text,))
+        return False
+
+    def _found_trouble(self, state: Troubled | None, reasons: tuple[str, ...], for_s: float = 0.0) -> None:
+        """Note the trouble of this moment, and report its reasons. A trouble goes on as long as its state is the same."""
+        if state is None:
+            if self._trouble is not None:
+                self._reasons.clear()
+            self._trouble = None
+            return
+        before = self._trouble
+        since = before.since if before is not None and before.state == state else time.time() - for_s
+        self._trouble = Trouble(state, since, reasons)
+        if state != "absent" and (before is None or before.reasons != reasons):
+            for reason in reasons:
+                self._on_error(reason)
+
+    def _silence(self, silent: Mapping[int, float]) -> tuple[str, ...]:
+        """Describe partitions whose leader does not answer."""
+        why = self._reasons.newest or (f"{self._reasons.brokers}: no answer",)
+        if len(silent) == len(self._next):
+            return why
+        return (f"topic {self._topic}: the leader of {_listed(silent)} does not answer", *why)
+
+    def _stalled(self, now: float) -> tuple[str, ...]:
+        """Describe partitions that give neither records nor an error, although they have records."""
+        if now - self._heard_at < _STALLED_S:
+            return ()
+        self._update_offsets()
+        ends = self._reach.ends
+        waiting = {number: max(self._next[number], self._ends.reached(number)) for number in sorted(self._assigned)}
+        return tuple(
+            f"topic {self._topic}, partition {number}: no record comes from offset {at} on, although there are some up to"
+            f" {ends[number]}; the batch may be damaged"
+            for number, at in waiting.items()
+            if ends.get(number, 0) > at
+        )
+
+    def _ask_leaders(self, now: float) -> None:
+        """Ask the leaders whether they answer, in the background."""
+        if self._reasons.lost != self._lost:
+            self._lost = self._reasons.lost
+            self._reach.doubt()
+        self._back |= self._reach.look(self._next.keys(), now)
+
+    def _follow_changes(self, now: float) -> None:
+        """Begin to read partitions that are new, and try refused ones again. Waits for a new partition's leader."""
+        described = self._topic_id.partitions
+        if described is not self._described and now - self._looked_at >= _REFUSED_AGAIN_S:
+            self._described = described
+            if described - self._next.keys():
+                self.extend()
+        if self._denied and now - self._denied_at >= _REFUSED_AGAIN_S:
+            self._denied_at = now
+            self._assign_anew(self._denied)
+
+    def _at_end_again(self) -> frozenset[int]:
+        """Return the partitions whose leader answers again, and has no records behind those that were read."""
+        back, self._back = self._back, frozenset()
+        return frozenset(number for number in back if self._ends.reached(number) >= self._reach.ends.get(number, 0))
+
+    def _unsure(self, now: float) -> frozenset[int]:
+        """Return the partitions that may have records which cannot be read now."""
+        if self._stopped:
+            return frozenset(self._next)
+        return self._reach.unsure(now) | self._denied.keys() | self._damaged.keys()
+
+    def _unread(self) -> bool:
+        """Whether no partition is assigned, although one could be read."""
+        return not self._assigned and not self._damaged
+
+    def _assign_anew(self, numbers: Iterable[int]) -> None:
+        """Fetch from these partitions afresh: only then their end is reported once more."""
+        self._update_offsets()
+        if again := self._assigned & set(numbers):
+            self._opened().incremental_unassign([TopicPartition(self._topic, number) for number in sorted(again)])
+            self._assigned -= again
+            self._assign(again)
+
+    # Damage ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def _stopped(self) -> bool:
+        """Whether nothing is read, because a batch is damaged."""
+        return bool(self._damaged) and not self._skips_damage
+
+    def _spoiled(self, partition: int, base: int, why: str) -> None:
+        """Stop reading before a damaged batch; read nothing at all unless damage is skipped."""
+        self._update_offsets()
+        text = f"topic {self._topic}, partition {partition}: the batch at offset {base} is damaged: {why}"
+        self._damaged[partition] = Damage(base, text, time.monotonic() - (_DAMAGED_AGAIN_S if self._skips_damage else 0.0))
+        self._on_error(text)
+        apart = self._assigned & {partition} if self._skips_damage else set(self._assigned)
+        if apart:
+            self._opened().incremental_unassign([TopicPartition(self._topic, number) for number in sorted(apart)])
+            self._assigned -= apart
+            self._ends.forget(apart)
+
+    def _mend(self, now: float) -> None:
+        """Go on behind each damaged batch whose end is found, and at each that can be read by now. Never waits."""
+        for number, damage in list(self._damaged.items()):
+            start = max(damage.base, self._next[number])
+            if damage.search is None and now - damage.tried_at >= _DAMAGED_AGAIN_S:
+                damage.tried_at = now
+                damage.search = search(self._settings, self._topic, number, damage.base, start, ends=self._skips_damage)
+            elif damage.search is not None and damage.search.done():
+                found, damage.search = damage.found(), None
+                if found is not None:
+                    del self._damaged[number]
+                    self._next[number] = max(found, self._next[number])
+                    if found > start:
+                        self._missing(number, found - start, "damaged")
+                    self._assign(self._next)
 
     def _refuse(self, partition: int, why: str) -> None:
         """Unassign a partition whose offset the broker refuses. The next poll finds the offset at which reading continues."""
@@ -398,3 +597,10 @@ def _partitions_of(messages: list[Message]) -> NDArray[np.unsignedinteger]:
         return np.frombuffer(bytes(map(_partition, messages)), np.uint8)
     except ValueError:
         return np.fromiter(map(_partition, messages), np.uint32, len(messages))
+
+
+def _listed(partitions: Collection[int]) -> str:
+    """Name some partitions, the first ones if there are many."""
+    first = ", ".join(map(str, sorted(partitions)[:_MOST_NAMED]))
+    more = f" and {len(partitions) - _MOST_NAMED} more" if len(partitions) > _MOST_NAMED else ""
+    return f"partition{'s' if len(partitions) > 1 else ''} {first}{more}"

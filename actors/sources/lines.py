@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from actors.replies import Trouble
 from actors.sources.line_splitter import Splitter
 from actors.sources.pipe import PipeStream
 from actors.sources.polled import Gap, Place, Polled, Reason, of_one_partition
@@ -86,6 +87,10 @@ class LineSource:
 
     def commit(self) -> None:
         """Commit nothing, because lag tools read from Kafka only."""
+
+    def trouble(self) -> Trouble | None:
+        """Return None, because each failure of a stream is raised or reported when it happens."""
+        return None
 
     def gaps(self) -> list[Gap]:
         """Return the gaps that were found since the last call."""

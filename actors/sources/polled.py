@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from actors.columns.times import Times
 
 Headers = Sequence[tuple[str, bytes | None]]
-Reason = Literal["deleted", "recreated", "shrank", "interrupted"]
+Reason = Literal["deleted", "recreated", "shrank", "interrupted", "damaged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,8 @@ class Gap:
 
     `deleted`: the broker deleted them before they were read. `recreated`: the topic or file was replaced by another one of the
     same name, which is read from its beginning. `shrank`: records that were read before are gone; reading goes on at the end.
-    `interrupted`: a source that cannot be read again went on at a later place.
+    `interrupted`: a source that cannot be read again went on at a later place. `damaged`: the bytes of a batch are not the
+    written ones.
     """
 
     partition: int

@@ -5,6 +5,7 @@ Kafka, lines, files and commands have a file each.
 
 from typing import Protocol
 
+from actors.replies import Trouble
 from actors.sources.polled import Gap, Place, Polled
 
 
@@ -32,6 +33,9 @@ class Source(Protocol):
 
     def poll(self, count: int, timeout_s: float) -> Polled:
         """Return at most `count` records that come within `timeout_s`. Raises OSError or KafkaException if reading fails."""
+
+    def trouble(self) -> Trouble | None:
+        """Return why the source gives no records now, None if it can. Never waits. Cost: a look at the clock, mostly."""
 
     def gaps(self) -> list[Gap]:
         """Return the gaps that were found since the last call. They lie before the records of the last poll."""

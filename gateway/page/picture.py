@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from actors.replies import Durability, Stats
+from actors.replies import Durability, Stats, Trouble
 from actors.views.view import Meta, View
 from gateway.coverage import coverage_of
 from gateway.page.forecast import forecast
@@ -101,6 +101,8 @@ def _now(stream: Served, stats: Stats, bars: Sequence[Bar]) -> dict[str, Any]:
         "unit": stream.time_unit,
         "state": "reading its checkpoint" if stats.starting else progress.state,
         "starting": stats.starting,
+        "trouble": _trouble(progress.trouble),
+        "lastRecordAt": progress.last_record_at,
         "active": _bar(stats.view, stats.numbers[-1] if stats.numbers else 0, active, "live"),
         "held": {
             "generations": len(stats.aged),
@@ -151,6 +153,10 @@ def _lag(lag: Mapping[int, int]) -> dict[str, Any]:
     """Return the lag of the partitions with the largest lag, and of all partitions together."""
     most = sorted(lag.items(), key=lambda each: -each[1])[:_MOST_PARTITIONS]
     return {"lag": sorted(most), "lagTotal": sum(lag.values()), "partitions": len(lag)}
+
+
+def _trouble(trouble: Trouble | None) -> dict[str, Any] | None:
+    return None if trouble is None else {"state": trouble.state, "since": trouble.since, "reasons": trouble.reasons}
 
 
 def _checkpoint(durability: Durability | None) -> dict[str, Any] | None:

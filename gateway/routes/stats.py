@@ -10,7 +10,7 @@ from actors.replies import Stats as Reply
 from actors.views.kinds import VIEWS
 from actors.views.view import Meta
 from gateway.coverage import span_of
-from gateway.schemas import Answer, Count, CoverageSaid, Range
+from gateway.schemas import Answer, Count, CoverageSaid, Range, TroubleSaid
 
 _Meta = msgspec.Meta
 
@@ -84,6 +84,7 @@ class Stats(Answer, frozen=True, kw_only=True):
     coverage: CoverageSaid
     memory: MemorySaid
     state: Annotated[str, _Meta(description="The state of its front end.")]
+    trouble: Annotated[TroubleSaid | None, _Meta(description="Why no records can be read; null if they can.")]
     records: Annotated[Count, _Meta(description="Records that were read.")]
     events: Annotated[Count, _Meta(description="Records that are events.")]
     rejects: Annotated[dict[str, Count], _Meta(description="Records that are not events, by reason.")]
@@ -104,6 +105,7 @@ class Stats(Answer, frozen=True, kw_only=True):
     lag: Annotated[dict[str, int], _Meta(description="Records in Kafka that are not read yet, by partition.")]
     epoch: Annotated[int, _Meta(description="How often its topic was deleted and created again.")]
     first_record_at: Annotated[float | None, _Meta(description="When the first record was read: seconds since 1970.")]
+    last_record_at: Annotated[float | None, _Meta(description="When the newest record was read: seconds since 1970.")]
     last_batch_at: Annotated[float | None, _Meta(description="When events were last taken in: seconds since 1970.")]
     pruned: Annotated[list[PrunedSaid], _Meta(description="The last dropped collectors, the newest first.")]
 
@@ -140,6 +142,7 @@ def stats_of(reply: Reply) -> Stats:
         coverage=CoverageSaid.of(reply.coverage),
         memory=_memory(reply.memory),
         state=progress.state,
+        trouble=TroubleSaid.of(progress.trouble),
         records=progress.records,
         events=progress.events,
         rejects=dict(progress.rejects),
@@ -158,6 +161,7 @@ def stats_of(reply: Reply) -> Stats:
         lag={str(partition): lag for partition, lag in progress.lag.items()},
         epoch=progress.epoch,
         first_record_at=progress.first_record_at,
+        last_record_at=progress.last_record_at,
         last_batch_at=reply.last_batch_at,
         pruned=[PrunedSaid(span_of(each.span), each.events, each.nbytes, each.reason, each.at) for each in reply.pruned],
     )

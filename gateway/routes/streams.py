@@ -16,7 +16,7 @@ from gateway.api.params import InPath
 from gateway.ask import Asker
 from gateway.coverage import span_of
 from gateway.routes.stats import stats_of, stats_type
-from gateway.schemas import CoverageSaid, Rejected, Rejects, Streams, StreamSaid
+from gateway.schemas import CoverageSaid, Rejected, Rejects, Streams, StreamSaid, TroubleSaid
 from gateway.stream import Served
 
 
@@ -136,6 +136,7 @@ class StreamList:
             name=stream.name,
             view=stream.view,
             state="given up" if stream.name in health.degraded else state,
+            trouble=TroubleSaid.of(stats.progress.trouble) if stats is not None else None,
             source=stream.source,
             time_unit=stream.time_unit,
             paths=[f"{each.method} {each.path}" for each in self._operations_of[stream.name]],

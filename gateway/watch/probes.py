@@ -2,7 +2,9 @@
 
 `/livez` fails only if a restart would help: a thread works on one task for minutes. A thread that waits for a disk
 or a broker is not stuck, because a restart repairs neither. `/startupz` fails until every stream has read its checkpoint once.
-`/readyz` fails while a stream reads its checkpoint, or is given up. They have their own asker, so queries cannot block them.
+`/readyz` fails while a stream reads its checkpoint, is given up, or stands before a damaged batch. A stream whose brokers are
+away is ready, because its answers stay right; the probe shows how old they are. The probes have their own asker, so queries
+cannot block them.
 """
 
 import asyncio
@@ -52,7 +54,16 @@ class Readiness(Answer, frozen=True, omit_defaults=True):
 
     ready: bool
     state: Annotated[str, _Meta(description="What the stream does, or its problem.")]
-    reasons: Annotated[list[str] | msgspec.UnsetType, _Meta(description="Why it is not ready.")] = msgspec.UNSET
+    reasons: Annotated[
+        list[str] | msgspec.UnsetType, _Meta(description="Why it is not ready, or why no records can be read.")
+    ] = msgspec.UNSET
+    since: Annotated[float | msgspec.UnsetType, _Meta(description="Since when no records can be read: seconds since 1970.")] = (
+        msgspec.UNSET
+    )
+    stale: Annotated[
+        float | msgspec.UnsetType | None,
+        _Meta(description="While no records can be read: seconds since the newest record was read; null: there was none."),
+    ] = msgspec.UNSET
     lag: Annotated[int | msgspec.UnsetType, _Meta(description="Records that are not read yet.")] = msgspec.UNSET
     checkpoint: Annotated[int | msgspec.UnsetType, _Meta(description="The newest checkpoint; 0: none.")] = msgspec.UNSET
     generations_read: Annotated[
@@ -166,6 +177,15 @@ class Probes:
         state = "reading its checkpoint" if stats.starting else progress.state
         reasons = [state] if stats.starting else msgspec.UNSET
         readiness = Readiness(not stats.starting, state, reasons, lag=sum(progress.lag.values()))
+        if (trouble := progress.trouble) is not None:
+            newest = progress.last_record_at
+            readiness = msgspec.structs.replace(
+                readiness,
+                ready=readiness.ready and trouble.state != "damaged",
+                reasons=[*([state] if stats.starting else []), *trouble.reasons],
+                since=trouble.since,
+                stale=None if newest is None else round(max(0.0, time.time() - newest), 3),
+            )
         if durability is None:
             return readiness
         return msgspec.structs.replace(

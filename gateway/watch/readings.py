@@ -6,11 +6,12 @@ own. Counters are of this process and only grow; gauges are of this moment. Unit
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from actors.replies import Durability, Stats
+from actors.replies import Durability, Stats, Troubled
 from actors.views.view import Meta
 from gateway.api.instants import UNITS
 from gateway.stream import Served
@@ -21,8 +22,10 @@ MOST_PARTITIONS = 256
 GONE = ("memory", "max_aged", "max_age", "disk", "emergency", "unreadable")
 """The reasons why generations are dropped. Each has a value of 0 from the start, so that rates see the first drop."""
 
-MISSED = ("deleted", "recreated", "shrank", "interrupted", "unreadable")
+MISSED = ("deleted", "recreated", "shrank", "interrupted", "damaged", "unreadable")
 """The reasons why records are missing."""
+
+TROUBLES: tuple[str, ...] = get_args(Troubled)
 
 Rows = Iterable[tuple[Sequence[str], float]]
 """The labels' values beside the stream's, and the number."""
@@ -102,6 +105,17 @@ def _holding(_: Reading, stats: Stats) -> Rows:
     if slowest is not None:
         rows[str(slowest) if slowest < MOST_PARTITIONS else "other"] = 1
     return [((partition,), value) for partition, value in rows.items()]
+
+
+def _troubles(_: Reading, stats: Stats) -> Rows:
+    """Return 1 for the state of the trouble that keeps records away, and 0 for every other one."""
+    trouble = stats.progress.trouble
+    return [((state,), trouble is not None and trouble.state == state) for state in TROUBLES]
+
+
+def _newest_age(reading: Reading, stats: Stats) -> Rows:
+    at = stats.progress.last_record_at
+    return [((), max(0.0, reading.at - at))] if at is not None else []
 
 
 def _second(read: Callable[[Stats], int | None]) -> Callable[[Reading, Stats], Rows]:
@@ -186,6 +200,8 @@ OF_STREAMS: tuple[_Of, ...] = (
         _one(lambda stats: stats.memory.emergencies),
     ),
     _Of(_G, "firnline_lag_records", "Records in Kafka that are not read yet.", ("partition",), _lag),
+    _Of(_G, "firnline_source_trouble", "1 for the reason why no records can be read.", ("state",), _troubles),
+    _Of(_G, "firnline_newest_record_age_seconds", "Time since the newest record was read.", (), _newest_age),
     _Of(_G, "firnline_partitions", "Partitions read.", (), _one(lambda stats: len(stats.progress.lag))),
     _Of(
         _G,

@@ -183,6 +183,8 @@ def _problems(snapshot: Mapping[str, Any], trouble: str | None) -> list[Text]:
         name, checkpoint = each["name"], each.get("checkpoint") or {}
         if each.get("silent"):
             found.append(("red", f"{name} does not answer: {each['silent']}"))
+        if trouble_of_source := each.get("trouble"):
+            found.append(("bold red", f"{name}: {_in_words(trouble_of_source, snapshot['at'])}"))
         if checkpoint.get("problem"):
             found.append(("red", f"{name}: no checkpoint is written: {checkpoint['problem']}"))
         if checkpoint.get("unread"):
@@ -200,6 +202,11 @@ def _problems(snapshot: Mapping[str, Any], trouble: str | None) -> list[Text]:
         of = f", the newest to {newest['actor']} of {newest['stream']}: {newest['reason']}" if newest else ""
         found.append(("yellow", f"{letters['count']} dead letters{of}"))
     return [Text(text, style) for style, text in found] or [Text("no problems", "green")]
+
+
+def _in_words(trouble: Mapping[str, Any], at: float) -> str:
+    """Describe why a stream's records cannot be read."""
+    return f"{trouble['state']} for {max(0, at - trouble['since']):.0f} s: {'; '.join(trouble['reasons'])}"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

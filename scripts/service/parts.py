@@ -4,6 +4,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from actors.sinks.console import ConsoleSink
@@ -21,24 +22,46 @@ from config.streams import Output, Source, Stream
 from scripts.checkout import own_command
 
 _QUIET_S = 30.0
+_QUIETEST_S = 3_600.0
 _POST_TIMEOUT_S = 5.0
 
 
+@dataclass(slots=True)
+class _Logged:
+    """When a text was logged and when it came last, on the monotonic clock, and how long it is not repeated."""
+
+    at: float
+    heard_at: float
+    quiet_s: float
+
+
 class Complaints:
-    """Logs the problems of one stream, each text at most once in `_QUIET_S` seconds."""
+    """Logs the problems of one stream, each text once.
+
+    A text that comes again and again is repeated after 30 s, a minute, two minutes and so on, at most once an hour.
+    """
 
     def __init__(self, stream: str, log: Callable[..., object]) -> None:
         self._stream = stream
         self._log = log
-        self._logged_at: dict[str, float] = {}
+        self._logged: dict[str, _Logged] = {}
 
     def __call__(self, text: str) -> None:
         """Log `text`, unless it was logged a short time ago."""
         now = time.monotonic()
-        self._logged_at = {logged: at for logged, at in self._logged_at.items() if now - at < _QUIET_S}
-        if text not in self._logged_at:
-            self._logged_at[text] = now
-            self._log("trouble", stream=self._stream, problem=text)
+        self._logged = {each: logged for each, logged in self._logged.items() if now - logged.heard_at < logged.quiet_s}
+        before = self._logged.get(text)
+        if before is not None:
+            before.heard_at = now
+            if now - before.at < before.quiet_s:
+                return
+        quiet_s = _QUIET_S if before is None else min(2 * before.quiet_s, _QUIETEST_S)
+        self._logged[text] = _Logged(now, now, quiet_s)
+        self._log("trouble", stream=self._stream, problem=text)
+
+    def __contains__(self, text: str) -> bool:
+        """Whether `text` was logged, and is not forgotten yet."""
+        return text in self._logged
 
     def hear(self, line: str) -> None:
         """Log a line that a command wrote to its standard error."""
@@ -61,7 +84,14 @@ def reader(name: str, source: Source, kafka: Mapping[str, Any], *, once: bool, c
         command = {"python": [sys.executable], "firnline": own_command()}.get(first, [first]) + words
         return CommandSource(command, once=once, on_line=complain.hear, on_error=complain)
     settings = {"group.id": f"firnline-{name}", **kafka}
-    return KafkaSource(settings, str(source.topic), start=source.start, partitions=source.partitions, on_error=complain)
+    return KafkaSource(
+        settings,
+        str(source.topic),
+        start=source.start,
+        partitions=source.partitions,
+        skips_damage=source.on_damage == "skip",
+        on_error=complain,
+    )
 
 
 def writer(source: Source, kafka: Mapping[str, Any]) -> KafkaWriter:

@@ -62,7 +62,7 @@ def listen(settings: Settings) -> socket.socket:
 
 @dataclass(slots=True)
 class _Wait:
-    """A stream waits for one `reason`, from `since` until its `last` report."""
+    """A stream waits from `since` until its `last` report, at present for `reason`."""
 
     reason: str
     since: float
@@ -115,12 +115,15 @@ class Progress:
         """Log that a stream cannot read its records yet. With `once`, give the stream up after `_WAIT_S`."""
         now = time.monotonic()
         before = self._waiting.get(stream)
-        same = before is not None and before.reason == reason and now - before.last <= _STILL_S
-        wait = self._waiting[stream] = before if before is not None and same else _Wait(reason, now, now)
+        still = before is not None and now - before.last <= _STILL_S
+        wait = self._waiting[stream] = before if before is not None and still else _Wait(reason, now, now)
+        if wait.reason != reason:  # it waits on, for something else
+            wait.reason, wait.logged = reason, False
         wait.last = now
         if not wait.logged and (before is None or now - wait.since >= _STILL_S):  # most transactions are open for a moment only
             wait.logged = True
-            log.warning("waiting", stream=stream, source=self._name_of(stream), reason=reason)
+            if not any(each in self.complain[stream] for each in reason.split("; ")):
+                log.warning("waiting", stream=stream, source=self._name_of(stream), reason=reason)
         if self._once and now - wait.since >= _WAIT_S and stream in self._unfinished:
             problem = f"{self._name_of(stream)}: {reason}, for {_WAIT_S:.0f} seconds"
             log.error("given up", stream=stream, problem=problem)

@@ -40,10 +40,11 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "actors.replies": ("actors.protocol", "actors.timeline", "actors.views.view"),
     "actors.messages": ("actors.protocol", "actors.replies", "actors.columns", "actors.timeline", "actors.views.view"),
     "actors.runtime": ("actors.protocol", "actors.replies", "actors.messages"),
-    "actors.kafka_topic": (),
+    "actors.kafka_trouble": (),
+    "actors.kafka_topic": ("actors.kafka_trouble",),
     "actors.durability": (*WORDS, "actors.runtime"),
-    "actors.sources": ("actors.columns", "actors.views.view", "actors.kafka_topic"),
-    "actors.sinks": (*WORDS, "actors.runtime", "actors.kafka_topic", "actors.durability.disk"),
+    "actors.sources": ("actors.columns", "actors.replies", "actors.views.view", "actors.kafka_topic", "actors.kafka_trouble"),
+    "actors.sinks": (*WORDS, "actors.runtime", "actors.kafka_topic", "actors.kafka_trouble", "actors.durability.disk"),
     "actors.reading": (*WORDS, "actors.runtime", "actors.collecting.tally", "actors.sources.polled"),
     "actors.collecting": (*WORDS, "actors.runtime"),
     "actors.front_end": (
@@ -102,7 +103,7 @@ GATEWAY_AND_VIEWS = {f"gateway.routes.{view}": {f"actors.views.{view}.arguments"
 
 ONLY_IN = {
     "pykka": ("actors.runtime.actor", "actors.runtime.mailbox"),
-    "confluent_kafka": ("actors.kafka_topic", "actors.sources.ends", "actors.sources.kafka", "actors.sinks", "scripts"),
+    "confluent_kafka": ("actors.kafka_topic", "actors.kafka_trouble", "actors.sources", "actors.sinks", "scripts"),
     "starlette": ("gateway",),
     "datasketches": ("actors.views.uniques.sketch",),
     "pcodec": ("actors.columns.sealed",),

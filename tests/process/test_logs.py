@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scripts.service.logs import hide_secrets
+from scripts.service.parts import Complaints
 from tests.support.service import ROOT, service
 
 SAY = """
@@ -104,3 +106,16 @@ def test_values_named_like_secrets_are_hidden_at_any_depth(facts: dict[str, str]
     for found in (told, told["deep"]["deeper"]):
         assert {key: value for key, value in found.items() if key == "a"} == {k: v for k, v in facts.items() if k == "a"}
         assert all(value == "***" for key, value in found.items() if key not in ("a", "deep"))
+
+
+def test_a_problem_that_stays_is_logged_after_longer_and_longer_times(monkeypatch: pytest.MonkeyPatch):
+    now, logged = 0.0, []
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    complain = Complaints("s", lambda *_, problem, **__: logged.append((now, problem)))
+    while now < 7_200:
+        complain("gone")
+        now += 1.0
+    assert [at for at, _ in logged] == [0, 30, 90, 210, 450, 930, 1_890, 3_810]
+    now += 4_000  # meanwhile all is well
+    complain("gone")
+    assert logged[-1] == (now, "gone")

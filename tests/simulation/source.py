@@ -105,6 +105,9 @@ class SimulatedSource:
         partitions = self._topic.lives[self._life].partitions
         return {number: partitions[number].end(self._clock.now()) - offset for number, offset in self._next.items()}
 
+    def trouble(self) -> None:
+        return None
+
     def gaps(self) -> list[Gap]:
         gaps, self._gaps = self._gaps, []
         return gaps

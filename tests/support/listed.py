@@ -39,6 +39,9 @@ class ListedSource:
         self._next += len(values)
         return poll
 
+    def trouble(self) -> None:
+        return None
+
     def gaps(self) -> list[Gap]:
         return []
 

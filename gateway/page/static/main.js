@@ -97,6 +97,14 @@ function notice(stream) {
       [`${stream.name} does not answer: `],
       `${stream.silent}. This picture is from ${clock(stream.silentSince)}.`,
     );
+  else if (stream.trouble)
+    parts.push(
+      [`No records can be read since ${clock(stream.trouble.since)}: `],
+      `${stream.trouble.state}. ${stream.trouble.reasons.join("; ")}. `,
+      stream.lastRecordAt == null
+        ? "No record was ever read."
+        : `The answers stay as they were at ${clock(stream.lastRecordAt)}, when the newest record was read.`,
+    );
   else if (stream.starting)
     parts.push(
       ["Reading its checkpoint"],
@@ -111,7 +119,7 @@ function notice(stream) {
     );
   const box = byId("notice");
   box.hidden = !parts.length;
-  box.dataset.kind = lostAt || stream.degradedBy ? "bad" : "mild";
+  box.dataset.kind = lostAt || stream.degradedBy || stream.trouble ? "bad" : "mild";
   sentence(box, ...parts);
 }
 
@@ -196,7 +204,8 @@ function watch() {
       state.takeNow(value);
       lostAt = null;
       byId("unauthorized").hidden = true;
-      link("live", "good");
+      const trouble = state.streams.get(chosen)?.trouble;
+      link(trouble ? trouble.state : "live", trouble ? "bad" : "good");
       if (first) follow();
       else draw();
     },

@@ -164,9 +164,7 @@ export class Panels {
       parts[0],
       stream.lagTotal ? [`${compact(stream.lagTotal)} records`] : "No partition lags.",
       stream.lagTotal ? " are in Kafka and not yet read. " : " ",
-      ...(back == null
-        ? []
-        : ["Partition ", [String(back)], ` holds the watermark back: ${stream.heldBackBecause}.`]),
+      ...(back == null ? [] : ["Partition ", [String(back)], ` holds the watermark back: ${stream.heldBackBecause}.`]),
     );
     parts[1].hidden = !stream.lag.length;
     const rows = stream.lag.map(([partition, count]) => [

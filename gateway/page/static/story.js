@@ -140,8 +140,9 @@ function pace(bytesPerTime, unit) {
 
 // Say in one sentence where records wait. The slow part is the one behind the full queue.
 export function bottleneck(stream) {
-  const { lagTotal, inFlight, credits, state, buffered, degradedBy } = stream;
+  const { lagTotal, inFlight, credits, state, buffered, degradedBy, trouble } = stream;
   if (degradedBy) return "Nothing is read any more, because the stream was given up.";
+  if (trouble) return `No records can be read (${trouble.state}), so the number of waiting records is unknown.`;
   if (lagTotal === 0)
     return buffered
       ? `The stream keeps up. ${compact(buffered)} events wait until no earlier event can arrive.`
