@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from actors.replies import Durability, Stats, Trouble
+from actors.replies import Durability, Progress, Stats
 from actors.views.view import Meta, View
 from gateway.coverage import coverage_of
 from gateway.page.forecast import forecast
@@ -101,7 +101,7 @@ def _now(stream: Served, stats: Stats, bars: Sequence[Bar]) -> dict[str, Any]:
         "unit": stream.time_unit,
         "state": "reading its checkpoint" if stats.starting else progress.state,
         "starting": stats.starting,
-        "trouble": _trouble(progress.trouble),
+        "trouble": _trouble(progress),
         "lastRecordAt": progress.last_record_at,
         "active": _bar(stats.view, stats.numbers[-1] if stats.numbers else 0, active, "live"),
         "held": {
@@ -155,8 +155,12 @@ def _lag(lag: Mapping[int, int]) -> dict[str, Any]:
     return {"lag": sorted(most), "lagTotal": sum(lag.values()), "partitions": len(lag)}
 
 
-def _trouble(trouble: Trouble | None) -> dict[str, Any] | None:
-    return None if trouble is None else {"state": trouble.state, "since": trouble.since, "reasons": trouble.reasons}
+def _trouble(progress: Progress) -> dict[str, Any] | None:
+    """Return why no records come. A topic that never had a record is only awaited, as the state shows."""
+    trouble = progress.trouble
+    if trouble is None or (trouble.state == "absent" and progress.last_record_at is None):
+        return None
+    return {"state": trouble.state, "since": trouble.since, "reasons": trouble.reasons}
 
 
 def _checkpoint(durability: Durability | None) -> dict[str, Any] | None:
