@@ -5,6 +5,7 @@ events after it. Older sets are closed: compressed and no longer changed. A froz
 """
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -16,7 +17,7 @@ from actors.timeline.batch import Batch
 from actors.timeline.span import Span
 from actors.views.sets.arguments import Page
 from actors.views.sets.bound import Proof, Prover
-from actors.views.sets.matching import match
+from actors.views.sets.matching import Matched, match
 from actors.views.sets.pieces import Piece, Rows
 from actors.views.view import NONE_LOST, Frozen, Live, Meta
 
@@ -261,6 +262,8 @@ class LiveSets(Live):
         first = batch.first()
         if first is None:
             return
+        if len(batch.times) != len(self._steps):
+            raise ValueError(f"a batch of {len(self._steps)} columns was expected, got {len(batch.times)}")
         # Open events that are not before the batch are matched again, together with it.
         kept = [column.before(first) for column in self._steps]
         again = Batch(tuple(column.peek(at, len(column)) for column, at in zip(self._steps, kept, strict=True)))
@@ -277,15 +280,23 @@ class LiveSets(Live):
             # If some of the pending events were counted on arrival, all new ones are counted now.
             pending_counted = counted or late
             batch = batch if late else events
-        # The slice is unchanged up to here; from here on nothing should fail.
+        prover = copy(self._prover)
+        if not counted:
+            prover.add(batch, watermark)
+        try:
+            self._replace(first, matched)
+        except Exception:
+            self._replace(first, Matched(list(again.times), list(dead.times)))
+            raise
+        self._prover, self._pending, self._pending_counted = prover, pending, pending_counted
+        while len(self._steps[-1]) >= OPEN_SETS + CHUNK:
+            self._close(CHUNK)
+
+    def _replace(self, first: int, matched: Matched) -> None:
+        """Replace the open events from the time `first` on."""
         for column, dead_column, taken, unfound in zip(self._steps, self._dead, matched.taken, matched.dead, strict=True):
             column.replace_from(first, taken)
             dead_column.replace_from(first, unfound)
-        self._pending, self._pending_counted = pending, pending_counted
-        if not counted:
-            self._prover.add(batch, watermark)
-        while len(self._steps[-1]) >= OPEN_SETS + CHUNK:
-            self._close(CHUNK)
 
     def _pop_sets(self, count: int) -> Rows:
         return tuple(column.popleft(count) for column in self._steps)
