@@ -7,7 +7,7 @@ from typing import Literal
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.timeline.span import EVER, Span
+from actors.timeline.span import Span
 from actors.views.words.arguments import Counting
 from gateway.answer import ROWS, asked, rendered, rows_header
 from gateway.api import params
@@ -22,7 +22,8 @@ _LONGEST_S = 10**9
 
 LAST = params.Integer(
     name="last",
-    description="The seconds before now, by this machine's clock; not together with `startTime` or `endTime`.",
+    description="This many whole seconds before the present second, by this machine's clock; not together with `startTime` or "
+    "`endTime`.",
     low=1,
     high=_LONGEST_S,
 )
@@ -115,11 +116,15 @@ class Routes:
 
 
 def _span(request: Request) -> Span:
-    """Return the span of the request: the last seconds by the wall clock, a range, or all time."""
+    """Return the span of the request: the last seconds by the wall clock, a range, or all time.
+
+    Counts are by second, so the last seconds end with the last one that is over. Events of the future are not in them.
+    """
     last = LAST.of(request)
     if last is None:
         return params.between(request, START, END)
     for time_of in (START, END):
         if time_of.of(request) is not None:
             raise params.bad(time_of.name, "either last or a range", request.query_params[time_of.name])
-    return Span(time.time_ns() // 10**6 - 1_000 * last, EVER.end)
+    second = time.time_ns() // 10**9
+    return Span(1_000 * (second - last), 1_000 * second)
