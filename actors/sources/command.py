@@ -150,21 +150,27 @@ class CommandSource(LineSource):
     """The lines of a command's standard output."""
 
     def __init__(
-        self, command: Sequence[str], *, once: bool, on_line: Callable[[str], None], on_error: Callable[[str], None]
+        self,
+        command: Sequence[str],
+        *,
+        once: bool,
+        on_line: Callable[[str], None],
+        on_error: Callable[[str], None],
+        steady: bool = False,
     ) -> None:
         self._running = CommandStream(command, once=once, on_line=on_line, on_error=on_error)
-        super().__init__(lambda: self._running, on_error=on_error)
-        self._ended = False
+        super().__init__(lambda: self._running, on_error=on_error, steady=steady)
+        self._closed = False
 
     def open(self, place: Place) -> bool:
         """Continue at the command's next line. A command that `close` ended is restarted, and its unread output is a gap."""
-        if self._ended:
-            self._ended, self._splitter = False, Splitter()
+        if self._closed:
+            self._closed, self._splitter = False, Splitter()
             self._missing("interrupted")
         return super().open(place)
 
     def close(self) -> None:
         """End the command."""
         if self._stream is not None and not self.finished:
-            self._ended = True
+            self._closed = True
         self._running.close()

@@ -56,7 +56,9 @@ class FileSource(LineSource):
             if not same or not self._back_to(wanted):
                 self.close()
                 self._stream = self._connect()
-                self._splitter, self._lines, self._place, self._next, self.finished = Splitter(), [], 0, 0, False
+                self._splitter, self._lines, self._place, self._next = Splitter(), [], 0, 0
+                self._polled = 0
+                self.finished = self._ended = False
             self._identity = _identity_of(self._path)
         except OSError as error:
             self._on_error(str(error))
@@ -65,7 +67,7 @@ class FileSource(LineSource):
         if not same:
             self._missing("recreated")
             return True
-        while self._next < wanted and (not self.finished or self._place < len(self._lines)):
+        while self._next < wanted and not self.finished:
             self.poll(wanted - self._next, 0.1)
         if self._next < wanted:
             self._missing("shrank")

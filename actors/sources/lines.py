@@ -4,15 +4,20 @@ It has one partition, 0, whose offsets count lines.
 """
 
 import time
+from bisect import bisect_left
 from collections.abc import Callable
+from itertools import accumulate, islice
 from typing import Protocol
 
 import numpy as np
 
 from actors.replies import Trouble
-from actors.sources.line_splitter import Splitter
+from actors.sources.line_splitter import BLOCK, Splitter
 from actors.sources.pipe import PipeStream
 from actors.sources.polled import Gap, Place, Polled, Reason, of_one_partition
+
+_WAIT_S = 0.005
+"""Seconds that a steady source waits for the next bytes of a poll that is not full."""
 
 
 class Stream(Protocol):
@@ -25,18 +30,22 @@ class Stream(Protocol):
 class LineSource:
     """Reads the lines of a stream that `connect` opens. The stream cannot be read again.
 
-    `open` can go back within the last block of lines only. If it should go back further, the lines between are a gap.
+    `open` can go back within the last block of lines only, or the last poll. If it should go back further, the lines between
+    are a gap.
+
+    A poll of a `steady` source is full, or the last one: its lines depend on the bytes alone, and not on when they come.
     """
 
-    def __init__(self, connect: Callable[[], Stream], *, on_error: Callable[[str], None]) -> None:
+    def __init__(self, connect: Callable[[], Stream], *, on_error: Callable[[str], None], steady: bool = False) -> None:
         self._connect = connect
         self._on_error = on_error
+        self._steady = steady
         self._stream: Stream | None = None
         self._splitter = Splitter()
         self._lines: list[bytes] = []
-        self._place = 0
+        self._place = self._polled = 0
         self._next = 0
-        self._silent = False
+        self._silent = self._ended = False
         self._gaps: list[Gap] = []
         self._identity: str | None = None
         self._epoch = 0
@@ -63,13 +72,17 @@ class LineSource:
 
     def poll(self, count: int, timeout_s: float) -> Polled:
         """Return the next lines. Cost: 0.1 us a line. Raises OSError if the stream fails."""
-        if self._place >= len(self._lines) and not self.finished:
+        if self._steady:
+            count = self._steady_count(count)
+        elif self._place >= len(self._lines) and not self._ended:
             self._fill(timeout_s)
         values = self._lines[self._place : self._place + count]
         first = self._next
         self._place += len(values)
+        self._polled = len(values) or self._polled
         self._next += len(values)
-        at_end = self._place >= len(self._lines) and (self.finished or self._silent)
+        self.finished = self._ended and self._place >= len(self._lines)
+        at_end = self.finished or (self._place >= len(self._lines) and self._silent and not self._steady)
         at_ms = time.time_ns() // 10**6
         ended = frozenset({0}) if at_end else frozenset[int]()
         return of_one_partition(values, first, lambda: np.full(len(values), at_ms), ended=ended, epoch=self._epoch)
@@ -106,6 +119,8 @@ class LineSource:
         if self._stream is None or not 0 <= back <= self._place:
             return False
         self._place -= back
+        self._polled = 0
+        self.finished = self._ended and self._place >= len(self._lines)
         self._next = wanted
         return True
 
@@ -119,11 +134,27 @@ class LineSource:
         self._silent = block is None
         if block is None:
             return
-        self._lines = self._splitter.split(block) if block else self._splitter.end()
-        self._place = 0
-        self.finished = not block
+        kept = self._place - self._polled if self._steady else len(self._lines)
+        self._lines = self._lines[kept:] + (self._splitter.split(block) if block else self._splitter.end())
+        self._place -= kept
+        self._ended = not block
+
+    def _steady_count(self, count: int) -> int:
+        """Read until there are `count` lines, a block of bytes, or all lines. Returns the number of lines of the poll.
+
+        Returns 0 if the stream has no such bytes yet.
+        """
+        wanted = max(1, count)
+        while True:
+            sizes = list(accumulate(map(len, islice(self._lines, self._place, self._place + wanted))))
+            full = min(wanted, bisect_left(sizes, BLOCK) + 1)
+            if full <= len(sizes) or self._ended:
+                return min(full, count)
+            self._fill(_WAIT_S)
+            if self._silent:
+                return 0
 
 
-def stdin_source(*, on_error: Callable[[str], None]) -> LineSource:
+def stdin_source(*, on_error: Callable[[str], None], steady: bool = False) -> LineSource:
     """Return a source of the lines of standard input."""
-    return LineSource(lambda: PipeStream(0), on_error=on_error)
+    return LineSource(lambda: PipeStream(0), on_error=on_error, steady=steady)

@@ -78,11 +78,11 @@ def reader(name: str, source: Source, kafka: Mapping[str, Any], *, once: bool, c
             raise ValueError(f"{source.file}: expected a file to read, got nothing that is one")
         return file_source(source.file, on_error=complain)
     if source.stdin:
-        return stdin_source(on_error=complain)
+        return stdin_source(on_error=complain, steady=once)
     if source.command is not None:
         first, *words = shlex.split(source.command)
         command = {"python": [sys.executable], "firnline": own_command()}.get(first, [first]) + words
-        return CommandSource(command, once=once, on_line=complain.hear, on_error=complain)
+        return CommandSource(command, once=once, on_line=complain.hear, on_error=complain, steady=once)
     settings = {"group.id": f"firnline-{name}", **kafka}
     return KafkaSource(
         settings,
