@@ -32,12 +32,13 @@ from actors.messages import (
     RecordsMissing,
     Recover,
     Returned,
+    Unfinished,
     Watch,
 )
 from actors.protocol import Address, Home, Message, ReplyTo
 from actors.reading.alarm import Alarm
 from actors.reading.dead_letters import DeadLetters
-from actors.reading.intake import Intake
+from actors.reading.intake import Intake, Taken
 from actors.reading.outbox import Outbox
 from actors.reading.pace import Pace
 from actors.reading.pause import Pause
@@ -46,7 +47,8 @@ from actors.replies import Progress, open_transaction
 from actors.runtime.actor import Actor, System
 from actors.sources.polled import Polled
 from actors.sources.source import Source
-from actors.views.view import View
+from actors.timeline.horizon import Ahead, Horizon
+from actors.views.view import Silence, View
 
 _MAX_RESTS_BETWEEN_POLLS = 5
 """If the time between two polls is longer than this many rests, it does not count as silence of the partitions."""
@@ -54,6 +56,8 @@ _MAX_RESTS_BETWEEN_POLLS = 5
 
 class FrontEnd(Actor[FrontEndMessage]):
     """Reads `source` for one stream. `lateness` is in the stream's unit, `idle_s` in seconds of the wall clock.
+
+    `ahead` is the policy for events whose times cannot be yet.
 
     `on_wait` is called with the reason, again and again, while records cannot be read yet; `on_end` each time that all existing
     records are in their slices. `dead_letters` writes refused records, if the stream has a topic for them. If it `saves_first`,
@@ -73,6 +77,7 @@ class FrontEnd(Actor[FrontEndMessage]):
         manager: ManagerAddress,
         lateness: int,
         idle_s: float,
+        ahead: Ahead,
         on_wait: Callable[[str, str], None],
         on_end: Callable[[str], None],
         dead_letters: Address[DeadLetterWriterMessage] | None,
@@ -93,6 +98,7 @@ class FrontEnd(Actor[FrontEndMessage]):
             idle_s=idle_s,
             pace=pace,
             keeps_dead=dead_letters is not None,
+            horizon=Horizon(ahead),
         )
         self._out = Outbox(self.send, pace)
         self._alarm = Alarm(self)
@@ -102,6 +108,7 @@ class FrontEnd(Actor[FrontEndMessage]):
         self._phase = Phase.DETACHED
         self._drain: ReplyTo[Drained] | None = None
         self._end = End.OPEN
+        self._due_at: int | None = None
         self._opened = False
         self._lost = False
         self._busy = True
@@ -213,6 +220,9 @@ class FrontEnd(Actor[FrontEndMessage]):
                 self._dead_written(message)
             case DeadSecured():
                 self._dead_secured(message)
+            case Unfinished(due_at, number):
+                if number == self._out.round:
+                    self._due_at = due_at
             case IngestFailed():
                 self._fail_round(message)
             case Begin():  # a drain goes on in the next round
@@ -301,7 +311,7 @@ class FrontEnd(Actor[FrontEndMessage]):
         self._intake = self._intake.anew(message.state, self._now())
         self._lost = message.lost
         self._out.begin(message.round, message.collector)
-        self._end = End.OPEN
+        self._end, self._due_at = End.OPEN, None
         self._pause = Pause(self._pace, self._now(), self._intake.records if message.state is not None else None)
         self._dead.forget_request()
         self._phase = Phase.READING if self._drain is None else Phase.DRAINING
@@ -376,7 +386,8 @@ class FrontEnd(Actor[FrontEndMessage]):
         """Read one poll if nothing waits to be sent, and release the events that are in order by now."""
         if not self._out.empty or self._dead.full or (not self._opened and not self._open()):
             return
-        self._intake.prepare(self._now() - self._polled_at - _MAX_RESTS_BETWEEN_POLLS * self._pace.rest_s)
+        now, wall = self._now(), self.system.dispatcher.wall()
+        self._intake.prepare(now - self._polled_at - _MAX_RESTS_BETWEEN_POLLS * self._pace.rest_s, now, wall)
         # Under load wait for a full poll; else take what is there, and leave the thread to others.
         polled = self._source.poll(self._pace.poll_records, self._pace.poll_s if self._busy else 0.0)
         self._busy = len(polled.values) > self._pace.poll_records // 8
@@ -432,12 +443,17 @@ class FrontEnd(Actor[FrontEndMessage]):
         place = self._source.place() if gaps or polled.values else self._intake.place
         if gaps:  # if decoding fails, the poll is read again after the gaps, and they are not found again
             self._send_missing(self._intake.skip(gaps, place.before(polled)))
+        self._send_taken(self._intake.mature(now))
         if polled.values:
-            taken = self._intake.take(polled, place, now, self.system.dispatcher.wall())
-            self._send_missing(taken.missing)
-            self._dead.send(taken.dead)
-            self._end = End.OPEN
+            self._send_taken(self._intake.take(polled, place, now, self.system.dispatcher.wall()))
         self._intake.ended(polled, now)
+
+    def _send_taken(self, taken: Taken) -> None:
+        """Send the gaps and dead letters on. The stream is no longer at its end if there was a record."""
+        self._send_missing(taken.missing)
+        self._dead.send(taken.dead)
+        if taken.records:
+            self._end, self._due_at = End.OPEN, None
 
     def _send_missing(self, missing: Iterable[RecordsMissing]) -> None:
         for each in missing:
@@ -460,9 +476,15 @@ class FrontEnd(Actor[FrontEndMessage]):
         silent = self._silent(now)
         for piece in self._intake.release(now, everything=silent):
             self._out.put(piece)
-        if silent and self._end is End.OPEN:
+        if not silent:
+            return
+        silence = Silence(None, ended=True) if self._source.finished else self._intake.silence(now)
+        if self._end is End.OPEN:
             self._end = End.CLOSED
-            self._out.put_idle(self._intake.watermark(now))
+        elif self._due_at is None or silence.time is None or silence.time < self._due_at or self._source.trouble() is not None:
+            return  # nothing is due, or the silence has another cause than that no records come
+        self._due_at = None
+        self._out.put_silence(self._intake.watermark(now), silence)
 
     def _silent(self, now: float) -> bool:
         """Whether nothing more is to be expected for now."""

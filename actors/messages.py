@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from actors.columns.snapshot import State
     from actors.timeline.retention import Meter
     from actors.timeline.span import Span
-    from actors.views.view import Due, Events, Frozen, Live, Meta, View
+    from actors.views.view import Due, Events, Frozen, Live, Meta, Silence, View
 
 # To the front end ----------------------------------------------------------------------------------------------------
 
@@ -88,6 +88,13 @@ class Returned(Control, frozen=True):
     message: Ingest
 
 
+class Unfinished(Control, frozen=True):
+    """The earliest unfinished result of a silent stream is due when the stream's time is `due_at`. Sent by the collector."""
+
+    due_at: int
+    round: Round
+
+
 class IngestFailed(Control, frozen=True):
     """A slice raised an error at a batch. Sent by the collector, which takes no data until the next round."""
 
@@ -128,14 +135,14 @@ class Drained(Struct, frozen=True):
 class Ingest(Data, frozen=True):
     """Add a batch to the slice, and publish the results that `watermark` makes due. Sent by the front end.
 
-    Events before `watermark` are late from now on. `batch` is None if only the watermark has moved. `idle`: the source is
-    silent. `origin` (`reading.poison.Origin`) locates the batch's records for the front end.
+    Events before `watermark` are late from now on. `batch` is None if only the watermark has moved, or there is a `silence`.
+    `origin` (`reading.poison.Origin`) locates the batch's records for the front end.
     """
 
     batch: Events | None
     watermark: int | None
     round: Round
-    idle: bool = False
+    silence: Silence | None = None
     origin: Any = None
 
     @property
@@ -568,7 +575,18 @@ class Recover(Control, frozen=True):
 # What each actor accepts ---------------------------------------------------------------------------------------------
 
 FrontEndMessage = (
-    Poll | Watch | Begin | Proceed | Activate | Ingested | Returned | IngestFailed | DeadWritten | DeadSecured | Drain
+    Poll
+    | Watch
+    | Begin
+    | Proceed
+    | Activate
+    | Ingested
+    | Returned
+    | Unfinished
+    | IngestFailed
+    | DeadWritten
+    | DeadSecured
+    | Drain
 )
 
 SetCollectorMessage = Ingest | CompressNext | InputEnded | Discard | Read | Snapshot | Archive | Spill | Mapped | Shed | Coarsen

@@ -89,9 +89,10 @@ class Progress(Control, frozen=True):
     """The front end's progress. Its counters only fall when the stream goes back to a checkpoint.
 
     `records` counts all records read. `in_flight` counts events that are in no slice yet; at `credits` of them the front end
-    stops reading. `transactions` has the first offset of each partition's open transaction, if it has one. `lag` has the unread
-    records of each partition. `trouble` is why no records come, None if they can; `last_record_at` is when the newest record
-    was read (seconds since 1970). `since_start` has this process's counts, see `Tally`.
+    stops reading. `ahead` counts the events whose times could not be yet when they came; `apart` of them wait for their times,
+    the earliest for `apart_from`. `transactions` has the first offset of each partition's open transaction, if it has one.
+    `lag` has the unread records of each partition. `trouble` is why no records come, None if they can; `last_record_at` is when
+    the newest record was read (seconds since 1970). `since_start` has this process's counts, see `Tally`.
     """
 
     state: str = "starting"
@@ -100,6 +101,9 @@ class Progress(Control, frozen=True):
     rejects: Mapping[str, int] = {}
     refused: tuple[Refused, ...] = ()
     late: int = 0
+    ahead: int = 0
+    apart: int = 0
+    apart_from: int | None = None
     buffered: int = 0
     in_flight: int = 0
     credits: int = 0

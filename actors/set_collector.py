@@ -34,6 +34,7 @@ from actors.messages import (
     Snapped,
     Snapshot,
     Spill,
+    Unfinished,
     Unread,
 )
 from actors.protocol import Address, CollectorId, Home, Message
@@ -179,7 +180,9 @@ class SetCollector(Actor[SetCollectorMessage]):
             if lost:
                 self.send(self._manager, EventsLost(self._id, lost))
         self._watermark = message.watermark
-        due = self._live.close(message.watermark, idle=message.idle)
+        due = self._live.close(message.watermark, message.silence)
+        if message.silence is not None and self._live.due_at is not None:
+            self.send(self._front_end, Unfinished(self._live.due_at, message.round))
         if due is None:
             self.send(self._front_end, Ingested(message.count, message.round))
         else:

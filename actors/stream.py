@@ -32,6 +32,7 @@ from actors.sinks.publisher import Publisher
 from actors.sinks.sink import Sink
 from actors.sinks.writer import Writer
 from actors.sources.source import Source
+from actors.timeline.horizon import Ahead
 from actors.timeline.retention import Meter
 from actors.views.view import View
 
@@ -57,6 +58,7 @@ class StreamPlan:
     connect: Callable[[], KafkaWriter] | None = None
     streams: int = 1
     dead_letters: DeadLetterSink | None = None
+    ahead: Ahead = field(default_factory=Ahead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,7 @@ def start_stream(system: System, plan: StreamPlan, callbacks: Callbacks) -> Runn
         manager=manager,
         lateness=plan.lateness,
         idle_s=plan.idle_s,
+        ahead=plan.ahead,
         on_wait=callbacks.wait,
         on_end=callbacks.end,
         dead_letters=dead_letters,

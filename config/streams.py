@@ -21,6 +21,7 @@ _PACKING = 1.03
 """Bytes of a compressed column of times, divided by the entropy of its gaps. Measured: 1.010 to 1.025, for sets at random times
 with a mean gap of 0.3, 3.6, 36, 1,000 and 100,000 units; `scripts/bench.py` measures 1.33 bytes a set at a gap of 3.6.
 """
+_HOUR_MS = 3_600_000
 _LEVELS = 6
 """Periods that count one frame: its minute, hour, day, week, month and year."""
 
@@ -109,6 +110,9 @@ class StreamSettings(Model):
     writable: ClassVar[bool] = False
     """Whether clients may write to the topic."""
 
+    dated: ClassVar[bool] = True
+    """Whether a record has the time of an event. Otherwise a record counts when it comes, whatever its time."""
+
     ordered: ClassVar[bool] = False
     """Whether events wait for late ones, up to `lateness_ms`."""
 
@@ -122,6 +126,11 @@ class StreamSettings(Model):
     )
     lateness_ms: Whole = Field(500, ge=0, description="Milliseconds that an event may be behind the newest one, in order.")
     idle_ms: Whole = Field(200, ge=1, description="Milliseconds of silence after which held events are released.")
+    max_ahead_ms: Annotated[Whole, Field(ge=0)] | Literal["auto"] | None = Field(
+        "auto",
+        description="Milliseconds that an event may be ahead of this machine's clock; auto: an hour, and an event of a source "
+        "that ends does not wait; null: any number.",
+    )
     max_aged: Whole | None = Field(None, ge=0, description="Aged collectors to keep at most; null: as memory allows.")
     max_age_ms: Whole | None = Field(
         None, ge=1, description="Milliseconds of event time to keep at most; null: as memory allows."
@@ -141,6 +150,19 @@ class StreamSettings(Model):
     def step_names(self) -> tuple[str, ...]:
         """The steps of a set; empty if the view has none."""
         return ()
+
+    @property
+    def most_ahead_ms(self) -> int | None:
+        """The milliseconds that an event may be ahead of the clock; None: any number."""
+        return _HOUR_MS if self.max_ahead_ms == "auto" else self.max_ahead_ms
+
+    def waits_for_clock(self, *, once: bool) -> bool:
+        """Whether events that are too far ahead of the clock are kept apart until their time.
+
+        With `auto` they are not if the source ends, because its answers depend on its bytes alone.
+        """
+        ends = self.source.file is not None or (once and self.source.topic is None)
+        return self.dated and (not ends or self.max_ahead_ms != "auto")
 
     @property
     def bound(self) -> int | None:
@@ -208,6 +230,7 @@ class TopStream(StreamSettings):
     """The ids with the largest values."""
 
     writable = True
+    dated = False
 
     view: Literal["top"] = Field(description="What is answered.")
 
@@ -221,9 +244,11 @@ class SegmentsStream(StreamSettings):
 
     meant = ("segments",)
     bounds = ("max_batches",)
+    dated = False
     view_settings = ("segments", "max_batches", "spill_bytes", "spill_dir")
 
     view: Literal["segments"] = Field(description="What is answered.")
+    max_ahead_ms: None = Field(None, description="Always null, because the numbers of batches are no times.")
     segments: Whole = Field(10, ge=1, le=10_000, description="Segments that make a batch.")
     max_batches: Whole = Field(100_000, ge=1, description="Finished batches at which a collector retires.")
     spill_bytes: Whole = Field(32 << 20, ge=1, description="Bytes of pending segments in memory; more go to a file.")

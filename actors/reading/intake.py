@@ -14,25 +14,31 @@ from actors.collecting.tally import Tally
 from actors.columns.snapshot import State
 from actors.columns.times import INT64_MAX, INT64_MIN, Times
 from actors.messages import Dead, Ingest, RecordsMissing
+from actors.reading.apart import Apart
 from actors.reading.cutting import Piece, cut, cut_exactly
 from actors.reading.pace import Pace
 from actors.reading.poison import Origin, Suspects
 from actors.replies import Progress
 from actors.sources.polled import Gap, Place, Polled
 from actors.timeline.batch import Batch
+from actors.timeline.horizon import Ahead, Horizon
 from actors.timeline.order import OrderBuffer
 from actors.timeline.refusals import Refusals
 from actors.timeline.span import EVER, Span
 from actors.timeline.watermark import Watermark
-from actors.views.view import Decoded, Events, View
+from actors.views.view import Decoded, Events, Silence, View
 
 _Refused = tuple[Polled, Iterable[tuple[int, str]]]
 """A poll, and for each refused record its index in the poll and the reason."""
 
 
 class Taken(NamedTuple):
-    """The consequences of one poll: gaps whose end is now known, and the refused records if dead letters are kept."""
+    """The consequences of one poll: the number of its records, and gaps whose end is now known.
 
+    `dead` has the refused records if dead letters are kept.
+    """
+
+    records: int
     missing: list[RecordsMissing]
     dead: list[Dead]
 
@@ -50,7 +56,8 @@ class _OpenGap:
 class Intake:
     """Takes in polls, and releases events in order of time. `lateness` is in the stream's unit, `idle_s` in seconds.
 
-    If it `keeps_dead`, `take` returns the refused records. `suspects` and `tally` outlive a round, see `anew`.
+    Events beyond the `horizon` are kept apart, or move no watermark. If it `keeps_dead`, `take` returns the refused records.
+    `horizon`, `suspects` and `tally` outlive a round, see `anew`.
     """
 
     def __init__(
@@ -61,6 +68,7 @@ class Intake:
         idle_s: float,
         pace: Pace,
         keeps_dead: bool,
+        horizon: Horizon | None = None,
         suspects: Suspects | None = None,
         tally: Tally | None = None,
     ) -> None:
@@ -69,14 +77,16 @@ class Intake:
         self._idle_s = idle_s
         self._pace = pace
         self._keeps_dead = keeps_dead
+        self._horizon = horizon or Horizon(Ahead())
         self._suspects = suspects or Suspects()
         self._tally = tally or Tally()
         self._order = OrderBuffer(categories=view.categories, limit=pace.buffer_events)
         self._watermark = Watermark(lateness=lateness, idle_s=idle_s)
         self._refusals = Refusals(max_count=100, max_bytes=256)
+        self._apart = Apart(pace.apart_bytes)
         self._place = Place()
         self._held: Mapping[int, int | None] = {}
-        self._records = self._events = self._late = 0
+        self._records = self._events = self._late = self._ahead = 0
         self._released_until: int | None = None
         self._released_at = 0.0
         self._first_record_at: float | None = None
@@ -101,6 +111,7 @@ class Intake:
             idle_s=self._idle_s,
             pace=self._pace,
             keeps_dead=self._keeps_dead,
+            horizon=self._horizon,
             suspects=self._suspects,
             tally=self._tally,
         )
@@ -119,6 +130,8 @@ class Intake:
             "watermark": self._watermark.state(),
             "refusals": self._refusals.state(),
             "counts": (self._records, self._events, self._late),
+            "ahead": self._ahead,
+            "apart": self._apart.state(),
             "poison": self._suspects.state(),
             "released_until": self._released_until,
             "first_record_at": self._first_record_at,
@@ -136,6 +149,8 @@ class Intake:
         clean, poison = self._suspects.without_poison(self._order.flush())
         self._order.restore(clean.state())
         self._records, self._events, self._late = state["counts"]
+        self._ahead = state.get("ahead", 0)  # earlier versions did not keep events apart
+        self._apart.restore(state.get("apart"))
         self._events -= len(poison)
         for category, time in poison:  # it was decoded before the checkpoint, so its bytes are lost
             self._refusals.add(-1, -1, "poison", f"category {category} at {time}".encode())
@@ -155,8 +170,11 @@ class Intake:
             rejects=self._refusals.counts(),
             refused=self._refusals.newest(),
             late=self._late,
+            ahead=self._ahead,
+            apart=len(self._apart),
+            apart_from=self._apart.first,
             buffered=len(self._order),
-            buffered_bytes=self._order.nbytes,
+            buffered_bytes=self._order.nbytes + self._apart.nbytes,
             watermark=self.watermark(now),
             held_back_by=self._watermark.holding(now),
             transactions=self._transactions(),
@@ -168,7 +186,7 @@ class Intake:
 
     def _counts(self) -> dict[str, int]:
         refused = {f"rejects {reason}": count for reason, count in self._refusals.counts().items()}
-        return {"records": self._records, "events": self._events, "late": self._late, **refused}
+        return {"records": self._records, "events": self._events, "late": self._late, "ahead": self._ahead, **refused}
 
     @property
     def place(self) -> Place:
@@ -204,39 +222,60 @@ class Intake:
         self._place = place
         return missing
 
-    def prepare(self, unread_s: float) -> None:
-        """Prepare for a poll, after every batch was sent. The stream was not read for the last `unread_s` seconds."""
-        self._suspects.clear(self._place, self._released_until)
+    def prepare(self, unread_s: float, now: float, wall: float) -> None:
+        """Prepare for a poll, after every batch was sent. The stream was not read for the last `unread_s` seconds.
+
+        `now` and `wall` are the clocks: the monotonic one, and the seconds since 1970.
+        """
+        self._horizon.read(now, wall)
+        if not self._matured:  # records that `mature` will take in may be suspected too
+            self._suspects.clear(self._place, self._released_until)
         self.undecoded = False
         if unread_s > 0:
             self._watermark.postpone(unread_s)
 
     def take(self, polled: Polled, place: Place, now: float, wall: float) -> Taken:
-        """Decode a poll that ends at `place`, and hold its events until `release`.
+        """Decode a poll that ends at `place`, and hold its events until `release`, or until their time comes.
 
         At the decoder's first failure at a place, raises its error and sets `undecoded`: no record of the poll is taken in, so
         the poll can be read again. At the second failure there, the records at fault are refused. After any other error a part
         of the poll may be taken in, so the stream must go back to its checkpoint.
         """
         refused: list[_Refused] = []
-        accepted_poll, decoded = self._decoded(polled, refused)
-        dead = self._refuse(refused)
-        times, batch, accepted, _ = decoded
-        if self._released_until is not None:
-            self._late += int((times < self._released_until).sum())
-        partitions = accepted_poll.partitions if accepted is None else accepted_poll.partitions[accepted]
-        self._watermark.saw(partitions, times, now)
-        if self._view.categories:
-            self._order.add(batch)
-        elif batch.count:
-            self._pass_on(accepted_poll, batch, place, now)
+        records, decoded = self._decoded(polled, refused)
+        origin = Origin(self._place.offsets, place.offsets, polled.epoch)
+        missing = self._enter(records, decoded, origin, refused, now)
         self._place = place
         self._records += len(polled.values)
-        self._events += times.size
         self._last_record_at = wall
         if self._first_record_at is None:
             self._first_record_at = wall
-        return Taken(self._ended_gaps(partitions, times), dead)
+        return Taken(len(polled.values), missing, self._refuse(refused))
+
+    def mature(self, now: float) -> Taken:
+        """Take in the records that were kept apart and whose time has come. Fails as `take` does. Cost: O(1) without any."""
+        count = 0
+        missing: list[RecordsMissing] = []
+        refused: list[_Refused] = []
+        while self._matured:
+            kept = self._apart.take(self._horizon.due)
+            try:
+                records, decoded = self._decoded(kept.polled, refused)
+            except Exception:
+                self._apart.put_back(kept)
+                raise
+            self._events -= len(kept.polled.values)  # they were counted when they came
+            count += len(kept.polled.values)
+            at_end = self._watermark.at_end
+            missing += self._enter(records, decoded, Origin.of(kept.polled), refused, now)
+            for number in at_end:  # a source reports this only once after its own records
+                self._watermark.expect(number, at_end=True, now=now)
+        return Taken(count, missing, self._refuse(refused))
+
+    @property
+    def _matured(self) -> bool:
+        """Whether the time of a record that is kept apart has come."""
+        return self._apart.first is not None and self._apart.first <= self._horizon.due
 
     def ended(self, polled: Polled, now: float) -> None:
         """Note the partitions that a poll has read to their end, and those with records that cannot be read yet."""
@@ -254,6 +293,44 @@ class Intake:
 
     def _transactions(self) -> dict[int, int]:
         return {number: offset for number, offset in self._held.items() if offset is not None}
+
+    def _enter(
+        self, polled: Polled, decoded: Decoded, origin: Origin, refused: list[_Refused], now: float
+    ) -> list[RecordsMissing]:
+        """Add the events of a poll without poison: to the order buffer, to a piece, or to the records kept apart.
+
+        Returns the gaps whose end is now known. Adds records for which there is no room to `refused`.
+        """
+        times, partitions = decoded.times, _partitions(polled, decoded)
+        self._events += times.size
+        if self._horizon.passed_by(times):
+            ahead = times > self._horizon.latest
+            self._ahead += int(ahead.sum())
+            self._watermark.saw_ahead(partitions[ahead])
+            times, partitions = times[~ahead], partitions[~ahead]
+            if self._horizon.waits:
+                polled, decoded = self._without_ahead(polled, decoded, ahead, refused)
+        if self._released_until is not None:
+            self._late += int((times < self._released_until).sum())
+        self._watermark.saw(partitions, times, now)
+        if self._view.categories:
+            self._order.add(decoded.batch)
+        elif decoded.batch.count:
+            self._pass_on(polled, decoded.batch, origin, now)
+        return self._ended_gaps(partitions, times)
+
+    def _without_ahead(
+        self, polled: Polled, decoded: Decoded, ahead: NDArray[np.bool_], refused: list[_Refused]
+    ) -> tuple[Polled, Decoded]:
+        """Keep the events of the mask `ahead` apart, and return the others. Cost: the others are decoded again."""
+        events = np.arange(len(polled.values)) if decoded.accepted is None else np.flatnonzero(decoded.accepted)
+        early = polled.part(events[ahead])
+        left = self._apart.keep(early, decoded.times[ahead])
+        if left:
+            self._events -= len(left)
+            refused.append((early, [(index, "ahead") for index in left]))
+        rest = polled.part(events[~ahead])
+        return rest, self._view.decode(rest)
 
     def _decoded(self, polled: Polled, refused: list[_Refused]) -> tuple[Polled, Decoded]:
         """Return a poll without poison, and what the view decoded of it. Adds refused records to `refused`."""
@@ -298,11 +375,11 @@ class Intake:
                     dead.append(Dead(value, polled.key_of(index), polled.headers_of(index), partition, offset, reason))
         return dead
 
-    def _pass_on(self, polled: Polled, batch: Events, place: Place, now: float) -> None:
+    def _pass_on(self, polled: Polled, batch: Events, origin: Origin, now: float) -> None:
         """Make a poll of a view that needs no order ready, in small pieces if records in it are suspected."""
-        starts, before, self._released_until = self._place.offsets, self._released_until, self.watermark(now)
-        if not self._suspects.overlap(starts, place.offsets):
-            self._ready.append(Piece(batch, self._released_until, Origin(starts, place.offsets, polled.epoch)))
+        before, self._released_until = self._released_until, self.watermark(now)
+        if not self._suspects.overlap(origin.starts, origin.ends):
+            self._ready.append(Piece(batch, self._released_until, origin))
             return
         assert self._suspects.batch_size is not None, "suspected records are sent in small pieces"
         count = -(-len(polled.values) // self._suspects.batch_size)
@@ -345,6 +422,17 @@ class Intake:
     def watermark(self, now: float) -> int | None:
         """Return the time before which no more events are expected, or None if it is unknown."""
         return self._watermark.at(now)
+
+    def silence(self, now: float) -> Silence:
+        """Describe the silence of a stream whose records are all read.
+
+        The stream's time goes on with the clock from the latest event, but not beyond the clock itself. So the time of a stream
+        whose events are old goes on too.
+        """
+        latest, clock = self._watermark.latest, self._horizon.time
+        if latest is None or clock is None:
+            return Silence(None)
+        return Silence(min(clock, latest + self._horizon.span_of(self._watermark.silent_s(now))) - self._lateness)
 
     def idle(self, now: float) -> bool:
         """Whether all records of every partition are read, and none came for `idle_s` seconds."""
@@ -402,6 +490,11 @@ class Intake:
     def suspect(self, failed: Ingest) -> bool:
         """Suspect the records of a batch at which a slice has failed. Returns whether this narrows the search."""
         return self._suspects.narrow(failed, self._place)
+
+
+def _partitions(polled: Polled, decoded: Decoded) -> NDArray[np.unsignedinteger[Any]]:
+    """Return the partition of each event."""
+    return polled.partitions if decoded.accepted is None else polled.partitions[decoded.accepted]
 
 
 def _without(polled: Polled, poison: NDArray[np.int64], refused: list[_Refused]) -> Polled:

@@ -10,6 +10,7 @@ from actors.messages import Ingest, Ingested, InputEnded, Returned, SetCollector
 from actors.protocol import Address, Round
 from actors.reading.cutting import Piece
 from actors.reading.pace import Pace
+from actors.views.view import Silence
 
 Send = Callable[[Address[SetCollectorMessage], Ingest | InputEnded], None]
 
@@ -90,10 +91,10 @@ class Outbox:
         self.puts += 1
         self._waiting.append(Ingest(piece.events, piece.until, self.round, origin=piece.origin))
 
-    def put_idle(self, until: int | None) -> None:
-        """Add a batch without events, which reports that the source is silent."""
+    def put_silence(self, until: int | None, silence: Silence) -> None:
+        """Add a batch without events, which reports that the stream is silent."""
         self.puts += 1
-        self._waiting.append(Ingest(None, until, self.round, idle=True))
+        self._waiting.append(Ingest(None, until, self.round, silence))
 
     def send(self, *, one_by_one: bool) -> None:
         """Send batches while credits last.

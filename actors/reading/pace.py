@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Sizes in events, times in seconds.
+    """Sizes in events, times in seconds. `apart_bytes` is the memory for records whose times cannot be yet.
 
     `rest_s` is the pause between two polls without load. `poll_s` is the longest wait for a full poll under load. `report_s` is
     the time between two reports of progress. `look_s` is the time between two searches for new partitions.
@@ -17,6 +17,7 @@ class Pace:
     micro_batch: int = 6_000
     credits: int = 4
     buffer_events: int = 1_000_000
+    apart_bytes: int = 8 << 20
     report_s: float = 0.1
     look_s: float = 30.0
     wait_for_topic_s: float = 1.0

@@ -23,30 +23,38 @@ class Partition:
     several false times moved it, it steps back when they leave the window.
     """
 
-    __slots__ = ("_recent", "at_end", "frontier", "seen_at")
+    __slots__ = ("ahead", "at_end", "frontier", "recent", "seen_at")
 
     def __init__(self, now: float) -> None:
-        self._recent: Times = NO_TIMES
+        self.recent: Times = NO_TIMES
         self.frontier: int | None = None
         self.seen_at = now
         self.at_end = False
+        self.ahead = False
+        """Whether the last events of the partition were ahead of the clock."""
+
+    @property
+    def proven(self) -> bool:
+        """Whether there are enough times to tell a false one."""
+        return self.recent.size > _SUPPORT
 
     def saw(self, times: Times, lateness: int, now: float) -> None:
         """Add `times`, in order of arrival. Cost: O(1), a few microseconds."""
-        recent = self._recent = np.concatenate((self._recent, times[-_WINDOW:]))[-_WINDOW:]
+        recent = self.recent = np.concatenate((self.recent, times[-_WINDOW:]))[-_WINDOW:]
         ascending = np.sort(recent)
         supported = int(ascending[-1 - min(_SUPPORT, recent.size - 1)])
         within = int(np.searchsorted(ascending, min(supported + lateness, INT64_MAX), side="right"))
         self.frontier = int(ascending[within - 1])
         self.seen_at = now
-        self.at_end = False
+        self.at_end = self.ahead = False
 
 
 class Watermark:
     """The time before which no more events are expected, over all partitions.
 
     A partition counts if it has unread records, or delivered some within `idle_s` seconds. While a partition with unread
-    records has not delivered any, the watermark is None.
+    records has not delivered any, the watermark is None. A partition with at most `_SUPPORT` times cannot move the watermark
+    beyond the frontiers of the partitions with more. Events ahead of the clock count as silence.
     """
 
     def __init__(self, *, lateness: int, idle_s: float) -> None:
@@ -56,14 +64,14 @@ class Watermark:
 
     def state(self) -> State:
         """Return the state for `restore`: the recent times and the frontier of each partition."""
-        return {number: (state._recent, state.frontier) for number, state in self._partitions.items()}  # noqa: SLF001  # same file
+        return {number: (state.recent, state.frontier) for number, state in self._partitions.items()}
 
     def restore(self, state: State, now: float) -> None:
         """Replace the content by that of `state`. Every partition counts as having unread records."""
         self._partitions = {}
         for number, (recent, frontier) in state.items():
             known = self._partitions[int(number)] = Partition(now)
-            known._recent, known.frontier = np.array(recent), frontier  # noqa: SLF001
+            known.recent, known.frontier = np.array(recent), frontier
 
     def postpone(self, seconds: float) -> None:
         """Do not count the last `seconds` as silence, because the stream was not read."""
@@ -84,6 +92,18 @@ class Watermark:
         """Register that `partition` is read, and whether all its records have been consumed."""
         self._partitions.setdefault(partition, Partition(now)).at_end = at_end
 
+    @property
+    def at_end(self) -> frozenset[int]:
+        """The partitions whose records have all been consumed."""
+        return frozenset(number for number, state in self._partitions.items() if state.at_end)
+
+    def saw_ahead(self, partitions: NDArray[np.unsignedinteger]) -> None:
+        """Register events that are ahead of the clock, by their partitions. Their partitions are not at their end."""
+        for number in np.unique(partitions).tolist():
+            known = self._partitions.get(number)
+            if known is not None:
+                known.at_end, known.ahead = False, True
+
     def saw(self, partitions: NDArray[np.unsignedinteger], times: Times, now: float) -> None:
         """Add one poll: the partition and time of each event, in order of arrival. Cost: about 5 ns an event."""
         by_partition = times[np.argsort(partitions, kind="stable")]
@@ -99,14 +119,29 @@ class Watermark:
 
         It may step back, see `Partition`. If all partitions are idle, the highest frontier decides.
         """
-        active = [state.frontier for state in self._partitions.values() if not self._idle(state, now)]
+        active = [state.frontier for state in self._partitions.values() if not self._quiet(state, now)]
         known = [frontier for frontier in active if frontier is not None]
         if len(known) < len(active):
             return None
-        if not active:
-            known = [state.frontier for state in self._partitions.values() if state.frontier is not None]
-        reached = min(known) if active else max(known, default=None)
+        reached = min(known) if active else self.highest
+        proven = [state.frontier for state in self._partitions.values() if state.proven and state.frontier is not None]
+        if reached is not None and proven:
+            reached = min(reached, max(proven))
         return None if reached is None else max(INT64_MIN, reached - self._lateness)
+
+    @property
+    def highest(self) -> int | None:
+        """The highest frontier of all partitions, or None if none has one."""
+        return max((state.frontier for state in self._partitions.values() if state.frontier is not None), default=None)
+
+    @property
+    def latest(self) -> int | None:
+        """The latest of the recent times of all partitions, also if no other time supports it; None without any."""
+        return max((int(state.recent.max()) for state in self._partitions.values() if state.recent.size), default=None)
+
+    def silent_s(self, now: float) -> float:
+        """Return the seconds since the last event that was not ahead of the clock."""
+        return max(0.0, now - max((state.seen_at for state in self._partitions.values()), default=now))
 
     def idle(self, now: float, but: Container[int] = ()) -> bool:
         """Whether all records of every partition, `but` of these, are read, and none came for `idle_s` seconds."""
@@ -114,9 +149,13 @@ class Watermark:
 
     def holding(self, now: float) -> int | None:
         """Return the partition that holds the watermark back, or None if all are idle."""
-        active = [(state.frontier, number) for number, state in self._partitions.items() if not self._idle(state, now)]
+        active = [(state.frontier, number) for number, state in self._partitions.items() if not self._quiet(state, now)]
         unknown = [number for frontier, number in active if frontier is None]
         return unknown[0] if unknown else min(active, default=(None, None))[1]
 
     def _idle(self, state: Partition, now: float) -> bool:
         return state.at_end and now - state.seen_at >= self._idle_s
+
+    def _quiet(self, state: Partition, now: float) -> bool:
+        """Whether a partition does not hold the watermark back: it is idle, or has events ahead of the clock only."""
+        return (state.at_end or state.ahead) and now - state.seen_at >= self._idle_s

@@ -83,6 +83,17 @@ class Decoded(NamedTuple):
     refusals: list[Refusal]
 
 
+class Silence(NamedTuple):
+    """The stream is silent: all records are read, and none came for a while.
+
+    `time` is the stream's time, which goes on with the clock, less the lateness; None if it is unknown. If the source has
+    `ended`, no more records will come.
+    """
+
+    time: int | None
+    ended: bool = False
+
+
 class Due(NamedTuple):
     """Results to publish: a question to all slices, and a partial answer to merge with theirs.
 
@@ -161,7 +172,7 @@ class Meta:
     dead_bytes: int
     """Bytes of events that only a late event could still use."""
     final_until: int | None
-    """Late events change nothing before this time; None if nothing is final."""
+    """Late events do not change answers of earlier times, but may add to them; None if nothing is final."""
     summary: Any
     coarse_bytes: int = 0
     """Bytes that `Frozen.coarsen` would free."""
@@ -186,11 +197,17 @@ class Live(ABC):
         Takes the whole batch or, on an error, nothing. Returns the number of events that were not kept, by reason.
         """
 
-    def close(self, watermark: int | None, *, idle: bool) -> Due | None:
+    def close(self, watermark: int | None, silence: Silence | None) -> Due | None:
         """Return the results that have become due, each of them once, or None. The default publishes nothing.
 
-        Called after every batch, and with `idle` if the stream is silent or has ended: then unfinished results are due too.
+        Called after every batch, and with a `silence` if the stream is silent or has ended: then unfinished results are due
+        too.
         """
+        return None
+
+    @property
+    def due_at(self) -> int | None:
+        """The time at which a result becomes due although no more records come. The default has none."""
         return None
 
     @property

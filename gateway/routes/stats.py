@@ -94,6 +94,13 @@ class Stats(Answer, frozen=True, kw_only=True):
     missing: Annotated[list[Lost], _Meta(description="Events that answers may lack.")]
     checkpoint: Annotated[CheckpointSaid | None, _Meta(description="null if no checkpoint outlasts the process.")]
     late: Annotated[Count, _Meta(description="Events that came after the watermark had passed them, and were taken in.")]
+    ahead: Annotated[
+        Count, _Meta(description="Events that came more than max_ahead_ms before their time by this machine's clock.")
+    ]
+    apart: Annotated[Count, _Meta(description="Of these, the events that wait for their time, and are in no answer yet.")]
+    apart_from: Annotated[
+        int | None, _Meta(description="The earliest time of the events that wait for it; in the stream's unit.")
+    ]
     buffered: Annotated[Count, _Meta(description="Events that wait until the watermark passes them.")]
     in_flight: Annotated[int, _Meta(description="Events that were read and are in no collector yet.")]
     credits: Annotated[int, _Meta(description="The most events in flight; at this number the stream stops reading.")]
@@ -152,6 +159,9 @@ def stats_of(reply: Reply) -> Stats:
         missing=[Lost(reason, span_of(span), count) for reason, span, count in reply.missing],
         checkpoint=_checkpoint(reply.durability),
         late=progress.late,
+        ahead=progress.ahead,
+        apart=progress.apart,
+        apart_from=progress.apart_from,
         buffered=progress.buffered,
         in_flight=progress.in_flight,
         credits=progress.credits,

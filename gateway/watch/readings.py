@@ -152,6 +152,7 @@ OF_STREAMS: tuple[_Of, ...] = (
     _Of(_C, "firnline_records", "Records read.", (), _since("records")),
     _Of(_C, "firnline_events", "Events among the records read.", (), _since("events")),
     _Of(_C, "firnline_late_events", "Events that came after the watermark had passed them.", (), _since("late")),
+    _Of(_C, "firnline_ahead_events", "Events that came more than max_ahead_ms before their time.", (), _since("ahead")),
     _Of(_C, "firnline_rejected_records", "Refused records, by reason.", ("reason",), _by_reason("rejects")),
     _Of(_C, "firnline_missed_records", "Records that never arrived, by reason.", ("reason",), _by_reason("missed", MISSED)),
     _Of(
@@ -226,6 +227,13 @@ OF_STREAMS: tuple[_Of, ...] = (
         "Ranges of time that may lack events.",
         (),
         _one(lambda stats: len(stats.coverage.missing)),
+    ),
+    _Of(
+        _G,
+        "firnline_apart_events",
+        "Events that are kept apart until their time comes.",
+        (),
+        _one(lambda stats: stats.progress.apart),
     ),
     _Of(
         _G,

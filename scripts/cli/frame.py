@@ -195,6 +195,8 @@ def _problems(snapshot: Mapping[str, Any], trouble: str | None) -> list[Text]:
             found.append(("yellow", f"{name}: refused {_counts(each['rejects'])}"))
         if each.get("late"):
             found.append(("yellow", f"{name}: late {each['late']:,}"))
+        if each.get("apart"):
+            found.append(("yellow", f"{name}: {each['apart']:,} events ahead of the clock are kept apart"))
     found += [("yellow", f"{stream}: {count} restarts") for stream, count in snapshot.get("restarts", {}).items() if count]
     letters = snapshot.get("deadLetters", {"count": 0})
     if letters["count"]:

@@ -108,6 +108,8 @@ def stop(
             reply = replies.get(timeout=max(0.0, began + patience_s - time.monotonic()))
             if isinstance(reply, Drained):
                 log.info("drained", stream=name, records=reply.progress.records, events=reply.progress.events)
+                if reply.progress.apart:  # these events are in no result of this run
+                    log.warning("kept apart", stream=name, events=reply.progress.apart, earliest=reply.progress.apart_from)
             else:
                 log.warning("not drained", stream=name, reason=reply.reason)
         except Empty:

@@ -6,12 +6,13 @@ from typing import Any
 from actors.durability.spool import Spool
 from actors.reading.pace import Pace
 from actors.stream import StreamPlan
+from actors.timeline.horizon import Ahead
 from actors.views.kinds import VIEWS
 from actors.views.view import View
 from config.machine import MemoryMeter
 from config.settings import Settings
 from config.streams import Stream
-from config.units import in_unit
+from config.units import NANOSECONDS, in_unit
 from scripts.service.keeping import Keeping
 from scripts.service.memory import Budget, StreamMeter
 from scripts.service.parts import Complaints, dead_letters, reader, sinks, writer
@@ -40,6 +41,7 @@ def plan(
         source=reader(name, stream.source, kafka, once=once, complain=complain),
         lateness=in_unit(stream.lateness_ms, stream.unit),
         idle_s=stream.idle_ms / 1000,
+        ahead=ahead_of(stream, once=once),
         meter=StreamMeter(
             settings.memory.budget,
             settings.memory.spill_budget if store.lasting else None,
@@ -57,6 +59,13 @@ def plan(
         pace=Pace(checkpoint_s=keeping.when.every_ms / 1000, checkpoint_events=keeping.when.events),
         connect=(lambda: writer(stream.source, kafka)) if stream.writable and stream.source.topic is not None else None,
     )
+
+
+def ahead_of(stream: Stream, *, once: bool) -> Ahead:
+    """Return the policy for events ahead of the clock. With `once`, a pipe and a command end as a file does."""
+    most_ms = stream.most_ahead_ms
+    limit = None if most_ms is None else in_unit(most_ms, stream.unit)
+    return Ahead(limit, per_s=NANOSECONDS["s"] // NANOSECONDS[stream.unit], waits=stream.waits_for_clock(once=once))
 
 
 def max_age_of(stream: Stream) -> int | None:

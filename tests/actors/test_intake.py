@@ -124,19 +124,19 @@ def test_the_suspicion_ends_when_the_topic_is_recreated():
     batch = VIEW.decode(polled([b"R_1"])).batch
     into.suspect(Ingest(batch, None, 0, origin=Origin({0: 99}, {0: 100}, 0)))
     assert into.one_by_one
-    into.prepare(0.0)
+    into.prepare(0.0, 0.0, 0.0)
     assert not into.one_by_one
     into.suspect(Ingest(batch, None, 0, origin=Origin({0: 2}, {0: 3}, 0)))
     into.skip([], Place({0: 2}, "old"))
-    into.prepare(0.0)
+    into.prepare(0.0, 0.0, 0.0)
     assert into.one_by_one, "the record comes again"
     into.skip([], Place({0: 3}, "new", 1))
     into.suspect(Ingest(batch, None, 0, origin=Origin({0: 1}, {0: 2}, 1)))
     into.skip([], Place({0: 200}, "old"))
-    into.prepare(0.0)
+    into.prepare(0.0, 0.0, 0.0)
     assert into.one_by_one, "the new topic is read again after a return to an earlier checkpoint"
     into.skip([], Place({0: 3}, "new", 1))
-    into.prepare(0.0)
+    into.prepare(0.0, 0.0, 0.0)
     assert not into.one_by_one
 
 

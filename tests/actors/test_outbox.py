@@ -5,6 +5,7 @@ from typing import Any
 from actors.messages import Ingest, Ingested, Returned
 from actors.reading.outbox import Outbox
 from actors.reading.pace import Pace
+from actors.views.view import Silence
 
 
 class Sender:
@@ -31,7 +32,7 @@ def begun(room: int = 2) -> tuple[Outbox, Sender]:
 def test_a_credit_of_an_earlier_round_does_not_count():
     outbox, sender = begun()
     for number in range(3):
-        outbox.put_idle(number)
+        outbox.put_silence(number, Silence(None))
     outbox.send(one_by_one=False)
     assert sender.batches("first") == [0, 1]
     outbox.begin(2, "second")  # type: ignore[arg-type]
@@ -40,7 +41,7 @@ def test_a_credit_of_an_earlier_round_does_not_count():
     assert not outbox.credited(Returned(Ingest(None, 0, 1)))
     assert outbox.settled
     for number in range(10, 14):
-        outbox.put_idle(number)
+        outbox.put_silence(number, Silence(None))
     outbox.send(one_by_one=False)
     assert sender.batches("second") == [10, 11], "two credits, and not four"
 
@@ -48,7 +49,7 @@ def test_a_credit_of_an_earlier_round_does_not_count():
 def test_batches_that_a_retired_collector_returned_go_to_its_successor_first():
     outbox, sender = begun()
     for number in range(4):
-        outbox.put_idle(number)
+        outbox.put_silence(number, Silence(None))
     outbox.send(one_by_one=False)
     outbox.follow("second")  # type: ignore[arg-type]
     for _, message in list(sender.sent):
@@ -60,7 +61,7 @@ def test_batches_that_a_retired_collector_returned_go_to_its_successor_first():
 def test_one_by_one_a_batch_is_sent_only_when_no_other_is_on_its_way():
     outbox, sender = begun(room=4)
     for number in range(3):
-        outbox.put_idle(number)
+        outbox.put_silence(number, Silence(None))
     outbox.send(one_by_one=True)
     assert sender.batches("first") == [0]
     outbox.send(one_by_one=True)

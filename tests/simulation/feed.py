@@ -17,6 +17,8 @@ JUNK: tuple[bytes | None, ...] = (b"", None, b"nothing", b"\xff\xfe", b"{", b"_"
 class Feed:
     """The base of the feeds: a view that publishes nothing, with records in any partition."""
 
+    dated = False
+    """Whether a record has the time of an event, so that its clock can be ahead."""
     publishes = False
     """Whether the view has results."""
     budgets: Sequence[int]
@@ -50,6 +52,15 @@ class Feed:
     def record(self, chance: random.Random, at: float) -> Record:
         """Return a record that is an event and is written at `at`."""
         raise NotImplementedError
+
+    def later(self, record: Record, by_ms: int) -> Record:
+        """Return the same event with a later time. Only for a view that is `dated`."""
+        raise NotImplementedError
+
+    def time_of(self, event: Any) -> int:
+        """Return the time of an event, ms. Only for a view that is `dated`."""
+        time: int = event.time
+        return time
 
     def shard(self, record: Record, partitions: int, chance: random.Random) -> int:
         """Return the partition that a record goes to."""

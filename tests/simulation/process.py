@@ -79,6 +79,7 @@ class Process:
                 source=source,
                 lateness=plan.lateness,
                 idle_s=plan.idle_s,
+                ahead=plan.ahead,
                 meter=FixedMeter(Limits(plan.budget_bytes, plan.max_aged), self._rss),
                 baseline_bytes=0,
                 pace=plan.pace,

@@ -3,8 +3,10 @@
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import starmap
 
 from actors.reading.pace import Pace
+from actors.timeline.horizon import Ahead
 from tests.simulation.feed import Feed
 from tests.simulation.segment_feed import SegmentFeed
 from tests.simulation.set_feed import SetFeed
@@ -20,6 +22,11 @@ VIEWS = ("sets", "segments", "uniques", "sets", "top", "segments", "words", "set
 
 _CANDIDATES = 10
 _MOST_ALIKE = 3
+_HOUR_MS = 3_600_000
+_DECADE_MS = 315_360_000_000
+LATEST_MS = 1_720_000_000_000
+"""A time that lies after the clock of every run, and before the times of clocks that are ahead."""
+
 """Of how many records poison is chosen, and how many it may be then."""
 
 
@@ -38,6 +45,9 @@ class Scenario:
     budget_bytes: int
     max_aged: int | None
     crashes: int
+    ahead: Ahead
+    """The policy for times ahead of the clock. With a limit, some records are ahead by decades, and wait."""
+
     durable: bool
     """Whether a process finds the checkpoints of the one before."""
 
@@ -85,6 +95,10 @@ def scenario(seed: int, *, handlers: bool = False, poison: bool = False) -> Scen
     if handlers:
         rates["handler"] = 0.001
     topic = _topic(chance, feed, orderly=orderly)
+    clocks = random.Random(f"{seed} clocks")
+    ahead = Ahead(_HOUR_MS if feed.dated and clocks.random() < 0.4 else None)
+    if ahead.limit is not None:
+        topic = _misdated(topic, feed, clocks)
     if poison:
         topic = _poisoned(topic, feed, random.Random(f"{seed} poison"))
     return Scenario(
@@ -99,6 +113,7 @@ def scenario(seed: int, *, handlers: bool = False, poison: bool = False) -> Scen
         budget_bytes=chance.choice([1 << 40, 1 << 40, *feed.budgets]),
         max_aged=chance.choice([None, None, 3]),
         crashes=chance.choice([0, 1, 2, 3, 6]),
+        ahead=ahead,
         durable=durable,
         transactional=chance.random() < 0.5,
     )
@@ -149,6 +164,22 @@ def _topic(chance: random.Random, feed: Feed, *, orderly: bool) -> SimulatedTopi
             ),
         ]
     return SimulatedTopic(lives)
+
+
+def _misdated(topic: SimulatedTopic, feed: Feed, clocks: random.Random) -> SimulatedTopic:
+    """Return the topic with some records, or all of the first partition, from clocks that are ahead by decades."""
+    rate, whole = clocks.choice([0.01, 0.05, 0.3]), clocks.random() < 0.2
+
+    def misdated(number: int, record: Record) -> Record:
+        wrong = clocks.random() < rate or (whole and not number)
+        return feed.later(record, clocks.randint(1, 4) * _DECADE_MS) if wrong and record.truth is not None else record
+
+    def read_wrongly(number: int, partition: Partition) -> Partition:
+        return partition.with_records([misdated(number, record) for record in partition.records])
+
+    return SimulatedTopic(
+        [replace(life, partitions=list(starmap(read_wrongly, enumerate(life.partitions)))) for life in topic.lives]
+    )
 
 
 def _poisoned(topic: SimulatedTopic, feed: Feed, chance: random.Random) -> SimulatedTopic:

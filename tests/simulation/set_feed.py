@@ -27,6 +27,7 @@ class SetFeed(Feed):
     Otherwise the first partition may be a day behind, times may have flipped bits, and some events are late.
     """
 
+    dated = True
     questions = ((EVER, Page()),)
     budgets = (12_000, 30_000)
 
@@ -54,6 +55,13 @@ class SetFeed(Feed):
         if chance.random() < self._flipping:
             time ^= 1 << chance.choice([33, 41, 62])
         return Record(at, f"{STEPS[step]}_{time}".encode(), (time, step))
+
+    def later(self, record: Record, by_ms: int) -> Record:
+        time, step = record.truth
+        return record._replace(value=f"{STEPS[step]}_{time + by_ms}".encode(), truth=(time + by_ms, step))
+
+    def time_of(self, event: Any) -> int:
+        return int(event[0])
 
     def logged(self, partition: int, records: list[Record]) -> list[Record]:
         """Return a partition's records. Those of the first partition may be a day behind."""

@@ -15,7 +15,7 @@ from actors.replies import Answer, Busy, Query
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.faults import CrashError, Faults
 from tests.simulation.process import FOLDER, Process, World
-from tests.simulation.scenario import Scenario, scenario
+from tests.simulation.scenario import LATEST_MS, Scenario, scenario
 from tests.simulation.topic import Record
 from tests.simulation.trace import Trace
 from tests.support.running import placed
@@ -24,6 +24,9 @@ _REST_S = 200.0
 """Seconds in which the stream must come to rest after the last fault."""
 
 _MOST_STEPS = 100_000
+
+_END_S = 1e16
+"""Seconds after which the time of every event has come."""
 
 
 class _Received(NamedTuple):
@@ -56,6 +59,8 @@ class Simulation:
         self._process = Process(self._world)
         self._transactional = self.plan.durable and self.plan.transactional and self.plan.feed.publishes
         self._crashes = 0
+        self._matured = self.plan.ahead.limit is None
+        """Whether the time of every event has come."""
         self._repeated = False
         """Whether a process died that could not write a checkpoint. Its results in a file are written again then."""
         self._answered = 0
@@ -85,11 +90,22 @@ class Simulation:
                 self._judge_files()
                 self._judge_results()
                 self._judge_dead_letters()
+                if not self._matured:
+                    self._let_times_come()
         finally:
             self._process.die()
         return Outcome(
             self.plan, self.trace.identity, self.trace.step, self._crashes, self._answered, dict(world.faults.struck)
         )
+
+    def _let_times_come(self) -> None:
+        """Set the clock to the end of all times: every event that was kept apart is taken in, once."""
+        self._world.clock.jump(_END_S)
+        self._matured = True
+        self._rest()
+        self._judge()
+        self._process.drain()
+        self._judge_results()
 
     def traced(self) -> str:
         """Run, and return the identity of the trace, even if a law is broken."""
@@ -155,7 +171,15 @@ class Simulation:
     def _expected(self) -> list[Any]:
         """Return the events that were given or will be given, without poison."""
         lives = self._world.ledger.lives(to_come=True)
-        return [record.truth for life in lives for record in life if record.truth is not None and not record.poison]
+        return [record.truth for life in lives for record in life if self._counts(record) and not record.poison]
+
+    def _counts(self, record: Record) -> bool:
+        """Whether a record is an event whose time has come."""
+        return record.truth is not None and (self._matured or not self._is_ahead(record))
+
+    def _is_ahead(self, record: Record) -> bool:
+        """Whether the time of an event is ahead of the clock of the run, under a policy that lets it wait."""
+        return self.plan.ahead.limit is not None and self.plan.feed.time_of(record.truth) >= LATEST_MS
 
     def _rest(self) -> None:
         """Run until all records are read and all events are in slices."""
@@ -167,7 +191,8 @@ class Simulation:
             progress = stats.progress
             quiet = not progress.buffered and not progress.in_flight and progress.state == "at the end"
             all_read = world.ledger.whole(world.clock.now()) and progress.records == due
-            if quiet and all_read and placed(stats) == progress.events and self._saved(due):
+            whole = placed(stats) + progress.apart == progress.events and not (self._matured and progress.apart)
+            if quiet and all_read and whole and self._saved(due):
                 return
             self._process.run(0.5)
         raise AssertionError(f"the stream does not come to rest: {due} records were given; {self._brief(stats)}")
@@ -183,21 +208,23 @@ class Simulation:
         poison = progress.rejects.get("poison", 0)
         assert sum(progress.rejects.values()) == junk + poison, self._brief(stats)
         assert progress.events == len(records) - junk - poison, self._brief(stats)
-        deadly = sum(record.poison for record in records)
+        deadly = sum(record.poison and self._counts(record) for record in records)
         innocent = self._innocent(stats)
         assert poison == deadly or innocent, self._brief(stats)
-        assert placed(stats) == progress.events, self._brief(stats)
+        assert placed(stats) + progress.apart == progress.events, self._brief(stats)
+        early = sum(record.truth is not None and not self._counts(record) for record in records)
+        assert progress.apart == early, self._brief(stats)
         lost = ledger.lost()
         if ledger.complete and not poison and len(ledger.lives()) < 2:
             assert not stats.coverage.missing, f"no record was missed, but {stats.coverage}"
         if not innocent:
-            missed = [record.truth for record in lost if record.truth is not None]
+            missed = [record.truth for record in lost if record.truth is not None and not self._is_ahead(record)]
             for answer in answers:
                 self.plan.feed.whole(answer, stats, self._events(), missed)
 
     def _innocent(self, stats: Any) -> bool:
         """Whether harmless records were set aside as poison: a record that was alone in a batch whose handler failed."""
-        deadly = sum(record.poison for record in self._records())
+        deadly = sum(record.poison and self._counts(record) for record in self._records())
         return bool(self._world.faults.struck["handler"]) and stats.progress.rejects.get("poison", 0) > deadly
 
     def _judge_results(self) -> None:
@@ -252,13 +279,13 @@ class Simulation:
     def _events(self) -> list[list[Any]]:
         """Return the events that answers must consist of, by life: all given events without poison."""
         lives = self._world.ledger.lives()
-        return [[record.truth for record in life if record.truth is not None and not record.poison] for life in lives]
+        return [[record.truth for record in life if self._counts(record) and not record.poison] for life in lives]
 
     @staticmethod
     def _brief(stats: Any) -> str:
         progress = stats.progress
         return (
-            f"records {progress.records}, events {progress.events}, rejects {dict(progress.rejects)}, buffered {progress.buffered}, "
+            f"records {progress.records}, events {progress.events}, rejects {dict(progress.rejects)}, buffered {progress.buffered}, apart {progress.apart}, "
             f"in flight {progress.in_flight}, held {[meta.events for meta in (*stats.aged, stats.active)]}, dropped {stats.dropped}, "
             f"lag {progress.lag}, {progress.state}"
         )

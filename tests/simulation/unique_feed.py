@@ -62,6 +62,7 @@ class UniqueFeed(Feed):
     """If `orderly`, each frame is written at its time, plus or minus `JITTER_MS`. Otherwise some are late or have a wrong time."""
 
     questions = tuple((EVER, Rows(granularity)) for granularity in GRANULARITIES)
+    dated = True
     publishes = True
     budgets = (20_000, 60_000)
     junk = JUNK + _NO_FRAMES
@@ -104,6 +105,13 @@ class UniqueFeed(Feed):
         seconds, user = time / 1000, f"u{chance.randrange(self._users)}"
         frame = {"uid": user, "more": {"uid": "x", "ts": 0}, "ts": chance.choice([seconds, str(seconds)])}
         return Record(at, json.dumps(frame).encode(), Frame(math.floor(seconds * 1000), user))
+
+    def later(self, record: Record, by_ms: int) -> Record:
+        frame, seconds = json.loads(record.value or b""), (record.truth.time + by_ms) / 1000
+        return record._replace(
+            value=json.dumps({**frame, "ts": seconds}).encode(),
+            truth=record.truth._replace(time=math.floor(seconds * 1000)),
+        )
 
     def claim(self, answer: Answer, stats: Stats, given: Sequence[Sequence[Any]], expected: Sequence[Any]) -> None:
         level, until = answer.arguments.granularity, answer.coverage.complete_to

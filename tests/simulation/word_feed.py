@@ -41,6 +41,7 @@ class Line(NamedTuple):
 class WordFeed(Feed):
     """If `orderly`, each line is written at its time, plus or minus `JITTER_MS`. Otherwise some lines are late or have a wrong time."""
 
+    dated = True
     budgets = (6_000, 15_000)
     junk = JUNK + _NO_LINES
 
@@ -78,6 +79,13 @@ class WordFeed(Feed):
         line = {"event_type": kind, "data": data, "timestamp": time / 1000, "more": [{}]}
         value = json.dumps(line, ensure_ascii=chance.random() < 0.5).encode()
         return Record(at, value, Line(math.floor(time / 1000 * 1000), kind, tuple(words)))
+
+    def later(self, record: Record, by_ms: int) -> Record:
+        line, seconds = json.loads(record.value or b""), (record.truth.time + by_ms) / 1000
+        return record._replace(
+            value=json.dumps({**line, "timestamp": seconds}).encode(),
+            truth=record.truth._replace(time=math.floor(seconds * 1000)),
+        )
 
     def claim(self, answer: Answer, stats: Stats, given: Sequence[Sequence[Any]], expected: Sequence[Any]) -> None:
         least: Counter[str] = Counter()

@@ -21,7 +21,7 @@ from actors.views.segments.arguments import Listing
 from actors.views.sets.arguments import Page
 from actors.views.top.arguments import CLEAR_KEY, CLEAR_VALUE, Top
 from actors.views.uniques.arguments import Rows
-from actors.views.view import Due
+from actors.views.view import Due, Silence
 from actors.views.words.arguments import Counting
 from tests.support.polled import polled
 from tests.support.rendered import rendered
@@ -201,7 +201,7 @@ class Run:
         watermark = int(times.max()) if times.size else None
         if times.size:
             self.lost.update(self.live.add(batch.ordered() if isinstance(batch, Batch) else batch, watermark))
-        due = self.live.close(watermark, idle=idle)
+        due = self.live.close(watermark, Silence(watermark) if idle else None)
         if due is not None:
             self.published.append(self._results(due))
             assert self.published[-1].endswith(b"\n")

@@ -26,6 +26,7 @@ from actors.views.segments.id_set import IdSet
 from actors.views.segments.runs.merging import merged
 from actors.views.segments.runs.run import EMPTY, Raw, Run, Sealed, Spooled, run_of
 from actors.views.segments.view import SegmentsTotal, SegmentsView
+from actors.views.view import Silence
 from tests.support.polled import polled
 from tests.support.rendered import rendered
 from tests.support.trees import kept
@@ -70,7 +71,7 @@ class Feed:
         return lost
 
     def close(self) -> bytes:
-        due = self.live.close(None, idle=False)
+        due = self.live.close(None, None)
         if due is None:
             return b""
         text = b"".join(self.view.publish(self.view.merge([due.partial]), due))
@@ -118,7 +119,7 @@ def test_ten_segments_are_the_default():
     batch = view.decode(polled([record(7, place, [place]) for place in range(10)])).batch
     live = view.open(None)
     live.add(batch, None)
-    due = live.close(None, idle=True)
+    due = live.close(None, Silence(None))
     assert due is not None
     assert b"".join(view.publish(due.partial, due)) == b"0, 1, 2, 3, 4, 5, 6, 7, 8, 9\n"
     assert view.decode(polled([record(7, 10, [])])).refusals == [(0, "segment_out_of_range")]
@@ -588,7 +589,7 @@ def test_ten_long_segments_merge_in_a_fraction_of_their_memory():
     tracemalloc.start()
     for value in values:
         feed.live.add(feed.view.decode(polled([value])).batch, None)
-    due = feed.live.close(None, idle=False)
+    due = feed.live.close(None, None)
     assert due is not None
     at = 0
     for place, block in enumerate(feed.view.publish(due.partial, due)):

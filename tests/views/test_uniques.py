@@ -23,12 +23,14 @@ from actors.views.uniques.periods import DAY, HOUR, MONTH, WEEK, YEAR, Periods
 from actors.views.uniques.sketch import Sketch, estimate
 from actors.views.uniques.slices import FrozenUniques, UniquesSummary
 from actors.views.uniques.view import UniquesTotal, UniquesView
+from actors.views.view import Silence
 from scripts.lab.truth import period
 from tests.support.polled import polled
 from tests.support.rendered import rendered
 from tests.support.trees import file_of, kept
 
 ZONES = ("UTC", "Asia/Kolkata", "America/New_York", "Europe/Berlin", "Pacific/Auckland", "Asia/Kathmandu", "America/Sao_Paulo")
+QUIET, ENDED = Silence(None), Silence(None, ended=True)
 NOON = 1_468_238_400  # 2016-07-11 12:00 UTC, a Monday
 Frame = tuple[float, str]
 
@@ -110,7 +112,7 @@ def fed(view: UniquesView, frames: list[Frame], chance: random.Random) -> tuple[
         live.add(batch_of(view, frames[at : at + size]), None)
         at += size
         last = max(int(second) for second, _ in frames[:at])
-        published += due(view, [*slices, live], live.close((last - 5) * 1000, idle=False))
+        published += due(view, [*slices, live], live.close((last - 5) * 1000, None))
         if live.full:
             frozen, carry = live.freeze()
             slices.append(frozen)
@@ -165,8 +167,8 @@ def test_an_ordered_stream_publishes_every_period_once(limit: int):
     frames = sorted((NOON + chance.random() * 90_000, f"{chance.randrange(60)}") for _ in range(700))
     slices, published = fed(view, frames, chance)
     last = (int(frames[-1][0]) - 5) * 1000
-    provisional = due(view, slices, slices[-1].close(last, idle=True))
-    assert slices[-1].close(last, idle=True) is None
+    provisional = due(view, slices, slices[-1].close(last, ENDED))
+    assert slices[-1].close(last, ENDED) is None
     for granularity in GRANULARITIES:
         final = [row for row in [*published, *provisional] if row["granularity"] == granularity and row["final"]]
         assert all(row["revision"] == 1 for row in final)
@@ -175,7 +177,7 @@ def test_an_ordered_stream_publishes_every_period_once(limit: int):
         ]
     assert {row["granularity"] for row in provisional if not row["final"]} == {"hour", "day", "week", "month", "year"}
     # The provisional rows become final without new frames.
-    later = due(view, slices, slices[-1].close(last + 400 * 86_400_000, idle=False))
+    later = due(view, slices, slices[-1].close(last + 400 * 86_400_000, None))
     assert {(row["granularity"], row["final"], row["revision"]) for row in later} == {
         (granularity, True, 2) for granularity in GRANULARITIES[1:]
     }
@@ -184,12 +186,49 @@ def test_an_ordered_stream_publishes_every_period_once(limit: int):
 def closes(view: UniquesView, live: Any, what: str) -> Callable[..., list[tuple[int, int, int]]]:
     """Return a function that adds frames and returns the start, `what`, and the revision of each final minute that is due."""
 
-    def closing(at: int, *frames: Frame, idle: bool = False) -> list[tuple[int, int, int]]:
+    def closing(at: int, *frames: Frame, silence: Silence | None = None) -> list[tuple[int, int, int]]:
         live.add(batch_of(view, list(frames)), at * 1000)
-        found = due(view, [live], live.close(at * 1000, idle=idle))
+        found = due(view, [live], live.close(at * 1000, silence))
         return [(r["start"] - NOON, r[what], r["revision"]) for r in found if r["granularity"] == "minute" and r["final"]]
 
     return closing
+
+
+def test_a_running_minute_is_provisional_in_each_silence_and_final_once():
+    view = UniquesView()
+    live = view.open(None)
+
+    def minutes(watermark: int, silence: Silence | None, *frames: Frame) -> list[tuple[int, int, bool]]:
+        live.add(batch_of(view, list(frames)), None)
+        found = due(view, [live], live.close(watermark * 1000, silence))
+        return [(row["frames"], row["revision"], row["final"]) for row in found if row["granularity"] == "minute"]
+
+    for number in range(1, 4):
+        seconds = NOON + number
+        assert minutes(seconds, Silence(seconds * 1000), (seconds, "a")) == [(number, number, False)]
+        assert minutes(seconds, Silence(seconds * 1000)) == []
+        assert live.due_at == (NOON + 60) * 1000
+    assert minutes(NOON + 3, Silence((NOON + 60) * 1000 - 1)) == []
+    assert minutes(NOON + 60, None, (NOON + 61, "b")) == [(3, 4, True)]
+    assert minutes(NOON + 61, QUIET) == [(1, 1, False)]
+    assert minutes(NOON + 120, QUIET) == [(1, 2, True)]
+    assert minutes(NOON + 120, QUIET) == []
+
+
+def test_a_minute_is_final_if_the_clock_of_a_silent_stream_has_passed_its_end():
+    view = UniquesView()
+    live = view.open(None)
+    live.add(batch_of(view, [(NOON + 1, "a")]), None)
+    assert not any(row["final"] for row in due(view, [live], live.close(NOON * 1000, Silence((NOON + 2) * 1000))))
+    found = due(view, [live], live.close(NOON * 1000, Silence((NOON + 60) * 1000)))
+    assert [(row["granularity"], row["final"], row["revision"]) for row in found] == [("minute", True, 2)]
+    live = view.revive(kept(live.state()))
+    assert live.close(NOON * 1000, Silence((NOON + 60) * 1000)) is None
+    # A frame for this minute is late, although the watermark has not passed it.
+    live.add(batch_of(view, [(NOON + 3, "b")]), None)
+    assert live.close((NOON + 1) * 1000, None) is None
+    found = due(view, [live], live.close((NOON + 1) * 1000, QUIET))
+    assert [(row["unique"], row["final"], row["revision"]) for row in found if row["granularity"] == "minute"] == [(2, True, 3)]
 
 
 def test_a_late_frame_makes_a_corrected_revision_when_the_next_period_ends():
@@ -202,10 +241,10 @@ def test_a_late_frame_makes_a_corrected_revision_when_the_next_period_ends():
     assert closing(NOON + 62, (NOON + 4, "c"), (NOON - 60, "z")) == []
     assert closing(NOON + 120) == [(-60, 1, 1), (0, 3, 2), (60, 1, 1)]
     assert closing(NOON + 121, (NOON + 5, "d")) == []
-    assert closing(NOON + 121, idle=True) == [(0, 4, 3)]
-    assert closing(NOON + 121, idle=True) == []
-    # An open minute is published when the stream falls silent, and corrected if the stream continues.
-    assert closing(NOON + 121, (NOON + 125, "e"), idle=True) == [(120, 1, 1)]
+    assert closing(NOON + 121, silence=QUIET) == [(0, 4, 3)]
+    assert closing(NOON + 121, silence=QUIET) == []
+    # An open minute is final if the source has ended, and corrected if the stream continues all the same.
+    assert closing(NOON + 121, (NOON + 125, "e"), silence=ENDED) == [(120, 1, 1)]
     assert closing(NOON + 126, (NOON + 131, "f")) == []
     assert closing(NOON + 180) == [(120, 2, 2)]
     assert [row["revision"] for row in rows(view, [live], "minute")] == [1, 3, 1, 2]
@@ -227,18 +266,18 @@ def test_a_correction_counts_the_revisions_of_earlier_slices():
     first = view.open(None)
     first.add(batch_of(view, [(NOON, "a")]), None)
     assert first.full
-    assert due(view, [first], first.close((NOON + 60) * 1000, idle=False))
+    assert due(view, [first], first.close((NOON + 60) * 1000, None))
     frozen, carry = first.freeze()
     second = view.open(carry)
     second.add(batch_of(view, [(NOON + 1, "b"), (NOON + 61, "b")]), None)
-    found = due(view, [frozen, second], second.close((NOON + 120) * 1000, idle=False))
+    found = due(view, [frozen, second], second.close((NOON + 120) * 1000, None))
     assert [(row["unique"], row["frames"], row["revision"], row["final"]) for row in found] == [
         (2, 2, 2, True),
         (1, 1, 1, True),
     ]
     # A slice that has published a period and has no frame of it has no row.
     third = view.open(second.freeze()[1])
-    assert due_keys(third.close((NOON + 3_600) * 1000, idle=False)) == [("hour", NOON * 1000)]
+    assert due_keys(third.close((NOON + 3_600) * 1000, None)) == [("hour", NOON * 1000)]
     assert rows(view, [third], "hour") == []
 
 
@@ -250,14 +289,14 @@ def test_nothing_is_due_without_a_watermark_and_one_wrong_time_publishes_no_open
     view = UniquesView()
     live = view.open(None)
     live.add(batch_of(view, [(NOON, "a"), (END_S - 1, "flipped"), (0, "flipped too")]), None)
-    assert live.close(None, idle=False) is None
-    found = due(view, [live], live.close((NOON + 1) * 1000, idle=False))
+    assert live.close(None, None) is None
+    found = due(view, [live], live.close((NOON + 1) * 1000, None))
     assert {row["end"] for row in found} == {60, 3_600, 86_400, 345_600, 2_678_400, 31_536_000}
     # The watermark may step back.
     live.add(batch_of(view, [(NOON + 60, "b")]), None)
-    assert live.close((NOON - 600) * 1000, idle=False) is None
+    assert live.close((NOON - 600) * 1000, None) is None
     live.add(batch_of(view, [(NOON - 590, "b")]), None)
-    assert ("minute", (NOON - 600) * 1000) in due_keys(live.close((NOON - 530) * 1000, idle=False))
+    assert ("minute", (NOON - 600) * 1000) in due_keys(live.close((NOON - 530) * 1000, None))
 
 
 @pytest.mark.parametrize("zone", [*ZONES, "America/Havana", "Asia/Gaza", "Pacific/Apia", "Africa/Casablanca"])
@@ -469,7 +508,7 @@ def test_shedding_estimates_closed_periods_first_then_the_largest():
     live.add(many(range(9_000), NOON), None)
     live.add(many(range(8_000, 30_000), NOON + 60), None)
     live.read(EVER, Rows("year"))
-    live.close((NOON + 60) * 1000, idle=False)
+    live.close((NOON + 60) * 1000, None)
     before = live.meta().nbytes
     assert live.shed(40_000) == ({}, None)
     assert before - live.meta().nbytes >= 40_000
@@ -563,12 +602,12 @@ def test_rows_published_when_idle_are_not_published_again_after_a_restart():
     view = UniquesView()
     live = view.open(None)
     live.add(batch_of(view, [(NOON, "a"), (NOON + 60, "b"), (NOON + 90_000, "c")]), None)
-    assert len(due_keys(live.close((NOON + 60) * 1000, idle=True))) == 3 + 2 + 2 + 1 + 1 + 1
+    assert len(due_keys(live.close((NOON + 60) * 1000, QUIET))) == 3 + 2 + 2 + 1 + 1 + 1
     live = view.revive(kept(live.state()))
-    assert live.close((NOON + 60) * 1000, idle=True) is None
+    assert live.close((NOON + 60) * 1000, QUIET) is None
     live.add(batch_of(view, [(NOON + 61, "b")]), None)
     live = view.revive(kept(live.state()))
-    found = due(view, [live], live.close((NOON + 60) * 1000, idle=True))
+    found = due(view, [live], live.close((NOON + 60) * 1000, QUIET))
     assert [(row["granularity"], row["revision"]) for row in found] == [(each, 2) for each in GRANULARITIES]
 
 
@@ -593,7 +632,7 @@ def sketched_and_exact(view: UniquesView) -> Any:
     for minute in range(8):
         live.add(many(range(minute * 900, minute * 900 + 300 * minute + 3), NOON + 60 * minute), None)
     live.add(many(range(3_000), NOON + 40_000_000), None)
-    live.close((NOON + 120) * 1000, idle=False)
+    live.close((NOON + 120) * 1000, None)
     live.add(many(range(20_000, 20_004), NOON), None)
     return live
 

@@ -18,7 +18,7 @@ from actors.views.segments.runs.merging import Result
 from actors.views.segments.runs.rows import PendingRows, Piece
 from actors.views.segments.runs.run import Run
 from actors.views.segments.runs.spool import Spool
-from actors.views.view import Due, Live, Meta
+from actors.views.view import Due, Live, Meta, Silence
 
 _WAITING_BYTES = 320
 """Memory of a pending batch, beside its runs: the object and its entries in two mappings."""
@@ -116,7 +116,7 @@ class LiveSegments(Live):
                 lost[reason] = lost.get(reason, 0) + 1
         return lost
 
-    def close(self, watermark: int | None, *, idle: bool) -> Due | None:  # noqa: ARG002  # a batch is due when it is whole
+    def close(self, watermark: int | None, silence: Silence | None) -> Due | None:  # noqa: ARG002  # a batch is due when it is whole
         """Return the batches that were completed since the last call, in order of completion, or None."""
         if not self._results:
             return None

@@ -20,7 +20,7 @@ from actors.views.uniques.periods import MINUTE, MINUTE_MS, PARENTS, YEAR, Perio
 from actors.views.uniques.piece import Piece, piece
 from actors.views.uniques.sketch import SKETCH_BYTES
 from actors.views.uniques.slices import FrozenUniques, UniquesSummary
-from actors.views.view import NONE_LOST, Due, Live, Meta
+from actors.views.view import NONE_LOST, Due, Live, Meta, Silence
 
 _WAITING_LIMIT = 262_144
 """If more hashes than this wait in all cells together, all cells are folded: 2 MB."""
@@ -122,12 +122,12 @@ class LiveUniques(Live):
         self._full = self._count >= self._max_cells or self._held >= self._max_hashes
         return NONE_LOST
 
-    def close(self, watermark: int | None, *, idle: bool) -> Due | None:
+    def close(self, watermark: int | None, silence: Silence | None) -> Due | None:
         """Return the rows that are due: of periods that end by `watermark`, and corrections of earlier ones.
 
-        If `idle`, rows of open periods are due too. The caller must publish each row: its revision is counted.
+        In a `silence`, rows of open periods are due too. The caller must publish each row: its revision is counted.
         """
-        due = self._agenda.due(watermark, idle=idle)
+        due = self._agenda.due(watermark, silence)
         if not due:
             return None
         for end, key, final in due:
@@ -136,6 +136,11 @@ class LiveUniques(Live):
             cell.final |= final
         wanted = tuple((GRANULARITIES[key.level], key.start) for _, key, _ in due)
         return Due(EVER, Rows(None, wanted), ())
+
+    @property
+    def due_at(self) -> int | None:
+        """The end of the earliest open period."""
+        return self._agenda.next_end
 
     def read(self, span: Span, arguments: Rows) -> tuple[Piece, ...]:
         """Return copies of the cells that `arguments` selects. Cost: O(cells of the level), and one copy of their hashes."""

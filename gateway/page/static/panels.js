@@ -228,6 +228,7 @@ export class Panels {
         ? [[plural(all, "record")], " were refused, because they are not events."]
         : ["None. Every record was an event."]),
       stream.late ? ` ${compact(stream.late)} events came late.` : "",
+      stream.apart ? ` ${compact(stream.apart)} events are kept apart: their times lie ahead of the clock.` : "",
     );
     for (const part of parts.slice(1)) part.hidden = !all;
     if (!all) return;
