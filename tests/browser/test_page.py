@@ -25,6 +25,7 @@ from gateway.ask import Asker
 from gateway.page.live import Ticker, Watching
 from gateway.page.picture import merged
 from gateway.stream import Served
+from scripts.lab.chaos.proxy import Proxy
 from scripts.produce.patterns import chunks
 from scripts.produce.spec import Spec
 from tests.conftest import create_topic
@@ -211,6 +212,29 @@ def test_the_page_reconnects_after_a_restart_and_keeps_its_last_picture(
                 seen.until("document.body.dataset.state === 'running' && document.getElementById('notice').hidden")
                 assert "live" in seen.text("#link")
     assert stopped_in_s < 20, "a watcher does not delay the end of the service"
+
+
+def test_a_stream_whose_brokers_are_gone_is_not_live_until_they_answer(browser: Browser, broker: str):
+    topic, proxy = create_topic(broker), Proxy(broker, broker)
+    try:
+        assert produce(broker, topic, "--count", "300", "--start", str(FIRST_MS)).wait(timeout=60) == 0
+        with service(proxy.bootstrap, topic, *SMALL) as running:
+            running.settled(300)
+            with look(browser, url(running), bypass_csp=True) as seen:
+                seen.until(f"{SHOWN} && document.getElementById('link').innerText === 'live'")
+                proxy.cut(refuse=True)
+                seen.until("document.getElementById('link').innerText === 'unreachable'")
+                assert "No records can be read since" in seen.text("#notice")
+                assert proxy.bootstrap in seen.text("#notice")
+                assert "The answers stay as they were at" in seen.text("#notice")
+                assert "No records can be read (unreachable)" in seen.text("#flow")
+                assert seen.violations() == []
+                proxy.mend()
+                seen.until("document.getElementById('link').innerText === 'live'")
+                assert not seen.page.is_visible("#notice")
+                assert not seen.errors
+    finally:
+        proxy.close()
 
 
 def test_failed_streams_and_an_ended_service_are_shown_without_axe_violations(browser: Browser, tmp_path: Path):
