@@ -19,6 +19,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from scripts.brokers.real import Member, real_cluster
 from scripts.checkout import ROOT
+from scripts.lab.chaos.load import ONCE
 from scripts.lab.chaos.processes import Node
 from scripts.lab.truth import greedy
 from tests.support.running import records
@@ -114,7 +115,7 @@ class Load(threading.Thread):
         self._chance = random.Random(seed)
         self._refused: list[str] = []
         self._stopped, self._turn, self._writing = threading.Event(), threading.Lock(), True
-        settings = {"acks": "all", "enable.idempotence": True, "queue.buffering.max.messages": 1_000_000, "log_level": 0}
+        settings = {"acks": "all", **ONCE, "queue.buffering.max.messages": 1_000_000, "log_level": 0}
         self._producer = Producer({"bootstrap.servers": bootstrap, **settings})
 
     def run(self) -> None:
@@ -210,7 +211,7 @@ def test_answers_and_results_are_the_same_when_leaders_move_and_move_back(cluste
             load.pause()
             count = len(load.events)
             for name, topic in (("events", events), ("segments", segments)):
-                assert cluster.records(topic) == count, "the producer wrote some twice, or Kafka lost some"
+                assert cluster.records(topic) == count, "the producer wrote some records twice, or Kafka lost some"
                 until(lambda name=name: running.stats(name)["records"] >= count, timeout_s=PATIENCE_S)
                 stats = running.settled(count) if name == "events" else running.stats(name)
                 assert (name, stats["records"], stats["events"]) == (name, count, count)
