@@ -12,7 +12,6 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -115,24 +114,38 @@ def _cluster(
             settings |= {**_listening(settings, listeners), **more}
             (node / "server.properties").write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         (root / "log4j2.properties").write_text(_LOGGING)
-        _format(java, nodes)
+        _format(java, nodes, directory / f"formatted-{KAFKA}")
         members = [around.enter_context(_member(java, node, port)) for node, port in zip(nodes, ports, strict=True)]
         for member in members:
             _await_broker(member, len(members))
         yield members
 
 
-def _format(java: Sequence[str], nodes: Sequence[Path]) -> None:
-    """Create the storage of all nodes in parallel. Raises OSError if that fails."""
-    tool = [*java, "kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c"]
+def _format(java: Sequence[str], nodes: Sequence[Path], pattern: Path) -> None:
+    """Create the storage of all nodes: copies of `pattern` with ids of their own. A JVM makes `pattern` at the first call.
 
-    def make(node: Path) -> None:
-        formatted = subprocess.run([*tool, str(node / "server.properties")], check=False, capture_output=True, text=True)
-        if formatted.returncode:
-            raise OSError(f"cannot create Kafka's storage: {formatted.stderr.strip()}")
+    Raises OSError if that fails.
+    """
+    if not pattern.exists():
+        _make_pattern(java, nodes[0], pattern)
+    cluster = _random_id()
+    for number, node in enumerate(nodes, 1):
+        shutil.copytree(pattern, node / "data")
+        ids = {"version": 1, "cluster.id": cluster, "node.id": number, "directory.id": _random_id()}
+        (node / "data" / "meta.properties").write_text("".join(f"{key}={value}\n" for key, value in ids.items()))
 
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(make, nodes))
+
+def _make_pattern(java: Sequence[str], node: Path, pattern: Path) -> None:
+    """Let Kafka's tool format the storage of a node, and move it to `pattern`."""
+    tool = [*java, "kafka.tools.StorageTool", "format", "-t", _random_id(), "-c", str(node / "server.properties")]
+    formatted = subprocess.run(tool, check=False, capture_output=True, text=True)
+    if formatted.returncode:
+        raise OSError(f"cannot create Kafka's storage: {formatted.stderr.strip()}")
+    made = node / "data"
+    try:
+        made.rename(pattern)
+    except OSError:  # another process has made it meanwhile
+        shutil.rmtree(made)
 
 
 @contextlib.contextmanager
@@ -236,6 +249,6 @@ def _await_broker(member: Member, count: int) -> None:
         time.sleep(0.02)
 
 
-def _cluster_id() -> str:
-    """Return a random cluster id. It begins with a letter, because Kafka's storage tool takes a leading dash for an option."""
+def _random_id() -> str:
+    """Return a random id of Kafka's form. It begins with a letter, because Kafka's tool takes a leading dash for an option."""
     return "f" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
