@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition, Uuid
-from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec  # type: ignore[attr-defined]  # they are exported
+from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, OffsetSpec  # type: ignore[attr-defined]  # exported
 from confluent_kafka.cimpl import NewTopic
 
 from actors.kafka_trouble import Reasons
@@ -21,6 +21,7 @@ _TIMEOUT_S = 5.0
 _PROBE_TIMEOUT_S = 2.5
 _BATCH_BYTES = 512
 _LIBRARYS_LONGEST = 1_000_000
+_DELETE = "use a topic with cleanup.policy=delete"
 _ROLE = ("group.", "transactional.", "transaction.", "enable.idempotence")
 """Prefixes of the settings that give a client a role: a member of a group, a transactional or an idempotent producer."""
 
@@ -63,10 +64,26 @@ def longest_record(settings: Mapping[str, Any], topic: str) -> int:
     admin = _admin(settings, reasons)
     try:
         asked = admin.describe_configs([resource], request_timeout=_TIMEOUT_S)
-        taken = int(asked[resource].result()["max.message.bytes"].value) - _BATCH_BYTES
+        found = asked[resource].result()
+        taken = int(found["max.message.bytes"].value) - _BATCH_BYTES
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            raise OSError(f"Kafka refuses the right to DESCRIBE_CONFIGS topic {topic}") from error
+        raise OSError(_why(topic, error, admin, reasons)) from error
+    if "compact" in str(found["cleanup.policy"].value):
+        raise OSError(f"topic {topic} is compacted, so each record needs a key, and results have no key: {_DELETE}")
+    return min(taken, int(settings.get("message.max.bytes", _LIBRARYS_LONGEST)))
+
+
+def may_write(settings: Mapping[str, Any], topic: str) -> bool:
+    """Return whether this user has the right to write to `topic`. Waits five seconds at most. Raises OSError as above."""
+    reasons = Reasons(settings)
+    admin = _admin(settings, reasons)
+    asked = admin.describe_topics(TopicCollection([topic]), include_authorized_operations=True, request_timeout=_TIMEOUT_S)
+    try:
+        return AclOperation.WRITE in (asked[topic].result().authorized_operations or [AclOperation.WRITE])
     except KafkaException as error:
         raise OSError(_why(topic, error, admin, reasons)) from error
-    return min(taken, int(settings.get("message.max.bytes", _LIBRARYS_LONGEST)))
 
 
 def _admin(settings: Mapping[str, Any], reasons: Reasons) -> AdminClient:

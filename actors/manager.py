@@ -27,11 +27,13 @@ from actors.messages import (
     Begin,
     Checkpoint,
     Committed,
+    Delayed,
     Emit,
     EventsLost,
     FrontEndMessage,
     GetCommitted,
     Grown,
+    Halt,
     Ingested,
     KeeperMessage,
     Kept,
@@ -108,6 +110,7 @@ class Manager(Actor[ManagerMessage]):
         self._retired_count = 0
         self._watermark: int | None = None
         self._last_batch_at: float | None = None
+        self._output_problem: str | None = None
         self._progress = Progress()
         self._questions = Questions(self, view)
         self._assembler = Assembler(self, keeper=keeper, publisher=publisher, part=self._checkpoint_part)
@@ -135,6 +138,8 @@ class Manager(Actor[ManagerMessage]):
                 self._progress, self._memory.buffered_bytes = message, message.buffered_bytes
                 self._measure()
                 self._prune()
+            case Delayed(problem):
+                self._output_problem = problem
             case Grown():
                 self._grown(message)
             case Retired():
@@ -181,7 +186,7 @@ class Manager(Actor[ManagerMessage]):
     # Rounds ----------------------------------------------------------------------------------------------------------
 
     def _start_round(self) -> None:
-        """Ask the publisher for the committed checkpoint, or without one the keeper for the newest.
+        """Ask the publisher for the results that readers see, or without a publisher the keeper for the newest checkpoint.
 
         Until it is loaded, the present collectors answer queries.
         """
@@ -193,14 +198,17 @@ class Manager(Actor[ManagerMessage]):
             self.send(self._keeper, Load(None, self.address, self._round))
 
     def _go_on_starting(self, message: StartMessage) -> None:
-        """Take the next step: get the committed checkpoint, load it, move the sinks back to it."""
+        """Take the next step: look at the results that readers see, load their checkpoint, move the sinks back to it."""
         if not isinstance(message, Loading) and message.round != self._round:
             return  # a step of an earlier start, which was given up
         match message:
-            case Committed(checkpoint_id):
-                self.send(self._keeper, Load(checkpoint_id, self.address, self._round))
+            case Committed(standing):
+                self.send(self._keeper, Load(standing, self.address, self._round))
             case Loading(done, total):
                 self._assembler.loading(done, total)
+            case Loaded(refused=str() as reason):
+                self._assembler.loaded(message)
+                self.send(self._publisher, Halt(reason))
             case Loaded():
                 self._loaded = message
                 self._assembler.loaded(message)
@@ -423,6 +431,7 @@ class Manager(Actor[ManagerMessage]):
             missing=self._ledger.reasons(),
             last_batch_at=self._last_batch_at,
             durability=self._assembler.durability if self._lasting else None,
+            output_problem=self._output_problem,
             starting=self._phase is Phase.STARTING or active is None,
             numbers=tuple(each.collector_id for each in (*aged, *([active] if active is not None else []))),
             pruned=self._ledger.pruned,

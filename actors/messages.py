@@ -248,6 +248,12 @@ class Restore(Control, frozen=True):
     manager: ManagerAddress
 
 
+class Halt(Control, frozen=True):
+    """Write nothing more, and report `reason` to the service, which ends. Sent by the manager if no checkpoint fits."""
+
+    reason: str
+
+
 class Prepare(Control, frozen=True):
     """Flush the written results, pause until `Commit`, and send `Prepared` to `manager`, the sender."""
 
@@ -293,13 +299,59 @@ class SecureDead(Control, frozen=True):
 # To the keeper -------------------------------------------------------------------------------------------------------
 
 
-class Load(Data, frozen=True):
-    """Read the newest readable checkpoint up to `committed`; send `Loading` and `Loaded` to `manager`, the sender.
+class Standing(Struct, frozen=True):
+    """The results that readers of a sink see. A checkpoint *fits* if its results are exactly these.
 
-    `committed` is None if no sink tracks checkpoints: any checkpoint may be read then.
+    `checkpoint` is the largest number that the sink has seen; further checkpoints get larger numbers. `mark` identifies the
+    last record; None if no record is committed. If `numbered` is set, an earlier version committed that checkpoint, without a
+    mark. `process` committed last, for the checkpoints in the folder `meaning`. `recorded` is false if the sink has no record
+    of any commit; `lost` is true if the number of the last commit is lost, and the results themselves prove the commit.
+    `force`: load a checkpoint that does not fit if there is no other.
     """
 
-    committed: CheckpointId | None
+    topic: str
+    checkpoint: int
+    mark: str | None
+    meaning: str = ""
+    process: str = ""
+    recorded: bool = True
+    lost: bool = False
+    numbered: int | None = None
+    force: bool = False
+
+    def place_in(self, places: Sequence[Any]) -> Mapping[str, Any] | None:
+        """Return the place of this sink among those of a checkpoint; None if its results went to other sinks only."""
+        for place in places:
+            if isinstance(place, dict) and (place.get("topic") == self.topic or place.keys() == {"written"}):
+                return place
+        return None
+
+    def fits(self, number: int, places: Sequence[Any]) -> bool:
+        """Return whether readers see exactly the results of checkpoint `number`."""
+        if self.numbered is not None:
+            return number == self.numbered
+        return mark_of(self.place_in(places) or {}) == self.mark
+
+
+def mark_of(place: Mapping[str, Any]) -> str | None:
+    """Return what identifies the last record before `place`; None without a record. Earlier versions wrote its number only.
+
+    >>> mark_of({"written": 9}), mark_of({"written": 9, "mark": "3fa2-1"}), mark_of({"written": 0})
+    ('written 9', '3fa2-1', None)
+    """
+    if "mark" in place:
+        mark: str | None = place["mark"]
+        return mark
+    return f"written {place['written']}" if place.get("written") else None
+
+
+class Load(Data, frozen=True):
+    """Read the newest readable checkpoint that fits `standing`; send `Loading` and `Loaded` to `manager`, the sender.
+
+    `standing` is None if no sink tracks checkpoints: any checkpoint fits then.
+    """
+
+    standing: Standing | None
     manager: Address[Loading | Loaded]
     round: Round
 
@@ -348,12 +400,12 @@ class Attached(Control, frozen=True):
 
 
 class Committed(Control, frozen=True):
-    """The newest checkpoint whose results are committed in every sink; None if no sink tracks checkpoints.
+    """The results that readers see; None if no sink tracks checkpoints. The publisher's reply to `GetCommitted` of `round`.
 
-    The publisher's reply to `GetCommitted` of `round`.
+    The publisher also sends this in reply to `Restore` if an earlier process has committed meanwhile: the search begins again.
     """
 
-    checkpoint_id: CheckpointId | None
+    standing: Standing | None
     round: Round
 
 
@@ -367,7 +419,8 @@ class Loading(Control, frozen=True):
 class Loaded(Control, frozen=True):
     """A checkpoint and its slices, the aged ones oldest first: the keeper's reply to `Load` of `round`.
 
-    `state` is None if no checkpoint can be read. `lost` describes each file that exists and cannot be read.
+    `state` is None if no checkpoint can be read. `lost` describes each file that exists and cannot be read. `doubt` describes
+    results that may come twice or be missing. If `refused` is set, no checkpoint fits, and the stream must not begin.
     """
 
     checkpoint_id: CheckpointId
@@ -376,6 +429,8 @@ class Loaded(Control, frozen=True):
     aged: tuple[LoadedSlice, ...]
     lost: tuple[str, ...]
     round: Round
+    doubt: str | None = None
+    refused: str | None = None
 
 
 class LoadedSlice(Struct, frozen=True):
@@ -394,6 +449,12 @@ class Restored(Control, frozen=True):
     """Every sink is at its place in the checkpoint. Sent by the publisher in reply to `Restore` of `round`."""
 
     round: Round
+
+
+class Delayed(Control, frozen=True):
+    """A sink accepts no results because of `problem`; None if all sinks accept results again. Sent by the publisher."""
+
+    problem: str | None
 
 
 class Grown(Control, frozen=True):
@@ -591,7 +652,7 @@ FrontEndMessage = (
 
 SetCollectorMessage = Ingest | CompressNext | InputEnded | Discard | Read | Snapshot | Archive | Spill | Mapped | Shed | Coarsen
 
-PublisherMessage = Emit | Look | GetPlace | GetCommitted | Restore | Prepare | Commit
+PublisherMessage = Emit | Look | GetPlace | GetCommitted | Restore | Halt | Prepare | Commit
 
 DeadLetterWriterMessage = WriteDead | SecureDead | Look
 
@@ -609,6 +670,7 @@ ManagerMessage = (
     Attached
     | StartMessage
     | Progress
+    | Delayed
     | Grown
     | Retired
     | Publish

@@ -156,7 +156,8 @@ class Durability(Struct, frozen=True):
 
     `failed` counts failed checkpoints since then; `problem` is the last reason. `lost` describes files that could not be read
     at the start. `loading` is (generations read, generations in all) during the start. `failures`, `saved` and `seconds_in_all`
-    count since the process began.
+    count since the process began. `doubt` describes results that may come twice or be missing; `refused` is the reason why the
+    stream does not begin.
     """
 
     checkpoint: int = 0
@@ -171,6 +172,8 @@ class Durability(Struct, frozen=True):
     lost: tuple[str, ...] = ()
     failures: int = 0
     seconds_in_all: float = 0.0
+    doubt: str | None = None
+    refused: str | None = None
 
 
 class Pruned(Struct, frozen=True):
@@ -189,7 +192,7 @@ class Stats(Struct, frozen=True):
 
     `numbers` has their ids in the same order; a generation keeps its id until the stream recovers from a failure or restarts.
     `gone` is the summary of the dropped generations, and `pruned` lists the newest of these, newest first. `since_start` has
-    this process's counts, see `Tally`.
+    this process's counts, see `Tally`. `output_problem` is the reason why a sink accepts no results now.
     """
 
     view: View
@@ -209,6 +212,7 @@ class Stats(Struct, frozen=True):
     numbers: tuple[int, ...] = ()
     pruned: tuple[Pruned, ...] = ()
     since_start: Mapping[str, int] = {}
+    output_problem: str | None = None
 
 
 class GetPlace(Data, frozen=True):

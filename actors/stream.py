@@ -87,11 +87,13 @@ class Callbacks:
 
     `wait`: records cannot be read yet; the second argument is the reason. `end`: every record of a finite source is in a slice.
     `trouble`: a sink does not accept results, or the disk does not accept a checkpoint; the second argument is the problem.
+    `superseded`: this process must end, because another one may write to the same place; the second argument is the reason.
     """
 
     wait: Callable[[str, str], None]
     end: Callable[[str], None]
     trouble: Callable[[str, str], None]
+    superseded: Callable[[str, str], None] = lambda *_: None
 
 
 def start_stream(system: System, plan: StreamPlan, callbacks: Callbacks) -> Running:
@@ -104,7 +106,14 @@ def start_stream(system: System, plan: StreamPlan, callbacks: Callbacks) -> Runn
     if plan.connect is not None:
         writer = start(Writer, system, stream=plan.name, connect=plan.connect)
     if plan.sinks:
-        publisher = start(Publisher, system, stream=plan.name, sinks=plan.sinks, on_trouble=trouble)
+        publisher = start(
+            Publisher,
+            system,
+            stream=plan.name,
+            sinks=plan.sinks,
+            on_trouble=trouble,
+            on_superseded=lambda reason: callbacks.superseded(plan.name, reason),
+        )
     keeper = start(Keeper, system, stream=plan.name, view=plan.view, store=plan.store, on_trouble=trouble)
     if plan.dead_letters is not None:
         dead_letters = start(DeadLetterWriter, system, stream=plan.name, sink=plan.dead_letters)

@@ -106,6 +106,19 @@ class Settings(Model):
             raise ValueError("data_dir together with memory.spill_budget")
         return self
 
+    @model_validator(mode="after")
+    def _one_stream_a_file(self) -> "Settings":
+        """Refuse two streams that write to one file: each would cut off the lines of the other one at a restart."""
+        owners: dict[Path, str] = {}
+        for name, stream in self.streams.items():
+            file = stream.output.file
+            if file is None or (file.exists() and not file.is_file()):
+                continue
+            other = owners.setdefault(file.resolve(), name)
+            if other != name:
+                raise ValueError(f"an output.file of its own for each stream, because {other} and {name} both write to {file}")
+        return self
+
     @field_validator("streams")
     @classmethod
     def _beside_the_service(cls, streams: dict[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,13 @@ class Assembler:
         """Note the checkpoint that was read at the start, and forget the unfinished one."""
         self._assembly = None
         self.durability = replace(
-            self.durability, loading=None, recovered_from=message.checkpoint_id, lost=message.lost, problem=None
+            self.durability,
+            loading=None,
+            recovered_from=message.checkpoint_id,
+            lost=message.lost,
+            problem=None,
+            doubt=message.doubt or self.durability.doubt,
+            refused=message.refused,
         )
 
     def loading(self, done: int, total: int) -> None:

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from typing import Any, assert_never
 
 import msgspec
+from msgspec.structs import replace
 
 from actors.columns.snapshot import State, blocks_of, nbytes_of
+from actors.durability.choice import choose
 from actors.durability.store import Store
 from actors.messages import Keep, KeeperMessage, Kept, Load, Loaded, LoadedSlice, Loading, Map, Mapped, Reform, Save, Saved
 from actors.protocol import Address, CheckpointId, CollectorId, Home, Message
@@ -145,29 +147,41 @@ class Keeper(Actor[KeeperMessage]):
             raise error
 
     def _load(self, message: Load) -> Loaded:
-        """Read the newest readable checkpoint whose results are committed. Without one the stream begins anew."""
-        committed = message.committed
-        self._store.open(at_least=committed or 0)
+        """Read the newest readable checkpoint that fits the results that readers see; without one, as `choose` decides."""
+        standing = message.standing
+        self._store.open(at_least=standing.checkpoint if standing is not None else 0)
         unread: list[str] = []
-        if committed == 0 and len(self._store.checkpoints()) > 1:
-            # A second checkpoint is written after the first is committed: Kafka has deleted the number after days of silence.
-            self._on_trouble("Kafka has forgotten which results are committed: the newest checkpoint is loaded")
-            committed = None
+        others: list[int] = []
         for number in self._store.checkpoints():
-            if committed is not None and number > committed:
-                unread.append(f"checkpoint {number} is left out: its results are not committed")
-                continue
             try:
                 state = self._store.read_checkpoint(number)
-                live, aged = self._slices(state, message.manager)
+                if standing is None or standing.fits(number, state.get("places") or ()):
+                    return self._loaded(number, state, unread, message)
+                others.append(number)
             except Exception as error:  # noqa: BLE001  # whatever failed, the checkpoint before may be readable
-                self._raise_if_passing(error)
-                unread.append(f"checkpoint {number} cannot be read: {_described(error)}")
-                continue
-            self._tidy(number, aged)
-            lost = tuple(f"generation {each.collector_id} cannot be read" for each in aged if each.frozen is None)
-            return Loaded(CheckpointId(number), state, live, aged, (*unread, *lost), message.round)
-        return Loaded(CheckpointId(0), None, None, (), tuple(unread), message.round)
+                self._note_unread(number, error, unread)
+        choice = choose(others, standing, folder=self._store.folder.name, damaged=bool(unread))
+        if choice.doubt is not None:
+            self._on_trouble(choice.doubt)
+        for number in others if choice.newest else ():
+            try:
+                loaded = self._loaded(number, self._store.read_checkpoint(number), unread, message)
+                return replace(loaded, doubt=choice.doubt)
+            except Exception as error:  # noqa: BLE001  # as above
+                self._note_unread(number, error, unread)
+        return Loaded(CheckpointId(0), None, None, (), tuple(unread), message.round, choice.doubt, choice.refused)
+
+    def _note_unread(self, number: int, error: Exception, unread: list[str]) -> None:
+        """Add a checkpoint to `unread`, or raise `error` if it may pass."""
+        self._raise_if_passing(error)
+        unread.append(f"checkpoint {number} cannot be read: {_described(error)}")
+
+    def _loaded(self, number: int, state: State, unread: list[str], message: Load) -> Loaded:
+        """Make the slices of a checkpoint, and delete what it does not need."""
+        live, aged = self._slices(state, message.manager)
+        self._tidy(number, aged)
+        lost = tuple(f"generation {each.collector_id} cannot be read" for each in aged if each.frozen is None)
+        return Loaded(CheckpointId(number), state, live, aged, (*unread, *lost), message.round)
 
     def _slices(self, state: State, manager: Address[Loading | Loaded]) -> tuple[Live, tuple[LoadedSlice, ...]]:
         """Make the slices of a checkpoint. A generation that cannot be read is reported as lost; the others are kept."""

@@ -1,4 +1,4 @@
-"""The lock of a data folder: one process at a time may use it."""
+"""The lock of a data folder, and of an output file: one process at a time may use it."""
 
 import fcntl
 import os
@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from actors.durability.disk import Disk
 
@@ -25,17 +26,35 @@ def owned(folder: Path) -> Iterator[str]:
     disk.make_folder(folder)
     for each in absent:
         disk.sync_folder(each.parent)
-    with (folder / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise ValueError(f"data_dir: {folder} is in use by process {lock.read().strip() or 'unknown'}") from None
+    try:
+        lock = locked(folder / "lock")
+    except BlockingIOError as error:
+        raise ValueError(f"data_dir: {folder} is in use by process {error}") from None
+    with lock:
+        yield _name(folder / "name", disk)
+
+
+def locked(path: Path) -> TextIO:
+    """Create and lock the file `path` until it is closed, or the process ends. Its content is the process id.
+
+    Raises BlockingIOError with the process id of the other process if that one holds the lock, and OSError as `open` does.
+    """
+    lock = path.open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         lock.seek(0)
         lock.truncate()
         lock.write(str(os.getpid()))
         lock.flush()
-        yield _name(folder / "name", disk)
+    except BlockingIOError:
+        lock.seek(0)
+        holder = lock.read().strip() or "unknown"
+        lock.close()
+        raise BlockingIOError(holder) from None
+    except OSError:
+        lock.close()
+        raise
+    return lock
 
 
 def _name(path: Path, disk: Disk) -> str:

@@ -10,9 +10,10 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 from actors.durability.disk import Disk
+from actors.durability.lock import locked
 from actors.replies import Place
 from actors.sinks.line_index import LineIndex
 from actors.sinks.sink import Fenced, Sink
@@ -62,6 +63,7 @@ class FileSink(Sink):
         self._regular = True
         self._renamed = True
         self._lost: str | None = None
+        self._lock: TextIO | None = None
 
     def write(self, blocks: Iterator[bytes]) -> None:
         """Append, and flush to the operating system. A failure cuts the file back to its old size."""
@@ -121,8 +123,13 @@ class FileSink(Sink):
             "aside": [[old.path.name, old.inode, old.first, old.begin, old.count, old.size] for old in self._parts[:-1]],
         }
 
+    def look(self) -> None:
+        """Lock the file. A sink that waits for another process must not disturb the stream's other outputs."""
+        self._own()
+
     def restore(self, place: Any | None) -> None:
         """Cut the file back. If it was renamed since, it gets its name back, and the files begun after it are deleted."""
+        self._own()
         if self._file is not None:
             self._file.close()
         self._file, self._parts, self._lost, self.written, self._renamed = None, [], None, 0, True
@@ -151,9 +158,27 @@ class FileSink(Sink):
         self._parts.append(_Part(self._path, inode, first, begin, self.written - first, size))
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and release its lock."""
         if self._file is not None:
             self._file.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def _own(self) -> None:
+        """Lock the file by a hidden file beside it, which survives renaming. Raises OSError if another process has the lock.
+
+        Two processes on one file would write each line twice, and each would cut off the lines of the other one. Devices and
+        pipes need no lock.
+        """
+        if self._lock is not None or (self._path.exists() and not self._path.is_file()):
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock = locked(self._path.with_name(f".{self._path.name}.lock"))
+        except BlockingIOError as error:
+            raise OSError(f"{self._path}: process {error} writes to this file: give each service a file of its own") from None
+        except PermissionError:  # of the folder; the file itself may be writable
+            return
 
     def _opened(self) -> BinaryIO:
         """Return the file to append to; a new one if it is full."""
@@ -172,6 +197,7 @@ class FileSink(Sink):
         return self._file
 
     def _open(self) -> None:
+        self._own()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         file = self._path.open("ab")
         state = os.fstat(file.fileno())

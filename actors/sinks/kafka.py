@@ -4,20 +4,29 @@ Used by the publisher, on its thread.
 """
 
 import contextlib
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from msgspec.structs import replace
 
-from actors.kafka_topic import LOOKS_ONLY, ensure_topic, longest_record
-from actors.sinks.sink import Fenced, Sink
-from actors.sinks.transaction import Transaction, transaction_settings, trouble_of
+from actors.kafka_topic import LOOKS_ONLY, ensure_topic, longest_record, may_write
+from actors.messages import Standing, mark_of
+from actors.sinks.marks import HEADER, Note, group_of, last_note, standing_of, this_process
+from actors.sinks.sink import Fenced, Refused, Sink, Superseded
+from actors.sinks.transaction import Transaction, begun, trouble_of
 
 _BROKER_TIMEOUT_S = 5.0
 _PREPARE_S = 3.0
 _LONGEST_RECORD = 64 << 20
+_NOTE_BYTES = 512
+"""More than the longest note. Each record leaves room for a note, because any record may be the last of a transaction."""
+
+_PURGED = {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}  # noqa: SLF001  # their public names
+"""The report about a record whose transaction has failed before. It does not contain the reason of that failure."""
 
 _TUNING: dict[str, Any] = {
     "linger.ms": 5,
@@ -32,12 +41,13 @@ _TUNING: dict[str, Any] = {
 class KafkaSink(Sink):
     """Writes records to `topic`, which is created if absent. librdkafka retries without a limit of time.
 
-    With a `transactional_id`, which no other process may use at the same time, records are written in transactions that
-    `commit` ends. Readers of committed records then see the results of a checkpoint whole or not at all. Without the id a
-    restart repeats the records written since its checkpoint.
-    """
+    With a `transactional_id` records are written in transactions that `commit` ends, each at most about `every_s` seconds after
+    the one before. Readers of committed records then see the results of a checkpoint whole or not at all. The last record of a
+    transaction is held back until then, because its header has the note about the checkpoint. `meaning` names the folder with
+    the checkpoints. With `force`, results may come twice after a start if no checkpoint fits those in the topic.
 
-    delivered = 0
+    Without the id a restart repeats the records written since its checkpoint.
+    """
 
     def __init__(
         self,
@@ -45,17 +55,37 @@ class KafkaSink(Sink):
         topic: str,
         *,
         transactional_id: str | None = None,
+        meaning: str = "",
+        every_s: float = 5.0,
+        force: bool = False,
         on_error: Callable[[str], None],
     ) -> None:
         self._settings = settings
         self._topic = topic
         self._id = transactional_id
+        self._meaning = meaning
+        self._every_s = every_s
+        self._force = force
         self._on_error = on_error
+        self._process = this_process()
         self._producer: Producer | None = None
         self._transaction: Transaction | None = None
+        self._standing: Standing | None = None
+        self._owning = False
         self._held: deque[bytes] = deque()
+        self._longest = _LONGEST_RECORD
+        self._acknowledged_count = 0
+        self._marks = itertools.count(1)
+        self._mark: str | None = None
+        self._marked = True
         self._prepared = False
-        self._broken: str | None = None
+        self._broken: KafkaException | None = None
+        self._write_refused = False
+
+    @property
+    def delivered(self) -> int:
+        """The number of records that Kafka has acknowledged, that were given up, or that wait alone for the commit."""
+        return self._acknowledged_count + (self._id is not None and len(self._held) == 1)
 
     def write(self, blocks: Iterator[bytes]) -> None:
         """Hand the records to librdkafka. The first call creates the topic if it is absent."""
@@ -63,74 +93,139 @@ class KafkaSink(Sink):
         self._prepared = False
         records = list(_records(blocks))
         self.written += len(records)
-        self._held.extend(records)
+        for record in records:
+            if self._id is not None and len(record) > self._longest:
+                self._give_up(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
+            else:
+                self._held.append(record)
+                self._marked = False
         self._hand_over()
 
     def poll(self) -> None:
-        """Take acknowledgements. Raises Fenced if the transaction is lost."""
+        """Take acknowledgements. Raises Fenced or Refused if the transaction is lost."""
         if self._producer is not None:
             self._listen(0.0)
             self._hand_over()
 
-    def prepare(self) -> dict[str, int]:
+    def prepare(self) -> dict[str, Any]:
         """Wait until Kafka has acknowledged all records, three seconds at most. Raises OSError after that."""
         self._prepared = False
-        deadline = time.monotonic() + _PREPARE_S
-        while self._held or (self._producer is not None and len(self._producer)):
-            self._connect()
-            self._hand_over()
-            self._listen(max(0.0, min(0.1, deadline - time.monotonic())))
-            if time.monotonic() > deadline:
-                raise OSError(f"topic {self._topic}: Kafka has not acknowledged {self.written - self.delivered} records")
+        self._deliver()
+        if not self._marked:
+            self._mark = f"{self._process.split()[0]}-{next(self._marks)}"
+            self._marked = True
         self._prepared = True
-        return {"written": self.written}
+        place: dict[str, Any] = {"written": self.written}
+        return place if self._id is None else place | {"topic": self._topic, "mark": self._mark}
 
     def commit(self, checkpoint: int) -> None:
-        """Commit the transaction together with the checkpoint's number. Cost: about 10 ms."""
+        """Commit the transaction together with the checkpoint's number. Cost: about 20 ms."""
         if self._id is None:
             return
         self._connect()
         assert self._transaction is not None, "connected with an id"
-        assert self._prepared or checkpoint == self._transaction.committed, "a commit follows a prepare, with no write between"
+        if not self._prepared:
+            done = self._transaction.committed
+            assert done is not None, "a commit follows a prepare, with no write between"
+            assert done.checkpoint == checkpoint, "a commit follows a prepare, with no write between"
+            return
+        note = self._note(checkpoint)
         try:
-            self._transaction.commit(checkpoint)
+            if self._held:
+                self._produce(self._held[0], {HEADER: note.encode()})
+                self._held.popleft()
+            self._deliver()
+            self._transaction.commit(note)
+        except Refused:
+            raise
         except OSError as error:
             raise OSError(f"topic {self._topic}: {error}") from error
         except Fenced as error:
             raise Fenced(f"topic {self._topic}: {error}") from error
         self._prepared = False
 
+    def look(self) -> Standing | None:
+        """Read the notes about the newest commit. Raises Superseded if another process has begun after this one did.
+
+        Cost: some 50 ms.
+        """
+        if self._id is None:
+            return None
+        try:
+            group = group_of(self._settings, self._topic, self._id)
+            last = last_note(self._settings, self._topic, self._id)
+        except KafkaException as error:
+            raise self._trouble(error, read=True) from error
+        standing = standing_of(group, last, self._topic)
+        if self._owning and standing.process != self._process and standing.recorded:
+            raise Superseded(
+                f"another process writes to topic {self._topic} as this data_dir: {standing.process or 'of an earlier version'}"
+            )
+        if standing.lost:
+            self._on_error(f"topic {self._topic}: Kafka has lost the number of the last commit; the results there have it")
+        return replace(standing, force=self._force)
+
     def committed(self) -> int | None:
         """Ask Kafka over a new connection, which aborts a transaction that an earlier process left open. None without an id."""
         if self._id is None:
             return None
         self._forget()
+        if self._write_refused and not may_write(self._settings, self._topic):
+            raise Refused(f"the right to WRITE topic {self._topic}")
         self._connect()
-        assert self._transaction is not None, "connected with an id"
-        return self._transaction.committed
+        self._write_refused = False
+        self._standing = self.look()
+        assert self._standing is not None, "there is an id"
+        return self._standing.checkpoint
+
+    def owns(self, place: Any) -> bool:
+        """See the base."""
+        return isinstance(place, dict) and place.get("topic") == self._topic
 
     def restore(self, place: Any | None) -> None:
-        """Take back the records that are not committed. Without an id no record can be taken back."""
+        """Take back the records that are not committed, and note this process as the owner. Without an id nothing happens."""
         if self._id is None:
             return
         if self._broken is not None or (self._transaction is not None and self._transaction.open):
             self._forget()  # the next connection aborts it
         self._held.clear()
-        self._prepared = False
-        self.written = self.delivered = 0 if place is None else int(place["written"])
+        self._prepared, self._marked = False, True
+        known = place if place is not None and place.get("topic", self._topic) == self._topic else {}
+        self.written = self._acknowledged_count = int(known.get("written", 0))
+        self._mark = mark_of(known)
+        self._own()
 
     def close(self) -> None:
         """Wait five seconds at most for the records under way. Records that are not committed are taken back."""
         if self._producer is None:
             return
         if self._transaction is None:
-            self._listen(_BROKER_TIMEOUT_S)
+            self._wait_until_delivered(time.monotonic() + _BROKER_TIMEOUT_S)
             return
         try:
             self._transaction.abort()
         except (OSError, Fenced) as error:
             self._on_error(f"topic {self._topic}: the transaction stays open: {error}")
         self._forget()
+
+    def _note(self, checkpoint: int) -> Note:
+        """Return the note of this process about a checkpoint."""
+        assert self._id is not None, "only transactions have notes"
+        seen = max(checkpoint, self._standing.checkpoint if self._standing is not None else 0)
+        return Note(checkpoint, self._mark, self._process, self._id, self._meaning, seen)
+
+    def _own(self) -> None:
+        """Commit a note without records, unless the last note is the same: a later process and a frozen one can tell by it."""
+        self._connect()
+        assert self._transaction is not None, "connected with an id"
+        standing = self._standing
+        number = standing.checkpoint if standing is not None else 0
+        mine = standing is not None and standing.process == self._process and standing.mark == self._mark
+        if not (self._owning and mine):
+            self._transaction.commit(self._note(number))
+        self._owning = True
+
+    # The client ------------------------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
         """Make the client, unless there is one."""
@@ -140,82 +235,140 @@ class KafkaSink(Sink):
         if self._producer is not None:
             return
         ensure_topic(self._settings, self._topic, 1)
-        settings = {**_TUNING, **self._settings, "error_cb": lambda error: self._on_error(error.str())}
         if self._id is None:
-            self._producer = Producer({"message.timeout.ms": 0, **settings})
+            self._producer = Producer({"message.timeout.ms": 0, **_TUNING, **self._settings, "error_cb": self._on_client_error})
             return
+        if self._owning:
+            self.look()  # a new client would fence off the process that has taken over
         # If Kafka refuses one record, the whole transaction is lost. So no record that is too large may reach it.
-        settings["message.max.bytes"] = longest_record(self._settings, self._topic)
-        producer = Producer({**settings, **transaction_settings(self._id)})
-        self._transaction = Transaction(self._settings, producer, self._topic, self._id)
-        self._producer = producer
+        longest = longest_record(self._settings, self._topic)
+        tuning = {**_TUNING, "error_cb": self._on_client_error}
+        settings = {**self._settings, "message.max.bytes": longest}
+        self._longest = longest - _NOTE_BYTES
+        self._producer, self._transaction = begun(settings, tuning, self._topic, self._id, self._every_s)
+
+    def _on_client_error(self, error: KafkaError) -> None:
+        self._on_error(error.str())
 
     def _forget(self) -> None:
         """Drop the client and the records that it has under way."""
+        if self._transaction is not None and self._transaction.refused:
+            with contextlib.suppress(OSError, Fenced):  # if the abort fails, the next client does it
+                self._transaction.abort()
         if self._producer is not None:
-            self._producer.purge()
             with contextlib.suppress(KafkaException):  # the client is broken, which is why it is dropped
-                self._producer.flush(_BROKER_TIMEOUT_S)  # reports the purged records, so that they are counted
+                self._producer.purge()
+            self._wait_until_delivered(time.monotonic() + _BROKER_TIMEOUT_S)  # purged records are reported, and so counted
         self._producer = self._transaction = self._broken = None
 
+    def _wait_until_delivered(self, deadline: float) -> None:
+        """Take the reports about all records under way. Never raises.
+
+        `Producer.flush` would end with a SystemError if the client learns just then that another one has fenced it off: a
+        delivery report would be called while the KafkaException is raised. `poll` returns before.
+        """
+        producer = self._producer
+        while producer is not None and len(producer) and time.monotonic() < deadline:
+            with contextlib.suppress(KafkaException):
+                producer.poll(0.1)
+
+    # Records ---------------------------------------------------------------------------------------------------------
+
     def _hand_over(self) -> None:
-        """Give librdkafka as many of the held records as it has room for."""
-        if self._broken is not None or not self._held:
+        """Give librdkafka as many of the held records as it has room for; of a transaction's records all but the last one."""
+        kept = 0 if self._id is None else 1
+        if self._broken is not None or len(self._held) <= kept:
             return
         assert self._producer is not None, "the sink connects before it holds records"
         if self._transaction is not None:
             self._transaction.begin()
-        while self._held:
+        while len(self._held) > kept:
             try:
-                self._producer.produce(self._topic, self._held[0], on_delivery=self._acknowledged)
+                self._produce(self._held[0])
             except BufferError:  # librdkafka's queue is full
                 return
-            except KafkaException as error:
-                reason = error.args[0]
-                if reason.code() != KafkaError.MSG_SIZE_TOO_LARGE and self._transaction is not None:
-                    raise trouble_of(error) from error
-                self._give_up(reason)
             self._held.popleft()
 
-    def _acknowledged(self, error: KafkaError | None, _: Message | None) -> None:
+    def _produce(self, record: bytes, headers: dict[str, str | bytes | None] | None = None) -> None:
+        """Give librdkafka one record. Raises BufferError if its queue is full."""
+        assert self._producer is not None, "connected before"
+        if self._transaction is not None:
+            self._transaction.begin()
+        try:
+            self._producer.produce(self._topic, record, headers=headers or {}, on_delivery=self._on_delivery)
+        except KafkaException as error:
+            if self._transaction is not None:
+                raise self._trouble(error) from error
+            self._give_up(error.args[0])
+
+    def _deliver(self) -> None:
+        """Wait until Kafka has acknowledged all records that need not be held back. Raises OSError after three seconds."""
+        kept = 0 if self._id is None else 1
+        deadline = time.monotonic() + _PREPARE_S
+        while len(self._held) > kept or (self._producer is not None and len(self._producer)):
+            self._connect()
+            self._hand_over()
+            self._listen(max(0.0, min(0.1, deadline - time.monotonic())))
+            if time.monotonic() > deadline:
+                raise OSError(
+                    f"topic {self._topic}: Kafka has not acknowledged {self.written - self._acknowledged_count} records"
+                )
+        self._check()
+
+    def _on_delivery(self, error: KafkaError | None, _: Message | None) -> None:
         if error is None:
-            self.delivered += 1
+            self._acknowledged_count += 1
         elif self._transaction is None:
             self._give_up(error)
         else:
-            self._broken = error.str()
+            self._broken = self._broken or KafkaException(error)
 
     def _give_up(self, error: KafkaError) -> None:
-        self.delivered += 1
+        self._acknowledged_count += 1
         self._on_error(f"a record for topic {self._topic} is given up: {error.str()}")
 
     def _listen(self, timeout_s: float) -> None:
-        """Take acknowledgements; wait up to `timeout_s` while some are missing."""
+        """Take acknowledgements; wait up to `timeout_s` for the first of them."""
         assert self._producer is not None, "connected before"
         try:
-            if timeout_s:
-                self._producer.flush(timeout_s)
-            else:
-                self._producer.poll(0)
+            self._producer.poll(timeout_s)
         except KafkaException as error:  # this client will never deliver a record again
-            self._broken = error.args[0].str()
+            self._broken = error
             self._on_error(error.args[0].str())
         self._check()
 
     def _check(self) -> None:
-        """Raise Fenced if the transaction is lost."""
+        """Raise Fenced or Refused if the transaction is lost."""
         if self._broken is not None and self._id is not None:
-            raise Fenced(f"topic {self._topic}: {self._broken}")
+            raise self._trouble(self._broken)
+
+    def _trouble(self, error: KafkaException, *, read: bool = False) -> OSError | Fenced:
+        """Return the error to raise for a failed call that writes, or reads, the topic."""
+        trouble = trouble_of(error, read=self._topic if read else "", write="" if read else self._topic, group=self._id or "")
+        if not read and error.args[0].code() in _PURGED and self._may_not_write():
+            trouble = Refused(f"the right to WRITE topic {self._topic}")
+        if isinstance(trouble, Refused):
+            self._write_refused = not read
+            return trouble
+        if read:
+            return OSError(f"topic {self._topic}: {error.args[0].str()}")
+        return Fenced(f"topic {self._topic}: {error.args[0].str()}") if isinstance(trouble, Fenced) else trouble
+
+    def _may_not_write(self) -> bool:
+        """Whether Kafka refuses the right to write, as far as that can be found out now."""
+        with contextlib.suppress(OSError):
+            return not may_write(self._settings, self._topic)
+        return False
 
 
 def _records(blocks: Iterator[bytes]) -> Iterator[bytes]:
     """Cut blocks into records. A record longer than any topic takes is cut to a length that is still too long for a topic."""
-    begun = bytearray()
+    rest = bytearray()
     for block in blocks:
         first, *lines = block.split(b"\n")
-        begun += first[: _LONGEST_RECORD - len(begun)]
+        rest += first[: _LONGEST_RECORD - len(rest)]
         if lines:
-            yield bytes(begun)
-            *whole, rest = lines
+            yield bytes(rest)
+            *whole, last = lines
             yield from whole
-            begun = bytearray(rest)
+            rest = bytearray(last)

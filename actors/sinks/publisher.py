@@ -6,13 +6,15 @@ A sink that is down therefore stops consumption: the backlog waits in Kafka, a f
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import Any, assert_never
 
 from actors.messages import (
     Commit,
     Committed,
+    Delayed,
     Emit,
     GetCommitted,
+    Halt,
     Ingested,
     Look,
     ManagerAddress,
@@ -22,16 +24,18 @@ from actors.messages import (
     Recover,
     Restore,
     Restored,
+    Standing,
 )
 from actors.protocol import Address, AttemptId, CheckpointId, Home, Message, PublicationId, Round
 from actors.replies import GetPlace
 from actors.runtime.actor import Actor, System
 from actors.sinks.file import file_among
-from actors.sinks.sink import Fenced, Sink
+from actors.sinks.sink import Fenced, Refused, Sink, Superseded
 
 _LOOK_S = 0.005
 _AGAIN_S = 0.5
 _LONGEST_AGAIN_S = 10.0
+_REFUSED_S = 1.0
 
 
 @dataclass(slots=True)
@@ -49,21 +53,35 @@ class _Publication:
 
 
 class Publisher(Actor[PublisherMessage]):
-    """Publishes one stream's results to `sinks`. `on_trouble` gets the reason why a sink does not take them."""
+    """Publishes one stream's results to `sinks`. `on_trouble` gets the reason why a sink does not take them.
 
-    def __init__(self, system: System, *, stream: str, sinks: Sequence[Sink], on_trouble: Callable[[str], None]) -> None:
+    `on_superseded` gets the reason why this process must end: another one writes to the same place. Nothing is written then.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        *,
+        stream: str,
+        sinks: Sequence[Sink],
+        on_trouble: Callable[[str], None],
+        on_superseded: Callable[[str], None],
+    ) -> None:
         super().__init__(system, stream=stream)
         self._sinks = sinks
         self._on_trouble = on_trouble
+        self._on_superseded = on_superseded
         self._round = Round(1)
         self._early: dict[PublicationId, Emit] = {}
         self._next = PublicationId(1)
         self._under_way: deque[_Publication] = deque()
         self._looking = False
         self._again_s = _AGAIN_S
-        self._held = self._failed = False
+        self._held = self._failed = self._halted = False
+        self._standing: Standing | None = None
         self._uncommitted: CheckpointId | None = None
         self._manager: ManagerAddress | None = None
+        self._problem: str | None = None
         self._published = self._records = 0
 
     @property
@@ -82,7 +100,15 @@ class Publisher(Actor[PublisherMessage]):
             sink.close()
 
     def receive(self, message: PublisherMessage) -> None:
-        """Handle one message."""
+        """Handle one message. If another process has begun to write to the same place, write nothing more."""
+        try:
+            self._handle_one(message)
+        except Refused as error:
+            self._give_round_up(error)
+        except Superseded as error:
+            self._halt(str(error))
+
+    def _handle_one(self, message: PublisherMessage) -> None:
         match message:
             case Emit(publication_id):
                 if message.round == self._round and publication_id >= self._next:
@@ -99,9 +125,11 @@ class Publisher(Actor[PublisherMessage]):
                 reply_to(file.place(order) if file is not None else None)
             case GetCommitted(manager, beginning):
                 self._manager = manager
-                self._until_done(message, lambda: self.send(manager, Committed(self._committed(), beginning)))
+                self._until_done(message, lambda: self._report(manager, beginning))
             case Restore():
                 self._until_done(message, lambda: self._restore(message))
+            case Halt(reason):
+                self._halt(reason)
             case Prepare(attempt_id, manager):
                 self._held = True
                 self.send(manager, self._prepared(attempt_id))
@@ -122,8 +150,11 @@ class Publisher(Actor[PublisherMessage]):
             if not self._held:
                 self._write()
             self._again_s = _AGAIN_S
+            self._have(None)
+        except Refused:
+            raise
         except OSError as error:
-            self._on_trouble(str(error))
+            self._have(str(error))
             wait_s = self._again_s
             self._again_s = min(2 * self._again_s, _LONGEST_AGAIN_S)
         for sink in self._sinks:
@@ -137,6 +168,30 @@ class Publisher(Actor[PublisherMessage]):
         if (self._under_way or self._uncommitted is not None) and not self._looking:
             self._looking = True
             self.later(wait_s, self.address, Look())
+
+    def _have(self, problem: str | None) -> None:
+        """Report a problem with a sink, or its end (None)."""
+        if problem is not None:
+            self._on_trouble(problem)
+        if problem != self._problem:
+            self._problem = problem
+            self.send(self._manager, Delayed(problem))
+
+    def _give_round_up(self, problem: Refused) -> None:
+        """Have the manager return to its checkpoint: what was written since is lost. The next round waits for the right.
+
+        The guardian does not count this: it would give the stream up, and the right may be granted later.
+        """
+        self._have(str(problem))
+        self._failed = True
+        if self._manager is not None:
+            self.later(_REFUSED_S, self._manager, Recover())
+
+    def _halt(self, reason: str) -> None:
+        """Write nothing more."""
+        self._halted = self._failed = True
+        self._have(reason)
+        self._on_superseded(reason)
 
     @property
     def healer(self) -> Address[Recover]:
@@ -160,24 +215,34 @@ class Publisher(Actor[PublisherMessage]):
 
     def _until_done(self, message: GetCommitted | Restore, action: Callable[[], None]) -> None:
         """Run `action`. If a sink raises OSError, report it, and handle `message` again later."""
+        if self._halted:
+            return
         try:
             action()
         except OSError as error:
-            self._on_trouble(str(error))
-            self.later(_AGAIN_S, self.address, message)
+            self._have(str(error))
+            self.later(_REFUSED_S if isinstance(error, Refused) else _AGAIN_S, self.address, message)
 
-    def _committed(self) -> CheckpointId | None:
-        """Return the newest checkpoint whose results are committed in every sink; None if no sink tracks checkpoints."""
-        known = [committed for committed in (sink.committed() for sink in self._sinks) if committed is not None]
-        return CheckpointId(min(known)) if known else None
+    def _report(self, manager: ManagerAddress, beginning: Round) -> None:
+        """Send the manager the results that readers see. At most one sink tracks checkpoints."""
+        self._standing = next((found for found in (sink.look() for sink in self._sinks) if found is not None), None)
+        self.send(manager, Committed(self._standing, beginning))
 
     def _restore(self, message: Restore) -> None:
-        """Restore each sink to its place. If the number of sinks has changed, no place fits, and each begins at its start."""
+        """Fence off earlier processes, and restore each sink to its place in the checkpoint.
+
+        If an earlier process has committed since the checkpoint was chosen, the manager has to choose again.
+        """
         if message.round < self._round:
             return  # a retry that a later request has overtaken
-        places = message.places
-        known = list(places) if places is not None and len(places) == len(self._sinks) else [None] * len(self._sinks)
-        for sink, place in zip(self._sinks, known, strict=True):
+        chosen_for = self._standing
+        for sink in self._sinks:
+            sink.committed()
+        self._standing = next((found for found in (sink.look() for sink in self._sinks) if found is not None), None)
+        if self._standing != chosen_for:
+            self.send(message.manager, Committed(self._standing, message.round))
+            return
+        for sink, place in zip(self._sinks, self._places(message.places), strict=True):
             sink.restore(place)
         self._early, self._next = {}, PublicationId(1)
         self._under_way.clear()
@@ -185,7 +250,14 @@ class Publisher(Actor[PublisherMessage]):
         self._uncommitted = None
         self._round = message.round
         self._mailbox.release()
+        self._have(None)
         self.send(message.manager, Restored(message.round))
+
+    def _places(self, places: Sequence[Any] | None) -> Sequence[Any]:
+        """Return the place of each sink. If the number of sinks has changed, only a sink that owns a place has one."""
+        if places is not None and len(places) == len(self._sinks):
+            return places
+        return [next((place for place in places or () if sink.owns(place)), None) for sink in self._sinks]
 
     def _prepared(self, attempt_id: AttemptId) -> Prepared:
         """Make all results outlast a crash. All due results are delivered, because all credits were returned before."""
@@ -197,7 +269,9 @@ class Publisher(Actor[PublisherMessage]):
         try:
             return Prepared(attempt_id, tuple(sink.prepare() for sink in self._sinks))
         except OSError as error:
-            self._on_trouble(str(error))
+            if isinstance(error, Refused):
+                self._give_round_up(error)
+            self._have(str(error))
             return Prepared(attempt_id, None, f"results cannot be made safe: {error}")
 
     def _commit(self) -> None:

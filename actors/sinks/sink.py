@@ -6,9 +6,22 @@ Used by the publisher, which decides when to write. The console, the file and th
 from collections.abc import Iterator
 from typing import Any
 
+from actors.messages import Standing
+
 
 class Fenced(RuntimeError):  # noqa: N818  # the broker reports it, and it is no error of this process
     """The results written since the last commit are lost: the stream has to restart from its checkpoint."""
+
+
+class Superseded(Fenced):
+    """Another process writes with the same id, and began later than this one. This process must not write again."""
+
+
+class Refused(OSError):  # noqa: N818  # the broker reports it
+    """Kafka refuses a right. What was written since the last commit is lost, as with Fenced, until the right is granted."""
+
+    def __init__(self, right: str) -> None:
+        super().__init__(f"Kafka refuses {right}")
 
 
 class Sink:
@@ -16,7 +29,8 @@ class Sink:
 
     For each checkpoint the publisher calls `prepare`, whose place becomes a part of the checkpoint, and `commit` once the
     checkpoint is on disk. A `write` between the two means that the checkpoint was given up. At each start the publisher calls
-    `committed`, then `restore` with the place in the checkpoint that was loaded. Any call may raise Fenced.
+    `look`, by which a checkpoint is chosen, then `committed`, and then `restore` with the place in that checkpoint. Any call
+    may raise Fenced, Superseded or Refused.
     """
 
     written: int = 0
@@ -49,12 +63,23 @@ class Sink:
         Raises OSError if that cannot be done now; then it may be called again.
         """
 
-    def committed(self) -> int | None:
-        """Return the number of the newest committed checkpoint, 0 before the first one, None if the sink does not track them.
+    def look(self) -> Standing | None:
+        """Return the results that readers see; None if the sink does not track checkpoints. Disturbs no other process.
 
-        Raises OSError if the number cannot be read now.
+        Raises OSError if that cannot be read now.
         """
         return None
+
+    def committed(self) -> int | None:
+        """Fence off every earlier process. Then return the number of the newest committed checkpoint, 0 before the first one.
+
+        None if the sink does not track checkpoints. Raises OSError if that cannot be done now.
+        """
+        return None
+
+    def owns(self, place: Any) -> bool:  # noqa: ARG002  # a sink without a lasting name owns no place
+        """Return whether this sink, and no other sink of its stream, made `place`. Needed if the number of sinks changes."""
+        return False
 
     def restore(self, place: Any | None) -> None:
         """Take back the records written after `place`. None is the state of a first start, which keeps existing records.

@@ -1,7 +1,7 @@
 """Kafka transactions, one at a time: results become visible together with the number of the checkpoint that has them.
 
-Used by the Kafka sink. The number is the committed offset of a consumer group that no consumer uses. A process that restarts
-reads it to find the checkpoint that the results in the topic belong to.
+Used by the Kafka sink. The number is the committed offset of a consumer group that no consumer uses; `marks.py` has the note
+beside it. This file also decides what a failed request to Kafka means.
 """
 
 import threading
@@ -12,12 +12,16 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from actors.kafka_topic import client_settings
-from actors.sinks.sink import Fenced
+from actors.sinks.marks import Note
+from actors.sinks.sink import Fenced, Refused
 
 _TIMEOUT_S = 5.0
 _LIBRARYS_TIMEOUT_S = 4.0
 _LIFE_MS = 900_000
-"""How long a transaction may stay open: the most that a broker allows by default."""
+"""How long a transaction may stay open, unless the user sets it: the longest that a broker allows by default."""
+
+_LIFE = "transaction.timeout.ms"
+_SPARE = 1.5
 
 _PASSING = {
     KafkaError._TIMED_OUT,  # noqa: SLF001  # their public names
@@ -28,10 +32,44 @@ _PASSING = {
 }
 """Errors of a broker that starts. librdkafka does not mark all of them as worth a retry."""
 
+_GROUP = {KafkaError.GROUP_AUTHORIZATION_FAILED}
+_ID = {KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED}
+_TOPIC = {KafkaError.TOPIC_AUTHORIZATION_FAILED}
+_CLUSTER = {KafkaError.CLUSTER_AUTHORIZATION_FAILED}
 
-def transaction_settings(transactional_id: str) -> dict[str, Any]:
-    """Return the settings of a producer for transactions."""
-    return {"transactional.id": transactional_id, "transaction.timeout.ms": _LIFE_MS}
+
+def longest_s(settings: Mapping[str, Any]) -> float:
+    """Return the most seconds between two commits for which a transaction surely lasts, with the user's `settings`."""
+    return float(settings.get(_LIFE, _LIFE_MS)) / 1_000 / _SPARE
+
+
+def begun(
+    settings: Mapping[str, Any], tuning: Mapping[str, Any], topic: str, transactional_id: str, every_s: float
+) -> "tuple[Producer, Transaction]":
+    """Connect a producer, and begin its transactions. Fences off an earlier process, and aborts its open transaction.
+
+    Without a setting of the user, a transaction may last as long as the broker allows, but at least 1.5 times the `every_s`
+    seconds between two commits. Raises OSError if Kafka cannot do so now, or never with these settings.
+    """
+    wanted = int(settings.get(_LIFE, _LIFE_MS))
+    least = wanted if _LIFE in settings else max(1_000, int(1_000 * _SPARE * every_s))
+    while True:
+        producer = Producer({**tuning, **settings, "transactional.id": transactional_id, _LIFE: wanted})
+        try:
+            return producer, Transaction(settings, producer, topic, transactional_id)
+        except _TooLongError as error:
+            if wanted <= least:
+                reason = f"the broker allows no transaction of {wanted} ms, which is {_reason(settings, every_s)}"
+                raise OSError(f"{reason}: raise the broker's transaction.max.timeout.ms, or lower that setting") from error
+            wanted = max(least, wanted // 2)
+
+
+def _reason(settings: Mapping[str, Any], every_s: float) -> str:
+    return f"kafka.{_LIFE}" if _LIFE in settings else f"{_SPARE} times checkpoint.every_ms ({1_000 * every_s:.0f})"
+
+
+class _TooLongError(Exception):
+    """The broker does not allow transactions as long as the producer's `transaction.timeout.ms`."""
 
 
 class Transaction:
@@ -43,22 +81,22 @@ class Transaction:
     def __init__(self, settings: Mapping[str, Any], producer: Producer, topic: str, transactional_id: str) -> None:
         self._producer = producer
         self._topic = topic
-        self._committing: int | None = None
+        self._committing: Note | None = None
         self._asked: Future[None] | None = None
-        self.open = False
-        _waited(_begun(lambda: producer.init_transactions(_LIBRARYS_TIMEOUT_S)))
+        self._id = transactional_id
+        self.open = self.refused = False
+        self.committed: Note | None = None
         try:
+            _waited(_begun(lambda: producer.init_transactions(_LIBRARYS_TIMEOUT_S)))
             consumer = Consumer(client_settings(settings) | {"group.id": transactional_id})
             try:
                 self._group = consumer.consumer_group_metadata()
-                (found,) = consumer.committed([TopicPartition(topic, 0)], timeout=_TIMEOUT_S)
             finally:
                 consumer.close()
         except KafkaException as error:
-            raise trouble_of(error) from error
-        if found.error is not None:
-            raise OSError(f"topic {topic}: {found.error.str()}")
-        self.committed = max(0, int(found.offset))
+            if error.args[0].code() == KafkaError.INVALID_TRANSACTION_TIMEOUT:
+                raise _TooLongError from error
+            raise trouble_of(error, group=transactional_id) from error
 
     def begin(self) -> None:
         """Begin a transaction unless one is open. Sends no request."""
@@ -69,19 +107,23 @@ class Transaction:
                 raise trouble_of(error) from error
             self.open = True
 
-    def commit(self, checkpoint: int) -> None:
-        """Commit all delivered records and the number together. A second call with the same number continues the first.
+    def commit(self, note: Note) -> None:
+        """Commit all delivered records and the note together. A second call with the same note continues the first.
 
-        Raises OSError if the outcome is unknown, Fenced if the commit is impossible.
+        Raises OSError if the outcome is unknown, Refused or Fenced if the commit is impossible.
         """
-        if checkpoint == self.committed:
+        if note == self.committed:
             return
         if self._asked is None:
             self.begin()
-            self._asked = _begun(lambda: self._commit(checkpoint))
+            self._asked = _begun(lambda: self._commit(note))
         asked = self._asked
         try:
             _waited(asked)
+        except KafkaException as error:
+            trouble = trouble_of(error, read=self._topic, group=self._id)
+            self.refused = isinstance(trouble, Refused)
+            raise trouble from error
         except OSError as error:
             if not asked.done():
                 # librdkafka is past its own time limit, and may never return although the broker is back. A new client can
@@ -91,19 +133,22 @@ class Transaction:
         finally:
             if asked.done():
                 self._asked = None
-        self.committed, self._committing, self.open = checkpoint, None, False
+        self.committed, self._committing, self.open = note, None, False
 
     def abort(self) -> None:
         """Take back the records that are not committed. If Kafka does not answer, the next start aborts them."""
         if self.open:
             self.open = False
-            _waited(_begun(lambda: self._producer.abort_transaction(_LIBRARYS_TIMEOUT_S)))
+            try:
+                _waited(_begun(lambda: self._producer.abort_transaction(_LIBRARYS_TIMEOUT_S)))
+            except KafkaException as error:
+                raise trouble_of(error) from error
 
-    def _commit(self, checkpoint: int) -> None:
-        if self._committing != checkpoint:
-            place = TopicPartition(self._topic, 0, checkpoint)
+    def _commit(self, note: Note) -> None:
+        if self._committing != note:
+            place = TopicPartition(self._topic, 0, note.checkpoint, note.encode())
             self._producer.send_offsets_to_transaction([place], self._group, _LIBRARYS_TIMEOUT_S)
-            self._committing = checkpoint
+            self._committing = note
         self._producer.commit_transaction(_LIBRARYS_TIMEOUT_S)
 
 
@@ -124,20 +169,28 @@ def _begun(work: Callable[[], object]) -> Future[None]:
 
 
 def _waited(asked: Future[None]) -> None:
-    """Wait five seconds. Raises OSError if the work is not done by then or may be retried, Fenced if a retry cannot help."""
+    """Wait five seconds. Raises OSError if the work is not done by then, KafkaException if it failed."""
     try:
         asked.result(_TIMEOUT_S)
     except TimeoutError as error:
         raise OSError("Kafka does not answer") from error
-    except KafkaException as error:
-        raise trouble_of(error) from error
 
 
-def trouble_of(error: KafkaException) -> Fenced | OSError:
-    """Return the error to raise for a failed call: OSError if it may be retried, else Fenced."""
+def trouble_of(error: KafkaException, *, read: str = "", write: str = "", group: str = "") -> OSError | Fenced:
+    """Return the error to raise for a failed call: Refused if a right is missing, OSError if it may be retried, else Fenced.
+
+    `read` or `write` is the topic that the call reads or writes, and `group` the consumer group or transactional id that it
+    uses: the error names the right by them.
+    """
     reason: KafkaError = error.args[0]
-    if reason.retriable() and not reason.fatal() and not reason.txn_requires_abort():
-        return OSError(reason.str())
-    if reason.code() in _PASSING and not reason.fatal():
-        return OSError(reason.str())
-    return Fenced(reason.str())
+    code = reason.code()
+    if code in _TOPIC:
+        return Refused(f"the right to WRITE topic {write}" if write else f"the right to READ and DESCRIBE topic {read}")
+    if code in _GROUP:
+        return Refused(f"the right to READ and DESCRIBE group {group}")
+    if code in _ID:
+        return Refused(f"the right to WRITE and DESCRIBE transactional id {group}")
+    if code in _CLUSTER:
+        return Refused("the right to use the cluster (IDEMPOTENT_WRITE, or CREATE for an absent topic)")
+    passes = (reason.retriable() and not reason.txn_requires_abort()) or code in _PASSING
+    return OSError(reason.str()) if passes and not reason.fatal() else Fenced(reason.str())

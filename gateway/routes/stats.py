@@ -39,6 +39,7 @@ class CheckpointSaid(Answer, frozen=True):
     problem: Annotated[str | None, _Meta(description="Why the last of these failed.")]
     recovered_from: Annotated[Count, _Meta(description="The checkpoint that this process restored at its start; 0 if none.")]
     unread: Annotated[list[str], _Meta(description="Its files that could not be read.")]
+    results_in_doubt: Annotated[str | None, _Meta(description="Which results may have come twice, or may be missing.")]
 
 
 class Lost(Answer, frozen=True):
@@ -93,6 +94,7 @@ class Stats(Answer, frozen=True, kw_only=True):
     missed: Annotated[dict[str, int], _Meta(description="Records that never came, by reason.")]
     missing: Annotated[list[Lost], _Meta(description="Events that answers may lack.")]
     checkpoint: Annotated[CheckpointSaid | None, _Meta(description="null if no checkpoint outlasts the process.")]
+    output_problem: Annotated[str | None, _Meta(description="Why results wait to be written.")]
     late: Annotated[Count, _Meta(description="Events that came after the watermark had passed them, and were taken in.")]
     ahead: Annotated[
         Count, _Meta(description="Events that came more than max_ahead_ms before their time by this machine's clock.")
@@ -158,6 +160,7 @@ def stats_of(reply: Reply) -> Stats:
         missed=dict(reply.missed),
         missing=[Lost(reason, span_of(span), count) for reason, span, count in reply.missing],
         checkpoint=_checkpoint(reply.durability),
+        output_problem=reply.output_problem,
         late=progress.late,
         ahead=progress.ahead,
         apart=progress.apart,
@@ -199,4 +202,5 @@ def _checkpoint(durability: Durability | None) -> CheckpointSaid | None:
         problem=durability.problem,
         recovered_from=durability.recovered_from,
         unread=list(durability.lost),
+        results_in_doubt=durability.doubt,
     )

@@ -71,6 +71,10 @@ class Readiness(Answer, frozen=True, omit_defaults=True):
     ] = msgspec.UNSET
     unread: Annotated[list[str] | msgspec.UnsetType, _Meta(description="Files that could not be read.")] = msgspec.UNSET
     checkpoint_problem: Annotated[str | msgspec.UnsetType | None, _Meta(description="Why writing failed.")] = msgspec.UNSET
+    output_problem: Annotated[str | msgspec.UnsetType, _Meta(description="Why results wait to be written.")] = msgspec.UNSET
+    results_in_doubt: Annotated[
+        str | msgspec.UnsetType, _Meta(description="Which results may have come twice, or may be missing.")
+    ] = msgspec.UNSET
 
 
 class Ready(Answer, frozen=True):
@@ -175,7 +179,9 @@ class Probes:
             return Readiness(ready=False, state=f"no answer: {problem.got}", reasons=["no answer in time"])
         durability, progress = stats.durability, stats.progress
         state = "reading its checkpoint" if stats.starting else progress.state
-        reasons = [state] if stats.starting else msgspec.UNSET
+        refused = durability.refused if durability is not None else None
+        why = [each for each in (state, refused or stats.output_problem) if each is not None]
+        reasons = why if stats.starting else msgspec.UNSET
         readiness = Readiness(not stats.starting, state, reasons, lag=sum(progress.lag.values()))
         if (trouble := progress.trouble) is not None:
             newest = progress.last_record_at
@@ -186,6 +192,8 @@ class Probes:
                 since=trouble.since,
                 stale=None if newest is None else round(max(0.0, time.time() - newest), 3),
             )
+        if stats.output_problem is not None:
+            readiness = msgspec.structs.replace(readiness, output_problem=stats.output_problem)
         if durability is None:
             return readiness
         return msgspec.structs.replace(
@@ -194,6 +202,7 @@ class Probes:
             generations_read=list(durability.loading) if durability.loading is not None else None,
             unread=list(durability.lost),
             checkpoint_problem=durability.problem,
+            results_in_doubt=durability.doubt or msgspec.UNSET,
         )
 
     async def _health(self, patience_s: float = _PATIENCE_S) -> Health | None:

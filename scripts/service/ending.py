@@ -16,6 +16,9 @@ from actors.runtime.actor import System
 from actors.stream import Running, drain
 from gateway.wire.server import Server
 
+SUPERSEDED = 75
+"""The exit code if another process writes, or may write, as this data_dir. A restart cannot help: a person has to decide."""
+
 _DRAIN_S = 10.0
 _GIVEN_UP_S = 1.0
 _CLOSE_S = 8.0

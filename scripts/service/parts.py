@@ -106,13 +106,36 @@ def dead_letters(stream: Stream, kafka: Mapping[str, Any], complain: Complaints)
     return DeadLetterSink(kafka, stream.dead_letters, origin=str(stream.source.topic or ""), on_error=complain)
 
 
-def sinks(output: Output, kafka: Mapping[str, Any], owner: str | None, complain: Complaints) -> list[Sink]:
-    """Make the sinks of a stream. `owner` is the transactional id; None: no transactions."""
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """Whose results are in a topic: the transactional id (None: no transactions), and the name of the folder of checkpoints.
+
+    A commit comes every `every_s` seconds. `force`: begin although the topic has results that no checkpoint has.
+    """
+
+    owner: str | None
+    folder: str
+    every_s: float
+    force: bool
+
+
+def sinks(output: Output, kafka: Mapping[str, Any], ownership: Ownership, complain: Complaints) -> list[Sink]:
+    """Make the sinks of a stream."""
     made: list[Sink] = []
     if output.console:
         made.append(ConsoleSink(on_error=complain))
     if output.file is not None:
         made.append(FileSink(output.file, max_bytes=output.max_file_bytes, on_error=complain))
     if output.topic is not None:
-        made.append(KafkaSink(kafka, output.topic, transactional_id=owner, on_error=complain))
+        made.append(
+            KafkaSink(
+                kafka,
+                output.topic,
+                transactional_id=ownership.owner,
+                meaning=ownership.folder,
+                every_s=ownership.every_s,
+                force=ownership.force,
+                on_error=complain,
+            )
+        )
     return made

@@ -5,6 +5,7 @@ from typing import Any
 
 from actors.durability.spool import Spool
 from actors.reading.pace import Pace
+from actors.sinks.transaction import longest_s
 from actors.stream import StreamPlan
 from actors.timeline.horizon import Ahead
 from actors.views.kinds import VIEWS
@@ -15,7 +16,7 @@ from config.streams import Stream
 from config.units import NANOSECONDS, in_unit
 from scripts.service.keeping import Keeping
 from scripts.service.memory import Budget, StreamMeter
-from scripts.service.parts import Complaints, dead_letters, reader, sinks, writer
+from scripts.service.parts import Complaints, Ownership, dead_letters, reader, sinks, writer
 
 
 def plan(
@@ -27,14 +28,22 @@ def plan(
     keeping: Keeping,
     *,
     once: bool,
+    force: bool,
     complain: Complaints,
 ) -> StreamPlan:
-    """Return the plan of stream `name`. Raises ValueError for settings that librdkafka refuses."""
+    """Return the plan of stream `name`. Raises ValueError for settings that librdkafka refuses.
+
+    With `force`, the stream begins although its topic has results that its checkpoints do not have.
+    """
     streams = len(settings.streams)
     meter = MemoryMeter()
     store = keeping.store_of(name, stream)
     for other in keeping.others_of(name, store):
         complain(f"settings that change the meaning of answers have changed: the state in {other} is kept, and not read")
+    every_s = keeping.when.every_ms / 1000
+    if stream.output.topic is not None and store.lasting and every_s > longest_s(kafka):
+        every_s = longest_s(kafka)
+        complain(f"a checkpoint is written every {every_s:.0f} s, because Kafka ends each transaction soon after that")
     return StreamPlan(
         name=name,
         view=view_of(stream),
@@ -53,10 +62,15 @@ def plan(
         ),
         baseline_bytes=budget.baseline // streams,
         streams=streams,
-        sinks=sinks(stream.output, kafka, keeping.owner_of(name), complain),
+        sinks=sinks(
+            stream.output,
+            kafka,
+            Ownership(keeping.owner_of(name), store.folder.name, every_s, force=force),
+            complain,
+        ),
         dead_letters=dead_letters(stream, kafka, complain),
         store=store,
-        pace=Pace(checkpoint_s=keeping.when.every_ms / 1000, checkpoint_events=keeping.when.events),
+        pace=Pace(checkpoint_s=every_s, checkpoint_events=keeping.when.events),
         connect=(lambda: writer(stream.source, kafka)) if stream.writable and stream.source.topic is not None else None,
     )
 

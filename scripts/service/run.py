@@ -71,7 +71,10 @@ class _Wait:
 
 
 class Progress:
-    """Logs what the streams report, and with `once` ends the server when the last stream has ended or was given up."""
+    """Logs what the streams report, and with `once` ends the server when the last stream has ended or was given up.
+
+    It also ends the server if a stream is `superseded`: the reason why another process may write as this data_dir.
+    """
 
     def __init__(self, settings: Settings, kafka: dict[str, Any], *, once: bool) -> None:
         self._settings = settings
@@ -81,6 +84,7 @@ class Progress:
         self._waiting: dict[str, _Wait] = {}
         self._server: Server | None = None
         self.given_up: set[str] = set()
+        self.superseded: str | None = None
         self.complain = {name: Complaints(name, log.warning) for name in settings.streams}
 
     def attach(self, server: Server) -> None:
@@ -94,6 +98,7 @@ class Progress:
             wait=self._on_wait,
             end=self._on_end,
             trouble=lambda stream, problem: self.complain[stream](f"results wait: {problem}"),
+            superseded=self._on_superseded,
         )
 
     def on_failure(self, event: str, **facts: Any) -> None:
@@ -107,8 +112,16 @@ class Progress:
         self._unfinished.discard(stream)
         self._end_if_finished()
 
+    def _on_superseded(self, stream: str, reason: str) -> None:
+        """End the process. Nothing restarts the stream, because each start would fence off the other process."""
+        log.error("superseded", stream=stream, problem=reason)
+        self.superseded = self.superseded or reason
+        self.given_up.add(stream)
+        self._end_if_finished()
+
     def _end_if_finished(self) -> None:
-        if self._once and not self._unfinished and self._server is not None:
+        finished = self._once and not self._unfinished
+        if self._server is not None and (finished or self.superseded is not None):
             self._server.should_exit = True
 
     def _on_wait(self, stream: str, reason: str) -> None:
@@ -143,11 +156,14 @@ def serve(
     port: socket.socket,
     *,
     once: bool,
+    force: bool,
     greet: Callable[[str], None],
     read: Callable[[], Settings],
     traces: Traces | None,
-) -> set[str]:
-    """Run until a signal comes, or with `once` until all streams have ended; then drain. Returns the streams given up.
+) -> Progress:
+    """Run until a signal comes, or with `once` until all streams have ended; then drain. Returns what the streams reported.
+
+    With `force`, a stream begins although its topic has results that its checkpoints do not have.
 
     `greet` gets the URL once the port answers; `read` reads the settings again for a reload. Raises ValueError if a setting
     cannot be applied, such as a memory budget that is too small. Called on the main thread.
@@ -160,7 +176,7 @@ def serve(
     progress = Progress(settings, kafka, once=once)
     guardian = start(Guardian, system, log=progress.on_failure)
     plans = {
-        name: plan(name, stream, kafka, budget, settings, keeping, once=once, complain=progress.complain[name])
+        name: plan(name, stream, kafka, budget, settings, keeping, once=once, force=force, complain=progress.complain[name])
         for name, stream in settings.streams.items()
     }
     running = {name: start_stream(system, each, progress.callbacks()) for name, each in plans.items()}
@@ -183,7 +199,7 @@ def serve(
     stopping.attach(gateway)
     gateway.run(sockets=[port])
     stop(system, running, guardian, log, progress.given_up)
-    return progress.given_up
+    return progress
 
 
 def served(name: str, stream: Stream, running: Running) -> Served:

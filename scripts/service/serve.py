@@ -14,6 +14,7 @@ from config.tokens import tokens
 from gateway.routes.about import product_version
 from gateway.watch.traces import traces_to
 from scripts.service.demo import demo_topic, gentle_producer, what_to_try
+from scripts.service.ending import SUPERSEDED
 from scripts.service.keeping import broker_of, kept
 from scripts.service.logs import configure_log
 from scripts.service.memory import tune_memory
@@ -36,6 +37,10 @@ def main(
             help="End when all input is read and its results are written. An absent topic, and the end of an open transaction, "
             "are waited for at most 30 seconds.",
         ),
+    ] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Begin from an older copy of data_dir, and publish the results since then a second time."),
     ] = False,
     demo: Annotated[bool, typer.Option("--demo", help="Also run a gentle producer, and print commands to try.")] = False,
 ) -> None:
@@ -67,7 +72,11 @@ def main(
             traces = traces_to(settings.log.traces, version=product_version())
             if traces is not None:
                 around.enter_context(traces)
-            if given_up := serve(settings, kafka, keeping, port, once=once, greet=greet, read=read, traces=traces):
-                sys.exit(f"firnline: given up: {', '.join(sorted(given_up))}")
+            end = serve(settings, kafka, keeping, port, once=once, force=force, greet=greet, read=read, traces=traces)
+            if end.superseded is not None:
+                print(f"firnline: {end.superseded}", file=sys.stderr)
+                sys.exit(SUPERSEDED)
+            if end.given_up:
+                sys.exit(f"firnline: given up: {', '.join(sorted(end.given_up))}")
     except (ValueError, OSError) as error:  # a SettingsError is a ValueError
         sys.exit(f"firnline: {error}")

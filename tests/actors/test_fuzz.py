@@ -68,7 +68,7 @@ def test_a_folder_of_arbitrary_files_gives_no_checkpoint_and_foreign_files_stay(
         for _ in range(2):
             assert keeper.save({"live": None, "aged": []}, frozenset()).checkpoint_id
         assert len(keeper.store.checkpoints()) == 2
-        assert all("forgotten" in each for each in keeper.troubles)
+        assert all("come twice" in each for each in keeper.troubles)
         ours = {"checkpoint", "generation"}
         others = {path: data for path, data in disk.contents().items() if path.name.partition("-")[0] not in ours}
         assert not outside(touched)

@@ -34,6 +34,7 @@ from actors.messages import (
     Restored,
     Save,
     Saved,
+    Standing,
 )
 from actors.protocol import CheckpointId, CollectorId, QueryId, Round
 from actors.replies import Answer, Busy, GetStats, Query, Stats, TooMuch
@@ -148,8 +149,9 @@ def test_a_start_asks_for_the_committed_checkpoint_loads_it_and_moves_the_sinks_
     bench.tell(Attached(bench.front_end))
     assert bench.manager.phase is Phase.STARTING
     assert bench.publisher.messages == [GetCommitted(bench.manager.address, Round(1))]
-    bench.tell(Committed(CheckpointId(7), Round(1)))
-    assert bench.keeper.messages == [Load(CheckpointId(7), bench.manager.address, Round(1))]
+    standing = Standing("out", 7, "mark")
+    bench.tell(Committed(standing, Round(1)))
+    assert bench.keeper.messages == [Load(standing, bench.manager.address, Round(1))]
     bench.tell(Loading(1, 2))
     assert bench.ask(GetStats).durability.loading == (1, 2)
     bench.tell(loaded(1))

@@ -63,7 +63,10 @@ class Stage:
         self.guardian = Guardian.start(self.system, log=lambda *_, **__: None)
         self.manager, self.front_end = Inbox(), Inbox()
         self.troubles: list[str] = []
-        self.address = Publisher.start(self.system, stream="events", sinks=sinks, on_trouble=self.troubles.append)
+        self.reasons: list[str] = []
+        self.address = Publisher.start(
+            self.system, stream="events", sinks=sinks, on_trouble=self.troubles.append, on_superseded=self.reasons.append
+        )
         self.tell(GetCommitted(self.manager, 1), Restore(1, None, self.manager))  # type: ignore[arg-type]
 
     def tell(self, *messages: Any) -> None:

@@ -44,7 +44,14 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "actors.kafka_topic": ("actors.kafka_trouble",),
     "actors.durability": (*WORDS, "actors.runtime"),
     "actors.sources": ("actors.columns", "actors.replies", "actors.views.view", "actors.kafka_topic", "actors.kafka_trouble"),
-    "actors.sinks": (*WORDS, "actors.runtime", "actors.kafka_topic", "actors.kafka_trouble", "actors.durability.disk"),
+    "actors.sinks": (
+        *WORDS,
+        "actors.runtime",
+        "actors.kafka_topic",
+        "actors.kafka_trouble",
+        "actors.durability.disk",
+        "actors.durability.lock",
+    ),
     "actors.reading": (*WORDS, "actors.runtime", "actors.collecting.tally", "actors.sources.polled"),
     "actors.collecting": (*WORDS, "actors.runtime"),
     "actors.front_end": (

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 from confluent_kafka.cimpl import NewTopic
 
@@ -20,6 +20,7 @@ from scripts.lab.chaos.processes import own_broker
 from scripts.lab.chaos.proxy import Proxy
 from tests.conftest import Send
 from tests.support.sink_child import killed_again_and_again
+from tests.support.sinks import committed_values
 from tests.support.waiting import until
 
 
@@ -466,23 +467,6 @@ def test_a_restarted_broker_changes_no_answer(name: str, source: Opened, send: S
 # What is written -----------------------------------------------------------------------------------------------------
 
 
-def committed_values(bootstrap: str, topic: str) -> list[bytes]:
-    """Return the committed records, once no transaction is open."""
-    group = {"bootstrap.servers": bootstrap, "group.id": "test", "enable.partition.eof": True}
-    consumer = Consumer({**group, "isolation.level": "read_committed", "auto.offset.reset": "earliest"})
-    consumer.assign([TopicPartition(topic, 0, 0)])
-    found: list[bytes] = []
-
-    def ended() -> bool:
-        messages = consumer.consume(10_000, 0.2)
-        found.extend(message.value() or b"" for message in messages if not message.error())
-        return any(message.error() for message in messages)
-
-    until(ended)
-    consumer.close()
-    return found
-
-
 def exactly_once(broker: str, topic: str, said: list[str] | None = None) -> KafkaSink:
     told = said.append if said is not None else unheard
     return KafkaSink({"bootstrap.servers": broker}, topic, transactional_id=f"tx-{topic}", on_error=told)
@@ -504,7 +488,7 @@ def test_results_become_visible_with_their_checkpoint(broker: str, name: str):
     sink.restore(None)
     sink.write(lines(0, 10))
     place = sink.prepare()
-    assert place == {"written": 10}
+    assert place["written"] == 10
     assert sink.delivered == 10
     assert committed_values(broker, name) == []
     sink.commit(1)
@@ -518,13 +502,13 @@ def test_results_become_visible_with_their_checkpoint(broker: str, name: str):
     after.restore(place)
     assert (after.written, after.delivered) == (10, 10)
     after.write(lines(10, 20))
-    assert after.prepare() == {"written": 20}
+    assert after.prepare()["written"] == 20
     after.commit(2)
     assert committed_values(broker, name) == numbered(0, 20)
     with pytest.raises(Fenced):
         until(lambda: sink.write(lines(90, 91)) or sink.prepare() is None)
     assert "fenced" in said[0]
-    assert after.prepare() == {"written": 20}
+    assert after.prepare()["written"] == 20
     after.commit(3)
     after.close()
     last = exactly_once(broker, name)

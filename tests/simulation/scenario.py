@@ -92,6 +92,8 @@ def scenario(seed: int, *, handlers: bool = False, poison: bool = False) -> Scen
         rates["stall"] = rates["starve"] = 0.0
     feed.punctual = orderly and not rates["stall"] and not rates["starve"]
     rates["dead letters"] = random.Random(f"{seed} dead letters").choice([0.0, 0.3, 0.95])
+    kafka = random.Random(f"{seed} kafka")
+    rates["refused"], rates["forgets"] = kafka.choice([0.0, 0.03]), kafka.choice([0.0, 0.1])
     if handlers:
         rates["handler"] = 0.001
     topic = _topic(chance, feed, orderly=orderly)

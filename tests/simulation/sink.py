@@ -9,22 +9,33 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from actors.messages import Dead
-from actors.sinks.sink import Fenced, Sink
+from actors.messages import Dead, Standing, mark_of
+from actors.sinks.sink import Fenced, Refused, Sink
 from tests.simulation.faults import CrashError, Faults
 
 
 class Outlet:
     """The output of all processes of a run. `records` are visible; the first `safe` of them survive a loss of power.
 
-    `dead` are the dead letters that Kafka has acknowledged.
+    `committed` is the number of the last commit, and None if Kafka has lost it; `last` is the note of the last record: a number
+    and a mark. `refuses` is true while a right is missing. `dead` are the dead letters that Kafka has acknowledged.
     """
 
     def __init__(self) -> None:
         self.records: list[bytes] = []
         self.dead: list[Dead] = []
         self.safe = 0
-        self.committed = 0
+        self.committed: int | None = None
+        self.last: tuple[int, str] | None = None
+        self.mark: str | None = None
+        self.process = ""
+        self.refuses = False
+        self._processes = 0
+
+    def begin_process(self) -> str:
+        """Return the name of another process."""
+        self._processes += 1
+        return f"process-{self._processes}"
 
     def lose_power(self, chance: random.Random) -> None:
         """Lose some of the newest unsafe records, by chance."""
@@ -86,44 +97,86 @@ class FileLikeSink(_SimulatedSink):
 
 
 class TransactionalSink(_SimulatedSink):
-    """Makes its records visible with a checkpoint, and not before."""
+    """Makes its records visible with a checkpoint, and not before. Kafka may forget the number of the last commit.
+
+    Rights are refused for a while now and then: a commit is refused, and every call of a start until the right is granted.
+    """
 
     def __init__(self, outlet: Outlet, faults: Faults) -> None:
         super().__init__(outlet, faults)
+        self._process = outlet.begin_process()
+        self._owning = False
         self._open: list[bytes] = []
         self._prepared: int | None = None
         self._lost = False
+        self._mark: str | None = None
+        self._marks = 0
 
     def _put(self, records: list[bytes]) -> None:
         if self._lost or self._faults.strikes("fenced"):
             self._lost = True
             raise Fenced("the transaction is lost")
+        if self._faults.strikes("refused"):
+            self._lost = self._outlet.refuses = True
+            raise Refused("the right to WRITE")
         self._open += records
 
-    def prepare(self) -> int:
+    def prepare(self) -> dict[str, Any]:
         self._call()
+        if len(self._open) != (self._prepared or 0):
+            self._marks += 1
+            self._mark = f"{self._process}-{self._marks}"
         self._prepared = len(self._open)
-        return self.written
+        return {"written": self.written, "topic": "out", "mark": self._mark}
 
     def commit(self, checkpoint: int) -> None:
-        if checkpoint == self._outlet.committed:
+        if checkpoint == self._outlet.committed and self._prepared is None:
             return
         assert self._prepared is not None, "prepare first"
         self._call()
-        self._outlet.records += self._open[: self._prepared]
-        self._outlet.committed, self._outlet.safe = checkpoint, len(self._outlet.records)
+        if self._faults.strikes("refused"):
+            self._lost = self._outlet.refuses = True
+            raise Refused("the right to READ")
+        if self._lost:
+            raise Fenced("the transaction is lost")
+        outlet = self._outlet
+        outlet.records += self._open[: self._prepared]
+        if self._prepared:
+            outlet.last = (checkpoint, str(self._mark))
+        outlet.committed, outlet.safe = checkpoint, len(outlet.records)
+        outlet.mark, outlet.process = self._mark, self._process
+        if self._faults.strikes("forgets"):
+            outlet.committed = None
         del self._open[: self._prepared]
         self._prepared = None
         self._call()
 
-    def committed(self) -> int:
+    def look(self) -> Standing:
         self._call()
-        return self._outlet.committed
+        outlet = self._outlet
+        if outlet.refuses:
+            outlet.refuses = self._faults.strikes("sink")
+            raise Refused("the right to READ")
+        if outlet.committed is None and outlet.last is not None:
+            return Standing("out", outlet.last[0], outlet.last[1], process=outlet.process, lost=True)
+        return Standing(
+            "out", outlet.committed or 0, outlet.mark, process=outlet.process, recorded=outlet.committed is not None
+        )
+
+    def committed(self) -> int:
+        self._lost = False
+        return self.look().checkpoint
 
     def restore(self, place: Any | None) -> None:
         self._call()
+        place = place or {}
         self._open, self._prepared, self._lost = [], None, False
-        self.written = self.delivered = place or 0
+        self.written = self.delivered = place.get("written", 0)
+        outlet = self._outlet
+        self._mark = outlet.mark = mark_of(place)
+        if outlet.committed is None:
+            outlet.committed = outlet.last[0] if outlet.last is not None else 0
+        outlet.process = self._process
 
 
 class SimulatedDeadLetterSink:

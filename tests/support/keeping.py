@@ -11,7 +11,7 @@ from actors.columns.snapshot import State
 from actors.durability.disk import Disk
 from actors.durability.keeper import Keeper
 from actors.durability.store import Store
-from actors.messages import Keep, Kept, Load, Loaded, Save, Saved
+from actors.messages import Keep, Kept, Load, Loaded, Save, Saved, Standing
 from actors.protocol import Message, Round
 from actors.replies import GetHealth
 from actors.runtime.actor import System
@@ -80,8 +80,9 @@ class Keeping:
     inbox: Inbox = field(default_factory=Inbox)
 
     def load(self, committed: int | None = None) -> Loaded:
-        """Load the newest checkpoint. Run each retry that the keeper schedules."""
-        self.address.tell(Load(committed, self.inbox, Round(1)))
+        """Load the newest checkpoint, or the one that an earlier version has committed. Run each retry that the keeper schedules."""
+        standing = None if committed is None else Standing("out", committed, None, numbered=committed)
+        self.address.tell(Load(standing, self.inbox, Round(1)))
         for _ in range(100):
             if isinstance(self._last(), Loaded):
                 return self._last()

@@ -40,3 +40,20 @@ def read_topic(bootstrap: str, topic: str, count: int) -> list[bytes]:
     until(complete)
     consumer.close()
     return found
+
+
+def committed_values(bootstrap: str, topic: str) -> list[bytes]:
+    """Return the committed records, once no transaction is open."""
+    group = {"bootstrap.servers": bootstrap, "group.id": "test", "enable.partition.eof": True}
+    consumer = Consumer({**group, "isolation.level": "read_committed", "auto.offset.reset": "earliest"})
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    found: list[bytes] = []
+
+    def ended() -> bool:
+        messages = consumer.consume(10_000, 0.2)
+        found.extend(message.value() or b"" for message in messages if not message.error())
+        return any(message.error() for message in messages)
+
+    until(ended)
+    consumer.close()
+    return found
