@@ -2,6 +2,7 @@
 
 import ast
 import doctest
+import functools
 import importlib
 import sys
 from pathlib import Path
@@ -146,10 +147,17 @@ LIBRARIES = {
 }
 
 
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    """Return the syntax tree of a file."""
+    return ast.parse(path.read_text())
+
+
+@functools.cache
 def imports(path: Path) -> set[str]:
     """Return every module that a file imports, with `from a import b` as `a.b` if that is a module of ours."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -254,7 +262,7 @@ def test_a_forbidden_import_is_refused(name: str, imported: str):
 
 def test_no_file_unpickles_or_evaluates():
     for path in FILES:
-        names = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
+        names = {node.id for node in ast.walk(tree_of(path)) if isinstance(node, ast.Name)}
         assert not names & {"eval", "exec", "pickle"}, path
         assert not imports(path) & {"pickle", "marshal", "shelve"}, path
 
