@@ -357,7 +357,8 @@ class Manager(Actor[ManagerMessage]):
         final = active.meta.final_until if active is not None else None
         if final is None and aged:
             final = aged[-1].meta.final_until
-        return Coverage(self._ledger.complete_from, self._watermark, final, self._ledger.missing)
+        complete_to = self._watermark if self._view.timed else None
+        return Coverage(self._ledger.complete_from, complete_to, final, self._ledger.missing)
 
     def _publish(self, message: Publish) -> None:
         """Compute the result that is due, and send it to the publisher with the next publication id."""

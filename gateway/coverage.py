@@ -7,7 +7,7 @@ import msgspec
 from actors.replies import Coverage
 from actors.timeline.span import Span
 from gateway.api.params import Flag
-from gateway.schemas import CoverageSaid
+from gateway.schemas import CoverageSaid, bound, bounds_of
 
 COVERAGE = {"Firnline-Coverage": "The times for which the answer is complete, as JSON: the schema CoverageSaid."}
 """The header, with its description."""
@@ -15,9 +15,9 @@ COVERAGE = {"Firnline-Coverage": "The times for which the answer is complete, as
 WITH_COVERAGE = Flag(name="coverage", description="1: the coverage in the body too, not in its header alone.")
 
 
-def span_of(span: Span | None) -> list[int] | None:
-    """Return a span as JSON has it: [start, end), or null."""
-    return None if span is None else [span.start, span.end]
+def span_of(span: Span | None) -> list[int | None] | None:
+    """Return a span as JSON has it: [start, end), or null. A bound that does not exist is null."""
+    return None if span is None else bounds_of(span)
 
 
 def coverage_of(coverage: Coverage) -> dict[str, object]:
@@ -39,9 +39,13 @@ def coverage_within(coverage: Coverage, span: Span) -> dict[str, str]:
     """
     start, end, final = coverage.complete_from, coverage.complete_to, coverage.final_until
     within: Mapping[str, object] = {
-        "completeFrom": None if start is None or start <= span.start else min(start, span.end),
-        "completeTo": None if end is None else max(span.start, min(end, span.end)),
-        "finalUntil": None if final is None else max(span.start, min(final, span.end)),
-        "missing": [[max(each.start, span.start), min(each.end, span.end)] for each in coverage.missing if each.overlaps(span)],
+        "completeFrom": None if start is None or start <= span.start else bound(min(start, span.end)),
+        "completeTo": None if end is None else bound(max(span.start, min(end, span.end))),
+        "finalUntil": None if final is None else bound(max(span.start, min(final, span.end))),
+        "missing": [
+            bounds_of(Span(max(each.start, span.start), min(each.end, span.end)))
+            for each in coverage.missing
+            if each.overlaps(span)
+        ],
     }
     return {"firnline.coverage": msgspec.json.encode(within).decode()}

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 import msgspec
 
 from actors.replies import Coverage, Trouble
+from actors.timeline.span import EVER, Span
 from actors.views.kinds import VIEWS
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -21,7 +22,20 @@ class Answer(msgspec.Struct, frozen=True, rename="camel"):
     """The base of all types here: member names are in camel case."""
 
 
-Range = Annotated[list[int], _Meta(min_length=2, max_length=2, description="Times [start, end): the second is not in it.")]
+Range = Annotated[
+    list[int | None],
+    _Meta(min_length=2, max_length=2, description="Times [start, end): the second is not in it. null: no bound is known."),
+]
+
+
+def bound(time: int | None) -> int | None:
+    """Return a time as JSON has it: null if there is none, or if it stands for the beginning or the end of all time."""
+    return time if time is not None and EVER.start < time < EVER.end - 1 else None
+
+
+def bounds_of(span: Span) -> list[int | None]:
+    """Return a span as JSON has it: [start, end)."""
+    return [bound(span.start), bound(span.end)]
 
 
 class Error(Answer, frozen=True):
@@ -43,19 +57,23 @@ class Problem(Answer, frozen=True):
 class CoverageSaid(Answer, frozen=True):
     """The coverage of an answer: it is exact in [completeFrom, completeTo), except for the spans in `missing`.
 
-    In the stream's unit.
+    In the stream's unit, which `/streams` names: ms for uniques and words too, and batch ids for segments.
     """
 
     complete_from: Annotated[int | None, _Meta(description="null: from the beginning of the stream.")]
-    complete_to: Annotated[int | None, _Meta(description="Complete before this time (exclusive); null: no watermark.")]
+    complete_to: Annotated[int | None, _Meta(description="Complete before this time (exclusive); null: no time is known.")]
     final_until: Annotated[int | None, _Meta(description="Answers that begin before do not change; more may come.")]
     missing: Annotated[list[Range], _Meta(description="Ranges in which events are lost.")]
 
     @classmethod
     def of(cls, coverage: Coverage) -> Self:
         """Return the coverage as JSON."""
-        missing = [[span.start, span.end] for span in coverage.missing]
-        return cls(coverage.complete_from, coverage.complete_to, coverage.final_until, missing)
+        return cls(
+            complete_from=bound(coverage.complete_from),
+            complete_to=bound(coverage.complete_to),
+            final_until=bound(coverage.final_until),
+            missing=[bounds_of(span) for span in coverage.missing],
+        )
 
 
 class About(Answer, frozen=True):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from actors.collecting.tally import Tally
 from actors.columns.snapshot import State
-from actors.columns.times import INT64_MAX, INT64_MIN, Times
+from actors.columns.times import INT64_MAX, Times
 from actors.messages import Dead, Ingest, RecordsMissing
 from actors.reading.apart import Apart
 from actors.reading.cutting import Piece, cut, cut_exactly
@@ -175,7 +175,7 @@ class Intake:
             apart_from=self._apart.first,
             buffered=len(self._order),
             buffered_bytes=self._order.nbytes + self._apart.nbytes,
-            watermark=self.watermark(now),
+            watermark=self.watermark(now) if self._view.timed else None,
             held_back_by=self._watermark.holding(now),
             transactions=self._transactions(),
             epoch=self._place.epoch,
@@ -215,7 +215,8 @@ class Intake:
     def skip(self, gaps: Sequence[Gap], place: Place) -> list[RecordsMissing]:
         """Go on at `place`, which lies after these gaps. Returns the missing records.
 
-        Until the next event of its partition, the end of a gap is unknown: its span reaches to the end of time.
+        Until the next event of its partition, the end of a gap is unknown: its span reaches to the end of time. If the view's
+        axis is not time, the span is unknown for good.
         """
         missing = [self._gap(gap.partition, gap.count, gap.reason) for gap in gaps]
         self._watermark.keep(place.offsets)
@@ -395,8 +396,8 @@ class Intake:
 
     def _gap(self, partition: int, count: int | None, reason: str) -> RecordsMissing:
         """Open a gap. It joins a gap of the same reason if no event of the partition has come since that one."""
-        frontier = self._watermark.frontier(partition)
-        start = INT64_MIN if frontier is None else max(INT64_MIN, frontier - self._lateness)
+        frontier = self._watermark.frontier(partition) if self._view.timed else None
+        start = EVER.start if frontier is None else max(EVER.start, frontier - self._lateness)
         known = self._open.get((partition, reason))
         if known is None:
             self._gaps += 1
@@ -408,7 +409,7 @@ class Intake:
     def _ended_gaps(self, partitions: NDArray[np.unsignedinteger[Any]], times: Times) -> list[RecordsMissing]:
         """Close the gaps that have an event after them now."""
         ended = []
-        for number, reason in list(self._open) if times.size else ():
+        for number, reason in list(self._open) if times.size and self._view.timed else ():
             # No record of a deleted partition will come. The events of the other partitions are later than its gap.
             own = times[partitions == number] if number in self._place.offsets else times
             if not own.size:

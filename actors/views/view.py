@@ -274,6 +274,9 @@ class View(ABC):
     counts: ClassVar[type[msgspec.Struct]]
     """The type of `describe`: what the stats say of one slice, and of all of them. A member's description is its meaning."""
 
+    timed: ClassVar[bool] = True
+    """Whether the axis of the answers is time. Other axes, such as batch ids, have no watermark and no lateness."""
+
     categories: int = 0
     """Number of columns of times in a batch that must be put in order of time; 0 if slices take events in any order."""
 

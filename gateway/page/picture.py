@@ -13,6 +13,7 @@ from actors.replies import Durability, Progress, Stats
 from actors.views.view import Meta, View
 from gateway.coverage import coverage_of
 from gateway.page.forecast import forecast
+from gateway.schemas import bounds_of
 from gateway.stream import Served
 
 MOST_BARS = 300
@@ -44,7 +45,7 @@ def picture(stream: Served, stats: Stats) -> Picture:
         "bars": merged(bars, MOST_BARS),
         "generations": len(stats.aged),
         "gone": [
-            [each.number, each.span.start, each.span.end, each.events, each.nbytes, each.reason, each.at]
+            [each.number, *bounds_of(each.span), each.events, each.nbytes, each.reason, each.at]
             for each in reversed(stats.pruned)
             if each.span is not None
         ],
@@ -114,7 +115,7 @@ def _now(stream: Served, stats: Stats, bars: Sequence[Bar]) -> dict[str, Any]:
         },
         "made": answers + _answers(stats.view, stats.gone),
         "coverage": {**coverage_of(stats.coverage), "missing": []},
-        "missing": [[reason, span.start, span.end, count] for reason, span, count in stats.missing[:_MOST_MISSING]],
+        "missing": [[reason, *bounds_of(span), count] for reason, span, count in stats.missing[:_MOST_MISSING]],
         "dropped": stats.dropped,
         "droppedGenerations": stats.dropped_generations,
         "missed": stats.missed,

@@ -92,7 +92,8 @@ def sets(
     for each in body["sets"]:
         table.add_row(*(str(step["timestamp"]) for step in each.values()))
     coverage = body["coverage"]
-    table.caption = f"complete from {coverage['completeFrom'] or 'the beginning'} to {coverage['completeTo']}"
+    first, last = coverage["completeFrom"], coverage["completeTo"]
+    table.caption = f"complete from {'the beginning' if first is None else first} to {'no time yet' if last is None else last}"
     console_of(120).print(table)
     if "next" in body:
         print(f"more: --cursor {body['next']}")
@@ -188,7 +189,7 @@ def stats(stream: Stream = "events", url: Url = HERE, as_json: AsJson = False) -
         table.add_column(name, justify="right")
     for row in body["data"]:
         figures = [_cell(key, row[key]) for key in (*shown, "bytes")]
-        table.add_row(row["state"], *figures, *map(str, row["span"] or ["", ""]))
+        table.add_row(row["state"], *figures, *_range(row["span"]).values())
     table.caption = (
         f"late {body['late']:,}; rejects {sum(body['rejects'].values()):,}; dropped {sum(body['dropped'].values()):,}; "
         f"lag {sum(body['lag'].values()):,}; RSS {memory['rssBytes'] / 1e6:,.0f} MB"
@@ -212,8 +213,9 @@ def rejects(stream: Stream = "events", url: Url = HERE, as_json: AsJson = False)
         console.print(f"{visible(reason)}: {visible(advice)}", markup=False)
 
 
-def _range(span: Sequence[int] | None) -> dict[str, str]:
-    return {"from": str(span[0]), "to": str(span[1])} if span else {"from": "", "to": ""}
+def _range(span: Sequence[int | None] | None) -> dict[str, str]:
+    start, end = ("" if time is None else str(time) for time in span or (None, None))
+    return {"from": start, "to": end}
 
 
 def _of(count: int, limit: int) -> str | None:

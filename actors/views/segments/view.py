@@ -42,6 +42,7 @@ class SegmentsView(View):
 
     answers = "finished"
     counts = SegmentsTotal
+    timed = False
 
     def __init__(self, *, segments: int = 10, max_batches: int = 100_000, spool: Spool, spill_bytes: int = 32 << 20) -> None:
         self._segments = segments

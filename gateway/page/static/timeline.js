@@ -145,7 +145,9 @@ export class Timeline {
           rx: 3,
         }),
       );
-    for (const [, start, end] of missing) {
+    for (const [, from, to] of missing) {
+      const start = from ?? this.scale.start;
+      const end = to ?? this.scale.end;
       if (end <= this.scale.start || start >= this.scale.end) continue;
       const x = this.scale.x(start);
       made.push(
