@@ -17,8 +17,8 @@ class Phase(Enum):
     DRAINED = "`Drained` is sent, and the stream's actors are stopped soon"
 
 
-NO_TOPIC = "there is no topic to read"
-"""The reason that a stream gives while its topic does not exist."""
+NO_TOPIC = "it does not exist, or cannot be opened"
+"""The reason that a stream gives while its topic or file cannot be opened."""
 
 
 class Status(Enum):

@@ -27,16 +27,24 @@ Programs that the command started may hold the pipe and write for ever.
 class CommandStream:
     """The standard output of `command`. The command is restarted with backoff when it ends, unless `once` is set.
 
-    Each line of its standard error goes to `on_line`, and each failure to `on_error`.
+    Each line of its standard error goes to `on_line`, and each failure to `on_error`; with `once`, the exit code of a command
+    that failed goes to `on_failure`.
     """
 
     def __init__(
-        self, command: Sequence[str], *, once: bool, on_line: Callable[[str], None], on_error: Callable[[str], None]
+        self,
+        command: Sequence[str],
+        *,
+        once: bool,
+        on_line: Callable[[str], None],
+        on_error: Callable[[str], None],
+        on_failure: Callable[[str], None],
     ) -> None:
         self._command = list(command)
         self._once = once
         self._on_line = on_line
         self._on_error = on_error
+        self._on_failure = on_failure
         self._backoff_s = _FIRST_BACKOFF_S
         self._again_at = 0.0
         self._child: subprocess.Popen[bytes] | None = None
@@ -47,7 +55,10 @@ class CommandStream:
         self._cut_off = False
 
     def read(self, timeout_s: float) -> bytes | None:
-        """Return the next output of the command. Starts the command when its backoff is over."""
+        """Return the next output of the command. Starts the command when its backoff is over.
+
+        Raises OSError if the command cannot be started, and `once` is set.
+        """
         now = time.monotonic()
         if self._child is None:
             if now >= self._again_at:
@@ -86,7 +97,10 @@ class CommandStream:
                 env={name: value for name, value in os.environ.items() if not name.startswith("FIRNLINE_")},
             )
         except OSError as error:
-            self._on_error(f"cannot start {self._command[0]}: {error.strerror}")
+            problem = f"cannot start {self._command[0]}: {error.strerror}"
+            if self._once:
+                raise OSError(problem) from error
+            self._on_error(problem)
             self._wait_longer(now)
             return
         assert isinstance(self._child.stdout, io.RawIOBase)
@@ -106,6 +120,8 @@ class CommandStream:
         self._report(self._error_lines.end())
         self._forget()
         if self._once:
+            if code:
+                self._on_failure(f"{self._command[0]} ended with {code}")
             return b""
         if now - self._started_at >= _STABLE_S:
             self._backoff_s = _FIRST_BACKOFF_S
@@ -156,9 +172,10 @@ class CommandSource(LineSource):
         once: bool,
         on_line: Callable[[str], None],
         on_error: Callable[[str], None],
+        on_failure: Callable[[str], None],
         steady: bool = False,
     ) -> None:
-        self._running = CommandStream(command, once=once, on_line=on_line, on_error=on_error)
+        self._running = CommandStream(command, once=once, on_line=on_line, on_error=on_error, on_failure=on_failure)
         super().__init__(lambda: self._running, on_error=on_error, steady=steady)
         self._closed = False
 

@@ -1,10 +1,12 @@
 """The sources, sinks and writers of a stream, made from its stanza. Opens no connection except librdkafka's own."""
 
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from actors.sinks.console import ConsoleSink
@@ -36,14 +38,15 @@ class _Logged:
 
 
 class Complaints:
-    """Logs the problems of one stream, each text once.
+    """Logs the problems of one stream, each text once. `on_failure` gets the stream and a failure of its input.
 
     A text that comes again and again is repeated after 30 s, a minute, two minutes and so on, at most once an hour.
     """
 
-    def __init__(self, stream: str, log: Callable[..., object]) -> None:
+    def __init__(self, stream: str, log: Callable[..., object], on_failure: Callable[[str, str], None]) -> None:
         self._stream = stream
         self._log = log
+        self._on_failure = on_failure
         self._logged: dict[str, _Logged] = {}
 
     def __call__(self, text: str) -> None:
@@ -63,6 +66,10 @@ class Complaints:
         """Whether `text` was logged, and is not forgotten yet."""
         return text in self._logged
 
+    def fail(self, problem: str) -> None:
+        """Report that the input of the stream has ended with a failure."""
+        self._on_failure(self._stream, problem)
+
     def hear(self, line: str) -> None:
         """Log a line that a command wrote to its standard error."""
         self._log("command says", stream=self._stream, line=line)
@@ -74,15 +81,19 @@ def reader(name: str, source: Source, kafka: Mapping[str, Any], *, once: bool, c
     In a command, the first word `python` is this interpreter, and `firnline` is this program.
     """
     if source.file is not None:
-        if once and not source.file.is_file():
-            raise ValueError(f"{source.file}: expected a file to read, got nothing that is one")
-        return file_source(source.file, on_error=complain)
+        if once:
+            _check_file(source.file)
+        return file_source(source.file, once=once, on_error=complain)
     if source.stdin:
         return stdin_source(on_error=complain, steady=once)
     if source.command is not None:
         first, *words = shlex.split(source.command)
         command = {"python": [sys.executable], "firnline": own_command()}.get(first, [first]) + words
-        return CommandSource(command, once=once, on_line=complain.hear, on_error=complain, steady=once)
+        if once and shutil.which(command[0]) is None:
+            raise ValueError(f"{command[0]}: expected a command to run, got nothing that is one")
+        return CommandSource(
+            command, once=once, on_line=complain.hear, on_error=complain, on_failure=complain.fail, steady=once
+        )
     settings = {"group.id": f"firnline-{name}", **kafka}
     return KafkaSource(
         settings,
@@ -92,6 +103,15 @@ def reader(name: str, source: Source, kafka: Mapping[str, Any], *, once: bool, c
         skips_damage=source.on_damage == "skip",
         on_error=complain,
     )
+
+
+def _check_file(path: Path) -> None:
+    """Raise ValueError unless the file can be opened and read."""
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise ValueError(f"{path}: expected a file to read, got: {error.strerror}") from None
 
 
 def writer(source: Source, kafka: Mapping[str, Any]) -> KafkaWriter:

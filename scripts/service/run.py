@@ -85,7 +85,8 @@ class Progress:
         self._server: Server | None = None
         self.given_up: set[str] = set()
         self.superseded: str | None = None
-        self.complain = {name: Complaints(name, log.warning) for name in settings.streams}
+        self.failed: set[str] = set()
+        self.complain = {name: Complaints(name, log.warning, self._on_failed_input) for name in settings.streams}
 
     def attach(self, server: Server) -> None:
         """End this server, at once if all streams have ended already."""
@@ -107,6 +108,17 @@ class Progress:
         if event == "stream degraded":
             self.given_up.add(facts["stream"])
             self._on_end(facts["stream"])
+
+    def _on_failed_input(self, stream: str, problem: str) -> None:
+        """Note that the input of a stream has failed. The stream ends as usual, so that its records are not lost."""
+        log.error("input failed", stream=stream, problem=problem)
+        self.failed.add(stream)
+
+    @property
+    def problems(self) -> str:
+        """Describe the streams that did not end well; empty if all did."""
+        kinds = {"given up": self.given_up, "input failed": self.failed - self.given_up}
+        return "; ".join(f"{kind}: {', '.join(sorted(names))}" for kind, names in kinds.items() if names)
 
     def _on_end(self, stream: str) -> None:
         self._unfinished.discard(stream)

@@ -76,7 +76,7 @@ def main(
             if end.superseded is not None:
                 print(f"firnline: {end.superseded}", file=sys.stderr)
                 sys.exit(SUPERSEDED)
-            if end.given_up:
-                sys.exit(f"firnline: given up: {', '.join(sorted(end.given_up))}")
+            if end.problems:
+                sys.exit(f"firnline: {end.problems}")
     except (ValueError, OSError) as error:  # a SettingsError is a ValueError
         sys.exit(f"firnline: {error}")

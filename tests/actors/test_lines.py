@@ -42,6 +42,7 @@ def command(
         once=once,
         on_line=heard.append if heard is not None else unheard,
         on_error=reports.append if reports is not None else unheard,
+        on_failure=unheard,
     )
     assert source.open(place or Place())
     return source
@@ -266,7 +267,7 @@ def test_endless_standard_error_does_not_stop_the_output():
         heard.append(line)
 
     code = "yes $(printf %0999d 0) >&2 & echo here; wait"
-    source = CommandSource(["sh", "-c", code], once=False, on_line=listen, on_error=unheard)
+    source = CommandSource(["sh", "-c", code], once=False, on_line=listen, on_error=unheard, on_failure=unheard)
     assert source.open(Place())
     found: list[bytes | None] = []
 
@@ -305,7 +306,7 @@ def test_a_command_that_ends_is_restarted_with_backoff(monkeypatch: pytest.Monke
 def test_an_absent_command_is_reported_and_retried(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(program, "_FIRST_BACKOFF_S", 0.02)
     reports: list[str] = []
-    source = CommandSource(["/nowhere/blackbox"], once=False, on_line=unheard, on_error=reports.append)
+    source = CommandSource(["/nowhere/blackbox"], once=False, on_line=unheard, on_error=reports.append, on_failure=unheard)
     assert source.open(Place())
     until(lambda: source.poll(10, 0.01) and len(reports) > 1)
     assert "cannot start /nowhere/blackbox" in reports[0]
