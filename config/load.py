@@ -5,22 +5,20 @@ Raises only SettingsError, and never prints a secret.
 
 import difflib
 import re
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.constructor import ConstructorError, RoundTripConstructor
 from ruamel.yaml.error import YAMLError
 
 from config.fields import HIDDEN, secret
 from config.settings import Settings
 from config.streams import STREAMS, view_of
+from config.yaml_text import BROKEN, fault, line_of, parsed
 
 DEFAULT = Path(__file__).with_name("default.yaml")
 PREFIX = "FIRNLINE_"
@@ -83,13 +81,20 @@ class Reading:
         return self.given.place(tuple(path))
 
 
-def load(path: Path | None, overrides: Sequence[str], environ: Mapping[str, str]) -> Settings:
+Refused = Callable[[Mapping[str, Any]], Mapping[str, str]]
+"""Returns why librdkafka refuses settings, by name; a reason about several of them has the name ""."""
+
+
+def load(
+    path: Path | None, overrides: Sequence[str], environ: Mapping[str, str], *, refused: Refused | None = None
+) -> Settings:
     """Read the settings from `path`, or the default file, with the environment and then `overrides` over it.
 
     An override is `streams.events.max_sets=1000`. A variable is `FIRNLINE_HTTP__PORT`: two underscores separate the levels, and
-    below `KAFKA` one underscore stands for a dot. `FIRNLINE_DATA_DIR` has one level. Raises SettingsError.
+    below `KAFKA` one underscore stands for a dot. `FIRNLINE_DATA_DIR` has one level. With `refused`, also reports the settings
+    that librdkafka refuses. Raises SettingsError.
     """
-    return read(path, overrides, environ).settings
+    return read(path, overrides, environ, refused=refused).settings
 
 
 def chosen(settings: Settings, only: Sequence[str]) -> Settings:
@@ -104,11 +109,14 @@ def chosen(settings: Settings, only: Sequence[str]) -> Settings:
     return settings.model_copy(update={"streams": kept})
 
 
-def read(path: Path | None, overrides: Sequence[str], environ: Mapping[str, str]) -> "Reading":
+def read(
+    path: Path | None, overrides: Sequence[str], environ: Mapping[str, str], *, refused: Refused | None = None
+) -> "Reading":
     """Read the settings as `load` does, with the place of each. Raises SettingsError."""
     given = _Given()
     problems = _read_file(path or DEFAULT, given)
     unread = bool(problems)
+    in_file = set(_streams(given))
     for name, text in sorted(environ.items()):
         if name.startswith(PREFIX) and ("__" in name or name in _WHOLE):
             problems += _put(given, _of_environment(name), text, f"environment {name}")
@@ -118,13 +126,16 @@ def read(path: Path | None, overrides: Sequence[str], environ: Mapping[str, str]
             problems += _put(given, _of_override(key.strip()), text, f"--set {key.strip()}")
         else:
             problems.append(f"--set {HIDDEN if secret(override) else override}: expected KEY=VALUE, got no value")
+    problems += _unknown_streams(given, in_file)
+    if refused is not None:
+        problems += _refused_by_library(given, refused)
     try:
         settings = Settings.model_validate(given.values)
     except ValidationError as error:
         # A Kafka setting has one error for each type that is allowed: dict.fromkeys keeps one line.
         # If the file could not be read, a missing value may be in it.
         details = [each for each in error.errors(include_url=False) if not (unread and each["type"] == "missing")]
-        problems += dict.fromkeys(_problem(detail, given) for detail in details)
+        problems += dict.fromkeys(_problem(detail, given) for detail in [*details, *_behind_wrong_views(details)])
     if problems:
         raise SettingsError(problems)
     return Reading(settings, given)
@@ -138,10 +149,15 @@ def _read_file(path: Path, given: _Given) -> list[str]:
         return [f"{path}: expected a file to read, got: {error.strerror}"]
     except UnicodeDecodeError as error:
         return [f"{path}: expected UTF-8, got byte {error.object[error.start]:#04x} at position {error.start}"]
+    repeated: list[YAMLError] = []
     try:
-        document = _parsed(text)
-    except (YAMLError, *_BROKEN) as error:
-        return [f"{path}:{_line(error, text)}: expected YAML, got: {_fault(error)}"]
+        document = parsed(text, repeated)
+    except (YAMLError, *BROKEN) as error:
+        repeated.append(error)  # type: ignore[arg-type]  # it is reported alike
+        document = None
+    problems = [f"{path}:{line_of(error, text)}: expected YAML, got: {fault(error)}" for error in repeated]
+    if problems and not isinstance(document, CommentedMap):
+        return problems
     if document is None:
         return [f"{path}:1: expected settings, got an empty file"]
     if not isinstance(document, CommentedMap):
@@ -151,47 +167,7 @@ def _read_file(path: Path, given: _Given) -> list[str]:
         given.values = _plain(document, (), lambda line: f"{path}:{line}", given.places)
     except RecursionError:
         return [f"{path}:1: expected YAML, got a value that contains itself"]
-    return []
-
-
-class _Constructor(RoundTripConstructor):
-    """Reports the line of a value that its type cannot have, such as a date with a 13th month."""
-
-    def construct_object(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - the library's signature
-        try:
-            built = super().construct_object(node, deep=deep)
-            if isinstance(built, int):
-                str(built)  # raises for more than 4,300 digits, which no message could print
-        except _BROKEN as error:
-            raise ConstructorError(None, None, "a value that its type cannot have", node.start_mark) from error
-        return built
-
-
-_BROKEN = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
-"""Errors that the library raises, in addition to its own, for values that contradict their tags."""
-
-
-def _parsed(text: str) -> Any:
-    """Return the one document in `text`, with line numbers. Raises YAMLError or one of `_BROKEN`."""
-    yaml = YAML()
-    yaml.Constructor = _Constructor
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about style, such as an anchor used twice
-        return yaml.load(text)
-
-
-def _line(error: Exception, text: str) -> int:
-    mark = getattr(error, "problem_mark", None)
-    return mark.line + 1 if mark is not None else text.count("\n", 0, getattr(error, "position", 0)) + 1
-
-
-def _fault(error: Exception) -> str:
-    """Return the library's message without words of the document, because one may be a password."""
-    if isinstance(error, RecursionError):
-        return "values nested too deeply"
-    problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or "a value that its type cannot have")
-    head, with_value, _ = problem.partition(" with value ")
-    return head if with_value else re.sub(r"'[^'<]{2,}'|\"[^\"]{2,}\"", HIDDEN, problem)
+    return problems
 
 
 def _plain(node: Any, path: Path_, place: Callable[[int], str], places: dict[Path_, str]) -> Any:
@@ -217,8 +193,8 @@ def _put(given: _Given, path: Path_, text: str, place: str) -> list[str]:
     """
     try:
         plain = path[0] == "kafka" and len(path) > 1
-        value = _parsed(text) if text.strip() and not plain else text
-    except (YAMLError, *_BROKEN):
+        value = parsed(text) if text.strip() and not plain else text
+    except (YAMLError, *BROKEN):
         return [f"{place}: expected a YAML value, got {_shown(path, text)}"]
     try:
         given.put(path, value, place)
@@ -237,6 +213,65 @@ def _of_environment(name: str) -> Path_:
 def _of_override(key: str) -> Path_:
     head, _, rest = key.partition(".")
     return (head, rest) if head == "kafka" and rest else tuple(key.split("."))
+
+
+# What the models do not find -----------------------------------------------------------------------------------------
+
+
+def _streams(given: _Given) -> dict[str, Any]:
+    streams = given.values.get("streams")
+    return streams if isinstance(streams, dict) else {}
+
+
+def _unknown_streams(given: _Given, in_file: Container[str]) -> list[str]:
+    """Report streams that only overrides name, without a view and a source: their names are misspelt."""
+    problems = []
+    names = [name for name in _streams(given) if name in in_file]
+    for name, stanza in _streams(given).items():
+        if names and name not in in_file and isinstance(stanza, dict) and not stanza.keys() & {"view", "source"}:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names)}"
+            problems.append(f"{given.place(('streams', name))}: streams.{name}: unknown stream, {hint}")
+    return problems
+
+
+def _refused_by_library(given: _Given, refused: Refused) -> list[str]:
+    """Report the settings that librdkafka refuses."""
+    kafka = given.values.get("kafka")
+    plain = (
+        {name: value for name, value in kafka.items() if isinstance(value, str | int | float)}
+        if isinstance(kafka, dict)
+        else {}
+    )
+    problems = []
+    for name, reason in refused(plain).items():
+        path: Path_ = ("kafka", name) if name else ("kafka",)
+        place = given.place(path)
+        text = "a value that it does not take" if secret(name) and '"' in reason else reason
+        problems.append(f"{place}{': ' if place else ''}{_dotted(path)}: librdkafka refuses it: {text}")
+    return problems
+
+
+def _behind_wrong_views(details: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Return the unknown keys in the stanzas whose view is unknown, by the view that is most alike, or by all views."""
+    found: list[ErrorDetails] = []
+    for detail in details:
+        if detail["type"] != "union_tag_invalid":
+            continue
+        path, stanza = detail["loc"], detail["input"]
+        near = difflib.get_close_matches(view_of(stanza), STREAMS, n=1) or list(STREAMS)
+        unknown = [_unknown_keys(view, stanza) for view in near]
+        common = set.intersection(*({each["loc"] for each in own} for own in unknown))
+        found += [{**each, "loc": (*path, *each["loc"])} for each in unknown[0] if each["loc"] in common]
+    return found
+
+
+def _unknown_keys(view: str, stanza: Mapping[str, Any]) -> list[ErrorDetails]:
+    try:
+        STREAMS[view].model_validate({**stanza, "view": view})
+    except ValidationError as error:
+        return [each for each in error.errors(include_url=False) if each["type"] == "extra_forbidden"]
+    return []
 
 
 # The wording of problems ---------------------------------------------------------------------------------------------
@@ -298,7 +333,9 @@ def _hint(path: Path_, given: _Given) -> str:
     model: Any = Settings
     around = path[:-1]
     if path[0] == "streams" and len(path) > 2:
-        model, around = STREAMS[view_of(given.values["streams"][path[1]])], path[2:-1]
+        view = view_of(given.values["streams"][path[1]])
+        near = difflib.get_close_matches(view, STREAMS, n=1) or list(STREAMS)
+        model, around = STREAMS[near[0]], path[2:-1]
     for name in around:
         model = model.model_fields[str(name)].annotation
     names = sorted(model.model_fields)

@@ -5,6 +5,7 @@ A new view needs one class here. The service and the commands ask the class; non
 
 import math
 import re
+import shlex
 from collections.abc import Mapping
 from functools import reduce
 from operator import or_
@@ -26,6 +27,13 @@ _LEVELS = 6
 """Periods that count one frame: its minute, hour, day, week, month and year."""
 
 _NAMES_A_SECOND = 100
+
+
+def _is_command(text: str) -> bool:
+    try:
+        return bool(shlex.split(text))
+    except ValueError:
+        return False
 
 
 class Source(Model):
@@ -53,6 +61,8 @@ class Source(Model):
             raise ValueError("partitions only with a topic")
         if self.topic is None and self.on_damage != "stop":
             raise ValueError("on_damage only with a topic")
+        if self.command is not None and not _is_command(self.command):
+            raise ValueError("a command of one word or more, with each quote closed")
         return self
 
     def __str__(self) -> str:
@@ -115,6 +125,12 @@ class StreamSettings(Model):
 
     ordered: ClassVar[bool] = False
     """Whether events wait for late ones, up to `lateness_ms`."""
+
+    publishes: ClassVar[bool] = False
+    """Whether the view has results for `output`."""
+
+    idle: ClassVar[tuple[str, ...]] = ()
+    """Settings of any stream that have no effect on this view, because it has no time or no aged collectors."""
 
     if TYPE_CHECKING:
         view: str  # each class has the field with the name of its view as the one value
@@ -231,6 +247,7 @@ class TopStream(StreamSettings):
 
     writable = True
     dated = False
+    idle = ("max_aged", "max_age_ms")
 
     view: Literal["top"] = Field(description="What is answered.")
 
@@ -243,6 +260,8 @@ class SegmentsStream(StreamSettings):
     """Segments of batches, merged."""
 
     meant = ("segments",)
+    publishes = True
+    idle = ("lateness_ms", "max_age_ms")
     bounds = ("max_batches",)
     dated = False
     view_settings = ("segments", "max_batches", "spill_bytes", "spill_dir")
@@ -276,6 +295,7 @@ class UniquesStream(StreamSettings):
     """Unique users by minute, hour, day, week, month and year."""
 
     meant = ("zone",)
+    publishes = True
     bounds = ("max_hashes", "max_cells")
     view_settings = ("zone", "max_cells", "max_hashes", "exact_users")
 

@@ -1,6 +1,7 @@
 """The embedded broker: librdkafka's mock in a process of its own, with Kafka's protocol, to try Firnline without Kafka.
 
-It keeps at most 5 MiB of records a partition, in memory. Other processes find its address and process id in a file.
+It keeps at most 5 MiB of records a partition, in memory. Other processes find its address and process id in a file. It is no
+place to test transactions, see `LIMITS`.
 """
 
 import contextlib
@@ -17,6 +18,9 @@ from confluent_kafka import Producer
 
 from scripts.brokers.process import end, interrupted
 from scripts.checkout import own_command, run_dir
+
+LIMITS = "it keeps no isolation (records of open and aborted transactions are read), no record times, and nothing on disk"
+"""What differs from Kafka, for people."""
 
 _START_TIMEOUT_S = 120.0
 
@@ -61,6 +65,7 @@ def embedded(
         sys.exit(f"broker: cannot write {path}: {error.strerror}")
     if not with_parent:
         print(f"embedded broker at {bootstrap}; Ctrl-C ends it", flush=True)
+        print(f"embedded broker: {LIMITS}", file=sys.stderr, flush=True)
     while not stop.wait(0.2):
         if with_parent and os.getppid() != parent:
             break

@@ -13,6 +13,8 @@ from config.settings import Log, Settings
 from config.tokens import tokens
 from gateway.routes.about import product_version
 from gateway.watch.traces import traces_to
+from scripts.brokers.embedded import LIMITS
+from scripts.brokers.settings import refused
 from scripts.service.demo import demo_topic, gentle_producer, what_to_try
 from scripts.service.ending import SUPERSEDED
 from scripts.service.keeping import broker_of, kept
@@ -47,7 +49,7 @@ def main(
     """Consume the configured streams and answer over HTTP, until Ctrl-C."""
 
     def read() -> Settings:
-        return chosen(load(config, overrides or [], os.environ), only or [])
+        return chosen(load(config, overrides or [], os.environ, refused=refused), only or [])
 
     tune_memory()
     configure_log(Log())
@@ -60,6 +62,8 @@ def main(
             kafka, lasting = around.enter_context(
                 broker_of(settings, lambda address, pid: log.info("embedded broker started", bootstrap=address, pid=pid))
             )
+            if not lasting:
+                log.warning("embedded broker", limits=LIMITS)
             keeping = around.enter_context(kept(settings, lasting=lasting and not once))
             if demo:
                 around.enter_context(gentle_producer(str(kafka["bootstrap.servers"]), demo_topic(settings)))

@@ -30,7 +30,8 @@ from actors.timeline.batch import Batch
 from actors.views.sets.slices import LiveSets
 from config.changes import Applies, leaves
 from config.load import load, read
-from config.streams import bytes_a_set
+from config.settings import Settings
+from config.streams import STREAMS, bytes_a_set
 from scripts.cli.configuration.check import check
 from scripts.cli.configuration.entries import entries
 from scripts.cli.configuration.schema import json_schema
@@ -157,7 +158,6 @@ def test_a_set_has_the_size_that_check_computes(gap_ms: float):
     ("overrides", "said"),
     [
         (["data_dir=null"], "data_dir: null, so a restart reads every topic from its start"),
-        (["data_dir=/proc/none"], "data_dir: /proc/none cannot be written"),
         (["memory.budget=100000GiB"], "memory.budget: 100000GiB is more than the limit"),
         (["memory.budget=100%"], "leaves less than a tenth"),
         (["streams.events.lateness_ms=60000", "streams.events.idle_ms=100"], "idle_ms: 100 is much less than lateness_ms"),
@@ -181,16 +181,61 @@ def test_without_a_token_the_service_cannot_listen_off_loopback():
     assert "is reached by other machines" in "\n".join(found.odd)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["data_dir=/proc/none"], "data_dir: /proc/none cannot be written"),
+        (["http.host=203.0.113.1"], "http.host: 203.0.113.1 is not an address of this machine"),
+        (["kafka.acks=1", "kafka.enable.idempotence=true"], "`acks` must be set to `all`"),
+        (["kafka.max.poll.interval.ms=1000"], "must be >= `session.timeout.ms`"),
+    ],
+)
+def test_check_finds_what_the_service_cannot_do_here(overrides: list[str], said: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("os.access", lambda path, mode: not str(path).startswith("/proc"))  # root may write anywhere
+    assert said in "\n".join(check(load(None, overrides, {}), 10_000, {}, connect=False).wrong)
+
+
+def test_check_names_a_broker_that_does_not_answer(tmp_path: Path):
+    done = run("config", "check", "--connect", "--set", f"kafka.bootstrap.servers=127.0.0.1:{free_port()}")
+    assert done.returncode == 1
+    assert "wrong  kafka.bootstrap.servers: 127.0.0.1:" in done.stdout
+    assert "Connection refused" in done.stdout
+
+
+STANZAS: dict[str, dict[str, Any]] = {view: {"view": view, "source": {"topic": "t"}} for view in STREAMS}
+
+
+@pytest.mark.parametrize("view", STANZAS)
+def test_check_finds_the_settings_of_each_view_that_have_no_effect(view: str):
+    def odd(**more: Any) -> list[str]:
+        stanza = {**STANZAS[view], **more}
+        told = check(Settings.model_validate({"streams": {"s": stanza}}), 10.0, {}, connect=False)
+        assert not told.wrong
+        return [line for line in told.odd if "no effect" in line]
+
+    publishes = view in {"segments", "uniques"}
+    assert odd() == []
+    for output in ({"topic": "o"}, {"file": "/dev/null"}, {"console": True}):
+        assert odd(output=output) == (
+            [] if publishes else [f"streams.s.output: no effect, because the view {view} publishes nothing; ask over HTTP"]
+        )
+    assert odd(output={"max_file_bytes": 7}) == ["streams.s.output.max_file_bytes: no effect without output.file"]
+    assert odd(source={"stdin": True, "start": "latest"}) == ["streams.s.source.start: no effect without a topic"]
+    for name in ("max_aged", "max_age_ms", "lateness_ms"):
+        idle = name in {"top": {"max_aged", "max_age_ms"}, "segments": {"lateness_ms", "max_age_ms"}}.get(view, set())
+        assert odd(**{name: 7}) == ([f"streams.s.{name}: no effect on the view {view}"] if idle else [])
+
+
 @pytest.mark.broker
 def test_check_asks_the_broker_for_missing_topics(broker: str, topic: str):
     there = [f"streams={{a: {{source: {{topic: {topic}}}}}, b: {{source: {{topic: not-there}}}}}}"]
     given_ = load(None, [*there, f"kafka.bootstrap.servers={broker}"], {})
 
-    def odd() -> str:
-        return "\n".join(check(given_, 1.0, {}, connect=True).odd)
+    def wrong() -> str:
+        return "\n".join(check(given_, 1.0, {}, connect=True).wrong)
 
-    assert "not-there does not exist" in odd()
-    until(lambda: topic not in odd())  # what is created just now may not be in the broker's list yet
+    assert "not-there does not exist" in wrong()
+    until(lambda: topic not in wrong())  # what is created just now may not be in the broker's list yet
 
 
 def test_explain_prints_everything_about_a_setting(tmp_path: Path):

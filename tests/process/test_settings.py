@@ -13,6 +13,7 @@ from config.fields import Budget
 from config.load import SettingsError, load
 from config.settings import Settings
 from config.streams import STREAMS
+from scripts.brokers.settings import refused
 from scripts.checkout import ROOT
 from scripts.service.plan import view_of
 
@@ -93,6 +94,83 @@ def test_an_unknown_key_is_reported_with_the_known_keys(section: str):
 def test_an_unknown_view_is_reported_with_the_known_views(tmp_path: Path):
     told = problems(tmp_path, "streams:\n  events:\n    view: sts\n    steps: 1\n")
     assert told == ["x.yaml:3: streams.events.view: expected one of sets, top, segments, uniques, words, got 'sts'"]
+
+
+TYPOS = """htp: {port: 1}
+http: {prt: 1}
+memory:
+  bugdet: 60%
+kafka: {sasl.usernam: me, socket.timeout.ms: abc, sasl.mechanism: PLAIN}
+streams:
+  events:
+    view: sets
+    source: {topic: t, strat: latest}
+    output: {fle: x}
+  uniques:
+    view: unique
+    source: {topc: t}
+    max_cels: 7
+  words: {view: words, source: {topic: w}}
+  words: {view: words, source: {topic: v}}
+"""
+
+
+def test_every_typo_is_reported_at_any_depth_whatever_else_is_wrong(tmp_path: Path):
+    path = tmp_path / "x.yaml"
+    path.write_text(TYPOS)
+    with pytest.raises(SettingsError) as caught:
+        load(path, ["streams.evnts.max_sets=3"], {"FIRNLINE_MEMRY__BUDGET": "1GiB"}, refused=refused)
+    told = "\n".join(caught.value.problems)
+    for place, said in [
+        ("1", "htp: unknown key, did you mean http?"),
+        ("2", "http.prt: unknown key, did you mean port?"),
+        ("4", "memory.bugdet: unknown key, did you mean budget?"),
+        ("5", "kafka.sasl.usernam: librdkafka refuses it: there is no such setting"),
+        ("5", "kafka.socket.timeout.ms: librdkafka refuses it: Invalid value"),
+        ("9", "streams.events.source.strat: unknown key, did you mean start?"),
+        ("10", "streams.events.output.fle: unknown key, did you mean file?"),
+        ("12", "streams.uniques.view: expected one of sets, top, segments, uniques, words, got 'unique'"),
+        ("13", "streams.uniques.source.topc: unknown key, did you mean topic?"),
+        ("14", "streams.uniques.max_cels: unknown key, did you mean max_cells?"),
+        ("16", 'expected YAML, got: found duplicate key "words"'),
+    ]:
+        assert f"{path}:{place}: {said}" in told
+    assert "environment FIRNLINE_MEMRY__BUDGET: memry: unknown key, did you mean memory?" in told
+    assert "--set streams.evnts.max_sets: streams.evnts: unknown stream, did you mean events?" in told
+    assert len(caught.value.problems) == 13
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("http:\n\tport: 1\n", r"x.yaml:2: expected YAML, got: found character '\t' that cannot start any token"),
+        ("http: {port: @a}\n", "x.yaml:1: expected YAML, got: found character '@' that cannot start any token"),
+        ("http: {port: %a}\n", "x.yaml:1: expected YAML, got: found character '%' that cannot start any token"),
+        ("http: {port: `a}\n", "x.yaml:1: expected YAML, got: found character '`' that cannot start any token"),
+        ("http: {port: 1\nlog: {}\n", "x.yaml:2: expected YAML, got: expected ',' or '}', but got ':'"),
+        ('http: {host: "a\\q"}\n', "x.yaml:1: expected YAML, got: found unknown escape character 'q'"),
+        ("http: {host: *hunter2}\n", "x.yaml:1: expected YAML, got: found undefined alias ***"),
+    ],
+)
+def test_a_yaml_error_shows_the_wrong_character_and_no_word(tmp_path: Path, text: str, said: str):
+    assert problems(tmp_path, text) == [said]
+
+
+def test_the_value_of_a_secret_that_librdkafka_refuses_is_not_shown():
+    with pytest.raises(SettingsError) as caught:
+        load(None, ["kafka.ssl.key.password.hunter2=x", "kafka.ssl.certificate.verify_token=hunter3"], {}, refused=refused)
+    assert "hunter3" not in str(caught.value)
+
+
+def test_a_combination_that_librdkafka_refuses_is_reported():
+    with pytest.raises(SettingsError, match="kafka: librdkafka refuses it: No provider for SASL mechanism GSSAPI"):
+        load(None, ["kafka.security.protocol=sasl_plaintext"], {}, refused=refused)
+
+
+@pytest.mark.parametrize("text", ["sh -c 'x", "   "])
+def test_a_command_that_no_shell_could_split_is_reported(text: str):
+    with pytest.raises(SettingsError, match="a command of one word or more"):
+        load(None, [f"streams.events.source={{command: {text!r}}}"], {})
 
 
 @pytest.mark.parametrize("view", STREAMS)

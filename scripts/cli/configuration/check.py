@@ -5,10 +5,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from actors.sources.kafka import TUNING
 from config.machine import memory_limit
 from config.settings import Settings
 from config.tokens import is_loopback, tokens
-from scripts.cli.configuration.doubts import doubts_of_broker, doubts_of_folder, doubts_of_memory, doubts_of_streams
+from scripts.brokers.settings import refused
+from scripts.cli.configuration.doubts import (
+    doubts_of_effects,
+    doubts_of_folder,
+    doubts_of_memory,
+    doubts_of_streams,
+    problems_of_broker,
+    problems_of_machine,
+)
 from scripts.service.memory import Budget, budget_of
 
 
@@ -62,14 +71,24 @@ def check(settings: Settings, rate: float, environ: Mapping[str, str], *, connec
         *doubts_of_memory(settings, budget, limit.bytes),
         *doubts_of_folder(settings),
         *doubts_of_streams(settings, rooms, rate),
+        *doubts_of_effects(settings),
     ]
+    wrong += problems_of_machine(settings)
+    wrong += _library_problems(settings)
     if not is_loopback(settings.http.host):
         odd.append(f"http.host: {settings.http.host} is reached by other machines, with a token, unencrypted")
     if settings.log.traces is not None and find_spec("opentelemetry.sdk") is None:
         wrong.append("log.traces: expected packages that are not installed: pip install 'firnline[tracing]'")
     if connect:
-        odd += doubts_of_broker(settings)
+        wrong += problems_of_broker(settings)
     return Checked(limit.bytes, limit.origin, os.cpu_count() or 1, budget, holds, tuple(odd), tuple(wrong))
+
+
+def _library_problems(settings: Settings) -> Iterator[str]:
+    """Yield why librdkafka refuses the settings with which the service makes its clients."""
+    writes = any(stream.writable or stream.dead_letters or stream.output.topic for stream in settings.streams.values())
+    for name, reason in refused({**TUNING, **settings.kafka}, writes=writes).items():
+        yield f"kafka{'.' if name else ''}{name}: {reason}"
 
 
 def _holds(settings: Settings, budget: Budget, rate: float) -> Iterator[Holds]:

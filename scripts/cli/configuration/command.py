@@ -15,6 +15,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from config.load import DEFAULT, Reading, SettingsError, chosen, read
+from scripts.brokers.settings import refused as refused_settings
 from scripts.cli.configuration.entries import Entry, entries
 from scripts.cli.configuration.schema import json_schema
 from scripts.cli.printing import console_of, lasting, rounded, size
@@ -99,7 +100,7 @@ def schema() -> None:
 def _read(file: Path | None, overrides: Sequence[str] | None) -> Reading:
     """Read the settings. Raises SystemExit with every problem in a line."""
     try:
-        return read(file, overrides or [], os.environ)
+        return read(file, overrides or [], os.environ, refused=refused_settings)
     except SettingsError as error:
         sys.exit(f"config: {error}")
 

@@ -1,7 +1,12 @@
-"""Settings that are allowed but may be mistakes: each check yields one line a doubt, which begins with the setting's key."""
+"""Settings that are allowed but may be mistakes (doubts), and those with which the service cannot run here (problems).
+
+Each check yields one line for each of them, which begins with the setting's key.
+"""
 
 import os
+import shlex
 import shutil
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,9 +14,10 @@ from typing import Any
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from actors.kafka_topic import client_settings
 from actors.reading.pace import Pace
 from config.settings import Settings
-from scripts.brokers.embedded import find_embedded
+from scripts.brokers.embedded import LIMITS, find_embedded
 from scripts.service.memory import Budget
 
 _BUFFER_EVENTS = Pace().buffer_events
@@ -39,17 +45,14 @@ def doubts_of_memory(settings: Settings, budget: Budget | None, limit: int) -> I
 
 
 def doubts_of_folder(settings: Settings) -> Iterator[str]:
-    """Check that the data folder can be written, lasts, and has room."""
+    """Check that the data folder lasts, and has room."""
     folder = settings.data_dir
     if folder is None:
         yield "data_dir: null, so a restart reads every topic from its start, and records that Kafka has deleted are lost"
         return
     if settings.kafka["bootstrap.servers"] == "embedded":
-        yield "kafka.bootstrap.servers: embedded, a broker to try Firnline: it keeps nothing over a restart"
-    parent = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        yield f"data_dir: {folder} cannot be written: no permission to write in {parent}"
-        return
+        yield f"kafka.bootstrap.servers: embedded, a broker to try Firnline: {LIMITS}"
+    parent = _nearest(folder)
     free = shutil.disk_usage(parent).free
     spill = settings.memory.spill_budget
     if spill is not None and spill.resolve(0) > free:
@@ -90,23 +93,71 @@ def doubts_of_streams(settings: Settings, rooms: Mapping[str, int], rate: float)
             files[path] = name
 
 
-def doubts_of_broker(settings: Settings) -> Iterator[str]:
+def doubts_of_effects(settings: Settings) -> Iterator[str]:
+    """Find settings that have no effect."""
+    for name, stream in settings.streams.items():
+        key, output, source = f"streams.{name}", stream.output, stream.source
+        wanted = output.topic is not None or output.file is not None or output.console
+        if wanted and not stream.publishes:
+            yield f"{key}.output: no effect, because the view {stream.view} publishes nothing; ask over HTTP"
+        if "max_file_bytes" in output.model_fields_set and output.file is None:
+            yield f"{key}.output.max_file_bytes: no effect without output.file"
+        for each in stream.idle:
+            if each in stream.model_fields_set and getattr(stream, each) != type(stream).model_fields[each].default:
+                yield f"{key}.{each}: no effect on the view {stream.view}"
+        if source.topic is None and source.start == "latest":
+            yield f"{key}.source.start: no effect without a topic"
+        if source.command is not None and not _is_there(source.command):
+            yield f"{key}.source.command: {shlex.split(source.command)[0]} is not a command here"
+        if source.file is not None and not (source.file.is_file() and os.access(source.file, os.R_OK)):
+            yield f"{key}.source.file: {source.file} is not a file that can be read; the stream waits for it"
+
+
+def problems_of_machine(settings: Settings) -> Iterator[str]:
+    """Find what the service cannot do on this machine: write its data folder, or listen at its address."""
+    folder, host = settings.data_dir, settings.http.host
+    parent = _nearest(folder) if folder is not None else None
+    if parent is not None and not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
+        yield f"data_dir: {folder} cannot be written: no permission to write in {parent}"
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.bind((host, 0))
+    except OSError as error:
+        yield f"http.host: {host} is not an address of this machine: {error.strerror}"
+
+
+def problems_of_broker(settings: Settings) -> Iterator[str]:
     """Ask the broker for the topics of all sources; topics that a stream creates itself are left out."""
     wanted = {stream.source.topic: name for name, stream in settings.streams.items() if stream.source.topic}
-    if not wanted:
-        return
     kafka: dict[str, Any] = dict(settings.kafka)
     if kafka["bootstrap.servers"] == "embedded":
         found = find_embedded()
         if found is None:
-            yield "kafka.bootstrap.servers: no embedded broker runs now; the service starts one"
-            return
+            return  # the service starts one, and its topics
         kafka["bootstrap.servers"] = found
+    written = any(stream.output.topic or stream.dead_letters for stream in settings.streams.values())
+    if not wanted and not written:
+        return
+    reasons: list[str] = []
+    more: dict[str, Any] = {"error_cb": lambda error: reasons.append(error.str())}
+    admin = AdminClient({**client_settings(kafka), **more})
     try:
-        topics = AdminClient({**kafka, "log_level": 0}).list_topics(timeout=_BROKER_TIMEOUT_S).topics
+        topics = admin.list_topics(timeout=_BROKER_TIMEOUT_S).topics
     except KafkaException as error:
-        yield f"kafka.bootstrap.servers: {kafka['bootstrap.servers']} does not answer: {error.args[0].str()}"
+        admin.poll(0)
+        reason = next(iter(reasons), error.args[0].str())
+        yield f"kafka.bootstrap.servers: {kafka['bootstrap.servers']} does not answer: {reason}"
         return
     for topic, name in wanted.items():
         if topic not in topics and settings.streams[name].source.partitions is None:
             yield f"streams.{name}.source.topic: {topic} does not exist; the stream waits for it"
+
+
+def _nearest(folder: Path) -> Path:
+    """Return the folder, or the nearest one above that exists."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+
+
+def _is_there(command: str) -> bool:
+    word = shlex.split(command)[0]
+    return word in {"python", "firnline"} or shutil.which(word) is not None
