@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,7 +13,10 @@ from tests.simulation.topic import Ledger, Record, SimulatedTopic
 
 
 class SimulatedSource:
-    """Reads `topic`, and enters each record that it gives into `ledger`. A slow partition gives nothing for at most `slow_s`."""
+    """Reads `topic`, and enters each record that it gives into `ledger`. A slow partition gives nothing for at most `slow_s`.
+
+    Some slow partitions are reported as held by an open transaction.
+    """
 
     finished = False
     endless = True
@@ -91,7 +95,20 @@ class SimulatedSource:
         if not found:
             self._clock.advance(timeout_s)
         ended -= {partition for partition, _, _ in found}
-        return _polled(found, frozenset(ended | self._at_end(now)), self._epoch)
+        return replace(_polled(found, frozenset(ended | self._at_end(now)), self._epoch), held=self._transactions(now))
+
+    def _transactions(self, now: float) -> dict[int, int | None]:
+        """Return the partitions with records that are slow to come, as if an open transaction held them."""
+        return {
+            number: self._next[number] if number % 2 else None
+            for number, until in self._held.items()
+            if until > now and self._only in {None, number} and self._waits(number, now)
+        }
+
+    def _waits(self, number: int, now: float) -> bool:
+        """Whether a partition that is read has more records."""
+        assert self._life is not None, "`open` sets it"
+        return number in self._next and self._next[number] < self._topic.lives[self._life].partitions[number].end(now)
 
     def only(self, partition: int | None) -> None:
         self._only = partition
