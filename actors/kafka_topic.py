@@ -200,6 +200,17 @@ class TopicIdentity:
         asked = self._connected().list_offsets(latest, isolation_level=level, request_timeout=_PROBE_TIMEOUT_S)
         return {place.partition: answer for place, answer in asked.items()}
 
+    def end(self, partition: int, timeout_s: float) -> int:
+        """Return the offset after the last record of a partition, committed or not; -1 if the broker does not report it now."""
+        place = TopicPartition(self._topic, partition)
+        latest = {place: OffsetSpec.latest()}  # type: ignore[no-untyped-call]
+        level = IsolationLevel.READ_UNCOMMITTED
+        try:
+            asked = self._connected().list_offsets(latest, isolation_level=level, request_timeout=timeout_s)
+            return int(asked[place].result().offset)
+        except KafkaException:
+            return -1
+
     def follow(self, identity: str | None) -> None:
         """Follow the topic with this id from now on. Answers to earlier requests do not count."""
         self.known, self.there, self._asked, self.partitions = identity, True, None, frozenset()

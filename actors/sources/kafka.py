@@ -277,7 +277,7 @@ class KafkaSource:
             fresh -= self._next.keys()
         known = self._next
         try:
-            ranges = {number: self._range(number) for number in fresh}
+            ranges = {number: self._range(number, known.get(number, 0)) for number in fresh}
         except KafkaException as error:
             return self._cannot("unreachable", f"topic {self._topic}: {self._reasons.plain(error.args[0].str())}")
         if self._topic_id.known is None and any(known.get(number, 0) > high for number, (_, high) in ranges.items()):
@@ -334,7 +334,7 @@ class KafkaSource:
             found = self._topic_id.look(_LOOK_TIMEOUT_S)
             if known is not None and found.identity != known:
                 return  # deleted or recreated: `changed` will report it
-            ranges = {number: self._range(number) for number in self._refused}
+            ranges = {number: self._range(number, self._next[number]) for number in self._refused}
         except (OSError, KafkaException) as error:
             self._on_error(str(error))
             return
@@ -389,9 +389,14 @@ class KafkaSource:
         assert self._consumer is not None, "open the source before reading"
         return self._consumer
 
-    def _range(self, number: int) -> tuple[int, int]:
-        """Ask the broker for the first offset of a partition and the offset after its last record. Cost: two requests."""
+    def _range(self, number: int, wanted: int) -> tuple[int, int]:
+        """Ask the broker for the first offset of a partition and the offset after its last record. Cost: two requests.
+
+        The end is that of committed records, unless `wanted` lies behind it: other settings may have read uncommitted ones.
+        """
         low, high = self._opened().get_watermark_offsets(TopicPartition(self._topic, number), timeout=_LOOK_TIMEOUT_S)
+        if wanted > high:
+            high = max(high, self._topic_id.end(number, _LOOK_TIMEOUT_S))
         return max(0, int(low)), max(0, int(high))
 
     def _high(self, number: int) -> int:

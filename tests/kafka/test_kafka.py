@@ -294,6 +294,23 @@ def test_a_record_of_an_open_transaction_is_not_read(broker: str, name: str, sou
     assert reading.poll(1, 0.0).held == {}
 
 
+def test_a_place_within_an_open_transaction_is_kept(broker: str, name: str, source: Opened):
+    created(broker, name)
+    producer = transactional(broker)
+    producer.begin_transaction()
+    for value in numbered(0, 10):
+        producer.produce(name, value, partition=0)
+    producer.flush()
+    eager = source(name, isolation_level="read_uncommitted")
+    begin(eager, Place())
+    assert values(eager, 6) == numbered(0, 6)
+    reading = source(name)
+    begin(reading, eager.place())
+    assert (reading.gaps(), reading.place().offsets, reading.poll(10, 0.2).values) == ([], {0: 6}, [])
+    producer.commit_transaction(20)
+    assert values(reading, 4) == numbered(6, 10)
+
+
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
 def test_a_compressed_topic_is_read_like_any_other(broker: str, name: str, source: Opened, codec: str):
     created(broker, name)
