@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from config.load import chosen, load
+from config.load import SettingsError, chosen, load
 from config.settings import Log, Settings
 from config.tokens import tokens
 from gateway.routes.about import product_version
@@ -49,7 +49,11 @@ def main(
     """Consume the configured streams and answer over HTTP, until Ctrl-C."""
 
     def read() -> Settings:
-        return chosen(load(config, overrides or [], os.environ, refused=refused), only or [])
+        try:
+            settings = load(config, overrides or [], os.environ)
+        except SettingsError:  # report all at once; else the clients, when they are made, report what librdkafka refuses
+            settings = load(config, overrides or [], os.environ, refused=refused)
+        return chosen(settings, only or [])
 
     tune_memory()
     configure_log(Log())
