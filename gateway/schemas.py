@@ -29,7 +29,7 @@ Range = Annotated[
 
 
 def bound(time: int | None) -> int | None:
-    """Return a time as JSON has it: null if there is none, or if it stands for the beginning or the end of all time."""
+    """Return a time as JSON has it: null for None, and if it stands for the beginning or the end of all time."""
     return time if time is not None and EVER.start < time < EVER.end - 1 else None
 
 
