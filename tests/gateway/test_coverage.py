@@ -72,7 +72,11 @@ def held(request: pytest.FixtureRequest) -> Iterator[tuple[Stream, str]]:
     records = values[:count]
     source: Callable[..., Any] = lambda *_, **__: GappedSource(records, list(gaps), late=late)  # noqa: E731  # it is a class elsewhere
     with stream("", "listed", source=source, view=VIEWS[name](**sample.options), max_aged=1) as running:
-        until(lambda: running.stats().progress.records == count and len(running.stats().missing) == len(gaps))
+        until(
+            lambda: (
+                not (stats := running.stats()).starting and (stats.progress.records, len(stats.missing)) == (count, len(gaps))
+            )
+        )
         yield running, name
 
 

@@ -111,7 +111,7 @@ def test_values_named_like_secrets_are_hidden_at_any_depth(facts: dict[str, str]
 def test_a_problem_that_stays_is_logged_after_longer_and_longer_times(monkeypatch: pytest.MonkeyPatch):
     now, logged = 0.0, []
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    complain = Complaints("s", lambda *_, problem, **__: logged.append((now, problem)))
+    complain = Complaints("s", lambda *_, problem, **__: logged.append((now, problem)), lambda *_: None)
     while now < 7_200:
         complain("gone")
         now += 1.0
