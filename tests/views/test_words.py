@@ -29,6 +29,8 @@ TYPES, WORDS = Counting("types"), Counting("words")
 BOTH = (TYPES, WORDS)
 REASONS = {
     "empty",
+    "framed",
+    "not_text",
     "not_json",
     "not_utf8",
     "too_deep",
@@ -331,8 +333,8 @@ REFUSED = {
     b" \n": "empty",
     b"{": "not_json",
     b'{"event_type": "baz", "da': "not_json",
-    b"\x00": "not_json",
-    b"\xef\xbb\xbf" + Seen(1, "a", "b").line(): "not_json",
+    b"\x00": "not_text",
+    b"\x00\x00\x00\x00\x07" + Seen(1, "a", "b").line(): "framed",
     Seen(1, "a", "b").line() * 2: "not_json",
     b'{"event_type": "\xff", "data": "", "timestamp": 1}': "not_utf8",
     b"\x80\xff": "not_utf8",
