@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import datetime as dt
+import fcntl
 import functools
 import gzip
 import html
@@ -13,11 +14,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
+import termios
 import threading
 import uuid
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -565,24 +568,27 @@ def test_an_output_that_fails_stops_consumption_and_loses_no_line(broker: str, t
         assert sorted((tmp_path / "o" / "out.txt").read_text().splitlines()) == sorted(merged(values).values())
 
 
-def test_a_pipe_that_pauses_is_read_to_its_end():
-    """The pause is longer than `idle_ms`. The records before it and those after it are published."""
+def test_a_pipe_that_pauses_gives_the_rows_of_a_pipe_that_does_not():
+    """The pause is longer than `idle_ms`: the stream has read all bytes before it, and then waits for more."""
     first, _ = made("uniques", 1_000)
     second, _ = made("uniques", 1_000, seed=5)
-    words = ["--set", "http.port=0", "--set", "streams.uniques.idle_ms=100"]
+    words = ["--set", "http.port=0", "--set", "streams.uniques.idle_ms=1"]
     serve = command("serve", "--config", str(ROOT / "config" / "uniques.yaml"), "--once", *words)
-    running = subprocess.Popen(serve, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert running.stdin is not None
-    assert running.stdout is not None
-    running.stdin.write(b"\n".join(first) + b"\n")
-    running.stdin.flush()
-    lines = [running.stdout.readline()]
-    running.stdin.write(b"\n".join(second) + b"\n")
-    running.stdin.close()
-    lines += running.stdout.read().splitlines()
-    assert running.wait(timeout=30) == 0
-    running.stdout.close()
+    with subprocess.Popen(serve, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as running:
+        assert running.stdin is not None
+        running.stdin.write(b"\n".join(first) + b"\n")
+        running.stdin.flush()
+        until(lambda: not unread(running.stdin))
+        written, _ = running.communicate(b"\n".join(second) + b"\n", timeout=60)
+    assert running.returncode == 0
+    assert subprocess.run(serve, input=b"\n".join([*first, *second]), check=True, capture_output=True).stdout == written
+    lines = written.splitlines()
     assert counted([json.loads(line) for line in lines], "minute") == unique_rows(first + second, "minute")
+
+
+def unread(pipe: IO[bytes]) -> int:
+    """Return how many bytes of a pipe the other end has not read yet."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def test_once_with_an_absent_or_broken_file_ends_with_one_line_and_code_1(tmp_path: Path):
