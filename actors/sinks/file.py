@@ -172,12 +172,12 @@ class FileSink(Sink):
         """
         if self._lock is not None or (self._path.exists() and not self._path.is_file()):
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = locked(self._path.with_name(f".{self._path.name}.lock"))
         except BlockingIOError as error:
             raise OSError(f"{self._path}: process {error} writes to this file: give each service a file of its own") from None
-        except PermissionError:  # of the folder; the file itself may be writable
+        except OSError:  # of the folder: the first write reports it, if it still fails then
             return
 
     def _opened(self) -> BinaryIO:

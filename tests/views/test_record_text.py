@@ -1,6 +1,7 @@
 """One rule for the bytes around a record's text, in all views: what is removed, and what is refused with which reason."""
 
 import gzip
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -125,13 +126,19 @@ def test_a_tombstone_is_no_event(name: str):
     assert decoded.refusals[0].reason == "empty"
 
 
-@pytest.mark.parametrize("name", ["sets", "top"])
-@pytest.mark.parametrize(
-    "around", [(b" ", b""), (b"", b" "), (b"\t", b""), (b"", b"\t"), (b"", b"\n\n"), (b"", b"\n\r"), (b"\n", b"")]
-)
+AROUND = [(b" ", b""), (b"\t", b""), (b"", b"\t"), (b"", b"\n\n"), (b"", b"\n\r"), (b"\n", b"")]
+
+
+@pytest.mark.parametrize(("name", "around"), [("sets", (b"", b" ")), *itertools.product(["sets", "top"], AROUND)])
 def test_other_white_space_around_a_line_is_refused(name: str, around: tuple[bytes, bytes]):
     decoded = view_of(name).decode(polled([around[0] + RECORDS[name] + around[1], RECORDS[name]]))
     assert [place for place, _ in decoded.refusals] == [0]
+
+
+def test_spaces_around_a_number_of_top_count_for_nothing():
+    decoded = view_of("top").decode(polled([b"a_ -5 ", b"b_5 ", b"c_ +5"]))
+    assert decoded.refusals == []
+    assert decoded.batch.values.tolist() == [-5, 5, 5]
 
 
 @pytest.mark.parametrize("name", ["segments", "uniques", "words"])

@@ -463,7 +463,6 @@ BAD = {
     b"\ra_5": "white_space",
     BOM + BOM + b"a_5": "white_space",
     b"a_ 5\t": "no_number",
-    b"a_5 ": "no_number",
     b"a_5\r\r": "no_number",
     b"a_5\n\r": "no_number",
     b"a_5\r\n\n": "no_number",

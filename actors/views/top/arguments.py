@@ -23,7 +23,7 @@ LONGEST = 65_536
 _USUAL = re.compile(rb"([a-zA-Z0-9.:@+-]+)_[+-]?\d{1,18}")
 """Most records. Each one that matches is valid."""
 
-_NUMBER = re.compile(rb"[+-]?(\d+)")
+_NUMBER = re.compile(rb" *[+-]?(\d+) *")
 _WHITE_SPACE = re.compile(rb"[\t\n\r]")
 
 
