@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from actors.kafka_topic import client_settings
@@ -77,15 +77,27 @@ def group_of(settings: Mapping[str, Any], topic: str, owner: str) -> Group:
 
     A commit that is under way does not count, and is not waited for: only a new client of the transactional id ends it.
     """
-    admin = AdminClient(client_settings(settings))
-    asked = [ConsumerGroupTopicPartitions(owner, [TopicPartition(topic, 0)])]
-    (answer,) = admin.list_consumer_group_offsets(asked, require_stable=False, request_timeout=_TIMEOUT_S).values()
-    found = answer.result().topic_partitions[0]
+    # Not by an admin client: librdkafka 2.16.1 may end the process when it reads the answer for one.
+    consumer = Consumer({**client_settings(settings), "group.id": owner, "isolation.level": "read_uncommitted"})
+    try:
+        (found,) = consumer.committed([TopicPartition(topic, 0)], timeout=_TIMEOUT_S)
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError._TIMED_OUT:  # noqa: SLF001  # its public name
+            _raise_if_refused(settings, owner)
+        raise
+    finally:
+        consumer.close()
     if found.error is not None:
         raise KafkaException(found.error)
     if found.offset < 0:
         return Group(None, None)
     return Group(int(found.offset), _decoded(found.metadata, owner))
+
+
+def _raise_if_refused(settings: Mapping[str, Any], owner: str) -> None:
+    """Raise KafkaException if Kafka refuses to describe the group: a consumer reports the same as a timeout."""
+    admin = AdminClient(client_settings(settings))
+    admin.describe_consumer_groups([owner], request_timeout=_TIMEOUT_S)[owner].result()
 
 
 def last_note(settings: Mapping[str, Any], topic: str, owner: str) -> Note | None:
