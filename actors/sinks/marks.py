@@ -7,6 +7,7 @@ Kafka sink, on its thread.
 
 import os
 import socket
+import time
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from actors.messages import Standing
 
 HEADER = "firnline"
 _TIMEOUT_S = 5.0
+_STEP_S = 0.02
 _WINDOWS = (64, 1 << 9, 1 << 12, 1 << 15)
 """How many offsets before the end of a partition are read, one after the other, until a note is found."""
 
@@ -133,9 +135,12 @@ def _read(consumer: Consumer, topic: str, begins: Mapping[int, int]) -> Iterable
     """Yield the records of each partition from an offset to its end. Raises KafkaException, also if the end does not come."""
     consumer.assign([TopicPartition(topic, number, offset) for number, offset in begins.items()])
     left = set(begins)
+    heard_at = time.monotonic()
     while left:
-        messages = consumer.consume(1_000, _TIMEOUT_S)
-        if not messages:
+        messages = consumer.consume(1_000, _STEP_S)  # waits the whole time unless there are a thousand
+        if messages:
+            heard_at = time.monotonic()
+        elif time.monotonic() - heard_at > _TIMEOUT_S:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"the end of topic {topic} is not reached"))  # noqa: SLF001
         for message in messages:
             error = message.error()
