@@ -25,6 +25,9 @@ from scripts.produce.patterns import chunks
 from scripts.produce.sending import Leash, Sending, at_once
 from scripts.produce.spec import Spec
 
+_RATE_OF_TIME = 100
+_YEAR_MS = 365 * 86_400_000
+
 Pattern = Literal[
     "steady", "burst", "out-of-order", "only-red", "shuffled", "junk", "scattered", "top", "segments", "uniques", "words"
 ]
@@ -125,12 +128,22 @@ def write_lines(pattern: str, spec: Spec, rate: float | None, stop: threading.Ev
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the rest of the buffer cannot be written
 
 
+def default_start(now_ms: int, count: int, rate: float | None) -> int:
+    """Return a time of the first event for which no event is ahead of the clock: the service keeps such events apart.
+
+    Events are 10 ms apart. If they have no end and come faster than that, they begin a year ago.
+    """
+    if count:
+        return now_ms - 10 * count
+    return now_ms if rate is not None and rate <= _RATE_OF_TIME else now_ms - _YEAR_MS
+
+
 def main(
     pattern: Annotated[Pattern, typer.Option(help="The pattern of the records.")] = "steady",
     count: Annotated[int, typer.Option(min=0, help="Records to send; 0: until Ctrl-C.")] = 3_000_000,
     rate: Annotated[float | None, typer.Option(min=0.1, help="Records a second; by default as fast as possible.")] = None,
     seed: Annotated[int, typer.Option(help="The seed of random patterns; the same seed sends the same records.")] = 0,
-    start: Annotated[int | None, typer.Option(min=0, help="Time of the first event in ms; by default now.")] = None,
+    start: Annotated[int | None, typer.Option(min=0, help="Time of the first event in ms; by default, all are past.")] = None,
     displacement: Annotated[int, typer.Option(min=1, help="How many places `shuffled` moves a record at most.")] = 1_000,
     bootstrap: Annotated[str | None, typer.Option(help="HOST:PORT; by default the embedded broker that runs here.")] = None,
     topic: Annotated[str | None, typer.Option(help="The topic, created if absent; by default the pattern's own.")] = None,
@@ -148,7 +161,7 @@ def main(
     stop = interrupted()
     target = _TARGETS.get(pattern, Target())
     topic, partitions, group = topic or target.topic, partitions or target.partitions, group or f"firnline-{target.stream}"
-    first = start if start is not None else target.start_ms or time.time_ns() // 10**6
+    first = start if start is not None else target.start_ms or default_start(time.time_ns() // 10**6, count, rate)
     spec = Spec(count or None, first, partitions, seed, displacement, size, delay, delay_probability)
     if stdout:
         write_lines(pattern, spec, rate, stop)

@@ -102,7 +102,7 @@ def entering(folder: Path) -> list[str]:
 def test_the_service_survives_a_real_memory_limit_and_keeps_answering(broker: str):
     topic = f"memory-{uuid.uuid4().hex}"
     fill(broker, topic, "scattered", EVENTS, 3, "--start", "1685695916000")
-    settings = ("data_dir=null", "memory.budget=62%", "streams.events.max_sets=20000")
+    settings = ("data_dir=null", "memory.budget=62%", "streams.events.max_sets=20000", "streams.events.max_ahead_ms=null")
     with group(LIMIT) as folder, service(broker, topic, *settings, within=entering(folder)) as running:
         stats = until(lambda: running.stats() if running.stats()["records"] >= EVENTS else None, timeout_s=240)
         assert stats["memory"]["budgetBytes"] == int(LIMIT * 0.62)

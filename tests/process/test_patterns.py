@@ -7,6 +7,7 @@ import pytest
 
 from actors.views.sets.decode import SetDecoder
 from scripts.produce.patterns import PATTERNS, chunks
+from scripts.produce.producer import default_start
 from scripts.produce.spec import Spec
 
 
@@ -52,3 +53,13 @@ def test_another_seed_gives_other_records_in_random_patterns():
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_without_a_count_a_pattern_never_ends(pattern: str):
     assert sum(len(chunk.values) for chunk in islice(chunks(pattern, Spec(None, 5)), 4)) >= 4 * 10_000
+
+
+@pytest.mark.parametrize(("count", "rate"), [(1, None), (3_000_000, None), (100, 5.0), (0, 100.0), (0, 1_000.0), (0, None)])
+def test_no_event_is_ahead_of_the_clock_by_default(count: int, rate: float | None):
+    """At the end of an hour of sending, or of all records."""
+    now_ms = 1_795_879_243_000
+    a_second = rate or 300_000
+    sent = min(count or 3_600 * a_second, 3_600 * a_second)
+    last = default_start(now_ms, count, rate) + 10 * (sent - 1)
+    assert last <= now_ms + 1_000 * sent / a_second

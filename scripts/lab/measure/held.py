@@ -15,6 +15,8 @@ from scripts.lab.measure.curves import Curve, draw
 from scripts.lab.measure.runs import fill, peak_rss, service
 
 PATTERN = "scattered"
+_ANY_TIME = "streams.events.max_ahead_ms=null"
+"""The times of this pattern go far beyond the present."""
 _START_MS = 1_685_695_916_000
 _PARTITIONS = 3
 _GENERATIONS = 100
@@ -64,7 +66,7 @@ def held(bootstrap: str, events: int, budget: str) -> list[Held]:
 def _run(name: str, bootstrap: str, topic: str, events: int, budget: str, data_dir: Path | None) -> Held:
     run = Held(name)
     max_sets = f"streams.events.max_sets={max(1_000, events // 3 // _GENERATIONS)}"
-    with service("events", bootstrap, topic, budget, max_sets, data_dir=data_dir) as (process, client):
+    with service("events", bootstrap, topic, budget, max_sets, _ANY_TIME, data_dir=data_dir) as (process, client):
         began = time.perf_counter()
         for stats in client.ingestion("events", events, _EVERY_S):
             run.samples.append(_sample(stats, time.perf_counter() - began, process.memory_info().rss))
