@@ -25,7 +25,6 @@ from scripts.produce.patterns import chunks
 from scripts.produce.sending import Leash, Sending, at_once
 from scripts.produce.spec import Spec
 
-_RATE_OF_TIME = 100
 _YEAR_MS = 365 * 86_400_000
 
 Pattern = Literal[
@@ -131,11 +130,12 @@ def write_lines(pattern: str, spec: Spec, rate: float | None, stop: threading.Ev
 def default_start(now_ms: int, count: int, rate: float | None) -> int:
     """Return a time of the first event for which no event is ahead of the clock: the service keeps such events apart.
 
-    Events are 10 ms apart. If they have no end and come faster than that, they begin a year ago.
+    Events are 10 ms apart. Events without an end begin now if they have a rate, and run ahead above 100 a second; without a rate
+    they begin a year ago.
     """
     if count:
         return now_ms - 10 * count
-    return now_ms if rate is not None and rate <= _RATE_OF_TIME else now_ms - _YEAR_MS
+    return now_ms if rate is not None else now_ms - _YEAR_MS
 
 
 def main(

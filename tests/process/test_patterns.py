@@ -55,7 +55,7 @@ def test_without_a_count_a_pattern_never_ends(pattern: str):
     assert sum(len(chunk.values) for chunk in islice(chunks(pattern, Spec(None, 5)), 4)) >= 4 * 10_000
 
 
-@pytest.mark.parametrize(("count", "rate"), [(1, None), (3_000_000, None), (100, 5.0), (0, 100.0), (0, 1_000.0), (0, None)])
+@pytest.mark.parametrize(("count", "rate"), [(1, None), (3_000_000, None), (100, 5.0), (0, 100.0), (0, None)])
 def test_no_event_is_ahead_of_the_clock_by_default(count: int, rate: float | None):
     """At the end of an hour of sending, or of all records."""
     now_ms = 1_795_879_243_000
