@@ -130,8 +130,8 @@ def write_lines(pattern: str, spec: Spec, rate: float | None, stop: threading.Ev
 def default_start(now_ms: int, count: int, rate: float | None) -> int:
     """Return a time of the first event for which no event is ahead of the clock: the service keeps such events apart.
 
-    Events are 10 ms apart. Events without an end begin now if they have a rate, and run ahead above 100 a second; without a rate
-    they begin a year ago.
+    Events are 10 ms apart. Events without an end begin now if they have a rate, and run ahead above 100 a second. Without a
+    rate they begin a year ago.
     """
     if count:
         return now_ms - 10 * count
