@@ -205,11 +205,9 @@ class TopicIdentity:
         place = TopicPartition(self._topic, partition)
         latest = {place: OffsetSpec.latest()}  # type: ignore[no-untyped-call]
         level = IsolationLevel.READ_UNCOMMITTED
-        try:
-            asked = self._connected().list_offsets(latest, isolation_level=level, request_timeout=timeout_s)
-            return int(asked[place].result().offset)
-        except KafkaException:
-            return -1
+        asked = self._connected().list_offsets(latest, isolation_level=level, request_timeout=timeout_s)
+        found = offset_in(asked[place])
+        return -1 if found is None else found
 
     def follow(self, identity: str | None) -> None:
         """Follow the topic with this id from now on. Answers to earlier requests do not count."""
@@ -227,6 +225,15 @@ class TopicIdentity:
     def _denied(self, error: KafkaError) -> PermissionError:
         self.refused = refusal(self._topic, error.str())
         return PermissionError(self.refused)
+
+
+def offset_in(answer: Future[Any]) -> int | None:
+    """Wait for a broker's answer, and return its offset; None without one. A timeout may be offset -1001 and no error."""
+    try:
+        offset = int(answer.result().offset)
+    except KafkaException:
+        return None
+    return offset if offset >= 0 else None
 
 
 def _id_of(description: Any) -> str | None:

@@ -7,9 +7,9 @@ import msgspec
 from actors.replies import Coverage
 from actors.timeline.span import Span
 from gateway.api.params import Flag
-from gateway.schemas import CoverageSaid, bound, bounds_of
+from gateway.schemas import CoverageReport, bound, bounds_of
 
-COVERAGE = {"Firnline-Coverage": "The times for which the answer is complete, as JSON: the schema CoverageSaid."}
+COVERAGE = {"Firnline-Coverage": "The times for which the answer is complete, as JSON: the schema CoverageReport."}
 """The header, with its description."""
 
 WITH_COVERAGE = Flag(name="coverage", description="1: the coverage in the body too, not in its header alone.")
@@ -22,13 +22,13 @@ def span_of(span: Span | None) -> list[int | None] | None:
 
 def coverage_of(coverage: Coverage) -> dict[str, object]:
     """Return the coverage as JSON has it."""
-    members: dict[str, object] = msgspec.to_builtins(CoverageSaid.of(coverage))
+    members: dict[str, object] = msgspec.to_builtins(CoverageReport.of(coverage))
     return members
 
 
 def coverage_header(coverage: Coverage) -> dict[str, str]:
     """Return the header `Firnline-Coverage`, which every answer has."""
-    return {"Firnline-Coverage": msgspec.json.encode(CoverageSaid.of(coverage)).decode()}
+    return {"Firnline-Coverage": msgspec.json.encode(CoverageReport.of(coverage)).decode()}
 
 
 def coverage_within(coverage: Coverage, span: Span) -> dict[str, str]:

@@ -54,7 +54,7 @@ class Problem(Answer, frozen=True):
     error: Error
 
 
-class CoverageSaid(Answer, frozen=True):
+class CoverageReport(Answer, frozen=True):
     """The coverage of an answer: it is exact in [completeFrom, completeTo), except for the spans in `missing`.
 
     In the stream's unit, which `/streams` names: ms for uniques and words too, and batch ids for segments.
@@ -84,7 +84,7 @@ class About(Answer, frozen=True):
     paths: Annotated[list[str], _Meta(description="All paths, as templates.")]
 
 
-class DeadLetterSaid(Answer, frozen=True):
+class DeadLetterReport(Answer, frozen=True):
     """A message between actors that was not delivered or not handled."""
 
     at: Annotated[float, _Meta(description="Seconds since 1970.")]
@@ -99,7 +99,7 @@ class DeadLetters(Answer, frozen=True):
 
     count: Annotated[Count, _Meta(description="All since the start.")]
     restarts: Annotated[dict[str, Count], _Meta(description="Restarts by stream.")]
-    newest: Annotated[list[DeadLetterSaid], _Meta(description="The newest of them.")]
+    newest: Annotated[list[DeadLetterReport], _Meta(description="The newest of them.")]
 
 
 class Rejected(Answer, frozen=True):
@@ -120,7 +120,7 @@ class Rejects(Answer, frozen=True, omit_defaults=True):
     advice: Annotated[dict[str, str], _Meta(description="What to do about reasons that need a change of the producer.")] = {}
 
 
-class TroubleSaid(Answer, frozen=True):
+class TroubleReport(Answer, frozen=True):
     """Why a stream's records cannot be read now."""
 
     state: Annotated[
@@ -135,23 +135,23 @@ class TroubleSaid(Answer, frozen=True):
         return None if trouble is None else cls(trouble.state, trouble.since, list(trouble.reasons))
 
 
-class StreamSaid(Answer, frozen=True):
+class StreamReport(Answer, frozen=True):
     """A stream: its view, its source, its paths, and how far back it is complete."""
 
     name: str
     view: Annotated[str, _Meta(description=f"The kind of its answers: {', '.join(_FIRST)} or {_LAST}.")]
     state: Annotated[str, _Meta(description="What the stream does; `given up` after too many failures.")]
-    trouble: Annotated[TroubleSaid | None, _Meta(description="Why no records can be read; null if they can.")]
+    trouble: Annotated[TroubleReport | None, _Meta(description="Why no records can be read; null if they can.")]
     source: Annotated[str, _Meta(description="Where its records come from.")]
     time_unit: Annotated[str, _Meta(description="The unit of its times: s, ms, us, ns; or batch, if they are ids.")]
     paths: Annotated[list[str], _Meta(description="Its paths, as templates with their methods.")]
     span: Annotated[Range | None, _Meta(description="The event times of its events; null if it holds none.")]
     events: Annotated[int, _Meta(description="Events that it holds.")]
     collectors: Annotated[Count, _Meta(description="Collectors that hold them.")]
-    coverage: CoverageSaid | None
+    coverage: CoverageReport | None
 
 
 class Streams(Answer, frozen=True):
     """All streams."""
 
-    streams: list[StreamSaid]
+    streams: list[StreamReport]

@@ -223,9 +223,13 @@ class Publisher(Actor[PublisherMessage]):
             self._have(str(error))
             self.later(_REFUSED_S if isinstance(error, Refused) else _AGAIN_S, self.address, message)
 
+    def _look(self) -> Standing | None:
+        """Return the results that readers see; None if no sink tracks checkpoints. At most one does."""
+        return next((found for found in (sink.look() for sink in self._sinks) if found is not None), None)
+
     def _report(self, manager: ManagerAddress, beginning: Round) -> None:
-        """Send the manager the results that readers see. At most one sink tracks checkpoints."""
-        self._standing = next((found for found in (sink.look() for sink in self._sinks) if found is not None), None)
+        """Send the manager the results that readers see."""
+        self._standing = self._look()
         self.send(manager, Committed(self._standing, beginning))
 
     def _restore(self, message: Restore) -> None:
@@ -238,7 +242,7 @@ class Publisher(Actor[PublisherMessage]):
         chosen_for = self._standing
         for sink in self._sinks:
             sink.committed()
-        self._standing = next((found for found in (sink.look() for sink in self._sinks) if found is not None), None)
+        self._standing = self._look()
         if self._standing != chosen_for:
             self.send(message.manager, Committed(self._standing, message.round))
             return

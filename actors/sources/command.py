@@ -163,7 +163,7 @@ def _signal(child: subprocess.Popen[bytes], number: int) -> None:
 
 
 class CommandSource(LineSource):
-    """The lines of a command's standard output."""
+    """The lines of a command's standard output. With `once`, its polls are full, see `LineSource`."""
 
     def __init__(
         self,
@@ -173,10 +173,9 @@ class CommandSource(LineSource):
         on_line: Callable[[str], None],
         on_error: Callable[[str], None],
         on_failure: Callable[[str], None],
-        steady: bool = False,
     ) -> None:
         self._running = CommandStream(command, once=once, on_line=on_line, on_error=on_error, on_failure=on_failure)
-        super().__init__(lambda: self._running, on_error=on_error, steady=steady)
+        super().__init__(lambda: self._running, on_error=on_error, steady=once)
         self._closed = False
 
     def open(self, place: Place) -> bool:

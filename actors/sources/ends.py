@@ -9,8 +9,9 @@ from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
-from confluent_kafka import KafkaException
 from numpy.typing import NDArray
+
+from actors.kafka_topic import offset_in
 
 _PERIOD_S = 0.2
 _AGAIN_S = 1.0
@@ -70,17 +71,9 @@ class Ends:
         for number, asked in list(self._asked.items()):
             if asked.done():
                 del self._asked[number]
-                if _offset(asked) == self._reached[number]:
+                if offset_in(asked) == self._reached[number]:
                     self.held[number] = self._reached[number]
         unknown = [number for number, since in self.held.items() if since is None and number not in self._asked]
         if unknown and now - self._asked_at >= _AGAIN_S:
             self._asked_at = now
             self._asked |= self._stable(unknown)
-
-
-def _offset(answered: Future[Any]) -> int | None:
-    """Return the offset in a broker's answer; None if it has none."""
-    try:
-        return int(answered.result().offset)
-    except KafkaException:
-        return None

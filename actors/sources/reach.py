@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from confluent_kafka import KafkaException
+from actors.kafka_topic import offset_in
 
 _PERIOD_S = 1.0
 _PERIOD_S_A_PARTITION = 0.001
@@ -79,7 +79,7 @@ class Reach:
         if not all(answer.done() for answer in self._asked.values()):
             return frozenset()
         answers, self._asked = self._asked, {}
-        ends = {number: end for number, answer in answers.items() if (end := _offset(answer)) is not None}
+        ends = {number: end for number, answer in answers.items() if (end := offset_in(answer)) is not None}
         silent = self.silent(now).keys() & ends.keys()
         self.ends |= ends
         self._answered |= dict.fromkeys(ends, now)
@@ -87,12 +87,3 @@ class Reach:
         sure = self._doubtful & ends.keys() if self._asked_after == self._doubts else set[int]()
         self._doubtful -= sure
         return frozenset(silent | sure)
-
-
-def _offset(answered: Future[Any]) -> int | None:
-    """Return the offset in a broker's answer. None if it has none: a request that times out may end with -1001 and no error."""
-    try:
-        offset = int(answered.result().offset)
-    except KafkaException:
-        return None
-    return offset if offset >= 0 else None

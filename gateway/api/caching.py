@@ -30,10 +30,10 @@ VARY = "Accept"
 """The request headers on which an answer to a path depends."""
 
 
-def tag_of(answer: Answer, form: str, said: Mapping[str, object]) -> str | None:
+def tag_of(answer: Answer, form: str, beside: Mapping[str, object]) -> str | None:
     """Return the strong tag of an answer in the format `form`, or None if it has no tag.
 
-    `said` are the members beside its rows.
+    `beside` are the members beside its rows.
 
     Two answers with the same tag have the same bytes, in this process and in any other. Cost: O(slices).
     """
@@ -41,7 +41,7 @@ def tag_of(answer: Answer, form: str, said: Mapping[str, object]) -> str | None:
         return None
     if answer.view not in _views:
         _views[answer.view] = next(_numbers)
-    asked = (_views[answer.view], answer.origin, form, answer.span, repr(answer.arguments), said)
+    asked = (_views[answer.view], answer.origin, form, answer.span, repr(answer.arguments), beside)
     return f'"{blake2b(msgspec.msgpack.encode(asked), key=_PROCESS, digest_size=_DIGEST_BYTES).hexdigest()}"'
 
 

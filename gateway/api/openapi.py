@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from gateway.api.forms import JSON
 from gateway.api.operation import Operation, operation_name
-from gateway.schemas import CoverageSaid, Problem
+from gateway.schemas import CoverageReport, Problem
 from gateway.wire.request_id import HEADER
 
 _REF = "#/components/schemas/{name}"
@@ -49,7 +49,7 @@ _WITH = {401: ("WWW-Authenticate",), 405: ("Allow",), 429: ("Retry-After",), 503
 
 def describe(operations: Sequence[Operation], *, version: str, tags: Mapping[str, str]) -> dict[str, Any]:
     """Return the description. `tags` has the text of each tag."""
-    types: list[Any] = [Problem, CoverageSaid]
+    types: list[Any] = [Problem, CoverageReport]
     for operation in operations:
         types += [each for each in _types(operation) if each not in types]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
@@ -85,14 +85,14 @@ def describe(operations: Sequence[Operation], *, version: str, tags: Mapping[str
 
 def _types(operation: Operation) -> list[Any]:
     """Return the types of an operation's JSON bodies, without those that are plain schemas."""
-    found = [operation.answer, *(operation.said or {}).values()]
+    found = [operation.answer, *(operation.bodies or {}).values()]
     found += [each["x-line"] for each in (operation.forms or {}).values() if isinstance(each, Mapping) and "x-line" in each]
     found += [operation.body.type] if operation.body is not None else []
     return [each for each in found if each is not None and not isinstance(each, Mapping)]
 
 
 def _operation(operation: Operation, schema_of: Mapping[Any, Any]) -> dict[str, Any]:
-    said: dict[str, Any] = {
+    described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
         "description": operation.description,
@@ -100,14 +100,14 @@ def _operation(operation: Operation, schema_of: Mapping[Any, Any]) -> dict[str, 
         "x-scope": operation.needs,
     }
     if operation.parameters:
-        said["parameters"] = [each.described() for each in operation.parameters]
+        described["parameters"] = [each.described() for each in operation.parameters]
     if operation.body is not None:
         body = {"schema": _schema(operation.body.type, schema_of), "example": operation.body.example}
-        said["requestBody"] = {"required": True, "content": {JSON: body}}
-    said["responses"] = _responses(operation, schema_of)
+        described["requestBody"] = {"required": True, "content": {JSON: body}}
+    described["responses"] = _responses(operation, schema_of)
     # A token is required only if one is configured, so an empty alternative is listed.
-    said["security"] = [{"token": []}, {}] if operation.needs != "open" else []
-    return said
+    described["security"] = [{"token": []}, {}] if operation.needs != "open" else []
+    return described
 
 
 def _responses(operation: Operation, schema_of: Mapping[Any, Any]) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def _responses(operation: Operation, schema_of: Mapping[Any, Any]) -> dict[str, 
             found[str(status)] = {"$ref": f"#/components/responses/{status}"}
             continue
         found[str(status)] = _problem(status, own[status])
-        bodies = [_schema((operation.said or {})[status], schema_of)] if status in (operation.said or {}) else []
+        bodies = [_schema((operation.bodies or {})[status], schema_of)] if status in (operation.bodies or {}) else []
         if bodies and status in statuses:
             bodies.append(_PROBLEM)
         if bodies:

@@ -44,7 +44,7 @@ class Operation:
 
     `path` is Starlette's template. `answer` is the type of the JSON of a 200, a Struct or a Schema; None if the body is not
     JSON. `forms` are the other media types, each with a description of such a text. `statuses` are further status codes, each
-    with its condition, beside 200 and those that any request may get; their body is a Problem, unless `said` names another
+    with its condition, beside 200 and those that any request may get; their body is a Problem, unless `bodies` names another
     type. `headers` are the answer's headers with their meaning. `links` are the requests that may follow. `scope` is "open",
     "read" or "write". `tag` groups operations: the stream's name, or "service". `constant` are headers of every answer with
     their values.
@@ -59,7 +59,7 @@ class Operation:
     body: Body | None = None
     forms: Mapping[str, str | Schema] | None = None
     statuses: Mapping[int, str] | None = None
-    said: Mapping[int, Any] | None = None
+    bodies: Mapping[int, Any] | None = None
     headers: Mapping[str, str] | None = None
     links: Mapping[str, Link] | None = None
     scope: str = ""

@@ -67,13 +67,13 @@ class Parameter(Generic[Value_co]):
 
     def described(self) -> dict[str, Any]:
         """Return the Parameter Object of OpenAPI."""
-        said: dict[str, Any] = {"name": self.name, "in": self.place, "description": self.description}
+        described: dict[str, Any] = {"name": self.name, "in": self.place, "description": self.description}
         if self.required or self.place == "path":
-            said["required"] = True
-        said["schema"] = self.schema()
+            described["required"] = True
+        described["schema"] = self.schema()
         if self.example is not None:
-            said["example"] = self.example
-        return said
+            described["example"] = self.example
+        return described
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -259,12 +259,12 @@ def body_bytes(request: Request, most: int) -> int:
 
     Raises Problem 413 if that is beyond `most`.
     """
-    said = request.headers.get("content-length", "")[:20]
-    if not (said.isascii() and said.isdigit()):
+    length = request.headers.get("content-length", "")[:20]
+    if not (length.isascii() and length.isdigit()):
         return most
-    if int(said) > most:
-        raise Problem(413, where="body", expected=f"at most {most} bytes", got=f"{said} bytes")
-    return int(said)
+    if int(length) > most:
+        raise Problem(413, where="body", expected=f"at most {most} bytes", got=f"{length} bytes")
+    return int(length)
 
 
 async def body(request: Request, most: int) -> bytes:

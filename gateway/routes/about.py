@@ -12,7 +12,7 @@ from actors.replies import GetHealth, Health
 from gateway.api.forms import json_response
 from gateway.api.operation import Operation
 from gateway.ask import Asker
-from gateway.schemas import About, DeadLetters, DeadLetterSaid
+from gateway.schemas import About, DeadLetterReport, DeadLetters
 
 Page = tuple[Callable[[str], bool], Callable[[Request], Awaitable[Response]]]
 """Whether an Accept header prefers HTML, and the endpoint that sends the page."""
@@ -55,7 +55,7 @@ class HealthRoutes:
     async def dead_letters(self, request: Request) -> Response:  # noqa: ARG002
         """Undelivered messages: their number, and the newest; and restarts by stream."""
         health = await self._health()
-        newest = [msgspec.convert(each, DeadLetterSaid, from_attributes=True) for each in health.newest]
+        newest = [msgspec.convert(each, DeadLetterReport, from_attributes=True) for each in health.newest]
         return json_response(DeadLetters(health.dead_letters, dict(health.restarts), newest))
 
     async def _health(self) -> Health:

@@ -84,7 +84,7 @@ class Routes:
                     "properties": {
                         "sets": {"type": "array", "items": item},
                         "next": {"type": "string", "description": "The cursor of the sets that follow; absent at the end."},
-                        "coverage": {"$ref": "#/components/schemas/CoverageSaid"},
+                        "coverage": {"$ref": "#/components/schemas/CoverageReport"},
                     },
                     "required": ["sets"],
                 },

@@ -10,12 +10,12 @@ from actors.replies import Stats as Reply
 from actors.views.kinds import VIEWS
 from actors.views.view import Meta
 from gateway.coverage import span_of
-from gateway.schemas import Answer, Count, CoverageSaid, Range, TroubleSaid
+from gateway.schemas import Answer, Count, CoverageReport, Range, TroubleReport
 
 _Meta = msgspec.Meta
 
 
-class MemorySaid(Answer, frozen=True):
+class MemoryReport(Answer, frozen=True):
     """Memory, in bytes."""
 
     budget_bytes: Annotated[Count, _Meta(description="The bytes that this stream may use, with its share of the process.")]
@@ -27,7 +27,7 @@ class MemorySaid(Answer, frozen=True):
     ]
 
 
-class CheckpointSaid(Answer, frozen=True):
+class CheckpointReport(Answer, frozen=True):
     """The state of checkpoints."""
 
     number: Annotated[Count, _Meta(description="The id of the newest checkpoint; 0 before the first one.")]
@@ -50,7 +50,7 @@ class Lost(Answer, frozen=True):
     count: Annotated[Count, _Meta(description="The number of events; 0 if it is unknown.")]
 
 
-class PrunedSaid(Answer, frozen=True):
+class PrunedReport(Answer, frozen=True):
     """A collector that was dropped."""
 
     span: Annotated[Range | None, _Meta(description="The event times of its events.")]
@@ -82,10 +82,10 @@ class Stats(Answer, frozen=True, kw_only=True):
 
     data: Annotated[list[dict[str, Any]], _Meta(description="The collectors.")]
     total: Annotated[dict[str, Any], _Meta(description="All collectors together, with the dropped ones.")]
-    coverage: CoverageSaid
-    memory: MemorySaid
+    coverage: CoverageReport
+    memory: MemoryReport
     state: Annotated[str, _Meta(description="The state of its front end.")]
-    trouble: Annotated[TroubleSaid | None, _Meta(description="Why no records can be read; null if they can.")]
+    trouble: Annotated[TroubleReport | None, _Meta(description="Why no records can be read; null if they can.")]
     records: Annotated[Count, _Meta(description="Records that were read.")]
     events: Annotated[Count, _Meta(description="Records that are events.")]
     rejects: Annotated[dict[str, Count], _Meta(description="Records that are not events, by reason.")]
@@ -93,7 +93,7 @@ class Stats(Answer, frozen=True, kw_only=True):
     dropped_generations: Annotated[dict[str, int], _Meta(description="Dropped collectors, by reason.")]
     missed: Annotated[dict[str, int], _Meta(description="Records that never came, by reason.")]
     missing: Annotated[list[Lost], _Meta(description="Events that answers may lack.")]
-    checkpoint: Annotated[CheckpointSaid | None, _Meta(description="null if no checkpoint outlasts the process.")]
+    checkpoint: Annotated[CheckpointReport | None, _Meta(description="null if no checkpoint outlasts the process.")]
     output_problem: Annotated[str | None, _Meta(description="Why results wait to be written.")]
     late: Annotated[Count, _Meta(description="Events that came after the watermark had passed them, and were taken in.")]
     ahead: Annotated[
@@ -116,7 +116,7 @@ class Stats(Answer, frozen=True, kw_only=True):
     first_record_at: Annotated[float | None, _Meta(description="When the first record was read: seconds since 1970.")]
     last_record_at: Annotated[float | None, _Meta(description="When the newest record was read: seconds since 1970.")]
     last_batch_at: Annotated[float | None, _Meta(description="When events were last taken in: seconds since 1970.")]
-    pruned: Annotated[list[PrunedSaid], _Meta(description="The last dropped collectors, the newest first.")]
+    pruned: Annotated[list[PrunedReport], _Meta(description="The last dropped collectors, the newest first.")]
 
 
 @functools.cache
@@ -129,8 +129,8 @@ def stats_type(view: str) -> type[Stats]:
         f"{name}Slice", own, bases=(Slice,), namespace={"__doc__": f"One collector of the view {view}."}, frozen=True
     )
     rows = ("data", Annotated[list[row], _Meta(description="The collectors.")])  # type: ignore[valid-type]
-    members, said = [rows, ("total", total)], {"__doc__": str(Stats.__doc__)}
-    made: Any = msgspec.defstruct(f"{name}Stats", members, bases=(Stats,), namespace=said, frozen=True, kw_only=True)
+    members, namespace = [rows, ("total", total)], {"__doc__": str(Stats.__doc__)}
+    made: Any = msgspec.defstruct(f"{name}Stats", members, bases=(Stats,), namespace=namespace, frozen=True, kw_only=True)
     found: type[Stats] = made
     return found
 
@@ -148,10 +148,10 @@ def stats_of(reply: Reply) -> Stats:
     return Stats(
         data=data,
         total=msgspec.to_builtins(reply.view.describe(reply.view.nothing(), Meta(None, 0, 0, 0, None, before))),
-        coverage=CoverageSaid.of(reply.coverage),
+        coverage=CoverageReport.of(reply.coverage),
         memory=_memory(reply.memory),
         state=progress.state,
-        trouble=TroubleSaid.of(progress.trouble),
+        trouble=TroubleReport.of(progress.trouble),
         records=progress.records,
         events=progress.events,
         rejects=dict(progress.rejects),
@@ -176,7 +176,7 @@ def stats_of(reply: Reply) -> Stats:
         first_record_at=progress.first_record_at,
         last_record_at=progress.last_record_at,
         last_batch_at=reply.last_batch_at,
-        pruned=[PrunedSaid(span_of(each.span), each.events, each.nbytes, each.reason, each.at) for each in reply.pruned],
+        pruned=[PrunedReport(span_of(each.span), each.events, each.nbytes, each.reason, each.at) for each in reply.pruned],
     )
 
 
@@ -185,14 +185,16 @@ def _held_back(progress: Progress) -> HeldBack | None:
     return None if partition is None or reason is None else HeldBack(partition, reason)
 
 
-def _memory(memory: Memory) -> MemorySaid:
-    return MemorySaid(memory.budget_bytes, memory.accounted_bytes, memory.baseline_bytes, memory.rss_bytes, memory.emergencies)
+def _memory(memory: Memory) -> MemoryReport:
+    return MemoryReport(
+        memory.budget_bytes, memory.accounted_bytes, memory.baseline_bytes, memory.rss_bytes, memory.emergencies
+    )
 
 
-def _checkpoint(durability: Durability | None) -> CheckpointSaid | None:
+def _checkpoint(durability: Durability | None) -> CheckpointReport | None:
     if durability is None:
         return None
-    return CheckpointSaid(
+    return CheckpointReport(
         number=durability.checkpoint,
         saved_at=durability.at,
         seconds=durability.seconds,

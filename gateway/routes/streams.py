@@ -16,7 +16,7 @@ from gateway.api.params import InPath
 from gateway.ask import Asker
 from gateway.coverage import span_of
 from gateway.routes.stats import stats_of, stats_type
-from gateway.schemas import CoverageSaid, Rejected, Rejects, Streams, StreamSaid, TroubleSaid
+from gateway.schemas import CoverageReport, Rejected, Rejects, StreamReport, Streams, TroubleReport
 from gateway.stream import Served
 
 
@@ -95,7 +95,7 @@ class StreamList:
                 endpoint=self.get_stream,
                 tag="service",
                 parameters=(self._name,),
-                answer=StreamSaid,
+                answer=StreamReport,
                 statuses={404: "There is no such stream."},
             ),
         ]
@@ -103,7 +103,7 @@ class StreamList:
     async def get_streams(self, request: Request) -> Response:  # noqa: ARG002
         """Show all streams: view, source and paths, and how far back each is complete."""
         degraded = await self._degraded()
-        found = [await self._said(stream, degraded) for stream in self._streams.values()]
+        found = [await self._entry(stream, degraded) for stream in self._streams.values()]
         return json_response(Streams(found))
 
     async def get_stream(self, request: Request) -> Response:
@@ -113,13 +113,13 @@ class StreamList:
         if stream is None:
             expected = near(name, list(self._streams), "one of " + ", ".join(self._streams))
             raise Problem(404, where="path", expected=expected, got=name[:100])
-        return json_response(await self._said(stream, await self._degraded()))
+        return json_response(await self._entry(stream, await self._degraded()))
 
     async def _degraded(self) -> Health:
         health: Health = await self._asker.ask(self._guardian, GetHealth)
         return health
 
-    async def _said(self, stream: Served, health: Health) -> StreamSaid:
+    async def _entry(self, stream: Served, health: Health) -> StreamReport:
         """Return one stream. A stream that was given up may not reply with its state."""
         stats: Stats | None
         try:
@@ -132,16 +132,16 @@ class StreamList:
             if meta.span is not None:
                 span = meta.span if span is None else span.hull(meta.span)
         state = stats.progress.state if stats is not None else "says nothing"
-        return StreamSaid(
+        return StreamReport(
             name=stream.name,
             view=stream.view,
             state="given up" if stream.name in health.degraded else state,
-            trouble=TroubleSaid.of(stats.progress.trouble) if stats is not None else None,
+            trouble=TroubleReport.of(stats.progress.trouble) if stats is not None else None,
             source=stream.source,
             time_unit=stream.time_unit,
             paths=[f"{each.method} {each.path}" for each in self._operations_of[stream.name]],
             span=span_of(span),
             events=sum(meta.events for meta in metas),
             collectors=len(metas),
-            coverage=CoverageSaid.of(stats.coverage) if stats is not None else None,
+            coverage=CoverageReport.of(stats.coverage) if stats is not None else None,
         )

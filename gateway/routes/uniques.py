@@ -13,7 +13,7 @@ from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
 from gateway.api.operation import Operation
 from gateway.ask import Asker
 from gateway.coverage import COVERAGE, WITH_COVERAGE, coverage_of
-from gateway.schemas import Count, CoverageSaid
+from gateway.schemas import Count, CoverageReport
 from gateway.stream import Served
 
 _Meta = msgspec.Meta
@@ -39,7 +39,7 @@ class Uniques(msgspec.Struct, frozen=True, omit_defaults=True):
     """Periods of one granularity, by time."""
 
     uniques: list[UniqueRow]
-    coverage: CoverageSaid | msgspec.UnsetType = msgspec.UNSET
+    coverage: CoverageReport | msgspec.UnsetType = msgspec.UNSET
     next: (
         Annotated[int, _Meta(description="The `start` of the first period that is left out; absent if none is.")]
         | msgspec.UnsetType

@@ -48,7 +48,7 @@ _ANSWER = {
                     "minimum": 0,
                     "description": "The largest possible error of a count; counts are never too low.",
                 },
-                "coverage": {"$ref": "#/components/schemas/CoverageSaid"},
+                "coverage": {"$ref": "#/components/schemas/CoverageReport"},
             },
             "required": ["counts", "max_error", "coverage"],
         },

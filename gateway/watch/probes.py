@@ -119,7 +119,7 @@ class Probes:
                 scope="open",
                 answer=answer,
                 statuses={503: when},
-                said={503: answer},
+                bodies={503: answer},
             )
             for path, endpoint, answer, when in table
         ]

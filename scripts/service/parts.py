@@ -91,9 +91,7 @@ def reader(name: str, source: Source, kafka: Mapping[str, Any], *, once: bool, c
         command = {"python": [sys.executable], "firnline": own_command()}.get(first, [first]) + words
         if once and shutil.which(command[0]) is None:
             raise ValueError(f"{command[0]}: expected a command to run, got nothing that is one")
-        return CommandSource(
-            command, once=once, on_line=complain.hear, on_error=complain, on_failure=complain.fail, steady=once
-        )
+        return CommandSource(command, once=once, on_line=complain.hear, on_error=complain, on_failure=complain.fail)
     settings = {"group.id": f"firnline-{name}", **kafka}
     return KafkaSource(
         settings,

@@ -195,7 +195,7 @@ def test_a_pipe_goes_back_to_polled_lines_that_were_not_taken_in():
     until(lambda: source.poll(0, 0.05) and source._lines)
     assert source.poll(2, 0.1).values == [b"a", b"b"]
     assert source.open(Place({0: 1}))
-    polled = source.poll(5, 0.1)
+    polled = until(lambda: found if (found := source.poll(5, 0.1)).values else None)
     assert (polled.values, polled.offsets()[0]) == ([b"b", b"c"], 1)
     source.close()
 
