@@ -18,6 +18,7 @@ from confluent_kafka.cimpl import NewTopic
 from hypothesis import settings
 
 from scripts.checkout import ROOT
+from tests.support.java import need_java
 from tests.support.service import command
 
 LONGEST = (
@@ -90,9 +91,7 @@ def broker(request: pytest.FixtureRequest) -> str:
     given = os.environ.get("FIRNLINE_TEST_BOOTSTRAP")
     if given:
         return given
-    if shutil.which("java") is None or shutil.which("mvn") is None:
-        assert not os.environ.get("FIRNLINE_REQUIRE_BROKER"), "a real broker is required, and java or mvn is missing"
-        pytest.skip("a real broker needs Java and Maven")
+    need_java()
     shared = Path(os.environ[SHARED])
     address = shared / "address"
     with (shared / "lock").open("w") as lock:

@@ -1,7 +1,6 @@
 """A broker that creates topics by itself, which is Kafka's default: Firnline's requests create none."""
 
 import re
-import shutil
 import time
 import uuid
 from collections.abc import Iterator
@@ -19,14 +18,14 @@ from config.load import load
 from scripts.brokers.real import real_broker
 from scripts.checkout import ROOT
 from scripts.service.run import Progress
+from tests.support.java import need_java
 from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
-def creating(broker: str) -> Iterator[str]:  # it skips, or asserts that Java and Maven are there
+def creating() -> Iterator[str]:
     """Yield the address of a broker that creates each topic that a request names."""
-    if shutil.which("java") is None or shutil.which("mvn") is None:
-        pytest.skip("a real broker needs Java and Maven")
+    need_java()
     with real_broker(ROOT / ".firnline" / "kafka", creates_topics=True) as bootstrap:
         yield bootstrap
 

@@ -1,6 +1,5 @@
 """The Kafka source and sink on a real broker: deleted records, recreated topics, transactions, brokers that go away."""
 
-import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from scripts.checkout import ROOT
 from scripts.lab.chaos.processes import own_broker
 from scripts.lab.chaos.proxy import Proxy
 from tests.conftest import Send
+from tests.support.java import need_java
 from tests.support.sink_child import killed_again_and_again
 from tests.support.sinks import committed_values
 from tests.support.waiting import until
@@ -441,8 +441,7 @@ def done(call: Callable[[], object]) -> bool:
 
 
 def test_a_restarted_broker_changes_no_answer(name: str, source: Opened, send: Send):
-    if shutil.which("java") is None or shutil.which("mvn") is None:
-        pytest.skip("a broker to kill needs Java and Maven")
+    need_java()
     with own_broker(ROOT / ".firnline" / "kafka") as node:
         created(node.bootstrap, name)
         sent(send, node.bootstrap, name, 0, 1_000)

@@ -1,9 +1,7 @@
 """One broker of two is killed under load and restarted. Its leaders move and move back; no answer and no result differs."""
 
 import json
-import os
 import random
-import shutil
 import signal
 import threading
 import uuid
@@ -22,6 +20,7 @@ from scripts.checkout import ROOT
 from scripts.lab.chaos.load import ONCE
 from scripts.lab.chaos.processes import Node
 from scripts.lab.truth import greedy
+from tests.support.java import need_java
 from tests.support.running import records
 from tests.support.service import service
 from tests.support.waiting import until
@@ -88,9 +87,7 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    if shutil.which("java") is None or shutil.which("mvn") is None:
-        assert not os.environ.get("FIRNLINE_REQUIRE_BROKER"), "a real cluster is required, and java or mvn is missing"
-        pytest.skip("a cluster needs Java and Maven")
+    need_java()
     with real_cluster(ROOT / ".firnline" / "kafka", 2) as (first, second):
         made = Cluster(first, second)
         try:

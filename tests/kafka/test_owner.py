@@ -217,10 +217,10 @@ def test_nothing_committed_is_the_beginning_and_nothing_recorded_is_said():
 
 
 def test_each_missing_right_is_named_and_a_short_transaction_is_used_or_refused(name: str):
-    with guarded_broker(transaction_max_timeout_ms="20000") as kafka:
-        admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    with guarded_broker({"transaction.max.timeout.ms": 20_000}, {}) as kafka:
+        admin = AdminClient({"bootstrap.servers": kafka.plain})
         admin.create_topics([NewTopic(name, 1, 1)])[name].result(20)
-        sink = KafkaSink(kafka.settings, name, transactional_id=f"tx-{name}", on_error=lambda _: None)
+        sink = KafkaSink(kafka.as_user, name, transactional_id=f"tx-{name}", on_error=lambda _: None)
 
         def begin() -> None:
             sink.look()
@@ -263,12 +263,10 @@ def test_each_missing_right_is_named_and_a_short_transaction_is_used_or_refused(
         patiently(begin)
         assert published(sink, 1, 1, 2)["written"] == 2
         sink.close()
-        slow = KafkaSink(
-            {"bootstrap.servers": kafka.bootstrap}, name, transactional_id="slow", every_s=60, on_error=lambda _: None
-        )
+        slow = KafkaSink({"bootstrap.servers": kafka.plain}, name, transactional_id="slow", every_s=60, on_error=lambda _: None)
         with pytest.raises(OSError, match=r"transaction\.max\.timeout\.ms"):
             slow.committed()
-        own = {"bootstrap.servers": kafka.bootstrap, "transaction.timeout.ms": 30_000}
+        own = {"bootstrap.servers": kafka.plain, "transaction.timeout.ms": 30_000}
         with pytest.raises(OSError, match=r"kafka\.transaction\.timeout\.ms"):
             KafkaSink(own, name, transactional_id="own", on_error=lambda _: None).committed()
 

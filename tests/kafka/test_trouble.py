@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AclOperation
+from confluent_kafka.admin import AclOperation, ResourceType
 from confluent_kafka.cimpl import NewPartitions
 
 from actors.replies import Trouble
@@ -23,15 +22,14 @@ from actors.sources.kafka import KafkaSource
 from actors.sources.polled import Gap, Place
 from scripts.brokers.process import free_port
 from scripts.lab.chaos.proxy import Proxy
-from tests.support.secured import PASSWORD, Secured, secured
+from tests.support.rights import PASSWORD
+from tests.support.secured import Secured, secured
 from tests.support.service import Service, service
 from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
-def kafka(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:  # `broker` skips without Java
-    if any(shutil.which(command) is None for command in ("java", "mvn", "keytool")):
-        pytest.skip("a broker with passwords needs Java and Maven")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     with secured(tmp_path_factory.mktemp("keys")) as running:
         yield running
 
@@ -190,19 +188,19 @@ def test_a_missing_right_is_named_and_reading_goes_on_when_it_is_granted(
     reader = reading(topic, kafka.as_user)
     reader.until(lambda trouble: trouble and trouble.state == "refused", 5.0)
     assert f"topic {topic}: Broker: Topic authorization failed: reading needs the rights DESCRIBE and READ" in reader.log
-    kafka.grant(topic, AclOperation.DESCRIBE)
+    kafka.grant(ResourceType.TOPIC, topic, AclOperation.DESCRIBE)
     reader.until(lambda trouble: trouble and trouble.state == "refused" and reader.held == {0, 1})
-    kafka.grant(topic, AclOperation.READ)
+    kafka.grant(ResourceType.TOPIC, topic, AclOperation.READ)
     reader.until(lambda trouble: trouble is None and reader.values == [b"a"] and reader.ended == {0, 1})
-    kafka.revoke(topic, AclOperation.READ)
+    kafka.revoke(ResourceType.TOPIC, topic, AclOperation.READ)
     reader.until(lambda trouble: trouble and trouble.state == "refused" and reader.held == {0, 1})
-    kafka.grant(topic, AclOperation.READ)
+    kafka.grant(ResourceType.TOPIC, topic, AclOperation.READ)
     reader.until(lambda trouble: trouble is None and reader.ended == {0, 1})
     assert any("group g" in line and "records are read all the same" in line for line in reader.log)
-    kafka.revoke(topic, AclOperation.READ, AclOperation.DESCRIBE)
+    kafka.revoke(ResourceType.TOPIC, topic, AclOperation.READ, AclOperation.DESCRIBE)
     reader.until(lambda trouble: trouble and trouble.state == "refused")
     send(kafka, topic, [b"b"])
-    kafka.grant(topic, AclOperation.READ, AclOperation.DESCRIBE)
+    kafka.grant(ResourceType.TOPIC, topic, AclOperation.READ, AclOperation.DESCRIBE)
     reader.until(lambda trouble: trouble is None and reader.values == [b"a", b"b"] and reader.ended == {0, 1})
 
 

@@ -168,21 +168,21 @@ def test_an_older_copy_of_the_folder_is_refused_and_with_force_the_second_rows_a
 
 
 def test_results_whose_first_commits_are_refused_come_once_when_the_right_is_granted(send: Send, tmp_path: Path):
-    with guarded_broker() as kafka:
-        topics = created(kafka.bootstrap)
+    with guarded_broker({}, {}) as kafka:
+        topics = created(kafka.plain)
         topic, operation = ResourceType.TOPIC, AclOperation
         kafka.grant(topic, topics[0], operation.READ, operation.DESCRIBE)
         kafka.grant(topic, topics[1], operation.WRITE, operation.DESCRIBE, operation.DESCRIBE_CONFIGS)
         kafka.grant(ResourceType.TRANSACTIONAL_ID, "firnline-", operation.WRITE, operation.DESCRIBE, prefix=True)
         kafka.grant(ResourceType.GROUP, "firnline-", operation.READ, operation.DESCRIBE, prefix=True)
-        minutes(send, kafka.bootstrap, topics[0], 0, 5)
-        user = [f"kafka.{name}={value}" for name, value in kafka.settings.items()]
-        with counting(str(kafka.settings["bootstrap.servers"]), topics, tmp_path / "data", *user) as running:
+        minutes(send, kafka.plain, topics[0], 0, 5)
+        user = [f"kafka.{name}={value}" for name, value in kafka.as_user.items()]
+        with counting(str(kafka.as_user["bootstrap.servers"]), topics, tmp_path / "data", *user) as running:
             problem = f"Kafka refuses the right to READ and DESCRIBE topic {topics[1]}"
             until(lambda: readiness(running).get("outputProblem") == problem, timeout_s=60)
             assert running.stats("uniques")["outputProblem"] == problem
             kafka.grant(topic, topics[1], operation.READ)
-            final(kafka.bootstrap, topics[1], 4)
+            final(kafka.plain, topics[1], 4)
             ready(running)
             assert "outputProblem" not in readiness(running)
 

@@ -1,57 +1,78 @@
-"""A broker that checks rights, and the rights of one user on it."""
+"""A real broker with passwords and rights: one listener for an administrator without a password, one for a user."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, AdminClient, ResourcePatternType, ResourceType
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from scripts.brokers.process import free_port
-from scripts.brokers.real import real_node
+from scripts.brokers.real import Member, real_node
 from scripts.checkout import ROOT
+from tests.support.java import need_java
 
-_USER, _PASSWORD = "app", "not-a-secret"
-_MODULE = "org.apache.kafka.common.security.plain.PlainLoginModule"
+USER, PASSWORD = "reader", "kept-from-every-log"
+_LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
 
 
-@dataclass(frozen=True)
 class Guarded:
-    """A broker. `bootstrap` is for an administrator without a password, `settings` for a user without rights."""
+    """The running broker. Clients of `plain` may do everything; `USER` may do what is granted."""
 
-    bootstrap: str
-    settings: dict[str, Any]
+    def __init__(self, member: Member, sasl_port: int) -> None:
+        self.member = member
+        self.plain = member.bootstrap
+        self.sasl_port = sasl_port
+        self.sasl = f"127.0.0.1:{sasl_port}"
+        self.admin = AdminClient({"bootstrap.servers": self.plain, "log_level": 0})
+
+    @property
+    def as_user(self) -> dict[str, Any]:
+        """The settings of a client that connects as `USER`."""
+        return {
+            "bootstrap.servers": self.sasl,
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "PLAIN",
+            "sasl.username": USER,
+            "sasl.password": PASSWORD,
+        }
 
     def grant(self, kind: ResourceType, name: str, *operations: AclOperation, prefix: bool = False) -> None:
         """Grant the user rights to a resource, or to all resources whose names begin with `name`."""
-        pattern = ResourcePatternType.PREFIXED if prefix else ResourcePatternType.LITERAL
-        bindings = [
-            AclBinding(kind, name, pattern, f"User:{_USER}", "*", operation, AclPermissionType.ALLOW)
-            for operation in operations
-        ]
-        admin = AdminClient({"bootstrap.servers": self.bootstrap})
-        for done in admin.create_acls(bindings).values():
+        rules = [_rule(AclBinding, kind, name, each, prefix=prefix) for each in operations]
+        for done in self.admin.create_acls(rules).values():
+            done.result(20)
+
+    def revoke(self, kind: ResourceType, name: str, *operations: AclOperation) -> None:
+        """Take rights to a resource back."""
+        rules = [_rule(AclBindingFilter, kind, name, each) for each in operations]
+        for done in self.admin.delete_acls(rules).values():
             done.result(20)
 
 
+def _rule(made: Any, kind: ResourceType, name: str, operation: AclOperation, *, prefix: bool = False) -> Any:
+    pattern = ResourcePatternType.PREFIXED if prefix else ResourcePatternType.LITERAL
+    return made(kind, name, pattern, f"User:{USER}", "*", operation, AclPermissionType.ALLOW)
+
+
 @contextmanager
-def guarded_broker(**settings: str) -> Iterator[Guarded]:
-    """Run a broker with Kafka's own authorizer. `settings` are further settings, with underscores for dots."""
+def guarded_broker(settings: Mapping[str, object], listeners: Mapping[str, int]) -> Iterator[Guarded]:
+    """Run a broker with Kafka's own authorizer, further `settings`, and further `listeners` (ports by protocol)."""
+    need_java()
     port = free_port()
     more = {
         "sasl.enabled.mechanisms": "PLAIN",
-        "listener.name.sasl_plaintext.plain.sasl.jaas.config": f'{_MODULE} required user_{_USER}="{_PASSWORD}";',
+        "listener.name.sasl_plaintext.plain.sasl.jaas.config": f'{_LOGIN} required user_{USER}="{PASSWORD}";',
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "super.users": "User:ANONYMOUS",
-        **{name.replace("_", "."): value for name, value in settings.items()},
+        **settings,
     }
-    with real_node(ROOT / ".firnline" / "kafka", {"SASL_PLAINTEXT": port}, more) as node:
-        bootstrap = node.bootstrap
-        user = {
-            "bootstrap.servers": f"127.0.0.1:{port}",
-            "security.protocol": "SASL_PLAINTEXT",
-            "sasl.mechanism": "PLAIN",
-            "sasl.username": _USER,
-            "sasl.password": _PASSWORD,
-        }
-        yield Guarded(bootstrap, user)
+    with real_node(ROOT / ".firnline" / "kafka", {"SASL_PLAINTEXT": port, **listeners}, more) as member:
+        yield Guarded(member, port)

@@ -1,67 +1,32 @@
-"""A real broker with passwords, TLS and rights: a listener without any, one with SASL, and one with a self-signed certificate."""
+"""A real broker with passwords, rights and TLS, whose batches can be damaged."""
 
 import contextlib
-import shutil
 import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from confluent_kafka.admin import (
-    AclBinding,
-    AclBindingFilter,
-    AclOperation,
-    AclPermissionType,
-    AdminClient,
-    ResourcePatternType,
-    ResourceType,
-)
 from confluent_kafka.cimpl import NewTopic
 
 from scripts.brokers.process import free_port
-from scripts.brokers.real import Member, real_node
-from scripts.checkout import ROOT
+from scripts.brokers.real import Member
+from tests.support.java import need_java
+from tests.support.rights import Guarded, guarded_broker
 
-USER, PASSWORD = "reader", "kept-from-every-log"
 _STORE = "changeit"
 _HEADER = struct.Struct(">qi")
 
 
-class Secured:
-    """The running broker. Clients of `plain` may do everything; `USER` may do what is granted."""
+class Secured(Guarded):
+    """The running broker. The listener `tls` has a self-signed certificate."""
 
-    def __init__(self, member: Member, sasl: int, tls: int) -> None:
-        self.member = member
-        self.plain = member.bootstrap
-        self.sasl = f"127.0.0.1:{sasl}"
-        self.tls = f"127.0.0.1:{tls}"
-        self.admin = AdminClient({"bootstrap.servers": self.plain, "log_level": 0})
-
-    @property
-    def as_user(self) -> dict[str, Any]:
-        """The settings of a client that connects as `USER`."""
-        return {
-            "bootstrap.servers": self.sasl,
-            "security.protocol": "SASL_PLAINTEXT",
-            "sasl.mechanism": "PLAIN",
-            "sasl.username": USER,
-            "sasl.password": PASSWORD,
-        }
+    def __init__(self, member: Member, sasl_port: int, tls_port: int) -> None:
+        super().__init__(member, sasl_port)
+        self.tls = f"127.0.0.1:{tls_port}"
 
     def create(self, topic: str, partitions: int = 1) -> str:
         self.admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(20)
         return topic
-
-    def grant(self, topic: str, *operations: AclOperation) -> None:
-        rules = [_rule(AclBinding, topic, each) for each in operations]
-        for each in self.admin.create_acls(rules).values():
-            each.result(20)
-
-    def revoke(self, topic: str, *operations: AclOperation) -> None:
-        rules = [_rule(AclBindingFilter, topic, each) for each in operations]
-        for each in self.admin.delete_acls(rules).values():
-            each.result(20)
 
     def damage(self, topic: str, batch: int) -> range:
         """Change 40 bytes of a batch of partition 0 in the broker's log. Returns the offsets of the batch."""
@@ -81,29 +46,15 @@ class Secured:
         return range(base, starts[batch + 1][1])
 
 
-def _rule(kind: Any, topic: str, operation: AclOperation) -> Any:
-    literal, allow = ResourcePatternType.LITERAL, AclPermissionType.ALLOW
-    return kind(ResourceType.TOPIC, topic, literal, f"User:{USER}", "*", operation, allow)
-
-
 @contextlib.contextmanager
 def secured(folder: Path) -> Iterator[Secured]:
-    """Run the broker; its certificate is made in `folder`. Raises OSError if Java or Maven is missing."""
-    if shutil.which("keytool") is None:
-        raise OSError("a certificate needs keytool, which comes with Java")
+    """Run the broker; its certificate is made in `folder`."""
+    need_java("keytool")
     store = folder / "keys.p12"
     name = ("-alias", "broker", "-dname", "CN=localhost", "-ext", "san=ip:127.0.0.1", "-keyalg", "RSA", "-storetype", "PKCS12")
     made = ["keytool", "-genkeypair", *name, "-keystore", str(store), "-storepass", _STORE]
     subprocess.run(made, check=True, capture_output=True)
-    sasl, tls = free_port(), free_port()
-    login = "org.apache.kafka.common.security.plain.PlainLoginModule"
-    settings = {
-        "sasl.enabled.mechanisms": "PLAIN",
-        "listener.name.sasl_plaintext.plain.sasl.jaas.config": f'{login} required user_{USER}="{PASSWORD}";',
-        "ssl.keystore.location": store,
-        "ssl.keystore.password": _STORE,
-        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        "super.users": "User:ANONYMOUS",
-    }
-    with real_node(ROOT / ".firnline" / "kafka", {"SASL_PLAINTEXT": sasl, "SSL": tls}, settings) as member:
-        yield Secured(member, sasl, tls)
+    tls_port = free_port()
+    settings = {"ssl.keystore.location": store, "ssl.keystore.password": _STORE}
+    with guarded_broker(settings, {"SSL": tls_port}) as broker:
+        yield Secured(broker.member, broker.sasl_port, tls_port)
