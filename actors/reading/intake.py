@@ -262,7 +262,7 @@ class Intake:
             kept = self._apart.take(self._horizon.due)
             try:
                 records, decoded = self._decoded(kept.polled, refused)
-            except Exception:
+            except Exception:  # whatever failed, the records wait for the next attempt
                 self._apart.put_back(kept)
                 raise
             self._events -= len(kept.polled.values)  # they were counted when they came
