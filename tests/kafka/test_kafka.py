@@ -14,7 +14,6 @@ from actors.sinks.kafka import KafkaSink
 from actors.sinks.sink import Fenced
 from actors.sources.kafka import KafkaSource
 from actors.sources.polled import Gap, Place, Polled
-from scripts.checkout import ROOT
 from scripts.lab.chaos.processes import own_broker
 from scripts.lab.chaos.proxy import Proxy
 from tests.conftest import Send
@@ -442,7 +441,7 @@ def done(call: Callable[[], object]) -> bool:
 
 def test_a_restarted_broker_changes_no_answer(name: str, source: Opened, send: Send):
     need_java()
-    with own_broker(ROOT / ".firnline" / "kafka") as node:
+    with own_broker() as (node, _):
         created(node.bootstrap, name)
         sent(send, node.bootstrap, name, 0, 1_000)
         reading = source(name, bootstrap=node.bootstrap)

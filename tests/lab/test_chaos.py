@@ -12,7 +12,8 @@ import pytest
 
 from scripts.lab.chaos.chaos import settings, topics_on
 from scripts.lab.chaos.faults import Fault, Watch, plan
-from scripts.lab.chaos.load import LATENESS_MS, Load
+from scripts.lab.chaos.load import Load
+from scripts.lab.chaos.makers import LATENESS_MS
 from scripts.lab.chaos.oracle import TRUTHS
 from scripts.lab.chaos.ordeal import Ordeal
 from scripts.lab.chaos.processes import Subject
@@ -24,12 +25,12 @@ from tests.support.waiting import until
 
 
 def test_a_seed_always_gives_the_same_plan_with_every_fault():
-    planned = plan(100, Random(1), own_broker=True, on_disk=True)
-    assert planned == plan(100, Random(1), own_broker=True, on_disk=True)
+    planned = plan(100, Random(1), own_broker=True, on_disk=True, publishes=True)
+    assert planned == plan(100, Random(1), own_broker=True, on_disk=True, publishes=True)
     assert set(planned) == set(Fault)
     assert sum(fault.kills for fault in planned) == 100
-    assert not any(fault.of_broker for fault in plan(100, Random(1), own_broker=False, on_disk=True))
-    assert {fault for fault in plan(20, Random(1), own_broker=False, on_disk=False) if fault.kills} == {
+    assert not any(fault.of_broker for fault in plan(100, Random(1), own_broker=False, on_disk=True, publishes=True))
+    assert {fault for fault in plan(20, Random(1), own_broker=False, on_disk=False, publishes=True) if fault.kills} == {
         Fault.KILL,
         Fault.KILL_IN_RECOVERY,
     }
@@ -77,13 +78,13 @@ def test_a_wrong_answer_is_reported_in_every_view(broker: str, tmp_path: Path):
     """The service is right, so the test makes the truth wrong: by one record that Kafka does not have."""
     with topics_on(broker, list(TRUTHS)) as (topics, outputs):
         proxy, port = Proxy(broker, broker), free_port()
-        subject = Subject(tmp_path, settings(topics, outputs, proxy.bootstrap, port, tmp_path / "data"))
+        subject = Subject(tmp_path, settings(topics, outputs, {"bootstrap.servers": proxy.bootstrap}, port, tmp_path / "data"))
         load = Load(broker, topics, seed=5, rate=1_000)
         found = {view: Output(broker, topic) for view, topic in outputs.items()}
         truths = {view: lane.truth for view, lane in load.lanes.items()}
         verifier = Verifier(Client(port), truths, tmp_path, found, exactly_once=True, chance=Random(5))
         report = Report(5, tmp_path)
-        ordeal = Ordeal(subject, Client(port), load, verifier, proxy, None, report, Random(5), Watch(tmp_path))
+        ordeal = Ordeal(subject, Client(port), load, verifier, proxy, None, report, Random(5), None)
         try:
             ordeal.begin()
             until(lambda: min(load.acknowledged().values()) > 100)
@@ -98,14 +99,14 @@ def test_a_wrong_answer_is_reported_in_every_view(broker: str, tmp_path: Path):
             differing = {(each.view, each.question) for each in verifier.differences(0.0)}
         finally:
             load.close()
-            subject.close()
+            ordeal.close()
             for output in found.values():
                 output.close()
             proxy.close()
     for view, question in _TOLD.items():
         assert (view, question) in differing
         assert (view, "records") in differing
-        assert (view, "events held, on their way or dropped") in differing
+        assert (view, "events held, on their way, apart or dropped") in differing
     assert table_of(report, markdown=True).row_count == 1
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scripts.lab.chaos.load import MAKERS, PARTITIONS, Sets
+from scripts.lab.chaos.makers import MAKERS, PARTITIONS, Sets
 from scripts.lab.chaos.oracle import TRUTHS, SetsTruth, TopTruth, Truth
 from scripts.lab.chaos.verifier import conservation, last_rows, parting, row_of, twice
 from scripts.lab.truth import GRANULARITIES, greedy, period
@@ -89,6 +89,24 @@ def test_a_dataset_is_ranked_by_value_then_id_and_empty_after_a_clear():
     truth.clear(4)
     assert truth.expected((0, 2))["all ids"] == []
     assert (truth.records, truth.events) == (11, 9)
+
+
+@pytest.mark.parametrize("view", ["sets", "uniques", "words"])
+def test_an_event_of_the_future_is_in_no_answer_before_its_time(view: str):
+    values, maker = made(view, 1), MAKERS[view]("2", 2)
+    second = 2_000_000_000
+    early = maker.at_time(second)
+    assert early is not None
+    truth = truth_of(view, values)
+    truth.keep_apart(1_000 * second, early.value)
+    truth.admit(1_000 * second - 1)
+    assert truth.expected((0, 1 << 60)) == truth_of(view, values).expected((0, 1 << 60))
+    assert conservation(truth)["events kept apart"] == 1
+    assert conservation(truth)["events"] == truth_of(view, values).events + 1
+    truth.admit(1_000 * second)
+    assert conservation(truth) == conservation(truth_of(view, [*values, early.value]))
+    if view != "sets":  # a set needs three events
+        assert truth.expected((0, 1 << 60)) == truth_of(view, [*values, early.value]).expected((0, 1 << 60))
 
 
 def test_a_batch_is_finished_once_by_its_first_segments():

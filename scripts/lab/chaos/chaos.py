@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any
@@ -24,20 +24,23 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from scripts.brokers.process import free_port
-from scripts.checkout import ROOT
-from scripts.lab.chaos.faults import Watch, plan
-from scripts.lab.chaos.load import LATENESS_MS, PARTITIONS, Load
+from scripts.lab.chaos.faults import plan
+from scripts.lab.chaos.load import Load
+from scripts.lab.chaos.makers import LATENESS_MS, PARTITIONS
 from scripts.lab.chaos.oracle import TRUTHS
 from scripts.lab.chaos.ordeal import Ordeal
 from scripts.lab.chaos.processes import EndedError, Subject, own_broker
 from scripts.lab.chaos.proxy import Proxy
 from scripts.lab.chaos.report import Report, table_of
-from scripts.lab.chaos.verifier import NAMES, Client, Output, Verifier
-from scripts.lab.topics import record_count, temporary_topics
+from scripts.lab.chaos.rights import Rights
+from scripts.lab.chaos.verifier import MAX_AHEAD_MS, NAMES, Client, Output, Verifier
+from scripts.lab.topics import temporary_topics, visible_count
 from scripts.lab.waiting import OverdueError
 
 
-def settings(topics: dict[str, tuple[str, int]], outputs: dict[str, str], bootstrap: str, port: int, data: Path | None) -> Any:
+def settings(
+    topics: dict[str, tuple[str, int]], outputs: dict[str, str], kafka: Mapping[str, Any], port: int, data: Path | None
+) -> Any:
     """Return the service's settings: small generations and frequent checkpoints, so that a run has many of both."""
     streams: dict[str, dict[str, Any]] = {
         "sets": {"lateness_ms": LATENESS_MS, "idle_ms": 600_000, "max_sets": 400},
@@ -48,9 +51,11 @@ def settings(topics: dict[str, tuple[str, int]], outputs: dict[str, str], bootst
     }
     for view, topic in outputs.items():
         streams[view]["output"]["topic"] = topic
+    for view in ("sets", "uniques", "words"):
+        streams[view]["max_ahead_ms"] = MAX_AHEAD_MS
     return {
         "http": {"port": port},
-        "kafka": {"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 250},
+        "kafka": {**kafka, "reconnect.backoff.max.ms": 250},
         "data_dir": None if data is None else str(data),
         "checkpoint": {"every_ms": 150, "events": 100_000},
         "streams": {
@@ -88,17 +93,22 @@ def run(
     chance, began = Random(seed), time.monotonic()
     report = Report(seed, folder)
     with contextlib.ExitStack() as around:
-        node = None if bootstrap is not None else around.enter_context(own_broker(ROOT / ".firnline" / "kafka"))
+        node, guarded = (None, None) if bootstrap is not None else around.enter_context(own_broker())
         address = node.bootstrap if node is not None else str(bootstrap)
-        metadata = AdminClient({"bootstrap.servers": address, "log_level": 0}).list_topics(timeout=20)
-        broker = min(metadata.brokers.values(), key=lambda each: each.id)
         topics, outputs = around.enter_context(topics_on(address, views))
-        proxy = Proxy(address, f"{broker.host}:{broker.port}")
+        if guarded is not None:
+            rights = Rights(guarded, [topic for topic, _ in topics.values()], outputs.values())
+            proxy = Proxy(guarded.sasl, guarded.sasl)
+            kafka = {**guarded.as_user, "bootstrap.servers": proxy.bootstrap}
+        else:
+            rights = None
+            metadata = AdminClient({"bootstrap.servers": address, "log_level": 0}).list_topics(timeout=20)
+            broker = min(metadata.brokers.values(), key=lambda each: each.id)
+            proxy = Proxy(address, f"{broker.host}:{broker.port}")
+            kafka = {"bootstrap.servers": proxy.bootstrap}
         around.callback(proxy.close)
         port = free_port()
-        data = folder / "data" if on_disk else None
-        subject = Subject(folder, settings(topics, outputs, proxy.bootstrap, port, data))
-        around.callback(subject.close)
+        subject = Subject(folder, settings(topics, outputs, kafka, port, folder / "data" if on_disk else None))
         load = Load(address, topics, seed=seed, rate=rate)
         around.callback(load.close)
         found = {view: Output(address, topic) for view, topic in outputs.items()}
@@ -107,8 +117,9 @@ def run(
         client = Client(port)
         truths = {view: lane.truth for view, lane in load.lanes.items()}
         verifier = Verifier(client, truths, folder, found, on_disk, Random(f"{seed} questions"))
-        ordeal = Ordeal(subject, client, load, verifier, proxy, node, report, chance, Watch(folder / "data"))
-        planned = plan(kills, chance, own_broker=node is not None, on_disk=on_disk)
+        ordeal = Ordeal(subject, client, load, verifier, proxy, node, report, chance, rights)
+        around.callback(ordeal.close)
+        planned = plan(kills, chance, own_broker=node is not None, on_disk=on_disk, publishes=bool(outputs))
         try:
             ordeal.begin()
             for done, fault in enumerate(planned, 1):
@@ -123,7 +134,7 @@ def run(
         except (EndedError, OverdueError) as error:
             ordeal.differ([str(error)])
         for view, (topic, _) in topics.items() if not report.differences else ():
-            if (held := record_count(address, topic)) != truths[view].records:
+            if (held := visible_count(address, topic)) != truths[view].records:
                 raise OSError(f"{topic} holds {held} records, and not the {truths[view].records} that were sent")
         report.records = sum(truth.records for truth in truths.values())
     report.seconds = time.monotonic() - began

@@ -26,6 +26,12 @@ class Fault(Enum):
     STALL = "connections stalled"
     PAUSE_BROKER = "SIGSTOP and SIGCONT of the broker"
     KILL_BROKER = "kill -9 of the broker"
+    RIGHT = "a right taken back for a while"
+    TRANSACTION = "an open transaction in the input"
+    AHEAD = "records whose clocks are ahead"
+    FROZEN = "frozen, replaced, and awake again"
+    TWIN = "a second instance over a copy of data_dir"
+    RIVAL = "a second instance over the same data_dir"
 
     @property
     def kills(self) -> bool:
@@ -35,7 +41,12 @@ class Fault(Enum):
     @property
     def of_broker(self) -> bool:
         """Whether the fault needs a broker that this run started."""
-        return self in {Fault.PAUSE_BROKER, Fault.KILL_BROKER}
+        return self in {Fault.PAUSE_BROKER, Fault.KILL_BROKER, Fault.RIGHT}
+
+    @property
+    def of_instances(self) -> bool:
+        """Whether a second instance of the service is started."""
+        return self in {Fault.FROZEN, Fault.TWIN, Fault.RIVAL}
 
 
 _KILLS = {
@@ -55,19 +66,26 @@ _BESIDE = {
     Fault.STALL: 0.06,
     Fault.PAUSE_BROKER: 0.05,
     Fault.KILL_BROKER: 0.02,
+    Fault.RIGHT: 0.06,
+    Fault.TRANSACTION: 0.06,
+    Fault.AHEAD: 0.06,
+    Fault.FROZEN: 0.04,
+    Fault.TWIN: 0.03,
+    Fault.RIVAL: 0.02,
 }
 """How many other faults there are for each kill."""
 
 
-def plan(kills: int, chance: Random, *, own_broker: bool, on_disk: bool) -> list[Fault]:
+def plan(kills: int, chance: Random, *, own_broker: bool, on_disk: bool, publishes: bool) -> list[Fault]:
     """Return `kills` kills of all kinds in a random order, with the other faults among them, each at least once.
 
-    Faults of the broker need a broker of this run; some kills need a service that writes to disk.
+    Faults of the broker need a broker of this run; some kills need a service that writes to disk. Faults of two instances also
+    need a view that publishes.
     """
     kinds = [kind for kind in _KILLS if on_disk or kind in {Fault.KILL, Fault.KILL_IN_RECOVERY}]
     planned = kinds[:kills] + chance.choices(kinds, [_KILLS[kind] for kind in kinds], k=max(0, kills - len(kinds)))
     for fault, share in _BESIDE.items():
-        if own_broker or not fault.of_broker:
+        if (own_broker or not fault.of_broker) and ((on_disk and publishes) or not fault.of_instances):
             planned += [fault] * max(1, round(share * kills))
     chance.shuffle(planned)
     return planned

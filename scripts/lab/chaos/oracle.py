@@ -4,13 +4,14 @@ The verifier uses it. Each truth takes in every record in the order of its parti
 time. `expected` has the same keys and the same form as what the verifier reads from the service.
 """
 
+import heapq
 import json
 import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
 from scripts.lab.truth import GRANULARITIES, Batches, Matching, period, ranked
 
@@ -23,29 +24,49 @@ _SET = b'{"r":{"name":"red","timestamp":%d},"g":{"name":"green","timestamp":%d},
 _SEGMENTS = 10
 
 
-class Truth(Protocol):
+class Truth:
     """The right answers of one view."""
 
-    records: int
-    """Records taken in."""
-    events: int
-    """Those of the records that are events of the view."""
+    def __init__(self) -> None:
+        self.records = 0
+        """Records taken in or kept apart."""
+        self.events = 0
+        """Those of the records that are events of the view."""
+        self.apart: list[tuple[int, bytes]] = []
+        """Events whose time has not come: the time, in ms since 1970, and the record. A heap."""
+
+    def keep_apart(self, time_ms: int, value: bytes) -> None:
+        """Count a record whose event must be in no answer before its time."""
+        self.records += 1
+        self.events += 1
+        heapq.heappush(self.apart, (time_ms, value))
+
+    def admit(self, now_ms: int) -> None:
+        """Take in the events that were kept apart, and whose time has come."""
+        while self.apart and self.apart[0][0] <= now_ms:
+            _, value = heapq.heappop(self.apart)
+            self.records -= 1  # `take` counts the record again
+            self.events -= 1
+            self.take(value)
 
     def take(self, value: bytes) -> None:
         """Take in the next record of a partition."""
+        raise NotImplementedError
 
     def choose(self, chance: Random) -> Span:
         """Return a range of which some part has answers."""
+        raise NotImplementedError
 
     def expected(self, span: Span) -> dict[str, Any]:
         """Return the right answer to each question; questions with a range use `span`."""
+        raise NotImplementedError
 
 
-class SetsTruth:
+class SetsTruth(Truth):
     """Sets, first in, first out: events in order of time, of equal times R before G before B."""
 
     def __init__(self) -> None:
-        self.records = self.events = 0
+        super().__init__()
         self.waiting: list[tuple[int, int]] = []
         """Events that are not matched yet, because earlier ones may follow: time and step."""
         self._matching = Matching(3)
@@ -89,11 +110,11 @@ class SetsTruth:
         }
 
 
-class TopTruth:
+class TopTruth(Truth):
     """The last value of each id. An id must keep to one partition."""
 
     def __init__(self) -> None:
-        self.records = self.events = 0
+        super().__init__()
         self._values: dict[bytes, int] = {}
 
     def take(self, value: bytes) -> None:
@@ -119,11 +140,11 @@ class TopTruth:
         return {"all ids": names, "the first ids": names[: span[1]], "how many ids": len(names)}
 
 
-class SegmentsTruth:
+class SegmentsTruth(Truth):
     """Batches of ten segments. If a segment is repeated, the first one counts."""
 
     def __init__(self) -> None:
-        self.records = self.events = 0
+        super().__init__()
         self._batches = Batches(_SEGMENTS)
         self._lines: dict[int, bytes] = {}
         self._numbers: dict[int, list[int]] = {}
@@ -161,11 +182,11 @@ class SegmentsTruth:
         }
 
 
-class UniquesTruth:
+class UniquesTruth(Truth):
     """Users and frames of each period, in UTC."""
 
     def __init__(self) -> None:
-        self.records = self.events = 0
+        super().__init__()
         self._users: dict[str, dict[int, set[str]]] = {name: defaultdict(set) for name in GRANULARITIES}
         self._frames: dict[str, Counter[int]] = {name: Counter() for name in GRANULARITIES}
         self._ends: dict[tuple[str, int], int] = {}
@@ -208,11 +229,11 @@ class UniquesTruth:
         ]
 
 
-class WordsTruth:
+class WordsTruth(Truth):
     """Counts of types and words, by second."""
 
     def __init__(self) -> None:
-        self.records = self.events = 0
+        super().__init__()
         self._types: dict[int, Counter[str]] = defaultdict(Counter)
         self._words: dict[int, Counter[str]] = defaultdict(Counter)
 

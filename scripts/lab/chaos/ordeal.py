@@ -9,18 +9,21 @@ import signal
 import time
 import uuid
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 
 from scripts.lab.chaos.faults import Fault, Watch
-from scripts.lab.chaos.load import PARTITIONS, Load
+from scripts.lab.chaos.load import Load
+from scripts.lab.chaos.makers import PARTITIONS
 from scripts.lab.chaos.oracle import TopTruth
-from scripts.lab.chaos.processes import Node, Subject
+from scripts.lab.chaos.processes import SUPERSEDED, Node, Subject
 from scripts.lab.chaos.proxy import Proxy
 from scripts.lab.chaos.report import Report
+from scripts.lab.chaos.rights import Rights
 from scripts.lab.chaos.verifier import Client, UnansweredError, Verifier
 from scripts.lab.waiting import OverdueError, until
 
-_LIMIT_S = 60.0
+_LIMIT_S = 120.0
 """The longest time that the service may need to answer again."""
 
 _BROKER_S = 240.0
@@ -44,8 +47,20 @@ class Ordeal:
     node: Node | None
     report: Report
     chance: Random
-    watch: Watch
+    rights: Rights | None
+    watch: Watch = field(init=False)
+    _instances: list[Subject] = field(default_factory=list)
     _since: list[Fault] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Take the given service as the first instance."""
+        self._instances.append(self.subject)
+        self._adopt(self.subject)
+
+    def close(self) -> None:
+        """End every instance of the service, in whatever state it is."""
+        for instance in self._instances:
+            instance.close()
 
     def begin(self) -> None:
         """Start the service and the load."""
@@ -65,6 +80,7 @@ class Ordeal:
             began = self._disturb(fault)
         self._await_ready()
         timings.ready_s.append(time.monotonic() - began)
+        self.differ([str(each) for each in self.verifier.early()])
         if self.chance.random() < 0.8:  # otherwise the next fault may happen while the service still reads the backlog
             self._await_caught_up()
             timings.caught_up_s.append(time.monotonic() - began)
@@ -99,6 +115,8 @@ class Ordeal:
 
     def differ(self, found: list[str]) -> None:
         """Report the differences, and the faults since the last comparison."""
+        if not found:
+            return
         since = ", ".join(fault.name for fault in self._since) or "nothing"
         self.report.differences += [f"{each} [since the last comparison: {since}]" for each in found]
         if self._since:
@@ -149,6 +167,22 @@ class Ordeal:
                 self._meanwhile(1.0)
                 self.node.restart()
                 until(self.node.answers, _BROKER_S, "the broker")
+            case Fault.RIGHT if self.rights is not None:
+                right = self.rights.take_back(self.chance)
+                self._meanwhile(3.0)
+                self.rights.grant(right)
+            case Fault.TRANSACTION:
+                end = self.load.open_transaction(self.chance.randrange(1, 60), commits=self.chance.random() < 0.6)
+                self._meanwhile(3.0)
+                end()
+            case Fault.AHEAD:
+                self.load.send_ahead()
+            case Fault.FROZEN:
+                self._freeze()
+            case Fault.TWIN:
+                self._twin()
+            case Fault.RIVAL:
+                self._rival()
         return time.monotonic()
 
     def _meanwhile(self, longest_s: float) -> None:
@@ -160,6 +194,74 @@ class Ordeal:
             self.subject.kill()
             self.subject.start()
             time.sleep(self.chance.uniform(0.05, 2.0))
+
+    # Two instances ---------------------------------------------------------------------------------------------------
+
+    def _freeze(self) -> None:
+        """Freeze the service, start a replacement over a copy, and wake the frozen one, which must end."""
+        frozen = self.subject
+        frozen.signal(signal.SIGSTOP)
+        self._start(frozen.copy(self._folder()))
+        self._await_ready()
+        if self.chance.random() < 0.5:
+            self._await_caught_up()
+        frozen.signal(signal.SIGCONT)
+        self._end(frozen, SUPERSEDED)
+
+    def _twin(self) -> None:
+        """Start a second instance over a copy while the first one runs. One of them must end."""
+        older = self.subject
+        self.load.pause()
+        with contextlib.suppress(OverdueError):
+            until(self._settled, _PATIENCE_S, "all to be read", every_s=_LOOK_S)
+        older.signal(signal.SIGSTOP)
+        newer = older.copy(self._folder())
+        older.signal(signal.SIGCONT)
+        self._start(newer)
+        until(lambda: newer.code is not None or self.client.ready(), _LIMIT_S, "the second instance to be ready")
+        self.load.resume()
+        until(lambda: newer.code is not None or older.code is not None, _LIMIT_S, "one of two instances to end")
+        if newer.code is None:
+            self._end(older, SUPERSEDED)
+            return
+        # The older one has published since the copy was made. It may have lost one of its streams before the copy was refused.
+        self._end(newer, SUPERSEDED)
+        if older.code is None:
+            older.kill()
+        else:
+            self._end(older, SUPERSEDED)
+        self._start(older)
+
+    def _rival(self) -> None:
+        """Start a second instance over the same folder. It must end at once."""
+        rival = self.subject.rival(self._folder())
+        self._instances.append(rival)
+        rival.start()
+        self._end(rival, 1)
+        if "is in use by process" not in rival.printed:
+            self.differ([f"a second instance over the same data_dir printed {rival.printed}"])
+
+    def _folder(self) -> Path:
+        return self.report.folder / f"instance-{len(self._instances)}"
+
+    def _start(self, instance: Subject) -> None:
+        """Start an instance. All questions go to it from now on."""
+        if instance not in self._instances:
+            self._instances.append(instance)
+        instance.start()
+        self._adopt(instance)
+
+    def _adopt(self, instance: Subject) -> None:
+        self.subject = instance
+        self.client.port = instance.port
+        self.verifier.folder = instance.folder
+        self.watch = Watch(instance.folder / "data")
+
+    def _end(self, instance: Subject, right: int) -> None:
+        """Wait until an instance ends by itself with the right exit code."""
+        until(lambda: instance.code is not None, _LIMIT_S, f"an instance to end with {right}")
+        if (code := instance.wait()) != right:
+            self.differ([f"an instance ended with {code}, and not with {right}: {instance.printed}"])
 
     # Waiting ---------------------------------------------------------------------------------------------------------
 

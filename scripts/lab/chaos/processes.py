@@ -5,7 +5,7 @@ A process is only ever reached by the pid under which it was started here.
 
 import contextlib
 import json
-import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +18,8 @@ import psutil
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from scripts.brokers.real import real_broker
+from scripts.brokers.guarded import Guarded, guarded_broker
+from scripts.brokers.process import free_port
 from scripts.checkout import ROOT
 from scripts.lab.waiting import OverdueError
 
@@ -30,6 +31,10 @@ class EndedError(Exception):
     """A process ended, and this run had not ended it."""
 
 
+SUPERSEDED = 75
+"""The exit code of an instance that ends because another one writes as its `data_dir`."""
+
+
 class Subject:
     """The service as a process, with `folder` as its working folder and its settings in a file there."""
 
@@ -37,24 +42,52 @@ class Subject:
         self.folder = folder
         self.log = folder / "service.log"
         self.started_at = 0.0
-        self._settings = folder / "settings.yaml"
-        self._settings.write_text(json.dumps(settings))  # JSON is YAML
+        self.port = int(settings["http"]["port"])
+        self._settings = settings
+        self._path = folder / "settings.yaml"
+        self._path.write_text(json.dumps(settings))  # JSON is YAML
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start the process without waiting. Its output is appended to its log."""
-        command = [sys.executable, str(ROOT / "scripts" / "serve.py"), "--config", str(self._settings)]
+        command = [sys.executable, str(ROOT / "scripts" / "serve.py"), "--config", str(self._path)]
         self.started_at = time.monotonic()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, start_new_session=True
             )
 
+    def copy(self, folder: Path) -> "Subject":
+        """Return an instance over copies of `data_dir` and the output files, in `folder`, which is created.
+
+        This process must be frozen or ended.
+        """
+        folder.mkdir()
+        for name in ("data", "output"):
+            if (self.folder / name).exists():
+                shutil.copytree(self.folder / name, folder / name)
+        return Subject(folder, {**self._settings, "http": {"port": free_port()}, "data_dir": str(folder / "data")})
+
+    def rival(self, folder: Path) -> "Subject":
+        """Return an instance over the same `data_dir`. `folder`, its working folder, is created."""
+        folder.mkdir()
+        return Subject(folder, {**self._settings, "http": {"port": free_port()}})
+
+    @property
+    def code(self) -> int | None:
+        """The exit code of the process; None while the process lives."""
+        return self._started().poll()
+
+    @property
+    def printed(self) -> str:
+        """The end of what the process has printed."""
+        return self.log.read_text(errors="replace")[-_SAID:]
+
     def alive(self) -> bool:
         """Return True. Raises EndedError if the process has ended by itself."""
         code = None if self._process is None else self._process.poll()
         if code is not None:
-            raise EndedError(f"the service ended with {code}: {self.log.read_text(errors='replace')[-_SAID:]}")
+            raise EndedError(f"the service ended with {code}: {self.printed}")
         return True
 
     def signal(self, number: signal.Signals) -> None:
@@ -127,16 +160,14 @@ class Node:
 
 
 @contextlib.contextmanager
-def own_broker(directory: Path) -> Iterator[Node]:
-    """Run a real broker with an empty log, and end it at the end. Its jars are kept in `directory`.
+def own_broker() -> Iterator[tuple[Node, Guarded]]:
+    """Run a real broker with rights and an empty log, and end it at the end. Yields its process, and its rights.
 
     Raises OSError if Java or Maven is missing, or if the broker does not start.
     """
-    before = set(psutil.Process(os.getpid()).children())
-    with real_broker(directory) as bootstrap:
-        (process,) = set(psutil.Process(os.getpid()).children()) - before
-        node = Node(bootstrap, process, Path(process.cmdline()[-1]).parent / "broker.log")
+    with guarded_broker({}, {}) as guarded:
+        node = Node(guarded.plain, psutil.Process(guarded.member.process.pid), guarded.member.log)
         try:
-            yield node
+            yield node, guarded
         finally:
             node.close()
