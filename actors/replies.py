@@ -70,14 +70,15 @@ class Answer(Struct, frozen=True):
     origin: tuple[tuple[int, int], ...] | None = None
 
 
-Troubled = Literal["absent", "unreachable", "refused", "damaged"]
+Troubled = Literal["absent", "unreachable", "refused", "damaged", "stalled"]
 
 
 class Trouble(Struct, frozen=True):
     """Why a source gives no records, since when (seconds since 1970), and the reasons for people.
 
     `absent`: there is no topic. `unreachable`: brokers do not answer, or do not let the client in. `refused`: a right is
-    missing. `damaged`: a batch cannot be read, and is not to be skipped.
+    missing. `damaged`: a batch cannot be read, and is not to be skipped. `stalled`: brokers answer and have records, but the
+    client gets none.
     """
 
     state: Troubled

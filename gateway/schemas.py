@@ -124,7 +124,8 @@ class TroubleReport(Answer, frozen=True):
     """Why a stream's records cannot be read now."""
 
     state: Annotated[
-        str, _Meta(description="absent, unreachable, refused (a right is missing), or damaged (a batch cannot be read).")
+        str,
+        _Meta(description="absent, unreachable, refused (a right is missing), damaged (a batch cannot be read), or stalled."),
     ]
     since: Annotated[float, _Meta(description="Seconds since 1970.")]
     reasons: list[str]

@@ -31,6 +31,7 @@ class Status(Enum):
     UNREACHABLE = "unreachable"
     REFUSED = "refused"
     DAMAGED = "damaged"
+    STALLED = "stalled"
     NO_CREDIT = "waiting for what is under way"
     DEAD_LETTERS = "waiting for dead letters to be written"
     FAILED = "failed"
@@ -42,6 +43,7 @@ IN_TROUBLE: Mapping[Troubled, Status] = {
     "unreachable": Status.UNREACHABLE,
     "refused": Status.REFUSED,
     "damaged": Status.DAMAGED,
+    "stalled": Status.STALLED,
 }
 """The status while the source gives no records."""
 

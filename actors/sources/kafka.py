@@ -21,7 +21,7 @@ from actors.replies import Trouble, Troubled
 from actors.sources.damage import DAMAGED, Damage, search
 from actors.sources.ends import Ends
 from actors.sources.polled import Gap, Headers, Place, Polled, Reason
-from actors.sources.reach import Reach
+from actors.sources.reach import Reach, Stalls
 
 TUNING: dict[str, Any] = {
     "isolation.level": "read_committed",  # records of aborted transactions are not read
@@ -47,8 +47,6 @@ _OURS: dict[str, Any] = {
 _AGAIN_S = 0.2
 _REFUSED_AGAIN_S = 1.0
 _DAMAGED_AGAIN_S = 10.0
-_STALLED_S = 30.0
-_UNATTENDED_S = 2.0
 _MOST_NAMED = 8
 _MOST_ERRORS = 100
 _LOOK_TIMEOUT_S = 1.0
@@ -92,13 +90,13 @@ class KafkaSource:
         self._gaps: list[Gap] = []
         self._ends = Ends(self._high, self._topic_id.stable_ends)
         self._reach = Reach(self._topic_id.stable_ends)
+        self._stalls = Stalls()
         self._back: frozenset[int] = frozenset()
         self._described: frozenset[int] = frozenset()
         self._lost = 0
         self._denied: dict[int, str] = {}
         self._denied_at = 0.0
         self._damaged: dict[int, Damage] = {}
-        self._polled_at = self._heard_at = 0.0
         self._trouble: Trouble | None = None
         self._reading = False
         self._looked_at = 0.0
@@ -164,7 +162,6 @@ class KafkaSource:
 
     def poll(self, count: int, timeout_s: float) -> Polled:
         """Return the next records. Cost: about 0.5 us a record."""
-        consumer = self._opened()
         gone: frozenset[int] = frozenset()
         now = time.monotonic()
         if (change := self._topic_id.changed(now)) is not None:
@@ -176,10 +173,8 @@ class KafkaSource:
             self._mend(now)
         self._ask_leaders(now)
         self._follow_changes(now)
-        messages = consumer.consume(count, timeout_s)
-        if messages or now - self._polled_at > _UNATTENDED_S:
-            self._heard_at = now
-        self._polled_at = now
+        messages = self._opened().consume(count, timeout_s)
+        drained = len(messages) < count
         reached: dict[int, int] = {}
         if any(map(Message.error, messages)):
             reached, messages = self._without_errors(messages)
@@ -187,6 +182,7 @@ class KafkaSource:
             self._next |= {number: max(self._next[number], reached[number]) for number in reached.keys() & self._next.keys()}
         polled = polled_of(messages, gone, self._epoch)
         ended = self._ends.after(polled.partitions, reached, now) | self._at_end_again()
+        self._follow_stalls(now, drained=drained)
         held = {**dict.fromkeys(self._unsure(now)), **self._ends.held}
         return replace(polled, ended=gone | (ended - held.keys()), held=held)
 
@@ -204,8 +200,8 @@ class KafkaSource:
             self._found_trouble("refused", tuple(sorted(denied)))
         elif silent := self._reach.silent(now):
             self._found_trouble("unreachable", self._silence(silent), for_s=now - min(silent.values()))
-        elif stalled := self._stalled(now):
-            self._found_trouble("unreachable", stalled, for_s=now - self._heard_at)
+        elif stalled := self._stalls.since:
+            self._found_trouble("stalled", self._stall_reasons(stalled), for_s=now - min(stalled.values()))
         else:
             self._found_trouble(None, ())
         return self._trouble
@@ -305,6 +301,7 @@ class KafkaSource:
         self._opened().unassign()
         self._ends.forget()
         self._reach.forget()
+        self._stalls.forget()
         self._assigned, self._refused, self._denied, self._damaged = set(), {}, {}, {}
 
     def _checked(self, number: int, wanted: int, low: int, high: int) -> int:
@@ -339,7 +336,6 @@ class KafkaSource:
             self._on_error(str(error))
             return
         if known is None and any(self._next[number] > high for number, (_, high) in ranges.items()):
-            self._unassign()
             self._renew()
             self._begin(found.partitions)
             return
@@ -372,7 +368,9 @@ class KafkaSource:
         return gone
 
     def _renew(self) -> None:
-        """Begin the next epoch, because the topic was recreated. It is read from its beginning."""
+        """Begin the next epoch, because the topic was recreated. It is read from its beginning, with a fresh client."""
+        self._unassign()
+        self._replace_client()
         self._epoch += 1
         self._latest = False
         self._gaps += [Gap(number, None, "recreated") for number in sorted(self._next)]
@@ -384,6 +382,17 @@ class KafkaSource:
             return Consumer({**self._settings, "error_cb": self._reasons})
         except KafkaException as error:
             raise ValueError(f"kafka: {error.args[0].str()}") from None
+
+    def _replace_client(self) -> None:
+        """Go on with a client that has read nothing. Waits for the last commit of the old one, at most two seconds.
+
+        librdkafka keeps the leader epoch of each partition, and takes no older one. The epochs of a recreated topic begin at 0.
+        So a client that has seen a higher one, as after a restart of the broker, reads nothing from the new topic.
+        """
+        old, self._consumer = self._consumer, self._connect()
+        self._topic_id.forget()
+        if old is not None:
+            old.close()
 
     def _opened(self) -> Consumer:
         assert self._consumer is not None, "open the source before reading"
@@ -468,19 +477,31 @@ class KafkaSource:
             return why
         return (f"topic {self._topic}: the leader of {_listed(silent)} does not answer", *why)
 
-    def _stalled(self, now: float) -> tuple[str, ...]:
+    def _stall_reasons(self, stalled: Collection[int]) -> tuple[str, ...]:
         """Describe partitions that give neither records nor an error, although they have records."""
-        if now - self._heard_at < _STALLED_S:
-            return ()
-        self._update_offsets()
         ends = self._reach.ends
-        waiting = {number: max(self._next[number], self._ends.reached(number)) for number in sorted(self._assigned)}
         return tuple(
-            f"topic {self._topic}, partition {number}: no record comes from offset {at} on, although there are some up to"
-            f" {ends[number]}; the batch may be damaged"
-            for number, at in waiting.items()
-            if ends.get(number, 0) > at
+            f"topic {self._topic}, partition {number}: no record comes from offset {self._read_to(number)} on,"
+            f" although there are some up to {ends.get(number, 0)}; a fresh client is tried"
+            for number in sorted(stalled)[:_MOST_NAMED]
         )
+
+    def _read_to(self, number: int) -> int:
+        """Return the offset up to which a partition is read. Its end may lie behind the last record."""
+        return max(self._next[number], self._ends.reached(number))
+
+    def _follow_stalls(self, now: float, *, drained: bool) -> None:
+        """Look for partitions whose records do not come, and try a fresh client if that goes on."""
+        if not self._stalls.due(now):
+            return
+        self._update_offsets()
+        sure = self._assigned - self._reach.unsure(now) - self._denied.keys()
+        self._stalls.look({number: self._read_to(number) for number in sure}, self._reach.ends, now, drained=drained)
+        if self._stalls.wants_client(now):
+            self._replace_client()
+            self._assigned = set()
+            self._ends.forget()
+            self._assign(self._next)
 
     def _ask_leaders(self, now: float) -> None:
         """Ask the leaders whether they answer, in the background."""
@@ -509,7 +530,7 @@ class KafkaSource:
         """Return the partitions that may have records which cannot be read now."""
         if self._stopped:
             return frozenset(self._next)
-        return self._reach.unsure(now) | self._denied.keys() | self._damaged.keys()
+        return self._reach.unsure(now) | self._stalls.since.keys() | self._denied.keys() | self._damaged.keys()
 
     def _unread(self) -> bool:
         """Whether no partition is assigned, although one could be read."""

@@ -1,4 +1,4 @@
-"""Whether the leader of each partition answers. The Kafka source owns it, and it never waits.
+"""Whether the leader of each partition answers, and whether its records come. The Kafka source owns both; neither waits.
 
 A consumer does not notice that a broker is gone as long as no record is expected: librdkafka connects again in the background,
 and every partition stays at its end. So the leaders are asked for the ends of their partitions, once a second.
@@ -17,6 +17,10 @@ _SILENCE_S = 6.0
 """A leader that has not answered for so long is unreachable. An answer may wait 2.5 s for another leader that is silent."""
 
 _UNATTENDED_S = 2.0
+_STALLED_S = 10.0
+_STALLED_IN_QUEUE_S = 60.0
+_FRESH_AFTER_S = 12.0
+_LONGEST_WAIT_S = 320.0
 
 
 class Reach:
@@ -87,3 +91,51 @@ class Reach:
         sure = self._doubtful & ends.keys() if self._asked_after == self._doubts else set[int]()
         self._doubtful -= sure
         return frozenset(silent | sure)
+
+
+class Stalls:
+    """Finds the partitions whose records do not come, although the broker has some and reports no error.
+
+    A partition is stalled if for ten seconds the committed end lies behind its offset, and nothing was read from it.
+    Time counts only while the source is polled. Such a client does not recover, so two seconds later a fresh one is wanted.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, tuple[int, float]] = {}
+        self._looked_at = 0.0
+        self._wait_s, self._client_at = _FRESH_AFTER_S, -math.inf
+        self.since: dict[int, float] = {}
+        """The stalled partitions, each with the time from which on its records do not come."""
+
+    def forget(self) -> None:
+        """Follow no partition. Earlier looks do not count."""
+        self._waiting, self.since = {}, {}
+
+    def due(self, now: float) -> bool:
+        """Whether a second has passed since the last look."""
+        return now - self._looked_at >= _PERIOD_S
+
+    def look(self, offsets: Mapping[int, int], ends: Mapping[int, int], now: float, *, drained: bool) -> None:
+        """Compare the offsets that are read to with the committed ends. Cost: O(partitions).
+
+        `drained`: the last poll took all records that the client had. Otherwise records may wait in its queue behind those of
+        other partitions, and a partition is stalled after a minute only.
+        """
+        before = self._waiting if now - self._looked_at <= _PERIOD_S + _UNATTENDED_S else {}
+        self._looked_at = now
+        behind = {number: offset for number, offset in offsets.items() if ends.get(number, 0) > offset}
+        same = {number for number, offset in behind.items() if number in before and before[number][0] == offset}
+        self._waiting = {number: before[number] if number in same else (offset, now) for number, offset in behind.items()}
+        patience_s = _STALLED_S if drained else _STALLED_IN_QUEUE_S
+        stalled = {number for number, (_, since) in self._waiting.items() if now - since >= patience_s}
+        self.since = {number: self._waiting[number][1] for number in stalled | (self.since.keys() & same)}
+        if not self.since:
+            self._wait_s, self._client_at = _FRESH_AFTER_S, -math.inf
+
+    def wants_client(self, now: float) -> bool:
+        """Whether a fresh client must be tried now. After each one the next is wanted after twice the time, at most 320 s."""
+        began = max(self._client_at, min(self.since.values(), default=math.inf))
+        if now - began < self._wait_s:
+            return False
+        self._client_at, self._wait_s = now, min(_LONGEST_WAIT_S, 2 * self._wait_s)
+        return True

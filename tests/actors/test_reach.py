@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from actors.kafka_trouble import Reasons
-from actors.sources.reach import Reach
+from actors.sources.reach import Reach, Stalls
 
 
 class Leaders:
@@ -125,3 +125,53 @@ def test_brokers_that_end_each_connection_give_a_reason_unless_they_answered_bef
     reasons.clear()
     reasons(down)
     assert reasons.newest == ()
+
+
+def looked(stalls: Stalls, start: int, end: int, *, offsets: dict[int, int], drained: bool = True) -> list[int]:
+    """Look once a second at partitions that both end at 10. Returns the seconds at which a fresh client is wanted."""
+    wanted = []
+    for second in range(start, end):
+        stalls.look(offsets, {0: 10, 1: 10}, float(second), drained=drained)
+        if stalls.wants_client(float(second)):
+            wanted.append(second)
+    return wanted
+
+
+def test_a_partition_is_stalled_if_its_records_do_not_come_for_ten_seconds():
+    stalls = Stalls()
+    assert looked(stalls, 1_000, 1_010, offsets={0: 4, 1: 10}) == []
+    assert stalls.since == {}
+    assert looked(stalls, 1_010, 1_012, offsets={0: 4, 1: 10}) == []
+    assert stalls.since == {0: 1_000.0}, "the partition that is read to its end is not stalled"
+    assert looked(stalls, 1_012, 1_013, offsets={0: 4, 1: 10}) == [1_012]
+    assert looked(stalls, 1_013, 1_014, offsets={0: 5, 1: 10}) == []
+    assert stalls.since == {}, "a record has come"
+
+
+def test_one_partition_is_stalled_although_another_one_is_read():
+    stalls = Stalls()
+    for second in range(12):
+        stalls.look({0: 3, 1: second}, {0: 10, 1: 1_000}, 1_000.0 + second, drained=True)
+    assert stalls.since == {0: 1_000.0}
+
+
+def test_fresh_clients_are_tried_less_and_less_often_and_at_once_after_a_recovery():
+    stalls = Stalls()
+    assert looked(stalls, 1_000, 2_100, offsets={0: 0}) == [1_012, 1_036, 1_084, 1_180, 1_372, 1_692, 2_012]
+    assert looked(stalls, 2_100, 2_101, offsets={0: 10}) == []
+    assert looked(stalls, 2_101, 2_120, offsets={0: 0}) == [2_113]
+
+
+def test_records_that_wait_in_the_queue_of_the_client_are_no_stall_before_a_minute():
+    stalls = Stalls()
+    looked(stalls, 1_000, 1_060, offsets={0: 4}, drained=False)
+    assert stalls.since == {}
+    looked(stalls, 1_060, 1_061, offsets={0: 4}, drained=False)
+    assert stalls.since == {0: 1_000.0}
+
+
+def test_time_in_which_nothing_was_polled_is_no_stall():
+    stalls = Stalls()
+    looked(stalls, 1_000, 1_008, offsets={0: 4})
+    looked(stalls, 1_020, 1_028, offsets={0: 4})
+    assert stalls.since == {}

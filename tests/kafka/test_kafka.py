@@ -479,6 +479,37 @@ def test_a_restarted_broker_changes_no_answer(name: str, source: Opened, send: S
         reading.close()
 
 
+def test_a_topic_recreated_after_a_restart_of_the_broker_is_read_from_its_beginning(name: str, source: Opened, send: Send):
+    """Its leader epochs begin at 0 again, and librdkafka ignores an epoch that is lower than the one it has seen."""
+    need_java()
+    with own_broker(ROOT / ".firnline" / "kafka") as node:
+        created(node.bootstrap, name)
+        sent(send, node.bootstrap, name, 0, 50)
+        reading = source(name, bootstrap=node.bootstrap)
+        begin(reading, Place())
+        assert values(reading, 50) == numbered(0, 50)
+        node.kill()
+        node.restart()
+        until(node.answers, timeout_s=120)  # on a busy machine the JVM takes long
+        sent(send, node.bootstrap, name, 50, 60)
+        assert values(reading, 10) == numbered(50, 60)
+        for epoch, is_open in enumerate((True, True, False), 1):
+            place = reading.place()
+            if not is_open:
+                reading.close()
+            deleted(node.bootstrap, name)
+            created(node.bootstrap, name)
+            if not is_open:
+                begin(reading, place)
+            sent(send, node.bootstrap, name, 100 * epoch, 100 * epoch + 20)
+            assert values(reading, 20) == numbered(100 * epoch, 100 * epoch + 20)
+            assert (reading.place().epoch, reading.gaps()) == (epoch, [Gap(0, None, "recreated")])
+            assert reading.place().offsets == {0: 20}
+        sent(send, node.bootstrap, name, 900, 910)
+        assert values(reading, 10) == numbered(900, 910)
+        reading.close()
+
+
 # What is written -----------------------------------------------------------------------------------------------------
 
 

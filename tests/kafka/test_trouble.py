@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AclOperation, ResourceType
 from confluent_kafka.cimpl import NewPartitions
 
@@ -280,6 +280,35 @@ def test_a_stream_stops_before_a_damaged_batch_and_its_lag_stays(kafka: Secured,
     kafka.damage(topic, 1)  # the same bits once more: now the batch is as it was written
     kafka.damage(topic, 2)
     reader.until(lambda trouble: trouble is None and reader.values == [value for each in values for value in each])
+    assert reader.gaps == []
+
+
+def test_a_client_that_gives_no_records_is_stalled_after_ten_seconds_and_replaced_by_a_fresh_one(
+    kafka: Secured, topic: str, reading: Callable[..., Reader]
+):
+    reader = reading(topic, {"bootstrap.servers": kafka.plain})
+    send(kafka, topic, [b"a"])
+    send(kafka, topic, [b"b"], partition=1)
+    reader.until(lambda _: reader.ended == {0, 1})
+    client = reader.source._consumer
+    assert client is not None
+    client.pause([TopicPartition(topic, 0)])  # this client gives nothing more from partition 0, and reports no error
+    began = time.time()
+    send(kafka, topic, [b"c"])
+    trouble = reader.until(lambda trouble: trouble, 20.0)
+    assert trouble.state == "stalled"
+    assert 9 < time.time() - trouble.since < 14
+    assert 0 < trouble.since - began < 4
+    assert trouble.reasons == (
+        f"topic {topic}, partition 0: no record comes from offset 1 on, although there are some up to 2; a fresh client is tried",
+    )
+    assert reader.step() == trouble, "the state is visible before it ends"
+    assert 0 in reader.held, "nothing behind it is final"
+    assert reader.source.lag() == {0: 1, 1: 0}
+    reader.until(lambda trouble: trouble is None and sorted(filter(None, reader.values)) == [b"a", b"b", b"c"])
+    send(kafka, topic, [b"d"])
+    send(kafka, topic, [b"e"], partition=1)
+    reader.until(lambda _: sorted(filter(None, reader.values)) == [b"a", b"b", b"c", b"d", b"e"])
     assert reader.gaps == []
 
 
