@@ -3,34 +3,42 @@
 It has one partition, 0, whose offsets count lines.
 """
 
-import gzip
 import hashlib
-import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 from actors.sources.line_splitter import BLOCK, Splitter
 from actors.sources.lines import LineSource
-from actors.sources.polled import Place
+from actors.sources.packed import MAGIC, Unpacker
+from actors.sources.polled import Gap, Place
 
 _BEGINNING = 1 << 16
 
 
-class PlainStream:
-    """A file, read in blocks. Raises OSError if it cannot be read."""
+class FileStream:
+    """A file, plain or gzip, read in blocks. Raises OSError if it cannot be read."""
 
     def __init__(self, path: Path) -> None:
-        with path.open("rb") as looking:
-            packed = looking.read(2) == b"\x1f\x8b"
-        self._file: BinaryIO = gzip.GzipFile(path) if packed else path.open("rb")  # type: ignore[assignment]  # it reads alike
+        self._file = path.open("rb")
+        packed = self._file.read(len(MAGIC)) == MAGIC
+        self._file.seek(0)
+        self._unpacker = Unpacker(self._file) if packed else None
+        self._cut_off = False
+
+    @property
+    def damage(self) -> str | None:
+        """The place and kind of the damage at which the stream ended; None without damage."""
+        return None if self._unpacker is None else self._unpacker.damage
 
     def read(self, timeout_s: float) -> bytes:  # noqa: ARG002  # the protocol's
-        """Return the next block; b"" at the end."""
-        try:
+        """Return the next block; b"" at the end. Gives all bytes before a damage, and ends a last line that is whole there."""
+        if self._unpacker is None:
             return self._file.read(BLOCK)
-        except (EOFError, zlib.error) as error:  # a gzip file that is incomplete or damaged
-            raise OSError(str(error)) from error
+        block = self._unpacker.read()
+        if not block and self._cut_off and self.damage is not None and self._unpacker.whole:
+            block = b"\n"
+        self._cut_off = bool(block) and not block.endswith(b"\n")
+        return block
 
     def close(self) -> None:
         """Close the file."""
@@ -40,13 +48,17 @@ class PlainStream:
 class FileSource(LineSource):
     """Reads a file once to its end, from the offset that `open` gets. With `once`, a file that cannot be opened is an error.
 
+    A gzip file is read up to its damage, if it is damaged: every whole line before it is given, the rest is a gap, and
+    `on_failure` gets the reason.
+
     A file's identity is its inode and a hash of its beginning. So a copy is the same file, and other content is another file.
     """
 
-    def __init__(self, path: Path, *, once: bool, on_error: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, *, once: bool, on_error: Callable[[str], None], on_failure: Callable[[str], None]) -> None:
         self._path = path
         self._once = once
-        self._file: PlainStream | None = None
+        self._on_failure = on_failure
+        self._file: FileStream | None = None
         super().__init__(self._connected, on_error=on_error)
 
     def open(self, place: Place) -> bool:
@@ -85,9 +97,17 @@ class FileSource(LineSource):
             self._file.close()
             self._file = self._stream = None
 
-    def _connected(self) -> PlainStream:
-        self._file = PlainStream(self._path)
+    def _connected(self) -> FileStream:
+        self._file = FileStream(self._path)
         return self._file
+
+    def _last(self) -> list[bytes]:
+        """Return the last line if no line feed ended it. A line that the damage cuts off is dropped."""
+        if self._file is None or self._file.damage is None:
+            return super()._last()
+        self._gaps.append(Gap(0, None, "damaged"))
+        self._on_failure(f"{self._path}: {self._file.damage}; the lines before it are read")
+        return []
 
 
 def _identity_of(path: Path) -> str:
@@ -106,6 +126,8 @@ def _is_still(path: Path, known: str) -> bool:
     return hashlib.blake2b(beginning, digest_size=16).hexdigest() == digest
 
 
-def file_source(path: Path, *, once: bool = False, on_error: Callable[[str], None]) -> FileSource:
-    """Return a source of the lines of a file, read once to its end. See `FileSource` for `once`."""
-    return FileSource(path, once=once, on_error=on_error)
+def file_source(
+    path: Path, *, once: bool = False, on_error: Callable[[str], None], on_failure: Callable[[str], None] | None = None
+) -> FileSource:
+    """Return a source of the lines of a file, read once to its end. See `FileSource`; a failure is an error by default."""
+    return FileSource(path, once=once, on_error=on_error, on_failure=on_failure or on_error)

@@ -135,9 +135,13 @@ class LineSource:
         if block is None:
             return
         kept = self._place - self._polled if self._steady else len(self._lines)
-        self._lines = self._lines[kept:] + (self._splitter.split(block) if block else self._splitter.end())
+        self._lines = self._lines[kept:] + (self._splitter.split(block) if block else self._last())
         self._place -= kept
         self._ended = not block
+
+    def _last(self) -> list[bytes]:
+        """Return the last line, at the end of the stream, if no line feed ended it."""
+        return self._splitter.end()
 
     def _steady_count(self, count: int) -> int:
         """Read until there are `count` lines, a block of bytes, or all lines. Returns the number of lines of the poll.

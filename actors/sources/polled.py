@@ -20,7 +20,7 @@ class Gap:
     `deleted`: the broker deleted them before they were read. `recreated`: the topic or file was replaced by another one of the
     same name, which is read from its beginning. `shrank`: records that were read before are gone; reading goes on at the end.
     `interrupted`: a source that cannot be read again went on at a later place. `damaged`: the bytes of a batch are not the
-    written ones.
+    written ones, or a gzip file is incomplete or damaged.
     """
 
     partition: int

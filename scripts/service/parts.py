@@ -83,7 +83,7 @@ def reader(name: str, source: Source, kafka: Mapping[str, Any], *, once: bool, c
     if source.file is not None:
         if once:
             _check_file(source.file)
-        return file_source(source.file, once=once, on_error=complain)
+        return file_source(source.file, once=once, on_error=complain, on_failure=complain.fail if once else complain)
     if source.stdin:
         return stdin_source(on_error=complain, steady=once)
     if source.command is not None:

@@ -594,7 +594,7 @@ def unread(pipe: IO[bytes]) -> int:
 def test_once_with_an_absent_or_broken_file_ends_with_one_line_and_code_1(tmp_path: Path):
     broken = tmp_path / "broken.gz"
     broken.write_bytes(gzip.compress(os.urandom(100_000).hex().encode())[:-3_000])
-    for path, said in ((tmp_path / "nowhere", "expected a file to read"), (broken, "given up: uniques")):
+    for path, said in ((tmp_path / "nowhere", "expected a file to read"), (broken, "input failed: uniques")):
         words = ["--once", "--set", "http.port=0", "--set", f"streams.uniques.source={{file: {path}}}"]
         serve = command("serve", "--config", str(ROOT / "config" / "uniques.yaml"), *words)
         done = subprocess.run(serve, check=False, capture_output=True, timeout=60, text=True)

@@ -1,5 +1,6 @@
 """`serve --once` over inputs that cannot be read: each ends with a clear error and a code that is not 0, and loses no line."""
 
+import gzip
 import json
 import os
 import stat
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.service import command
+from tests.support.service import command, service
+from tests.support.waiting import until
 
 LINES = b"R_1\nG_2\nB_3\n"
 
@@ -70,6 +72,34 @@ def test_an_empty_file_and_one_with_lines_end_well(tmp_path: Path):
         path.write_bytes(text)
         path.chmod(stat.S_IRUSR)
         assert served(tmp_path, f"{{file: {path}}}")[:2] == (0, records)
+
+
+@pytest.mark.parametrize(("cut", "behind"), [(6, b""), (0, b"not gzip")], ids=["incomplete", "bytes behind"])
+def test_the_lines_before_the_damage_of_a_gzip_file_are_read_and_the_failure_is_reported(
+    tmp_path: Path, cut: int, behind: bytes
+):
+    path = tmp_path / "lines.gz"
+    packed = gzip.compress(LINES)
+    path.write_bytes(packed[: len(packed) - cut] + behind)
+    code, records, written = served(tmp_path, f"{{file: {path}}}")
+    assert (code, records) == (1, 3)
+    problem = "the file is incomplete" if cut else "bytes follow that are not gzip"
+    (line,) = [line for line in map(json.loads, written.splitlines()[:-1]) if line["event"] == "input failed"]
+    assert line["problem"].startswith(f"{path}: gzip, near byte ")
+    assert line["problem"].endswith(f": {problem}; the lines before it are read")
+    assert written.splitlines()[-1] == "firnline: input failed: events"
+
+
+def test_a_service_goes_on_with_the_lines_before_the_damage_and_its_coverage_reports_the_rest(tmp_path: Path):
+    path = tmp_path / "lines.gz"
+    path.write_bytes(gzip.compress(LINES)[:-6])
+    with service(None, None, f"streams.events.source={{file: {path}}}") as running:
+        until(lambda: running.stats()["missed"])
+        assert running.settled(3)["missed"] == {"damaged": 0}  # their number is unknown
+        (lost,) = running.get("/events/get-sets?startTime=0&endTime=10&coverage=1")["coverage"]["missing"]
+        assert lost[0] <= 3  # the time of the last event, less the lateness
+        assert lost[1] is None
+        assert running.get("/readyz")["streams"]["events"]["ready"]
 
 
 def test_a_command_that_is_not_there_is_an_error_at_once(tmp_path: Path):
