@@ -3,7 +3,8 @@
 Used by the Kafka source and the Kafka sinks.
 """
 
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,8 +20,12 @@ _GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID}
 _PERIOD_S = 0.1
 _TIMEOUT_S = 5.0
 _PROBE_TIMEOUT_S = 2.5
+_UNHEARD_S = 1.0
+_AGAIN_S = 0.05
 _BATCH_BYTES = 512
-_LIBRARYS_LONGEST = 1_000_000
+_LIBRARYS_LENGTHS = 1_000, 1_000_000_000
+"""The range of librdkafka's `message.max.bytes`."""
+
 _DELETE = "use a topic with cleanup.policy=delete"
 _ROLE = ("group.", "transactional.", "transaction.", "enable.idempotence")
 """Prefixes of the settings that give a client a role: a member of a group, a transactional or an idempotent producer."""
@@ -39,40 +44,66 @@ def client_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {**LOOKS_ONLY, **own, "log_level": 0}
 
 
-def ensure_topic(settings: Mapping[str, Any], topic: str, partitions: int) -> None:
-    """Create `topic` unless it exists. Waits ten seconds at most. Raises OSError if that cannot be done now."""
+def _by_default() -> None:
+    return None
+
+
+def ensure_topic(
+    settings: Mapping[str, Any], topic: str, partitions: int, *, longest: Callable[[], int | None] = _by_default
+) -> None:
+    """Create `topic` unless it exists. `longest` returns the bytes of the longest record that it then takes; None: the default.
+
+    Waits ten seconds at most. Raises OSError if that cannot be done now.
+    """
     reasons = Reasons(settings)
     admin = _admin(settings, reasons)
     try:
         found = admin.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]  # creates nothing: LOOKS_ONLY
         if found.error is None and found.partitions:
             return
-        admin.create_topics([NewTopic(topic, partitions)], request_timeout=_TIMEOUT_S)[topic].result()
+        wanted = longest()
+        configuration = {} if wanted is None else {"max.message.bytes": str(wanted + _BATCH_BYTES)}
+        admin.create_topics([NewTopic(topic, partitions, config=configuration)], request_timeout=_TIMEOUT_S)[topic].result()
     except KafkaException as error:
         code = error.args[0].code()
         if code not in {KafkaError.TOPIC_ALREADY_EXISTS, KafkaError._UNSUPPORTED_FEATURE}:  # noqa: SLF001  # its public name
             raise OSError(_why(topic, error, admin, reasons)) from error
 
 
-def longest_record(settings: Mapping[str, Any], topic: str) -> int:
+def longest_record(settings: Mapping[str, Any], topic: str, *, keyed: bool = True) -> int:
     """Return the bytes of the longest record that both the producer's `settings` and the topic accept.
 
-    Waits five seconds at most. Raises OSError if the topic's limit cannot be read now.
+    Waits six seconds at most. Raises PermissionError if Kafka refuses to describe the topic's configuration, another OSError
+    if the topic's limit cannot be read now, or if the topic is compacted and the records are not `keyed`.
     """
-    resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
     reasons = Reasons(settings)
     admin = _admin(settings, reasons)
     try:
-        asked = admin.describe_configs([resource], request_timeout=_TIMEOUT_S)
-        found = asked[resource].result()
+        found = _configuration(admin, topic)
         taken = int(found["max.message.bytes"].value) - _BATCH_BYTES
     except KafkaException as error:
         if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-            raise OSError(f"Kafka refuses the right to DESCRIBE_CONFIGS topic {topic}") from error
+            raise PermissionError(f"Kafka refuses the right to DESCRIBE_CONFIGS topic {topic}") from error
         raise OSError(_why(topic, error, admin, reasons)) from error
-    if "compact" in str(found["cleanup.policy"].value):
+    if not keyed and "compact" in str(found["cleanup.policy"].value):
         raise OSError(f"topic {topic} is compacted, so each record needs a key, and results have no key: {_DELETE}")
-    return min(taken, int(settings.get("message.max.bytes", _LIBRARYS_LONGEST)))
+    shortest, longest = _LIBRARYS_LENGTHS
+    return max(shortest, min(taken, int(settings.get("message.max.bytes", longest))))
+
+
+def _configuration(admin: AdminClient, topic: str) -> dict[str, Any]:
+    """Return a topic's configuration. A broker may not have heard of a new topic yet, so that answer counts after a second."""
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+    deadline = time.monotonic() + _UNHEARD_S
+    while True:
+        try:
+            found: dict[str, Any] = admin.describe_configs([resource], request_timeout=_TIMEOUT_S)[resource].result()
+        except KafkaException as error:
+            if error.args[0].code() not in _GONE or time.monotonic() > deadline:
+                raise
+            time.sleep(_AGAIN_S)
+        else:
+            return found
 
 
 def may_write(settings: Mapping[str, Any], topic: str) -> bool:

@@ -241,7 +241,7 @@ class KafkaSink(Sink):
         if self._owning:
             self.look()  # a new client would fence off the process that has taken over
         # If Kafka refuses one record, the whole transaction is lost. So no record that is too large may reach it.
-        longest = longest_record(self._settings, self._topic)
+        longest = longest_record(self._settings, self._topic, keyed=False)
         tuning = {**_TUNING, "error_cb": self._on_client_error}
         settings = {**self._settings, "message.max.bytes": longest}
         self._longest = longest - _NOTE_BYTES

@@ -68,7 +68,7 @@ def assert_no_query_waits(running: Stream, more: Callable[[int], None] = lambda 
 def test_no_query_waits_for_the_broker_of_dead_letters(monkeypatch: pytest.MonkeyPatch):
     tries = []
 
-    def away(*_: Any) -> None:
+    def away(*_: Any, **__: Any) -> None:
         tries.append(1)
         time.sleep(BLOCK_S)
         raise OSError("the broker is away")

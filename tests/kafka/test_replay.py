@@ -1,9 +1,11 @@
 """Dead letters: they are written unchanged, and each is put back once, in any order of replays."""
 
 import json
+import os
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from confluent_kafka import Producer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.kafka_topic import ensure_topic, longest_record
 from actors.messages import Dead
 from actors.sinks.dead_letters import DeadLetterSink
 from actors.sources.kafka import KafkaSource
@@ -136,12 +139,38 @@ def test_dead_letters_wait_while_kafka_is_away_and_those_that_time_out_are_count
         "message.timeout.ms": 500,
     }
     sink = DeadLetterSink(settings, "dead", origin="t", on_error=said.append)
-    sink._there = True  # that the broker is away is known, and takes five seconds to find out
+    sink._producer = sink._client({})  # the broker went away after the sink had connected
     sink.write([Dead(b"v", None, [], 0, number, "bad") for number in range(15)])
     sink.poll()
     assert (sink.written, sink.held, sink.unacknowledged, sink.lost) == (15, 5, 15, 0)
     until(lambda: sink.poll() or sink.lost == 15)
     assert (sink.held, sink.delivered) == (0, 0)
+
+
+def counts_of(broker: str, topic: str, origin: str, sizes: Iterable[int]) -> tuple[int, int, int]:
+    """Write dead letters of these sizes. Return how many were written, delivered and lost."""
+    sink = DeadLetterSink({"bootstrap.servers": broker}, topic, origin=origin, on_error=lambda _: None)
+    sink.write([Dead(os.urandom(size), None, [], 0, number, "bad") for number, size in enumerate(sizes)])
+    until(sink.secure)
+    sink.close()
+    return sink.written, sink.delivered, sink.lost
+
+
+@pytest.mark.parametrize("limit", [None, 3_000_000, 20_000])
+def test_every_record_that_its_own_topic_took_becomes_a_dead_letter(broker: str, limit: int | None):
+    origin, topic = f"in-{uuid.uuid4().hex}", f"dead-{uuid.uuid4().hex}"
+    ensure_topic({"bootstrap.servers": broker}, origin, 1, longest=lambda: limit)
+    longest = longest_record({"bootstrap.servers": broker}, origin)
+    assert limit is None or longest == limit
+    assert counts_of(broker, topic, origin, [longest, longest - 1, 1_000, longest // 2]) == (4, 4, 0)
+
+
+@pytest.mark.parametrize(("limit", "lost"), [(1_048_588, 1), (2_000_000, 0), (50_000, 3)])
+def test_an_existing_topic_gets_each_dead_letter_that_it_takes(broker: str, limit: int, lost: int):
+    topic = f"dead-{uuid.uuid4().hex}"
+    ensure_topic({"bootstrap.servers": broker}, topic, 1, longest=lambda: limit - 512)
+    sizes = [1_000_000, 1_047_000, 1_060_000, *[900] * 500]
+    assert counts_of(broker, topic, "", sizes) == (503, 503 - lost, lost)
 
 
 @given(
