@@ -63,7 +63,7 @@ def scenario(seed: int, *, handlers: bool = False, poison: bool = False) -> Scen
     view = VIEWS[seed % len(VIEWS)]
     orderly = chance.random() < 0.6
     size = chance.choice([5, 20, 20, 60, 10_000])
-    feed = _feed(view, chance, orderly=orderly, size=size)
+    feed = _feed(view, chance, orderly=orderly, size=size, deletes=random.Random(f"{seed} deletes"))
     rates = {
         kind: chance.choice([0.0, rate])
         for kind, rate in {
@@ -121,8 +121,8 @@ def scenario(seed: int, *, handlers: bool = False, poison: bool = False) -> Scen
     )
 
 
-def _feed(view: str, chance: random.Random, *, orderly: bool, size: int) -> Feed:
-    """Return the feed of a view. A slice is full at about `size` events."""
+def _feed(view: str, chance: random.Random, *, orderly: bool, size: int, deletes: random.Random) -> Feed:
+    """Return the feed of a view. A slice is full at about `size` events. `deletes` decides about tombstones."""
     match view:
         case "sets":
             return SetFeed(chance, orderly=orderly, max_sets=size)
@@ -133,7 +133,7 @@ def _feed(view: str, chance: random.Random, *, orderly: bool, size: int) -> Feed
         case "words":
             return WordFeed(chance, orderly=orderly, max_pairs=4 * size)
         case _:
-            return TopFeed(chance, orderly=orderly)
+            return TopFeed(chance, orderly=orderly, deletes=deletes)
 
 
 def _pace(chance: random.Random, *, orderly: bool) -> Pace:

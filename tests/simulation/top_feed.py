@@ -52,18 +52,29 @@ class Clear(NamedTuple):
     time: int = 0
 
 
-Event = Upsert | Clear
+class Tombstone(NamedTuple):
+    """A record that deletes an id before it in its partition, and of earlier lives of the topic."""
+
+    partition: int
+    offset: int
+    name: str
+    time: int = 0
+
+
+Event = Upsert | Clear | Tombstone
 
 
 class TopFeed(Feed):
     """Either each id keeps to its partition, or an id may be in any partition, with times of clocks that differ.
 
-    Sometimes a DELETE clears all partitions, or some.
+    Sometimes a DELETE clears all partitions, or some. Tombstones delete ids; `deletes` decides how many and which.
     """
 
     questions = ((EVER, Top()), (EVER, Top(3)))
 
-    def __init__(self, chance: random.Random, *, orderly: bool) -> None:
+    def __init__(self, chance: random.Random, *, orderly: bool, deletes: random.Random) -> None:
+        self._deletes = deletes
+        self._deleted = deletes.choice([0.0, 0.05, 0.3])
         self._roaming = not orderly and chance.random() < 0.7
         self.budgets = (1 << 40,) if self._roaming else (78_000, 81_500)
         self._slow_ms = chance.choice([0, 1_500, 3_000]) if self._roaming else 0
@@ -76,9 +87,9 @@ class TopFeed(Feed):
         return TopView()
 
     def holds(self, batch: Any, event: Event) -> bool:
-        if isinstance(event, Clear):
-            place = (event.partition << 40) + event.offset
-            return place in (batch.clears & (1 << 56) - 1).tolist()  # in any life of the topic
+        if not isinstance(event, Upsert):
+            places = batch.clears if isinstance(event, Clear) else batch.tombstones.places
+            return (event.partition << 40) + event.offset in (places & (1 << 56) - 1).tolist()  # in any life of the topic
         names = batch.ids.take(np.arange(batch.values.size))
         return (event.name.encode(), event.value) in zip(names, batch.values.tolist(), strict=True)
 
@@ -97,6 +108,8 @@ class TopFeed(Feed):
                 made += [Record(at, _CLEAR[1], Clear(number), key=_CLEAR[0]) for number in numbers]
             else:
                 made.append(self._upsert(chance, at))
+                if self._deletes.random() < self._deleted:
+                    made[-1] = self._tombstone(at, made)
         return made
 
     def shard(self, record: Record, partitions: int, chance: random.Random) -> int:
@@ -167,6 +180,12 @@ class TopFeed(Feed):
             stamp += 1_800_000
         return Record(at, f"{name}_{value}".encode(), Upsert(name, value), stamp=stamp)
 
+    def _tombstone(self, at: float, made: Sequence[Record]) -> Record:
+        """Return the tombstone of an id that is in use, or of the one in the newest record."""
+        written = [record.truth.name for record in made[-20:] if isinstance(record.truth, Upsert)]
+        name = self._deletes.choice(written)
+        return Record(at, None, Tombstone(0, 0, name), key=name.encode())
+
 
 def _was(log: Sequence[Event], least: int, mine: dict[str, int], cleared: int | None, *, short: bool) -> bool:
     """Whether a partition had the values `mine` after `least` events or more. If memory is `short`, it may have had more values."""
@@ -179,6 +198,8 @@ def _was(log: Sequence[Event], least: int, mine: dict[str, int], cleared: int | 
             event = log[count]
             if isinstance(event, Clear):
                 held, last = {}, event.offset
+            elif isinstance(event, Tombstone):
+                held.pop(event.name, None)
             else:
                 held[event.name] = event.value
     return False
@@ -186,7 +207,7 @@ def _was(log: Sequence[Event], least: int, mine: dict[str, int], cleared: int | 
 
 def _dataset(lives: Iterable[Sequence[Event]]) -> tuple[dict[str, int], dict[int, int]]:
     """Return the last value of each id, and the last clear of each partition."""
-    logs: dict[tuple[int, int], list[tuple[str, int, int] | None]] = defaultdict(list)
+    logs: dict[tuple[int, int], list[tuple[str, int | None, int] | None]] = defaultdict(list)
     cleared: dict[int, int] = {}
     for life, events in enumerate(lives):
         for event in events:
@@ -194,7 +215,8 @@ def _dataset(lives: Iterable[Sequence[Event]]) -> tuple[dict[str, int], dict[int
                 cleared[event.partition] = event.offset
                 logs[life, event.partition].append(None)
             else:
-                logs[life, event.partition].append((event.name, event.value, event.time))
+                value = event.value if isinstance(event, Upsert) else None
+                logs[life, event.partition].append((event.name, value, event.time))
     return last_values(logs), cleared
 
 
