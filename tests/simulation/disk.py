@@ -38,6 +38,13 @@ class Platter:
         self.safe: dict[Path, _File] = {}
         self.changes: list[_Change] = []
 
+    def copy(self) -> "Platter":
+        """Return a safe copy of everything that a reader sees."""
+        made = Platter(self._chance)
+        made.names = {path: _File(bytearray(file.data), len(file.data)) for path, file in self.names.items()}
+        made.safe = dict(made.names)
+        return made
+
     def lose_power(self) -> None:
         """Lose unsafe bytes and names, by chance."""
         chance = self._chance

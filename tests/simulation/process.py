@@ -64,6 +64,8 @@ class Process:
             world.outlet.records.clear()  # a start without a checkpoint publishes all results again
             world.outlet.safe = 0
             world.ledger.start()
+        self.superseded: str | None = None
+        """Why the process must end, because another one may write to the same place."""
         self.platter = world.platter if plan.durable else Platter(world.chance)
         self._disk = SimulatedDisk(self.platter, world.clock, world.chance, world.faults)
         self.dispatcher = SimulatedDispatcher(world.clock, world.chance, world.faults, world.trace)
@@ -91,6 +93,7 @@ class Process:
                 lambda *_: world.trace.note("report", "waits"),
                 lambda _: world.fell_silent(),
                 lambda _, problem: world.trace.note("report", problem),
+                self._end,
             ),
         )
 
@@ -149,6 +152,10 @@ class Process:
                 raise TroubleError("poison")
 
         return FailingView(feed.view(), before)
+
+    def _end(self, _: str, reason: str) -> None:
+        self._world.trace.note("report", reason)
+        self.superseded = reason
 
     def _rss(self) -> int:
         return 1 << 60 if self._world.faults.strikes("memory spike") else 0

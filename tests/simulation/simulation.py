@@ -14,6 +14,7 @@ from actors.durability.store import Store
 from actors.replies import Answer, Busy, Query
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.faults import CrashError, Faults
+from tests.simulation.instances import Older
 from tests.simulation.process import FOLDER, Process, World
 from tests.simulation.scenario import LATEST_MS, Scenario, scenario
 from tests.simulation.topic import Record
@@ -22,6 +23,13 @@ from tests.support.running import placed
 
 _REST_S = 200.0
 """Seconds in which the stream must come to rest after the last fault."""
+
+_PART_S = 20.0
+"""Seconds in which one of two instances must end, if both write."""
+
+_SHARE = 0.5
+_TURNS = (1, 1, 1, 20, 100)
+"""How often the older one of two instances has the next turn, and how many steps a turn has."""
 
 _MOST_STEPS = 100_000
 
@@ -50,9 +58,12 @@ class Outcome:
 
 
 class Simulation:
-    """A run of `seed`. `trace` has its events, even if a law is broken. `handlers` and `poison` are those of `scenario`."""
+    """A run of `seed`. `trace` has its events, even if a law is broken. `handlers` and `poison` are those of `scenario`.
 
-    def __init__(self, seed: int, *, handlers: bool = False, poison: bool = False) -> None:
+    Without `instances` there is one instance of the service at a time.
+    """
+
+    def __init__(self, seed: int, *, handlers: bool = False, poison: bool = False, instances: bool = True) -> None:
         self.plan = scenario(seed, handlers=handlers, poison=poison)
         self._world = World(seed, self.plan)
         self.trace = self._world.trace
@@ -66,6 +77,12 @@ class Simulation:
         self._answered = 0
         self._received: list[_Received] = []
         self._crash_at = self._next_crash()
+        self._pairs = random.Random(f"{seed} instances")
+        self._older: Older | None = None
+        self._turn, self._turn_until = False, 0
+        self._ended: Counter[str] = Counter()
+        left = self._pairs.choice([0, 1, 1, 3]) if instances and self._transactional else 0
+        self._second_at = sorted(self._pairs.randrange(1, 1_500) for _ in range(left))
 
     def run(self) -> Outcome:
         """Run to the end. Raises AssertionError if a law is broken."""
@@ -75,6 +92,7 @@ class Simulation:
             while world.clock.now() < until:
                 self._step()
             world.faults.on = False
+            self._part()
             if self._process.degraded():
                 self._restart("given up")
             self._rest()
@@ -94,9 +112,8 @@ class Simulation:
                     self._let_times_come()
         finally:
             self._process.die()
-        return Outcome(
-            self.plan, self.trace.identity, self.trace.step, self._crashes, self._answered, dict(world.faults.struck)
-        )
+        struck = dict(world.faults.struck + self._ended)
+        return Outcome(self.plan, self.trace.identity, self.trace.step, self._crashes, self._answered, struck)
 
     def _let_times_come(self) -> None:
         """Set the clock to the end of all times: every event that was kept apart is taken in, once."""
@@ -119,6 +136,12 @@ class Simulation:
             self._world.clock.jump(self._world.chance.choice([-3_600.0, 3_600.0]))
         if self._world.chance.random() < 0.02:
             self._query()
+        if self._second_at and self.trace.step >= self._second_at[0] and self._older is None:
+            self._second_at.pop(0)
+            self._begin_second()
+        if self._older is not None and self._turn_of_older(self._older):
+            self._step_older(self._older)
+            return
         dead = self._crash_at is not None and self.trace.step >= self._crash_at
         if not dead:
             try:
@@ -126,7 +149,9 @@ class Simulation:
                 self._judge_answers()
             except CrashError:
                 dead = True
-        if dead:
+        if self._process.superseded is not None:
+            self._go_back()
+        elif dead:
             self._crashes += 1
             self._crash_at = self._next_crash()
             self._restart("crash")
@@ -145,6 +170,62 @@ class Simulation:
         if self.plan.durable and not self._transactional and not self._store()[0].checkpoints():
             self._repeated = True
         self._process = Process(self._world)
+
+    # Two instances ---------------------------------------------------------------------------------------------------
+
+    def _begin_second(self) -> None:
+        """Start another process over a copy of the disk. The first one goes on, at once or after it was frozen for a while."""
+        world = self._world
+        frozen_s = self._pairs.choice([0.0, 0.0, self._pairs.uniform(0.0, 6.0)])
+        self._older = Older(self._process, world.platter, world.ledger, world.clock.now() + frozen_s)
+        self._received.clear()
+        world.platter, world.ledger = world.platter.copy(), world.ledger.copy()
+        self.trace.note("process", "second instance")
+        self._process = Process(world)
+
+    def _turn_of_older(self, older: Older) -> bool:
+        """Whether the older instance does the next step. Now and then one of the two gets no time for many steps."""
+        if self.trace.step >= self._turn_until:
+            self._turn = self._pairs.random() < _SHARE
+            self._turn_until = self.trace.step + self._pairs.choice(_TURNS)
+        return self._turn and older.awake(self._world.clock.now()) is not None
+
+    def _step_older(self, older: Older) -> None:
+        process = older.awake(self._world.clock.now())
+        if process is None:
+            return
+        try:
+            process.step()
+        except CrashError:
+            self.trace.note("process", "the older one crashes")
+            process.die()
+            older.process = None
+        if process.superseded is not None:
+            process.die()
+            self._ended["the older one ended"] += 1
+            self._older = None
+
+    def _go_back(self) -> None:
+        """Continue with the older instance: the results of this one's disk are not those in the outlet."""
+        older, reason = self._older, self._process.superseded
+        assert older is not None, f"the only instance has ended: {reason}"
+        self._ended["the newer one ended"] += 1
+        self._process.die()
+        self._received.clear()
+        self._world.platter, self._world.ledger = older.platter, older.ledger
+        self._process = older.process or Process(self._world)
+        self._older = None
+
+    def _part(self) -> None:
+        """Let one of two instances end. The older one is killed if it has nothing to write."""
+        deadline = self._world.clock.now() + _PART_S
+        while self._older is not None and self._world.clock.now() < deadline:
+            self._step_older(self._older)
+            self._process.step()
+            if self._process.superseded is not None:
+                self._go_back()
+        if self._older is not None and self._older.process is not None:
+            self._older.process.die()
 
     # The laws --------------------------------------------------------------------------------------------------------
 

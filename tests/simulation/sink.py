@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from actors.messages import Dead, Standing, mark_of
-from actors.sinks.sink import Fenced, Refused, Sink
+from actors.sinks.sink import Fenced, Refused, Sink, Superseded
 from tests.simulation.faults import CrashError, Faults
 
 
@@ -18,7 +18,7 @@ class Outlet:
     """The output of all processes of a run. `records` are visible; the first `safe` of them survive a loss of power.
 
     `committed` is the number of the last commit, and None if Kafka has lost it; `last` is the note of the last record: a number
-    and a mark. `refuses` is true while a right is missing. `dead` are the dead letters that Kafka has acknowledged.
+    and a mark. `epoch` grows with each client: the client before can write nothing more. `refuses` is true while a right is missing. `dead` are the dead letters that Kafka has acknowledged.
     """
 
     def __init__(self) -> None:
@@ -29,8 +29,14 @@ class Outlet:
         self.last: tuple[int, str] | None = None
         self.mark: str | None = None
         self.process = ""
+        self.epoch = 0
         self.refuses = False
         self._processes = 0
+
+    @property
+    def recorded(self) -> bool:
+        """Whether Kafka has a note of any commit."""
+        return self.committed is not None or self.last is not None
 
     def begin_process(self) -> str:
         """Return the name of another process."""
@@ -99,6 +105,8 @@ class FileLikeSink(_SimulatedSink):
 class TransactionalSink(_SimulatedSink):
     """Makes its records visible with a checkpoint, and not before. Kafka may forget the number of the last commit.
 
+    Two processes may write to one outlet: the client that connects later fences off the other one.
+
     Rights are refused for a while now and then: a commit is refused, and every call of a start until the right is granted.
     """
 
@@ -106,6 +114,7 @@ class TransactionalSink(_SimulatedSink):
         super().__init__(outlet, faults)
         self._process = outlet.begin_process()
         self._owning = False
+        self._epoch = 0
         self._open: list[bytes] = []
         self._prepared: int | None = None
         self._lost = False
@@ -113,9 +122,9 @@ class TransactionalSink(_SimulatedSink):
         self._marks = 0
 
     def _put(self, records: list[bytes]) -> None:
-        if self._lost or self._faults.strikes("fenced"):
+        if self._faults.strikes("fenced"):
             self._lost = True
-            raise Fenced("the transaction is lost")
+        self._check()
         if self._faults.strikes("refused"):
             self._lost = self._outlet.refuses = True
             raise Refused("the right to WRITE")
@@ -123,6 +132,7 @@ class TransactionalSink(_SimulatedSink):
 
     def prepare(self) -> dict[str, Any]:
         self._call()
+        self._check()
         if len(self._open) != (self._prepared or 0):
             self._marks += 1
             self._mark = f"{self._process}-{self._marks}"
@@ -137,8 +147,7 @@ class TransactionalSink(_SimulatedSink):
         if self._faults.strikes("refused"):
             self._lost = self._outlet.refuses = True
             raise Refused("the right to READ")
-        if self._lost:
-            raise Fenced("the transaction is lost")
+        self._check()
         outlet = self._outlet
         outlet.records += self._open[: self._prepared]
         if self._prepared:
@@ -157,6 +166,8 @@ class TransactionalSink(_SimulatedSink):
         if outlet.refuses:
             outlet.refuses = self._faults.strikes("sink")
             raise Refused("the right to READ")
+        if self._owning and outlet.process != self._process and outlet.recorded:
+            raise Superseded(f"{outlet.process} writes as this data_dir")
         if outlet.committed is None and outlet.last is not None:
             return Standing("out", outlet.last[0], outlet.last[1], process=outlet.process, lost=True)
         return Standing(
@@ -164,11 +175,15 @@ class TransactionalSink(_SimulatedSink):
         )
 
     def committed(self) -> int:
-        self._lost = False
+        if self._owning:
+            self.look()  # a new client would fence off the process that has taken over
+        self._outlet.epoch += 1
+        self._epoch, self._lost = self._outlet.epoch, False
         return self.look().checkpoint
 
     def restore(self, place: Any | None) -> None:
         self._call()
+        self._check()
         place = place or {}
         self._open, self._prepared, self._lost = [], None, False
         self.written = self.delivered = place.get("written", 0)
@@ -177,6 +192,11 @@ class TransactionalSink(_SimulatedSink):
         if outlet.committed is None:
             outlet.committed = outlet.last[0] if outlet.last is not None else 0
         outlet.process = self._process
+        self._owning = True
+
+    def _check(self) -> None:
+        if self._lost or self._epoch != self._outlet.epoch:
+            raise Fenced("the transaction is lost")
 
 
 class SimulatedDeadLetterSink:

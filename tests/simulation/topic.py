@@ -3,6 +3,7 @@
 Partitions may be added later, the oldest records may be deleted, and the topic may be deleted and created again.
 """
 
+import copy
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -109,6 +110,12 @@ class Ledger:
         self._shares: dict[int, dict[int, _Share]] = {}
         self.read_again = False
         """Whether the present process, after a failure before its first checkpoint, has begun again with the earliest record."""
+
+    def copy(self) -> "Ledger":
+        """Return the ledger of another reader that begins with the same records."""
+        made = Ledger(self._topic)
+        made._shares, made.read_again = copy.deepcopy(self._shares), self.read_again
+        return made
 
     def start(self) -> None:
         """Enter that a process starts that has no checkpoint: no record was given to it."""
