@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from scripts.brokers.process import free_port
 from scripts.checkout import ROOT
+from tests.support.forked import Forked
 from tests.support.waiting import until
 
 
@@ -24,7 +25,7 @@ def command(script: str, *words: str) -> list[str]:
 class Service:
     """A running service."""
 
-    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+    def __init__(self, process: subprocess.Popen[str] | Forked, port: int) -> None:
         self.process = process
         self.port = port
 
@@ -82,7 +83,7 @@ def service(
     """Run the service with one stream of the default configuration over a topic. It is ended in any case.
 
     It runs in a folder of its own, with its checkpoints, unless `cwd` or a setting names another one. `within` is a command that
-    runs the service, if any.
+    runs the service in a fresh interpreter, if any.
     """
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="firnline-test-") as folder:
@@ -106,14 +107,9 @@ def _run(
 ) -> Iterator[Service]:
     words += [f"streams.{stream}.source.topic={topic}"] if topic else []
     words += [f"kafka.bootstrap.servers={bootstrap}"] if bootstrap else []
-    child = subprocess.Popen(
-        [*within, *command("serve", "--only", stream, *also, *(word for each in words for word in ("--set", each)))],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, **environ},
-    )
+    full = {**os.environ, **environ}
+    serve = command("serve", "--only", stream, *also, *(word for each in words for word in ("--set", each)))
+    child = _fresh([*within, *serve], cwd, full) if within else Forked(serve[1:], cwd, full)
     running = Service(child, port)
 
     def answers() -> bool:
@@ -131,3 +127,8 @@ def _run(
             child.terminate()
             child.communicate(timeout=30)
         child.stdout.close()
+
+
+def _fresh(words: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Start a fresh interpreter; both of its outputs are one text."""
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=cwd, env=environ)
