@@ -167,19 +167,20 @@ class Opened:
 
     def check(self, promise: Promise, files: Files, where: str) -> None:
         """Open the folder once for each checkpoint that the sinks may have committed, and assert that nothing is lost."""
-        newest = self.open(files, None, where)
+        same = frozenset((path.name, b"" if path.suffix == ".tmp" else data) for path, data in files.items())
+
+        def opened(committed: int | None) -> int:
+            """Open the folder, assert that the checkpoint is complete, and return its number."""
+            if (committed, same) not in self.found:
+                self.found[committed, same] = self.open_anew(files, committed, f"{where}; committed: {committed}")
+            return self.found[committed, same]
+
+        newest = opened(None)
         begun = {number for number in self.history.checkpoints if number > promise.saved}
         assert newest == promise.saved or newest in begun, where
-        assert self.open(files, promise.saved, where) == promise.saved, where
+        assert opened(promise.saved) == promise.saved, where
         if not promise.under_way:  # otherwise its results may already be committed
-            assert self.open(files, promise.before, where) == promise.before, where
-
-    def open(self, files: Files, committed: int | None, where: str) -> int:
-        """Open the folder, assert that the checkpoint is complete, and return its number."""
-        key = committed, frozenset((path, b"" if path.suffix == ".tmp" else data) for path, data in files.items())
-        if key not in self.found:
-            self.found[key] = self.open_anew(files, committed, f"{where}; committed: {committed}")
-        return self.found[key]
+            assert opened(promise.before) == promise.before, where
 
     def open_anew(self, files: Files, committed: int | None, where: str) -> int:
         check_no_part(files, where)

@@ -7,7 +7,7 @@ model of loss decides which of them survive. Renames are atomic, as on every jou
 import errno
 import itertools
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -197,17 +197,27 @@ def left_after(log: Sequence[Operation], chance: random.Random) -> Iterator[tupl
     order.
     """
     pending = _pending(log)
-    yield "unsynced lost", _left(log, pending, lambda _: None)
-    yield "all there", _left(log, pending, lambda place: log[place])
+    unsafe, first = set(pending), min(pending, default=len(log))
+    safe = _Replayed()
+    safe.replay(log[:first])
+
+    def left(fate: Callable[[int], Operation | None]) -> Files:
+        """Return the files if `fate` returns the change that a pending place of the log makes, or None if it is lost."""
+        replayed = safe.copy()
+        replayed.replay(fate(place) if place in unsafe else log[place] for place in range(first, len(log)))
+        return replayed.files()
+
+    yield "unsynced lost", left(lambda _: None)
+    yield "all there", left(lambda place: log[place])
     last = max((place for place, each in enumerate(log) if isinstance(each, Wrote)), default=-1)
     torn = list(_torn(log[last], chance)) if last in pending else []
     for end in torn:
-        yield "last write torn", _left(log, pending, lambda place, end=end: end if place == last else log[place])
+        yield "last write torn", left(lambda place, end=end: end if place == last else log[place])
     for kept in _subsets(pending, chance):
-        yield "unsynced reordered", _left(log, pending, lambda place, kept=kept: log[place] if place in kept else None)
+        yield "unsynced reordered", left(lambda place, kept=kept: log[place] if place in kept else None)
         if last in kept:
             fates = {place: log[place] for place in kept} | {last: chance.choice(torn)}
-            yield "unsynced reordered, last write torn", _left(log, pending, fates.get)
+            yield "unsynced reordered, last write torn", left(fates.get)
 
 
 def _pending(log: Sequence[Operation]) -> list[int]:
@@ -227,24 +237,33 @@ def _pending(log: Sequence[Operation]) -> list[int]:
     return pending[::-1]
 
 
-def _left(log: Sequence[Operation], pending: Sequence[int], fate: Callable[[int], Operation | None]) -> Files:
-    """Return the files if `fate` decides the pending changes: it returns the change at a place of the log, or None if it is lost."""
-    names: dict[Path, int] = {}
-    data: dict[int, bytearray] = {}
-    folders: set[Path] = set()
-    unsafe = set(pending)
-    for place, each in enumerate(log):
-        match fate(place) if place in unsafe else each:
-            case Wrote(inode, at, piece):
-                held = data.setdefault(inode, bytearray())
-                held.extend(bytes(max(0, at + len(piece) - len(held))))
-                held[at : at + len(piece)] = piece
-            case Named(_, changed):
-                _rename(names, changed)
-            case Made(folder):
-                folders.add(folder)
-    there = {folder for folder in folders if all(each in folders for each in folder.parents)}
-    return {path: bytes(data.get(inode, b"")) for path, inode in names.items() if path.parent in there}
+@dataclass
+class _Replayed:
+    """The disk after a part of a log: names and their inodes, the bytes of each inode, and the folders."""
+
+    names: dict[Path, int] = field(default_factory=dict)
+    data: dict[int, bytes] = field(default_factory=dict)
+    folders: frozenset[Path] = frozenset()
+
+    def copy(self) -> "_Replayed":
+        return _Replayed(dict(self.names), dict(self.data), self.folders)
+
+    def replay(self, operations: Iterable[Operation | None]) -> None:
+        """Make the changes of `operations`; None is a change that is lost."""
+        for each in operations:
+            match each:
+                case Wrote(inode, at, piece):
+                    held = self.data.get(inode, b"")
+                    self.data[inode] = held[:at].ljust(at, b"\0") + piece + held[at + len(piece) :]
+                case Named(_, changed):
+                    _rename(self.names, changed)
+                case Made(folder):
+                    self.folders |= {folder}
+
+    def files(self) -> Files:
+        """Return the files in folders that are there."""
+        there = {folder for folder in self.folders if self.folders.issuperset(folder.parents)}
+        return {path: self.data.get(inode, b"") for path, inode in self.names.items() if path.parent in there}
 
 
 def _torn(write: Operation, chance: random.Random) -> Iterator[Wrote]:
