@@ -1,9 +1,13 @@
 """The sinks for files, the console and Kafka, and the writers of posted items and dead letters."""
 
 import json
+import os
 import random
+import re
 import resource
 import signal
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -18,6 +22,7 @@ from actors.sinks.console import ConsoleSink
 from actors.sinks.dead_letters import DeadLetterSink
 from actors.sinks.file import FileSink
 from actors.sinks.kafka import KafkaSink
+from actors.sinks.line_index import WriteLog
 from actors.sinks.posting import KafkaWriter
 from actors.sinks.sink import Fenced
 from tests.support.sink_child import killed_again_and_again
@@ -127,6 +132,27 @@ def test_records_in_a_device_have_no_place():
     sink.close()
 
 
+class Killed(BaseException):
+    """A kill: no handler of the sink runs."""
+
+
+def killed_while_writing(sink: FileSink, data: bytes) -> None:
+    """Let the process be killed in the middle of a write: the system ends a write at the end of a page, or not at all."""
+    write, path = os.write, sink._path
+
+    def dying(descriptor: int, part: bytes | memoryview) -> int:
+        if not isinstance(part, memoryview):
+            return write(descriptor, part)  # of the log
+        size = path.stat().st_size
+        ends = [0, *range(4_096 - size % 4_096, len(part), 4_096), len(part)]
+        write(descriptor, part[: ends[len(data) % len(ends)]])
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, suppress(Killed):  # none if the records are in the file since before a restart
+        patch.setattr("os.write", dying)
+        sink.write(iter([data]))
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_a_crash_at_any_point_leaves_the_same_file(tmp_path: Path, seed: int):
     """Write records, start new files, save places, and restore the newest place at random, in this process or a new one."""
@@ -160,10 +186,9 @@ def test_a_crash_at_any_point_leaves_the_same_file(tmp_path: Path, seed: int):
                 sink.restore(place)
                 following = saved
             case "crash":
-                sink.close()
                 if chance.random() < 0.5:
-                    with path.open("ab") as file:
-                        file.write(b"half a rec")
+                    killed_while_writing(sink, b"".join(record(number) + b"\n" for number in range(following, following + 5)))
+                sink.close()
                 sink = FileSink(path, max_bytes=limit, on_error=fail)
                 sink.restore(place)
                 following = saved
@@ -177,6 +202,168 @@ def test_a_crash_at_any_point_leaves_the_same_file(tmp_path: Path, seed: int):
     )
     assert sink.place(following + 1) is None
     sink.close()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_bytes_of_another_program_are_never_cut_and_never_answered(tmp_path: Path, seed: int):
+    """As above, while another program appends lines and half lines: each result is in the file once, and can be found."""
+    chance = random.Random(seed)
+    path, others, lines = tmp_path / "out.txt", bytearray(), 0
+
+    def record(number: int) -> bytes:
+        return b"result %d " % number + b"x" * ((number * 7919) % length)
+
+    length = chance.choice([3, 300, 9_000])
+    sink = FileSink(path, max_bytes=None, on_error=fail)
+    place, saved, following = sink.prepare(), 0, 0
+    for _ in range(80):
+        match chance.choice(["write", "write", "other", "other", "save", "crash", "restart", "look"]):
+            case "write":
+                count = chance.randrange(1, 6)
+                sink.write(iter([b"".join(record(number) + b"\n" for number in range(following, following + count))]))
+                following += count
+            case "other":
+                lines += 1
+                with path.open("ab") as file:
+                    others += (line := b"<%d>" % lines + chance.choice([b"\n", b""]))
+                    file.write(line)
+            case "save":
+                place, saved = json.loads(json.dumps(sink.prepare())), following
+                sink.commit(1)
+            case "restart":
+                sink.restore(place)
+                following = saved
+            case "crash":
+                if chance.random() < 0.5:
+                    killed_while_writing(sink, b"".join(record(number) + b"\n" for number in range(following, following + 5)))
+                sink.close()
+                sink = FileSink(path, max_bytes=None, on_error=fail)
+                sink.restore(place)
+                following = saved
+            case _:
+                for order in range(1, following + 1):
+                    assert text_at(sink.place(order)) == record(order - 1)
+    sink.write(iter([b"".join(record(number) + b"\n" for number in range(following, following + 6))]))
+    written = path.read_bytes()
+    for number in range(following + 6):
+        assert written.count(record(number) + b"\n") == 1
+        assert text_at(sink.place(number + 1)) == record(number)
+    assert re.findall(rb"<\d+>", written) == re.findall(rb"<\d+>", bytes(others))
+    assert not re.search(rb"<\d+>r|x<|<\d+>x", written), "each result has a line of its own"
+    sink.close()
+
+
+def test_results_go_on_behind_another_program_that_cuts_the_file(tmp_path: Path):
+    path, errors = tmp_path / "out.txt", []
+    sink = FileSink(path, max_bytes=None, on_error=errors.append)
+    sink.write(iter([b"1\n2\n"]))
+    path.write_bytes(b"foreign, and longer than the results\n")
+    assert (sink.place(1), sink.place(2)) == (None, None), "their bytes are not answered as results"
+    with pytest.raises(OSError, match="cut the file"):
+        sink.write(iter([b"3\n"]))
+    sink.write(iter([b"3\n"]))
+    assert path.read_bytes() == b"foreign, and longer than the results\n3\n"
+    assert "cut or replaced" in errors[0]
+    assert (text_at(sink.place(3)), sink.place(1)) == (b"3", None)
+    path.write_bytes(b"")
+    place = sink.prepare()
+    assert place is not None
+    assert (place["size"], sink.written, sink.place(3)) == (0, 3, None)
+    sink.close()
+
+
+def test_a_write_that_fails_before_bytes_of_another_program_is_made_up_for_once(tmp_path: Path):
+    path = tmp_path / "out.txt"
+    sink = FileSink(path, max_bytes=None, on_error=fail)
+
+    def blocks() -> Iterator[bytes]:
+        yield b"1\n" + b"y" * (4 << 20) + b"\n"
+        with path.open("ab") as file:
+            file.write(b"foreign\n")
+        yield b"2\n" + b"z" * (4 << 20) + b"\n"
+        raise ValueError("a result that cannot be rendered")
+
+    with pytest.raises(ValueError, match="rendered"):
+        sink.write(blocks())
+    sink.write(iter([b"1\n2\n"]))
+    assert path.read_bytes() == b"1\n" + b"y" * (4 << 20) + b"\nforeign\n2\n"
+    assert (text_at(sink.place(1)), text_at(sink.place(2)), sink.written) == (b"1", b"2", 2)
+    sink.close()
+
+
+def test_a_log_line_that_a_kill_has_cut_off_hides_no_later_write(tmp_path: Path):
+    path = tmp_path / "out.txt"
+    sink = FileSink(path, max_bytes=None, on_error=fail)
+    sink.write(iter([b"1\n"]))
+    place = sink.prepare()
+    sink.close()
+    with sink._log._path.open("ab") as log:
+        log.write(b"%d 2" % path.stat().st_ino)
+    for _ in range(2):
+        sink = FileSink(path, max_bytes=None, on_error=fail)
+        sink.restore(place)
+        assert path.read_bytes() == b"1\n"
+        sink.write(iter([b"2\n"]))
+        sink.close()
+
+
+def test_renamed_files_with_bytes_of_another_program_are_kept(tmp_path: Path):
+    path, errors = tmp_path / "out.txt", []
+    sink = FileSink(path, max_bytes=10, on_error=errors.append)
+    sink.write(iter([b"1\n"]))
+    place = sink.prepare()
+    for number in range(2, 12):
+        sink.write(iter([b"%d\n" % number]))
+        if number == 7:
+            with path.open("ab") as file:
+                file.write(b"foreign\n")
+    sink.close()
+    again = FileSink(path, max_bytes=10, on_error=errors.append)
+    again.restore(place)
+    again.write(iter([b"2\n"]))
+    assert sum(each.read_bytes().count(b"foreign\n") for each in tmp_path.glob("out.txt*")) == 1
+    assert "keeps its name" in errors[0]
+    assert (text_at(again.place(1)), text_at(again.place(2)), again.written) == (b"1", b"2", 2)
+    again.close()
+
+
+def test_a_checkpoint_of_an_earlier_version_cuts_nothing_off_and_repeats_no_equal_line(tmp_path: Path):
+    path = tmp_path / "out.txt"
+    path.write_bytes(b"before\n1\n2\n3\nforeign\n")
+    place = {
+        "inode": path.stat().st_ino,
+        "size": 11,
+        "tail": crc32(b"before\n1\n2\n"),
+        "written": 2,
+        "first": 0,
+        "begin": 7,
+        "next": 1,
+        "aside": [],
+    }
+    sink = FileSink(path, max_bytes=None, on_error=fail)
+    sink.restore(place)
+    sink.write(iter([b"3\n4\n"]))
+    assert path.read_bytes() == b"before\n1\n2\n3\nforeign\n4\n"
+    assert [text_at(sink.place(order)) for order in range(1, 5)] == [b"1", b"2", b"3", b"4"]
+    sink.close()
+
+
+def test_a_long_log_of_writes_is_shortened_and_later_writes_are_still_taken_back(tmp_path: Path):
+    path = tmp_path / "out.txt"
+    sink = FileSink(path, max_bytes=None, on_error=fail)
+    sink._log = WriteLog(sink._log._path, most_bytes=200)
+    for number in range(30):
+        sink.write(iter([b"%d\n" % number]))
+        place = sink.prepare()
+        sink.commit(number)
+    kept = path.read_bytes()
+    assert sink._log._path.stat().st_size < 300
+    sink.write(iter([b"30\n"]))
+    sink.close()
+    again = FileSink(path, max_bytes=None, on_error=fail)
+    again.restore(place)
+    assert path.read_bytes() == kept
+    again.close()
 
 
 def test_a_process_that_is_killed_leaves_each_record_in_the_files_once(tmp_path: Path):
