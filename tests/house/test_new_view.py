@@ -1,6 +1,7 @@
 """A view is named in its package, the registry, its stanza and its routes, and docs/adding-a-view.md is true."""
 
 import ast
+import functools
 import json
 import os
 import re
@@ -22,6 +23,7 @@ SERVICE = ("actors", "config", "gateway", "scripts/service")
 PAGE = ROOT / "docs" / "adding-a-view.md"
 
 
+@functools.cache
 def names(path: Path) -> set[str]:
     """Return the views that a file names: by a text that is the name, or by an import from the view's package."""
     found: set[str] = set()
