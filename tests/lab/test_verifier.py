@@ -1,16 +1,22 @@
-"""The truths of chaos runs are right, and the verifier sees one record too few or too many. No service is needed."""
+"""The truths of chaos runs are right, and the verifier sees one record too few or too many, or too early. No service is needed."""
 
 import json
 import random
 import re
+import time
+import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
 from scripts.lab.chaos.makers import MAKERS, PARTITIONS, Sets
 from scripts.lab.chaos.oracle import TRUTHS, SetsTruth, TopTruth, Truth
-from scripts.lab.chaos.verifier import conservation, last_rows, parting, row_of, twice
+from scripts.lab.chaos.verifier import Client, Output, Verifier, conservation, last_rows, parting, row_of, twice
+from scripts.lab.topics import temporary_topics, visible_count
 from scripts.lab.truth import GRANULARITIES, greedy, period
+from tests.support.waiting import until
 
 
 def made(view: str, seed: int, count: int = 400) -> list[bytes]:
@@ -157,3 +163,78 @@ def test_the_place_of_a_difference_is_reported():
     assert parting([], [5]) == "expected 'nothing', got 5, at 0 (0 expected, 1 got)"
     assert parting({"a": 1, "b": 2}, {"a": 1}) == "b: expected 2, got None"
     assert parting(3, 4) == "expected 3, got 4"
+
+
+class Answering(Client):
+    """A client that gives the same answers to every question about words and about users, after some time."""
+
+    def __init__(self, words: dict[str, int], uniques: list[int], after_s: float = 0.0) -> None:
+        super().__init__(1)
+        self.answers = {"words": words, "uniques": {"uniques": uniques}}
+        self.after_s = after_s
+
+    def get(self, path: str) -> Any:
+        time.sleep(self.after_s)
+        return self.answers[path.split("/")[1].partition("?")[0]]
+
+
+def verifier_of(client: Client, folder: Path = Path(), *, exactly_once: bool = True, **outputs: Any) -> Verifier:
+    truths = {view: TRUTHS[view]() for view in TRUTHS}
+    return Verifier(client, truths, folder, outputs, exactly_once, random.Random(1))
+
+
+@pytest.mark.parametrize(
+    ("words", "uniques", "views"),
+    [({}, [], set()), ({"foo": 1}, [], {"words"}), ({}, [1], {"uniques"}), ({"foo": 1}, [1], {"words", "uniques"})],
+)
+def test_an_answer_about_the_future_is_a_difference(words: dict[str, int], uniques: list[int], views: set[str]):
+    assert {each.view for each in verifier_of(Answering(words, uniques)).early()} == views
+
+
+def test_an_answer_that_took_long_is_not_judged(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("scripts.lab.chaos.verifier._EARLY_S", 2)  # as far as an event may be ahead
+    assert verifier_of(Answering({"foo": 1}, [1], after_s=0.01)).early() == []
+
+
+class Rows:
+    """An output topic with these records."""
+
+    def __init__(self, *rows: bytes) -> None:
+        self._rows = list(rows)
+
+    def records(self) -> list[bytes]:
+        return self._rows
+
+
+def test_a_line_that_is_twice_in_the_topic_or_in_the_file_is_a_difference_if_results_come_once(tmp_path: Path):
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / "output.txt").write_bytes(b"1, 2\n1, 2\n")
+    for exactly_once, right in ((True, [b"1, 2", b"1, 2"]), (False, [b"1, 2"])):
+        judge = verifier_of(Client(1), tmp_path, exactly_once=exactly_once, segments=Rows(b"1, 2", b"1, 2"))
+        found = judge._segments((0, 1))  # the questions of a view
+        assert found["lines of the topic"]() == right
+        assert found["lines of the file"]() == right
+
+
+@pytest.mark.broker
+def test_only_committed_rows_of_a_topic_are_judged(broker: str):
+    name = f"rows-{uuid.uuid4().hex}"
+    with temporary_topics(broker, {name: 1}):
+        producer = Producer({"bootstrap.servers": broker, "transactional.id": name})
+        producer.init_transactions(30)
+        for value, commits in ((row(0, 1), True), (row(60, 1), False), (row(0, 1), True)):
+            producer.begin_transaction()
+            producer.produce(name, value)
+            producer.flush(30)
+            if commits:
+                producer.commit_transaction(30)
+            else:
+                producer.abort_transaction(30)
+        assert visible_count(broker, name) == 2
+        output = Output(broker, name)
+        try:
+            until(lambda: len(output.records()) == 2)
+            assert twice(output.records()) == ["('minute', 0, 1)"]
+            assert [*last_rows(output.records())["minute"]] == [[0, 60, 3, 5]]
+        finally:
+            output.close()
