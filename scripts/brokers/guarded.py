@@ -65,7 +65,7 @@ def _rule(made: Any, kind: ResourceType, name: str, operation: AclOperation, *, 
 
 
 @contextmanager
-def guarded_broker(settings: Mapping[str, object], listeners: Mapping[str, int]) -> Iterator[Guarded]:
+def guarded_broker(settings: Mapping[str, object], listeners: Mapping[str, int], *, heap_mib: int = 256) -> Iterator[Guarded]:
     """Run a broker with Kafka's own authorizer, further `settings`, and further `listeners` (ports by protocol).
 
     Raises OSError if Java or Maven is missing, or if the broker does not start.
@@ -78,5 +78,5 @@ def guarded_broker(settings: Mapping[str, object], listeners: Mapping[str, int])
         "super.users": "User:ANONYMOUS",
         **settings,
     }
-    with real_node(ROOT / ".firnline" / "kafka", {"SASL_PLAINTEXT": port, **listeners}, more) as member:
+    with real_node(ROOT / ".firnline" / "kafka", {"SASL_PLAINTEXT": port, **listeners}, more, heap_mib=heap_mib) as member:
         yield Guarded(member, port)

@@ -29,7 +29,7 @@ KAFKA = "4.1.0"
 LOG4J = "2.25.1"
 
 _START_TIMEOUT_S = 120.0
-_LEAN = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")  # half the processor time to start
+_LEAN = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")  # half the processor time to start
 _UNVERIFIED = ("-XX:+UnlockDiagnosticVMOptions", "-XX:-BytecodeVerificationRemote")  # a fifth less, for jars with checksums
 _LOGGING = "rootLogger.level=WARN\nrootLogger.appenderRef.c.ref=C\nappender.c.type=Console\nappender.c.name=C\n"
 
@@ -69,12 +69,14 @@ def real_broker(directory: Path, port: int | None = None, *, creates_topics: boo
 
 
 @contextlib.contextmanager
-def real_node(directory: Path, listeners: Mapping[str, int], settings: Mapping[str, object]) -> Iterator[Member]:
-    """Run a single-node Kafka with an empty log and 256 MiB of heap, with more `listeners` (ports by protocol) and `settings`.
+def real_node(
+    directory: Path, listeners: Mapping[str, int], settings: Mapping[str, object], *, heap_mib: int = 256
+) -> Iterator[Member]:
+    """Run a single-node Kafka with an empty log, with more `listeners` (ports by protocol) and `settings`.
 
     Raises OSError as `real_broker` does.
     """
-    with _cluster(directory, [free_port()], _LEAN, listeners=listeners, more=settings) as (member,):
+    with _cluster(directory, [free_port()], [f"-Xmx{heap_mib}m", *_LEAN], listeners=listeners, more=settings) as (member,):
         yield member
 
 
@@ -85,7 +87,7 @@ def real_cluster(directory: Path, count: int) -> Iterator[list[Member]]:
     Node 1 is the only controller and must not be killed. Any other node may be killed and started again: after six seconds its
     partitions have new leaders, and only an election gives them back. Raises OSError as `real_broker` does.
     """
-    with _cluster(directory, [free_port() for _ in range(count)], _LEAN) as members:
+    with _cluster(directory, [free_port() for _ in range(count)], ["-Xmx256m", *_LEAN]) as members:
         yield members
 
 

@@ -166,7 +166,7 @@ class Ordeal:
                 self.node.kill()
                 self._meanwhile(1.0)
                 self.node.restart()
-                until(self.node.answers, _BROKER_S, "the broker")
+                self.node.await_answer(_BROKER_S)
             case Fault.RIGHT if self.rights is not None:
                 right = self.rights.take_back(self.chance)
                 self._meanwhile(3.0)

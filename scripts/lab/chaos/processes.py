@@ -21,10 +21,12 @@ from confluent_kafka.admin import AdminClient
 from scripts.brokers.guarded import Guarded, guarded_broker
 from scripts.brokers.process import free_port
 from scripts.checkout import ROOT
-from scripts.lab.waiting import OverdueError
+from scripts.lab.waiting import OverdueError, until
 
 _GRACE_S = 30.0
 _SAID = 2_000
+_HEAP_MIB = 1_024
+"""Memory of the broker, which reads millions of records again when it was killed."""
 
 
 class EndedError(Exception):
@@ -146,6 +148,13 @@ class Node:
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
 
+    def await_answer(self, limit_s: float) -> None:
+        """Wait until the broker answers. Raises OverdueError with the end of its log."""
+        try:
+            until(self.answers, limit_s, "the broker")
+        except OverdueError as error:
+            raise OverdueError(f"{error}: {self._log.read_text(errors='replace')[-_SAID:]}") from None
+
     def answers(self) -> bool:
         """Whether the broker answers within a second."""
         with contextlib.suppress(KafkaException):
@@ -165,7 +174,7 @@ def own_broker() -> Iterator[tuple[Node, Guarded]]:
 
     Raises OSError if Java or Maven is missing, or if the broker does not start.
     """
-    with guarded_broker({}, {}) as guarded:
+    with guarded_broker({}, {}, heap_mib=_HEAP_MIB) as guarded:
         node = Node(guarded.plain, psutil.Process(guarded.member.process.pid), guarded.member.log)
         try:
             yield node, guarded
