@@ -269,6 +269,7 @@ class Intake:
             count += len(kept.polled.values)
             at_end = self._watermark.at_end
             missing += self._enter(records, decoded, Origin.of(kept.polled), refused, now)
+            self._watermark.keep(self._place.offsets)  # a partition that exists no more would hold the others back for ever
             for number in at_end:  # a source reports this only once after its own records
                 self._watermark.expect(number, at_end=True, now=now)
         return Taken(count, missing, self._refuse(refused))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from actors.reading.apart import Apart
 from actors.reading.intake import Intake
 from actors.reading.pace import Pace
-from actors.sources.polled import Place
+from actors.sources.polled import Gap, Place
 from actors.timeline.horizon import Ahead, Horizon
 from actors.views.kinds import VIEWS
 from tests.support.polled import polled
@@ -103,6 +103,20 @@ def test_a_partition_at_its_end_stays_there_when_a_record_that_was_kept_apart_is
     assert into.report(0.0).apart == 0
     assert not into.idle(2 * 3_600.0)
     assert into.idle(2 * 3_600.0 + 1)
+
+
+def test_a_record_that_was_kept_apart_of_a_partition_that_is_gone_holds_nothing_back():
+    into = intake()
+    into.opened(Place({0: 0, 1: 0}), [], 0.0, unreadable=False)
+    read(into, *lines(NOW))
+    read(into, *lines(NOW + 2 * HOUR), partition=1)
+    into.skip([Gap(number, None, "recreated") for number in (0, 1)], Place({0: 0}, epoch=1))
+    read(into, *lines(NOW + 1))
+    into.ended(replace(polled([]), ended=frozenset({0})), 0.0)
+    read(into, at_s=2 * 3_600.0)
+    assert into.report(0.0).apart == 0
+    assert into.idle(2 * 3_600.0 + 1)
+    assert into.report(2 * 3_600.0 + 1).held_back_by is None
 
 
 def test_a_clock_that_is_set_back_keeps_nothing_apart_that_could_be_before():
