@@ -3,6 +3,7 @@
 Each request has a `reply_to`; the reply is one of the classes here, or `Busy`. All are frozen.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -232,11 +233,16 @@ class Place(Struct, frozen=True):
 
 
 class Write(Data, frozen=True):
-    """Write records to the stream's topic, each to the partition of its key; reply `Written`, or `Busy`."""
+    """Write records to the stream's topic, each to the partition of its key; reply `Written`, or `Busy` if none was taken.
+
+    At `until` (a monotonic time) the reply says what is known by then, and a second one comes when everything is known.
+    A request that is not begun by then writes nothing.
+    """
 
     values: Sequence[bytes]
     keys: Sequence[bytes]
     reply_to: ReplyTo["Written"]
+    until: float = math.inf
 
 
 class WriteToAll(Data, frozen=True):
@@ -248,9 +254,17 @@ class WriteToAll(Data, frozen=True):
 
 
 class Written(Struct, frozen=True):
-    """Kafka has acknowledged every record. `offsets` has the last offset written to each partition."""
+    """What came of the records. `offsets` has the last offset written to each partition.
+
+    Kafka has acknowledged `acknowledged` records. `refused` records are not written, because of `problem`. `open` records are
+    under way, or Kafka has not answered in time: they may be written or not.
+    """
 
     offsets: Mapping[int, int]
+    acknowledged: int = 0
+    refused: int = 0
+    open: int = 0
+    problem: str | None = None
 
 
 class GetHealth(Data, frozen=True):

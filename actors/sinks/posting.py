@@ -3,6 +3,7 @@
 Used by the writer, on its thread.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import compress
@@ -17,6 +18,11 @@ from actors.kafka_topic import LOOKS_ONLY, ensure_topic
 _BROKER_TIMEOUT_S = 5.0
 _AGAIN_S = 0.05
 
+_KEPT_S = 120.0
+_MOST_QUEUED = 200_000
+_UNKNOWN = {KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT}  # noqa: SLF001  # their public names
+"""Errors of a record that Kafka may have written all the same."""
+
 Acknowledged = Callable[[str | None, dict[int, int]], None]
 """Gets the reason why not all records were written, or None, and the last offset by partition."""
 
@@ -24,7 +30,7 @@ Acknowledged = Callable[[str | None, dict[int, int]], None]
 class KafkaWriter:
     """Writes posted records to a stream's own topic. If it is absent it is created with `partitions` partitions, unless None.
 
-    One actor owns it. A record that is not acknowledged within `timeout_s` is given up, and is never written later.
+    One actor owns it. Waits `timeout_s` for the topic. A record that is not acknowledged within two minutes is given up.
     """
 
     def __init__(self, settings: Mapping[str, Any], topic: str, *, partitions: int | None, timeout_s: float) -> None:
@@ -36,23 +42,34 @@ class KafkaWriter:
             {
                 "linger.ms": 2,
                 "enable.idempotence": True,
-                "queue.buffering.max.messages": 200_000,  # some 100 MB
+                "queue.buffering.max.messages": _MOST_QUEUED,  # some 100 MB
                 "log_level": 0,
                 **LOOKS_ONLY,
                 **settings,
-                "message.timeout.ms": int(1000 * timeout_s),
+                "message.timeout.ms": int(1000 * max(timeout_s, _KEPT_S)),
                 "error_cb": lambda _: None,
             }
         )
         self._partitions = 0
 
-    def write(self, values: Sequence[bytes], keys: Sequence[bytes], done: Acknowledged) -> None:
-        """Write each value with its key to the partition of the CRC32 of the key, in the order given. Cost: 2 us a record."""
+    def write(
+        self, values: Sequence[bytes], keys: Sequence[bytes], done: Acknowledged, *, until: float = math.inf
+    ) -> "Receipt":
+        """Write each value with its key to the partition of the CRC32 of the key, in the order given. Cost: 2 us a record.
+
+        Writes nothing if the client's queue has no room for all, or if the topic is found after `until`.
+        """
         count = self._count()
+        receipt = Receipt(len(values), done)
         if not values or not count:
-            done(None if count else "the topic has no partitions", {})
-            return
-        receipt = _Receipt(len(values), done)
+            receipt.refuse(None if count else "the topic has no partitions")
+            return receipt
+        if len(self._producer) + len(values) > _MOST_QUEUED:
+            receipt.refuse("earlier records fill the queue")
+            return receipt
+        if time.monotonic() >= until:
+            receipt.refuse("the topic was found too late")
+            return receipt
         places = np.fromiter(map(crc32, keys), np.int64, len(keys)) % count
         for number in np.unique(places).tolist():
             own = compress(zip(keys, values, strict=True), (places == number).tolist())
@@ -63,6 +80,7 @@ class KafkaWriter:
                 receipt(error, None)
             if refused:
                 self._partitions = 0  # the topic may have been recreated with fewer partitions
+        return receipt
 
     def write_to_all(self, key: bytes, value: bytes, done: Acknowledged) -> None:
         """Write one record to every partition, new ones included."""
@@ -70,7 +88,7 @@ class KafkaWriter:
         if not count:
             done("the topic has no partitions", {})
             return
-        receipt = _Receipt(count, done)
+        receipt = Receipt(count, done)
         for number in range(count):
             self._producer.produce(self._topic, value, key, number, on_delivery=receipt)
 
@@ -100,24 +118,35 @@ class KafkaWriter:
         return count
 
 
-class _Receipt:
-    """Counts down the acknowledgements of one request."""
+class Receipt:
+    """Counts the acknowledgements of one request: `left` records have none yet, `unknown` ones may be written or not."""
 
     def __init__(self, count: int, done: Acknowledged) -> None:
-        self._left = count
+        self.left = count
+        self.acknowledged = self.refused = self.unknown = 0
+        self.problem: str | None = None
+        self.offsets: dict[int, int] = {}
         self._done = done
-        self._error: str | None = None
-        self._offsets: dict[int, int] = {}
 
     def __call__(self, error: KafkaError | None, message: Message | None) -> None:
         """Take the report of one record."""
         if error is not None:
-            self._error = self._error or error.str()
+            self.problem = self.problem or error.str()
+            if error.code() in _UNKNOWN:
+                self.unknown += 1
+            else:
+                self.refused += 1
         elif message is not None:
             partition, offset = message.partition(), message.offset()
             assert partition is not None, "a delivered record has a place"
             assert offset is not None, "a delivered record has a place"
-            self._offsets[partition] = max(offset, self._offsets.get(partition, -1))
-        self._left -= 1
-        if not self._left:
-            self._done(self._error, self._offsets)
+            self.offsets[partition] = max(offset, self.offsets.get(partition, -1))
+            self.acknowledged += 1
+        self.left -= 1
+        if not self.left:
+            self._done(self.problem, self.offsets)
+
+    def refuse(self, problem: str | None) -> None:
+        """End the request without a record."""
+        self.refused, self.left, self.problem = self.left, 0, problem
+        self._done(problem, {})

@@ -1,5 +1,6 @@
 """The actor that writes posted records to the stream's own topic, and replies when Kafka has acknowledged all of them."""
 
+import time
 from collections.abc import Callable, Mapping
 from typing import assert_never
 
@@ -7,7 +8,7 @@ from actors.messages import Look, WriterMessage
 from actors.protocol import Home, Message, ReplyTo
 from actors.replies import Busy, Write, WriteToAll, Written
 from actors.runtime.actor import Actor, System
-from actors.sinks.posting import Acknowledged, KafkaWriter
+from actors.sinks.posting import Acknowledged, KafkaWriter, Receipt
 
 _LOOK_S = 0.002
 
@@ -21,6 +22,7 @@ class Writer(Actor[WriterMessage]):
         self._client: KafkaWriter | None = None
         self._looking = False
         self._records = 0
+        self._open: list[tuple[Write, Receipt]] = []
 
     @property
     def counted(self) -> Mapping[str, int]:
@@ -42,23 +44,63 @@ class Writer(Actor[WriterMessage]):
         if self._client is None:
             self._client = self._connect()
         match message:
-            case Write(values, keys, reply_to):
-                self._records += len(values)
-                self._client.write(values, keys, _replied(reply_to))
+            case Write():
+                self._write(message, self._client)
             case WriteToAll(key, value, reply_to):
                 self._client.write_to_all(key, value, _replied(reply_to))
             case Look():
                 self._looking = False
             case _:
                 assert_never(message)
-        if self._client.poll() and not self._looking:
+        left = self._client.poll()
+        self._report_late()
+        if left and not self._looking:
             self._looking = True
             self.later(_LOOK_S, self.address, Look())
 
+    def _write(self, message: Write, client: KafkaWriter) -> None:
+        """Write the records, and reply when all are settled. A request that comes too late is refused as a whole."""
+        if time.monotonic() >= message.until:
+            message.reply_to(Busy("earlier requests took too long; nothing was taken"))
+            return
+        self._records += len(message.values)
+        receipt: list[Receipt] = []
+
+        def done(problem: str | None, offsets: dict[int, int]) -> None:  # noqa: ARG001  # the receipt has both
+            if receipt:  # else the request is settled already, and `write` returns next
+                message.reply_to(_reply(receipt[0]))
+
+        receipt.append(client.write(message.values, message.keys, done, until=message.until))
+        if receipt[0].left:
+            self._open.append((message, receipt[0]))
+        else:
+            message.reply_to(_reply(receipt[0]))
+
+    def _report_late(self) -> None:
+        """Reply to each request whose time is over what is known of its records. The last reply comes when all are settled."""
+        if not self._open:
+            return
+        now = time.monotonic()
+        for message, receipt in self._open:
+            if receipt.left and now >= message.until:
+                message.reply_to(_reply(receipt))
+        self._open = [(message, receipt) for message, receipt in self._open if receipt.left and now < message.until]
+
     def failed(self, message: Message, error: Exception) -> None:
         """Reply to the failed request: its records may or may not be written."""
-        if isinstance(message, Write | WriteToAll):
-            message.reply_to(Busy(f"the request failed: {type(error).__name__}"))
+        problem = f"the request failed: {type(error).__name__}"
+        if isinstance(message, Write):
+            message.reply_to(Written({}, open=len(message.values), problem=problem))
+        if isinstance(message, WriteToAll):
+            message.reply_to(Busy(problem))
+
+
+def _reply(receipt: Receipt) -> Written | Busy:
+    """Return what is known of a request: `Busy` only if it is certain that no record is written."""
+    known = receipt.left + receipt.unknown
+    if receipt.problem is not None and not receipt.acknowledged and not known:
+        return Busy(f"Kafka took nothing: {receipt.problem}")
+    return Written(dict(receipt.offsets), receipt.acknowledged, receipt.refused, known, receipt.problem)
 
 
 def _replied(reply_to: ReplyTo[Written]) -> Acknowledged:

@@ -59,6 +59,6 @@ def forms(line: str, item: Any) -> dict[str, Any]:
     return {NDJSON: ndjson, **tables}
 
 
-def json_response(body: object, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(body: object, headers: Mapping[str, str] | None = None, *, status: int = 200) -> Response:
     """Respond with `body`, a value that msgspec can write as JSON."""
-    return Response(msgspec.json.encode(body), headers=headers, media_type=JSON)
+    return Response(msgspec.json.encode(body), status, headers=headers, media_type=JSON)

@@ -3,14 +3,15 @@
 import asyncio
 import contextlib
 import time
-from functools import partial
+from hashlib import sha256
 from typing import Annotated, Any, Literal
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.replies import Write, WriteToAll, Written
+from actors.protocol import ReplyTo
+from actors.replies import Busy, Write, WriteToAll, Written
 from actors.timeline.span import EVER
 from actors.views.top.arguments import CLEAR_KEY, CLEAR_VALUE, LONGEST, Top, key_of
 from gateway.answer import ROWS, asked, rendered, rows_header
@@ -20,6 +21,7 @@ from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms, jso
 from gateway.api.operation import Body, Operation
 from gateway.ask import Asker
 from gateway.coverage import COVERAGE
+from gateway.repeats import Outcome, Repeats
 from gateway.schemas import Answer, Count
 from gateway.stream import Served
 
@@ -55,6 +57,17 @@ class Taken(Answer, frozen=True):
     time: Annotated[float, _Meta(description="Seconds until the acknowledgement.")]
 
 
+class Accepted(Answer, frozen=True, omit_defaults=True):
+    """Not every item is acknowledged yet. Repeat the request only with its `Idempotency-Key`."""
+
+    count: Annotated[Count, _Meta(description="Number of items.")]
+    acknowledged: Annotated[Count, _Meta(description="Items that Kafka has acknowledged.")]
+    accepted: Annotated[Count, _Meta(description="Items under way: Kafka may write them later, or has written them.")]
+    refused: Annotated[Count, _Meta(description="Items that are not written.")]
+    time: Annotated[float, _Meta(description="Seconds until this answer.")]
+    problem: Annotated[str, _Meta(description="Why items are refused, or may be lost.")] = ""
+
+
 class Cleared(Answer, frozen=True):
     """All items that were acknowledged before are deleted."""
 
@@ -74,6 +87,12 @@ LIMIT = params.Integer(
 )
 
 
+KEY = params.Header(
+    name="Idempotency-Key",
+    description="A name of this request, which the client chooses. A repetition with it writes nothing again.",
+)
+
+
 class Routes:
     """Endpoints of one dataset, under its own name."""
 
@@ -81,6 +100,7 @@ class Routes:
         self._asker = asker
         self._stream = stream
         self._decoder = msgspec.json.Decoder(Posted)
+        self._repeats = Repeats()
 
     def operations(self) -> list[Operation]:
         """Return the table of operations. A dataset that is not read from Kafka cannot be written."""
@@ -101,12 +121,24 @@ class Routes:
         body = Body(type=Posted, example={"items": ["11111111_10", "22222222_30"]})
         refused = {
             413: "The body is longer than http.max_body_bytes.",
+            202: "Kafka has not acknowledged every item in time, or refused some. The rest is accepted.",
+            409: "The `Idempotency-Key` belongs to a request with another body.",
             422: "The body is not such a list, or an item is too long.",
             429: "Other requests use the memory that this body needs. `Retry-After` has the seconds to wait.",
         }
         return [
             reading,
-            Operation(method="POST", path=f"/{name}", endpoint=self.post, tag=name, body=body, answer=Taken, statuses=refused),
+            Operation(
+                method="POST",
+                path=f"/{name}",
+                endpoint=self.post,
+                tag=name,
+                parameters=(KEY,),
+                body=body,
+                answer=Taken,
+                statuses=refused,
+                bodies={202: Accepted},
+            ),
             Operation(method="DELETE", path=f"/{name}", endpoint=self.delete, tag=name, answer=Cleared),
         ]
 
@@ -123,19 +155,54 @@ class Routes:
             return await rendered(answer, FORM.of(request), hold, request=request, headers=headers, heavy=heavy)
 
     async def post(self, request: Request) -> Response:
-        """Write items to Kafka; respond when Kafka has acknowledged all of them.
+        """Write items to Kafka; respond when Kafka has acknowledged all of them, or with what is known at the deadline.
 
-        Malformed items are written too, and counted as refused when they are read. Any media type is read as JSON.
+        Malformed items are written too, and counted as refused when they are read. Any media type is read as JSON. A 503 means
+        that nothing was taken. After a 202, or without an answer, repeat the request with the same `Idempotency-Key` only.
         """
         began, most = time.perf_counter(), self._asker.allowance.now.max_body_bytes
+        key = KEY.of(request)
         with self._place(params.body_bytes(request, most)):
             body = await params.body(request, most)
             with self._place(_ITEM_BYTES * body.count(b",")):
                 values = self._items(body)
-                assert self._stream.writer is not None, "there is a route for it"
-                if values:
-                    await self._asker.ask(self._stream.writer, partial(Write, values, list(map(key_of, values))))
-        return json_response(Taken(len(values), round(time.perf_counter() - began, 6)))
+                reply = await self._written(key, body, values)
+        seconds = round(time.perf_counter() - began, 6)
+        if reply.acknowledged == len(values):
+            return json_response(Taken(len(values), seconds))
+        known = Accepted(len(values), reply.acknowledged, reply.open, reply.refused, seconds, reply.problem or "")
+        return json_response(known, status=202)
+
+    async def _written(self, key: str, body: bytes, values: list[bytes]) -> Written:
+        """Write the items, unless an earlier request with this key has done so. Raises Problem 503 if nothing was taken."""
+        assert self._stream.writer is not None, "there is a route for it"
+        if not values:
+            return Written({})
+        digest = sha256(body).digest()
+        earlier = self._repeats.find(key) if key else None
+        if earlier is not None and earlier.digest != digest:
+            raise Problem(409, where="header Idempotency-Key", expected="a new key for another body", got="a key in use")
+        until = time.monotonic() + self._asker.deadline_s
+        if earlier is not None:
+            return await _outcome(earlier, len(values), until)
+        outcome = Outcome(digest)
+        if key:
+            self._repeats.add(key, outcome)
+
+        def write(reply_to: ReplyTo[Written]) -> Write:
+            def both(reply: Written | Busy) -> None:
+                outcome.reply = reply
+                reply_to(reply)
+
+            return Write(values, list(map(key_of, values)), both, until)
+
+        try:
+            return await self._asker.ask(self._stream.writer, write)
+        except Problem:
+            if outcome.reply is None and time.monotonic() >= until:  # the writer has the request, and has not replied yet
+                return Written({}, open=len(values))
+            outcome.reply = outcome.reply or Busy("nothing was taken")
+            raise
 
     async def delete(self, request: Request) -> Response:  # noqa: ARG002  # Starlette hands it in
         """Delete all items that were acknowledged before.
@@ -172,3 +239,16 @@ class Routes:
         if longest > LONGEST:
             raise Problem(422, where="body", expected=f"items of at most {LONGEST} bytes", got=f"{longest} bytes")
         return values
+
+
+async def _outcome(earlier: Outcome, count: int, until: float) -> Written:
+    """Wait for the outcome of an earlier request. Returns what is known at `until`. Raises Problem 503 if nothing was taken."""
+    while True:
+        reply = earlier.reply
+        if isinstance(reply, Busy):
+            raise busy(reply.reason)
+        if reply is not None:
+            return reply
+        if time.monotonic() > until:
+            return Written({}, open=count)
+        await asyncio.sleep(_LOOK_S)

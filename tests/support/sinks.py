@@ -42,11 +42,11 @@ def read_topic(bootstrap: str, topic: str, count: int) -> list[bytes]:
     return found
 
 
-def committed_values(bootstrap: str, topic: str) -> list[bytes]:
-    """Return the committed records, once no transaction is open."""
+def committed_values(bootstrap: str, topic: str, partition: int = 0) -> list[bytes]:
+    """Return the committed records of a partition, once no transaction is open."""
     group = {"bootstrap.servers": bootstrap, "group.id": "test", "enable.partition.eof": True}
     consumer = Consumer({**group, "isolation.level": "read_committed", "auto.offset.reset": "earliest"})
-    consumer.assign([TopicPartition(topic, 0, 0)])
+    consumer.assign([TopicPartition(topic, partition, 0)])
     found: list[bytes] = []
 
     def ended() -> bool:
