@@ -98,7 +98,8 @@ def _template() -> socket.socket:
     ours, theirs = socket.socketpair()
     with theirs:
         command = [sys.executable, "-m", __name__, str(theirs.fileno())]
-        started = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], cwd=ROOT)
+        environ = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # numpy's library starts no thread, which a fork would lose
+        started = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], cwd=ROOT, env=environ)
 
     def end() -> None:
         ours.close()
