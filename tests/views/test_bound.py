@@ -10,6 +10,7 @@ from actors.views.sets import bound as module
 from actors.views.sets.bound import Proof, Prover, identity, matrix, product
 from scripts.lab.truth import brute, greedy, min_cut
 from tests.support.batches import Event, batch
+from tests.support.trees import kept
 
 FAR = 2**60
 
@@ -116,9 +117,13 @@ def test_a_late_event_never_makes_the_bound_too_low(pending_limit: int, case: tu
                 proofs.append(proof)
     total = Proof(identity(steps))
     for proof in (*proofs, prover.proof()):
-        total = total.then(proof)
+        before, total = total, total.then(Proof.of_state(kept(proof.state())))
+        assert total.bound >= before.bound
     assert total.bound >= len(greedy(events, steps))
-    assert total.late <= len(events)
+    assert total.bound <= min(sum(step == each for _, each in events) for step in range(steps))
+    assert total.late == sum(total.late_by_step) <= len(events)
+    older = Proof.of_state({"matrix": total.matrix, "late": total.late})
+    assert total.bound <= older.bound <= int(total.matrix[0, -1]) + total.late
 
 
 @given(streams(40), st.integers(0, 13), st.integers(0, 14))
@@ -141,6 +146,17 @@ def test_an_event_of_an_earlier_step_at_a_settled_time_is_late():
     prover.add(batch([(6, 2)], 3), 7)
     prover.add(batch([(6, 2)], 3), 7)
     assert prover.proof().late == 1
+
+
+def test_the_bound_of_fifty_reds_is_never_above_fifty():
+    chance = np.random.default_rng(3)
+    for _ in range(20):
+        prover, events = Prover(3), [(10 * number, number % 3) for number in range(150)]
+        shuffled = [events[place] for place in chance.permutation(150)]
+        for place in range(0, 150, 10):
+            prover.add(batch(shuffled[place : place + 10], 3), shuffled[place][0])
+        assert prover.proof().late > 0
+        assert len(greedy(events, 3)) == 50 == prover.proof().bound
 
 
 def test_events_that_wait_for_the_watermark_are_counted_in_bytes():

@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.columns.fields import listed
 from actors.columns.snapshot import State
 from actors.columns.times import count_before
 from actors.timeline.batch import Batch
@@ -62,31 +63,43 @@ def matrix(batch: Batch) -> Matrix:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proof:
-    """The bound of a run of events: its matrix, and the number of events that were too late for it.
+    """The bound of a run of events: its matrix, and the number of events that were too late for it, in all and by step.
 
-    One more event allows at most one more set, so each late event adds one to the bound.
+    One more event allows at most one more set, so each late event adds one to the bound. A set has one event of each step, so
+    the bound never exceeds the number of events of a step. Earlier versions did not count late events by step: such an event
+    may be of any step.
     """
 
     matrix: Matrix
     late: int = 0
+    late_by_step: tuple[int, ...] = ()
 
     @staticmethod
     def of_state(state: State) -> "Proof":
         """Restore a proof from its `state`."""
-        return Proof(np.array(state["matrix"]), state["late"])
+        return Proof(np.array(state["matrix"]), state["late"], tuple(listed(state.get("late_by_step", ()))))
 
     def state(self) -> State:
         """Return the state for `of_state`."""
-        return {"matrix": self.matrix, "late": self.late}
+        return {"matrix": self.matrix, "late": self.late, "late_by_step": self.late_by_step}
 
     def then(self, later: Self) -> "Proof":
         """Return the proof of this run followed by the `later` one."""
-        return Proof(product(self.matrix, later.matrix), self.late + later.late)
+        late = _sums(self.late_by_step, later.late_by_step)
+        return Proof(product(self.matrix, later.matrix), self.late + later.late, late)
 
     @property
     def bound(self) -> int:
         """The largest possible number of sets of the run's events."""
-        return int(self.matrix[0, -1]) + self.late
+        # A cell of the diagonal is the number of the step's events that were in time.
+        by_step = np.diagonal(self.matrix) + np.array(self.late_by_step or (0,), np.int64)
+        unknown = self.late - sum(self.late_by_step)
+        return min(int(self.matrix[0, -1]) + self.late, int(by_step.min()) + unknown)
+
+
+def _sums(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the sums of two columns of equal length; an empty one has zeros."""
+    return tuple(map(sum, zip(one, other, strict=True))) if one and other else one or other
 
 
 class Prover:
@@ -96,12 +109,13 @@ class Prover:
     the bound is exact unless an event is later than the stream's lateness.
     """
 
-    __slots__ = ("_late", "_matrix", "_pending", "_steps", "_until")
+    __slots__ = ("_late", "_late_by_step", "_matrix", "_pending", "_steps", "_until")
 
     def __init__(self, steps: int, until: tuple[int, int] | None = None, pending: Batch | None = None) -> None:
         self._steps = steps
         self._matrix = identity(steps)
         self._late = 0
+        self._late_by_step: tuple[int, ...] = ()
         self._pending = pending or Batch.empty(steps)
         self._until = until
 
@@ -110,12 +124,12 @@ class Prover:
         """Restore a prover from its `state`."""
         proof, until = Proof.of_state(state["proof"]), state["until"]
         prover = Prover(len(proof.matrix), (until[0], until[1]) if until else None, Batch.of_state(state["pending"]))
-        prover._matrix, prover._late = proof.matrix, proof.late
+        prover._matrix, prover._late, prover._late_by_step = proof.matrix, proof.late, proof.late_by_step
         return prover
 
     def state(self) -> State:
         """Return the state for `of_state`. Cost: O(1), because arrays are never changed in place."""
-        return {"proof": Proof(self._matrix, self._late).state(), "until": self._until, "pending": self._pending.state()}
+        return {"proof": self._proof(self._matrix).state(), "until": self._until, "pending": self._pending.state()}
 
     @property
     def nbytes(self) -> int:
@@ -135,8 +149,8 @@ class Prover:
     def proof(self) -> Proof:
         """Return the proof of all events so far. Cost: O(events that wait for the watermark)."""
         if not self._pending.count:
-            return Proof(self._matrix, self._late)
-        return Proof(product(self._matrix, matrix(self._pending)), self._late)
+            return self._proof(self._matrix)
+        return self._proof(product(self._matrix, matrix(self._pending)))
 
     def close(self, time: int | None) -> tuple[Proof, "Prover"]:
         """Return the final proof of the events up to `time`, and a prover with the later ones."""
@@ -144,7 +158,10 @@ class Prover:
         if time is not None:
             settled, self._pending = self._pending.split(time + 1)
         self._fold(settled)
-        return Proof(self._matrix, self._late), Prover(self._steps, self._until, self._pending)
+        return self._proof(self._matrix), Prover(self._steps, self._until, self._pending)
+
+    def _proof(self, whole: Matrix) -> Proof:
+        return Proof(whole, self._late, self._late_by_step)
 
     def _without_late(self, batch: Batch) -> Batch:
         if self._until is None:
@@ -152,7 +169,9 @@ class Prover:
         time, step = self._until
         cuts = [count_before(column, time if index >= step else time + 1) for index, column in enumerate(batch.times)]
         late, in_time = batch.split_at(cuts)
-        self._late += late.count
+        if late.count:
+            self._late += late.count
+            self._late_by_step = _sums(self._late_by_step, tuple(column.size for column in late.times))
         return in_time
 
     def _fold(self, settled: Batch) -> None:
