@@ -18,7 +18,7 @@ from actors.timeline.span import Span
 from actors.views.uniques.arguments import GRANULARITIES
 from actors.views.uniques.cells import Cell, Key
 from actors.views.uniques.periods import PARENTS
-from actors.views.uniques.piece import NO_HASHES
+from actors.views.uniques.piece import NO_HASHES, known_of
 from actors.views.uniques.sketch import Sketch
 
 Levels = list[dict[int, Cell]]
@@ -66,6 +66,7 @@ def state_of(cells: Levels, waiting: Levels, sums: Sums) -> State:
         "sizes": numbered(count, np.int64, lambda: map(len, users)),
         "users": joined(8 * sums.hashes, lambda: users),
         "sketched": np.array([place for place, _ in some], np.int64),
+        "known": np.array([found[place].known for place, _ in some], np.int64),
         "sketch_sizes": np.fromiter(map(len, sketches), np.int64, len(sketches)),
         "sketches": joined(sum(map(len, sketches)), lambda: sketches),
         "waiting_levels": [len(level) for level in waiting],
@@ -112,8 +113,10 @@ def _give_users(state: State, cells: Sequence[Cell]) -> None:
     places = column(state["sketched"], np.int64).tolist()
     sketches = blob(state["sketches"])
     cuts = bounds(column(state["sketch_sizes"], np.int64, len(places)), len(sketches))
-    for place, low, high in zip(places, cuts, cuts[1:], strict=False):
+    known = known_of(state, len(places))
+    for place, low, high, least in zip(places, cuts, cuts[1:], known, strict=False):
         cell = cells[integer(place, 0, len(cells) - 1)]
+        cell.known = least
         if cell.sketch is not None or cell.users.size:
             raise ValueError("users or one sketch were expected for a cell, got more")
         cell.sketch = Sketch.of_sealed(sketches[low:high])

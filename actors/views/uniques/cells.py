@@ -30,10 +30,22 @@ class Cell:
     """The frames and users of one period. Not thread-safe: one live slice owns it.
 
     `users` are sorted, distinct hashes. The array is never modified, so it can be shared. A cell with too many users has a
-    `sketch` instead. `parents` are the cells of the longer periods that contain this one.
+    `sketch` instead, and at least `known` users. `parents` are the cells of the longer periods that contain this one.
     """
 
-    __slots__ = ("end", "final", "frames", "key", "parents", "revisions", "sketch", "users", "waiting", "waiting_count")
+    __slots__ = (
+        "end",
+        "final",
+        "frames",
+        "key",
+        "known",
+        "parents",
+        "revisions",
+        "sketch",
+        "users",
+        "waiting",
+        "waiting_count",
+    )
 
     def __init__(self, key: Key, period: Span, parents: tuple["Cell", ...]) -> None:
         self.key = key
@@ -44,6 +56,7 @@ class Cell:
         self.final = False
         self.users: Hashes = NO_HASHES
         self.sketch: Sketch | None = None
+        self.known = 0
         self.waiting: list[Hashes] | None = None
         self.waiting_count = 0
 
@@ -82,11 +95,17 @@ class Cell:
         if new.size:
             self.users = np.sort(np.concatenate((self.users, new))) if self.users.size else new
         if self.users.size > exact_users:
-            self.shrink()
+            self.shrink(exact_users + 1)  # not the size, which depends on where the polls were cut
         return new
 
-    def shrink(self) -> None:
-        """Replace the users by a sketch."""
+    @property
+    def least(self) -> int:
+        """The number of folded users that the cell certainly has."""
+        return self.users.size if self.sketch is None else self.known
+
+    def shrink(self, known: int) -> None:
+        """Replace the users, of which there are at least `known`, by a sketch."""
+        self.known = max(self.known, known)
         self.sketch = Sketch()
         self.sketch.add(self.users)
         self.users = NO_HASHES

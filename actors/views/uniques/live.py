@@ -164,7 +164,7 @@ class LiveUniques(Live):
             nbytes -= cell.users.nbytes - SKETCH_BYTES
             self._held -= cell.users.size
             self._sketches += 1
-            cell.shrink()
+            cell.shrink(cell.users.size)
         return {}, None
 
     def freeze(self) -> tuple[FrozenUniques, Agenda]:
@@ -257,8 +257,9 @@ class LiveUniques(Live):
         new = cell.fold(self._exact_users)
         self._held += cell.users.size
         self._sketches += (cell.sketch is not None) - sketched_before
-        if new.size:
-            for parent in cell.parents:
+        for parent in cell.parents:
+            parent.known = max(parent.known, cell.least)
+            if new.size:
                 self._put(parent, new)
 
     def _fold_due(self, cell: Cell) -> None:
@@ -283,6 +284,7 @@ class LiveUniques(Live):
             final=[cell.final for cell in cells],
             users=[cell.users for cell in cells],
             sketches={place: cell.sketch.sealed() for place, cell in enumerate(cells) if cell.sketch is not None},
+            known={place: cell.known for place, cell in enumerate(cells) if cell.sketch is not None},
         )
 
 

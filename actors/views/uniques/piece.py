@@ -46,6 +46,8 @@ class Piece:
     hashes: Hashes
     """The hashes of all cells; sorted and distinct within a cell."""
     sketches: Mapping[int, bytes | memoryview]
+    known: Mapping[int, int]
+    """How many users each cell with a sketch certainly has, at least."""
 
     @staticmethod
     def of_state(state: State) -> "Piece":
@@ -71,6 +73,7 @@ class Piece:
             ends[1:],
             hashes,
             {place: sketches[low:high] for place, low, high in zip(places, cuts, cuts[1:], strict=False)},
+            dict(zip(places, known_of(state, len(places)), strict=True)),
         )
 
     def state(self) -> State:
@@ -85,6 +88,7 @@ class Piece:
             "sizes": self.highs - self.lows,
             "hashes": self.hashes,
             "sketched": np.array(list(self.sketches), np.int64),
+            "known": np.array([self.known[place] for place in self.sketches], np.int64),
             "sketch_sizes": np.array(sizes, np.int64),
             "sketches": joined(sum(sizes), self.sketches.values),
         }
@@ -102,6 +106,7 @@ class Piece:
             highs,
             hashes,
             {place: bytes(sketch) for place, sketch in self.sketches.items()},
+            self.known,
         )
 
     @property
@@ -123,7 +128,7 @@ class Piece:
     def between(self, span: Span) -> Self:
         """Return the cells that begin in `span`. Cost: O(log n), and O(sketches)."""
         low, high = count_before(self.starts, span.start), count_before(self.starts, span.end)
-        return self._cut(slice(low, high), {at - low: each for at, each in self.sketches.items() if low <= at < high})
+        return self._cut(slice(low, high), {at: at - low for at in self.sketches if low <= at < high})
 
     def at(self, wanted: Times) -> Self:
         """Return the cells that begin at one of the ascending times `wanted`. Cost: O(wanted log n)."""
@@ -131,26 +136,27 @@ class Piece:
         inside = places < self.count
         places, wanted = places[inside], wanted[inside]
         places = places[self.starts[places] == wanted]
-        found = {new: self.sketches[old] for new, old in enumerate(places.tolist()) if old in self.sketches}
-        return self._cut(places, found)
+        return self._cut(places, {old: new for new, old in enumerate(places.tolist()) if old in self.sketches})
 
     def replaced(self, largest: int, shrink: Callable[[Hashes], bytes]) -> Self:
         """Return the piece with the users of each cell of more than `largest` hashes replaced by a sketch, made by `shrink`."""
         users = [self.users(index) for index in range(self.count)]
-        sketches = dict(self.sketches)
+        sketches, known = dict(self.sketches), dict(self.known)
         for index, own in enumerate(users):
             if own.size > largest:
-                sketches[index] = shrink(own)
+                sketches[index], known[index] = shrink(own), own.size
                 users[index] = NO_HASHES
         lows, highs, hashes = _joined(users)
-        return replace(self, lows=lows, highs=highs, hashes=hashes, sketches=sketches)
+        return replace(self, lows=lows, highs=highs, hashes=hashes, sketches=sketches, known=known)
 
-    def _cut(self, places: Any, sketches: Mapping[int, bytes | memoryview]) -> Self:
+    def _cut(self, places: Any, sketched: Mapping[int, int]) -> Self:
+        """Return the cells at `places`. `sketched` maps the old place of each cell with a sketch to its new place."""
+        sketches = {new: self.sketches[old] for old, new in sketched.items()}
+        known = {new: self.known[old] for old, new in sketched.items()}
         columns = (self.starts, self.frames, self.revisions, self.final, self.lows, self.highs)
         starts, frames, revisions, final, lows, highs = (column[places] for column in columns)
-        return replace(
-            self, starts=starts, frames=frames, revisions=revisions, final=final, lows=lows, highs=highs, sketches=sketches
-        )
+        numbers = {"starts": starts, "frames": frames, "revisions": revisions, "final": final, "lows": lows, "highs": highs}
+        return replace(self, **numbers, sketches=sketches, known=known)
 
 
 def piece(
@@ -162,6 +168,7 @@ def piece(
     final: Sequence[bool],
     users: Sequence[Hashes],
     sketches: Mapping[int, bytes | memoryview],
+    known: Mapping[int, int],
 ) -> Piece:
     """Return cells as columns of the smallest possible types. `starts` must ascend. Cost: one copy."""
     lows, highs, hashes = _joined(users)
@@ -175,7 +182,18 @@ def piece(
         highs,
         hashes,
         sketches,
+        known,
     )
+
+
+def known_of(state: State, count: int) -> list[int]:
+    """Return how many users each of `count` cells with a sketch certainly has; 0 in files of earlier versions."""
+    value = state.get("known")
+    known = np.zeros(count, np.int64) if value is None else column(value, np.int64, count)
+    if (known < 0).any():
+        raise ValueError("counts from 0 were expected, some are not")
+    counts: list[int] = known.tolist()
+    return counts
 
 
 def _joined(users: Sequence[Hashes]) -> tuple[Counts, Counts, Hashes]:

@@ -62,6 +62,11 @@ class Table:
             for first, each in zip(self._first, pieces, strict=False)
             for index, sketch in each.sketches.items()
         }
+        self._known = {
+            int(first) + index: known
+            for first, each in zip(self._first, pieces, strict=False)
+            for index, known in each.known.items()
+        }
         # One piece is in order already.
         self._order = np.argsort(self._starts, kind="stable") if len(pieces) > 1 else np.arange(self._starts.size)
         ordered = self._starts[self._order]
@@ -93,14 +98,14 @@ class Table:
             joined |= np.logical_or.reduceat(np.isin(cells, list(self._sketched)), firsts)
         for row in np.flatnonzero(joined).tolist():
             own = cells[int(firsts[row]) : int(firsts[row] + sizes[row])].tolist()
-            (unique[row], lower[row], upper[row]), exact[row] = self._joined(own)
+            (unique[row], lower[row], upper[row]), exact[row] = self._joined(own, int(frames[row]))
         starts = self.keys[rows]
         level = np.full(rows.size, self._level, np.int64)
         times = starts // 1000, self._periods.ends(self._level, starts) // 1000
         return np.stack((level, *times, unique, frames, lower, upper, exact, final, revisions))
 
-    def _joined(self, cells: Sequence[int]) -> tuple[Estimate, bool]:
-        """Return how many users these cells have together, and whether that is exact."""
+    def _joined(self, cells: Sequence[int], frames: int) -> tuple[Estimate, bool]:
+        """Return how many users these cells with `frames` frames have together, and whether that is exact."""
         users = []
         for cell in cells:
             number = int(np.searchsorted(self._first, cell, side="right")) - 1
@@ -108,9 +113,10 @@ class Table:
             if own.size:
                 users.append(own)
         sketches = [self._sketched[cell] for cell in cells if cell in self._sketched]
-        if sketches:
-            return estimate(users, sketches), False
         count = _distinct(users)
+        if sketches:
+            least = max(count, *(self._known[cell] for cell in cells if cell in self._sketched))
+            return estimate(users, sketches).within(least, frames), False
         return Estimate(count, count, count), True
 
 

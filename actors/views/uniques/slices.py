@@ -89,6 +89,7 @@ def _squeezed(level: int, pieces: Sequence[Piece]) -> Piece:
             found.setdefault(start, []).append((each, index))
     starts = sorted(found)
     sketches: dict[int, bytes | memoryview] = {}
+    known: dict[int, int] = {}
     users: list[Hashes] = []
     for place, start in enumerate(starts):
         exact = [each.users(index) for each, index in found[start]]
@@ -96,6 +97,7 @@ def _squeezed(level: int, pieces: Sequence[Piece]) -> Piece:
         users.append(np.unique(np.concatenate(exact)))
         if own or users[-1].size > _LARGEST_JOINED:
             sketches[place] = joined(exact, own)
+            known[place] = max(users[-1].size, *(each.known.get(index, 0) for each, index in found[start]))
             users[-1] = NO_HASHES
     return piece(
         level,
@@ -105,6 +107,7 @@ def _squeezed(level: int, pieces: Sequence[Piece]) -> Piece:
         final=[any(each.final[index] for each, index in found[start]) for start in starts],
         users=users,
         sketches=sketches,
+        known=known,
     )
 
 
