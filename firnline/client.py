@@ -8,11 +8,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from firnline.rows import Rows, Sets
+from firnline.rows import EARLIEST, LATEST, Rows, Sets
 from firnline.transport import Time, Transport, origin
-
-EARLIEST, LATEST = -(2**63), 2**63 - 1
-"""The default range of sets: all times."""
 
 
 class Client:

@@ -18,6 +18,9 @@ Row = TypeVar("Row")
 NDJSON = "application/x-ndjson"
 ARROW = "application/vnd.apache.arrow.stream"
 
+EARLIEST, LATEST = -(2**63), 2**63
+"""The default range of sets: all times. `LATEST` is not part of it."""
+
 PAGE = 10_000
 """Sets in one request."""
 
@@ -61,8 +64,8 @@ class Rows(Generic[Row]):
         """Give all rows to a library that reads Arrow's C stream, such as `polars.DataFrame(rows)`."""
         return self.arrow().__arrow_c_stream__(requested_schema)
 
-    def _table(self, parameters: Mapping[str, object]) -> "tuple[pa.Table, int | None]":
-        """Return the rows of one answer, and its own limit of rows, or None."""
+    def _table(self, parameters: Mapping[str, object]) -> "tuple[pa.Table, int | None, Mapping[str, object]]":
+        """Return the rows of one answer, its own limit of rows, or None, and the parameters of the next page."""
         try:
             import pyarrow as pa  # noqa: PLC0415  # an extra
         except ImportError:
@@ -72,7 +75,7 @@ class Rows(Generic[Row]):
             most = response.getheader("Firnline-Rows")
             try:
                 with pa.ipc.open_stream(response if response.chunked else io.BytesIO(response.read())) as reader:
-                    return reader.read_all(), int(most) if most is not None else None
+                    return reader.read_all(), int(most) if most is not None else None, _fixed(parameters, response)
             except pa.ArrowInvalid as error:
                 raise UnreachableError(f"the answer broke off: {error}") from error
 
@@ -110,9 +113,9 @@ class Sets(Rows[dict[str, int]]):
 
     def __iter__(self) -> Iterator[dict[str, int]]:
         """Yield the sets, page by page; a page that breaks off is requested again. Cost: 2 us a set in the client."""
-        left, cursor = self._limit, self._cursor
+        left, cursor, asked = self._limit, self._cursor, self._parameters
         while left is None or left > 0:
-            page = self._page(PAGE if left is None else min(left, PAGE), cursor)
+            page, asked = self._page(PAGE if left is None else min(left, PAGE), cursor, asked)
             for each in page.sets:
                 yield {name: step.timestamp for name, step in each.items()}
             cursor = page.next
@@ -122,18 +125,19 @@ class Sets(Rows[dict[str, int]]):
 
     def arrow(self) -> "pa.Table":
         """Return all sets as a pyarrow Table, as `Rows.arrow` does, from as many answers as the service needs."""
-        left, cursor, found = self._limit, self._cursor, None
+        left, cursor, found, asked = self._limit, self._cursor, None, self._parameters
         while True:
             limit = None if left is None else min(left, _TABLE)
-            table, most = self._table({**self._parameters, "limit": limit, "cursor": cursor})
+            table, most, asked = self._table({**asked, "limit": limit, "cursor": cursor})
             found = table if found is None else _joined(found, table)
             left = None if left is None else left - table.num_rows
             if most is None or table.num_rows < most or left == 0:
                 return found
             cursor = _after(found, self._cursor)
 
-    def _page(self, limit: int, cursor: str | None) -> _Page:
-        parameters = {**self._parameters, "limit": limit, "cursor": cursor, "coverage": 1}
+    def _page(self, limit: int, cursor: str | None, asked: Mapping[str, object]) -> tuple[_Page, Mapping[str, object]]:
+        """Return a page, and the parameters of the next one."""
+        parameters = {**asked, "limit": limit, "cursor": cursor, "coverage": 1}
         for left in reversed(range(self._transport.tries)):
             try:
                 with self._transport.ask(self._path, parameters, of=self._of) as response:
@@ -144,7 +148,7 @@ class Sets(Rows[dict[str, int]]):
                 time.sleep(_PAUSE_S)
             else:
                 self.coverage = page.coverage
-                return page
+                return page, _fixed(asked, response)
         raise AssertionError("the last try returns or raises")
 
 
@@ -156,6 +160,15 @@ def _lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
         yield from lines
     if rest:
         raise UnreachableError("the answer broke off in the middle of a row")
+
+
+def _fixed(parameters: Mapping[str, object], response: http.client.HTTPResponse) -> Mapping[str, object]:
+    """Return the parameters with the range of the answer, so that a time such as -5m means the same moment on each page."""
+    found = response.getheader("Firnline-Range")  # older services do not send it
+    if found is None or "startTime" not in parameters:
+        return parameters
+    start, end = msgspec.json.decode(found, type=tuple[int | None, int | None])
+    return {**parameters, "startTime": EARLIEST if start is None else start, "endTime": LATEST if end is None else end}
 
 
 def _joined(table: "pa.Table", more: "pa.Table") -> "pa.Table":

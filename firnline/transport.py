@@ -3,18 +3,22 @@
 import contextlib
 import http.client
 import json
+import math
 import os
 import time
 import urllib.parse
 from collections.abc import Collection, Iterator, Mapping
-from datetime import datetime
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 HERE = "http://127.0.0.1:8080"
 """The default address of a service."""
 
-Time = int | datetime | str
-"""A time: a number in the stream's unit (of uniques and words: Unix seconds), a datetime with a zone, or RFC 3339 text."""
+Time = int | float | date | timedelta | str
+"""A time: a number in the stream's unit (of uniques and words: Unix seconds), a datetime with a zone, a date, a timedelta from
+now, or text that the service reads, such as RFC 3339, 2026-11-28, now or -5m.
+"""
 
 _STREAM, _VIEW = "Firnline-Stream", "Firnline-View"
 _LATER = {http.client.TOO_MANY_REQUESTS, http.client.SERVICE_UNAVAILABLE}
@@ -131,6 +135,11 @@ def text(value: object) -> str:
         if value.tzinfo is None:
             raise ValueError(f"a time with a zone was expected, got {value}")
         return value.isoformat()
+    if isinstance(value, timedelta):
+        length = abs(value)
+        return f"{'-' if value < timedelta() else '+'}{length.days}d{length.seconds}s{length.microseconds}us"
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{Decimal(repr(value)):f}"  # without an exponent
     return str(value)
 
 

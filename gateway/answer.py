@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import Any
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -22,6 +23,7 @@ from gateway.api.forms import JSON
 from gateway.api.writers import Writer
 from gateway.ask import Asker
 from gateway.coverage import coverage_header, coverage_within
+from gateway.schemas import bounds_of
 from gateway.stream import Served
 
 _NONE: Mapping[str, Any] = {}
@@ -30,6 +32,9 @@ _AT_ONCE_BYTES = 65_536
 
 
 ROWS = {"Firnline-Rows": "The most rows of this answer. With fewer rows it is complete; with as many, more rows may follow."}
+"""The header, with its description."""
+
+RANGE = {"Firnline-Range": "The range of the answer as JSON: [start, end) in the stream's unit. null: no bound."}
 """The header, with its description."""
 
 
@@ -181,3 +186,8 @@ def _gather(pieces: Iterator[bytes]) -> bytes:
 def rows_header(most: int) -> dict[str, str]:
     """Return the header with the most rows of an answer."""
     return {"Firnline-Rows": str(most)}
+
+
+def range_header(span: Span) -> dict[str, str]:
+    """Return the header with the range that the request meant: two integers, however the request wrote its times."""
+    return {"Firnline-Range": msgspec.json.encode(bounds_of(span)).decode()}

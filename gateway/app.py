@@ -101,7 +101,7 @@ def about(stream: Served, operations: Iterable[Operation]) -> str:
     """Return a line that describes a stream with these operations."""
     read = f", read from {stream.source}" if stream.source else ""
     timed = any(isinstance(parameter, Time) for operation in operations for parameter in operation.parameters)
-    unit = f" Its times are integers in {stream.time_unit} since 1970, or RFC 3339." if timed else ""
+    unit = f" Its times are integers in {stream.time_unit} since 1970." if timed else ""
     return f"A stream of the view {stream.view}{read}.{unit}"
 
 

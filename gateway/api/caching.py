@@ -55,9 +55,11 @@ def caching_headers(tag: str | None) -> dict[str, str]:
 def not_modified(asked: Headers, tag: str | None, headers: Mapping[str, str]) -> Response | None:
     """Return a response 304 with the `headers` of the answer if the client's `If-None-Match` has its tag, else None.
 
-    Tags are compared weakly, as RFC 9110 requires: a compressed answer has the weak form of the same tag.
+    Tags are compared weakly, as RFC 9110 requires: a compressed answer has the weak form of the same tag. The 304 has the tag
+    in the form that the client sent, because the client got that form with its answer.
     """
-    known = [part.strip().removeprefix("W/") for value in asked.getlist("if-none-match") for part in value.split(",")]
-    if tag is None or not {tag, "*"} & set(known):
+    known = {part.strip() for value in asked.getlist("if-none-match") for part in value.split(",")}
+    if tag is None or not known & {tag, f"W/{tag}", "*"}:
         return None
-    return Response(status_code=304, headers=dict(headers))
+    form = tag if known & {tag, "*"} else f"W/{tag}"
+    return Response(status_code=304, headers={**headers, "ETag": form})

@@ -1,66 +1,161 @@
-"""Times as people write them, as integers: RFC 3339, and Unix seconds with a fraction. Pure; exact to the nanosecond."""
+"""The grammar of times in requests: numbers, dates, RFC 3339, and times before or after now. Pure and exact.
+
+The only place that reads a time from text: the commands, the Python client and the page send the text as it was typed.
+`docs/times.md` describes the grammar, and `ISO` and `RELATIVE` are the same grammar as patterns, for the API's description.
+"""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from fractions import Fraction
+from typing import NamedTuple
 
 MS = "ms"
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 """How many of each unit a second has."""
 
-_SECONDS = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{1,9})?")
-_RFC_3339 = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,40}))?"
-    r"(?:[Zz]|([+ -])([0-9]{2}):([0-9]{2}))"
+NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+
+DAY_S = 86_400
+_NS = UNITS["ns"]
+_LENGTHS_NS = {
+    "ns": 1,
+    "us": 10**3,
+    "ms": 10**6,
+    "s": _NS,
+    "m": 60 * _NS,
+    "h": 3_600 * _NS,
+    "d": DAY_S * _NS,
+    "w": 7 * DAY_S * _NS,
+}
+
+_LEAP_YEAR = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)"
+_DATE = (
+    "(?:[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
+    f"|02-(?:0[1-9]|1[0-9]|2[0-8]))|{_LEAP_YEAR}-02-29)"
 )
+_CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9](?::(?:[0-5][0-9]|60)(?:\.[0-9]{1,40})?)?"
+_ZONE = "(?:[Zz]|[+ -](?:[01][0-9]|2[0-3]):?[0-5][0-9](?::[0-5][0-9])?)"
+ISO = f"{_DATE}(?:[Tt ]{_CLOCK}{_ZONE}?)?"
+"""A date, a date with a time, or both with a zone. A leap second counts as the next second."""
+
+RELATIVE = "now|(?:now)?[+ -](?:[0-9]{1,18}(?:ns|us|ms|s|m|h|d|w))+"
+"""The present, or a duration before or after it."""
+
+_NUMBER = re.compile(r"([+-]?[0-9]{1,20})(\.[0-9]{1,9})?")
+_ISO = re.compile(ISO)
+_PARTS = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:.([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?)?"
+    r"(?:[Zz]|([+ -])([0-9]{2}):?([0-9]{2})(?::([0-9]{2}))?)?"
+)
+_RELATIVE = re.compile(RELATIVE)
+_STEP = re.compile("([0-9]+)([a-z]+)")
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_CYCLE_YEARS, _CYCLE_S = 400, 146_097 * 86_400
+_CYCLE_YEARS, _CYCLE_S = 400, 146_097 * DAY_S
 """The calendar repeats after this many years, which have this many seconds."""
 
+LAST_PLAIN_S = 10**11 - 1
+"""A number of at most this many seconds (the year 5138) is never taken for a time in another unit."""
 
-def unix_seconds(text: str, per_second: int) -> int | None:
-    """Return Unix seconds as an integer of `per_second` parts a second, rounded down; None if `text` is not a number.
+_MEANT_S = range(631_152_000, 4_102_444_800)
+"""The years 1990 to 2099: a larger number is refused if it is such a time in a finer unit."""
 
-    >>> unix_seconds("1468244384.25", 1_000)
-    1468244384250
+
+class Meant(NamedTuple):
+    """What a number probably means: a time in the finer `unit`, which is `value` in the expected unit."""
+
+    unit: str
+    value: int
+
+
+def meant(value: int, unit: str) -> Meant | None:
+    """Return what a number of `unit` since 1970 probably means if the year is not plausible; None if no other unit fits.
+
+    >>> meant(1513765893000, "s")
+    Meant(unit='ms', value=1513765893)
     """
-    return int(Decimal(text) * per_second // 1) if _SECONDS.fullmatch(text) else None
+    if abs(value) <= LAST_PLAIN_S * UNITS[unit]:
+        return None
+    for finer, per_second in UNITS.items():
+        factor = per_second // UNITS[unit]
+        if factor > 1 and value // per_second in _MEANT_S:
+            return Meant(finer, value // factor)
+    return None
+
+
+def implausible(unit: str) -> list[range]:
+    """Return the numbers that `meant` explains, in ascending order."""
+    return [
+        range(max(_MEANT_S.start * per_second, LAST_PLAIN_S * UNITS[unit] + 1), _MEANT_S.stop * per_second)
+        for per_second in UNITS.values()
+        if per_second > UNITS[unit] and _MEANT_S.stop * per_second > LAST_PLAIN_S * UNITS[unit]
+    ]
+
+
+def unbounded(value: int) -> bool:
+    """Whether a number has only nines, or is a power of ten: as the end of a range, it means that the range has no end."""
+    digits = str(value)
+    return not digits.strip("9") or (digits[0] == "1" and not digits[1:].strip("0"))
+
+
+def number(text: str, *, fraction: bool = True) -> int | Fraction | None:
+    """Return a number of at most 20 digits, with a `fraction` of at most nine; None for any other text.
+
+    >>> number("-0.0005")
+    Fraction(-1, 2000)
+    """
+    found = _NUMBER.fullmatch(text)
+    if found is None or (found[2] is not None and not fraction):
+        return None
+    return int(found[1]) if found[2] is None else Fraction(text)
+
+
+def moment(text: str, now_ns: Callable[[], int]) -> Fraction:
+    """Return a date, a time by ISO 8601, or a time relative to `now_ns()`, in seconds since 1970, without any rounding.
+
+    Without a zone, a date or a time is in UTC. A space before a zone or a duration counts as a plus, because an unencoded plus
+    in a query becomes a space. Raises ValueError for any other text, including numbers.
+    """
+    if _ISO.fullmatch(text):
+        return _iso(text)
+    if _RELATIVE.fullmatch(text):
+        return Fraction(now_ns() + _offset_ns(text.removeprefix("now")), _NS)
+    given = datetime.fromisoformat(text.replace(" ", "+"))  # further forms, such as 2016-W28-1T13:00Z
+    if given.tzinfo is None or text.isdigit():
+        raise ValueError("no time")
+    return Fraction((given - _EPOCH) // timedelta(microseconds=1), 10**6)
 
 
 def instant(text: str, per_second: int) -> int:
     """Return a time by RFC 3339 as an integer of `per_second` parts a second since 1970. Finer digits are cut off.
 
-    A space before a zone counts as a plus, because an unencoded plus in a query becomes a space. A leap second counts as the
-    next second. Raises ValueError for any other text.
+    Raises ValueError for any other text.
 
     >>> instant("2016-07-11T15:00:00.123456789+02:00", 10**9)
     1468242000123456789
     """
-    found = _RFC_3339.fullmatch(text)
-    if found is None:
+    if not _ISO.fullmatch(text):
         raise ValueError("not a time by RFC 3339")
-    year, month, day, hour, minute, second = (int(part) for part in found.group(1, 2, 3, 4, 5, 6))
-    zone_h, zone_min = int(found[9] or 0), int(found[10] or 0)
-    if second > 60 or zone_h > 23 or zone_min > 59:  # 60 is a leap second
-        raise ValueError("a second or a zone that there is not")
+    return int(_iso(text) * per_second // 1)
+
+
+def _iso(text: str) -> Fraction:
+    """Return the seconds since 1970 of a text that matches `ISO`."""
+    found = _PARTS.fullmatch(text)
+    assert found is not None, "ISO is stricter"
+    year, month, day = (int(part) for part in found.group(1, 2, 3))
+    hour, minute, second = (int(part or 0) for part in found.group(4, 5, 6))
     # datetime has no year 0; it is a year like 400.
     local = datetime(year or _CYCLE_YEARS, month, day, hour, minute, min(second, 59), tzinfo=UTC)
     since = (local - _EPOCH) // timedelta(seconds=1) + second // 60 - (0 if year else _CYCLE_S)
-    zone_s = (zone_h * 60 + zone_min) * 60
-    since += zone_s if found[8] == "-" else -zone_s
-    digits = (found[7] or "")[:9].ljust(9, "0")
-    return since * per_second + int(digits) * per_second // 10**9
+    zone_h, zone_min, zone_s = (int(part or 0) for part in found.group(9, 10, 11))
+    zone = (zone_h * 60 + zone_min) * 60 + zone_s
+    since += zone if found[8] == "-" else -zone
+    return since + Fraction(f"0.{found[7] or 0}")
 
 
-def iso_8601_ms(text: str) -> int:
-    """Return a time by RFC 3339, or by another form of ISO 8601 with a zone, in ms since 1970.
-
-    Raises ValueError for any other text.
-    """
-    try:
-        return instant(text, UNITS[MS])
-    except ValueError:
-        given = datetime.fromisoformat(text.replace(" ", "+"))  # an unencoded plus in a query
-        if given.tzinfo is None:
-            raise
-        return (given - _EPOCH) // timedelta(milliseconds=1)
+def _offset_ns(text: str) -> int:
+    """Return a duration such as -1h30m; 0 for an empty text."""
+    length = sum(int(count) * _LENGTHS_NS[unit] for count, unit in _STEP.findall(text))
+    return -length if text.startswith("-") else length

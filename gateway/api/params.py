@@ -6,8 +6,10 @@ status. An `Operation` parses its parameters before its endpoint is called; the 
 
 import difflib
 import re
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, ClassVar, Generic, TypeVar
 
 from starlette.requests import Request
@@ -15,10 +17,25 @@ from starlette.requests import Request
 from actors.columns.times import INT64_MAX, INT64_MIN
 from actors.timeline.span import EVER, Span
 from gateway.api.errors import Problem, shown
-from gateway.api.instants import MS, UNITS, instant, iso_8601_ms, unix_seconds
+from gateway.api.instants import (
+    ISO,
+    LAST_PLAIN_S,
+    MS,
+    NAMES,
+    RELATIVE,
+    UNITS,
+    implausible,
+    meant,
+    moment,
+    number,
+    unbounded,
+)
 
 GIVEN = "firnline.given"
 """The key of an ASGI scope under which the parsed values are, by name."""
+
+NOW = "firnline.now"
+"""The key under which the time of the request is, ns since 1970, if a parameter needs it."""
 
 Value_co = TypeVar("Value_co", covariant=True)
 
@@ -194,61 +211,109 @@ class Header(Parameter[str]):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Time(Parameter[int | None]):
-    """A time: an integer in the stream's `unit` (s, ms, us, ns), or RFC 3339. None if it is absent and not `required`.
+    """A time in the stream's `unit` (s, ms, us, ns), in the grammar of `instants`. None if it is absent and not `required`.
 
-    A time by RFC 3339 beyond int64 counts as the first or the last int64. Digits finer than the unit are cut off.
+    A number is in `counted`, by default the same unit. A time finer than the unit is rounded down, and up as the `end` of a
+    range, so that the range contains all of it. A time beyond int64 counts as the first or the last int64; as an `end`, as the
+    time after the last one.
     """
 
     unit: str = MS
+    counted: str = ""
+    end: bool = False
 
     def parse(self, request: Request) -> int | None:
         """Return the time in the unit."""
-        expected = f"an integer ({self.unit} since 1970), or a time such as 2023-06-02T08:51:56Z"
+        exact = self.exact(request)
+        return None if exact is None else self._rounded(exact)
+
+    def exact(self, request: Request) -> int | Fraction | None:
+        """Return the time in the unit, not rounded and without bounds."""
         text = request.query_params.get(self.name)
         if text is None:
             if self.required:
-                raise bad(self.name, expected, "nothing")
+                raise bad(self.name, self._expected, "nothing")
             return None
-        if _INTEGER.fullmatch(text):
-            if not INT64_MIN <= int(text) <= INT64_MAX:
-                raise bad(self.name, f"an integer from {INT64_MIN} to {INT64_MAX}", text)
-            return int(text)
+        found = number(text, fraction=self._counted == "s")
+        if found is not None:
+            self._check(found)
+            return found if self._counted == self.unit else Fraction(found * UNITS[self.unit], UNITS[self._counted])
         try:
-            return max(INT64_MIN, min(instant(text, UNITS[self.unit]), INT64_MAX))
+            return moment(text, lambda: _now_ns(request)) * UNITS[self.unit]
         except ValueError:
-            raise bad(self.name, expected, repr(text)) from None
+            raise bad(self.name, self._expected, repr(text)) from None
 
     def schema(self) -> dict[str, Any]:
-        """Return the schema of both forms."""
-        integer = {"type": "integer", "minimum": INT64_MIN, "maximum": INT64_MAX, "description": f"{self.unit} since 1970"}
-        return {"anyOf": [integer, {"type": "string", "format": "date-time", "description": "RFC 3339"}]}
+        """Return the schema of all forms."""
+        unit, places = self._counted, 20
+        low, numbers = INT64_MIN, []
+        for gap in implausible(unit):
+            numbers.append({"type": "integer", "minimum": low, "maximum": gap.start - 1})
+            low = gap.stop
+        numbers.append({"type": "integer", "minimum": low, "maximum": self._last})
+        if self.end:
+            round_ones = (value for k in range(places) for value in (10**k - 1, 10**k))
+            exempt = [value for value in round_ones if any(value in gap for gap in implausible(unit))]
+            numbers += [{"type": "integer", "enum": exempt, "description": "No end."}] if exempt else []
+        fraction = {"type": "string", "pattern": rf"^[+-]?[0-9]{{1,{len(str(LAST_PLAIN_S))}}}\.[0-9]{{1,9}}$"}
+        return {
+            "anyOf": [
+                *({**each, "description": each.get("description", f"{NAMES[unit]} since 1970")} for each in numbers),
+                *([{**fraction, "description": "seconds since 1970"}] if unit == "s" else []),
+                {"type": "string", "format": "date-time", "description": "RFC 3339"},
+                {"type": "string", "pattern": f"^(?:{ISO})$", "description": "A date or a time, in UTC if it has no zone"},
+                {"type": "string", "pattern": f"^(?:{RELATIVE})$", "description": "The present, or a time before or after it"},
+            ]
+        }
+
+    @property
+    def _counted(self) -> str:
+        return self.counted or self.unit
+
+    @property
+    def _last(self) -> int:
+        return INT64_MAX + 1 if self.end else INT64_MAX
+
+    @property
+    def _expected(self) -> str:
+        return f"a number ({NAMES[self._counted]} since 1970), or a time such as 2023-06-02T08:51:56Z, 2023-06-02 or -5m"
+
+    def _check(self, found: int | Fraction) -> None:
+        """Raise Problem 400 for a number beyond int64, or for one that is a plausible time only in another unit."""
+        if not INT64_MIN <= found <= self._last:
+            raise bad(self.name, f"a number from {INT64_MIN} to {self._last}", str(found))
+        whole = found // 1
+        other = meant(whole, self._counted)
+        if other is not None and not (self.end and found == whole and unbounded(whole)):
+            expected = f"{NAMES[self._counted]} since 1970, perhaps {other.value}"
+            raise bad(self.name, expected, f"{whole}, which looks like {NAMES[other.unit]}")
+
+    def _rounded(self, exact: int | Fraction) -> int:
+        whole = -(-exact // 1) if self.end else exact // 1
+        return max(INT64_MIN, min(whole, self._last))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Moment(Parameter[int | None]):
-    """A time in ms since 1970, given as Unix seconds, with or without a fraction, or by RFC 3339; None if absent."""
+class Moment(Time):
+    """A time of a stream in ms whose numbers are Unix seconds."""
 
-    def parse(self, request: Request) -> int | None:
-        """Return the time in ms."""
-        text = request.query_params.get(self.name)
-        if text is None:
-            return None
-        try:
-            seconds = unix_seconds(text, UNITS[MS])
-            return iso_8601_ms(text) if seconds is None else seconds
-        except ValueError:
-            raise bad(self.name, "Unix seconds, or a time such as 2016-07-11T13:00:00Z", repr(text)) from None
-
-    def schema(self) -> dict[str, Any]:
-        """Return the schema of both forms."""
-        seconds = {"type": "string", "pattern": r"^[+-]?[0-9]{1,15}(\.[0-9]{1,9})?$", "description": "Unix seconds"}
-        return {"anyOf": [seconds, {"type": "string", "format": "date-time", "description": "RFC 3339"}]}
+    counted: str = "s"
 
 
-def between(request: Request, start: Parameter[int | None], end: Parameter[int | None]) -> Span:
+def _now_ns(request: Request) -> int:
+    """Return the time of the request, ns since 1970: the same for all of its parameters."""
+    now_ns: int = request.scope.setdefault(NOW, time.time_ns())
+    return now_ns
+
+
+def between(request: Request, start: Time, end: Time) -> Span:
     """Return the range [start, end) of two parameters. It is open on the side whose parameter is absent."""
     low, high = start.of(request), end.of(request)
     low, high = EVER.start if low is None else low, EVER.end if high is None else high
+    if low <= high <= low + 1:  # rounding may have made it of an empty range, or of one that ends before it starts
+        exact, last = start.exact(request), end.exact(request)
+        if exact is not None and last is not None and exact >= last:
+            high = low if exact == last else low - 1
     if low > high:
         raise bad(end.name, f"{start.name} ({low}) or later", request.query_params[end.name])
     return Span(low, high)

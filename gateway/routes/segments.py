@@ -30,7 +30,7 @@ from gateway.coverage import COVERAGE, coverage_header
 from gateway.schemas import Count
 from gateway.stream import Served
 
-_BATCH = re.compile(r"[0-9]{1,19}")
+_BATCH = re.compile(r"-?[0-9]{1,19}")
 _MOST = 1_000_000
 _MOST_LINES = 1_000
 _BLOCK = 1 << 18
@@ -92,7 +92,7 @@ LINE = params.Flag(name="line", description="1: each batch with its line, if the
 BATCH = params.InPath(
     name="batch",
     description="The id of a batch.",
-    form={"type": "integer", "minimum": 0, "maximum": INT64_MAX},
+    form={"type": "integer", "minimum": INT64_MIN, "maximum": INT64_MAX},
     example=1,
 )
 
@@ -168,7 +168,7 @@ class Routes:
     async def line(self, request: Request) -> Response:
         """Return the line of one finished batch, of the newest epoch that has it."""
         text = BATCH.of(request)
-        if not _BATCH.fullmatch(text) or (batch := int(text)) > INT64_MAX:
+        if not _BATCH.fullmatch(text) or not INT64_MIN <= (batch := int(text)) <= INT64_MAX:
             raise Problem(404, where="path", expected="a finished batch", got=text[:100])
         answer = await asked(self._asker, self._stream, Span(batch, batch + 1), Listing())
         orders = [order for order, _ in _rows(answer)]

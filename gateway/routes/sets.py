@@ -14,7 +14,7 @@ from actors.timeline.span import Span
 from actors.views.sets.arguments import NAMES, Cursor, Page
 from actors.views.view import Block
 from gateway.admission import RETRY_AFTER_S
-from gateway.answer import ROWS, CutError, asked, rendered, rows_header
+from gateway.answer import RANGE, ROWS, CutError, asked, range_header, rendered, rows_header
 from gateway.api import params
 from gateway.api.errors import Problem
 from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
@@ -45,7 +45,7 @@ class Routes:
         self._stream = stream
         self._start = params.Time(
             name="startTime",
-            description=f"Sets whose first event is at or after this time: {stream.time_unit} since 1970, or RFC 3339.",
+            description=f"Sets whose first event is at or after this time: {stream.time_unit} since 1970, a date, or -5m.",
             required=True,
             unit=stream.time_unit,
             example="2023-06-02T08:51:56Z",
@@ -55,6 +55,7 @@ class Routes:
             description="Sets whose first event is before this time, in the same notation. It must not be before `startTime`.",
             required=True,
             unit=stream.time_unit,
+            end=True,
             example="2023-06-02T08:52:56Z",
         )
         self._cursor = params.Text(
@@ -91,7 +92,7 @@ class Routes:
                 parameters=(self._start, self._end, LIMIT, self._cursor, WITH_COVERAGE, FORM, IF_NONE_MATCH),
                 forms=forms("a set a line", item),
                 statuses=STATUSES,
-                headers={**COVERAGE, **ROWS, **CACHING},
+                headers={**COVERAGE, **ROWS, **RANGE, **CACHING},
                 links={"next": Link(path=path, parameters=following, description="The next page, if there is one.")},
             )
         ]
@@ -108,7 +109,7 @@ class Routes:
         with self._asker.room.hold() as hold:
             answer = await asked(self._asker, self._stream, span, first, hold)
             members: dict[str, object] = {"coverage": coverage_of(answer.coverage)} if WITH_COVERAGE.of(request) else {}
-            headers = rows_header(wanted.limit or MOST)
+            headers = {**rows_header(wanted.limit or MOST), **range_header(span)}
             if first == wanted:
                 return await rendered(answer, form, hold, request=request, members=members, headers=headers)
             pages, whole = self._blocks(answer, span, wanted), _whole(answer, first)

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.views.uniques.arguments import GRANULARITIES, Rows
-from gateway.answer import ROWS, asked, rendered, rows_header
+from gateway.answer import RANGE, ROWS, asked, range_header, rendered, rows_header
 from gateway.api import params
 from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
 from gateway.api.operation import Operation
@@ -50,7 +50,7 @@ GRANULARITY = params.OneOf(
     name="granularity", description="The length of the periods.", words=tuple(GRANULARITIES), default="minute"
 )
 START = params.Moment(name="start", description="Periods that begin at or after this time. Default: from the first one.")
-END = params.Moment(name="end", description="Periods that begin before this time. It must not be before `start`.")
+END = params.Moment(name="end", end=True, description="Periods that begin before this time. It must not be before `start`.")
 LIMIT = params.Integer(name="limit", description="Return at most the first `limit` periods.", low=1, high=_MOST)
 
 
@@ -73,7 +73,7 @@ class Routes:
                 parameters=(GRANULARITY, START, END, LIMIT, WITH_COVERAGE, FORM, IF_NONE_MATCH),
                 forms=forms("a period a line", UniqueRow),
                 statuses=STATUSES,
-                headers={**COVERAGE, **ROWS, **CACHING},
+                headers={**COVERAGE, **ROWS, **RANGE, **CACHING},
             )
         ]
 
@@ -87,5 +87,5 @@ class Routes:
         with self._asker.room.hold() as hold:
             answer = await asked(self._asker, self._stream, span, Rows(GRANULARITY.of(request), limit=limit), hold)
             members = {"coverage": coverage_of(answer.coverage)} if WITH_COVERAGE.of(request) else {}
-            told = rows_header(limit)
-            return await rendered(answer, FORM.of(request), hold, request=request, members=members, headers=told, heavy=True)
+            headers = {**rows_header(limit), **range_header(span)}
+            return await rendered(answer, FORM.of(request), hold, request=request, members=members, headers=headers, heavy=True)

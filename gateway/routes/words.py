@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from actors.timeline.span import Span
 from actors.views.words.arguments import Counting
-from gateway.answer import ROWS, asked, rendered, rows_header
+from gateway.answer import RANGE, ROWS, asked, range_header, rendered, rows_header
 from gateway.api import params
 from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
 from gateway.api.operation import Operation
@@ -28,7 +28,7 @@ LAST = params.Integer(
     high=_LONGEST_S,
 )
 START = params.Moment(name="startTime", description="Events at or after this second. Default: from the first one.")
-END = params.Moment(name="endTime", description="Events before this second. It must not be before `startTime`.")
+END = params.Moment(name="endTime", end=True, description="Events before this second. It must not be before `startTime`.")
 LIMIT = params.Integer(name="limit", description="Names at most: those with the highest counts.", low=1, high=_MOST)
 DETAIL = params.Flag(
     name="detail", description="1: the counts are the member `counts` of an object that also has `max_error` and `coverage`."
@@ -82,7 +82,7 @@ class Routes:
                 parameters=(LAST, START, END, LIMIT, DETAIL, FORM, IF_NONE_MATCH),
                 forms=forms("a name and its count a line", _LINE),
                 statuses=STATUSES,
-                headers={**COVERAGE, **ROWS, **CACHING, **_MAX_ERROR},
+                headers={**COVERAGE, **ROWS, **RANGE, **CACHING, **_MAX_ERROR},
             )
             for name in dict.fromkeys(("events", self._stream.name))
             for path, endpoint in endpoints.items()
@@ -111,7 +111,7 @@ class Routes:
             answer = await asked(self._asker, self._stream, span, counting, hold)
             remarks = await asyncio.to_thread(answer.view.remarks, answer.partial, counting)
             members = {**remarks, "coverage": coverage_of(answer.coverage)} if DETAIL.of(request) else {}
-            headers = {"Firnline-Max-Error": str(remarks["max_error"]), **rows_header(limit)}
+            headers = {"Firnline-Max-Error": str(remarks["max_error"]), **rows_header(limit), **range_header(span)}
             return await rendered(answer, FORM.of(request), hold, request=request, members=members, headers=headers, heavy=True)
 
 

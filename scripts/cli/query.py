@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from firnline.client import EARLIEST, LATEST, Client
+from firnline.client import Client
+from firnline.rows import EARLIEST, LATEST
 from firnline.transport import HERE, FirnlineError
 from scripts.cli.printing import console_of, visible
 
@@ -24,8 +25,11 @@ Granularity = Literal["minute", "hour", "day", "week", "month", "year"]
 Url = Annotated[str, typer.Option(help="The address of the service.", envvar="FIRNLINE_URL")]
 Stream = Annotated[str, typer.Option(help="The stream's name.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
-Start = Annotated[str | None, typer.Option(help="The first time: a number in the stream's unit, or RFC 3339.")]
-End = Annotated[str | None, typer.Option(help="The end of the range, which is not part of it.")]
+Start = Annotated[
+    str | None,
+    typer.Option(help="The first time: a number (of uniques and words: Unix seconds), a date, RFC 3339, now or -5m."),
+]
+End = Annotated[str | None, typer.Option(help="The end of the range, in the same notation. It is not part of the range.")]
 Limit = Annotated[int, typer.Option(min=1, help="Rows to show at most.")]
 
 

@@ -94,7 +94,7 @@ def test_stats_list_aged_collectors_first_and_the_active_one_last(running: Servi
         ("/events/get-sets?startTime=1", 400, "query endTime"),
         ("/events/get-sets?startTime=&endTime=2", 400, "query startTime"),
         ("/events/get-sets?startTime=1.5&endTime=2", 400, "query startTime"),
-        ("/events/get-sets?startTime=1&endTime=9223372036854775808", 400, "query endTime"),
+        ("/events/get-sets?startTime=1&endTime=9223372036854775809", 400, "query endTime"),
         ("/events/get-sets?startTime=2&endTime=1", 400, "query endTime"),
         ("/events/get-sets?startTime=1&startTime=1&endTime=2", 400, "query startTime"),
         ("/events/get-sets?starttime=1&endTime=2", 400, "query starttime"),

@@ -6,7 +6,8 @@ rules. It reads them from the request and not from the response, so a refusal of
 """
 
 import contextlib
-from decimal import Decimal, InvalidOperation
+import time
+from fractions import Fraction
 from typing import Any
 
 import schemathesis
@@ -14,7 +15,7 @@ from schemathesis.checks import CheckContext
 from schemathesis.core.transport import Response
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from gateway.api.instants import instant
+from gateway.api.instants import moment, number
 
 
 @schemathesis.check
@@ -36,14 +37,14 @@ def breaks_a_rule(case: schemathesis.Case) -> bool:
     if not set(names) <= set(query):
         return False
     per_second = 1_000 if case.path.endswith("/get-sets") else 1
-    start, end = (_time(str(query[name]), per_second) for name in names)
+    start, end = (_seconds(str(query[name]), per_second) for name in names)
     return start is not None and end is not None and start > end
 
 
-def _time(text: str, per_second: int) -> Decimal | None:
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        with contextlib.suppress(ValueError):
-            return Decimal(instant(text, per_second))
-        return None
+def _seconds(text: str, per_second: int) -> Fraction | None:
+    found = number(text)
+    if found is not None:
+        return Fraction(found) / per_second
+    with contextlib.suppress(ValueError):
+        return moment(text, time.time_ns)
+    return None
