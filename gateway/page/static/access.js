@@ -1,5 +1,7 @@
 // Requests to the service, with this tab's token if it has one. sessionStorage keeps the token until the tab is closed.
 
+import { big, parse } from "./exact.js";
+
 const KEY = "firnline-token";
 
 export const token = () => sessionStorage.getItem(KEY);
@@ -7,9 +9,11 @@ export const setToken = (text) => sessionStorage.setItem(KEY, text);
 export const forgetToken = () => sessionStorage.removeItem(KEY);
 
 export class Refused extends Error {
-  constructor(status, message) {
+  // `where` names the wrong part of the request, such as "query endTime".
+  constructor(status, message, where = "") {
     super(message);
     this.status = status;
+    this.where = where;
   }
 }
 
@@ -19,18 +23,25 @@ export function ask(path, options = {}) {
   return fetch(path, { ...options, headers, cache: "no-store" });
 }
 
-// Return the JSON of a path. Throws Refused with the service's message for any status but 200.
-export async function json(path, options = {}) {
-  const response = await ask(path, options);
-  if (response.ok) return response.json();
-  throw await refusal(response);
+// Return the JSON of a path and the range of the answer, if it has one: [start, end) in the stream's unit.
+// Throws Refused with the service's message for any status but 200.
+export async function answer(path) {
+  const response = await ask(path);
+  if (!response.ok) throw await refusal(response);
+  const range = response.headers.get("Firnline-Range");
+  return { body: parse(await response.text()), range: range && parse(range).map(big) };
+}
+
+// Return the JSON of a path. Throws as `answer` does.
+export async function json(path) {
+  return (await answer(path)).body;
 }
 
 export async function refusal(response) {
   if (response.status === 429) return new Refused(429, "the service has no free memory for this answer at the moment");
   try {
     const { where, expected, got } = (await response.json()).error;
-    return new Refused(response.status, `${where}: expected ${expected}, got ${got}`);
+    return new Refused(response.status, `${where}: expected ${expected}, got ${got}`, where);
   } catch {
     return new Refused(response.status, `the service answered ${response.status}`);
   }

@@ -1,19 +1,19 @@
 // Chooses the bars that the timeline shows, and makes the patterns that fill them.
 
 import { svg } from "./element.js";
+import { compared, most } from "./exact.js";
 
 const GONE_SHARE = 0.22; // the largest share of the picture for dropped generations
 
 // Return the bars to draw, oldest first: the newest dropped generations, all frozen ones, and the live one.
 export function visible(stream) {
   const held = [...stream.bars, ...(stream.live.start == null ? [] : [stream.live])];
-  const first = held[0]?.start ?? Infinity;
-  const span = held.length ? Math.max(...held.map((bar) => bar.end)) - first : Infinity;
-  const near = stream.gone.filter(
-    (bar) => bar.start < first && first - bar.start <= (span * GONE_SHARE) / (1 - GONE_SHARE),
-  );
-  const most = Math.max(3, Math.round(held.length * GONE_SHARE));
-  return [...near.slice(-most), ...held].sort((one, other) => one.start - other.start);
+  const first = held[0]?.start;
+  const share = GONE_SHARE / (1 - GONE_SHARE);
+  const far = held.length ? Number(most(...held.map((bar) => bar.end)) - first) * share : Infinity;
+  const near = stream.gone.filter((bar) => !held.length || (bar.start < first && Number(first - bar.start) <= far));
+  const count = Math.max(3, Math.round(held.length * GONE_SHARE));
+  return [...near.slice(-count), ...held].sort((one, other) => compared(one.start, other.start));
 }
 
 export function hatches() {

@@ -1,6 +1,7 @@
 // A range on the timeline. The user drags it with mouse, pen or finger, or moves its two handles with the arrow keys.
 
 import { element } from "./element.js";
+import { least, most } from "./exact.js";
 import { moment } from "./format.js";
 
 const LEAST_PX = 4; // a shorter movement is a click, not a drag
@@ -49,7 +50,7 @@ export class Brush {
       event,
       (time, moved) => {
         dragged ||= Math.abs(moved.clientX - x) >= LEAST_PX;
-        if (dragged) this.choose(Math.min(first, time), Math.max(first, time), false);
+        if (dragged) this.choose(least(first, time), most(first, time), false);
       },
       () => dragged && this.range && this.onChange(...this.range, true),
     );
@@ -72,7 +73,7 @@ export class Brush {
   }
 
   timeAt(event) {
-    return Math.round(this.timeline.scale.time(event.clientX - this.timeline.plot.getBoundingClientRect().left));
+    return this.timeline.scale.time(event.clientX - this.timeline.plot.getBoundingClientRect().left);
   }
 
   key(event, at) {
@@ -91,14 +92,14 @@ export class Brush {
     if (!(event.key in moves) || !scale) return;
     event.preventDefault();
     const x = scale.x(this.range[at]) + moves[event.key] * width;
-    this.move(at, Math.round(scale.time(Math.max(0, Math.min(width, x)))), true);
+    this.move(at, scale.time(Math.max(0, Math.min(width, x))), true);
   }
 
   // Move one end of the range. It stops at the other end.
   move(at, time, done) {
     const [from, to] = this.range;
-    if (at === 0) this.choose(Math.min(time, to), to, done);
-    else this.choose(from, Math.max(time, from), done);
+    if (at === 0) this.choose(least(time, to), to, done);
+    else this.choose(from, most(time, from), done);
   }
 
   choose(from, to, done = true) {
@@ -123,9 +124,9 @@ export class Brush {
     this.handles.forEach((handle, at) => {
       const time = this.range[at];
       handle.style.left = `${at ? high : low}px`;
-      handle.setAttribute("aria-valuemin", Math.round(at ? this.range[0] : scale.start));
-      handle.setAttribute("aria-valuemax", Math.round(at ? scale.end : this.range[1]));
-      handle.setAttribute("aria-valuenow", Math.round(time));
+      handle.setAttribute("aria-valuemin", at ? this.range[0] : scale.start);
+      handle.setAttribute("aria-valuemax", at ? scale.end : this.range[1]);
+      handle.setAttribute("aria-valuenow", time);
       handle.setAttribute("aria-valuetext", moment(time, stream.unit, true));
     });
   }

@@ -1,6 +1,7 @@
 // Reads the live events by fetch, because EventSource cannot send a token. Reconnects by itself.
 
 import { ask, refusal } from "./access.js";
+import { parse } from "./exact.js";
 
 const SILENT_MS = 15_000; // the service sends an event at least every ten seconds
 const LONGEST_MS = 5_000;
@@ -75,6 +76,6 @@ export class Feed {
     }
     if (!data) return;
     this.failures = 0;
-    this.listener.on(name, JSON.parse(data));
+    this.listener.on(name, parse(data));
   }
 }

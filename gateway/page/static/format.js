@@ -2,7 +2,8 @@
 
 const grouped = new Intl.NumberFormat("en");
 const MS = { s: 1000, ms: 1, us: 1e-3, ns: 1e-6 };
-const LATEST_MS = 8.64e15; // the latest time that Date can hold
+const DIGITS = { s: 0, ms: 3, us: 6, ns: 9 }; // of a fraction of a second
+const [FIRST_S, LAST_S] = [-62_167_219_200, 253_402_300_799]; // the years 0 to 9999
 
 export const number = (value) => grouped.format(value);
 
@@ -66,30 +67,20 @@ export function duration(ms) {
 }
 
 export const isTime = (unit) => unit in MS;
-export const toMs = (value, unit) => value * (MS[unit] ?? 1);
-export const length = (value, unit) => (isTime(unit) ? duration(value * MS[unit]) : number(Math.round(value)));
+export const toMs = (value, unit) => Number(value) * (MS[unit] ?? 1);
+export const length = (value, unit) => (isTime(unit) ? duration(toMs(value, unit)) : number(value));
 
-// Format a time to the second, or to the millisecond if `fine`. A time that Date cannot hold stays a number.
+// Format an integer time to the second, or with all digits of its unit if `fine`. A time before the year 0 or after
+// 9999 stays a number.
 export function moment(value, unit, fine = false) {
   if (value == null) return "";
   if (!isTime(unit)) return number(value);
-  const ms = toMs(value, unit);
-  if (Math.abs(ms) > LATEST_MS) return String(value);
-  const text = new Date(ms).toISOString().replace("T", " ").replace("Z", "");
-  return fine ? text : text.replace(/\.\d+$/, "");
-}
-
-// Parse a typed time: an integer in the stream's unit, or a date and time in UTC or the given zone. null if neither.
-export function parsed(text, unit) {
-  const plain = text.trim().replaceAll(",", "");
-  if (/^[+-]?\d{1,19}$/.test(plain)) return Number(plain);
-  if (!isTime(unit)) return null;
-  const zoned =
-    /(z|[+-]\d\d:?\d\d)$/i.test(plain) && plain.includes(":")
-      ? plain
-      : `${plain}${plain.includes(":") ? "Z" : "T00:00Z"}`;
-  const ms = Date.parse(zoned.replace(" ", "T"));
-  return Number.isNaN(ms) ? null : Math.round(ms / MS[unit]);
+  const per = 10n ** BigInt(DIGITS[unit]);
+  const rest = ((BigInt(value) % per) + per) % per;
+  const seconds = Number((BigInt(value) - rest) / per);
+  if (seconds < FIRST_S || seconds > LAST_S) return String(value);
+  const text = new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ");
+  return fine ? `${text}.${String(rest).padStart(DIGITS[unit], "0").padEnd(3, "0")}` : text;
 }
 
 export const clock = (seconds) => new Date(seconds * 1000).toISOString().slice(11, 19);

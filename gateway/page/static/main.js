@@ -182,7 +182,6 @@ function follow() {
   const stream = state.streams.get(chosen);
   if (stream && asksRanges(stream.view) && wanted.from != null && wanted.to != null && wanted.stream === chosen) {
     if (wanted.by) query.fields.granularity.value = wanted.by;
-    brush.show(wanted.from, wanted.to);
     query.follow(wanted.from, wanted.to, true);
   }
 }

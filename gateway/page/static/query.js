@@ -1,18 +1,18 @@
 // Queries a range by the public API and shows the answer as a table, with a curl command and a link that repeat it.
 
-import { curl, json } from "./access.js";
+import { answer, curl } from "./access.js";
 import { byId, element, table, write } from "./element.js";
-import { compact, moment, number, parsed, toMs } from "./format.js";
-import * as route from "./route.js";
+import { compact, isTime, moment, number } from "./format.js";
 
 const AT_ONCE = 100;
 export const GRANULARITIES = ["minute", "hour", "day", "week", "month", "year"];
 
-// For each view that answers ranges: the path of the query, and how the answer becomes a table.
+// For each view that answers ranges: the path of the query, and how the answer becomes a table. The service reads the
+// times of the path, in any form that a person may type.
 const KINDS = {
   sets: {
     path: ({ name }, from, to) =>
-      `/${name}/get-sets?startTime=${route.whole(from)}&endTime=${route.whole(to)}&limit=${AT_ONCE}`,
+      `/${name}/get-sets?startTime=${encodeURIComponent(from)}&endTime=${encodeURIComponent(to)}&limit=${AT_ONCE}`,
     rows: (body) => body.sets,
     columns: (stream) => [["set", "n"], ...stream.steps.map((step) => [step, "n"])],
     cells: (row, at, stream) => [
@@ -22,16 +22,16 @@ const KINDS = {
     noun: "set",
   },
   words: {
-    path: ({ name, unit }, from, to) =>
-      `/${name}/CountWords?startTime=${instant(from, unit)}&endTime=${instant(to, unit)}&limit=${AT_ONCE}`,
+    path: ({ name }, from, to) =>
+      `/${name}/CountWords?startTime=${encodeURIComponent(from)}&endTime=${encodeURIComponent(to)}&limit=${AT_ONCE}`,
     rows: (body) => Object.entries(body).sort((one, other) => other[1] - one[1]),
     columns: () => [["word"], ["count", "n"]],
     cells: ([word, count]) => [word, number(count)],
     noun: "word",
   },
   uniques: {
-    path: ({ name, unit }, from, to, by) =>
-      `/${name}?granularity=${by}&start=${instant(from, unit)}&end=${instant(to, unit)}`,
+    path: ({ name }, from, to, by) =>
+      `/${name}?granularity=${by}&start=${encodeURIComponent(from)}&end=${encodeURIComponent(to)}`,
     rows: (body) => body.uniques,
     columns: () => [["begins"], ["unique users", "n"], ["frames", "n"], ["state"]],
     cells: (row) => [
@@ -44,7 +44,11 @@ const KINDS = {
   },
 };
 
-const instant = (time, unit) => new Date(toMs(time, unit)).toISOString();
+// Return a time of the stream as text for a path. Numbers of sets are in the stream's unit, of other views in seconds.
+function instant(time, { unit, view }) {
+  const text = moment(time, unit, true);
+  return view === "sets" || !isTime(unit) || !text.includes(" ") ? String(time) : `${text.replace(" ", "T")}Z`;
+}
 
 export const asksRanges = (view) => view in KINDS;
 
@@ -93,43 +97,59 @@ export class Query {
   follow(from, to, done) {
     this.fields.from.value = moment(from, this.stream.unit, true);
     this.fields.to.value = moment(to, this.stream.unit, true);
-    if (done) this.ask(from, to);
+    if (!done) return;
+    this.mark();
+    this.place([from, to]);
+    this.ask(instant(from, this.stream), instant(to, this.stream));
   }
 
+  // Query what is typed. The service reads it, so that the page has no grammar of its own.
   submit() {
-    const [from, to] = ["from", "to"].map((name) => {
-      const time = parsed(this.fields[name].value, this.stream.unit);
-      this.fields[name].setAttribute("aria-invalid", String(time == null));
-      return time;
-    });
-    if (from == null || to == null)
+    const typed = ["from", "to"].map((name) => this.fields[name].value.trim());
+    const wrong = typed.map((text) => !/\d|^now$/.test(text));
+    this.mark(...wrong);
+    if (wrong.includes(true))
       return this.report(
-        "A time is needed in both fields: a date such as 2026-01-31 12:00:00, or an integer in the stream's unit.",
+        "A time is needed in both fields: a date such as 2026-01-31 12:00:00, now, -5m, or a number as the API takes it.",
         true,
       );
+    return this.ask(...typed.map((text) => (/^[+-]?[\d,]+$/.test(text) ? text.replaceAll(",", "") : text)));
+  }
+
+  mark(from = false, to = false) {
+    this.fields.from.setAttribute("aria-invalid", String(from));
+    this.fields.to.setAttribute("aria-invalid", String(to));
+  }
+
+  // Show the range on the timeline and in the address, in the stream's unit.
+  place([from, to]) {
+    this.range = [from, to]; // only sets have further pages, and their numbers are in the stream's unit
     this.show(from, to);
-    return this.ask(from, to);
+    this.say({ from, to, by: this.by() });
+  }
+
+  by() {
+    return this.stream.view === "uniques" ? this.fields.granularity.value : null;
   }
 
   newest() {
     const { live, bars } = this.stream;
     const start = live.start ?? bars.at(-1)?.start;
     if (start == null) return;
-    const end = live.end ?? bars.at(-1).end;
-    this.show(start, end);
-    this.follow(start, end, true);
+    this.follow(start, live.end ?? bars.at(-1).end, true);
   }
 
   async ask(from, to) {
-    const by = this.stream.view === "uniques" ? this.fields.granularity.value : null;
-    this.say({ from, to, by });
-    this.path = KINDS[this.stream.view].path(this.stream, from, to, by);
+    this.path = KINDS[this.stream.view].path(this.stream, from, to, this.by());
+    this.range = [from, to];
     this.shown = [];
     await this.load(this.path);
   }
 
+  // Ask for the next page of the range that was answered: a time such as -5m has moved on.
   async more() {
-    await this.load(`${this.path}&cursor=${encodeURIComponent(this.next)}`);
+    const path = KINDS[this.stream.view].path(this.stream, ...this.range, this.by());
+    await this.load(`${path}&cursor=${encodeURIComponent(this.next)}`);
   }
 
   async load(path) {
@@ -137,14 +157,17 @@ export class Query {
     const mine = this.asked;
     const began = performance.now();
     try {
-      const body = await json(path);
+      const { body, range } = await answer(path);
       const took = performance.now() - began;
       if (mine !== this.asked) return;
       this.shown.push(...KINDS[this.stream.view].rows(body));
       this.next = body.next;
+      if (range && !range.includes(null)) this.place(range);
       this.fill(took);
     } catch (error) {
-      if (mine === this.asked) this.report(`No answer: ${error.message}.`, true);
+      if (mine !== this.asked) return;
+      this.mark(/start/i.test(error.where ?? ""), /end/i.test(error.where ?? ""));
+      this.report(`No answer: ${error.message}.`, true);
     }
   }
 

@@ -3,15 +3,15 @@
 export function read() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
   const parameters = new URLSearchParams(query);
-  const time = (name) => (/^-?\d+$/.test(parameters.get(name) ?? "") ? Number(parameters.get(name)) : null);
+  const time = (name) => (/^-?\d+$/.test(parameters.get(name) ?? "") ? BigInt(parameters.get(name)) : null);
   return { stream: decodeURIComponent(path), from: time("from"), to: time("to"), by: parameters.get("by") };
 }
 
 export function address({ stream, from = null, to = null, by = null }) {
   const parameters = new URLSearchParams();
   if (from != null && to != null) {
-    parameters.set("from", whole(from));
-    parameters.set("to", whole(to));
+    parameters.set("from", from);
+    parameters.set("to", to);
   }
   if (by) parameters.set("by", by);
   return `#/${encodeURIComponent(stream)}${parameters.size ? `?${parameters}` : ""}`;
@@ -22,6 +22,3 @@ export function say(where) {
   const wanted = address(where);
   if (location.hash !== wanted) history.replaceState(null, "", wanted);
 }
-
-// Write all digits. Nanoseconds are larger than a double can hold exactly.
-export const whole = (value) => BigInt(Math.round(value)).toString();

@@ -1,28 +1,32 @@
 // Converts event time to pixels and back. A generation covers milliseconds or years. `even` gives each the same width,
 // `time` a width in proportion to its time, and `fit` chooses `time` if most bars are then wide enough to be seen.
 
+import { most } from "./exact.js";
+
 const LEAST_PX = 3; // a narrower bar cannot be seen
 
 export class Scale {
-  // `points` are [time, pixel], both ascending.
+  // `points` are [time, pixel], both ascending. Pixels are computed from the distance to the first time, because a
+  // double holds distances, but not all times, exactly.
   constructor(points) {
-    this.points = points;
+    this.times = points.map(([time]) => time);
+    this.start = this.times[0];
+    this.end = this.times.at(-1);
+    this.points = points.map(([time, x]) => [Number(time - this.start), x]);
   }
 
   x(time) {
-    return interpolated(this.points, time, 0, 1);
+    return this.after(Number(time - this.start));
+  }
+
+  // Return the pixel of the time that is `distance` after the start.
+  after(distance) {
+    return interpolated(this.points, distance, 0, 1);
   }
 
   time(x) {
-    return interpolated(this.points, x, 1, 0);
-  }
-
-  get start() {
-    return this.points[0][0];
-  }
-
-  get end() {
-    return this.points.at(-1)[0];
+    if (x >= this.points.at(-1)[1]) return this.end;
+    return this.start + BigInt(Math.round(interpolated(this.points, x, 1, 0)));
   }
 }
 
@@ -38,7 +42,7 @@ function interpolated(points, value, from, to) {
 // `bars` ascend by start, and each has start and end. Returns a scale over all of them, from 0 to `width` pixels.
 export function scaleOf(bars, width, kind) {
   const start = bars[0].start;
-  const end = Math.max(...bars.map((bar) => bar.end), start + 1);
+  const end = most(...bars.map((bar) => bar.end), start + 1n);
   const linear = new Scale([
     [start, 0],
     [end, width],
@@ -46,7 +50,7 @@ export function scaleOf(bars, width, kind) {
   if (kind === "time" || (kind === "auto" && shown(bars, linear))) return linear;
   const starts = bars.map((bar) => bar.start).filter((time, at, all) => !at || time > all[at - 1]);
   const each = width / starts.length;
-  return new Scale([...starts.map((time, at) => [time, at * each]), [Math.max(end, starts.at(-1) + 1), width]]);
+  return new Scale([...starts.map((time, at) => [time, at * each]), [most(end, starts.at(-1) + 1n), width]]);
 }
 
 // Return whether most bars are wide enough to be seen.
@@ -61,20 +65,22 @@ const STEPS = [
   3.15576e11,
 ];
 
-// Return the marks of an axis: at most `most` round times in ms, from `start` to `end`.
-export function roundTimes(start, end, most) {
-  const least = (end - start) / Math.max(1, most);
-  const step = STEPS.find((size) => size >= least) ?? least;
+// Return the marks of an axis: at most `count` round times in ms, from `start` to `end`.
+export function roundTimes(start, end, count) {
+  const apart = (end - start) / Math.max(1, count);
+  const step = STEPS.find((size) => size >= apart) ?? Math.ceil(apart);
   const found = [];
-  for (let time = Math.ceil(start / step) * step; time <= end && found.length <= most; time += step) found.push(time);
+  for (let time = Math.ceil(start / step) * step; time <= end && found.length <= count; time += step) found.push(time);
   return { step, times: found };
 }
 
-export function roundNumbers(start, end, most) {
-  const least = Math.max(1, (end - start) / Math.max(1, most));
-  const power = 10 ** Math.floor(Math.log10(least));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= least);
+// Return at most `count` round numbers from `start` to `end`, which are BigInt.
+export function roundNumbers(start, end, count) {
+  const apart = Math.max(1, Number(end - start) / Math.max(1, count));
+  const power = 10n ** BigInt(Math.floor(Math.log10(apart)));
+  const step = [1n, 2n, 5n, 10n].map((factor) => factor * power).find((size) => Number(size) >= apart) ?? 20n * power;
   const found = [];
-  for (let at = Math.ceil(start / step) * step; at <= end && found.length <= most; at += step) found.push(at);
-  return { step, times: found };
+  const rest = ((start % step) + step) % step;
+  for (let at = rest ? start + step - rest : start; at <= end && found.length <= count; at += step) found.push(at);
+  return found;
 }

@@ -1,5 +1,6 @@
 // Joins the two kinds of live events into one object for each stream, and keeps a history to compute rates.
 
+import { big } from "./exact.js";
 import { NOUNS } from "./story.js";
 
 const KEPT_S = 600;
@@ -8,7 +9,10 @@ const BETWEEN_S = 0.95;
 const BAR = ["number", "state", "start", "end", "answers", "events", "bytes", "disk", "count"];
 const GONE = ["number", "start", "end", "events", "bytes", "reason", "at"];
 
-const named = (names) => (values) => Object.fromEntries(names.map((name, at) => [name, values[at]]));
+const TIMES = new Set(["start", "end"]);
+
+const named = (names) => (values) =>
+  Object.fromEntries(names.map((name, at) => [name, TIMES.has(name) ? big(values[at]) : values[at]]));
 const bar = named(BAR);
 const gone = named(GONE);
 
@@ -45,6 +49,12 @@ export class State {
     }));
     return {
       ...now,
+      coverage: {
+        completeFrom: big(now.coverage.completeFrom),
+        completeTo: big(now.coverage.completeTo),
+        finalUntil: big(now.coverage.finalUntil),
+      },
+      missing: now.missing.map(([reason, from, to, count]) => [reason, big(from), big(to), count]),
       bars,
       live,
       gone: went,

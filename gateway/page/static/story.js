@@ -45,7 +45,7 @@ export function holds(target, stream) {
       [length(last - first, unit)],
       ` of event time: ${moment(first, unit)} to ${moment(last, unit)}. `,
     );
-  else parts.push(`, of batches ${number(first)} to ${number(last - 1)}. `);
+  else parts.push(`, of batches ${number(first)} to ${number(last - 1n)}. `);
   const where = [`${bytes(held.bytes)} of memory`];
   if (held.fileBytes) where.push(`${bytes(held.fileBytes)} of disk`);
   const made = held.generations

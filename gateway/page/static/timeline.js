@@ -3,6 +3,7 @@
 
 import { hatches, visible } from "./bars.js";
 import { element, set, svg, write } from "./element.js";
+import { least, most } from "./exact.js";
 import { bytes, compact, isTime, length, moment, number, toMs } from "./format.js";
 import { roundNumbers, roundTimes, scaleOf } from "./scale.js";
 
@@ -10,7 +11,7 @@ const COVER_PX = 22;
 const AXIS_PX = 24;
 
 const SIZES = {
-  rate: ({ events, start, end }) => events / Math.max(1, end - start),
+  rate: ({ events, start, end }) => events / Math.max(1, Number(end - start)),
   events: ({ events }) => events,
   bytes: ({ bytes: inMemory, disk }) => inMemory + disk,
 };
@@ -88,14 +89,14 @@ export class Timeline {
     const size = SIZES[this.kind.height];
     const settled = this.shown.filter(({ state }) => state !== "live");
     // A new live generation covers little time, so its density would make all other bars flat.
-    const most = Math.max(...(settled.length ? settled : this.shown).map(size)) || 1;
+    const tallest = Math.max(...(settled.length ? settled : this.shown).map(size)) || 1;
     const unseen = new Set(this.kept.keys());
     this.shown.forEach((bar, at) => {
       const next = this.shown[at + 1];
       const left = this.scale.x(bar.start);
-      const right = Math.max(left + 1.5, this.scale.x(next ? Math.max(bar.start, next.start) : bar.end));
+      const right = Math.max(left + 1.5, this.scale.x(next ? most(bar.start, next.start) : bar.end));
       const gap = right - left > 5 ? 1.5 : 0;
-      const tall = Math.max(3, (this.height - 12) * Math.min(1, size(bar) / most));
+      const tall = Math.max(3, (this.height - 12) * Math.min(1, size(bar) / tallest));
       const key = bar.key;
       unseen.delete(key);
       let rect = this.kept.get(key);
@@ -132,8 +133,8 @@ export class Timeline {
     const y = this.height + 8;
     const made = [];
     const from = coverage.completeFrom ?? this.stream.first;
-    const low = Math.max(from ?? this.scale.start, this.scale.start);
-    const high = Math.min(coverage.completeTo ?? low, this.scale.end);
+    const low = most(from ?? this.scale.start, this.scale.start);
+    const high = least(coverage.completeTo ?? low, this.scale.end);
     if (high > low)
       made.push(
         svg("rect", {
@@ -165,13 +166,12 @@ export class Timeline {
   }
 
   drawAxis() {
-    const most = Math.max(2, Math.floor(this.width / (36 * this.digit)));
+    const count = Math.max(2, Math.floor(this.width / (36 * this.digit)));
     const y = this.height + COVER_PX;
     const marks = [];
-    const places = this.straight ? this.roundPlaces(most) : this.evenPlaces(most);
+    const places = this.straight ? this.roundPlaces(count) : this.evenPlaces(count);
     let taken = -Infinity;
-    for (const [time, text] of places) {
-      const x = this.scale.x(time);
+    for (const [x, text] of places) {
       const half = text.length * this.digit;
       const at = Math.max(half, Math.min(this.width - half, x));
       if (at - half < taken + 10) continue;
@@ -183,11 +183,13 @@ export class Timeline {
     this.axis.replaceChildren(svg("path", { class: "ground", d: `M0 ${this.height + 0.5}H${this.width}` }), ...marks);
   }
 
-  roundPlaces(most) {
+  // Return the pixel and the text of each mark.
+  roundPlaces(count) {
     const { unit } = this.stream;
-    if (!isTime(unit)) return roundNumbers(this.scale.start, this.scale.end, most).times.map((at) => [at, number(at)]);
-    const factor = toMs(1, unit);
-    const { step, times } = roundTimes(this.scale.start * factor, this.scale.end * factor, most);
+    const { start, end } = this.scale;
+    if (!isTime(unit)) return roundNumbers(start, end, count).map((at) => [this.scale.x(at), number(at)]);
+    const first = toMs(start, unit);
+    const { step, times } = roundTimes(first, toMs(end, unit), count);
     let day = "";
     return times.map((ms) => {
       const text = moment(ms, "ms", step < 1000);
@@ -195,15 +197,17 @@ export class Timeline {
       const short = step >= 86_400_000 ? date : step >= 60_000 ? hours.slice(0, 5) : hours;
       const label = date === day || step >= 86_400_000 ? short : `${date} ${short}`;
       day = date;
-      return [ms / factor, label];
+      return [this.scale.after((ms - first) / toMs(1, unit)), label];
     });
   }
 
   // If all bars have the same width, the marks are at the beginnings of bars.
-  evenPlaces(most) {
-    const { points } = this.scale;
-    const every = Math.max(1, Math.ceil((points.length - 1) / most));
-    return points.filter((_, at) => at % every === 0).map(([time]) => [time, moment(time, this.stream.unit)]);
+  evenPlaces(count) {
+    const { times } = this.scale;
+    const every = Math.max(1, Math.ceil((times.length - 1) / count));
+    return times
+      .filter((_, at) => at % every === 0)
+      .map((time) => [this.scale.x(time), moment(time, this.stream.unit)]);
   }
 
   point(event) {

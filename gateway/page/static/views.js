@@ -4,11 +4,14 @@
 import { json } from "./access.js";
 import { Chart } from "./charts.js";
 import { byId, element, gauge, sentence, table, write } from "./element.js";
+import { least, most } from "./exact.js";
 import { compact, moment, number, toMs } from "./format.js";
 import { GRANULARITIES } from "./query.js";
 
 const EVERY_MS = 2_000;
 const PERIODS = 120;
+const AT_ONCE = 400n; // batches
+const FIRST_ID = -(2n ** 63n);
 const LENGTH_MS = { minute: 6e4, hour: 3.6e6, day: 8.64e7, week: 6.048e8, month: 2.6784e9, year: 3.16224e10 };
 
 const VIEWS = {
@@ -102,9 +105,11 @@ const VIEWS = {
     choices: ["newest", "pending"],
     legend: "Which",
     async load({ name, live, bars }, which) {
-      const end = live.end ?? bars.at(-1)?.end ?? 0;
       if (which === "pending") return json(`/${name}/pending?limit=50`);
-      return json(`/${name}?after=${Math.max(-1, end - 400)}&limit=400`);
+      const all = [...bars, live].filter(({ start }) => start != null);
+      if (!all.length) return { segments: [] };
+      const [first, end] = [least(...all.map(({ start }) => start)), most(...all.map((bar) => bar.end))];
+      return { segments: await newestBatches(name, first, end) };
     },
     draw({ segments, pending }, target) {
       if (pending) {
@@ -143,9 +148,23 @@ const VIEWS = {
   },
 };
 
+// Return the batches with the largest ids, 50 or more if there are as many. Ids may be far apart, so the range of ids is
+// widened until it has enough batches; a range with too many is read to its end.
+async function newestBatches(name, first, end) {
+  for (let width = AT_ONCE; ; width *= 16n) {
+    const after = most(end - width, first - 1n);
+    let { segments } = await json(`/${name}?limit=${AT_ONCE}${after < FIRST_ID ? "" : `&after=${after}`}`);
+    for (let page = segments; BigInt(page.length) === AT_ONCE; ) {
+      page = (await json(`/${name}?limit=${AT_ONCE}&after=${page.at(-1).batch}`)).segments;
+      segments = [...segments.slice(-50), ...page];
+    }
+    if (after < first || segments.length >= 50) return segments;
+  }
+}
+
 function counted(target, caption, title, counts) {
   const rows = Object.entries(counts).sort((one, other) => other[1] - one[1]);
-  const most = Math.max(1, ...rows.map(([, count]) => count));
+  const largest = Math.max(1, ...rows.map(([, count]) => count));
   const key = JSON.stringify(rows);
   if (target.dataset.key === key) return;
   target.dataset.key = key;
@@ -159,7 +178,7 @@ function counted(target, caption, title, counts) {
     element(
       "tr",
       {},
-      element("td", { class: "barred" }, gauge(count / most), element("span", {}, name)),
+      element("td", { class: "barred" }, gauge(count / largest), element("span", {}, name)),
       element("td", { class: "n" }, number(count)),
     ),
   );
