@@ -47,8 +47,10 @@ def moment(time_: int, unit: str) -> str:
 
     >>> moment(1_685_695_916_000, "ms"), moment(7, "batch")
     ('23-06-02 08:51:56', '7')
+    >>> moment(1_685_695_915_999_999_999, "ns")
+    '23-06-02 08:51:55'
     """
-    seconds = time_ * NANOSECONDS[unit] / 1e9 if unit in NANOSECONDS else -1.0
+    seconds = time_ * NANOSECONDS[unit] // 10**9 if unit in NANOSECONDS else -1
     if 946_684_800 <= seconds < 4_102_444_800:
         return f"{_EPOCH + timedelta(seconds=seconds):%y-%m-%d %H:%M:%S}"
     return str(time_)
