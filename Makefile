@@ -10,7 +10,7 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-in
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install run quick test check lint lint-js bench chaos pictures docs lock clean
+.PHONY: help install run start consumer ingest quick test check lint lint-js bench chaos pictures docs lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1 \t\2/' | expand -t 18
@@ -33,6 +33,15 @@ install: .venv/run  ## make .venv with the pinned packages
 
 run: install  ## broker, service and a gentle producer, with the curls to try
 	@exec $(BIN)/python scripts/serve.py --demo
+
+start:  ## broker, topics and service in containers, on loopback (needs Docker)
+	docker compose up --detach
+
+consumer: install  ## the service alone; settings in ARGS, as in make consumer ARGS='--config config/top.yaml'
+	@exec $(BIN)/python scripts/serve.py $(ARGS)
+
+ingest: install  ## send records; a pattern, a count and a broker in ARGS, as in make ingest ARGS='--count 1000'
+	@exec $(BIN)/python scripts/producer.py $(ARGS)
 
 test: .venv/dev  ## the tests, four files at a time
 	$(BIN)/python -m pytest $(TESTS)

@@ -48,6 +48,9 @@ class Http(Model):
     tokens: Path | None = Field(
         None, description="A file of lines `read TOKEN` or `write TOKEN`; needed off loopback, unless the environment has one."
     )
+    trusted_proxy: bool = Field(
+        False, description="A proxy or a container alone decides who reaches the address, so no token is needed off loopback."
+    )
 
 
 class Log(Model):

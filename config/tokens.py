@@ -25,7 +25,7 @@ def tokens(http: Http, environ: Mapping[str, str]) -> tuple[tuple[str, bytes], .
     """Return each token as its scope, `read` or `write`, and its SHA-256.
 
     Raises ValueError if a token is malformed, if the file is empty or readable by all users, or if there is no token although
-    other machines can reach the configured address.
+    other machines can reach the configured address without a trusted proxy.
     """
     found = [(scope, _digest(environ[name], f"environment {name}")) for name, scope in VARIABLES.items() if environ.get(name)]
     if http.tokens is not None:
@@ -33,10 +33,11 @@ def tokens(http: Http, environ: Mapping[str, str]) -> tuple[tuple[str, bytes], .
         if not listed:
             raise ValueError(f"http.tokens: expected at least one token, got none in {http.tokens}")
         found += listed
-    if not found and not is_loopback(http.host):
+    if not found and not http.trusted_proxy and not is_loopback(http.host):
         raise ValueError(
             f"http.host: {http.host} is no loopback address, so a token is needed: FIRNLINE_READ_TOKEN or FIRNLINE_WRITE_TOKEN"
-            " in the environment, or a file of lines `read TOKEN` and `write TOKEN` that http.tokens names"
+            " in the environment, or a file of lines `read TOKEN` and `write TOKEN` that http.tokens names;"
+            " or set http.trusted_proxy if the port is published on loopback alone"
         )
     return tuple(dict.fromkeys(found))
 

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from config.load import SettingsError, load
 from config.settings import Http as HttpSettings
 from config.tokens import tokens
 from gateway.wire.guard import Guard, needs, scope_of
+from scripts.checkout import ROOT
 from tests.actors import test_fuzz
 from tests.support.allowed import allowance
 from tests.support.service import command, service
@@ -297,6 +299,30 @@ def test_a_stream_cannot_have_the_name_of_an_open_path(name: str):
 
 
 # The real service ----------------------------------------------------------------------------------------------------
+
+
+def test_off_loopback_no_token_is_needed_if_a_trusted_proxy_decides_who_comes(embedded: str, mock_topic: str):
+    for host, trusted in ((ANYWHERE, True), ("::", True), ("127.0.0.1", False)):
+        assert tokens(HttpSettings(host=host, trusted_proxy=trusted), {}) == ()
+    with pytest.raises(ValueError, match="trusted_proxy"):
+        tokens(HttpSettings(host=ANYWHERE), {})
+    given = tokens(HttpSettings(host=ANYWHERE, trusted_proxy=True), {"FIRNLINE_READ_TOKEN": "r" * 16})
+    assert given, "tokens that are given are required"
+    with service(embedded, mock_topic, f"http.host={ANYWHERE}", "http.trusted_proxy=true") as running:
+        assert running.get("/streams")["streams"]
+        assert running.request("/streams", Host="example.com")[0] == 421, "a name of another site is refused as before"
+
+
+def test_compose_publishes_on_loopback_alone_and_asks_for_no_token():
+    compose = YAML(typ="safe").load(ROOT / "docker-compose.yml")["services"]
+    for name, each in compose.items():
+        assert all(str(port).startswith("127.0.0.1:") for port in each.get("ports", [])), name
+    environ = {name: str(value) for name, value in compose["firnline"]["environment"].items()}
+    assert environ["FIRNLINE_HTTP__TRUSTED_PROXY"] == "true"
+    assert {value for name, value in environ.items() if name.endswith("_TOKEN")} == {
+        "${FIRNLINE_READ_TOKEN:-}",
+        "${FIRNLINE_WRITE_TOKEN:-}",
+    }
 
 
 def test_off_loopback_the_service_does_not_start_without_a_token():
