@@ -308,7 +308,7 @@ class Intake:
         if self._horizon.passed_by(times):
             ahead = times > self._horizon.latest
             self._ahead += int(ahead.sum())
-            self._watermark.saw_ahead(partitions[ahead])
+            self._watermark.saw_ahead(partitions[ahead], now)
             times, partitions = times[~ahead], partitions[~ahead]
             if self._horizon.waits:
                 polled, decoded = self._without_ahead(polled, decoded, ahead, refused)

@@ -30,8 +30,8 @@ class Partition:
         self.frontier: int | None = None
         self.seen_at = now
         self.at_end = False
-        self.ahead = False
-        """Whether the last events of the partition were ahead of the clock."""
+        self.ahead: tuple[float, float] | None = None
+        """When the first and the last of the events came that were ahead of the clock, if no other event came after them."""
 
     @property
     def proven(self) -> bool:
@@ -46,7 +46,7 @@ class Partition:
         within = int(np.searchsorted(ascending, min(supported + lateness, INT64_MAX), side="right"))
         self.frontier = int(ascending[within - 1])
         self.seen_at = now
-        self.at_end = self.ahead = False
+        self.at_end, self.ahead = False, None
 
 
 class Watermark:
@@ -77,6 +77,8 @@ class Watermark:
         """Do not count the last `seconds` as silence, because the stream was not read."""
         for known in self._partitions.values():
             known.seen_at += seconds
+            if known.ahead is not None:
+                known.ahead = known.ahead[0] + seconds, known.ahead[1] + seconds
 
     def keep(self, partitions: Iterable[int]) -> None:
         """Keep only these partitions. A deleted partition must not hold the others back."""
@@ -97,12 +99,12 @@ class Watermark:
         """The partitions whose records have all been consumed."""
         return frozenset(number for number, state in self._partitions.items() if state.at_end)
 
-    def saw_ahead(self, partitions: NDArray[np.unsignedinteger]) -> None:
+    def saw_ahead(self, partitions: NDArray[np.unsignedinteger], now: float) -> None:
         """Register events that are ahead of the clock, by their partitions. Their partitions are not at their end."""
         for number in np.unique(partitions).tolist():
             known = self._partitions.get(number)
             if known is not None:
-                known.at_end, known.ahead = False, True
+                known.at_end, known.ahead = False, (known.ahead[0] if known.ahead is not None else now, now)
 
     def saw(self, partitions: NDArray[np.unsignedinteger], times: Times, now: float) -> None:
         """Add one poll: the partition and time of each event, in order of arrival. Cost: about 5 ns an event."""
@@ -157,5 +159,11 @@ class Watermark:
         return state.at_end and now - state.seen_at >= self._idle_s
 
     def _quiet(self, state: Partition, now: float) -> bool:
-        """Whether a partition does not hold the watermark back: it is idle, or has events ahead of the clock only."""
-        return (state.at_end or state.ahead) and now - state.seen_at >= self._idle_s
+        """Whether a partition does not hold the watermark back: it is idle, or delivers events ahead of the clock only.
+
+        A partition that has delivered such events and delivers nothing now may have other events that are not read.
+        """
+        if state.ahead is None or state.at_end:
+            return self._idle(state, now)
+        first, last = state.ahead
+        return now - first >= self._idle_s > now - last

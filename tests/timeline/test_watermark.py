@@ -179,3 +179,22 @@ def test_far_future_times_of_one_event_in_fifty_do_not_move_the_watermark():
         now = watermark.at(0.0)
         assert now is not None
         assert poll * 500 + 250 <= now <= poll * 500 + 500 - 100
+
+
+def test_a_partition_holds_nothing_back_while_it_delivers_only_events_ahead_of_the_clock():
+    mark = Watermark(lateness=LATENESS, idle_s=1.0)
+    for number in (0, 1):
+        mark.expect(number, at_end=False, now=0.0)
+        mark.saw(at(number, 10), column([1_000] * 10), 0.0)
+    mark.saw(at(1, 10), column([9_000] * 10), 0.0)
+    mark.saw_ahead(at(0, 1), 0.9)
+    assert mark.holding(1.2) == 0, "too short a time to know"
+    mark.saw_ahead(at(0, 1), 1.5)
+    assert mark.holding(1.8) == 0
+    mark.saw_ahead(at(0, 1), 2.0)
+    assert mark.holding(2.0) == 1
+    assert mark.at(2.0) == 9_000 - LATENESS
+    assert mark.holding(3.0) == 0, "the partition delivers nothing now, and may have other events"
+    assert mark.at(3.0) == 1_000 - LATENESS
+    mark.saw(at(0, 10), column([2_000] * 10), 3.1)
+    assert mark.at(9.0) == 2_000 - LATENESS
