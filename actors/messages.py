@@ -30,6 +30,7 @@ from actors.replies import GetHealth, GetPlace, GetStats, Progress, Query, Write
 
 if TYPE_CHECKING:
     from actors.columns.snapshot import State
+    from actors.standing import Standing
     from actors.timeline.retention import Meter
     from actors.timeline.span import Span
     from actors.views.view import Due, Events, Frozen, Live, Meta, Silence, View
@@ -297,52 +298,6 @@ class SecureDead(Control, frozen=True):
 
 
 # To the keeper -------------------------------------------------------------------------------------------------------
-
-
-class Standing(Struct, frozen=True):
-    """The results that readers of a sink see. A checkpoint *fits* if its results are exactly these.
-
-    `checkpoint` is the largest number that the sink has seen; further checkpoints get larger numbers. `mark` identifies the
-    last record; None if no record is committed. If `numbered` is set, an earlier version committed that checkpoint, without a
-    mark. `process` committed last, for the checkpoints in the folder `meaning`. `recorded` is false if the sink has no record
-    of any commit; `lost` is true if the number of the last commit is lost, and the results themselves prove the commit.
-    `force`: load a checkpoint that does not fit if there is no other.
-    """
-
-    topic: str
-    checkpoint: int
-    mark: str | None
-    meaning: str = ""
-    process: str = ""
-    recorded: bool = True
-    lost: bool = False
-    numbered: int | None = None
-    force: bool = False
-
-    def place_in(self, places: Sequence[Any]) -> Mapping[str, Any] | None:
-        """Return the place of this sink among those of a checkpoint; None if its results went to other sinks only."""
-        for place in places:
-            if isinstance(place, dict) and (place.get("topic") == self.topic or place.keys() == {"written"}):
-                return place
-        return None
-
-    def fits(self, number: int, places: Sequence[Any]) -> bool:
-        """Return whether readers see exactly the results of checkpoint `number`."""
-        if self.numbered is not None:
-            return number == self.numbered
-        return mark_of(self.place_in(places) or {}) == self.mark
-
-
-def mark_of(place: Mapping[str, Any]) -> str | None:
-    """Return what identifies the last record before `place`; None without a record. Earlier versions wrote its number only.
-
-    >>> mark_of({"written": 9}), mark_of({"written": 9, "mark": "3fa2-1"}), mark_of({"written": 0})
-    ('written 9', '3fa2-1', None)
-    """
-    if "mark" in place:
-        mark: str | None = place["mark"]
-        return mark
-    return f"written {place['written']}" if place.get("written") else None
 
 
 class Load(Data, frozen=True):

@@ -6,7 +6,7 @@ Used by the keeper. Decides only.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from actors.messages import Standing
+from actors.standing import Standing
 
 
 @dataclass(frozen=True, slots=True)

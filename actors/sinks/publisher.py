@@ -24,13 +24,13 @@ from actors.messages import (
     Recover,
     Restore,
     Restored,
-    Standing,
 )
 from actors.protocol import Address, AttemptId, CheckpointId, Home, Message, PublicationId, Round
 from actors.replies import GetPlace
 from actors.runtime.actor import Actor, System
 from actors.sinks.file import file_among
 from actors.sinks.sink import Fenced, Refused, Sink, Superseded
+from actors.standing import Standing
 
 _LOOK_S = 0.005
 _AGAIN_S = 0.5

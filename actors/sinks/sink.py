@@ -6,7 +6,7 @@ Used by the publisher, which decides when to write. The console, the file and th
 from collections.abc import Iterator
 from typing import Any
 
-from actors.messages import Standing
+from actors.standing import Standing
 
 
 class Fenced(RuntimeError):  # noqa: N818  # the broker reports it, and it is no error of this process

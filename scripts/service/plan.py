@@ -5,7 +5,7 @@ from typing import Any
 
 from actors.durability.spool import Spool
 from actors.reading.pace import Pace
-from actors.sinks.transaction import longest_s
+from actors.sinks.kafka.transaction import longest_s
 from actors.stream import StreamPlan
 from actors.timeline.horizon import Ahead
 from actors.views.kinds import VIEWS

@@ -13,7 +13,7 @@ from actors.runtime.actor import System
 from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.guardian import Guardian
 from actors.sinks.file import FileSink
-from actors.sinks.kafka import KafkaSink
+from actors.sinks.kafka.sink import KafkaSink
 from actors.sinks.publisher import Publisher
 from actors.sinks.sink import Sink
 from actors.timeline.span import EVER

@@ -21,7 +21,7 @@ from actors.messages import Dead
 from actors.sinks.console import ConsoleSink
 from actors.sinks.dead_letters import DeadLetterSink
 from actors.sinks.file import FileSink
-from actors.sinks.kafka import KafkaSink
+from actors.sinks.kafka.sink import KafkaSink
 from actors.sinks.line_index import WriteLog
 from actors.sinks.posting import KafkaWriter
 from actors.sinks.sink import Fenced

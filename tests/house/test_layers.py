@@ -16,7 +16,15 @@ OURS = ("actors", "config", "firnline", "gateway", "scripts")
 FILES = sorted(path for package in OURS for path in (ROOT / package).rglob("*.py"))
 NAMES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
 
-WORDS = ("actors.protocol", "actors.replies", "actors.messages", "actors.columns", "actors.timeline", "actors.views.view")
+WORDS = (
+    "actors.protocol",
+    "actors.replies",
+    "actors.messages",
+    "actors.standing",
+    "actors.columns",
+    "actors.timeline",
+    "actors.views.view",
+)
 """What every actor and its parts may import: messages, and the values in them."""
 
 ROOMS: dict[str, tuple[str, ...]] = {
@@ -39,7 +47,15 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "actors.protocol": (),
     "actors.replies": ("actors.protocol", "actors.timeline", "actors.views.view"),
-    "actors.messages": ("actors.protocol", "actors.replies", "actors.columns", "actors.timeline", "actors.views.view"),
+    "actors.standing": (),
+    "actors.messages": (
+        "actors.protocol",
+        "actors.replies",
+        "actors.standing",
+        "actors.columns",
+        "actors.timeline",
+        "actors.views.view",
+    ),
     "actors.runtime": ("actors.protocol", "actors.replies", "actors.messages"),
     "actors.kafka_trouble": (),
     "actors.kafka_topic": ("actors.kafka_trouble",),
@@ -125,6 +141,7 @@ PURE = (
     "actors.protocol",
     "actors.replies",
     "actors.messages",
+    "actors.standing",
     "actors.reading.cutting",
     "actors.reading.intake",
     "actors.reading.outbox",

@@ -10,7 +10,7 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 from confluent_kafka.cimpl import NewTopic
 
-from actors.sinks.kafka import KafkaSink
+from actors.sinks.kafka.sink import KafkaSink
 from actors.sinks.sink import Fenced
 from actors.sources.kafka import KafkaSource
 from actors.sources.polled import Gap, Place, Polled

@@ -10,9 +10,9 @@ from confluent_kafka.admin import AclOperation, AdminClient, ResourceType
 from confluent_kafka.cimpl import NewTopic
 
 from actors.durability.choice import choose
-from actors.messages import Standing
-from actors.sinks.kafka import KafkaSink
+from actors.sinks.kafka.sink import KafkaSink
 from actors.sinks.sink import Fenced, Refused, Superseded
+from actors.standing import Standing
 from tests.support.rights import guarded_broker
 from tests.support.sinks import committed_values
 from tests.support.waiting import until

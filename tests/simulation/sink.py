@@ -9,8 +9,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from actors.messages import Dead, Standing, mark_of
+from actors.messages import Dead
 from actors.sinks.sink import Fenced, Refused, Sink, Superseded
+from actors.standing import Standing, mark_of
 from tests.simulation.faults import CrashError, Faults
 
 

@@ -11,12 +11,13 @@ from actors.columns.snapshot import State
 from actors.durability.disk import Disk
 from actors.durability.keeper import Keeper
 from actors.durability.store import Store
-from actors.messages import Keep, Kept, Load, Loaded, Save, Saved, Standing
+from actors.messages import Keep, Kept, Load, Loaded, Save, Saved
 from actors.protocol import Message, Round
 from actors.replies import GetHealth
 from actors.runtime.actor import System
 from actors.runtime.dispatcher import Task
 from actors.runtime.guardian import Guardian
+from actors.standing import Standing
 
 FOLDER = Path("/data/events")
 

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from actors.sinks.file import FileSink
-from actors.sinks.kafka import KafkaSink
+from actors.sinks.kafka.sink import KafkaSink
 from actors.sinks.sink import Sink
 from scripts.checkout import ROOT
 from tests.support.waiting import until

@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.admin import AdminClient
 
 from actors.kafka_topic import client_settings
-from actors.messages import Standing
+from actors.standing import Standing
 
 HEADER = "firnline"
 _TIMEOUT_S = 5.0

@@ -12,7 +12,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from actors.kafka_topic import client_settings
-from actors.sinks.marks import Note
+from actors.sinks.kafka.marks import Note
 from actors.sinks.sink import Fenced, Refused
 
 _TIMEOUT_S = 5.0

@@ -14,10 +14,10 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from msgspec.structs import replace
 
 from actors.kafka_topic import LOOKS_ONLY, ensure_topic, longest_record, may_write
-from actors.messages import Standing, mark_of
-from actors.sinks.marks import HEADER, Note, group_of, last_note, standing_of, this_process
+from actors.sinks.kafka.marks import HEADER, Note, group_of, last_note, standing_of, this_process
+from actors.sinks.kafka.transaction import Transaction, begun, trouble_of
 from actors.sinks.sink import Fenced, Refused, Sink, Superseded
-from actors.sinks.transaction import Transaction, begun, trouble_of
+from actors.standing import Standing, mark_of
 
 _BROKER_TIMEOUT_S = 5.0
 _PREPARE_S = 3.0
