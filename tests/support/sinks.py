@@ -2,7 +2,7 @@
 
 import uuid
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from actors.replies import Place
 from tests.support.waiting import until
@@ -44,14 +44,19 @@ def read_topic(bootstrap: str, topic: str, count: int) -> list[bytes]:
 
 def committed_values(bootstrap: str, topic: str, partition: int = 0) -> list[bytes]:
     """Return the committed records of a partition, once no transaction is open."""
-    group = {"bootstrap.servers": bootstrap, "group.id": "test", "enable.partition.eof": True}
+    return [message.value() or b"" for message in whole_topic(bootstrap, topic, partition)]
+
+
+def whole_topic(bootstrap: str, topic: str, partition: int = 0) -> list[Message]:
+    """Return the messages of a partition up to its end, or up to the first open transaction."""
+    group = {"bootstrap.servers": bootstrap, "group.id": "test", "enable.auto.commit": False, "enable.partition.eof": True}
     consumer = Consumer({**group, "isolation.level": "read_committed", "auto.offset.reset": "earliest"})
     consumer.assign([TopicPartition(topic, partition, 0)])
-    found: list[bytes] = []
+    found: list[Message] = []
 
     def ended() -> bool:
         messages = consumer.consume(10_000, 0.2)
-        found.extend(message.value() or b"" for message in messages if not message.error())
+        found.extend(message for message in messages if not message.error())
         return any(message.error() for message in messages)
 
     until(ended)

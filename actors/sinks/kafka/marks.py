@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.admin import AdminClient
 
 from actors.kafka_topic import client_settings
+from actors.sinks.kafka.visible import partitions_of
 from actors.standing import Standing
 
 HEADER = "firnline"
@@ -32,6 +33,7 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `mark` identifies the last record of the results; None if there is no record. `owner` is the transactional id, and `meaning`
     the name of the folder with the checkpoints. `seen` is the newest checkpoint of any note when this one was written.
+    `records` is true if the transaction of this note has records, and so the topic has the same note.
     """
 
     checkpoint: int
@@ -40,6 +42,7 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     owner: str
     meaning: str = ""
     seen: int = 0
+    records: bool = False
 
     def encode(self) -> str:
         """Return the note as JSON."""
@@ -57,6 +60,19 @@ class Group:
 
     checkpoint: int | None
     note: Note | None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The newest note in a topic, None if none was found. `sure`: no later note of this owner can be in the topic."""
+
+    note: Note | None
+    sure: bool
+
+    def lacks(self, group: Group) -> bool:
+        """Return whether the topic lacks the records of the transaction whose note the group has."""
+        newest = self.note.checkpoint if self.note is not None else 0
+        return self.sure and group.note is not None and group.note.records and group.note.checkpoint > newest
 
 
 def standing_of(group: Group, last: Note | None, topic: str) -> Standing:
@@ -102,8 +118,8 @@ def _raise_if_refused(settings: Mapping[str, Any], owner: str) -> None:
     admin.describe_consumer_groups([owner], request_timeout=_TIMEOUT_S)[owner].result()
 
 
-def last_note(settings: Mapping[str, Any], topic: str, owner: str) -> Note | None:
-    """Return the newest note of `owner` near the ends of the partitions; None if there is no note. Raises KafkaException."""
+def last_note(settings: Mapping[str, Any], topic: str, owner: str) -> Written:
+    """Return the newest note of `owner` near the ends of the partitions. Raises KafkaException."""
     consumer = Consumer(
         {
             **client_settings(settings),
@@ -116,19 +132,18 @@ def last_note(settings: Mapping[str, Any], topic: str, owner: str) -> Note | Non
         }
     )
     try:
-        about = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
-        if about.error is not None and about.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise KafkaException(about.error)
-        places = [TopicPartition(topic, number) for number in about.partitions]
+        places = partitions_of(consumer, topic)
         ends = {place.partition: consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S) for place in places}
         for window in _WINDOWS:
             begins = {number: max(low, high - window) for number, (low, high) in ends.items() if low < high}
             found = [note for message in _read(consumer, topic, begins) if (note := _note_in(message, owner)) is not None]
             if found or all(begins[number] == ends[number][0] for number in begins):
-                return max(found, key=lambda note: note.checkpoint, default=None)
+                newest = max(found, key=lambda note: note.checkpoint, default=None)
+                whole = not found and not any(low for low, _ in ends.values())
+                return Written(newest, sure=len(places) == 1 and (newest is not None or whole))
     finally:
         consumer.close()
-    return None
+    return Written(None, sure=False)
 
 
 def _read(consumer: Consumer, topic: str, begins: Mapping[int, int]) -> Iterable[Message]:

@@ -16,11 +16,13 @@ from msgspec.structs import replace
 from actors.kafka_topic import LOOKS_ONLY, ensure_topic, longest_record, may_write
 from actors.sinks.kafka.marks import HEADER, Note, group_of, last_note, standing_of, this_process
 from actors.sinks.kafka.transaction import Transaction, begun, trouble_of
+from actors.sinks.kafka.visible import Commits, LeftOpenError, open_partitions
 from actors.sinks.sink import Fenced, Refused, Sink, Superseded
 from actors.standing import Standing, mark_of
 
 _BROKER_TIMEOUT_S = 5.0
 _PREPARE_S = 3.0
+_STEP_S = 0.05
 _LONGEST_RECORD = 64 << 20
 _NOTE_BYTES = 512
 """More than the longest note. Each record leaves room for a note, because any record may be the last of a transaction."""
@@ -72,6 +74,8 @@ class KafkaSink(Sink):
         self._transaction: Transaction | None = None
         self._standing: Standing | None = None
         self._owning = False
+        self._before = ""
+        self._commits = Commits(settings, topic, transactional_id or "")
         self._held: deque[bytes] = deque()
         self._longest = _LONGEST_RECORD
         self._acknowledged_count = 0
@@ -108,9 +112,13 @@ class KafkaSink(Sink):
             self._hand_over()
 
     def prepare(self) -> dict[str, Any]:
-        """Wait until Kafka has acknowledged all records, three seconds at most. Raises OSError after that."""
+        """Wait until Kafka has acknowledged all records, and readers see the last commit; three seconds at most for each.
+
+        Raises OSError after that. The last two checkpoints are kept, so one of them must have results that readers see.
+        """
         self._prepared = False
         self._deliver()
+        self._await_readers()
         if not self._marked:
             self._mark = f"{self._process.split()[0]}-{next(self._marks)}"
             self._marked = True
@@ -129,13 +137,14 @@ class KafkaSink(Sink):
             assert done is not None, "a commit follows a prepare, with no write between"
             assert done.checkpoint == checkpoint, "a commit follows a prepare, with no write between"
             return
-        note = self._note(checkpoint)
+        note = self._note(checkpoint, records=bool(self._held) or self._commits.pending)
         try:
             if self._held:
                 self._produce(self._held[0], {HEADER: note.encode()})
                 self._held.popleft()
             self._deliver()
             self._transaction.commit(note)
+            self._commits.committed(checkpoint)
         except Refused:
             raise
         except OSError as error:
@@ -156,13 +165,20 @@ class KafkaSink(Sink):
             last = last_note(self._settings, self._topic, self._id)
         except KafkaException as error:
             raise self._trouble(error, read=True) from error
-        standing = standing_of(group, last, self._topic)
-        if self._owning and standing.process != self._process and standing.recorded:
+        standing = standing_of(group, last.note, self._topic)
+        if self._owning and standing.recorded and standing.process not in {self._process, self._before or self._process}:
             raise Superseded(
                 f"another process writes to topic {self._topic} as this data_dir: {standing.process or 'of an earlier version'}"
             )
         if standing.lost:
             self._on_error(f"topic {self._topic}: Kafka has lost the number of the last commit; the results there have it")
+        elif last.lacks(group) and not self._open_partitions():
+            newest = last.note.checkpoint if last.note is not None else 0
+            self._on_error(
+                f"topic {self._topic} lacks the results of checkpoint {group.checkpoint}, although Kafka has its number: "
+                f"they are written again from checkpoint {newest} on"
+            )
+            standing = replace(standing, mark=last.note.mark if last.note is not None else None)
         return replace(standing, force=self._force)
 
     def committed(self) -> int | None:
@@ -174,6 +190,7 @@ class KafkaSink(Sink):
             raise Refused(f"the right to WRITE topic {self._topic}")
         self._connect()
         self._write_refused = False
+        self._end_open()
         self._standing = self.look()
         assert self._standing is not None, "there is an id"
         return self._standing.checkpoint
@@ -208,11 +225,48 @@ class KafkaSink(Sink):
             self._on_error(f"topic {self._topic}: the transaction stays open: {error}")
         self._forget()
 
-    def _note(self, checkpoint: int) -> Note:
-        """Return the note of this process about a checkpoint."""
+    def _end_open(self) -> None:
+        """Take back what Kafka has left open of earlier transactions: the next commit would show it beside its repetition.
+
+        Without an open transaction, this only looks. The client has just begun, so nothing of it is open. Open transactions of
+        other programs are not affected.
+        """
+        assert self._transaction is not None, "connected with an id"
+        left = self._open_partitions()
+        if not left:
+            return
+        self._on_error(
+            f"topic {self._topic}: a transaction is open in {len(left)} partitions: what is ours in it is taken back"
+        )
+        self._transaction.take_back(left)
+        deadline = time.monotonic() + _PREPARE_S
+        while self._open_partitions() and time.monotonic() < deadline:
+            time.sleep(_STEP_S)  # Kafka writes its marker a moment later; no other actor shares this thread
+
+    def _open_partitions(self) -> list[int]:
+        """Return the partitions in which a transaction of any program is open."""
+        assert self._id is not None, "only transactions can be open"
+        try:
+            return open_partitions(self._settings, self._topic, self._id)
+        except KafkaException as error:
+            raise self._trouble(error, read=True) from error
+
+    def _await_readers(self) -> None:
+        """Wait until readers see the last commit. Raises Fenced if they never will."""
+        try:
+            self._commits.wait(time.monotonic() + _PREPARE_S)
+        except LeftOpenError as error:
+            raise Fenced(f"topic {self._topic}: {error}") from error
+        except KafkaException as error:
+            raise self._trouble(error, read=True) from error
+        except OSError as error:
+            raise OSError(f"topic {self._topic}: {error}") from error
+
+    def _note(self, checkpoint: int, *, records: bool = False) -> Note:
+        """Return the note of this process about a checkpoint, in a transaction with `records` or without."""
         assert self._id is not None, "only transactions have notes"
         seen = max(checkpoint, self._standing.checkpoint if self._standing is not None else 0)
-        return Note(checkpoint, self._mark, self._process, self._id, self._meaning, seen)
+        return Note(checkpoint, self._mark, self._process, self._id, self._meaning, seen, records)
 
     def _own(self) -> None:
         """Commit a note without records, unless the last note is the same: a later process and a frozen one can tell by it."""
@@ -221,6 +275,8 @@ class KafkaSink(Sink):
         standing = self._standing
         number = standing.checkpoint if standing is not None else 0
         mine = standing is not None and standing.process == self._process and standing.mark == self._mark
+        if not self._owning and standing is not None:
+            self._before = standing.process
         if not (self._owning and mine):
             self._transaction.commit(self._note(number))
         self._owning = True
@@ -259,6 +315,7 @@ class KafkaSink(Sink):
             with contextlib.suppress(KafkaException):  # the client is broken, which is why it is dropped
                 self._producer.purge()
             self._wait_until_delivered(time.monotonic() + _BROKER_TIMEOUT_S)  # purged records are reported, and so counted
+        self._commits.forget()
         self._producer = self._transaction = self._broken = None
 
     def _wait_until_delivered(self, deadline: float) -> None:
@@ -315,9 +372,11 @@ class KafkaSink(Sink):
                 )
         self._check()
 
-    def _on_delivery(self, error: KafkaError | None, _: Message | None) -> None:
+    def _on_delivery(self, error: KafkaError | None, message: Message | None) -> None:
         if error is None:
             self._acknowledged_count += 1
+            if self._transaction is not None and message is not None:
+                self._commits.delivered(message.partition(), message.offset())
         elif self._transaction is None:
             self._give_up(error)
         else:

@@ -5,7 +5,8 @@ beside it. This file also decides what a failed request to Kafka means.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -143,6 +144,28 @@ class Transaction:
                 _waited(_begun(lambda: self._producer.abort_transaction(_LIBRARYS_TIMEOUT_S)))
             except KafkaException as error:
                 raise trouble_of(error) from error
+
+    def take_back(self, partitions: Iterable[int]) -> None:
+        """Abort what Kafka has left open of earlier transactions of this id in `partitions`. Waits five seconds at most.
+
+        The abort of a transaction with a record in the partition ends both. Raises OSError, Refused or Fenced if that fails.
+        """
+        self.begin()
+        reports: list[KafkaError | None] = []
+        deadline = time.monotonic() + _TIMEOUT_S
+        try:
+            for number in partitions:
+                self._producer.produce(self._topic, b"", partition=number, on_delivery=lambda error, _: reports.append(error))
+            while len(self._producer) and time.monotonic() < deadline:
+                self._producer.poll(0.1)
+        except KafkaException as error:
+            raise trouble_of(error, write=self._topic) from error
+        refused = next((error for error in reports if error is not None), None)
+        if refused is not None:
+            raise trouble_of(KafkaException(refused), write=self._topic)
+        if len(self._producer):
+            raise OSError("Kafka does not answer")
+        self.abort()
 
     def _commit(self, note: Note) -> None:
         if self._committing != note:

@@ -132,6 +132,11 @@ class Node:
         self._command = process.cmdline()
         self._log = log
 
+    @property
+    def data(self) -> Path:
+        """The folder with the logs of the broker's partitions."""
+        return self._log.parent / "data"
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the broker."""
         self._process.send_signal(number)
