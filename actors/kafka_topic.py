@@ -73,12 +73,16 @@ def ensure_topic(
 def longest_record(settings: Mapping[str, Any], topic: str, *, keyed: bool = True) -> int:
     """Return the bytes of the longest record that both the producer's `settings` and the topic accept.
 
-    Waits six seconds at most. Raises PermissionError if Kafka refuses to describe the topic's configuration, another OSError
-    if the topic's limit cannot be read now, or if the topic is compacted and the records are not `keyed`.
+    Waits eleven seconds at most. Raises PermissionError if Kafka refuses to describe the topic's configuration, or has no
+    controller to describe topics, as the embedded broker; another OSError if the topic's limit cannot be read now, or if the
+    topic is compacted and the records are not `keyed`.
     """
     reasons = Reasons(settings)
     admin = _admin(settings, reasons)
     try:
+        seen = admin.list_topics(topic, timeout=_TIMEOUT_S)
+        if seen.controller_id not in seen.brokers:
+            raise PermissionError(f"topic {topic}: no broker is the controller, which describes topics")
         found = _configuration(admin, topic)
         taken = int(found["max.message.bytes"].value) - _BATCH_BYTES
     except KafkaException as error:

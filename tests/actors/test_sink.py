@@ -6,7 +6,8 @@ import random
 import re
 import resource
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from zlib import crc32
 import pytest
 from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient, NewPartitions
+from confluent_kafka.cimpl import NewTopic
 
 from actors.kafka_topic import ensure_topic
 from actors.messages import Dead
@@ -525,3 +527,48 @@ def test_a_writer_without_a_broker_reports_an_error_within_its_timeout():
     reports: list[Any] = []
     writer.write([b"a"], [b"a"], lambda *word: reports.append(word))
     assert reports == [("the topic has no partitions", {})]
+
+
+def configured(broker: str, **config: str) -> str:
+    """Create a topic with these settings, and return its name."""
+    topic = new_topic()
+    settings = {name.replace("_", "."): value for name, value in config.items()}
+    admin = AdminClient({"bootstrap.servers": broker})
+    admin.create_topics([NewTopic(topic, 1, 1, config=settings)])[topic].result(timeout=10)
+    return topic
+
+
+def test_small_records_fit_into_a_topic_with_short_batches(broker: str):
+    """Kafka refuses a whole batch that is too long, although each of its records fits."""
+    topic = configured(broker, max_message_bytes="2000")
+    values = [b"%d" % number + b" " * 90 for number in range(100)]
+    sink = KafkaSink({"bootstrap.servers": broker}, topic, on_error=fail)
+    sink.write(iter([b"".join(value + b"\n" for value in values)]))
+    until(lambda: is_done(sink.prepare))
+    assert read_topic(broker, topic, 100) == values
+    sink.close()
+
+
+def is_done(call: Callable[[], object]) -> bool:
+    """Call; return whether no OSError came."""
+    try:
+        call()
+    except OSError:
+        return False
+    return True
+
+
+def test_a_compacted_topic_is_refused_without_transactions_too(broker: str):
+    sink = KafkaSink({"bootstrap.servers": broker}, configured(broker, cleanup_policy="compact"), on_error=fail)
+    with pytest.raises(OSError, match="needs a key"):
+        sink.write(iter([b"1\n"]))
+    assert sink.written == 0
+
+
+@pytest.mark.parametrize("identity", [None, "tx"])
+def test_a_sink_whose_broker_is_away_names_the_broker_within_five_seconds(identity: str | None):
+    began = time.monotonic()
+    sink = KafkaSink({"bootstrap.servers": "127.0.0.1:1"}, "t", transactional_id=identity, on_error=lambda _: None)
+    with pytest.raises(OSError, match=r"127\.0\.0\.1:1.*refused"):
+        _ = sink.look() if identity else sink.write(iter([b"1\n"]))
+    assert time.monotonic() - began < 6.0

@@ -193,6 +193,14 @@ def test_results_whose_first_commits_are_refused_come_once_when_the_right_is_gra
             assert "outputProblem" not in readiness(running)
 
 
+def test_a_start_whose_output_broker_is_away_names_the_broker(topics: tuple[str, str], tmp_path: Path):
+    with counting("127.0.0.1:1", topics, tmp_path / "data") as running:
+        problem = until(lambda: readiness(running).get("outputProblem"), timeout_s=60)
+        assert "127.0.0.1:1" in problem
+        assert "refused" in problem
+        assert problem in readiness(running)["reasons"]
+
+
 def test_two_services_do_not_write_to_one_file(broker: str, tmp_path: Path, send: Send):
     topic, _ = created(broker)
     path = tmp_path / "output.txt"

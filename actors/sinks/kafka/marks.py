@@ -18,11 +18,15 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.admin import AdminClient
 
 from actors.kafka_topic import client_settings
+from actors.kafka_trouble import Reasons
 from actors.sinks.kafka.visible import partitions_of
 from actors.standing import Standing
 
 HEADER = "firnline"
 _TIMEOUT_S = 5.0
+_GROUP_S = 3.5
+"""This request is the first one of a start, and `/readyz` has the reason of a failure within five seconds."""
+
 _STEP_S = 0.02
 _WINDOWS = (64, 1 << 9, 1 << 12, 1 << 15)
 """How many offsets before the end of a partition are read, one after the other, until a note is found."""
@@ -90,17 +94,20 @@ def standing_of(group: Group, last: Note | None, topic: str) -> Standing:
     return Standing(topic, seen, None, "", "", recorded=group.checkpoint is not None, numbered=number or None)
 
 
-def group_of(settings: Mapping[str, Any], topic: str, owner: str) -> Group:
-    """Return the committed offset of the group `owner`. Raises KafkaException.
+def group_of(settings: Mapping[str, Any], topic: str, owner: str, reasons: Reasons) -> Group:
+    """Return the committed offset of the group `owner`. Raises KafkaException; `reasons` get the errors of the connections.
 
     A commit that is under way does not count, and is not waited for: only a new client of the transactional id ends it.
     """
     # Not by an admin client: librdkafka 2.16.1 may end the process when it reads the answer for one.
-    consumer = Consumer({**client_settings(settings), "group.id": owner, "isolation.level": "read_uncommitted"})
+    consumer = Consumer(
+        {**client_settings(settings), "group.id": owner, "isolation.level": "read_uncommitted", "error_cb": reasons}
+    )
     try:
-        (found,) = consumer.committed([TopicPartition(topic, 0)], timeout=_TIMEOUT_S)
+        (found,) = consumer.committed([TopicPartition(topic, 0)], timeout=_GROUP_S)
     except KafkaException as error:
-        if error.args[0].code() == KafkaError._TIMED_OUT:  # noqa: SLF001  # its public name
+        consumer.poll(0)  # `reasons` get the errors
+        if error.args[0].code() == KafkaError._TIMED_OUT and not reasons.newest:  # noqa: SLF001  # its public name
             _raise_if_refused(settings, owner)
         raise
     finally:
@@ -118,8 +125,8 @@ def _raise_if_refused(settings: Mapping[str, Any], owner: str) -> None:
     admin.describe_consumer_groups([owner], request_timeout=_TIMEOUT_S)[owner].result()
 
 
-def last_note(settings: Mapping[str, Any], topic: str, owner: str) -> Written:
-    """Return the newest note of `owner` near the ends of the partitions. Raises KafkaException."""
+def last_note(settings: Mapping[str, Any], topic: str, owner: str, reasons: Reasons) -> Written:
+    """Return the newest note of `owner` near the ends of the partitions. Raises KafkaException, as `group_of` does."""
     consumer = Consumer(
         {
             **client_settings(settings),
@@ -129,6 +136,7 @@ def last_note(settings: Mapping[str, Any], topic: str, owner: str) -> Written:
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "fetch.wait.max.ms": 50,
+            "error_cb": reasons,
         }
     )
     try:

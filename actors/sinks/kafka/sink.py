@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from msgspec.structs import replace
 
 from actors.kafka_topic import LOOKS_ONLY, ensure_topic, longest_record, may_write
+from actors.kafka_trouble import Reasons
 from actors.sinks.kafka.marks import HEADER, Note, group_of, last_note, standing_of, this_process
 from actors.sinks.kafka.transaction import Transaction, begun, trouble_of
 from actors.sinks.kafka.visible import Commits, LeftOpenError, open_partitions
@@ -69,6 +70,7 @@ class KafkaSink(Sink):
         self._every_s = every_s
         self._force = force
         self._on_error = on_error
+        self._reasons = Reasons(settings, on_error)
         self._process = this_process()
         self._producer: Producer | None = None
         self._transaction: Transaction | None = None
@@ -161,10 +163,11 @@ class KafkaSink(Sink):
         if self._id is None:
             return None
         try:
-            group = group_of(self._settings, self._topic, self._id)
-            last = last_note(self._settings, self._topic, self._id)
+            group = group_of(self._settings, self._topic, self._id, self._reasons)
+            last = last_note(self._settings, self._topic, self._id, self._reasons)
         except KafkaException as error:
             raise self._trouble(error, read=True) from error
+        self._reasons.clear()
         standing = standing_of(group, last.note, self._topic)
         if self._owning and standing.recorded and standing.process not in {self._process, self._before or self._process}:
             raise Superseded(
@@ -291,20 +294,30 @@ class KafkaSink(Sink):
         if self._producer is not None:
             return
         ensure_topic(self._settings, self._topic, 1)
-        if self._id is None:
-            self._producer = Producer({"message.timeout.ms": 0, **_TUNING, **self._settings, "error_cb": self._on_client_error})
-            return
-        if self._owning:
+        if self._id is not None and self._owning:
             self.look()  # a new client would fence off the process that has taken over
-        # If Kafka refuses one record, the whole transaction is lost. So no record that is too large may reach it.
-        longest = longest_record(self._settings, self._topic, keyed=False)
-        tuning = {**_TUNING, "error_cb": self._on_client_error}
-        settings = {**self._settings, "message.max.bytes": longest}
+        # Kafka refuses a whole batch if it is too long, and with a transaction all of its records are lost.
+        longest = self._longest_record()
+        tuning = {**_TUNING, "error_cb": self._reasons}
+        settings = {**self._settings, "message.max.bytes": longest} if longest is not None else self._settings
+        if self._id is None:
+            self._producer = Producer({"message.timeout.ms": 0, **tuning, **settings})
+            return
+        assert longest is not None, "a transaction needs the limit"
         self._longest = longest - _NOTE_BYTES
         self._producer, self._transaction = begun(settings, tuning, self._topic, self._id, self._every_s)
 
-    def _on_client_error(self, error: KafkaError) -> None:
-        self._on_error(error.str())
+    def _longest_record(self) -> int | None:
+        """Return the bytes of the longest record or batch that the topic takes. Raises OSError if the topic is compacted.
+
+        None if the limit cannot be read for lack of a right or a controller, and no transaction needs it.
+        """
+        try:
+            return longest_record(self._settings, self._topic, keyed=False)
+        except PermissionError:
+            if self._id is not None:
+                raise
+            return None
 
     def _forget(self) -> None:
         """Drop the client and the records that it has under way."""
@@ -367,9 +380,10 @@ class KafkaSink(Sink):
             self._hand_over()
             self._listen(max(0.0, min(0.1, deadline - time.monotonic())))
             if time.monotonic() > deadline:
-                raise OSError(
-                    f"topic {self._topic}: Kafka has not acknowledged {self.written - self._acknowledged_count} records"
-                )
+                missing = self.written - self._acknowledged_count
+                why = "; ".join([f"Kafka has not acknowledged {missing} records", *self._reasons.newest])
+                raise OSError(f"topic {self._topic}: {why}")
+        self._reasons.clear()
         self._check()
 
     def _on_delivery(self, error: KafkaError | None, message: Message | None) -> None:
@@ -410,7 +424,7 @@ class KafkaSink(Sink):
             self._write_refused = not read
             return trouble
         if read:
-            return OSError(f"topic {self._topic}: {error.args[0].str()}")
+            return OSError(f"topic {self._topic}: {'; '.join(self._reasons.newest) or error.args[0].str()}")
         return Fenced(f"topic {self._topic}: {error.args[0].str()}") if isinstance(trouble, Fenced) else trouble
 
     def _may_not_write(self) -> bool:
