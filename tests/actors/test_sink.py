@@ -423,7 +423,7 @@ def test_a_topic_is_created_and_gets_each_record_in_order(broker: str):
 def test_a_record_too_large_for_a_topic_is_reported_and_does_not_stop_the_next(broker: str):
     topic, errors = new_topic(), []
     sink = KafkaSink({"bootstrap.servers": broker}, topic, on_error=errors.append)
-    sink.write(iter([b"x" * 2_000_000 + b"\nshort\n"]))
+    sink.write(iter([b"x" * (9 << 20) + b"\nshort\n"]))
     until(lambda: sink.poll() or sink.delivered == 2)
     assert "too large" in errors[0].lower()
     assert read_topic(broker, topic, 1) == [b"short"]
@@ -509,7 +509,7 @@ def test_more_dead_letters_than_the_queue_holds_are_all_delivered(broker: str):
 def test_creation_of_the_dead_letter_topic_is_not_retried_at_every_poll(monkeypatch: pytest.MonkeyPatch):
     tries: list[str] = []
 
-    def refused(settings: Any, topic: str, partitions: int) -> None:
+    def refused(settings: Any, topic: str, partitions: int, *, longest: Callable[[], int | None]) -> None:
         tries.append(topic)
         raise OSError("not allowed")
 

@@ -12,7 +12,6 @@ from confluent_kafka import Producer
 from actors.sinks.kafka import visible
 from actors.sinks.kafka.sink import KafkaSink
 from actors.sinks.sink import Fenced
-from scripts.checkout import ROOT
 from scripts.lab.chaos.processes import Node, own_broker
 from tests.kafka.test_owner import begun, lines, patiently, published
 from tests.support.java import need_java
@@ -55,7 +54,7 @@ class Cut(NamedTuple):
 @pytest.fixture(scope="module")
 def cut() -> Iterator[Cut]:
     need_java()
-    with own_broker(ROOT / ".firnline" / "kafka") as node:
+    with own_broker() as node:
         yield lose_markers(node)
 
 
