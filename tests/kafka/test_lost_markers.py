@@ -54,7 +54,7 @@ class Cut(NamedTuple):
 @pytest.fixture(scope="module")
 def cut() -> Iterator[Cut]:
     need_java()
-    with own_broker() as node:
+    with own_broker() as (node, _):
         yield lose_markers(node)
 
 
