@@ -68,11 +68,13 @@ def final(bootstrap: str, topic: str, count: int) -> None:
 
 
 @contextmanager
-def counting(bootstrap: str, topics: tuple[str, str], data: Path, *more: str, also: tuple[str, ...] = ()) -> Iterator[Service]:
+def counting(
+    bootstrap: str, topics: tuple[str, str], data: Path, *more: str, also: tuple[str, ...] = (), ends: bool = False
+) -> Iterator[Service]:
     """Run the service over the topics with its state in `data`."""
     settings = (f"data_dir={data}", "checkpoint.every_ms=200", f"streams.uniques.output={{topic: {topics[1]}}}", *more)
     idle = ("streams.uniques.idle_ms=100", "streams.uniques.lateness_ms=0")
-    with service(bootstrap, topics[0], *settings, *idle, stream="uniques", also=also) as running:
+    with service(bootstrap, topics[0], *settings, *idle, stream="uniques", also=also, ends=ends) as running:
         yield running
 
 
@@ -114,7 +116,7 @@ def test_of_two_processes_over_copies_of_one_folder_the_older_one_ends_and_no_ro
             assert f"process {newer.process.pid} on" in printed
             final(broker, topics[1], 8)
             assert newer.stop()[0] == 0
-        with counting(broker, topics, one) as again:  # as a supervisor would start it again
+        with counting(broker, topics, one, ends=True) as again:  # as a supervisor would start it again
             code, printed = ended(again)
             assert code == SUPERSEDED, printed
     assert rows(broker, topics[1])
@@ -156,7 +158,7 @@ def test_an_older_copy_of_the_folder_is_refused_and_with_force_the_second_rows_a
     shutil.rmtree(data)
     shutil.copytree(copy, data)
     before = committed_values(broker, topics[1])
-    with counting(broker, topics, data) as restored:
+    with counting(broker, topics, data, ends=True) as restored:
         code, printed = ended(restored)
     assert code == SUPERSEDED, printed
     assert "an older copy of data_dir was restored" in printed
