@@ -42,6 +42,17 @@ class TooMuch(Busy):
     free_bytes: int
 
 
+Lasting = Literal["too large", "forbidden", "invalid"]
+"""Why Kafka will refuse a record again: its length, a missing right, or a rule of the topic, such as a key that it needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unacceptable(Busy):
+    """The reply to a `Write` that Kafka refuses for a reason that a repetition does not change."""
+
+    kind: Lasting
+
+
 class Coverage(Struct, frozen=True):
     """The times for which an answer is complete: [complete_from, complete_to) without the spans in `missing`.
 
@@ -233,10 +244,10 @@ class Place(Struct, frozen=True):
 
 
 class Write(Data, frozen=True):
-    """Write records to the stream's topic, each to the partition of its key; reply `Written`, or `Busy` if none was taken.
+    """Write records to the stream's topic, each to the partition of its key; reply `Written`.
 
-    At `until` (a monotonic time) the reply says what is known by then, and a second one comes when everything is known.
-    A request that is not begun by then writes nothing.
+    If no record was taken, reply `Busy` or `Unacceptable`. At `until` (a monotonic time) the reply says what is known by then,
+    and a second one comes when everything is known. A request that is not begun by then writes nothing.
     """
 
     values: Sequence[bytes]
@@ -246,7 +257,7 @@ class Write(Data, frozen=True):
 
 
 class WriteToAll(Data, frozen=True):
-    """Write one record with this key and value to every partition; reply `Written`, or `Busy`."""
+    """Write one record with this key and value to every partition; reply `Written`, `Busy` or `Unacceptable`."""
 
     key: bytes
     value: bytes

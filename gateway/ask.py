@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from actors.protocol import Address, Message, ReplyTo
-from actors.replies import Busy, TooMuch
+from actors.replies import Busy, TooMuch, Unacceptable
 from gateway.admission import RETRY_AFTER_S, Room
-from gateway.api.errors import busy, too_much
+from gateway.api.errors import busy, too_much, unacceptable
 from gateway.wire.limits import Allowance
 
 Request = TypeVar("Request", bound=Message)
@@ -51,7 +51,7 @@ class Asker:
         """Send the message that `message` makes of a reply address, and return the reply.
 
         Raises Problem 503 if too many requests are in progress, the actor has stopped, or no reply comes in time; Problem 429
-        if the reply is `TooMuch`.
+        if the reply is `TooMuch`; Problem 403, 413 or 422 if it is `Unacceptable`.
         """
         at_once = self.allowance.now.max_queries
         if self._under_way >= at_once:
@@ -83,6 +83,8 @@ class Asker:
             self._under_way -= 1
         if isinstance(reply, TooMuch):
             raise too_much(reply.nbytes, reply.free_bytes, RETRY_AFTER_S)
+        if isinstance(reply, Unacceptable):
+            raise unacceptable(reply.kind, reply.reason)
         if isinstance(reply, Busy):
             raise busy(reply.reason)
         return reply

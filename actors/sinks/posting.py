@@ -3,27 +3,54 @@
 Used by the writer, on its thread.
 """
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import compress
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from actors.kafka_topic import LOOKS_ONLY, ensure_topic
+from actors.kafka_topic import LOOKS_ONLY, ensure_topic, longest_record, may_write
+from actors.kafka_trouble import Reasons
+from actors.replies import Lasting
 
 _BROKER_TIMEOUT_S = 5.0
 _AGAIN_S = 0.05
-
 _KEPT_S = 120.0
 _MOST_QUEUED = 200_000
-_UNKNOWN = {KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT}  # noqa: SLF001  # their public names
+_TUNING: dict[str, Any] = {
+    "linger.ms": 2,
+    "enable.idempotence": True,
+    "queue.buffering.max.messages": _MOST_QUEUED,  # some 100 MB
+    "log_level": 0,
+    **LOOKS_ONLY,
+}
+_UNKNOWN = {KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT, KafkaError._PURGE_INFLIGHT}  # noqa: SLF001  # their public names
 """Errors of a record that Kafka may have written all the same."""
 
-Acknowledged = Callable[[str | None, dict[int, int]], None]
+_LASTING: dict[int, Lasting] = {
+    KafkaError.MSG_SIZE_TOO_LARGE: "too large",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "forbidden",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "forbidden",
+    KafkaError.INVALID_RECORD: "invalid",
+    KafkaError.INVALID_TIMESTAMP: "invalid",
+    KafkaError.POLICY_VIOLATION: "invalid",
+}
+"""Errors that the same record would get again. Kafka reports a missing key as INVALID_RECORD."""
+
+
+class Unwritten(NamedTuple):
+    """Why records of a request are not written, or may not be. `lasting` is None if a repetition may succeed."""
+
+    reason: str
+    lasting: Lasting | None = None
+
+
+Acknowledged = Callable[[Unwritten | None, dict[int, int]], None]
 """Gets the reason why not all records were written, or None, and the last offset by partition."""
 
 
@@ -38,18 +65,10 @@ class KafkaWriter:
         self._topic = topic
         self._wanted = partitions
         self._timeout_s = timeout_s
-        self._producer = Producer(
-            {
-                "linger.ms": 2,
-                "enable.idempotence": True,
-                "queue.buffering.max.messages": _MOST_QUEUED,  # some 100 MB
-                "log_level": 0,
-                **LOOKS_ONLY,
-                **settings,
-                "message.timeout.ms": int(1000 * max(timeout_s, _KEPT_S)),
-                "error_cb": lambda _: None,
-            }
-        )
+        self._reasons = Reasons(settings)
+        self._longest: int | None = None
+        self._dead = False
+        self._producer = self._connect()
         self._partitions = 0
 
     def write(
@@ -57,18 +76,16 @@ class KafkaWriter:
     ) -> "Receipt":
         """Write each value with its key to the partition of the CRC32 of the key, in the order given. Cost: 2 us a record.
 
-        Writes nothing if the client's queue has no room for all, or if the topic is found after `until`.
+        Writes nothing if a record is longer than the topic takes, if the client's queue has no room for all, or if the topic is
+        found after `until`.
         """
         count = self._count()
-        receipt = Receipt(len(values), done)
-        if not values or not count:
-            receipt.refuse(None if count else "the topic has no partitions")
+        receipt = Receipt(len(values), self._explained, done)
+        if isinstance(count, Unwritten) or not values:
+            receipt.refuse(count if isinstance(count, Unwritten) else None)
             return receipt
-        if len(self._producer) + len(values) > _MOST_QUEUED:
-            receipt.refuse("earlier records fill the queue")
-            return receipt
-        if time.monotonic() >= until:
-            receipt.refuse("the topic was found too late")
+        if (refusal := self._refusal(values, keys, until)) is not None:
+            receipt.refuse(refusal)
             return receipt
         places = np.fromiter(map(crc32, keys), np.int64, len(keys)) % count
         for number in np.unique(places).tolist():
@@ -82,56 +99,133 @@ class KafkaWriter:
                 self._partitions = 0  # the topic may have been recreated with fewer partitions
         return receipt
 
+    def _refusal(self, values: Sequence[bytes], keys: Sequence[bytes], until: float) -> Unwritten | None:
+        """Return why none of these records can be written."""
+        longest = max(len(key) + len(value) for key, value in zip(keys, values, strict=True))
+        if self._longest is not None and longest > self._longest:
+            self._partitions = 0  # the next request reads the topic's limit again
+            return Unwritten(f"topic {self._topic} takes records of {self._longest} bytes, and one has {longest}", "too large")
+        if len(self._producer) + len(values) > _MOST_QUEUED:
+            return Unwritten("earlier records fill the queue")
+        if time.monotonic() >= until:
+            return Unwritten("the topic was found too late")
+        return None
+
     def write_to_all(self, key: bytes, value: bytes, done: Acknowledged) -> None:
         """Write one record to every partition, new ones included."""
         count = self._count(refresh=True)
-        if not count:
-            done("the topic has no partitions", {})
+        if isinstance(count, Unwritten):
+            done(count, {})
             return
-        receipt = Receipt(count, done)
+        receipt = Receipt(count, self._explained, done)
         for number in range(count):
-            self._producer.produce(self._topic, value, key, number, on_delivery=receipt)
+            try:
+                self._producer.produce(self._topic, value, key, number, on_delivery=receipt)
+            except KafkaException as error:
+                receipt(error.args[0], None)
 
     def poll(self) -> int:
         """Take acknowledgements. Returns the number of records that are not acknowledged yet."""
-        self._producer.poll(0)
+        self._listen(0.0)
         return len(self._producer)
 
     def close(self) -> None:
-        """Wait up to five seconds for acknowledgements."""
-        self._producer.flush(_BROKER_TIMEOUT_S)
+        """Wait up to five seconds for acknowledgements.
 
-    def _count(self, *, refresh: bool = False) -> int:
-        """Return the number of partitions once the topic exists; 0 if that is not reported in time."""
+        `Producer.flush` may end with a SystemError: it calls a delivery report while it raises an exception.
+        """
+        deadline = time.monotonic() + _BROKER_TIMEOUT_S
+        while len(self._producer) and time.monotonic() < deadline:
+            self._listen(0.1)
+
+    def _listen(self, timeout_s: float) -> None:
+        """Take acknowledgements; wait up to `timeout_s` for the first of them."""
+        try:
+            self._producer.poll(timeout_s)
+        except KafkaException:  # librdkafka has ended this client, and reports each of its records
+            self._dead = True
+
+    def _connect(self) -> Producer:
+        """Make a client whose batches are not longer than the topic takes: Kafka refuses all records of a longer batch."""
+        longest = {"message.max.bytes": self._longest} if self._longest is not None else {}
+        timeout_ms = int(1000 * max(self._timeout_s, _KEPT_S))
+        own: dict[str, Any] = {"message.timeout.ms": timeout_ms, "error_cb": self._reasons}
+        return Producer({**_TUNING, **self._settings, **longest, **own})
+
+    def _count(self, *, refresh: bool = False) -> int | Unwritten:
+        """Return the number of partitions once the topic exists; the reason if that is not reported in time."""
+        if self._dead:
+            self._revive()
+        if self._partitions and not refresh:
+            return self._partitions
         deadline = time.monotonic() + self._timeout_s
-        count = 0 if refresh else self._partitions
-        while not count and (left := deadline - time.monotonic()) > 0:
+        while (left := deadline - time.monotonic()) > 0:
             try:
                 if self._wanted is not None:
                     ensure_topic(self._settings, self._topic, self._wanted)
-                known = self._producer.list_topics(self._topic, timeout=left).topics
-            except (KafkaException, OSError):
-                return 0
-            count = self._partitions = len(known[self._topic].partitions)
-            if not count:
-                time.sleep(min(left, _AGAIN_S))  # a new topic takes a moment; no other actor shares this thread
-        return count
+                known = self._producer.list_topics(self._topic, timeout=left).topics[self._topic]
+            except KafkaException as error:
+                self._listen(0.0)  # the reasons of the connections
+                return Unwritten("; ".join(self._reasons.newest) or error.args[0].str(), _LASTING.get(error.args[0].code()))
+            except OSError as error:
+                return Unwritten(str(error))
+            if known.error is not None and known.error.code() in _LASTING:
+                return Unwritten(known.error.str(), _LASTING[known.error.code()])
+            if known.partitions:
+                self._partitions = len(known.partitions)
+                self._respect_limit()
+                return self._partitions
+            time.sleep(min(left, _AGAIN_S))  # a new topic takes a moment; no other actor shares this thread
+        return Unwritten(f"topic {self._topic} does not exist")
+
+    def _explained(self, error: KafkaError) -> Unwritten:
+        """Return why a record was not written. Without the right to write, a client may end without naming the right."""
+        self._dead = self._dead or error.code() == KafkaError._FATAL  # noqa: SLF001  # its public name
+        lasting = _LASTING.get(error.code())
+        if lasting is None and self._dead:
+            with contextlib.suppress(OSError):
+                if not may_write(self._settings, self._topic):
+                    return Unwritten(f"Kafka refuses the right to WRITE topic {self._topic}", "forbidden")
+        return Unwritten(error.str(), lasting)
+
+    def _revive(self) -> None:
+        """Replace a client that librdkafka has ended for good."""
+        with contextlib.suppress(KafkaException):
+            self._producer.purge()
+        self.close()
+        self._producer, self._dead = self._connect(), False
+        self._reasons.clear()
+
+    def _respect_limit(self) -> None:
+        """Read how long a record of the topic may be. Without the right to read that, Kafka refuses what is too long."""
+        try:
+            longest = longest_record(self._settings, self._topic)
+        except OSError:
+            return
+        if longest != self._longest:
+            self.close()
+            self._longest = longest
+            self._producer = self._connect()
 
 
 class Receipt:
-    """Counts the acknowledgements of one request: `left` records have none yet, `unknown` ones may be written or not."""
+    """Counts the acknowledgements of one request: `left` records have none yet, `unknown` ones may be written or not.
 
-    def __init__(self, count: int, done: Acknowledged) -> None:
+    `explained` returns the reason of an error, and `problem` is the first one.
+    """
+
+    def __init__(self, count: int, explained: Callable[[KafkaError], Unwritten], done: Acknowledged) -> None:
         self.left = count
         self.acknowledged = self.refused = self.unknown = 0
-        self.problem: str | None = None
+        self.problem: Unwritten | None = None
         self.offsets: dict[int, int] = {}
+        self._explained = explained
         self._done = done
 
     def __call__(self, error: KafkaError | None, message: Message | None) -> None:
         """Take the report of one record."""
         if error is not None:
-            self.problem = self.problem or error.str()
+            self.problem = self.problem or self._explained(error)
             if error.code() in _UNKNOWN:
                 self.unknown += 1
             else:
@@ -146,7 +240,7 @@ class Receipt:
         if not self.left:
             self._done(self.problem, self.offsets)
 
-    def refuse(self, problem: str | None) -> None:
+    def refuse(self, problem: Unwritten | None) -> None:
         """End the request without a record."""
         self.refused, self.left, self.problem = self.left, 0, problem
         self._done(problem, {})

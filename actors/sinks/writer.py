@@ -6,9 +6,9 @@ from typing import assert_never
 
 from actors.messages import Look, WriterMessage
 from actors.protocol import Home, Message, ReplyTo
-from actors.replies import Busy, Write, WriteToAll, Written
+from actors.replies import Busy, Unacceptable, Write, WriteToAll, Written
 from actors.runtime.actor import Actor, System
-from actors.sinks.posting import Acknowledged, KafkaWriter, Receipt
+from actors.sinks.posting import Acknowledged, KafkaWriter, Receipt, Unwritten
 
 _LOOK_S = 0.002
 
@@ -66,7 +66,7 @@ class Writer(Actor[WriterMessage]):
         self._records += len(message.values)
         receipt: list[Receipt] = []
 
-        def done(problem: str | None, offsets: dict[int, int]) -> None:  # noqa: ARG001  # the receipt has both
+        def done(problem: Unwritten | None, offsets: dict[int, int]) -> None:  # noqa: ARG001  # the receipt has both
             if receipt:  # else the request is settled already, and `write` returns next
                 message.reply_to(_reply(receipt[0]))
 
@@ -96,17 +96,25 @@ class Writer(Actor[WriterMessage]):
 
 
 def _reply(receipt: Receipt) -> Written | Busy:
-    """Return what is known of a request: `Busy` only if it is certain that no record is written."""
-    known = receipt.left + receipt.unknown
-    if receipt.problem is not None and not receipt.acknowledged and not known:
-        return Busy(f"Kafka took nothing: {receipt.problem}")
-    return Written(dict(receipt.offsets), receipt.acknowledged, receipt.refused, known, receipt.problem)
+    """Return what is known of a request: `Busy` or `Unacceptable` only if it is certain that no record is written."""
+    known, problem = receipt.left + receipt.unknown, receipt.problem
+    if problem is not None and not receipt.acknowledged and not known:
+        return _refused(problem)
+    reason = None if problem is None else problem.reason
+    return Written(dict(receipt.offsets), receipt.acknowledged, receipt.refused, known, reason)
+
+
+def _refused(problem: Unwritten) -> Busy:
+    """Return the reply to a request of which nothing is written."""
+    if problem.lasting is None:
+        return Busy(f"Kafka took nothing: {problem.reason}")
+    return Unacceptable(problem.reason, problem.lasting)
 
 
 def _replied(reply_to: ReplyTo[Written]) -> Acknowledged:
     """Return the callback that turns Kafka's acknowledgement of one request into the reply."""
 
-    def done(error: str | None, offsets: dict[int, int]) -> None:
-        reply_to(Written(offsets) if error is None else Busy(f"Kafka did not take it: {error}"))
+    def done(problem: Unwritten | None, offsets: dict[int, int]) -> None:
+        reply_to(Written(offsets) if problem is None else _refused(problem))
 
     return done

@@ -13,9 +13,16 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ExceptionHandler
 
+from actors.replies import Lasting
 from gateway.wire.request_id import HEADER, request_id
 
 _SHOWN = 200
+
+_REFUSED: dict[Lasting, tuple[int, str]] = {
+    "forbidden": (403, "the right to WRITE, which the service lacks"),
+    "too large": (413, "records that the topic takes"),
+    "invalid": (422, "records that the topic takes"),
+}
 
 
 class Problem(Exception):  # noqa: N818  # a response to a client, not always an error of the service
@@ -52,6 +59,12 @@ def too_much(nbytes: int, free: int, retry_after_s: int) -> Problem:
     expected = f"at most {max(0, free):,} bytes, which are free for it: a shorter range or body, a limit, or later"
     headers = {"Retry-After": str(retry_after_s)}
     return Problem(429, where="memory", expected=expected, got=f"up to {nbytes:,} bytes", headers=headers)
+
+
+def unacceptable(kind: Lasting, reason: str) -> Problem:
+    """Return the problem of a body that Kafka refuses for a lasting reason."""
+    status, expected = _REFUSED[kind]
+    return Problem(status, where="topic", expected=expected, got=reason)
 
 
 def near(name: str, names: Sequence[str], otherwise: str) -> str:

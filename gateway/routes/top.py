@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.protocol import ReplyTo
-from actors.replies import Busy, Write, WriteToAll, Written
+from actors.replies import Busy, Unacceptable, Write, WriteToAll, Written
 from actors.timeline.span import EVER
 from actors.views.top.arguments import CLEAR_KEY, CLEAR_VALUE, LONGEST, Top, key_of
 from gateway.answer import ROWS, asked, rendered, rows_header
 from gateway.api import params
-from gateway.api.errors import Problem, busy
+from gateway.api.errors import Problem, busy, unacceptable
 from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms, json_response
 from gateway.api.operation import Body, Operation
 from gateway.ask import Asker
@@ -37,6 +37,7 @@ _ITEM_BYTES = 192
 """Bytes that Python takes for an item of a body, beside its text."""
 
 _MOST_ITEMS = 100_000
+_FORBIDDEN = "The token does not allow this, another site sent the request, or Kafka does not let the service write."
 
 
 class Posted(Answer, frozen=True):
@@ -120,12 +121,14 @@ class Routes:
             return [reading]
         body = Body(type=Posted, example={"items": ["11111111_10", "22222222_30"]})
         refused = {
-            413: "The body is longer than http.max_body_bytes.",
+            403: _FORBIDDEN,
+            413: "The body is longer than http.max_body_bytes, or an item is longer than the topic takes.",
             202: "Kafka has not acknowledged every item in time, or refused some. The rest is accepted.",
             409: "The `Idempotency-Key` belongs to a request with another body.",
-            422: "The body is not such a list, or an item is too long.",
+            422: "The body is not such a list, an item is too long, or the topic does not take such records.",
             429: "Other requests use the memory that this body needs. `Retry-After` has the seconds to wait.",
         }
+        lasting = {403: _FORBIDDEN, 422: "The topic does not take such records."}
         return [
             reading,
             Operation(
@@ -139,7 +142,7 @@ class Routes:
                 statuses=refused,
                 bodies={202: Accepted},
             ),
-            Operation(method="DELETE", path=f"/{name}", endpoint=self.delete, tag=name, answer=Cleared),
+            Operation(method="DELETE", path=f"/{name}", endpoint=self.delete, tag=name, answer=Cleared, statuses=lasting),
         ]
 
     async def get(self, request: Request) -> Response:
@@ -245,6 +248,8 @@ async def _outcome(earlier: Outcome, count: int, until: float) -> Written:
     """Wait for the outcome of an earlier request. Returns what is known at `until`. Raises Problem 503 if nothing was taken."""
     while True:
         reply = earlier.reply
+        if isinstance(reply, Unacceptable):
+            raise unacceptable(reply.kind, reply.reason)
         if isinstance(reply, Busy):
             raise busy(reply.reason)
         if reply is not None:

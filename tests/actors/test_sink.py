@@ -25,7 +25,7 @@ from actors.sinks.dead_letters import DeadLetterSink
 from actors.sinks.file import FileSink
 from actors.sinks.kafka.sink import KafkaSink
 from actors.sinks.line_index import WriteLog
-from actors.sinks.posting import KafkaWriter
+from actors.sinks.posting import KafkaWriter, Unwritten
 from actors.sinks.sink import Fenced
 from tests.support.sink_child import killed_again_and_again
 from tests.support.sinks import fail, new_topic, read_topic, text_at
@@ -450,7 +450,7 @@ def test_the_writer_reports_the_last_offset_of_each_partition_when_all_are_ackno
     topic = new_topic()
     ensure_topic({"bootstrap.servers": broker}, topic, 3)
     writer = KafkaWriter({"bootstrap.servers": broker}, topic, partitions=None, timeout_s=10)
-    reports: list[tuple[str | None, dict[int, int]]] = []
+    reports: list[tuple[Unwritten | None, dict[int, int]]] = []
     keys = [b"a", b"c", b"d", b"e", b"g", b"i", b"k", b"b", b"f", b"m"]
     assert [crc32(key) % 3 for key in keys] == [0] * 4 + [1] * 3 + [2] * 3
     writer.write([b"%d" % number for number in range(10)], keys, lambda *word: reports.append(word))
@@ -467,7 +467,7 @@ def test_the_writer_follows_a_changed_number_of_partitions(broker: str):
     topic = new_topic()
     ensure_topic({"bootstrap.servers": broker}, topic, 1)
     writer = KafkaWriter({"bootstrap.servers": broker}, topic, partitions=None, timeout_s=5)
-    reports: list[tuple[str | None, dict[int, int]]] = []
+    reports: list[tuple[Unwritten | None, dict[int, int]]] = []
 
     def cleared() -> set[int]:
         reports.clear()
@@ -526,7 +526,29 @@ def test_a_writer_without_a_broker_reports_an_error_within_its_timeout():
     writer = KafkaWriter({"bootstrap.servers": "127.0.0.1:1"}, "t", partitions=None, timeout_s=1)
     reports: list[Any] = []
     writer.write([b"a"], [b"a"], lambda *word: reports.append(word))
-    assert reports == [("the topic has no partitions", {})]
+    ((unwritten, offsets),) = reports
+    assert (unwritten.lasting, offsets) == (None, {})
+    assert "127.0.0.1:1" in unwritten.reason
+    writer.close()
+
+
+def posted(writer: KafkaWriter, *values: bytes) -> Unwritten | None:
+    """Post values, and return why not all of them are written."""
+    reports: list[tuple[Unwritten | None, dict[int, int]]] = []
+    writer.write(values, [b"k"] * len(values), lambda *report: reports.append(report))
+    until(lambda: writer.poll() >= 0 and reports)
+    return reports[0][0]
+
+
+def test_a_post_of_a_record_that_is_longer_than_the_topic_takes_writes_nothing_and_names_the_lengths(broker: str):
+    topic = configured(broker, max_message_bytes="2000")
+    writer = KafkaWriter({"bootstrap.servers": broker}, topic, partitions=None, timeout_s=10)
+    assert posted(writer, b"a" * 3_000, b"short") == Unwritten(
+        f"topic {topic} takes records of 1488 bytes, and one has 3001", "too large"
+    )
+    assert posted(writer, b"short") is None
+    assert read_topic(broker, topic, 1) == [b"short"]
+    writer.close()
 
 
 def configured(broker: str, **config: str) -> str:
@@ -542,6 +564,11 @@ def test_small_records_fit_into_a_topic_with_short_batches(broker: str):
     """Kafka refuses a whole batch that is too long, although each of its records fits."""
     topic = configured(broker, max_message_bytes="2000")
     values = [b"%d" % number + b" " * 90 for number in range(100)]
+    writer = KafkaWriter({"bootstrap.servers": broker}, topic, partitions=None, timeout_s=10)
+    assert posted(writer, *values) is None
+    assert read_topic(broker, topic, 100) == values
+    writer.close()
+    topic = configured(broker, max_message_bytes="2000")
     sink = KafkaSink({"bootstrap.servers": broker}, topic, on_error=fail)
     sink.write(iter([b"".join(value + b"\n" for value in values)]))
     until(lambda: is_done(sink.prepare))

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from actors.kafka_topic import TopicIdentity, ensure_topic
-from actors.sinks.posting import KafkaWriter
+from actors.sinks.posting import KafkaWriter, Unwritten
 from actors.sources.kafka import KafkaSource
 from actors.sources.polled import Place
 from config.load import load
@@ -68,11 +68,11 @@ def test_a_source_creates_its_topic_with_the_configured_partitions(creating: str
 
 
 def test_a_post_to_a_topic_that_is_absent_does_not_create_it(creating: str, name: str):
-    replies: list[str | None] = []
+    replies: list[Unwritten | None] = []
     writer = KafkaWriter(settings_of(creating), name, partitions=None, timeout_s=0.5)
     writer.write([b"a_1"], [b"a"], lambda problem, _: replies.append(problem))
     writer.close()
-    assert replies == ["the topic has no partitions"]
+    assert replies == [Unwritten(f"topic {name} does not exist")]
     assert partitions_of(creating, name) is None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actors.replies import Busy, Written
-from actors.sinks.posting import KafkaWriter
+from actors.sinks.posting import KafkaWriter, Unwritten
 from gateway.repeats import Outcome, Repeats
 from scripts.lab.chaos.proxy import Proxy
 from tests.support.service import Service, service
@@ -53,11 +53,11 @@ def test_an_answer_says_what_is_known_and_a_repetition_with_its_key_writes_nothi
 
 def test_a_request_is_refused_as_a_whole_if_it_comes_too_late_or_has_no_room(broker: str, topic: str):
     writer = KafkaWriter({"bootstrap.servers": broker}, topic, partitions=None, timeout_s=10)
-    reports: list[tuple[str | None, dict[int, int]]] = []
+    reports: list[tuple[Unwritten | None, dict[int, int]]] = []
     receipt = writer.write([b"1"] * 200_001, [b"k"] * 200_001, lambda *word: reports.append(word))
-    assert (receipt.left, receipt.refused, reports) == (0, 200_001, [("earlier records fill the queue", {})])
+    assert (receipt.left, receipt.refused, reports) == (0, 200_001, [(Unwritten("earlier records fill the queue"), {})])
     receipt = writer.write([b"1"], [b"k"], lambda *word: reports.append(word), until=0.0)
-    assert (receipt.left, receipt.refused, reports[1][0]) == (0, 1, "the topic was found too late")
+    assert (receipt.left, receipt.refused, reports[1][0]) == (0, 1, Unwritten("the topic was found too late"))
     writer.close()
     assert committed_values(broker, topic, 0) == []
 

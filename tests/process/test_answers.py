@@ -198,6 +198,19 @@ def test_without_a_broker_a_post_is_503_and_the_service_lives(tmp_path: Path):
         assert running.get("/livez") == {"live": True}
 
 
+def test_an_item_that_the_topic_never_takes_is_413_and_no_other_item_is_written(broker: str):
+    name = f"d-{uuid.uuid4().hex}"
+    admin = AdminClient({"bootstrap.servers": broker})
+    admin.create_topics([NewTopic(name, 1, 1, config={"max.message.bytes": "2000"})])[name].result(20)
+    with service(broker, name, stream="dataset") as running:
+        status, body = post(running, ["a_1", "b" * 3_000 + "_2"])
+        assert (status, body["error"]["where"]) == (413, "topic"), body
+        assert "takes records of" in body["error"]["got"]
+        assert post(running, [f"{number}_{number}" for number in range(500)])[0] == 200
+        until(lambda: len(running.get("/dataset")["data"]) == 500)
+        assert "a" not in running.get("/dataset")["data"]
+
+
 def test_with_profiling_each_request_leaves_a_report(broker: str, tmp_path: Path):
     (tmp_path / ".env").write_text("PROFILING=true\n")
     with service(broker, f"d-{uuid.uuid4().hex}", stream="dataset", cwd=tmp_path) as running:
