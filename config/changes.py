@@ -25,7 +25,7 @@ class Applies(StrEnum):
 
 
 _AT_ONCE = {"memory.budget", "memory.spill_budget", "log.level", "streams.*.max_aged", "streams.*.max_age_ms"} | {
-    f"http.{name}" for name in Http.model_fields if name not in {"host", "port"}
+    f"http.{name}" for name in Http.model_fields if name not in {"host", "port", "trusted_proxy"}
 }
 _INPUTS = tuple(name for name in Source.model_fields if name not in {"start", "partitions", "on_damage"})
 ABSENT = "absent"

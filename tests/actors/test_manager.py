@@ -34,11 +34,11 @@ from actors.messages import (
     Restored,
     Save,
     Saved,
-    Standing,
 )
 from actors.protocol import CheckpointId, CollectorId, QueryId, Round
 from actors.replies import Answer, Busy, GetStats, Query, Stats, TooMuch
 from actors.runtime.actor import System, start
+from actors.standing import Standing
 from actors.timeline.retention import Limits
 from actors.timeline.span import Span
 from actors.views.kinds import VIEWS

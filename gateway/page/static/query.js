@@ -110,7 +110,7 @@ export class Query {
     this.mark(...wrong);
     if (wrong.includes(true))
       return this.report(
-        "A time is needed in both fields: a date such as 2026-01-31 12:00:00, now, -5m, or a number as the API takes it.",
+        "A time is needed in both fields: a date such as 2026-01-31 12:00:00, now, -5m, or a number as the API has it.",
         true,
       );
     return this.ask(...typed.map((text) => (/^[+-]?[\d,]+$/.test(text) ? text.replaceAll(",", "") : text)));

@@ -148,7 +148,7 @@ const VIEWS = {
   },
 };
 
-// Return the batches with the largest ids, 50 or more if there are as many. Ids may be far apart, so the range of ids is
+// Return the batches with the largest ids, 50 or more if there are enough. Ids may be far apart, so the range of ids is
 // widened until it has enough batches; a range with too many is read to its end.
 async function newestBatches(name, first, end) {
   for (let width = AT_ONCE; ; width *= 16n) {
