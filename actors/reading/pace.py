@@ -14,7 +14,7 @@ class Pace:
     poll_records: int = 4_000
     poll_s: float = 0.005
     rest_s: float = 0.01
-    micro_batch: int = 6_000
+    micro_batch: int = 12_000
     credits: int = 4
     buffer_events: int = 1_000_000
     apart_bytes: int = 8 << 20
