@@ -371,6 +371,7 @@ class KafkaSource:
         """Begin the next epoch, because the topic was recreated. It is read from its beginning, with a fresh client."""
         self._unassign()
         self._replace_client()
+        self._topic_id.forget()  # `_unassign` has forgotten its requests; without that their answers would never come
         self._epoch += 1
         self._latest = False
         self._gaps += [Gap(number, None, "recreated") for number in sorted(self._next)]
@@ -389,10 +390,8 @@ class KafkaSource:
         librdkafka keeps the leader epoch of each partition, and takes no older one. The epochs of a recreated topic begin at 0.
         So a client that has seen a higher one, as after a restart of the broker, reads nothing from the new topic.
         """
-        old, self._consumer = self._consumer, self._connect()
-        self._topic_id.forget()
-        if old is not None:
-            old.close()
+        old, self._consumer = self._opened(), self._connect()
+        old.close()
 
     def _opened(self) -> Consumer:
         assert self._consumer is not None, "open the source before reading"
