@@ -89,6 +89,7 @@ def ran(*words: str) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     assert report["differences"] == []
+    assert not report["overdue"], "a comparison began before all records were read"
     return report
 
 

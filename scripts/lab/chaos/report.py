@@ -36,6 +36,9 @@ class Report:
     comparisons: int = 0
     records: int = 0
     seconds: float = 0.0
+    overdue: int = 0
+    """How often a comparison began before all records were read, after a wait of 90 s."""
+
     differences: list[str] = field(default_factory=list)
 
     @property
@@ -52,6 +55,7 @@ class Report:
             "comparisons": self.comparisons,
             "records": self.records,
             "seconds": round(self.seconds, 1),
+            "overdue": self.overdue,
             "actions": {
                 fault.name.lower(): {
                     "times": own.times,
