@@ -149,16 +149,18 @@ const VIEWS = {
 };
 
 // Return the batches with the largest ids, 50 or more if there are enough. Ids may be far apart, so the range of ids is
-// widened until it has enough batches; a range with too many is read to its end.
+// widened until it has enough batches. If it then has too many for one answer, its start is found by bisection.
 async function newestBatches(name, first, end) {
-  for (let width = AT_ONCE; ; width *= 16n) {
-    const after = most(end - width, first - 1n);
-    let { segments } = await json(`/${name}?limit=${AT_ONCE}${after < FIRST_ID ? "" : `&after=${after}`}`);
-    for (let page = segments; BigInt(page.length) === AT_ONCE; ) {
-      page = (await json(`/${name}?limit=${AT_ONCE}&after=${page.at(-1).batch}`)).segments;
-      segments = [...segments.slice(-50), ...page];
-    }
-    if (after < first || segments.length >= 50) return segments;
+  let [width, few, many] = [AT_ONCE, end, null];
+  for (;;) {
+    const after = many == null ? most(end - width, first - 1n) : many + (few - many) / 2n;
+    const { segments } = await json(`/${name}?limit=${AT_ONCE}${after < FIRST_ID ? "" : `&after=${after}`}`);
+    const enough = segments.length >= 50 || after < first;
+    const whole = BigInt(segments.length) < AT_ONCE || few - after <= (few === end ? AT_ONCE : 1n);
+    if (enough && whole) return segments;
+    if (enough) many = after;
+    else few = after;
+    width *= 16n;
   }
 }
 
