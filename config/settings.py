@@ -46,7 +46,9 @@ class Http(Model):
     keep_alive_ms: Whole = Field(65_000, ge=1, description="Milliseconds that a connection may wait between two requests.")
     hosts: list[str] = Field([], description="Host names that requests may use, in addition to the address and loopback names.")
     tokens: Path | None = Field(
-        None, description="A file of lines `read TOKEN` or `write TOKEN`; needed off loopback, unless the environment has one."
+        None,
+        description="A file of lines `read TOKEN` or `write TOKEN`; needed off loopback, unless the environment has a token or"
+        " `trusted_proxy` is set.",
     )
     trusted_proxy: bool = Field(
         False, description="A proxy or a container alone decides who reaches the address, so no token is needed off loopback."

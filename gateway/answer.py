@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from actors.replies import Answer, Query
-from actors.timeline.span import Span
+from actors.timeline.span import EVER, Span
 from actors.views.view import Block, Shape
 from gateway.admission import Hold
 from gateway.api.caching import caching_headers, not_modified, tag_of
@@ -23,7 +23,6 @@ from gateway.api.forms import JSON
 from gateway.api.writers import Writer
 from gateway.ask import Asker
 from gateway.coverage import coverage_header, coverage_within
-from gateway.schemas import bounds_of
 from gateway.stream import Served
 
 _NONE: Mapping[str, Any] = {}
@@ -189,5 +188,6 @@ def rows_header(most: int) -> dict[str, str]:
 
 
 def range_header(span: Span) -> dict[str, str]:
-    """Return the header with the range that the request meant: two integers, however the request wrote its times."""
-    return {"Firnline-Range": msgspec.json.encode(bounds_of(span)).decode()}
+    """Return the header with the range that the request meant: two integers, or null for no bound."""
+    start, end = (None if span.start == EVER.start else span.start), (None if span.end == EVER.end else span.end)
+    return {"Firnline-Range": msgspec.json.encode((start, end)).decode()}

@@ -245,14 +245,15 @@ class Time(Parameter[int | None]):
 
     def schema(self) -> dict[str, Any]:
         """Return the schema of all forms."""
-        unit, places = self._counted, 20
-        low, numbers = INT64_MIN, []
+        unit = self._counted
+        low = INT64_MIN
+        numbers: list[dict[str, Any]] = []
         for gap in implausible(unit):
             numbers.append({"type": "integer", "minimum": low, "maximum": gap.start - 1})
             low = gap.stop
         numbers.append({"type": "integer", "minimum": low, "maximum": self._last})
         if self.end:
-            round_ones = (value for k in range(places) for value in (10**k - 1, 10**k))
+            round_ones = (value for k in range(20) for value in (10**k - 1, 10**k))
             exempt = [value for value in round_ones if any(value in gap for gap in implausible(unit))]
             numbers += [{"type": "integer", "enum": exempt, "description": "No end."}] if exempt else []
         fraction = {"type": "string", "pattern": rf"^[+-]?[0-9]{{1,{len(str(LAST_PLAIN_S))}}}\.[0-9]{{1,9}}$"}
@@ -315,7 +316,8 @@ def between(request: Request, start: Time, end: Time) -> Span:
         if exact is not None and last is not None and exact >= last:
             high = low if exact == last else low - 1
     if low > high:
-        raise bad(end.name, f"{start.name} ({low}) or later", request.query_params[end.name])
+        given = request.query_params
+        raise bad(end.name, f"{start.name} ({given[start.name]}) or later", given[end.name])
     return Span(low, high)
 
 

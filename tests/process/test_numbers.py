@@ -129,6 +129,7 @@ def test_the_pages_of_a_relative_range_have_one_range(running: Service, client: 
     monkeypatch.setattr(rows._transport, "ask", asked)
     assert [each["r"] for each in rows] == [NS, NS + 1]
     assert seen[0] == ("now-20000d", "now")
+    assert [each["r"] for each in client.sets(0, LAST)] == [0, NS, NS + 1], "the last set is at the end, which does not belong"
     assert seen[1][1] - seen[1][0] in {20_000 * 86_400 * 10**9, 20_000 * 86_400 * 10**9 + 1}
 
 
