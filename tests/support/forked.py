@@ -23,6 +23,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from scripts.checkout import ROOT
 
 IMPORTED = (
@@ -116,6 +118,7 @@ def main() -> None:
     """Run the template; in a fork, run the script."""
     for name in IMPORTED:
         importlib.import_module(name)
+    assert psutil.Process().num_threads() == 1, "a fork would lose the other threads"
     keeper = _keepers(socket.socket(fileno=int(sys.argv[1])))
     if keeper is not None:
         request = _keep(*keeper)

@@ -2,7 +2,7 @@
 
 import uuid
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from actors.replies import Place
 from tests.support.waiting import until
@@ -48,16 +48,22 @@ def committed_values(bootstrap: str, topic: str, partition: int = 0) -> list[byt
 
 
 def whole_topic(bootstrap: str, topic: str, partition: int = 0) -> list[Message]:
-    """Return the messages of a partition up to its end, or up to the first open transaction."""
+    """Return the messages of a partition up to its end, or up to the first open transaction. Raises KafkaException."""
     group = {"bootstrap.servers": bootstrap, "group.id": "test", "enable.auto.commit": False, "enable.partition.eof": True}
     consumer = Consumer({**group, "isolation.level": "read_committed", "auto.offset.reset": "earliest"})
     consumer.assign([TopicPartition(topic, partition, 0)])
     found: list[Message] = []
 
     def ended() -> bool:
-        messages = consumer.consume(10_000, 0.2)
-        found.extend(message for message in messages if not message.error())
-        return any(message.error() for message in messages)
+        for message in consumer.consume(10_000, 0.2):
+            error = message.error()
+            if error is None:
+                found.append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                return True
+            elif not error.retriable():
+                raise KafkaException(error)
+        return False
 
     until(ended)
     consumer.close()
