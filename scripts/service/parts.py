@@ -16,7 +16,7 @@ from actors.sinks.kafka.sink import KafkaSink
 from actors.sinks.posting import KafkaWriter
 from actors.sinks.sink import Sink
 from actors.sources.command import CommandSource
-from actors.sources.kafka import KafkaSource
+from actors.sources.kafka.source import KafkaSource
 from actors.sources.line_file import file_source
 from actors.sources.lines import stdin_source
 from actors.sources.source import Source as Reader

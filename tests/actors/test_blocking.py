@@ -11,7 +11,7 @@ from actors.durability.disk import Disk
 from actors.reading.pace import Pace
 from actors.sinks.dead_letters import DeadLetterSink
 from actors.sinks.file import FileSink
-from actors.sources.kafka import KafkaSource
+from actors.sources.kafka.source import KafkaSource
 from tests.support.listed import ListedSource, over
 from tests.support.running import Stream, stream
 from tests.support.waiting import until
@@ -109,7 +109,7 @@ def test_no_query_waits_for_the_creation_of_the_topic(broker: str, monkeypatch: 
         created.append(1)
         time.sleep(BLOCK_S)
 
-    monkeypatch.setattr("actors.sources.kafka.ensure_topic", slow)
+    monkeypatch.setattr("actors.sources.kafka.source.ensure_topic", slow)
 
     def source(settings: Any, topic: str, **_: Any) -> KafkaSource:
         settings = {**settings, "allow.auto.create.topics": False}

@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.sources.ends import Ends
+from actors.sources.kafka.ends import Ends
 
 NONE = np.zeros(0, np.uint8)
 

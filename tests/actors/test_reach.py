@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from actors.kafka_trouble import Reasons
-from actors.sources.reach import Reach, Stalls
+from actors.sources.kafka.reach import Reach, Stalls
 
 
 class Leaders:

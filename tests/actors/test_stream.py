@@ -11,7 +11,7 @@ from confluent_kafka.cimpl import NewTopic
 from actors.messages import Drain
 from actors.reading.pace import Pace
 from actors.replies import Busy, GetStats, Query
-from actors.sources.kafka import KafkaSource
+from actors.sources.kafka.source import KafkaSource
 from actors.timeline.span import EVER, Span
 from actors.views.kinds import VIEWS
 from actors.views.sets.arguments import Page

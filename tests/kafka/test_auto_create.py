@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from actors.kafka_topic import TopicIdentity, ensure_topic
 from actors.sinks.posting import KafkaWriter, Unwritten
-from actors.sources.kafka import KafkaSource
+from actors.sources.kafka.source import KafkaSource
 from actors.sources.polled import Place
 from config.load import load
 from scripts.brokers.real import real_broker

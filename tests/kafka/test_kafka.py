@@ -12,7 +12,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from actors.sinks.kafka.sink import KafkaSink
 from actors.sinks.sink import Fenced
-from actors.sources.kafka import KafkaSource
+from actors.sources.kafka.source import KafkaSource
 from actors.sources.polled import Gap, Place, Polled
 from scripts.lab.chaos.processes import own_broker
 from scripts.lab.chaos.proxy import Proxy

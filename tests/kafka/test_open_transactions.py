@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import Producer
 
 from actors.replies import Stats
-from actors.sources.kafka import KafkaSource
+from actors.sources.kafka.source import KafkaSource
 from tests.conftest import Send
 from tests.support.running import Stream, records, stream
 from tests.support.waiting import until

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from actors.kafka_topic import ensure_topic, longest_record
 from actors.messages import Dead
 from actors.sinks.dead_letters import DeadLetterSink
-from actors.sources.kafka import KafkaSource
+from actors.sources.kafka.source import KafkaSource
 from actors.sources.polled import Place
 from scripts.checkout import ROOT
 from scripts.cli.replay import Done

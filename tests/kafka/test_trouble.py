@@ -18,7 +18,7 @@ from confluent_kafka.admin import AclOperation, ResourceType
 from confluent_kafka.cimpl import NewPartitions
 
 from actors.replies import Trouble
-from actors.sources.kafka import KafkaSource
+from actors.sources.kafka.source import KafkaSource
 from actors.sources.polled import Gap, Place
 from scripts.brokers.process import free_port
 from scripts.lab.chaos.proxy import Proxy

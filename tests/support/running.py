@@ -19,7 +19,7 @@ from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.guardian import Guardian
 from actors.sinks.dead_letters import DeadLetterSink
 from actors.sinks.sink import Sink
-from actors.sources.kafka import KafkaSource
+from actors.sources.kafka.source import KafkaSource
 from actors.stream import Callbacks, Running, StreamPlan, drain, start_stream
 from actors.timeline.retention import Limits
 from actors.timeline.span import EVER, Span

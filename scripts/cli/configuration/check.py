@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from actors.sources.kafka import TUNING
+from actors.sources.kafka.source import TUNING
 from config.machine import memory_limit
 from config.settings import Settings
 from config.tokens import is_loopback, tokens

@@ -21,7 +21,7 @@ import psutil
 import typer
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from actors.sources.kafka import TUNING
+from actors.sources.kafka.source import TUNING
 from scripts.brokers.process import free_port
 
 app = typer.Typer(add_completion=False)

@@ -7,21 +7,19 @@ group's committed offsets are for lag tools only.
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from operator import itemgetter
 from typing import Any, assert_never
 
-import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from numpy.typing import NDArray
 
-from actors.columns.times import Times
 from actors.kafka_topic import Change, TopicIdentity, ensure_topic, refusal
 from actors.kafka_trouble import Reasons
 from actors.replies import Trouble, Troubled
-from actors.sources.damage import DAMAGED, Damage, search
-from actors.sources.ends import Ends
-from actors.sources.polled import Gap, Headers, Place, Polled, Reason
-from actors.sources.reach import Reach, Stalls
+from actors.sources.kafka.damage import DAMAGED, Damage, search
+from actors.sources.kafka.ends import Ends
+from actors.sources.kafka.reach import Reach, Stalls
+from actors.sources.kafka.records import offset_of, partition_of, polled_of
+from actors.sources.kafka.troubles import MOST_NAMED, Troubles, listed
+from actors.sources.polled import Gap, Place, Polled, Reason
 
 TUNING: dict[str, Any] = {
     "isolation.level": "read_committed",  # records of aborted transactions are not read
@@ -47,7 +45,6 @@ _OURS: dict[str, Any] = {
 _AGAIN_S = 0.2
 _REFUSED_AGAIN_S = 1.0
 _DAMAGED_AGAIN_S = 10.0
-_MOST_NAMED = 8
 _MOST_ERRORS = 100
 _LOOK_TIMEOUT_S = 1.0
 """librdkafka continues to connect after a timeout, so the next request may succeed."""
@@ -97,7 +94,7 @@ class KafkaSource:
         self._denied: dict[int, str] = {}
         self._denied_at = 0.0
         self._damaged: dict[int, Damage] = {}
-        self._trouble: Trouble | None = None
+        self._troubles = Troubles(self._reasons, on_error)
         self._reading = False
         self._looked_at = 0.0
         self._epoch = 0
@@ -113,7 +110,7 @@ class KafkaSource:
         self._reading = self._opened_at(place)
         if self._reading:
             self._reasons.clear()
-            self._found_trouble(None, ())
+            self._troubles.over()
         return self._reading
 
     def _opened_at(self, place: Place) -> bool:
@@ -126,7 +123,7 @@ class KafkaSource:
         except OSError as error:
             return self._cannot("unreachable", str(error))
         if not found.partitions:
-            self._found_trouble("absent", (f"there is no topic {self._topic}",))
+            self._troubles.found("absent", (f"there is no topic {self._topic}",))
             self._latest = False  # a topic that is created from now on is read from its beginning
             self._create()
             return False
@@ -189,22 +186,22 @@ class KafkaSource:
     def trouble(self) -> Trouble | None:
         """Return why records cannot be read now, None if they can. Cost: a look at the clock, mostly."""
         if not self._reading:
-            return self._trouble
+            return self._troubles.present
         now = time.monotonic()
         self._ask_leaders(now)
         if not self._topic_id.there:
-            self._found_trouble("absent", (f"topic {self._topic} was deleted",))
+            self._troubles.found("absent", (f"topic {self._topic} was deleted",))
         elif stuck := [each.reason for each in self._damaged.values() if self._stopped or each.failure is not None]:
-            self._found_trouble("damaged", tuple(stuck))
+            self._troubles.found("damaged", tuple(stuck))
         elif denied := {*self._denied.values(), *filter(None, [self._topic_id.refused])}:
-            self._found_trouble("refused", tuple(sorted(denied)))
+            self._troubles.found("refused", tuple(sorted(denied)))
         elif silent := self._reach.silent(now):
-            self._found_trouble("unreachable", self._silence(silent), for_s=now - min(silent.values()))
+            self._troubles.found("unreachable", self._silence(silent), for_s=now - min(silent.values()))
         elif stalled := self._stalls.since:
-            self._found_trouble("stalled", self._stall_reasons(stalled), for_s=now - min(stalled.values()))
+            self._troubles.found("stalled", self._stall_reasons(stalled), for_s=now - min(stalled.values()))
         else:
-            self._found_trouble(None, ())
-        return self._trouble
+            self._troubles.over()
+        return self._troubles.present
 
     def gaps(self) -> list[Gap]:
         """Return the gaps that were found since the last call."""
@@ -424,17 +421,17 @@ class KafkaSource:
             partition = message.partition()
             if partition in self._damaged:  # behind a damaged batch librdkafka may take any bytes for a batch
                 if error is None:
-                    self._next[partition] = min(self._next[partition], _offset(message))
+                    self._next[partition] = min(self._next[partition], offset_of(message))
                 continue
             if error is None:
-                ended.pop(_partition(message), None)
+                ended.pop(partition_of(message), None)
                 records.append(message)
             elif error.code() in DAMAGED and partition is not None:
-                self._spoiled(partition, _offset(message), error.str())
+                self._spoiled(partition, offset_of(message), error.str())
             elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED and partition is not None:
                 self._denied[partition] = refusal(self._topic, error.str())
             elif error.code() == KafkaError._PARTITION_EOF and partition is not None:  # noqa: SLF001  # its public name
-                ended[partition] = _offset(message)
+                ended[partition] = offset_of(message)
             elif error.code() == KafkaError._AUTO_OFFSET_RESET and partition is not None:  # noqa: SLF001  # its public name
                 self._refuse(partition, error.str())
             elif error.fatal():
@@ -452,29 +449,15 @@ class KafkaSource:
 
     def _cannot(self, state: Troubled, text: str) -> bool:
         """Note and report why the source cannot be opened. Returns False."""
-        self._found_trouble(state, self._reasons.newest or (text,))
+        self._troubles.found(state, self._reasons.newest or (text,))
         return False
-
-    def _found_trouble(self, state: Troubled | None, reasons: tuple[str, ...], for_s: float = 0.0) -> None:
-        """Note the trouble of this moment, and report its reasons. A trouble goes on as long as its state is the same."""
-        if state is None:
-            if self._trouble is not None:
-                self._reasons.clear()
-            self._trouble = None
-            return
-        before = self._trouble
-        since = before.since if before is not None and before.state == state else time.time() - for_s
-        self._trouble = Trouble(state, since, reasons)
-        if state != "absent" and (before is None or before.reasons != reasons):
-            for reason in reasons:
-                self._on_error(reason)
 
     def _silence(self, silent: Mapping[int, float]) -> tuple[str, ...]:
         """Describe partitions whose leader does not answer."""
         why = self._reasons.newest or (f"{self._reasons.brokers}: no answer",)
         if len(silent) == len(self._next):
             return why
-        return (f"topic {self._topic}: the leader of {_listed(silent)} does not answer", *why)
+        return (f"topic {self._topic}: the leader of {listed(silent)} does not answer", *why)
 
     def _stall_reasons(self, stalled: Collection[int]) -> tuple[str, ...]:
         """Describe partitions that give neither records nor an error, although they have records."""
@@ -482,7 +465,7 @@ class KafkaSource:
         return tuple(
             f"topic {self._topic}, partition {number}: no record comes from offset {self._read_to(number)} on,"
             f" although there are some up to {ends.get(number, 0)}; a fresh client is tried"
-            for number in sorted(stalled)[:_MOST_NAMED]
+            for number in sorted(stalled)[:MOST_NAMED]
         )
 
     def _read_to(self, number: int) -> int:
@@ -587,45 +570,3 @@ class KafkaSource:
             self._ends.forget({partition})
             self._refused[partition] = why
         self._looked_at = 0.0
-
-
-_partition: Any = Message.partition
-_offset: Any = Message.offset
-_timestamp: Any = Message.timestamp
-"""The library declares their values as optional. A record that was read has all three."""
-
-
-def polled_of(messages: list[Message], ended: frozenset[int], epoch: int) -> Polled:
-    """Return messages as one poll. Cost: 100 ns a message; 50 ns more for its offset and 150 ns for its time, if asked for."""
-
-    def offsets() -> Times:
-        return np.fromiter(map(_offset, messages), np.int64, len(messages))
-
-    def timestamps() -> Times:
-        return np.fromiter(map(itemgetter(1), map(_timestamp, messages)), np.int64, len(messages))
-
-    def key_of(place: int) -> bytes | None:
-        key: bytes | None = messages[place].key()
-        return key
-
-    def headers_of(place: int) -> Headers:
-        headers: Any = messages[place].headers()
-        return tuple(headers or ())
-
-    values = list(map(Message.value, messages))
-    return Polled(values, _partitions_of(messages), offsets, timestamps, key_of, headers_of, ended, epoch)
-
-
-def _partitions_of(messages: list[Message]) -> NDArray[np.unsignedinteger]:
-    """Return the partition of each message. Cost: 40 ns a message if all numbers fit into a byte."""
-    try:
-        return np.frombuffer(bytes(map(_partition, messages)), np.uint8)
-    except ValueError:
-        return np.fromiter(map(_partition, messages), np.uint32, len(messages))
-
-
-def _listed(partitions: Collection[int]) -> str:
-    """Name some partitions, the first ones if there are many."""
-    first = ", ".join(map(str, sorted(partitions)[:_MOST_NAMED]))
-    more = f" and {len(partitions) - _MOST_NAMED} more" if len(partitions) > _MOST_NAMED else ""
-    return f"partition{'s' if len(partitions) > 1 else ''} {first}{more}"
