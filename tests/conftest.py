@@ -20,6 +20,7 @@ from hypothesis import settings
 from scripts.checkout import ROOT
 from tests.support.java import need_java
 from tests.support.service import command
+from tests.support.waiting import until
 
 LONGEST = (
     "process/test_answers.py",
@@ -170,10 +171,14 @@ def send() -> Send:
             "queue.buffering.max.messages": 1_000_000,
             "enable.idempotence": True,  # a retried batch must not come behind the next one
         }
-        producer = Producer(settings)
+        failed: list[str] = []
+        producer = Producer({**settings, "on_delivery": lambda error, _: error is not None and failed.append(error.str())})
+        # librdkafka fails records for a partition that the broker does not report yet, and `flush` does not count them.
+        until(lambda: set(partitions) <= producer.list_topics(topic, timeout=20).topics[topic].partitions.keys())
         for value, partition in zip(values, partitions, strict=True):
             producer.produce(topic, value, partition=partition)
             producer.poll(0)
         assert producer.flush(60) == 0
+        assert failed == []
 
     return write
