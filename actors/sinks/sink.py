@@ -1,6 +1,6 @@
 """The contract of every sink of results, with defaults for a sink that has nothing to go back to.
 
-Used by the publisher, which decides when to write. The console, the file and the topic have a file each.
+Used by the publisher, which decides when to write. The console and the file have a file each, the topic has a folder.
 """
 
 from collections.abc import Iterator

@@ -236,6 +236,38 @@ def test_two_services_do_not_write_to_one_file(broker: str, tmp_path: Path, send
     assert max(Counter((row["granularity"], row["start"], row["revision"]) for row in found).values()) == 1
 
 
+def test_results_go_on_while_the_output_file_is_renamed_and_deleted(broker: str, tmp_path: Path, send: Send):
+    topic, _ = created(broker)
+    path, moved = tmp_path / "output" / "output.txt", tmp_path / "moved.txt"
+    words = (f"streams.uniques.output={{file: {path}}}", "streams.uniques.idle_ms=100", "streams.uniques.lateness_ms=0")
+
+    def published(*paths: Path) -> list[tuple[int, int]]:
+        """Return minute and revision of each row of a minute."""
+        found = [json.loads(line) for each in paths if each.exists() for line in each.read_text().splitlines()]
+        return [((row["start"] - BEGIN) // 60, row["revision"]) for row in found if row["granularity"] == "minute"]
+
+    def written(minute: int) -> None:
+        until(lambda: minute in {each for each, _ in published(path)}, timeout_s=60)
+
+    with service(broker, topic, *words, "checkpoint.every_ms=600000", stream="uniques") as running:
+        minutes(send, broker, topic, 0, 4)
+        written(2)
+        path.rename(moved)
+        minutes(send, broker, topic, 4, 8)
+        written(6)
+        found = published(moved, path)
+        path.unlink()
+        minutes(send, broker, topic, 8, 12)
+        written(10)
+        assert "outputProblem" not in readiness(running)
+        code, printed = running.stop()
+    assert code == 0, printed
+    assert "output.txt was deleted or replaced" in printed
+    found += published(path)
+    assert len(found) == len(set(found))
+    assert {minute for minute, _ in found} | {7} >= set(range(11)), "minute 7 may come between the reading and the deletion"
+
+
 def test_a_transaction_that_is_shorter_than_the_time_between_checkpoints_is_committed_in_time(
     broker: str, topics: tuple[str, str], tmp_path: Path, send: Send
 ):
