@@ -28,7 +28,7 @@ from actors.messages import (
 from actors.protocol import Address, AttemptId, CheckpointId, Home, Message, PublicationId, Round
 from actors.replies import GetPlace
 from actors.runtime.actor import Actor, System
-from actors.sinks.file import file_among
+from actors.sinks.file.sink import file_among
 from actors.sinks.sink import Fenced, Refused, Sink, Superseded
 from actors.standing import Standing
 

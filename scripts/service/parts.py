@@ -11,7 +11,7 @@ from typing import Any
 
 from actors.sinks.console import ConsoleSink
 from actors.sinks.dead_letters import DeadLetterSink
-from actors.sinks.file import FileSink
+from actors.sinks.file.sink import FileSink
 from actors.sinks.kafka.sink import KafkaSink
 from actors.sinks.posting import KafkaWriter
 from actors.sinks.sink import Sink

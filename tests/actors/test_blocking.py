@@ -10,7 +10,7 @@ import pytest
 from actors.durability.disk import Disk
 from actors.reading.pace import Pace
 from actors.sinks.dead_letters import DeadLetterSink
-from actors.sinks.file import FileSink
+from actors.sinks.file.sink import FileSink
 from actors.sources.kafka.source import KafkaSource
 from tests.support.listed import ListedSource, over
 from tests.support.running import Stream, stream

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from actors.sinks import file as file_module
-from actors.sinks.file import FileSink
-from actors.sinks.file_parts import Part, Parts
-from actors.sinks.line_index import LineIndex, Run
-from actors.sinks.write_log import LeftLines, WriteLog
+from actors.sinks.file import sink as file_sink
+from actors.sinks.file.left_lines import LeftLines
+from actors.sinks.file.line_index import LineIndex, Run
+from actors.sinks.file.parts import Part, Parts
+from actors.sinks.file.sink import FileSink
+from actors.sinks.file.write_log import WriteLog
 from tests.support.sinks import fail, text_at
 
 
@@ -342,7 +343,7 @@ def test_a_full_disk_at_the_start_does_not_leave_the_file_without_its_lock(path:
 
     sink = FileSink(path, max_bytes=None, on_error=fail)
     with monkeypatch.context() as patch:
-        patch.setattr("actors.sinks.file.locked", full)
+        patch.setattr("actors.sinks.file.lock.locked", full)
         with pytest.raises(OSError, match="No space"):
             sink.look()
         with pytest.raises(OSError, match="No space"):
@@ -375,7 +376,7 @@ def test_a_folder_that_may_not_be_written_to_needs_neither_lock_nor_log(
     def refused(*_: Any) -> None:
         raise OSError(reason, os.strerror(reason))
 
-    monkeypatch.setattr("actors.sinks.file.locked", refused)
+    monkeypatch.setattr("actors.sinks.file.lock.locked", refused)
     monkeypatch.setattr(WriteLog, "_opened", refused)
     sink = FileSink(path, max_bytes=None, on_error=fail)
     sink.look()
@@ -396,7 +397,7 @@ def test_a_changed_run_is_read_once(path: Path, monkeypatch: pytest.MonkeyPatch)
     path.write_bytes(b"1\n2\n3\n")
     run = Run(0, 6, 3, crc=1)
     assert run.find(path, 1) is None
-    monkeypatch.setattr("actors.sinks.line_index._blocks", fail)
+    monkeypatch.setattr("actors.sinks.file.line_index._blocks", fail)
     assert run.find(path, 1) is None
 
 
@@ -462,7 +463,7 @@ def power_lost(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Return a function after which the machine counts as restarted."""
 
     def lose() -> None:
-        monkeypatch.setattr(file_module, "boot", lambda: "another start of the machine")
+        monkeypatch.setattr(file_sink, "boot", lambda: "another start of the machine")
 
     return lose
 

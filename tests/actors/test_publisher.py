@@ -12,7 +12,7 @@ from actors.replies import GetPlace, Place
 from actors.runtime.actor import System
 from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.guardian import Guardian
-from actors.sinks.file import FileSink
+from actors.sinks.file.sink import FileSink
 from actors.sinks.kafka.sink import KafkaSink
 from actors.sinks.publisher import Publisher
 from actors.sinks.sink import Sink

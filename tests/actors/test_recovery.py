@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient
 from actors.durability.disk import Disk, File
 from actors.reading.pace import Pace
 from actors.replies import Stats
-from actors.sinks.file import FileSink
+from actors.sinks.file.sink import FileSink
 from actors.views.kinds import VIEWS
 from scripts.lab.truth import greedy
 from tests.conftest import Send

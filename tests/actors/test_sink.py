@@ -22,11 +22,11 @@ from actors.kafka_topic import ensure_topic
 from actors.messages import Dead
 from actors.sinks.console import ConsoleSink
 from actors.sinks.dead_letters import DeadLetterSink
-from actors.sinks.file import FileSink
+from actors.sinks.file.sink import FileSink
+from actors.sinks.file.write_log import WriteLog
 from actors.sinks.kafka.sink import KafkaSink
 from actors.sinks.posting import KafkaWriter, Unwritten
 from actors.sinks.sink import Fenced
-from actors.sinks.write_log import WriteLog
 from tests.support.sink_child import killed_again_and_again
 from tests.support.sinks import fail, new_topic, read_topic, text_at
 from tests.support.waiting import until

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from actors.sinks.file import FileSink
+from actors.sinks.file.sink import FileSink
 from actors.sinks.kafka.sink import KafkaSink
 from actors.sinks.sink import Sink
 from scripts.checkout import ROOT

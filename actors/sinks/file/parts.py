@@ -1,31 +1,34 @@
-"""The files that a file sink has written to: which records are in which file, and the numbers in the names of renamed files.
+"""The files that a file sink has written to: which records are in which file.
 
 Used by the file sink, on its thread.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from actors.replies import Place
-from actors.sinks.line_index import LineIndex, Run
+from actors.sinks.file.extents import Tail
+from actors.sinks.file.line_index import LineIndex, Run
 
 _MOST_PARTS = 1_000
 """Older files whose records can be found by number. A checkpoint names each of them."""
 
-_LAST = 1 << 62
-
 
 @dataclass(slots=True)
 class Part:
-    """The records in one file: those of `index`, after `first` records in older files. The file had `begin` bytes before."""
+    """The records in one file: those of `index`, after `first` records in older files. The file had `begin` bytes before.
+
+    `tail` is the end of the last record that was written, as a proof that the file still has the records.
+    """
 
     path: Path
     inode: int
     first: int
     begin: int
     index: LineIndex
+    tail: Tail = field(default_factory=Tail)
     unchanged: list[Any] | None = None
 
     @property
@@ -121,27 +124,3 @@ class Parts:
 
     def _count(self) -> None:
         self._older_runs = sum(len(part.index) for part in self._parts[:-1])
-
-
-class Names:
-    """The names of one output: its own path, and the paths of its renamed files, which end with numbers."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def present(self) -> list[Path]:
-        """Return the paths of the present file, if it exists, and of the renamed files."""
-        if not self._path.parent.is_dir():
-            return []
-        return [path for path in self._path.parent.iterdir() if self.number(path) > 0 and path.is_file()]
-
-    def following(self) -> int:
-        """Return the number for the next renamed file."""
-        return 1 + max((self.number(path) for path in self.present() if path != self._path), default=0)
-
-    def number(self, path: Path) -> int:
-        """Return the number that a renamed file has; for the present file a larger number, for any other file 0."""
-        if path == self._path:
-            return _LAST
-        stem, _, number = path.name.rpartition(".")
-        return int(number) if stem == self._path.name and number.isascii() and number.isdecimal() else 0

@@ -1,16 +1,16 @@
-"""What a restart finds behind a checkpoint's place in an output file: a log of our writes, and our lines that stay there.
+"""The log of writes to an output file, by which a restart distinguishes our bytes from those of another program.
 
-Used by the file sink.
+Used by the file sink, on its thread.
 """
 
 import errno
-import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 from zlib import crc32
+
+from actors.sinks.file.extents import Extent, lines_of, read_at
 
 _PAGE = 4_096
 """A kill ends a write to a file at a multiple of this size, or not at all."""
@@ -20,74 +20,6 @@ READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 _ENTRY = re.compile(rb"(\d{1,19}) (\d{1,19}) (\d{1,19}) ([0-9a-f]{1,8}(?:,[0-9a-f]{1,8})*)\n")
 """A line of the log."""
-
-
-class Extent(NamedTuple):
-    """Bytes of a file that are ours."""
-
-    start: int
-    end: int
-
-
-def joined(extents: Iterable[Extent]) -> list[Extent]:
-    """Return the extents in their order, with those that touch each other as one."""
-    found: list[Extent] = []
-    for each in sorted(extents):
-        if found and each.start <= found[-1].end:
-            found[-1] = Extent(found[-1].start, max(found[-1].end, each.end))
-        else:
-            found.append(each)
-    return found
-
-
-def lines_of(data: bytes) -> list[bytes]:
-    """Return the lines with their line feeds. A carriage return ends no line."""
-    return io.BytesIO(data).readlines()
-
-
-def read_at(file: int, start: int, length: int) -> bytes:
-    """Return bytes of an open file, fewer at its end."""
-    read = bytearray()
-    while length > len(read) and (more := os.pread(file, length - len(read), start + len(read))):
-        read += more
-    return bytes(read)
-
-
-class LeftLines:
-    """Lines of ours that a restart or a failed write leaves in the file, because bytes of another program follow.
-
-    An equal result adopts such a line instead of being written again. Each line is adopted once. False if no line is left.
-    """
-
-    def __init__(self) -> None:
-        self._starts: dict[tuple[int, int], list[int]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._starts)
-
-    def clear(self) -> None:
-        """Forget all lines."""
-        self._starts.clear()
-
-    def remember(self, file: int, ours: Iterable[Extent]) -> None:
-        """Add the whole lines in these bytes of an open file."""
-        for start, end in joined(ours):
-            for line in lines_of(read_at(file, start, end - start)):
-                if line.endswith(b"\n"):
-                    self._starts.setdefault((len(line), crc32(line)), []).append(start)
-                start += len(line)  # noqa: PLW2901  # the place of the next line
-
-    def adopt(self, file: int, line: bytes) -> int | None:
-        """Return the place of an equal line, which counts as the result from now on; None if there is no such line."""
-        key = len(line), crc32(line)
-        found = None
-        while found is None and (starts := self._starts.get(key)):
-            start = starts.pop(0)
-            if not starts:
-                del self._starts[key]
-            if read_at(file, start, len(line)) == line:
-                found = start
-        return found
 
 
 class WriteLog:
