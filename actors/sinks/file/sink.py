@@ -184,6 +184,7 @@ class FileSink(Sink):
     def _opened(self) -> OpenFile:
         """Return the file to append to. A new one is begun if it is full, or if another program has renamed or deleted it."""
         if self._file is not None and not self._file.there:
+            self._sync(self._file)  # a renamed file keeps its results, and the next checkpoint counts them
             self._lose("deleted or replaced: a new file is begun")
         file = self._file or self._open()
         if self._full(file):
