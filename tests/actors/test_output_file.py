@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import random
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -119,6 +120,23 @@ def test_results_in_the_new_file_come_once_if_the_process_is_killed_before_its_c
     sink.write(lines(4))
     sink = restarted(sink, sink.prepare())
     assert [text_at(sink.place(order)) for order in (2, 3, 4)] == [b"2", b"3", b"4"]
+    sink.close()
+
+
+def test_results_in_a_renamed_file_are_made_safe_before_the_next_checkpoint(path: Path, monkeypatch: pytest.MonkeyPatch):
+    synced, sync = [], os.fsync
+
+    def noted(file: int) -> None:
+        sync(file)
+        synced.append(os.fstat(file).st_ino)
+
+    monkeypatch.setattr("os.fsync", noted)
+    sink = FileSink(path, max_bytes=None, on_error=lambda _: None)
+    sink.write(lines(1))
+    renamed(path)
+    sink.write(lines(2))
+    sink.prepare()
+    assert {path.with_name("moved").stat().st_ino, path.stat().st_ino} <= set(synced)
     sink.close()
 
 
@@ -447,6 +465,38 @@ def test_a_file_shared_line_by_line_needs_bounded_memory_and_is_restored(path: P
     assert sink.place(1) is None
     assert [text_at(sink.place(order)) for order in range(260, 303)] == [b"%d" % n for n in range(259, 301)] + [None]
     sink.close()
+
+
+def test_only_the_last_run_is_built_again_for_a_checkpoint():
+    index = LineIndex()
+    for start in range(0, 300, 3):
+        index.add(start, b"x\n")
+    before = index.runs
+    index.add(299, b"y\n")
+    index.add(400, b"z\n")
+    after = index.runs
+    assert all(one is two for one, two in zip(before[:-1], after, strict=False))
+    assert (before[-1][:3], after[-2][:3], after[-1][:3]) == ([297, 299, 1], [297, 301, 2], [400, 402, 1])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_runs_of_a_checkpoint_are_those_of_the_index_after_each_step(seed: int):
+    chance = random.Random(seed)
+    index, at = LineIndex(), 0
+    for _ in range(300):
+        mark = index.mark()
+        for _ in range(chance.randrange(4)):
+            at += chance.randrange(2)
+            index.add(at, b"x\n")
+            at += 2
+            if chance.random() < 0.3:
+                assert index.runs == [[run.start, run.end, run.count, run.crc] for run in index._runs]
+        if chance.random() < 0.3:
+            index.back_to(mark)
+        if chance.random() < 0.1:
+            index.drop(chance.randrange(len(index) + 1))
+        assert index.runs == [[run.start, run.end, run.count, run.crc] for run in index._runs]
+        assert index.count == sum(run.count for run in index._runs)
 
 
 def test_the_end_of_the_last_record_outlives_the_run_that_had_it():

@@ -67,7 +67,7 @@ def part_of(path: Path, saved: Sequence[Any]) -> Part:
 
 
 class Parts:
-    """The parts of one output, oldest first. The last one grows. At most `most_runs` runs are kept in all: 33 MB."""
+    """The parts of one output, oldest first. The last one grows. At most `most_runs` runs are kept in all: 43 MB."""
 
     def __init__(self, parts: Iterable[Part] = (), *, most_runs: int = 1 << 16) -> None:
         self._parts: list[Part] = []
