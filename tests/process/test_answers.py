@@ -75,15 +75,10 @@ def once(config: str, *words: str, stdin: Any = subprocess.DEVNULL, cwd: Path = 
 # The dataset ---------------------------------------------------------------------------------------------------------
 
 
-def post(running: Service, items: Any) -> tuple[int, Any]:
-    status, _, body = running.request("/dataset", "POST", json.dumps({"items": items}).encode())
-    return status, json.loads(body)
-
-
 def test_posted_items_are_ranked_like_redis_and_a_delete_survives_a_restart(broker: str):
     topic = f"d-{uuid.uuid4().hex}"
     with service(broker, topic, stream="dataset") as running:
-        status, body = post(running, ["11111111_10", "a_30", "b_30", "bad", "c_ -5 ", "a_b_c"])
+        status, body = running.post(["11111111_10", "a_30", "b_30", "bad", "c_ -5 ", "a_b_c"])
         assert (status, body["count"]) == (200, 6)
         assert 0 < body["time"] < 30
         until(lambda: running.get("/dataset") == {"data": ["b", "a", "11111111", "c"]})
@@ -94,7 +89,7 @@ def test_posted_items_are_ranked_like_redis_and_a_delete_survives_a_restart(brok
         until(lambda: running.get("/dataset/rejects")["rejects"] == {"no_underscore": 1, "many_underscores": 1})
         assert running.request("/dataset", "DELETE")[2] == b'{"message":"Dataset cleared"}'
         assert running.get("/dataset") == {"data": []}
-        assert post(running, ["later_1"])[0] == 200
+        assert running.post(["later_1"])[0] == 200
         until(lambda: running.get("/dataset") == {"data": ["later"]})
         running.process.send_signal(signal.SIGKILL)
         running.process.wait()
@@ -109,7 +104,7 @@ def test_a_hundred_posts_of_a_thousand_items_arrive_together(broker: str):
     held = dict(item.split("_") for item in items)
     with service(broker, f"d-{uuid.uuid4().hex}", stream="dataset") as running:
         with concurrent.futures.ThreadPoolExecutor(100) as pool:
-            replies = list(pool.map(lambda low: post(running, items[low : low + 1_000]), range(0, 100_000, 1_000)))
+            replies = list(pool.map(lambda low: running.post(items[low : low + 1_000]), range(0, 100_000, 1_000)))
         assert [(status, body["count"]) for status, body in replies] == [(200, 1_000)] * 100
         unique = {name for name, count in Counter(item.split("_")[0] for item in items).items() if count == 1}
         best = sorted(((int(value), name) for name, value in held.items()), reverse=True)[:10]
@@ -135,9 +130,9 @@ def test_a_body_without_a_list_of_items_is_422(dataset: Service, body: bytes, go
 def test_a_body_too_long_is_413_and_an_item_too_long_422(dataset: Service):
     status, _, told = dataset.request("/dataset", "POST", b" " * (8 << 20) + b" ")
     assert (status, json.loads(told)["error"]["where"]) == (413, "body")
-    status, told = post(dataset, ["x" * 70_000 + "_1"])
+    status, told = dataset.post(["x" * 70_000 + "_1"])
     assert (status, told["error"]["where"]) == (422, "body")
-    status, told = post(dataset, ["1_1"] * 100_001)
+    status, told = dataset.post(["1_1"] * 100_001)
     assert (status, told["error"]["where"]) == (422, "body")
     assert "100000" in told["error"]["expected"]
 
@@ -171,7 +166,7 @@ def test_long_bodies_beyond_the_memory_get_429_and_short_ones_are_always_taken(e
         for told in (b"Content-Length: 800000", b"Transfer-Encoding: chunked"):
             with begun(told) as client:
                 assert b" 429 " in client.recv(20)
-        assert post(running, ["short_1"])[0] == 200
+        assert running.post(["short_1"])[0] == 200
         for client in held:
             client.close()
         long = b'{"items":["long_2"' + b" " * 800_000 + b"]}"
@@ -191,7 +186,7 @@ def dataset(broker: str) -> Any:
 
 def test_without_a_broker_a_post_is_503_and_the_service_lives(tmp_path: Path):
     with service("127.0.0.1:1", "d", "http.deadline_ms=8000", stream="dataset") as running:
-        status, body = post(running, ["a_1"])
+        status, body = running.post(["a_1"])
         assert status == 503
         assert body["error"]["where"] == "service"
         assert running.get("/dataset") == {"data": []}
@@ -203,10 +198,10 @@ def test_an_item_that_the_topic_never_takes_is_413_and_no_other_item_is_written(
     admin = AdminClient({"bootstrap.servers": broker})
     admin.create_topics([NewTopic(name, 1, 1, config={"max.message.bytes": "2000"})])[name].result(20)
     with service(broker, name, stream="dataset") as running:
-        status, body = post(running, ["a_1", "b" * 3_000 + "_2"])
+        status, body = running.post(["a_1", "b" * 3_000 + "_2"])
         assert (status, body["error"]["where"]) == (413, "topic"), body
         assert "takes records of" in body["error"]["got"]
-        assert post(running, [f"{number}_{number}" for number in range(500)])[0] == 200
+        assert running.post([f"{number}_{number}" for number in range(500)])[0] == 200
         until(lambda: len(running.get("/dataset")["data"]) == 500)
         assert "a" not in running.get("/dataset")["data"]
 
@@ -639,11 +634,11 @@ def test_a_post_to_a_broker_that_has_gone_is_accepted_and_its_item_is_in_no_answ
     bootstrap = broker.stdout.readline().split(" at ")[1].split(";")[0]
     try:
         with service(bootstrap, f"d-{uuid.uuid4().hex}", stream="dataset", **CREATING) as running:
-            assert post(running, ["a_1"])[0] == 200
+            assert running.post(["a_1"])[0] == 200
             until(lambda: running.get("/dataset") == {"data": ["a"]})
             broker.kill()
             broker.wait()
-            status, body = post(running, ["b_2"])
+            status, body = running.post(["b_2"])
             assert (status, body["accepted"], body["acknowledged"]) == (202, 1, 0), "the client tries on for two minutes"
             assert running.get("/dataset") == {"data": ["a"]}
     finally:

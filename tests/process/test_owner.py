@@ -210,15 +210,10 @@ def test_a_post_that_the_service_may_not_write_is_403_until_the_right_is_granted
         kafka.grant(topic, name, operation.READ, operation.DESCRIBE)
         user = [f"kafka.{name}={value}" for name, value in kafka.as_user.items()]
         with service(str(kafka.as_user["bootstrap.servers"]), name, *user, stream="dataset") as running:
-
-            def post() -> tuple[int, Any]:
-                status, _, body = running.request("/dataset", "POST", b'{"items": ["a_1"]}')
-                return status, json.loads(body)
-
-            status, body = until(lambda: found if (found := post())[0] != 503 else None, timeout_s=60)
+            status, body = until(lambda: found if (found := running.post(["a_1"]))[0] != 503 else None, timeout_s=60)
             assert (status, body["error"]["where"]) == (403, "topic"), body
             kafka.grant(topic, name, operation.WRITE)
-            until(lambda: post()[0] == 200, timeout_s=60)
+            until(lambda: running.post(["a_1"])[0] == 200, timeout_s=60)
 
 
 def test_two_services_do_not_write_to_one_file(broker: str, tmp_path: Path, send: Send):

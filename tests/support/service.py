@@ -47,6 +47,12 @@ class Service:
         assert status == 200, body
         return json.loads(body)
 
+    def post(self, items: Any, key: str = "") -> tuple[int, Any]:
+        """Post items to the dataset, with an `Idempotency-Key` if given. Return the status and the JSON of the answer."""
+        headers = {"Idempotency-Key": key} if key else {}
+        status, _, body = self.request("/dataset", "POST", json.dumps({"items": items}).encode(), **headers)
+        return status, json.loads(body)
+
     def stats(self, stream: str = "events") -> Any:
         """Return the stats of a stream."""
         return self.get(f"/{stream}/get-stats")
