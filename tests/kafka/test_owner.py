@@ -10,9 +10,12 @@ from confluent_kafka.admin import AclOperation, AdminClient, ResourceType
 from confluent_kafka.cimpl import NewTopic
 
 from actors.durability.choice import choose
+from actors.kafka_trouble import Reasons
+from actors.sinks.kafka.marks import group_of, last_note
 from actors.sinks.kafka.sink import KafkaSink
 from actors.sinks.sink import Fenced, Refused, Superseded
 from actors.standing import Standing
+from scripts.lab.chaos.proxy import Proxy
 from tests.support.rights import guarded_broker
 from tests.support.sinks import committed_values
 from tests.support.waiting import until
@@ -162,6 +165,28 @@ def test_the_note_is_found_behind_records_of_other_programs_and_of_aborted_trans
     forget(broker, name)
     again = KafkaSink({"bootstrap.servers": broker}, name, transactional_id=f"tx-{name}", on_error=lambda _: None)
     assert again.look().mark == place["mark"]
+
+
+def test_the_group_knows_of_the_records_of_a_commit_that_was_repeated(broker: str, name: str):
+    """Otherwise the loss of exactly this transaction is not seen."""
+    proxy = Proxy(broker, broker)
+    try:
+        sink = begun(proxy.bootstrap, name)
+        sink.write(lines(1))
+        sink.prepare()
+        proxy.stall()
+        with pytest.raises(OSError, match="has not acknowledged"):
+            sink.commit(1)
+        proxy.mend()
+        patiently(lambda: sink.commit(1))
+        sink.close()
+    finally:
+        proxy.close()
+    settings = {"bootstrap.servers": broker}
+    group, last = (read(settings, name, f"tx-{name}", Reasons(settings)) for read in (group_of, last_note))
+    assert group.note is not None
+    assert group.note.records
+    assert group.note == last.note
 
 
 def test_a_checkpoint_without_new_records_fits_as_well_as_the_one_before(broker: str, name: str):

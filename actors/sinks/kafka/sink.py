@@ -366,6 +366,7 @@ class KafkaSink(Sink):
             self._transaction.begin()
         try:
             self._producer.produce(self._topic, record, headers=headers or {}, on_delivery=self._on_delivery)
+            self._commits.pending = self._transaction is not None
         except KafkaException as error:
             if self._transaction is not None:
                 raise self._trouble(error) from error

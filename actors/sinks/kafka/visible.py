@@ -62,15 +62,12 @@ class Commits:
         self._settings = settings
         self._topic = topic
         self._owner = owner
+        self.pending = False
+        """Whether the open transaction has records, reported or not."""
         self._begins: dict[int, int] = {}
         self._newest: _Commit | None = None
         self._open_since: float | None = None
         self._consumer: Consumer | None = None
-
-    @property
-    def pending(self) -> bool:
-        """Whether the open transaction has records."""
-        return bool(self._begins)
 
     def delivered(self, partition: int | None, offset: int | None) -> None:
         """Take the place of a record of the open transaction."""
@@ -80,7 +77,7 @@ class Commits:
     def committed(self, checkpoint: int) -> None:
         """Take note that the open transaction is committed."""
         self._newest = _Commit(checkpoint, self._begins) if self._begins else None
-        self._begins, self._open_since = {}, None
+        self._begins, self._open_since, self.pending = {}, None, False
 
     def wait(self, deadline: float) -> None:
         """Return once readers see the newest commit. Cost: mostly one request.
@@ -108,7 +105,7 @@ class Commits:
 
     def forget(self) -> None:
         """Follow nothing, because the producer is dropped."""
-        self._begins, self._newest = {}, None
+        self._begins, self._newest, self.pending = {}, None, False
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
