@@ -1,6 +1,6 @@
-"""Kafka topics: creation, the length of their longest record, and whether a topic was deleted or recreated.
+"""What the service asks Kafka about topics: creation, the longest record, rights, offsets, and whether one was recreated.
 
-Used by the Kafka source and the Kafka sinks.
+Also the settings of the clients that only look. Used by the Kafka source and the Kafka sinks.
 """
 
 import time
@@ -19,6 +19,7 @@ _NO_ID = Uuid(0, 0)
 _GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID}
 _PERIOD_S = 0.1
 _TIMEOUT_S = 5.0
+_SHORTEST_S = 0.01
 _PROBE_TIMEOUT_S = 2.5
 _UNHEARD_S = 1.0
 _AGAIN_S = 0.05
@@ -44,46 +45,55 @@ def client_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {**LOOKS_ONLY, **own, "log_level": 0}
 
 
-def _by_default() -> None:
-    return None
+def left_until(deadline: float) -> float:
+    """Return the seconds that one request may take before a monotonic time: above zero, because librdkafka needs that."""
+    return max(_SHORTEST_S, min(_TIMEOUT_S, deadline - time.monotonic()))
 
 
 def ensure_topic(
-    settings: Mapping[str, Any], topic: str, partitions: int, *, longest: Callable[[], int | None] = _by_default
+    settings: Mapping[str, Any],
+    topic: str,
+    partitions: int,
+    *,
+    longest: Callable[[], int | None] | None = None,
+    timeout_s: float = 2 * _TIMEOUT_S,
 ) -> None:
     """Create `topic` unless it exists. `longest` returns the bytes of the longest record that it then takes; None: the default.
 
-    Waits ten seconds at most. Raises OSError if that cannot be done now.
+    Waits `timeout_s` at most, and in addition for `longest`. Raises OSError if that cannot be done now.
     """
+    deadline = time.monotonic() + timeout_s
     reasons = Reasons(settings)
     admin = _admin(settings, reasons)
     try:
-        found = admin.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]  # creates nothing: LOOKS_ONLY
+        found = admin.list_topics(topic, timeout=left_until(deadline)).topics[topic]  # creates nothing: LOOKS_ONLY
         if found.error is None and found.partitions:
             return
-        wanted = longest()
+        left_s = left_until(deadline)
+        wanted = longest() if longest is not None else None
         configuration = {} if wanted is None else {"max.message.bytes": str(wanted + _BATCH_BYTES)}
-        admin.create_topics([NewTopic(topic, partitions, config=configuration)], request_timeout=_TIMEOUT_S)[topic].result()
+        admin.create_topics([NewTopic(topic, partitions, config=configuration)], request_timeout=left_s)[topic].result()
     except KafkaException as error:
         code = error.args[0].code()
         if code not in {KafkaError.TOPIC_ALREADY_EXISTS, KafkaError._UNSUPPORTED_FEATURE}:  # noqa: SLF001  # its public name
             raise OSError(_why(topic, error, admin, reasons)) from error
 
 
-def longest_record(settings: Mapping[str, Any], topic: str, *, keyed: bool = True) -> int:
+def longest_record(settings: Mapping[str, Any], topic: str, *, keyed: bool = True, timeout_s: float = 2 * _TIMEOUT_S) -> int:
     """Return the bytes of the longest record that both the producer's `settings` and the topic accept.
 
-    Waits eleven seconds at most. Raises PermissionError if Kafka refuses to describe the topic's configuration, or has no
+    Waits `timeout_s` at most. Raises PermissionError if Kafka refuses to describe the topic's configuration, or has no
     controller to describe topics, as the embedded broker; another OSError if the topic's limit cannot be read now, or if the
     topic is compacted and the records are not `keyed`.
     """
+    deadline = time.monotonic() + timeout_s
     reasons = Reasons(settings)
     admin = _admin(settings, reasons)
     try:
-        seen = admin.list_topics(topic, timeout=_TIMEOUT_S)
+        seen = admin.list_topics(topic, timeout=left_until(deadline))
         if seen.controller_id not in seen.brokers:
             raise PermissionError(f"topic {topic}: no broker is the controller, which describes topics")
-        found = _configuration(admin, topic)
+        found = _configuration(admin, topic, deadline)
         taken = int(found["max.message.bytes"].value) - _BATCH_BYTES
     except KafkaException as error:
         if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
@@ -95,30 +105,31 @@ def longest_record(settings: Mapping[str, Any], topic: str, *, keyed: bool = Tru
     return max(shortest, min(taken, int(settings.get("message.max.bytes", longest))))
 
 
-def _configuration(admin: AdminClient, topic: str) -> dict[str, Any]:
+def _configuration(admin: AdminClient, topic: str, deadline: float) -> dict[str, Any]:
     """Return a topic's configuration. A broker may not have heard of a new topic yet, so that answer counts after a second."""
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
-    deadline = time.monotonic() + _UNHEARD_S
+    unheard_until = min(deadline, time.monotonic() + _UNHEARD_S)
     while True:
         try:
-            found: dict[str, Any] = admin.describe_configs([resource], request_timeout=_TIMEOUT_S)[resource].result()
+            asked = admin.describe_configs([resource], request_timeout=left_until(deadline))
+            found: dict[str, Any] = asked[resource].result()
         except KafkaException as error:
-            if error.args[0].code() not in _GONE or time.monotonic() > deadline:
+            if error.args[0].code() not in _GONE or time.monotonic() > unheard_until:
                 raise
             time.sleep(_AGAIN_S)
         else:
             return found
 
 
-def may_write(settings: Mapping[str, Any], topic: str) -> bool:
-    """Return whether this user has the right to write to `topic`. Waits five seconds at most. Raises OSError as above."""
-    reasons = Reasons(settings)
-    admin = _admin(settings, reasons)
+def refuses_writes(settings: Mapping[str, Any], topic: str) -> bool:
+    """Return whether Kafka refuses this user the right to write to `topic`; False if it does not answer in five seconds."""
+    admin = _admin(settings, Reasons(settings))
     asked = admin.describe_topics(TopicCollection([topic]), include_authorized_operations=True, request_timeout=_TIMEOUT_S)
     try:
-        return AclOperation.WRITE in (asked[topic].result().authorized_operations or [AclOperation.WRITE])
-    except KafkaException as error:
-        raise OSError(_why(topic, error, admin, reasons)) from error
+        allowed = asked[topic].result().authorized_operations
+    except KafkaException:
+        return False
+    return bool(allowed) and AclOperation.WRITE not in allowed
 
 
 def _admin(settings: Mapping[str, Any], reasons: Reasons) -> AdminClient:

@@ -257,11 +257,12 @@ class Write(Data, frozen=True):
 
 
 class WriteToAll(Data, frozen=True):
-    """Write one record with this key and value to every partition; reply `Written`, `Busy` or `Unacceptable`."""
+    """Write one record with this key and value to every partition; reply as to `Write`, also at `until`."""
 
     key: bytes
     value: bytes
     reply_to: ReplyTo["Written"]
+    until: float = math.inf
 
 
 class Written(Struct, frozen=True):

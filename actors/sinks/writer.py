@@ -1,14 +1,17 @@
-"""The actor that writes posted records to the stream's own topic, and replies when Kafka has acknowledged all of them."""
+"""The actor that writes posted records to the stream's own topic.
+
+It replies when Kafka has acknowledged all records of a request, and at the request's deadline with what is known by then.
+"""
 
 import time
 from collections.abc import Callable, Mapping
 from typing import assert_never
 
 from actors.messages import Look, WriterMessage
-from actors.protocol import Home, Message, ReplyTo
+from actors.protocol import Home, Message
 from actors.replies import Busy, Unacceptable, Write, WriteToAll, Written
 from actors.runtime.actor import Actor, System
-from actors.sinks.posting import Acknowledged, KafkaWriter, Receipt, Unwritten
+from actors.sinks.posting import KafkaWriter, Receipt, Unwritten
 
 _LOOK_S = 0.002
 
@@ -22,7 +25,7 @@ class Writer(Actor[WriterMessage]):
         self._client: KafkaWriter | None = None
         self._looking = False
         self._records = 0
-        self._open: list[tuple[Write, Receipt]] = []
+        self._open: list[tuple[Write | WriteToAll, Receipt]] = []
 
     @property
     def counted(self) -> Mapping[str, int]:
@@ -44,10 +47,8 @@ class Writer(Actor[WriterMessage]):
         if self._client is None:
             self._client = self._connect()
         match message:
-            case Write():
+            case Write() | WriteToAll():
                 self._write(message, self._client)
-            case WriteToAll(key, value, reply_to):
-                self._client.write_to_all(key, value, _replied(reply_to))
             case Look():
                 self._looking = False
             case _:
@@ -58,23 +59,22 @@ class Writer(Actor[WriterMessage]):
             self._looking = True
             self.later(_LOOK_S, self.address, Look())
 
-    def _write(self, message: Write, client: KafkaWriter) -> None:
+    def _write(self, message: Write | WriteToAll, client: KafkaWriter) -> None:
         """Write the records, and reply when all are settled. A request that comes too late is refused as a whole."""
         if time.monotonic() >= message.until:
             message.reply_to(Busy("earlier requests took too long; nothing was taken"))
             return
-        self._records += len(message.values)
-        receipt: list[Receipt] = []
 
-        def done(problem: Unwritten | None, offsets: dict[int, int]) -> None:  # noqa: ARG001  # the receipt has both
-            if receipt:  # else the request is settled already, and `write` returns next
-                message.reply_to(_reply(receipt[0]))
+        def done(receipt: Receipt) -> None:
+            message.reply_to(_reply(receipt))
 
-        receipt.append(client.write(message.values, message.keys, done, until=message.until))
-        if receipt[0].left:
-            self._open.append((message, receipt[0]))
+        if isinstance(message, Write):
+            self._records += len(message.values)
+            receipt = client.write(message.values, message.keys, done, until=message.until)
         else:
-            message.reply_to(_reply(receipt[0]))
+            receipt = client.write_to_all(message.key, message.value, done, until=message.until)
+        if receipt.left:
+            self._open.append((message, receipt))
 
     def _report_late(self) -> None:
         """Reply to each request whose time is over what is known of its records. The last reply comes when all are settled."""
@@ -88,11 +88,9 @@ class Writer(Actor[WriterMessage]):
 
     def failed(self, message: Message, error: Exception) -> None:
         """Reply to the failed request: its records may or may not be written."""
-        problem = f"the request failed: {type(error).__name__}"
-        if isinstance(message, Write):
-            message.reply_to(Written({}, open=len(message.values), problem=problem))
-        if isinstance(message, WriteToAll):
-            message.reply_to(Busy(problem))
+        if isinstance(message, Write | WriteToAll):
+            count = len(message.values) if isinstance(message, Write) else 1  # at least
+            message.reply_to(Written({}, open=count, problem=f"the request failed: {type(error).__name__}"))
 
 
 def _reply(receipt: Receipt) -> Written | Busy:
@@ -109,12 +107,3 @@ def _refused(problem: Unwritten) -> Busy:
     if problem.lasting is None:
         return Busy(f"Kafka took nothing: {problem.reason}")
     return Unacceptable(problem.reason, problem.lasting)
-
-
-def _replied(reply_to: ReplyTo[Written]) -> Acknowledged:
-    """Return the callback that turns Kafka's acknowledgement of one request into the reply."""
-
-    def done(problem: Unwritten | None, offsets: dict[int, int]) -> None:
-        reply_to(Written(offsets) if problem is None else _refused(problem))
-
-    return done

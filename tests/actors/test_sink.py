@@ -453,9 +453,11 @@ def test_the_writer_reports_the_last_offset_of_each_partition_when_all_are_ackno
     reports: list[tuple[Unwritten | None, dict[int, int]]] = []
     keys = [b"a", b"c", b"d", b"e", b"g", b"i", b"k", b"b", b"f", b"m"]
     assert [crc32(key) % 3 for key in keys] == [0] * 4 + [1] * 3 + [2] * 3
-    writer.write([b"%d" % number for number in range(10)], keys, lambda *word: reports.append(word))
-    writer.write_to_all(b"k", b"v", lambda *word: reports.append(word))
-    writer.write([], [], lambda *word: reports.append(word))
+    writer.write(
+        [b"%d" % number for number in range(10)], keys, lambda receipt: reports.append((receipt.problem, receipt.offsets))
+    )
+    writer.write_to_all(b"k", b"v", lambda receipt: reports.append((receipt.problem, receipt.offsets)))
+    writer.write([], [], lambda receipt: reports.append((receipt.problem, receipt.offsets)))
     until(lambda: writer.poll() >= 0 and len(reports) == 3)
     assert (None, {}) in reports
     assert (None, {0: 3, 1: 2, 2: 2}) in reports
@@ -471,7 +473,7 @@ def test_the_writer_follows_a_changed_number_of_partitions(broker: str):
 
     def cleared() -> set[int]:
         reports.clear()
-        writer.write_to_all(b"k", b"v", lambda *word: reports.append(word))
+        writer.write_to_all(b"k", b"v", lambda receipt: reports.append((receipt.problem, receipt.offsets)))
         until(lambda: writer.poll() >= 0 and reports)
         return set(reports[0][1])
 
@@ -486,7 +488,7 @@ def test_the_writer_follows_a_changed_number_of_partitions(broker: str):
 
     def written() -> bool:
         reports.clear()
-        writer.write([b"1", b"2", b"3"], [b"a", b"b", b"d"], lambda *word: reports.append(word))
+        writer.write([b"1", b"2", b"3"], [b"a", b"b", b"d"], lambda receipt: reports.append((receipt.problem, receipt.offsets)))
         until(lambda: writer.poll() >= 0 and reports)
         return reports[0][0] is None
 
@@ -525,7 +527,7 @@ def test_creation_of_the_dead_letter_topic_is_not_retried_at_every_poll(monkeypa
 def test_a_writer_without_a_broker_reports_an_error_within_its_timeout():
     writer = KafkaWriter({"bootstrap.servers": "127.0.0.1:1"}, "t", partitions=None, timeout_s=1)
     reports: list[Any] = []
-    writer.write([b"a"], [b"a"], lambda *word: reports.append(word))
+    writer.write([b"a"], [b"a"], lambda receipt: reports.append((receipt.problem, receipt.offsets)))
     ((unwritten, offsets),) = reports
     assert (unwritten.lasting, offsets) == (None, {})
     assert "127.0.0.1:1" in unwritten.reason
@@ -535,7 +537,7 @@ def test_a_writer_without_a_broker_reports_an_error_within_its_timeout():
 def posted(writer: KafkaWriter, *values: bytes) -> Unwritten | None:
     """Post values, and return why not all of them are written."""
     reports: list[tuple[Unwritten | None, dict[int, int]]] = []
-    writer.write(values, [b"k"] * len(values), lambda *report: reports.append(report))
+    writer.write(values, [b"k"] * len(values), lambda receipt: reports.append((receipt.problem, receipt.offsets)))
     until(lambda: writer.poll() >= 0 and reports)
     return reports[0][0]
 

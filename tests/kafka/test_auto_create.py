@@ -69,8 +69,8 @@ def test_a_source_creates_its_topic_with_the_configured_partitions(creating: str
 
 def test_a_post_to_a_topic_that_is_absent_does_not_create_it(creating: str, name: str):
     replies: list[Unwritten | None] = []
-    writer = KafkaWriter(settings_of(creating), name, partitions=None, timeout_s=0.5)
-    writer.write([b"a_1"], [b"a"], lambda problem, _: replies.append(problem))
+    writer = KafkaWriter(settings_of(creating), name, partitions=None, timeout_s=2)
+    writer.write([b"a_1"], [b"a"], lambda receipt: replies.append(receipt.problem))
     writer.close()
     assert replies == [Unwritten(f"topic {name} does not exist")]
     assert partitions_of(creating, name) is None

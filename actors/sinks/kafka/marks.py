@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient
 
 from actors.kafka_topic import client_settings
 from actors.kafka_trouble import Reasons
-from actors.sinks.kafka.visible import partitions_of
+from actors.sinks.kafka.visible import consumer_of, partitions_of
 from actors.standing import Standing
 
 HEADER = "firnline"
@@ -100,9 +100,7 @@ def group_of(settings: Mapping[str, Any], topic: str, owner: str, reasons: Reaso
     A commit that is under way does not count, and is not waited for: only a new client of the transactional id ends it.
     """
     # Not by an admin client: librdkafka 2.16.1 may end the process when it reads the answer for one.
-    consumer = Consumer(
-        {**client_settings(settings), "group.id": owner, "isolation.level": "read_uncommitted", "error_cb": reasons}
-    )
+    consumer = consumer_of(settings, owner, "read_uncommitted", error_cb=reasons)
     try:
         (found,) = consumer.committed([TopicPartition(topic, 0)], timeout=_GROUP_S)
     except KafkaException as error:
@@ -127,18 +125,14 @@ def _raise_if_refused(settings: Mapping[str, Any], owner: str) -> None:
 
 def last_note(settings: Mapping[str, Any], topic: str, owner: str, reasons: Reasons) -> Written:
     """Return the newest note of `owner` near the ends of the partitions. Raises KafkaException, as `group_of` does."""
-    consumer = Consumer(
-        {
-            **client_settings(settings),
-            "group.id": owner,
-            "isolation.level": "read_committed",
-            "enable.partition.eof": True,
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "fetch.wait.max.ms": 50,
-            "error_cb": reasons,
-        }
-    )
+    more = {
+        "enable.partition.eof": True,
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+        "fetch.wait.max.ms": 50,
+        "error_cb": reasons,
+    }
+    consumer = consumer_of(settings, owner, "read_committed", **more)
     try:
         places = partitions_of(consumer, topic)
         ends = {place.partition: consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S) for place in places}

@@ -13,11 +13,12 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from msgspec.structs import replace
 
-from actors.kafka_topic import LOOKS_ONLY, ensure_topic, longest_record, may_write
+from actors.kafka_topic import LOOKS_ONLY, ensure_topic, longest_record, refuses_writes
 from actors.kafka_trouble import Reasons
 from actors.sinks.kafka.marks import HEADER, Note, group_of, last_note, standing_of, this_process
 from actors.sinks.kafka.transaction import Transaction, begun, trouble_of
 from actors.sinks.kafka.visible import Commits, LeftOpenError, open_partitions
+from actors.sinks.reports import give_up, listen, listen_to_all
 from actors.sinks.sink import Fenced, Refused, Sink, Superseded
 from actors.standing import Standing, mark_of
 
@@ -189,7 +190,7 @@ class KafkaSink(Sink):
         if self._id is None:
             return None
         self._forget()
-        if self._write_refused and not may_write(self._settings, self._topic):
+        if self._write_refused and refuses_writes(self._settings, self._topic):
             raise Refused(f"the right to WRITE topic {self._topic}")
         self._connect()
         self._write_refused = False
@@ -220,7 +221,7 @@ class KafkaSink(Sink):
         if self._producer is None:
             return
         if self._transaction is None:
-            self._wait_until_delivered(time.monotonic() + _BROKER_TIMEOUT_S)
+            listen_to_all(self._producer, _BROKER_TIMEOUT_S)
             return
         try:
             self._transaction.abort()
@@ -325,22 +326,9 @@ class KafkaSink(Sink):
             with contextlib.suppress(OSError, Fenced):  # if the abort fails, the next client does it
                 self._transaction.abort()
         if self._producer is not None:
-            with contextlib.suppress(KafkaException):  # the client is broken, which is why it is dropped
-                self._producer.purge()
-            self._wait_until_delivered(time.monotonic() + _BROKER_TIMEOUT_S)  # purged records are reported, and so counted
+            give_up(self._producer)
         self._commits.forget()
         self._producer = self._transaction = self._broken = None
-
-    def _wait_until_delivered(self, deadline: float) -> None:
-        """Take the reports about all records under way. Never raises.
-
-        `Producer.flush` would end with a SystemError if the client learns just then that another one has fenced it off: a
-        delivery report would be called while the KafkaException is raised. `poll` returns before.
-        """
-        producer = self._producer
-        while producer is not None and len(producer) and time.monotonic() < deadline:
-            with contextlib.suppress(KafkaException):
-                producer.poll(0.1)
 
     # Records ---------------------------------------------------------------------------------------------------------
 
@@ -404,11 +392,10 @@ class KafkaSink(Sink):
     def _listen(self, timeout_s: float) -> None:
         """Take acknowledgements; wait up to `timeout_s` for the first of them."""
         assert self._producer is not None, "connected before"
-        try:
-            self._producer.poll(timeout_s)
-        except KafkaException as error:  # this client will never deliver a record again
-            self._broken = error
-            self._on_error(error.args[0].str())
+        ended = listen(self._producer, timeout_s)
+        if ended is not None:  # this client will never deliver a record again
+            self._broken = KafkaException(ended)
+            self._on_error(ended.str())
         self._check()
 
     def _check(self) -> None:
@@ -419,7 +406,7 @@ class KafkaSink(Sink):
     def _trouble(self, error: KafkaException, *, read: bool = False) -> OSError | Fenced:
         """Return the error to raise for a failed call that writes, or reads, the topic."""
         trouble = trouble_of(error, read=self._topic if read else "", write="" if read else self._topic, group=self._id or "")
-        if not read and error.args[0].code() in _PURGED and self._may_not_write():
+        if not read and error.args[0].code() in _PURGED and refuses_writes(self._settings, self._topic):
             trouble = Refused(f"the right to WRITE topic {self._topic}")
         if isinstance(trouble, Refused):
             self._write_refused = not read
@@ -427,12 +414,6 @@ class KafkaSink(Sink):
         if read:
             return OSError(f"topic {self._topic}: {'; '.join(self._reasons.newest) or error.args[0].str()}")
         return Fenced(f"topic {self._topic}: {error.args[0].str()}") if isinstance(trouble, Fenced) else trouble
-
-    def _may_not_write(self) -> bool:
-        """Whether Kafka refuses the right to write, as far as that can be found out now."""
-        with contextlib.suppress(OSError):
-            return not may_write(self._settings, self._topic)
-        return False
 
 
 def _records(blocks: Iterator[bytes]) -> Iterator[bytes]:

@@ -5,15 +5,15 @@ beside it. This file also decides what a failed request to Kafka means.
 """
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from actors.kafka_topic import client_settings
 from actors.sinks.kafka.marks import Note
+from actors.sinks.kafka.visible import consumer_of
+from actors.sinks.reports import listen_to_all
 from actors.sinks.sink import Fenced, Refused
 
 _TIMEOUT_S = 5.0
@@ -89,7 +89,7 @@ class Transaction:
         self.committed: Note | None = None
         try:
             _waited(_begun(lambda: producer.init_transactions(_LIBRARYS_TIMEOUT_S)))
-            consumer = Consumer(client_settings(settings) | {"group.id": transactional_id})
+            consumer = consumer_of(settings, transactional_id, "read_committed")
             try:
                 self._group = consumer.consumer_group_metadata()
             finally:
@@ -152,14 +152,12 @@ class Transaction:
         """
         self.begin()
         reports: list[KafkaError | None] = []
-        deadline = time.monotonic() + _TIMEOUT_S
         try:
             for number in partitions:
                 self._producer.produce(self._topic, b"", partition=number, on_delivery=lambda error, _: reports.append(error))
-            while len(self._producer) and time.monotonic() < deadline:
-                self._producer.poll(0.1)
         except KafkaException as error:
             raise trouble_of(error, write=self._topic) from error
+        reports.insert(0, listen_to_all(self._producer, _TIMEOUT_S))
         refused = next((error for error in reports if error is not None), None)
         if refused is not None:
             raise trouble_of(KafkaException(refused), write=self._topic)

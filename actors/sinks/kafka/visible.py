@@ -19,6 +19,11 @@ _LONGEST_S = 15.0
 """A marker comes within milliseconds. If a broker answers for this time without one, Kafka has left the transaction open."""
 
 
+def consumer_of(settings: Mapping[str, Any], owner: str, level: str, **more: Any) -> Consumer:
+    """Return a consumer of the isolation `level` in the group `owner`, with `more` settings."""
+    return Consumer({**client_settings(settings), "group.id": owner, "isolation.level": level, **more})
+
+
 def partitions_of(consumer: Consumer, topic: str) -> list[TopicPartition]:
     """Return the partitions of a topic, none if it is absent. Raises KafkaException."""
     about = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
@@ -31,14 +36,10 @@ def open_partitions(settings: Mapping[str, Any], topic: str, owner: str) -> list
     """Return the partitions in which a transaction is open, of any program. Raises KafkaException. Cost: some 30 ms."""
     ends: list[dict[int, int]] = []
     for level in ("read_committed", "read_uncommitted"):
-        with contextlib.closing(_consumer(settings, owner, level)) as consumer:
+        with contextlib.closing(consumer_of(settings, owner, level)) as consumer:
             ends.append(_ends(consumer, partitions_of(consumer, topic)))
     shown, written = ends
     return [number for number, end in written.items() if shown.get(number, 0) < end]
-
-
-def _consumer(settings: Mapping[str, Any], owner: str, level: str) -> Consumer:
-    return Consumer({**client_settings(settings), "group.id": owner, "isolation.level": level})
 
 
 def _ends(consumer: Consumer, places: Iterable[TopicPartition]) -> dict[int, int]:
@@ -99,7 +100,7 @@ class Commits:
     def _is_open(self, begins: Mapping[int, int]) -> bool:
         """Whether the first open transaction of a partition is the one that begins there. An earlier one hides the answer."""
         if self._consumer is None:
-            self._consumer = _consumer(self._settings, self._owner, "read_committed")
+            self._consumer = consumer_of(self._settings, self._owner, "read_committed")
         places = [TopicPartition(self._topic, number) for number in begins]
         return any(end == begins[number] for number, end in _ends(self._consumer, places).items())
 
