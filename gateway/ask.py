@@ -5,13 +5,13 @@ The actor's thread sets the result on the loop. The number of requests in progre
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from actors.protocol import Address, Message, ReplyTo
-from actors.replies import Busy, TooMuch, Unacceptable
+from actors.replies import Busy, TooMuch
 from gateway.admission import RETRY_AFTER_S, Room
-from gateway.api.errors import busy, too_much, unacceptable
+from gateway.api.errors import NoReply, busy, not_taken, too_much
 from gateway.wire.limits import Allowance
 
 Request = TypeVar("Request", bound=Message)
@@ -47,44 +47,64 @@ class Asker:
         self._room.nbytes = self.allowance.now.reply_bytes
         return self._room
 
-    async def ask(self, address: Address[Request], message: Callable[[ReplyTo[Reply]], Request]) -> Reply:
-        """Send the message that `message` makes of a reply address, and return the reply.
-
-        Raises Problem 503 if too many requests are in progress, the actor has stopped, or no reply comes in time; Problem 429
-        if the reply is `TooMuch`; Problem 403, 413 or 422 if it is `Unacceptable`.
-        """
+    @contextlib.contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Count a request that waits. Raises Problem 503 if too many requests are in progress."""
         at_once = self.allowance.now.max_queries
         if self._under_way >= at_once:
             raise busy(f"{at_once} requests under way")
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+
+    async def ask(
+        self,
+        address: Address[Request],
+        message: Callable[[ReplyTo[Reply]], Request],
+        heard: Callable[[Reply | Busy], None] | None = None,
+    ) -> Reply:
+        """Send the message that `message` makes of a reply address, and return the reply.
+
+        `heard` gets each reply on the event loop, also a later one. Raises Problem 503 if too many requests are in progress or
+        the actor has stopped, and `NoReply`, a 503 too, if no reply comes in time; Problem 429 if the reply is `TooMuch`;
+        Problem 403, 413 or 422 if it is `Unacceptable`.
+        """
+        with self.under_way():
+            reply = await self._reply(address, message, heard)
+        if isinstance(reply, TooMuch):
+            raise too_much(reply.nbytes, reply.free_bytes, RETRY_AFTER_S)
+        if isinstance(reply, Busy):
+            raise not_taken(reply)
+        return reply
+
+    async def _reply(
+        self,
+        address: Address[Request],
+        message: Callable[[ReplyTo[Reply]], Request],
+        heard: Callable[[Reply | Busy], None] | None,
+    ) -> Reply | Busy:
+        """Send the message, and return the first reply. Raises NoReply, and Problem 503 if the actor has stopped."""
         if not address.is_alive():
             raise busy("the stream is shutting down")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Reply | Busy] = loop.create_future()
 
         def settle(reply: Reply | Busy) -> None:
+            if heard is not None:
+                heard(reply)
             if not future.done():
                 future.set_result(reply)
 
         def reply_to(reply: Reply | Busy) -> None:
-            with contextlib.suppress(
-                RuntimeError
-            ):  # the loop is closed because the service ends; the actor must not fail for it
+            with contextlib.suppress(RuntimeError):  # the loop is closed because the service ends; the actor must not fail
                 loop.call_soon_threadsafe(settle, reply)
 
-        self._under_way += 1
-        try:
-            sent = message(reply_to)
-            with self._trace(f"ask {type(sent).__name__}"):
-                address.tell(sent)
-                reply = await asyncio.wait_for(future, self.deadline_s + _GRACE_S)
-        except TimeoutError:
-            raise busy("no reply in time") from None
-        finally:
-            self._under_way -= 1
-        if isinstance(reply, TooMuch):
-            raise too_much(reply.nbytes, reply.free_bytes, RETRY_AFTER_S)
-        if isinstance(reply, Unacceptable):
-            raise unacceptable(reply.kind, reply.reason)
-        if isinstance(reply, Busy):
-            raise busy(reply.reason)
-        return reply
+        sent = message(reply_to)
+        with self._trace(f"ask {type(sent).__name__}"):
+            address.tell(sent)
+            try:
+                return await asyncio.wait_for(future, self.deadline_s + _GRACE_S)
+            except TimeoutError:
+                raise busy("no reply in time", NoReply) from None

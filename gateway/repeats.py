@@ -3,21 +3,32 @@
 Used by the routes that write. In memory only: after a restart of the service no key is known, and a repetition writes again.
 """
 
+import asyncio
+import contextlib
+import dataclasses
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
+from msgspec import structs
+
 from actors.replies import Busy, Written
+from gateway.api.errors import shown
 
 MOST_KEYS = 10_000
+_NO_OFFSETS: dict[int, int] = {}
 
 
 @dataclass(slots=True, eq=False)
 class Outcome:
-    """What came of a request with the body of this `digest`; `reply` is None as long as nothing is known."""
+    """What came of a request with the body of this `digest`; `reply` is None as long as nothing is known.
+
+    The event loop owns it.
+    """
 
     digest: bytes
     reply: Written | Busy | None = None
+    _arrived: asyncio.Event | None = field(default=None, init=False)
 
     @property
     def nothing_taken(self) -> bool:
@@ -25,9 +36,27 @@ class Outcome:
         reply = self.reply
         return isinstance(reply, Busy) or (reply is not None and not reply.acknowledged and not reply.open)
 
+    def settle(self, reply: Written | Busy) -> None:
+        """Take the newest reply, without what no repetition needs."""
+        if isinstance(reply, Written):
+            self.reply = structs.replace(reply, offsets=_NO_OFFSETS, problem=reply.problem and shown(reply.problem))
+        else:
+            self.reply = dataclasses.replace(reply, reason=shown(reply.reason))
+        if self._arrived is not None:
+            self._arrived.set()
+            self._arrived = None
+
+    async def known(self, timeout_s: float) -> Written | Busy | None:
+        """Wait for the first reply, up to `timeout_s`. Return the newest reply, None if there is no reply yet."""
+        if self.reply is None:
+            self._arrived = self._arrived or asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._arrived.wait(), timeout_s)
+        return self.reply
+
 
 class Repeats:
-    """Remembers the newest 10,000 keys, at most 4 MB. Not thread-safe: the event loop owns it."""
+    """Remembers the newest 10,000 keys, at most 16 MB. Not thread-safe: the event loop owns it."""
 
     def __init__(self, most: int = MOST_KEYS) -> None:
         self._most = most

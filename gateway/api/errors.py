@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ExceptionHandler
 
-from actors.replies import Lasting
+from actors.replies import Busy, Lasting, Unacceptable
 from gateway.wire.request_id import HEADER, request_id
 
 _SHOWN = 200
@@ -44,14 +44,18 @@ class Problem(Exception):  # noqa: N818  # a response to a client, not always an
         return Response(body, self.status, {**(self.headers or {}), HEADER: own}, media_type="application/json")
 
 
+class NoReply(Problem):
+    """The actor has the request, and has not replied in time. It may still do what the request asks for."""
+
+
 def shown(text: str) -> str:
     """Return a text of the client for display; a long text is cut off."""
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
-def busy(reason: str) -> Problem:
-    """Return the problem of a request that an actor did not take in."""
-    return Problem(503, where="service", expected="room for the request", got=reason, headers={"Retry-After": "1"})
+def busy(reason: str, kind: type[Problem] = Problem) -> Problem:
+    """Return the problem of a request that an actor did not take in, or not answer in time."""
+    return kind(503, where="service", expected="room for the request", got=reason, headers={"Retry-After": "1"})
 
 
 def too_much(nbytes: int, free: int, retry_after_s: int) -> Problem:
@@ -61,10 +65,12 @@ def too_much(nbytes: int, free: int, retry_after_s: int) -> Problem:
     return Problem(429, where="memory", expected=expected, got=f"up to {nbytes:,} bytes", headers=headers)
 
 
-def unacceptable(kind: Lasting, reason: str) -> Problem:
-    """Return the problem of a body that Kafka refuses for a lasting reason."""
-    status, expected = _REFUSED[kind]
-    return Problem(status, where="topic", expected=expected, got=reason)
+def not_taken(reply: Busy) -> Problem:
+    """Return the problem of a request of which nothing was taken: 403, 413 or 422 if Kafka would refuse it again, else 503."""
+    if not isinstance(reply, Unacceptable):
+        return busy(reply.reason)
+    status, expected = _REFUSED[reply.kind]
+    return Problem(status, where="topic", expected=expected, got=reply.reason)
 
 
 def near(name: str, names: Sequence[str], otherwise: str) -> str:

@@ -10,13 +10,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.protocol import ReplyTo
-from actors.replies import Busy, Unacceptable, Write, WriteToAll, Written
+from actors.replies import Busy, Write, WriteToAll, Written
 from actors.timeline.span import EVER
 from actors.views.top.arguments import CLEAR_KEY, CLEAR_VALUE, LONGEST, Top, key_of
 from gateway.answer import ROWS, asked, rendered, rows_header
 from gateway.api import params
-from gateway.api.errors import Problem, busy, unacceptable
+from gateway.api.errors import NoReply, Problem, busy, not_taken
 from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms, json_response
 from gateway.api.operation import Body, Operation
 from gateway.ask import Asker
@@ -177,7 +176,7 @@ class Routes:
         return json_response(known, status=202)
 
     async def _written(self, key: str, body: bytes, values: list[bytes]) -> Written:
-        """Write the items, unless an earlier request with this key has done so. Raises Problem 503 if nothing was taken."""
+        """Write the items, unless an earlier request with this key has done so. Raises Problem if nothing was taken."""
         assert self._stream.writer is not None, "there is a route for it"
         if not values:
             return Written({})
@@ -185,38 +184,48 @@ class Routes:
         earlier = self._repeats.find(key) if key else None
         if earlier is not None and earlier.digest != digest:
             raise Problem(409, where="header Idempotency-Key", expected="a new key for another body", got="a key in use")
-        until = time.monotonic() + self._asker.deadline_s
         if earlier is not None:
-            return await _outcome(earlier, len(values), until)
+            return await self._repeated(earlier, len(values))
+        until = time.monotonic() + self._asker.deadline_s
         outcome = Outcome(digest)
         if key:
             self._repeats.add(key, outcome)
-
-        def write(reply_to: ReplyTo[Written]) -> Write:
-            def both(reply: Written | Busy) -> None:
-                outcome.reply = reply
-                reply_to(reply)
-
-            return Write(values, list(map(key_of, values)), both, until)
-
+        keys = list(map(key_of, values))
         try:
-            return await self._asker.ask(self._stream.writer, write)
+            return await self._asker.ask(
+                self._stream.writer, lambda reply_to: Write(values, keys, reply_to, until), heard=outcome.settle
+            )
+        except NoReply:
+            return Written({}, open=len(values))
         except Problem:
-            if outcome.reply is None and time.monotonic() >= until:  # the writer has the request, and has not replied yet
-                return Written({}, open=len(values))
-            outcome.reply = outcome.reply or Busy("nothing was taken")
+            outcome.settle(outcome.reply or Busy("nothing was taken"))
             raise
+
+    async def _repeated(self, earlier: Outcome, count: int) -> Written:
+        """Return what is known of an earlier request, after its first reply or at the deadline. Raises Problem if it failed."""
+        if earlier.reply is None:
+            with contextlib.suppress(Problem), self._asker.under_way():  # too many wait; a 503 would mean that nothing is taken
+                await earlier.known(self._asker.deadline_s)
+        if isinstance(earlier.reply, Busy):
+            raise not_taken(earlier.reply)
+        return earlier.reply or Written({}, open=count)
 
     async def delete(self, request: Request) -> Response:  # noqa: ARG002  # Starlette hands it in
         """Delete all items that were acknowledged before.
 
         A record in each partition marks the deletion, so it also holds when the topic is read again. Responds when the stream
-        has read these records.
+        has read these records. A 503 with "may be" means that Kafka may delete items later: repeat the request.
         """
         assert self._stream.writer is not None, "there is a route for it"
-        written: Written = await self._asker.ask(
-            self._stream.writer, lambda reply_to: WriteToAll(CLEAR_KEY, CLEAR_VALUE, reply_to)
-        )
+        until = time.monotonic() + self._asker.deadline_s
+        try:
+            written: Written = await self._asker.ask(
+                self._stream.writer, lambda reply_to: WriteToAll(CLEAR_KEY, CLEAR_VALUE, reply_to, until)
+            )
+        except NoReply:
+            raise busy("no reply in time, so the dataset may be cleared later: repeat the request") from None
+        if written.open or written.refused:
+            raise busy(_partly_cleared(written))
         deadline = time.monotonic() + self._asker.deadline_s
         while True:
             answer = await asked(self._asker, self._stream, EVER, Top(1))
@@ -244,16 +253,7 @@ class Routes:
         return values
 
 
-async def _outcome(earlier: Outcome, count: int, until: float) -> Written:
-    """Wait for the outcome of an earlier request. Returns what is known at `until`. Raises Problem 503 if nothing was taken."""
-    while True:
-        reply = earlier.reply
-        if isinstance(reply, Unacceptable):
-            raise unacceptable(reply.kind, reply.reason)
-        if isinstance(reply, Busy):
-            raise busy(reply.reason)
-        if reply is not None:
-            return reply
-        if time.monotonic() > until:
-            return Written({}, open=count)
-        await asyncio.sleep(_LOOK_S)
+def _partly_cleared(written: Written) -> str:
+    """Return the text about a deletion that is not acknowledged by every partition."""
+    counts = f"{written.acknowledged} partitions are cleared, {written.open} may be, and {written.refused} are not"
+    return f"{counts}: {written.problem or 'Kafka has not answered in time'}; repeat the request"
