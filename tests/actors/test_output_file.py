@@ -5,7 +5,9 @@ import json
 import os
 import random
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +139,26 @@ def test_results_in_a_renamed_file_are_made_safe_before_the_next_checkpoint(path
     sink.write(lines(2))
     sink.prepare()
     assert {path.with_name("moved").stat().st_ino, path.stat().st_ino} <= set(synced)
+    sink.close()
+
+
+def test_results_in_the_new_file_come_once_if_a_checkpoint_and_a_second_kill_follow(path: Path):
+    sink = FileSink(path, max_bytes=None, on_error=lambda _: None)
+    sink.write(lines(1))
+    place = sink.prepare()
+    sink.write(lines(2))
+    path.unlink()
+    sink.write(lines(3, 4))
+    append(path, b"foreign\n")
+    sink = restarted(sink, place, on_error=lambda _: None)
+    sink.write(lines(2))
+    for _ in range(2):  # results 3 and 4 have not come again yet
+        sink = restarted(sink, sink.prepare())
+    sink.write(lines(3))
+    sink = restarted(sink, sink.prepare())
+    sink.write(lines(4))
+    assert path.read_bytes() == b"3\n4\nforeign\n2\n"
+    assert [text_at(sink.place(order)) for order in (2, 3, 4)] == [b"2", b"3", b"4"]
     sink.close()
 
 
@@ -341,6 +363,19 @@ def test_bytes_of_another_program_within_a_write_that_fails_are_not_cut(path: Pa
     sink.close()
 
 
+def test_lines_of_a_failed_write_come_once_if_the_process_is_killed_then(path: Path):
+    sink = FileSink(path, max_bytes=None, on_error=fail)
+    place = sink.prepare()
+    with pytest.MonkeyPatch.context() as patch:
+        Full(patch, 1, 3, then=lambda: append(path, b"\nforeign\n"))
+        with pytest.raises(OSError, match="No space"):
+            sink.write(lines(1, 2, 3))
+    sink = restarted(sink, place)
+    sink.write(lines(1, 2, 3))
+    assert path.read_bytes() == b"1\n2\nforeign\n2\n3\n"
+    sink.close()
+
+
 def test_left_lines_are_forgotten_with_the_last_of_them(path: Path):
     path.write_bytes(b"a\na\nb\n")
     left = LeftLines()
@@ -350,6 +385,52 @@ def test_left_lines_are_forgotten_with_the_last_of_them(path: Path):
         assert left
         assert left.adopt(file.fileno(), b"b\n") == 4
     assert not left
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_each_result_and_each_foreign_line_is_in_the_file_once_after_any_course_of_events(path: Path, seed: int):
+    chance, foreign, following = random.Random(seed), 0, 0
+
+    def result(number: int) -> bytes:
+        return b"[%d]" % number  # so no part of a result looks like another one
+
+    def interfere() -> None:
+        nonlocal foreign
+        append(path, b"foreign %d\n" % foreign)
+        foreign += 1
+
+    def write(disk: Full) -> None:
+        nonlocal following
+        last = following + chance.randrange(1, 5)
+        with suppress(OSError):
+            sink.write(result(number) + b"\n" for number in range(following, last))
+            following = last
+        disk.room = 1 << 30
+
+    def checkpoint() -> tuple[int, Any]:
+        return following, sink.prepare()
+
+    sink = FileSink(path, max_bytes=None, on_error=fail)
+    newest = checkpoint()
+    with pytest.MonkeyPatch.context() as patch:
+        disk = Full(patch, 1 << 30)
+        for _ in range(60):
+            disk.room, disk.most = chance.choice([0, 1, 2, 1 << 30, 1 << 30]), chance.choice([3, 9, 1 << 30])
+            disk.then = interfere if chance.random() < 0.3 else lambda: None
+            match chance.randrange(6):
+                case 0:
+                    interfere()
+                case 1:
+                    newest = checkpoint()
+                case 2:
+                    following, sink = newest[0], restarted(sink, newest[1])
+                case _:
+                    write(disk)
+            found = Counter(path.read_bytes().splitlines())
+            assert all(found[result(number)] == 1 for number in range(following))
+            assert [text_at(sink.place(order + 1)) for order in range(following)] == [*map(result, range(following))]
+            assert path.read_bytes().count(b"foreign") == foreign
+    sink.close()
 
 
 # The lock --------------------------------------------------------------------------------------------------------------

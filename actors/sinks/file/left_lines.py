@@ -21,6 +21,11 @@ class LeftLines:
     def __bool__(self) -> bool:
         return bool(self._starts)
 
+    @property
+    def extents(self) -> list[Extent]:
+        """The places of the lines, for a checkpoint. Cost: a sort of all lines."""
+        return joined(Extent(start, start + key[0]) for key, starts in self._starts.items() for start in starts)
+
     def clear(self) -> None:
         """Forget all lines."""
         self._starts.clear()

@@ -5,7 +5,8 @@ Used by the file sink, on its thread. Each call works on the open file, whatever
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,8 +91,15 @@ class OpenFile:
             self._at = -1
             if self.regular and not isinstance(error, FileCutError):
                 self._left.remember(self._file, attempt.adopted)
-                self._left.remember(self._file, cut(self._file, attempt.wrote))
+                self._leave(cut(self._file, attempt.wrote))
             raise
+
+    def _leave(self, ours: Sequence[Extent]) -> None:
+        """Remember our lines in bytes that cannot be cut off. The log has them as a part of a write: note them as they are."""
+        self._left.remember(self._file, ours)
+        with suppress(OSError):  # the disk is full: after a kill these lines count as another program's
+            for start, end in ours:
+                self._log.note(self.inode, start, read_at(self._file, start, end - start))
 
     def _append(self, chunk: bytes, part: Part, attempt: _Attempt) -> None:
         """Write one chunk. Lines that are in the file since before a restart are not written again."""

@@ -95,6 +95,7 @@ class FileSink(Sink):
             "next": self._names.following(),
             "runs": runs,
             "aside": self._parts.older(),
+            "left": [list(each) for each in self._left.extents],
             "boot": boot(),
         }
 
@@ -170,7 +171,7 @@ class FileSink(Sink):
         if not self._log.there or place.get("boot") != boot():
             left.append(Extent(size, min(size + _MOST_UNLOGGED, os.fstat(file).st_size)))
         if path == self._path:
-            self._left.remember(file, left)
+            self._left.remember(file, [*left, *(Extent(*each) for each in place.get("left", ()))])
 
     def _remember_present(self) -> None:
         """Remember our lines in the present file, which was begun after the checkpoint: equal results are not written again."""
