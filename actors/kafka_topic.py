@@ -15,7 +15,9 @@ from confluent_kafka.cimpl import NewTopic
 
 from actors.kafka_trouble import Reasons
 
-_NO_ID = Uuid(0, 0)
+_NO_ID = str(Uuid(0, 0))
+"""Of a topic on Kafka before 2.8. The texts are compared, because confluent-kafka 2.16.1 compares Uuid objects by identity."""
+
 _GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID}
 _PERIOD_S = 0.1
 _TIMEOUT_S = 5.0
@@ -285,4 +287,4 @@ def offset_in(answer: Future[Any]) -> int | None:
 def _id_of(description: Any) -> str | None:
     """Return the id in a broker's answer; None if the broker has no ids, and so sends zero."""
     identity = description.topic_id
-    return None if identity is None or identity == _NO_ID else str(identity)
+    return None if identity is None or str(identity) == _NO_ID else str(identity)
