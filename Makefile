@@ -4,16 +4,18 @@ BIN := .venv/bin
 # Half of the tests' time is waiting, so four workers fill two processors; the pure tests of `make quick` never wait.
 # tests/conftest.py puts the longest files first.
 TESTS := --numprocesses 4 --dist loadfile --no-loadscope-reorder
+# The oldest Kafka that runs on Java 17, the oldest without ZooKeeper, the one of all other tests, and the newest.
+KAFKA_VERSIONS ?= 2.4.1 3.3.2 4.1.0 4.4.0
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 # The tests start hundreds of processes, and each one starts a third faster with compiled modules.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install run start consumer ingest quick test check lint lint-js bench chaos pictures docs lock clean
+.PHONY: help install run start consumer ingest quick test check kafka-versions lint lint-js bench chaos pictures docs lock clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1 \t\2/' | expand -t 18
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1 \t\2/' | expand -t 22
 
 install: .venv/run  ## make .venv with the pinned packages
 
@@ -65,6 +67,16 @@ quick: lint  ## lint, types and the pure tests: less than a minute
 	  tests/house tests/columns tests/timeline tests/views
 
 check: lint test  ## lint, types and all tests; CI also runs 200 simulated worlds
+
+# Each line of output names the broker. A failure does not keep the next versions from being tried.
+kafka-versions: .venv/dev  ## tests/kafka with each of KAFKA_VERSIONS, and without auto-create; the short ones by ARGS='-m versions'
+	@failed=; for version in $(KAFKA_VERSIONS); do \
+	  echo "Kafka $$version:"; \
+	  FIRNLINE_KAFKA=$$version $(BIN)/python -m pytest --quiet $(TESTS) tests/kafka $(ARGS) || failed="$$failed $$version"; \
+	done; \
+	echo "Kafka with auto.create.topics.enable=false:"; \
+	FIRNLINE_TEST_NO_AUTO_CREATE=1 $(BIN)/python -m pytest --quiet $(TESTS) tests/kafka $(ARGS) || failed="$$failed auto-create"; \
+	[ -z "$$failed" ] || { echo "failed with:$$failed" >&2; exit 1; }
 
 bench: .venv/dev  ## the table of docs/benchmarks.md (needs Java and Maven, or --bootstrap)
 	$(BIN)/python scripts/bench.py

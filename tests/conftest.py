@@ -109,7 +109,9 @@ def broker(request: pytest.FixtureRequest) -> str:
     with (shared / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not address.exists():
-            started = subprocess.Popen(command("broker", "real"), stdout=subprocess.PIPE, text=True, start_new_session=True)
+            creates = "--no-auto-create" if os.environ.get("FIRNLINE_TEST_NO_AUTO_CREATE") else "--auto-create"
+            real = command("broker", "real", creates)
+            started = subprocess.Popen(real, stdout=subprocess.PIPE, text=True, start_new_session=True)
             request.config.stash[BROKER] = started  # it outlives this worker
             (shared / "pid").write_text(str(started.pid))
             assert started.stdout is not None

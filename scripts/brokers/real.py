@@ -23,9 +23,12 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from scripts.brokers.process import end, free_port, interrupted
+from scripts.brokers.zookeeper import needed, with_keeper, zookeeper
 from scripts.checkout import ROOT
 
-KAFKA = "4.1.0"
+KAFKA = os.environ.get("FIRNLINE_KAFKA", "4.1.0")
+"""The version of Kafka, which the environment may choose. `make kafka-versions` lists those that are tested."""
+
 LOG4J = "2.25.1"
 
 _START_TIMEOUT_S = 120.0
@@ -37,11 +40,17 @@ _LOGGING = "rootLogger.level=WARN\nrootLogger.appenderRef.c.ref=C\nappender.c.ty
 def real(
     directory: Annotated[Path, typer.Option("--dir", help="The folder for jars and data.")] = ROOT / ".firnline" / "kafka",
     port: Annotated[int | None, typer.Option(help="The port; by default a free one.")] = None,
+    auto_create: Annotated[
+        bool, typer.Option(help="Whether a request for an absent topic creates it, as by Kafka's default.")
+    ] = True,
 ) -> None:
-    """Run Apache Kafka from Maven's jars; needs Java 17 and Maven."""
+    """Run Apache Kafka from Maven's jars; needs Java 17 and Maven.
+
+    FIRNLINE_KAFKA is its version, 4.1.0 if it is not set.
+    """
     stop = interrupted()
     try:
-        with real_broker(directory, port) as bootstrap:
+        with real_broker(directory, port, creates_topics=auto_create) as bootstrap:
             print(f"Kafka {KAFKA} at {bootstrap}; Ctrl-C ends it", flush=True)
             stop.wait()
     except OSError as error:
@@ -58,10 +67,10 @@ class Member:
 
 
 @contextlib.contextmanager
-def real_broker(directory: Path, port: int | None = None, *, creates_topics: bool = False) -> Iterator[str]:
+def real_broker(directory: Path, port: int | None = None, *, creates_topics: bool = True) -> Iterator[str]:
     """Run a single-node Kafka with an empty log; yields its address. The jars stay in `directory`.
 
-    If it `creates_topics`, the broker creates a topic at the first request for it, as Kafka does by default. Raises OSError if
+    If it `creates_topics`, as Kafka does by default, the broker creates a topic at the first request for it. Raises OSError if
     Java or Maven is missing, or if the broker does not start.
     """
     with _cluster(directory, [port or free_port()], ["-Xmx1g"], creates_topics=creates_topics) as (member,):
@@ -97,7 +106,7 @@ def _cluster(
     ports: Sequence[int],
     options: Sequence[str],
     *,
-    creates_topics: bool = False,
+    creates_topics: bool = True,
     listeners: Mapping[str, int] = MappingProxyType({}),
     more: Mapping[str, object] = MappingProxyType({}),
 ) -> Iterator[list[Member]]:
@@ -112,13 +121,17 @@ def _cluster(
     with contextlib.ExitStack() as around:
         around.callback(shutil.rmtree, root, ignore_errors=True)
         controller = f"127.0.0.1:{free_port()}"
+        keeper = around.enter_context(zookeeper(jars, root)) if needed(KAFKA) else None
         for number, (node, port) in enumerate(zip(nodes, ports, strict=True), 1):
             node.mkdir(parents=True)
             settings = _settings(node, number, port, controller, count=len(ports), creates_topics=creates_topics)
+            if keeper is not None:
+                settings = with_keeper(settings, keeper)
             settings |= {**_listening(settings, listeners), **more}
             (node / "server.properties").write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         (root / "log4j2.properties").write_text(_LOGGING)
-        _format(java, nodes, directory / f"formatted-{KAFKA}")
+        if keeper is None:
+            _format(java, nodes, directory / f"formatted-{KAFKA}")
         members = [around.enter_context(_member(java, node, port)) for node, port in zip(nodes, ports, strict=True)]
         for member in members:
             _await_broker(member, len(members))

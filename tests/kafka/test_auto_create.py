@@ -1,9 +1,9 @@
 """A broker that creates topics by itself, which is Kafka's default: Firnline's requests create none."""
 
+import os
 import re
 import time
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,19 +15,8 @@ from actors.sinks.posting import KafkaWriter, Unwritten
 from actors.sources.kafka.source import KafkaSource
 from actors.sources.polled import Place
 from config.load import load
-from scripts.brokers.real import real_broker
-from scripts.checkout import ROOT
 from scripts.service.run import Progress
-from tests.support.java import need_java
 from tests.support.waiting import until
-
-
-@pytest.fixture(scope="module")
-def creating() -> Iterator[str]:
-    """Yield the address of a broker that creates each topic that a request names."""
-    need_java()
-    with real_broker(ROOT / ".firnline" / "kafka", creates_topics=True) as bootstrap:
-        yield bootstrap
 
 
 @pytest.fixture
@@ -45,41 +34,45 @@ def settings_of(bootstrap: str, **more: Any) -> dict[str, Any]:
     return {"bootstrap.servers": bootstrap, "group.id": "looks", **more}
 
 
-def test_the_broker_creates_a_topic_that_a_client_with_defaults_asks_for(creating: str, name: str):
-    AdminClient({"bootstrap.servers": creating}).list_topics(name, timeout=10)
-    until(lambda: partitions_of(creating, name) == 3)
+@pytest.mark.skipif("FIRNLINE_TEST_NO_AUTO_CREATE" in os.environ, reason="this broker creates none")
+def test_the_broker_creates_a_topic_that_a_client_with_defaults_asks_for(broker: str, name: str):
+    AdminClient({"bootstrap.servers": broker}).list_topics(name, timeout=10)
+    until(lambda: partitions_of(broker, name) == 3)
 
 
-def test_a_source_that_waits_for_its_topic_does_not_create_it(creating: str, name: str):
-    source = KafkaSource(settings_of(creating), name, start="earliest", on_error=lambda _: None)
+@pytest.mark.versions
+def test_a_source_that_waits_for_its_topic_does_not_create_it(broker: str, name: str):
+    source = KafkaSource(settings_of(broker), name, start="earliest", on_error=lambda _: None)
     assert not source.open(Place())
     assert not source.open(Place())
     source.close()
-    identity = TopicIdentity(settings_of(creating), name)
+    identity = TopicIdentity(settings_of(broker), name)
     assert not identity.look(5.0).partitions
-    assert partitions_of(creating, name) is None
+    assert partitions_of(broker, name) is None
 
 
-def test_a_source_creates_its_topic_with_the_configured_partitions(creating: str, name: str):
-    source = KafkaSource(settings_of(creating), name, start="earliest", partitions=10, on_error=lambda _: None)
+@pytest.mark.versions
+def test_a_source_creates_its_topic_with_the_configured_partitions(broker: str, name: str):
+    source = KafkaSource(settings_of(broker), name, start="earliest", partitions=10, on_error=lambda _: None)
     assert until(lambda: source.open(Place()))
     source.close()
-    assert partitions_of(creating, name) == 10
+    assert partitions_of(broker, name) == 10
 
 
-def test_a_post_to_a_topic_that_is_absent_does_not_create_it(creating: str, name: str):
+@pytest.mark.versions
+def test_a_post_to_a_topic_that_is_absent_does_not_create_it(broker: str, name: str):
     replies: list[Unwritten | None] = []
-    writer = KafkaWriter(settings_of(creating), name, partitions=None, timeout_s=2)
+    writer = KafkaWriter(settings_of(broker), name, partitions=None, timeout_s=2)
     writer.write([b"a_1"], [b"a"], lambda receipt: replies.append(receipt.problem))
     writer.close()
     assert replies == [Unwritten(f"topic {name} does not exist")]
-    assert partitions_of(creating, name) is None
+    assert partitions_of(broker, name) is None
 
 
-def test_a_topic_is_created_with_the_number_of_partitions_that_is_asked_for(creating: str, name: str):
-    ensure_topic(settings_of(creating), name, 7)
-    ensure_topic(settings_of(creating), name, 2)
-    assert partitions_of(creating, name) == 7
+def test_a_topic_is_created_with_the_number_of_partitions_that_is_asked_for(broker: str, name: str):
+    ensure_topic(settings_of(broker), name, 7)
+    ensure_topic(settings_of(broker), name, 2)
+    assert partitions_of(broker, name) == 7
 
 
 def test_every_setting_reaches_the_client_that_looks(name: str):
@@ -88,9 +81,9 @@ def test_every_setting_reaches_the_client_that_looks(name: str):
         TopicIdentity(settings_of("127.0.0.1:9", **{"enable.ssl.certificate.verification": "perhaps"}), name).look(0.1)
 
 
-def test_settings_of_a_transactional_producer_do_not_make_the_looking_client_one(creating: str, name: str):
-    shared = settings_of(creating, **{"transactional.id": name, "enable.idempotence": True})
-    producer = Producer({"bootstrap.servers": creating, "transactional.id": name})
+def test_settings_of_a_transactional_producer_do_not_make_the_looking_client_one(broker: str, name: str):
+    shared = settings_of(broker, **{"transactional.id": name, "enable.idempotence": True})
+    producer = Producer({"bootstrap.servers": broker, "transactional.id": name})
     producer.init_transactions(30)
     ensure_topic(shared, name, 1)
     producer.begin_transaction()

@@ -98,6 +98,7 @@ def test_a_replay_of_a_compacted_dataset_gives_the_live_answer(broker: str, comp
         until(lambda: values(replay) == right)
 
 
+@pytest.mark.versions
 def test_items_without_a_key_are_read_from_a_topic_that_is_not_compacted(broker: str, topic: str):
     producer = Producer({"bootstrap.servers": broker})
     for value, key in ((b"a_1", None), (b"b_2", None), (b"c_3", b"other"), (b"d_4", b"d"), (None, b"d"), (None, None)):

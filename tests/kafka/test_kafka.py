@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 from confluent_kafka.cimpl import NewTopic
 
@@ -14,6 +14,7 @@ from actors.sinks.kafka.sink import KafkaSink
 from actors.sinks.sink import Fenced
 from actors.sources.kafka.source import KafkaSource
 from actors.sources.polled import Gap, Place, Polled
+from scripts.brokers.real import KAFKA
 from scripts.lab.chaos.processes import own_broker
 from scripts.lab.chaos.proxy import Proxy
 from tests.conftest import Send
@@ -22,10 +23,22 @@ from tests.support.sink_child import killed_again_and_again
 from tests.support.sinks import committed_values
 from tests.support.waiting import until
 
+TOPICS_HAVE_IDS = not KAFKA.startswith("2.4")
+
 
 def created(bootstrap: str, topic: str, partitions: int = 1, **config: str) -> str:
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    admin.create_topics([NewTopic(topic, partitions, 1, config=config)])[topic].result(20)
+
+    def create() -> bool:
+        try:
+            admin.create_topics([NewTopic(topic, partitions, 1, config=config)])[topic].result(20)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                return False
+            raise
+        return True
+
+    until(create)  # Kafka 2.4 reports a deletion before it is complete
     return topic
 
 
@@ -104,6 +117,7 @@ def sent(send: Send, bootstrap: str, topic: str, first: int, last: int, *, parti
 # What is missing -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.versions
 def test_records_deleted_between_two_runs_are_counted(broker: str, name: str, source: Opened, send: Send):
     created(broker, name, 2)
     sent(send, broker, name, 0, 100)
@@ -149,6 +163,8 @@ def test_records_deleted_from_a_waiting_partition_are_counted(broker: str, name:
     assert reading.gaps() == [Gap(0, 60, "deleted")]
 
 
+@pytest.mark.versions
+@pytest.mark.skipif(not TOPICS_HAVE_IDS, reason="the recreated topic is longer than the offsets, and only its id differs")
 def test_a_topic_recreated_between_two_runs_is_read_from_its_beginning(broker: str, name: str, source: Opened, send: Send):
     created(broker, name, 2)
     sent(send, broker, name, 0, 10)
@@ -178,6 +194,7 @@ def test_an_unchanged_topic_is_read_on(broker: str, name: str, source: Opened, s
     assert (after.place().epoch, after.gaps(), after.place().identity) == (7, [], before.place().identity)
 
 
+@pytest.mark.versions
 def test_a_topic_recreated_under_the_reader_is_read_from_its_beginning(broker: str, name: str, source: Opened, send: Send):
     created(broker, name)
     sent(send, broker, name, 0, 50)
@@ -190,7 +207,7 @@ def test_a_topic_recreated_under_the_reader_is_read_from_its_beginning(broker: s
     sent(send, broker, name, 100, 120)
     assert values(reading, 20) == numbered(100, 120)
     assert (reading.place().epoch, reading.gaps()) == (1, [Gap(0, None, "recreated")])
-    assert reading.place().identity != identity
+    assert (identity is not None, reading.place().identity != identity) == (TOPICS_HAVE_IDS, TOPICS_HAVE_IDS)
     assert reading.place().offsets == {0: 20}
 
 
@@ -219,6 +236,7 @@ def test_a_topic_that_became_shorter_is_read_on_at_its_end(broker: str, name: st
 # Where reading begins ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.versions
 def test_start_latest_applies_to_the_first_start_only(broker: str, name: str, source: Opened, send: Send):
     created(broker, name)
     sent(send, broker, name, 0, 5)
@@ -239,6 +257,7 @@ def test_start_latest_applies_to_the_first_start_only(broker: str, name: str, so
     assert sorted(at_end(again)) == [b"10", b"11", b"12", b"5"]
 
 
+@pytest.mark.versions
 def test_an_absent_topic_is_waited_for_and_read_from_its_beginning(broker: str, name: str, source: Opened, send: Send):
     reading = source(name, start="latest")
     assert not reading.open(Place())
@@ -257,6 +276,7 @@ def transactional(broker: str) -> Producer:
     return producer
 
 
+@pytest.mark.versions
 def test_aborted_records_are_skipped_and_transaction_markers_are_not_a_gap(broker: str, name: str, source: Opened):
     created(broker, name)
     producer = transactional(broker)
@@ -310,6 +330,7 @@ def test_a_place_within_an_open_transaction_is_kept(broker: str, name: str, sour
     assert values(reading, 4) == numbered(6, 10)
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
 def test_a_compressed_topic_is_read_like_any_other(broker: str, name: str, source: Opened, codec: str):
     created(broker, name)
@@ -322,6 +343,7 @@ def test_a_compressed_topic_is_read_like_any_other(broker: str, name: str, sourc
     assert values(reading, 2_000) == numbered(1_000, 3_000)
 
 
+@pytest.mark.versions
 def test_a_tombstone_has_its_key_and_headers(broker: str, name: str, source: Opened):
     created(broker, name)
     producer = Producer({"bootstrap.servers": broker})
@@ -467,13 +489,15 @@ def test_a_restarted_broker_changes_no_answer(name: str, source: Opened, send: S
         try:
             until(lambda: done(sink.prepare))
             until(lambda: done(lambda: sink.commit(2)))
-        except Fenced:  # librdkafka may never get over it; then another client takes up the checkpoint
+        except Fenced:  # librdkafka may never get over it; then another client takes up the newest checkpoint that readers see
             until(lambda: done(sink.committed))
-            assert sink.committed() == 1
-            sink.restore(place)
-            sink.write(lines(5, 8))
-            sink.prepare()
-            sink.commit(2)
+            newest = sink.committed()
+            assert committed_values(node.bootstrap, "out") == numbered(0, 5 * newest)
+            assert newest == 1 or KAFKA == "4.4.0"  # Kafka 4.4.0 may have left the transaction open
+            sink.restore(place if newest else None)
+            sink.write(lines(5 * newest, 8))
+            until(lambda: done(sink.prepare))
+            until(lambda: done(lambda: sink.commit(2)))
         assert sink.committed() == 2
         assert committed_values(node.bootstrap, "out") == numbered(0, 8)
         reading.close()
@@ -526,6 +550,7 @@ def lines(first: int, last: int) -> Iterator[bytes]:
     return iter([b"".join(b"%d\n" % number for number in range(first, last))])
 
 
+@pytest.mark.versions
 def test_results_become_visible_with_their_checkpoint(broker: str, name: str):
     said: list[str] = []
     sink = exactly_once(broker, name, said)
@@ -562,6 +587,7 @@ def test_results_become_visible_with_their_checkpoint(broker: str, name: str):
     last.close()
 
 
+@pytest.mark.versions
 def test_a_sink_is_restored_within_one_process(broker: str, name: str):
     sink = exactly_once(broker, name)
     until(lambda: done(sink.committed))

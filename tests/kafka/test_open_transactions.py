@@ -103,6 +103,7 @@ def test_a_transaction_that_is_open_at_the_start_is_named_and_nothing_is_final(
     assert len(running.sets()) == (6 if commit else 3)
 
 
+@pytest.mark.versions
 def test_a_transaction_that_begins_behind_records_is_named_by_its_first_offset_and_by_partition(
     broker: str, topic: str, send: Send, begun: Begun, run: Callable[..., Stream]
 ):

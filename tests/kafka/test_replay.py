@@ -80,6 +80,7 @@ def letters(broker: str) -> tuple[str, str, list[Dead]]:
     return origin, topic, dead
 
 
+@pytest.mark.versions
 def test_a_dead_letter_is_the_record_with_its_place_and_reason(broker: str, letters: tuple[str, str, list[Dead]]):
     origin, topic, dead = letters
     for (_, value, key, headers), record in zip(read(broker, topic, 6), dead, strict=True):
