@@ -148,7 +148,8 @@ def _read_file(path: Path, given: _Given) -> list[str]:
     except OSError as error:
         return [f"{path}: expected a file to read, got: {error.strerror}"]
     except UnicodeDecodeError as error:
-        return [f"{path}: expected UTF-8, got byte {error.object[error.start]:#04x} at position {error.start}"]
+        line = error.object.count(b"\n", 0, error.start) + 1
+        return [f"{path}:{line}: expected UTF-8, got byte {error.object[error.start]:#04x} at position {error.start}"]
     repeated: list[YAMLError] = []
     try:
         document = parsed(text, repeated)

@@ -10,6 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import ConstructorError, DuplicateKeyError, RoundTripConstructor
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.reader import ReaderError
 
 from config.fields import HIDDEN
 
@@ -75,6 +76,8 @@ def fault(error: Exception) -> str:
     """Return the library's message without words of the document, because one may be a password."""
     if isinstance(error, RecursionError):
         return "values nested too deeply"
+    if isinstance(error, ReaderError):
+        return f"the character U+{error.character:04X}, which YAML does not allow"
     problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or "a value that its type cannot have")
     head, with_value, _ = problem.partition(" with value ")
     return head if with_value else _QUOTED.sub(lambda found: found[0] if found["sign"] else HIDDEN, problem)

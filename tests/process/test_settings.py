@@ -220,12 +220,43 @@ def test_a_mistake_in_an_override_is_not_placed_in_the_file(tmp_path: Path):
         ("http:\n  port: 1\n  port: 2\n", 'x.yaml:3: expected YAML, got: found duplicate key "port"'),
         ("http:\n  port: !!int x\n", "x.yaml:2: expected YAML, got: a value that its type cannot have"),
         ("http:\n  port: 2001-13-45\n", "x.yaml:2: expected YAML, got: a value that its type cannot have"),
-        ("http:\n  port: \0\n", "x.yaml:2: expected YAML, got: special characters are not allowed"),
+        ("http:\n  port: \0\n", "x.yaml:2: expected YAML, got: the character U+0000, which YAML does not allow"),
+        ('# a\nhttp: {host: "a\x07"}\n', "x.yaml:2: expected YAML, got: the character U+0007, which YAML does not allow"),
         ("&a {http: *a, streams: {events: {}}}\n", "x.yaml:1: expected YAML, got a value that contains itself"),
     ],
 )
 def test_a_file_with_one_mistake_has_one_problem_and_its_line(tmp_path: Path, text: str, said: str):
     assert problems(tmp_path, text) == [said]
+
+
+@pytest.mark.parametrize(
+    ("stream", "said"),
+    [
+        (
+            "{view: uniques, source: {stdin: true}, output: {console: true, key: [start]}}",
+            "output: expected key only with a topic",
+        ),
+        (
+            "{view: uniques, source: {stdin: true}, output: {topic: t, key: [start, unique]}}",
+            "expected output.key: members out of granularity, start, end, not unique",
+        ),
+        (
+            "{view: segments, source: {stdin: true}, output: {topic: t, key: [start]}}",
+            "expected output.key: none for the view segments, not start",
+        ),
+    ],
+)
+def test_only_what_identifies_a_result_is_its_key(tmp_path: Path, stream: str, said: str):
+    (told,) = problems(tmp_path, f"streams: {{mine: {stream}}}\n")
+    assert said in told
+
+
+def test_a_byte_that_is_not_utf_8_is_named_with_its_line(tmp_path: Path):
+    path = tmp_path / "x.yaml"
+    path.write_bytes(b"http:\n  host: \xff\n")
+    with pytest.raises(SettingsError) as caught:
+        load(path, [], {})
+    assert caught.value.problems == [f"{path}:2: expected UTF-8, got byte 0xff at position 14"]
 
 
 @pytest.mark.parametrize("value", ["!!bool x", "!!int", "&a [*a]", "2001-13-45", "1" * 5000, "0x" + "F" * 5000, "{a: 1, a: 2}"])
