@@ -102,7 +102,7 @@ def longest_record(settings: Mapping[str, Any], topic: str, *, keyed: bool = Tru
             raise PermissionError(f"Kafka refuses the right to DESCRIBE_CONFIGS topic {topic}") from error
         raise OSError(_why(topic, error, admin, reasons)) from error
     if not keyed and "compact" in str(found["cleanup.policy"].value):
-        raise OSError(f"topic {topic} is compacted, so each record needs a key, and results have no key: {_DELETE}")
+        raise OSError(f"topic {topic} is compacted, so each record needs a key: set output.key, or {_DELETE}")
     shortest, longest = _LIBRARYS_LENGTHS
     return max(shortest, min(taken, int(settings.get("message.max.bytes", longest))))
 

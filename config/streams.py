@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Discriminator, Field, StrictBool, Tag, model_validator
@@ -76,11 +76,18 @@ class Output(Model):
     """Where a stream writes its results; each destination is optional."""
 
     topic: str | None = Field(None, pattern=TOPIC, description="A Kafka topic, created if absent.")
+    key: list[str] = Field([], max_length=8, description="Members of a result whose values are the key of its record.")
     file: Path | None = Field(None, description="A file to append to; its folder is made.")
     max_file_bytes: Whole | None = Field(
         1 << 30, ge=1, description="Bytes at which the file is renamed to a number and a new one begins; null: never."
     )
     console: StrictBool = Field(False, description="Whether to write to standard output.")
+
+    @model_validator(mode="after")
+    def _key_of_a_topic(self) -> "Output":
+        if self.key and self.topic is None:
+            raise ValueError("key only with a topic")
+        return self
 
 
 def bytes_a_set(steps: int, sets_per_s: float, unit: str) -> float:
@@ -129,6 +136,9 @@ class StreamSettings(Model):
     publishes: ClassVar[bool] = False
     """Whether the view has results for `output`."""
 
+    result_keys: ClassVar[tuple[str, ...]] = ()
+    """The members of a result that identify it, for `output.key`."""
+
     idle: ClassVar[tuple[str, ...]] = ()
     """Settings of any stream that have no effect on this view, because it has no time or no aged collectors."""
 
@@ -151,6 +161,13 @@ class StreamSettings(Model):
     max_age_ms: Whole | None = Field(
         None, ge=1, description="Milliseconds of event time to keep at most; null: as memory allows."
     )
+
+    @model_validator(mode="after")
+    def _key_of_results(self) -> Self:
+        if strange := [name for name in self.output.key if name not in self.result_keys]:
+            known = f"members out of {', '.join(self.result_keys)}" if self.result_keys else f"none for the view {self.view}"
+            raise ValueError(f"output.key: {known}, not {', '.join(strange)}")
+        return self
 
     @property
     def unit(self) -> str:
@@ -296,6 +313,7 @@ class UniquesStream(StreamSettings):
 
     meant = ("zone",)
     publishes = True
+    result_keys = ("granularity", "start", "end")
     bounds = ("max_hashes", "max_cells")
     view_settings = ("zone", "max_cells", "max_hashes", "exact_users")
 

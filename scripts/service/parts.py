@@ -150,6 +150,7 @@ def sinks(output: Output, kafka: Mapping[str, Any], ownership: Ownership, compla
                 kafka,
                 output.topic,
                 transactional_id=ownership.owner,
+                key=output.key,
                 meaning=ownership.folder,
                 every_s=ownership.every_s,
                 force=ownership.force,

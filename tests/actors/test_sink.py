@@ -28,7 +28,7 @@ from actors.sinks.kafka.sink import KafkaSink
 from actors.sinks.posting import KafkaWriter, Unwritten
 from actors.sinks.sink import Fenced
 from tests.support.sink_child import killed_again_and_again
-from tests.support.sinks import fail, new_topic, read_topic, text_at
+from tests.support.sinks import fail, new_topic, read_keyed, read_topic, text_at
 from tests.support.waiting import until
 
 
@@ -589,9 +589,26 @@ def is_done(call: Callable[[], object]) -> bool:
 
 def test_a_compacted_topic_is_refused_without_transactions_too(broker: str):
     sink = KafkaSink({"bootstrap.servers": broker}, configured(broker, cleanup_policy="compact"), on_error=fail)
-    with pytest.raises(OSError, match="needs a key"):
+    with pytest.raises(OSError, match=r"each record needs a key: set output\.key"):
         sink.write(iter([b"1\n"]))
     assert sink.written == 0
+
+
+@pytest.mark.parametrize("identity", [None, "tx"])
+def test_a_compacted_topic_takes_results_whose_members_are_their_key(broker: str, identity: str | None):
+    topic = configured(broker, cleanup_policy="compact")
+    identity = identity and f"{identity}-{topic}"
+    settings = {"bootstrap.servers": broker}
+    sink = KafkaSink(settings, topic, transactional_id=identity, key=["granularity", "start"], on_error=fail)
+    if identity is not None:
+        until(lambda: is_done(sink.committed))
+        sink.restore(None)
+    rows = [b'{"granularity":"minute","start":%d,"unique":%d}' % row for row in ((60, 1), (-60, 2), (60, 3))]
+    sink.write(iter([b"".join(row + b"\n" for row in rows)]))
+    until(lambda: is_done(sink.prepare))
+    until(lambda: is_done(lambda: sink.commit(1)))
+    sink.close()
+    assert read_keyed(broker, topic, 3) == list(zip([b"minute/60", b"minute/-60", b"minute/60"], rows, strict=True))
 
 
 @pytest.mark.parametrize("identity", [None, "tx"])

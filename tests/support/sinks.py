@@ -28,13 +28,18 @@ def new_topic() -> str:
 
 
 def read_topic(bootstrap: str, topic: str, count: int) -> list[bytes]:
-    """Return the records of partition 0, at least `count` of them."""
+    """Return the values of the records of partition 0, at least `count` of them."""
+    return [value for _, value in read_keyed(bootstrap, topic, count)]
+
+
+def read_keyed(bootstrap: str, topic: str, count: int) -> list[tuple[bytes | None, bytes]]:
+    """Return keys and values of the records of partition 0, at least `count` of them."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "test"})
     consumer.assign([TopicPartition(topic, 0, 0)])
-    found: list[bytes] = []
+    found: list[tuple[bytes | None, bytes]] = []
 
     def complete() -> bool:
-        found.extend(message.value() for message in consumer.consume(1_000, 0.2) if not message.error())
+        found.extend((message.key(), message.value()) for message in consumer.consume(1_000, 0.2) if not message.error())
         return len(found) >= count
 
     until(complete)
