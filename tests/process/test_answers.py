@@ -78,7 +78,7 @@ def once(config: str, *words: str, stdin: Any = subprocess.DEVNULL, cwd: Path = 
 def test_posted_items_are_ranked_like_redis_and_a_delete_survives_a_restart(broker: str):
     topic = f"d-{uuid.uuid4().hex}"
     with service(broker, topic, stream="dataset") as running:
-        status, body = running.post(["11111111_10", "a_30", "b_30", "bad", "c_ -5 ", "a_b_c"])
+        status, body = running.post(["11111111_10", "a_30", "\tb _30", "bad", " c_ -5 ", "a_b_c"])
         assert (status, body["count"]) == (200, 6)
         assert 0 < body["time"] < 30
         until(lambda: running.get("/dataset") == {"data": ["b", "a", "11111111", "c"]})

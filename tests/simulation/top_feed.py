@@ -178,7 +178,8 @@ class TopFeed(Feed):
         stamp = int(1000 * at) - chance.randrange(chance.choice([500, 8_000])) if late else None
         if stamp is not None and chance.random() < self._ahead:
             stamp += 1_800_000
-        return Record(at, f"{name}_{value}".encode(), Upsert(name, value), stamp=stamp)
+        text = f"{name}_{value}" if value % 8 else f" {name}\u2003_ {value}\t"  # white space around an id counts for nothing
+        return Record(at, text.encode(), Upsert(name, value), stamp=stamp)
 
     def _tombstone(self, at: float, made: Sequence[Record]) -> Record:
         """Return the tombstone of an id that is in use, or of the one in the newest record."""

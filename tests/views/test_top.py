@@ -426,6 +426,19 @@ GOOD = {
     b"z_-9223372036854775807": (b"z", INT64_MIN + 1),
     "ä€_1".encode(): ("ä€".encode(), 1),
     b"n_00000000000000000000000000000005": (b"n", 5),
+    b" a_5": (b"a", 5),
+    b"a _5": (b"a", 5),
+    b"\t a\t _ 5\t": (b"a", 5),
+    b"\ra_5": (b"a", 5),
+    b"\n\nb c\r\n_5\r\n\n": (b"b c", 5),
+    b"a_5\r\r": (b"a", 5),
+    b"a_5\n\r": (b"a", 5),
+    b" _6": (b"", 6),
+    BOM + b"  d _-7 \r\n": (b"d", -7),
+    "\u3000e\xa0_\u2009+8\x85".encode(): (b"e", 8),
+    "\u2028\u20ac\u1680_9".encode(): ("\u20ac".encode(), 9),
+    "\u2026f\u200b_1".encode(): ("\u2026f\u200b".encode(), 1),
+    "\xc2g\xa0h_1".encode(): ("\xc2g\xa0h".encode(), 1),
 }
 BAD = {
     b"": "empty",
@@ -456,16 +469,13 @@ BAD = {
     b"g\0h_1": "not_text",
     b"g_1\0": "not_text",
     b"\x0eg_1": "not_text",
-    b" a_5": "white_space",
-    b"a _5": "white_space",
     b"a\tb_5": "white_space",
     b"a\nb_5": "white_space",
-    b"\ra_5": "white_space",
     BOM + BOM + b"a_5": "white_space",
-    b"a_ 5\t": "no_number",
-    b"a_5\r\r": "no_number",
-    b"a_5\n\r": "no_number",
-    b"a_5\r\n\n": "no_number",
+    BOM + b" " + BOM + b"a_5": "white_space",
+    b" ": "no_underscore",
+    b"a_ - 5": "no_number",
+    b"a_\t": "no_number",
     BOM: "empty",
     b"\r\n": "empty",
     b"a_" + b"9" * 5_000: "too_large",
@@ -494,6 +504,28 @@ def test_each_valid_record_is_decoded_alone_and_beside_others(value: bytes):
         assert batch.ids.take(np.array([0])) == [GOOD[value][0]]
         assert not refusals
         assert accepted is None or accepted.all()
+
+
+SPACES = [chr(code) for code in range(0x20, 0x3100) if chr(code).isspace()] + ["\t", "\n", "\r"]
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("others", [[], [b"id_1"] * 5, ["\u3042_1".encode()] * 5])
+def test_white_space_around_an_id_and_around_a_number_counts_for_nothing(space: str, others: list[bytes]):
+    values = [f"{left}x{right}_{left}7{right}{right}".encode() for left in ("", space) for right in ("", space)]
+    assert not isinstance(decode(polled(values)).accepted, np.ndarray)
+    _, batch, _, refusals = decode(polled([*others, *values, *others]))
+    assert refusals == []
+    inner = slice(len(others), len(others) + 4)
+    assert batch.ids.take(np.arange(batch.values.size))[inner] == [b"x"] * 4
+    assert batch.values.tolist()[inner] == [7] * 4
+    assert list(map(key_of, values)) == [b"x"] * 4
+
+
+def test_a_key_with_white_space_around_it_deletes_no_id():
+    keys = {1: b" a", 2: b"a ", 3: "a\u3000".encode(), 4: b" "}
+    refusals = decode(polled([b" a_1", None, None, None, None], keys=keys)).refusals
+    assert refusals == [(place, "white_space") for place in range(1, 5)]
 
 
 def test_records_that_are_utf8_only_when_joined_are_refused():

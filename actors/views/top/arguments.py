@@ -23,8 +23,10 @@ LONGEST = 65_536
 _USUAL = re.compile(rb"([a-zA-Z0-9.:@+-]+)_[+-]?\d{1,18}")
 """Most records. Each one that matches is valid."""
 
-_NUMBER = re.compile(rb" *[+-]?(\d+) *")
-_WHITE_SPACE = re.compile(rb"[\t\n\r]")
+_NUMBER = re.compile(r"([+-]?)0*([0-9]+)")
+_ENDS = re.compile(r"[\t\n\r]")
+_BOM = BOM.decode()
+_ANY_VALUE = b"_0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +40,39 @@ def value_of(record: bytes) -> int | str:
     """Return the value of one record without its line end, or the reason for its refusal. Cost: 2 us."""
     if (reason := defect(record, LONGEST)) is not None:
         return reason
-    name, underscore, text = record.partition(b"_")
+    name, underscore, text = record.decode().partition("_")
     if not underscore:
         return "no_underscore"
-    if b"_" in text:
+    if "_" in text:
         return "many_underscores"
-    if (number := _NUMBER.fullmatch(text)) is None:
+    if (number := _NUMBER.fullmatch(text.strip())) is None:
         return "no_number"
-    if name.strip(b" ") != name or name.startswith(BOM) or _WHITE_SPACE.search(name):
+    if (name := name.strip()).startswith(_BOM) or _ENDS.search(name):
         return "white_space"
-    if len(number[1].lstrip(b"0")) > len(str(INT64_MAX)):  # Python refuses to convert thousands of digits
+    sign, digits = number.groups()
+    if len(digits) > len(str(INT64_MAX)):  # Python refuses to convert thousands of digits
         return "too_large"
-    value = int(text.replace(number[1], number[1].lstrip(b"0") or b"0"))
+    value = int(sign + digits)
     return value if INT64_MIN <= value <= INT64_MAX else "too_large"
+
+
+def id_of(record: bytes) -> bytes:
+    """Return the id of a valid record: the bytes before the underscore, without white space around them. Cost: 0.5 us.
+
+    White space is what `str.strip` removes, as in Unicode.
+    """
+    return record.partition(b"_")[0].decode().strip().encode()
+
+
+def key_defect(key: bytes) -> str | None:
+    """Return the reason why a key is no id, or None if it is one. Nothing is removed from a key.
+
+    Kafka compacts by the bytes of a key. So a key with white space around it is not the key of the id without it.
+    """
+    value = value_of(key + _ANY_VALUE)
+    if isinstance(value, str):
+        return value
+    return None if id_of(key + _ANY_VALUE) == key else "white_space"
 
 
 def key_of(item: bytes) -> bytes:
@@ -61,4 +83,4 @@ def key_of(item: bytes) -> bytes:
     if (usual := _USUAL.fullmatch(item)) is not None:
         return usual[1]
     record = bare(item)
-    return record.partition(b"_")[0] if isinstance(value_of(record), int) else b"_" + record
+    return id_of(record) if isinstance(value_of(record), int) else b"_" + record

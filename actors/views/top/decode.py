@@ -15,12 +15,14 @@ from actors.columns.decimal import MAX_DIGITS, parse
 from actors.columns.record_text import BOM, bare, bare_all
 from actors.columns.text import Text
 from actors.columns.times import NO_TIMES, Times
-from actors.views.top.arguments import CLEAR_KEYS, CLEAR_VALUE, LONGEST, value_of
+from actors.views.top.arguments import CLEAR_KEYS, CLEAR_VALUE, LONGEST, id_of, key_defect, value_of
 from actors.views.view import Decoded, Records, Refusal
 
 _OFFSET_BITS = 40
 _PARTITION_BITS = 16
-_ANY_VALUE = b"_0"
+_SPACES_2 = (0xC285, 0xC2A0)
+_SPACES_3 = (0xE19A, 0xE280, 0xE281, 0xE380)
+"""The first two bytes of the white space that is not ASCII, as big-endian numbers: of characters of two bytes, and of three."""
 
 
 def places(partitions: NDArray[np.unsignedinteger], offsets: Times, epoch: int) -> Times:
@@ -121,18 +123,21 @@ def decode(records: Records) -> Decoded:
     deleted: list[bytes] = []
     for index in np.flatnonzero(~plain).tolist():
         if records.values[index] is None and (key := records.key_of(index)) is not None:
-            read = value_of(key + _ANY_VALUE)  # valid if the key is an id
-            if isinstance(read, int):
+            if (reason := key_defect(key)) is None:
                 deletes[index] = True
                 deleted.append(key)
-                continue
-        elif values[index] == CLEAR_VALUE and records.key_of(index) in CLEAR_KEYS:
+            else:
+                refusals.append(Refusal(index, reason))
+            continue
+        if values[index] == CLEAR_VALUE and records.key_of(index) in CLEAR_KEYS:
             clears[index] = True
             continue
-        else:
-            read = value_of(values[index])
+        read = value_of(values[index])
         if isinstance(read, int):
             numbers[index], plain[index] = read, True
+            name = id_of(values[index])
+            ids.starts[index] += values[index].find(name)
+            ids.lengths[index] = len(name)
         else:
             refusals.append(Refusal(index, read))
     upserts = Upserts(
@@ -167,10 +172,28 @@ def _columns(values: Sequence[bytes]) -> tuple[Text, Times, NDArray[np.bool_]]:
     heads = lines.blob[lines.starts]
     plain &= heads & 0xC0 != 0x80  # a record that starts inside a character is not UTF-8
     plain &= (heads != ord(" ")) & (heads != BOM[0]) & (lines.blob[cuts - 1] != ord(" "))
+    if text.max(initial=0) >= 0x80:
+        plain &= ~_spaced(lines, cuts)
     control = text < ord(" ")
     if control.any():
         plain[np.searchsorted(ends, np.flatnonzero(control), side="right")] = False
     return ids, numbers, plain
+
+
+def _spaced(lines: Text, cuts: Times) -> NDArray[np.bool_]:
+    """Return the mask of lines whose id, from the start to `cuts`, may begin or end with white space that is not ASCII.
+
+    Some of these ids have other punctuation there. A mistake costs time only.
+    """
+
+    def pairs(places: Times) -> Times:
+        first, second = (lines.blob[np.clip(at, 0, lines.blob.size - 1)].astype(np.int64) for at in (places, places + 1))
+        numbers: Times = (first << 8) + second
+        return numbers
+
+    begins = np.isin(pairs(lines.starts), (*_SPACES_2, *_SPACES_3))
+    ends = np.isin(pairs(cuts - 2), _SPACES_2) | np.isin(pairs(cuts - 3), _SPACES_3)
+    return begins | ends
 
 
 def _numbers(lines: Text, starts: Times) -> tuple[Times, NDArray[np.bool_]]:
