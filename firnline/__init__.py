@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from firnline.client import Client
     from firnline.rows import Rows, Sets
-    from firnline.transport import FirnlineError, RefusedError, UnreachableError
+    from firnline.transport import FirnlineError, FirnlineWarning, RefusedError, UnreachableError
 
     _here = Client()
     clear = _here.clear
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Client",
     "FirnlineError",
+    "FirnlineWarning",
     "RefusedError",
     "Rows",
     "Sets",
@@ -50,6 +51,7 @@ __all__ = [
 _CLASSES = {
     "Client": "firnline.client",
     "FirnlineError": "firnline.transport",
+    "FirnlineWarning": "firnline.transport",
     "RefusedError": "firnline.transport",
     "Rows": "firnline.rows",
     "Sets": "firnline.rows",

@@ -7,6 +7,7 @@ import math
 import os
 import time
 import urllib.parse
+import warnings
 from collections.abc import Collection, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -20,10 +21,15 @@ Time = int | float | date | timedelta | str
 now, or text that the service reads, such as RFC 3339, 2026-11-28, now or -5m.
 """
 
+_WARNING = "Firnline-Warning"
 _STREAM, _VIEW = "Firnline-Stream", "Firnline-View"
 _LATER = {http.client.TOO_MANY_REQUESTS, http.client.SERVICE_UNAVAILABLE}
 _LONGEST_WAIT_S = 30.0
 _PROBLEM_BYTES = 65_536
+
+
+class FirnlineWarning(UserWarning):
+    """The service does not know a parameter of the request, and has answered without it."""
 
 
 class FirnlineError(Exception):
@@ -90,6 +96,7 @@ class Transport:
     ) -> Iterator[http.client.HTTPResponse]:
         """Yield the response to a request before its body is read. Parameters that are None are left out.
 
+        Issues a FirnlineWarning if the service does not know a parameter.
         Raises RefusedError for a status that is not in `well` and for an answer that is not `of` this stream and view,
         UnreachableError if there is no answer or it breaks off, and ValueError for a wrong address.
         """
@@ -107,6 +114,8 @@ class Transport:
                 try:
                     connection.request(method, parts.path.rstrip("/") + target, body, headers)
                     response = connection.getresponse()
+                    if warning := response.getheader(_WARNING):
+                        warnings.warn(warning, FirnlineWarning, stacklevel=2)
                     if response.status in well:
                         _check_origin(response, of or {})
                         yield response

@@ -53,6 +53,11 @@ def shown(text: str) -> str:
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
+def bad(name: str, expected: str, got: str, status: int = 400) -> Problem:
+    """Return the problem of a query parameter. A long value or name is cut off."""
+    return Problem(status, where=f"query {shown(name)}", expected=expected, got=shown(got))
+
+
 def busy(reason: str, kind: type[Problem] = Problem) -> Problem:
     """Return the problem of a request that an actor did not take in, or not answer in time."""
     return kind(503, where="service", expected="room for the request", got=reason, headers={"Retry-After": "1"})

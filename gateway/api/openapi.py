@@ -35,7 +35,8 @@ _ABOUT = """\
 Answers about Kafka streams, kept in the memory of one process. Ask for any time range, and get an exact answer, and the time
 since which it is complete.
 
-Parameters are strict: an unknown or a repeated one is refused. Every error has one shape, `Problem`. Every answer has the
+Parameters are strict: an unknown or a repeated one is refused. Only operations with the header `Firnline-Warning` report an
+unknown one there, and answer. Every error has one shape, `Problem`. Every answer has the
 header `X-Request-Id`: that of the request, if it has one (1 to 64 characters of A-Z a-z 0-9 . _ -)."""
 
 _HEADERS: dict[str, dict[str, Any]] = {
@@ -117,7 +118,7 @@ def _responses(operation: Operation, schema_of: Mapping[Any, Any]) -> dict[str, 
     for media_type, text in (operation.forms or {}).items():
         content[media_type] = {"schema": _text(text, schema_of)}
     headers: dict[str, Any] = {HEADER: {"$ref": f"#/components/headers/{HEADER}"}}
-    for name, about in (operation.headers or {}).items():
+    for name, about in operation.described_headers.items():
         headers[name] = {"description": about, "schema": {"type": "string"}}
     found: dict[str, Any] = {"200": {"description": "The answer.", "headers": headers, "content": content}}
     if operation.links:

@@ -13,7 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.api.params import GIVEN, Parameter, known
+from gateway.api.errors import Problem
+from gateway.api.params import GIVEN, Parameter
+from gateway.api.unknown import WARNINGS, refuse_repeated, refuse_unknown, warning_of
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -47,7 +49,8 @@ class Operation:
     with its condition, beside 200 and those that any request may get; their body is a Problem, unless `bodies` names another
     type. `headers` are the answer's headers with their meaning. `links` are the requests that may follow. `scope` is "open",
     "read" or "write". `tag` groups operations: the stream's name, or "service". `constant` are headers of every answer with
-    their values.
+    their values. If it is `lenient`, an unknown parameter is reported in a header: older clients may send some, and the systems
+    that they were made for ignored them. Any other operation refuses it.
     """
 
     method: str
@@ -64,11 +67,17 @@ class Operation:
     links: Mapping[str, Link] | None = None
     scope: str = ""
     constant: Mapping[str, str] | None = None
+    lenient: bool = False
 
     @property
     def name(self) -> str:
         """The operation's name: its method and its path, as one word."""
         return operation_name(self.method, self.path)
+
+    @property
+    def described_headers(self) -> Mapping[str, str]:
+        """The headers of the answer, with their descriptions."""
+        return {**(self.headers or {}), **(WARNINGS if self.lenient else {})}
 
     @property
     def needs(self) -> str:
@@ -86,8 +95,25 @@ class Operation:
         return _documented(self.endpoint)
 
     async def respond(self, request: Request) -> Response:
-        """Parse every parameter, then call the endpoint. Raises Problem 400 if a parameter is unknown, repeated or wrong."""
-        known(request, [each.name for each in self.parameters if each.place == "query"])
+        """Parse every parameter, then call the endpoint. Raises Problem 400 if a parameter is unknown, repeated or wrong.
+
+        If the operation is `lenient`, every response to a request with an unknown parameter has a header that reports it.
+        """
+        names = [each.name for each in self.parameters if each.place == "query"]
+        if not self.lenient:
+            refuse_unknown(request, names)
+            return await self._answer(request)
+        warning = warning_of(request, names)
+        try:
+            refuse_repeated(request, names)
+            response = await self._answer(request)
+        except Problem as problem:
+            problem.headers = {**(problem.headers or {}), **warning}
+            raise
+        response.headers.update(warning)
+        return response
+
+    async def _answer(self, request: Request) -> Response:
         request.scope[GIVEN] = {each.name: each.parse(request) for each in self.parameters}
         response = await self.endpoint(request)
         response.headers.update(self.constant or {})

@@ -1,13 +1,13 @@
 """Parameters of requests. Each is an object that parses strictly, and describes in a JSON Schema exactly what it parses.
 
-A parameter must be known, must not be repeated, and must have its type; else the request gets 400, or the parameter's own
-status. An `Operation` parses its parameters before its endpoint is called; the endpoint gets the values by `of`.
+A parameter must not be repeated, and must have its type; else the request gets 400, or the parameter's own status. `unknown`
+has the rule about others. An `Operation` parses its parameters before its endpoint is called; the endpoint gets the values by
+`of`.
 """
 
-import difflib
 import re
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar, Generic, TypeVar
@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from actors.columns.times import INT64_MAX, INT64_MIN
 from actors.timeline.span import EVER, Span
-from gateway.api.errors import Problem, shown
+from gateway.api.errors import Problem, bad
 from gateway.api.instants import (
     ISO,
     LAST_PLAIN_S,
@@ -40,22 +40,6 @@ NOW = "firnline.now"
 Value_co = TypeVar("Value_co", covariant=True)
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
-
-
-def bad(name: str, expected: str, got: str, status: int = 400) -> Problem:
-    """Return the problem of a query parameter. A long value or name is cut off."""
-    return Problem(status, where=f"query {shown(name)}", expected=expected, got=shown(got))
-
-
-def known(request: Request, names: Collection[str]) -> None:
-    """Raise Problem 400 if a parameter is unknown or repeated."""
-    for name in request.query_params:
-        if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f"{near[0]}, perhaps" if near else "one of " + ", ".join(sorted(names)) if names else "no parameter"
-            raise bad(name, hint, "an unknown parameter")
-        if len(request.query_params.getlist(name)) > 1:
-            raise bad(name, "one value", f"{len(request.query_params.getlist(name))} values")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

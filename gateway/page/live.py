@@ -20,8 +20,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from actors.protocol import Address
 from actors.replies import GetHealth, GetStats, Health, Stats
-from gateway.api import params
 from gateway.api.errors import Problem, busy
+from gateway.api.unknown import refuse_unknown
 from gateway.ask import Asker
 from gateway.page.picture import picture
 from gateway.stream import Served
@@ -181,7 +181,7 @@ class LiveRoutes:
 
         The page draws these events; their members may change from version to version. The stream ends with the client.
         """
-        params.known(request, ())
+        refuse_unknown(request, ())
         most, stall_s = self._allowance.now.max_watchers, self._allowance.now.stall_s
         if self._ticker.closed:
             raise busy("the service is shutting down")

@@ -40,7 +40,16 @@ class HealthRoutes:
         """Return the table of operations."""
         page = {"text/html": "The live page, for clients that prefer HTML to JSON, as browsers do."}
         return [
-            Operation(method="GET", path="/", endpoint=self.about, tag="service", answer=About, forms=page, scope="open"),
+            Operation(
+                method="GET",
+                path="/",
+                endpoint=self.about,
+                tag="service",
+                answer=About,
+                forms=page,
+                scope="open",
+                lenient=True,
+            ),
             Operation(method="GET", path="/dead-letters", endpoint=self.dead_letters, tag="service", answer=DeadLetters),
         ]
 

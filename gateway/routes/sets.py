@@ -93,6 +93,7 @@ class Routes:
                 forms=forms("a set a line", item),
                 statuses=STATUSES,
                 headers={**COVERAGE, **ROWS, **RANGE, **CACHING},
+                lenient=True,
                 links={"next": Link(path=path, parameters=following, description="The next page, if there is one.")},
             )
         ]

@@ -31,7 +31,7 @@ class StreamRoutes:
         """Return the table of operations."""
         name, stats = self._stream.name, stats_type(self._stream.view)
         return [
-            Operation(method="GET", path=f"/{name}/get-stats", endpoint=self.get_stats, tag=name, answer=stats),
+            Operation(method="GET", path=f"/{name}/get-stats", endpoint=self.get_stats, tag=name, answer=stats, lenient=True),
             Operation(method="GET", path=f"/{name}/rejects", endpoint=self.get_rejects, tag=name, answer=Rejects),
         ]
 

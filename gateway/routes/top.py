@@ -115,6 +115,7 @@ class Routes:
             forms=forms("an id a line, as a JSON string", {"type": "string"}),
             statuses={**STATUSES, 422: "`limit` is not an integer."},
             headers={**COVERAGE, **ROWS, **CACHING},
+            lenient=True,
         )
         if self._stream.writer is None:
             return [reading]
@@ -140,8 +141,17 @@ class Routes:
                 answer=Taken,
                 statuses=refused,
                 bodies={202: Accepted},
+                lenient=True,
             ),
-            Operation(method="DELETE", path=f"/{name}", endpoint=self.delete, tag=name, answer=Cleared, statuses=lasting),
+            Operation(
+                method="DELETE",
+                path=f"/{name}",
+                endpoint=self.delete,
+                tag=name,
+                answer=Cleared,
+                statuses=lasting,
+                lenient=True,
+            ),
         ]
 
     async def get(self, request: Request) -> Response:

@@ -11,6 +11,7 @@ from actors.timeline.span import Span
 from actors.views.words.arguments import Counting
 from gateway.answer import RANGE, ROWS, asked, range_header, rendered, rows_header
 from gateway.api import params
+from gateway.api.errors import bad
 from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
 from gateway.api.operation import Operation
 from gateway.ask import Asker
@@ -83,6 +84,7 @@ class Routes:
                 forms=forms("a name and its count a line", _LINE),
                 statuses=STATUSES,
                 headers={**COVERAGE, **ROWS, **RANGE, **CACHING, **_MAX_ERROR},
+                lenient=True,
             )
             for name in dict.fromkeys(("events", self._stream.name))
             for path, endpoint in endpoints.items()
@@ -125,6 +127,6 @@ def _span(request: Request) -> Span:
         return params.between(request, START, END)
     for time_of in (START, END):
         if time_of.of(request) is not None:
-            raise params.bad(time_of.name, "either last or a range", request.query_params[time_of.name])
+            raise bad(time_of.name, "either last or a range", request.query_params[time_of.name])
     second = time.time_ns() // 10**9
     return Span(1_000 * (second - last), 1_000 * second)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from firnline.client import Client
 from firnline.rows import EARLIEST, LATEST
-from firnline.transport import HERE, FirnlineError
+from firnline.transport import HERE, FirnlineError, FirnlineWarning
 from scripts.cli.printing import console_of, visible
 
 app = typer.Typer(
@@ -35,13 +36,21 @@ Limit = Annotated[int, typer.Option(min=1, help="Rows to show at most.")]
 
 @contextlib.contextmanager
 def errors_as_exits() -> Iterator[None]:
-    """Turn a client error into one line on standard error and exit code 1, and a wrong address into wrong use."""
-    try:
-        yield
-    except FirnlineError as error:
-        sys.exit(f"query: {error}")
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    """Turn a client error into one line on standard error and exit code 1, and a wrong address into wrong use.
+
+    A warning of the client is one line on standard error too.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", FirnlineWarning)
+        try:
+            yield
+        except FirnlineError as error:
+            sys.exit(f"query: {error}")
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        finally:
+            for text in dict.fromkeys(str(each.message) for each in caught):
+                print(f"query: warning: {visible(text)}", file=sys.stderr)
 
 
 def fetch(url: str, path: str, *, as_json: bool, of: tuple[str, str] | None = None, **arguments: object) -> Any:

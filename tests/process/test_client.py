@@ -15,8 +15,9 @@ from types import ModuleType
 import pytest
 
 import firnline
-from firnline import Client, FirnlineError, RefusedError, UnreachableError
+from firnline import Client, FirnlineError, FirnlineWarning, RefusedError, UnreachableError
 from firnline.transport import text
+from scripts.checkout import ROOT
 from scripts.lab.truth import greedy
 from tests.conftest import Send, create_topic
 from tests.support.running import records
@@ -239,6 +240,17 @@ def test_a_post_is_never_repeated():
         with pytest.raises(RefusedError):
             client.post(["a_1"])
         assert asked == ["POST /dataset Bearer secret"]
+
+
+def test_an_unknown_parameter_is_a_warning_of_the_client_and_one_line_of_the_command():
+    said = "unknown parameter new; known: limit"
+    answer = says(200, b'{"data": ["a"]}', Firnline_Warning=said)
+    with server([answer]) as (client, _), pytest.warns(FirnlineWarning, match=said):
+        assert client.get("/dataset", new=1) == {"data": ["a"]}
+    with server([answer]) as (client, _):
+        words = [sys.executable, "-m", "scripts.cli", "query", "top", "--json", "--url", client.url]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == ('{"data": ["a"]}\n', f"query: warning: {said}\n")
 
 
 @pytest.mark.parametrize("whole", [b'{"name":"a","count":1}\n', b'{"name":"a","count":1}\n{"name'])

@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 
@@ -97,15 +98,15 @@ def test_stats_list_aged_collectors_first_and_the_active_one_last(running: Servi
         ("/events/get-sets?startTime=1&endTime=9223372036854775809", 400, "query endTime"),
         ("/events/get-sets?startTime=2&endTime=1", 400, "query endTime"),
         ("/events/get-sets?startTime=1&startTime=1&endTime=2", 400, "query startTime"),
-        ("/events/get-sets?starttime=1&endTime=2", 400, "query starttime"),
+        ("/events/get-sets?starttime=1&endTime=2", 400, "query startTime"),
         ("/events/get-sets?startTime=1&endTime=2&limit=0", 400, "query limit"),
         ("/events/get-sets?startTime=1&endTime=2&limit=1000001", 400, "query limit"),
         ("/events/get-sets?startTime=1&endTime=2&cursor=1.2", 400, "query cursor"),
         ("/events/get-sets?startTime=1&endTime=2&coverage=yes", 400, "query coverage"),
         ("/events/get-sets?startTime=%FF&endTime=2", 400, "query startTime"),
         ("/events/get-sets?startTime=" + "9" * 5_000 + "&endTime=2", 400, "query startTime"),
-        ("/events/get-stats?x=1", 400, "query x"),
-        ("/events/get-stats?" + "x" * 5_000 + "=1", 400, "query " + "x" * 200 + "…"),
+        ("/events/rejects?x=1", 400, "query x"),
+        ("/events/rejects?" + "x" * 5_000 + "=1", 400, "query " + "x" * 200 + "…"),
         ("/nobody/get-stats", 404, "path"),
         ("/events/nothing", 404, "path"),
         ("/events/get-sets/../../etc/passwd", 404, "path"),
@@ -120,6 +121,30 @@ def test_every_error_has_the_same_shape(running: Service, path: str, status: int
     assert headers["x-request-id"] == error["request"]
     assert (error["status"], error["where"]) == (status, where)
     assert len(body) < 1_000
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("limt=1", "limt"),
+        ("_=1", "_"),
+        ("a%0D%0ASet-Cookie:b", "a%0D%0ASet-Cookie%3Ab"),
+        ("\xe4", "%C3%A4"),
+        ("x" * 5_000, "x" * 64 + "..."),
+    ],
+)
+def test_an_unknown_parameter_is_reported_on_a_path_of_an_older_system(running: Service, query: str, shown: str):
+    path = "/events/get-sets?startTime=0&endTime=1685695916031"
+    _, without, right = running.request(path)
+    status, headers, body = running.request(f"{path}&{quote(query, safe='=%&_:')}")
+    assert (status, body) == (200, right)
+    assert headers["firnline-warning"] == (
+        f"unknown parameter {shown}; known: coverage, cursor, endTime, format, limit, startTime"
+    )
+    assert "firnline-warning" not in without
+    assert "set-cookie" not in headers
+    status, headers, _ = running.request("/events/get-sets?starttime=1&endTime=2")
+    assert (status, headers["firnline-warning"].partition(";")[0]) == (400, "unknown parameter starttime")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
