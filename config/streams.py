@@ -118,6 +118,9 @@ class StreamSettings(Model):
     meant: ClassVar[tuple[str, ...]] = ()
     """Settings that change what an answer means; a checkpoint that was written with other values is not used."""
 
+    newer: ClassVar[tuple[str, ...]] = ()
+    """Settings of `meant` that earlier versions did not have. At their defaults they are not a part of the meaning."""
+
     bounds: ClassVar[tuple[str, ...]] = ()
     """Settings that say at which size a collector retires; the first one counts the things of `load`."""
 
@@ -212,9 +215,14 @@ class StreamSettings(Model):
         return {name: getattr(self, name) for name in self.view_settings}
 
     def meaning(self) -> dict[str, Any]:
-        """Return everything that an answer's meaning depends on: view, source, and the settings of `meant`."""
+        """Return everything that an answer's meaning depends on: view, source, and the settings of `meant`.
+
+        A service of this version with the defaults finds the checkpoints of an earlier one, so `newer` settings are left out
+        at their defaults.
+        """
         source = self.source.model_dump(mode="json", include={"topic", "file", "stdin", "command"}, exclude_none=True)
-        return {**self.model_dump(mode="json", include={"view", *self.meant}), "source": source}
+        unset = {name for name in self.newer if getattr(self, name) == type(self).model_fields[name].default}
+        return {**self.model_dump(mode="json", include={"view", *self.meant} - unset), "source": source}
 
 
 def _steps(steps: list[str]) -> list[str]:
@@ -331,10 +339,15 @@ class UniquesStream(StreamSettings):
 class WordsStream(StreamSettings):
     """Counts of events by type, and of words."""
 
+    meant = ("words",)
+    newer = ("words",)
     bounds = ("max_pairs",)
-    view_settings = ("max_pairs", "max_names")
+    view_settings = ("words", "max_pairs", "max_names")
 
     view: Literal["words"] = Field(description="What is answered.")
+    words: Literal["any", "alphabetic"] = Field(
+        "any", description="Whether any data is counted, or only events whose data is one word of letters."
+    )
     max_names: Whole = Field(100_000, ge=1_000, description="Distinct names of an answer beyond which counts are bounds.")
     max_pairs: Whole = Field(200_000, ge=1_000, description="Counts by second and name at which a collector retires.")
 

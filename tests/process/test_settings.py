@@ -419,6 +419,27 @@ def test_a_meaning_changes_only_with_settings_that_answers_depend_on():
         assert meaning(changed) != meaning()
 
 
+BEFORE = {
+    "dataset": {"view": "top", "source": {"topic": "dataset"}},
+    "segments": {"view": "segments", "segments": 10, "source": {"topic": "segment-topic"}},
+    "uniques": {"view": "uniques", "zone": "UTC", "source": {"topic": "messages"}},
+    "words": {"view": "words", "source": {"topic": "words"}},
+}
+"""The meanings of streams of the default configuration before settings were `newer`: they name the checkpoints."""
+
+
+@pytest.mark.parametrize("name", BEFORE)
+def test_with_the_defaults_a_stream_finds_the_checkpoints_of_earlier_versions(name: str):
+    assert load(None, [], {}).streams[name].meaning() == BEFORE[name]
+
+
+def test_a_newer_setting_changes_the_meaning():
+    for name, changed in {"words": "words=alphabetic"}.items():
+        assert load(None, [f"streams.{name}.{changed}"], {}).streams[name].meaning() != BEFORE[name]
+        default = changed.partition("=")[0]
+        assert load(None, [f"streams.{name}.{changed}"], {}).streams[name].meaning()[default]
+
+
 @pytest.mark.parametrize("view", STREAMS)
 def test_the_stanza_of_a_view_has_every_fact_about_it(view: str):
     stanza = next(each for each in load(None, [], {}).streams.values() if each.view == view)

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.columns import snapshot
+from actors.columns.record_text import BOM
 from actors.columns.times import INT64_MAX, INT64_MIN
 from actors.timeline.span import EVER, Span
 from actors.views.words.arguments import Counting
@@ -382,6 +383,49 @@ def test_refusals_are_in_order_of_arrival_whatever_their_reason():
     assert decoded.accepted is not None
     assert decoded.accepted.nonzero()[0].tolist() == [1, 5]
     assert decoded.times.tolist() == [1_000, 1_000]
+
+
+GARBAGE = [
+    "",
+    " ",
+    "lorem ipsum",
+    " lorem",
+    "lorem\n",
+    "l0rem",
+    "don't",
+    "\0\x85\xff",
+    "e\u0301",
+    "lorem.",
+    "\u200b",
+    "42",
+    "_",
+]
+LETTERS = ["lorem", "É", "ß", "ж", "語", "ʰ", "ª", "xÿ"]
+
+
+def test_alphabetic_words_refuse_garbage_and_count_neither_its_type_nor_its_words():
+    view, chance = WordsView(words="alphabetic"), random.Random(1)
+    events = [Seen(number, f"type {len(data)}", data) for number, data in enumerate(GARBAGE + LETTERS)]
+    chance.shuffle(events)
+    lines = [b"?", *(event.line() for event in events), Seen(1e15, "far", "0").line(), BOM + Seen(1, "b", "2").line()]
+    decoded = view.decode(polled(lines))
+    refused = [place for place, event in enumerate(events, 1) if event.data in GARBAGE]
+    places = [0, *refused, len(lines) - 2, len(lines) - 1]
+    assert [each.place for each in decoded.refusals] == places
+    reasons = ["not_json", *["not_alphabetic"] * len(refused), "timestamp_out_of_range", "not_alphabetic"]
+    assert [each.reason for each in decoded.refusals] == reasons
+    assert decoded.accepted is not None
+    assert (~decoded.accepted).nonzero()[0].tolist() == places
+    live = view.open(None)
+    live.add(decoded.batch, None)
+    good = [event for event in events if event.data in LETTERS]
+    assert [answered(view, [live], EVER, each) for each in BOTH] == [counted(good, EVER, each) for each in BOTH]
+
+
+def test_by_default_garbage_is_counted():
+    lines = [Seen(1, "a", data).line() for data in GARBAGE + LETTERS]
+    assert WordsView().decode(polled(lines)).refusals == []
+    assert WordsView(words="alphabetic").decode(polled([Seen(1, "a", "x").line()])).accepted is None
 
 
 @pytest.mark.parametrize(
