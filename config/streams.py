@@ -23,9 +23,6 @@ _PACKING = 1.03
 with a mean gap of 0.3, 3.6, 36, 1,000 and 100,000 units; `scripts/bench.py` measures 1.33 bytes a set at a gap of 3.6.
 """
 _HOUR_MS = 3_600_000
-_LEVELS = 6
-"""Periods that count one frame: its minute, hour, day, week, month and year."""
-
 _NAMES_A_SECOND = 100
 
 
@@ -188,6 +185,11 @@ class StreamSettings(Model):
         return ()
 
     @property
+    def period_names(self) -> tuple[str, ...]:
+        """The lengths of the periods that are kept, shortest first; empty if the view has none."""
+        return ()
+
+    @property
     def most_ahead_ms(self) -> int | None:
         """The milliseconds that an event may be ahead of the clock; None: any number."""
         return _HOUR_MS if self.max_ahead_ms == "auto" else self.max_ahead_ms
@@ -316,24 +318,45 @@ def _zone(name: str) -> str:
     return name
 
 
+Granularity = Literal["minute", "hour", "day", "week", "month", "year"]
+"""The lengths of periods, shortest first."""
+
+
+def _by_length(given: list[Granularity]) -> list[Granularity]:
+    return [name for name in get_args(Granularity) if name in given]
+
+
 class UniquesStream(StreamSettings):
     """Unique users by minute, hour, day, week, month and year."""
 
-    meant = ("zone",)
+    meant = ("zone", "granularities")
+    newer = ("granularities",)
     publishes = True
     result_keys = ("granularity", "start", "end")
     bounds = ("max_hashes", "max_cells")
-    view_settings = ("zone", "max_cells", "max_hashes", "exact_users")
+    view_settings = ("zone", "granularities", "max_cells", "max_hashes", "exact_users")
 
     view: Literal["uniques"] = Field(description="What is answered.")
     zone: Annotated[str, AfterValidator(_zone)] = Field("UTC", description="The time zone of hours, days and longer periods.")
+    granularities: Annotated[list[Granularity], AfterValidator(_by_length)] = Field(
+        list(get_args(Granularity)),
+        min_length=1,
+        description="The lengths of periods that are counted, published and answered.",
+    )
     exact_users: Whole = Field(1_000_000, ge=1_000, description="Users of a period beyond which it is estimated.")
     max_cells: Whole = Field(50_000, ge=10, description="Periods at which a collector retires.")
     max_hashes: Whole = Field(2_000_000, ge=1_000, description="Users held at which a collector retires.")
 
+    @property
+    def period_names(self) -> tuple[str, ...]:
+        """The lengths of the periods that are kept."""
+        return tuple(self.granularities)
+
     def load(self, rate: float) -> Load:
         """See the base. A user in a period: 585,222 took 4,727,144 bytes, with `producer.py --pattern uniques`."""
-        return Load(8.1, "users by period", rate * _LEVELS, f"{rate:,.0f} frames a second, each of another user")
+        return Load(
+            8.1, "users by period", rate * len(self.granularities), f"{rate:,.0f} frames a second, each of another user"
+        )
 
 
 class WordsStream(StreamSettings):

@@ -56,14 +56,17 @@ class Client:
 
     def uniques(
         self,
-        granularity: str = "minute",
+        granularity: str | None = None,
         start: Time | None = None,
         end: Time | None = None,
         *,
         limit: int | None = None,
         stream: str = "uniques",
     ) -> Rows[dict[str, Any]]:
-        """Return the periods of a granularity that begin in [start, end), each with its unique users. None: no bound."""
+        """Return the periods of a granularity that begin in [start, end), each with its unique users.
+
+        None: no bound, and the shortest granularity that the stream keeps, which is "minute" by default.
+        """
         parameters = {"granularity": granularity, "start": start, "end": end, "limit": limit}
         return Rows(self._transport, f"/{stream}", parameters, of=origin(stream, "uniques"))
 

@@ -14,8 +14,9 @@ ORIGIN = {STREAM: "The stream that the answer is from.", VIEW: "The view of that
 class Served:
     """A stream: its name, the name of its view, and the addresses of the actors that reply for it.
 
-    `steps` are the names of the steps of a set; empty for other views. `time_unit` is the unit of its times: s, ms, us or ns.
-    `source` describes where its records come from.
+    `steps` are the names of the steps of a set; empty for other views. `granularities` are the lengths of the periods of
+    uniques, shortest first; empty means all of them. `time_unit` is the unit of its times: s, ms, us or ns. `source` describes
+    where its records come from.
     """
 
     name: str
@@ -24,5 +25,6 @@ class Served:
     publisher: Address[GetPlace] | None = None
     writer: Address[Write | WriteToAll] | None = None
     steps: tuple[str, ...] = ()
+    granularities: tuple[str, ...] = ()
     time_unit: str = "ms"
     source: str = ""

@@ -99,6 +99,7 @@ def _now(stream: Served, stats: Stats, bars: Sequence[Bar]) -> dict[str, Any]:
         "view": stream.view,
         "source": stream.source,
         "steps": stream.steps,
+        "granularities": stream.granularities,
         "unit": stream.time_unit,
         "state": "reading its checkpoint" if stats.starting else progress.state,
         "starting": stats.starting,

@@ -46,9 +46,6 @@ class Uniques(msgspec.Struct, frozen=True, omit_defaults=True):
     ) = msgspec.UNSET
 
 
-GRANULARITY = params.OneOf(
-    name="granularity", description="The length of the periods.", words=tuple(GRANULARITIES), default="minute"
-)
 START = params.Moment(name="start", description="Periods that begin at or after this time. Default: from the first one.")
 END = params.Moment(name="end", end=True, description="Periods that begin before this time. It must not be before `start`.")
 LIMIT = params.Integer(name="limit", description="Return at most the first `limit` periods.", low=1, high=_MOST)
@@ -60,6 +57,10 @@ class Routes:
     def __init__(self, asker: Asker, stream: Served) -> None:
         self._asker = asker
         self._stream = stream
+        kept = stream.granularities or GRANULARITIES
+        self._granularity = params.OneOf(
+            name="granularity", description="The length of the periods, one that the stream keeps.", words=kept, default=kept[0]
+        )
 
     def operations(self) -> list[Operation]:
         """Return the table of operations."""
@@ -70,7 +71,7 @@ class Routes:
                 endpoint=self.rows,
                 tag=self._stream.name,
                 answer=Uniques,
-                parameters=(GRANULARITY, START, END, LIMIT, WITH_COVERAGE, FORM, IF_NONE_MATCH),
+                parameters=(self._granularity, START, END, LIMIT, WITH_COVERAGE, FORM, IF_NONE_MATCH),
                 forms=forms("a period a line", UniqueRow),
                 statuses=STATUSES,
                 headers={**COVERAGE, **ROWS, **RANGE, **CACHING},
@@ -85,7 +86,7 @@ class Routes:
         """
         span, limit = params.between(request, START, END), min(LIMIT.of(request) or _MOST, self._asker.allowance.now.max_rows)
         with self._asker.room.hold() as hold:
-            answer = await asked(self._asker, self._stream, span, Rows(GRANULARITY.of(request), limit=limit), hold)
+            answer = await asked(self._asker, self._stream, span, Rows(self._granularity.of(request), limit=limit), hold)
             members = {"coverage": coverage_of(answer.coverage)} if WITH_COVERAGE.of(request) else {}
             headers = {**rows_header(limit), **range_header(span)}
             return await rendered(answer, FORM.of(request), hold, request=request, members=members, headers=headers, heavy=True)

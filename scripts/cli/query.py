@@ -122,7 +122,9 @@ def top(limit: Limit = 20, stream: Stream = "dataset", url: Url = HERE, as_json:
 
 @app.command()
 def uniques(
-    granularity: Annotated[Granularity, typer.Option(help="The length of a period.")] = "minute",
+    granularity: Annotated[
+        Granularity | None, typer.Option(help="The length of a period. Default: the shortest one that the stream keeps.")
+    ] = None,
     start: Start = None,
     end: End = None,
     limit: Limit = 20,
@@ -133,7 +135,8 @@ def uniques(
     """Show unique users by period, the newest last."""
     body = fetch(url, f"/{stream}", granularity=granularity, start=start, end=end, of=(stream, "uniques"), as_json=as_json)
     rows = body["uniques"]
-    show_rows(f"{stream}: {len(rows):,} periods of a {granularity}", rows[-limit:], caption=_of(len(rows), limit))
+    of_length = f" of a {rows[0]['granularity']}" if rows else ""
+    show_rows(f"{stream}: {len(rows):,} periods{of_length}", rows[-limit:], caption=_of(len(rows), limit))
 
 
 @app.command()

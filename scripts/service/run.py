@@ -223,6 +223,7 @@ def served(name: str, stream: Stream, running: Running) -> Served:
         running.publisher,
         running.writer,
         steps=stream.step_names,
+        granularities=stream.period_names,
         time_unit=stream.axis,
         source=str(stream.source),
     )

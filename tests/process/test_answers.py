@@ -27,6 +27,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from firnline import Client
 from scripts.produce.patterns import chunks
 from scripts.produce.spec import Spec
 from tests.conftest import Send
@@ -396,6 +397,27 @@ def test_rows_come_to_the_topic_and_over_http_alike(broker: str, send: Send):
         assert (page["uniques"], page["next"]) == (some[:1], 1468244460)
         for query in ("granularity=second", "start=yesterday", "start=2&end=1", "begin=1"):
             assert running.request(f"/uniques?{query}")[0] == 400
+
+
+def test_only_the_chosen_granularities_are_published_and_answered(broker: str, send: Send):
+    topic, output = fresh(broker, 3), f"out-{uuid.uuid4().hex}"
+    values, partitions = made("uniques", 20_000)
+    words = f"streams.uniques.output={{topic: {output}}}", "streams.uniques.granularities=[day, hour]"
+    with service(broker, topic, *words, stream="uniques") as running:
+        send(broker, topic, values, partitions)
+        written = read_topic(broker, output, lambda found: len(found) >= 2)
+        running.settled(20_000, "uniques")
+        assert {json.loads(line)["granularity"] for line in written} == {"hour", "day"}
+        for query, granularity in (("", "hour"), ("?granularity=hour", "hour"), ("?granularity=day", "day")):
+            assert counted(running.get(f"/uniques{query}")["uniques"], granularity) == unique_rows(values, granularity)
+        status, _, body = running.request("/uniques?granularity=minute")
+        error = json.loads(body)["error"]
+        assert (status, error["where"], error["expected"]) == (400, "query granularity", "one of hour, day")
+        parameters = running.get("/openapi.json")["paths"]["/uniques"]["get"]["parameters"]
+        described = next(each["schema"] for each in parameters if each["name"] == "granularity")
+        assert (described["enum"], described["default"]) == (["hour", "day"], "hour")
+        client = Client(f"http://127.0.0.1:{running.port}")
+        assert {row["granularity"] for row in client.uniques()} == {"hour"}
 
 
 def test_two_years_of_history_fit_into_a_small_budget(tmp_path: Path):

@@ -12,7 +12,7 @@ from actors.views.kinds import VIEWS
 from config.fields import Budget
 from config.load import SettingsError, load
 from config.settings import Settings
-from config.streams import STREAMS
+from config.streams import STREAMS, StreamSettings
 from scripts.brokers.settings import refused
 from scripts.checkout import ROOT
 from scripts.service.plan import view_of
@@ -434,10 +434,21 @@ def test_with_the_defaults_a_stream_finds_the_checkpoints_of_earlier_versions(na
 
 
 def test_a_newer_setting_changes_the_meaning():
-    for name, changed in {"words": "words=alphabetic"}.items():
+    for name, changed in {"words": "words=alphabetic", "uniques": "granularities=[minute]"}.items():
         assert load(None, [f"streams.{name}.{changed}"], {}).streams[name].meaning() != BEFORE[name]
         default = changed.partition("=")[0]
         assert load(None, [f"streams.{name}.{changed}"], {}).streams[name].meaning()[default]
+
+
+def test_granularities_are_a_set_in_the_order_of_their_length():
+    def listed(text: str) -> StreamSettings:
+        return load(None, [f"streams.uniques.granularities={text}"], {}).streams["uniques"]
+
+    assert listed("[year, minute, year]").period_names == ("minute", "year")
+    assert listed("[year, week, day, hour, minute, month]").meaning() == BEFORE["uniques"]
+    for wrong in ("[]", "minute", "[second]", "null", "[minutes]"):
+        with pytest.raises(SettingsError, match=r"streams\.uniques\.granularities"):
+            listed(wrong)
 
 
 @pytest.mark.parametrize("view", STREAMS)

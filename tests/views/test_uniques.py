@@ -151,6 +151,69 @@ def test_rows_equal_a_count_of_all_frames_for_any_slices(zone: str, step: float)
             assert plain(rows(view, slices, granularity, span)) == inside
 
 
+SOME = (
+    ("minute",),
+    ("hour",),
+    ("day",),
+    ("week", "year"),
+    ("minute", "month"),
+    ("hour", "week", "month"),
+    ("year",),
+    GRANULARITIES[1:],
+)
+
+
+@pytest.mark.parametrize("names", SOME, ids="-".join)
+@pytest.mark.parametrize("max_cells", [7, 60, 50_000])
+def test_a_stream_that_keeps_some_periods_counts_these_as_one_that_keeps_all(names: tuple[str, ...], max_cells: int):
+    chance = random.Random(f"{names}{max_cells}")
+    zone = chance.choice(ZONES)
+    frames = stream(chance, 300, start=chance.randrange(2**31), step=chance.choice([400.0, 20_000.0]), users=40)
+    view = UniquesView(zone=zone, granularities=names, max_cells=max_cells)
+    slices, published = fed(view, frames, chance)
+    metas = [part.meta() for part in slices]
+    assert metas[-1].span is None or metas[-1].span.end <= 60_000 + 1_000 * max(frames)[0]
+    starts = [int(1_000 * chance.choice(frames)[0]) for _ in range(3)]
+    for granularity in GRANULARITIES:
+        expected = counted(frames, granularity, zone) if granularity in names else []
+        for span in (EVER, *(Span(start, start + chance.randrange(2**35)) for start in starts)):
+            inside = [row for row in expected if span.start <= 1_000 * row[0] < span.end]
+            selected = [slices[index] for index in view.select(metas, span, Rows(granularity))]
+            assert plain(rows(view, selected, granularity, span)) == inside
+    later = int(1_000 * frames[-1][0]) + 400 * 86_400_000
+    published += due(view, slices, slices[-1].close(later, None))
+    last = {(row["granularity"], row["start"]): (row["unique"], row["frames"], row["final"]) for row in published}
+    assert last == {
+        (granularity, start): (users, count, True)
+        for granularity in names
+        for start, _, users, count in counted(frames, granularity, zone)
+    }
+
+
+@pytest.mark.parametrize("names", SOME, ids="-".join)
+def test_a_restored_slice_with_some_periods_goes_on_as_the_original(names: tuple[str, ...]):
+    chance = random.Random("-".join(names))
+    view = UniquesView(granularities=names, exact_users=1_000)
+    frames = stream(chance, 200, start=NOON, step=9_000.0, users=30)
+    live = view.open(None)
+    live.add(many(range(3_000), NOON), None)
+    for at in range(0, 200, 10):
+        again = view.revive(kept(live.state()))
+        for each in (live, again):
+            each.add(batch_of(view, frames[at : at + 10]), None)
+            each.close(int(1_000 * frames[at][0]), None)
+        one, other = again.meta(), live.meta()
+        assert (one.span, one.events, one.nbytes, one.summary.cells) == (
+            other.span,
+            other.events,
+            other.nbytes,
+            other.summary.cells,
+        )
+        for granularity in names:
+            assert rows(view, [again], granularity) == rows(view, [live], granularity)
+        live = again
+
+
 def test_single_rows_are_found_in_every_slice_that_has_them():
     chance = random.Random(7)
     view = UniquesView(max_cells=30)

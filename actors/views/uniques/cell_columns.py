@@ -77,8 +77,11 @@ def state_of(cells: Levels, waiting: Levels, sums: Sums) -> State:
     }
 
 
-def cells_of(state: State) -> tuple[Levels, Levels]:
-    """Return the cells that `state` describes, and those with waiting hashes, in their former order. Copies the hashes."""
+def cells_of(state: State, parents_of: Sequence[Sequence[int]] = PARENTS) -> tuple[Levels, Levels]:
+    """Return the cells that `state` describes, and those with waiting hashes, in their former order. Copies the hashes.
+
+    `parents_of` has the levels of the parents of the cells of each level.
+    """
     starts = column(state["starts"], np.int64)
     count = starts.size
     ends = words(state["ends"], np.int64, count)
@@ -91,7 +94,7 @@ def cells_of(state: State) -> tuple[Levels, Levels]:
     # The longest periods first, because shorter ones refer to them.
     for level in reversed(range(len(GRANULARITIES))):
         own = slice(cuts[level], cuts[level + 1])
-        parents = [_around(starts[own], list(cells[each].values())) for each in PARENTS[level]]
+        parents = [_around(starts[own], list(cells[each].values())) for each in parents_of[level]]
         columns = (starts[own], ends[own], frames[own], revisions[own], final[own])
         rows = zip(*(each.tolist() for each in columns), *parents, strict=True)
         for start, end, seen, revised, closed, *above in rows:

@@ -1,6 +1,7 @@
-"""Live slices of unique users: one cell for each period, in six levels. New users are handed from minutes up to years.
+"""Live slices of unique users: one cell for each period, in the levels that are kept.
 
-A slice is frozen to columns. Only the agenda is carried to the next slice.
+New users are handed from the shortest periods up to the longest. A slice is frozen to columns. Only the agenda is carried to
+the next slice.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from actors.views.uniques.arguments import GRANULARITIES, Rows
 from actors.views.uniques.cell_columns import Sums, cells_of, state_of
 from actors.views.uniques.cells import Cell, Key
 from actors.views.uniques.decode import Frames
-from actors.views.uniques.periods import MINUTE, MINUTE_MS, PARENTS, YEAR, Periods
+from actors.views.uniques.periods import MINUTE, MINUTE_MS, YEAR, Ladder, Periods
 from actors.views.uniques.piece import Piece, piece
 from actors.views.uniques.sketch import SKETCH_BYTES
 from actors.views.uniques.slices import FrozenUniques, UniquesSummary
@@ -40,9 +41,17 @@ class LiveUniques(Live):
     """
 
     def __init__(
-        self, *, periods: Periods, max_cells: int, max_hashes: int, exact_users: int, agenda: Agenda | None = None
+        self,
+        *,
+        periods: Periods,
+        max_cells: int,
+        max_hashes: int,
+        exact_users: int,
+        ladder: Ladder,
+        agenda: Agenda | None = None,
     ) -> None:
         self._periods = periods
+        self._ladder = ladder
         self._max_cells = max_cells
         self._max_hashes = max_hashes
         self._exact_users = exact_users
@@ -61,16 +70,19 @@ class LiveUniques(Live):
         self._full = False
 
     @staticmethod
-    def of_state(state: State, *, periods: Periods, max_cells: int, max_hashes: int, exact_users: int) -> "LiveUniques":
+    def of_state(
+        state: State, *, periods: Periods, max_cells: int, max_hashes: int, exact_users: int, ladder: Ladder
+    ) -> "LiveUniques":
         """Return the slice that `state` describes. Cost: about 5 us a cell, and a copy of the hashes."""
         live = LiveUniques(
             periods=periods,
             max_cells=max_cells,
             max_hashes=max_hashes,
             exact_users=exact_users,
+            ladder=ladder,
             agenda=Agenda.of_state(state["agenda"]),
         )
-        live._cells, live._waiting = cells_of(state["cells"])
+        live._cells, live._waiting = cells_of(state["cells"], ladder.parents)
         for level in live._cells:
             live._count += len(level)
             live._held += sum(cell.users.size for cell in level.values())
@@ -108,12 +120,12 @@ class LiveUniques(Live):
         if not batch.count:
             return NONE_LOST
         # The calendar is used first, because it can fail.
-        parts = [(self._minute(start), hashes) for start, hashes in _by_minute(batch)]
-        self._count_frames({minute: hashes.size for minute, hashes in parts})
-        for minute, hashes in parts:
-            self._put(minute, hashes)
-        for minute, _ in parts:
-            self._fold_due(minute)
+        parts = [(cell, hashes) for start, hashes in _by_minute(batch) for cell in self._roots(start)]
+        self._count_frames(parts)
+        for cell, hashes in parts:
+            self._put(cell, hashes)
+        for cell, _ in parts:
+            self._fold_due(cell)
         # Each waiting hash may become one in every level. Near the limit, an eighth of the limit may wait before each fold.
         room = max(self._max_hashes - self._held, self._max_hashes // 8)
         if self._waiting_count > _WAITING_LIMIT or len(GRANULARITIES) * self._waiting_count >= room:
@@ -189,8 +201,13 @@ class LiveUniques(Live):
             summary=UniquesSummary(self._frames, self._count, hashes),
         )
 
-    def _minute(self, start: int) -> Cell:
-        return self._cells[MINUTE].get(start) or self._cell(Key(MINUTE, start), Span(start, start + MINUTE_MS))
+    def _roots(self, start: int) -> tuple[Cell, ...]:
+        """Return the cells that count the frames of the minute `start` first."""
+        minute = Span(start, start + MINUTE_MS)
+        if MINUTE in self._ladder.roots:
+            return (self._cells[MINUTE].get(start) or self._cell(Key(MINUTE, start), minute),)
+        self._widen(MINUTE, minute)
+        return tuple(self._around(level, start) for level in self._ladder.roots)
 
     def _cell(self, key: Key, period: Span) -> Cell:
         """Return the cell of a period. Creates it if needed, and the cells of the longer periods."""
@@ -198,7 +215,7 @@ class LiveUniques(Live):
         found = self._cells[level].get(start)
         if found is None:
             self._widen(level, period)
-            found = Cell(key, period, tuple(self._around(each, start) for each in PARENTS[level]))
+            found = Cell(key, period, tuple(self._around(each, start) for each in self._ladder.parents[level]))
             self._cells[level][start] = found
             self._count += 1
         return found
@@ -227,9 +244,12 @@ class LiveUniques(Live):
         self._end = end if self._first is None else max(self._end, end)
         self._first = first if self._first is None else min(self._first, first)
 
-    def _count_frames(self, minutes: dict[Cell, int]) -> None:
-        """Add the frames of some minutes to their cells, and to each longer period."""
-        levels: list[dict[Cell, int]] = [minutes, *({} for _ in GRANULARITIES[1:])]
+    def _count_frames(self, parts: Sequence[tuple[Cell, Hashes]]) -> None:
+        """Add the frames of some minutes to the cells that count them first, and to each longer period."""
+        levels: list[dict[Cell, int]] = [{} for _ in GRANULARITIES]
+        for cell, hashes in parts:
+            own = levels[cell.key.level]
+            own[cell] = own.get(cell, 0) + hashes.size
         for counts in levels:
             for cell, count in counts.items():
                 cell.frames += count

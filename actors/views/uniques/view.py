@@ -8,10 +8,10 @@ import msgspec
 from actors.columns.snapshot import State
 from actors.timeline.span import Span
 from actors.views.uniques.agenda import Agenda
-from actors.views.uniques.arguments import Rows
+from actors.views.uniques.arguments import GRANULARITIES, Rows
 from actors.views.uniques.decode import decode
 from actors.views.uniques.live import LiveUniques
-from actors.views.uniques.periods import Periods
+from actors.views.uniques.periods import Ladder, Periods
 from actors.views.uniques.piece import Piece
 from actors.views.uniques.render import SHAPE, blocks, lines
 from actors.views.uniques.slices import FrozenUniques, UniquesSummary, selected
@@ -27,7 +27,7 @@ class UniquesTotal(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class UniquesView(View):
-    """Unique users by period of the time zone `zone`. Times are ms since 1970.
+    """Unique users by period of the time zone `zone`, of the lengths `granularities`. Times are ms since 1970.
 
     A slice is full with about `max_cells` periods of all lengths, or `max_hashes` users in all of them. A period with more than
     `exact_users` users in one slice is estimated. Raises the errors of `Periods`.
@@ -37,9 +37,16 @@ class UniquesView(View):
     counts = UniquesTotal
 
     def __init__(
-        self, *, zone: str = "UTC", max_cells: int = 50_000, max_hashes: int = 2_000_000, exact_users: int = 1_000_000
+        self,
+        *,
+        zone: str = "UTC",
+        granularities: Sequence[str] = GRANULARITIES,
+        max_cells: int = 50_000,
+        max_hashes: int = 2_000_000,
+        exact_users: int = 1_000_000,
     ) -> None:
         self._periods = Periods(zone)
+        self._ladder = Ladder.of(granularities)
         self._max_cells = max_cells
         self._max_hashes = max_hashes
         self._exact_users = exact_users
@@ -55,6 +62,7 @@ class UniquesView(View):
             max_cells=self._max_cells,
             max_hashes=self._max_hashes,
             exact_users=self._exact_users,
+            ladder=self._ladder,
             agenda=carry,
         )
 
@@ -66,6 +74,7 @@ class UniquesView(View):
             max_cells=self._max_cells,
             max_hashes=self._max_hashes,
             exact_users=self._exact_users,
+            ladder=self._ladder,
         )
 
     def thaw(self, state: State) -> FrozenUniques:

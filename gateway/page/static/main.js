@@ -181,7 +181,7 @@ function follow() {
   drawNow();
   const stream = state.streams.get(chosen);
   if (stream && asksRanges(stream.view) && wanted.from != null && wanted.to != null && wanted.stream === chosen) {
-    if (wanted.by) query.fields.granularity.value = wanted.by;
+    if (wanted.by) query.choose(wanted.by);
     query.follow(wanted.from, wanted.to, true);
   }
 }

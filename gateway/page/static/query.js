@@ -5,7 +5,6 @@ import { byId, element, table, write } from "./element.js";
 import { compact, isTime, moment, number } from "./format.js";
 
 const AT_ONCE = 100;
-export const GRANULARITIES = ["minute", "hour", "day", "week", "month", "year"];
 
 // For each view that answers ranges: the path of the query, and how the answer becomes a table. The service reads the
 // times of the path, in any form that a person may type.
@@ -64,7 +63,6 @@ export class Query {
       event.preventDefault();
       this.submit();
     });
-    this.fields.granularity.append(...GRANULARITIES.map((name) => element("option", { value: name }, name)));
     this.fields.granularity.addEventListener("change", () => this.submit());
     byId("range-newest").addEventListener("click", () => this.newest());
     byId("range-clear").addEventListener("click", () => this.clear());
@@ -76,9 +74,20 @@ export class Query {
   // Choose the stream to query.
   of(stream) {
     if (this.stream?.name !== stream.name) this.reset();
+    if (`${this.stream?.granularities}` !== `${stream.granularities}`) this.offer(stream.granularities);
     this.stream = stream;
     byId("query").hidden = !asksRanges(stream.view);
     byId("granularity").hidden = stream.view !== "uniques";
+  }
+
+  // Offer the lengths of periods that the stream keeps.
+  offer(names) {
+    this.fields.granularity.replaceChildren(...names.map((name) => element("option", { value: name }, name)));
+  }
+
+  // Choose a length of periods, if the stream keeps it.
+  choose(name) {
+    if (this.stream.granularities.includes(name)) this.fields.granularity.value = name;
   }
 
   reset() {

@@ -6,7 +6,6 @@ import { Chart } from "./charts.js";
 import { byId, element, gauge, sentence, table, write } from "./element.js";
 import { least, most } from "./exact.js";
 import { compact, moment, number, toMs } from "./format.js";
-import { GRANULARITIES } from "./query.js";
 
 const EVERY_MS = 2_000;
 const PERIODS = 120;
@@ -17,7 +16,7 @@ const LENGTH_MS = { minute: 6e4, hour: 3.6e6, day: 8.64e7, week: 6.048e8, month:
 const VIEWS = {
   top: {
     title: "The largest",
-    choices: ["10", "50", "200"],
+    choices: () => ["10", "50", "200"],
     legend: "How many",
     async load({ name }, limit) {
       return json(`/${name}?limit=${limit}`);
@@ -37,7 +36,7 @@ const VIEWS = {
   },
   uniques: {
     title: "Unique users",
-    choices: GRANULARITIES,
+    choices: ({ granularities }) => granularities,
     legend: "By",
     async load({ name, live, bars, unit }, by) {
       const end = toMs(live.end ?? bars.at(-1)?.end ?? 0, unit);
@@ -80,7 +79,7 @@ const VIEWS = {
   },
   words: {
     title: "Counts",
-    choices: ["all time", "last minute", "last hour"],
+    choices: () => ["all time", "last minute", "last hour"],
     legend: "Counted over",
     async load({ name }, over) {
       const last = { "last minute": "&last=60", "last hour": "&last=3600" }[over] ?? "";
@@ -102,7 +101,7 @@ const VIEWS = {
   },
   segments: {
     title: "Batches",
-    choices: ["newest", "pending"],
+    choices: () => ["newest", "pending"],
     legend: "Which",
     async load({ name, live, bars }, which) {
       if (which === "pending") return json(`/${name}/pending?limit=50`);
@@ -201,7 +200,8 @@ export class View {
     this.chart = null;
     byId("view-body").replaceChildren();
     write(byId("view-title"), known.title);
-    this.choice = known.choices[0];
+    const choices = known.choices(stream);
+    this.choice = choices[0];
     const option = (name) =>
       element(
         "label",
@@ -216,7 +216,7 @@ export class View {
         element("span", {}, name),
       );
     byId("view-switches").replaceChildren(
-      element("fieldset", {}, element("legend", {}, known.legend), ...known.choices.map(option)),
+      element("fieldset", {}, element("legend", {}, known.legend), ...choices.map(option)),
     );
     this.load();
   }
