@@ -18,5 +18,5 @@ USER 10001
 EXPOSE 8080
 VOLUME ["/data", "/output"]
 HEALTHCHECK --interval=5s --timeout=3s --start-period=60s \
-  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/livez', timeout=2)"]
+  CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ.get(\"FIRNLINE_HTTP__PORT\", 8080)}/livez', timeout=2)"]
 ENTRYPOINT ["python", "scripts/serve.py"]
