@@ -20,9 +20,9 @@ from actors.views.view import Decoded, Records, Refusal
 
 _OFFSET_BITS = 40
 _PARTITION_BITS = 16
-_SPACES_2 = (0xC285, 0xC2A0)
-_SPACES_3 = (0xE19A, 0xE280, 0xE281, 0xE380)
-"""The first two bytes of the white space that is not ASCII, as big-endian numbers: of characters of two bytes, and of three."""
+_SPACES_2 = (b"\xc2\x85", b"\xc2\xa0")
+_SPACES_3 = (b"\xe1\x9a", b"\xe2\x80", b"\xe2\x81", b"\xe3\x80")
+"""The first two bytes of the white space that is not ASCII: of characters of two bytes, and of three."""
 
 
 def places(partitions: NDArray[np.unsignedinteger], offsets: Times, epoch: int) -> Times:
@@ -165,14 +165,15 @@ def _columns(values: Sequence[bytes]) -> tuple[Text, Times, NDArray[np.bool_]]:
     numbers, plain = _numbers(lines, cuts + 1)
     plain &= (found == 1) & (lines.lengths <= LONGEST)
     text = lines.blob[: int(lines.lengths.sum())]
+    raw = text.tobytes()
     try:
-        text.tobytes().decode()
+        raw.decode()
     except UnicodeDecodeError:
         plain[:] = False
     heads = lines.blob[lines.starts]
     plain &= heads & 0xC0 != 0x80  # a record that starts inside a character is not UTF-8
     plain &= (heads != ord(" ")) & (heads != BOM[0]) & (lines.blob[cuts - 1] != ord(" "))
-    if text.max(initial=0) >= 0x80:
+    if not raw.isascii() and any(pair in raw for pair in (*_SPACES_2, *_SPACES_3)):
         plain &= ~_spaced(lines, cuts)
     control = text < ord(" ")
     if control.any():
@@ -191,8 +192,9 @@ def _spaced(lines: Text, cuts: Times) -> NDArray[np.bool_]:
         numbers: Times = (first << 8) + second
         return numbers
 
-    begins = np.isin(pairs(lines.starts), (*_SPACES_2, *_SPACES_3))
-    ends = np.isin(pairs(cuts - 2), _SPACES_2) | np.isin(pairs(cuts - 3), _SPACES_3)
+    two, three = ([int.from_bytes(pair) for pair in each] for each in (_SPACES_2, _SPACES_3))
+    begins = np.isin(pairs(lines.starts), two + three)
+    ends = np.isin(pairs(cuts - 2), two) | np.isin(pairs(cuts - 3), three)
     return begins | ends
 
 
