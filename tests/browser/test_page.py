@@ -352,6 +352,25 @@ def test_each_view_shows_the_answer_of_the_api_without_axe_violations(browser: B
             assert not seen.errors
 
 
+def test_the_page_offers_only_the_granularities_that_the_stream_keeps(browser: Browser, tmp_path: Path):
+    (tmp_path / "frames").write_bytes(b"\n".join(v for part in chunks("uniques", Spec(600, FIRST_MS)) for v in part.values))
+    settings = "streams.uniques.source={file: frames}", "streams.uniques.output.topic=null"
+    kept = "streams.uniques.granularities=[day, hour]"
+    with service(None, None, *settings, kept, stream="uniques", cwd=tmp_path) as running:
+        running.settled(600, "uniques")
+        (row,) = running.get("/uniques")["uniques"]
+        with look(browser, f"{url(running)}#/uniques?from=0&to={2 * FIRST_MS}&by=minute") as seen:
+            seen.until("document.querySelectorAll('[name=granularity] option').length")
+            names = "(name) => [...document.querySelectorAll(name)].map(({ value }) => value)"
+            assert seen.page.evaluate(names, "[name=granularity] option") == ["hour", "day"]
+            assert seen.page.evaluate(names, "#view-switches input") == ["hour", "day"]
+            for part in ("#view-body", "#answer"):
+                seen.until(
+                    "([part, cell]) => document.querySelector(part).textContent.includes(cell)", [part, f"{row['unique']:,}"]
+                )
+            assert not seen.errors
+
+
 def test_the_page_is_small_and_paints_soon(browser: Browser, fed: Service, record_property: Any):
     with look(browser, url(fed)) as seen:
         seen.until(SHOWN)
