@@ -512,14 +512,15 @@ SPACES = [chr(code) for code in range(0x20, 0x3100) if chr(code).isspace()] + ["
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("others", [[], [b"id_1"] * 5, ["\u3042_1".encode()] * 5])
 def test_white_space_around_an_id_and_around_a_number_counts_for_nothing(space: str, others: list[bytes]):
-    values = [f"{left}x{right}_{left}7{right}{right}".encode() for left in ("", space) for right in ("", space)]
-    assert not isinstance(decode(polled(values)).accepted, np.ndarray)
-    _, batch, _, refusals = decode(polled([*others, *values, *others]))
-    assert refusals == []
-    inner = slice(len(others), len(others) + 4)
-    assert batch.ids.take(np.arange(batch.values.size))[inner] == [b"x"] * 4
-    assert batch.values.tolist()[inner] == [7] * 4
-    assert list(map(key_of, values)) == [b"x"] * 4
+    sides = [(left, right) for left in ("", space) for right in ("", space)]
+    values = [f"{left}x{right}_7".encode() for left, right in sides]
+    values += [f"{left}x{right}_{right}7{left}{left}".encode() for left, right in sides]
+    for poll in ([*others, *values, *others], *([*others, each] for each in values)):
+        _, batch, accepted, refusals = decode(polled(poll))
+        assert (accepted, refusals) == (None, [])
+        found = dict(zip(batch.ids.take(np.arange(batch.values.size)), batch.values.tolist(), strict=True))
+        assert found == {b"x": 7, **{each.partition(b"_")[0]: 1 for each in others}}
+    assert list(map(key_of, values)) == [b"x"] * 8
 
 
 def test_a_key_with_white_space_around_it_deletes_no_id():
