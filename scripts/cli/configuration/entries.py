@@ -93,6 +93,8 @@ def kind(schema: Mapping[str, Any]) -> str:
 
     >>> kind({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 9}, {"type": "null"}]})
     'an integer from 1 to 9, or null'
+    >>> kind({"type": "array", "items": {"enum": ["hour", "day"], "type": "string"}})
+    'a list, each item one of hour, day'
     """
     if "anyOf" in schema:
         *most, last = [kind(each) for each in schema["anyOf"]]
@@ -115,6 +117,8 @@ def kind(schema: Mapping[str, Any]) -> str:
         case "array":
             few, many = schema.get("minItems"), schema.get("maxItems")
             count = f"{few} to {many} " if few is not None and many is not None else ""
+            if "enum" in schema["items"]:
+                return f"a list, each item {kind(schema['items'])}"
             return f"a list of {count}{'texts' if schema['items'].get('type') == 'string' else kind(schema['items'])}"
         case other:
             return _KINDS.get(str(other), str(other))
