@@ -38,6 +38,7 @@ from actors.messages import (
 from actors.protocol import Address, Home, Message, ReplyTo
 from actors.reading.alarm import Alarm
 from actors.reading.dead_letters import DeadLetters
+from actors.reading.first_polls import FirstPolls
 from actors.reading.intake import Intake, Taken
 from actors.reading.outbox import Outbox
 from actors.reading.pace import Pace
@@ -45,9 +46,10 @@ from actors.reading.pause import Pause
 from actors.reading.states import IN_TROUBLE, NO_TOPIC, End, Phase, Status
 from actors.replies import Progress, open_transaction
 from actors.runtime.actor import Actor, System
-from actors.sources.polled import Polled
+from actors.sources.polled import Place, Polled
 from actors.sources.source import Source
 from actors.timeline.horizon import Ahead, Horizon
+from actors.timeline.unit import TimeUnit
 from actors.views.view import Silence, View
 
 _MAX_RESTS_BETWEEN_POLLS = 5
@@ -55,9 +57,10 @@ _MAX_RESTS_BETWEEN_POLLS = 5
 
 
 class FrontEnd(Actor[FrontEndMessage]):
-    """Reads `source` for one stream. `lateness` is in the stream's unit, `idle_s` in seconds of the wall clock.
+    """Reads `source` for one stream. `idle_s` is in seconds of the wall clock.
 
-    `ahead` is the policy for events whose times cannot be yet.
+    `ahead` is the policy for events whose times cannot be yet. `ahead` and `lateness` are in the unit of the settings; the
+    events may decide another `unit`.
 
     `on_wait` is called with the reason, again and again, while records cannot be read yet; `on_end` each time that all existing
     records are in their slices. `dead_letters` writes refused records, if the stream has a topic for them. If it `saves_first`,
@@ -77,6 +80,7 @@ class FrontEnd(Actor[FrontEndMessage]):
         manager: ManagerAddress,
         lateness: int,
         idle_s: float,
+        unit: TimeUnit,
         ahead: Ahead,
         on_wait: Callable[[str, str], None],
         on_end: Callable[[str], None],
@@ -98,8 +102,11 @@ class FrontEnd(Actor[FrontEndMessage]):
             idle_s=idle_s,
             pace=pace,
             keeps_dead=dead_letters is not None,
+            unit=unit,
             horizon=Horizon(ahead),
         )
+        self._view, self._unit = view, unit
+        self._first = self._first_polls(fresh=False)
         self._out = Outbox(self.send, pace)
         self._alarm = Alarm(self)
         self._pause = Pause(pace, 0.0, 0)
@@ -433,6 +440,7 @@ class FrontEnd(Actor[FrontEndMessage]):
             self._report(Status.NO_TOPIC)
             self._alarm.set(Poll(), in_s=self._pace.wait_for_topic_s)
             return False
+        self._first = self._first_polls(fresh=not self._intake.records)
         self._send_missing(self._intake.opened(self._source.place(), self._source.gaps(), now, unreadable=self._lost))
         self._lost = False
         return True
@@ -442,16 +450,33 @@ class FrontEnd(Actor[FrontEndMessage]):
         gaps = self._source.gaps()
         place = self._source.place() if gaps or polled.values else self._intake.place
         if gaps:  # if decoding fails, the poll is read again after the gaps, and they are not found again
+            self._take_all(self._first.end(), now)  # polls that wait lie before the gaps
             self._send_missing(self._intake.skip(gaps, place.before(polled)))
         self._send_taken(self._intake.mature(now))
-        if polled.values:
-            self._send_taken(self._intake.take(polled, place, now, self.system.dispatcher.wall()))
-        self._intake.ended(polled, now)
+        in_trouble = self._first.open and self._source.trouble() is not None
+        self._take_all(self._first.offer(polled, place, self._intake.place.offsets, at_once=in_trouble), now)
+
+    def _first_polls(self, *, fresh: bool) -> FirstPolls:
+        return FirstPolls(self._view, self._unit, self._decide, fresh=fresh)
+
+    def _decide(self, time: int, where: str) -> None:
+        """Decide the unit by a time, before any event is taken in."""
+        self._intake.decide(time, where)
+        self._report(Status.READING)
+
+    def _take_all(self, polls: Iterable[tuple[Polled, Place]], now: float) -> None:
+        """Take polls in, each of which ends at its place."""
+        for polled, place in polls:
+            if polled.values:
+                self._send_taken(self._intake.take(polled, place, now, self.system.dispatcher.wall()))
+            self._intake.ended(polled, now)
 
     def _send_taken(self, taken: Taken) -> None:
         """Send the gaps and dead letters on. The stream is no longer at its end if there was a record."""
         self._send_missing(taken.missing)
         self._dead.send(taken.dead)
+        if taken.decided:  # the manager must have the unit before any event in it
+            self._report(Status.READING)
         if taken.records:
             self._end, self._due_at = End.OPEN, None
 

@@ -135,7 +135,7 @@ class Manager(Actor[ManagerMessage]):
             case Committed() | Loading() | Loaded() | Restored():
                 self._go_on_starting(message)
             case Progress():
-                self._progress, self._memory.buffered_bytes = message, message.buffered_bytes
+                self._take_progress(message)
                 self._measure()
                 self._prune()
             case Delayed(problem):
@@ -340,6 +340,12 @@ class Manager(Actor[ManagerMessage]):
         now = self.system.dispatcher.now()
         for _ in range(self._memory.measure(now, lambda: [aged.meta.nbytes for aged in self._shelf.aged])):
             self._note_dropped(self._shelf.drop_oldest(), "emergency")
+
+    def _take_progress(self, message: Progress) -> None:
+        """Keep the front end's report. If it has another unit of the times, the limit of age is another number."""
+        before, self._progress, self._memory.buffered_bytes = self._progress, message, message.buffered_bytes
+        if message.unit != before.unit:
+            self._memory.refresh()
 
     def _checkpoint_part(self) -> State:
         """Return the manager's part of a checkpoint."""

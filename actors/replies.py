@@ -15,6 +15,7 @@ from actors.protocol import Busy as Busy  # noqa: PLC0414  # a reply like the ot
 from actors.protocol import Control, Data, ReplyTo
 from actors.timeline.refusals import Refused
 from actors.timeline.span import Span
+from actors.timeline.unit import Unit
 from actors.views.view import Meta, View
 
 
@@ -105,7 +106,8 @@ class Progress(Control, frozen=True):
     stops reading. `ahead` counts the events whose times could not be yet when they came; `apart` of them wait for their times,
     the earliest for `apart_from`. `transactions` has the first offset of each partition's open transaction, if it has one.
     `lag` has the unread records of each partition. `trouble` is why no records come, None if they can; `last_record_at` is when
-    the newest record was read (seconds since 1970). `since_start` has this process's counts, see `Tally`.
+    the newest record was read (seconds since 1970). `unit` is that of the times, None if the axis is not time. `since_start`
+    has this process's counts, see `Tally`.
     """
 
     state: str = "starting"
@@ -129,6 +131,7 @@ class Progress(Control, frozen=True):
     first_record_at: float | None = None
     last_record_at: float | None = None
     trouble: Trouble | None = None
+    unit: Unit | None = None
     since_start: Mapping[str, int] = {}
 
     @property

@@ -34,12 +34,15 @@ from actors.sinks.writer import Writer
 from actors.sources.source import Source
 from actors.timeline.horizon import Ahead
 from actors.timeline.retention import Meter
+from actors.timeline.unit import TimeUnit
 from actors.views.view import View
 
 
 @dataclass(frozen=True, slots=True)
 class StreamPlan:
-    """The parts and limits of one stream. `lateness` is in the stream's unit, `idle_s` in seconds.
+    """The parts and limits of one stream. `idle_s` is in seconds.
+
+    `lateness` and `ahead` are in the unit of the settings. If this is not given, `unit` is decided by the events.
 
     Every stream has checkpoints, in `store`. `connect` makes the client that writes to the stream's own topic; None if
     clients may not write. `streams` is the number of streams in the process.
@@ -59,6 +62,7 @@ class StreamPlan:
     streams: int = 1
     dead_letters: DeadLetterSink | None = None
     ahead: Ahead = field(default_factory=Ahead)
+    unit: TimeUnit = field(default_factory=TimeUnit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +142,7 @@ def start_stream(system: System, plan: StreamPlan, callbacks: Callbacks) -> Runn
         manager=manager,
         lateness=plan.lateness,
         idle_s=plan.idle_s,
+        unit=plan.unit,
         ahead=plan.ahead,
         on_wait=callbacks.wait,
         on_end=callbacks.end,

@@ -171,8 +171,13 @@ class StreamSettings(Model):
 
     @property
     def unit(self) -> str:
-        """The unit of the events' times."""
+        """The unit of the events' times, or that in which they count until they have decided it."""
         return "ms"
+
+    @property
+    def unit_given(self) -> bool:
+        """Whether the settings name the unit. Otherwise the events decide it."""
+        return True
 
     @property
     def axis(self) -> str:
@@ -226,6 +231,10 @@ class StreamSettings(Model):
         unset = {name for name in self.newer if getattr(self, name) == type(self).model_fields[name].default}
         return {**self.model_dump(mode="json", include={"view", *self.meant} - unset), "source": source}
 
+    def alike(self) -> list["StreamSettings"]:
+        """Return the same settings with other values of `meant` for which checkpoints have the same form, the best first."""
+        return []
+
 
 def _steps(steps: list[str]) -> list[str]:
     for step in steps:
@@ -249,13 +258,25 @@ class SetsStream(StreamSettings):
     steps: Annotated[list[str], AfterValidator(_steps)] = Field(
         ["R", "G", "B"], min_length=2, max_length=8, description="The categories that make a set, in order of time."
     )
-    time_unit: TimeUnit = Field("ms", description="The unit of the events' times.")
+    time_unit: TimeUnit | Literal["auto"] = Field(
+        "auto", description="The unit of the events' times; auto: the first event with a plausible time decides."
+    )
     max_sets: Whole = Field(1_000_000, ge=1, description="Sets at which a collector retires.")
 
     @property
     def unit(self) -> str:
-        """The unit of the events' times."""
-        return self.time_unit
+        """See the base."""
+        return "ms" if self.time_unit == "auto" else self.time_unit
+
+    @property
+    def unit_given(self) -> bool:
+        """See the base."""
+        return self.time_unit != "auto"
+
+    def alike(self) -> list[StreamSettings]:
+        """Return the settings with a unit if the events decide it, else with `auto`."""
+        units = ["ms", "s", "us", "ns"] if self.time_unit == "auto" else ["auto"]
+        return [self.model_copy(update={"time_unit": unit}) for unit in units]
 
     @property
     def step_names(self) -> tuple[str, ...]:
@@ -265,7 +286,7 @@ class SetsStream(StreamSettings):
     def load(self, rate: float) -> Load:
         """See the base."""
         per_s = rate / len(self.steps)
-        nbytes = bytes_a_set(len(self.steps), per_s, self.time_unit)
+        nbytes = bytes_a_set(len(self.steps), per_s, self.unit)
         return Load(nbytes, "sets", per_s, f"{rate:,.0f} events a second at random times")
 
 

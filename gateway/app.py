@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 
 from starlette.applications import Starlette
@@ -58,8 +59,12 @@ def create_app(
     of_all = [*of_service, *(operation for own in of_streams.values() for operation in own)]
     operations = sorted(distinct(of_all), key=lambda each: "{" in each.path)  # a path without parameters comes first
     health.paths = list(dict.fromkeys(operation.path for operation in operations))
-    tags = {**{stream.name: about(stream, of_streams[stream.name]) for stream in streams}, "service": "The service itself."}
-    description.know(operations, version=product_version(), tags=tags)
+
+    def tags() -> dict[str, str]:
+        return {**{stream.name: about(stream, of_streams[stream.name]) for stream in streams}, "service": "The service itself."}
+
+    units = partial(_units, streams)
+    description.know(operations, version=product_version(), tags=tags, units=units)
     ticker = Ticker(asker, guardian, streams)
     app = Starlette(
         routes=[*routes(operations), *LiveRoutes(ticker, allowance).routes(), *pages.routes()],
@@ -68,6 +73,10 @@ def create_app(
     )
     app.state.ticker = ticker
     return app
+
+
+def _units(streams: Sequence[Served]) -> tuple[str, ...]:
+    return tuple(stream.time_unit for stream in streams)
 
 
 def operations_of(asker: Asker, streams: Sequence[Served]) -> dict[str, list[Operation]]:

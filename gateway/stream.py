@@ -1,5 +1,6 @@
 """One stream as the gateway sees it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from actors.protocol import Address
@@ -15,8 +16,8 @@ class Served:
     """A stream: its name, the name of its view, and the addresses of the actors that reply for it.
 
     `steps` are the names of the steps of a set; empty for other views. `granularities` are the lengths of the periods of
-    uniques, shortest first; empty means all of them. `time_unit` is the unit of its times: s, ms, us or ns. `source` describes
-    where its records come from.
+    uniques, shortest first; empty means all of them. `source` describes where its records come from. `unit_of` returns the
+    present unit of its times, which events may decide later. Any thread may call it.
     """
 
     name: str
@@ -26,5 +27,10 @@ class Served:
     writer: Address[Write | WriteToAll] | None = None
     steps: tuple[str, ...] = ()
     granularities: tuple[str, ...] = ()
-    time_unit: str = "ms"
+    unit_of: Callable[[], str] = lambda: "ms"
     source: str = ""
+
+    @property
+    def time_unit(self) -> str:
+        """The present unit of its times: s, ms, us or ns; or batch, if they are ids."""
+        return self.unit_of()

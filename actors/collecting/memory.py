@@ -34,6 +34,10 @@ class Accountant:
         """Use the limits of `meter`."""
         self._meter, self._baseline_bytes, self.limits = meter, baseline_bytes, meter.limits()
 
+    def refresh(self) -> None:
+        """Read the limits again, without measuring the process."""
+        self.limits = self._meter.limits()
+
     def measure(self, now: float, aged_bytes: Callable[[], Sequence[int]]) -> int:
         """Measure if a second has passed. Return how many of the oldest generations to drop.
 

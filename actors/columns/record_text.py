@@ -14,6 +14,8 @@ BOM = b"\xef\xbb\xbf"
 ADVICE: Mapping[str, str] = {
     "framed": "The record begins with the frame of a schema registry: the byte 0x00 and a schema id, or the byte 0x03. "
     "Let the producer write plain text or JSON with a string serializer, or copy the topic without the frames.",
+    "time_unit": "The time of the record is plausible only in another unit than that of the stream, which its first plausible "
+    "time has decided. If that time was wrong, name the unit as `time_unit` of the stream; then no time is refused.",
 }
 """What the owner of a topic can do about refused records, by reason."""
 

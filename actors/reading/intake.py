@@ -25,6 +25,7 @@ from actors.timeline.horizon import Ahead, Horizon
 from actors.timeline.order import OrderBuffer
 from actors.timeline.refusals import Refusals
 from actors.timeline.span import EVER, Span
+from actors.timeline.unit import STRANGE, TimeUnit
 from actors.timeline.watermark import Watermark
 from actors.views.view import Decoded, Events, Silence, View
 
@@ -35,12 +36,13 @@ _Refused = tuple[Polled, Iterable[tuple[int, str]]]
 class Taken(NamedTuple):
     """The consequences of one poll: the number of its records, and gaps whose end is now known.
 
-    `dead` has the refused records if dead letters are kept.
+    `dead` has the refused records if dead letters are kept. `decided`: the poll has decided the unit of the times.
     """
 
     records: int
     missing: list[RecordsMissing]
     dead: list[Dead]
+    decided: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,11 @@ class _OpenGap:
 
 
 class Intake:
-    """Takes in polls, and releases events in order of time. `lateness` is in the stream's unit, `idle_s` in seconds.
+    """Takes in polls, and releases events in order of time. `idle_s` is in seconds.
 
-    Events beyond the `horizon` are kept apart, or move no watermark. If it `keeps_dead`, `take` returns the refused records.
-    `horizon`, `suspects` and `tally` outlive a round, see `anew`.
+    `lateness` and `horizon` are in the unit of the settings; if the events decide another `unit`, they are converted. Events
+    beyond the `horizon` are kept apart, or move no watermark. If it `keeps_dead`, `take` returns the refused records.
+    `unit`, `horizon`, `suspects` and `tally` outlive a round, see `anew`.
     """
 
     def __init__(
@@ -68,20 +71,23 @@ class Intake:
         idle_s: float,
         pace: Pace,
         keeps_dead: bool,
+        unit: TimeUnit | None = None,
         horizon: Horizon | None = None,
         suspects: Suspects | None = None,
         tally: Tally | None = None,
     ) -> None:
         self._view = view
-        self._lateness = lateness
+        self._unit = unit or TimeUnit()
+        self._given_lateness, self._lateness = lateness, self._unit.scaled(lateness)
         self._idle_s = idle_s
         self._pace = pace
         self._keeps_dead = keeps_dead
         self._horizon = horizon or Horizon(Ahead())
+        self._horizon.scale(self._unit)
         self._suspects = suspects or Suspects()
         self._tally = tally or Tally()
         self._order = OrderBuffer(categories=view.categories, limit=pace.buffer_events)
-        self._watermark = Watermark(lateness=lateness, idle_s=idle_s)
+        self._watermark = Watermark(lateness=self._lateness, idle_s=idle_s)
         self._refusals = Refusals(max_count=100, max_bytes=256)
         self._apart = Apart(pace.apart_bytes)
         self._place = Place()
@@ -105,12 +111,14 @@ class Intake:
         The suspects and the counts since the start of the process go on. Raises an error if `state` is damaged.
         """
         self._tally.note(self._counts())
+        self._unit.begin(*(None, ()) if state is None else (state.get("unit"), _recent(state["watermark"])))
         fresh = Intake(
             view=self._view,
-            lateness=self._lateness,
+            lateness=self._given_lateness,
             idle_s=self._idle_s,
             pace=self._pace,
             keeps_dead=self._keeps_dead,
+            unit=self._unit,
             horizon=self._horizon,
             suspects=self._suspects,
             tally=self._tally,
@@ -126,6 +134,7 @@ class Intake:
             "offsets": dict(self._place.offsets),
             "identity": self._place.identity,
             "epoch": self._place.epoch,
+            "unit": self._unit.state(),
             "order": self._order.state(),
             "watermark": self._watermark.state(),
             "refusals": self._refusals.state(),
@@ -176,6 +185,7 @@ class Intake:
             buffered=len(self._order),
             buffered_bytes=self._order.nbytes + self._apart.nbytes,
             watermark=self.watermark(now) if self._view.timed else None,
+            unit=self._unit.now if self._view.timed else None,
             held_back_by=self._watermark.holding(now),
             transactions=self._transactions(),
             epoch=self._place.epoch,
@@ -245,13 +255,28 @@ class Intake:
         refused: list[_Refused] = []
         records, decoded = self._decoded(polled, refused)
         origin = Origin(self._place.offsets, place.offsets, polled.epoch)
-        missing = self._enter(records, decoded, origin, refused, now)
+        missing: list[RecordsMissing] = []
+        decides = self._unit.deciding(decoded.times)
+        if decides is not None:  # events before it count in the unit that was assumed, as if they had come in an earlier poll
+            first = decides if decoded.accepted is None else int(np.flatnonzero(decoded.accepted)[decides])
+            before, records = records.part(np.arange(first)), records.part(np.arange(first, len(records.values)))
+            missing += self._enter(before, self._view.decode(before), origin, refused, now)
+            self.decide(int(decoded.times[decides]), f"partition {records.partitions[0]}, offset {records.offsets()[0]}")
+            records, decoded = self._without_strange(records, self._view.decode(records), refused)
+        missing += self._enter(records, decoded, origin, refused, now)
         self._place = place
         self._records += len(polled.values)
         self._last_record_at = wall
         if self._first_record_at is None:
             self._first_record_at = wall
-        return Taken(len(polled.values), missing, self._refuse(refused))
+        return Taken(len(polled.values), missing, self._refuse(refused), decides is not None)
+
+    def decide(self, time: int, where: str) -> None:
+        """Decide the unit by a `time` and where it was found, and convert what is in the unit of the settings."""
+        self._unit.decide(time, where)
+        self._lateness = self._unit.scaled(self._given_lateness)
+        self._watermark.scale(self._lateness)
+        self._horizon.scale(self._unit)
 
     def mature(self, now: float) -> Taken:
         """Take in the records that were kept apart and whose time has come. Fails as `take` does. Cost: O(1) without any."""
@@ -349,7 +374,17 @@ class Intake:
             polled, decoded = self._without_poison(polled, decoded, refused)
         if decoded.refusals:
             refused.append((polled, decoded.refusals))
-        return polled, decoded
+        return self._without_strange(polled, decoded, refused)
+
+    def _without_strange(self, polled: Polled, decoded: Decoded, refused: list[_Refused]) -> tuple[Polled, Decoded]:
+        """Return the same without the events whose times are in another unit. Cost: if there are any, one more decoding."""
+        strange = self._unit.strange(decoded.times)
+        if strange is None:
+            return polled, decoded
+        events = np.arange(len(polled.values)) if decoded.accepted is None else np.flatnonzero(decoded.accepted)
+        refused.append((polled, [(index, STRANGE) for index in events[strange].tolist()]))
+        rest = polled.part(events[~strange])
+        return rest, self._view.decode(rest)
 
     def _without_poison(self, polled: Polled, decoded: Decoded, refused: list[_Refused]) -> tuple[Polled, Decoded]:
         """Return the same without the events that are known to be poison."""
@@ -492,6 +527,11 @@ class Intake:
     def suspect(self, failed: Ingest) -> bool:
         """Suspect the records of a batch at which a slice has failed. Returns whether this narrows the search."""
         return self._suspects.narrow(failed, self._place)
+
+
+def _recent(watermark: State) -> list[Times]:
+    """Return the newest times of each partition in the state of a watermark, by the number of the partition."""
+    return [np.array(recent) for _, (recent, _) in sorted(watermark.items(), key=lambda each: int(each[0]))]
 
 
 def _partitions(polled: Polled, decoded: Decoded) -> NDArray[np.unsignedinteger[Any]]:

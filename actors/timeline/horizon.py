@@ -3,9 +3,10 @@
 The front end uses it to find events whose clock is wrong. A time that lies further ahead must not move the watermark.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from actors.columns.times import INT64_MAX, Times
+from actors.timeline.unit import TimeUnit
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,13 @@ class Horizon:
     """
 
     def __init__(self, ahead: Ahead) -> None:
-        self._ahead = ahead
+        self._given = self._ahead = ahead
         self._read: tuple[float, float] | None = None
+
+    def scale(self, unit: TimeUnit) -> None:
+        """Count in the present `unit` from now on. The policy was made for the unit of the settings."""
+        limit = None if self._given.limit is None else unit.scaled(self._given.limit)
+        self._ahead = replace(self._given, limit=limit, per_s=unit.scaled(self._given.per_s))
 
     @property
     def waits(self) -> bool:

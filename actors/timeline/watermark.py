@@ -62,6 +62,10 @@ class Watermark:
         self._idle_s = idle_s
         self._partitions: dict[int, Partition] = {}
 
+    def scale(self, lateness: int) -> None:
+        """Use another `lateness` from now on, because the unit of the times is decided."""
+        self._lateness = lateness
+
     def state(self) -> State:
         """Return the state for `restore`: the recent times and the frontier of each partition."""
         return {number: (state.recent, state.frontier) for number, state in self._partitions.items()}

@@ -28,12 +28,13 @@ Described = Mapping[str, Any]
 class DocsRoutes:
     """The endpoint of the page of `description`.
 
-    The page is made once; the service's address in it is filled in at each request.
+    The page is made once for each description; the service's address in it is filled in at each request.
     """
 
     def __init__(self, description: DescriptionRoutes) -> None:
         self._description = description
         self._page = ""
+        self._made_of: Described = {}
 
     def operations(self) -> list[Operation]:
         """Return the table of operations."""
@@ -42,8 +43,9 @@ class DocsRoutes:
 
     async def docs(self, request: Request) -> Response:
         """Show all requests that the service answers, each with an example as a curl."""
-        if not self._page:
-            self._page = page(self._description.described)
+        described = self._description.described
+        if described is not self._made_of:
+            self._made_of, self._page = described, page(described)
         return Response(self._page.replace(_BASE, escape(str(request.base_url).rstrip("/"))), media_type=HTML)
 
 

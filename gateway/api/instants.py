@@ -10,12 +10,9 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import NamedTuple
 
+from actors.timeline.unit import PLAUSIBLE_S, UNITS
+
 MS = "ms"
-UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-"""How many of each unit a second has."""
-
-NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
-
 DAY_S = 86_400
 _NS = UNITS["ns"]
 _LENGTHS_NS = {
@@ -61,9 +58,6 @@ _CYCLE_YEARS, _CYCLE_S = 400, 146_097 * DAY_S
 LAST_PLAIN_S = 10**11 - 1
 """A number of at most this many seconds (the year 5138) is never taken for a time in another unit."""
 
-_MEANT_S = range(631_152_000, 4_102_444_800)
-"""The years 1990 to 2099: a larger number is refused if it is such a time in a finer unit."""
-
 
 class Meant(NamedTuple):
     """What a number probably means: a time in the finer `unit`, which is `value` in the expected unit."""
@@ -82,7 +76,7 @@ def meant(value: int, unit: str) -> Meant | None:
         return None
     for finer, per_second in UNITS.items():
         factor = per_second // UNITS[unit]
-        if factor > 1 and value // per_second in _MEANT_S:
+        if factor > 1 and value // per_second in PLAUSIBLE_S:
             return Meant(finer, value // factor)
     return None
 
@@ -90,9 +84,9 @@ def meant(value: int, unit: str) -> Meant | None:
 def implausible(unit: str) -> list[range]:
     """Return the numbers that `meant` explains, in ascending order."""
     return [
-        range(max(_MEANT_S.start * per_second, LAST_PLAIN_S * UNITS[unit] + 1), _MEANT_S.stop * per_second)
+        range(max(PLAUSIBLE_S.start * per_second, LAST_PLAIN_S * UNITS[unit] + 1), PLAUSIBLE_S.stop * per_second)
         for per_second in UNITS.values()
-        if per_second > UNITS[unit] and _MEANT_S.stop * per_second > LAST_PLAIN_S * UNITS[unit]
+        if per_second > UNITS[unit] and PLAUSIBLE_S.stop * per_second > LAST_PLAIN_S * UNITS[unit]
     ]
 
 

@@ -1,6 +1,6 @@
 """The description of the HTTP interface, OpenAPI 3.1, made from the operations and the types of their answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -164,10 +164,16 @@ def _text(given: Any, schema_of: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 class DescriptionRoutes:
-    """The endpoint of the description, which is made once all operations are registered."""
+    """The endpoint of the description, which is made once all operations are registered.
+
+    It is made again if the unit of a stream's times has changed, because the schemas of times depend on it.
+    """
 
     def __init__(self) -> None:
-        self.described: Mapping[str, Any] = {}
+        self._make: Callable[[], Mapping[str, Any]] = dict
+        self._units: Callable[[], tuple[str, ...]] = tuple
+        self._made_for: tuple[str, ...] = ()
+        self._described: Mapping[str, Any] = {}
         self._text = b""
 
     def operations(self) -> list[Operation]:
@@ -175,11 +181,33 @@ class DescriptionRoutes:
         answer = {"type": "object", "required": ["openapi", "info", "paths"], "description": "An OpenAPI 3.1 document."}
         return [Operation(method="GET", path="/openapi.json", endpoint=self.openapi, tag="service", answer=answer)]
 
-    def know(self, operations: Sequence[Operation], *, version: str, tags: Mapping[str, str]) -> None:
-        """Describe these operations from now on."""
-        self.described = describe(operations, version=version, tags=tags)
-        self._text = msgspec.json.encode(self.described)
+    def know(
+        self,
+        operations: Sequence[Operation],
+        *,
+        version: str,
+        tags: Callable[[], Mapping[str, str]],
+        units: Callable[[], tuple[str, ...]],
+    ) -> None:
+        """Describe these operations from now on. `units` returns the units of all streams, on which `tags` depend too."""
+        self._make = lambda: describe(operations, version=version, tags=tags())
+        self._units = units
+        self._refresh()
+
+    @property
+    def described(self) -> Mapping[str, Any]:
+        """The description in the present units. It is the same object as long as they do not change."""
+        self._refresh()
+        return self._described
+
+    def _refresh(self) -> None:
+        """Make the description again if a unit has changed."""
+        if not self._described or self._units() != self._made_for:
+            self._made_for = self._units()
+            self._described = self._make()
+            self._text = msgspec.json.encode(self._described)
 
     async def openapi(self, request: Request) -> Response:  # noqa: ARG002  # Starlette's signature
         """Describe the whole HTTP interface, as OpenAPI 3.1."""
+        self._refresh()
         return Response(self._text, media_type=JSON)

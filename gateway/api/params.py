@@ -8,7 +8,7 @@ has the rule about others. An `Operation` parses its parameters before its endpo
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -16,14 +16,13 @@ from starlette.requests import Request
 
 from actors.columns.times import INT64_MAX, INT64_MIN
 from actors.timeline.span import EVER, Span
+from actors.timeline.unit import NAMES, UNITS
 from gateway.api.errors import Problem, bad
 from gateway.api.instants import (
     ISO,
     LAST_PLAIN_S,
     MS,
-    NAMES,
     RELATIVE,
-    UNITS,
     implausible,
     meant,
     moment,
@@ -36,6 +35,9 @@ GIVEN = "firnline.given"
 
 NOW = "firnline.now"
 """The key under which the time of the request is, ns since 1970, if a parameter needs it."""
+
+_UNIT = "firnline.unit"
+"""The key under which the unit of the stream is, if a parameter depends on it and it may change."""
 
 Value_co = TypeVar("Value_co", covariant=True)
 
@@ -197,12 +199,15 @@ class Header(Parameter[str]):
 class Time(Parameter[int | None]):
     """A time in the stream's `unit` (s, ms, us, ns), in the grammar of `instants`. None if it is absent and not `required`.
 
+    If `unit_of` is given, it returns the present unit instead. All parameters of one request have the same unit.
+
     A number is in `counted`, by default the same unit. A time finer than the unit is rounded down, and up as the `end` of a
     range, so that the range contains all of it. A time beyond int64 counts as the first or the last int64; as an `end`, as the
     time after the last one.
     """
 
     unit: str = MS
+    unit_of: Callable[[], str] | None = None
     counted: str = ""
     end: bool = False
 
@@ -211,8 +216,15 @@ class Time(Parameter[int | None]):
         exact = self.exact(request)
         return None if exact is None else self._rounded(exact)
 
+    def _at(self, request: Request) -> "Time":
+        """Return the same parameter with the unit of this request."""
+        assert self.unit_of is not None, "only a unit that may change is looked up"
+        return replace(self, unit=request.scope.setdefault(_UNIT, self.unit_of()), unit_of=None)
+
     def exact(self, request: Request) -> int | Fraction | None:
         """Return the time in the unit, not rounded and without bounds."""
+        if self.unit_of is not None:
+            return self._at(request).exact(request)
         text = request.query_params.get(self.name)
         if text is None:
             if self.required:
@@ -228,7 +240,9 @@ class Time(Parameter[int | None]):
             raise bad(self.name, self._expected, repr(text)) from None
 
     def schema(self) -> dict[str, Any]:
-        """Return the schema of all forms."""
+        """Return the schema of all forms, in the present unit."""
+        if self.unit_of is not None:
+            return replace(self, unit=self.unit_of(), unit_of=None).schema()
         unit = self._counted
         low = INT64_MIN
         numbers: list[dict[str, Any]] = []

@@ -101,6 +101,7 @@ def _now(stream: Served, stats: Stats, bars: Sequence[Bar]) -> dict[str, Any]:
         "steps": stream.steps,
         "granularities": stream.granularities,
         "unit": stream.time_unit,
+        "unitBecause": progress.unit.because if progress.unit is not None else None,
         "state": "reading its checkpoint" if stats.starting else progress.state,
         "starting": stats.starting,
         "trouble": _trouble(progress),

@@ -45,16 +45,16 @@ class Routes:
         self._stream = stream
         self._start = params.Time(
             name="startTime",
-            description=f"Sets whose first event is at or after this time: {stream.time_unit} since 1970, a date, or -5m.",
+            description="Sets whose first event is at or after this time: a number in the stream's unit, a date, or -5m.",
             required=True,
-            unit=stream.time_unit,
+            unit_of=stream.unit_of,
             example="2023-06-02T08:51:56Z",
         )
         self._end = params.Time(
             name="endTime",
             description="Sets whose first event is before this time, in the same notation. It must not be before `startTime`.",
             required=True,
-            unit=stream.time_unit,
+            unit_of=stream.unit_of,
             end=True,
             example="2023-06-02T08:52:56Z",
         )

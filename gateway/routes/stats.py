@@ -77,6 +77,19 @@ class HeldBack(Answer, frozen=True):
     reason: Annotated[str, _Meta(description="Why, such as `an open transaction since offset 60`.")]
 
 
+class UnitReport(Answer, frozen=True):
+    """The unit of the event times, and how it came."""
+
+    name: Annotated[str, _Meta(description="s, ms, us or ns.")]
+    basis: Annotated[
+        Literal["given", "assumed", "decided"],
+        _Meta(
+            description="`given`: by the settings. `decided`: by the first plausible time. `assumed`: no time was plausible."
+        ),
+    ]
+    because: Annotated[str | None, _Meta(description="The time that has decided it, and where it was found.")]
+
+
 class Stats(Answer, frozen=True, kw_only=True):
     """The state of a stream: a row for each collector, aged ones first, oldest first, the active one last; and totals."""
 
@@ -88,6 +101,7 @@ class Stats(Answer, frozen=True, kw_only=True):
     trouble: Annotated[TroubleReport | None, _Meta(description="Why no records can be read; null if they can.")]
     records: Annotated[Count, _Meta(description="Records that were read.")]
     events: Annotated[Count, _Meta(description="Records that are events.")]
+    time_unit: Annotated[UnitReport | None, _Meta(description="null: its spans are no times, or the stream has not begun.")]
     rejects: Annotated[dict[str, Count], _Meta(description="Records that are not events, by reason.")]
     dropped: Annotated[dict[str, int], _Meta(description="Dropped events, by reason.")]
     dropped_generations: Annotated[dict[str, int], _Meta(description="Dropped collectors, by reason.")]
@@ -154,6 +168,7 @@ def stats_of(reply: Reply) -> Stats:
         trouble=TroubleReport.of(progress.trouble),
         records=progress.records,
         events=progress.events,
+        time_unit=UnitReport(*progress.unit) if progress.unit is not None else None,
         rejects=dict(progress.rejects),
         dropped=dict(reply.dropped),
         dropped_generations=dict(reply.dropped_generations),

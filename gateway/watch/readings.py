@@ -12,8 +12,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Summa
 from prometheus_client.metrics_core import Metric
 
 from actors.replies import Durability, Stats, Troubled
+from actors.timeline.unit import UNITS
 from actors.views.view import Meta
-from gateway.api.instants import UNITS
 from gateway.stream import Served
 
 MOST_PARTITIONS = 256

@@ -19,7 +19,9 @@ _RUN = 100
 
 _BURST = 10_000
 _BROKEN_SHARE = 0.01
-_FAR = 10**15
+_FAR = 10**16
+"""Milliseconds to a time that is plausible in no unit."""
+
 _GAP = 1 << 34
 """Mean milliseconds between two events of `scattered`: 35 bits of each time are random, so they cannot be compressed."""
 

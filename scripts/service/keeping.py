@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from actors.columns.snapshot import DamagedError
 from actors.durability.disk import Disk
 from actors.durability.lock import owned
 from actors.durability.scratch import ScratchDisk
@@ -30,11 +31,17 @@ class Keeping:
     name: str | None = None
 
     def store_of(self, stream: str, stanza: Stream) -> Store:
-        """Return the store of a stream. If the meaning of its answers changes it gets another folder; the old one stays."""
+        """Return the store of a stream. If the meaning of its answers changes it gets another folder; the old one stays.
+
+        A stream without a folder goes on in that of settings that are alike, if the unit of its times is the same.
+        """
         if self.folder is None:
             return Store(Path(stream), ScratchDisk(), lasting=False)
-        meaning = json.dumps(stanza.meaning(), sort_keys=True).encode()
-        return Store(self.folder / f"{stream}-{hashlib.sha256(meaning).hexdigest()[:8]}", Disk())
+        own = _store(self.folder, stream, stanza)
+        if own.folder.is_dir():
+            return own
+        others = (_store(self.folder, stream, each) for each in stanza.alike())
+        return next((other for other in others if other.folder.is_dir() and _same_unit(other, stanza)), own)
 
     def others_of(self, stream: str, store: Store) -> list[Path]:
         """Return the folders of a stream whose answers had another meaning."""
@@ -44,6 +51,22 @@ class Keeping:
     def owner_of(self, stream: str) -> str | None:
         """Return the transactional id of a stream's results; None if its checkpoints do not outlast the process."""
         return None if self.name is None else f"firnline-{self.name}-{stream}"
+
+
+def _store(folder: Path, stream: str, stanza: Stream) -> Store:
+    """Return the store of exactly these settings."""
+    meaning = json.dumps(stanza.meaning(), sort_keys=True).encode()
+    return Store(folder / f"{stream}-{hashlib.sha256(meaning).hexdigest()[:8]}", Disk())
+
+
+def _same_unit(store: Store, stanza: Stream) -> bool:
+    """Whether the times in the newest checkpoint count in the unit of a stanza. A unit that is not given fits any times."""
+    if not stanza.unit_given:
+        return True
+    for number in store.checkpoints():
+        with contextlib.suppress(DamagedError, OSError, LookupError, TypeError):
+            return bool(store.read_checkpoint(number)["front_end"]["unit"]["name"] == stanza.unit)
+    return False
 
 
 @contextlib.contextmanager

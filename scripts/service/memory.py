@@ -2,9 +2,10 @@
 
 import ctypes
 import gc
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from actors.timeline.retention import Limits
+from actors.timeline.unit import TimeUnit
 from config.fields import Budget as BudgetSetting
 from config.machine import MemoryMeter
 from config.settings import Settings
@@ -41,7 +42,10 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class StreamMeter:
-    """The share of one of `streams` streams in the budget, measured again at every call."""
+    """The share of one of `streams` streams in the budget, measured again at every call.
+
+    `max_age` is in the unit of the settings; the events may decide another `unit`.
+    """
 
     budget: BudgetSetting
     spill: BudgetSetting | None
@@ -50,11 +54,12 @@ class StreamMeter:
     max_aged: int | None
     max_age: int | None
     mapped_at_start: int
+    unit: TimeUnit = field(default_factory=TimeUnit)
 
     def limits(self) -> Limits:
         """Return the stream's share."""
         spill = self.spill.resolve(0) // self.streams if self.spill is not None else 0
-        return Limits(self.budget_bytes() // self.streams, self.max_aged, self.max_age, spill)
+        return Limits(self.budget_bytes() // self.streams, self.max_aged, self.unit.age(self.max_age), spill)
 
     def budget_bytes(self) -> int:
         """Return the budget of the process."""

@@ -8,6 +8,7 @@ from actors.reading.pace import Pace
 from actors.sinks.kafka.transaction import longest_s
 from actors.stream import StreamPlan
 from actors.timeline.horizon import Ahead
+from actors.timeline.unit import TimeUnit
 from actors.views.kinds import VIEWS
 from actors.views.view import View
 from config.machine import MemoryMeter
@@ -37,6 +38,7 @@ def plan(
     """
     streams = len(settings.streams)
     meter = MemoryMeter()
+    unit = TimeUnit(stream.unit if stream.unit_given else None, strict=stream.most_ahead_ms is not None)
     store = keeping.store_of(name, stream)
     for other in keeping.others_of(name, store):
         complain(f"settings that change the meaning of answers have changed: the state in {other} is kept, and not read")
@@ -51,6 +53,7 @@ def plan(
         lateness=in_unit(stream.lateness_ms, stream.unit),
         idle_s=stream.idle_ms / 1000,
         ahead=ahead_of(stream, once=once),
+        unit=unit,
         meter=StreamMeter(
             settings.memory.budget,
             settings.memory.spill_budget if store.lasting else None,
@@ -59,6 +62,7 @@ def plan(
             stream.max_aged,
             max_age_of(stream),
             meter.resident().mapped,
+            unit,
         ),
         baseline_bytes=budget.baseline // streams,
         streams=streams,
@@ -83,7 +87,7 @@ def ahead_of(stream: Stream, *, once: bool) -> Ahead:
 
 
 def max_age_of(stream: Stream) -> int | None:
-    """Return the most event time to keep, in the stream's unit; None if memory alone decides."""
+    """Return the most event time to keep, in the unit of the settings; None if memory alone decides."""
     return None if stream.max_age_ms is None else in_unit(stream.max_age_ms, stream.unit)
 
 

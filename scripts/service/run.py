@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -15,6 +16,7 @@ from actors.runtime.actor import System, start
 from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.guardian import Guardian
 from actors.stream import Callbacks, Running, start_stream
+from actors.timeline.unit import TimeUnit, Unit
 from config.settings import Settings
 from config.streams import Stream
 from gateway.app import create_app
@@ -109,6 +111,10 @@ class Progress:
             self.given_up.add(facts["stream"])
             self._on_end(facts["stream"])
 
+    def on_unit(self, stream: str, unit: Unit) -> None:
+        """Log the unit that the events of a stream have decided."""
+        log.info("time unit", stream=stream, unit=unit.name, because=unit.because)
+
     def _on_failed_input(self, stream: str, problem: str) -> None:
         """Note that the input of a stream has failed. The stream ends as usual, so that its records are not lost."""
         log.error("input failed", stream=stream, problem=problem)
@@ -191,10 +197,12 @@ def serve(
         name: plan(name, stream, kafka, budget, settings, keeping, once=once, force=force, complain=progress.complain[name])
         for name, stream in settings.streams.items()
     }
+    for name, each in plans.items():
+        each.unit.on_decided = partial(progress.on_unit, name)
     running = {name: start_stream(system, each, progress.callbacks()) for name, each in plans.items()}
     in_force = InForce(settings, budget, rules_of(plans, running), allowance)
     reloading = Reloading(in_force, read, log, on_level=lambda new: configure_log(new.log))
-    streams = [served(name, settings.streams[name], stream) for name, stream in running.items()]
+    streams = [served(name, settings.streams[name], stream, plans[name].unit) for name, stream in running.items()]
     traffic = Traffic()
     app = create_app(streams, guardian, allowance, reload=reloading, traffic=traffic, trace=system.trace)
     guarded = Guard(profiled(app) if profiling(os.environ) else app, allowance, settings.http.host)
@@ -214,8 +222,8 @@ def serve(
     return progress
 
 
-def served(name: str, stream: Stream, running: Running) -> Served:
-    """Return a running stream as the gateway needs it."""
+def served(name: str, stream: Stream, running: Running, unit: TimeUnit) -> Served:
+    """Return a running stream as the gateway needs it. Its `unit` may be decided later."""
     return Served(
         name,
         stream.view,
@@ -224,6 +232,6 @@ def served(name: str, stream: Stream, running: Running) -> Served:
         running.writer,
         steps=stream.step_names,
         granularities=stream.period_names,
-        time_unit=stream.axis,
+        unit_of=lambda: unit.name if stream.axis == stream.unit else stream.axis,
         source=str(stream.source),
     )

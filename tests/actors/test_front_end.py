@@ -36,6 +36,7 @@ from actors.replies import Progress
 from actors.runtime.actor import System
 from actors.sources.polled import Gap, Place, Polled
 from actors.timeline.horizon import Ahead
+from actors.timeline.unit import TimeUnit
 from actors.views.kinds import VIEWS
 from tests.support.listed import ListedSource
 
@@ -184,6 +185,7 @@ class Bench:
             source=self.source,
             manager=self.manager,  # type: ignore[arg-type]
             lateness=10,
+            unit=TimeUnit(),
             idle_s=0.2,
             ahead=Ahead(),
             on_wait=lambda *_: None,

@@ -96,7 +96,7 @@ def integers(value: Any) -> list[int]:
 def shown(running: Stream, name: str) -> Iterator[Any]:
     """Yield everything that a client can see of the coverage, as JSON values."""
     stats: Stats = running.stats()
-    served = Served("events", name, None, time_unit="ms" if stats.view.timed else "batch")  # type: ignore[arg-type]  # not asked
+    served = Served("events", name, None, unit_of=lambda: "ms" if stats.view.timed else "batch")  # type: ignore[arg-type]  # not asked
     yield msgspec.to_builtins(stats_of(stats))
     yield picture(served, stats).now
     yield picture(served, stats).memory

@@ -5,7 +5,8 @@
 
 import pytest
 
-from gateway.api.instants import UNITS, moment
+from actors.timeline.unit import UNITS
+from gateway.api.instants import moment
 
 YEAR_2027_S = 1_798_761_600
 

@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.columns.times import INT64_MAX, INT64_MIN
+from actors.timeline.unit import UNITS
 from gateway.api.errors import Problem
-from gateway.api.instants import UNITS
 from gateway.api.instants import moment as read
 from gateway.api.operation import Operation, routes
 from gateway.api.params import Flag, Integer, Moment, OneOf, Parameter, Text, Time

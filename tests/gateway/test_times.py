@@ -11,8 +11,9 @@ from starlette.requests import Request
 
 from actors.columns.times import INT64_MAX, INT64_MIN
 from actors.timeline.span import EVER, Span
+from actors.timeline.unit import UNITS
 from gateway.api.errors import Problem
-from gateway.api.instants import UNITS, implausible, meant, unbounded
+from gateway.api.instants import implausible, meant, unbounded
 from gateway.api.params import GIVEN, NOW, Moment, Time, between
 
 NOW_NS = 1_795_861_845_123_456_789

@@ -97,6 +97,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "actors.protocol",
         "actors.replies",
         "actors.timeline.span",
+        "actors.timeline.unit",
         "actors.columns.times",
         "actors.columns.record_text",
         "actors.views.view",

@@ -23,6 +23,7 @@ from actors.sources.kafka.source import KafkaSource
 from actors.stream import Callbacks, Running, StreamPlan, drain, start_stream
 from actors.timeline.retention import Limits
 from actors.timeline.span import EVER, Span
+from actors.timeline.unit import TimeUnit
 from actors.views.kinds import VIEWS
 from actors.views.sets.arguments import Page
 from actors.views.sets.render import rows
@@ -143,6 +144,7 @@ def stream(
     idle_s: float = 0.2,
     sinks: Sequence[Sink] = (),
     dead_letters: DeadLetterSink | None = None,
+    unit: TimeUnit | None = None,
     crash: bool = False,
 ) -> Iterator[Stream]:
     """Run a stream of sets over a topic. It is drained and stopped at the end, or, if it shall `crash`, only stopped."""
@@ -161,6 +163,7 @@ def stream(
         pace=pace or Pace(checkpoint_s=0.05),
         sinks=sinks,
         dead_letters=dead_letters,
+        unit=unit or TimeUnit(),
     )
     running = start_stream(system, plan, Callbacks(lambda *_: None, lambda _: None, lambda *_: None))
     try:

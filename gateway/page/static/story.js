@@ -53,6 +53,7 @@ export function holds(target, stream) {
     : "one live generation";
   const each = held.answers ? `, ${perAnswer((held.bytes + held.fileBytes) / held.answers)} for each` : "";
   parts.push(`They are in ${made} and take ${where.join(" and ")}${each}.`);
+  if (stream.unitBecause) parts.push(` The unit of its times is ${unit}: ${stream.unitBecause}.`);
   return sentence(target, ...parts);
 }
 
