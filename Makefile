@@ -12,7 +12,7 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-in
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install run start consumer ingest quick test check kafka-versions lint lint-js bench chaos pictures docs lock clean
+.PHONY: help install run start consumer ingest quick test long check kafka-versions lint lint-js bench chaos pictures docs lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1 \t\2/' | expand -t 22
@@ -45,8 +45,12 @@ consumer: install  ## the service alone; settings in ARGS, as in make consumer A
 ingest: install  ## send records; a pattern, a count and a broker in ARGS, as in make ingest ARGS='--count 1000'
 	@exec $(BIN)/python scripts/producer.py $(ARGS)
 
-test: .venv/dev  ## the tests, four files at a time
-	$(BIN)/python -m pytest $(TESTS)
+test: .venv/dev  ## the tests without the long runs, four files at a time
+	$(BIN)/python -m pytest $(TESTS) -m "not long"
+
+long: .venv/dev  ## the long runs: chaos, moving leaders, restarted brokers, a benchmark, the wheel, 180 more simulated worlds
+	$(BIN)/python -m pytest --numprocesses 4 -m long
+	$(BIN)/python -m pytest --quiet --numprocesses auto --maxprocesses 4 tests/simulation/test_simulation.py --first-seed 20 --seeds 180
 
 lint: .venv/dev lint-js  ## ruff and mypy, and biome for the page's JavaScript
 	$(BIN)/ruff check .
@@ -66,7 +70,7 @@ quick: lint  ## lint, types and the pure tests: less than a minute
 	$(BIN)/python -m pytest --quiet $(TESTS) --numprocesses auto --maxprocesses 4 --hypothesis-profile quick \
 	  tests/house tests/columns tests/timeline tests/views
 
-check: lint test  ## lint, types and all tests; CI also runs 200 simulated worlds
+check: lint test  ## lint, types and the tests; CI also runs `make long`
 
 # Each line of output names the broker. A failure does not keep the next versions from being tried.
 kafka-versions: .venv/dev  ## tests/kafka with each of KAFKA_VERSIONS, and without auto-create; the short ones by ARGS='-m versions'

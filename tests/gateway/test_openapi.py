@@ -47,6 +47,7 @@ def described(running: Service) -> Any:
     return running.get("/openapi.json")
 
 
+@pytest.mark.long
 def test_schemathesis_finds_no_response_that_the_description_does_not_have(running: Service):
     """All checks: with examples, each limit of each schema, random valid and invalid requests, and chains along links.
 

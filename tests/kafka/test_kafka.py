@@ -461,6 +461,7 @@ def done(call: Callable[[], object]) -> bool:
     return True
 
 
+@pytest.mark.long
 def test_a_restarted_broker_changes_no_answer(name: str, source: Opened, send: Send):
     need_java()
     with own_broker() as (node, _):
@@ -503,6 +504,7 @@ def test_a_restarted_broker_changes_no_answer(name: str, source: Opened, send: S
         reading.close()
 
 
+@pytest.mark.long
 def test_a_topic_recreated_after_a_restart_of_the_broker_is_read_from_its_beginning(name: str, source: Opened, send: Send):
     """Its leader epochs begin at 0 again, and librdkafka ignores an epoch that is lower than the one it has seen."""
     need_java()

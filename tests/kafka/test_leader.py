@@ -186,6 +186,7 @@ class Committed:
         self._consumer.close()
 
 
+@pytest.mark.long
 def test_answers_and_results_are_the_same_when_leaders_move_and_move_back(cluster: Cluster):
     events, segments, output = (f"{kind}-{uuid.uuid4().hex}" for kind in ("events", "segments", "lines"))
     for topic, leaders in ((events, [2, 1, 2]), (segments, [2, 1, 2]), (output, [2])):

@@ -66,6 +66,7 @@ def test_a_watch_returns_at_the_moment_of_the_fault(tmp_path: Path, fault: Fault
     assert not any(watch.seen(other, before, watch.names()) for other in others)
 
 
+@pytest.mark.long
 def test_a_short_chaos_run_with_every_fault_finds_no_difference():
     need_java()
     report = ran("--kills", "6", "--seed", "7", "--every", "6", "--rate", "500")
@@ -76,6 +77,7 @@ def test_a_short_chaos_run_with_every_fault_finds_no_difference():
     assert report["records"] > 5_000
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_a_short_chaos_run_on_a_given_broker_finds_no_difference(broker: str):
     report = ran("--kills", "1", "--seed", "7", "--bootstrap", broker, "--views", "segments,words")

@@ -10,6 +10,7 @@ from tests.support.service import command
 IDLE, STREAMS = 500, 50
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_queries_are_answered_beside_a_crowd_of_connections(broker: str):
     words = [

@@ -555,6 +555,7 @@ def test_all_five_views_run_in_one_service(broker: str, tmp_path: Path, send: Se
     assert running.process.returncode in {0, -signal.SIGTERM, 128 + signal.SIGTERM}
 
 
+@pytest.mark.long
 def test_the_benchmark_measures_each_view_beside_its_rival(broker: str):
     if shutil.which("redis-server") is None:
         assert not os.environ.get("FIRNLINE_REQUIRE_REDIS"), "Redis is required, and there is none"

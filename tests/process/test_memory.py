@@ -98,6 +98,7 @@ def entering(folder: Path) -> list[str]:
     return ["sh", "-c", 'echo $$ > "$0" && exec "$@"', str(folder / "cgroup.procs")]
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_the_service_survives_a_real_memory_limit_and_keeps_answering(broker: str):
     topic = f"memory-{uuid.uuid4().hex}"

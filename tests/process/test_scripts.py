@@ -200,6 +200,7 @@ def test_without_java_a_measurement_reports_it_in_one_line(script: str, tmp_path
     assert "a real broker needs java and mvn on the PATH" in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_a_benchmark_that_cannot_run_prints_the_reason(broker: str):
     wrong = run("bench", "--budget", "lots", "--events", "30000", "--bootstrap", broker)

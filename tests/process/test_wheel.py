@@ -16,6 +16,8 @@ from config.load import DEFAULT
 from scripts.checkout import ROOT
 from tests.support.service import free_port
 
+pytestmark = pytest.mark.long
+
 TREE = ("actors", "config", "firnline", "gateway", "scripts", "LICENSE", "README.md", "pyproject.toml", "setup.py")
 
 
