@@ -30,10 +30,18 @@ TUNING: dict[str, Any] = {
     "topic.metadata.refresh.interval.ms": 10_000,
     "session.timeout.ms": 2_000,  # the longest wait of a commit, and so of `close`, for a broker that is away
     "heartbeat.interval.ms": 500,
+    "receive.message.max.bytes": 1_000_000_000,  # at the default a valid zstd batch of 40 MB may be "invalid compressed data"
     "check.crcs": True,  # otherwise a damaged batch without compression is read as other records
     "log_level": 2,  # `on_error` gets each error once; the library itself would log twenty lines a second
 }
 """librdkafka's defaults sleep a second if the prefetch queue is full. These settings read four times as fast, in 10 MB."""
+
+SPARING: dict[str, Any] = {
+    "fetch.max.bytes": 262_144,  # one response has one batch if batches are large, and not one of each partition
+    "message.max.bytes": 262_144,  # librdkafka raises fetch.max.bytes to this
+    "queued.max.messages.kbytes": 1_024,
+}
+"""Settings for little memory, because librdkafka decompresses whole responses. Several partitions cost a fifth more."""
 
 _OURS: dict[str, Any] = {
     "enable.auto.commit": False,
@@ -53,7 +61,8 @@ _LOOK_TIMEOUT_S = 1.0
 class KafkaSource:
     """Reads `topic` with any librdkafka `settings`. If the topic is absent, creates it with `partitions`, unless that is None.
 
-    At a damaged batch nothing more is read, or if it `skips_damage`, the offsets of the batch are a gap.
+    At a damaged batch nothing more is read, or if it `skips_damage`, the offsets of the batch are a gap. A `sparing` source
+    fetches less at once: of batches that are large when they are decompressed, it has one in memory, and not several.
 
     Offsets are compared with the broker's when the source opens, and whenever the broker refuses an offset. A jump between the
     offsets of two records is not a gap: compaction and transaction markers cause jumps too.
@@ -68,9 +77,12 @@ class KafkaSource:
         start: str,
         partitions: int | None = None,
         skips_damage: bool = False,
+        sparing: bool = False,
         on_error: Callable[[str], None],
     ) -> None:
-        self._settings = {**TUNING, **settings, **_OURS}
+        self._settings = {**TUNING, **(SPARING if sparing else {}), **settings, **_OURS}
+        if sparing and "fetch.max.bytes" not in settings:
+            self._settings["message.max.bytes"] = SPARING["message.max.bytes"]  # what is configured is for producers
         self._topic = topic
         self._latest = start == "latest"
         self._partitions = partitions
@@ -427,7 +439,7 @@ class KafkaSource:
                 ended.pop(partition_of(message), None)
                 records.append(message)
             elif error.code() in DAMAGED and partition is not None:
-                self._spoiled(partition, offset_of(message), error.str())
+                self._spoiled(partition, offset_of(message), f"{error.str()}{self._doubt_of(error)}")
             elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED and partition is not None:
                 self._denied[partition] = refusal(self._topic, error.str())
             elif error.code() == KafkaError._PARTITION_EOF and partition is not None:  # noqa: SLF001  # its public name
@@ -532,6 +544,13 @@ class KafkaSource:
     def _stopped(self) -> bool:
         """Whether nothing is read, because a batch is damaged."""
         return bool(self._damaged) and not self._skips_damage
+
+    def _doubt_of(self, error: KafkaError) -> str:
+        """Return what else a damaged batch may be: librdkafka reports a zstd batch that is too large in the same words."""
+        if error.code() != KafkaError._BAD_COMPRESSION or "codec 0x4" not in error.str():  # noqa: SLF001  # its public name
+            return ""
+        limit = self._settings["receive.message.max.bytes"]
+        return f" (or it is valid, and takes more than kafka.receive.message.max.bytes, {limit}, when it is decompressed)"
 
     def _spoiled(self, partition: int, base: int, why: str) -> None:
         """Stop reading before a damaged batch; read nothing at all unless damage is skipped."""
