@@ -482,6 +482,7 @@ def test_a_restarted_broker_changes_no_answer(name: str, source: Opened, send: S
         for _ in range(5):
             found += reading.poll(50, 0.05).values
         node.restart()
+        until(node.answers, timeout_s=120)  # on a busy machine the JVM takes long
         found += values(reading, 1_000 - len(found))
         sent(send, node.bootstrap, name, 1_000, 1_100)
         found += values(reading, 100)
