@@ -338,7 +338,8 @@ class Manager(Actor[ManagerMessage]):
         This happens even if the accounted bytes are within the budget.
         """
         now = self.system.dispatcher.now()
-        for _ in range(self._memory.measure(now, lambda: [aged.meta.nbytes for aged in self._shelf.aged])):
+        slices = self._shelf
+        for _ in range(self._memory.measure(now, slices.nbytes, lambda: [aged.meta.nbytes for aged in slices.aged])):
             self._note_dropped(self._shelf.drop_oldest(), "emergency")
 
     def _take_progress(self, message: Progress) -> None:

@@ -32,6 +32,11 @@ class Brake:
         """Return whether the process is so large that freed memory should be returned to the system."""
         return resident > _OFF * budget
 
+    @staticmethod
+    def exceeded(resident: int, budget: int) -> bool:
+        """Return whether the process is so large that the brake starts if that goes on."""
+        return resident > _ON * budget
+
     def pull(self, resident: int, budget: int, aged: Sequence[int], now: float) -> int:
         """Return how many of the oldest generations to drop. `aged` has the bytes of each, oldest first; `now` in seconds."""
         if resident <= (_OFF if self._ticks >= _TICKS else _ON) * budget:

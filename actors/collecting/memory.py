@@ -38,10 +38,11 @@ class Accountant:
         """Read the limits again, without measuring the process."""
         self.limits = self._meter.limits()
 
-    def measure(self, now: float, aged_bytes: Callable[[], Sequence[int]]) -> int:
+    def measure(self, now: float, slice_bytes: int, aged_bytes: Callable[[], Sequence[int]]) -> int:
         """Measure if a second has passed. Return how many of the oldest generations to drop.
 
-        `aged_bytes` returns the bytes of each aged slice, oldest first.
+        `slice_bytes` are those of all slices, `aged_bytes` returns those of each aged slice, oldest first. The meter reports
+        an excess that is not in the accounts, such as that of large compressed batches.
         """
         if now - self._measured_at < _METER_S:
             return 0
@@ -51,6 +52,8 @@ class Accountant:
         if self._brake.worried(self._rss_bytes, budget):
             self._meter.trim()
             self._rss_bytes = self._meter.resident_bytes()
+        if self._brake.exceeded(self._rss_bytes, budget) and self.other_bytes + slice_bytes <= self.limits.budget_bytes:
+            self._meter.report_excess()
         return self._brake.pull(self._rss_bytes, budget, aged_bytes(), now)
 
     def unused_bytes(self, slice_bytes: int) -> int:

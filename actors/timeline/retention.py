@@ -53,6 +53,9 @@ class Meter(Protocol):
     def trim(self) -> None:
         """Return free heap memory to the system."""
 
+    def report_excess(self) -> None:
+        """Report that the process is larger than its budget, although what the stream keeps is not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

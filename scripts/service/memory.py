@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from actors.timeline.retention import Limits
@@ -54,6 +55,7 @@ class StreamMeter:
     max_aged: int | None
     max_age: int | None
     mapped_at_start: int
+    complain: Callable[[str], None]
     unit: TimeUnit = field(default_factory=TimeUnit)
 
     def limits(self) -> Limits:
@@ -76,6 +78,13 @@ class StreamMeter:
         gc.collect()
         if trim is not None:
             trim(0)
+
+    def report_excess(self) -> None:
+        """Log the excess, and what may cause it."""
+        self.complain(
+            "the process is larger than memory.budget, although the answers fit into it: "
+            "large compressed batches need a larger budget (docs/memory.md)"
+        )
 
 
 def _allowed(budget: BudgetSetting, limit_bytes: int) -> int:

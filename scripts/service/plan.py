@@ -65,6 +65,7 @@ def plan(
             stream.max_aged,
             max_age_of(stream),
             meter.resident().mapped,
+            complain,
             unit,
         ),
         baseline_bytes=budget.baseline // streams,

@@ -136,7 +136,9 @@ class Working:
         rules = {
             name: Rule(
                 managers.get(name) or streams[name].running.running.manager,
-                StreamMeter(settings.memory.budget, None, MemoryMeter(), len(settings.streams), stanza.max_aged, None, 0),
+                StreamMeter(
+                    settings.memory.budget, None, MemoryMeter(), len(settings.streams), stanza.max_aged, None, 0, print
+                ),
                 budget.baseline // len(settings.streams),
                 view_of(stanza),
                 spills=False,

@@ -74,6 +74,9 @@ class FixedMeter:
     def trim(self) -> None:
         """Nothing to give back."""
 
+    def report_excess(self) -> None:
+        """Nothing to report."""
+
 
 @dataclass
 class Stream:
