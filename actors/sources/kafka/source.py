@@ -36,13 +36,6 @@ TUNING: dict[str, Any] = {
 }
 """librdkafka's defaults sleep a second if the prefetch queue is full. These settings read four times as fast, in 10 MB."""
 
-SPARING: dict[str, Any] = {
-    "fetch.max.bytes": 262_144,  # one response has one batch if batches are large, and not one of each partition
-    "message.max.bytes": 262_144,  # librdkafka raises fetch.max.bytes to this
-    "queued.max.messages.kbytes": 1_024,
-}
-"""Settings for little memory, because librdkafka decompresses whole responses. Several partitions cost a fifth more."""
-
 _OURS: dict[str, Any] = {
     "enable.auto.commit": False,
     "enable.partition.eof": True,
@@ -61,8 +54,7 @@ _LOOK_TIMEOUT_S = 1.0
 class KafkaSource:
     """Reads `topic` with any librdkafka `settings`. If the topic is absent, creates it with `partitions`, unless that is None.
 
-    At a damaged batch nothing more is read, or if it `skips_damage`, the offsets of the batch are a gap. A `sparing` source
-    fetches less at once: of batches that are large when they are decompressed, it has one in memory, and not several.
+    At a damaged batch nothing more is read, or if it `skips_damage`, the offsets of the batch are a gap.
 
     Offsets are compared with the broker's when the source opens, and whenever the broker refuses an offset. A jump between the
     offsets of two records is not a gap: compaction and transaction markers cause jumps too.
@@ -77,12 +69,9 @@ class KafkaSource:
         start: str,
         partitions: int | None = None,
         skips_damage: bool = False,
-        sparing: bool = False,
         on_error: Callable[[str], None],
     ) -> None:
-        self._settings = {**TUNING, **(SPARING if sparing else {}), **settings, **_OURS}
-        if sparing and "fetch.max.bytes" not in settings:
-            self._settings["message.max.bytes"] = SPARING["message.max.bytes"]  # what is configured is for producers
+        self._settings = {**TUNING, **settings, **_OURS}
         self._topic = topic
         self._latest = start == "latest"
         self._partitions = partitions
