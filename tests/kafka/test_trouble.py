@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from scripts.brokers.process import free_port
 from scripts.lab.chaos.proxy import Proxy
 from tests.support.rights import PASSWORD
 from tests.support.secured import Secured, secured
-from tests.support.service import Service, service
+from tests.support.service import Service, command, service
 from tests.support.waiting import until
 
 
@@ -390,3 +391,30 @@ def test_a_service_before_a_damaged_batch_is_not_ready_and_one_that_skips_counts
         assert start <= 1_000
         assert end > 1_099
         until(lambda: readiness(running)[1]["state"] == "at the end")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("on_damage", "code", "sets"), [("stop", 1, 0), ("skip", 0, 200)])
+def test_once_ends_at_a_damaged_batch_with_a_failure_or_behind_it(
+    kafka: Secured, topic: str, tmp_path: Path, *, on_damage: str, code: int, sets: int
+):
+    for batch in range(3):
+        send(
+            kafka, topic, [b"%s_%d" % (b"RGB"[at % 3 : at % 3 + 1], 1_685_695_916_000 + 300 * batch + at) for at in range(300)]
+        )
+    kafka.damage(topic, 0 if on_damage == "stop" else 1)
+    settings = {
+        "http.port": "0",
+        "data_dir": str(tmp_path),
+        "kafka.bootstrap.servers": kafka.plain,
+        "streams.events.source": f"{{topic: {topic}, on_damage: {on_damage}}}",
+    }
+    words = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    serve = [*command("serve"), "--once", "--only", "events", *words]
+    done = subprocess.run(serve, check=False, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    number = 0 if on_damage == "stop" else 300
+    assert f"topic {topic}, partition 0: the batch at offset {number} is damaged" in done.stdout + done.stderr
+    if on_damage == "stop":
+        assert "given up" in done.stdout + done.stderr
+    assert f'"events": {3 * sets}' in done.stdout + done.stderr
