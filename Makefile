@@ -72,7 +72,7 @@ quick: lint  ## lint, types and the pure tests: less than a minute
 
 check: lint test  ## lint, types and the tests; CI also runs `make long`
 
-# Each line of output names the broker. A failure does not keep the next versions from being tried.
+# A failure does not keep the next versions from being tried.
 kafka-versions: .venv/dev  ## tests/kafka with each of KAFKA_VERSIONS, and without auto-create; the short ones by ARGS='-m versions'
 	@failed=; for version in $(KAFKA_VERSIONS); do \
 	  echo "Kafka $$version:"; \

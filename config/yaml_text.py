@@ -43,8 +43,8 @@ class _Constructor(RoundTripConstructor):
         return built
 
 
-BROKEN = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
-"""Errors that the library raises, in addition to its own, for values that contradict their tags."""
+BROKEN = (ValueError, TypeError, LookupError, AttributeError, RecursionError, NotImplementedError)
+"""Errors that the library raises, in addition to its own, for values that contradict their tags, and for some comments."""
 
 
 def parsed(text: str, repeated: list[YAMLError] | None = None) -> Any:
@@ -76,6 +76,8 @@ def fault(error: Exception) -> str:
     """Return the library's message without words of the document, because one may be a password."""
     if isinstance(error, RecursionError):
         return "values nested too deeply"
+    if isinstance(error, NotImplementedError):
+        return "a comment in a place where no comment can be read"
     if isinstance(error, ReaderError):
         return f"the character U+{error.character:04X}, which YAML does not allow"
     problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or "a value that its type cannot have")

@@ -16,7 +16,6 @@ from actors.views.view import View
 _MOST_BYTES = 8 << 20
 """Bytes of values at which no further poll waits. Of a backlog of sets, that is half a million records."""
 
-
 _LOOKED_AT = 1_000
 """Events of each partition among which a plausible time is searched."""
 

@@ -7,17 +7,18 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import compress
-from typing import Any, NamedTuple
+from typing import Any
 from zlib import crc32
 
 import numpy as np
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from actors.kafka_topic import LOOKS_ONLY, ensure_topic, left_until, longest_record, refuses_writes
 from actors.kafka_trouble import Reasons
 from actors.replies import Lasting
+from actors.sinks.receipt import Acknowledged, Receipt, Unwritten
 from actors.sinks.reports import give_up, listen, listen_to_all
 
 _BROKER_TIMEOUT_S = 5.0
@@ -35,9 +36,6 @@ _TUNING: dict[str, Any] = {
     "log_level": 0,
     **LOOKS_ONLY,
 }
-_UNKNOWN = {KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT, KafkaError._PURGE_INFLIGHT}  # noqa: SLF001  # their public names
-"""Errors of a record that Kafka may have written all the same."""
-
 _LASTING: dict[int, Lasting] = {
     KafkaError.MSG_SIZE_TOO_LARGE: "too large",
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "forbidden",
@@ -47,13 +45,6 @@ _LASTING: dict[int, Lasting] = {
     KafkaError.POLICY_VIOLATION: "invalid",
 }
 """Errors that the same record would get again. Kafka reports a missing key as INVALID_RECORD."""
-
-
-class Unwritten(NamedTuple):
-    """Why records of a request are not written, or may not be. `lasting` is None if a repetition may succeed."""
-
-    reason: str
-    lasting: Lasting | None = None
 
 
 class KafkaWriter:
@@ -77,9 +68,7 @@ class KafkaWriter:
         self._producer = self._connect()
         self._partitions = 0
 
-    def write(
-        self, values: Sequence[bytes], keys: Sequence[bytes], done: "Acknowledged", *, until: float = math.inf
-    ) -> "Receipt":
+    def write(self, values: Sequence[bytes], keys: Sequence[bytes], done: Acknowledged, *, until: float = math.inf) -> Receipt:
         """Write each value with its key to the partition of the CRC32 of the key, in the order given. Cost: 2 us a record.
 
         Writes nothing if a record is longer than the topic takes, if the client's queue has no room for all, or if the topic is
@@ -90,8 +79,9 @@ class KafkaWriter:
             return receipt.refuse(None)
         longest = max(len(key) + len(value) for key, value in zip(keys, values, strict=True))
         count = self._count(refresh=self._is_too_long(longest) and time.monotonic() >= self._limit_at)
-        refusal = count if isinstance(count, Unwritten) else self._refusal(len(values), longest, until)
-        if isinstance(count, Unwritten) or refusal is not None:
+        if isinstance(count, Unwritten):
+            return receipt.refuse(count)
+        if (refusal := self._refusal(len(values), longest, until)) is not None:
             return receipt.refuse(refusal)
         places = np.fromiter(map(crc32, keys), np.int64, len(keys)) % count
         for number in np.unique(places).tolist():
@@ -99,7 +89,7 @@ class KafkaWriter:
             self._send(number, [{"key": key, "value": value} for key, value in own], receipt)
         return receipt
 
-    def write_to_all(self, key: bytes, value: bytes, done: "Acknowledged", *, until: float = math.inf) -> "Receipt":
+    def write_to_all(self, key: bytes, value: bytes, done: Acknowledged, *, until: float = math.inf) -> Receipt:
         """Write one record to every partition, new ones included; see `write`."""
         count = self._count(refresh=True)
         known = 0 if isinstance(count, Unwritten) else count
@@ -136,7 +126,7 @@ class KafkaWriter:
     def _is_too_long(self, nbytes: int) -> bool:
         return self._longest is not None and nbytes > self._longest
 
-    def _send(self, number: int, records: list[dict[str, Any]], receipt: "Receipt") -> None:
+    def _send(self, number: int, records: list[dict[str, Any]], receipt: Receipt) -> None:
         """Give the client the records of one partition."""
         self._producer.produce_batch(self._topic, records, partition=number, on_delivery=receipt)
         for record in records:
@@ -241,63 +231,3 @@ class KafkaWriter:
             self._replace()
         self._limit_at = now + _LIMIT_AGAIN_S
         return True
-
-
-class Receipt:
-    """Counts the reports about one request: `left` records have none yet, `unknown` ones may be written or not.
-
-    `offsets` has the last offset by partition. `settled` gets the receipt at the last report, during `Producer.poll`.
-    `explained` returns the reason of an error. `done` gets the receipt once.
-    """
-
-    def __init__(
-        self,
-        count: int,
-        explained: Callable[[KafkaError], Unwritten],
-        settled: "Acknowledged",
-        done: "Acknowledged",
-    ) -> None:
-        self.left = count
-        self.acknowledged = self.refused = self.unknown = 0
-        self.offsets: dict[int, int] = {}
-        self.done = done
-        self._explained = explained
-        self._settled = settled
-        self._error: KafkaError | None = None
-        self._problem: Unwritten | None = None
-
-    @property
-    def problem(self) -> Unwritten | None:
-        """Why the first record that is not written was not; None if there is no such record yet. May ask Kafka for rights."""
-        if self._problem is None and self._error is not None:
-            self._problem = self._explained(self._error)
-        return self._problem
-
-    def __call__(self, error: KafkaError | None, message: Message | None) -> None:
-        """Take the report of one record. Asks Kafka nothing."""
-        if error is not None:
-            if self._error is None:
-                self._error = error
-            if error.code() in _UNKNOWN:
-                self.unknown += 1
-            else:
-                self.refused += 1
-        elif message is not None:
-            partition, offset = message.partition(), message.offset()
-            assert partition is not None, "a delivered record has a place"
-            assert offset is not None, "a delivered record has a place"
-            self.offsets[partition] = max(offset, self.offsets.get(partition, -1))
-            self.acknowledged += 1
-        self.left -= 1
-        if not self.left:
-            self._settled(self)
-
-    def refuse(self, problem: Unwritten | None) -> "Receipt":
-        """End the request without a record."""
-        self.refused, self.left, self._problem = self.left, 0, problem
-        self.done(self)
-        return self
-
-
-Acknowledged = Callable[[Receipt], None]
-"""Gets the receipt of a request whose records are all reported."""

@@ -11,7 +11,8 @@ from actors.messages import Look, WriterMessage
 from actors.protocol import Home, Message
 from actors.replies import Busy, Unacceptable, Write, WriteToAll, Written
 from actors.runtime.actor import Actor, System
-from actors.sinks.posting import KafkaWriter, Receipt, Unwritten
+from actors.sinks.posting import KafkaWriter
+from actors.sinks.receipt import Receipt, Unwritten
 
 _LOOK_S = 0.002
 
@@ -95,7 +96,7 @@ class Writer(Actor[WriterMessage]):
 
 def _reply(receipt: Receipt) -> Written | Busy:
     """Return what is known of a request: `Busy` or `Unacceptable` only if it is certain that no record is written."""
-    known, problem = receipt.left + receipt.unknown, receipt.problem
+    known, problem = receipt.left + receipt.unknown, receipt.explain()
     if problem is not None and not receipt.acknowledged and not known:
         return _refused(problem)
     reason = None if problem is None else problem.reason

@@ -202,8 +202,9 @@ class DescriptionRoutes:
 
     def _refresh(self) -> None:
         """Make the description again if a unit has changed."""
-        if not self._described or self._units() != self._made_for:
-            self._made_for = self._units()
+        units = self._units()
+        if not self._described or units != self._made_for:
+            self._made_for = units
             self._described = self._make()
             self._text = msgspec.json.encode(self._described)
 

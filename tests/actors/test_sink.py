@@ -25,7 +25,8 @@ from actors.sinks.dead_letters import DeadLetterSink
 from actors.sinks.file.sink import FileSink
 from actors.sinks.file.write_log import WriteLog
 from actors.sinks.kafka.sink import KafkaSink
-from actors.sinks.posting import KafkaWriter, Unwritten
+from actors.sinks.posting import KafkaWriter
+from actors.sinks.receipt import Unwritten
 from actors.sinks.sink import Fenced
 from tests.support.sink_child import killed_again_and_again
 from tests.support.sinks import fail, new_topic, read_keyed, read_topic, text_at
@@ -454,10 +455,10 @@ def test_the_writer_reports_the_last_offset_of_each_partition_when_all_are_ackno
     keys = [b"a", b"c", b"d", b"e", b"g", b"i", b"k", b"b", b"f", b"m"]
     assert [crc32(key) % 3 for key in keys] == [0] * 4 + [1] * 3 + [2] * 3
     writer.write(
-        [b"%d" % number for number in range(10)], keys, lambda receipt: reports.append((receipt.problem, receipt.offsets))
+        [b"%d" % number for number in range(10)], keys, lambda receipt: reports.append((receipt.explain(), receipt.offsets))
     )
-    writer.write_to_all(b"k", b"v", lambda receipt: reports.append((receipt.problem, receipt.offsets)))
-    writer.write([], [], lambda receipt: reports.append((receipt.problem, receipt.offsets)))
+    writer.write_to_all(b"k", b"v", lambda receipt: reports.append((receipt.explain(), receipt.offsets)))
+    writer.write([], [], lambda receipt: reports.append((receipt.explain(), receipt.offsets)))
     until(lambda: writer.poll() >= 0 and len(reports) == 3)
     assert (None, {}) in reports
     assert (None, {0: 3, 1: 2, 2: 2}) in reports
@@ -473,7 +474,7 @@ def test_the_writer_follows_a_changed_number_of_partitions(broker: str):
 
     def cleared() -> set[int]:
         reports.clear()
-        writer.write_to_all(b"k", b"v", lambda receipt: reports.append((receipt.problem, receipt.offsets)))
+        writer.write_to_all(b"k", b"v", lambda receipt: reports.append((receipt.explain(), receipt.offsets)))
         until(lambda: writer.poll() >= 0 and reports)
         return set(reports[0][1])
 
@@ -488,7 +489,9 @@ def test_the_writer_follows_a_changed_number_of_partitions(broker: str):
 
     def written() -> bool:
         reports.clear()
-        writer.write([b"1", b"2", b"3"], [b"a", b"b", b"d"], lambda receipt: reports.append((receipt.problem, receipt.offsets)))
+        writer.write(
+            [b"1", b"2", b"3"], [b"a", b"b", b"d"], lambda receipt: reports.append((receipt.explain(), receipt.offsets))
+        )
         until(lambda: writer.poll() >= 0 and reports)
         return reports[0][0] is None
 
@@ -527,7 +530,7 @@ def test_creation_of_the_dead_letter_topic_is_not_retried_at_every_poll(monkeypa
 def test_a_writer_without_a_broker_reports_an_error_within_its_timeout():
     writer = KafkaWriter({"bootstrap.servers": "127.0.0.1:1"}, "t", partitions=None, timeout_s=1)
     reports: list[Any] = []
-    writer.write([b"a"], [b"a"], lambda receipt: reports.append((receipt.problem, receipt.offsets)))
+    writer.write([b"a"], [b"a"], lambda receipt: reports.append((receipt.explain(), receipt.offsets)))
     ((unwritten, offsets),) = reports
     assert (unwritten.lasting, offsets) == (None, {})
     assert "127.0.0.1:1" in unwritten.reason
@@ -537,7 +540,7 @@ def test_a_writer_without_a_broker_reports_an_error_within_its_timeout():
 def posted(writer: KafkaWriter, *values: bytes) -> Unwritten | None:
     """Post values, and return why not all of them are written."""
     reports: list[tuple[Unwritten | None, dict[int, int]]] = []
-    writer.write(values, [b"k"] * len(values), lambda receipt: reports.append((receipt.problem, receipt.offsets)))
+    writer.write(values, [b"k"] * len(values), lambda receipt: reports.append((receipt.explain(), receipt.offsets)))
     until(lambda: writer.poll() >= 0 and reports)
     return reports[0][0]
 

@@ -11,7 +11,8 @@ from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from actors.kafka_topic import TopicIdentity, ensure_topic
-from actors.sinks.posting import KafkaWriter, Unwritten
+from actors.sinks.posting import KafkaWriter
+from actors.sinks.receipt import Unwritten
 from actors.sources.kafka.source import KafkaSource
 from actors.sources.polled import Place
 from config.load import load
@@ -63,7 +64,7 @@ def test_a_source_creates_its_topic_with_the_configured_partitions(broker: str, 
 def test_a_post_to_a_topic_that_is_absent_does_not_create_it(broker: str, name: str):
     replies: list[Unwritten | None] = []
     writer = KafkaWriter(settings_of(broker), name, partitions=None, timeout_s=2)
-    writer.write([b"a_1"], [b"a"], lambda receipt: replies.append(receipt.problem))
+    writer.write([b"a_1"], [b"a"], lambda receipt: replies.append(receipt.explain()))
     writer.close()
     assert replies == [Unwritten(f"topic {name} does not exist")]
     assert partitions_of(broker, name) is None

@@ -16,7 +16,8 @@ from actors.replies import Busy, Write, WriteToAll, Written
 from actors.runtime.actor import System
 from actors.runtime.dispatcher import Dispatcher
 from actors.sinks import posting
-from actors.sinks.posting import KafkaWriter, Receipt, Unwritten
+from actors.sinks.posting import KafkaWriter
+from actors.sinks.receipt import Receipt, Unwritten
 from actors.sinks.writer import Writer
 from scripts.lab.chaos.proxy import Proxy
 from tests.support.service import service
@@ -132,12 +133,12 @@ def test_a_changed_limit_of_the_topic_loses_no_record_under_way(broker: str, top
     alter(broker, topic, max_message_bytes="20000")
     long = b"x" * 10_000
     refused = until(lambda: found if (found := writer.write([long], [b"k"], receipts.append)).left == 0 else None)
-    assert refused.problem == Unwritten(f"topic {topic} has another limit of length, and earlier records are under way")
+    assert refused.explain() == Unwritten(f"topic {topic} has another limit of length, and earlier records are under way")
     until(lambda: writer.poll() >= 0 and early in receipts)
-    assert (early.problem, early.acknowledged) == (None, 1)
+    assert (early.explain(), early.acknowledged) == (None, 1)
     late = until(lambda: found if (found := writer.write([long], [b"k"], receipts.append)).left else None)
     until(lambda: writer.poll() >= 0 and late in receipts)
-    assert (late.problem, late.acknowledged) == (None, 1)
+    assert (late.explain(), late.acknowledged) == (None, 1)
     writer.close()
 
 
@@ -156,8 +157,8 @@ def test_the_limit_of_a_topic_is_read_once_in_some_seconds(broker: str, topic: s
     monkeypatch.setattr(writer, "_look", lambda deadline: looks.append(deadline) or look(deadline))
     for _ in range(5):
         receipt = writer.write([b"x" * 3_000], [b"k"], lambda _: None)
-        assert receipt.problem is not None
-        assert receipt.problem.lasting == "too large"
+        assert receipt.explain() is not None
+        assert receipt.explain().lasting == "too large"
     assert (reads, len(looks)) == ([topic], 1)
     for _ in range(3):
         writer.write_to_all(b"k", b"v", lambda _: None)
@@ -179,7 +180,7 @@ def test_the_limit_of_a_topic_is_read_again_when_kafka_refuses_a_record_for_its_
         receipts.clear()
         writer.write(values, [b"k"] * len(values), receipts.append)
         until(lambda: writer.poll() >= 0 and receipts)
-        return receipts[0].problem
+        return receipts[0].explain()
 
     writer._longest, writer._limit_at = 20_000 - 512, math.inf  # read before the change, and not due again
     refused = until(lambda: problem_of(b"x" * 10_000))
@@ -194,7 +195,7 @@ def test_a_writer_waits_no_longer_than_its_timeout_for_a_silent_broker(proxy: Pr
     for partitions in (None, 3):
         writer = KafkaWriter({"bootstrap.servers": proxy.bootstrap}, topic, partitions=partitions, timeout_s=1)
         began = time.monotonic()
-        assert writer.write([b"1"], [b"k"], lambda _: None).problem is not None
+        assert writer.write([b"1"], [b"k"], lambda _: None).explain() is not None
         assert time.monotonic() - began < 4  # one request to Kafka alone takes five by default
 
 
@@ -202,9 +203,9 @@ def test_a_request_is_refused_as_a_whole_if_it_comes_too_late_or_has_no_room(bro
     writer = KafkaWriter({"bootstrap.servers": broker}, topic, partitions=None, timeout_s=10)
     receipts: list[Receipt] = []
     receipt = writer.write([b"1"] * 200_001, [b"k"] * 200_001, receipts.append)
-    assert (receipt.left, receipt.refused, receipt.problem) == (0, 200_001, Unwritten("earlier records fill the queue"))
+    assert (receipt.left, receipt.refused, receipt.explain()) == (0, 200_001, Unwritten("earlier records fill the queue"))
     assert receipts == [receipt]
     receipt = writer.write([b"1"], [b"k"], receipts.append, until=0.0)
-    assert (receipt.left, receipt.refused, receipt.problem) == (0, 1, Unwritten("the topic was found too late"))
+    assert (receipt.left, receipt.refused, receipt.explain()) == (0, 1, Unwritten("the topic was found too late"))
     writer.close()
     assert committed_values(broker, topic, 0) == []

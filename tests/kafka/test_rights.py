@@ -12,7 +12,8 @@ from actors.kafka_topic import refuses_writes
 from actors.messages import Dead
 from actors.sinks import dead_letters, posting
 from actors.sinks.dead_letters import DeadLetterSink
-from actors.sinks.posting import KafkaWriter, Receipt, Unwritten
+from actors.sinks.posting import KafkaWriter
+from actors.sinks.receipt import Receipt, Unwritten
 from tests.support.rights import Guarded, guarded_broker
 from tests.support.sinks import committed_values
 from tests.support.waiting import until
@@ -53,7 +54,7 @@ def test_fifty_requests_that_a_dead_client_loses_ask_for_the_right_once(
         asked.clear()
         sent = [writer.write([b"%d" % number], [b"k"], receipts.append) for number in range(50)]
         until(lambda: writer.poll() >= 0 and len(receipts) == len(sent))
-        return [receipt.problem for receipt in receipts]
+        return [receipt.explain() for receipt in receipts]
 
     until(lambda: posting_works(writer))
     assert problems() == [Unwritten(f"Kafka refuses the right to WRITE topic {topic}", "forbidden")] * 50

@@ -32,6 +32,7 @@ from scripts.produce.patterns import chunks
 from scripts.produce.spec import Spec
 from tests.conftest import Send
 from tests.support.service import ROOT, Service, command, service
+from tests.support.sinks import read_keyed
 from tests.support.waiting import until
 
 CREATING = {"FIRNLINE_KAFKA__ALLOW_AUTO_CREATE_TOPICS": "true"}
@@ -418,6 +419,27 @@ def test_only_the_chosen_granularities_are_published_and_answered(broker: str, s
         assert (described["enum"], described["default"]) == (["hour", "day"], "hour")
         client = Client(f"http://127.0.0.1:{running.port}")
         assert {row["granularity"] for row in client.uniques()} == {"hour"}
+
+
+def test_results_in_a_compacted_topic_have_their_period_as_key(broker: str, send: Send):
+    topic, output = fresh(broker, 3), f"out-{uuid.uuid4().hex}"
+    admin = AdminClient({"bootstrap.servers": broker})
+    admin.create_topics([NewTopic(output, 1, 1, config={"cleanup.policy": "compact"})])[output].result(20)
+    values, partitions = made("uniques", 20_000)
+    words = f"streams.uniques.output={{topic: {output}, key: [granularity, start]}}"
+    with service(broker, topic, words, stream="uniques"):
+        send(broker, topic, values, partitions)
+        newest: dict[bytes | None, bytes] = {}
+        rows = unique_rows(values, "minute")
+
+        def published() -> bool:
+            newest.update(read_keyed(broker, output, 1))
+            return counted([json.loads(row) for row in newest.values()], "minute") == rows
+
+        until(published, timeout_s=60)
+        for key, value in newest.items():
+            row = json.loads(value)
+            assert key == f"{row['granularity']}/{row['start']}".encode()
 
 
 def test_two_years_of_history_fit_into_a_small_budget(tmp_path: Path):

@@ -3,16 +3,20 @@
 import contextlib
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.timeline.unit import UNITS
 from actors.views.kinds import VIEWS
+from actors.views.uniques.arguments import GRANULARITIES
 from config.fields import Budget
 from config.load import SettingsError, load
 from config.settings import Settings
-from config.streams import STREAMS, StreamSettings
+from config.streams import STREAMS, Granularity, StreamSettings
+from config.units import NANOSECONDS
 from scripts.brokers.settings import refused
 from scripts.checkout import ROOT
 from scripts.service.plan import view_of
@@ -222,6 +226,7 @@ def test_a_mistake_in_an_override_is_not_placed_in_the_file(tmp_path: Path):
         ("http:\n  port: 2001-13-45\n", "x.yaml:2: expected YAML, got: a value that its type cannot have"),
         ("http:\n  port: \0\n", "x.yaml:2: expected YAML, got: the character U+0000, which YAML does not allow"),
         ('# a\nhttp: {host: "a\x07"}\n', "x.yaml:2: expected YAML, got: the character U+0007, which YAML does not allow"),
+        (": #\n  http\n\n", "x.yaml:1: expected YAML, got: a comment in a place where no comment can be read"),
         ("&a {http: *a, streams: {events: {}}}\n", "x.yaml:1: expected YAML, got a value that contains itself"),
     ],
 )
@@ -249,6 +254,11 @@ def test_a_file_with_one_mistake_has_one_problem_and_its_line(tmp_path: Path, te
 def test_only_what_identifies_a_result_is_its_key(tmp_path: Path, stream: str, said: str):
     (told,) = problems(tmp_path, f"streams: {{mine: {stream}}}\n")
     assert said in told
+
+
+def test_the_settings_name_the_units_and_periods_of_the_engine():
+    assert get_args(Granularity) == GRANULARITIES
+    assert {name: 10**9 // each for name, each in NANOSECONDS.items()} == UNITS
 
 
 def test_a_byte_that_is_not_utf_8_is_named_with_its_line(tmp_path: Path):

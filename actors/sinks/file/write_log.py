@@ -26,8 +26,8 @@ class WriteLog:
     """A file with a line for each write of the sink, noted before the write: the inode, the place, the length and checksums.
 
     So after a kill the bytes behind a checkpoint are known as ours or as another program's, byte by byte. The checksums are
-    those of the write up to each page and up to its end: a kill may leave a part of a write. A note is not synced: after a loss
-    of power bytes may be ours without a line in the log.
+    those of the write up to each page and up to its end: a kill may leave a part of a write. Only `sync` makes notes outlast a
+    loss of power, so bytes may be ours without a line in the log then.
     """
 
     def __init__(self, path: Path, *, most_bytes: int = 1 << 20) -> None:
