@@ -114,6 +114,7 @@ def test_the_picture_moves_and_a_dragged_range_shows_the_answer_of_the_api(brows
         page = seen.page
         seen.until(f"{SHOWN} && document.querySelectorAll('.bars .gone').length > 0")
         assert "sets" in seen.text("#holds")
+        assert "Its times are in ms, as the first plausible one shows." in seen.text("#holds")
         assert "All before" in seen.text("#forgotten")
         assert page.locator(".bars .live").count() == 1
         before = page.evaluate("[...document.querySelectorAll('.bars rect')].map((bar) => bar.outerHTML).join()")

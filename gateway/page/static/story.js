@@ -53,7 +53,8 @@ export function holds(target, stream) {
     : "one live generation";
   const each = held.answers ? `, ${perAnswer((held.bytes + held.fileBytes) / held.answers)} for each` : "";
   parts.push(`They are in ${made} and take ${where.join(" and ")}${each}.`);
-  if (stream.unitBecause) parts.push(` The unit of its times is ${unit}: ${stream.unitBecause}.`);
+  if (stream.unitBecause) parts.push(` Its times are in ${unit}, as the first plausible one shows.`);
+  target.title = stream.unitBecause ?? "";
   return sentence(target, ...parts);
 }
 
