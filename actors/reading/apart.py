@@ -12,6 +12,7 @@ import numpy as np
 from actors.columns.fields import blob, bounds, column
 from actors.columns.snapshot import State
 from actors.columns.times import Times
+from actors.columns.values import Values
 from actors.sources.polled import Polled
 
 _RECORD_BYTES = 350
@@ -125,7 +126,7 @@ class Apart:
 
 def _polled(found: Sequence[_Record], epoch: int) -> Polled:
     return Polled(
-        [record.value for record in found],
+        Values.of([record.value for record in found]),
         np.array([record.partition for record in found], np.uint32),
         lambda: np.array([record.offset for record in found], np.int64),
         lambda: np.array([record.timestamp for record in found], np.int64),

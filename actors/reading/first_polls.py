@@ -55,7 +55,7 @@ class FirstPolls:
         self._waiting.append((polled, place))
         if not self.open or len(partitions) == 1:
             return self.end()
-        self._nbytes += sum(len(value or b"") for value in polled.values)
+        self._nbytes += polled.values.nbytes
         at_once = at_once or self._nbytes > _MOST_BYTES or not self._look(polled)
         unknown = {*partitions} - self._firsts.keys() - self._silent - polled.held.keys()
         return self.end() if at_once or not unknown else []

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from actors.columns.values import Values
 from actors.replies import Trouble
 from actors.sources.line_splitter import BLOCK, Splitter
 from actors.sources.pipe import PipeStream
@@ -85,7 +86,7 @@ class LineSource:
         at_end = self.finished or (self._place >= len(self._lines) and self._silent and not self._steady)
         at_ms = time.time_ns() // 10**6
         ended = frozenset({0}) if at_end else frozenset[int]()
-        return of_one_partition(values, first, lambda: np.full(len(values), at_ms), ended=ended, epoch=self._epoch)
+        return of_one_partition(Values.of(values), first, lambda: np.full(len(values), at_ms), ended=ended, epoch=self._epoch)
 
     def only(self, partition: int | None) -> None:
         """Change nothing, because there is one partition."""

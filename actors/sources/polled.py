@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.columns.times import Times
+from actors.columns.values import Values
 
 Headers = Sequence[tuple[str, bytes | None]]
 Reason = Literal["deleted", "recreated", "shrank", "interrupted", "damaged"]
@@ -57,7 +58,7 @@ class Polled:
     and the key and the headers of the record at an index. By default a record has neither key nor headers.
     """
 
-    values: Sequence[bytes | None]
+    values: Values
     partitions: NDArray[np.unsignedinteger[Any]]
     offsets: Callable[[], Times]
     timestamps: Callable[[], Times]
@@ -70,7 +71,7 @@ class Polled:
     def part(self, indices: NDArray[np.int64]) -> "Polled":
         """Return the records at `indices`, which ascend. Cost: O(indices)."""
         return Polled(
-            [self.values[index] for index in indices.tolist()],
+            self.values.part(indices),
             self.partitions[indices],
             lambda: self.offsets()[indices],
             lambda: self.timestamps()[indices],
@@ -88,7 +89,7 @@ class Polled:
         return {number: (int(own.min()), int(own.max()) + 1) for number, own in owned.items()}
 
 
-def of_one_partition(values: Sequence[bytes | None], first: int, timestamps: Callable[[], Times], **more: Any) -> Polled:
+def of_one_partition(values: Values, first: int, timestamps: Callable[[], Times], **more: Any) -> Polled:
     """Return a poll of partition 0 whose first record has the offset `first`. `more` are further fields of `Polled`."""
     partitions = np.zeros(len(values), np.uint8)
     return Polled(values, partitions, lambda: np.arange(first, first + len(values)), timestamps, **more)

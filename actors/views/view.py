@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from actors.columns.snapshot import State
 from actors.columns.times import Times
+from actors.columns.values import Values
 from actors.timeline.span import Span
 
 NONE_LOST: Mapping[str, int] = {}
@@ -27,8 +28,8 @@ class Records(Protocol):
     """One poll of a source, in order of arrival. Columns that only some views need are made on demand."""
 
     @property
-    def values(self) -> Sequence[bytes | None]:
-        """The value of each record; None is a tombstone."""
+    def values(self) -> Values:
+        """The value of each record."""
 
     @property
     def partitions(self) -> NDArray[np.unsignedinteger]:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.columns.values import Values
 from actors.reading.first_polls import FirstPolls
 from actors.reading.intake import Intake
 from actors.reading.pace import Pace
@@ -178,7 +179,7 @@ def polls(parts: dict[int, list[tuple[bytes, int]]], chance: random.Random) -> I
         values, stamps = [value for value, _ in parts[number][low:high]], [stamp for _, stamp in parts[number][low:high]]
         yield (
             Polled(
-                values,
+                Values.of(values),
                 np.full(len(values), number, np.uint16),
                 lambda low=low, high=high: np.arange(low, high),
                 lambda stamps=stamps: np.array(stamps, np.int64),

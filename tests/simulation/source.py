@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from actors.columns.values import Values
 from actors.sources.polled import Gap, Place, Polled
 from tests.simulation.clock import SimulatedClock
 from tests.simulation.faults import Faults, TroubleError
@@ -196,7 +197,7 @@ class SimulatedSource:
 def _polled(found: Sequence[tuple[int, int, Record]], ended: frozenset[int], epoch: int) -> Polled:
     """Return records, each with its partition and offset, as one poll."""
     return Polled(
-        [record.value for _, _, record in found],
+        Values.of([record.value for _, _, record in found]),
         np.array([partition for partition, _, _ in found], np.uint8),
         lambda: np.array([offset for _, offset, _ in found], np.int64),
         lambda: np.array([record.time for _, _, record in found], np.int64),

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from actors.columns.values import Values
 from actors.sources.polled import Polled, of_one_partition
 
 
@@ -16,7 +17,7 @@ def polled(
 ) -> Polled:
     """Return a poll whose offsets and times count up from `first`. `keys` has keys by index."""
     return of_one_partition(
-        values,
+        Values.of(values),
         first,
         lambda: np.arange(first, first + len(values)),
         key_of=(keys or {}).get,

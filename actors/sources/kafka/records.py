@@ -8,6 +8,7 @@ from confluent_kafka import Message
 from numpy.typing import NDArray
 
 from actors.columns.times import Times
+from actors.columns.values import Values
 from actors.sources.polled import Headers, Polled
 
 partition_of: Any = Message.partition
@@ -33,7 +34,7 @@ def polled_of(messages: list[Message], ended: frozenset[int], epoch: int) -> Pol
         headers: Any = messages[place].headers()
         return tuple(headers or ())
 
-    values = list(map(Message.value, messages))
+    values = Values.of(list(map(Message.value, messages)))
     return Polled(values, _partitions_of(messages), offsets, timestamps, key_of, headers_of, ended, epoch)
 
 

@@ -91,7 +91,7 @@ class SegmentDecoder:
         A record of more than `SPOOL_FROM` numbers is written to the spool block by block.
         Raises OSError if the spool has no room.
         """
-        values = records.values
+        values = records.values.listed
         found = _Found()
         for place, value in enumerate(values):
             record = value or b""

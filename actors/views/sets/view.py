@@ -51,7 +51,7 @@ class SetsView(View):
     @override
     def decode(self, records: Records) -> Decoded:
         """Decode a whole poll to one column of times per step."""
-        times, categories, accepted, refusals = self._decoder.decode(records.values)
+        times, categories, accepted, refusals = self._decoder.decode(records.values.listed)
         columns = tuple(times[categories == step] for step in range(len(self.steps)))
         return Decoded(times, Batch(columns), accepted, refusals)
 

@@ -80,7 +80,7 @@ def decode(records: Records) -> Decoded:
 
     Times are rounded down to milliseconds. If the root repeats a key, the last value is used.
     """
-    values = records.values
+    values = records.values.listed
     frames, refused = _parse(text_only(values), values)
     seconds = np.fromiter(map(_ts, frames), np.float64, len(frames))
     # Also false for NaN, the time of a refused record.

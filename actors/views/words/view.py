@@ -53,7 +53,7 @@ class WordsView(View):
 
     def decode(self, records: Records) -> Decoded:
         """Decode a whole poll."""
-        return decode(records.values, alphabetic=self._alphabetic)
+        return decode(records.values.listed, alphabetic=self._alphabetic)
 
     def open(self, carry: None) -> LiveWords:  # noqa: ARG002  # the contract's
         """Start an empty live slice."""

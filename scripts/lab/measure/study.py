@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from actors.columns.times import Times
+from actors.columns.values import Values
 from actors.replies import Answer, Coverage
 from actors.timeline.span import EVER
 from actors.views.uniques.arguments import Rows
@@ -39,7 +40,7 @@ class _Frame(msgspec.Struct, gc=False):
 class _Poll:
     """Records as a source gives them, for a decoder that looks at values alone."""
 
-    values: list[bytes | None]
+    values: Values
     epoch: int = 0
 
     @property
@@ -59,7 +60,7 @@ class _Poll:
 def costs() -> dict[str, float]:
     """Return nanoseconds a frame for parsing alone, for decoding, and for adding; and nanoseconds a row for writing."""
     values = [value for chunk in chunks("uniques", Spec(_FRAMES, 1_468_244_384_000)) for value in chunk.values]
-    polls = [_Poll(list(values[low : low + _POLL])) for low in range(0, _FRAMES, _POLL)]
+    polls = [_Poll(Values.of(values[low : low + _POLL])) for low in range(0, _FRAMES, _POLL)]
     whole = [[value for value in poll.values if value and value.endswith(b"}") and value.isascii()] for poll in polls]
     parse, view = msgspec.json.Decoder(_Frame).decode, UniquesView()
     batches = [view.decode(poll).batch for poll in polls]
@@ -71,7 +72,8 @@ def costs() -> dict[str, float]:
         live.read(EVER, Rows("year"))
 
     sparse = view.open(None)
-    sparse.add(view.decode(_Poll([b'{"ts":%d,"uid":"u"}' % (60 * minute) for minute in range(_FRAMES // 10)])).batch, None)
+    minutes = [b'{"ts":%d,"uid":"u"}' % (60 * minute) for minute in range(_FRAMES // 10)]
+    sparse.add(view.decode(_Poll(Values.of(minutes))).batch, None)
     arguments = Rows("minute")
     answer = Answer(view, sparse.read(EVER, arguments), EVER, arguments, Coverage(None, None, None))
     return {
