@@ -16,7 +16,7 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from config.fields import HIDDEN, secret
-from config.settings import Settings
+from config.settings import OUR_KAFKA, Settings
 from config.streams import STREAMS, view_of
 from config.yaml_text import BROKEN, fault, line_of, parsed
 
@@ -240,7 +240,7 @@ def _refused_by_library(given: _Given, refused: Refused) -> list[str]:
     """Report the settings that librdkafka refuses."""
     kafka = given.values.get("kafka")
     plain = (
-        {name: value for name, value in kafka.items() if isinstance(value, str | int | float)}
+        {name: value for name, value in kafka.items() if isinstance(value, str | int | float) and name not in OUR_KAFKA}
         if isinstance(kafka, dict)
         else {}
     )

@@ -87,6 +87,11 @@ _TAKEN = frozenset(
 """Names that no stream can have, because they are paths of the service itself; some need no token."""
 
 
+_READERS = ("auto", "columns", "messages")
+OUR_KAFKA = frozenset({"reader"})
+"""The settings below `kafka` that are no settings of librdkafka."""
+
+
 class Settings(Model):
     """All settings. Texts and dumps hide secrets; the attribute `kafka` holds them."""
 
@@ -94,7 +99,8 @@ class Settings(Model):
     log: Log = Field(Log(), description="The log.")
     kafka: dict[str, str | int | float | bool] = Field(
         {"bootstrap.servers": "embedded"},
-        description="Any librdkafka settings; `embedded` is a broker of our own, for trying out.",
+        description="Any librdkafka settings; `embedded` is a broker of our own, for trying out. `reader` is ours: `columns` "
+        "and `messages` are two ways to read records; `auto` takes columns if they are proven to be safe here.",
     )
     memory: Memory = Field(Memory(), description="The memory.")
     data_dir: Path | None = Field(
@@ -134,7 +140,19 @@ class Settings(Model):
     @field_validator("kafka")
     @classmethod
     def _with_a_broker(cls, kafka: dict[str, Any]) -> dict[str, Any]:
+        if kafka.get("reader", "auto") not in _READERS:
+            raise ValueError(f"{', '.join(_READERS)} as kafka.reader")
         return {"bootstrap.servers": "embedded", **kafka}
+
+    @property
+    def client(self) -> dict[str, str | int | float | bool]:
+        """The settings of librdkafka: `kafka` without our own."""
+        return {name: value for name, value in self.kafka.items() if name not in OUR_KAFKA}
+
+    @property
+    def reader(self) -> Any:
+        """How records are read: auto, columns or messages."""
+        return self.kafka.get("reader", "auto")
 
     @field_serializer("kafka")
     def _without_secrets(self, kafka: dict[str, Any]) -> dict[str, Any]:

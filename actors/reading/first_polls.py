@@ -58,7 +58,10 @@ class FirstPolls:
         self._nbytes += polled.values.nbytes
         at_once = at_once or self._nbytes > _MOST_BYTES or not self._look(polled)
         unknown = {*partitions} - self._firsts.keys() - self._silent - polled.held.keys()
-        return self.end() if at_once or not unknown else []
+        if at_once or not unknown:
+            return self.end()
+        self._waiting[-1] = polled.kept(), place
+        return []
 
     def end(self) -> list[tuple[Polled, Place]]:
         """Decide by the plausible times so far, if there are any. Returns the polls that wait; no poll waits from now on."""

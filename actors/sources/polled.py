@@ -1,7 +1,7 @@
 """The values that a source gives: polls of records, places and gaps."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -55,7 +55,8 @@ class Polled:
     reason is unknown. It has all of them at each poll.
 
     Some values are needed by some views only, so callables make them: the offset and the time (ms since 1970) of each record,
-    and the key and the headers of the record at an index. By default a record has neither key nor headers.
+    and the key and the headers of the record at an index. By default a record has neither key nor headers. The source may
+    forget keys and headers at its next poll; see `kept`.
     """
 
     values: Values
@@ -81,6 +82,12 @@ class Polled:
             self.epoch,
             self.held,
         )
+
+    def kept(self) -> "Polled":
+        """Return the same poll, to be read after the next poll of its source. Cost: 1 us a record, for keys and headers."""
+        keys = [self.key_of(index) for index in range(len(self.values))]
+        headers = [self.headers_of(index) for index in range(len(self.values))]
+        return replace(self, key_of=keys.__getitem__, headers_of=headers.__getitem__)
 
     def ranges(self) -> dict[int, tuple[int, int]]:
         """Return the offset of the first record and the offset after the last one, by partition. Cost: O(records)."""

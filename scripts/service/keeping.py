@@ -92,7 +92,7 @@ def broker_of(settings: Settings, on_start: Callable[[str, int], None]) -> Itera
 
     The embedded broker does not. It is started if none runs; then `on_start` gets its address and process id.
     """
-    kafka = dict(settings.kafka)
+    kafka: dict[str, Any] = dict(settings.client)
     needed = any(stream.source.topic or stream.output.topic for stream in settings.streams.values())
     if kafka["bootstrap.servers"] != "embedded" or not needed:
         yield kafka, True

@@ -16,6 +16,7 @@ from actors.sinks.kafka.sink import KafkaSink
 from actors.sinks.posting import KafkaWriter
 from actors.sinks.sink import Sink
 from actors.sources.command import CommandSource
+from actors.sources.kafka.fetch import How
 from actors.sources.kafka.source import KafkaSource
 from actors.sources.line_file import file_source
 from actors.sources.lines import stdin_source
@@ -75,8 +76,8 @@ class Complaints:
         self._log("command says", stream=self._stream, line=line)
 
 
-def reader(name: str, source: Source, kafka: Mapping[str, Any], *, once: bool, complain: Complaints) -> Reader:
-    """Make the source of stream `name`.
+def reader(name: str, source: Source, kafka: Mapping[str, Any], *, how: How, once: bool, complain: Complaints) -> Reader:
+    """Make the source of stream `name`. `how` records of Kafka are read: see `fetch`.
 
     In a command, the first word `python` is this interpreter, and `firnline` is this program.
     """
@@ -99,6 +100,7 @@ def reader(name: str, source: Source, kafka: Mapping[str, Any], *, once: bool, c
         start=source.start,
         partitions=source.partitions,
         skips_damage=source.on_damage == "skip",
+        how=how,
         on_error=complain,
     )
 

@@ -49,7 +49,7 @@ def plan(
     return StreamPlan(
         name=name,
         view=view_of(stream),
-        source=reader(name, stream.source, kafka, once=once, complain=complain),
+        source=reader(name, stream.source, kafka, how=settings.reader, once=once, complain=complain),
         lateness=in_unit(stream.lateness_ms, stream.unit),
         idle_s=stream.idle_ms / 1000,
         ahead=ahead_of(stream, once=once),

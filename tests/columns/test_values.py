@@ -5,20 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.columns.values import Values
+from tests.support.polled import in_columns
 
 VALUES = st.lists(st.none() | st.binary(max_size=20), max_size=12)
-
-
-def in_columns(values: list[bytes | None], noise: bytes) -> Values:
-    """Return `values` as columns, with bytes between them that belong to no value."""
-    raw, starts = bytearray(), []
-    for value in values:
-        raw += noise
-        starts.append(len(raw))
-        raw += value or b""
-    absent = np.array([value is None for value in values], np.bool_)
-    lengths = np.array([len(value or b"") for value in values], np.int64)
-    return Values.of_columns(bytes(raw) + bytes(8), np.array(starts, np.int64), lengths, absent if absent.any() else None)
 
 
 @given(VALUES, st.binary(max_size=5), st.data())

@@ -5,6 +5,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from actors.columns.values import Values
 from actors.views.sets.decode import SetDecoder
 from scripts.produce.patterns import PATTERNS, chunks
 from scripts.produce.producer import default_start
@@ -36,7 +37,7 @@ def test_every_triple_of_out_of_order_is_a_set():
 
 def test_junk_has_every_reject_reason_and_a_few_times_of_the_far_future():
     sent = values("junk", 300_000)
-    times, _, _, refusals = SetDecoder("RGB").decode(sent)
+    times, _, _, refusals = SetDecoder("RGB").decode(Values.of(sent))
     assert {reason for _, reason in refusals} >= {"not_utf8", "no_underscore", "empty", "negative"}
     assert len({reason for _, reason in refusals}) >= 7, "each kind of broken record has its reason"
     far = int((times > 10**14).sum())

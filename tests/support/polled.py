@@ -15,12 +15,24 @@ def polled(
     first: int = 0,
     keys: Mapping[int, bytes] | None = None,
 ) -> Polled:
-    """Return a poll whose offsets and times count up from `first`. `keys` has keys by index."""
+    """Return a poll in columns whose offsets and times count up from `first`. `keys` has keys by index."""
     return of_one_partition(
-        Values.of(values),
+        in_columns(values),
         first,
         lambda: np.arange(first, first + len(values)),
         key_of=(keys or {}).get,
         ended=frozenset({0}),
         epoch=epoch,
     )
+
+
+def in_columns(values: Sequence[bytes | None], noise: bytes = b"\xff_7") -> Values:
+    """Return `values` as columns, with bytes between them that belong to no value."""
+    raw, starts = bytearray(), []
+    for value in values:
+        raw += noise
+        starts.append(len(raw))
+        raw += value or b""
+    absent = np.array([value is None for value in values], np.bool_)
+    lengths = np.array([len(value or b"") for value in values], np.int64)
+    return Values.of_columns(bytes(raw) + bytes(8), np.array(starts, np.int64), lengths, absent if absent.any() else None)

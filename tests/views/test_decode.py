@@ -3,16 +3,29 @@
 import random
 import re
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from actors.columns.times import INT64_MAX
+from actors.columns.values import Values
 from actors.views.sets.decode import LONGEST, SetDecoder
+from tests.support.polled import in_columns
 
 STEPS = ("R", "G", "B")
 plain = st.tuples(st.sampled_from(STEPS), st.integers(0, INT64_MAX)).map(lambda event: f"{event[0]}_{event[1]}".encode())
 regular = st.integers(10**12, 10**12 + 10**6).map(lambda time: f"R_{time}".encode())
+
+
+def near(base: int) -> st.SearchStrategy[list[bytes | None]]:
+    """Return polls whose times are near `base`, and have mostly as many digits; few records are no event."""
+    events = st.tuples(st.sampled_from(STEPS), st.integers(base - 10, base + 10)).map(
+        lambda event: f"{event[0]}_{event[1]}".encode()
+    )
+    return st.lists(st.one_of(events, events, events, st.sampled_from([b"R_1000000000x1", b"Q_%d" % base, None])), max_size=40)
+
+
 ODD = (
     *(b"", b"R", b"R_", b"_1", b"R_-1", b"R_1 ", b" R_1", b"r_1", b"R_1_2", b"V_1", b"R_\xff", b"\xff_1", b"R__1", b"G_0x1"),
     *(b"R_+1", b"R_" + b"0" * 30 + b"7", b"B_9223372036854775807", b"B_9223372036854775808", b"R_" + b"1" * 300),
@@ -22,6 +35,7 @@ ODD = (
 odd = st.sampled_from(ODD)
 polls = st.one_of(
     st.lists(regular, max_size=40),
+    st.sampled_from([10**7, 10**8 - 5, 10**12, 10**16 - 9, INT64_MAX - 99_999_999, INT64_MAX]).flatmap(near),
     st.lists(st.one_of(plain, odd, st.binary(max_size=8)), max_size=40),
     st.lists(odd, max_size=10),
 )
@@ -38,7 +52,14 @@ def reference(value: bytes | None, steps: tuple[str, ...]) -> tuple[int, int] | 
 
 
 def check(values: list[bytes | None], steps: tuple[str, ...]) -> None:
-    times, categories, accepted, refusals = SetDecoder(steps).decode(values)
+    for form in (Values.of(values), in_columns(values)):
+        check_form(form, steps)
+
+
+def check_form(values: Values, steps: tuple[str, ...]) -> None:
+    times, masks, accepted, refusals = SetDecoder(steps).decode(values)
+    categories = np.argmax(masks, axis=0)
+    assert (np.sum(masks, axis=0) == 1).all()
     wanted = [reference(value, steps) for value in values]
     assert list(zip(categories.tolist(), times.tolist(), strict=True)) == [each for each in wanted if each is not None]
     assert [refusal.place for refusal in refusals] == [place for place, each in enumerate(wanted) if each is None]
@@ -77,7 +98,7 @@ def test_every_reason_of_refusal_occurs():
         "R_\u0661".encode(): "no_number",
         b"R_9223372036854775808": "too_large",
     }
-    refusals = SetDecoder(STEPS).decode(list(reasons)).refusals
+    refusals = SetDecoder(STEPS).decode(Values.of(list(reasons))).refusals
     assert [refusal.reason for refusal in refusals] == list(reasons.values())
 
 
@@ -107,34 +128,34 @@ def test_a_poll_of_every_width_is_decoded_like_its_records_one_by_one(seed: int)
 def test_a_record_of_a_megabyte_is_refused_and_the_others_are_decoded(junk: bytes, place: int):
     values: list[bytes | None] = [b"R_1", b"B_2"]
     values.insert(place, junk)
-    decoded = SetDecoder(STEPS).decode(values)
+    decoded = SetDecoder(STEPS).decode(Values.of(values))
     assert decoded.times.tolist() == [1, 2]
-    assert decoded.categories.tolist() == [0, 2]
+    assert np.argmax(decoded.masks, axis=0).tolist() == [0, 2]
     assert decoded.refusals == [(place, "too_long")]
 
 
 def test_the_largest_time_and_leading_zeros_are_accepted():
     values = [f"R_{INT64_MAX}".encode(), b"G_0000000000000000000000000000007", b"B_0", b"R_00"]
     values.append(f"R_00{INT64_MAX}".encode())
-    decoded = SetDecoder(STEPS).decode(values)
+    decoded = SetDecoder(STEPS).decode(Values.of(values))
     assert decoded.refusals == []
     assert decoded.times.tolist() == [INT64_MAX, 7, 0, 0, INT64_MAX]
-    assert decoded.categories.tolist() == [0, 1, 2, 0, 0]
+    assert np.argmax(decoded.masks, axis=0).tolist() == [0, 1, 2, 0, 0]
 
 
 def test_an_empty_poll_gives_no_events():
-    decoded = SetDecoder(STEPS).decode([])
-    assert (decoded.times.size, decoded.categories.size, decoded.accepted, decoded.refusals) == (0, 0, None, [])
+    decoded = SetDecoder(STEPS).decode(Values.of([]))
+    assert (decoded.times.size, decoded.masks[0].size, decoded.accepted, decoded.refusals) == (0, 0, None, [])
 
 
 def test_a_poll_of_tombstones_is_refused_completely():
-    decoded = SetDecoder(STEPS).decode([None, None])
+    decoded = SetDecoder(STEPS).decode(Values.of([None, None]))
     assert decoded.refusals == [(0, "empty"), (1, "empty")]
     assert decoded.times.size == 0
 
 
 def test_long_step_names_of_equal_length_are_compared_at_every_byte():
     steps = ("warehouse-a", "warehouse-b", "xarehouse-a")
-    decoded = SetDecoder(steps).decode([f"{step}_{time}".encode() for time, step in enumerate(steps)])
-    assert decoded.categories.tolist() == [0, 1, 2]
+    decoded = SetDecoder(steps).decode(Values.of([f"{step}_{time}".encode() for time, step in enumerate(steps)]))
+    assert np.argmax(decoded.masks, axis=0).tolist() == [0, 1, 2]
     assert decoded.times.tolist() == [0, 1, 2]

@@ -11,17 +11,17 @@ from actors.columns.times import Times
 from actors.columns.values import Values
 from actors.sources.polled import Headers, Polled
 
-partition_of: Any = Message.partition
-offset_of: Any = Message.offset
+_partition: Any = Message.partition
+_offset: Any = Message.offset
 _timestamp: Any = Message.timestamp
 """The library declares their values as optional. A record that was read has all three."""
 
 
-def polled_of(messages: list[Message], ended: frozenset[int], epoch: int) -> Polled:
+def polled_of(messages: list[Message]) -> Polled:
     """Return messages as one poll. Cost: 100 ns a message; 50 ns more for its offset and 150 ns for its time, if asked for."""
 
     def offsets() -> Times:
-        return np.fromiter(map(offset_of, messages), np.int64, len(messages))
+        return np.fromiter(map(_offset, messages), np.int64, len(messages))
 
     def timestamps() -> Times:
         return np.fromiter(map(itemgetter(1), map(_timestamp, messages)), np.int64, len(messages))
@@ -35,12 +35,12 @@ def polled_of(messages: list[Message], ended: frozenset[int], epoch: int) -> Pol
         return tuple(headers or ())
 
     values = Values.of(list(map(Message.value, messages)))
-    return Polled(values, _partitions_of(messages), offsets, timestamps, key_of, headers_of, ended, epoch)
+    return Polled(values, _partitions_of(messages), offsets, timestamps, key_of, headers_of)
 
 
 def _partitions_of(messages: list[Message]) -> NDArray[np.unsignedinteger]:
     """Return the partition of each message. Cost: 40 ns a message if all numbers fit into a byte."""
     try:
-        return np.frombuffer(bytes(map(partition_of, messages)), np.uint8)
+        return np.frombuffer(bytes(map(_partition, messages)), np.uint8)
     except ValueError:
-        return np.fromiter(map(partition_of, messages), np.uint32, len(messages))
+        return np.fromiter(map(_partition, messages), np.uint32, len(messages))

@@ -9,15 +9,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, assert_never
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+import numpy as np
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from actors.kafka_topic import Change, TopicIdentity, ensure_topic, refusal
 from actors.kafka_trouble import Reasons
 from actors.replies import Trouble, Troubled
 from actors.sources.kafka.damage import DAMAGED, Damage, search
 from actors.sources.kafka.ends import Ends
+from actors.sources.kafka.fetch import Fault, Fetched, How, Reader, reader
 from actors.sources.kafka.reach import Reach, Stalls
-from actors.sources.kafka.records import offset_of, partition_of, polled_of
 from actors.sources.kafka.troubles import MOST_NAMED, Troubles, listed
 from actors.sources.polled import Gap, Place, Polled, Reason
 
@@ -46,7 +47,6 @@ _OURS: dict[str, Any] = {
 _AGAIN_S = 0.2
 _REFUSED_AGAIN_S = 1.0
 _DAMAGED_AGAIN_S = 10.0
-_MOST_ERRORS = 100
 _LOOK_TIMEOUT_S = 1.0
 """librdkafka continues to connect after a timeout, so the next request may succeed."""
 
@@ -69,6 +69,7 @@ class KafkaSource:
         start: str,
         partitions: int | None = None,
         skips_damage: bool = False,
+        how: How = "auto",
         on_error: Callable[[str], None],
     ) -> None:
         self._settings = {**TUNING, **settings, **_OURS}
@@ -76,9 +77,12 @@ class KafkaSource:
         self._latest = start == "latest"
         self._partitions = partitions
         self._skips_damage = skips_damage
+        self._how = how
         self._on_error = on_error
         self._reasons = Reasons(self._settings, on_error)
-        self._consumer: Consumer | None = self._connect()
+        self._consumer: Consumer | None = None
+        self._reader: Reader
+        self._connect()
         self._topic_id = TopicIdentity(self._settings, topic, self._reasons)
         self._next: dict[int, int] = {}
         self._origin: dict[int, int] = {}
@@ -105,9 +109,9 @@ class KafkaSource:
     def open(self, place: Place) -> bool:
         """Connect, and begin to read every partition. Waits some seconds if the broker is away."""
         if self._consumer is None:
-            self._consumer = self._connect()
+            self._connect()
         self._unassign()
-        self._without_errors(self._consumer.consume(_MOST_ERRORS, 0))  # no partition is assigned: only errors come
+        self._handle(self._reader.errors())
         self._reading = self._opened_at(place)
         if self._reading:
             self._reasons.clear()
@@ -159,7 +163,7 @@ class KafkaSource:
         return self._begin(found.partitions)
 
     def poll(self, count: int, timeout_s: float) -> Polled:
-        """Return the next records. Cost: about 0.5 us a record."""
+        """Return the next records. Their keys and headers are readable until the next poll. Cost: see `fetch`."""
         gone: frozenset[int] = frozenset()
         now = time.monotonic()
         if (change := self._topic_id.changed(now)) is not None:
@@ -171,18 +175,15 @@ class KafkaSource:
             self._mend(now)
         self._ask_leaders(now)
         self._follow_changes(now)
-        messages = self._opened().consume(count, timeout_s)
-        drained = len(messages) < count
-        reached: dict[int, int] = {}
-        if any(map(Message.error, messages)):
-            reached, messages = self._without_errors(messages)
-            # librdkafka's own position does not pass aborted records if no record came before them.
-            self._next |= {number: max(self._next[number], reached[number]) for number in reached.keys() & self._next.keys()}
-        polled = polled_of(messages, gone, self._epoch)
+        self._opened()
+        fetched = self._reader.poll(count, timeout_s)
+        reached, polled = self._without_faults(fetched)
+        # librdkafka's own position does not pass aborted records if no record came before them.
+        self._next |= {number: max(self._next[number], reached[number]) for number in reached.keys() & self._next.keys()}
         ended = self._ends.after(polled.partitions, reached, now) | self._at_end_again()
-        self._follow_stalls(now, drained=drained)
+        self._follow_stalls(now, drained=not fetched.full)
         held = {**dict.fromkeys(self._unsure(now)), **self._ends.held}
-        return replace(polled, ended=gone | (ended - held.keys()), held=held)
+        return replace(polled, ended=gone | (ended - held.keys()), epoch=self._epoch, held=held)
 
     def trouble(self) -> Trouble | None:
         """Return why records cannot be read now, None if they can. Cost: a look at the clock, mostly."""
@@ -245,6 +246,7 @@ class KafkaSource:
         consumer, self._consumer = self._consumer, None  # a consumer whose `close` raises cannot be used again
         if consumer is not None:
             self._topic_id.forget()
+            self._reader.close()
             consumer.close()
 
     def _update_offsets(self) -> None:
@@ -291,6 +293,7 @@ class KafkaSource:
         wanted -= self._damaged.keys()
         if wanted and not self._stopped:
             places = [TopicPartition(self._topic, number, self._next[number]) for number in sorted(wanted)]
+            self._reader.follow(wanted)
             self._opened().incremental_assign(places)
             self._assigned |= wanted
 
@@ -376,11 +379,17 @@ class KafkaSource:
         self._next, self._origin = {}, {}
         self._on_error(f"topic {self._topic} was deleted and created again: reading the new one from its beginning")
 
-    def _connect(self) -> Consumer:
+    def _connect(self) -> None:
+        """Make a client that has read nothing, and its reader."""
         try:
-            return Consumer({**self._settings, "error_cb": self._reasons})
+            consumer = Consumer({**self._settings, "error_cb": self._reasons})
         except KafkaException as error:
             raise ValueError(f"kafka: {error.args[0].str()}") from None
+        self._reader, reason = reader(consumer, self._topic, self._how)
+        self._consumer = consumer
+        if reason is not None:
+            self._how = "messages"
+            self._on_error(f"topic {self._topic}: records are read as Message objects, which costs more, because {reason}")
 
     def _replace_client(self) -> None:
         """Go on with a client that has read nothing. Waits for the last commit of the old one, at most two seconds.
@@ -388,7 +397,9 @@ class KafkaSource:
         librdkafka keeps the leader epoch of each partition, and takes no older one. The epochs of a recreated topic begin at 0.
         So a client that has seen a higher one, as after a restart of the broker, reads nothing from the new topic.
         """
-        old, self._consumer = self._opened(), self._connect()
+        old = self._opened()
+        self._reader.close()
+        self._connect()
         old.close()
 
     def _opened(self) -> Consumer:
@@ -410,29 +421,49 @@ class KafkaSource:
         _, high = self._opened().get_watermark_offsets(TopicPartition(self._topic, number), cached=True)
         return max(0, int(high))
 
-    def _without_errors(self, messages: list[Message]) -> tuple[dict[int, int], list[Message]]:
-        """Return the partitions at their end with its offset, and the records. Reports errors.
+    def _without_faults(self, fetched: Fetched) -> tuple[dict[int, int], Polled]:
+        """Return the partitions at their end with its offset, and the records that count. Reports errors.
 
         Raises KafkaException for a final error.
         """
-        ended: dict[int, int] = {}
-        records: list[Message] = []
-        for message in messages:
-            error = message.error()
-            partition = message.partition()
-            if partition in self._damaged:  # behind a damaged batch librdkafka may take any bytes for a batch
-                if error is None:
-                    self._next[partition] = min(self._next[partition], offset_of(message))
+        if not fetched.faults and not self._damaged:
+            return {}, fetched.records
+        damaged = dict.fromkeys(self._damaged, -1)
+        ends, spoiled = self._handle(fetched.faults)
+        records, places = fetched.records, fetched.places
+        partitions, counts = records.partitions, np.ones(places.size, np.bool_)
+        for number, place in (damaged | spoiled).items():  # behind a damaged batch librdkafka may take any bytes for a batch
+            behind = (partitions == number) & (places > place)
+            if behind.any():
+                self._next[number] = min(self._next[number], int(records.offsets()[behind].min()))
+                counts &= ~behind
+        reached = {
+            end.partition: end.offset
+            for end in ends
+            if end.partition is not None and not (counts & (partitions == end.partition) & (places > end.place)).any()
+        }
+        for number in reached:
+            self._denied.pop(number, None)
+        return reached, records if counts.all() else records.part(np.flatnonzero(counts))
+
+    def _handle(self, faults: Iterable[Fault]) -> tuple[list[Fault], dict[int, int]]:
+        """Report errors. Returns the ends of partitions, and the place of the error that shows a partition's damaged batch.
+
+        Raises KafkaException for a final error.
+        """
+        ends: list[Fault] = []
+        spoiled: dict[int, int] = {}
+        for fault in faults:
+            error, partition = fault.error, fault.partition
+            if partition in self._damaged:
                 continue
-            if error is None:
-                ended.pop(partition_of(message), None)
-                records.append(message)
-            elif error.code() in DAMAGED and partition is not None:
-                self._spoiled(partition, offset_of(message), f"{error.str()}{self._doubt_of(error)}")
+            if error.code() in DAMAGED and partition is not None:
+                spoiled[partition] = fault.place
+                self._spoiled(partition, fault.offset, f"{error.str()}{self._doubt_of(error)}")
             elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED and partition is not None:
                 self._denied[partition] = refusal(self._topic, error.str())
-            elif error.code() == KafkaError._PARTITION_EOF and partition is not None:  # noqa: SLF001  # its public name
-                ended[partition] = offset_of(message)
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public name
+                ends.append(fault)
             elif error.code() == KafkaError._AUTO_OFFSET_RESET and partition is not None:  # noqa: SLF001  # its public name
                 self._refuse(partition, error.str())
             elif error.fatal():
@@ -442,9 +473,7 @@ class KafkaSource:
                 self._on_error(f"group {group}: {error.str()} Lag tools see no offsets; records are read all the same.")
             else:
                 self._on_error(self._reasons.plain(error.str()))
-        for number in ended:
-            self._denied.pop(number, None)
-        return ended, records
+        return ends, spoiled
 
     # Troubles --------------------------------------------------------------------------------------------------------
 

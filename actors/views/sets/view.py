@@ -51,8 +51,8 @@ class SetsView(View):
     @override
     def decode(self, records: Records) -> Decoded:
         """Decode a whole poll to one column of times per step."""
-        times, categories, accepted, refusals = self._decoder.decode(records.values.listed)
-        columns = tuple(times[categories == step] for step in range(len(self.steps)))
+        times, masks, accepted, refusals = self._decoder.decode(records.values)
+        columns = tuple(times[mask] for mask in masks)
         return Decoded(times, Batch(columns), accepted, refusals)
 
     @override

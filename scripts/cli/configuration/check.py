@@ -87,7 +87,7 @@ def check(settings: Settings, rate: float, environ: Mapping[str, str], *, connec
 def _library_problems(settings: Settings) -> Iterator[str]:
     """Yield why librdkafka refuses the settings with which the service makes its clients."""
     writes = any(stream.writable or stream.dead_letters or stream.output.topic for stream in settings.streams.values())
-    for name, reason in refused({**TUNING, **settings.kafka}, writes=writes).items():
+    for name, reason in refused({**TUNING, **settings.client}, writes=writes).items():
         yield f"kafka{'.' if name else ''}{name}: {reason}"
 
 

@@ -129,7 +129,7 @@ def problems_of_machine(settings: Settings) -> Iterator[str]:
 def problems_of_broker(settings: Settings) -> Iterator[str]:
     """Ask the broker for the topics of all sources; topics that a stream creates itself are left out."""
     wanted = {stream.source.topic: name for name, stream in settings.streams.items() if stream.source.topic}
-    kafka: dict[str, Any] = dict(settings.kafka)
+    kafka: dict[str, Any] = dict(settings.client)
     if kafka["bootstrap.servers"] == "embedded":
         found = find_embedded()
         if found is None:

@@ -1,0 +1,151 @@
+"""Polls in the memory of librdkafka: read as columns without a Python object for a record, and freed in one call.
+
+Only this file and `proofs` touch memory by address. Values are copied when a poll is made. Keys and headers are copied one by
+one on demand, until the poll is released.
+"""
+
+import ctypes
+from ctypes import c_char_p, c_int, c_int32, c_int64, c_size_t, c_ssize_t, c_void_p
+from itertools import starmap
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.columns.times import NO_TIMES, Times
+from actors.columns.values import Values
+from actors.sources.kafka.columns.proofs import library_path, prove_bulk
+
+_ERROR, _PARTITION, _PAYLOAD, _LENGTH, _KEY, _KEY_LENGTH, _OFFSET = 0, 2, 3, 4, 5, 6, 7
+"""The members of `rd_kafka_message_t` (rdkafka.h), in words of eight bytes. The first two are of four bytes."""
+
+_STAMP = 12
+"""The word of a message's timestamp. It is private, so each poll is compared with `rd_kafka_message_timestamp`."""
+
+_LOW, _HIGH = 1 << 12, 1 << 47
+"""The addresses of a process on x86-64, without the first page."""
+
+_PAGE = 1 << 12
+_PADDING = bytes(8)
+
+
+class Library:
+    """The functions of the librdkafka that this process uses, with their types. Functions of `held` keep Python's lock.
+
+    Raises `Unproven` if polls cannot be read as columns here. Then no memory was touched.
+    """
+
+    def __init__(self) -> None:
+        path = library_path()
+        freely, held, runtime = ctypes.CDLL(path), ctypes.PyDLL(path), ctypes.PyDLL(None)
+        self.held = held
+        self.allocate = _typed(runtime.malloc, c_void_p, c_size_t)
+        self.free = _typed(runtime.free, None, c_void_p)
+        prove_bulk(held, self.allocate, self.free)
+        self.queue = _typed(held.rd_kafka_queue_new, c_void_p, c_void_p)
+        self.queue_of = _typed(held.rd_kafka_queue_get_partition, c_void_p, c_void_p, c_char_p, c_int32)
+        self.forward = _typed(held.rd_kafka_queue_forward, None, c_void_p, c_void_p)
+        self.drop_queue = _typed(freely.rd_kafka_queue_destroy, None, c_void_p)
+        self.consume = _typed(freely.rd_kafka_consume_batch_queue, c_ssize_t, c_void_p, c_int, c_void_p, c_size_t)
+        self.destroy = _typed(freely.rd_kafka_messages_destroy, None, c_void_p)
+        self.stamp = _typed(held.rd_kafka_message_timestamp, c_int64, c_void_p, c_void_p)
+        self.text = _typed(held.rd_kafka_message_errstr, c_char_p, c_void_p)
+        self.headers = _typed(held.rd_kafka_message_headers, c_int, c_void_p, c_void_p)
+        self.header = _typed(held.rd_kafka_header_get_all, c_int, c_void_p, c_size_t, c_void_p, c_void_p, c_void_p)
+        memory = (ctypes.c_char * (_HIGH - 2 * _LOW)).from_address(_LOW)
+        self.words: NDArray[np.int64] = np.frombuffer(memory, np.int64)  # type: ignore[call-overload]  # an array of ctypes is a buffer
+        """The memory of this process as words. Only addresses that librdkafka has returned may be read."""
+
+
+def _typed(function: Any, result: Any, *arguments: Any) -> Any:
+    function.restype, function.argtypes = result, arguments
+    return function
+
+
+class Messages:
+    """The records and errors of one poll, in order of arrival, as columns. Keys and headers are readable until `release`."""
+
+    def __init__(self, library: Library, queue: int, most: int, timeout_s: float) -> None:
+        """Take at most `most` messages from a queue, those that come within `timeout_s`."""
+        self._library = library
+        base = library.allocate(8 + 8 * most)
+        self.count = count = max(0, library.consume(queue, round(timeout_s * 1000), base + 8, most))
+        self._base: int | None = base
+        self._pointers: Times = np.frombuffer((c_int64 * count).from_address(base + 8), np.int64).copy() if count else NO_TIMES
+        words = (self._pointers - _LOW) >> 3
+
+        def column(member: int) -> Times:
+            found: Times = library.words[words + member]
+            return found
+
+        self.errors: NDArray[np.int32] = column(_ERROR).astype(np.int32)
+        """0 for a record, otherwise a code of librdkafka."""
+        self.partitions: NDArray[np.int32] = column(_PARTITION).astype(np.int32)
+        self.offsets = column(_OFFSET)
+        self.timestamps = self._timestamps(column)
+        self.values = self._values(column(_PAYLOAD), column(_LENGTH))
+
+    def key(self, place: int) -> bytes | None:
+        """Return the key of a record."""
+        members = (c_int64 * 8).from_address(self._at(place))
+        return ctypes.string_at(members[_KEY], members[_KEY_LENGTH]) if members[_KEY] else None
+
+    def headers(self, place: int) -> tuple[tuple[str, bytes | None], ...]:
+        """Return the headers of a record."""
+        pointer, found = c_void_p(), list[tuple[str, bytes | None]]()
+        if self._library.headers(self._at(place), ctypes.byref(pointer)):
+            return ()
+        name, value, size = c_char_p(), c_void_p(), c_size_t()
+        wanted = ctypes.byref(name), ctypes.byref(value), ctypes.byref(size)
+        while self._library.header(pointer, len(found), *wanted) == 0:
+            content = None if value.value is None else ctypes.string_at(value.value, size.value)
+            found.append(((name.value or b"").decode(), content))
+        return tuple(found)
+
+    def error(self, place: int) -> str:
+        """Return the text of an error."""
+        return (self._library.text(self._at(place)) or b"").decode(errors="replace")
+
+    def release(self) -> None:
+        """Give all messages back. A second call changes nothing. Cost: 70 ns a message, without Python's lock."""
+        base, self._base = self._base, None
+        if base is not None:
+            c_size_t.from_address(base).value = self.count
+            self._library.destroy(base)
+
+    def _at(self, place: int) -> int:
+        if self._base is None:
+            raise RuntimeError("the poll was released")
+        return int(self._pointers[place])
+
+    def _timestamps(self, column: Any) -> Times:
+        """Return the timestamp of each record, by the public function if the first or last one lies at another place."""
+        stamps: Times = np.where(self.errors == 0, column(_STAMP), -1)
+        ends = [place for place in (0, -1) if self.count]
+        if all(stamps[place] == self._library.stamp(int(self._pointers[place]), None) for place in ends):
+            return stamps
+        return np.fromiter((self._library.stamp(pointer, None) for pointer in self._pointers.tolist()), np.int64, self.count)
+
+    def _values(self, payloads: Times, lengths: Times) -> Values:
+        """Copy the values. Those of one batch lie near each other, and are copied with what lies between them.
+
+        Between two bytes less than a page apart there is no other page, so memory between them can be read.
+        """
+        absent = (payloads == 0) | (self.errors != 0)
+        if absent.any():
+            lengths = np.where(absent, 0, lengths)
+            there = np.flatnonzero(~absent)
+        else:
+            there = np.arange(self.count)
+        starts = np.zeros(self.count, np.int64)
+        if not there.size:
+            return Values.of_columns(_PADDING, starts, lengths, absent if self.count else None)
+        begins, sizes = payloads[there], lengths[there]
+        gaps = begins[1:] - (begins[:-1] + sizes[:-1])
+        first = np.concatenate(([0], np.flatnonzero((gaps < 0) | (gaps >= _PAGE)) + 1))
+        last = np.append(first[1:], there.size) - 1
+        low = begins[first]
+        size = begins[last] + sizes[last] - low
+        raw = b"".join([*starmap(ctypes.string_at, zip(low.tolist(), size.tolist(), strict=True)), _PADDING])
+        starts[there] = begins - np.repeat(low - (np.cumsum(size) - size), last - first + 1)
+        return Values.of_columns(raw, starts, lengths, absent if there.size < self.count else None)
