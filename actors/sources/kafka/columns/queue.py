@@ -47,7 +47,7 @@ class Queue:
         self._library.drop_queue(queue)
 
     def __del__(self) -> None:
-        """Close the queue: a consumer that nobody closes would otherwise hold the exit of the process."""
+        """Close the queue: a consumer that is not closed would otherwise hold the exit of the process."""
         if hasattr(self, "_queue"):
             self.close()
 
