@@ -42,7 +42,7 @@ def parse(digits: Bytes) -> tuple[Times, NDArray[np.bool_]]:
         wrong |= (word & _HIGH) ^ _ZEROS
         wrong |= ((word + _SIX) & _HIGH) ^ _ZEROS
         total *= np.uint64(10**_BLOCK)
-        total += _value(word)
+        total += eight_digits(word)
     valid = wrong == 0
     if width == MAX_DIGITS:
         valid &= total <= np.uint64(2**63 - 1)
@@ -95,7 +95,7 @@ def _word(digits: Bytes, start: int) -> NDArray[np.uint64]:
     return eight.view("<u8")[:, 0]
 
 
-def _value(word: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def eight_digits(word: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return the numbers of eight-digit words: combines digits to pairs, pairs to fours, and fours to eights."""
     return _combined(word - _ZEROS)
 

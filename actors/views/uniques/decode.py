@@ -1,7 +1,8 @@
 """Decodes JSON records to columns: the time of each record and the hash of its user.
 
-Used by the front end, a whole poll at a time. A record is parsed once, and only `ts` and `uid` of its root become values. A
-record that cannot be parsed is parsed again, more slowly, and is decoded or refused with one of a few reasons.
+Used by the front end, a whole poll at a time. Records of one shape are read as columns (`actors.columns.json`). Other records
+are parsed, and only `ts` and `uid` of the root become values. A record that cannot be parsed is parsed again, more slowly, and
+is decoded or refused with one of a few reasons.
 """
 
 import re
@@ -14,10 +15,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from actors.columns.json.alike import Alike
 from actors.columns.record_text import bare, defect
 from actors.columns.text import Hashes, Text
 from actors.columns.times import Times
 from actors.columns.utf8 import text_only
+from actors.columns.values import Values
 from actors.views.view import Decoded, Records, Refusal
 
 END_S = 253_402_300_800
@@ -73,14 +76,38 @@ _RAW = msgspec.json.Decoder(_Raw)
 _TEXT = msgspec.json.Decoder(str)
 _ts, _uid = attrgetter("ts"), attrgetter("uid")
 _NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_ALIKE = Alike(_DECODER.decode, _NO_JSON, texts=("uid",), numbers=("ts",), below=END_S)
 
 
 def decode(records: Records) -> Decoded:
-    """Decode one poll. Cost: the JSON parser, and about 250 ns a record; about 5 us more for a record that needs a second look.
+    """Decode one poll. Cost: 0.3 us a record of a common shape; else the JSON parser and about 250 ns; 5 us for a second look.
 
     Times are rounded down to milliseconds. If the root repeats a key, the last value is used.
     """
-    values = records.values.listed
+    values = records.values
+    groups, rest = _ALIKE.groups(values)
+    if not groups:
+        return _parsed(values)
+    times, hashes = np.empty(len(values), np.int64), np.empty(len(values), np.uint64)
+    accepted, refusals = None, list[Refusal]()
+    for group in groups:
+        times[group.rows] = group.numbers["ts"] * 1000
+        hashes[group.rows] = group.texts["uid"].hashes()
+    if rest.size:
+        others = _parsed(values.part(rest))
+        taken = rest if others.accepted is None else rest[others.accepted]
+        times[taken], hashes[taken] = others.times, others.batch.hashes
+        if others.accepted is not None:
+            accepted = np.ones(len(values), np.bool_)
+            accepted[rest] = others.accepted
+            times, hashes = times[accepted], hashes[accepted]
+            refusals = [Refusal(int(rest[refusal.place]), refusal.reason) for refusal in others.refusals]
+    return Decoded(times, Frames(times, hashes), accepted, refusals)
+
+
+def _parsed(records: Values) -> Decoded:
+    """Decode records with the JSON parser."""
+    values = records.listed
     frames, refused = _parse(text_only(values), values)
     seconds = np.fromiter(map(_ts, frames), np.float64, len(frames))
     # Also false for NaN, the time of a refused record.
