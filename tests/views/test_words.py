@@ -565,18 +565,26 @@ def test_a_settled_slice_that_was_read_stays_compressed_and_in_its_file():
         assert all(np.shares_memory(np.frombuffer(column, np.uint8), inside) for column in block.columns)
 
 
-def test_a_second_state_shares_unchanged_seconds():
+def test_later_events_do_not_change_a_state():
     view = WordsView()
-    live = fed(view, view.open(None), [Seen(second, "t", "a b") for second in range(10)])
-    held = live._tables["words"]._seconds
-    before = dict(held)
-    live.state()
-    for _ in range(2):
-        fed(view, live, [Seen(3, "t", "a c")])
-        assert [second for second in held if held[second] is not before[second]] == [3]
-    own = held[3]
-    fed(view, live, [Seen(3, "t", "d")])
-    assert held[3] is own
+    events = [Seen(second, "t", "a b") for second in range(10)]
+    live = fed(view, view.open(None), events)
+    state = live.state()
+    fed(view, live, [Seen(3, "t", "a c"), Seen(-1, "u", "d"), Seen(20, "t", "a")])
+    again = view.revive(kept(state))
+    for span in (EVER, Span(3_000, 5_000)):
+        for arguments in BOTH:
+            assert answered(view, [again], span, arguments) == counted(events, span, arguments)
+
+
+@pytest.mark.parametrize("damage", ["second", "name"])
+def test_a_state_with_a_second_or_a_name_twice_is_refused(damage: str):
+    view = WordsView()
+    state: Any = fed(view, view.open(None), [Seen(1, "t", "a b"), Seen(2, "t", "a b")]).state()
+    name, column = ("seconds", [1, 1]) if damage == "second" else ("numbers", [0, 0, 0, 1])
+    kind = {"seconds": "<i8", "numbers": "<u4"}[name]
+    with pytest.raises(ValueError, match="different"):
+        view.revive({**state, "words": {**state["words"], name: np.array(column, kind).tobytes()}})
 
 
 @pytest.mark.parametrize("seed", range(2))
