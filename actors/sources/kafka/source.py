@@ -24,6 +24,7 @@ from actors.sources.polled import Gap, Place, Polled, Reason
 
 TUNING: dict[str, Any] = {
     "isolation.level": "read_committed",  # records of aborted transactions are not read
+    "fetch.wait.max.ms": 100,  # the broker reports the end of a partition only after this time, and its last events wait for it
     "fetch.queue.backoff.ms": 5,
     "queued.min.messages": 10_000,
     "queued.max.messages.kbytes": 4_096,
