@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass
 
+_MOST_AT_REST = 500
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
     """Sizes in events, times in seconds. `apart_bytes` is the memory for records whose times cannot be yet.
 
-    `rest_s` is the pause between two polls without load. `poll_s` is the longest wait for a full poll under load. `report_s` is
-    the time between two reports of progress. `look_s` is the time between two searches for new partitions.
+    A poll of more than `busy_records` shows load. `rest_s` is the pause between two polls without load. `poll_s` is the longest
+    wait for a full poll under load. `report_s` is the time between two reports of progress. `look_s` is the time between two
+    searches for new partitions.
     """
 
-    poll_records: int = 4_000
+    poll_records: int = 12_000
     poll_s: float = 0.005
     rest_s: float = 0.01
     micro_batch: int = 12_000
@@ -23,3 +26,8 @@ class Pace:
     wait_for_topic_s: float = 1.0
     checkpoint_s: float = 5.0
     checkpoint_events: int = 1_000_000
+
+    @property
+    def busy_records(self) -> int:
+        """An eighth of a poll, at most 500 records, so that a source of small blocks is read without pauses too."""
+        return min(_MOST_AT_REST, self.poll_records // 8)
