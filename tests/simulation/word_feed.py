@@ -63,7 +63,11 @@ class WordFeed(Feed):
         return WordsView(max_pairs=self._max_pairs, max_names=self._max_names)
 
     def holds(self, batch: Any, event: Line) -> bool:
-        return event.type in batch.types.get(event.time // 1000, ())
+        return any(
+            event.type == pairs.names[number]
+            for pairs in batch.types
+            for number in pairs.numbers[pairs.seconds == event.time // 1000].tolist()
+        )
 
     def alike(self, one: Line, other: Line) -> bool:
         return (one.time // 1000, one.type) == (other.time // 1000, other.type)
