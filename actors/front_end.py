@@ -397,7 +397,7 @@ class FrontEnd(Actor[FrontEndMessage]):
         self._intake.prepare(now - self._polled_at - _MAX_RESTS_BETWEEN_POLLS * self._pace.rest_s, now, wall)
         # Under load wait for a full poll; else take what is there, and leave the thread to others.
         polled = self._source.poll(self._pace.poll_records, self._pace.poll_s if self._busy else 0.0)
-        self._busy = len(polled.values) > self._pace.busy_records
+        self._busy = self._pace.shows_load(polled.values)
         now = self._polled_at = self._now()
         try:
             self._take(polled, now)

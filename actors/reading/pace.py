@@ -2,16 +2,18 @@
 
 from dataclasses import dataclass
 
+from actors.columns.values import Values
+
 _MOST_AT_REST = 500
+_BYTES_AT_REST = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
     """Sizes in events, times in seconds. `apart_bytes` is the memory for records whose times cannot be yet.
 
-    A poll of more than `busy_records` shows load. `rest_s` is the pause between two polls without load. `poll_s` is the longest
-    wait for a full poll under load. `report_s` is the time between two reports of progress. `look_s` is the time between two
-    searches for new partitions.
+    `rest_s` is the pause between two polls without load. `poll_s` is the longest wait for a full poll under load. `report_s` is
+    the time between two reports of progress. `look_s` is the time between two searches for new partitions.
     """
 
     poll_records: int = 12_000
@@ -27,7 +29,9 @@ class Pace:
     checkpoint_s: float = 5.0
     checkpoint_events: int = 1_000_000
 
-    @property
-    def busy_records(self) -> int:
-        """An eighth of a poll, at most 500 records, so that a source of small blocks is read without pauses too."""
-        return min(_MOST_AT_REST, self.poll_records // 8)
+    def shows_load(self, values: Values) -> bool:
+        """Whether a poll of these values shows load: more than an eighth of a full poll, 500 records or 64 KiB.
+
+        So a source of small blocks or long records is read without pauses too. Cost: O(values) for a poll of few records.
+        """
+        return len(values) > min(_MOST_AT_REST, self.poll_records // 8) or values.nbytes > _BYTES_AT_REST

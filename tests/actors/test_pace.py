@@ -1,9 +1,22 @@
-"""When a front end pauses for a checkpoint: often enough, never for long, and always at the end."""
+"""When a front end pauses for a checkpoint: often enough, never for long, and always at the end. And which poll is load."""
 
+from actors.columns.values import Values
 from actors.reading.pace import Pace
 from actors.reading.pause import Pause
 
 PACE = Pace(checkpoint_s=5.0, checkpoint_events=1_000)
+
+
+def test_a_poll_shows_load_by_its_records_or_by_its_bytes():
+    for values, load in (
+        ([b"R_1"] * 500, False),
+        ([b"R_1"] * 501, True),
+        ([b"x" * 65_536], False),
+        ([b"x" * 65_537], True),
+        ([b"x" * 40_000, None, b"x" * 40_000], True),
+        ([], False),
+    ):
+        assert PACE.shows_load(Values.of(values)) == load
 
 
 def test_a_checkpoint_is_due_after_an_interval_or_a_number_of_records():
