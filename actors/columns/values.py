@@ -6,7 +6,7 @@ Sources give one of the forms, and each decoder uses the form that suits it.
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import overload
+from typing import Any, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,14 @@ class Values(Sequence[Value]):
         without any. Cost: none; `listed` costs 120 ns a value.
         """
         return _Columns(raw, Text(np.frombuffer(raw, np.uint8), starts, lengths), absent)
+
+    @staticmethod
+    def of_lines(raw: bytes, starts: Times, lengths: Times) -> "Values":
+        """Return values from columns of lines: the values follow each other in `raw`, and a line feed follows each one.
+
+        At least seven more bytes of `raw` follow. Cost: none; `listed` costs 100 ns a value. A slice is as cheap as the whole.
+        """
+        return _Lines(raw, Text(np.frombuffer(raw, np.uint8), starts, lengths), None)
 
     @property
     @abstractmethod
@@ -160,3 +168,19 @@ class _Columns(Values):
             return None
         start = int(self._text.starts[place])
         return self._raw[start : start + int(self._text.lengths[place])]
+
+
+class _Lines(_Columns):
+    @cached_property
+    def listed(self) -> list[Value]:
+        starts, lengths = self._text.starts, self._text.lengths
+        if not starts.size:
+            return []
+        first, end = int(starts[0]), int(starts[-1] + lengths[-1])
+        raw = self._raw if not first else self._raw[first:end]
+        return cast("list[Value]", raw.split(b"\n", starts.size)[: starts.size])
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice) and place.step is None:
+            return _Lines(self._raw, self._text.only(place), None)
+        return super().__getitem__(place)

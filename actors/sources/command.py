@@ -5,12 +5,13 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from actors.sources.line_splitter import Splitter
+from actors.sources.line_splitter import BLOCK, Splitter
 from actors.sources.lines import LineSource
 from actors.sources.pipe import PipeStream
 from actors.sources.polled import Place
+from actors.sources.read_ahead import ReadAhead
 
 _FIRST_BACKOFF_S = 0.5
 _LONGEST_BACKOFF_S = 30.0
@@ -48,13 +49,13 @@ class CommandStream:
         self._backoff_s = _FIRST_BACKOFF_S
         self._again_at = 0.0
         self._child: subprocess.Popen[bytes] | None = None
-        self._output: PipeStream | None = None
+        self._output: ReadAhead | None = None
         self._errors: PipeStream | None = None
         self._error_lines = Splitter(_STDERR_LINE)
         self._started_at = 0.0
         self._cut_off = False
 
-    def read(self, timeout_s: float) -> bytes | None:
+    def read(self, timeout_s: float, most: int = BLOCK) -> bytes | None:
         """Return the next output of the command. Starts the command when its backoff is over.
 
         Raises OSError if the command cannot be started, and `once` is set.
@@ -66,7 +67,7 @@ class CommandStream:
             return None
         self._read_errors()
         assert self._output is not None, "a started command has an output"
-        block = self._output.read(timeout_s)
+        block = self._output.read(timeout_s, most)
         if block:
             self._cut_off = not block.endswith(b"\n")
         return self._ended(now) if block == b"" else block
@@ -105,7 +106,7 @@ class CommandStream:
             return
         assert isinstance(self._child.stdout, io.RawIOBase)
         assert isinstance(self._child.stderr, io.RawIOBase)
-        self._output = PipeStream(self._child.stdout.fileno())
+        self._output = ReadAhead(PipeStream(self._child.stdout.fileno()))
         self._errors = PipeStream(self._child.stderr.fileno())
 
     def _ended(self, now: float) -> bytes | None:
@@ -139,9 +140,9 @@ class CommandStream:
         if block := self._errors.read(0.0):
             self._report(self._error_lines.split(block))
 
-    def _report(self, lines: Sequence[bytes]) -> None:
+    def _report(self, lines: Iterable[bytes | None]) -> None:
         for line in lines:
-            self._on_line(line[:_STDERR_LINE].decode(errors="replace"))
+            self._on_line((line or b"").decode(errors="replace"))
 
     def _forget(self) -> None:
         assert self._child is not None, "called for a command that was started"
@@ -163,7 +164,7 @@ def _signal(child: subprocess.Popen[bytes], number: int) -> None:
 
 
 class CommandSource(LineSource):
-    """The lines of a command's standard output. With `once`, its polls are full, see `LineSource`."""
+    """The lines of a command's standard output. With `once`, its blocks are whole, see `LineSource`."""
 
     def __init__(
         self,
@@ -181,12 +182,12 @@ class CommandSource(LineSource):
     def open(self, place: Place) -> bool:
         """Continue at the command's next line. A command that `close` ended is restarted, and its unread output is a gap."""
         if self._closed:
-            self._closed, self._splitter = False, Splitter()
+            self._closed, self._blocks, self._splitter = False, None, Splitter()
             self._missing("interrupted")
         return super().open(place)
 
     def close(self) -> None:
         """End the command."""
-        if self._stream is not None and not self.finished:
+        if self._blocks is not None and not self.finished:
             self._closed = True
         self._running.close()

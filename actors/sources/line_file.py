@@ -7,6 +7,8 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+from actors.columns.values import Values
+from actors.sources.blocks import Blocks
 from actors.sources.line_splitter import BLOCK, Splitter
 from actors.sources.lines import LineSource
 from actors.sources.packed import MAGIC, Unpacker
@@ -30,11 +32,11 @@ class FileStream:
         """The place and kind of the damage at which the stream ended; None without damage."""
         return None if self._unpacker is None else self._unpacker.damage
 
-    def read(self, timeout_s: float) -> bytes:  # noqa: ARG002  # the protocol's
+    def read(self, timeout_s: float, most: int = BLOCK) -> bytes:  # noqa: ARG002  # the protocol's
         """Return the next block; b"" at the end. Gives all bytes before a damage, and ends a last line that is whole there."""
         if self._unpacker is None:
-            return self._file.read(BLOCK)
-        block = self._unpacker.read()
+            return self._file.read(most)
+        block = self._unpacker.read(most)
         if not block and self._cut_off and self.damage is not None and self._unpacker.whole:
             block = b"\n"
         self._cut_off = bool(block) and not block.endswith(b"\n")
@@ -59,7 +61,7 @@ class FileSource(LineSource):
         self._once = once
         self._on_failure = on_failure
         self._file: FileStream | None = None
-        super().__init__(self._connected, on_error=on_error)
+        super().__init__(self._connected, on_error=on_error, steady=True)
 
     def open(self, place: Place) -> bool:
         """Begin at a line. Cost: 0.1 us a skipped line.
@@ -71,9 +73,9 @@ class FileSource(LineSource):
             same = known is None or _is_still(self._path, known)
             if not same or not self._back_to(wanted):
                 self.close()
-                self._stream = self._connect()
-                self._splitter, self._lines, self._place, self._next = Splitter(), [], 0, 0
-                self._polled = 0
+                self._blocks = Blocks(self._connect(), whole=True)
+                self._splitter, self._place, self._next = Splitter(), 0, 0
+                self._lines = self._later = Values.of([])
                 self.finished = self._ended = False
             self._identity = _identity_of(self._path)
         except OSError as error:
@@ -95,19 +97,19 @@ class FileSource(LineSource):
         """Close the file."""
         if self._file is not None:
             self._file.close()
-            self._file = self._stream = None
+            self._file = self._blocks = None
 
     def _connected(self) -> FileStream:
         self._file = FileStream(self._path)
         return self._file
 
-    def _last(self) -> list[bytes]:
+    def _last(self) -> Values:
         """Return the last line if no line feed ended it. A line that the damage cuts off is dropped."""
         if self._file is None or self._file.damage is None:
             return super()._last()
         self._gaps.append(Gap(0, None, "damaged"))
         self._on_failure(f"{self._path}: {self._file.damage}; the lines before it are read")
-        return []
+        return Values.of([])
 
 
 def _identity_of(path: Path) -> str:

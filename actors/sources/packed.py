@@ -26,14 +26,14 @@ class Unpacker:
         self.damage: str | None = None
         self.whole = True
 
-    def read(self) -> bytes:
-        """Return the next bytes, at most 512 KiB; b"" at the end or the damage. Raises OSError if the file cannot be read."""
+    def read(self, most: int = BLOCK) -> bytes:
+        """Return the next bytes, at most `most`; b"" at the end or the damage. Raises OSError if the file cannot be read."""
         while self.damage is None:
             if not self._input and not self._more():
-                return self._incomplete()
+                return self._incomplete(most)
             if self._member is None and not self._begin():
                 continue
-            if block := self._unpacked():
+            if block := self._unpacked(most):
                 return block
         return b""
 
@@ -44,11 +44,11 @@ class Unpacker:
         self._input += packed
         return bool(packed)
 
-    def _incomplete(self) -> bytes:
+    def _incomplete(self, most: int) -> bytes:
         """Return what is left of a member that the end of the file cuts off."""
         if self._member is None:
             return b""
-        block = self._member.decompress(b"", BLOCK)
+        block = self._member.decompress(b"", most)
         if not block:
             self._note("the file is incomplete")
         return block
@@ -67,12 +67,12 @@ class Unpacker:
         self._member = zlib.decompressobj(_WBITS)
         return True
 
-    def _unpacked(self) -> bytes:
+    def _unpacked(self, most: int) -> bytes:
         """Decompress some of the input. Up to a damaged byte, the input is decompressed byte by byte."""
         assert self._member is not None, "a member has begun"
         before, given = self._member.copy(), self._input
         try:
-            block = self._member.decompress(given, BLOCK)
+            block = self._member.decompress(given, most)
         except zlib.error as error:
             return self._up_to_damage(before, given, error)
         self._input = self._member.unconsumed_tail or self._member.unused_data

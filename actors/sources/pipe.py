@@ -10,7 +10,7 @@ class PipeStream:
     """Reads from a descriptor that another object owns and closes."""
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+        self.descriptor = descriptor
         self._selector: selectors.BaseSelector | None = selectors.DefaultSelector()
         try:
             self._selector.register(descriptor, selectors.EVENT_READ)
@@ -18,11 +18,18 @@ class PipeStream:
             self._selector.close()
             self._selector = None
 
-    def read(self, timeout_s: float) -> bytes | None:
+    @property
+    def may_wait(self) -> bool:
+        """Whether bytes may come later: not in a plain file."""
+        return self._selector is not None
+
+    def ready(self, timeout_s: float) -> bool:
+        """Return whether bytes, or the end, can be read within `timeout_s`."""
+        return self._selector is None or bool(self._selector.select(timeout_s))
+
+    def read(self, timeout_s: float, most: int = BLOCK) -> bytes | None:
         """Return the bytes that can be read now, b"" at the end; None if no byte comes within `timeout_s`."""
-        if self._selector is not None and not self._selector.select(timeout_s):
-            return None
-        return os.read(self._descriptor, BLOCK)
+        return os.read(self.descriptor, most) if self.ready(timeout_s) else None
 
     def close(self) -> None:
         """Close the selector; the descriptor stays open."""

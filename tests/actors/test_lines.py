@@ -1,27 +1,32 @@
 """The sources of lines, on real files, pipes and programs."""
 
 import gzip
+import itertools
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 import zlib
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.columns.values import Values
+from actors.sources import blocks, line_splitter, lines
 from actors.sources import command as program
-from actors.sources import line_splitter
 from actors.sources.command import CommandSource
 from actors.sources.line_file import file_source
 from actors.sources.line_splitter import Splitter
-from actors.sources.lines import LineSource
-from actors.sources.polled import Gap, Place
+from actors.sources.lines import LineSource, PipeSource
+from actors.sources.polled import Gap, Place, Polled
 from tests.support.waiting import until
 
 
@@ -281,6 +286,128 @@ def test_zeros_behind_a_gzip_file_are_padding(tmp_path: Path, zeros: int):
     path = tmp_path / "lines.gz"
     path.write_bytes(gzip.compress(b"a\n") + bytes(zeros) + gzip.compress(b"b") + bytes(zeros))
     assert damaged(path) == ([b"a", b"b"], [], [])
+
+
+class Cut:
+    """A stream that gives `text` in pieces of these sizes, and no byte at a size of 0; then the rest at once."""
+
+    def __init__(self, text: bytes, sizes: list[int]) -> None:
+        self._text = text
+        self._sizes = iter(sizes)
+
+    def read(self, timeout_s: float, most: int) -> bytes | None:
+        size = min(next(self._sizes, most), most)
+        piece, self._text = self._text[:size], self._text[size:]
+        return piece if size or not self._text else None
+
+
+def polls_of(text: bytes, sizes: list[int], counts: list[int], *, steady: bool) -> list[Polled]:
+    """Return all polls of a source over a stream, where each of `counts` is the count of one poll, again and again."""
+    source = LineSource(lambda: Cut(text, sizes), on_error=unheard, steady=steady)
+    assert source.open(Place())
+    polls: list[Polled] = []
+    for count in itertools.cycle(counts):
+        polled = source.poll(count, 0.0)
+        assert len(polled.values) <= count
+        assert polled.offsets().tolist() == list(
+            range(source.place().offsets[0] - len(polled.values), source.place().offsets[0])
+        )
+        assert bool(polled.ended) or not source.finished
+        polls.append(polled)
+        if source.finished:
+            return polls
+    raise AssertionError("unreachable")
+
+
+def check_columns(values: Values) -> None:
+    """Assert that the columns of a poll have the same values as its list, and that a whole word can be read at each byte."""
+    text = values.text
+    assert text.take(np.arange(len(values))) == values.listed
+    assert len(values) == 0 or int((text.starts + text.lengths).max()) + 8 <= text.blob.size
+
+
+TEXTS = st.one_of(
+    st.binary(max_size=60), st.lists(st.sampled_from([b"\n", b"\r\n", b"a", b"bcdefghijk", b"\xff\0"])).map(b"".join)
+)
+
+
+@given(
+    TEXTS, st.lists(st.integers(0, 9), max_size=60), st.lists(st.integers(1, 9), min_size=1), st.booleans(), st.integers(1, 40)
+)
+@settings(max_examples=500, deadline=None)
+def test_lines_are_the_same_whatever_the_pieces_blocks_and_polls_are(
+    text: bytes, sizes: list[int], counts: list[int], steady: bool, block: int
+):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(line_splitter, "BLOCK", block)
+        patch.setattr(blocks, "BLOCK", block)
+        patch.setattr(lines, "BLOCK", block)
+        patch.setattr(line_splitter, "_CACHED", max(1, block // 2))
+        polls = polls_of(text, sizes, counts, steady=steady)
+        *whole, last = text.split(b"\n")
+        assert [bytes(value or b"") for poll in polls for value in poll.values] == whole + ([last] if last else [])
+        for poll in polls:
+            check_columns(poll.values)
+        if steady:
+            alike = [polls_of(text, each, counts[:1], steady=True) for each in (sizes, [])]
+            first, second = ([poll.values for poll in polls if poll.values] for polls in alike)
+            assert first == second
+
+
+@given(st.integers(0, 500), st.integers(1, 60))
+def test_the_lines_of_a_block_are_in_few_polls_of_about_equal_size(count: int, most: int):
+    sizes = [len(poll.values) for poll in polls_of(b"\n" * count, [], [most], steady=False) if poll.values]
+    assert len(sizes) == -(-count // most)
+    assert not sizes or max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("count", [700, 4_000])
+def test_a_file_a_gzip_file_a_pipe_and_a_command_give_the_same_polls(tmp_path: Path, count: int):
+    data = b"".join(line + b"\n" for line in LINES) * 3
+    (tmp_path / "plain").write_bytes(data)
+    (tmp_path / "packed").write_bytes(gzip.compress(data))
+    words = ["cat", str(tmp_path / "plain")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as cat:
+        assert cat.stdout is not None
+        sources: list[LineSource] = [
+            file_source(tmp_path / "plain", on_error=unheard),
+            file_source(tmp_path / "packed", on_error=unheard),
+            PipeSource(cat.stdout.fileno(), on_error=unheard, steady=True),
+            CommandSource(words, once=True, on_line=unheard, on_error=unheard, on_failure=unheard),
+        ]
+        polls = [listed_polls(source, count) for source in sources]
+    assert sum(map(len, polls[0])) == 3 * len(LINES)
+    assert polls[0] == polls[1] == polls[2] == polls[3]
+
+
+def listed_polls(source: LineSource, count: int) -> list[list[bytes | None]]:
+    """Return the lines of each poll, except of empty ones."""
+    assert source.open(Place())
+    polls = []
+    while not source.finished:
+        polls.append(source.poll(count, 1.0).values.listed)
+    source.close()
+    return [each for each in polls if each]
+
+
+def test_a_huge_line_is_in_memory_once(tmp_path: Path):
+    size = 64 << 20
+    path = tmp_path / "huge"
+    with path.open("wb") as file:
+        file.write(b"a\n")
+        for _ in range(64):
+            file.write(b"x" * (size // 64))
+        file.write(b"\nb\n")
+    source = file_source(path, on_error=unheard)
+    assert source.open(Place())
+    tracemalloc.start()
+    sizes = []
+    until(lambda: sizes.extend(map(len, source.poll(10, 0.0).values.listed)) or source.finished)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    source.close()
+    assert sizes == [1, size, 1]
+    assert peak < 1.3 * size
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(1, 20), max_size=30))

@@ -23,3 +23,15 @@ def test_columns_and_lists_hold_the_same_values(values: list[bytes | None], nois
             assert each == Values.of(wanted) == in_columns(wanted, noise)
         assert form[1:3] == values[1:3]
         assert form != [*values, b""]
+
+
+@given(st.lists(st.binary(max_size=9).map(lambda line: line.replace(b"\n", b"\r")), max_size=12), st.data())
+def test_lines_hold_the_same_values_as_a_list_of_them(lines: list[bytes], data: st.DataObject):
+    raw = b"".join(line + b"\n" for line in lines) + bytes(8)
+    lengths = np.array([len(line) for line in lines], np.int64)
+    values = Values.of_lines(raw, np.cumsum(lengths + 1) - lengths - 1, lengths)
+    first, last = data.draw(st.integers(0, len(lines))), data.draw(st.integers(0, len(lines)))
+    for each, wanted in ((values, lines), (values[first:last], lines[first:last]), (values[::2], lines[::2])):
+        assert each.listed == wanted
+        assert each.text.take(np.arange(len(wanted))) == wanted
+        assert (each.absent, each.nbytes) == (None, sum(map(len, wanted)))
