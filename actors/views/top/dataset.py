@@ -76,13 +76,13 @@ class Dataset:
     def upsert(self, batch: Upserts) -> None:
         """Take in values. Cost: about 0.5 us a value, and 1 us more for a value of an id in several partitions."""
         hashes = batch.ids.hashes()
-        order = np.argsort(hashes, kind="stable")
-        ordered = hashes[order]
-        again = ordered[1:] == ordered[:-1]
-        if not again.any():
+        ordered = np.sort(hashes)
+        if not (ordered[1:] == ordered[:-1]).any():
             self._upsert_distinct(batch, hashes)
             return
-        pairs = np.flatnonzero(again)
+        order = np.argsort(hashes, kind="stable")
+        ordered = hashes[order]
+        pairs = np.flatnonzero(ordered[1:] == ordered[:-1])
         if not batch.ids.only(order[pairs]).same(batch.ids, order[pairs + 1]).all():  # two ids have equal hashes: rare
             for row in range(batch.values.size):
                 self._upsert_distinct(batch.only(np.array([row])), hashes[row : row + 1])

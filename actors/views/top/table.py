@@ -20,6 +20,7 @@ _VALUE, _TIME, _PLACE, _WHERE = range(4)
 of the id in the blob, shifted left by `_LENGTH_BITS`, plus the length of the id.
 """
 
+_COLUMNS = 4
 _LENGTH_BITS = 17
 _LENGTH = (1 << _LENGTH_BITS) - 1
 _MARK = 1 << 62
@@ -37,8 +38,8 @@ slot of another id is usually recognised without reading its row.
 
 _HALF = np.uint64(32)
 _BLOCK = 65_536
-_GROWTH = 1.125
-"""Growth factor of full columns: a compromise between unused memory and the number of copies."""
+_GROWTH = 2.0
+"""Growth factor of full columns. The system gives memory to the part of a column that is used, so the rest is not counted."""
 
 _LEAST = 1_024
 _LOAD = 0.5
@@ -119,8 +120,8 @@ class Table:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all columns, with spare capacity."""
-        return self._rows.nbytes + self._blob.nbytes + self._index.nbytes + 8 * self._candidate_count
+        """Bytes of all columns, without room that was never used."""
+        return 8 * _COLUMNS * self._count + self._used + self._index.nbytes + 8 * self._candidate_count
 
     @property
     def values(self) -> Times:
@@ -200,7 +201,7 @@ class Table:
         Table.__init__(self)
         self._index = np.zeros(_slots_for(rows.size), np.uint64)
         hashes = kept.ids.hashes()
-        self.append(kept, np.arange(rows.size), hashes, (hashes & np.uint64(self._index.size - 1)).view(np.int64))
+        self.append(kept, np.arange(rows.size), hashes, self._slots(hashes))
         self.mark(marked)
 
     def all_rows(self) -> tuple[Text, Times, Times]:
@@ -298,15 +299,15 @@ class Table:
 
         Cost: about 150 ns an id.
         """
-        slots = (hashes & np.uint64(self._index.size - 1)).view(np.int64)
-        found = self._search(hashes, slots, np.arange(hashes.size))
+        slots = self._slots(hashes)
+        found = self._search(hashes, slots)
         known = np.flatnonzero(found >= 0)
         alike = self._ids(found[known]).same(ids, known)
         while not alike.all():  # another id has the same half hash: continue after it
             wrong = known[~alike]
-            slots[wrong] = (slots[wrong] + 1) & (self._index.size - 1)
-            found[wrong] = -1
-            found[wrong] = self._search(hashes, slots, wrong)[wrong]
+            further = (slots[wrong] + 1) & (self._index.size - 1)
+            found[wrong] = self._search(hashes[wrong], further)
+            slots[wrong] = further
             known = wrong[found[wrong] >= 0]
             alike = self._ids(found[known]).same(ids, known)
         return found, slots
@@ -318,9 +319,9 @@ class Table:
             found[(found >= 0) & self.is_deleted(found)] = -1
         return found
 
-    def _search(self, hashes: Hashes, slots: Times, left: Times) -> Times:
-        """Return the next row with an equal half hash, or -1, for those in `left`; advances `slots` to its slot."""
-        found = np.full(hashes.size, -1, np.int64)
+    def _search(self, hashes: Hashes, slots: Times) -> Times:
+        """Return the next row with an equal half hash, or -1; advances `slots` to its slot."""
+        found, left = np.full(hashes.size, -1, np.int64), np.arange(hashes.size)
         mask = self._index.size - 1
         while left.size:
             entries = self._index[slots[left]]
@@ -347,11 +348,12 @@ class Table:
         added[:, _WHERE] = ((self._used + np.cumsum(lengths) - lengths) << _LENGTH_BITS) | lengths
         self._used += text.size
         self._count = end
+        rows = np.arange(start, end)
         if end > _LOAD * self._index.size:
-            self._index_all(_slots_for(end))
-        else:
-            self._enter(np.arange(start, end), hashes, slots)
-        self._consider(np.arange(start, end), batch.values[fresh])
+            self._widen(_slots_for(end))
+            slots = self._slots(hashes)
+        self._enter(_entries(rows, hashes), slots)
+        self._consider(rows, batch.values[fresh])
 
     def _index_all(self, slots: int) -> None:
         """Build an index of `slots` slots, a power of two, for all rows. Cost: about 0.2 us an id."""
@@ -359,12 +361,24 @@ class Table:
         for low in range(0, self._count, _BLOCK):
             rows = np.arange(low, min(self._count, low + _BLOCK))
             hashes = self._ids(rows).hashes()
-            self._enter(rows, hashes, (hashes & np.uint64(slots - 1)).view(np.int64))
+            self._enter(_entries(rows, hashes), self._slots(hashes))
 
-    def _enter(self, rows: Times, hashes: Hashes, slots: Times) -> None:
-        """Insert rows into the index by linear probing, in rounds: each free slot takes one of its rows per round."""
+    def _widen(self, slots: int) -> None:
+        """Replace the index by one of `slots` slots. Cost: 30 ns an id: an entry has all that its slot depends on."""
+        entries = self._index[self._index != 0]
+        self._index = np.zeros(slots, np.uint64)
+        for low in range(0, entries.size, _BLOCK):
+            some = entries[low : low + _BLOCK]
+            self._enter(some, self._slots(some))
+
+    def _slots(self, hashes: Hashes) -> Times:
+        """Return the slot at which the search for each hash, or for the hash of each entry, begins."""
+        slots: Times = ((hashes >> _HALF) & np.uint64(self._index.size - 1)).view(np.int64)
+        return slots
+
+    def _enter(self, entries: Hashes, slots: Times) -> None:
+        """Insert entries into the index by linear probing, in rounds: each free slot takes one of its entries per round."""
         mask = self._index.size - 1
-        entries = (hashes >> _HALF << _HALF) | (rows + 1).view(np.uint64)
         while entries.size:
             free = self._index[slots] == 0
             self._index[slots[free]] = entries[free]
@@ -382,6 +396,11 @@ class Table:
         if self._threshold is not None:
             wanted = self.living(np.flatnonzero(self.values >= self._threshold))
             assert set(wanted.tolist()) <= set(np.concatenate([*self._candidates, NO_TIMES]).tolist())
+
+
+def _entries(rows: Times, hashes: Hashes) -> Hashes:
+    """Return the index entries of rows."""
+    return (hashes >> _HALF << _HALF) | (rows + 1).view(np.uint64)
 
 
 def _slots_for(count: int) -> int:
