@@ -48,9 +48,10 @@ ingest: install  ## send records; a pattern, a count and a broker in ARGS, as in
 test: .venv/dev  ## the tests without the long runs, four files at a time
 	$(BIN)/python -m pytest $(TESTS) -m "not long"
 
-long: .venv/dev  ## the long runs: chaos, moving leaders, restarted brokers, a benchmark, the wheel, 180 more simulated worlds
+long: .venv/dev  ## the long runs: chaos, moving leaders, restarted brokers, the other reader, the wheel, 180 more worlds
 	$(BIN)/python -m pytest --numprocesses 4 -m long
 	$(BIN)/python -m pytest --quiet --numprocesses auto --maxprocesses 4 tests/simulation/test_simulation.py --first-seed 20 --seeds 180
+	FIRNLINE_TEST_READER=messages $(BIN)/python -m pytest --quiet $(TESTS) tests/kafka -m versions
 
 lint: .venv/dev lint-js  ## ruff and mypy, and biome for the page's JavaScript
 	$(BIN)/ruff check .
