@@ -13,12 +13,14 @@ import pytest
 
 from actors.durability.lock import owned
 from tests.conftest import ROOT
+from tests.support.forked import run_forked
 from tests.support.service import command, free_port, service
 
 OWNER = """
 import sys
 from pathlib import Path
 from actors.durability.lock import owned
+from tests.support.forked import run_forked
 with owned(Path(sys.argv[1])) as name:
     print(name, flush=True)
     sys.stdin.read()
@@ -111,9 +113,7 @@ def test_a_second_service_on_one_data_dir_is_refused_until_the_first_is_killed(e
         settings = [data_dir, f"http.port={free_port()}", f"kafka.bootstrap.servers={embedded}"]
         settings += [f"streams.events.source.topic={topic}"]
         words = [word for each in settings for word in ("--set", each)]
-        second = subprocess.run(
-            command("serve", "--only", "events", *words), capture_output=True, text=True, cwd=ROOT, timeout=60, check=False
-        )
+        second = run_forked(command("serve", "--only", "events", *words))
         assert second.returncode == 1
         assert f"firnline: data_dir: {tmp_path / 'data'} is in use by process {first.process.pid}" in second.stderr
         assert "Traceback" not in second.stderr

@@ -20,6 +20,7 @@ from rich.console import Console
 from scripts.brokers.embedded import find_embedded, start_embedded
 from scripts.produce.sending import Sending
 from scripts.produce.spec import Chunk
+from tests.support.forked import run_forked
 from tests.support.service import command
 from tests.support.waiting import until
 
@@ -115,7 +116,7 @@ def test_a_record_that_the_broker_refuses_is_one_line_and_is_not_counted(broker:
     admin = AdminClient({"bootstrap.servers": broker})
     admin.create_topics([small])[name].result(timeout=20)
     words = ("--bootstrap", broker, "--topic", name, "--count", "30000")
-    done = subprocess.run(command("producer", *words), check=False, capture_output=True, text=True, timeout=60)
+    done = run_forked(command("producer", *words))
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert re.match("producer: .*too large", done.stderr, re.IGNORECASE)

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterable
 from typing import Any
@@ -18,9 +16,9 @@ from actors.messages import Dead
 from actors.sinks.dead_letters import DeadLetterSink
 from actors.sources.kafka.source import KafkaSource
 from actors.sources.polled import Place
-from scripts.checkout import ROOT
 from scripts.cli.replay import Done
 from tests.conftest import create_topic
+from tests.support.forked import run_forked
 from tests.support.waiting import until
 
 Record = tuple[int, bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...]]
@@ -53,8 +51,8 @@ def read(bootstrap: str, topic: str, count: int) -> list[Record]:
 
 
 def replay(bootstrap: str, topic: str, *words: str) -> str:
-    command = [sys.executable, "-m", "scripts.replay", "--bootstrap", bootstrap, "--from-topic", topic, *words]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    command = ["-m", "scripts.replay", "--bootstrap", bootstrap, "--from-topic", topic, *words]
+    ended = run_forked(command)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 
@@ -125,8 +123,8 @@ def test_records_that_are_not_dead_letters_are_skipped(broker: str, letters: tup
 
 
 def test_an_absent_topic_is_one_line_of_error(broker: str):
-    command = [sys.executable, "-m", "scripts.replay", "--bootstrap", broker, "--from-topic", "nowhere"]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    command = ["-m", "scripts.replay", "--bootstrap", broker, "--from-topic", "nowhere"]
+    ended = run_forked(command)
     assert ended.returncode == 1
     assert ended.stderr.startswith("replay: ")
     assert ended.stderr.count("\n") == 1

@@ -4,8 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -23,6 +21,7 @@ from actors.sources.kafka.source import KafkaSource
 from actors.sources.polled import Gap, Place
 from scripts.brokers.process import free_port
 from scripts.lab.chaos.proxy import Proxy
+from tests.support.forked import run_forked
 from tests.support.rights import PASSWORD
 from tests.support.secured import Secured, secured
 from tests.support.service import Service, command, service
@@ -342,9 +341,7 @@ def test_a_service_without_its_brokers_answers_and_shows_everywhere_how_old_its_
             metrics = running.request("/metrics")[2].decode()
             assert 'firnline_source_trouble{state="unreachable",stream="events"} 1.0' in metrics
             url = f"http://127.0.0.1:{running.port}"
-            top = subprocess.run(
-                [sys.executable, "-m", "scripts.cli", "top", "--once", "--url", url], check=True, capture_output=True, text=True
-            )
+            top = run_forked(["-m", "scripts.cli", "top", "--once", "--url", url], check=True)
             assert re.search(r"events: unreachable for \d+ s: ", top.stdout), top.stdout
             proxy.mend()
             until(lambda: readiness(running)[1]["state"] == "at the end")
@@ -410,8 +407,7 @@ def test_once_ends_at_a_damaged_batch_with_a_failure_or_behind_it(
         "streams.events.source": f"{{topic: {topic}, on_damage: {on_damage}}}",
     }
     words = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
-    serve = [*command("serve"), "--once", "--only", "events", *words]
-    done = subprocess.run(serve, check=False, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    done = run_forked(command("serve", "--once", "--only", "events", *words), cwd=tmp_path)
     assert done.returncode == code, done.stderr
     number = 0 if on_damage == "stop" else 300
     assert f"topic {topic}, partition 0: the batch at offset {number} is damaged" in done.stdout + done.stderr

@@ -31,6 +31,7 @@ from firnline import Client
 from scripts.produce.patterns import chunks
 from scripts.produce.spec import Spec
 from tests.conftest import Send
+from tests.support.forked import run_forked
 from tests.support.service import ROOT, Service, command, service
 from tests.support.sinks import read_keyed
 from tests.support.waiting import until
@@ -69,9 +70,9 @@ def read_topic(bootstrap: str, topic: str, enough: Any) -> list[bytes]:
     return found
 
 
-def once(config: str, *words: str, stdin: Any = subprocess.DEVNULL, cwd: Path = ROOT) -> subprocess.CompletedProcess[bytes]:
+def once(config: str, *words: str, stdin: IO[bytes] | None = None, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     serve = command("serve", "--config", str(ROOT / "config" / f"{config}.yaml"), "--once", "--set", "http.port=0", *words)
-    return subprocess.run(serve, check=True, stdin=stdin, capture_output=True, timeout=120, cwd=cwd)
+    return run_forked(serve, check=True, stdin=stdin, cwd=cwd)
 
 
 # The dataset ---------------------------------------------------------------------------------------------------------
@@ -315,9 +316,9 @@ def test_a_file_of_segments_is_merged_to_the_console_and_ends(tmp_path: Path):
     values, _ = made("segments", 50, size=9)
     (tmp_path / "in.jsonl").write_bytes(b"\n".join(values))
     done = once("segments", "--set", "streams.segments.source={file: in.jsonl}", cwd=tmp_path)
-    assert sorted(done.stdout.decode().splitlines()) == sorted(merged(values).values())
-    assert (tmp_path / "output" / "output.txt").read_bytes() == done.stdout
-    assert b"drained" in done.stderr
+    assert sorted(done.stdout.splitlines()) == sorted(merged(values).values())
+    assert (tmp_path / "output" / "output.txt").read_text() == done.stdout
+    assert "drained" in done.stderr
 
 
 # Unique users --------------------------------------------------------------------------------------------------------
@@ -623,7 +624,7 @@ def test_an_output_that_fails_stops_consumption_and_loses_no_line(broker: str, t
         assert sorted((tmp_path / "o" / "out.txt").read_text().splitlines()) == sorted(merged(values).values())
 
 
-def test_a_pipe_that_pauses_gives_the_rows_of_a_pipe_that_does_not():
+def test_a_pipe_that_pauses_gives_the_rows_of_a_file(tmp_path: Path):
     """The pause is longer than `idle_ms`: the stream has read all bytes before it, and then waits for more."""
     first, _ = made("uniques", 1_000)
     second, _ = made("uniques", 1_000, seed=5)
@@ -636,7 +637,9 @@ def test_a_pipe_that_pauses_gives_the_rows_of_a_pipe_that_does_not():
         until(lambda: not unread(running.stdin))
         written, _ = running.communicate(b"\n".join(second) + b"\n", timeout=60)
     assert running.returncode == 0
-    assert subprocess.run(serve, input=b"\n".join([*first, *second]), check=True, capture_output=True).stdout == written
+    (tmp_path / "frames").write_bytes(b"\n".join([*first, *second]))
+    with (tmp_path / "frames").open("rb") as frames:
+        assert run_forked(serve, stdin=frames, check=True).stdout == written.decode()
     lines = written.splitlines()
     assert counted([json.loads(line) for line in lines], "minute") == unique_rows(first + second, "minute")
 
@@ -652,7 +655,7 @@ def test_once_with_an_absent_or_broken_file_ends_with_one_line_and_code_1(tmp_pa
     for path, said in ((tmp_path / "nowhere", "expected a file to read"), (broken, "input failed: uniques")):
         words = ["--once", "--set", "http.port=0", "--set", f"streams.uniques.source={{file: {path}}}"]
         serve = command("serve", "--config", str(ROOT / "config" / "uniques.yaml"), *words)
-        done = subprocess.run(serve, check=False, capture_output=True, timeout=60, text=True)
+        done = run_forked(serve)
         assert done.returncode == 1
         assert said in done.stderr.splitlines()[-1]
         assert "Traceback" not in done.stderr
@@ -696,8 +699,8 @@ def test_a_post_to_a_broker_that_has_gone_is_accepted_and_its_item_is_in_no_answ
 
 def test_empty_standard_input_ends_the_run_at_once():
     done = once("uniques")
-    assert done.stdout == b""
-    assert b'"records": 0' in done.stderr
+    assert done.stdout == ""
+    assert '"records": 0' in done.stderr
 
 
 @pytest.mark.parametrize("pattern", ["top", "segments", "uniques", "words"])
@@ -705,7 +708,7 @@ def test_the_producer_makes_a_topic_for_each_view(broker: str, pattern: str):
     topic = f"p-{uuid.uuid4().hex}"
     words = ["--pattern", pattern, "--count", "500", "--bootstrap", broker, "--topic", topic]
     for more in ([], ["--recreate"]) if pattern == "top" else ([],):
-        subprocess.run(command("producer", *words, *more), check=True, capture_output=True, timeout=60)
+        run_forked(command("producer", *words, *more), check=True)
     consumer = Consumer({"bootstrap.servers": broker, "group.id": "x"})
     numbers = consumer.list_topics(topic, timeout=5).topics[topic].partitions
     ends = [consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=5)[1] for number in numbers]

@@ -17,9 +17,9 @@ import pytest
 import firnline
 from firnline import Client, FirnlineError, FirnlineWarning, RefusedError, UnreachableError
 from firnline.transport import text
-from scripts.checkout import ROOT
 from scripts.lab.truth import greedy
 from tests.conftest import Send, create_topic
+from tests.support.forked import run_forked
 from tests.support.running import records
 from tests.support.service import Service, free_port, service
 
@@ -248,8 +248,7 @@ def test_an_unknown_parameter_is_a_warning_of_the_client_and_one_line_of_the_com
     with server([answer]) as (client, _), pytest.warns(FirnlineWarning, match=said):
         assert client.get("/dataset", new=1) == {"data": ["a"]}
     with server([answer]) as (client, _):
-        words = [sys.executable, "-m", "scripts.cli", "query", "top", "--json", "--url", client.url]
-        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+        done = run_forked(["-m", "scripts.cli", "query", "top", "--json", "--url", client.url], check=True)
     assert (done.stdout, done.stderr) == ('{"data": ["a"]}\n', f"query: warning: {said}\n")
 
 

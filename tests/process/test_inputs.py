@@ -4,11 +4,11 @@ import gzip
 import json
 import os
 import stat
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.support.forked import run_forked
 from tests.support.service import command, service
 from tests.support.waiting import until
 
@@ -18,14 +18,8 @@ LINES = b"R_1\nG_2\nB_3\n"
 def served(folder: Path, source: str, *words: str) -> tuple[int, int, str]:
     """Run the service once over a source. Returns its exit code, the records that it read, and what it wrote."""
     sets = ["http.port=0", f"data_dir={folder / 'data'}", f"streams.events.source={source}", *words]
-    done = subprocess.run(
-        [*command("serve"), "--once", "--only", "events", *(word for each in sets for word in ("--set", each))],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=folder,
-    )
+    serve = command("serve", "--once", "--only", "events", *(word for each in sets for word in ("--set", each)))
+    done = run_forked(serve, cwd=folder)
     assert "Traceback" not in done.stderr, done.stderr
     lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
     records = sum(line["records"] for line in lines if line["event"] == "drained")

@@ -1,8 +1,6 @@
 """Numbers and times at their limits, end to end: the real service, the Python client and the commands, without a broker."""
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -11,7 +9,8 @@ from typing import Any
 import pytest
 
 from firnline import Client, RefusedError
-from tests.support.service import ROOT, Service, service
+from tests.support.forked import run_forked
+from tests.support.service import Service, service
 from tests.support.waiting import until
 
 LAST = 2**63 - 1
@@ -136,8 +135,7 @@ def test_the_pages_of_a_relative_range_have_one_range(running: Service, client: 
 def test_a_command_sends_a_time_as_it_was_typed(running: Service):
     def query(*words: str) -> Any:
         url = ("--url", f"http://127.0.0.1:{running.port}", "--json")
-        command = [sys.executable, "-m", "scripts.cli", "query", *words, *url]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        return run_forked(["-m", "scripts.cli", "query", *words, *url])
 
     done = query("words", "--start", "-5m", "--end", "now")
     assert json.loads(done.stdout) == [{"name": "w", "count": 1}]

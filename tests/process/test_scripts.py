@@ -1,6 +1,5 @@
 """The commands as people type them."""
 
-import os
 import runpy
 import signal
 import socket
@@ -16,6 +15,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from scripts.lab.truth import greedy
 from scripts.produce.patterns import PATTERNS, chunks
 from scripts.produce.spec import Spec
+from tests.support.forked import run_forked
 from tests.support.service import ROOT, command, free_port, service
 from tests.support.waiting import until
 
@@ -25,9 +25,7 @@ def made(pattern: str, count: int = 60_000, **options: int) -> list[bytes]:
 
 
 def run(script: str, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(script, *words), check=False, capture_output=True, text=True, timeout=90, env={**os.environ, **environ}
-    )
+    return run_forked(command(script, *words), environ=environ)
 
 
 def event(value: bytes) -> tuple[int, int]:
