@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser
 
-from tests.support.browsing import Look, chromium, look
+from tests.support.browsing import Chromium, Look, chromium, look
 from tests.support.service import Service, service
 
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -18,7 +17,7 @@ READY = "!document.getElementById('stream').hidden && document.querySelectorAll(
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser() -> Iterator[Chromium]:
     with chromium() as found:
         yield found
 
@@ -67,7 +66,7 @@ def query(seen: Look, start: str, end: str) -> list[list[str]]:
     return found
 
 
-def test_the_page_asks_for_exactly_the_range_that_was_typed(browser: Browser, running: tuple[str, Service]):
+def test_the_page_asks_for_exactly_the_range_that_was_typed(browser: Chromium, running: tuple[str, Service]):
     unit, found = running
     with look(browser, url(found, "#/events")) as seen:
         seen.until(READY)
@@ -90,7 +89,7 @@ def test_the_page_asks_for_exactly_the_range_that_was_typed(browser: Browser, ru
         assert not [each for each in seen.errors if "400" not in each]
 
 
-def test_the_newest_generation_and_a_link_are_exact(browser: Browser, running: tuple[str, Service]):
+def test_the_newest_generation_and_a_link_are_exact(browser: Chromium, running: tuple[str, Service]):
     unit, found = running
     times = firsts(unit)
     with look(browser, url(found, f"#/events?from={times[5]}&to={times[7]}")) as seen:
@@ -109,7 +108,7 @@ def test_the_newest_generation_and_a_link_are_exact(browser: Browser, running: t
         assert not seen.errors
 
 
-def test_batches_of_any_id_are_shown_the_newest_first(browser: Browser, running: tuple[str, Service]):
+def test_batches_of_any_id_are_shown_the_newest_first(browser: Chromium, running: tuple[str, Service]):
     _, found = running
     with look(browser, url(found, "#/segments")) as seen:
         seen.until("document.querySelectorAll('#view-body tbody tr').length > 0")

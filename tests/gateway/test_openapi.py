@@ -234,7 +234,7 @@ def test_the_page_of_the_description_has_every_operation_and_needs_no_script(run
 
 def test_the_page_of_the_description_is_accessible_on_a_narrow_screen(running: Service):
     url = f"http://127.0.0.1:{running.port}/docs"
-    how = {"bypass_csp": True, "color_scheme": "dark", "viewport": {"width": 360, "height": 780}}
+    how = {"bypass_csp": True, "color_scheme": "dark", "viewport": (360, 780)}
     with chromium() as browser, look(browser, url, **how) as seen:
         seen.page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
         assert seen.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0

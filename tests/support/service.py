@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from scripts.brokers.process import free_port
 from scripts.checkout import ROOT
@@ -84,13 +84,15 @@ def service(
     also: Sequence[str] = (),
     cwd: Path | None = None,
     within: Sequence[str] = (),
+    stdin: IO[bytes] | None = None,
     ends: bool = False,
     **environ: str,
 ) -> Iterator[Service]:
     """Run the service with one stream of the default configuration over a topic. It is ended in any case.
 
     It runs in a folder of its own, with its checkpoints, unless `cwd` or a setting names another one. `within` is a command that
-    runs the service in a fresh interpreter, if any. A service that `ends` by itself may do so before it answers.
+    runs the service in a fresh interpreter, if any. `stdin` is the service's standard input, if any. A service that `ends` by
+    itself may do so before it answers.
     """
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="firnline-test-") as folder:
@@ -104,6 +106,7 @@ def service(
             also=also,
             cwd=cwd or Path(folder),
             within=within,
+            stdin=stdin,
             ends=ends,
             environ=environ,
         )
@@ -119,6 +122,7 @@ def _run(
     also: Sequence[str],
     cwd: Path,
     within: Sequence[str],
+    stdin: IO[bytes] | None,
     ends: bool,
     environ: dict[str, str],
 ) -> Iterator[Service]:
@@ -126,7 +130,7 @@ def _run(
     words += [f"kafka.bootstrap.servers={bootstrap}"] if bootstrap else []
     full = {**os.environ, **environ}
     serve = command("serve", "--only", stream, *also, *(word for each in words for word in ("--set", each)))
-    child = _fresh([*within, *serve], cwd, full) if within else Forked(serve[1:], cwd, full)
+    child = _fresh([*within, *serve], cwd, full) if within else Forked(serve[1:], cwd, full, stdin=stdin)
     running = Service(child, port)
 
     def answers() -> bool:
