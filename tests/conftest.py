@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import gc
 import os
 import shutil
 import subprocess
@@ -60,6 +61,7 @@ BROKER = pytest.StashKey["subprocess.Popen[str]"]()
 
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")  # half the processor time to start
 settings.register_profile("patient", deadline=None)  # the speed of a machine is no law
+settings.register_profile("check", deadline=None, max_examples=30)  # of `make check`; `make long` runs all hundred
 settings.register_profile("quick", deadline=None, max_examples=20)  # of `make quick`
 settings.load_profile("patient")
 
@@ -75,6 +77,17 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         os.environ[SHARED] = tempfile.mkdtemp(prefix="firnline-workers-")
         config.add_cleanup(lambda: end_broker(Path(os.environ[SHARED])))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Let Python's garbage collector skip the imported modules and the tests themselves, which live as long as the process."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -105,6 +105,7 @@ KINDS = {
 def traced() -> Iterator[Callable[[], int]]:
     """Yield a function that returns the bytes that are in use and were not in use at the beginning."""
     gc.collect()
+    gc.freeze()  # each later collection looks at the objects of this test alone
     tracemalloc.start()
     try:
         yield lambda: (gc.collect(), tracemalloc.get_traced_memory()[0])[1]
