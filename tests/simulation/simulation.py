@@ -373,4 +373,5 @@ class Simulation:
 
 
 if __name__ == "__main__":
-    print(Simulation(int(sys.argv[1]), handlers="--handlers" in sys.argv, poison="--poison" in sys.argv).traced())  # noqa: T201
+    for given in filter(str.isdigit, sys.argv):
+        print(Simulation(int(given), handlers="--handlers" in sys.argv, poison="--poison" in sys.argv).traced())  # noqa: T201
