@@ -46,10 +46,11 @@ ingest: install  ## send records; a pattern, a count and a broker in ARGS, as in
 	@exec $(BIN)/python scripts/producer.py $(ARGS)
 
 test: .venv/dev  ## the tests without the long runs, four files at a time
-	$(BIN)/python -m pytest $(TESTS) -m "not long"
+	$(BIN)/python -m pytest $(TESTS) --hypothesis-profile check -m "not long"
 
-long: .venv/dev  ## the long runs: chaos, moving leaders, restarted brokers, the other reader, the wheel, 180 more worlds
+long: .venv/dev  ## the long runs: chaos, moving leaders, the other reader, the wheel, 180 more worlds, generated tests in full
 	$(BIN)/python -m pytest --numprocesses 4 -m long
+	$(BIN)/python -m pytest --quiet --numprocesses 4 --dist loadfile -m "hypothesis and not long"
 	$(BIN)/python -m pytest --quiet --numprocesses auto --maxprocesses 4 tests/simulation/test_simulation.py --first-seed 20 --seeds 180
 	FIRNLINE_TEST_READER=messages $(BIN)/python -m pytest --quiet $(TESTS) tests/kafka -m versions
 
