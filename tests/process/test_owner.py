@@ -15,7 +15,7 @@ from confluent_kafka.admin import AclOperation, AdminClient, ResourceType
 from confluent_kafka.cimpl import NewTopic
 
 from tests.conftest import Send
-from tests.support.rights import guarded_broker
+from tests.support.rights import Guarded, guarded_broker
 from tests.support.service import Service, service
 from tests.support.sinks import committed_values
 from tests.support.waiting import until
@@ -175,24 +175,31 @@ def test_an_older_copy_of_the_folder_is_refused_and_with_force_the_second_rows_a
         ready(after)
 
 
-def test_results_whose_first_commits_are_refused_come_once_when_the_right_is_granted(send: Send, tmp_path: Path):
-    with guarded_broker({}, {}) as kafka:
-        topics = created(kafka.plain)
-        topic, operation = ResourceType.TOPIC, AclOperation
-        kafka.grant(topic, topics[0], operation.READ, operation.DESCRIBE)
-        kafka.grant(topic, topics[1], operation.WRITE, operation.DESCRIBE, operation.DESCRIBE_CONFIGS)
-        kafka.grant(ResourceType.TRANSACTIONAL_ID, "firnline-", operation.WRITE, operation.DESCRIBE, prefix=True)
-        kafka.grant(ResourceType.GROUP, "firnline-", operation.READ, operation.DESCRIBE, prefix=True)
-        minutes(send, kafka.plain, topics[0], 0, 5)
-        user = [f"kafka.{name}={value}" for name, value in kafka.as_user.items()]
-        with counting(str(kafka.as_user["bootstrap.servers"]), topics, tmp_path / "data", *user) as running:
-            problem = f"Kafka refuses the right to READ and DESCRIBE topic {topics[1]}"
-            until(lambda: readiness(running).get("outputProblem") == problem, timeout_s=60)
-            assert running.stats("uniques")["outputProblem"] == problem
-            kafka.grant(topic, topics[1], operation.READ)
-            final(kafka.plain, topics[1], 4)
-            ready(running)
-            assert "outputProblem" not in readiness(running)
+@pytest.fixture(scope="module")
+def kafka() -> Iterator[Guarded]:
+    with guarded_broker({}, {}) as running:
+        yield running
+
+
+def test_results_whose_first_commits_are_refused_come_once_when_the_right_is_granted(
+    kafka: Guarded, send: Send, tmp_path: Path
+):
+    topics = created(kafka.plain)
+    topic, operation = ResourceType.TOPIC, AclOperation
+    kafka.grant(topic, topics[0], operation.READ, operation.DESCRIBE)
+    kafka.grant(topic, topics[1], operation.WRITE, operation.DESCRIBE, operation.DESCRIBE_CONFIGS)
+    kafka.grant(ResourceType.TRANSACTIONAL_ID, "firnline-", operation.WRITE, operation.DESCRIBE, prefix=True)
+    kafka.grant(ResourceType.GROUP, "firnline-", operation.READ, operation.DESCRIBE, prefix=True)
+    minutes(send, kafka.plain, topics[0], 0, 5)
+    user = [f"kafka.{name}={value}" for name, value in kafka.as_user.items()]
+    with counting(str(kafka.as_user["bootstrap.servers"]), topics, tmp_path / "data", *user) as running:
+        problem = f"Kafka refuses the right to READ and DESCRIBE topic {topics[1]}"
+        until(lambda: readiness(running).get("outputProblem") == problem, timeout_s=60)
+        assert running.stats("uniques")["outputProblem"] == problem
+        kafka.grant(topic, topics[1], operation.READ)
+        final(kafka.plain, topics[1], 4)
+        ready(running)
+        assert "outputProblem" not in readiness(running)
 
 
 def test_a_start_whose_output_broker_is_away_names_the_broker(topics: tuple[str, str], tmp_path: Path):
@@ -203,17 +210,16 @@ def test_a_start_whose_output_broker_is_away_names_the_broker(topics: tuple[str,
         assert problem in readiness(running)["reasons"]
 
 
-def test_a_post_that_the_service_may_not_write_is_403_until_the_right_is_granted():
-    with guarded_broker({}, {}) as kafka:
-        name, _ = created(kafka.plain)
-        topic, operation = ResourceType.TOPIC, AclOperation
-        kafka.grant(topic, name, operation.READ, operation.DESCRIBE)
-        user = [f"kafka.{name}={value}" for name, value in kafka.as_user.items()]
-        with service(str(kafka.as_user["bootstrap.servers"]), name, *user, stream="dataset") as running:
-            status, body = until(lambda: found if (found := running.post(["a_1"]))[0] != 503 else None, timeout_s=60)
-            assert (status, body["error"]["where"]) == (403, "topic"), body
-            kafka.grant(topic, name, operation.WRITE)
-            until(lambda: running.post(["a_1"])[0] == 200, timeout_s=60)
+def test_a_post_that_the_service_may_not_write_is_403_until_the_right_is_granted(kafka: Guarded):
+    name, _ = created(kafka.plain)
+    topic, operation = ResourceType.TOPIC, AclOperation
+    kafka.grant(topic, name, operation.READ, operation.DESCRIBE)
+    user = [f"kafka.{name}={value}" for name, value in kafka.as_user.items()]
+    with service(str(kafka.as_user["bootstrap.servers"]), name, *user, stream="dataset") as running:
+        status, body = until(lambda: found if (found := running.post(["a_1"]))[0] != 503 else None, timeout_s=60)
+        assert (status, body["error"]["where"]) == (403, "topic"), body
+        kafka.grant(topic, name, operation.WRITE)
+        until(lambda: running.post(["a_1"])[0] == 200, timeout_s=60)
 
 
 def test_two_services_do_not_write_to_one_file(broker: str, tmp_path: Path, send: Send):
