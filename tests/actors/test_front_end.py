@@ -174,6 +174,7 @@ class Bench:
         lasting: bool = True,
         view: Any = None,
         source: Any = CountedSource,
+        unit: TimeUnit | None = None,
     ) -> None:
         self.clock, self.manager, self.collector, self.drained = Stepper(), Inbox(), Inbox(), Inbox()
         self.values: list[bytes] = []
@@ -185,7 +186,7 @@ class Bench:
             source=self.source,
             manager=self.manager,  # type: ignore[arg-type]
             lateness=10,
-            unit=TimeUnit(),
+            unit=unit or TimeUnit(),
             idle_s=0.2,
             ahead=Ahead(),
             on_wait=lambda *_: None,
@@ -342,6 +343,29 @@ def test_a_detached_front_end_attaches_again_until_a_round_begins():
     assert len(bench.manager.of(Attached)) == 3
 
 
+def test_a_front_end_that_fails_before_its_first_round_attaches_again(monkeypatch: pytest.MonkeyPatch):
+    bench = Bench()
+    with monkeypatch.context() as failing:
+        failing.setattr(bench.front_end, "_begin_round", lambda _: 1 / 0)
+        bench.begin()
+    assert bench.phase is Phase.FAILED
+    attached = len(bench.manager.of(Attached))
+    bench.clock.advance(2.5)
+    assert len(bench.manager.of(Attached)) == attached + 2
+    bench.begin()
+    assert bench.phase is Phase.PAUSING
+
+
+def test_the_first_plausible_time_decides_the_unit_before_any_event_is_sent():
+    bench = Bench(unit=TimeUnit(None))
+    bench.begin()
+    bench.saved()
+    bench.values += [b"R_1685695916", b"G_1685695917", b"B_1685696000"]
+    bench.clock.advance(1.0)
+    assert bench.collector.of(Ingest)
+    assert {report.unit.name for report in bench.manager.of(Progress) if report.records} == {"s"}
+
+
 def test_no_poll_is_read_while_a_batch_waits_for_a_credit():
     bench = Bench(Pace(credits=1))
     bench.read()
@@ -487,6 +511,7 @@ def test_a_gap_is_reported_once_if_the_records_after_it_cannot_be_decoded_at_fir
     bench = read_again_after_a_failure([b"R_1", b"G_2", b"lost", b"lost", b"lost", b"R_5", b"G_6"], first=5)
     newest = {message.key: message for message in bench.manager.of(RecordsMissing)}
     assert [(missing.reason, missing.count) for missing in newest.values()] == [("deleted", 3)]
+    assert [missing.span.end for missing in newest.values()] == [5 + 10 + 1], "the record after the gap bounds its times"
     assert bench.manager.of(Progress)[-1].records == 4
 
 

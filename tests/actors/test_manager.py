@@ -11,6 +11,7 @@ from actors.collecting.ledger import Ledger
 from actors.collecting.phase import Phase
 from actors.manager import Manager
 from actors.messages import (
+    Activate,
     Attached,
     Begin,
     Checkpoint,
@@ -28,19 +29,24 @@ from actors.messages import (
     Prepared,
     Proceed,
     Publish,
+    Reconfigure,
+    Reconfigured,
     RecordsMissing,
     Recover,
+    Reform,
     Restore,
     Restored,
+    Retired,
     Save,
     Saved,
 )
 from actors.protocol import CheckpointId, CollectorId, QueryId, Round
-from actors.replies import Answer, Busy, GetStats, Query, Stats, TooMuch
+from actors.replies import Answer, Busy, GetStats, Progress, Query, Stats, TooMuch
 from actors.runtime.actor import System, start
 from actors.standing import Standing
 from actors.timeline.retention import Limits
 from actors.timeline.span import Span
+from actors.timeline.unit import Unit
 from actors.views.kinds import VIEWS
 from actors.views.sets.arguments import Page
 from actors.views.view import Due, Meta
@@ -237,6 +243,27 @@ def test_after_a_failure_there_is_no_checkpoint_until_a_new_round_has_begun(monk
     assert bench.manager.phase is Phase.RUNNING
 
 
+def test_what_was_missed_since_the_start_still_counts_in_a_new_round():
+    bench = Bench().started()
+    bench.tell(MISSING)
+    bench.tell(Recover(), Committed(None, Round(2)), loaded(2), Restored(Round(2)))
+    stats: Stats = bench.ask(GetStats)
+    assert (dict(stats.missed), stats.since_start) == ({}, {"missed deleted": 3})
+    bench.tell(MISSING, Recover(), Committed(None, Round(3)), loaded(3), Restored(Round(3)), MISSING)
+    assert bench.ask(GetStats).since_start == {"missed deleted": 9}, "what is missed again counts again"
+
+
+def test_stats_have_the_watermark_and_the_time_of_the_last_batch():
+    bench = Bench().started()
+    active: Stats = bench.ask(GetStats)
+    bench.tell(Grown(CollectorId(active.numbers[0]), active.active, 10, 7.5))
+    grown: Stats = bench.ask(GetStats)
+    assert (grown.coverage.complete_to, grown.last_batch_at) == (10, 7.5)
+    assert not grown.starting
+    bench.tell(Recover())
+    assert bench.ask(GetStats).starting
+
+
 def test_a_failed_request_is_answered_and_leaves_no_doubt(monkeypatch: pytest.MonkeyPatch):
     bench = Bench().started()
     failing(monkeypatch, "reasons", [ValueError("once")])
@@ -244,11 +271,11 @@ def test_a_failed_request_is_answered_and_leaves_no_doubt(monkeypatch: pytest.Mo
     assert bench.manager.phase is Phase.RUNNING
 
 
-def test_a_query_is_weighed_before_any_slice_is_read_and_refused_without_memory():
+def test_a_query_is_weighed_before_any_slice_is_read_and_refused_without_memory(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(type(VIEW), "weigh", lambda _, metas, arguments: 100 * len(metas) + arguments.limit)
     bench = Bench().started()
     active = bench.ask(GetStats)
     meta = Meta(Span(0, 10), 3, 1_000, 0, None, active.active.summary)
-    bench.tell(Grown(CollectorId(active.numbers[0]), meta, 10, 1.0))
     asked: list[tuple[int, int]] = []
     refused = TooMuch("no memory", 8, 7)
 
@@ -257,8 +284,42 @@ def test_a_query_is_weighed_before_any_slice_is_read_and_refused_without_memory(
         return refused
 
     assert bench.ask(lambda reply_to: Query(Span(0, 10), Page(1), 1.0, reply_to, admit)) == refused
-    assert asked == [(VIEW.weigh([meta], Page(1)), 10**9 - 1_000)]
+    bench.tell(Grown(CollectorId(active.numbers[0]), meta, 10, 1.0))
+    assert bench.ask(lambda reply_to: Query(Span(0, 10), Page(1), 1.0, reply_to, admit)) == refused
+    assert bench.ask(lambda reply_to: Query(Span(10, 20), Page(1), 1.0, reply_to, admit)) == refused
+    assert [nbytes for nbytes, _ in asked] == [1, 101, 1], "only slices with events in the query's span are weighed"
+    assert asked[-1] == (1, 10**9 - 1_000)
     assert bench.manager.counted["answered"] == 0
+
+
+def test_batches_go_to_the_successor_of_a_retired_collector_and_only_once():
+    bench = Bench().started()
+    active: Stats = bench.ask(GetStats)
+    retired = Retired(CollectorId(active.numbers[0]), Meta(Span(0, 10), 3, 1_000, 0, None, active.active.summary), None)
+    bench.tell(retired, retired)
+    assert kinds(bench.front_end) == [Activate]
+    after: Stats = bench.ask(GetStats)
+    assert (len(after.aged), bench.manager.counted["retired"]) == (1, 1)
+    assert after.numbers[0] == active.numbers[0] != after.numbers[1]
+
+
+def test_new_limits_reach_the_keeper_and_are_confirmed():
+    bench = Bench().started()
+    view = VIEWS["sets"](steps="RGB", max_sets=7)
+    meter = FixedMeter(Limits(10**8), lambda: 0)
+    assert bench.ask(lambda reply_to: Reconfigure(meter, 0, view, reply_to)) == Reconfigured(0)
+    assert bench.keeper.messages == [Reform(view)]
+    stats: Stats = bench.ask(GetStats)
+    assert (stats.view, stats.memory.budget_bytes) == (view, 10**8)
+
+
+def test_the_limits_are_read_again_as_soon_as_the_unit_of_the_times_changes(monkeypatch: pytest.MonkeyPatch):
+    bench, asked, limits = Bench().started(), [], FixedMeter.limits
+    monkeypatch.setattr(FixedMeter, "limits", lambda meter: (asked.append(meter), limits(meter))[1])
+    bench.tell(Progress())
+    assert not asked
+    bench.tell(Progress(unit=Unit("s", "decided")))
+    assert len(asked) == 1
 
 
 def test_without_a_publisher_a_due_result_only_returns_its_credit():
