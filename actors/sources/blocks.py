@@ -5,12 +5,18 @@ from typing import Protocol
 
 from actors.sources.line_splitter import BLOCK
 
+_TURN_S = 0.05
+"""The longest time for a block whose bytes come one by one. The caller must handle messages meanwhile."""
+
 
 class Stream(Protocol):
     """A stream of bytes."""
 
-    def read(self, timeout_s: float, most: int) -> bytes | None:
-        """Return the next bytes, at most `most`; b"" at the end, None if no byte came within `timeout_s`."""
+    def read(self, timeout_s: float, most: int) -> list[bytes] | None:
+        """Return the pieces of the bytes that are there, at most `most` bytes; none at the end.
+
+        Waits for the first byte. Returns None if no byte came within `timeout_s`. Raises OSError if the stream fails.
+        """
 
 
 class Blocks:
@@ -32,17 +38,18 @@ class Blocks:
 
         Raises OSError if the stream fails. The next call then continues at the next byte.
         """
-        until = time.monotonic() + timeout_s
+        began = time.monotonic()
+        until = began + timeout_s
         while self._nbytes < BLOCK and not self._ended:
-            waits = self._whole or not self._pieces
-            piece = self._stream.read(max(0.0, until - time.monotonic()) if waits else 0.0, BLOCK - self._nbytes)
-            if piece is None:
-                if waits:
-                    return None
+            pieces = self._stream.read(max(0.0, until - time.monotonic()), BLOCK - self._nbytes)
+            if pieces is None:
+                return None
+            self._ended = not pieces
+            self._pieces += pieces
+            self._nbytes += sum(map(len, pieces))
+            if not self._whole:
                 break
-            self._ended = not piece
-            if piece:
-                self._pieces.append(piece)
-                self._nbytes += len(piece)
+            if self._nbytes < BLOCK and not self._ended and time.monotonic() >= max(until, began + _TURN_S):
+                return None
         pieces, self._pieces, self._nbytes = self._pieces, [], 0
         return pieces

@@ -55,7 +55,7 @@ class CommandStream:
         self._started_at = 0.0
         self._cut_off = False
 
-    def read(self, timeout_s: float, most: int = BLOCK) -> bytes | None:
+    def read(self, timeout_s: float, most: int = BLOCK) -> list[bytes] | None:
         """Return the next output of the command. Starts the command when its backoff is over.
 
         Raises OSError if the command cannot be started, and `once` is set.
@@ -67,10 +67,10 @@ class CommandStream:
             return None
         self._read_errors()
         assert self._output is not None, "a started command has an output"
-        block = self._output.read(timeout_s, most)
-        if block:
-            self._cut_off = not block.endswith(b"\n")
-        return self._ended(now) if block == b"" else block
+        pieces = self._output.read(timeout_s, most)
+        if pieces:
+            self._cut_off = not pieces[-1].endswith(b"\n")
+        return self._ended(now) if pieces == [] else pieces
 
     def close(self) -> None:
         """End the command and the programs that it started: with SIGTERM, and after three seconds with SIGKILL."""
@@ -109,8 +109,8 @@ class CommandStream:
         self._output = ReadAhead(PipeStream(self._child.stdout.fileno()))
         self._errors = PipeStream(self._child.stderr.fileno())
 
-    def _ended(self, now: float) -> bytes | None:
-        """Handle the end of the output. Returns b"" if the command will not be restarted."""
+    def _ended(self, now: float) -> list[bytes] | None:
+        """Handle the end of the output. Returns no pieces if the command will not be restarted."""
         assert self._child is not None, "called for a command that was started"
         try:
             code = self._child.wait(timeout=0.01)
@@ -123,12 +123,12 @@ class CommandStream:
         if self._once:
             if code:
                 self._on_failure(f"{self._command[0]} ended with {code}")
-            return b""
+            return []
         if now - self._started_at >= _STABLE_S:
             self._backoff_s = _FIRST_BACKOFF_S
         self._on_error(f"{self._command[0]} ended with {code}; started again in {self._backoff_s:g} s")
         self._wait_longer(now)
-        return b"\n" if self._cut_off else None  # an incomplete line ends here
+        return [b"\n"] if self._cut_off else None  # an incomplete line ends here
 
     def _wait_longer(self, now: float) -> None:
         self._again_at = now + self._backoff_s
@@ -137,8 +137,8 @@ class CommandStream:
     def _read_errors(self) -> None:
         """Report one block of standard error. Reading all of it could last for ever if the command never stops writing."""
         assert self._errors is not None, "a started command has a standard error"
-        if block := self._errors.read(0.0):
-            self._report(self._error_lines.split(block))
+        if pieces := self._errors.read(0.0):
+            self._report(self._error_lines.split(*pieces))
 
     def _report(self, lines: Iterable[bytes | None]) -> None:
         for line in lines:

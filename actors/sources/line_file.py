@@ -32,15 +32,17 @@ class FileStream:
         """The place and kind of the damage at which the stream ended; None without damage."""
         return None if self._unpacker is None else self._unpacker.damage
 
-    def read(self, timeout_s: float, most: int = BLOCK) -> bytes:  # noqa: ARG002  # the protocol's
-        """Return the next block; b"" at the end. Gives all bytes before a damage, and ends a last line that is whole there."""
-        if self._unpacker is None:
-            return self._file.read(most)
-        block = self._unpacker.read(most)
-        if not block and self._cut_off and self.damage is not None and self._unpacker.whole:
-            block = b"\n"
-        self._cut_off = bool(block) and not block.endswith(b"\n")
-        return block
+    def read(self, timeout_s: float, most: int = BLOCK) -> list[bytes]:  # noqa: ARG002  # the protocol's
+        """Return the next bytes; none at the end. Gives all bytes before a damage, and ends a last line that is whole there."""
+        piece = self._file.read(most) if self._unpacker is None else self._unpacked(self._unpacker, most)
+        return [piece] if piece else []
+
+    def _unpacked(self, unpacker: Unpacker, most: int) -> bytes:
+        piece = unpacker.read(most)
+        if not piece and self._cut_off and self.damage is not None and unpacker.whole:
+            piece = b"\n"
+        self._cut_off = bool(piece) and not piece.endswith(b"\n")
+        return piece
 
     def close(self) -> None:
         """Close the file."""

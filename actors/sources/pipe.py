@@ -27,9 +27,12 @@ class PipeStream:
         """Return whether bytes, or the end, can be read within `timeout_s`."""
         return self._selector is None or bool(self._selector.select(timeout_s))
 
-    def read(self, timeout_s: float, most: int = BLOCK) -> bytes | None:
-        """Return the bytes that can be read now, b"" at the end; None if no byte comes within `timeout_s`."""
-        return os.read(self.descriptor, most) if self.ready(timeout_s) else None
+    def read(self, timeout_s: float, most: int = BLOCK) -> list[bytes] | None:
+        """Return the bytes that can be read now, none at the end; None if no byte comes within `timeout_s`."""
+        if not self.ready(timeout_s):
+            return None
+        piece = os.read(self.descriptor, most)
+        return [piece] if piece else []
 
     def close(self) -> None:
         """Close the selector; the descriptor stays open."""

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import threading
+import time
 from collections import deque
 from enum import Enum
 
@@ -21,6 +22,10 @@ _WIDTH = 1 << 20
 
 _GLANCE_S = 0.1
 """Seconds after which the thread looks whether it must stop."""
+
+_SMALL = 1 << 12
+_GATHER_S = 0.001
+"""The pause after a read of few bytes, so that a program that writes each line alone does not wake the thread for each."""
 
 _HANDOVER_S = 0.5
 """The longest wait for bytes that the thread can read at once."""
@@ -55,8 +60,8 @@ class ReadAhead:
         self._under_way = False
         self._thread: threading.Thread | None = None
 
-    def read(self, timeout_s: float, most: int = BLOCK) -> bytes | None:
-        """Return the next bytes, b"" at the end; None if no byte came within `timeout_s`.
+    def read(self, timeout_s: float, most: int = BLOCK) -> list[bytes] | None:
+        """Return the pieces of the next bytes, none at the end; None if no byte came within `timeout_s`.
 
         Raises OSError if the thread could not read. The next call tries again.
         """
@@ -70,7 +75,7 @@ class ReadAhead:
             if self._error is not None:
                 error, self._error = self._error, None
                 raise error
-            return b"" if self._reader is Reader.ENDED else None
+            return [] if self._reader is Reader.ENDED else None
 
     def pause(self) -> None:
         """Stop reading. The bytes that were read stay; `read` gives them first, and then reads on. May wait 0.1 s."""
@@ -100,16 +105,20 @@ class ReadAhead:
         elif self._reader is Reader.STOPPING:
             self._reader = Reader.READING
 
-    def _taken(self, most: int) -> bytes:
+    def _taken(self, most: int) -> list[bytes]:
         """Take the next bytes, and let the thread read more."""
-        piece = self._pieces.popleft()
-        if len(piece) > most:
-            self._pieces.appendleft(piece[most:])
-            piece = piece[:most]
-        self._nbytes -= len(piece)
+        taken: list[bytes] = []
+        while self._pieces and most:
+            piece = self._pieces.popleft()
+            if len(piece) > most:
+                self._pieces.appendleft(piece[most:])
+                piece = piece[:most]
+            taken.append(piece)
+            most -= len(piece)
+            self._nbytes -= len(piece)
         if self._nbytes <= _AGAIN:
             self._changed.notify_all()
-        return piece
+        return taken
 
     # On the thread ---------------------------------------------------------------------------------------------------
 
@@ -120,9 +129,13 @@ class ReadAhead:
             with self._changed:
                 self._under_way = True
             try:
-                self._note(self._pipe.read(0.0, self._size))
+                pieces = self._pipe.read(0.0, self._size)
             except OSError as error:
                 self._fail(error)
+                return
+            self._note(pieces)
+            if pieces and len(pieces[0]) < _SMALL:
+                time.sleep(_GATHER_S)
 
     def _has_room(self) -> bool:
         """Wait for room. Returns False if the thread must end."""
@@ -133,15 +146,15 @@ class ReadAhead:
                 self._reader = Reader.NONE
             return self._reader is Reader.READING
 
-    def _note(self, piece: bytes | None) -> None:
+    def _note(self, pieces: list[bytes] | None) -> None:
         """Note what the thread read: None if another process was faster."""
         with self._changed:
             self._under_way = False
-            if piece:
-                self._pieces.append(piece)
-                self._nbytes += len(piece)
-            elif piece is not None:
-                self._reader = Reader.ENDED
+            if pieces is not None:
+                self._pieces += pieces
+                self._nbytes += sum(map(len, pieces))
+                if not pieces:
+                    self._reader = Reader.ENDED
             self._changed.notify_all()
 
     def _fail(self, error: OSError) -> None:

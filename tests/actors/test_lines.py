@@ -10,6 +10,7 @@ import threading
 import time
 import tracemalloc
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 
@@ -291,14 +292,16 @@ def test_zeros_behind_a_gzip_file_are_padding(tmp_path: Path, zeros: int):
 class Cut:
     """A stream that gives `text` in pieces of these sizes, and no byte at a size of 0; then the rest at once."""
 
-    def __init__(self, text: bytes, sizes: list[int]) -> None:
-        self._text = text
+    def __init__(self, text: bytes, sizes: Iterable[int]) -> None:
+        self._text = memoryview(text)
         self._sizes = iter(sizes)
 
-    def read(self, timeout_s: float, most: int) -> bytes | None:
+    def read(self, timeout_s: float, most: int) -> list[bytes] | None:
         size = min(next(self._sizes, most), most)
         piece, self._text = self._text[:size], self._text[size:]
-        return piece if size or not self._text else None
+        if not piece:
+            return None if self._text else []
+        return [bytes(part) for part in (piece[: size // 2], piece[size // 2 :]) if part]
 
 
 def polls_of(text: bytes, sizes: list[int], counts: list[int], *, steady: bool) -> list[Polled]:
@@ -352,6 +355,14 @@ def test_lines_are_the_same_whatever_the_pieces_blocks_and_polls_are(
             alike = [polls_of(text, each, counts[:1], steady=True) for each in (sizes, [])]
             first, second = ([poll.values for poll in polls if poll.values] for polls in alike)
             assert first == second
+
+
+def test_a_poll_ends_although_the_bytes_of_its_block_come_one_by_one(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(blocks, "BLOCK", 1 << 60)
+    source = LineSource(lambda: Cut(b"a\n" * 10_000_000, itertools.repeat(1)), on_error=unheard, steady=True)
+    assert source.open(Place())
+    for timeout_s in (0.0, 0.01, 0.1):
+        assert source.poll(10, timeout_s).values == []
 
 
 @given(st.integers(0, 500), st.integers(1, 60))

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -55,30 +56,50 @@ def pipe() -> Iterator[Pipe]:
 def everything(ahead: ReadAhead) -> bytes:
     """Read to the end."""
     found = bytearray()
-    while (piece := ahead.read(1.0)) != b"":
-        found += piece or b""
+    while (pieces := ahead.read(1.0)) != []:
+        found += b"".join(pieces or [])
     return bytes(found)
 
 
 def test_bytes_that_are_there_are_read_without_a_timeout(pipe: Pipe):
     assert pipe.ahead.read(0.0) is None
-    for number in range(2_000):
+    for number in range(500):
         pipe.write(b"%d" % number)
-        assert pipe.ahead.read(0.0) == b"%d" % number
+        assert pipe.ahead.read(0.0) == [b"%d" % number]
     assert pipe.ahead.read(0.01) is None
+
+
+def test_bytes_that_the_thread_has_in_its_hands_are_waited_for(pipe: Pipe, monkeypatch: pytest.MonkeyPatch):
+    taken, handed = threading.Event(), threading.Event()
+    real = pipe.ahead._pipe.read
+
+    def read(timeout_s: float, most: int) -> list[bytes] | None:
+        pieces = real(timeout_s, most)
+        taken.set()
+        handed.wait()
+        return pieces
+
+    monkeypatch.setattr(pipe.ahead._pipe, "read", read)
+    assert pipe.ahead.read(0.0) is None
+    pipe.write(b"abc")
+    taken.wait()
+    timer = threading.Timer(0.05, handed.set)
+    timer.start()
+    assert pipe.ahead.read(0.0) == [b"abc"]
+    timer.join()
 
 
 def test_bytes_that_come_within_the_timeout_are_read(pipe: Pipe):
     timer = threading.Timer(0.05, pipe.write, [b"late"])
     timer.start()
-    assert pipe.ahead.read(30.0) == b"late"
+    assert pipe.ahead.read(30.0) == [b"late"]
     timer.join()
 
 
 def test_the_end_comes_after_all_bytes_and_stays(pipe: Pipe):
     pipe.write(b"abc")
     pipe.finish()
-    assert [pipe.ahead.read(1.0, 2) for _ in range(4)] == [b"ab", b"c", b"", b""]
+    assert [pipe.ahead.read(1.0, 2) for _ in range(4)] == [[b"ab"], [b"c"], [], []]
 
 
 @pytest.mark.parametrize("width", [4_096, 1 << 16, 1 << 20])
@@ -98,8 +119,9 @@ def test_every_byte_is_read_once_and_in_order_whatever_the_width_of_the_pipe(wid
     writing = threading.Thread(target=write)
     writing.start()
     found = bytearray()
-    while (piece := pipe.ahead.read(1.0, chance.randrange(1, BLOCK))) != b"":
-        found += piece or b""
+    while (pieces := pipe.ahead.read(1.0, most := chance.randrange(1, BLOCK))) != []:
+        assert len(b"".join(pieces or [])) <= most
+        found += b"".join(pieces or [])
         if chance.random() < 0.1:
             pipe.ahead.pause()
     writing.join()
@@ -128,6 +150,26 @@ def test_a_pipe_whose_bytes_are_not_taken_holds_its_writer_back(pipe: Pipe):
     assert len(everything(pipe.ahead)) == written
 
 
+def test_a_program_that_writes_each_line_alone_does_not_wake_the_thread_for_each(pipe: Pipe, monkeypatch: pytest.MonkeyPatch):
+    sizes: list[int] = []
+    real = pipe.ahead._pipe.read
+
+    def read(timeout_s: float, most: int) -> list[bytes] | None:
+        pieces = real(timeout_s, most)
+        sizes.extend(map(len, pieces or []))
+        return pieces
+
+    monkeypatch.setattr(pipe.ahead._pipe, "read", read)
+    assert pipe.ahead.read(0.0) is None
+    began = time.monotonic()
+    for _ in range(20_000):
+        pipe.write(b"R_1685695916000\n")
+    pipe.finish()
+    assert everything(pipe.ahead) == b"R_1685695916000\n" * 20_000
+    small = sum(size < read_ahead._SMALL for size in sizes)
+    assert small <= (time.monotonic() - began) / read_ahead._GATHER_S + 1
+
+
 def test_a_pause_ends_the_thread_and_keeps_what_was_read(pipe: Pipe):
     assert pipe.ahead.read(0.0) is None
     pipe.write(b"kept ")
@@ -142,15 +184,15 @@ def test_a_pause_ends_the_thread_and_keeps_what_was_read(pipe: Pipe):
 def test_a_failed_read_is_raised_after_the_bytes_before_it_and_is_tried_again(pipe: Pipe, monkeypatch: pytest.MonkeyPatch):
     answers: list[bytes | OSError] = [b"before", OSError(errno.EIO, "broken"), OSError(errno.EIO, "still"), b"after", b""]
 
-    def read(timeout_s: float, most: int) -> bytes:
+    def read(timeout_s: float, most: int) -> list[bytes]:
         answer = answers.pop(0)
         if isinstance(answer, OSError):
             raise answer
-        return answer
+        return [answer] if answer else []
 
     monkeypatch.setattr(pipe.ahead._pipe, "read", read)
     monkeypatch.setattr(pipe.ahead._pipe, "ready", lambda _: True)
-    assert pipe.ahead.read(30.0) == b"before"
+    assert pipe.ahead.read(30.0) == [b"before"]
     for text in ("broken", "still"):
         with pytest.raises(OSError, match=text):
             pipe.ahead.read(30.0)
@@ -187,6 +229,7 @@ def test_a_line_typed_at_a_terminal_is_seen_at_once():
         found = until(lambda: source.poll(10, 0.0).values.listed)
         assert found == [b"%d" % number]
     source.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.endswith("/pipe")]
     os.close(keyboard)
     os.close(terminal)
 
