@@ -303,6 +303,45 @@ def test_batches_go_to_the_successor_of_a_retired_collector_and_only_once():
     assert after.numbers[0] == active.numbers[0] != after.numbers[1]
 
 
+def test_an_aged_collector_changes_its_own_description_and_the_active_one_has_the_final_time():
+    bench = Bench().started()
+    active: Stats = bench.ask(GetStats)
+
+    def meta(final_until: int | None) -> Meta:
+        return Meta(Span(0, 10), 3, 1_000, 0, final_until, active.active.summary)
+
+    bench.tell(Retired(CollectorId(active.numbers[0]), meta(5), None))
+    assert bench.ask(GetStats).coverage.final_until == 5, "the active slice has no final time yet"
+    after: Stats = bench.ask(GetStats)
+    bench.tell(Grown(CollectorId(after.numbers[1]), meta(8), 20, 1.0))
+    bench.tell(Grown(CollectorId(after.numbers[0]), meta(6), 10, 2.0))
+    grown: Stats = bench.ask(GetStats)
+    assert [each.final_until for each in (*grown.aged, grown.active)] == [6, 8]
+    assert (grown.coverage.final_until, grown.coverage.complete_to, grown.last_batch_at) == (8, 20, 1.0)
+
+
+def test_results_without_arguments_are_sent_at_once_and_numbered_from_one_in_each_round():
+    bench = Bench().started()
+    due = Due(Span(0, 1), None, ("row",))
+    bench.tell(Publish(due, 5, Round(1)), Publish(due, 6, Round(1)))
+    emitted = [(each.publication_id, each.partial, each.events) for each in bench.publisher.messages]
+    assert emitted == [(1, ("row",), 5), (2, ("row",), 6)]
+    bench.tell(Recover(), Committed(None, Round(2)), loaded(2), Restored(Round(2)), Publish(due, 7, Round(2)))
+    assert bench.publisher.messages[-1].publication_id == 1
+
+
+def test_a_checkpoint_is_given_up_if_a_slice_that_it_needs_is_dropped_before_it_is_written():
+    bench = Bench().started()
+    active: Stats = bench.ask(GetStats)
+    meta = Meta(Span(0, 10), 3, 1_000, 0, None, active.active.summary)
+    bench.tell(Retired(CollectorId(active.numbers[0]), meta, None), Checkpoint(None))
+    assert bench.front_end.messages[-1] == Proceed(None)
+    tight = FixedMeter(Limits(1), lambda: 0)
+    assert bench.ask(lambda reply_to: Reconfigure(tight, 0, VIEW, reply_to)) == Reconfigured(1)
+    assert bench.front_end.messages[-1] == Proceed(saved=False)
+    assert bench.publisher.messages[-1] == Commit(None)
+
+
 def test_new_limits_reach_the_keeper_and_are_confirmed():
     bench = Bench().started()
     view = VIEWS["sets"](steps="RGB", max_sets=7)
