@@ -251,6 +251,28 @@ def test_an_invalid_list_is_refused_at_any_block_size(text: bytes, size: int, mo
         list(decode_module._blocks(memoryview(text)))
 
 
+EDGES = (INT64_MIN, -(2**31) - 1, -(2**31), -1, 0, 2**31 - 1, 2**31, INT64_MAX)
+
+
+@given(st.lists(st.lists(st.sampled_from(EDGES), max_size=4).map(sorted), min_size=3, max_size=3), st.booleans())
+def test_numbers_of_32_and_of_64_bits_are_merged_and_saved_alike(lists: list[list[int]], spills: bool):
+    feed = Feed()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("actors.views.segments.runs.run.SPILL_FROM_BYTES", 0 if spills else 512)
+        feed.add(record(7, 0, lists[0]), record(7, 1, lists[1]))
+        if spills:
+            feed.live.shed(1 << 30)
+    state = kept(feed.live.state())
+    saved = b"".join(map(bytes, state["carry"]["runs"]["data"]))
+    assert saved == np.array([*lists[0], *lists[1]], np.int64).tobytes(), "a file has 64 bits of each number"
+    again = feed.view.revive(state)
+    for live in (feed.live, again):
+        live.add(feed.view.decode(polled([record(7, 2, lists[2])])).batch, None)
+        due = live.close(None, None)
+        assert due is not None
+        assert b"".join(feed.view.publish(due.partial, due)) == ", ".join(map(str, sorted(chain(*lists)))).encode() + b"\n"
+
+
 @given(NUMBERS, NUMBERS)
 def test_different_contents_have_different_digests(one: list[int], other: list[int]):
     runs = Feed().view.decode(polled([record(1, 0, one), record(1, 0, other)])).batch.runs
@@ -491,7 +513,7 @@ def test_the_span_of_a_slice_is_the_hull_of_its_batches():
 
 def test_a_row_of_the_stats_counts_batches_numbers_and_bytes_on_disk():
     feed = Feed(segments=2, spill_bytes=0)
-    feed.add(record(1, 0, [1, 2]), record(1, 1, [3]), record(2, 0, list(range(100))))
+    feed.add(record(1, 0, [1, 2]), record(1, 1, [3]), record(2, 0, list(range(200))))
     feed.live.shed(1)
     row = feed.view.describe(feed.view.nothing(), feed.live.meta())
     assert row == SegmentsTotal(finished=1, pending=1, numbers=3, spilled_bytes=800)
@@ -539,7 +561,7 @@ def test_spilling_changes_no_published_byte_and_frees_its_space():
 def test_shedding_moves_the_oldest_batches_first_and_frees_the_requested_bytes():
     feed = Feed(segments=2)
     for batch in (5, 1, 3):
-        feed.add(record(batch, 0, list(range(2_000))))
+        feed.add(record(batch, 0, [*range(1_999), 2**31]))
     before = feed.live.meta()
     assert feed.live.shed(10_000) == ({}, None)
     after = feed.live.meta()
@@ -655,7 +677,7 @@ def test_a_spool_returns_stored_data_and_reuses_its_gaps(seed: int):
 
 def test_an_unused_state_frees_its_space_in_the_spool():
     feed = Feed(segments=2, spill_bytes=0)
-    feed.add(record(1, 0, list(range(1_000))))
+    feed.add(record(1, 0, [*range(999), 2**31]))
     feed.live.shed(10**6)
     state = feed.live.state()
     feed.add(epoch=1)

@@ -5,7 +5,6 @@ Used by the front end, a whole poll at a time. An invalid record is refused with
 
 import struct
 from collections.abc import Iterator
-from itertools import accumulate
 from typing import Annotated
 
 import msgspec
@@ -13,7 +12,7 @@ import numpy as np
 
 from actors.columns.record_text import BOM, bare, defect
 from actors.columns.times import INT64_MAX, INT64_MIN, Times
-from actors.views.segments.runs.run import EMPTY, Run, RunBuilder, mixed, raw_run
+from actors.views.segments.runs.run import Run, RunBuilder, raw_runs
 from actors.views.segments.runs.spool import Spool
 from actors.views.view import Decoded, Records, Refusal
 
@@ -175,24 +174,8 @@ class _Found:
     @staticmethod
     def _short_runs(short: list[bytes]) -> list[Run | None]:
         """Return the run of each short record, None if its numbers do not ascend."""
-        full = [data for data in short if data]
-        if not full:
-            return [EMPTY] * len(short)
-        values = np.frombuffer(b"".join(full), np.int64)
-        ends = np.fromiter(accumulate(map(len, full)), np.int64, len(full)) // 8
-        starts = np.concatenate(([0], ends[:-1]))
-        counts = ends - starts
-        places = np.arange(values.size) - np.repeat(starts, counts)
-        digests = np.add.reduceat(mixed(values, places), starts)
-        falls = values[1:] < values[:-1]
-        # The first number of a run may be smaller than the last number of the run before.
-        falls[starts[1:] - 1] = False
-        columns = (counts, values[starts], values[ends - 1], digests)
-        runs: list[Run | None] = list(map(raw_run, *(column.tolist() for column in columns), full))
-        for fall in np.flatnonzero(falls).tolist():
-            runs[int(np.searchsorted(ends, fall, side="right"))] = None
-        following = iter(runs)
-        return [next(following) if data else EMPTY for data in short]
+        counts = np.fromiter(map(len, short), np.int64, len(short)) // 8
+        return raw_runs(np.frombuffer(b"".join(short), np.int64), counts)
 
 
 def _packed(numbers: list[int]) -> bytes:

@@ -4,19 +4,22 @@ Used outside of the actors, on the publisher's thread. The merge is streamed: it
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from actors.columns.times import NO_TIMES, Times
-from actors.views.segments.runs.run import Run
+from actors.columns.times import NO_TIMES
+from actors.views.segments.runs.run import Narrow, Raw, Run
 
 _NUMBERS = 4_096
 """Numbers encoded in one call: at most 90 KB of text."""
 
 _BLOCK_BYTES = 128 << 10
 """A block is yielded once it has this many bytes. The last call may add `_NUMBERS` numbers to it."""
+
+Numbers = NDArray[np.integer[Any]]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -32,13 +35,17 @@ class Result(NamedTuple):
     """The runs of its segments, by segment id."""
 
 
-def merged(runs: Sequence[Run]) -> Iterator[Times]:
+def merged(runs: Sequence[Run]) -> Iterator[Numbers]:
     """Yield all numbers of `runs` in ascending order, with duplicates. A block holds at most one piece of each run.
 
     Numbers up to the smallest last number of the open pieces can be yielded, because all later numbers are greater or equal.
     Each step empties at least one piece. Cost: 20 ns a number, and opening each piece.
     """
-    opened: list[Times] = [NO_TIMES] * len(runs)
+    if (whole := _whole(runs)) is not None:
+        whole.sort(kind="stable")
+        yield whole
+        return
+    opened: list[Numbers] = [NO_TIMES] * len(runs)
     following = [0] * len(runs)
     while True:
         bound: int | None = None
@@ -63,6 +70,16 @@ def merged(runs: Sequence[Run]) -> Iterator[Times]:
         block = np.concatenate(ready)
         block.sort(kind="stable")
         yield block
+
+
+def _whole(runs: Sequence[Run]) -> Numbers | None:
+    """Return the numbers of runs of at most one piece each if all pieces are raw and alike, else None. Cost: 2 ns a number."""
+    pieces = [run.pieces[0] for run in runs if len(run.pieces) == 1]
+    kinds = set(map(type, pieces))
+    if len(kinds) != 1 or any(len(run.pieces) > 1 for run in runs) or not kinds <= {Raw, Narrow}:
+        return None
+    data = b"".join([piece.data for piece in pieces])
+    return (np.frombuffer(data, np.int32) if Narrow in kinds else np.frombuffer(data, np.int64)).copy()
 
 
 def lines(results: Sequence[Result]) -> Iterator[bytes]:

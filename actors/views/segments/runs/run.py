@@ -4,6 +4,7 @@ The decoder makes runs, live slices hold them, and the merge reads them. The dig
 """
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -73,6 +74,14 @@ class Raw(_Held, frozen=True, gc=False):
         return np.frombuffer(self.data, np.int64)
 
 
+class Narrow(_Held, frozen=True, gc=False):
+    """Uncompressed numbers of 32 bits, four bytes each. A state has them as `Raw`."""
+
+    def open(self) -> NDArray[np.int32]:
+        """Return the numbers. Cost: O(1)."""
+        return np.frombuffer(self.data, np.int32)
+
+
 class Sealed(_Held, frozen=True, gc=False):
     """At most `CHUNK` numbers, compressed."""
 
@@ -86,7 +95,7 @@ class Spooled:
 
     __slots__ = ("_handle", "_spool", "kind", "size")
 
-    def __init__(self, piece: Raw | Sealed, spool: Spool) -> None:
+    def __init__(self, piece: Raw | Narrow | Sealed, spool: Spool) -> None:
         """Write the bytes of `piece` to the spool.
 
         Raises OSError if there is no room.
@@ -111,7 +120,7 @@ class Spooled:
         found: bytes = self._spool.get(self._handle)
         return found
 
-    def open(self) -> Times:
+    def open(self) -> NDArray[np.integer[Any]]:
         """Return the numbers. Cost: one read, and the cost to open the piece."""
         return self.kind(self.data).open()
 
@@ -121,7 +130,7 @@ class Spooled:
             self._spool.free(self._handle)
 
 
-Piece = Raw | Sealed | Spooled
+Piece = Raw | Narrow | Sealed | Spooled
 
 
 class Run(msgspec.Struct, frozen=True, gc=False, eq=False):
@@ -168,15 +177,56 @@ def run_of(count: int, first: int | None, last: int | None, digest: int, pieces:
     )
 
 
-def raw_run(count: int, first: int, last: int, digest: int, data: bytes) -> Run:
-    """Return a run of one raw piece: `data` has the int64 bytes of at least one number. Cost: 0.5 us."""
-    size = len(data)
-    spillable = size if size >= SPILL_FROM_BYTES else 0
-    return Run(count, first, last, digest, (Raw(data),), _RUN_BYTES + _PIECE_BYTES + size, spillable)
-
-
 EMPTY = Run(0, None, None, 0, (), 0)
 """The empty run, shared by all empty segments."""
+
+
+def raw_runs(values: Times, counts: Times) -> list[Run | None]:
+    """Return a run for each of `counts` consecutive numbers of `values`, or None if these numbers do not ascend.
+
+    Numbers of 32 bits become narrow pieces. Cost: 1 us a run, 12 ns a number.
+    """
+    full = counts > 0
+    own = counts[full]
+    if not own.size:
+        return [EMPTY] * counts.size
+    ends = np.cumsum(own)
+    starts = ends - own
+    places = np.arange(values.size) - np.repeat(starts, own)
+    digests = np.add.reduceat(mixed(values, places), starts)
+    falls = values[1:] < values[:-1]
+    # The first number of a run may be smaller than the last number of the run before.
+    falls[starts[1:] - 1] = False
+    firsts, lasts = values[starts], values[ends - 1]
+    pieces = _pieces(values, starts.tolist(), ends.tolist(), is_narrow(firsts, lasts).tolist())
+    columns = (own, firsts, lasts, digests)
+    runs: list[Run | None] = list(map(_run_of_one, *(column.tolist() for column in columns), pieces))
+    for fall in np.flatnonzero(falls).tolist():
+        runs[int(np.searchsorted(ends, fall, side="right"))] = None
+    if own.size == counts.size:
+        return runs
+    following = iter(runs)
+    return [next(following) if count else EMPTY for count in counts.tolist()]
+
+
+def is_narrow(firsts: Any, lasts: Any) -> Any:
+    """Whether ascending numbers from `firsts` to `lasts` have 32 bits."""
+    return (firsts >= -(2**31)) & (lasts < 2**31)
+
+
+def _pieces(values: Times, starts: list[int], ends: list[int], narrow: list[bool]) -> Iterator[Raw | Narrow]:
+    """Yield the piece of each run."""
+    wide = b"" if all(narrow) else values.tobytes()
+    small = values.astype(np.int32).tobytes() if any(narrow) else b""
+    for start, end, is_small in zip(starts, ends, narrow, strict=True):
+        yield Narrow(small[4 * start : 4 * end]) if is_small else Raw(wide[8 * start : 8 * end])
+
+
+def _run_of_one(count: int, first: int, last: int, digest: int, piece: Raw | Narrow) -> Run:
+    """Return a run of one piece. Cost: 0.5 us."""
+    size = len(piece.data)
+    spillable = size if size >= SPILL_FROM_BYTES else 0
+    return Run(count, first, last, digest, (piece,), _RUN_BYTES + _PIECE_BYTES + size, spillable)
 
 
 class RunBuilder:

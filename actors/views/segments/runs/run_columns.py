@@ -11,7 +11,7 @@ import numpy as np
 
 from actors.columns.fields import blob, bounds, column, joined, listed
 from actors.columns.snapshot import Deferred, State
-from actors.views.segments.runs.run import EMPTY, Piece, Raw, Run, Sealed, Spooled, run_of
+from actors.views.segments.runs.run import EMPTY, Narrow, Piece, Raw, Run, Sealed, Spooled, is_narrow, run_of
 from actors.views.segments.runs.spool import Spool
 
 _BLOCK_BYTES = 1 << 20
@@ -29,7 +29,7 @@ def state_of(runs: Sequence[Run]) -> State:
     """
     pieces = list(chain.from_iterable(map(attrgetter("pieces"), runs)))
     kinds = np.fromiter(map(_kind, pieces), np.uint8, len(pieces))
-    sizes = np.fromiter((each.size for each in pieces), np.int64, len(pieces))
+    sizes = np.fromiter(map(_size, pieces), np.int64, len(pieces))
     numbers = np.cumsum(sizes) - sizes
     starts = np.flatnonzero(np.diff(numbers // _BLOCK_BYTES, prepend=-1))
     counts = np.diff(starts, append=len(pieces))
@@ -82,15 +82,36 @@ def _pieces_of(state: State, spool: Spool) -> list[Piece]:
         block = blob(value)
         ends = bounds(sizes[low:high], len(block))
         for kind, start, end in zip(kinds[low:high].tolist(), ends, ends[1:], strict=False):
-            piece = _KINDS[kind % _SPOOLED](bytes(block[start:end]))
+            data = bytes(block[start:end])
+            piece = Sealed(data) if kind % _SPOOLED else _raw(data)
             pieces.append(Spooled(piece, spool) if kind >= _SPOOLED else piece)
     return pieces
 
 
+def _raw(data: bytes) -> Raw | Narrow:
+    """Return the piece of ascending int64."""
+    numbers = np.frombuffer(data, np.int64)
+    return Narrow(numbers.astype(np.int32).tobytes()) if is_narrow(numbers[0], numbers[-1]) else Raw(data)
+
+
 def _kind(piece: Piece) -> int:
-    return _SPOOLED + _KINDS.index(piece.kind) if isinstance(piece, Spooled) else _KINDS.index(type(piece))
+    """Return the kind of a piece in a state, where narrow numbers are wide."""
+    kind = piece.kind if isinstance(piece, Spooled) else type(piece)
+    return _SPOOLED * isinstance(piece, Spooled) + _KINDS.index(Raw if kind is Narrow else kind)
+
+
+def _is_narrow(piece: Piece) -> bool:
+    return (piece.kind if isinstance(piece, Spooled) else type(piece)) is Narrow
+
+
+def _size(piece: Piece) -> int:
+    return 2 * piece.size if _is_narrow(piece) else piece.size
+
+
+def _data(piece: Piece) -> bytes:
+    return piece.open().astype(np.int64).tobytes() if _is_narrow(piece) else piece.data
 
 
 def _block(pieces: Sequence[Piece]) -> Deferred:
     """Return the bytes of `pieces`, to be joined when the state is written."""
-    return joined(sum(piece.size for piece in pieces), lambda: (piece.data for piece in pieces))
+    return joined(sum(map(_size, pieces)), lambda: map(_data, pieces))
