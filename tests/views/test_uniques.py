@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from datasketches import hll_sketch, hll_union
+from datasketches import hll_sketch, hll_union, tgt_hll_type
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -832,12 +832,33 @@ def test_a_coarsened_slice_does_not_keep_the_file_open():
     assert rows(view, [again], "hour") == rows(view, [frozen], "hour")
 
 
-def test_corrupted_sketches_are_refused():
+def of_version_one(users: range) -> bytes:
+    """Return a sketch of 8 bits a register, as in checkpoints of earlier versions."""
+    sketch = hll_sketch(14, tgt_hll_type.HLL_8)
+    for user in many(users).hashes.view(np.int64).tolist():
+        sketch.update(user)
+    return bytes(sketch.serialize_compact())
+
+
+@pytest.mark.parametrize("users", [0, 3, 100, 5_000, 100_000])
+def test_a_sketch_of_an_earlier_version_counts_the_same_in_half_of_the_bytes(users: int):
+    old, more = of_version_one(range(users)), many(range(users // 2, 2 * users)).hashes
+    again, fresh = Sketch.of_sealed(old), Sketch()
+    fresh.add(many(range(users)).hashes)
+    assert estimate([], [again.sealed()]) == estimate([], [old]) == estimate([], [fresh.sealed()])
+    assert len(again.sealed()) <= sketch_module.SKETCH_BYTES < 8_400
+    again.add(more)
+    fresh.add(more)
+    assert estimate([], [again.sealed()]) == estimate([more], [old]) == estimate([], [fresh.sealed()])
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_corrupted_sketches_are_refused(version: int):
     chance, refused = random.Random(4), 0
     for users in (3, 100, 5_000):
         sketch = Sketch()
         sketch.add(many(range(users)).hashes)
-        sealed = sketch.sealed()
+        sealed = of_version_one(range(users)) if version == 1 else sketch.sealed()
         assert estimate([], [Sketch.of_sealed(memoryview(sealed)).sealed()]) == estimate([], [sealed])
         for _ in range(1_500):
             spoiled = bytearray(sealed)

@@ -20,8 +20,8 @@ LG_REGISTERS = 14
 LG_COARSE = 12
 """The same for coarse sketches. The standard error is 1.6 %."""
 
-SKETCH_BYTES: int = 2**LG_REGISTERS + 40
-"""Bytes of a sketch, in memory and serialized."""
+SKETCH_BYTES: int = 2**LG_REGISTERS // 2 + 120
+"""Bytes of a sketch, in memory and serialized, including its exceptional registers: 4 bits a register."""
 
 COARSE_BYTES: int = 2**LG_COARSE // 2 + 120
 """Bytes of a coarse sketch, including its exceptional registers and the bytes object."""
@@ -54,8 +54,8 @@ class Sketch:
 
     __slots__ = ("_sketch",)
 
-    def __init__(self, lg_registers: int = LG_REGISTERS, *, packed: bool = False) -> None:
-        self._sketch = hll_sketch(lg_registers, tgt_hll_type.HLL_4 if packed else tgt_hll_type.HLL_8)
+    def __init__(self, lg_registers: int = LG_REGISTERS) -> None:
+        self._sketch = hll_sketch(lg_registers, tgt_hll_type.HLL_4)
 
     def add(self, hashes: Hashes) -> None:
         """Add `hashes`. Cost: 150 ns each."""
@@ -70,10 +70,12 @@ class Sketch:
         found = Sketch()
         try:
             found._sketch = hll_sketch.deserialize(bytes(data))
+            if found._sketch.lg_config_k != LG_REGISTERS:
+                raise ValueError("a sketch of another size was expected")
+            if found._sketch.tgt_type != tgt_hll_type.HLL_4:  # checkpoints of earlier versions have 8 bits a register
+                found._sketch = _union([], [data]).get_result(tgt_hll_type.HLL_4)
         except RuntimeError as error:
             raise ValueError(f"a sketch was expected: {error}") from None
-        if (found._sketch.lg_config_k, found._sketch.tgt_type) != (LG_REGISTERS, tgt_hll_type.HLL_8):
-            raise ValueError("a sketch of another size was expected")
         return found
 
     def sealed(self) -> bytes:
@@ -89,21 +91,21 @@ def sketched(hashes: Hashes) -> bytes:
 
 
 def coarse(hashes: Hashes) -> bytes:
-    """Return a coarse sketch of `hashes`, 4 bits a register."""
-    sketch = Sketch(LG_COARSE, packed=True)
+    """Return a coarse sketch of `hashes`."""
+    sketch = Sketch(LG_COARSE)
     sketch.add(hashes)
     return sketch.sealed()
 
 
 def joined(hashes: Iterable[Hashes], sketches: Sequence[bytes | memoryview]) -> bytes:
     """Return one sketch of all these users, with the registers of the coarsest sketch."""
-    return bytes(_union(hashes, sketches).serialize_compact())
+    return bytes(_union(hashes, sketches).get_result(tgt_hll_type.HLL_4).serialize_compact())
 
 
 def estimate(hashes: Iterable[Hashes], sketches: Sequence[bytes | memoryview]) -> Estimate:
     """Return the number of different users. Cost: about 0.1 ms a sketch, 150 ns a hash."""
     union = hll_union(LG_REGISTERS)
-    result = _union(hashes, sketches)
+    result = _union(hashes, sketches).get_result(tgt_hll_type.HLL_8)
     # Updated twice: after one update, the library estimates by the history of that sketch, not by its registers.
     union.update(result)
     union.update(result)
@@ -122,7 +124,7 @@ def _error_of_small(users: float, registers: int) -> float:
     return math.sqrt((math.expm1(load) - load) / registers) / load
 
 
-def _union(hashes: Iterable[Hashes], sketches: Sequence[bytes | memoryview]) -> hll_sketch:
+def _union(hashes: Iterable[Hashes], sketches: Sequence[bytes | memoryview]) -> hll_union:
     union = hll_union(LG_REGISTERS)
     for sketch in sketches:
         union.update(hll_sketch.deserialize(bytes(sketch)))
@@ -131,4 +133,4 @@ def _union(hashes: Iterable[Hashes], sketches: Sequence[bytes | memoryview]) -> 
         own = hll_sketch(LG_REGISTERS, tgt_hll_type.HLL_8)
         deque(map(own.update, each.view(np.int64).tolist()), maxlen=0)
         union.update(own)
-    return union.get_result(tgt_hll_type.HLL_8)
+    return union

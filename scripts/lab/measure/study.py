@@ -110,7 +110,7 @@ def tables() -> list[Table]:
     for step, nanoseconds in costs().items():
         spent.add_row(step, f"{nanoseconds:,.0f}")
     erring = Table(title="errors of sketches: p50 / p95, within the 95 % bounds")
-    for name in ("users", "trials", "16 KB (2^14 registers)", "2 KB (2^12), of old slices"):
+    for name in ("users", "trials", "8 KB (2^14 registers)", "2 KB (2^12), of old slices"):
         erring.add_column(name, justify="right")
     for users, trials, kinds in errors():
         cells = [f"{p50:.2%} / {p95:.2%}, {kept} of {trials}" for p50, p95, kept in kinds]
