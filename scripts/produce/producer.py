@@ -127,14 +127,18 @@ def write_lines(pattern: str, spec: Spec, rate: float | None, stop: threading.Ev
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the rest of the buffer cannot be written
 
 
-def default_start(now_ms: int, count: int, rate: float | None) -> int:
+STEP_MS = {"words": 100}
+"""Milliseconds between two events of a pattern, if they are more than 10."""
+
+
+def default_start(now_ms: int, count: int, rate: float | None, *, step_ms: int = 10) -> int:
     """Return a time of the first event for which no event is ahead of the clock: the service keeps such events apart.
 
-    Events are 10 ms apart. Events without an end begin now if they have a rate, and run ahead above 100 a second. Without a
-    rate they begin a year ago.
+    Events are at most `step_ms` apart. Events without an end begin now if they have a rate, and run ahead above 100 a second.
+    Without a rate they begin a year ago.
     """
     if count:
-        return now_ms - 10 * count
+        return now_ms - step_ms * count
     return now_ms if rate is not None else now_ms - _YEAR_MS
 
 
@@ -161,7 +165,9 @@ def main(
     stop = interrupted()
     target = _TARGETS.get(pattern, Target())
     topic, partitions, group = topic or target.topic, partitions or target.partitions, group or f"firnline-{target.stream}"
-    first = start if start is not None else target.start_ms or default_start(time.time_ns() // 10**6, count, rate)
+    step_ms = STEP_MS.get(pattern, 10)
+    by_default = target.start_ms or default_start(time.time_ns() // 10**6, count, rate, step_ms=step_ms)
+    first = by_default if start is None else start
     spec = Spec(count or None, first, partitions, seed, displacement, size, delay, delay_probability)
     if stdout:
         write_lines(pattern, spec, rate, stop)

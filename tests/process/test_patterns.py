@@ -1,5 +1,6 @@
 """Properties of the producer's patterns. `test_scripts.py` has those that all patterns share."""
 
+import re
 from itertools import islice
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from actors.columns.values import Values
 from actors.views.sets.decode import SetDecoder
 from scripts.produce.patterns import PATTERNS, chunks
-from scripts.produce.producer import default_start
+from scripts.produce.producer import STEP_MS, default_start
 from scripts.produce.spec import Spec
 
 
@@ -64,3 +65,14 @@ def test_no_event_is_ahead_of_the_clock_by_default(count: int, rate: float | Non
     sent = min(count or 3_600 * a_second, 3_600 * a_second)
     last = default_start(now_ms, count, rate) + 10 * (sent - 1)
     assert last <= now_ms + 1_000 * sent / a_second
+
+
+@pytest.mark.parametrize("pattern", ["words", "uniques", "steady"])
+def test_the_last_of_many_records_is_not_ahead_of_the_clock(pattern: str):
+    now_ms, count = 1_795_879_243_000, 100_000
+    first = default_start(now_ms, count, None, step_ms=STEP_MS.get(pattern, 10))
+    *_, last = chunks(pattern, Spec(count, first))
+    numbers = [int(number) for number in re.findall(rb"\d{10,13}", last.values[-1] + last.values[-2])]
+    seconds = [number if number < 10**11 else number // 1_000 for number in numbers if number > 1_700_000_000]
+    assert len(seconds) > 0
+    assert max(seconds) <= now_ms // 1_000
