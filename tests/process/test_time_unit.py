@@ -85,7 +85,7 @@ def test_a_topic_of_seconds_reads_as_with_the_unit_given_and_a_restart_changes_n
         running.settled(3_000)
         assert (running.get(RANGE), unit(running)) == (wanted, ("s", "decided"))
     send(broker, topic, strange, [0] * 7)
-    send(broker, topic, [b"R_5"], [0])
+    send(broker, topic, [b"B_5"], [0])  # late, and too early to be part of a set
     with service(broker, topic, data) as running:
         stats = until(lambda: found if (found := running.stats())["records"] == 3_008 else None)
         assert (stats["events"], stats["rejects"], stats["timeUnit"]["basis"]) == (3_001, {"time_unit": 7}, "decided")
