@@ -126,7 +126,8 @@ def test_a_line_of_words_is_decoded_as_alone(words: Any, poll: tuple[list[bytes 
 # Names ---------------------------------------------------------------------------------------------------------------
 
 
-NAMES = st.lists(st.text("ab", max_size=3) | st.text("abc", min_size=7, max_size=20), max_size=60)
+LONG = st.text("ab", min_size=1, max_size=3).map("the same beginning ".__add__)
+NAMES = st.lists(st.text("ab", max_size=3) | st.text("abc", min_size=7, max_size=20) | LONG, max_size=60)
 
 
 @given(NAMES, st.booleans())
