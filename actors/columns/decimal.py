@@ -12,8 +12,6 @@ Bytes = NDArray[np.uint8]
 
 _BLOCK = 8
 _ZEROS = np.uint64(0x3030303030303030)
-_HIGH = np.uint64(0xF0F0F0F0F0F0F0F0)
-_SIX = np.uint64(0x0606060606060606)
 _NINES = np.uint64(0x7676767676767676)
 _TOPS = np.uint64(0x8080808080808080)
 _PAIRS = np.uint64(0x000000FF000000FF)
@@ -27,33 +25,12 @@ MAX_DIGITS = 19
 """Digits of the longest int64."""
 
 
-def parse(digits: Bytes) -> tuple[Times, NDArray[np.bool_]]:
-    """Read each row of an (n, width) matrix of ASCII digits as a number.
-
-    Returns the numbers and a mask of the valid ones: digits only, at most 2**63 - 1. The number of an invalid row is
-    meaningless. `width` is 1 to 19. Eight digits are parsed at once in a 64-bit word, see Lemire, "Quickly parsing eight
-    digits" (2022). Cost: about 10 ns a row and block of eight.
-    """
-    width = digits.shape[1]
-    total = np.zeros(len(digits), np.uint64)
-    wrong = np.zeros(len(digits), np.uint64)
-    for start in range(width % _BLOCK - _BLOCK if width % _BLOCK else 0, width, _BLOCK):
-        word = _word(digits, start)
-        wrong |= (word & _HIGH) ^ _ZEROS
-        wrong |= ((word + _SIX) & _HIGH) ^ _ZEROS
-        total *= np.uint64(10**_BLOCK)
-        total += eight_digits(word)
-    valid = wrong == 0
-    if width == MAX_DIGITS:
-        valid &= total <= np.uint64(2**63 - 1)
-    return total.view(np.int64), valid
-
-
 def parse_at(blob: Bytes, starts: Times, widths: Times | int) -> tuple[Times, NDArray[np.bool_]]:
-    """Read the `widths` ASCII digits of `blob` from each of `starts` on as a number: as `parse` does.
+    """Read the `widths` ASCII digits of `blob` from each of `starts` on as a number.
 
-    The mask is False for a number without digits, and for one of more than 19. At least eight bytes follow each number in
-    `blob`. Cost: about 25 ns a number and block of eight.
+    Returns the numbers and a mask of the valid ones: 1 to 19 digits, at most 2**63 - 1. Another number is meaningless. At least
+    eight bytes follow each number in `blob`. Eight digits are parsed at once in a 64-bit word, see Lemire, "Quickly parsing
+    eight digits" (2022). Cost: about 25 ns a number and block of eight.
     """
     sliding = np.ndarray((blob.size - _BLOCK + 1,), "<u8", blob, strides=(1,))
     most = min(MAX_DIGITS, widths if isinstance(widths, int) else int(widths.max(initial=0)))
@@ -83,16 +60,6 @@ def eights(words: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.ui
     odd |= digits
     odd &= _TOPS
     return _combined(digits), odd
-
-
-def _word(digits: Bytes, start: int) -> NDArray[np.uint64]:
-    """Return the eight digits of each row from column `start` as one word. Pads with zeros before the first column."""
-    if start >= 0:
-        eight = np.ascontiguousarray(digits[:, start : start + _BLOCK])
-    else:
-        eight = np.full((len(digits), _BLOCK), ord("0"), np.uint8)
-        eight[:, -start:] = digits[:, : start + _BLOCK]
-    return eight.view("<u8")[:, 0]
 
 
 def eight_digits(word: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -5,14 +5,22 @@ import random
 import numpy as np
 import pytest
 
-from actors.columns.decimal import MAX_DIGITS, parse
+from actors.columns.decimal import MAX_DIGITS, parse_at
 from actors.columns.times import INT64_MAX
 
 
 def read(rows: list[bytes]) -> list[int | None]:
-    numbers, valid = parse(np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), len(rows[0])))
-    assert numbers.dtype == np.int64
-    return [number if ok else None for number, ok in zip(numbers.tolist(), valid.tolist(), strict=True)]
+    """Parse rows of one width, once with that width and once with a column of widths."""
+    width, between = len(rows[0]), b"7x"
+    blob = np.frombuffer(between.join([b"", *rows, bytes(8)]), np.uint8)
+    starts = np.arange(len(rows)) * (width + len(between)) + len(between)
+    found = []
+    for widths in (width, np.full(len(rows), width)):
+        numbers, valid = parse_at(blob, starts, widths)
+        assert numbers.dtype == np.int64
+        found.append([number if ok else None for number, ok in zip(numbers.tolist(), valid.tolist(), strict=True)])
+    assert found[0] == found[1]
+    return found[0]
 
 
 def plain(row: bytes) -> int | None:
@@ -48,13 +56,16 @@ def test_the_largest_int64_is_the_largest_number():
     assert read([str(number).encode() for number in near]) == [INT64_MAX - 1, INT64_MAX, None, None]
 
 
-def test_an_empty_matrix_gives_no_numbers():
-    numbers, valid = parse(np.empty((0, 5), np.uint8))
+def test_numbers_of_different_widths_are_parsed_together():
+    chance = random.Random(0)
+    rows = [b"%d" % chance.randrange(10 ** chance.randrange(1, 20)) for _ in range(500)] + [b"", b"1" * 20, b"x" * 300]
+    chance.shuffle(rows)
+    lengths = np.array([len(row) for row in rows])
+    numbers, valid = parse_at(np.frombuffer(b"".join([*rows, bytes(8)]), np.uint8), np.cumsum(lengths) - lengths, lengths)
+    assert valid.tolist() == [0 < len(row) <= MAX_DIGITS and plain(row) is not None for row in rows]
+    assert numbers[valid].tolist() == [int(row) for row, ok in zip(rows, valid.tolist(), strict=True) if ok]
+
+
+def test_no_starts_give_no_numbers():
+    numbers, valid = parse_at(np.zeros(8, np.uint8), np.empty(0, np.int64), 5)
     assert numbers.size == valid.size == 0
-
-
-def test_rows_inside_a_wider_matrix_are_parsed_alike():
-    lines = np.frombuffer(b"R_1234567890\nG_0987654321\n", np.uint8).reshape(2, 13)
-    numbers, valid = parse(lines[:, 2:12])
-    assert numbers.tolist() == [1_234_567_890, 987_654_321]
-    assert valid.all()
