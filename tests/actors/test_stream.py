@@ -169,7 +169,8 @@ def test_a_stream_that_fails_again_and_again_is_given_up_and_stays_readable():
         values += records([(9_999, 0)] * 20)
         health = until(lambda: health if (health := running.health()).degraded else None)
         assert "FrontEnd failed 10 times" in health.degraded["events"]
-        assert running.sets() == greedy(events, 3)
+        found = running.sets()  # those of the last checkpoint, which may be older than the last sets
+        assert found == greedy(events, 3)[: len(found)]
         assert running.stats().progress.state == "failed"
 
 
