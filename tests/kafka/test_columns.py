@@ -180,6 +180,23 @@ ENDINGS = {
     "by an error": "raise ValueError('at the end')",
     "without its own references": "del found, consumer",
     "with the consumer closed first": "found.close(); consumer.close()",
+    "after a poll that failed": """
+from actors.sources.kafka.columns.memory import Messages
+values = Messages._values
+def fails(self, payloads, lengths):
+    if payloads.size:
+        raise MemoryError
+    return values(self, payloads, lengths)
+Messages._values = fails
+consumer.seek(TopicPartition(sys.argv[2], 0, 0))
+failed = 0
+while not failed:
+    try:
+        found.poll(10, 0.1)
+    except MemoryError:
+        failed += 1
+found.close(); consumer.close()
+""",
     "after a fork": """
 child = os.fork()
 if child == 0:

@@ -1,4 +1,4 @@
-"""Reads polls of librdkafka as columns, by its C interface. `memory` alone touches memory; `proofs` decides whether it may.
+"""Reads polls of librdkafka as columns, by its C interface. Only `memory` and `proofs` touch memory; `proofs` decides whether.
 
 `actors.sources.kafka.fetch` is the only importer.
 """

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.columns.times import NO_TIMES, Times
+from actors.columns.times import Times
 from actors.columns.values import Values
 from actors.sources.kafka.columns.proofs import library_path, prove_bulk
 
@@ -71,11 +71,18 @@ class Messages:
         base = library.allocate(8 + 8 * most)
         self.count = count = max(0, library.consume(queue, round(timeout_s * 1000), base + 8, most))
         self._base: int | None = base
-        self._pointers: Times = np.frombuffer((c_int64 * count).from_address(base + 8), np.int64).copy() if count else NO_TIMES
+        try:
+            self._pointers: Times = np.array((c_int64 * count).from_address(base + 8), np.int64)
+            self._gather()
+        except BaseException:  # such as a lack of memory: messages that are not given back would hold the exit for ever
+            self.release()
+            raise
+
+    def _gather(self) -> None:
         words = (self._pointers - _LOW) >> 3
 
         def column(member: int) -> Times:
-            found: Times = library.words[words + member]
+            found: Times = self._library.words[words + member]
             return found
 
         self.errors: NDArray[np.int32] = column(_ERROR).astype(np.int32)
@@ -99,7 +106,7 @@ class Messages:
         wanted = ctypes.byref(name), ctypes.byref(value), ctypes.byref(size)
         while self._library.header(pointer, len(found), *wanted) == 0:
             content = None if value.value is None else ctypes.string_at(value.value, size.value)
-            found.append(((name.value or b"").decode(), content))
+            found.append(((name.value or b"").decode(errors="replace"), content))
         return tuple(found)
 
     def error(self, place: int) -> str:
