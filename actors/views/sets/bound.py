@@ -6,6 +6,7 @@ algebra, and consecutive runs compose by the matrix product. Shares no code with
 """
 
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Self
 
 import numpy as np
@@ -22,10 +23,12 @@ _NEVER = 2**61
 _PENDING_LIMIT = 131_072
 
 
+@cache
 def identity(steps: int) -> Matrix:
-    """Return the matrix of no events: zero from each part to itself and to later parts."""
+    """Return the matrix of no events: zero from each part to itself and to later parts. It is read-only."""
     upper = np.triu(np.ones((steps, steps), np.bool_))
     empty: Matrix = np.where(upper, np.int64(0), np.int64(_NEVER))
+    empty.setflags(write=False)
     return empty
 
 
@@ -43,7 +46,7 @@ def matrix(batch: Batch) -> Matrix:
     it is computed only there.
     """
     steps = len(batch.times)
-    result = identity(steps)
+    result = identity(steps).copy()
     np.fill_diagonal(result, [column.size for column in batch.times])
     # How many events of step j precede each event of step j + 1.
     preceding = [
@@ -61,7 +64,7 @@ def matrix(batch: Batch) -> Matrix:
     return result
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Proof:
     """The bound of a run of events: its matrix, and the number of events that were too late for it, in all and by step.
 
@@ -88,13 +91,14 @@ class Proof:
         late = _sums(self.late_by_step, later.late_by_step)
         return Proof(product(self.matrix, later.matrix), self.late + later.late, late)
 
-    @property
+    @cached_property
     def bound(self) -> int:
         """The largest possible number of sets of the run's events."""
         # A cell of the diagonal is the number of the step's events that were in time.
-        by_step = np.diagonal(self.matrix) + np.array(self.late_by_step or (0,), np.int64)
-        unknown = self.late - sum(self.late_by_step)
-        return min(int(self.matrix[0, -1]) + self.late, int(by_step.min()) + unknown)
+        in_time: list[int] = self.matrix.diagonal().tolist()
+        late_by_step = self.late_by_step or (0,) * len(in_time)
+        unknown = self.late - sum(late_by_step)
+        return min(int(self.matrix[0, -1]) + self.late, min(map(sum, zip(in_time, late_by_step, strict=True))) + unknown)
 
 
 def _sums(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
