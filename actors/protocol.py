@@ -58,6 +58,10 @@ WAITING_HOMES = frozenset((Home.DISK, Home.INPUT, Home.OUTPUT, Home.DEAD_LETTERS
 """
 
 
+YIELDING_HOMES = frozenset((Home.READING,))
+"""The threads that let queries go first: they run whenever a processor is free, and may be delayed without a wrong answer."""
+
+
 class Lane(Enum):
     """The two queues of a mailbox; each message class names its own as `lane`."""
 

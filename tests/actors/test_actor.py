@@ -1,7 +1,10 @@
 """Mailboxes, the dispatcher and the actor base: control messages first, no thread ends, and no message is lost silently."""
 
+import os
+import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, ClassVar
 
@@ -10,7 +13,7 @@ from pykka import ActorDeadError
 from pykka._envelope import Envelope
 
 from actors.messages import Ingested, Poll, Recover
-from actors.protocol import Lane
+from actors.protocol import Home, Lane
 from actors.replies import GetHealth, Health
 from actors.runtime.actor import Actor, System
 from actors.runtime.dispatcher import Dispatcher
@@ -81,6 +84,28 @@ def test_the_tasks_of_a_home_run_in_order_on_one_thread():
         dispatcher.submit(lambda number=number: ran.put((number, threading.current_thread().name)), "here")
     assert [ran.get(timeout=5) for _ in range(100)] == [(number, "here") for number in range(100)]
     dispatcher.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a thread has a priority of its own only on Linux")
+def test_the_reading_thread_and_what_it_starts_yield_to_the_other_threads():
+    dispatcher, found = Dispatcher(), SimpleQueue()
+
+    def priority(of: str) -> None:
+        found.put((of, os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
+
+    def report(home: str) -> None:
+        priority(home)
+        started = threading.Thread(target=priority, args=(f"started by {home}",))
+        started.start()
+        started.join()
+
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    for home in ("control", Home.ACTIVE.of("reading"), Home.READING.of("events")):
+        dispatcher.submit(partial(report, home), home)
+    priorities = dict(found.get(timeout=5) for _ in range(6))
+    dispatcher.close()
+    lower = {of: value for of, value in priorities.items() if value != usual}
+    assert lower == dict.fromkeys(("events/reading", "started by events/reading"), min(usual + 5, 19))
 
 
 def test_later_tasks_run_in_order_of_their_time():
