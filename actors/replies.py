@@ -102,17 +102,18 @@ class Trouble(Struct, frozen=True):
 class Progress(Control, frozen=True):
     """The front end's progress. Its counters only fall when the stream goes back to a checkpoint.
 
-    `records` counts all records read. `in_flight` counts events that are in no slice yet; at `credits` of them the front end
-    stops reading. `ahead` counts the events whose times could not be yet when they came; `apart` of them wait for their times,
-    the earliest for `apart_from`. `transactions` has the first offset of each partition's open transaction, if it has one.
-    `lag` has the unread records of each partition. `trouble` is why no records come, None if they can; `last_record_at` is when
-    the newest record was read (seconds since 1970). `unit` is that of the times, None if the axis is not time. `since_start`
-    has this process's counts, see `Tally`.
+    `records` counts all records read, `other` those that are of no interest to the view. `in_flight` counts events that are in
+    no slice yet; at `credits` of them the front end stops reading. `ahead` counts the events whose times could not be yet when
+    they came; `apart` of them wait for their times, the earliest for `apart_from`. `transactions` has the first offset of each
+    partition's open transaction, if it has one. `lag` has the unread records of each partition. `trouble` is why no records
+    come, None if they can; `last_record_at` is when the newest record was read (seconds since 1970). `unit` is that of the
+    times, None if the axis is not time. `since_start` has this process's counts, see `Tally`.
     """
 
     state: str = "starting"
     records: int = 0
     events: int = 0
+    other: int = 0
     rejects: Mapping[str, int] = {}
     refused: tuple[Refused, ...] = ()
     late: int = 0

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -280,7 +280,7 @@ def _unknown_keys(view: str, stanza: Mapping[str, Any]) -> list[ErrorDetails]:
 
 def _problem(detail: ErrorDetails, given: _Given) -> str:
     """Write one problem: place, path, the expected value and the given one."""
-    path = _untagged(tuple(part for part in detail["loc"] if part != "[key]"))
+    path = _untagged(tuple(part for part in detail["loc"] if not str(part).startswith("[")))
     if detail["type"] == "union_tag_invalid":
         path, detail = (*path, "view"), {**detail, "input": view_of(detail["input"])}
     place = given.place(path)
@@ -338,10 +338,17 @@ def _hint(path: Path_, given: _Given) -> str:
         near = difflib.get_close_matches(view, STREAMS, n=1) or list(STREAMS)
         model, around = STREAMS[near[0]], path[2:-1]
     for name in around:
-        model = model.model_fields[str(name)].annotation
+        model = _model_of(model.model_fields[str(name)].annotation)
     names = sorted(model.model_fields)
     near = difflib.get_close_matches(str(path[-1]), names, n=1)
     return f"did you mean {near[0]}?" if near else "there are: " + ", ".join(names)
+
+
+def _model_of(annotation: Any) -> Any:
+    """Return the model in the type of a setting, which may be optional."""
+    if isinstance(annotation, type):
+        return annotation
+    return next(filter(None, map(_model_of, get_args(annotation))), None)
 
 
 def _dotted(path: Path_) -> str:

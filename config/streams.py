@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Discriminator, Field, StrictBool, Tag, model_validator
 
 from config.fields import TOPIC, Model, Whole
+from config.records import KAFKA, Record, SetsRecord
 from config.units import NANOSECONDS, TimeUnit
 
 _PACKING = 1.03
@@ -169,6 +170,18 @@ class StreamSettings(Model):
             raise ValueError(f"output.key: {known}, not {', '.join(strange)}")
         return self
 
+    @model_validator(mode="after")
+    def _time_of_kafka(self) -> Self:
+        if self.form is not None and self.form.time_field == KAFKA and self.source.topic is None:
+            raise ValueError("record.time: kafka only with a topic")
+        return self
+
+    @property
+    def form(self) -> Record | None:
+        """The form of the records if it is not the view's own."""
+        found: Record | None = getattr(self, "record", None)
+        return found if found is not None and found.format != "text" else None
+
     @property
     def unit(self) -> str:
         """The unit of the events' times, or that in which they count until they have decided it."""
@@ -229,7 +242,7 @@ class StreamSettings(Model):
         """
         source = self.source.model_dump(mode="json", include={"topic", "file", "stdin", "command"}, exclude_none=True)
         unset = {name for name in self.newer if getattr(self, name) == type(self).model_fields[name].default}
-        return {**self.model_dump(mode="json", include={"view", *self.meant} - unset), "source": source}
+        return {**self.model_dump(mode="json", include={"view", *self.meant} - unset, exclude_none=True), "source": source}
 
     def alike(self) -> list["StreamSettings"]:
         """Return the same settings with other values of `meant` for which checkpoints have the same form, the best first."""
@@ -248,7 +261,8 @@ def _steps(steps: list[str]) -> list[str]:
 class SetsStream(StreamSettings):
     """Sets of one event of each step."""
 
-    meant = ("steps", "time_unit")
+    meant = ("steps", "time_unit", "record")
+    newer = ("record",)
     bounds = ("max_sets",)
     view_settings = ("steps", "max_sets")
     ordered = True
@@ -259,22 +273,37 @@ class SetsStream(StreamSettings):
         ["R", "G", "B"], min_length=2, max_length=8, description="The categories that make a set, in order of time."
     )
     time_unit: TimeUnit | Literal["auto"] = Field(
-        "auto", description="The unit of the events' times; auto: the first event with a plausible time decides."
+        "auto",
+        description="The unit of the events' times; auto: the first event with a plausible time decides; with record.time: "
+        "that of the record if it is us or ns, else ms.",
     )
+    record: SetsRecord = Field(SetsRecord(), description="The form of the records.")
     max_sets: Whole = Field(1_000_000, ge=1, description="Sets at which a collector retires.")
+
+    @model_validator(mode="after")
+    def _names_of_steps(self) -> Self:
+        names = self.record.names()
+        if strange := [name for name in names if name not in self.steps]:
+            raise ValueError(f"record.step.names: the steps {', '.join(self.steps)}, not {', '.join(strange)}")
+        texts = [text for step in self.steps for text in dict.fromkeys(names.get(step, [step]))]
+        if twice := [text for text in dict.fromkeys(texts) if texts.count(text) > 1]:
+            raise ValueError(f"record.step.names: each text for one step, not {', '.join(twice)} for several")
+        return self
 
     @property
     def unit(self) -> str:
         """See the base."""
-        return "ms" if self.time_unit == "auto" else self.time_unit
+        return (self.record.unit or "ms") if self.time_unit == "auto" else self.time_unit
 
     @property
     def unit_given(self) -> bool:
         """See the base."""
-        return self.time_unit != "auto"
+        return self.time_unit != "auto" or self.form is not None
 
     def alike(self) -> list[StreamSettings]:
         """Return the settings with a unit if the events decide it, else with `auto`."""
+        if self.form is not None:
+            return []
         units = ["ms", "s", "us", "ns"] if self.time_unit == "auto" else ["auto"]
         return [self.model_copy(update={"time_unit": unit}) for unit in units]
 

@@ -92,7 +92,7 @@ class Intake:
         self._apart = Apart(pace.apart_bytes)
         self._place = Place()
         self._held: Mapping[int, int | None] = {}
-        self._records = self._events = self._late = self._ahead = 0
+        self._records = self._events = self._late = self._ahead = self._other = 0
         self._released_until: int | None = None
         self._released_at = 0.0
         self._first_record_at: float | None = None
@@ -140,6 +140,7 @@ class Intake:
             "refusals": self._refusals.state(),
             "counts": (self._records, self._events, self._late),
             "ahead": self._ahead,
+            "other": self._other,
             "apart": self._apart.state(),
             "poison": self._suspects.state(),
             "released_until": self._released_until,
@@ -159,6 +160,7 @@ class Intake:
         self._order.restore(clean.state())
         self._records, self._events, self._late = state["counts"]
         self._ahead = state.get("ahead", 0)  # earlier versions did not keep events apart
+        self._other = state.get("other", 0)  # earlier versions refused every record that is no event
         self._apart.restore(state.get("apart"))
         self._events -= len(poison)
         for category, time in poison:  # it was decoded before the checkpoint, so its bytes are lost
@@ -176,6 +178,7 @@ class Intake:
         return Progress(
             records=self._records,
             events=self._events,
+            other=self._other,
             rejects=self._refusals.counts(),
             refused=self._refusals.newest(),
             late=self._late,
@@ -196,7 +199,8 @@ class Intake:
 
     def _counts(self) -> dict[str, int]:
         refused = {f"rejects {reason}": count for reason, count in self._refusals.counts().items()}
-        return {"records": self._records, "events": self._events, "late": self._late, "ahead": self._ahead, **refused}
+        own = {"records": self._records, "events": self._events, "other": self._other, "late": self._late, "ahead": self._ahead}
+        return {**own, **refused}
 
     @property
     def place(self) -> Place:
@@ -372,6 +376,8 @@ class Intake:
             decoded = self._view.decode(polled)
         if self._view.categories:
             polled, decoded = self._without_poison(polled, decoded, refused)
+        if decoded.accepted is not None:
+            self._other += decoded.accepted.size - int(decoded.accepted.sum()) - len(decoded.refusals)
         if decoded.refusals:
             refused.append((polled, decoded.refusals))
         return self._without_strange(polled, decoded, refused)

@@ -75,7 +75,10 @@ class Refusal(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """One decoded poll: the time of each event in order of arrival, and the events as a batch for a live slice."""
+    """One decoded poll: the time of each event in order of arrival, and the events as a batch for a live slice.
+
+    A record that is neither accepted nor refused is of no interest to the view, and counted as `other`.
+    """
 
     times: Times
     batch: Any

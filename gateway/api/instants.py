@@ -1,7 +1,7 @@
 """The grammar of times in requests: numbers, dates, RFC 3339, and times before or after now. Pure and exact.
 
-The only place that reads a time from text: the commands, the Python client and the page send the text as it was typed.
-`docs/times.md` describes the grammar, and `ISO` and `RELATIVE` are the same grammar as patterns, for the API's description.
+The commands, the Python client and the page send the text of a time as it was typed. `docs/times.md` describes the grammar, and
+`ISO` (in `calendar`) and `RELATIVE` are the same grammar as patterns, for the API's description.
 """
 
 import re
@@ -10,10 +10,11 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import NamedTuple
 
+from actors.timeline import calendar
+from actors.timeline.calendar import DAY_S
 from actors.timeline.unit import PLAUSIBLE_S, UNITS
 
 MS = "ms"
-DAY_S = 86_400
 _NS = UNITS["ns"]
 _LENGTHS_NS = {
     "ns": 1,
@@ -26,25 +27,10 @@ _LENGTHS_NS = {
     "w": 7 * DAY_S * _NS,
 }
 
-_LEAP_YEAR = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)"
-_DATE = (
-    "(?:[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
-    f"|02-(?:0[1-9]|1[0-9]|2[0-8]))|{_LEAP_YEAR}-02-29)"
-)
-_CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9](?::(?:[0-5][0-9]|60)(?:\.[0-9]{1,40})?)?"
-_ZONE = "(?:[Zz]|[+ -](?:[01][0-9]|2[0-3]):?[0-5][0-9](?::[0-5][0-9])?)"
-ISO = f"{_DATE}(?:[Tt ]{_CLOCK}{_ZONE}?)?"
-"""A date, a date with a time, or both with a zone. A leap second counts as the next second."""
-
 RELATIVE = "now|(?:now)?[+ -](?:[0-9]{1,18}(?:ns|us|ms|s|m|h|d|w))+"
 """The present, or a duration before or after it."""
 
 _NUMBER = re.compile(r"([+-]?[0-9]{1,20})(\.[0-9]{1,9})?")
-_ISO = re.compile(ISO)
-_PARTS = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:.([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?)?"
-    r"(?:[Zz]|([+ -])([0-9]{2}):?([0-9]{2})(?::([0-9]{2}))?)?"
-)
 _RELATIVE = re.compile(RELATIVE)
 _FINER = re.compile("[.,][0-9]{7}")
 """A fraction that `datetime` would cut off."""
@@ -52,8 +38,6 @@ _FINER = re.compile("[.,][0-9]{7}")
 _STEP = re.compile("([0-9]+)([a-z]+)")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_CYCLE_YEARS, _CYCLE_S = 400, 146_097 * DAY_S
-"""The calendar repeats after this many years, which have this many seconds."""
 
 LAST_PLAIN_S = 10**11 - 1
 """A number of at most this many seconds (the year 5138) is never taken for a time in another unit."""
@@ -114,29 +98,15 @@ def moment(text: str, now_ns: Callable[[], int]) -> Fraction:
     Without a zone, a date or a time is in UTC. A space before a zone or a duration counts as a plus, because an unencoded plus
     in a query becomes a space. Raises ValueError for any other text, including numbers.
     """
-    if _ISO.fullmatch(text):
-        return _iso(text)
+    if (found := calendar.moment(text)) is not None:
+        seconds, digits = found
+        return seconds + Fraction(f"0.{digits or 0}")
     if _RELATIVE.fullmatch(text):
         return Fraction(now_ns() + _offset_ns(text.removeprefix("now")), _NS)
     given = datetime.fromisoformat(text.replace(" ", "+"))  # further forms, such as 2016-W28-1T13:00Z
     if given.tzinfo is None or _FINER.search(text):
         raise ValueError("no time")
     return Fraction((given - _EPOCH) // timedelta(microseconds=1), 10**6)
-
-
-def _iso(text: str) -> Fraction:
-    """Return the seconds since 1970 of a text that matches `ISO`."""
-    found = _PARTS.fullmatch(text)
-    assert found is not None, "ISO is stricter"
-    year, month, day = (int(part) for part in found.group(1, 2, 3))
-    hour, minute, second = (int(part or 0) for part in found.group(4, 5, 6))
-    # datetime has no year 0; it is a year like 400.
-    local = datetime(year or _CYCLE_YEARS, month, day, hour, minute, min(second, 59), tzinfo=UTC)
-    since = (local - _EPOCH) // timedelta(seconds=1) + second // 60 - (0 if year else _CYCLE_S)
-    zone_h, zone_min, zone_s = (int(part or 0) for part in found.group(9, 10, 11))
-    zone = (zone_h * 60 + zone_min) * 60 + zone_s
-    since += zone if found[8] == "-" else -zone
-    return since + Fraction(f"0.{found[7] or 0}")
 
 
 def _offset_ns(text: str) -> int:

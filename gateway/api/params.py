@@ -15,11 +15,11 @@ from typing import Any, ClassVar, Generic, TypeVar
 from starlette.requests import Request
 
 from actors.columns.times import INT64_MAX, INT64_MIN
+from actors.timeline.calendar import ISO
 from actors.timeline.span import EVER, Span
 from actors.timeline.unit import NAMES, UNITS
 from gateway.api.errors import Problem, bad
 from gateway.api.instants import (
-    ISO,
     LAST_PLAIN_S,
     MS,
     RELATIVE,

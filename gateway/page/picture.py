@@ -137,6 +137,7 @@ def _now(stream: Served, stats: Stats, bars: Sequence[Bar]) -> dict[str, Any]:
         },
         "records": progress.records,
         "events": progress.events,
+        "other": progress.other,
         "rejects": progress.rejects,
         "late": progress.late,
         "ahead": progress.ahead,

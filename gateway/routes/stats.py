@@ -101,8 +101,9 @@ class Stats(Answer, frozen=True, kw_only=True):
     trouble: Annotated[TroubleReport | None, _Meta(description="Why no records can be read; null if they can.")]
     records: Annotated[Count, _Meta(description="Records that were read.")]
     events: Annotated[Count, _Meta(description="Records that are events.")]
+    other: Annotated[Count, _Meta(description="Records whose step is not one of the names: neither events nor refused.")]
     time_unit: Annotated[UnitReport | None, _Meta(description="null: its spans are no times, or the stream has not begun.")]
-    rejects: Annotated[dict[str, Count], _Meta(description="Records that are not events, by reason.")]
+    rejects: Annotated[dict[str, Count], _Meta(description="Refused records, by reason.")]
     dropped: Annotated[dict[str, int], _Meta(description="Dropped events, by reason.")]
     dropped_generations: Annotated[dict[str, int], _Meta(description="Dropped collectors, by reason.")]
     missed: Annotated[dict[str, int], _Meta(description="Records that never came, by reason.")]
@@ -168,6 +169,7 @@ def stats_of(reply: Reply) -> Stats:
         trouble=TroubleReport.of(progress.trouble),
         records=progress.records,
         events=progress.events,
+        other=progress.other,
         time_unit=UnitReport(*progress.unit) if progress.unit is not None else None,
         rejects=dict(progress.rejects),
         dropped=dict(reply.dropped),

@@ -151,6 +151,7 @@ _C, _G = CounterMetricFamily, GaugeMetricFamily
 OF_STREAMS: tuple[_Of, ...] = (
     _Of(_C, "firnline_records", "Records read.", (), _since("records")),
     _Of(_C, "firnline_events", "Events among the records read.", (), _since("events")),
+    _Of(_C, "firnline_other_records", "Records whose step is not one of the names.", (), _since("other")),
     _Of(_C, "firnline_late_events", "Events that came after the watermark had passed them.", (), _since("late")),
     _Of(_C, "firnline_ahead_events", "Events that came more than max_ahead_ms before their time.", (), _since("ahead")),
     _Of(_C, "firnline_rejected_records", "Refused records, by reason.", ("reason",), _by_reason("rejects")),

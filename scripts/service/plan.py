@@ -5,6 +5,7 @@ from typing import Any
 
 from actors.durability.spool import Spool
 from actors.reading.pace import Pace
+from actors.records.form import Form, TimeAt
 from actors.sinks.kafka.transaction import longest_s
 from actors.stream import StreamPlan
 from actors.timeline.horizon import Ahead
@@ -12,6 +13,7 @@ from actors.timeline.unit import TimeUnit
 from actors.views.kinds import VIEWS
 from actors.views.view import View
 from config.machine import MemoryMeter
+from config.records import Record, TimeField
 from config.settings import Settings
 from config.streams import Stream
 from config.units import NANOSECONDS, in_unit
@@ -97,5 +99,14 @@ def view_of(stream: Stream) -> View:
     arguments = stream.view_arguments()
     if "spill_dir" in arguments:
         arguments["spool"] = Spool(arguments.pop("spill_dir"))
+    if stream.form is not None:
+        arguments["record"] = form_of(stream.form, stream.unit)
     view: View = VIEWS[stream.view](**arguments)
     return view
+
+
+def form_of(record: Record, unit: str) -> Form:
+    """Return the form of records whose times are to be in `unit`."""
+    time = record.time_field
+    at = TimeAt(time.field, time.unit) if isinstance(time, TimeField) else TimeAt(None) if time is not None else None
+    return Form(record.members(), at, unit, record.names())

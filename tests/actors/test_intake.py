@@ -12,10 +12,12 @@ from actors.messages import Ingest, RecordsMissing
 from actors.reading.intake import Intake
 from actors.reading.pace import Pace
 from actors.reading.poison import Origin
+from actors.records.form import Form, TimeAt
 from actors.sources.polled import Gap, Place
 from actors.timeline.span import EVER, Span
 from actors.views.kinds import VIEWS
 from tests.support.polled import polled
+from tests.support.trees import kept
 
 VIEW = VIEWS["sets"](steps="RGB", max_sets=100)
 LATENESS = 10
@@ -204,3 +206,19 @@ def test_the_counts_since_the_start_do_not_fall_when_the_stream_goes_back():
     read(into, ledger, 200)
     assert (into.report(0.0).records, into.report(0.0).since_start["records"]) == (2, 4)
     assert into.anew(None, 0.0).report(0.0).since_start["records"] == 4
+
+
+def test_records_of_no_interest_are_counted_apart_and_a_checkpoint_has_their_number():
+    form = Form({"step": "/type"}, TimeAt("/at", "ms"), "ms")
+    into = intake(VIEWS["sets"](steps=["a", "b"], max_sets=9, record=form))
+    values = [b'{"type":"a","at":1}', b'{"type":"x"}', b"{", b'{"type":"y","at":{}}', b'{"type":"b"}', b'{"type":"b","at":2}']
+    into.prepare(0.0, 0.0, 0.0)
+    into.take(polled(values), Place({0: 6}), 0.0, 0.0)
+    report = into.report(0.0)
+    assert (report.records, report.events, report.other) == (6, 2, 2)
+    assert report.rejects == {"not_json": 1, "/at: expected a number of milliseconds since 1970, got nothing": 1}
+    assert report.since_start["other"] == 2
+    again = into.anew(kept(into.state()), 0.0)
+    assert again.report(0.0).other == 2
+    old = {name: value for name, value in into.state().items() if name != "other"}
+    assert into.anew(kept(old), 0.0).report(0.0).other == 0, "a checkpoint of an earlier version"

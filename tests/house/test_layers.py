@@ -32,8 +32,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "actors.columns": (),
     "actors.timeline": ("actors.columns",),
     "actors.views.view": ("actors.columns", "actors.timeline"),
+    "actors.records": ("actors.columns", "actors.timeline", "actors.views.view"),
     "actors.views.segments": ("actors.columns", "actors.timeline", "actors.views.view"),
-    "actors.views.sets": ("actors.columns", "actors.timeline", "actors.views.view"),
+    "actors.views.sets": ("actors.columns", "actors.records", "actors.timeline", "actors.views.view"),
     "actors.views.top": ("actors.columns", "actors.timeline", "actors.views.view"),
     "actors.views.uniques": ("actors.columns", "actors.timeline", "actors.views.view"),
     "actors.views.words": ("actors.columns", "actors.timeline", "actors.views.view"),
@@ -96,6 +97,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "gateway",
         "actors.protocol",
         "actors.replies",
+        "actors.timeline.calendar",
         "actors.timeline.span",
         "actors.timeline.unit",
         "actors.columns.times",
@@ -138,6 +140,7 @@ ONLY_IN = {
 PURE = (
     "actors.columns",
     "actors.timeline",
+    "actors.records",
     "actors.views",
     "actors.protocol",
     "actors.replies",
@@ -163,6 +166,7 @@ IMPURE = ("asyncio", "logging", "os", "random", "socket", "structlog", "subproce
 LIBRARIES = {
     "actors.columns": {"msgspec", "numpy", "pcodec"},
     "actors.timeline": {"numpy"},
+    "actors.records": {"msgspec", "numpy"},
     "actors.views": {"numpy", "msgspec", "datasketches", "typing_extensions"},
 }
 

@@ -256,6 +256,69 @@ def test_only_what_identifies_a_result_is_its_key(tmp_path: Path, stream: str, s
     assert said in told
 
 
+ORDERS = "view: sets, steps: [created, paid], source: {topic: t}"
+FIELDS = "format: json, time: {field: /ts, unit: ms}, step: {field: /type}"
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ("{time: kafka}", "record: expected format: json, which time belongs to, got {'time': 'kafka'}"),
+        ("{format: json}", "record: expected the roles step, time for JSON, of which step, time is missing, got"),
+        ("{format: json, time: kafka}", "record: expected the roles step, time for JSON, of which step is missing, got"),
+        (f"{{{FIELDS}, user: /x}}", "record.user: unknown key, there are: format, step, time"),
+        (f"{{{FIELDS}, tim: kafka}}", "record.tim: unknown key, did you mean time?"),
+        (
+            "{format: json, time: {field: /ts, unit: ms, feld: /x}, step: {field: /x}}",
+            "time.feld: unknown key, did you mean field?",
+        ),
+        ("{format: json, time: {field: /ts}, step: {field: /x}}", "record.time.unit: expected a value, got nothing"),
+        (
+            "{format: json, time: {field: /ts, unit: m}, step: {field: /x}}",
+            "time.unit: expected s, ms, us, ns or rfc3339, got 'm'",
+        ),
+        ("{format: json, time: /ts, step: {field: /x}}", "record.time: expected kafka, or a member with its unit such as"),
+        ("{format: json, time: kafka, step: {field: type}}", "step.field: expected a JSON Pointer such as /meta/ts, in which"),
+        ("{format: json, time: kafka, step: {field: /a~2}}", "step.field: expected a JSON Pointer such as /meta/ts, in which"),
+        ("{format: json, time: kafka, step: {field: ''}}", "step.field: expected a JSON Pointer such as /meta/ts, in which"),
+        ("{format: csv}", "record.format: expected text or json, got 'csv'"),
+        (
+            "{format: json, time: kafka, step: {field: /x, names: {payd: [b]}}}",
+            "expected record.step.names: the steps created, paid, not payd",
+        ),
+        (
+            "{format: json, time: kafka, step: {field: /x, names: {paid: [created]}}}",
+            "expected record.step.names: each text for one step, not created for several",
+        ),
+    ],
+)
+def test_a_mistake_in_the_form_of_records_is_one_problem_that_names_the_roles(tmp_path: Path, record: str, said: str):
+    (told,) = problems(tmp_path, f"streams:\n  orders: {{{ORDERS}, record: {record}}}\n")
+    assert told.startswith("x.yaml:2: streams.orders")
+    assert said in told
+
+
+def test_the_time_of_a_record_in_kafka_needs_a_topic(tmp_path: Path):
+    text = "streams: {a: {source: {stdin: true}, record: {format: json, time: kafka, step: {field: /x}}}}\n"
+    (told,) = problems(tmp_path, text)
+    assert "expected record.time: kafka only with a topic" in told
+
+
+def test_the_form_of_records_changes_the_meaning_and_decides_the_unit():
+    def stream(*overrides: str) -> StreamSettings:
+        return load(None, [f"streams.events.record={{{FIELDS}}}", *overrides], {}).streams["events"]
+
+    plain = load(None, [], {}).streams["events"]
+    assert plain.meaning() == load(None, ["streams.events.record={format: text}"], {}).streams["events"].meaning()
+    assert "record" not in plain.meaning()
+    assert stream().meaning() not in [plain.meaning(), stream("streams.events.record.step.field=/t").meaning()]
+    assert (stream().unit, stream().unit_given, stream().alike()) == ("ms", True, [])
+    units = {"s": "ms", "us": "us", "ns": "ns", "rfc3339": "ms"}
+    assert {unit: stream(f"streams.events.record.time.unit={unit}").unit for unit in units} == units
+    assert stream("streams.events.record.time.unit=rfc3339", "streams.events.time_unit=us").unit == "us"
+    assert stream("streams.events.record.time=kafka").unit == "ms"
+
+
 def test_the_settings_name_the_units_and_periods_of_the_engine():
     assert get_args(Granularity) == GRANULARITIES
     assert {name: 10**9 // each for name, each in NANOSECONDS.items()} == UNITS

@@ -1,18 +1,20 @@
 """The view `sets`, as the contract of `actors/views/view.py` defines it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated
 
 import msgspec
 from typing_extensions import override
 
 from actors.columns.snapshot import State
+from actors.records.form import Form
 from actors.timeline.batch import Batch
 from actors.timeline.span import Span
 from actors.views.sets.arguments import Page
 from actors.views.sets.bound import Proof, identity
-from actors.views.sets.decode import SetDecoder
+from actors.views.sets.decode import DecodedSets, SetDecoder
 from actors.views.sets.pieces import Piece
+from actors.views.sets.records import RecordDecoder
 from actors.views.sets.render import page, template
 from actors.views.sets.slices import MOST_OPEN_SETS, FrozenSets, LiveSets, SetCarry, SetSummary
 from actors.views.view import Block, Decoded, Field, Meta, Records, Shape, View
@@ -36,22 +38,25 @@ class SetsTotal(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class SetsView(View):
-    """Sets of one event of each of `steps`, with ascending times. A slice has at most `max_sets` sets."""
+    """Sets of one event of each of `steps`, with ascending times. A slice has at most `max_sets` sets.
+
+    Records are `STEP_TIME`, or have the form `record` with the roles step and time.
+    """
 
     answers = "sets"
     counts = SetsTotal
 
-    def __init__(self, *, steps: Sequence[str], max_sets: int) -> None:
+    def __init__(self, *, steps: Sequence[str], max_sets: int, record: Form | None = None) -> None:
         self.steps = tuple(steps)
         self.categories = len(self.steps)
         self._max_sets = max_sets
-        self._decoder = SetDecoder(steps)
+        self._decode = _of_text(steps) if record is None else RecordDecoder(steps, record).decode
         self._shape = Shape("sets", tuple(Field(step.lower()) for step in steps), template(steps))
 
     @override
     def decode(self, records: Records) -> Decoded:
         """Decode a whole poll to one column of times per step."""
-        times, masks, accepted, refusals = self._decoder.decode(records.values)
+        times, masks, accepted, refusals = self._decode(records)
         columns = tuple(times[mask] for mask in masks)
         return Decoded(times, Batch(columns), accepted, refusals)
 
@@ -120,3 +125,9 @@ class SetsView(View):
         """Return the counts of a slice. Its bound is the increase over the bound of all earlier slices."""
         own: SetSummary = meta.summary
         return SetsTotal(own.sets, own.residue, own.sets, before.then(own).proof.bound - before.proof.bound)
+
+
+def _of_text(steps: Sequence[str]) -> Callable[[Records], DecodedSets]:
+    """Return the decoder of records such as `R_1685695916000`."""
+    decoder = SetDecoder(steps)
+    return lambda records: decoder.decode(records.values)

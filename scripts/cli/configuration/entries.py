@@ -96,8 +96,10 @@ def kind(schema: Mapping[str, Any]) -> str:
     >>> kind({"type": "array", "items": {"enum": ["hour", "day"], "type": "string"}})
     'a list, each item one of hour, day'
     """
-    if "anyOf" in schema:
-        *most, last = [kind(each) for each in schema["anyOf"]]
+    if "$ref" in schema:
+        return "settings"
+    if "anyOf" in schema or "oneOf" in schema:
+        *most, last = [kind(each) for each in schema.get("anyOf", schema.get("oneOf"))]
         return f"{', '.join(most)}, or {last}" if most else last
     if "enum" in schema or "const" in schema:
         values = schema.get("enum", [schema.get("const")])

@@ -1,0 +1,127 @@
+"""The stanza `record` of a stream: the form of its records. One class a view, with the roles that the view takes."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
+
+from config.fields import Model
+
+_POINTER = re.compile("(/([^~/]|~[01])*)+")
+
+
+def _pointer(text: str) -> str:
+    if not _POINTER.fullmatch(text):
+        raise ValueError("a JSON Pointer such as /meta/ts, in which ~1 is a slash and ~0 is ~ in a name")
+    return text
+
+
+def _kafka(given: object) -> object:
+    if given != KAFKA:
+        raise ValueError("kafka, or a member with its unit such as {field: /ts, unit: ms}")
+    return given
+
+
+Pointer = Annotated[
+    str,
+    Field(max_length=1_000),
+    AfterValidator(_pointer),
+    WithJsonSchema({"type": "string", "pattern": f"^{_POINTER.pattern}$", "description": "a JSON Pointer such as /meta/ts"}),
+]
+"""A JSON Pointer (RFC 6901) to a value within a record."""
+
+KAFKA = "kafka"
+
+
+def _text(given: str) -> str:
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise ValueError("text in UTF-8") from None
+    return given
+
+
+_Names = Annotated[list[Annotated[str, Field(max_length=1_000), AfterValidator(_text)]], Field(min_length=1, max_length=1_000)]
+
+
+class TimeField(Model):
+    """A member that has the time of an event."""
+
+    field: Pointer = Field(description="The member, as a JSON Pointer.")
+    unit: Literal["s", "ms", "us", "ns", "rfc3339"] = Field(
+        description="Of a number: s, ms, us or ns since 1970; of text: rfc3339."
+    )
+
+
+class StepField(Model):
+    """A member that has the step of an event."""
+
+    field: Pointer = Field(description="The member, as a JSON Pointer.")
+    names: dict[str, _Names] = Field({}, description="The texts that stand for a step; a step that is left out is itself.")
+
+
+def _kind_of_time(given: object) -> str:
+    return "[field]" if isinstance(given, Mapping | TimeField) else "[kafka]"
+
+
+Time = Annotated[
+    Annotated[TimeField, Tag("[field]")] | Annotated[Literal["kafka"], BeforeValidator(_kafka), Tag("[kafka]")],
+    Discriminator(_kind_of_time),
+]
+"""The time of an event: a member, or the record's own time in Kafka."""
+
+
+class Record(Model):
+    """The form of records. Each role of a view is a field of its class."""
+
+    optional: ClassVar[tuple[str, ...]] = ()
+    """The roles that may be left out."""
+
+    format: Literal["text", "json"] = Field("text", description="text: the view's own format; json: members of JSON records.")
+
+    @model_validator(mode="after")
+    def _has_its_roles(self) -> "Record":
+        roles = [name for name in type(self).model_fields if name != "format"]
+        given = [name for name in roles if getattr(self, name) is not None]
+        if self.format == "text" and given:
+            raise ValueError(f"format: json, which {', '.join(given)} {'belongs' if len(given) == 1 else 'belong'} to")
+        if self.format == "json" and (missing := [name for name in roles if name not in (*given, *self.optional)]):
+            raise ValueError(f"the roles {', '.join(roles)} for JSON, of which {', '.join(missing)} is missing")
+        return self
+
+    @property
+    def time_field(self) -> TimeField | Literal["kafka"] | None:
+        """The member with the time, `kafka`, or None without a time."""
+        return getattr(self, "time", None)
+
+    @property
+    def unit(self) -> str | None:
+        """The unit of the events' times unless the stream names one; None for text."""
+        if self.format == "text":
+            return None
+        time = self.time_field
+        return time.unit if isinstance(time, TimeField) and time.unit in {"us", "ns"} else "ms"
+
+    def members(self) -> dict[str, str]:
+        """Return the JSON Pointer of each role other than the time."""
+        found: dict[str, Any] = {
+            name: getattr(self, name) for name in type(self).model_fields if name not in {"format", "time"}
+        }
+        pointers = {name: each.field if isinstance(each, StepField) else each for name, each in found.items()}
+        return {name: pointer for name, pointer in pointers.items() if pointer is not None}
+
+    def names(self) -> dict[str, list[str]]:
+        """Return the texts that stand for a name; empty if no role has names."""
+        return {}
+
+
+class SetsRecord(Record):
+    """The form of the records of sets: the roles step and time."""
+
+    step: StepField | None = Field(None, description="The member that has the step, and the texts that stand for the steps.")
+    time: Time | None = Field(None, description="The member that has the time, with its unit; kafka: the record's own time.")
+
+    def names(self) -> dict[str, list[str]]:
+        """See the base."""
+        return self.step.names if self.step is not None else {}

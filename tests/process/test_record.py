@@ -1,0 +1,62 @@
+"""`record:` end to end: the real service over a real topic of JSON records, and a restart."""
+
+import json
+from pathlib import Path
+
+from tests.conftest import Send
+from tests.support.service import Service, service
+from tests.support.waiting import until
+
+RECORD = (
+    "streams.orders.record={format: json, time: {field: /meta/ts, unit: rfc3339}, "
+    "step: {field: /type, names: {created: [order_created, order_imported], paid: [payment_ok], shipped: [parcel_out]}}}"
+)
+STEPS = "streams.orders.steps=[created, paid, shipped]"
+REFUSED = "/meta/ts: expected a time by RFC 3339, got a number"
+
+
+def order(number: int, name: str, minute: int) -> bytes:
+    stamp = f"2026-11-27T{10 + minute // 60:02}:{minute % 60:02}:00.{number:03}9Z"
+    return json.dumps({"id": f"A{number}", "type": name, "meta": {"ts": stamp, "by": "shop"}}).encode()
+
+
+def orders() -> list[bytes]:
+    """Return the events of 300 orders, with records among them that are none."""
+    values = []
+    for number in range(300):
+        first = "order_created" if number % 3 else "order_imported"
+        values += [order(number, name, minute) for minute, name in enumerate((first, "payment_ok", "parcel_out"))]
+    return values + [b'{"type":"refund","meta":{}}'] * 20 + [b'{"type":"payment_ok","meta":{"ts":7}}'] * 3 + [b"{"]
+
+
+def metric(running: Service, name: str) -> float:
+    _, _, body = running.request("/metrics")
+    return sum(float(line.split()[-1]) for line in body.decode().splitlines() if line.startswith(f"{name}{{"))
+
+
+def test_orders_as_json_are_sets_with_others_counted_and_the_rest_refused_by_field(
+    broker: str, topic: str, send: Send, tmp_path: Path
+):
+    values = orders()
+    send(broker, topic, values, [0] * len(values))
+    settings = ("streams.orders.view=sets", STEPS, RECORD, f"data_dir={tmp_path}/data", "streams.orders.max_ahead_ms=null")
+    with service(broker, topic, *settings, stream="orders") as running:
+        stats = running.settled(len(values), "orders")
+        assert (stats["records"], stats["events"], stats["other"]) == (924, 900, 20)
+        assert stats["rejects"] == {REFUSED: 3, "not_json": 1}
+        assert stats["timeUnit"] == {"name": "ms", "basis": "given", "because": None}
+        path = "/orders/get-sets?startTime=2026-11-27T10:00:00Z&endTime=2026-11-27T10:01:00Z"
+        sets = until(lambda: found if len(found := running.get(path)["sets"]) == 300 else None)
+        assert [each["timestamp"] for each in sets[7].values()] == [1_795_773_600_007 + 60_000 * step for step in range(3)]
+        assert list(sets[0]) == ["created", "paid", "shipped"]
+        refused = running.get("/orders/rejects")
+        assert refused["newest"][1]["reason"] == REFUSED
+        assert metric(running, "firnline_other_records_total") == 20
+        assert running.stop()[0] == 0
+    with service(broker, topic, *settings, stream="orders") as running:
+        stats = running.settled(len(values), "orders")
+        assert (stats["events"], stats["other"], metric(running, "firnline_records_total")) == (900, 20, 0)
+        assert running.get(path)["sets"] == sets
+    with service(broker, topic, *settings, "streams.orders.record.time=kafka", stream="orders") as running:
+        stats = running.settled(len(values), "orders")
+        assert (stats["events"], stats["other"], metric(running, "firnline_records_total")) == (903, 20, 924)
