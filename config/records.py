@@ -111,6 +111,11 @@ class Record(Model):
         pointers = {name: each.field if isinstance(each, StepField) else each for name, each in found.items()}
         return {name: pointer for name, pointer in pointers.items() if pointer is not None}
 
+    def fields(self) -> dict[str, str]:
+        """Return the JSON Pointer of each role, with that of the time if a member has it."""
+        time = self.time_field
+        return {**self.members(), **({"time": time.field} if isinstance(time, TimeField) else {})}
+
     def names(self) -> dict[str, list[str]]:
         """Return the texts that stand for a name; empty if no role has names."""
         return {}

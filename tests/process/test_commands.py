@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import io
 import json
 import os
 import pty
@@ -15,7 +14,7 @@ import sys
 import termios
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,33 +35,16 @@ from scripts.cli.configuration.check import check
 from scripts.cli.configuration.entries import entries
 from scripts.cli.configuration.schema import json_schema
 from scripts.cli.frame import drawn, frame
-from scripts.cli.main import COMMANDS, app, loaded
+from scripts.cli.main import COMMANDS, loaded
 from scripts.cli.printing import figure, size
 from scripts.cli.watching import Rates
 from tests.conftest import Send
+from tests.support.command_line import run
 from tests.support.running import records
 from tests.support.service import ROOT, free_port, service
 from tests.support.waiting import until
 
 FIRNLINE = [sys.executable, "-m", "scripts.cli"]
-
-
-def run(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in this process, as its entry point does: what it prints, and its exit code."""
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        for name, value in {"COLUMNS": "160", **environ}.items():
-            patch.setenv(name, value)
-        try:
-            app(list(words), prog_name="firnline")
-        except SystemExit as left:
-            code = left.code if isinstance(left.code, int) else int(left.code is not None)
-            if isinstance(left.code, str):  # as the interpreter does it
-                err.write(f"{left.code}\n")
-        finally:
-            signal.signal(signal.SIGTERM, before)
-    return subprocess.CompletedProcess(list(words), code, out.getvalue(), err.getvalue())
 
 
 # The command itself --------------------------------------------------------------------------------------------------

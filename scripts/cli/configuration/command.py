@@ -1,4 +1,4 @@
-"""The commands `firnline config check`, `explain` and `schema`, and what they print."""
+"""The commands `firnline config check`, `explain`, `try` and `schema`, and what they print."""
 
 import difflib
 import json
@@ -85,6 +85,42 @@ def explain(
         _print_entry(shown[0])
     else:
         _print_tree(shown)
+
+
+@app.command("try")
+def try_(
+    file: Annotated[Path | None, typer.Option("--config", help="The YAML file; by default Firnline's own.")] = None,
+    stream: Annotated[str | None, typer.Option(help="The stream; by default the only one.")] = None,
+    lines: Annotated[Path | None, typer.Option("--from", help="Read this file of lines, and not the stream's source.")] = None,
+    bootstrap: Annotated[str | None, typer.Option(help="The broker, in place of that of the configuration.")] = None,
+    overrides: Overrides = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show the first 20 records of a stream's topic or file as the configuration reads them: times, roles, or why refused.
+
+    Commits nothing and creates nothing in Kafka. Exits with 0 if at least one record is an event; otherwise with 1.
+    """
+    more = [f"kafka.bootstrap.servers={bootstrap}"] if bootstrap is not None else []
+    settings = _read(file, [*(overrides or []), *more]).settings
+    names = list(settings.streams)
+    if stream is None and len(names) == 1:
+        (stream,) = names
+    if stream not in settings.streams:
+        raise typer.BadParameter(f"expected one of {', '.join(names)}, got {stream or 'none'}", param_hint="--stream")
+    from scripts.cli.configuration.tried import RECORDS, first, printed, tried  # noqa: PLC0415  # the engine takes half a second
+
+    stanza = settings.streams[stream]
+    try:
+        found = tried(stanza, first(stanza, settings.client, lines, RECORDS))
+    except ValueError as error:
+        sys.exit(f"config try: {error}")
+    if as_json:
+        _print_json([asdict(each) for each in found])
+    else:
+        printed(stanza, found)
+    if not any(each.read == "event" for each in found):
+        sys.exit(f"config try: {'no record is an event' if found else 'there are no records yet'}")
 
 
 @app.command()

@@ -1,0 +1,248 @@
+"""The first records of a stream as the configuration reads them: `firnline config try`. Changes nothing in Kafka."""
+
+import gzip
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from rich.table import Table
+
+from actors.columns.values import Values
+from actors.kafka_topic import client_settings
+from actors.records.members import Members
+from actors.sources.polled import of_one_partition
+from config.streams import Stream
+from config.units import NANOSECONDS
+from scripts.brokers.embedded import find_embedded
+from scripts.cli.printing import console_of, visible
+from scripts.service.plan import view_of
+
+RECORDS = 20
+_TIMEOUT_S = 10.0
+_GZIP = b"\x1f\x8b"
+_LONGEST = 1 << 20
+_NOTHING = "-"
+_LONGEST_CELL = 60
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A record: its place in words, its value and key, and its time in Kafka, ms since 1970."""
+
+    place: str
+    value: bytes | None
+    key: bytes | None = None
+    stamp: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A record as the stream reads it. `values` has the JSON of each role's member; None: it is missing.
+
+    `time` is in the stream's unit, and `moment` the same as a date. `reason` is that of a refusal.
+    """
+
+    place: str
+    read: Literal["event", "other", "refused"]
+    time: int | None
+    moment: str | None
+    values: Mapping[str, str | None]
+    reason: str | None
+    record: str
+
+
+def tried(stream: Stream, records: Iterable[Given]) -> list[Tried]:
+    """Read records one by one, as the stream does."""
+    view = view_of(stream)
+    members, names = _members(stream), {} if stream.form is None else stream.form.names()
+    step_of = {text: name for name, texts in names.items() for text in texts}
+    found = []
+    for number, record in enumerate(records):
+        stamp, key = record.stamp, record.key
+        decoded = view.decode(
+            of_one_partition(Values.of([record.value]), number, lambda: np.array([stamp]), key_of=lambda _: key)  # noqa: B023  # decoded at once
+        )
+        refused = bool(decoded.refusals)
+        is_event = decoded.accepted is None or bool(decoded.accepted.all())
+        at = int(decoded.times[0]) if is_event and decoded.times.size else None
+        found.append(
+            Tried(
+                record.place,
+                "refused" if refused else "event" if is_event else "other",
+                at,
+                _moment(at, stream.axis),
+                _values(members, record.value or b"", step_of),
+                decoded.refusals[0].reason if refused else None,
+                (record.value or b"").decode(errors="replace"),
+            )
+        )
+    return found
+
+
+def first(stream: Stream, kafka: Mapping[str, Any], lines: Path | None, count: int) -> list[Given]:
+    """Return the first records of the file `lines`, or else of the stream's topic or file.
+
+    Raises ValueError if they cannot be read.
+    """
+    source = stream.source
+    path = lines or source.file
+    if path is not None:
+        try:
+            return list(of_lines(path, count))
+        except (OSError, EOFError, zlib.error) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise ValueError(f"{path}: expected a file of lines, got: {reason}") from None
+    if source.topic is None:
+        raise ValueError(f"--from: expected a file of lines, because the source of the stream is a {source}")
+    settings = dict(kafka)
+    if settings["bootstrap.servers"] == "embedded":
+        found = find_embedded()
+        if found is None:
+            raise ValueError("kafka.bootstrap.servers: expected a broker, got embedded, and none runs; give --bootstrap")
+        settings["bootstrap.servers"] = found
+    return of_topic(settings, source.topic, count)
+
+
+def of_lines(path: Path, count: int) -> Iterator[Given]:
+    """Yield the first lines of a file, plain or gzip. Raises OSError, EOFError or zlib.error if it cannot be read."""
+    with path.open("rb") as plain:
+        packed = plain.read(2) == _GZIP
+    with gzip.open(path) if packed else path.open("rb") as file:
+        lines: Iterator[bytes] = iter(lambda: file.readline(_LONGEST), b"")
+        for number, line in enumerate(islice(lines, count), 1):
+            yield Given(f"line {number}", line.removesuffix(b"\n"))
+
+
+def of_topic(settings: Mapping[str, Any], topic: str, count: int) -> list[Given]:
+    """Return the first records of each partition of a topic, the earliest ones by their times in Kafka, `count` at most.
+
+    Joins no group, commits nothing and creates nothing. Raises ValueError if the topic cannot be read within 10 s.
+    """
+    reasons: list[str] = []
+    own: dict[str, Any] = {
+        **client_settings(settings),
+        "group.id": "firnline-config-try",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "enable.partition.eof": True,
+        "allow.auto.create.topics": False,
+        "error_cb": lambda error: reasons.append(error.str()),
+    }
+    deadline = time.monotonic() + _TIMEOUT_S
+    consumer = Consumer(own)
+    try:
+        partitions = _partitions(consumer, topic)
+        consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
+        found = _first(consumer, topic, dict.fromkeys(partitions, count), deadline)
+    except KafkaException as error:
+        consumer.poll(0)  # the reasons come through `error_cb`
+        reason: Any = error.args[0]
+        missing = reason.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}  # noqa: SLF001  # its public name
+        text = "it does not exist" if missing else next(iter(reasons), reason.str())
+        raise ValueError(f"topic {topic}: {text}") from None
+    finally:
+        consumer.close()
+    return [given for _, given in sorted(found, key=lambda each: each[0])[:count]]
+
+
+def _partitions(consumer: Consumer, topic: str) -> list[int]:
+    known = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
+    if known.error is not None:
+        raise KafkaException(known.error)
+    return list(known.partitions)
+
+
+def _first(consumer: Consumer, topic: str, wanted: dict[int, int], deadline: float) -> list[tuple[tuple[int, int, int], Given]]:
+    """Return the first records of each partition, up to the number `wanted` of each, with their order."""
+    found: list[tuple[tuple[int, int, int], Given]] = []
+    while wanted:
+        message = consumer.poll(max(0.0, deadline - time.monotonic()))
+        if message is None:
+            raise ValueError(f"topic {topic}: expected its records within {_TIMEOUT_S:.0f} s, got {len(found)}")
+        partition: Any = message.partition()
+        error = message.error()
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public name
+            raise KafkaException(error)
+        if partition not in wanted:
+            continue
+        if error is None:
+            offset: Any = message.offset()
+            value: Any = message.value()
+            key: Any = message.key()
+            stamp = message.timestamp()[1]
+            found.append(((stamp, partition, offset), Given(f"{partition}/{offset}", value, key, stamp)))
+            wanted[partition] -= 1
+        if error is not None or not wanted[partition]:
+            del wanted[partition]
+            consumer.pause([TopicPartition(topic, partition)])
+    return found
+
+
+def _members(stream: Stream) -> tuple[Sequence[str], Members] | None:
+    """Return the roles and the reader of their members; None if the stream reads no members."""
+    if stream.form is None:
+        return None
+    at = stream.form.fields()
+    return tuple(at), Members(list(at.values()))
+
+
+def _values(members: tuple[Sequence[str], Members] | None, record: bytes, step_of: Mapping[str, str]) -> dict[str, str | None]:
+    if members is None:
+        return {}
+    roles, reader = members
+    try:
+        found = reader.read(record)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return dict.fromkeys(roles)
+    texts = [raw.decode(errors="replace") if raw else None for raw in found]
+    named = [step_of.get(text.strip('"')) if text is not None else None for text in texts]
+    return {
+        role: f"{text} = {name}" if name is not None else text for role, text, name in zip(roles, texts, named, strict=True)
+    }
+
+
+def _moment(at: int | None, unit: str) -> str | None:
+    """Write a time as a date with all its digits; None if it is no time that a calendar has."""
+    if at is None or unit not in NANOSECONDS:
+        return None
+    per_s = 10**9 // NANOSECONDS[unit]
+    digits = len(str(per_s)) - 1
+    try:
+        day = _EPOCH + timedelta(seconds=at // per_s)
+    except OverflowError:
+        return None
+    return f"{day:%Y-%m-%dT%H:%M:%S}{f'.{at % per_s:0{digits}}' if digits else ''}Z"
+
+
+def printed(stream: Stream, found: Sequence[Tried]) -> None:
+    """Print records as a table: the place, the time, the member of each role, and how the record is read."""
+    roles = list(dict.fromkeys(role for each in found for role in each.values))
+    table = Table(
+        "record", "time" if stream.axis in NANOSECONDS else stream.axis, *(f"{role} in JSON" for role in roles), "read as"
+    )
+    for each in found:
+        cells = [_NOTHING if (value := each.values.get(role)) is None else _short(value) for role in roles]
+        at = each.moment or (_NOTHING if each.time is None else str(each.time))
+        color = {"event": "", "other": "dim", "refused": "red"}[each.read]
+        head = _short(each.record) if not roles else None
+        told = each.reason or each.read
+        table.add_row(each.place, at, *cells, told if head is None else f"{told}: {head}", style=color)
+    console = console_of(160)
+    console.print(table)
+    counts = {name: sum(each.read == name for each in found) for name in ("event", "other", "refused")}
+    console.print(f"{len(found)} records: {counts['event']} events, {counts['other']} other, {counts['refused']} refused")
+
+
+def _short(text: str) -> str:
+    """Return text in one line of at most 60 characters, without control characters."""
+    line = visible(text)
+    return line if len(line) <= _LONGEST_CELL else line[:_LONGEST_CELL] + "…"
