@@ -15,11 +15,12 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from actors.sources.kafka.columns import proofs
 from actors.sources.kafka.columns.memory import Library
-from actors.sources.kafka.columns.queue import Queue
+from actors.sources.kafka.columns.queue import _MENDED, Queue
 from actors.sources.kafka.fetch import Fetched, How, Reader, reader
 from actors.sources.kafka.source import TUNING, KafkaSource
 from actors.sources.polled import Headers, Place
 from scripts.checkout import ROOT
+from tests.conftest import Send
 from tests.kafka.test_kafka import created
 from tests.support.waiting import until
 
@@ -314,3 +315,38 @@ def test_an_empty_poll_has_columns(broker: str):
         fetched = read.poll(10, 0)
         assert (list(fetched.records.values), fetched.faults, fetched.full) == ([], [], False)
         assert fetched.records.part(np.arange(0)).values.nbytes == 0
+
+
+def test_a_partition_that_is_assigned_again_at_once_gives_its_records(embedded: str, mock_topic: str, send: Send):
+    """librdkafka may end the forwarding of a partition after the partition was assigned again: about once in twenty times."""
+    send(embedded, mock_topic, [b"%d" % number for number in range(8_000)], [number % 4 for number in range(8_000)])
+    source = KafkaSource({"bootstrap.servers": embedded, "group.id": mock_topic}, mock_topic, start="earliest", on_error=print)
+    chance = random.Random(3)
+    try:
+        assert source.open(Place())
+        for number in [chance.randrange(4) for _ in range(60)]:
+            source.only(None)
+            source.only(number)
+            found = until(lambda: poll if len((poll := source.poll(10, 0.1)).values) else None, timeout_s=10)
+            assert set(found.partitions.tolist()) == {number}
+    finally:
+        source.close()
+
+
+@pytest.mark.parametrize("partitions", [1, 3 * _MENDED])
+def test_a_partition_whose_forwarding_has_ended_is_forwarded_again(broker: str, partitions: int):
+    """Of any number of partitions, although only some are forwarded again at a time."""
+    topic = created(broker, f"columns-{uuid.uuid4().hex}", partitions)
+    with reading(broker, topic, "columns") as (consumer, found):
+        assign(consumer, found, topic, partitions)
+        ended: set[int | None] = set()
+        until(lambda: ended.update(fault.partition for fault in found.poll(1_000, 0.05).faults) or len(ended) == partitions)
+        for number in range(partitions):
+            found._queue._forward(number, None)  # type: ignore[attr-defined]  # what librdkafka does
+        producer = Producer({"bootstrap.servers": broker})
+        for number in range(partitions):
+            producer.produce(topic, b"%d" % number, partition=number)
+        assert producer.flush(20) == 0
+        values: list[bytes | None] = []
+        until(lambda: values.extend(found.poll(1_000, 0.05).records.values) or len(values) == partitions)
+        assert sorted(values) == sorted(b"%d" % number for number in range(partitions))

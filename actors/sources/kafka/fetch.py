@@ -115,6 +115,7 @@ class _AsColumns:
     def poll(self, count: int, timeout_s: float) -> Fetched:
         if (now := time.monotonic()) - self._served_at >= _SERVED_EVERY_S:
             self._served_at = now
+            self._queue.mend()
             if others := self._consumer.consume(_MOST_ERRORS, 0):
                 return _fetched(others, full=True)
         found = self._queue.poll(count, timeout_s)
