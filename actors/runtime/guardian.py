@@ -18,15 +18,20 @@ _KEPT_LETTERS = 100
 _MOST_FAILURES = 10
 _WITHIN_S = 60.0
 _BACKOFF_S = 0.1
-_LONGEST_BACKOFF_S = 2.0
+_LONGEST_BACKOFF = 20
+"""The longest backoff, in first ones."""
 
 
 class Guardian(Actor[GuardianMessage]):
-    """Watches the actors of `system`. It calls `log` with the name of an event and its facts as keywords."""
+    """Watches the actors of `system`. It calls `log` with the name of an event and its facts as keywords.
 
-    def __init__(self, system: System, *, log: Callable[..., None]) -> None:
+    The backoff is `backoff_s` at first, and doubles with each failure up to twenty times as long.
+    """
+
+    def __init__(self, system: System, *, log: Callable[..., None], backoff_s: float = _BACKOFF_S) -> None:
         super().__init__(system, stream="")
         self._log = log
+        self._backoff_s = backoff_s
         self._letters: deque[DeadLetter] = deque(maxlen=_KEPT_LETTERS)
         self._letter_count = 0
         self._failures: dict[str, deque[float]] = {}
@@ -53,7 +58,7 @@ class Guardian(Actor[GuardianMessage]):
     def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the base class reports it to this actor
         """Send `Recover` all the same, because no other actor would."""
         if isinstance(message, Failed) and message.held:
-            self.later(_LONGEST_BACKOFF_S, message.healer, Recover())
+            self.later(self._backoff_s * _LONGEST_BACKOFF, message.healer, Recover())
 
     def _keep(self, stream: str, name: str, kind: str, reason: str) -> None:
         self._letter_count += 1
@@ -74,4 +79,4 @@ class Guardian(Actor[GuardianMessage]):
             self._log("stream degraded", stream=message.stream, reason=reason)
             return
         self._restarts[message.stream] += 1
-        self.later(min(_LONGEST_BACKOFF_S, _BACKOFF_S * 2 ** len(recent)), message.healer, Recover())
+        self.later(self._backoff_s * min(_LONGEST_BACKOFF, 2 ** len(recent)), message.healer, Recover())

@@ -143,7 +143,7 @@ class Running:
 
     def __init__(self) -> None:
         self.system = System(Dispatcher())
-        self.guardian = Guardian.start(self.system, log=lambda *_, **__: None)
+        self.guardian = Guardian.start(self.system, log=lambda *_, **__: None, backoff_s=0.01)
         self._started: list[Any] = []
 
     def start(self, kind: type[Fragile] = Fragile, **options: int) -> tuple[Any, Any]:

@@ -17,14 +17,14 @@ from tests.support.running import Stream, stream
 from tests.support.waiting import until
 
 AWAY = "127.0.0.1:1"
-BLOCK_S = 2.0
+BLOCK_S = 1.0
 LONGEST_QUERY_S = 0.25
 TRIES = 3
 """A busy machine delays a query too. A call that blocks queries does so in each try."""
 
 
 class Slow:
-    """Passes each call on to `inner`. While it is `on`, each method of `names` takes two seconds longer."""
+    """Passes each call on to `inner`. While it is `on`, each method of `names` takes a second longer."""
 
     def __init__(self, inner: Any, *names: str, on: bool = True) -> None:
         self._inner = inner

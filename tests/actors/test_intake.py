@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from actors.collecting.ledger import Ledger
 from actors.messages import Ingest, RecordsMissing
@@ -89,6 +91,22 @@ def test_gaps_in_many_partitions_at_once_are_counted_once_and_end():
     assert len(ledger.missing) == len(ledger.reasons()) == 100
     assert max(span.end for span in ledger.missing) < 2_000
     assert sum(count for _, _, count in ledger.reasons()) == 7 * 150
+
+
+@given(st.integers(0, 1_000), st.integers(0, 60_000), st.integers(1, 480))
+def test_the_time_of_a_silent_stream_goes_on_from_its_latest_event_and_never_beyond_the_clock(
+    ahead: int, behind: int, eighths: int
+):
+    """Of an event up to a second ahead of the clock, or up to a minute behind it."""
+    into, clock_s = intake(), 1_700_000_000
+    latest = clock_s * 1_000 + (ahead or -behind)
+    assert into.silence(0.0).time is None
+    into.prepare(0.0, 0.0, clock_s)
+    into.take(polled([b"R_%d" % latest]), Place({0: 1}), 0.0, clock_s)
+    now = eighths / 8
+    into.prepare(0.0, now, clock_s + now)
+    silence = into.silence(now)
+    assert silence.time == min(clock_s * 1_000, latest) + eighths * 125 - LATENESS
 
 
 def test_an_unreadable_checkpoint_leaves_a_gap_in_each_partition_with_earlier_records():

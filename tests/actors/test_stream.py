@@ -2,6 +2,7 @@
 
 import random
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,13 +13,14 @@ from actors.messages import Drain
 from actors.reading.pace import Pace
 from actors.replies import Busy, GetStats, Query
 from actors.sources.kafka.source import KafkaSource
+from actors.sources.polled import Polled
 from actors.timeline.span import EVER, Span
 from actors.views.kinds import VIEWS
 from actors.views.sets.arguments import Page
 from scripts.lab.truth import greedy
 from tests.conftest import Send
 from tests.support.failing import FailingView, Failures
-from tests.support.listed import over
+from tests.support.listed import ListedSource, over
 from tests.support.running import STEPS, Event, Stream, placed, random_events, records, regular_events, stream
 from tests.support.waiting import until
 
@@ -163,7 +165,7 @@ def test_a_stream_that_fails_again_and_again_is_given_up_and_stays_readable():
     events = regular_events(300)
     view, left = failing()
     values = records(events)
-    with over(values, view=view, crash=True) as running:  # it waits for a recovery, so it cannot drain
+    with over(values, view=view, crash=True, backoff_s=0.01) as running:  # it waits for a recovery, so it cannot drain
         running.settled(300)
         left["decode"] = 10**9
         values += records([(9_999, 0)] * 20)
@@ -236,12 +238,28 @@ def test_a_partition_that_falls_behind_is_read_alone_until_it_has_caught_up(embe
         assert len(running.sets()) >= 2_400
 
 
+class Interrupted(ListedSource):
+    """Calls `at` once, in the poll that begins with the 2,000th record."""
+
+    def __init__(self, values: list[bytes], at: Callable[[], None]) -> None:
+        super().__init__(values)
+        self._at = [at]
+
+    def poll(self, count: int, timeout_s: float) -> Polled:
+        if self._next >= 2_000 and self._at:
+            self._at.pop()()
+        return super().poll(count, timeout_s)
+
+
 def test_after_a_drain_no_event_is_buffered_or_in_flight():
     events: list[Event] = random_events(8_000, seed=9)
-    with over(records(events), max_sets=50, pace=Pace(poll_records=50)) as running:
-        until(lambda: running.stats().progress.records > 500)
-        done: list[Any] = []
+    done: list[Any] = []
+
+    def drain() -> None:
         running.running.front_end.tell(Drain(done.append))
+
+    source = Interrupted(records(events), drain)
+    with stream("", "listed", source=lambda *_, **__: source, max_sets=50, pace=Pace(poll_records=50)) as running:
         progress = until(lambda: done)[0].progress
         assert progress.records < 8_000, "the drain came in the middle"
         stats = until(lambda: stats if placed(stats := running.stats()) == progress.events else None)

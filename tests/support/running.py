@@ -149,11 +149,12 @@ def stream(
     dead_letters: DeadLetterSink | None = None,
     unit: TimeUnit | None = None,
     crash: bool = False,
+    backoff_s: float = 0.1,
 ) -> Iterator[Stream]:
     """Run a stream of sets over a topic. It is drained and stopped at the end, or, if it shall `crash`, only stopped."""
     logged: list[tuple[str, dict[str, Any]]] = []
     system = System(Dispatcher())
-    guardian = Guardian.start(system, log=lambda event, **facts: logged.append((event, facts)))
+    guardian = Guardian.start(system, log=lambda event, **facts: logged.append((event, facts)), backoff_s=backoff_s)
     plan = StreamPlan(
         name="events",
         view=view or VIEWS["sets"](steps=STEPS, max_sets=max_sets),
