@@ -16,6 +16,7 @@ import pytest
 from scripts.produce.patterns import chunks
 from scripts.produce.spec import Spec
 from tests.conftest import Send
+from tests.support.forked import run_forked
 from tests.support.service import ROOT, Service, service
 from tests.support.service import command as command_of
 from tests.support.waiting import until
@@ -62,8 +63,9 @@ def test_nine_records_of_the_year_2100_drop_no_set(kind: str, tmp_path: Path):
 
 
 def _all_sets(running: Service) -> dict[str, Any] | None:
+    """Return the stats once all sets are formed, and the progress of the front end has come too."""
     stats = running.stats()
-    return stats if sets_of(stats) == 10_000 and stats["ahead"] == 9 else None
+    return stats if sets_of(stats) == 10_000 and stats["ahead"] == 9 and stats["coverage"]["completeTo"] else None
 
 
 def test_one_partition_of_a_topic_whose_clock_is_ahead_holds_no_set_back(topic: str, send: Send, broker: str):
@@ -86,10 +88,10 @@ def test_a_whole_stream_ahead_can_be_used_without_a_limit(tmp_path: Path):
 
 
 def test_a_record_ahead_is_counted_after_its_time_also_if_the_service_was_down_then(tmp_path: Path):
-    at = int(time.time()) + 20
-    values = [_word(time.time() - 10, "past"), _word(at, "later"), _word(at + 10 * HOUR_S, "tomorrow")]
+    (tmp_path / "script").write_text(_AHEAD)
+    program = json.dumps(shlex.join([sys.executable, str(tmp_path / "script"), str(tmp_path / "at")]))
     settings = (
-        f"streams.words.{source('command', tmp_path, values)}",
+        f"streams.words.source={{command: {program}}}",
         "streams.words.max_ahead_ms=2000",
         f"data_dir={tmp_path}",
         "checkpoint.every_ms=1000",
@@ -98,12 +100,26 @@ def test_a_record_ahead_is_counted_after_its_time_also_if_the_service_was_down_t
         until(lambda: running.stats("words")["apart"] == 2)
         assert running.get("/words/CountWords") == {"past": 1}
         until(lambda: running.stats("words")["checkpoint"]["number"] >= 2)
-    (tmp_path / "lines").write_bytes(b"")  # the program has nothing more
+    at = int((tmp_path / "at").read_text())
     with service(None, None, *settings, stream="words") as running:
         until(lambda: running.get("/words/CountWords") == {"past": 1, "later": 1}, timeout_s=60)
         assert time.time() >= at
         stats = until(lambda: found if (found := running.stats("words"))["apart"] == 1 else None)  # progress comes a tick later
         assert (stats["apartFrom"], stats["events"]) == ((at + 10 * HOUR_S) * 1000, 3)
+
+
+_AHEAD = """
+import json, pathlib, sys, time
+file = pathlib.Path(sys.argv[1])
+if not file.exists():  # the program has nothing more when it is started again
+    now = time.time()
+    at = int(now) + 8
+    file.write_text(str(at))
+    for time_, word in ((now - 10, "past"), (at, "later"), (at + 36_000, "tomorrow")):
+        print(json.dumps({"event_type": word, "data": word, "timestamp": time_}), flush=True)
+time.sleep(600)
+"""
+"""Prints an event that lies some seconds ahead of the clock at this moment, and writes its time to a file."""
 
 
 def _word(at: float, word: str) -> bytes:
@@ -134,22 +150,27 @@ def test_the_last_seconds_are_as_many_as_asked_for(tmp_path: Path):
 
 
 def test_a_running_minute_is_not_final(tmp_path: Path):
-    script = tmp_path / "script"
-    script.write_text(
-        "import sys, time\n"
-        "for second in range(1, 5):\n"
-        '    print(\'{"ts": %d, "uid": "u"}\' % (1468244400 + second), flush=True)\n'
-        "    time.sleep(1.5)\n"
-        'print(\'{"ts": 1468244466, "uid": "u"}\', flush=True)\n'
-        "time.sleep(600)\n"
-    )
-    out = tmp_path / "out"
-    program = json.dumps(f"{sys.executable} {script}")
+    script, out = tmp_path / "script", tmp_path / "out"
+    script.write_text(_ONE_BY_ONE)
+    program = json.dumps(shlex.join([sys.executable, str(script), str(out)]))
     settings = (f"streams.uniques.source={{command: {program}}}", f"streams.uniques.output={{file: {out}}}")
     with service(None, None, *settings, "streams.uniques.idle_ms=300", stream="uniques"):
         rows = until(lambda: _minutes(out, 1_468_244_400, 5))
         assert [(row["frames"], row["final"]) for row in rows] == [(1, False), (2, False), (3, False), (4, False), (4, True)]
         assert [row["revision"] for row in rows] == [1, 2, 3, 4, 5]
+
+
+_ONE_BY_ONE = """
+import pathlib, sys, time
+out = pathlib.Path(sys.argv[1])
+for second in range(1, 5):
+    print('{"ts": %d, "uid": "u"}' % (1468244400 + second), flush=True)
+    while not out.exists() or out.read_text().count('"granularity":"minute"') < second:
+        time.sleep(0.05)
+print('{"ts": 1468244466, "uid": "u"}', flush=True)
+time.sleep(600)
+"""
+"""Prints an event of a minute, and waits until the row of that minute has been published, four times."""
 
 
 def _minutes(out: Path, start: int, count: int) -> list[dict[str, Any]] | None:
@@ -160,16 +181,12 @@ def _minutes(out: Path, start: int, count: int) -> list[dict[str, Any]] | None:
 
 
 def test_a_minute_is_final_once_the_clock_of_a_silent_stream_has_passed_its_end(tmp_path: Path):
-    start = 60 * (int(time.time()) // 60)
-    at = start + 57  # the time of the frame lies at most a minute ahead
-    frames = [json.dumps({"ts": at, "uid": "u"}).encode()]
+    start = 60 * (int(time.time()) // 60 - 1)
+    frames = [json.dumps({"ts": start + 56, "uid": "u"}).encode()]  # its stream's time reaches the end after four seconds
     out = tmp_path / "out"
     settings = (f"streams.uniques.{source('command', tmp_path, frames)}", f"streams.uniques.output={{file: {out}}}")
     with service(None, None, *settings, "streams.uniques.lateness_ms=100", stream="uniques"):
-        first = until(lambda: _minutes(out, start, 1))
-        assert not first[0]["final"] or time.time() > start + 60
-        rows = until(lambda: _minutes(out, start, 2), timeout_s=90)
-        assert time.time() > start + 60
+        rows = until(lambda: _minutes(out, start, 2))
         assert [(row["final"], row["revision"]) for row in rows] == [(False, 1), (True, 2)]
 
 
@@ -180,7 +197,7 @@ def test_once_over_the_same_bytes_gives_the_same_rows_however_they_come(command:
     (tmp_path / "data").write_bytes(data)
     (tmp_path / "writer").write_text(_WRITER)
     outputs = []
-    for size, pause_s in ((len(data), 0.0), (len(data) // 3, 1.5), (100_003, 0.02)):
+    for size, pause_s in ((len(data), 0.0), (len(data) // 3, 0.6), (100_003, 0.02)):
         writer = [sys.executable, str(tmp_path / "writer"), str(tmp_path / "data"), str(size), str(pause_s)]
         outputs.append(_rows_of(writer, command=command))
     assert outputs[0] == outputs[1] == outputs[2]
@@ -198,13 +215,15 @@ for start in range(0, len(data), size):
 """
 
 
-def _rows_of(writer: list[str], *, command: bool) -> bytes:
-    """Return what a run with `--once` prints of the output of `writer`, as a command or through a pipe."""
+def _rows_of(writer: list[str], *, command: bool) -> str:
+    """Return what a run with `--once` prints of the output of `writer`, as a command or through a pipe.
+
+    The writer's pause of 0.6 s is longer than the silence after which a partition is idle.
+    """
     words = ["--config", str(ROOT / "config" / "uniques.yaml"), "--once", "--set", "http.port=0"]
+    words += ["--set", "streams.uniques.idle_ms=200"]
     if command:
         words += ["--set", f"streams.uniques.source={{command: {json.dumps(shlex.join(writer))}}}"]
-        return subprocess.run(serve(*words), check=True, stdout=subprocess.PIPE, timeout=120, cwd=ROOT).stdout
+        return run_forked(serve(*words), check=True).stdout
     with subprocess.Popen(writer, stdout=subprocess.PIPE) as pipe:
-        return subprocess.run(
-            serve(*words), check=True, stdin=pipe.stdout, stdout=subprocess.PIPE, timeout=120, cwd=ROOT
-        ).stdout
+        return run_forked(serve(*words), check=True, stdin=pipe.stdout).stdout
