@@ -164,7 +164,7 @@ def _text(given: Any, schema_of: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 class DescriptionRoutes:
-    """The endpoint of the description, which is made once all operations are registered.
+    """The endpoint of the description, which is made when it is first asked for, once all operations are registered.
 
     It is made again if the unit of a stream's times has changed, because the schemas of times depend on it.
     """
@@ -192,7 +192,7 @@ class DescriptionRoutes:
         """Describe these operations from now on. `units` returns the units of all streams, on which `tags` depend too."""
         self._make = lambda: describe(operations, version=version, tags=tags())
         self._units = units
-        self._refresh()
+        self._described = {}
 
     @property
     def described(self) -> Mapping[str, Any]:

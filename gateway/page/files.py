@@ -1,11 +1,13 @@
 """The live page's files: HTML, styles and scripts from this package, and the chart library's script from its own package.
 
 All files are read once, at the start, and served from memory. No request reaches the disk, and no path is built from one.
+A file is compressed when the first client asks for that, because most services are never looked at in a browser.
 """
 
 import gzip
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,12 +32,11 @@ _PAGE = "live.html"
 _LEAST_GZIP = 512
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class File:
-    """A file as it is sent: its bytes, the compressed bytes, its media type and its tag."""
+    """A file as it is sent: its bytes, its media type and its tag, which is made of the bytes."""
 
     plain: bytes
-    packed: bytes
     media_type: str
     tag: str
 
@@ -44,7 +45,12 @@ class File:
         """Read the file."""
         plain = path.read_bytes()
         tag = f'"{hashlib.sha256(plain).hexdigest()[:24]}"'
-        return File(plain, gzip.compress(plain, 9, mtime=0), _TYPES[path.suffix], tag)
+        return File(plain, _TYPES[path.suffix], tag)
+
+    @cached_property
+    def packed(self) -> bytes:
+        """The compressed bytes, made once. Cost: 0.02 to 12 ms."""
+        return gzip.compress(self.plain, 9, mtime=0)
 
     def respond(self, request: Request, vary: str) -> Response:
         """Send the file, or 304 if the client has it.
