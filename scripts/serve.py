@@ -1,8 +1,11 @@
 """Start the service: consume the configured streams and answer over HTTP, until Ctrl-C."""
 
-import typer
+from scripts.service.importing import importing
 
-from scripts.service.serve import main
+with importing():
+    import typer
+
+    from scripts.service.serve import main
 
 if __name__ == "__main__":
     typer.run(main)

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from scripts.checkout import ROOT
+from scripts.service.importing import importing
 
 EXITS = """
 Exit codes: 0 success; 1 failure, with the reason in one line on standard error; 2 wrong use of the command; 130 interrupted by
@@ -67,7 +68,8 @@ def loaded(name: str) -> TyperCommand:
     place = COMMANDS[name]
     if not is_installed(place):
         sys.exit(f"firnline: {name} is not part of the installed package: run scripts/{name}.py in a checkout")
-    found = getattr(importlib.import_module(place.module), place.name)
+    with importing():
+        found = getattr(importlib.import_module(place.module), place.name)
     if not isinstance(found, typer.Typer):
         alone = typer.Typer(add_completion=False)
         alone.command(name)(found)
