@@ -38,14 +38,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "actors.views.top": ("actors.columns", "actors.timeline", "actors.views.view"),
     "actors.views.uniques": ("actors.columns", "actors.timeline", "actors.views.view"),
     "actors.views.words": ("actors.columns", "actors.timeline", "actors.views.view"),
-    "actors.views.kinds": (
-        "actors.views.segments.view",
-        "actors.views.sets.view",
-        "actors.views.top.view",
-        "actors.views.uniques.view",
-        "actors.views.view",
-        "actors.views.words.view",
-    ),
+    "actors.views.kinds": ("actors.views.view",),  # it imports the package of a view by the view's name, when it is needed
     "actors.protocol": (),
     "actors.replies": ("actors.protocol", "actors.timeline", "actors.views.view"),
     "actors.standing": (),

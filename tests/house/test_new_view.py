@@ -64,8 +64,7 @@ def add_the_example(root: Path) -> None:
         (package / f"{path}.py").write_text(text)
     (root / "gateway" / "routes" / "sizes.py").write_text(routes)
     registry = root / "actors" / "views" / "kinds.py"
-    text = registry.read_text().replace("\n}\n", f"\n{line}}}\n")
-    registry.write_text(text.replace("\n\nVIEWS", "\nfrom actors.views.sizes.view import SizesView\n\nVIEWS"))
+    registry.write_text(registry.read_text().replace("\n}\n", f"\n{line}}}\n"))
     stanzas = root / "config" / "streams.py"
     stanzas.write_text(stanzas.read_text().replace("\n\nSTREAMS", f"\n\n{stanza}\n\nSTREAMS"))
 

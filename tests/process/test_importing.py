@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from actors.views.kinds import VIEWS
 from scripts.service.importing import importing
 from tests.support.service import ROOT
 
@@ -18,6 +19,34 @@ with importing():
     import scripts.service.serve
 print(json.dumps([dict(os.environ) == before, psutil.Process().num_threads()]))
 """
+
+SERVE = """
+import sys
+from scripts.service.serve import main
+from gateway.app import routes_of
+from gateway.stream import Served
+from config.load import load
+from scripts.service.plan import view_of
+for name, stream in load(None, [], {}).streams.items():
+    if name == sys.argv[1]:
+        view_of(stream)
+        routes_of(None, Served(name, stream.view, None)).operations()
+print(*sys.modules)
+"""
+
+
+def modules_of(stream: str) -> set[str]:
+    """Return the modules that the service imports for a stream of the default configuration."""
+    done = subprocess.run([sys.executable, "-c", SERVE, stream], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(("stream", "view"), [("events", "sets"), ("uniques", "uniques")])
+def test_a_service_imports_only_the_view_of_its_stream(stream: str, view: str):
+    found = modules_of(stream)
+    views = {name for name in VIEWS if any(each.startswith(f"actors.views.{name}.") for each in found)}
+    assert views == {view}
+    assert ("datasketches" in found) == (view == "uniques")
 
 
 def test_the_imports_of_the_service_start_no_thread_and_leave_the_environment():
