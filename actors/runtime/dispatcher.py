@@ -55,8 +55,9 @@ class Dispatcher:
         """Run `task` on the thread of `home`, after the tasks that wait there."""
         tasks = self._homes.get(home)
         if tasks is None:
-            tasks = self._open(home)
-        tasks.put(task)
+            self._open(home, task)
+        else:
+            tasks.put(task)
 
     def later(self, seconds: float, task: Task, home: str) -> None:
         """Run `task` on the thread of `home` once `seconds` have passed."""
@@ -80,16 +81,23 @@ class Dispatcher:
         for thread in self._threads:
             thread.join(max(0.0, deadline - self.now()))
 
-    def _open(self, home: str) -> SimpleQueue[Task | None]:
-        """Start the thread of a new home."""
+    def _open(self, home: str, task: Task) -> None:
+        """Start the thread of a new home with its first task; unless another thread has, which just adds the task.
+
+        If the dispatcher is closed already, the thread ends after this task.
+        """
         with self._changed:
-            if home not in self._homes:
-                tasks: SimpleQueue[Task | None] = SimpleQueue()
-                thread = threading.Thread(target=self._work, args=(home, tasks), name=home, daemon=True)
-                self._homes[home] = tasks
-                self._threads.append(thread)
-                thread.start()
-            return self._homes[home]
+            tasks = self._homes.get(home)
+            if tasks is not None:
+                tasks.put(task)
+                return
+            tasks = self._homes[home] = SimpleQueue()
+            tasks.put(task)
+            if self._closed:
+                tasks.put(None)
+            thread = threading.Thread(target=self._work, args=(home, tasks), name=home, daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def _work(self, home: str, tasks: SimpleQueue[Task | None]) -> None:
         if sys.platform == "linux" and home.endswith(_YIELDING):

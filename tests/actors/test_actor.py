@@ -117,6 +117,19 @@ def test_later_tasks_run_in_order_of_their_time():
     dispatcher.close()
 
 
+def test_a_home_that_opens_while_the_dispatcher_closes_runs_its_task_and_ends():
+    dispatcher, ran = Dispatcher(), SimpleQueue()
+
+    def submit() -> None:
+        until(lambda: dispatcher._closed)
+        dispatcher.submit(lambda: ran.put("there"), "there")
+
+    dispatcher.submit(submit, "here")
+    dispatcher.close()
+    assert ran.get(timeout=5) == "there"
+    assert not [thread.name for thread in dispatcher._threads if thread.is_alive()]
+
+
 class Fragile(Actor):
     """Stores the messages that it handles. Fails at Ingested(0, 0), and at the first `failures` polls."""
 
