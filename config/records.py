@@ -130,3 +130,33 @@ class SetsRecord(Record):
     def names(self) -> dict[str, list[str]]:
         """See the base."""
         return self.step.names if self.step is not None else {}
+
+
+class UniquesRecord(Record):
+    """The form of the records of uniques: the roles user and time."""
+
+    user: Pointer | None = Field(None, description="The member that has the user: text or a whole number.")
+    time: Time | None = Field(None, description="The member that has the time, with its unit; kafka: the record's own time.")
+
+
+class WordsRecord(Record):
+    """The form of the records of words: the roles type, text and time."""
+
+    type: Pointer | None = Field(None, description="The member that has the type: text.")
+    text: Pointer | None = Field(None, description="The member that has the text whose words are counted.")
+    time: Time | None = Field(None, description="The member that has the time, with its unit; kafka: the record's own time.")
+
+
+class TopRecord(Record):
+    """The form of the records of top: the roles id and value."""
+
+    id: Pointer | None = Field(None, description="The member that has the id: text or a whole number.")
+    value: Pointer | None = Field(None, description="The member that has the value: a whole number.")
+
+
+class SegmentsRecord(Record):
+    """The form of the records of segments: the roles batch, segment and data."""
+
+    batch: Pointer | None = Field(None, description="The member that has the number of the batch.")
+    segment: Pointer | None = Field(None, description="The member that has the number of the segment in its batch, from 0 on.")
+    data: Pointer | None = Field(None, description="The member that has the numbers: an ascending list.")

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Discriminator, Field, StrictBool, Tag, model_validator
 
 from config.fields import TOPIC, Model, Whole
-from config.records import KAFKA, Record, SetsRecord
+from config.records import KAFKA, Record, SegmentsRecord, SetsRecord, TopRecord, UniquesRecord, WordsRecord
 from config.units import NANOSECONDS, TimeUnit
 
 _PACKING = 1.03
@@ -125,9 +125,6 @@ class StreamSettings(Model):
     view_settings: ClassVar[tuple[str, ...]] = ()
     """Settings that the view's class takes as arguments."""
 
-    writable: ClassVar[bool] = False
-    """Whether clients may write to the topic."""
-
     dated: ClassVar[bool] = True
     """Whether a record has the time of an event. Otherwise a record counts when it comes, whatever its time."""
 
@@ -211,6 +208,11 @@ class StreamSettings(Model):
     def most_ahead_ms(self) -> int | None:
         """The milliseconds that an event may be ahead of the clock; None: any number."""
         return _HOUR_MS if self.max_ahead_ms == "auto" else self.max_ahead_ms
+
+    @property
+    def writable(self) -> bool:
+        """Whether clients may write to the topic."""
+        return False
 
     def waits_for_clock(self, *, once: bool) -> bool:
         """Whether events that are too far ahead of the clock are kept apart until their time.
@@ -322,11 +324,18 @@ class SetsStream(StreamSettings):
 class TopStream(StreamSettings):
     """The ids with the largest values."""
 
-    writable = True
+    meant = ("record",)
+    newer = ("record",)
     dated = False
     idle = ("max_aged", "max_age_ms")
 
     view: Literal["top"] = Field(description="What is answered.")
+    record: TopRecord = Field(TopRecord(), description="The form of the records.")
+
+    @property
+    def writable(self) -> bool:
+        """Whether clients may write to the topic: they write the view's own format."""
+        return self.form is None
 
     def load(self, rate: float) -> Load:
         """See the base. An id of 36 letters: 92 bytes, in a table of 200,000 of `producer.py --pattern top`."""
@@ -336,7 +345,8 @@ class TopStream(StreamSettings):
 class SegmentsStream(StreamSettings):
     """Segments of batches, merged."""
 
-    meant = ("segments",)
+    meant = ("segments", "record")
+    newer = ("record",)
     publishes = True
     idle = ("lateness_ms", "max_age_ms")
     bounds = ("max_batches",)
@@ -344,6 +354,7 @@ class SegmentsStream(StreamSettings):
     view_settings = ("segments", "max_batches", "spill_bytes", "spill_dir")
 
     view: Literal["segments"] = Field(description="What is answered.")
+    record: SegmentsRecord = Field(SegmentsRecord(), description="The form of the records.")
     max_ahead_ms: None = Field(None, description="Always null, because the numbers of batches are no times.")
     segments: Whole = Field(10, ge=1, le=10_000, description="Segments that make a batch.")
     max_batches: Whole = Field(100_000, ge=1, description="Finished batches at which a collector retires.")
@@ -379,14 +390,15 @@ def _by_length(given: list[Granularity]) -> list[Granularity]:
 class UniquesStream(StreamSettings):
     """Unique users by minute, hour, day, week, month and year."""
 
-    meant = ("zone", "granularities")
-    newer = ("granularities",)
+    meant = ("zone", "granularities", "record")
+    newer = ("granularities", "record")
     publishes = True
     result_keys = ("granularity", "start", "end")
     bounds = ("max_hashes", "max_cells")
     view_settings = ("zone", "granularities", "max_cells", "max_hashes", "exact_users")
 
     view: Literal["uniques"] = Field(description="What is answered.")
+    record: UniquesRecord = Field(UniquesRecord(), description="The form of the records.")
     zone: Annotated[str, AfterValidator(_zone)] = Field("UTC", description="The time zone of hours, days and longer periods.")
     granularities: Annotated[list[Granularity], AfterValidator(_by_length)] = Field(
         list(get_args(Granularity)),
@@ -412,12 +424,13 @@ class UniquesStream(StreamSettings):
 class WordsStream(StreamSettings):
     """Counts of events by type, and of words."""
 
-    meant = ("words",)
-    newer = ("words",)
+    meant = ("words", "record")
+    newer = ("words", "record")
     bounds = ("max_pairs",)
     view_settings = ("words", "max_pairs", "max_names")
 
     view: Literal["words"] = Field(description="What is answered.")
+    record: WordsRecord = Field(WordsRecord(), description="The form of the records.")
     words: Literal["any", "alphabetic"] = Field(
         "any", description="Whether any data is counted, or only events whose data is one word of letters."
     )

@@ -60,12 +60,12 @@ def defect(value: bytes, longest: int | None = None) -> str | None:
         return "framed"
     if longest is not None and len(value) > longest:
         return "too_long"
-    if not _is_utf8(value):
+    if not is_utf8(value):
         return "not_utf8"
     return "not_text" if _BINARY.search(value) else None
 
 
-def _is_utf8(value: bytes) -> bool:
+def is_utf8(value: bytes) -> bool:
     """Whether a record is UTF-8. A long one is decoded block by block, because it would need its memory twice."""
     try:
         if len(value) <= _SHORT_BYTES:

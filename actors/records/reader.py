@@ -7,9 +7,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.columns.record_text import bare, defect
+from actors.columns.record_text import bare, defect, is_utf8
 from actors.columns.times import INT64_MAX, INT64_MIN, Times
-from actors.columns.utf8 import text_only
 from actors.records.form import Form
 from actors.records.members import Members
 from actors.records.roles import Range, Role, Time, UnfitError
@@ -57,8 +56,8 @@ class Reader:
         refusals: list[Refusal] = []
         rows: list[Sequence[Any]] = []
         times, late = (None, {}) if self._stamps is None else self._stamps.read(records)
-        for place, value in enumerate(text_only(listed)):
-            read = self._row(value, listed[place] or b"")
+        for place, value in enumerate(listed):
+            read = self._row(value or b"")
             if not isinstance(read, str) and read is not None and place in late:
                 read = late[place]
             if isinstance(read, str):
@@ -74,13 +73,12 @@ class Reader:
             columns[TIME] = times[accepted]
         return Rows(columns, None if accepted.all() else accepted, refusals)
 
-    def _row(self, value: bytes | None, record: bytes) -> Sequence[Any] | str | None:
-        """Return the values of a record, or the reason of its refusal, or None if it is another one.
-
-        `value` is the same record, replaced if it is not UTF-8.
-        """
+    def _row(self, record: bytes) -> Sequence[Any] | str | None:
+        """Return the values of a record, or the reason of its refusal, or None if it is another one."""
+        if not record.isascii() and not is_utf8(record):
+            return str(defect(bare(record)))
         try:
-            found = self._members.read(value or b"")
+            found = self._members.read(record)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             read = self._read_again(record, error)
             if isinstance(read, str):
@@ -116,7 +114,7 @@ class _Stamps:
     def __init__(self, unit: str, within: Range) -> None:
         self._times, self._divisor = max(1, UNITS[unit] // _MS), max(1, _MS // UNITS[unit])
         self._within = within
-        self._expected = f"time: expected a time in Kafka, {within.words} of {NAMES[unit]}"
+        self._expected = f"time: expected a time in Kafka, {within.words.replace('UNIT', NAMES[unit])}"
 
     def read(self, records: Records) -> tuple[Times, dict[int, str]]:
         """Return the times, and the reasons of refusals by place. The time of a refused record is meaningless."""

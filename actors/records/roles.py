@@ -10,12 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.columns.times import INT64_MAX, Times
+from actors.columns.text import Text
+from actors.columns.times import INT64_MAX, INT64_MIN, Times
 from actors.records.values import NUMBER, TEXT, kind_of, number_of, text_of
 from actors.timeline.calendar import moment
 from actors.timeline.unit import NAMES, UNITS
 
 RFC3339 = "rfc3339"
+NUMERIC = b"\xff"
+"""The first byte of a key that is a number."""
+
 _DATE_AND_ONE = len("2026-11-27T")
 
 
@@ -27,11 +31,11 @@ class UnfitError(ValueError):
 
 
 class Range(NamedTuple):
-    """The times that a view takes, in the stream's unit, and the words for them."""
+    """The times that a view takes, in the stream's unit `UNIT`, and the words for them."""
 
     first: int = 0
     last: int = INT64_MAX
-    words: str = "from 1970 on, within 64 bits"
+    words: str = "from 1970 on, within 64 bits of UNIT"
 
     def holds(self, time: int) -> bool:
         """Whether a time is in the range."""
@@ -66,7 +70,7 @@ class Time(Role):
         self._power = 0 if self._is_text else len(str(UNITS[to])) - len(str(UNITS[unit]))
         kind = "a time by RFC 3339" if self._is_text else f"a number of {NAMES[unit]} since 1970"
         self.expected = kind
-        self._expected_time = f"{kind}, {within.words} of {NAMES[to]}"
+        self._expected_time = f"{kind}, {within.words.replace('UNIT', NAMES[to])}"
 
     def value(self, raw: bytes) -> int:
         """Return the time."""
@@ -115,3 +119,78 @@ class Name(Role):
     def column(self, values: Sequence[int]) -> NDArray[np.int8]:
         """Return the numbers of the names as a column."""
         return np.array(values, np.int8)
+
+
+class Chars(Role):
+    """A text. With `letters`, one word of letters, as `str.isalpha` says."""
+
+    def __init__(self, *, letters: bool = False) -> None:
+        self._letters = letters
+        self.expected = "one word of letters" if letters else TEXT
+
+    def value(self, raw: bytes) -> bytes:
+        """Return the text as UTF-8."""
+        kind = kind_of(raw)
+        if kind != TEXT:
+            raise self.unfit(kind)
+        text = text_of(raw)
+        if self._letters and not text.decode().isalpha():
+            raise self.unfit("other text")
+        return text
+
+    def column(self, values: Sequence[bytes]) -> Text:
+        """Return the texts as a column."""
+        return Text.of(values)
+
+
+class Whole(Role):
+    """A whole number from `first` to `last`, in any form: 1, 1.0 and 10e-1 are the same."""
+
+    def __init__(self, first: int = INT64_MIN, last: int = INT64_MAX) -> None:
+        self._first, self._last = first, last
+        within = "of 64 bits" if (first, last) == (INT64_MIN, INT64_MAX) else f"from {first} to {last}"
+        self.expected = f"a whole number {within}"
+
+    def value(self, raw: bytes) -> int:
+        """Return the number."""
+        kind = kind_of(raw)
+        if kind != NUMBER:
+            raise self.unfit(kind)
+        number = number_of(raw)
+        if not number.whole:
+            raise self.unfit("a fraction")
+        if number.value is None or not self._first <= number.value <= self._last:
+            raise self.unfit("a smaller one" if number.negative or (number.value or 0) < self._first else "a larger one")
+        return number.value
+
+    def column(self, values: Sequence[int]) -> Times:
+        """Return the numbers as a column."""
+        return np.array(values, np.int64)
+
+
+class Key(Role):
+    """A text or a whole number of 64 bits that identifies something. A number differs from its digits as text.
+
+    A number becomes `NUMERIC` and its digits: bytes that no text has, because they are not UTF-8.
+    """
+
+    expected = "text or a whole number of 64 bits"
+
+    def __init__(self) -> None:
+        self._whole = Whole()
+
+    def value(self, raw: bytes) -> bytes:
+        """Return the key as bytes."""
+        kind = kind_of(raw)
+        if kind == TEXT:
+            return text_of(raw)
+        if kind != NUMBER:
+            raise self.unfit(kind)
+        try:
+            return NUMERIC + b"%d" % self._whole.value(raw)
+        except UnfitError as error:
+            raise self.unfit(str(error).rpartition("got ")[2]) from None
+
+    def column(self, values: Sequence[bytes]) -> Text:
+        """Return the keys as a column."""
+        return Text.of(values)

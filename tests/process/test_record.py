@@ -60,3 +60,25 @@ def test_orders_as_json_are_sets_with_others_counted_and_the_rest_refused_by_fie
     with service(broker, topic, *settings, "streams.orders.record.time=kafka", stream="orders") as running:
         stats = running.settled(len(values), "orders")
         assert (stats["events"], stats["other"], metric(running, "firnline_records_total")) == (903, 20, 924)
+
+
+def test_visitors_as_json_are_unique_users(broker: str, topic: str, send: Send):
+    users = ["1", 1, 1.0, "u", "u", {"name": "u"}]
+    values = [json.dumps({"user_id": user, "created_at": "2026-11-27T10:00:00Z"}).encode() for user in users]
+    send(broker, topic, values, [0] * len(values))
+    record = "{format: json, time: {field: /created_at, unit: rfc3339}, user: /user_id}"
+    settings = ("streams.visitors.view=uniques", f"streams.visitors.record={record}", "streams.visitors.max_ahead_ms=null")
+    with service(broker, topic, *settings, stream="visitors") as running:
+        assert running.settled(len(values), "visitors")["events"] == 5
+        path = "/visitors?granularity=minute&start=2026-11-27T10:00:00Z&end=2026-11-27T10:01:00Z"
+        (row,) = until(lambda: running.get(path)["uniques"])
+        assert (row["unique"], row["frames"]) == (3, 5)
+
+
+def test_a_dataset_of_json_records_is_read_and_not_written_by_clients(broker: str, topic: str, send: Send):
+    send(broker, topic, [b'{"player":"a_b","score":7}', b'{"player":8,"score":9e0}'], [0, 0])
+    record = "streams.players.record={format: json, id: /player, value: /score}"
+    with service(broker, topic, "streams.players.view=top", record, stream="players") as running:
+        assert until(lambda: running.get("/players")["data"]) == ["8", "a_b"]
+        status, _, body = running.request("/players", "POST", b'{"items":["a_1"]}')
+        assert (400 <= status < 500, b"Traceback" in body) == (True, False)

@@ -7,7 +7,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -52,6 +52,17 @@ def of_json_sets(chance: random.Random) -> Polls:
             kind = "other" if chance.random() < 0.1 else chance.choice(names[step])
             stamp = datetime.fromtimestamp(int(time) / 1000, UTC).isoformat(timespec="milliseconds")
             records.append(json.dumps({"id": chance.randrange(9), "type": kind, "meta": {"ts": stamp}}).encode())
+        yield records
+
+
+def of_json(polls: Callable[[random.Random], Polls], shape: Callable[[Any], Any], chance: random.Random) -> Polls:
+    """Yield the records of another sample with their members at other places, and some in an unusual form."""
+    for values in polls(chance):
+        records = []
+        for value in values:
+            given = json.loads(value) if value.startswith(b"{") else value.decode().split("_")
+            record = json.dumps(shape(given), ensure_ascii=chance.random() < 0.5).encode()
+            records.append(record if chance.random() < 0.9 else b" " + record.replace(b"a", b"\\u0061"))
         yield records
 
 
@@ -152,6 +163,24 @@ _CHUNKS = {
     "actors.columns.column._SEAL_AT": 24,
 }
 JSON_SETS = Form({"step": "/type"}, TimeAt("/meta/ts", "rfc3339"), "ms", {"R": ["red"], "G": ["green", "verde"]})
+JSON = {
+    "top": (of_top, lambda given: {"it": {"name": given[0]}, "n": int(given[1])}, Form({"id": "/it/name", "value": "/n"})),
+    "segments": (
+        of_segments,
+        lambda given: [given["data"], {"b": given["batch_id"], "s": given["segment_id"]}],
+        Form({"batch": "/1/b", "segment": "/1/s", "data": "/0"}),
+    ),
+    "uniques": (
+        of_uniques,
+        lambda given: {"by": {"id": given["uid"]}, "at": given["ts"]},
+        Form({"user": "/by/id"}, TimeAt("/at", "s")),
+    ),
+    "words": (
+        of_words,
+        lambda given: {"k": given["event_type"], "t": given["data"], "at": given["timestamp"]},
+        Form({"type": "/k", "text": "/t"}, TimeAt("/at", "s")),
+    ),
+}
 _TABLE = {"_KEPT_CANDIDATES": 8, "_MOST_CANDIDATES": 40, "_LEAST": 16}
 VARIANTS = {
     **SAMPLES,
@@ -161,6 +190,12 @@ VARIANTS = {
     "sets of JSON records": Sample(
         "sets", {"steps": ["R", "G", "B"], "max_sets": 40, "record": JSON_SETS}, of_json_sets, [Page()]
     ),
+    **{
+        f"{name} of JSON records": replace(
+            SAMPLES[name], options={**SAMPLES[name].options, "record": form}, records=partial(of_json, records, shape)
+        )
+        for name, (records, shape, form) in JSON.items()
+    },
     "top with clears": Sample(
         "top",
         {},

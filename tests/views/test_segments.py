@@ -247,7 +247,7 @@ def test_a_record_is_decoded_to_the_same_run_at_any_block_size(
 @pytest.mark.parametrize("size", [1, 3, 100])
 def test_an_invalid_list_is_refused_at_any_block_size(text: bytes, size: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(decode_module, "_BLOCK_BYTES", size)
-    with pytest.raises(decode_module._UNREADABLE):
+    with pytest.raises(decode_module.UNREADABLE):
         list(decode_module._blocks(memoryview(text)))
 
 

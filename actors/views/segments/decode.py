@@ -22,7 +22,7 @@ LONG_BYTES = 16_384
 _BLOCK_BYTES = 128 << 10
 """A long record is decoded in blocks of this many bytes."""
 
-_UNREADABLE = (msgspec.MsgspecError, RecursionError, struct.error, ValueError)
+UNREADABLE = (msgspec.MsgspecError, RecursionError, struct.error, ValueError)
 """The errors for invalid JSON, wrong types, too deep nesting, and numbers outside int64."""
 
 Int64 = Annotated[int, msgspec.Meta(ge=INT64_MIN, le=INT64_MAX)]
@@ -91,7 +91,7 @@ class SegmentDecoder:
         Raises OSError if the spool has no room.
         """
         values = records.values.listed
-        found = _Found()
+        found = Found()
         for place, value in enumerate(values):
             record = value or b""
             reason = self._take(place, record, found)
@@ -99,24 +99,17 @@ class SegmentDecoder:
                 reason = self._take(place, bare(record), found)
             if reason is not None:
                 found.refusals.append(Refusal(place, reason))
-        found.finish()
-        if not found.refusals:
-            accepted = None
-        else:
-            accepted = np.ones(len(values), np.bool_)
-            accepted[[refusal.place for refusal in found.refusals]] = False
-        times = np.array(found.batch_ids, np.int64)
-        return Decoded(times, Segments(times, found.segment_ids, found.runs, records.epoch), accepted, found.refusals)
+        return found.decoded(len(values), records.epoch)
 
-    def _take(self, place: int, value: bytes, found: "_Found") -> str | None:
+    def _take(self, place: int, value: bytes, found: "Found") -> str | None:
         """Add the segment of a record, or return the reason for its refusal."""
         try:
             return self._short(place, value, found) if len(value) < LONG_BYTES else self._long(place, value, found)
-        except _UNREADABLE:
+        except UNREADABLE:
             return _reason(value)
 
-    def _short(self, place: int, value: bytes, found: "_Found") -> str | None:
-        """Decode a short record in one call. Raises one of `_UNREADABLE`."""
+    def _short(self, place: int, value: bytes, found: "Found") -> str | None:
+        """Decode a short record in one call. Raises one of `UNREADABLE`."""
         record = _read_short(value)
         data = _packed(record.data)
         if not 0 <= record.segment_id < self._segments:
@@ -124,8 +117,8 @@ class SegmentDecoder:
         found.add(place, record.batch_id, record.segment_id, data)
         return None
 
-    def _long(self, place: int, value: bytes, found: "_Found") -> str | None:
-        """Decode a long record block by block. Raises one of `_UNREADABLE`."""
+    def _long(self, place: int, value: bytes, found: "Found") -> str | None:
+        """Decode a long record block by block. Raises one of `UNREADABLE`."""
         builder = RunBuilder(self._spool)
         record = _read_long(value)
         if not 0 <= record.segment_id < self._segments:
@@ -137,10 +130,14 @@ class SegmentDecoder:
         return None
 
 
-class _Found:
-    """The segments and refusals of a poll. The numbers of all short records are checked together, in `finish`."""
+class Found:
+    """The segments and refusals of a poll. The numbers of all short records are checked together, in `finish`.
 
-    def __init__(self) -> None:
+    `unsorted` is the reason for the refusal of a record whose numbers do not ascend.
+    """
+
+    def __init__(self, unsorted: str = "unsorted") -> None:
+        self._unsorted = unsorted
         self.places: list[int] = []
         self.batch_ids: list[int] = []
         self.segment_ids: list[int] = []
@@ -167,15 +164,36 @@ class _Found:
             else:
                 self.runs.append(run)
         for index in reversed(unsorted):
-            self.refusals.append(Refusal(self.places[index], "unsorted"))
+            self.refusals.append(Refusal(self.places[index], self._unsorted))
             del self.batch_ids[index], self.segment_ids[index]
         self.refusals.sort()
+
+    def decoded(self, count: int, epoch: int) -> Decoded:
+        """Return the segments and refusals of a poll of `count` records. To be called once. Cost: that of `finish`."""
+        self.finish()
+        accepted = None
+        if self.refusals:
+            accepted = np.ones(count, np.bool_)
+            accepted[[refusal.place for refusal in self.refusals]] = False
+        times = np.array(self.batch_ids, np.int64)
+        return Decoded(times, Segments(times, self.segment_ids, self.runs, epoch), accepted, self.refusals)
 
     @staticmethod
     def _short_runs(short: list[bytes]) -> list[Run | None]:
         """Return the run of each short record, None if its numbers do not ascend."""
         counts = np.fromiter(map(len, short), np.int64, len(short)) // 8
         return raw_runs(np.frombuffer(b"".join(short), np.int64), counts)
+
+
+def content_of(data: bytes, spool: Spool) -> bytes | Run | None:
+    """Return the numbers of a JSON list: a run if it is long, else int64 bytes; None if a long one does not ascend.
+
+    Raises one of `UNREADABLE`.
+    """
+    if len(data) < LONG_BYTES:
+        return _packed(_read_numbers(data))
+    builder = RunBuilder(spool)
+    return builder.run() if all(map(builder.extend, _blocks(memoryview(data)))) else None
 
 
 def _packed(numbers: list[int]) -> bytes:
@@ -189,7 +207,7 @@ def _packed(numbers: list[int]) -> bytes:
 def _blocks(data: memoryview) -> Iterator[Times]:
     """Yield the numbers of the JSON list `data`, decoded in blocks of `_BLOCK_BYTES` that are cut at commas.
 
-    If each block is a valid list of integers, so is the whole list. Raises one of `_UNREADABLE`.
+    If each block is a valid list of integers, so is the whole list. Raises one of `UNREADABLE`.
     """
     if bytes(data[:1]) != b"[" or bytes(data[-1:]) != b"]":
         raise ValueError("a list was expected")
@@ -217,7 +235,7 @@ def _reason(value: bytes) -> str:
         members = _read_members(value)
     except msgspec.ValidationError:
         return "not_object"
-    except _UNREADABLE:
+    except UNREADABLE:
         return "not_json"
     for name in ("batch_id", "segment_id", "data"):
         if name not in members:
@@ -225,7 +243,7 @@ def _reason(value: bytes) -> str:
     for name in ("batch_id", "segment_id"):
         try:
             _read_id(members[name])
-        except _UNREADABLE:
+        except UNREADABLE:
             return "segment_out_of_range" if name == "segment_id" and _is_integer(members[name]) else f"wrong_{name}"
     return "wrong_number" if bytes(memoryview(members["data"])[:1]) == b"[" else "wrong_data"
 

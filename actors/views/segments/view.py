@@ -1,16 +1,18 @@
 """The view `segments`: implements the contract of `actors.views.view`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any
 
 import msgspec
 
 from actors.columns.snapshot import State
+from actors.records.form import Form
 from actors.timeline.span import Span
 from actors.views.segments.arguments import Listing
 from actors.views.segments.carry import SegmentsCarry
 from actors.views.segments.decode import SegmentDecoder
 from actors.views.segments.frozen import FrozenSegments, SegmentsSummary
+from actors.views.segments.records import RecordDecoder
 from actors.views.segments.render import FINISHED, PENDING, blocks
 from actors.views.segments.runs.merging import lines
 from actors.views.segments.runs.rows import Piece
@@ -37,23 +39,32 @@ class SegmentsView(View):
     """Batches of `segments` sorted segments. A batch is published as one sorted line when its last segment arrives.
 
     The time of an event is its batch id. A slice has about `max_batches` finished batches. Pending batches that take more than
-    `spill_bytes` are moved to the `spool`.
+    `spill_bytes` are moved to the `spool`. Records may have the form `record`, with the roles batch, segment and data.
     """
 
     answers = "finished"
     counts = SegmentsTotal
     timed = False
 
-    def __init__(self, *, segments: int = 10, max_batches: int = 100_000, spool: Spool, spill_bytes: int = 32 << 20) -> None:
+    def __init__(
+        self,
+        *,
+        segments: int = 10,
+        max_batches: int = 100_000,
+        spool: Spool,
+        spill_bytes: int = 32 << 20,
+        record: Form | None = None,
+    ) -> None:
         self._segments = segments
         self._max_batches = max_batches
         self._spool = spool
         self._spill_bytes = spill_bytes
-        self._decoder = SegmentDecoder(segments, spool)
+        own = SegmentDecoder(segments, spool) if record is None else RecordDecoder(record, segments, spool)
+        self._decode: Callable[[Records], Decoded] = own.decode
 
     def decode(self, records: Records) -> Decoded:
         """Decode a whole poll."""
-        return self._decoder.decode(records)
+        return self._decode(records)
 
     def open(self, carry: SegmentsCarry | None) -> LiveSegments:
         """Start a live slice with the carry of its predecessor."""

@@ -10,9 +10,11 @@ from typing_extensions import override
 from actors.columns.snapshot import State
 from actors.columns.text import Text
 from actors.columns.times import NO_TIMES
+from actors.records.form import Form
 from actors.timeline.span import Span
 from actors.views.top.arguments import Top
 from actors.views.top.decode import decode
+from actors.views.top.records import RecordDecoder
 from actors.views.top.slices import LiveTop, Ranked, TopSummary, cleared_to
 from actors.views.view import Block, Decoded, Field, Meta, Records, Shape, View
 
@@ -41,14 +43,20 @@ class TopTotal(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class TopView(View):
-    """The ids with the largest values. One live slice holds all ids and never retires."""
+    """The ids with the largest values. One live slice holds all ids and never retires.
+
+    Records are `id_value`, or have the form `record` with the roles id and value.
+    """
 
     answers = "ids"
     counts = TopTotal
 
+    def __init__(self, *, record: Form | None = None) -> None:
+        self._decode = decode if record is None else RecordDecoder(record).decode
+
     @override
     def decode(self, records: Records) -> Decoded:
-        return decode(records)
+        return self._decode(records)
 
     @override
     def open(self, carry: None) -> LiveTop:

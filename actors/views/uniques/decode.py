@@ -21,11 +21,18 @@ from actors.columns.text import Hashes, Text
 from actors.columns.times import Times
 from actors.columns.utf8 import text_only
 from actors.columns.values import Values
+from actors.records.form import Form
+from actors.records.reader import TIME, Reader
+from actors.records.roles import Key, Range
 from actors.views.view import Decoded, Records, Refusal
 
 END_S = 253_402_300_800
 """The first second of the year 10000. Times must be earlier, because Python's calendar ends there."""
 
+USER = "user"
+"""The role of a user in JSON records of another form. The other role is the time."""
+
+_YEARS = Range(0, END_S * 1000 - 1, "in the years 1970 to 9999")
 _NUMBER = re.compile(r"[ \t\r\n]*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[ \t\r\n]*", re.ASCII)
 
 
@@ -103,6 +110,19 @@ def decode(records: Records) -> Decoded:
             times, hashes = times[accepted], hashes[accepted]
             refusals = [Refusal(int(rest[refusal.place]), refusal.reason) for refusal in others.refusals]
     return Decoded(times, Frames(times, hashes), accepted, refusals)
+
+
+class RecordDecoder:
+    """Decodes records of a `form` to frames. Any thread may use it."""
+
+    def __init__(self, form: Form) -> None:
+        self._reader = Reader(form, {USER: Key()}, _YEARS)
+
+    def decode(self, records: Records) -> Decoded:
+        """Decode a poll. Cost: as `Reader.read`, and 50 ns a record for hashes."""
+        rows = self._reader.read(records)
+        times = rows.columns[TIME]
+        return Decoded(times, Frames(times, rows.columns[USER].hashes()), rows.accepted, rows.refusals)
 
 
 def _parsed(records: Values) -> Decoded:

@@ -6,10 +6,11 @@ from typing import Annotated
 import msgspec
 
 from actors.columns.snapshot import State
+from actors.records.form import Form
 from actors.timeline.span import Span
 from actors.views.uniques.agenda import Agenda
 from actors.views.uniques.arguments import GRANULARITIES, Rows
-from actors.views.uniques.decode import decode
+from actors.views.uniques.decode import RecordDecoder, decode
 from actors.views.uniques.live import LiveUniques
 from actors.views.uniques.periods import Ladder, Periods
 from actors.views.uniques.piece import Piece
@@ -30,7 +31,8 @@ class UniquesView(View):
     """Unique users by period of the time zone `zone`, of the lengths `granularities`. Times are ms since 1970.
 
     A slice is full with about `max_cells` periods of all lengths, or `max_hashes` users in all of them. A period with more than
-    `exact_users` users in one slice is estimated. Raises the errors of `Periods`.
+    `exact_users` users in one slice is estimated.
+    Records may have the form `record`, with the roles user and time. Raises the errors of `Periods`.
     """
 
     answers = "frames"
@@ -44,7 +46,9 @@ class UniquesView(View):
         max_cells: int = 50_000,
         max_hashes: int = 2_000_000,
         exact_users: int = 1_000_000,
+        record: Form | None = None,
     ) -> None:
+        self._decode = decode if record is None else RecordDecoder(record).decode
         self._periods = Periods(zone)
         self._ladder = Ladder.of(granularities)
         self._max_cells = max_cells
@@ -53,7 +57,7 @@ class UniquesView(View):
 
     def decode(self, records: Records) -> Decoded:
         """Decode a whole poll."""
-        return decode(records)
+        return self._decode(records)
 
     def open(self, carry: Agenda | None) -> LiveUniques:
         """Start a live slice with the agenda of its predecessor."""

@@ -1,16 +1,19 @@
 """The view `words`: implements the contract of `actors.views.view`."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from actors.columns.snapshot import State
+from actors.records.form import Form
 from actors.timeline.span import Span
 from actors.views.view import Block, Decoded, Field, Meta, Records, Shape, View
 from actors.views.words.arguments import Counting
 from actors.views.words.decode import decode
 from actors.views.words.pieces import Piece, Remembered, total
+from actors.views.words.records import RecordDecoder
 from actors.views.words.slices import FrozenWords, LiveWords, WordSummary, recalled
 
 Pieces = tuple[Piece, ...]
@@ -34,7 +37,8 @@ class WordsTotal(msgspec.Struct, frozen=True, rename="camel"):
 class WordsView(View):
     """Counts of each type of event and of each word. Times are in ms; a range is widened to whole seconds.
 
-    If `words` is "alphabetic", events whose `data` is not one word of letters are refused.
+    If `words` is "alphabetic", events whose `data` is not one word of letters are refused. Records may have the form `record`,
+    with the roles type, text and time.
 
     A slice has about `max_pairs` counts of a name in a second. Answers, and the summary of dropped slices, are exact up to
     `max_names` different names. With more names, they state the largest possible error of a count.
@@ -44,15 +48,23 @@ class WordsView(View):
     counts = WordsTotal
 
     def __init__(
-        self, *, words: Literal["any", "alphabetic"] = "any", max_pairs: int = 200_000, max_names: int = 100_000
+        self,
+        *,
+        words: Literal["any", "alphabetic"] = "any",
+        max_pairs: int = 200_000,
+        max_names: int = 100_000,
+        record: Form | None = None,
     ) -> None:
-        self._alphabetic = words == "alphabetic"
+        alphabetic = words == "alphabetic"
+        self._decode = (
+            partial(decode, alphabetic=alphabetic) if record is None else RecordDecoder(record, alphabetic=alphabetic).decode
+        )
         self._max_pairs = max_pairs
         self._max_names = max_names
 
     def decode(self, records: Records) -> Decoded:
         """Decode a whole poll."""
-        return decode(records.values, alphabetic=self._alphabetic)
+        return self._decode(records)
 
     def open(self, carry: None) -> LiveWords:  # noqa: ARG002  # the contract's
         """Start an empty live slice."""
