@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import structlog
-
 from actors.runtime.actor import System, start
 from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.guardian import Guardian
@@ -30,13 +28,11 @@ from gateway.wire.server import Server, files_for, server
 from scripts.service.ending import Hangup, Stopping, stop
 from scripts.service.in_force import InForce, limits_of, rules_of
 from scripts.service.keeping import Keeping
-from scripts.service.logs import configure_log
+from scripts.service.logs import configure_log, log
 from scripts.service.memory import budget_of
 from scripts.service.parts import Complaints
 from scripts.service.plan import plan
 from scripts.service.reload import Reloading
-
-log = structlog.get_logger("firnline")
 
 _WAIT_S = 30.0
 """How long `--once` waits for a topic, or for the end of a transaction. The help of `--once` states it."""

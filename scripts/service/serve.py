@@ -18,9 +18,9 @@ from scripts.brokers.settings import refused
 from scripts.service.demo import demo_topic, gentle_producer, what_to_try
 from scripts.service.ending import SUPERSEDED
 from scripts.service.keeping import broker_of, kept
-from scripts.service.logs import configure_log
+from scripts.service.logs import configure_log, log
 from scripts.service.memory import tune_memory
-from scripts.service.run import listen, log, serve
+from scripts.service.run import listen, serve
 
 _SWITCH_S = 0.0005
 """How long a thread may keep the interpreter while another waits: a tenth of the default, so that queries stay quick."""

@@ -158,7 +158,7 @@ PURE = (
 )
 """Modules that only decide: clock, memory, disk and Kafka are arguments."""
 
-IMPURE = ("asyncio", "logging", "os", "random", "socket", "structlog", "subprocess", "threading", "time")
+IMPURE = ("asyncio", "logging", "os", "random", "socket", "subprocess", "threading", "time")
 LIBRARIES = {
     "actors.columns": {"msgspec", "numpy", "pcodec"},
     "actors.timeline": {"numpy"},

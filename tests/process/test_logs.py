@@ -1,10 +1,12 @@
 """The log: one event a line, as JSON or as text, of the product and of libraries, without secrets."""
 
 import json
+import logging
 import re
 import subprocess
 import sys
 import time
+import traceback
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,17 +15,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.service.logs import hide_secrets
+from config.settings import Log
+from scripts.service.logs import as_json, as_text, complete, configure_log, hide_secrets, log, raised
 from scripts.service.parts import Complaints
 from tests.support.service import ROOT, service
 
 SAY = """
 import logging, sys
 from config.settings import Log
-from scripts.service.logs import configure_log
-import structlog
+from scripts.service.logs import configure_log, log
 configure_log(Log(format={form!r}, level={level!r}))
-log = structlog.get_logger("firnline")
 log.debug("little", number=1)
 log.info("more", path="/x", kafka={{"sasl.password": "hunter2", "group.id": "g"}}, token="hunter2")
 logging.getLogger("uvicorn.error").warning("from a %s", "library")
@@ -70,6 +71,78 @@ def test_on_a_terminal_each_event_is_text():
     assert "ZeroDivisionError" in text
 
 
+LINE = {"timestamp": "T", "level": "warning", "event": "waiting"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "json_line", "text", "colored"),
+    [
+        (
+            {"stream": "s", "reason": "a b", "count": 3, "gone": None},
+            '{"timestamp": "T", "level": "warning", "event": "waiting", "stream": "s", "reason": "a b", "count": 3, "gone": null}',
+            "T [warning  ] waiting                        count=3 gone=None reason='a b' stream=s",
+            (
+                "\x1b[2mT\x1b[0m [\x1b[33m\x1b[1mwarning  \x1b[0m] \x1b[1mwaiting                       \x1b[0m"
+                " \x1b[36mcount\x1b[0m=\x1b[35m3\x1b[0m \x1b[36mgone\x1b[0m=\x1b[35mNone\x1b[0m"
+                " \x1b[36mreason\x1b[0m=\x1b[35m'a b'\x1b[0m \x1b[36mstream\x1b[0m=\x1b[35ms\x1b[0m"
+            ),
+        ),
+        (
+            {"logger": "uvicorn.error", "path": Path("/x"), "text": "é"},
+            '{"timestamp": "T", "level": "warning", "event": "waiting", "logger": "uvicorn.error", "path": "/x", "text": "\\u00e9"}',
+            f"T [warning  ] waiting                        [uvicorn.error] path={Path('/x')!r} text=é",
+            (
+                "\x1b[2mT\x1b[0m [\x1b[33m\x1b[1mwarning  \x1b[0m] \x1b[1mwaiting                       \x1b[0m"
+                " [\x1b[0m\x1b[1m\x1b[34muvicorn.error\x1b[0m]\x1b[0m"
+                f" \x1b[36mpath\x1b[0m=\x1b[35m{Path('/x')!r}\x1b[0m \x1b[36mtext\x1b[0m=\x1b[35mé\x1b[0m"
+            ),
+        ),
+        (
+            {},
+            '{"timestamp": "T", "level": "warning", "event": "waiting"}',
+            "T [warning  ] waiting",
+            "\x1b[2mT\x1b[0m [\x1b[33m\x1b[1mwarning  \x1b[0m] \x1b[1mwaiting                       \x1b[0m",
+        ),
+    ],
+)
+def test_lines_have_one_form_that_programs_and_people_rely_on(facts: dict[str, Any], json_line: str, text: str, colored: str):
+    assert as_json({**LINE, **facts}) == json_line
+    assert as_text({**LINE, **facts}, colors=False) == text
+    assert as_text({**LINE, **facts}, colors=True) == colored
+
+
+def test_an_exception_is_written_with_its_traceback():
+    assert raised(True) is None, "none is handled"
+    try:
+        [].pop()
+    except IndexError as error:
+        found = traceback.format_exc().rstrip("\n")
+        for given_as in (True, error, sys.exc_info()):
+            facts = complete("error", {"event": "broken", "exc_info": given_as})
+            assert json.loads(as_json(dict(facts)))["exception"] == found
+            assert "IndexError: pop from empty list" in as_text(dict(facts), colors=False)
+
+
+def test_facts_do_not_replace_time_and_level():
+    line = complete("info", {"level": "none", "timestamp": 0, "event": "read"})
+    assert line["level"] == "info"
+    assert list(line) == ["timestamp", "level", "event"]
+    datetime.fromisoformat(line["timestamp"])
+
+
+def test_the_level_holds_at_once_for_every_part_that_logs(capsys: pytest.CaptureFixture[str]):
+    say = log.debug  # a part keeps the function
+    before = log.level
+    try:
+        for level in ("info", "debug", "info"):
+            configure_log(Log(level=level, format="json"))
+            say(level)
+    finally:
+        log.level = before
+        logging.getLogger().handlers.clear()
+    assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == ["debug"]
+
+
 def test_events_below_the_level_are_not_logged():
     assert [json.loads(line)["event"] for line in said("json", "error").splitlines()] == ["broken", "broken too"]
     assert [json.loads(line)["event"] for line in said("json", "debug").splitlines()][:4] == [
@@ -102,7 +175,7 @@ def test_requests_are_logged_only_at_debug_with_their_id_and_without_their_query
 
 @given(st.dictionaries(st.sampled_from(["a", "password", "API_TOKEN", "sasl.password", "Authorization"]), st.text("xyz")))
 def test_values_named_like_secrets_are_hidden_at_any_depth(facts: dict[str, str]):
-    told = hide_secrets(None, "info", {"deep": {"deeper": facts}, **facts})
+    told = hide_secrets({"deep": {"deeper": facts}, **facts})
     for found in (told, told["deep"]["deeper"]):
         assert {key: value for key, value in found.items() if key == "a"} == {k: v for k, v in facts.items() if k == "a"}
         assert all(value == "***" for key, value in found.items() if key not in ("a", "deep"))
