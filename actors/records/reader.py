@@ -7,11 +7,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.columns.json.alike import Alike, Group
+from actors.columns.json.scan import MAX_DIGITS
 from actors.columns.record_text import bare, defect, is_utf8
-from actors.columns.times import INT64_MAX, INT64_MIN, Times
+from actors.columns.text import Text
+from actors.columns.times import INT64_MAX, INT64_MIN, NO_TIMES, Times
+from actors.columns.values import Values
 from actors.records.form import Form
-from actors.records.members import Members
-from actors.records.roles import Range, Role, Time, UnfitError
+from actors.records.members import Members, tokens_of
+from actors.records.roles import NO_NAME, Name, Range, Role, Time, UnfitError
 from actors.timeline.unit import NAMES, UNITS
 from actors.views.view import Records, Refusal
 
@@ -31,6 +35,15 @@ class Rows(NamedTuple):
     refusals: list[Refusal]
 
 
+class _Part(NamedTuple):
+    """Some records of a poll: the places and the columns of those that are events, the places of others and of those left."""
+
+    rows: Times
+    columns: dict[str, Any]
+    others: Times
+    left: Times
+
+
 class Reader:
     """Reads records of a `form` as `roles`, by name; with a time in `within` if that is given. Any thread may use it."""
 
@@ -47,31 +60,84 @@ class Reader:
                 at[TIME] = form.time.pointer
         self._fields = [at[name] for name in self._roles]
         self._members = Members(self._fields)
+        self._alike = self._alike_of(at)
         self._readers = [(role.value, field) for role, field in zip(self._roles.values(), self._fields, strict=True)]
 
     def read(self, records: Records) -> Rows:
-        """Read a poll. Cost: 2 us a record, 4 us a refused one."""
-        listed = records.values.listed
-        accepted = np.ones(len(listed), np.bool_)
-        refusals: list[Refusal] = []
-        rows: list[Sequence[Any]] = []
+        """Read a poll. Cost: 0.4 us a record of a common shape, 2 us another one, 4 us a refused one."""
+        values = records.values
         times, late = (None, {}) if self._stamps is None else self._stamps.read(records)
-        for place, value in enumerate(listed):
+        parts, left = list[_Part](), np.arange(len(values))
+        if self._alike is not None and not late:
+            groups, left = self._alike.groups(values)
+            parts = [self._of_group(group) for group in groups]
+            left = np.sort(np.concatenate([left, *(part.left for part in parts)]))
+        accepted = np.ones(len(values), np.bool_)
+        refusals: list[Refusal] = []
+        if left.size or not parts:
+            parts.append(self._one_by_one(values, left, late, refusals))
+        for part in parts:
+            accepted[part.others] = False
+        accepted[[refusal.place for refusal in refusals]] = False
+        order = np.concatenate([part.rows for part in parts])
+        columns = {name: _ordered([part.columns[name] for part in parts], order) for name in self._roles}
+        if times is not None:
+            columns[TIME] = times[accepted]
+        return Rows(columns, None if accepted.all() else accepted, refusals)
+
+    def _alike_of(self, at: Mapping[str, str]) -> Alike | None:
+        """Return the reader of records of one shape; None if a role reads no columns."""
+        if not all(role.takes_text or role.takes_numbers for role in self._roles.values()):
+            return None
+        return Alike(
+            self._sample,
+            (UnfitError,),
+            texts=[name for name, role in self._roles.items() if role.takes_text],
+            numbers=[name for name, role in self._roles.items() if role.takes_numbers],
+            below=10**MAX_DIGITS,
+            at={name: tokens_of(pointer) for name, pointer in at.items()},
+        )
+
+    def _sample(self, record: bytes) -> None:
+        """Raise UnfitError if a record is refused."""
+        if isinstance(read := self._row(record), str):
+            raise UnfitError(read, "this")
+
+    def _of_group(self, group: Group) -> "_Part":
+        """Read records of one shape. Values that are no usual ones are left."""
+        rows = group.rows
+        other, fits = np.zeros(rows.size, np.bool_), np.ones(rows.size, np.bool_)
+        columns = {}
+        for name, role in self._roles.items():
+            read = role.of_text(group.texts[name]) if name in group.texts else role.of_numbers(group.numbers[name])
+            columns[name], good = read
+            fits &= good
+            if isinstance(role, Name):
+                other |= columns[name] == NO_NAME
+        taken = fits & ~other
+        if not taken.all():
+            columns = {name: _only(column, taken) for name, column in columns.items()}
+        return _Part(rows[taken], columns, rows[other], rows[~fits & ~other])
+
+    def _one_by_one(self, values: Values, places: Times, late: Mapping[int, str], refusals: list[Refusal]) -> "_Part":
+        """Read records at `places` with the parser. Adds those that are refused to `refusals`."""
+        listed = (values if places.size == len(values) else values.part(places)).listed
+        rows, others = list[int](), list[int]()
+        found: list[Sequence[Any]] = []
+        for place, value in zip(places.tolist(), listed, strict=True):
             read = self._row(value or b"")
             if not isinstance(read, str) and read is not None and place in late:
                 read = late[place]
             if isinstance(read, str):
                 refusals.append(Refusal(place, read))
-                accepted[place] = False
             elif read is None:
-                accepted[place] = False
+                others.append(place)
             else:
-                rows.append(read)
-        own = list(zip(*rows, strict=True)) if rows else [()] * len(self._roles)
-        columns = {name: role.column(values) for (name, role), values in zip(self._roles.items(), own, strict=True)}
-        if times is not None:
-            columns[TIME] = times[accepted]
-        return Rows(columns, None if accepted.all() else accepted, refusals)
+                rows.append(place)
+                found.append(read)
+        own = list(zip(*found, strict=True)) if found else [()] * len(self._roles)
+        columns = {name: role.column(column) for (name, role), column in zip(self._roles.items(), own, strict=True)}
+        return _Part(np.array(rows, np.int64), columns, np.array(others, np.int64), NO_TIMES)
 
     def _row(self, record: bytes) -> Sequence[Any] | str | None:
         """Return the values of a record, or the reason of its refusal, or None if it is another one."""
@@ -127,3 +193,17 @@ class _Stamps:
             reasons[place] = f"{self._expected}, got {got}"
         times: Times = stamps * self._times // self._divisor
         return times, reasons
+
+
+def _only(column: Any, rows: NDArray[np.bool_]) -> Any:
+    return column.only(rows) if isinstance(column, Text) else column[rows]
+
+
+def _ordered(columns: Sequence[Any], order: Times) -> Any:
+    """Return columns of several parts as one, in the order of the places `order` that its values have."""
+    if len(columns) == 1:
+        return columns[0]
+    places = np.argsort(order)
+    if isinstance(columns[0], Text):
+        return Text.joining(columns).only(places)
+    return np.concatenate(columns)[places]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from actors.columns.text import Text
 from actors.columns.times import INT64_MAX, INT64_MIN, Times
+from actors.records.moments import Mask, moments
 from actors.records.values import NUMBER, TEXT, kind_of, number_of, text_of
 from actors.timeline.calendar import moment
 from actors.timeline.unit import NAMES, UNITS
@@ -19,6 +20,9 @@ from actors.timeline.unit import NAMES, UNITS
 RFC3339 = "rfc3339"
 NUMERIC = b"\xff"
 """The first byte of a key that is a number."""
+
+NO_NAME = -1
+"""The number in a column of names that another text has."""
 
 _DATE_AND_ONE = len("2026-11-27T")
 
@@ -46,6 +50,9 @@ class Role(ABC):
     """One role: makes a value of the bytes of a JSON value, and a column of values."""
 
     expected: str
+    takes_text = False
+    takes_numbers = False
+    """Whether `of_text` and `of_numbers` read whole columns. If neither does, records are read one by one."""
 
     @abstractmethod
     def value(self, raw: bytes) -> Any:
@@ -54,6 +61,17 @@ class Role(ABC):
     @abstractmethod
     def column(self, values: Sequence[Any]) -> Any:
         """Return values as a column."""
+
+    def of_text(self, texts: Text) -> tuple[Any, Mask]:
+        """Return a column of strings of printable ASCII without escapes, and the mask of the rows that were read.
+
+        A value that is masked out has no meaning, and `value` may take it all the same.
+        """
+        raise NotImplementedError
+
+    def of_numbers(self, numbers: Times) -> tuple[Any, Mask]:
+        """Return a column of whole numbers from 0 to 16 digits, and the mask of the rows that were read, as `of_text` does."""
+        raise NotImplementedError
 
     def unfit(self, got: str) -> UnfitError:
         """Return the error for a value that is `got`."""
@@ -70,6 +88,7 @@ class Time(Role):
         self._power = 0 if self._is_text else len(str(UNITS[to])) - len(str(UNITS[unit]))
         kind = "a time by RFC 3339" if self._is_text else f"a number of {NAMES[unit]} since 1970"
         self.expected = kind
+        self.takes_text, self.takes_numbers = self._is_text, not self._is_text
         self._expected_time = f"{kind}, {within.words.replace('UNIT', NAMES[to])}"
 
     def value(self, raw: bytes) -> int:
@@ -92,6 +111,23 @@ class Time(Role):
         """Return the times as a column."""
         return np.array(values, np.int64)
 
+    def of_text(self, texts: Text) -> tuple[Times, Mask]:
+        """See the base. Cost: 150 ns a time of a usual form."""
+        seconds, fractions, read = moments(texts, self._fraction)
+        per_s = UNITS[self._to]
+        # One second less at both ends, which `value` decides.
+        first, last = self._within.first // per_s + 1, self._within.last // per_s - 1
+        return seconds * per_s + fractions, read & (seconds >= first) & (seconds <= last)
+
+    def of_numbers(self, numbers: Times) -> tuple[Times, Mask]:
+        """See the base. Cost: 10 ns a time."""
+        if self._power <= 0:
+            times = numbers // 10**-self._power
+            return times, (times >= self._within.first) & (times <= self._within.last)
+        most = min(self._within.last, INT64_MAX) // 10**self._power
+        times = numbers * 10**self._power
+        return times, (numbers <= most) & (times >= self._within.first)
+
     def _of_text(self, text: bytes) -> int | None:
         # A space before a zone is a plus in requests only.
         found = moment(text.decode()) if b" " not in text[_DATE_AND_ONE:] else None
@@ -105,9 +141,25 @@ class Name(Role):
     """A text that stands for one of a few names: `names` has the number of each text. Another text has none."""
 
     expected = TEXT
+    takes_text = True
 
     def __init__(self, names: Mapping[bytes, int]) -> None:
         self._names = names
+        self._by_length: dict[int, list[bytes]] = {}
+        for name in names:
+            self._by_length.setdefault(len(name), []).append(name)
+
+    def of_text(self, texts: Text) -> tuple[NDArray[np.int8], Mask]:
+        """See the base; the number of another text is `NO_NAME`. Cost: 20 ns a text and name of its length."""
+        found = np.full(texts.starts.size, NO_NAME, np.int8)
+        for length, names in self._by_length.items():
+            rows = np.flatnonzero(texts.lengths == length)
+            if not rows.size:
+                continue
+            own = texts.only(rows)
+            for name in names:
+                found[rows[own.same(Text.of([name]), np.zeros(rows.size, np.int64))]] = self._names[name]
+        return found, np.ones(found.size, np.bool_)
 
     def value(self, raw: bytes) -> int | None:
         """Return the number of the name; None for a text that stands for no name."""
@@ -126,6 +178,7 @@ class Chars(Role):
 
     def __init__(self, *, letters: bool = False) -> None:
         self._letters = letters
+        self.takes_text = not letters
         self.expected = "one word of letters" if letters else TEXT
 
     def value(self, raw: bytes) -> bytes:
@@ -138,6 +191,10 @@ class Chars(Role):
             raise self.unfit("other text")
         return text
 
+    def of_text(self, texts: Text) -> tuple[Text, Mask]:
+        """See the base."""
+        return texts, np.ones(texts.starts.size, np.bool_)
+
     def column(self, values: Sequence[bytes]) -> Text:
         """Return the texts as a column."""
         return Text.of(values)
@@ -145,6 +202,8 @@ class Chars(Role):
 
 class Whole(Role):
     """A whole number from `first` to `last`, in any form: 1, 1.0 and 10e-1 are the same."""
+
+    takes_numbers = True
 
     def __init__(self, first: int = INT64_MIN, last: int = INT64_MAX) -> None:
         self._first, self._last = first, last
@@ -163,6 +222,10 @@ class Whole(Role):
             raise self.unfit("a smaller one" if number.negative or (number.value or 0) < self._first else "a larger one")
         return number.value
 
+    def of_numbers(self, numbers: Times) -> tuple[Times, Mask]:
+        """See the base."""
+        return numbers, (numbers >= self._first) & (numbers <= self._last)
+
     def column(self, values: Sequence[int]) -> Times:
         """Return the numbers as a column."""
         return np.array(values, np.int64)
@@ -175,6 +238,7 @@ class Key(Role):
     """
 
     expected = "text or a whole number of 64 bits"
+    takes_text = takes_numbers = True
 
     def __init__(self) -> None:
         self._whole = Whole()
@@ -187,9 +251,21 @@ class Key(Role):
         if kind != NUMBER:
             raise self.unfit(kind)
         try:
-            return NUMERIC + b"%d" % self._whole.value(raw)
+            return self.of_number(self._whole.value(raw))
         except UnfitError as error:
             raise self.unfit(str(error).rpartition("got ")[2]) from None
+
+    def of_text(self, texts: Text) -> tuple[Text, Mask]:
+        """See the base."""
+        return texts, np.ones(texts.starts.size, np.bool_)
+
+    def of_numbers(self, numbers: Times) -> tuple[Text, Mask]:
+        """See the base. Cost: 0.3 us a number."""
+        return Text.of([self.of_number(number) for number in numbers.tolist()]), np.ones(numbers.size, np.bool_)
+
+    def of_number(self, number: int) -> bytes:
+        """Return the key that a number is."""
+        return NUMERIC + b"%d" % number
 
     def column(self, values: Sequence[bytes]) -> Text:
         """Return the keys as a column."""

@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 from datetime import UTC, datetime, timedelta, timezone
 from fractions import Fraction
 from typing import Any
@@ -180,3 +181,83 @@ def test_the_time_may_be_that_of_the_record_in_kafka(to: str, times: list[int]):
     )
     assert edge.columns[TIME].tolist() == [INT64_MAX // 10**6 * 10**6, 0, 0]
     assert edge.refusals[0].reason.endswith("got a later one")
+
+
+FIELDS = Form({"step": "/type"}, TimeAt("/meta/at", "rfc3339"), "us")
+
+
+def many(chance: random.Random) -> list[bytes | None]:
+    """Return records of a few shapes, most of them usual."""
+    values: list[bytes | None] = []
+    zones = chance.sample(["Z", "+00:00", "-05:30", "", "z", "+0100", " 01:00", "+25:00"], 3)
+    for _ in range(chance.randrange(250, 700)):
+        moment = datetime(2026, 11, 27, tzinfo=UTC) + timedelta(seconds=chance.randrange(10 ** chance.randrange(1, 7)))
+        text = moment.isoformat()[:19].replace("T", chance.choice("TTTTt "))
+        text += chance.choice(["", ".5", ".123456789", ".12345", ".999999999999"]) + chance.choice(zones)
+        if chance.random() < 0.05:
+            text = chance.choice(
+                ["2016-12-31T23:59:60Z", "2026-02-29T00:00:00Z", "2026-11-27", "0000-02-29T00:00:00Z", "", "x" * 60]
+            )
+        if chance.random() < 0.05:
+            text = text.replace(text[chance.randrange(len(text))], chance.choice("9:é/;"), 1) if text else text
+        kind = chance.choice(["created", "paid", "paid", "refund", "create", "paid\n"])
+        record: Any = {"id": chance.randrange(99), "type": kind, "meta": {"type": "x", "at": text}, "of": [{"type": 1}]}
+        if chance.random() < 0.1:
+            record = chance.choice(
+                [{"meta": {"at": text}, "type": kind}, {**record, "meta": 7}, {"type": 1, **record}, [record]]
+            )
+        raw = json.dumps(record, ensure_ascii=chance.random() < 0.5).encode()
+        values.append(chance.choice([raw[:-1], raw + b"\n", raw + b" ", b"\xff" + raw]) if chance.random() < 0.03 else raw)
+    return [*values, None]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_poll_is_read_as_each_of_its_records_alone(seed: int):
+    values = many(random.Random(seed))
+    own = Reader(FIELDS, {"step": Name({b"created": 0, b"paid": 1})}, Range())
+    rows = own.read(polled(values))
+    accepted = np.ones(len(values), np.bool_) if rows.accepted is None else rows.accepted
+    alone = [own.read(polled([value])) for value in values]
+    assert accepted.tolist() == [each.accepted is None for each in alone]
+    assert rows.refusals == [(place, each.refusals[0].reason) for place, each in enumerate(alone) if each.refusals]
+    kept = [each for each in alone if each.accepted is None]
+    assert rows.columns[TIME].tolist() == [int(each.columns[TIME][0]) for each in kept]
+    assert rows.columns["step"].tolist() == [int(each.columns["step"][0]) for each in kept]
+
+
+@pytest.mark.parametrize("unit", [*UNITS, "rfc3339"])
+@pytest.mark.parametrize("to", UNITS)
+def test_a_poll_of_one_shape_is_read_as_each_of_its_records_alone(unit: str, to: str):
+    chance = random.Random(f"{unit} {to}")
+    own, values = reader(unit, to), list[bytes]()
+    for _ in range(400):
+        number = chance.randrange(10 ** chance.randrange(1, 17))
+        year = chance.randrange(1960, 2400)
+        value = f"{year}-11-27T10:00:{chance.randrange(70):02}.{chance.randrange(1000):03}Z" if unit == "rfc3339" else number
+        values.append(json.dumps({"type": "paid", "at": value}).encode())
+    rows, alone = own.read(polled(values)), [own.read(polled([value])) for value in values]
+    assert rows.columns[TIME].tolist() == [time for each in alone for time in each.columns[TIME].tolist()]
+    assert rows.refusals == [(place, each.refusals[0].reason) for place, each in enumerate(alone) if each.refusals]
+
+
+@pytest.mark.parametrize(
+    "form", [FIELDS, Form({"step": "/type"}, TimeAt("/n", "ms")), Form({"step": "/meta/kind"}, TimeAt(None))]
+)
+def test_records_of_one_shape_are_not_parsed(form: Form, monkeypatch: pytest.MonkeyPatch):
+    parsed = []
+    row = Reader._row
+    monkeypatch.setattr(Reader, "_row", lambda self, record: parsed.append(record) or row(self, record))
+    values = [
+        json.dumps(
+            {
+                "type": "paid",
+                "n": number,
+                "of": [1, {"n": 2}],
+                "meta": {"kind": "paid", "at": f"2026-11-27T10:00:00.{number:03}Z"},
+            }
+        ).encode()
+        for number in range(1_000)
+    ]
+    rows = Reader(form, {"step": Name({b"paid": 0})}, Range()).read(polled(values))
+    assert (rows.columns[TIME].size, rows.accepted) == (1_000, None)
+    assert len(parsed) < 10, "the samples of a template"

@@ -1,6 +1,6 @@
 """Divides the records of a poll into groups of one shape, which are read as columns, and a rest for the parser."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +32,8 @@ class Group(NamedTuple):
 class Alike:
     """Reads the wanted members of JSON objects: plain strings `texts`, and whole numbers `numbers` that are below `below`.
 
+    A name in both may be of either kind. `at` has the names on the way to a member that is not one of the root.
+
     `parse` is the decoder's own parser. It reads the samples, and raises one of `errors` if a record is not an event.
     """
 
@@ -43,12 +45,14 @@ class Alike:
         texts: Collection[str],
         numbers: Collection[str],
         below: int,
+        at: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._parse = parse
         self._errors = errors
         self._texts = texts
         self._numbers = numbers
         self._below = below
+        self._at = at
 
     def groups(self, values: Values) -> tuple[list[Group], Times]:
         """Return the groups of one shape, and the indices of the records for the parser, ascending.
@@ -77,5 +81,5 @@ class Alike:
             except self._errors:
                 continue
             samples.append(value)
-        template = Template.learned(samples, texts=self._texts, numbers=self._numbers)
+        template = Template.learned(samples, texts=self._texts, numbers=self._numbers, at=self._at)
         return None if template is None or template.samples < _WORTH * _SAMPLES else template

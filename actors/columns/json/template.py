@@ -6,7 +6,7 @@ of a string, and a number the place of a number.
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import compress
 from operator import ne
 from typing import NamedTuple, Self
@@ -20,7 +20,8 @@ from actors.columns.times import Times
 
 _TOKEN = re.compile(rb'"[ !#-\[\]-~]*"|-?[0-9][0-9.eE+-]*|[^"0-9-]+')
 _PLAIN = re.compile(rb"[^\\\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\xff]+")
-_QUOTE = ord('"')
+_QUOTE, _OPEN, _LIST = b'"{['
+_CLOSE = b"}]"
 
 
 class Matched(NamedTuple):
@@ -49,19 +50,27 @@ class Template:
         """The number of samples that fit."""
 
     @classmethod
-    def learned(cls, samples: Sequence[bytes], *, texts: Collection[str], numbers: Collection[str]) -> Self | None:
+    def learned(
+        cls,
+        samples: Sequence[bytes],
+        *,
+        texts: Collection[str],
+        numbers: Collection[str],
+        at: Mapping[str, Sequence[str]] | None = None,
+    ) -> Self | None:
         """Return a template that the first plain one of `samples` fits, with fields for the wanted members.
 
-        `texts` and `numbers` are the names of the wanted members. Strings and numbers that differ in another sample of the same
-        shape become fields too. Each sample is a JSON object. Returns None if a wanted member is missing or not of its kind, if
-        a member occurs twice, or without a plain sample. Cost: 12 us a sample of 10 members, 40 us for the first one.
+        `texts` and `numbers` are the names of the wanted members; one in both may be of either kind. `at` has the names on the
+        way to a member that is not a member of the root of its name. Strings and numbers that differ in another sample of the
+        same shape become fields too. Each sample is JSON. Returns None if a wanted member is missing or not of its kind, if a
+        member occurs twice, or without a plain sample. Cost: 12 us a sample of 10 members, 40 us for the first one.
         """
         plain = [_TOKEN.findall(sample) for sample in samples if _PLAIN.fullmatch(sample)]
         if not plain:
             return None
         first = plain[0]
-        keys = _root_keys(first)
-        fields = _wanted(first, keys, texts, numbers)
+        keys = _keys(first)
+        fields = _wanted(first, keys, texts, numbers, at or {})
         if fields is None:
             return None
         count = 1
@@ -132,20 +141,28 @@ class _Literal:
 
 
 def _wanted(
-    tokens: Sequence[bytes], keys: Collection[int], texts: Collection[str], numbers: Collection[str]
+    tokens: Sequence[bytes],
+    keys: Mapping[int, tuple[str, ...] | None],
+    texts: Collection[str],
+    numbers: Collection[str],
+    at: Mapping[str, Sequence[str]],
 ) -> dict[int, _Field] | None:
     """Return the fields of the wanted members by place, or None if one of them is missing or cannot be a field."""
-    if len({tokens[place] for place in keys}) != len(keys):
+    ways = [way for way in keys.values() if way is not None]
+    if len(set(ways)) != len(ways):
         return None
-    fields = {}
-    for place in keys:
-        name = tokens[place][1:-1].decode()
-        if name in texts or name in numbers:
-            value = tokens[place + 2] if tokens[place + 1].strip() == b":" else b"?"
-            if not _is_plain(value) or (value[0] == _QUOTE) != (name in texts):
-                return None
-            fields[place + 2] = _Field(name in numbers, name, _width(value))
-    return fields if len(fields) == len(texts) + len(numbers) else None
+    places = {way: place for place, way in keys.items() if way is not None}
+    fields: dict[int, _Field] = {}
+    for name in {*texts, *numbers}:
+        place = places.get(tuple(at.get(name, (name,))))
+        value = tokens[place + 2] if place is not None and tokens[place + 1].strip() == b":" else b"?"
+        if place is None or not _is_plain(value) or place + 2 in fields:
+            return None
+        is_number = value[0] != _QUOTE
+        if name not in (numbers if is_number else texts):
+            return None
+        fields[place + 2] = _Field(is_number, name, _width(value))
+    return fields
 
 
 def _alike(one: bytes, other: bytes) -> bool:
@@ -163,15 +180,25 @@ def _width(token: bytes) -> int:
     return 8 if size <= 9 else 16 if size <= 17 else 32 if size <= 33 else WIDEST
 
 
-def _root_keys(tokens: Sequence[bytes]) -> set[int]:
-    """Return the places of the names of the root's members."""
-    keys, depth = set(), 0
+def _keys(tokens: Sequence[bytes]) -> dict[int, tuple[str, ...] | None]:
+    """Return the places of the names of members, each with the names on the way to it; None for a member within a list."""
+    keys: dict[int, tuple[str, ...] | None] = {}
+    around: list[tuple[str, ...] | None] = []
+    way: tuple[str, ...] | None = ()
     for place, token in enumerate(tokens):
         if token[0] == _QUOTE:
-            if depth == 1 and tokens[place + 1].lstrip().startswith(b":"):
-                keys.add(place)
-        else:
-            depth += token.count(b"{") + token.count(b"[") - token.count(b"}") - token.count(b"]")
+            if tokens[place + 1 : place + 2] and tokens[place + 1].lstrip().startswith(b":"):
+                way = around[-1]
+                keys[place] = way = None if way is None else (*way, token[1:-1].decode())
+            continue
+        for mark in token:
+            if mark == _OPEN:
+                around.append(way)
+            elif mark == _LIST:
+                around.append(None)
+                way = None
+            elif mark in _CLOSE:
+                around.pop()
     return keys
 
 

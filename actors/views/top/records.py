@@ -4,6 +4,7 @@ import numpy as np
 
 from actors.columns.text import Text
 from actors.records.form import Form
+from actors.records.moments import Mask
 from actors.records.reader import Reader
 from actors.records.roles import Key, Whole
 from actors.records.values import NUMBER, TEXT, kind_of, text_of
@@ -23,12 +24,20 @@ class Id(Key):
         """Return the id as text in UTF-8."""
         kind = kind_of(raw)
         if kind == NUMBER:
-            return super().value(raw)[1:]
+            return super().value(raw)
         if kind != TEXT:
             raise self.unfit(kind)
         if (defect := _defect(text := text_of(raw))) is not None:
             raise self.unfit(defect)
         return text
+
+    def of_number(self, number: int) -> bytes:
+        """Return the id that a number is: its digits."""
+        return b"%d" % number
+
+    def of_text(self, texts: Text) -> tuple[Text, Mask]:
+        """See the base."""
+        return texts, texts.lengths <= LONGEST
 
 
 class RecordDecoder:
