@@ -107,8 +107,11 @@ class OpenFile:
             self._put(chunk, 0, attempt)
             part.index.add(part.size, chunk)
             return
+        if not self._left:
+            self._append_new(chunk, part, attempt)
+            return
         fresh = bytearray()
-        for piece in lines_of(chunk) if self._left else (chunk,):
+        for piece in lines_of(chunk):
             place = self._left.adopt(self._file, piece)
             if place is None:
                 fresh += piece
@@ -160,14 +163,17 @@ def _chunks(blocks: Iterator[bytes], *, whole_lines: bool) -> Iterator[bytes]:
 
     With `whole_lines` each chunk ends with a line, however long that is.
     """
-    chunk = bytearray()
+    parts: list[bytes] = []
+    size = 0
     for block in blocks:
-        chunk += block
-        if len(chunk) < _CHUNK:
+        parts.append(block)
+        size += len(block)
+        if size < _CHUNK:
             continue
-        end = chunk.rfind(b"\n", len(chunk) - len(block)) + 1 if whole_lines else len(chunk)
+        end = block.rfind(b"\n") + 1 if whole_lines else len(block)
         if end:
-            yield bytes(chunk[:end])
-            del chunk[:end]
-    if chunk:
-        yield bytes(chunk)
+            parts[-1] = block[:end]
+            yield b"".join(parts)
+            parts, size = [block[end:]], len(block) - end
+    if size:
+        yield b"".join(parts)
