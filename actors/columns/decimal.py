@@ -1,7 +1,9 @@
-"""Parses ASCII decimal numbers to int64 columns, without a Python object per number.
+"""Parses ASCII decimal numbers to int64 columns, and writes such columns, without a Python object per number.
 
-Used by the decoders of views. Sees digits only, not records or fields.
+Used by the decoders of views, and by results. Sees digits only, not records or fields.
 """
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +18,20 @@ _NINES = np.uint64(0x7676767676767676)
 _TOPS = np.uint64(0x8080808080808080)
 _PAIRS = np.uint64(0x000000FF000000FF)
 
+_ROW = np.dtype([("digits", "<u8"), ("separator", "<u2")])
+
 _FREE = np.array([8 * (_BLOCK - own) for own in range(_BLOCK + 1)], np.uint64)
 _LEADING = np.array([0x3030303030303030 >> 8 * own for own in range(_BLOCK + 1)], np.uint64)
 _POWERS = np.array([10**own for own in range(_BLOCK + 1)], np.uint64)
 """For each number of digits in a word: the bits of the other bytes, zeros in place of these bytes, and the power of ten."""
+
+_HUNDREDS = np.uint64(0x0000007F0000007F)
+_TENS = np.uint64(0x000F000F000F000F)
+_LAST = np.uint64(1 << 56)
+"""In words of digits: the bits of hundreds of two numbers, of tens of four numbers, and a bit of the last digit."""
+
+AT_ONCE = 8_192
+"""Numbers that are parsed or written at once: what is computed of them stays in the cache of a processor."""
 
 MAX_DIGITS = 19
 """Digits of the longest int64."""
@@ -80,3 +92,52 @@ def _combined(digits: NDArray[np.uint64]) -> NDArray[np.uint64]:
     pairs += high
     pairs >>= np.uint64(32)
     return pairs
+
+
+def text_of(numbers: NDArray[Any], separators: NDArray[np.uint16]) -> bytes | None:
+    r"""Return numbers as text, each followed by its separator of one or two bytes, the first one in the low bits.
+
+    Returns None if a number is negative or has more than eight digits. Cost: 15 ns a number.
+
+    >>> text_of(np.array([7, 0, 1234]), np.array([0x202C, 0x202C, 0x0A], np.uint16))
+    b'7, 0, 1234\n'
+    """
+    if not numbers.size or int(numbers.min()) < 0 or int(numbers.max()) >= 10**_BLOCK:
+        return None if numbers.size else b""
+    rows = np.empty(numbers.size, _ROW)
+    for low in range(0, numbers.size, AT_ONCE):
+        own = slice(low, low + AT_ONCE)
+        rows["digits"][own] = _written(numbers[own].astype(np.uint64))
+    rows["separator"] = separators
+    return rows.tobytes().translate(None, b"\0")
+
+
+def _written(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return words of eight ASCII digits, the first digit in the lowest byte, with NUL in place of leading zeros."""
+    high = numbers // np.uint64(10_000)
+    words = numbers - high * np.uint64(10_000)
+    words <<= np.uint64(32)
+    words |= high
+    # Each half has four digits: split both into pairs, then the pairs into digits. The factors divide by 100 and by 10.
+    high = words * np.uint64(10_486)
+    high >>= np.uint64(20)
+    high &= _HUNDREDS
+    words -= high * np.uint64(100)
+    words <<= np.uint64(16)
+    words |= high
+    high = words * np.uint64(103)
+    high >>= np.uint64(10)
+    high &= _TENS
+    words -= high * np.uint64(10)
+    words <<= np.uint64(8)
+    words |= high
+    # The bytes below the lowest bit are leading zeros. The last digit is written even if it is 0.
+    lowest = words | _LAST
+    lowest &= ~lowest + np.uint64(1)
+    lowest -= np.uint64(1)
+    lowest &= _TOPS
+    lowest >>= np.uint64(7)
+    lowest *= np.uint64(255)
+    words |= _ZEROS
+    words &= ~lowest
+    return words

@@ -1,11 +1,13 @@
-"""Digits are parsed to numbers: every byte at every place, every width, and both sides of the largest int64."""
+"""Digits are parsed to numbers, and numbers written as digits: every byte at every place, every width, and both sides of the largest int64."""
 
 import random
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from actors.columns.decimal import MAX_DIGITS, parse_at
+from actors.columns.decimal import AT_ONCE, MAX_DIGITS, parse_at, text_of
 from actors.columns.times import INT64_MAX
 
 
@@ -69,3 +71,23 @@ def test_numbers_of_different_widths_are_parsed_together():
 def test_no_starts_give_no_numbers():
     numbers, valid = parse_at(np.zeros(8, np.uint8), np.empty(0, np.int64), 5)
     assert numbers.size == valid.size == 0
+
+
+SEPARATORS = {0x202C: b", ", 0x0A: b"\n", 0x3B3B: b";;"}
+WRITABLE = st.integers(0, 10**8 - 1) | st.integers(0, 8).flatmap(lambda k: st.sampled_from([10**k - 1, 10**k % 10**8]))
+
+
+@given(st.lists(st.tuples(WRITABLE, st.sampled_from(list(SEPARATORS))), max_size=60), st.sampled_from([np.int32, np.int64]))
+def test_numbers_are_written_as_python_writes_them(rows: list[tuple[int, int]], kind: type):
+    numbers, separators = np.array([row[0] for row in rows], kind), np.array([row[1] for row in rows], np.uint16)
+    assert text_of(numbers, separators) == b"".join(b"%d" % number + SEPARATORS[separator] for number, separator in rows)
+
+
+def test_many_numbers_are_written_in_their_order():
+    numbers = np.arange(3 * AT_ONCE + 1)
+    assert text_of(numbers, np.full(numbers.size, 0x0A, np.uint16)) == b"".join(b"%d\n" % each for each in numbers.tolist())
+
+
+@pytest.mark.parametrize("number", [-1, 10**8, -(2**63), INT64_MAX])
+def test_other_numbers_are_not_written(number: int):
+    assert text_of(np.array([5, number]), np.full(2, 0x0A, np.uint16)) is None

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.columns.json import alike
+from actors.columns.json import alike, lists
 from actors.columns.record_text import BOM
 from actors.columns.text import Text
 from actors.columns.values import Values
+from actors.durability.spool import Spool
+from actors.views.segments.view import SegmentsView
 from actors.views.uniques.view import UniquesView
 from actors.views.view import Decoded
 from actors.views.words.decode import WordBatch
@@ -36,10 +38,39 @@ def line_of(kind: str, data: str, timestamp: object, **more: object) -> bytes:
     return json.dumps({"event_type": kind, "data": data, "timestamp": timestamp, **more}).encode()
 
 
+def segment_of(batch: object, place: object, data: object, separator: str = ",", **more: object) -> bytes:
+    return json.dumps({**more, "batch_id": batch, "segment_id": place, "data": data}, separators=(separator, ":")).encode()
+
+
 FRAME = st.builds(frame_of, TEXT, NUMBERS, page=st.integers(0, 99)) | st.builds(frame_of, TEXT, st.just(1_700_000_000))
 LINE = st.builds(line_of, TEXT, TEXT, NUMBERS) | st.builds(line_of, TEXT, TEXT, st.just(1_700_000_000), x=st.integers(0, 9))
+EDGES = [0, 9, 10, 99, 10**8 - 1, 10**8, 10**16 - 1, 10**16, 2**63 - 1, 2**63, -1]
+DATA = st.lists(st.integers(0, 10**9) | st.sampled_from(EDGES), max_size=8).map(sorted) | st.lists(
+    st.integers(0, 99), max_size=3
+)
+SEGMENT = st.builds(segment_of, NUMBERS, NUMBERS, DATA | st.none(), st.sampled_from([",", ", ", " ,"]), x=st.integers(0, 9))
 PIECES = st.sampled_from(
-    [b'"', b"\\", b"{", b"}", b",", b":", b" ", b"\t", b"0", b"7", b".", b"-", b"\xff", b"\0", b"uid", b"data"]
+    [
+        b'"',
+        b"\\",
+        b"{",
+        b"}",
+        b",",
+        b":",
+        b" ",
+        b"\t",
+        b"0",
+        b"7",
+        b".",
+        b"-",
+        b"\xff",
+        b"\0",
+        b"uid",
+        b"data",
+        b"[",
+        b"]",
+        b"0,",
+    ]
 )
 
 
@@ -62,6 +93,7 @@ def decoded(view: Any, values: Values, fewest: int) -> Decoded:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(alike, "_FEWEST", fewest)
         patch.setattr(alike, "_WORTH", 0.0)
+        patch.setattr(lists, "_FEWEST", fewest)
         poll = polled([None] * len(values))
         return view.decode(type(poll)(values, poll.partitions, poll.offsets, poll.timestamps))
 
@@ -106,6 +138,19 @@ def test_a_frame_is_decoded_as_alone(poll: tuple[list[bytes | None], bytes]):
     together, single = check(UniquesView(), *poll)
     assert together.batch.times is together.times or together.batch.times.tolist() == together.times.tolist()
     assert together.batch.hashes.tolist() == [user for each in single for user in each.batch.hashes.tolist()]
+
+
+@given(polls(SEGMENT, st.builds(segment_of, st.integers(0, 99), st.integers(0, 10), DATA, st.just(", "))), st.integers(1, 20))
+def test_a_segment_is_decoded_as_alone(poll: tuple[list[bytes | None], bytes], at_once: int):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lists, "AT_ONCE", at_once)
+        patch.setattr(lists, "_BYTES", 20 * at_once)
+        together, single = check(SegmentsView(spool=Spool()), *poll)
+    assert together.batch.segment_ids == [place for each in single for place in each.batch.segment_ids]
+    owned = [run for each in single for run in each.batch.runs]
+    for run, own in zip(together.batch.runs, owned, strict=True):
+        assert (run.count, run.first, run.last, run.digest) == (own.count, own.first, own.last, own.digest)
+        assert [piece.open().tolist() for piece in run.pieces] == [piece.open().tolist() for piece in own.pieces]
 
 
 @pytest.mark.parametrize("words", ["any", "alphabetic"])

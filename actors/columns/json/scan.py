@@ -72,16 +72,16 @@ def numbers(blob: Bytes, starts: Times, ends: Times) -> tuple[Times, Mask]:
     lengths = np.where(valid, lengths, MAX_DIGITS)
     longest = int(lengths.max(initial=1))
     kept: Any = longest if (lengths == longest).all() else lengths
-    values = eight_digits(_padded(words[:, 1], np.minimum(kept, WORD)))
+    values = eight_digits(padded(words[:, 1], np.minimum(kept, WORD)))
     if longest > WORD:
-        values += eight_digits(_padded(words[:, 0], np.maximum(kept - WORD, 0))) * np.uint64(10**WORD)
+        values += eight_digits(padded(words[:, 0], np.maximum(kept - WORD, 0))) * np.uint64(10**WORD)
     return values.view(np.int64), valid
 
 
-def _padded(words: Words, counts: Any) -> Words:
+def padded(words: Words, counts: Any) -> Words:
     """Return words of digits with zeros in place of all but the last `counts` bytes."""
-    padded: Words = _ZEROS ^ ((words ^ _ZEROS) & _KEPT[counts])
-    return padded
+    found: Words = _ZEROS ^ ((words ^ _ZEROS) & _KEPT[counts])
+    return found
 
 
 def _run_ends(blob: Bytes, starts: Times, ends: Times, width: int, stops: Callable[[Bytes], Mask]) -> Times:

@@ -5,13 +5,17 @@ Used by the front end, a whole poll at a time. An invalid record is refused with
 
 import struct
 from collections.abc import Iterator
+from itertools import compress
 from typing import Annotated
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
+from actors.columns.json.lists import Lists, NumberLists
 from actors.columns.record_text import BOM, bare, defect
 from actors.columns.times import INT64_MAX, INT64_MIN, Times
+from actors.columns.values import Values
 from actors.views.segments.runs.run import Run, RunBuilder, raw_runs
 from actors.views.segments.runs.spool import Spool
 from actors.views.view import Decoded, Records, Refusal
@@ -83,16 +87,19 @@ class SegmentDecoder:
     def __init__(self, segments: int, spool: Spool) -> None:
         self._segments = segments
         self._spool = spool
+        self._lists = NumberLists(_read_short, UNREADABLE, members=("batch_id", "segment_id"), longest=LONG_BYTES)
 
     def decode(self, records: Records) -> Decoded:
-        """Decode a poll. Cost: 2 us a record, and 90 ns a number of a short record or 170 ns of a long one.
+        """Decode a poll. Cost: 2 us a record and 30 ns a number if the records have one shape.
 
-        A record of more than `SPOOL_FROM` numbers is written to the spool block by block.
-        Raises OSError if the spool has no room.
+        Other records take 90 ns a number, long ones 170 ns. A record of more than `SPOOL_FROM` numbers is written to the spool
+        block by block. Raises OSError if the spool has no room.
         """
-        values = records.values.listed
+        values = records.values
         found = Found()
-        for place, value in enumerate(values):
+        rest = self._columns(values, found)
+        others = values.listed if rest is None else values.part(rest).listed
+        for place, value in enumerate(others) if rest is None else zip(rest.tolist(), others, strict=True):
             record = value or b""
             reason = self._take(place, record, found)
             if reason is not None and record.startswith(BOM):
@@ -100,6 +107,18 @@ class SegmentDecoder:
             if reason is not None:
                 found.refusals.append(Refusal(place, reason))
         return found.decoded(len(values), records.epoch)
+
+    def _columns(self, values: Values, found: "Found") -> Times | None:
+        """Add the segments of the records that have one shape. Return the places of the others, None for all records."""
+        if values.nbytes > LONG_BYTES * len(values):
+            return None  # a list of long records would be copied
+        lists = self._lists.read(values.text)
+        if lists is None:
+            return None
+        found.add_columns(lists, lists.members["segment_id"] < self._segments)
+        left = np.ones(len(values), np.bool_)
+        left[lists.rows] = False
+        return np.flatnonzero(left)
 
     def _take(self, place: int, value: bytes, found: "Found") -> str | None:
         """Add the segment of a record, or return the reason for its refusal."""
@@ -143,7 +162,7 @@ class Found:
         self.segment_ids: list[int] = []
         self.runs: list[Run] = []
         self.refusals: list[Refusal] = []
-        self._contents: list[bytes | Run] = []
+        self._contents: list[bytes | Run | None] = []
 
     def add(self, place: int, batch_id: int, segment_id: int, content: bytes | Run) -> None:
         """Add a segment. `content` is its run, or for a short record the numbers as int64 bytes."""
@@ -152,21 +171,34 @@ class Found:
         self.segment_ids.append(segment_id)
         self._contents.append(content)
 
+    def add_columns(self, lists: Lists, in_range: NDArray[np.bool_]) -> None:
+        """Add the segments of `lists`, of whose ids some are `in_range`. Cost: 1 us a record, 8 ns a number."""
+        runs = raw_runs(lists.values, lists.counts)
+        rows, batch_ids, segment_ids = lists.rows, lists.members["batch_id"], lists.members["segment_id"]
+        if not in_range.all():
+            self.refusals += [Refusal(place, "segment_out_of_range") for place in rows[~in_range].tolist()]
+            rows, batch_ids, segment_ids = rows[in_range], batch_ids[in_range], segment_ids[in_range]
+            runs = list(compress(runs, in_range.tolist()))
+        self.places += rows.tolist()
+        self.batch_ids += batch_ids.tolist()
+        self.segment_ids += segment_ids.tolist()
+        self._contents += runs
+
     def finish(self) -> None:
-        """Make the runs of the short records; refuse unsorted ones. Cost: 1 us a record, 15 ns a number."""
+        """Make the runs of the short records, refuse unsorted ones, and put all in order of arrival.
+
+        Cost: 1 us a record that was parsed by itself, 10 ns a number.
+        """
         short = [content for content in self._contents if isinstance(content, bytes)]
         made = iter(self._short_runs(short))
-        unsorted = []
-        for index, content in enumerate(self._contents):
-            run = next(made) if isinstance(content, bytes) else content
-            if run is None:
-                unsorted.append(index)
-            else:
-                self.runs.append(run)
-        for index in reversed(unsorted):
-            self.refusals.append(Refusal(self.places[index], self._unsorted))
-            del self.batch_ids[index], self.segment_ids[index]
+        runs = [next(made) if isinstance(content, bytes) else content for content in self._contents]
+        kept = [place for place, run in enumerate(runs) if run is not None]
+        self.refusals += [Refusal(self.places[place], self._unsorted) for place, run in enumerate(runs) if run is None]
         self.refusals.sort()
+        kept.sort(key=self.places.__getitem__)
+        self.runs = [run for place in kept if (run := runs[place]) is not None]
+        self.batch_ids = [self.batch_ids[place] for place in kept]
+        self.segment_ids = [self.segment_ids[place] for place in kept]
 
     def decoded(self, count: int, epoch: int) -> Decoded:
         """Return the segments and refusals of a poll of `count` records. To be called once. Cost: that of `finish`."""

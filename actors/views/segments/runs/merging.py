@@ -10,14 +10,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.columns.decimal import AT_ONCE, text_of
 from actors.columns.times import NO_TIMES
 from actors.views.segments.runs.run import Narrow, Raw, Run
 
-_NUMBERS = 4_096
-"""Numbers encoded in one call: at most 90 KB of text."""
-
-_BLOCK_BYTES = 128 << 10
-"""A block is yielded once it has this many bytes. The last call may add `_NUMBERS` numbers to it."""
+_NEXT, _END = 0x202C, 0x0A
+"""The separators behind a number: a comma and a space, or a line feed, the first byte in the low bits."""
 
 Numbers = NDArray[np.integer[Any]]
 
@@ -42,7 +40,6 @@ def merged(runs: Sequence[Run]) -> Iterator[Numbers]:
     Each step empties at least one piece. Cost: 20 ns a number, and opening each piece.
     """
     if (whole := _whole(runs)) is not None:
-        whole.sort(kind="stable")
         yield whole
         return
     opened: list[Numbers] = [NO_TIMES] * len(runs)
@@ -58,7 +55,7 @@ def merged(runs: Sequence[Run]) -> Iterator[Numbers]:
                 bound = end if bound is None else min(bound, end)
         if bound is None:
             rest = np.concatenate([NO_TIMES, *opened])
-            rest.sort(kind="stable")
+            rest.sort()
             if rest.size:
                 yield rest
             return
@@ -68,42 +65,61 @@ def merged(runs: Sequence[Run]) -> Iterator[Numbers]:
             ready.append(numbers[:cut])
             opened[index] = numbers[cut:]
         block = np.concatenate(ready)
-        block.sort(kind="stable")
+        block.sort()
         yield block
 
 
 def _whole(runs: Sequence[Run]) -> Numbers | None:
-    """Return the numbers of runs of at most one piece each if all pieces are raw and alike, else None. Cost: 2 ns a number."""
+    """Return the numbers of runs in ascending order if each has at most one piece, and all are alike and raw, else None.
+
+    Cost: 5 ns a number.
+    """
     pieces = [run.pieces[0] for run in runs if len(run.pieces) == 1]
     kinds = set(map(type, pieces))
     if len(kinds) != 1 or any(len(run.pieces) > 1 for run in runs) or not kinds <= {Raw, Narrow}:
         return None
-    data = b"".join([piece.data for piece in pieces])
-    return (np.frombuffer(data, np.int32) if Narrow in kinds else np.frombuffer(data, np.int64)).copy()
+    numbers: Numbers = np.frombuffer(
+        bytearray().join([piece.data for piece in pieces]), np.int32 if Narrow in kinds else np.int64
+    )
+    numbers.sort()
+    return numbers
 
 
 def lines(results: Sequence[Result]) -> Iterator[bytes]:
-    """Yield one line for each result, such as `1, 1, 2, 3`. Blocks have at most 256 KB and may end within a line.
+    """Yield one line for each result, such as `1, 1, 2, 3`. Blocks have at most 360 KB and may end within a line.
 
-    Cost: some 80 ns a number.
+    Short lines are written together. Cost: some 30 ns a number.
     """
-    texts: list[bytes] = []
-    size = 0
+    waiting: list[Numbers] = []
+    ends: list[int] = []
+    count = 0
     for result in results:
-        separator = b""
+        before = count
         for numbers in merged(result.runs):
-            for low in range(0, numbers.size, _NUMBERS):
-                text = _encode(numbers[low : low + _NUMBERS].tolist())[1:-1].replace(b",", b", ")
-                texts += (separator, text)
-                separator = b", "
-                size += len(text) + 2
-                if size >= _BLOCK_BYTES:
-                    yield b"".join(texts)
-                    texts, size = [], 0
-        texts.append(b"\n")
-        size += 1
-        if size >= _BLOCK_BYTES:
-            yield b"".join(texts)
-            texts, size = [], 0
-    if texts:
-        yield b"".join(texts)
+            for low in range(0, numbers.size, AT_ONCE):
+                if count >= AT_ONCE:
+                    yield _text(waiting, ends)
+                    waiting, ends, count, before = [], [], 0, -1
+                waiting.append(numbers[low : low + AT_ONCE])
+                count += waiting[-1].size
+        if count == before:  # a line without numbers
+            yield _text(waiting, ends) + b"\n"
+            waiting, ends, count = [], [], 0
+        else:
+            ends.append(count - 1)
+    if waiting:
+        yield _text(waiting, ends)
+
+
+def _text(waiting: Sequence[Numbers], ends: Sequence[int]) -> bytes:
+    """Return consecutive numbers as text. `ends` are the places of the last numbers of lines."""
+    numbers = np.concatenate(waiting) if waiting else NO_TIMES
+    separators = np.full(numbers.size, _NEXT, np.uint16)
+    separators[np.array(ends, np.int64)] = _END
+    text = text_of(numbers, separators)
+    if text is not None:
+        return text
+    written = _encode(numbers.tolist())[1:-1].split(b",")
+    for place in ends:
+        written[place] += b"\n"
+    return b", ".join([*written, b""]).replace(b"\n, ", b"\n")

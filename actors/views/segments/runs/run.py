@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.columns.decimal import AT_ONCE
 from actors.columns.sealed import CHUNK, OVERHEAD_BYTES, seal, unseal
 from actors.columns.times import Times
 from actors.views.segments.runs.spool import Spool
@@ -184,8 +185,20 @@ EMPTY = Run(0, None, None, 0, (), 0)
 def raw_runs(values: Times, counts: Times) -> list[Run | None]:
     """Return a run for each of `counts` consecutive numbers of `values`, or None if these numbers do not ascend.
 
-    Numbers of 32 bits become narrow pieces. Cost: 1 us a run, 12 ns a number.
+    Numbers of 32 bits become narrow pieces. Cost: 1 us a run, 8 ns a number.
     """
+    runs: list[Run | None] = []
+    ends = np.cumsum(counts)
+    first = start = 0
+    while first < counts.size:  # what is computed of some runs stays in the cache of a processor
+        following = max(first + 1, int(np.searchsorted(ends, start + AT_ONCE, side="right")))
+        end = int(ends[following - 1])
+        runs += _some_runs(values[start:end], counts[first:following])
+        first, start = following, end
+    return runs
+
+
+def _some_runs(values: Times, counts: Times) -> list[Run | None]:
     full = counts > 0
     own = counts[full]
     if not own.size:
