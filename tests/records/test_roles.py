@@ -133,3 +133,65 @@ def test_tombstones_and_clears_of_top_work_among_json_records():
 
 def test_every_view_has_a_sample_of_json_records():
     assert {*JSON, "sets"} == set(SAMPLES)
+
+
+@pytest.mark.parametrize(
+    ("view", "form", "record"),
+    [
+        ("uniques", UNIQUES, lambda chance: {"u": chance.choice(["a", "1", f"u{chance.randrange(9)}", "é"]), "at": chance.randrange(9)}),
+        ("uniques", UNIQUES, lambda chance: {"at": chance.randrange(10**11, 10**12), "u": chance.randrange(9)}),
+        ("words", WORDS, lambda chance: {"k": chance.choice("ab\n"), "t": chance.choice(["a  b", "", "é"]), "at": chance.randrange(99)}),
+        ("top", TOP, lambda chance: {"id": chance.choice(["a", "b_c", "\t"]), "v": chance.choice([1, -1, 7.0, 10**17])}),
+        ("top", TOP, lambda chance: {"id": chance.randrange(10**6), "v": chance.randrange(10**9)}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("seed", range(3))
+def test_many_records_are_decoded_as_each_alone(view: str, form: Form, record: Any, seed: int):
+    chance, own = random.Random(seed), VIEWS[view](record=form)
+    values = [json.dumps(record(chance)).encode() for _ in range(400)]
+    whole = own.decode(polled(values))
+    accepted = np.ones(400, np.bool_) if whole.accepted is None else whole.accepted
+    refusals, columns = [], []
+    for place, value in enumerate(values):
+        alone = own.decode(polled([value], first=place))
+        refusals += [(place, refusal.reason) for refusal in alone.refusals]
+        assert accepted[place] == (not alone.refusals)
+        if not alone.refusals:
+            columns.append((int(alone.times[0]), *rest(view, alone.batch)[0]))
+    assert whole.refusals == refusals
+    if view == "words":
+        kept = [value for value, fits in zip(values, accepted, strict=True) if fits]
+        one_by_one = Run("words")
+        one_by_one.view, one_by_one.live = own, own.open(None)
+        for value in kept:
+            one_by_one.poll([value], idle=False)
+        assert b"".join(one_by_one.answers()) == counted(own, kept)
+    else:
+        assert [(time, *each) for time, each in zip(whole.times.tolist(), rest(view, whole.batch), strict=True)] == columns
+
+
+def rest(view: str, batch: Any) -> list[tuple[Any, ...]]:
+    """Return what each event of a batch has beside its time."""
+    if view == "words":
+        return [()] * batch.count
+    if view == "uniques":
+        return [(each,) for each in batch.hashes.tolist()]
+    return list(zip(batch.ids.take(np.arange(batch.values.size)), batch.values.tolist(), batch.places.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("record", "sets", "top"),
+    [
+        (b'{"type":"created"}', "STEP_TIME such as created_1795773600000", "ID_VALUE such as 11111111_10"),
+        (b' {"a_b":1}', "STEP_TIME such as created_1795773600000", "ID_VALUE such as 11111111_10"),
+        (b"[" + b"1," * 40_000 + b"1]", "STEP_TIME such as created_1795773600000", "ID_VALUE such as 11111111_10"),
+        (b"paid_x", "no_number", "no_number"),
+        (b"{_1", None, None),
+        (b"{_-1", "negative", None),
+        (b'{"\xff', "not_utf8", "not_utf8"),
+    ],
+)
+def test_json_without_a_form_is_refused_with_what_is_expected(record: bytes, sets: str | None, top: str | None):
+    for view, wanted in ((VIEWS["sets"](steps=["created", "{", "paid"], max_sets=9), sets), (VIEWS["top"](), top)):
+        said = f"expected {wanted}, got JSON: use record.format" if wanted and "such as" in wanted else wanted
+        assert refused(view, record) == said

@@ -20,6 +20,11 @@ LONGEST = 64
 """Bytes of the longest record that is decoded in columns. Longer ones can be valid only with leading zeros."""
 
 
+_IF_JSON = frozenset({"too_long", "no_underscore", "unknown_step"})
+"""Reasons that a JSON record would get. The reason that it gets says what to do."""
+
+_JSON = (b"{", b"[")
+
 _FIRST = np.zeros(1, np.int64)
 _MOST_LEAD = (INT64_MAX - 10**8) // 10**8
 """The largest number of a time's first digits with which each of its last eight digits is possible."""
@@ -40,6 +45,7 @@ class SetDecoder:
 
     def __init__(self, steps: Sequence[str]) -> None:
         self._prefixes = [f"{step}_".encode() for step in steps]
+        self._json = f"expected STEP_TIME such as {steps[0]}_1795773600000, got JSON: use record.format"
         lengths = {len(prefix) for prefix in self._prefixes}
         self._by_length = {
             length: [(index, prefix) for index, prefix in enumerate(self._prefixes) if len(prefix) == length]
@@ -131,7 +137,8 @@ class SetDecoder:
         for place in np.flatnonzero(own_categories < 0).tolist():
             read = self._read(texts[place])
             if isinstance(read, str):
-                refusals.append(Refusal(int(left[place]), read))
+                is_json = read in _IF_JSON and texts[place].lstrip()[:1] in _JSON
+                refusals.append(Refusal(int(left[place]), self._json if is_json else read))
             else:
                 own_categories[place], own_times[place] = read
         times[left], categories[left] = own_times, own_categories

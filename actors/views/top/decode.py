@@ -17,6 +17,11 @@ from actors.columns.times import NO_TIMES, Times
 from actors.views.top.arguments import CLEAR_KEYS, CLEAR_VALUE, LONGEST, id_of, key_defect, value_of
 from actors.views.view import Decoded, Records, Refusal
 
+_IF_JSON = frozenset({"too_long", "no_underscore", "many_underscores", "no_number"})
+"""Reasons that a JSON record would get. The reason that it gets says what to do."""
+
+_JSON = (b"{", b"[")
+_GOT_JSON = "expected ID_VALUE such as 11111111_10, got JSON: use record.format"
 _OFFSET_BITS = 40
 _PARTITION_BITS = 16
 _NOT_ASCII = 0x80
@@ -136,7 +141,8 @@ def decode(records: Records) -> Decoded:
             starts[index] += whole.index(name, len(BOM) if whole.startswith(BOM) else 0)
             lengths[index] = len(name)
         else:
-            refusals.append(Refusal(index, read))
+            is_json = read in _IF_JSON and record.lstrip()[:1] in _JSON
+            refusals.append(Refusal(index, _GOT_JSON if is_json else read))
     upserts = Upserts(
         Text(ids.blob, starts, lengths).only(plain),
         numbers[plain],
