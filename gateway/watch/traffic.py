@@ -8,10 +8,8 @@ cost 10.3 us to count with them, and 2.4 us here; a scrape of 40 routes 6.6 ms, 
 import time
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.metrics_core import Metric
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.wire.connections import Connections
@@ -31,54 +29,26 @@ class Traffic:
 
     >>> traffic = Traffic()
     >>> traffic.ended("GET", "/livez", 200, 0.002)
-    >>> [sample.value for sample in next(iter(traffic.metrics())).samples]
-    [1]
+    >>> traffic.count
+    Counter({('GET', '/livez', '200'): 1})
     """
 
     def __init__(self) -> None:
         self.in_progress = 0
         self.connections: Connections | None = None
         """The server's connections. The server sets this when it is made."""
-        self._count: Counter[tuple[str, str, str]] = Counter()
-        self._buckets: dict[tuple[str, str], list[int]] = {}
-        self._seconds: defaultdict[tuple[str, str], float] = defaultdict(float)
+        self.count: Counter[tuple[str, str, str]] = Counter()
+        self.buckets: dict[tuple[str, str], list[int]] = {}
+        self.seconds: defaultdict[tuple[str, str], float] = defaultdict(float)
 
     def ended(self, method: str, route: str, status: int, seconds: float | None) -> None:
         """Count one request. The histogram leaves out a request whose `seconds` are None. Cost: 2 us."""
         method = method if method in _METHODS else "other"
-        self._count[method, route, str(status)] += 1
+        self.count[method, route, str(status)] += 1
         if seconds is not None:
-            own = self._buckets.setdefault((method, route), [0] * (len(BOUNDS_S) + 1))
+            own = self.buckets.setdefault((method, route), [0] * (len(BOUNDS_S) + 1))
             own[bisect_left(BOUNDS_S, seconds)] += 1
-            self._seconds[method, route] += seconds
-
-    def metrics(self) -> Iterator[Metric]:
-        """Yield all metrics. Cost: O(routes)."""
-        count = CounterMetricFamily(
-            "firnline_http_requests", "Requests answered, or given up.", labels=("method", "route", "status")
-        )
-        for labels, number in self._count.items():
-            count.add_metric(labels, number)
-        yield count
-        took = HistogramMetricFamily(
-            "firnline_http_request_duration_seconds",
-            "From a request's headers to the last byte of its answer; streams of events are left out.",
-            labels=("method", "route"),
-        )
-        for key, buckets in self._buckets.items():
-            so_far, rows = 0, []
-            for bound, own in zip((*map(str, BOUNDS_S), "+Inf"), buckets, strict=True):
-                so_far += own
-                rows.append((bound, so_far))
-            took.add_metric(key, rows, self._seconds[key])
-        yield took
-        yield GaugeMetricFamily("firnline_http_requests_in_progress", "Requests under way.", self.in_progress)
-        if self.connections is not None:
-            yield GaugeMetricFamily("firnline_http_connections", "Connections that are open.", len(self.connections.open))
-            cut = CounterMetricFamily("firnline_http_cut_connections", "Connections that were cut.", labels=("reason",))
-            for reason, number in self.connections.cut.items():
-                cut.add_metric((reason,), number)
-            yield cut
+            self.seconds[method, route] += seconds
 
 
 class Counted(Layer):

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from actors.replies import Progress
 from gateway.stream import Served
 from gateway.watch.readings import MOST_PARTITIONS, OF_STREAMS, Reading, of_streams
+from gateway.watch.scrape import of_traffic
 from gateway.watch.traffic import BOUNDS_S, Traffic
 from tests.conftest import Send
 from tests.support.running import records, stream
@@ -249,7 +250,7 @@ def test_the_histogram_adds_up_without_event_streams():
         traffic.ended("GET", "/x", 200, each)
     traffic.ended("GET", "/live", 200, None)
     traffic.ended("BREW", "/x", 405, 0.2)
-    page = Page(list(traffic.metrics()))
+    page = Page(list(of_traffic(traffic)))
     bounds = [page.of("firnline_http_request_duration_seconds_bucket", method="GET", route="/x", le=str(le)) for le in BOUNDS_S]
     assert bounds == [sum(each <= bound for each in seconds) for bound in BOUNDS_S]
     assert page.of("firnline_http_request_duration_seconds_bucket", method="GET", route="/x", le="+Inf") == len(seconds)

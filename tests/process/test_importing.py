@@ -46,7 +46,7 @@ def test_a_service_imports_only_the_view_of_its_stream(stream: str, view: str):
     found = modules_of(stream)
     views = {name for name in VIEWS if any(each.startswith(f"actors.views.{name}.") for each in found)}
     assert views == {view}
-    assert not found & {"rich", "pyarrow", "opentelemetry"}
+    assert not found & {"rich", "prometheus_client", "pyarrow", "opentelemetry"}
     assert ("datasketches" in found) == (view == "uniques")
 
 
