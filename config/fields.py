@@ -23,7 +23,7 @@ def secret(name: str) -> bool:
 class Model(BaseModel):
     """A part of the settings: frozen, without unknown keys, and without values in its error messages."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
 
 def _no_flag(given: object) -> object:
