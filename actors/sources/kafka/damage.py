@@ -12,6 +12,8 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from actors.sources.kafka.fetch import unassign
+
 DAMAGED = {
     KafkaError._BAD_MSG,  # noqa: SLF001  # their public names
     KafkaError._BAD_COMPRESSION,  # noqa: SLF001
@@ -106,7 +108,7 @@ def _within(consumer: Consumer, topic: str, partition: int, offset: int, base: i
                 return inside
         raise OSError(f"topic {topic}, partition {partition}: no record and no error from offset {offset} on")
     finally:
-        consumer.incremental_unassign([place])
+        unassign(consumer, [place])
 
 
 def _inside(found: Message, base: int) -> bool | None:

@@ -7,7 +7,7 @@ import time
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, Message
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, Message, TopicPartition
 from numpy.typing import NDArray
 
 from actors.columns.times import Times
@@ -26,6 +26,21 @@ _MOST_OBJECTS = 4_000
 _MOST_ERRORS = 100
 _SERVED_EVERY_S = 0.05
 """Seconds between two looks at the consumer's own queue, which has callbacks, and errors of no partition."""
+
+
+def unassign(consumer: Consumer, places: list[TopicPartition] | None = None) -> None:
+    """Unassign these partitions, or all. No record or error of them comes afterwards. Cost: three answers of librdkafka.
+
+    librdkafka answers before its thread has dropped what waits for the partitions, and before it has stopped to fetch. It has
+    done the one before it answers the next request, and the other before the one after that. A record that came in between
+    would be read twice, because the position of the partition is gone.
+    """
+    if places is None:
+        consumer.unassign()
+    else:
+        consumer.incremental_unassign(places)
+    for _ in range(2):
+        consumer.assignment()
 
 
 class Fault(NamedTuple):

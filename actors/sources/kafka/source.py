@@ -17,7 +17,7 @@ from actors.kafka_trouble import Reasons
 from actors.replies import Trouble, Troubled
 from actors.sources.kafka.damage import DAMAGED, Damage, search
 from actors.sources.kafka.ends import Ends
-from actors.sources.kafka.fetch import Fault, Fetched, How, Reader, reader
+from actors.sources.kafka.fetch import Fault, Fetched, How, Reader, reader, unassign
 from actors.sources.kafka.reach import Reach, Stalls
 from actors.sources.kafka.troubles import MOST_NAMED, Troubles, listed
 from actors.sources.polled import Gap, Place, Polled, Reason
@@ -220,7 +220,7 @@ class KafkaSource:
         self._alone = partition
         # librdkafka's own pause loses an offset that the broker refuses during the pause, and then never fetches the partition.
         if partition is not None and (others := self._assigned - {partition}):
-            self._opened().incremental_unassign([TopicPartition(self._topic, number) for number in sorted(others)])
+            unassign(self._opened(), [TopicPartition(self._topic, number) for number in sorted(others)])
             self._assigned -= others
             self._ends.forget(others)
         self._assign(self._next)
@@ -300,7 +300,7 @@ class KafkaSource:
 
     def _unassign(self) -> None:
         """Unassign all partitions."""
-        self._opened().unassign()
+        unassign(self._opened())
         self._ends.forget()
         self._reach.forget()
         self._stalls.forget()
@@ -553,7 +553,7 @@ class KafkaSource:
         """Fetch from these partitions afresh: only then their end is reported once more."""
         self._update_offsets()
         if again := self._assigned & set(numbers):
-            self._opened().incremental_unassign([TopicPartition(self._topic, number) for number in sorted(again)])
+            unassign(self._opened(), [TopicPartition(self._topic, number) for number in sorted(again)])
             self._assigned -= again
             self._assign(again)
 
@@ -579,7 +579,7 @@ class KafkaSource:
         self._on_error(text)
         apart = self._assigned & {partition} if self._skips_damage else set(self._assigned)
         if apart:
-            self._opened().incremental_unassign([TopicPartition(self._topic, number) for number in sorted(apart)])
+            unassign(self._opened(), [TopicPartition(self._topic, number) for number in sorted(apart)])
             self._assigned -= apart
             self._ends.forget(apart)
 
@@ -603,7 +603,7 @@ class KafkaSource:
         """Unassign a partition whose offset the broker refuses. The next poll finds the offset at which reading continues."""
         self._update_offsets()
         if partition in self._assigned:
-            self._opened().incremental_unassign([TopicPartition(self._topic, partition)])
+            unassign(self._opened(), [TopicPartition(self._topic, partition)])
             self._assigned.remove(partition)
             self._ends.forget({partition})
             self._refused[partition] = why
