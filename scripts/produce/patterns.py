@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from scripts.produce import samples
+from scripts.produce import examples, samples
 from scripts.produce.spec import Chunk, Ints, Spec
 
 _CHUNK = 30_000
@@ -136,5 +136,7 @@ PATTERNS: dict[str, Callable[[Ints, Spec, np.random.Generator], Chunk]] = {
     "segments": samples.segments,
     "uniques": samples.uniques,
     "words": samples.words,
+    "orders": examples.orders,
+    "clicks": examples.clicks,
 }
 """Every pattern by name."""

@@ -28,7 +28,19 @@ from scripts.produce.spec import Spec
 _YEAR_MS = 365 * 86_400_000
 
 Pattern = Literal[
-    "steady", "burst", "out-of-order", "only-red", "shuffled", "junk", "scattered", "top", "segments", "uniques", "words"
+    "steady",
+    "burst",
+    "out-of-order",
+    "only-red",
+    "shuffled",
+    "junk",
+    "scattered",
+    "top",
+    "segments",
+    "uniques",
+    "words",
+    "orders",
+    "clicks",
 ]
 """The names in `patterns.PATTERNS`."""
 
@@ -48,6 +60,8 @@ _TARGETS = {
     "segments": Target("segment-topic", 10, "segments"),
     "uniques": Target("messages", 3, "uniques", 1_468_244_384_000),
     "words": Target("words", 3, "words"),
+    "orders": Target("orders", 3, "orders"),
+    "clicks": Target("clicks", 3, "visitors"),
 }
 
 

@@ -703,7 +703,7 @@ def test_empty_standard_input_ends_the_run_at_once():
     assert '"records": 0' in done.stderr
 
 
-@pytest.mark.parametrize("pattern", ["top", "segments", "uniques", "words"])
+@pytest.mark.parametrize("pattern", ["top", "segments", "uniques", "words", "orders", "clicks"])
 def test_the_producer_makes_a_topic_for_each_view(broker: str, pattern: str):
     topic = f"p-{uuid.uuid4().hex}"
     words = ["--pattern", pattern, "--count", "500", "--bootstrap", broker, "--topic", topic]

@@ -3,8 +3,11 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import Send
-from tests.support.service import Service, service
+from tests.support.forked import run_forked
+from tests.support.service import ROOT, Service, command, service
 from tests.support.waiting import until
 
 RECORD = (
@@ -82,3 +85,15 @@ def test_a_dataset_of_json_records_is_read_and_not_written_by_clients(broker: st
         assert until(lambda: running.get("/players")["data"]) == ["8", "a_b"]
         status, _, body = running.request("/players", "POST", b'{"items":["a_1"]}')
         assert (400 <= status < 500, b"Traceback" in body) == (True, False)
+
+
+@pytest.mark.parametrize(("example", "read"), [("orders", {"event", "other"}), ("clicks", {"event"})])
+def test_the_examples_read_what_their_patterns_send(example: str, read: set[str], tmp_path: Path):
+    (tmp_path / "lines").write_text(
+        run_forked(command("producer", "--pattern", example, "--count", "20", "--stdout"), check=True).stdout
+    )
+    config = ("--config", str(ROOT / "config" / f"{example}.yaml"), "--from", str(tmp_path / "lines"), "--json")
+    shown = json.loads(run_forked(["-m", "scripts.cli", "config", "try", *config], check=True).stdout)
+    assert len(shown) == 20
+    assert {each["read"] for each in shown} == read
+    assert all((each["time"] is None) == (each["read"] == "other") for each in shown)
