@@ -26,6 +26,7 @@ from scripts.lab.measure.curves import Curve, draw
 from scripts.lab.measure.held import held, held_as_json, held_plot, held_table
 from scripts.lab.measure.recovery import recovery, recovery_table
 from scripts.lab.measure.runs import comparison, fill, machine, measuring, peak_rss, percentiles, rival, service
+from scripts.lab.measure.starting import starts, starts_table
 from scripts.lab.measure.study import tables
 
 START_MS = 1_685_695_916_000
@@ -208,6 +209,7 @@ def main(
     recovered: Annotated[
         int | None, typer.Option("--recovery", min=1, help="Only restarts: with this many sets in files, and after a kill.")
     ] = None,
+    start: Annotated[bool, typer.Option("--start", help="Only the cost of starts: time, processor time, memory.")] = False,
     study: Annotated[bool, typer.Option("--study", help="Only the cost of JSON and the errors of sketches.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
     plot_to: Annotated[Path | None, typer.Option("--plot", help="Write a page with memory and sets over time.")] = None,
@@ -217,6 +219,14 @@ def main(
     if study:
         for shown in tables():
             Console(width=110).print(shown)
+        return
+    if start:
+        with measuring("bench", bootstrap) as address:
+            begun = starts(address, rounds)
+        if as_json:
+            print(json.dumps({**results, "starts": [asdict(each) for each in begun]}, indent=2))
+        else:
+            Console(width=110).print(starts_table(begun))
         return
     if recovered is not None:
         with measuring("bench", bootstrap) as address:
