@@ -176,7 +176,7 @@ def contests_table(contests: dict[str, dict[str, Any]], rounds: int) -> Table:
         ("asked", lambda f: f["asked"]),
         ("p50 / p99", lambda f: f"{f['asked_ms']['p50']:.2f} / {f['asked_ms']['p99']:.2f} ms"),
         (
-            "bytes an id, the rival's",
+            "bytes an id at rest, the rival's",
             lambda f: f"{f['bytes_an_id']:.0f}, {f['rival_bytes_an_id']:.0f}" if "bytes_an_id" in f else "",
         ),
         ("through a pipe with --once, records/s", lambda f: f"{f['piped_per_s']:,.0f}" if "piped_per_s" in f else ""),

@@ -12,10 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from scripts.checkout import ROOT
 from scripts.lab.measure.runs import PATIENCE_S, fill, peak_rss, percentiles, rival, service
 
 _ASKED = 300
+_REST_S = 1.0
+_NOISE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ def _product(plan: Contest, bootstrap: str, topic: str, budget: str) -> dict[str
         with service(plan.stream, bootstrap, topic, budget, output) as (process, client):
             before = process.memory_info().rss
             *_, stats = client.ingestion(plan.stream, plan.records)
-            rss = process.memory_info().rss
+            rss = _at_rest(process)
             client.get(plan.asked)
             return {
                 "per_s": plan.records / (stats["lastBatchAt"] - stats["firstRecordAt"]),
@@ -85,6 +89,17 @@ def _product(plan: Contest, bootstrap: str, topic: str, budget: str) -> dict[str
                 "grown_bytes": rss - before,
                 "asked_ms": [client.timed(plan.asked) for _ in range(_ASKED)],
             }
+
+
+def _at_rest(process: psutil.Process) -> int:
+    """Return the resident set once it has not shrunk for a second: librdkafka's queue and temporaries are gone then."""
+    least, since = int(process.memory_info().rss), time.monotonic()
+    while time.monotonic() - since < _REST_S:
+        time.sleep(0.1)
+        now = int(process.memory_info().rss)
+        if now < least - _NOISE_BYTES:
+            least, since = now, time.monotonic()
+    return least
 
 
 def _piped(plan: Contest) -> float:
