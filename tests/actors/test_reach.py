@@ -82,6 +82,18 @@ def test_only_the_partitions_of_a_silent_leader_are_unreachable_within_ten_secon
     assert not reach.silent(15.0)
 
 
+@pytest.mark.parametrize("count", [1, 3_000, 10_000])
+def test_leaders_of_many_partitions_that_answer_are_never_silent(leaders: Leaders, count: int):
+    leaders.ends = dict.fromkeys(range(count), 1)
+    reach = Reach(leaders.ask)
+    for second in range(40):
+        reach.look(range(count), second)
+        assert not reach.silent(second)
+    leaders.silent = {0}
+    silent_from = next(second for second in range(40, 99) if not reach.look(range(count), second) and reach.silent(second))
+    assert silent_from <= 40 + 6 + 2 * count / 1_000, "some time after that the silence is noticed"
+
+
 def test_time_in_which_nothing_looked_is_no_silence(reach: Reach, leaders: Leaders):
     watched(reach, leaders, 65.0, 65.2)
     assert not reach.silent(65.2)

@@ -14,7 +14,9 @@ from actors.kafka_topic import offset_in
 _PERIOD_S = 1.0
 _PERIOD_S_A_PARTITION = 0.001
 _SILENCE_S = 6.0
-"""A leader that has not answered for so long is unreachable. An answer may wait 2.5 s for another leader that is silent."""
+"""A leader that has not answered for so long is unreachable. An answer may wait 2.5 s for another leader that is silent. Of
+many partitions the leaders are asked more seldom, so the time is longer by as much.
+"""
 
 _UNATTENDED_S = 2.0
 _STALLED_S = 10.0
@@ -32,6 +34,7 @@ class Reach:
         self._asked_at = self._looked_at = 0.0
         self._answered: dict[int, float] = {}
         self._oldest = math.inf
+        self._patience_s = _SILENCE_S
         self._doubtful: set[int] = set()
         self._doubts = self._asked_after = 0
         self.ends: dict[int, int] = {}
@@ -63,6 +66,7 @@ class Reach:
             self._asked_at, self._asked_after = now, self._doubts
             self._answered = {number: self._answered.get(number, now) for number in partitions}
             self._oldest = min(self._answered.values())
+            self._patience_s = _SILENCE_S + len(partitions) * _PERIOD_S_A_PARTITION
             self._asked = self._ask(partitions)
         return back
 
@@ -72,11 +76,11 @@ class Reach:
 
     def silent(self, now: float) -> dict[int, float]:
         """Return the partitions whose leader is unreachable, with the time of its last answer. Mostly the result is empty."""
-        return {number: at for number, at in self._answered.items() if now - at >= _SILENCE_S} if self._late(now) else {}
+        return {number: at for number, at in self._answered.items() if now - at >= self._patience_s} if self._late(now) else {}
 
     def _late(self, now: float) -> bool:
         """Whether some leader is silent. Cost: O(1)."""
-        return now - self._oldest >= _SILENCE_S
+        return now - self._oldest >= self._patience_s
 
     def _take(self, now: float) -> frozenset[int]:
         """Take the answers once all are there."""
