@@ -20,6 +20,7 @@ _NO_ID = str(Uuid(0, 0))
 
 _GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID}
 _PERIOD_S = 0.1
+_PERIOD_S_A_PARTITION = 0.0003
 _TIMEOUT_S = 5.0
 _SHORTEST_S = 0.01
 _PROBE_TIMEOUT_S = 2.5
@@ -207,10 +208,11 @@ class TopicIdentity:
     def changed(self, now: float) -> Change | None:
         """Return the change of the topic since the last call, if any. Cost: mostly a look at the clock.
 
+        The topic is described ten times a second, or with many partitions 0.3 ms later for each: an answer takes 50 us of each.
         A broker that does not answer or has no ids reports no change. `known` is the id, `there` whether the topic exists.
         """
         if self._asked is None:
-            if now - self._asked_at >= _PERIOD_S:
+            if now - self._asked_at >= _PERIOD_S + len(self.partitions) * _PERIOD_S_A_PARTITION:
                 self._asked_at = now
                 topics = TopicCollection([self._topic])
                 self._asked = self._connected().describe_topics(topics, request_timeout=_TIMEOUT_S)[self._topic]

@@ -23,11 +23,13 @@ class Partition:
     several false times moved it, it steps back when they leave the window.
     """
 
-    __slots__ = ("ahead", "at_end", "frontier", "recent", "seen_at")
+    __slots__ = ("ahead", "at_end", "frontier", "latest", "recent", "seen_at")
 
     def __init__(self, now: float) -> None:
         self.recent: Times = NO_TIMES
         self.frontier: int | None = None
+        self.latest: int | None = None
+        """The latest of the recent times."""
         self.seen_at = now
         self.at_end = False
         self.ahead: tuple[float, float] | None = None
@@ -42,6 +44,7 @@ class Partition:
         """Add `times`, in order of arrival. Cost: O(1), a few microseconds."""
         recent = self.recent = np.concatenate((self.recent, times[-_WINDOW:]))[-_WINDOW:]
         ascending = np.sort(recent)
+        self.latest = int(ascending[-1])
         supported = int(ascending[-1 - min(_SUPPORT, recent.size - 1)])
         within = int(np.searchsorted(ascending, min(supported + lateness, INT64_MAX), side="right"))
         self.frontier = int(ascending[within - 1])
@@ -76,6 +79,7 @@ class Watermark:
         for number, (recent, frontier) in state.items():
             known = self._partitions[int(number)] = Partition(now)
             known.recent, known.frontier = np.array(recent), frontier
+            known.latest = int(known.recent.max()) if known.recent.size else None
 
     def postpone(self, seconds: float) -> None:
         """Do not count the last `seconds` as silence, because the stream was not read."""
@@ -143,7 +147,7 @@ class Watermark:
     @property
     def latest(self) -> int | None:
         """The latest of the recent times of all partitions, also if no other time supports it; None without any."""
-        return max((int(state.recent.max()) for state in self._partitions.values() if state.recent.size), default=None)
+        return max((state.latest for state in self._partitions.values() if state.latest is not None), default=None)
 
     def silent_s(self, now: float) -> float:
         """Return the seconds since the last event that was not ahead of the clock."""
