@@ -26,6 +26,7 @@ from tests.support.waiting import until
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 PARTITIONS = 3
+MANY = 1_000
 
 
 class Record(NamedTuple):
@@ -104,7 +105,7 @@ def all_of(broker: str, topic: str, how: How, ends: dict[int, int], chance: rand
     found: dict[int, list[Record]] = {number: [] for number in ends}
     at_end: dict[int, int] = {}
     with reading(broker, topic, how) as (consumer, read):
-        assign(consumer, read, topic)
+        assign(consumer, read, topic, len(ends))
 
         def done() -> bool:
             fetched = read.poll(chance.choice([1, 7, 500, 12_000]), 0.05)
@@ -131,6 +132,21 @@ def test_columns_are_what_message_objects_are(broker: str, seed: int):
     as_columns, as_messages = (all_of(broker, topic, how, ends, random.Random(seed)) for how in ("columns", "messages"))
     assert as_columns == as_messages
     assert sum(map(len, as_columns.values())) > len(CODECS)
+
+
+@pytest.mark.long
+def test_columns_of_many_partitions_are_what_message_objects_are(broker: str):
+    """A topic of 10,000 partitions takes Kafka more than a minute to create, and longer to fill."""
+    chance, topic = random.Random(4), created(broker, f"columns-{uuid.uuid4().hex}", MANY)
+    producer = Producer({"bootstrap.servers": broker, "linger.ms": 20})
+    ends = {number: chance.randrange(3) for number in range(MANY)}
+    for number, count in ends.items():
+        for _ in range(count):
+            producer.produce(topic, some_bytes(chance, 40), some_bytes(chance, 9), partition=number)
+    assert producer.flush(60) == 0
+    as_columns, as_messages = (all_of(broker, topic, how, ends, random.Random(4)) for how in ("columns", "messages"))
+    assert as_columns == as_messages
+    assert {number: len(records) for number, records in as_columns.items()} == ends
 
 
 def test_a_poll_is_not_read_after_the_next_one(broker: str):
