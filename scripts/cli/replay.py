@@ -20,6 +20,7 @@ from actors.sinks.dead_letters import PARTITION, REASON, TOPIC
 
 _TIMEOUT_S = 20.0
 _AT_ONCE = 1_000
+_STEP_S = 0.1
 _LONGEST_NOTE = 4_000
 """Bytes of metadata that a broker keeps with a committed offset."""
 
@@ -104,6 +105,7 @@ class Replay:
         self._consumer = Consumer(
             {**self._settings, "group.id": self._group, "enable.auto.commit": False, "enable.partition.eof": True}
             | {"isolation.level": "read_committed", "auto.offset.reset": "earliest"}
+            | {"fetch.wait.max.ms": 100}  # the broker reports the end of a partition only after this time
         )
 
     def begin(self, *, putting_back: bool) -> None:
@@ -137,7 +139,7 @@ class Replay:
         """Yield the dead letters to put back, up to 1,000 at a time."""
         unread = {number for number, end in self._ends.items() if end > self._done[number].all_before}
         while unread:
-            read = self._consumer.consume(_AT_ONCE, 1.0)
+            read = self._consumer.consume(_AT_ONCE, _STEP_S)
             chosen = []
             for message in read:
                 number, offset = position_of(message)
