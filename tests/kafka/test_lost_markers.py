@@ -19,6 +19,9 @@ from tests.support.markers import cut_last_marker, is_complete
 from tests.support.sinks import committed_values, new_topic
 from tests.support.waiting import until
 
+QUICK = {"broker.session.timeout.ms": 3_000, "broker.heartbeat.interval.ms": 500}
+"""Settings of a broker that is killed: it answers again once its session has ended, after nine seconds by default."""
+
 
 class Published(NamedTuple):
     """A sink that has published 1 and 2 with checkpoint 1, and 3 with checkpoint 2: its topic, and its place in each."""
@@ -54,7 +57,7 @@ class Cut(NamedTuple):
 @pytest.fixture(scope="module")
 def cut() -> Iterator[Cut]:
     need_java()
-    with own_broker() as (node, _):
+    with own_broker(QUICK) as (node, _):
         yield lose_markers(node)
 
 

@@ -610,10 +610,12 @@ def test_an_output_that_fails_stops_consumption_and_loses_no_line(broker: str, t
     with service(
         broker, topic, "streams.segments.output={file: o/out.txt}", "data_dir=null", stream="segments", cwd=tmp_path
     ) as running:
-        for wave in range(0, 8_000, 1_000):
-            send(broker, topic, values[wave : wave + 1_000], partitions[wave : wave + 1_000])
-            # Each wave completes batches, whose results take one of four credits.
-            until(lambda sent=wave + 1_000: running.stats("segments")["records"] == sent or held_up(running))
+        sent = 0
+        while not held_up(running):  # each wave completes batches, whose results take one of four credits
+            send(broker, topic, values[sent : sent + 1_000], partitions[sent : sent + 1_000])
+            sent += 1_000
+            until(lambda count=sent: running.stats("segments")["records"] == count or held_up(running))
+        send(broker, topic, values[sent:], partitions[sent:])
         stats = running.stats("segments")
         assert stats["records"] <= 6_000, "reading has stopped"
         assert stats["inFlight"] > 0
@@ -683,14 +685,15 @@ def test_a_post_to_a_broker_that_has_gone_is_accepted_and_its_item_is_in_no_answ
     assert broker.stdout is not None
     bootstrap = broker.stdout.readline().split(" at ")[1].split(";")[0]
     try:
-        with service(bootstrap, f"d-{uuid.uuid4().hex}", stream="dataset", **CREATING) as running:
-            assert running.post(["a_1"])[0] == 200
+        with service(bootstrap, f"d-{uuid.uuid4().hex}", "http.deadline_ms=2000", stream="dataset", **CREATING) as running:
+            until(lambda: running.post(["a_1"], "first")[0] == 200)
             until(lambda: running.get("/dataset") == {"data": ["a"]})
             broker.kill()
             broker.wait()
             status, body = running.post(["b_2"])
             assert (status, body["accepted"], body["acknowledged"]) == (202, 1, 0), "the client tries on for two minutes"
             assert running.get("/dataset") == {"data": ["a"]}
+            running.process.kill()  # an orderly end waits for the broker
     finally:
         broker.kill()
         broker.wait()

@@ -31,6 +31,7 @@ from config.changes import Applies, leaves
 from config.load import load, read
 from config.settings import Settings
 from config.streams import STREAMS, bytes_a_set
+from scripts.cli.configuration import doubts
 from scripts.cli.configuration.check import check
 from scripts.cli.configuration.entries import entries
 from scripts.cli.configuration.schema import json_schema
@@ -177,7 +178,8 @@ def test_check_finds_what_the_service_cannot_do_here(overrides: list[str], said:
     assert said in "\n".join(check(load(None, overrides, {}), 10_000, {}, connect=False).wrong)
 
 
-def test_check_names_a_broker_that_does_not_answer(tmp_path: Path):
+def test_check_names_a_broker_that_does_not_answer(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doubts, "_BROKER_TIMEOUT_S", 1.0)
     done = run("config", "check", "--connect", "--set", f"kafka.bootstrap.servers=127.0.0.1:{free_port()}")
     assert done.returncode == 1
     assert "wrong  kafka.bootstrap.servers: 127.0.0.1:" in done.stdout

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from scripts.cli.configuration import tried
 from tests.conftest import Send
 from tests.support.command_line import run
 from tests.support.service import free_port
@@ -108,7 +109,8 @@ def test_every_view_shows_its_own_format(tmp_path: Path):
         (["--bootstrap", f"127.0.0.1:{free_port()}"], "config try: topic t: "),
     ],
 )
-def test_what_cannot_be_read_is_one_error(tmp_path: Path, words: list[str], said: str):
+def test_what_cannot_be_read_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str):
+    monkeypatch.setattr(tried, "_TIMEOUT_S", 1.0)
     done = run("config", "try", "--config", configuration(tmp_path), *words)
     assert done.returncode != 0
     assert said in done.stderr

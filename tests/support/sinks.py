@@ -39,7 +39,7 @@ def read_keyed(bootstrap: str, topic: str, count: int) -> list[tuple[bytes | Non
     found: list[tuple[bytes | None, bytes]] = []
 
     def complete() -> bool:
-        found.extend((message.key(), message.value()) for message in consumer.consume(1_000, 0.2) if not message.error())
+        found.extend((message.key(), message.value()) for message in consumer.consume(1_000, 0.05) if not message.error())
         return len(found) >= count
 
     until(complete)
@@ -55,12 +55,13 @@ def committed_values(bootstrap: str, topic: str, partition: int = 0) -> list[byt
 def whole_topic(bootstrap: str, topic: str, partition: int = 0) -> list[Message]:
     """Return the messages of a partition up to its end, or up to the first open transaction. Raises KafkaException."""
     group = {"bootstrap.servers": bootstrap, "group.id": "test", "enable.auto.commit": False, "enable.partition.eof": True}
-    consumer = Consumer({**group, "isolation.level": "read_committed", "auto.offset.reset": "earliest"})
+    reading = {"isolation.level": "read_committed", "auto.offset.reset": "earliest"}
+    consumer = Consumer({**group, **reading, "fetch.wait.max.ms": 10})  # Kafka reports the end of a partition after this time
     consumer.assign([TopicPartition(topic, partition, 0)])
     found: list[Message] = []
 
     def ended() -> bool:
-        for message in consumer.consume(10_000, 0.2):
+        for message in consumer.consume(10_000, 0.05):
             error = message.error()
             if error is None:
                 found.append(message)

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psutil
@@ -174,12 +175,12 @@ class Node:
 
 
 @contextlib.contextmanager
-def own_broker() -> Iterator[tuple[Node, Guarded]]:
-    """Run a real broker with rights and an empty log, and end it at the end. Yields its process, and its rights.
+def own_broker(settings: Mapping[str, object] = MappingProxyType({})) -> Iterator[tuple[Node, Guarded]]:
+    """Run a real broker with rights, further `settings` and an empty log, and end it at the end.
 
-    Raises OSError if Java or Maven is missing, or if the broker does not start.
+    Yields its process, and its rights. Raises OSError if Java or Maven is missing, or if the broker does not start.
     """
-    with guarded_broker({}, {}, heap_mib=_HEAP_MIB) as guarded:
+    with guarded_broker(settings, {}, heap_mib=_HEAP_MIB) as guarded:
         node = Node(guarded.plain, psutil.Process(guarded.member.process.pid), guarded.member.log)
         try:
             yield node, guarded
