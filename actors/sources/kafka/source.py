@@ -49,9 +49,9 @@ _OURS: dict[str, Any] = {
 _AGAIN_S = 0.2
 _REFUSED_AGAIN_S = 1.0
 _DAMAGED_AGAIN_S = 10.0
-_LOOK_TIMEOUT_S = 1.0
 _COMMIT_ALL_S = 60.0
 _HIGHS_S_A_PARTITION = 0.0005
+_LOOK_TIMEOUT_S = 1.0
 """librdkafka continues to connect after a timeout, so the next request may succeed."""
 
 
