@@ -15,13 +15,13 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from actors.sources.kafka.columns import proofs
 from actors.sources.kafka.columns.memory import Library
-from actors.sources.kafka.columns.queue import _MENDED, Queue
+from actors.sources.kafka.columns.queue import Queue
 from actors.sources.kafka.fetch import Fetched, How, Reader, reader
 from actors.sources.kafka.source import TUNING, KafkaSource
 from actors.sources.polled import Headers, Place
 from scripts.checkout import ROOT
 from tests.conftest import Send
-from tests.kafka.test_kafka import created
+from tests.kafka.test_kafka import created, deleted
 from tests.support.waiting import until
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
@@ -349,20 +349,24 @@ def test_a_partition_that_is_assigned_again_at_once_gives_its_records(embedded: 
         source.close()
 
 
-@pytest.mark.parametrize("partitions", [1, 3 * _MENDED])
-def test_a_partition_whose_forwarding_has_ended_is_forwarded_again(broker: str, partitions: int):
-    """Of any number of partitions, although only some are forwarded again at a time."""
-    topic = created(broker, f"columns-{uuid.uuid4().hex}", partitions)
-    with reading(broker, topic, "columns") as (consumer, found):
-        assign(consumer, found, topic, partitions)
-        ended: set[int | None] = set()
-        until(lambda: ended.update(fault.partition for fault in found.poll(1_000, 0.05).faults) or len(ended) == partitions)
-        for number in range(partitions):
-            found._queue._forward(number, None)  # type: ignore[attr-defined]  # what librdkafka does
-        producer = Producer({"bootstrap.servers": broker})
-        for number in range(partitions):
-            producer.produce(topic, b"%d" % number, partition=number)
-        assert producer.flush(20) == 0
-        values: list[bytes | None] = []
-        until(lambda: values.extend(found.poll(1_000, 0.05).records.values) or len(values) == partitions)
-        assert sorted(values) == sorted(b"%d" % number for number in range(partitions))
+@pytest.mark.parametrize("how", ["columns", "messages"])
+def test_a_topic_that_is_deleted_while_it_is_read_is_reported(broker: str, how: How):
+    """librdkafka reports it as an error of each partition, by a callback, on the thread that polls."""
+    topic = created(broker, f"columns-{uuid.uuid4().hex}", PARTITIONS)
+    producer = Producer({"bootstrap.servers": broker})
+    for number in range(PARTITIONS):
+        producer.produce(topic, b"a", partition=number)
+    assert producer.flush(20) == 0
+    errors: list[str] = []
+    soon = {"topic.metadata.refresh.interval.ms": 1000, "topic.metadata.propagation.max.ms": 2000}
+    settings = {"bootstrap.servers": broker, "group.id": topic, "allow.auto.create.topics": False, **soon}
+    source = KafkaSource(settings, topic, start="earliest", how=how, on_error=errors.append)
+    try:
+        assert source.open(Place())
+        ended: set[int] = set()
+        until(lambda: ended.update(source.poll(10, 0.1).ended) or len(ended) == PARTITIONS)
+        deleted(broker, topic)
+        source._topic_id.changed = lambda _: None  # type: ignore[method-assign]  # otherwise it is mostly found first
+        until(lambda: source.poll(10, 0.1) and any("does not exist" in each for each in errors), timeout_s=20)
+    finally:
+        source.close()

@@ -11,6 +11,7 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, Message, Topic
 from numpy.typing import NDArray
 
 from actors.columns.times import Times
+from actors.sources.kafka.columns.errors import Report
 from actors.sources.kafka.columns.memory import Messages
 from actors.sources.kafka.columns.proofs import Unproven
 from actors.sources.kafka.columns.queue import Queue
@@ -77,15 +78,17 @@ class Reader(Protocol):
         """Give back what belongs to the consumer, before the consumer is closed."""
 
 
-def reader(consumer: Consumer, topic: str, how: How) -> tuple[Reader, str | None]:
+def reader(consumer: Consumer, topic: str, how: How, report: Report = lambda _: None) -> tuple[Reader, str | None]:
     """Return the reader of a consumer, and if `auto` could not choose columns, the reason.
+
+    `report` takes the errors of the consumer's `error_cb`, which a reader of columns replaces.
 
     Raises ValueError for `columns` if they are not proven to be safe here.
     """
     if how == "messages":
         return _AsMessages(consumer), None
     try:
-        return _AsColumns(consumer, topic), None
+        return _AsColumns(consumer, topic, report), None
     except Unproven as reason:
         if how == "columns":
             raise ValueError(f"kafka.reader: columns cannot be read here: {reason}") from None
@@ -119,9 +122,9 @@ class _AsColumns:
     Raises `Unproven` if that is not proven to be safe.
     """
 
-    def __init__(self, consumer: Consumer, topic: str) -> None:
+    def __init__(self, consumer: Consumer, topic: str, report: Report) -> None:
         self._consumer = consumer
-        self._queue = Queue(consumer, topic)
+        self._queue = Queue(consumer, topic, report)
         self._served_at = 0.0
 
     def follow(self, partitions: set[int]) -> None:
@@ -130,7 +133,6 @@ class _AsColumns:
     def poll(self, count: int, timeout_s: float) -> Fetched:
         if (now := time.monotonic()) - self._served_at >= _SERVED_EVERY_S:
             self._served_at = now
-            self._queue.mend()
             if others := self._consumer.consume(_MOST_ERRORS, 0):
                 return _fetched(others, full=True)
         found = self._queue.poll(count, timeout_s)

@@ -403,7 +403,7 @@ class KafkaSource:
             consumer = Consumer({**self._settings, "error_cb": self._reasons})
         except KafkaException as error:
             raise ValueError(f"kafka: {error.args[0].str()}") from None
-        self._reader, reason = reader(consumer, self._topic, self._how)
+        self._reader, reason = reader(consumer, self._topic, self._how, self._reasons)
         self._consumer = consumer
         if reason is not None:
             self._how = "messages"
