@@ -239,7 +239,9 @@ def printed(stream: Stream, found: Sequence[Tried]) -> None:
     console = console_of(160)
     console.print(table)
     counts = {name: sum(each.read == name for each in found) for name in ("event", "other", "refused")}
-    console.print(f"{len(found)} records: {counts['event']} events, {counts['other']} other, {counts['refused']} refused")
+    all_of_them = f"{len(found)} record{'s' * (len(found) != 1)}"
+    events = f"{counts['event']} event{'s' * (counts['event'] != 1)}"
+    console.print(f"{all_of_them}: {events}, {counts['other']} other, {counts['refused']} refused")
 
 
 def _short(text: str) -> str:

@@ -1,4 +1,7 @@
-"""The queue from which polls of one topic are read, beside the consumer's own one, which keeps errors and callbacks."""
+"""The queue from which polls of one topic are read, with the errors of its partitions.
+
+The consumer's own queue keeps the other errors and callbacks.
+"""
 
 import os
 from collections.abc import Iterable
