@@ -115,7 +115,13 @@ def test_a_transaction_that_begins_behind_records_is_named_by_its_first_offset_a
     first.put(sets_at(EARLY + 1_000), partition=0)
     first.put(sets_at(EARLY + 3_000), partition=2)
     send(broker, topic, sets_at(LATE, 30), [1] * 90)
-    stats = until(lambda: (found := waiting(running)) and found.progress.transactions == {0: 0, 2: 9} and found)
+    stats = until(
+        lambda: (
+            (found := waiting(running))
+            and (found.progress.records, found.progress.transactions) == (9 + 90, {0: 0, 2: 9})
+            and found
+        )
+    )
     assert sum(stats.progress.lag.values()) == 9 + 18
     assert all(time <= EARLY + 9 for time in reach(stats))
     second.end(commit=True)
