@@ -81,7 +81,7 @@ class Checkpoints(Model):
     events: Whole = Field(1_000_000, ge=1, description="Records between two checkpoints.")
 
 
-_TAKEN = frozenset(
+TAKEN = frozenset(
     {"config", "dead-letters", "docs", "live", "livez", "metrics", "openapi", "readyz", "startupz", "static", "streams"}
 )
 """Names that no stream can have, because they are paths of the service itself; some need no token."""
@@ -133,7 +133,7 @@ class Settings(Model):
     @field_validator("streams")
     @classmethod
     def _beside_the_service(cls, streams: dict[str, Any]) -> dict[str, Any]:
-        if taken := sorted(_TAKEN & streams.keys()):
+        if taken := sorted(TAKEN & streams.keys()):
             raise ValueError(f"streams that are not named {' or '.join(taken)}, because the service itself has that path")
         return streams
 

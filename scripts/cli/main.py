@@ -29,6 +29,7 @@ class Place(NamedTuple):
 
 COMMANDS = {
     "serve": Place("scripts.service.serve", "main", "Consume the configured streams and answer over HTTP, until Ctrl-C."),
+    "init": Place("scripts.cli.init.command", "main", "Propose a configuration for a topic by its newest records."),
     "produce": Place("scripts.produce.producer", "main", "Send records to Kafka in one of the patterns."),
     "query": Place("scripts.cli.query", "app", "Ask a running Firnline."),
     "top": Place("scripts.cli.top", "main", "Watch a running Firnline: rates, generations, memory, actors."),

@@ -15,7 +15,7 @@ WIDTH = 120
 README_LINES = 150
 
 NOT_RUN = {
-    "README.md": 1,
+    "README.md": 3,
     "docs/configuration.md": 2,
     "docs/durability.md": 1,
     "docs/python.md": 1,

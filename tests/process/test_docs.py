@@ -106,7 +106,7 @@ def runs(page: Path) -> list[Fence]:
 def asked_by(sessions: list[Fence], folder: Path, environ: dict[str, str]) -> Iterator[int]:
     """Run the service if these sessions ask it. Yields its port."""
     lines = [line for fence in sessions for line in fence.lines]
-    if not any(word in line for line in lines for word in ("127.0.0.1:8080", "firnline query", "import firnline")):
+    if not any(word in line for line in lines for word in ("127.0.0.1:8080", "firnline query", "import firnline", "embedded")):
         yield 8080
         return
     streams = [word for name in ("dataset", "segments", "uniques", "words") for word in ("--only", name)]

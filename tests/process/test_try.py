@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from scripts.cli.configuration import tried
+from scripts.cli import topic_records
 from tests.conftest import Send
 from tests.support.command_line import run
 from tests.support.service import free_port
@@ -110,7 +110,7 @@ def test_every_view_shows_its_own_format(tmp_path: Path):
     ],
 )
 def test_what_cannot_be_read_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str):
-    monkeypatch.setattr(tried, "_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(topic_records, "_TIMEOUT_S", 1.0)
     done = run("config", "try", "--config", configuration(tmp_path), *words)
     assert done.returncode != 0
     assert said in done.stderr

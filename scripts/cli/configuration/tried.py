@@ -1,7 +1,6 @@
 """The first records of a stream as the configuration reads them: `firnline config try`. Changes nothing in Kafka."""
 
 import gzip
-import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,36 +11,24 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 from rich.table import Table
 
 from actors.columns.values import Values
-from actors.kafka_topic import client_settings
 from actors.records.members import Members
 from actors.sources.polled import of_one_partition
 from config.streams import Stream
 from config.units import NANOSECONDS
 from scripts.brokers.embedded import find_embedded
 from scripts.cli.printing import console_of, visible
+from scripts.cli.topic_records import Given, of_topic
 from scripts.service.plan import view_of
 
 RECORDS = 20
-_TIMEOUT_S = 10.0
 _GZIP = b"\x1f\x8b"
 _LONGEST = 1 << 20
 _NOTHING = "-"
 _LONGEST_CELL = 60
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """A record: its place in words, its value and key, and its time in Kafka, ms since 1970."""
-
-    place: str
-    value: bytes | None
-    key: bytes | None = None
-    stamp: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +90,17 @@ def first(stream: Stream, kafka: Mapping[str, Any], lines: Path | None, count: i
             raise ValueError(f"{path}: expected a file of lines, got: {reason}") from None
     if source.topic is None:
         raise ValueError(f"--from: expected a file of lines, because the source of the stream is a {source}")
-    settings = dict(kafka)
-    if settings["bootstrap.servers"] == "embedded":
-        found = find_embedded()
-        if found is None:
-            raise ValueError("kafka.bootstrap.servers: expected a broker, got embedded, and none runs; give --bootstrap")
-        settings["bootstrap.servers"] = found
-    return of_topic(settings, source.topic, count)
+    return of_topic(with_broker(kafka), source.topic, count)
+
+
+def with_broker(kafka: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings with the address of the embedded broker if they name that one. Raises ValueError if none runs."""
+    if kafka["bootstrap.servers"] != "embedded":
+        return dict(kafka)
+    found = find_embedded()
+    if found is None:
+        raise ValueError("kafka.bootstrap.servers: expected a broker, got embedded, and none runs; give --bootstrap")
+    return {**kafka, "bootstrap.servers": found}
 
 
 def of_lines(path: Path, count: int) -> Iterator[Given]:
@@ -120,71 +111,6 @@ def of_lines(path: Path, count: int) -> Iterator[Given]:
         lines: Iterator[bytes] = iter(lambda: file.readline(_LONGEST), b"")
         for number, line in enumerate(islice(lines, count), 1):
             yield Given(f"line {number}", line.removesuffix(b"\n"))
-
-
-def of_topic(settings: Mapping[str, Any], topic: str, count: int) -> list[Given]:
-    """Return the first records of each partition of a topic, the earliest ones by their times in Kafka, `count` at most.
-
-    Joins no group, commits nothing and creates nothing. Raises ValueError if the topic cannot be read within 10 s.
-    """
-    reasons: list[str] = []
-    own: dict[str, Any] = {
-        **client_settings(settings),
-        "group.id": "firnline-config-try",
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "enable.partition.eof": True,
-        "allow.auto.create.topics": False,
-        "error_cb": lambda error: reasons.append(error.str()),
-    }
-    deadline = time.monotonic() + _TIMEOUT_S
-    consumer = Consumer(own)
-    try:
-        partitions = _partitions(consumer, topic)
-        consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
-        found = _first(consumer, topic, dict.fromkeys(partitions, count), deadline)
-    except KafkaException as error:
-        consumer.poll(0)  # the reasons come through `error_cb`
-        reason: Any = error.args[0]
-        missing = reason.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}  # noqa: SLF001  # its public name
-        text = "it does not exist" if missing else next(iter(reasons), reason.str())
-        raise ValueError(f"topic {topic}: {text}") from None
-    finally:
-        consumer.close()
-    return [given for _, given in sorted(found, key=lambda each: each[0])[:count]]
-
-
-def _partitions(consumer: Consumer, topic: str) -> list[int]:
-    known = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
-    if known.error is not None:
-        raise KafkaException(known.error)
-    return list(known.partitions)
-
-
-def _first(consumer: Consumer, topic: str, wanted: dict[int, int], deadline: float) -> list[tuple[tuple[int, int, int], Given]]:
-    """Return the first records of each partition, up to the number `wanted` of each, with their order."""
-    found: list[tuple[tuple[int, int, int], Given]] = []
-    while wanted:
-        message = consumer.poll(max(0.0, deadline - time.monotonic()))
-        if message is None:
-            raise ValueError(f"topic {topic}: expected its records within {_TIMEOUT_S:.0f} s, got {len(found)}")
-        partition: Any = message.partition()
-        error = message.error()
-        if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public name
-            raise KafkaException(error)
-        if partition not in wanted:
-            continue
-        if error is None:
-            offset: Any = message.offset()
-            value: Any = message.value()
-            key: Any = message.key()
-            stamp = message.timestamp()[1]
-            found.append(((stamp, partition, offset), Given(f"{partition}/{offset}", value, key, stamp)))
-            wanted[partition] -= 1
-        if error is not None or not wanted[partition]:
-            del wanted[partition]
-            consumer.pause([TopicPartition(topic, partition)])
-    return found
 
 
 def _members(stream: Stream) -> tuple[Sequence[str], Members] | None:

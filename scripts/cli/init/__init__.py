@@ -1,0 +1,1 @@
+"""The command `firnline init`: from the newest records of a topic to a configuration that reads them."""
