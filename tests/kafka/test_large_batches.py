@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
 
 from tests.support.service import service
 from tests.support.waiting import until
+from tests.support.whole_batch import write_batch
 
 PARTITIONS, RECORDS = 3, 50_000
 BUDGET = 160 << 20
@@ -24,15 +24,14 @@ def send(broker: str, topic: str, partition: int, records: int) -> None:
         "batch.size": 200_000_000,
         "message.max.bytes": 200_000_000,
         "batch.num.messages": 1_000_000,
-        "linger.ms": 60_000,
         "queue.buffering.max.kbytes": 1_000_000,
     }
     padding = b"x" * 850
-    producer = Producer({"bootstrap.servers": broker, "compression.type": "zstd", **whole})
-    for number in range(records):
-        frame = b'{"ts":%d,"uid":"u%d","pad":"%s"}' % (1_468_244_400 + number // 100, number % 1_000, padding)
-        producer.produce(topic, frame, partition=partition)
-    assert producer.flush(60) == 0
+    frames = (
+        b'{"ts":%d,"uid":"u%d","pad":"%s"}' % (1_468_244_400 + number // 100, number % 1_000, padding)
+        for number in range(records)
+    )
+    write_batch(broker, topic, frames, partition, **{"compression.type": "zstd", **whole})
 
 
 @pytest.mark.long

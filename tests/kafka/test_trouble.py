@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AclOperation, ResourceType
 from confluent_kafka.cimpl import NewPartitions
 
@@ -26,6 +26,7 @@ from tests.support.rights import PASSWORD
 from tests.support.secured import Secured, secured
 from tests.support.service import Service, command, service
 from tests.support.waiting import until
+from tests.support.whole_batch import write_batch
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +41,8 @@ def topic(kafka: Secured) -> str:
 
 
 def send(kafka: Secured, topic: str, values: list[bytes], partition: int = 0, **settings: str) -> None:
-    """Write values as one batch, also on a machine that is too busy to make them within a second."""
-    producer = Producer({"bootstrap.servers": kafka.plain, "linger.ms": 60_000, **settings})
-    for value in values:
-        producer.produce(topic, value, partition=partition)
-    assert producer.flush(30) == 0
+    """Write values as one batch."""
+    write_batch(kafka.plain, topic, values, partition, **settings)
 
 
 @dataclass
