@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
@@ -181,6 +181,30 @@ def test_a_topic_recreated_between_two_runs_is_read_from_its_beginning(broker: s
     assert after.place().identity not in {None, identity}
     assert at_end(after) == numbered(100, 150)
     assert after.poll(1, 0.0).epoch == 5
+
+
+def test_a_recreated_topic_is_one_gap_although_its_partitions_have_no_leader_at_the_first_attempt(
+    broker: str, name: str, source: Opened, send: Send, monkeypatch: pytest.MonkeyPatch
+):
+    def no_leader(*_: Any) -> NoReturn:
+        raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+
+    created(broker, name, 2)
+    before = source(name)
+    begin(before, Place())
+    identity = before.place().identity
+    deleted(broker, name)
+    created(broker, name, 2)
+    sent(send, broker, name, 100, 150)
+    after, place = source(name), Place({0: 0, 1: 0}, identity, 4)
+    with monkeypatch.context() as soon:
+        soon.setattr(after, "_range", no_leader)
+        until(lambda: not after.open(place) and after.place().epoch == 5)  # it has seen that the topic is another one
+        assert not after.open(place)
+    assert after.gaps() == []
+    begin(after, place)
+    assert (after.place().epoch, after.gaps()) == (5, [Gap(0, None, "recreated"), Gap(1, None, "recreated")])
+    assert at_end(after) == numbered(100, 150)
 
 
 def test_an_unchanged_topic_is_read_on(broker: str, name: str, source: Opened, send: Send):

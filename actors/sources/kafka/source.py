@@ -119,10 +119,13 @@ class KafkaSource:
             self._connect()
         self._unassign()
         self._handle(self._reader.errors())
+        before = len(self._gaps)
         self._reading = self._opened_at(place)
         if self._reading:
             self._reasons.clear()
             self._troubles.over()
+        else:
+            del self._gaps[before:]  # the next attempt begins at the same place, and finds them again
         return self._reading
 
     def _opened_at(self, place: Place) -> bool:
