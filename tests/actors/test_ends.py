@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.sources.kafka.ends import Ends
+from actors.sources.kafka.ends import Ends, Highs
 
 NONE = np.zeros(0, np.uint8)
 
@@ -120,3 +120,29 @@ def test_a_partition_is_held_if_and_only_if_its_end_is_behind_the_broker(steps: 
                 ends.forget({number})
                 model[number] = False
         assert {each for each, held in model.items() if held} == set(ends.held)
+
+
+def test_the_end_of_few_partitions_is_asked_for_each_time_and_that_of_many_partitions_more_seldom():
+    asked: list[int] = []
+
+    def high(number: int) -> int:
+        asked.append(number)
+        return len(asked)
+
+    few, many = Highs(high), Highs(high)
+    few.of({0: 0, 1: 0}.keys(), 10.0)
+    assert dict(few.of({0: 0, 1: 0}.keys(), 10.01)) == {0: 3, 1: 4}
+    numbers = dict.fromkeys(range(10_000)).keys()
+    first = dict(many.of(numbers, 20.0))
+    asked.clear()
+    assert many.of(numbers, 24.9) == first
+    assert many.of(numbers, 25.0) != first
+    assert len(asked) == 10_000
+
+
+def test_the_end_of_a_new_partition_is_asked_for_at_once():
+    ends = {0: 5, 1: 6}
+    highs = Highs(ends.__getitem__)
+    assert highs.of({0: 0}.keys(), 1.0) == {0: 5}
+    assert highs.of(ends.keys(), 1.0) == ends
+    assert highs.of({1: 0}.keys(), 1.0) == {1: 6}

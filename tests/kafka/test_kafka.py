@@ -2,11 +2,12 @@
 
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 from confluent_kafka.cimpl import NewTopic
 
@@ -233,6 +234,34 @@ def test_a_topic_recreated_under_the_reader_is_read_from_its_beginning(broker: s
     assert (reading.place().epoch, reading.gaps()) == (1, [Gap(0, None, "recreated")])
     assert (identity is not None, reading.place().identity != identity) == (TOPICS_HAVE_IDS, TOPICS_HAVE_IDS)
     assert reading.place().offsets == {0: 20}
+
+
+def test_the_group_has_the_offsets_that_were_read_and_those_of_a_recreated_topic(
+    broker: str, name: str, source: Opened, send: Send
+):
+    def group() -> list[int]:
+        with closing(Consumer({"bootstrap.servers": broker, "group.id": f"g-{name}"})) as consumer:
+            return [found.offset for found in consumer.committed([TopicPartition(name, number) for number in range(2)], 10)]
+
+    reading = source(name)
+    for earlier in (False, True):
+        if earlier:
+            deleted(broker, name)
+            until(lambda: group() == [OFFSET_INVALID] * 2)  # the broker has deleted the offsets too
+        created(broker, name, 2)
+        sent(send, broker, name, 0, 10, partition=0)
+        sent(send, broker, name, 0, 5, partition=1)
+        if not earlier:
+            begin(reading, Place())
+        assert len(values(reading, 15)) == 15
+
+        def committed() -> bool:
+            """Commit as the front end does, again and again, while it polls: a coordinator may have to be found first."""
+            reading.commit()
+            reading.poll(10, 0.1)
+            return group() == [10, 5]
+
+        until(committed)
 
 
 def test_without_topic_ids_the_offsets_show_a_recreated_topic(embedded: str, name: str, source: Opened, send: Send):

@@ -7,12 +7,13 @@ import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, TopicPartition
 from confluent_kafka.admin import AclOperation, ResourceType
 from confluent_kafka.cimpl import NewPartitions
 
@@ -200,6 +201,27 @@ def test_a_missing_right_is_named_and_reading_goes_on_when_it_is_granted(
     send(kafka, topic, [b"b"])
     kafka.grant(ResourceType.TOPIC, topic, AclOperation.READ, AclOperation.DESCRIBE)
     reader.until(lambda trouble: trouble is None and reader.values == [b"a", b"b"] and reader.ended == {0, 1})
+
+
+def test_offsets_that_the_group_refused_are_committed_when_the_right_is_granted(
+    kafka: Secured, topic: str, reading: Callable[..., Reader]
+):
+    group = f"g-{topic}"
+    send(kafka, topic, [b"a", b"b"])
+    kafka.grant(ResourceType.TOPIC, topic, AclOperation.DESCRIBE, AclOperation.READ)
+    reader = reading(topic, {**kafka.as_user, "group.id": group})
+    reader.until(lambda _: reader.values == [b"a", b"b"])
+
+    def committed() -> int:
+        reader.source.commit()
+        with closing(Consumer({"bootstrap.servers": kafka.plain, "group.id": group})) as consumer:
+            (found,) = consumer.committed([TopicPartition(topic, 0)], 10)
+        return int(found.offset)
+
+    reader.until(lambda _: committed() and any(f"group {group}" in line for line in reader.log))
+    assert committed() == OFFSET_INVALID
+    kafka.grant(ResourceType.GROUP, group, AclOperation.READ)
+    reader.until(lambda _: committed() == 2)
 
 
 @pytest.mark.parametrize("how", ["stall", "refuse", "stop"])

@@ -1,10 +1,12 @@
-"""The ends of a topic's partitions: which are read to their end, and which have an open transaction behind it.
+"""The ends of a topic's partitions: where they are, which are read to their end, and which have an open transaction behind it.
 
 The Kafka source owns it. With `isolation.level: read_committed` librdkafka reports a partition as at its end if the next record
 belongs to a transaction that is not committed yet. Only the high watermark shows that there are more records.
 """
 
+import math
 from collections.abc import Callable, Collection, Mapping
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
 from typing import Any
 
@@ -13,9 +15,31 @@ from numpy.typing import NDArray
 
 from actors.kafka_topic import offset_in
 
+_HIGHS_S_A_PARTITION = 0.0005
 _PERIOD_S = 0.2
 _PERIOD_S_A_PARTITION = 0.0001
 _AGAIN_S = 1.0
+
+
+class Highs:
+    """Keeps the offset after the last record of each partition, because asking librdkafka for thousands of them takes long.
+
+    `high` returns that offset of one partition, as of the last fetch. It does not wait. Cost: 7 us.
+    """
+
+    def __init__(self, high: Callable[[int], int]) -> None:
+        self._high = high
+        self._at = -math.inf
+        self._known: dict[int, int] = {}
+
+    def of(self, partitions: AbstractSet[int], now: float) -> Mapping[int, int]:
+        """Return the offset of each of `partitions`, as of now, or of many partitions as of 0.5 ms before for each at most.
+
+        Cost: O(partitions); 7 us a partition if they are asked for.
+        """
+        if now - self._at >= len(partitions) * _HIGHS_S_A_PARTITION or self._known.keys() != partitions:
+            self._at, self._known = now, {number: self._high(number) for number in partitions}
+        return self._known
 
 
 class Ends:

@@ -4,7 +4,6 @@ Used by the front end, on its thread, which decides when to read. Partitions are
 group's committed offsets are for lag tools only.
 """
 
-import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
@@ -16,8 +15,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from actors.kafka_topic import Change, TopicIdentity, ensure_topic, refusal
 from actors.kafka_trouble import Reasons
 from actors.replies import Trouble, Troubled
+from actors.sources.kafka.commits import Commits
 from actors.sources.kafka.damage import DAMAGED, Damage, search
-from actors.sources.kafka.ends import Ends
+from actors.sources.kafka.ends import Ends, Highs
 from actors.sources.kafka.fetch import Fault, Fetched, How, Reader, reader, unassign
 from actors.sources.kafka.reach import Reach, Stalls
 from actors.sources.kafka.troubles import MOST_NAMED, Troubles, listed
@@ -49,8 +49,6 @@ _OURS: dict[str, Any] = {
 _AGAIN_S = 0.2
 _REFUSED_AGAIN_S = 1.0
 _DAMAGED_AGAIN_S = 10.0
-_COMMIT_ALL_S = 60.0
-_HIGHS_S_A_PARTITION = 0.0005
 _LOOK_TIMEOUT_S = 1.0
 """librdkafka continues to connect after a timeout, so the next request may succeed."""
 
@@ -102,9 +100,8 @@ class KafkaSource:
         self._lost = 0
         self._denied: dict[int, str] = {}
         self._denied_at = 0.0
-        self._highs_at, self._committed_at = -math.inf, -math.inf
-        self._highs: dict[int, int] = {}
-        self._committed: dict[int, int] = {}
+        self._highs = Highs(self._high)
+        self._commits = Commits()
         self._damaged: dict[int, Damage] = {}
         self._troubles = Troubles(self._reasons, on_error)
         self._reading = False
@@ -242,24 +239,21 @@ class KafkaSource:
     def lag(self) -> dict[int, int]:
         """Return the lag in records, by partition, as of the last fetch, or of many partitions as of one soon before it.
 
-        Cost: O(partitions), no request; 7 us a partition once in `_HIGHS_S_A_PARTITION` seconds for each.
+        Cost: O(partitions), no request; see `Highs`.
         """
-        now = time.monotonic()
-        if now - self._highs_at >= len(self._next) * _HIGHS_S_A_PARTITION or self._highs.keys() != self._next.keys():
-            self._highs_at, self._highs = now, {number: self._high(number) for number in self._next}
-        ends, highs = self._reach.ends, self._highs
+        ends, highs = self._reach.ends, self._highs.of(self._next.keys(), time.monotonic())
         return {number: max(0, highs[number] - at, ends.get(number, 0) - at) for number, at in self._next.items()}
 
     def commit(self) -> None:
-        """Commit the offsets that have changed, for lag tools, and all of them once a minute. Never waits."""
-        now = time.monotonic()
-        if now - self._committed_at >= _COMMIT_ALL_S:
-            self._committed_at, self._committed = now, {}
-        changed = {number: offset for number, offset in self._next.items() if self._committed.get(number) != offset}
-        if changed:
-            self._committed |= changed
-            places = [TopicPartition(self._topic, number, offset) for number, offset in changed.items()]
+        """Commit the offsets that are due, for lag tools. Never waits."""
+        if due := self._commits.due(self._next, time.monotonic()):
+            places = [TopicPartition(self._topic, number, offset) for number, offset in due.items()]
             self._opened().commit(offsets=places, asynchronous=True)
+
+    def _on_commit(self, error: KafkaError | None, places: Collection[TopicPartition]) -> None:
+        """Repeat a commit that has failed. Only lag tools notice. A missing right is reported as an error too."""
+        if error is not None or any(place.error is not None for place in places):
+            self._commits.failed(time.monotonic())
 
     def close(self) -> None:
         """Disconnect. Waits for the last commit, at most two seconds (see `TUNING`)."""
@@ -398,12 +392,13 @@ class KafkaSource:
         self._latest = False
         self._gaps += [Gap(number, None, "recreated") for number in sorted(self._next)]
         self._next, self._origin = {}, {}
+        self._commits.forget()  # the broker has deleted the group's offsets together with the topic
         self._on_error(f"topic {self._topic} was deleted and created again: reading the new one from its beginning")
 
     def _connect(self) -> None:
         """Make a client that has read nothing, and its reader."""
         try:
-            consumer = Consumer({**self._settings, "error_cb": self._reasons})
+            consumer = Consumer({**self._settings, "error_cb": self._reasons, "on_commit": self._on_commit})
         except KafkaException as error:
             raise ValueError(f"kafka: {error.args[0].str()}") from None
         self._reader, reason = reader(consumer, self._topic, self._how, self._reasons)
