@@ -44,7 +44,7 @@ from actors.reading.outbox import Outbox
 from actors.reading.pace import Pace
 from actors.reading.pause import Pause
 from actors.reading.states import IN_TROUBLE, NO_TOPIC, End, Phase, Status
-from actors.replies import Progress, open_transaction
+from actors.replies import NEXT, Progress, open_transaction
 from actors.runtime.actor import Actor, System
 from actors.sources.polled import Place, Polled
 from actors.sources.source import Source
@@ -62,9 +62,10 @@ class FrontEnd(Actor[FrontEndMessage]):
     `ahead` is the policy for events whose times cannot be yet. `ahead` and `lateness` are in the unit of the settings; the
     events may decide another `unit`.
 
-    `on_wait` is called with the reason, again and again, while records cannot be read yet; `on_end` each time that all existing
-    records are in their slices. `dead_letters` writes refused records, if the stream has a topic for them. If it `saves_first`,
-    nothing is read before the first checkpoint is saved. If checkpoints are `lasting`, a later process reads the last one.
+    `on_wait` is called with the reason and what to do, again and again, while records cannot be read yet; `on_end` each time
+    that all existing records are in their slices. `dead_letters` writes refused records, if the stream has a topic for them. If
+    it `saves_first`, nothing is read before the first checkpoint is saved. If checkpoints are `lasting`, a later process reads
+    the last one.
     """
 
     suspends: ClassVar[bool] = True
@@ -82,7 +83,7 @@ class FrontEnd(Actor[FrontEndMessage]):
         idle_s: float,
         unit: TimeUnit,
         ahead: Ahead,
-        on_wait: Callable[[str, str], None],
+        on_wait: Callable[[str, str, str | None], None],
         on_end: Callable[[str], None],
         dead_letters: Address[DeadLetterWriterMessage] | None,
         saves_first: bool,
@@ -420,13 +421,13 @@ class FrontEnd(Actor[FrontEndMessage]):
     def _reading(self, now: float) -> Status:
         """Return the status of a stream that reads. Calls `on_wait` if only an open transaction holds it back."""
         if (trouble := self._source.trouble()) is not None:
-            self._on_wait(self.stream, "; ".join(trouble.reasons))
+            self._on_wait(self.stream, "; ".join(trouble.reasons), NEXT[trouble.state])
             return IN_TROUBLE[trouble.state]
         if self._silent(now):
             return Status.AT_THE_END
         if (held := self._intake.transaction(now)) is None:
             return Status.READING
-        self._on_wait(self.stream, f"partition {held[0]}: {open_transaction(held[1])}")
+        self._on_wait(self.stream, f"partition {held[0]}: {open_transaction(held[1])}", None)
         return Status.TRANSACTION
 
     def _open(self) -> bool:
@@ -436,7 +437,8 @@ class FrontEnd(Actor[FrontEndMessage]):
         self._opened = self._source.open(self._intake.place)
         if not self._opened:
             trouble = self._source.trouble()
-            self._on_wait(self.stream, NO_TOPIC if trouble is None else "; ".join(trouble.reasons))
+            reason = NO_TOPIC if trouble is None else "; ".join(trouble.reasons)
+            self._on_wait(self.stream, reason, NEXT["absent" if trouble is None else trouble.state])
             self._report(Status.NO_TOPIC)
             self._alarm.set(Poll(), in_s=self._pace.wait_for_topic_s)
             return False

@@ -85,6 +85,15 @@ class Answer(Struct, frozen=True):
 
 Troubled = Literal["absent", "unreachable", "refused", "damaged", "stalled"]
 
+NEXT: Mapping[Troubled, str] = {
+    "absent": "create the topic, or name another one as source.topic; with source.partitions the service creates it",
+    "unreachable": "start the broker, or correct kafka.bootstrap.servers or kafka.security.protocol",
+    "refused": "grant this user the rights DESCRIBE and READ of the topic, or give another user in kafka",
+    "damaged": "repair the log, or set source.on_damage: skip, which counts the offsets of the batch as missed",
+    "stalled": "wait: a fresh Kafka client is tried again and again",
+}
+"""What an operator can do next."""
+
 
 class Trouble(Struct, frozen=True):
     """Why a source gives no records, since when (seconds since 1970), and the reasons for people.

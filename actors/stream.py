@@ -89,12 +89,13 @@ class Running:
 class Callbacks:
     """The functions that a stream's actors call on their threads. The first argument of each is the stream's name.
 
-    `wait`: records cannot be read yet; the second argument is the reason. `end`: every record of a finite source is in a slice.
+    `wait`: records cannot be read yet; the second argument is the reason, the third what an operator can do, or None. `end`:
+    every record of a finite source is in a slice.
     `trouble`: a sink does not accept results, or the disk does not accept a checkpoint; the second argument is the problem.
     `superseded`: this process must end, because another one may write to the same place; the second argument is the reason.
     """
 
-    wait: Callable[[str, str], None]
+    wait: Callable[[str, str, str | None], None]
     end: Callable[[str], None]
     trouble: Callable[[str, str], None]
     superseded: Callable[[str, str], None] = lambda *_: None

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 import msgspec
 
-from actors.replies import Coverage, Trouble
+from actors.replies import NEXT, Coverage, Trouble
 from actors.timeline.span import EVER, Span
 from actors.views.kinds import VIEWS
 
@@ -129,11 +129,12 @@ class TroubleReport(Answer, frozen=True):
     ]
     since: Annotated[float, _Meta(description="Seconds since 1970.")]
     reasons: list[str]
+    next: Annotated[str, _Meta(description="What an operator can do next.")]
 
     @classmethod
     def of(cls, trouble: Trouble | None) -> Self | None:
         """Return the trouble as JSON."""
-        return None if trouble is None else cls(trouble.state, trouble.since, list(trouble.reasons))
+        return None if trouble is None else cls(trouble.state, trouble.since, list(trouble.reasons), NEXT[trouble.state])
 
 
 class StreamReport(Answer, frozen=True):

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.protocol import WAITING_HOMES, Address
-from actors.replies import GetHealth, GetStats, Health, Stats
+from actors.replies import NEXT, GetHealth, GetStats, Health, Stats
 from gateway.api.errors import Problem
 from gateway.api.operation import Endpoint, Operation
 from gateway.ask import Asker
@@ -57,6 +57,7 @@ class Readiness(Answer, frozen=True, omit_defaults=True):
     reasons: Annotated[
         list[str] | msgspec.UnsetType, _Meta(description="Why it is not ready, or why no records can be read.")
     ] = msgspec.UNSET
+    next: Annotated[str | msgspec.UnsetType, _Meta(description="What to do if no records can be read.")] = msgspec.UNSET
     since: Annotated[float | msgspec.UnsetType, _Meta(description="Since when no records can be read: seconds since 1970.")] = (
         msgspec.UNSET
     )
@@ -189,6 +190,7 @@ class Probes:
                 readiness,
                 ready=readiness.ready and trouble.state != "damaged",
                 reasons=[*([state] if stats.starting else []), *trouble.reasons],
+                next=NEXT[trouble.state],
                 since=trouble.since,
                 stale=None if newest is None else round(max(0.0, time.time() - newest), 3),
             )

@@ -1,6 +1,7 @@
 """One run of the service: starts the actors and the gateway, serves until the end, and drains."""
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -9,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+import psutil
 
 from actors.runtime.actor import System, start
 from actors.runtime.dispatcher import Dispatcher
@@ -54,8 +57,33 @@ def listen(settings: Settings) -> socket.socket:
         opened.listen()  # two processes may bind one port, but only one of them can listen
     except OSError as error:
         opened.close()
-        raise ValueError(f"{settings.http.host}:{settings.http.port}: {error.strerror}") from None
+        raise ValueError(_why_not(settings, error)) from None
     return opened
+
+
+def _why_not(settings: Settings, error: OSError) -> str:
+    """Return why the address cannot be used, and what to do."""
+    host, port = settings.http.host, settings.http.port
+    problem = f"{host}:{port}: {error.strerror}"
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"{problem}{_by_whom(port)}: end it, or take another port: --set http.port={port % 65_535 + 1}"
+        case errno.EACCES:
+            return f"{problem}: take a port above 1023: --set http.port=8080"
+        case _:
+            return f"{problem}: take an address of this machine: --set http.host=127.0.0.1"
+
+
+def _by_whom(port: int) -> str:
+    """Return the process that listens at a port; nothing if the system does not show it to this user."""
+    try:
+        listening = [
+            each.pid for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN and each.laddr[1] == port
+        ]
+        process = next((psutil.Process(pid) for pid in listening if pid is not None), None)
+        return f" by {process.name()}, process {process.pid}" if process is not None else ""
+    except (psutil.Error, OSError):
+        return ""
 
 
 @dataclass(slots=True)
@@ -138,7 +166,7 @@ class Progress:
         if self._server is not None and (finished or self.superseded is not None):
             self._server.should_exit = True
 
-    def _on_wait(self, stream: str, reason: str) -> None:
+    def _on_wait(self, stream: str, reason: str, advice: str | None) -> None:
         """Log that a stream cannot read its records yet. With `once`, give the stream up after `_WAIT_S`."""
         now = time.monotonic()
         before = self._waiting.get(stream)
@@ -150,7 +178,8 @@ class Progress:
         if not wait.logged and (before is None or now - wait.since >= _STILL_S):  # most transactions are open for a moment only
             wait.logged = True
             if not any(each in self.complain[stream] for each in reason.split("; ")):
-                log.warning("waiting", stream=stream, source=self._name_of(stream), reason=reason)
+                facts = {"reason": reason, **({"next": advice} if advice is not None else {})}
+                log.warning("waiting", stream=stream, source=self._name_of(stream), **facts)
         if self._once and now - wait.since >= _WAIT_S and stream in self._unfinished:
             problem = f"{self._name_of(stream)}: {reason}, for {_WAIT_S:.0f} seconds"
             log.error("given up", stream=stream, problem=problem)

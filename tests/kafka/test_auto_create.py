@@ -99,12 +99,12 @@ def test_once_gives_a_stream_up_whose_topic_is_absent_for_thirty_seconds(monkeyp
         progress = Progress(load(None, [], {}), {"bootstrap.servers": "127.0.0.1:9"}, once=once)
         wait = progress.callbacks().wait
         for _ in range(20):
-            wait("events", "there is no topic to read")
+            wait("events", "there is no topic to read", None)
             now += 1.0
         now += 60.0  # meanwhile the topic was there
         for _ in range(30):
-            wait("events", "there is no topic to read")
+            wait("events", "there is no topic to read", None)
             now += 1.0
         assert not progress.given_up
-        wait("events", "there is no topic to read")
+        wait("events", "there is no topic to read", None)
         assert progress.given_up == given_up

@@ -1,5 +1,7 @@
 """The commands as people type them."""
 
+import os
+import re
 import runpy
 import signal
 import socket
@@ -229,7 +231,15 @@ def test_a_port_in_use_a_small_budget_and_an_unknown_kafka_setting_are_one_line_
     small = run("serve", "--set", "http.port=0", "--set", "memory.budget=20MiB", "--set", "kafka.bootstrap.servers=127.0.0.1:1")
     nowhere = ("--set", "kafka.bootstrap.servers=127.0.0.1:1", "--set", "data_dir=null")
     unknown = run("serve", "--set", "http.port=0", "--set", "kafka.no.such=1", *nowhere)
-    for done, said in ((in_use, "Address already in use"), (small, "memory.budget: expected at least"), (unknown, "no.such")):
+    assert re.search(
+        rf":{port}: Address already in use by \S+, process {os.getpid()}: end it, or take another port: --set http",
+        in_use.stderr,
+    )
+    for done, said in (
+        (in_use, f"--set http.port={port + 1}"),
+        (small, "memory.budget: expected at least"),
+        (unknown, "no.such"),
+    ):
         assert done.returncode == 1
         assert said in done.stderr
         assert "Traceback" not in done.stderr

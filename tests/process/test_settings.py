@@ -45,7 +45,7 @@ def test_the_default_file_has_the_defaults():
         "segments": {
             "view": "segments",
             "source": {"topic": "segment-topic", "partitions": 10},
-            "output": {"file": "output/output.txt"},
+            "output": {"file": ".firnline/output.txt"},
         },
         "uniques": {
             "view": "uniques",
