@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from config.fields import HIDDEN, Budget, secret
+from config.records import SCHEMA_SETTINGS
 from config.settings import Http, Settings
 from config.streams import DEFAULT_VIEW, STREAMS, Source, view_of
 
@@ -65,6 +66,8 @@ def applies(path: tuple[str, ...], view: str = DEFAULT_VIEW) -> Applies:
         own = path[2:]
         if own[0] in STREAMS[view].bounds:
             return Applies.NEXT
+        if own[0] == "record" and own[-1] in SCHEMA_SETTINGS:
+            return Applies.RESTART
         if own[0] in {"view", *STREAMS[view].meant} or (own[0] == "source" and own[-1] in {"source", *_INPUTS}):
             return Applies.ANEW
     return Applies.RESTART

@@ -1,8 +1,11 @@
 """The stanza `record` of a stream: the form of its records. One class a view, with the roles that the view takes."""
 
 import re
+import warnings
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
 
@@ -42,6 +45,17 @@ def _text(given: str) -> str:
     return given
 
 
+def _registry(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        fits = False
+    if not fits or "@" in parts.netloc or parts.query or parts.fragment or not text.isprintable() or " " in text:
+        raise ValueError("the URL of a schema registry such as http://127.0.0.1:8081, without a user and a query")
+    return text.rstrip("/")
+
+
 _Names = Annotated[list[Annotated[str, Field(max_length=1_000), AfterValidator(_text)]], Field(min_length=1, max_length=1_000)]
 
 
@@ -72,23 +86,73 @@ Time = Annotated[
 """The time of an event: a member, or the record's own time in Kafka."""
 
 
-class Record(Model):
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "Field name .schema.", UserWarning)  # of a method of pydantic 1 that nothing calls
+
+    class Encoded(Model):
+        """How the bytes of a record are read."""
+
+        format: Literal["text", "json", "avro"] = Field(
+            "text", description="text: the view's own format; json: members of JSON records; avro: fields of Avro records."
+        )
+        schema: Path | None = Field(  # type: ignore[assignment]
+            None, description="Of avro: a file with the schema of all records."
+        )
+        framing: Literal["confluent", "none"] | None = Field(
+            None,
+            description="Whether records begin with the byte 0 and the number of a schema: confluent, or none. "
+            "null: confluent with a registry, none with a schema file.",
+        )
+
+        @model_validator(mode="after")
+        def _has_its_schema(self) -> Self:
+            given = [name for name in ENCODING if name != "format" and getattr(self, name) is not None]
+            if self.format in {"text", "json"}:
+                if given:
+                    raise ValueError(f"format: avro, which {' and '.join(given)} belong{'s' * (len(given) == 1)} to")
+                return self
+            if self.schema is None:
+                raise ValueError(f"schema, a file, for {self.format}")
+            return self
+
+        @property
+        def words(self) -> str:
+            """The format as people write it."""
+            return {"text": "text", "json": "JSON", "avro": "Avro"}[self.format]
+
+        @property
+        def framed(self) -> bool:
+            """Whether records begin with the number of their schema."""
+            return self.framing == "confluent"
+
+
+ENCODING = tuple(Encoded.model_fields)
+"""The settings that say how bytes are read. All others are roles."""
+
+SCHEMA_SETTINGS = frozenset(ENCODING) - {"format"}
+"""Settings on which no answer depends, because the producer's schema is one, however it is found."""
+
+
+class Record(Encoded):
     """The form of records. Each role of a view is a field of its class."""
 
     optional: ClassVar[tuple[str, ...]] = ()
     """The roles that may be left out."""
 
-    format: Literal["text", "json"] = Field("text", description="text: the view's own format; json: members of JSON records.")
-
     @model_validator(mode="after")
-    def _has_its_roles(self) -> "Record":
-        roles = [name for name in type(self).model_fields if name != "format"]
+    def _has_its_roles(self) -> Self:
+        roles = self.roles()
         given = [name for name in roles if getattr(self, name) is not None]
         if self.format == "text" and given:
             raise ValueError(f"format: json, which {', '.join(given)} {'belongs' if len(given) == 1 else 'belong'} to")
-        if self.format == "json" and (missing := [name for name in roles if name not in (*given, *self.optional)]):
-            raise ValueError(f"the roles {', '.join(roles)} for JSON, of which {', '.join(missing)} is missing")
+        if self.format != "text" and (missing := [name for name in roles if name not in (*given, *self.optional)]):
+            raise ValueError(f"the roles {', '.join(roles)} for {self.words}, of which {', '.join(missing)} is missing")
         return self
+
+    @classmethod
+    def roles(cls) -> list[str]:
+        """Return the names of the roles."""
+        return [name for name in cls.model_fields if name not in ENCODING]
 
     @property
     def time_field(self) -> TimeField | Literal["kafka"] | None:
@@ -105,9 +169,7 @@ class Record(Model):
 
     def members(self) -> dict[str, str]:
         """Return the JSON Pointer of each role other than the time."""
-        found: dict[str, Any] = {
-            name: getattr(self, name) for name in type(self).model_fields if name not in {"format", "time"}
-        }
+        found: dict[str, Any] = {name: getattr(self, name) for name in self.roles() if name != "time"}
         pointers = {name: each.field if isinstance(each, StepField) else each for name, each in found.items()}
         return {name: pointer for name, pointer in pointers.items() if pointer is not None}
 

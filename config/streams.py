@@ -16,7 +16,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Discriminator, Field, StrictBool, Tag, model_validator
 
 from config.fields import TOPIC, Model, Whole
-from config.records import KAFKA, Record, SegmentsRecord, SetsRecord, TopRecord, UniquesRecord, WordsRecord
+from config.records import (
+    KAFKA,
+    SCHEMA_SETTINGS,
+    Record,
+    SegmentsRecord,
+    SetsRecord,
+    TopRecord,
+    UniquesRecord,
+    WordsRecord,
+)
 from config.units import NANOSECONDS, TimeUnit
 
 _PACKING = 1.03
@@ -173,6 +182,17 @@ class StreamSettings(Model):
             raise ValueError("record.time: kafka only with a topic")
         return self
 
+    @model_validator(mode="after")
+    def _binary_of_kafka(self) -> Self:
+        if self.binary and self.source.topic is None:
+            raise ValueError("record.format: avro only with a topic, because its records may contain line ends")
+        return self
+
+    @property
+    def binary(self) -> bool:
+        """Whether records are bytes that are no text."""
+        return self.form is not None and self.form.format != "json"
+
     @property
     def form(self) -> Record | None:
         """The form of the records if it is not the view's own."""
@@ -244,7 +264,9 @@ class StreamSettings(Model):
         """
         source = self.source.model_dump(mode="json", include={"topic", "file", "stdin", "command"}, exclude_none=True)
         unset = {name for name in self.newer if getattr(self, name) == type(self).model_fields[name].default}
-        return {**self.model_dump(mode="json", include={"view", *self.meant} - unset, exclude_none=True), "source": source}
+        meant = {"view", *self.meant} - unset
+        unmeant = {"record": set(SCHEMA_SETTINGS)}
+        return {**self.model_dump(mode="json", include=meant, exclude=unmeant, exclude_none=True), "source": source}
 
     def alike(self) -> list["StreamSettings"]:
         """Return the same settings with other values of `meant` for which checkpoints have the same form, the best first."""

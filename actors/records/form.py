@@ -1,7 +1,9 @@
-"""The form of a stream's records: in which member of the JSON each role is. Made from the configuration."""
+"""The form of a stream's records: in which member each role is. Made from the configuration."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+from actors.records.encoding import Encoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,12 +16,13 @@ class TimeAt:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Records are JSON. `members` has the JSON Pointer of each role other than the time, whose unit is to be `unit`.
+    """`members` has the JSON Pointer of each role other than the time, whose unit is to be `unit`.
 
-    `names` has the texts that stand for a name, for a role whose values are names.
+    `names` has the texts that stand for a name, for a role whose values are names. Without an `encoding`, records are JSON.
     """
 
     members: Mapping[str, str] = field(default_factory=dict)
     time: TimeAt | None = None
     unit: str = "ms"
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    encoding: Encoding | None = None

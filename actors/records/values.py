@@ -16,6 +16,8 @@ _KINDS = {
     ord("t"): "true or false",
     ord("f"): "true or false",
     ord("n"): "null",
+    ord("b"): "bytes",
+    ord("N"): "no finite number",
 }
 _PLAIN = re.compile(rb"-?[0-9]{1,18}")
 _PARTS = re.compile(rb"(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?")
@@ -38,6 +40,8 @@ class Number(NamedTuple):
 
 def kind_of(raw: bytes) -> str:
     """Return the kind of a JSON value in words, or `NOTHING` for no bytes.
+
+    A record that is not JSON has two more kinds of values: bytes are `b`, and NaN and infinities are `N`, as first byte.
 
     >>> kind_of(b"[1]"), kind_of(b"-1"), kind_of(b"")
     ('a list', 'a number', 'nothing')

@@ -67,6 +67,10 @@ class Events(Protocol):
         """Return the latest time, or None if the batch is empty."""
 
 
+class UnreadyError(Exception):
+    """Records cannot be decoded yet, because something that they need is still asked for. The source reports why."""
+
+
 class Refusal(NamedTuple):
     """A record that is not an event: its index in the poll, and one of the view's fixed reasons."""
 
@@ -286,7 +290,10 @@ class View(ABC):
 
     @abstractmethod
     def decode(self, records: Records) -> Decoded:
-        """Decode a whole poll. Never raises because of a record's content: that is a refusal."""
+        """Decode a whole poll. Never raises because of a record's content: that is a refusal.
+
+        Raises UnreadyError if the records cannot be decoded yet.
+        """
 
     @abstractmethod
     def open(self, carry: Any | None) -> Live:

@@ -111,6 +111,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "actors.columns.values",
         "actors.kafka_topic",
         "actors.reading.pace",
+        "actors.records.encoding",
         "actors.records.members",
         "actors.sinks.dead_letters",
         "actors.sources.kafka",
@@ -132,6 +133,7 @@ ONLY_IN = {
     "starlette": ("gateway",),
     "datasketches": ("actors.views.uniques.sketch",),
     "pcodec": ("actors.columns.sealed",),
+    "fastavro": ("actors.records.schemas.avro",),
 }
 PURE = (
     "actors.columns",
@@ -162,7 +164,7 @@ IMPURE = ("asyncio", "logging", "os", "random", "socket", "subprocess", "threadi
 LIBRARIES = {
     "actors.columns": {"msgspec", "numpy", "pcodec"},
     "actors.timeline": {"numpy"},
-    "actors.records": {"msgspec", "numpy"},
+    "actors.records": {"msgspec", "numpy", "fastavro"},
     "actors.views": {"numpy", "msgspec", "datasketches", "typing_extensions"},
 }
 

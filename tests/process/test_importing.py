@@ -29,7 +29,7 @@ from config.load import load
 from scripts.service.plan import view_of
 for name, stream in load(None, [], {}).streams.items():
     if name == sys.argv[1]:
-        view_of(stream)
+        view_of(stream, None)
         routes_of(None, Served(name, stream.view, None)).operations()
 print(*sys.modules)
 """

@@ -1,11 +1,15 @@
-"""`record:` end to end: the real service over a real topic of JSON records, and a restart."""
+"""`record:` end to end: the real service over a real topic of JSON and Avro records, and a restart."""
 
 import json
+from io import BytesIO
 from pathlib import Path
 
+import fastavro
 import pytest
 
+from config.load import SettingsError, load
 from tests.conftest import Send
+from tests.support.command_line import run
 from tests.support.forked import run_forked
 from tests.support.service import ROOT, Service, command, service
 from tests.support.waiting import until
@@ -97,3 +101,99 @@ def test_the_examples_read_what_their_patterns_send(example: str, read: set[str]
     assert len(shown) == 20
     assert {each["read"] for each in shown} == read
     assert all((each["time"] is None) == (each["read"] == "other") for each in shown)
+
+
+ORDER_SCHEMA = {
+    "type": "record",
+    "name": "Order",
+    "fields": [
+        {"name": "id", "type": ["null", "string"]},
+        {"name": "type", "type": "string"},
+        {"name": "ts", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+    ],
+}
+
+
+def avro(value: dict[str, object]) -> bytes:
+    written = BytesIO()
+    fastavro.schemaless_writer(written, ORDER_SCHEMA, value)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize("framing", ["confluent", "none"])
+def test_orders_as_avro_are_sets_by_a_schema_file(framing: str, broker: str, topic: str, send: Send, tmp_path: Path):
+    frame = b"\0\0\0\0\7" if framing == "confluent" else b""
+    first = 1_795_773_600_000_000
+    values = [
+        frame + avro({"id": f"A{number}", "type": name, "ts": first + 1_000 * number + 10**6 * step})
+        for number in range(300)
+        for step, name in enumerate(("order_created", "payment_ok", "parcel_out"))
+    ]
+    values += [frame + avro({"id": None, "type": "refund", "ts": 0})] * 5 + [values[0][:-1], values[0] + b"\0", b"R_1"]
+    send(broker, topic, values, [0] * len(values))
+    (tmp_path / "order.avsc").write_text(json.dumps(ORDER_SCHEMA))
+    record = RECORD.replace("format: json", f"format: avro, schema: {tmp_path}/order.avsc, framing: {framing}")
+    record = record.replace("{field: /meta/ts, unit: rfc3339}", "{field: /ts, unit: us}")
+    settings = ("streams.orders.view=sets", STEPS, record, f"data_dir={tmp_path}/data", "streams.orders.max_ahead_ms=null")
+    with service(broker, topic, *settings, stream="orders") as running:
+        stats = running.settled(len(values), "orders")
+        assert (stats["records"], stats["events"], stats["other"]) == (len(values), 900, 5)
+        assert stats["rejects"] == {"not_avro": 3} if framing == "none" else {"not_avro": 2, "not_framed": 1}
+        assert stats["timeUnit"]["name"] == "us"
+        path = "/orders/get-sets?startTime=2026-11-27T10:00:00Z&endTime=2026-11-27T10:01:00Z"
+        sets = until(lambda: found if len(found := running.get(path)["sets"]) == 300 else None)
+        assert [each["timestamp"] for each in sets[7].values()] == [first + 7_000 + 10**6 * step for step in range(3)]
+        assert "record.framing" in str(running.get("/orders/rejects")["advice"])
+        assert running.stop()[0] == 0
+    with service(broker, topic, *settings, stream="orders") as running:
+        stats = running.settled(len(values), "orders")
+        assert (stats["events"], stats["other"], metric(running, "firnline_records_total")) == (900, 5, 0)
+        assert running.get(path)["sets"] == sets
+
+
+def test_the_first_avro_records_of_a_topic_are_shown_as_they_are_read(broker: str, topic: str, send: Send, tmp_path: Path):
+    send(broker, topic, [avro({"id": "é\n", "type": "payment_ok", "ts": 7}), b"\0"], [0, 0])
+    (tmp_path / "order.avsc").write_text(json.dumps(ORDER_SCHEMA))
+    step = "step: {field: /type, names: {paid: [payment_ok]}}"
+    record = f"{{format: avro, schema: {tmp_path}/order.avsc, time: {{field: /ts, unit: us}}, {step}}}"
+    (tmp_path / "c.yaml").write_text(
+        f"streams: {{orders: {{source: {{topic: {topic}}}, steps: [created, paid], record: {record}}}}}\n"
+    )
+    shown = run("config", "try", "--config", f"{tmp_path}/c.yaml", "--bootstrap", broker)
+    assert "2 records: 1 event, 0 other, 1 refused" in shown.stdout
+    assert "step in Avro" in shown.stdout
+    (tmp_path / "order.avsc").write_text("{}")
+    for words in (("try", "--config", f"{tmp_path}/c.yaml", "--bootstrap", broker), ("check", f"{tmp_path}/c.yaml")):
+        done = run("config", *words)
+        assert done.returncode == 1
+        assert "order.avsc: expected a schema of Avro (KeyError: 'type')" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("record", "problem"),
+    [
+        ("{format: avro, ROLES}", "expected schema, a file, for avro"),
+        ("{format: json, schema: x, ROLES}", "expected format: avro, which schema belongs to"),
+        ("{format: avro, schema: x, step: {field: /type}}", "the roles step, time for Avro, of which time is missing"),
+        ("{framing: none}", "expected format: avro, which framing belongs to"),
+    ],
+)
+def test_settings_of_avro_that_do_not_fit_are_refused(record: str, problem: str):
+    roles = "time: {field: /ts, unit: us}, step: {field: /type}"
+    with pytest.raises(SettingsError) as caught:
+        load(None, [f"streams.events.record={record.replace('ROLES', roles)}"], {})
+    assert problem in str(caught.value)
+
+
+def test_avro_is_read_from_topics_alone():
+    record = "{format: avro, schema: x, time: {field: /ts, unit: us}, step: {field: /type}}"
+    with pytest.raises(SettingsError, match="only with a topic"):
+        load(None, [f"streams.events.record={record}", "streams.events.source={file: x}"], {})
+
+
+def test_no_answer_depends_on_how_a_schema_is_found():
+    def meaning(more: str) -> object:
+        record = f"{{format: avro, {more}, time: {{field: /ts, unit: us}}, step: {{field: /type}}}}"
+        return load(None, [f"streams.events.record={record}"], {}).streams["events"].meaning()
+
+    assert meaning("schema: x") == meaning("schema: y, framing: confluent")

@@ -140,7 +140,7 @@ class Working:
                     settings.memory.budget, None, MemoryMeter(), len(settings.streams), stanza.max_aged, None, 0, print
                 ),
                 budget.baseline // len(settings.streams),
-                view_of(stanza),
+                view_of(stanza, None),
                 spills=False,
             )
             for name, stanza in settings.streams.items()
@@ -168,7 +168,9 @@ def two(*overrides: str) -> Settings:
 @contextmanager
 def running(managers: dict[str, Any] | None = None) -> Iterator[tuple[Working, dict[str, Listed]]]:
     with ExitStack() as around:
-        streams = {name: around.enter_context(listed(view_of(stanza), list(EVENTS))) for name, stanza in two().streams.items()}
+        streams = {
+            name: around.enter_context(listed(view_of(stanza, None), list(EVENTS))) for name, stanza in two().streams.items()
+        }
         made = Working(streams, two(), managers or {})
         for each in streams.values():
             assert len(each.settled().aged) == 9

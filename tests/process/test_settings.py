@@ -266,7 +266,7 @@ FIELDS = "format: json, time: {field: /ts, unit: ms}, step: {field: /type}"
         ("{time: kafka}", "record: expected format: json, which time belongs to, got {'time': 'kafka'}"),
         ("{format: json}", "record: expected the roles step, time for JSON, of which step, time is missing, got"),
         ("{format: json, time: kafka}", "record: expected the roles step, time for JSON, of which step is missing, got"),
-        (f"{{{FIELDS}, user: /x}}", "record.user: unknown key, there are: format, step, time"),
+        (f"{{{FIELDS}, user: /x}}", "record.user: unknown key, there are: format, framing, schema, step, time"),
         (f"{{{FIELDS}, tim: kafka}}", "record.tim: unknown key, did you mean time?"),
         (
             "{format: json, time: {field: /ts, unit: ms, feld: /x}, step: {field: /x}}",
@@ -281,7 +281,7 @@ FIELDS = "format: json, time: {field: /ts, unit: ms}, step: {field: /type}"
         ("{format: json, time: kafka, step: {field: type}}", "step.field: expected a JSON Pointer such as /meta/ts, in which"),
         ("{format: json, time: kafka, step: {field: /a~2}}", "step.field: expected a JSON Pointer such as /meta/ts, in which"),
         ("{format: json, time: kafka, step: {field: ''}}", "step.field: expected a JSON Pointer such as /meta/ts, in which"),
-        ("{format: csv}", "record.format: expected text or json, got 'csv'"),
+        ("{format: csv}", "record.format: expected text, json or avro, got 'csv'"),
         (
             "{format: json, time: kafka, step: {field: /x, names: {payd: [b]}}}",
             "expected record.step.names: the steps created, paid, not payd",
@@ -530,7 +530,7 @@ def test_the_stanza_of_a_view_has_every_fact_about_it(view: str):
     assert {*stanza.meant, *stanza.bounds, *stanza.view_settings} <= type(stanza).model_fields.keys()
     assert (stanza.bound is None) == (not stanza.bounds)
     assert min(stanza.load(10.0)[::2]) > 0
-    assert type(view_of(stanza)) is VIEWS[view]
+    assert type(view_of(stanza, None)) is VIEWS[view]
 
 
 def test_the_service_and_the_commands_compare_no_views():

@@ -19,6 +19,7 @@ from scripts.cli.configuration.doubts import (
     problems_of_machine,
 )
 from scripts.service.memory import Budget, budget_of
+from scripts.service.plan import encoding_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ def check(settings: Settings, rate: float, environ: Mapping[str, str], *, connec
         odd.append(f"http.host: {settings.http.host} is reached by other machines, with a token, unencrypted")
     if settings.log.traces is not None and find_spec("opentelemetry.sdk") is None:
         wrong.append("log.traces: expected packages that are not installed: pip install 'firnline[tracing]'")
+    wrong += _schema_problems(settings)
     if connect:
         wrong += problems_of_broker(settings)
     return Checked(limit.bytes, limit.origin, os.cpu_count() or 1, budget, holds, tuple(odd), tuple(wrong))
@@ -89,6 +91,15 @@ def _library_problems(settings: Settings) -> Iterator[str]:
     writes = any(stream.writable or stream.dead_letters or stream.output.topic for stream in settings.streams.values())
     for name, reason in refused({**TUNING, **settings.client}, writes=writes).items():
         yield f"kafka{'.' if name else ''}{name}: {reason}"
+
+
+def _schema_problems(settings: Settings) -> Iterator[str]:
+    """Yield why records cannot be decoded by the schemas of the settings."""
+    for name, stream in settings.streams.items():
+        try:
+            encoding_of(stream.form)
+        except ValueError as error:
+            yield f"streams.{name}.{error}"
 
 
 def _holds(settings: Settings, budget: Budget, rate: float) -> Iterator[Holds]:

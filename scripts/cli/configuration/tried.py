@@ -14,6 +14,7 @@ import numpy as np
 from rich.table import Table
 
 from actors.columns.values import Values
+from actors.records.encoding import Encoding, FieldsReader, UnreadableError
 from actors.records.members import Members
 from actors.sources.polled import of_one_partition
 from config.streams import Stream
@@ -21,7 +22,7 @@ from config.units import NANOSECONDS
 from scripts.brokers.embedded import find_embedded
 from scripts.cli.printing import console_of, visible
 from scripts.cli.topic_records import Given, of_topic
-from scripts.service.plan import view_of
+from scripts.service.plan import encoding_of, view_of
 
 RECORDS = 20
 _GZIP = b"\x1f\x8b"
@@ -48,9 +49,10 @@ class Tried:
 
 
 def tried(stream: Stream, records: Iterable[Given]) -> list[Tried]:
-    """Read records one by one, as the stream does."""
-    view = view_of(stream)
-    members, names = _members(stream), {} if stream.form is None else stream.form.names()
+    """Read records one by one, as the stream does. Raises ValueError if its schema cannot be used."""
+    encoding = encoding_of(stream.form)
+    view = view_of(stream, encoding)
+    members, names = _members(stream, encoding), {} if stream.form is None else stream.form.names()
     step_of = {text: name for name, texts in names.items() for text in texts}
     found = []
     for number, record in enumerate(records):
@@ -78,13 +80,14 @@ def tried(stream: Stream, records: Iterable[Given]) -> list[Tried]:
 def first(stream: Stream, kafka: Mapping[str, Any], lines: Path | None, count: int) -> list[Given]:
     """Return the first records of the file `lines`, or else of the stream's topic or file.
 
+    If records are binary, the file is one record.
     Raises ValueError if they cannot be read.
     """
     source = stream.source
     path = lines or source.file
     if path is not None:
         try:
-            return list(of_lines(path, count))
+            return [Given("the file", path.read_bytes())] if stream.binary else list(of_lines(path, count))
         except (OSError, EOFError, zlib.error) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise ValueError(f"{path}: expected a file of lines, got: {reason}") from None
@@ -113,21 +116,27 @@ def of_lines(path: Path, count: int) -> Iterator[Given]:
             yield Given(f"line {number}", line.removesuffix(b"\n"))
 
 
-def _members(stream: Stream) -> tuple[Sequence[str], Members] | None:
+_Members = tuple[Sequence[str], FieldsReader]
+
+
+def _members(stream: Stream, encoding: Encoding | None) -> _Members | None:
     """Return the roles and the reader of their members; None if the stream reads no members."""
     if stream.form is None:
         return None
     at = stream.form.fields()
-    return tuple(at), Members(list(at.values()))
+    pointers = list(at.values())
+    return tuple(at), Members(pointers) if encoding is None else encoding.members(pointers)
 
 
-def _values(members: tuple[Sequence[str], Members] | None, record: bytes, step_of: Mapping[str, str]) -> dict[str, str | None]:
+def _values(
+    members: tuple[Sequence[str], FieldsReader] | None, record: bytes, step_of: Mapping[str, str]
+) -> dict[str, str | None]:
     if members is None:
         return {}
     roles, reader = members
     try:
         found = reader.read(record)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (UnreadableError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return dict.fromkeys(roles)
     texts = [raw.decode(errors="replace") if raw else None for raw in found]
     named = [step_of.get(text.strip('"')) if text is not None else None for text in texts]
@@ -152,8 +161,9 @@ def _moment(at: int | None, unit: str) -> str | None:
 def printed(stream: Stream, found: Sequence[Tried]) -> None:
     """Print records as a table: the place, the time, the member of each role, and how the record is read."""
     roles = list(dict.fromkeys(role for each in found for role in each.values))
+    words = "" if stream.form is None else stream.form.words
     table = Table(
-        "record", "time" if stream.axis in NANOSECONDS else stream.axis, *(f"{role} in JSON" for role in roles), "read as"
+        "record", "time" if stream.axis in NANOSECONDS else stream.axis, *(f"{role} in {words}" for role in roles), "read as"
     )
     for each in found:
         cells = [_NOTHING if (value := each.values.get(role)) is None else _short(value) for role in roles]

@@ -146,7 +146,7 @@ def _of_json(
     remarks: dict[str, str] = {}
     left = list(members)
     chosen: dict[str, Guess] = {}
-    for role in sorted((name for name in form.model_fields if name != "format"), key=_ORDER.index):
+    for role in sorted(form.roles(), key=_ORDER.index):
         found = guesses(role, left, len(records))
         guess = choose(role, found)
         if guess is None and role != "time":
