@@ -18,8 +18,11 @@ from gateway.api.operation import Family, Operation, routes
 from gateway.api.params import Time
 from gateway.ask import Asker, Trace
 from gateway.page.files import Pages, wants_page
+from gateway.page.history import Histories
 from gateway.page.live import LiveRoutes, Ticker
 from gateway.routes.about import HealthRoutes, product_version
+from gateway.routes.histogram import HistogramRoutes
+from gateway.routes.history import HistoryRoutes
 from gateway.routes.reload import ConfigRoutes, Reload
 from gateway.routes.streams import StreamList, StreamRoutes
 from gateway.stream import ORIGIN, STREAM, VIEW, Served
@@ -50,7 +53,10 @@ def create_app(
     of_streams = operations_of(asker, streams)
     health = HealthRoutes(asker, guardian, (wants_page, pages.page))
     metrics = MetricRoutes(guardian, streams, traffic or Traffic(), version=product_version())
-    families: list[Family] = [health, Probes(guardian, streams), metrics, StreamList(asker, guardian, streams, of_streams)]
+    histories = Histories(asker, guardian, streams)
+    of_history = HistoryRoutes(histories, [stream.name for stream in streams])
+    stream_list = StreamList(asker, guardian, streams, of_streams)
+    families: list[Family] = [health, Probes(guardian, streams), metrics, stream_list, of_history]
     if reload is not None:
         families.append(ConfigRoutes(reload))
     description = DescriptionRoutes()
@@ -69,9 +75,9 @@ def create_app(
     app = Starlette(
         routes=[*routes(operations), *LiveRoutes(ticker, allowance).routes(), *pages.routes()],
         middleware=[Middleware(RequestIds), Middleware(Compression)],
-        exception_handlers=handlers(health.paths),
+        exception_handlers=handlers(health.paths, (wants_page, pages.missing)),
     )
-    app.state.ticker = ticker
+    app.state.ticker, app.state.histories = ticker, histories
     return app
 
 
@@ -88,7 +94,8 @@ def operations_of(asker: Asker, streams: Sequence[Served]) -> dict[str, list[Ope
     every = [
         from_stream(operation, stream)
         for stream in streams
-        for operation in (*StreamRoutes(asker, stream).operations(), *routes_of(asker, stream).operations())
+        for family in (StreamRoutes(asker, stream), HistogramRoutes(asker, stream), routes_of(asker, stream))
+        for operation in family.operations()
     ]
     kept = distinct(sorted(every, key=lambda each: each.path.split("/")[1] != each.tag))
     return {stream.name: [each for each in every if each.tag == stream.name and each in kept] for stream in streams}

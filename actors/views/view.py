@@ -349,6 +349,14 @@ class View(ABC):
     def blocks(self, partial: Any, span: Span, arguments: Any) -> Iterator[Block]:
         """Yield the rows of the answer, in order; a block may be empty. Memory is bounded, however long the answer is."""
 
+    @classmethod
+    def buckets(cls, width: int) -> Any | None:  # noqa: ARG003
+        """Return the arguments of a query whose rows are the start and the count of each bucket of `width` that has answers.
+
+        The default is None: the view does not count its answers by time.
+        """
+        return None
+
     def remarks(self, partial: Any, arguments: Any) -> Mapping[str, Any]:
         """Return facts about the answer beside its rows, by name. The default has no facts."""
         return {}

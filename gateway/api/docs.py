@@ -39,7 +39,8 @@ class DocsRoutes:
     def operations(self) -> list[Operation]:
         """Return the table of operations."""
         text = {"text/html": "A page, without any script."}
-        return [Operation(method="GET", path="/docs", endpoint=self.docs, tag="service", forms=text, scope="open")]
+        made = Operation(method="GET", path="/docs", endpoint=self.docs, tag="service", forms=text, scope="open", lenient=True)
+        return [made]
 
     async def docs(self, request: Request) -> Response:
         """Show all requests that the service answers, each with an example as a curl."""

@@ -4,7 +4,7 @@
 """
 
 import difflib
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
 import msgspec
@@ -93,9 +93,15 @@ async def _problem(request: Request, error: Exception) -> Response:
     return error.response(request.scope)
 
 
-def _unrouted(paths: Sequence[str]) -> ExceptionHandler:
+Missing = tuple[Callable[[str], bool], Callable[[Request], Response]]
+"""Whether an Accept header prefers HTML, and what makes the page for a path that does not exist."""
+
+
+def _unrouted(paths: Sequence[str], missing: Missing | None) -> ExceptionHandler:
     async def respond(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException), "registered for it alone"
+        if missing is not None and error.status_code == 404 and missing[0](request.headers.get("accept", "")):
+            return missing[1](request)
         headers = dict(error.headers or {})
         if error.status_code == 405:
             problem = Problem(405, where="method", expected=headers.get("Allow", ""), got=request.method, headers=headers)
@@ -121,6 +127,6 @@ async def _unforeseen(request: Request, error: Exception) -> Response:
     return Problem(500, where=where, expected="an answer", got=type(error).__name__).response(request.scope)
 
 
-def handlers(paths: Sequence[str]) -> dict[type[Exception], ExceptionHandler]:
-    """Return the table from exception to response. `paths` are the paths of the service."""
-    return {Problem: _problem, HTTPException: _unrouted(paths), ClientDisconnect: _gone, Exception: _unforeseen}
+def handlers(paths: Sequence[str], missing: Missing | None = None) -> dict[type[Exception], ExceptionHandler]:
+    """Return the table from exception to response. `paths` are the paths of the service, `missing` has the page for others."""
+    return {Problem: _problem, HTTPException: _unrouted(paths, missing), ClientDisconnect: _gone, Exception: _unforeseen}

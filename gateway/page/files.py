@@ -29,6 +29,7 @@ _TYPES = {
     ".svg": "image/svg+xml",
 }
 _PAGE = "live.html"
+_MISSING = "missing.html"
 _LEAST_GZIP = 512
 
 
@@ -80,6 +81,11 @@ class Pages:
     async def page(self, request: Request) -> Response:
         """Send the page itself."""
         return self._files[_PAGE].respond(request, "Accept, Accept-Encoding")
+
+    def missing(self, request: Request) -> Response:  # noqa: ARG002
+        """Return the page for a path that does not exist."""
+        headers = {"Cache-Control": "no-store", "Vary": "Accept"}
+        return Response(self._files[_MISSING].plain, 404, headers, "text/html; charset=utf-8")
 
     async def file(self, request: Request) -> Response:
         """Send one file, by its name."""

@@ -40,6 +40,8 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
         super().__init__(config)
         self.connections = connections
+        self.at_start: list[Callable[[], None]] = []
+        """Functions that are called on the event loop when the server starts."""
         self.at_end: list[Callable[[], None]] = []
         """Functions that end endless responses, so that stopping does not wait for them."""
 
@@ -47,6 +49,8 @@ class Server(uvicorn.Server):
         """Start, with one thread for answers that are not made on the event loop."""
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_RENDERING, thread_name_prefix="answers"))
         await super().startup(sockets)
+        for begin in self.at_start:
+            begin()
 
     async def on_tick(self, counter: int) -> bool:
         """Sweep every `SWEEP_S` seconds. Return whether to stop."""

@@ -234,7 +234,8 @@ def serve(
     counted = Counted(guarded, traffic, log.debug)
     gateway = server(traces.around(counted) if traces is not None else counted, allowance)
     traffic.connections = gateway.connections
-    gateway.at_end.append(app.state.ticker.close)
+    gateway.at_start.append(app.state.histories.start)
+    gateway.at_end += (app.state.ticker.close, app.state.histories.close)
     progress.attach(gateway)
     if few := files_for(settings.http.max_connections):
         log.warning("few connections", reason=few)

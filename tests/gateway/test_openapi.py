@@ -119,6 +119,7 @@ ASKED = [
     "/",
     "/streams",
     "/streams/events",
+    "/streams/events/history?last=60&points=3",
     "/dead-letters",
     "/livez",
     "/readyz",
@@ -126,6 +127,7 @@ ASKED = [
     *(f"/{stream}/{what}" for stream in STREAMS for what in ("get-stats", "rejects")),
     "/events/get-sets?startTime=0&endTime=9223372036854775807",
     f"/events/get-sets?startTime={EVENTS[0][0]}&endTime=9223372036854775807&limit=3&coverage=1",
+    f"/events/histogram?startTime={EVENTS[0][0]}&endTime={EVENTS[0][0] + 10**6}&coverage=1",
     "/dataset?limit=10",
     "/segments",
     "/segments?line=1&limit=2",
@@ -185,6 +187,17 @@ def test_a_range_is_given_in_the_unit_of_the_stream_or_by_rfc_3339(running: Serv
     assert len(by_number["sets"]) == 10
     for one, other in (texts, [each.replace("+00:00", "Z") for each in texts], [quote(each) for each in texts]):
         assert running.get(f"/events/get-sets?startTime={one}&endTime={other}") == by_number
+
+
+def test_buckets_of_a_long_range_are_a_multiple_of_the_width(running: Service):
+    path = f"/events/histogram?startTime={EVENTS[0][0] - 10**9}&endTime={EVENTS[0][0] + 10**9}"
+    sets = running.get("/events/get-sets?startTime=0&endTime=9223372036854775807")["sets"]
+    for width in (1, 999, 10**6, 10**12):
+        found = running.get(f"{path}&width={width}")
+        assert found["width"] % width == 0
+        assert found["width"] == width or 2 * 10**9 // found["width"] <= 10_000
+        assert all(each["start"] % found["width"] == 0 for each in found["buckets"])
+        assert sum(each["count"] for each in found["buckets"]) == len(sets)
 
 
 @pytest.mark.parametrize(

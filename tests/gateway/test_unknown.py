@@ -91,4 +91,4 @@ def test_the_paths_of_older_systems_are_lenient_and_the_others_are_not():
     }
     stats = {f"/{view}/get-stats" for view in VIEWS}
     counts = {f"/{name}/{what}" for name in ("events", "words") for what in ("CountByEventType", "CountWords")}
-    assert lenient == {"/", "/sets/get-sets", "/top", *stats, *counts}
+    assert lenient == {"/", "/docs", "/sets/get-sets", "/top", *stats, *counts}

@@ -60,3 +60,10 @@ class Page:
         if self.limit is None:
             return None
         return self.limit + 1 + (self.after.equal if self.after else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets(Page):
+    """All sets of a span, counted by their first time: a bucket has the times of [k * width, (k + 1) * width)."""
+
+    width: int = 1

@@ -10,9 +10,10 @@ from actors.columns.snapshot import State
 from actors.records.form import Form
 from actors.timeline.batch import Batch
 from actors.timeline.span import Span
-from actors.views.sets.arguments import Page
+from actors.views.sets.arguments import Buckets, Page
 from actors.views.sets.bound import Proof, identity
 from actors.views.sets.decode import DecodedSets, SetDecoder
+from actors.views.sets.histogram import counted
 from actors.views.sets.pieces import Piece
 from actors.views.sets.records import RecordDecoder
 from actors.views.sets.render import page, template
@@ -26,6 +27,8 @@ _OPENED_SETS = 32_768
 """The most sets that are decompressed at once for writing: the current piece, and the rest of the piece before it."""
 
 _TIME_BYTES = 8
+
+_COUNTS = Shape("buckets", (Field("start"), Field("count")))
 
 
 class SetsTotal(msgspec.Struct, frozen=True, rename="camel"):
@@ -112,13 +115,21 @@ class SetsView(View):
 
     @override
     def shape(self, arguments: Page) -> Shape:
-        """Return a time for each step; JSON has an event for each."""
-        return self._shape
+        """Return a time for each step; JSON has an event for each. Buckets have a start and a count."""
+        return _COUNTS if isinstance(arguments, Buckets) else self._shape
 
     @override
     def blocks(self, partial: tuple[Piece, ...], span: Span, arguments: Page) -> Iterator[Block]:
         """Yield the times of sets; `following` is a `Cursor`. Cost: opening the pieces, about 8 ns a time."""
+        if isinstance(arguments, Buckets):
+            return counted(partial, span, arguments.width)
         return page(partial, span, arguments)
+
+    @override
+    @classmethod
+    def buckets(cls, width: int) -> Buckets:
+        """Return the arguments of a query for the number of sets in each bucket, by their first time."""
+        return Buckets(width=width)
 
     @override
     def describe(self, before: SetSummary, meta: Meta) -> SetsTotal:
