@@ -32,6 +32,21 @@ export async function answer(path) {
   return { body: parse(await response.text()), range: range && parse(range).map(big) };
 }
 
+// Return the rows of a path that answers CSV, each a list of texts; the first has the names. Throws as `answer` does.
+export async function csv(path) {
+  const response = await ask(path);
+  if (!response.ok) throw await refusal(response);
+  const text = await response.text();
+  const rows = [[]];
+  for (const [, quoted, plain, end] of text.matchAll(/(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|$)/g)) {
+    if (end === "" && quoted == null && !plain && !rows.at(-1).length) break;
+    rows.at(-1).push(quoted == null ? plain : quoted.replaceAll('""', '"'));
+    if (end !== ",") rows.push([]);
+    if (end === "") break;
+  }
+  return rows.filter(({ length }) => length);
+}
+
 // Return the JSON of a path. Throws as `answer` does.
 export async function json(path) {
   return (await answer(path)).body;

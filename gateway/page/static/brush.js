@@ -15,9 +15,20 @@ export class Brush {
     this.enabled = true;
     this.band = element("div", { class: "band", hidden: true });
     this.handles = ["from", "to"].map((end, at) => this.handle(end, at));
+    this.known = new Set();
+    this.on(timeline);
+  }
+
+  // Work on this picture from now on. The range stays.
+  on(timeline) {
+    if (this.timeline === timeline && this.band.parentElement) return;
+    this.timeline.onResize = () => {};
+    this.timeline = timeline;
     timeline.plot.append(this.band, ...this.handles);
-    timeline.plot.addEventListener("pointerdown", (event) => this.begin(event));
     timeline.onResize = () => this.draw();
+    if (this.known.has(timeline)) return;
+    this.known.add(timeline);
+    timeline.plot.addEventListener("pointerdown", (event) => this.begin(event));
   }
 
   handle(end, at) {
@@ -115,7 +126,7 @@ export class Brush {
 
   draw() {
     const { scale, stream } = this.timeline;
-    const none = !this.range || !scale;
+    const none = !this.range || !scale || this.range[1] < scale.start || this.range[0] > scale.end;
     for (const each of [this.band, ...this.handles]) each.hidden = none;
     if (none) return;
     const [low, high] = this.range.map((time) => scale.x(time));

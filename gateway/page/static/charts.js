@@ -15,7 +15,10 @@ function axisLabel(seconds, step) {
 
 export class Chart {
   // `series` are [label, colour variable, format]; the x axis is seconds since 1970, in UTC.
-  constructor(target, label, series, { bars = false } = {}) {
+  // With `bars` each value is a bar; `period` is its length in seconds if there is only one.
+  constructor(target, label, series, { bars = false, period = 60, least = 1 } = {}) {
+    this.least = least; // the y axis reaches at least as high
+    this.period = period;
     this.target = target;
     this.series = series;
     this.bars = bars;
@@ -46,10 +49,11 @@ export class Chart {
         ...this.size(),
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
         cursor: { y: false, points: { size: 6 } },
+        hooks: { drawAxes: [(plot) => this.drawMarks(plot)] },
         legend: { live: true, markers: { width: 0, fill: (_, at) => this.colours[at] } },
         scales: {
           x: { time: true, range: (_, low, high) => this.span(low, high) },
-          y: { range: (_, _low, high) => [0, Math.max(1, high * 1.1)] },
+          y: { range: (_, _low, high) => [0, Math.max(this.least, high * 1.1)] },
         },
         axes: [
           {
@@ -70,7 +74,7 @@ export class Chart {
             stroke: colour(name),
             fill: this.bars ? colour(name) : undefined,
             width: this.bars ? 0 : 2,
-            paths: this.bars ? uPlot.paths.bars({ size: [0.8, 60] }) : undefined,
+            paths: this.bars ? uPlot.paths.bars({ size: [0.92, Infinity], align: 1 }) : undefined,
             points: { show: false },
             value: (_, value) => (value == null ? "" : shown(value)),
           })),
@@ -81,20 +85,34 @@ export class Chart {
     );
   }
 
-  set(data) {
+  // `marks` are [seconds, kind]: vertical lines in the colour of the kind, "bad" or "mild".
+  set(data, marks = []) {
     this.data = data;
+    this.marks = marks;
     this.plot.setData(data);
     // Without a cursor, the legend shows the newest values.
     if (this.plot.cursor.idx == null && data[0].length) this.plot.setLegend({ idx: data[0].length - 1 });
   }
 
-  // Return the visible span. Bars need half a bar's width at both ends, otherwise the first and the last bar are cut.
+  drawMarks(plot) {
+    const { ctx, bbox } = plot;
+    ctx.save();
+    for (const [at, kind] of this.marks ?? []) {
+      if (at < plot.scales.x.min || at > plot.scales.x.max) continue;
+      const x = Math.round(plot.valToPos(at, "x", true));
+      ctx.fillStyle = colour(kind === "bad" ? "--bad" : "--edge");
+      ctx.fillRect(x, bbox.top, Math.max(1, devicePixelRatio), bbox.height);
+    }
+    ctx.restore();
+  }
+
+  // Return the visible span. A bar begins at its time and is as wide as the shortest distance between two bars.
   span(low, high) {
     const starts = this.data[0];
     if (starts.length === 1) low = high = starts[0]; // for a single point uPlot would choose years
     if (!this.bars) return [Math.min(low, high - 60), high]; // at least a minute, otherwise the axis repeats its labels
-    const half = starts.length > 1 ? (starts[1] - starts[0]) / 2 : 30;
-    return [low - half, high + half];
+    const apart = starts.slice(1).map((start, at) => start - starts[at]);
+    return [low, high + (apart.length ? Math.min(...apart) : this.period)];
   }
 
   resize() {

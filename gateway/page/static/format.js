@@ -41,6 +41,17 @@ function trimmed(value) {
   return Math.abs(value) >= 100 ? grouped.format(Math.round(value)) : String(Number(value.toPrecision(3)));
 }
 
+// Return a size as { value, unit }, for a tile.
+export function scaled(value) {
+  const [figure, unit] = bytes(value).split(" ");
+  return { value: figure, unit };
+}
+
+// Return a rate as [value, unit], for a tile: ["302", "/s"]. An unknown rate has no unit.
+export function perSecond(value) {
+  return value == null ? ["…", ""] : [value >= 100_000 ? compact(value) : rate(value), "/s"];
+}
+
 // Format a duration by its two largest units.
 export function duration(ms) {
   if (!Number.isFinite(ms)) return "unknown";

@@ -1,9 +1,8 @@
-// The cards below the timeline: rates, memory, queues, lag, checkpoints, refused records and failures.
+// The cards below the charts: memory, queues, lag, checkpoints, refused records and failures.
 
 import { json } from "./access.js";
-import { Chart } from "./charts.js";
 import { byId, element, gauge, sentence, table, write } from "./element.js";
-import { bytes, clock, compact, duration, number, plural, rate } from "./format.js";
+import { bytes, clock, compact, duration, number, plural } from "./format.js";
 import { bottleneck, reach, since } from "./story.js";
 
 const LEAST_BETWEEN_MS = 3_000;
@@ -15,63 +14,12 @@ export class Panels {
   }
 
   draw(stream) {
-    this.rates(stream);
     this.memory(stream);
     this.flow(stream);
     this.lag(stream);
     this.checkpoint(stream);
     this.rejects(stream);
     this.letters(stream);
-  }
-
-  rates(stream) {
-    if (!this.chart || this.chartFor !== stream.name) {
-      this.chart?.destroy();
-      this.chartFor = stream.name;
-      const series = [
-        ["records in", "--aged", rate],
-        [`${stream.noun} out`, "--live", rate],
-        ["refused", "--bad", rate],
-      ];
-      this.chart = new Chart(
-        byId("rates"),
-        "Records in, answers out and refused records per second, over the last minutes",
-        series,
-      );
-    }
-    this.chart.set(this.state.series(stream.name));
-    const spans = [
-      ["10 seconds", 10],
-      ["minute", 60],
-      ["10 minutes", 600],
-    ].map(([title, seconds]) => [title, this.state.rates(stream.name, seconds)]);
-    const now = spans[0][1];
-    sentence(
-      byId("rates-said"),
-      ...(now
-        ? [
-            [`${rate(now.records)} records`],
-            " come in per second, ",
-            [`${rate(now.made)} ${stream.noun}`],
-            " come out.",
-          ]
-        : ["Measuring…"]),
-    );
-    const rows = spans
-      .filter(([, found]) => found)
-      .map(([title, found]) => [`last ${title}`, rate(found.records), rate(found.made), rate(found.refused)]);
-    const total = [
-      "since the beginning",
-      number(stream.records),
-      number(stream.made),
-      number(Object.values(stream.rejects).reduce((sum, count) => sum + count, 0)),
-    ];
-    table(
-      byId("rates-table"),
-      "Per second, and in total",
-      [["over"], ["records in", "n"], [`${stream.noun} out`, "n"], ["refused", "n"]],
-      [...rows, total],
-    );
   }
 
   memory(stream) {
@@ -81,7 +29,7 @@ export class Panels {
       element("p", { class: "figure" }),
       element("div", { class: "stack", "aria-hidden": "true" }),
       element("p", {}),
-      details(true),
+      details(),
     ]);
     sentence(parts[0], [bytes(memory.accounted)], ` of ${bytes(memory.budget)}, ${Math.round(share * 100)} %`);
     const pieces = [
@@ -180,7 +128,7 @@ export class Panels {
   }
 
   checkpoint(stream) {
-    const parts = this.parts("checkpoint", () => [element("p", {}), details(true)]);
+    const parts = this.parts("checkpoint", () => [element("p", {}), details()]);
     const made = stream.checkpoint;
     parts[1].hidden = !made;
     if (!made)
@@ -228,6 +176,9 @@ export class Panels {
         ? [[plural(all, "record")], " were refused, because they are not events."]
         : ["None. Every record was an event."]),
       stream.late ? ` ${compact(stream.late)} events came late.` : "",
+      stream.other
+        ? ` ${compact(stream.other)} others are of no interest to the view, because their step has no name here.`
+        : "",
       stream.apart ? ` ${compact(stream.apart)} events are kept apart: their times lie ahead of the clock.` : "",
     );
     for (const part of parts.slice(1)) part.hidden = !all;

@@ -1,62 +1,24 @@
-// Queries a range by the public API and shows the answer as a table, with a curl command and a link that repeat it.
+// Queries a range by the public API: tiles and a table of the answer, its export, and commands that repeat the request.
 
-import { answer, curl } from "./access.js";
-import { byId, element, table, write } from "./element.js";
-import { compact, isTime, moment, number } from "./format.js";
+import { answer, ask, curl, token } from "./access.js";
+import { ANSWERS, AT_ONCE, instant } from "./answers.js";
+import { byId, element, write } from "./element.js";
+import { countOf, drawDurations, tilesOf } from "./figures.js";
+import { compact, moment } from "./format.js";
+import { Rows } from "./rows.js";
+import { drawTiles } from "./tiles.js";
 
-const AT_ONCE = 100;
+const PARTS = ["answer-table", "answer-more", "answer-export", "answer-copy", "answer-tiles", "answer-chart"];
 
-// For each view that answers ranges: the path of the query, and how the answer becomes a table. The service reads the
-// times of the path, in any form that a person may type.
-const KINDS = {
-  sets: {
-    path: ({ name }, from, to) =>
-      `/${name}/get-sets?startTime=${encodeURIComponent(from)}&endTime=${encodeURIComponent(to)}&limit=${AT_ONCE}`,
-    rows: (body) => body.sets,
-    columns: (stream) => [["set", "n"], ...stream.steps.map((step) => [step, "n"])],
-    cells: (row, at, stream) => [
-      number(at + 1),
-      ...Object.values(row).map(({ timestamp }) => moment(timestamp, stream.unit, true)),
-    ],
-    noun: "set",
-  },
-  words: {
-    path: ({ name }, from, to) =>
-      `/${name}/CountWords?startTime=${encodeURIComponent(from)}&endTime=${encodeURIComponent(to)}&limit=${AT_ONCE}`,
-    rows: (body) => Object.entries(body).sort((one, other) => other[1] - one[1]),
-    columns: () => [["word"], ["count", "n"]],
-    cells: ([word, count]) => [word, number(count)],
-    noun: "word",
-  },
-  uniques: {
-    path: ({ name }, from, to, by) =>
-      `/${name}?granularity=${by}&start=${encodeURIComponent(from)}&end=${encodeURIComponent(to)}`,
-    rows: (body) => body.uniques,
-    columns: () => [["begins"], ["unique users", "n"], ["frames", "n"], ["state"]],
-    cells: (row) => [
-      moment(row.start, "s"),
-      row.exact ? number(row.unique) : `${number(row.lower)} to ${number(row.upper)}`,
-      number(row.frames),
-      row.final ? "final" : "may change",
-    ],
-    noun: "period",
-  },
-};
-
-// Return a time of the stream as text for a path. Numbers of sets are in the stream's unit, of other views in seconds.
-function instant(time, { unit, view }) {
-  const text = moment(time, unit, true);
-  return view === "sets" || !isTime(unit) || !text.includes(" ") ? String(time) : `${text.replace(" ", "T")}Z`;
-}
-
-export const asksRanges = (view) => view in KINDS;
+export const asksRanges = (view) => view in ANSWERS;
 
 export class Query {
-  // `show(from, to)` draws a range on the timeline; `say(range)` writes it into the address.
+  // `show(from, to)` draws a range on the picture; `say(range)` writes it into the address.
   constructor({ show, say }) {
     this.show = show;
     this.say = say;
     this.asked = 0;
+    this.table = new Rows(byId("answer-table"));
     this.form = byId("range");
     this.fields = this.form.elements;
     this.form.addEventListener("submit", (event) => {
@@ -68,7 +30,13 @@ export class Query {
     byId("range-clear").addEventListener("click", () => this.clear());
     byId("answer-more").addEventListener("click", () => this.more());
     byId("answer-curl").addEventListener("click", () => this.copy(curl(this.path), "The command is copied."));
+    byId("answer-python").addEventListener("click", () => this.copy(this.python(), "The lines are copied."));
     byId("answer-link").addEventListener("click", () => this.copy(location.href, "The link is copied."));
+    byId("answer-export").addEventListener("click", (event) => this.exported(event));
+  }
+
+  get kind() {
+    return ANSWERS[this.stream.view];
   }
 
   // Choose the stream to query.
@@ -103,13 +71,13 @@ export class Query {
   }
 
   // Show a dragged range in the fields, and query it at the end of the drag.
-  follow(from, to, done) {
+  follow(from, to, done, newest = false) {
     this.fields.from.value = moment(from, this.stream.unit, true);
     this.fields.to.value = moment(to, this.stream.unit, true);
     if (!done) return;
     this.mark();
     this.place([from, to]);
-    this.ask(instant(from, this.stream), instant(to, this.stream));
+    this.query(instant(from, this.stream), instant(to, this.stream), newest);
   }
 
   // Query what is typed. The service reads it, so that the page has no grammar of its own.
@@ -122,7 +90,7 @@ export class Query {
         "A time is needed in both fields: a date such as 2026-01-31 12:00:00, now, -5m, or a number as the API has it.",
         true,
       );
-    return this.ask(...typed.map((text) => (/^[+-]?[\d,]+$/.test(text) ? text.replaceAll(",", "") : text)));
+    return this.query(...typed.map((text) => (/^[+-]?[\d,]+$/.test(text) ? text.replaceAll(",", "") : text)));
   }
 
   mark(from = false, to = false) {
@@ -130,7 +98,7 @@ export class Query {
     this.fields.to.setAttribute("aria-invalid", String(to));
   }
 
-  // Show the range on the timeline and in the address, in the stream's unit.
+  // Show the range on the picture and in the address, in the stream's unit.
   place([from, to]) {
     this.range = [from, to]; // only sets have further pages, and their numbers are in the stream's unit
     this.show(from, to);
@@ -141,38 +109,46 @@ export class Query {
     return this.stream.view === "uniques" ? this.fields.granularity.value : null;
   }
 
-  newest() {
-    const { live, bars } = this.stream;
-    const start = live.start ?? bars.at(-1)?.start;
-    if (start == null) return;
-    this.follow(start, live.end ?? bars.at(-1).end, true);
+  // Query the newest answers, and show the newest first.
+  async newest() {
+    const mine = ++this.asked;
+    try {
+      const [from, to] = await this.kind.newest(this.stream);
+      if (mine === this.asked) this.follow(from, to, true, true);
+    } catch (error) {
+      if (mine === this.asked) this.report(`No answer: ${error.message}.`, true);
+    }
   }
 
-  async ask(from, to) {
-    this.path = KINDS[this.stream.view].path(this.stream, from, to, this.by());
+  async query(from, to, newest = false) {
+    this.path = this.kind.path(this.stream, from, to, this.by());
+    this.typed = [from, to];
     this.range = [from, to];
     this.shown = [];
-    await this.load(this.path);
+    this.sort = newest ? (this.kind.first ?? null) : null;
+    this.table.sortedBy = null;
+    await this.load(`${this.path}${this.kind.limit}`);
   }
 
   // Ask for the next page of the range that was answered: a time such as -5m has moved on.
   async more() {
-    const path = KINDS[this.stream.view].path(this.stream, ...this.range, this.by());
-    await this.load(`${path}&cursor=${encodeURIComponent(this.next)}`);
+    const path = this.kind.path(this.stream, ...this.range, this.by());
+    await this.load(`${path}${this.kind.limit}&cursor=${encodeURIComponent(this.next)}`);
   }
 
   async load(path) {
-    this.asked += 1;
-    const mine = this.asked;
+    const mine = ++this.asked;
     const began = performance.now();
     try {
       const { body, range } = await answer(path);
       const took = performance.now() - began;
       if (mine !== this.asked) return;
-      this.shown.push(...KINDS[this.stream.view].rows(body));
+      this.shown.push(...this.kind.rows(body));
       this.next = body.next;
       if (range && !range.includes(null)) this.place(range);
       this.fill(took);
+      const count = this.next ? await countOf(this.stream, this.range) : this.shown.length;
+      if (mine === this.asked) this.sums(count);
     } catch (error) {
       if (mine !== this.asked) return;
       this.mark(/start/i.test(error.where ?? ""), /end/i.test(error.where ?? ""));
@@ -181,30 +157,58 @@ export class Query {
   }
 
   fill(took) {
-    const { noun, columns, cells } = KINDS[this.stream.view];
+    const { noun } = this.kind;
     const count = this.shown.length;
+    const many = `${compact(count)} ${noun}${count === 1 ? "" : "s"}`;
     const cut = count === AT_ONCE && this.stream.view === "words" ? ", the most frequent" : "";
-    const found = count
-      ? `${compact(count)} ${noun}${count === 1 ? "" : "s"}${cut}`
-      : `No ${noun} begins in this range`;
-    const summary = this.next ? `The first ${compact(count)} ${noun}s` : found;
-    this.report(`${summary}, in ${took < 10 ? took.toFixed(1) : Math.round(took)} ms.`);
+    const found = count ? `${many}${cut}` : `No ${noun} begins in this range`;
+    this.report(`${this.next ? `The first ${many}` : found}, in ${took < 10 ? took.toFixed(1) : Math.round(took)} ms.`);
     byId("answer-more").hidden = !this.next;
+    write(byId("answer-more"), `${compact(AT_ONCE)} more`);
     byId("answer-table").hidden = !count;
-    table(
-      byId("answer-table"),
-      `${noun[0].toUpperCase()}${noun.slice(1)}s of the range`,
-      columns(this.stream),
-      this.shown.map((row, at) => cells(row, at, this.stream)),
-    );
+    for (const link of byId("answer-export").querySelectorAll("a"))
+      link.href = `${this.path}&format=${link.dataset.form}`;
+    if (!count) return;
+    const caption = `${noun[0].toUpperCase()}${noun.slice(1)}s of the range`;
+    this.table.show({ caption, columns: this.kind.columns(this.stream), rows: this.shown, sort: this.sort });
+  }
+
+  sums(count) {
+    const { shown: rows, range } = this;
+    const known = rows.length && range.every((time) => /^-?\d+$/.test(String(time)));
+    byId("answer-tiles").hidden = !known;
+    byId("answer-chart").hidden = true;
+    if (!known) return;
+    drawTiles(byId("answer-tiles"), tilesOf(this.stream, { rows, range, count }));
+    if (this.stream.view === "sets") drawDurations(byId("answer-chart"), this.stream, rows);
   }
 
   report(text, wrong = false) {
     byId("answer").hidden = false;
     write(byId("answer-said"), text);
     write(byId("answer-copied"), "");
-    for (const id of ["answer-table", "answer-more", "answer-curl", "answer-link"]) byId(id).hidden = wrong;
+    for (const id of PARTS) byId(id).hidden = wrong || id === "answer-tiles" || id === "answer-chart";
     byId("answer-said").classList.toggle("bad", wrong);
+  }
+
+  python() {
+    const call = this.kind.python(this.stream, ...this.typed, this.by());
+    return `import firnline  # FIRNLINE_URL=${location.origin}\n\nrows = ${call}\nfor each in rows:\n    print(each)\n`;
+  }
+
+  // A link cannot send a token, so with one the answer is fetched and saved from the page.
+  async exported(event) {
+    const link = event.target.closest("a");
+    if (!link || !token()) return;
+    event.preventDefault();
+    const response = await ask(link.getAttribute("href"));
+    if (!response.ok) {
+      write(byId("answer-copied"), `The service answered ${response.status}.`);
+      return;
+    }
+    const url = URL.createObjectURL(await response.blob());
+    element("a", { href: url, download: `${this.stream.name}.${link.dataset.form}` }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 60_000);
   }
 
   async copy(text, said) {

@@ -54,11 +54,12 @@ export class State {
         completeTo: big(now.coverage.completeTo),
         finalUntil: big(now.coverage.finalUntil),
       },
+      watermark: big(now.watermark),
       missing: now.missing.map(([reason, from, to, count]) => [reason, big(from), big(to), count]),
       bars,
       live,
       gone: went,
-      noun: NOUNS[now.view],
+      noun: NOUNS[now.view] ?? "answers",
       degradedBy: all.degraded?.[now.name],
       restarts: all.restarts?.[now.name] ?? 0,
       actors: (all.actors ?? []).filter(({ stream }) => stream === now.name || !stream),
@@ -73,12 +74,20 @@ export class State {
       points.length = 0; // the service has restarted
     else if (last && at - last.at < BETWEEN_S) return;
     const refused = Object.values(stream.rejects).reduce((sum, count) => sum + count, 0);
-    points.push({ at, records: stream.records, made: stream.made, refused });
+    points.push({
+      at,
+      records: stream.records,
+      made: stream.made,
+      refused,
+      late: stream.late,
+      lag: stream.lagTotal,
+      memory: stream.memory.accounted,
+    });
     while (points[0].at < at - KEPT_S) points.shift();
     this.history.set(stream.name, points);
   }
 
-  // Return rates per second over the last `seconds`: { records, made, refused }, or null without a history.
+  // Return rates per second over the last `seconds`: { records, made, refused, late }, or null without a history.
   rates(name, seconds) {
     const points = this.history.get(name) ?? [];
     const last = points.at(-1);
@@ -86,14 +95,29 @@ export class State {
     const passed = last && first ? last.at - first.at : 0;
     if (passed < Math.min(1, seconds / 2)) return null;
     const each = (key) => Math.max(0, last[key] - first[key]) / passed;
-    return { records: each("records"), made: each("made"), refused: each("refused"), seconds: passed };
+    return {
+      records: each("records"),
+      made: each("made"),
+      refused: each("refused"),
+      late: each("late"),
+      seconds: passed,
+    };
   }
 
-  // Return the chart's columns [seconds, in, out, refused], with about one point a second.
-  series(name) {
+  // Return the points of the last minutes, about one a second, in the form of the history that the service keeps.
+  recent(name) {
     const points = this.history.get(name) ?? [];
-    const each = (key) =>
+    const rate = (key) =>
       points.slice(1).map((point, at) => Math.max(0, point[key] - points[at][key]) / (point.at - points[at].at));
-    return [points.slice(1).map(({ at }) => at), each("records"), each("made"), each("refused")];
+    const level = (key) => points.slice(1).map((point) => point[key]);
+    return {
+      at: level("at"),
+      records: rate("records"),
+      answers: rate("made"),
+      refused: rate("refused"),
+      late: rate("late"),
+      lag: level("lag"),
+      memory: level("memory"),
+    };
   }
 }

@@ -13,6 +13,13 @@ export const WHAT = {
   words: "counts of events, by type and by word",
 };
 
+// Return the length of the times that the stream holds, or null if it holds nothing.
+export function heldSpan({ bars, live }) {
+  const first = bars[0]?.start ?? live.start;
+  const last = live.end ?? bars.at(-1)?.end;
+  return first == null || last == null ? null : last - first;
+}
+
 const PRODUCERS = {
   sets: "",
   top: " --pattern top",

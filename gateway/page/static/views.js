@@ -1,11 +1,12 @@
 // Shows the answers of the views top, uniques, words and segments. Reads them from the API every two seconds,
 // while the page is visible.
 
-import { json } from "./access.js";
+import { csv, json } from "./access.js";
 import { Chart } from "./charts.js";
 import { byId, element, gauge, sentence, table, write } from "./element.js";
 import { least, most } from "./exact.js";
 import { compact, moment, number, toMs } from "./format.js";
+import { Rows } from "./rows.js";
 
 const EVERY_MS = 2_000;
 const PERIODS = 120;
@@ -16,22 +17,28 @@ const LENGTH_MS = { minute: 6e4, hour: 3.6e6, day: 8.64e7, week: 6.048e8, month:
 const VIEWS = {
   top: {
     title: "The largest",
-    choices: () => ["10", "50", "200"],
+    choices: () => ["50", "200", "1000"],
     legend: "How many",
     async load({ name }, limit) {
-      return json(`/${name}?limit=${limit}`);
+      return csv(`/${name}?limit=${limit}&format=csv`);
     },
-    draw({ data }, target) {
-      table(
-        target,
-        "Ids, the largest value first",
-        [
-          ["rank", "n"],
-          ["id", "mono"],
-        ],
-        data.map((id, at) => [number(at + 1), id]),
-      );
-      return data.length ? `The ${compact(data.length)} ids with the largest values, as of now.` : "No id is held.";
+    draw([, ...rows], target, view) {
+      if (!target.children.length) {
+        view.search = element("input", { type: "search", spellcheck: "false", oninput: () => view.found() });
+        const box = element("div", { class: "scroll rows", tabindex: 0, role: "region", "aria-label": "Ids" });
+        target.append(element("label", { class: "search" }, "Find an id ", view.search), box);
+        view.table = new Rows(box);
+        view.sought = "";
+      }
+      const key = JSON.stringify(rows);
+      if (view.drawn !== key) {
+        view.drawn = key;
+        view.rows = rows.map(([id, value], at) => ({ id, value: BigInt(value), rank: at + 1 }));
+        view.found();
+      }
+      return rows.length
+        ? `The ${compact(rows.length)} ids with the largest values, as of now. The last value of an id counts.`
+        : "No id is held.";
     },
   },
   uniques: {
@@ -44,7 +51,7 @@ const VIEWS = {
       return json(`/${name}?granularity=${by}&start=${new Date(start).toISOString()}`);
     },
     draw({ uniques }, target, view) {
-      const rows = uniques.slice(-PERIODS);
+      const rows = uniques.slice(-PERIODS).sort((one, other) => one.start - other.start);
       if (!view.chart) {
         const chart = element("div", { class: "chart" });
         view.rest = element(
@@ -54,7 +61,10 @@ const VIEWS = {
           element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Unique users by period" }),
         );
         target.append(chart, view.rest);
-        view.chart = new Chart(chart, "Unique users by period", [["unique users", "--aged", compact]], { bars: true });
+        view.chart = new Chart(chart, "Unique users by period", [["unique users", "--aged", compact]], {
+          bars: true,
+          period: LENGTH_MS[view.choice] / 1000,
+        });
       }
       view.chart.set([rows.map(({ start }) => start), rows.map(({ unique }) => unique)]);
       const cells = rows
@@ -163,6 +173,20 @@ async function newestBatches(name, first, end) {
   }
 }
 
+// Return the columns of the table of ids; a bar behind an id shows its value, from the smallest to the largest one.
+function idColumns(rows) {
+  const values = rows.map(({ value }) => value);
+  const [low, high] = rows.length ? [least(0n, ...values), most(1n, ...values)] : [0n, 1n];
+  const share = (value) => Number(value - low) / Number(high - low);
+  const barred = ({ id, value }) =>
+    element("span", { class: "barred" }, gauge(share(value)), element("span", { class: "mono" }, id));
+  return [
+    { title: "rank", kind: "n rank", text: ({ rank }) => number(rank), key: ({ rank }) => rank },
+    { title: "id", kind: "wide", text: barred, key: ({ id }) => id },
+    { title: "value", kind: "n", text: ({ value }) => number(value), key: ({ value }) => value },
+  ];
+}
+
 function counted(target, caption, title, counts) {
   const rows = Object.entries(counts).sort((one, other) => other[1] - one[1]);
   const largest = Math.max(1, ...rows.map(([, count]) => count));
@@ -197,7 +221,7 @@ export class View {
     this.stream = stream;
     if (!known || !fresh) return;
     this.chart?.destroy();
-    this.chart = null;
+    this.chart = this.drawn = null;
     byId("view-body").replaceChildren();
     write(byId("view-title"), known.title);
     const choices = known.choices(stream);
@@ -221,8 +245,21 @@ export class View {
     this.load();
   }
 
+  // Show the ids that have the sought text.
+  found() {
+    const sought = this.search.value.trim();
+    const rows = this.rows.filter(({ id }) => id.includes(sought));
+    const caption = sought
+      ? `${compact(rows.length)} of ${compact(this.rows.length)} ids have this text`
+      : "The largest value first";
+    this.table.show({ caption, columns: idColumns(rows), rows });
+  }
+
   choose(name) {
     this.choice = name;
+    this.chart?.destroy(); // another period has another width of a bar
+    this.chart = null;
+    if (this.stream.view === "uniques") byId("view-body").replaceChildren();
     this.load();
   }
 

@@ -102,7 +102,7 @@ def opened(browser: Browser, port: int, width: int, height: int, scheme: Any) ->
     """Open the page, and wait for its first chart."""
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce")
     page.goto(f"http://127.0.0.1:{port}/")
-    page.wait_for_selector(".bars .live")
+    page.wait_for_selector(".generation.live")
     return page
 
 

@@ -1,0 +1,34 @@
+// Where the histogram gets its counts from: for each view that can count by event time, the request of one window.
+
+import { json } from "./access.js";
+import { big } from "./exact.js";
+import { moment, toMs } from "./format.js";
+
+const PERIODS_MS = { minute: 6e4, hour: 3.6e6, day: 8.64e7, week: 6.048e8, month: 2.6784e9, year: 3.16224e10 };
+
+const iso = (time, unit) => `${moment(time, unit, true).replace(" ", "T")}Z`;
+
+async function counted({ name }, [from, to], width) {
+  const range = `startTime=${from}&endTime=${to}&width=${width}`;
+  const { width: used, buckets } = await json(`/${name}/histogram?${range}`);
+  return { width: big(used), buckets: buckets.map(({ start, count }) => [big(start), count]) };
+}
+
+const KINDS = {
+  sets: { of: counted, noun: "sets" },
+  uniques: {
+    noun: "frames",
+    // Periods are the buckets: the shortest that the stream keeps and that is not shorter than `width`.
+    async of({ name, unit, granularities }, [from, to], width) {
+      const wanted = toMs(width, unit);
+      const by = granularities.find((each) => PERIODS_MS[each] >= wanted) ?? granularities.at(-1);
+      const long = BigInt(Math.round(PERIODS_MS[by] / toMs(1, unit)));
+      const range = `start=${iso(from - long, unit)}&end=${iso(to, unit)}`;
+      const { uniques } = await json(`/${name}?granularity=${by}&${range}`);
+      const s = BigInt(Math.round(1000 / toMs(1, unit)));
+      return { width: long, by, buckets: uniques.map(({ start, frames }) => [BigInt(start) * s, frames]) };
+    },
+  },
+};
+
+export const counts = (view) => KINDS[view] ?? null;

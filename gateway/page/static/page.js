@@ -1,0 +1,239 @@
+// The page of one stream: tiles, the histogram or the timeline of memory, the range, the view, and what lies inside.
+
+import { Brush } from "./brush.js";
+import { byId, sentence, table, write } from "./element.js";
+import { bytes, compact, duration, length, moment, number, perSecond, plural, scaled } from "./format.js";
+import { Histogram } from "./histogram.js";
+import { Over } from "./over.js";
+import { Panels } from "./panels.js";
+import { asksRanges, Query } from "./query.js";
+import * as route from "./route.js";
+import { statusOf } from "./status.js";
+import { empty, forgotten, heldSpan, holds, WHAT } from "./story.js";
+import { drawTiles } from "./tiles.js";
+import { STATES, Timeline } from "./timeline.js";
+import { View } from "./views.js";
+
+export class StreamPage {
+  constructor(state, past, draw) {
+    this.state = state;
+    this.redraw = draw;
+    this.mode = "answers";
+    this.timeline = new Timeline(byId("plot"));
+    this.histogram = new Histogram(byId("histogram"), draw);
+    this.brush = new Brush(this.histogram, (from, to, done) => this.query.follow(from, to, done));
+    this.query = new Query({
+      show: (from, to) => {
+        this.histogram.reveal(from, to);
+        this.brush.show(from, to);
+      },
+      say: (range) => route.say({ stream: this.name, ...range }),
+    });
+    this.over = new Over(state, past);
+    this.panels = new Panels(state);
+    this.view = new View();
+    this.listen();
+  }
+
+  // Show another stream from now on. Nothing of the stream before stays.
+  choose(name) {
+    this.name = name;
+    this.timeline.clear();
+    this.histogram.clear();
+    this.brush.show(null, null);
+  }
+
+  // Query the range that the address names.
+  ask(stream, { from, to, by }) {
+    if (!asksRanges(stream.view) || from == null || to == null) return;
+    if (by) this.query.choose(by);
+    this.query.follow(from, to, true);
+  }
+
+  // Returns whether the stream has no event yet.
+  draw(stream) {
+    const none = stream.live.start == null && !stream.bars.length;
+    this.head(stream);
+    holds(byId("holds"), stream);
+    forgotten(byId("forgotten"), stream);
+    empty(stream, none);
+    const flat = !Histogram.shows(stream) && !stream.bars.length && !stream.gone.length;
+    byId("timeline").hidden = none || flat; // one live generation is one bar, which shows nothing
+    this.query.of(stream);
+    if (none) byId("query").hidden = true;
+    this.chart(stream);
+    if (byId("timeline").querySelector("details").open) generations(stream);
+    this.view.of(stream);
+    byId("view").hidden ||= none;
+    this.over.draw(stream);
+    this.panels.draw(stream);
+    return none;
+  }
+
+  head(stream) {
+    const rates = this.state.rates(stream.name, 10);
+    const status = statusOf(stream, rates, stream.at);
+    sentence(byId("story-title"), [stream.name], ` keeps ${WHAT[stream.view] ?? stream.view}`);
+    write(byId("story-state"), status.word);
+    byId("story-state").dataset.kind = status.kind;
+    byId("story-state").title = status.detail;
+    drawTiles(byId("tiles"), tiles(stream, rates));
+  }
+
+  chart(stream) {
+    const counted = Histogram.shows(stream);
+    const answers = counted && this.mode === "answers";
+    const shown = answers ? this.histogram : this.timeline;
+    byId("modes").hidden = !counted;
+    byId("histogram").hidden = !answers;
+    byId("plot").hidden = answers;
+    for (const id of ["windows", "tools"]) byId(id).hidden = !answers;
+    for (const id of ["heights", "widths"]) byId(id).hidden = answers;
+    write(byId("mode-answers"), stream.noun);
+    write(byId("timeline-title"), answers ? `${upper(stream.noun)} by event time` : "Timeline of memory");
+    for (const item of byId("legend").querySelectorAll(".k-mark, .k-open")) item.hidden = !answers;
+    this.brush.on(shown);
+    this.brush.enabled = asksRanges(stream.view);
+    shown.plot.classList.toggle("askable", this.brush.enabled);
+    byId("timeline").classList.toggle("later", !counted);
+    if (byId("timeline").hidden) return;
+    shown.draw(stream);
+    this.brush.draw();
+    if (answers) this.windowed(stream);
+    else caption(byId("timeline-said"), stream, this.timeline);
+  }
+
+  windowed(stream) {
+    const { window } = this.histogram;
+    write(byId("timeline-said"), `${this.histogram.summary()} ${finality(stream)}`);
+    byId("histogram").setAttribute(
+      "aria-label",
+      `${byId("timeline-title").textContent}. ${this.histogram.loaded ? "" : "Counting. "}` +
+        "Plus and minus zoom, arrow keys move, Home shows all, End follows the newest.",
+    );
+    byId("tools").querySelector("[data-do=follow]").setAttribute("aria-pressed", String(window.follows));
+    for (const input of document.querySelectorAll("input[name=window]"))
+      input.checked = window.named === input.value && window.follows;
+  }
+
+  listen() {
+    const each = (name, act) => {
+      for (const input of document.querySelectorAll(`input[name=${name}]`))
+        input.addEventListener("change", () => act(input.value));
+    };
+    for (const name of ["height", "width"])
+      each(name, (value) => {
+        this.timeline.kind[name] = value;
+        this.timeline.redraw();
+      });
+    each("mode", (value) => {
+      this.mode = value;
+      this.redraw();
+    });
+    each("window", (value) => {
+      this.histogram.window.follow(value === "all" ? "all" : Number(value), this.histogram.stream.unit);
+      this.histogram.moved();
+    });
+    byId("tools").addEventListener("click", ({ target }) => {
+      if (target.dataset.do) this.histogram.act(target.dataset.do === "follow" ? "toggle" : target.dataset.do);
+    });
+    byId("timeline").querySelector("details").addEventListener("toggle", this.redraw);
+    byId("empty-copy").addEventListener("click", () =>
+      navigator.clipboard?.writeText(byId("empty-command").textContent),
+    );
+  }
+}
+
+const upper = (text) => `${text[0].toUpperCase()}${text.slice(1)}`;
+
+function tiles(stream, rates) {
+  const { held, memory, unit, noun, coverage } = stream;
+  const [read, unitRead] = perSecond(rates?.records);
+  const [made, unitMade] = perSecond(rates?.made);
+  const span = heldSpan(stream);
+  const ago = stream.lastRecordAt == null ? null : Math.max(0, stream.at - stream.lastRecordAt);
+  const topic = stream.source.startsWith("topic");
+  return [
+    { key: "read", label: "Read", value: read, unit: unitRead, note: `${compact(stream.records)} records so far` },
+    { key: "made", label: upper(noun), value: made, unit: unitMade, note: `${compact(held.answers)} held` },
+    {
+      key: "lag",
+      label: "Not read yet",
+      value: topic ? compact(stream.lagTotal) : "–",
+      unit: topic ? "records" : "",
+      note: ago == null ? stream.source : `newest read ${ago < 2 ? "just now" : `${duration(ago * 1000)} ago`}`,
+    },
+    {
+      key: "held",
+      label: unit === "batch" ? "Batch ids held" : "Event time held",
+      ...spanned(span, unit),
+      note: coverage.completeFrom == null ? "from the beginning" : `from ${moment(coverage.completeFrom, unit)}`,
+    },
+    {
+      key: "memory",
+      label: "Memory",
+      ...scaled(memory.accounted),
+      note: `of ${bytes(memory.budget)}`,
+      share: memory.accounted / memory.budget,
+    },
+    {
+      key: "late",
+      label: "Late",
+      value: compact(stream.late),
+      unit: "events",
+      note: stream.late ? "taken in after their time" : "all came in time",
+    },
+  ];
+}
+
+function spanned(span, unit) {
+  if (span == null) return { value: "nothing", unit: "" };
+  const text = length(span, unit);
+  const [value, ...rest] = text.split(" ");
+  return rest.length > 1 ? { value: text, unit: "" } : { value, unit: rest.join(" ") };
+}
+
+// Say until when answers do not change any more.
+function finality({ coverage, unit, bars, live }) {
+  const first = bars[0]?.start ?? live.start;
+  if (coverage.finalUntil > first)
+    return `What begins before ${moment(coverage.finalUntil, unit)} does not change; a late event may add to it.`;
+  return coverage.finalUntil == null ? "" : "A late event may still change every set.";
+}
+
+function caption(target, stream, timeline) {
+  const { generations: count, bars } = stream;
+  const high = {
+    rate: "its events per unit of time",
+    events: "its number of events",
+    bytes: "its size in bytes",
+  }[timeline.kind.height];
+  const wide = timeline.straight
+    ? "The width of a bar is the time that it covers."
+    : "All bars have the same width, because their times differ too much.";
+  const many =
+    count > bars.length && bars.length ? ` ${number(count)} generations are drawn as ${number(bars.length)} bars.` : "";
+  write(
+    target,
+    `Each bar is a generation: a slice of the stream that is kept as one piece. ${wide} The height is ${high}.${many}`,
+  );
+}
+
+function generations(stream) {
+  const all = [...stream.gone, ...stream.bars, stream.live].filter(({ start }) => start != null).reverse();
+  const rows = all.map((bar) => [
+    STATES[bar.state] + (bar.reason ? ` (${bar.reason})` : ""),
+    moment(bar.start, stream.unit),
+    moment(bar.end, stream.unit),
+    compact(bar.events),
+    bar.answers == null ? "" : compact(bar.answers),
+    bytes(bar.state === "gone" ? 0 : bar.bytes),
+    bytes(bar.disk),
+  ]);
+  table(
+    byId("generations"),
+    `${plural(all.length, "generation")}, newest first`,
+    [["state"], ["from"], ["to"], ["events", "n"], [stream.noun, "n"], ["in memory", "n"], ["on disk", "n"]],
+    rows,
+  );
+}

@@ -1,0 +1,207 @@
+"""What a visitor does on the page: from the overview to a stream, into the histogram, to a range, its table and its export."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scripts.produce.patterns import chunks
+from scripts.produce.spec import Spec
+from tests.support.browsing import Chromium, Look, chromium, look
+from tests.support.service import Service, service
+
+FIRST_MS = 1_685_695_916_000
+SETS = 6_000
+PATTERNS = {"dataset": "top", "segments": "segments", "uniques": "uniques", "words": "words"}
+BROWSER = "text/html,application/xhtml+xml,*/*;q=0.8"
+ROWS = "[...document.querySelectorAll('#answer-table tbody tr')].map((row) => [...row.cells].map((cell) => cell.innerText))"
+COUNTED = "document.getElementById('timeline-said').innerText.match(/^.* from .* to .*$/)?.[0]"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chromium]:
+    with chromium() as found:
+        yield found
+
+
+def took(number: int) -> int:
+    """Return how many ms a set takes from its first event to its last: no two neighbours the same."""
+    return 20 + number * 7 % 50
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Yield a service of all five views. Its sets begin 100 ms apart, and are in four generations."""
+    folder = tmp_path_factory.mktemp("journeys")
+    times = [(FIRST_MS + 100 * number, took(number)) for number in range(SETS)]
+    lines = (f"R_{at}\nG_{at + 10}\nB_{at + each}\n" for at, each in times)
+    (folder / "events").write_text("".join(lines) + "Q_1\n")
+    for stream, pattern in PATTERNS.items():
+        values = [value for part in chunks(pattern, Spec(600, FIRST_MS)) for value in part.values]
+        (folder / stream).write_bytes(b"\n".join(values))
+    settings = [f"streams.{name}.source={{file: {name}}}" for name in ("events", *PATTERNS)]
+    also = [word for name in PATTERNS for word in ("--only", name)]
+    settings += ["streams.events.max_sets=1700", "streams.uniques.output.topic=null"]
+    with service(None, None, *settings, also=also, cwd=folder) as found:
+        found.settled(3 * SETS + 1)
+        for name in PATTERNS:
+            found.settled(600, name)
+        yield found
+
+
+def url(running: Service, rest: str = "") -> str:
+    return f"http://127.0.0.1:{running.port}/{rest}"
+
+
+def window(seen: Look) -> tuple[str, str]:
+    """Return the range that the histogram shows, as the page says it."""
+    said = str(seen.until(COUNTED))
+    start, _, end = said.partition(" from ")[2].partition(" to ")
+    return start, end[:19]
+
+
+def changed(seen: Look, before: tuple[str, str]) -> tuple[str, str]:
+    seen.until("(was) => !document.getElementById('timeline-said').innerText.includes(was)", f"{before[0]} to {before[1]}")
+    return window(seen)
+
+
+def test_the_overview_has_a_card_for_each_stream_and_leads_to_it(browser: Chromium, running: Service):
+    with look(browser, f"{url(running)}?utm_source=x", bypass_csp=True, reduced_motion="reduce", viewport=(360, 780)) as seen:
+        seen.until("document.querySelectorAll('#overview-cards .badge:not(:empty)').length === 5")
+        assert seen.page.title() == "Overview · Firnline"
+        cards = seen.page.locator("#overview-cards > li")
+        assert [cards.nth(at).locator("h2").inner_text() for at in range(5)] == ["events", *PATTERNS]
+        assert f"{SETS:,}" in cards.nth(0).inner_text()
+        assert "at the end" in cards.nth(0).inner_text()
+        assert "not used" in seen.text("#overview-tiles"), "no stream reads a topic"
+        assert seen.until("document.querySelector('#streams [href*=events]').title") == "at the end"
+        assert seen.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        assert seen.violations() == []
+        seen.page.focus("#overview-cards a")
+        seen.page.keyboard.press("Enter")
+        seen.until("document.title.startsWith('events')")
+        assert not seen.page.is_visible("#overview")
+        assert seen.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        seen.page.go_back()
+        seen.until("!document.getElementById('overview').hidden")
+        assert not seen.errors
+
+
+def test_the_histogram_shows_the_counts_of_the_window_and_zooms_by_wheel_keys_and_buttons(browser: Chromium, running: Service):
+    with look(browser, url(running, "#/events"), reduced_motion="reduce") as seen:
+        page = seen.page
+        whole = window(seen)
+        assert seen.text("#timeline-said").startswith(f"{SETS:,} sets from 2023-06-02 08:51:56 to 2023-06-02 09:01:55")
+        box = page.locator("#histogram").bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.mouse.wheel(0, -400)
+        closer = changed(seen, whole)
+        assert whole[0] < closer[0] < closer[1] < whole[1]
+        page.focus("#histogram")
+        page.keyboard.press("+")
+        closest = changed(seen, closer)
+        assert closer[0] < closest[0] < closest[1] < closer[1]
+        page.keyboard.press("ArrowLeft")
+        earlier = changed(seen, closest)
+        assert earlier[0] < closest[0]
+        assert page.get_attribute("[data-do=follow]", "aria-pressed") == "false"
+        page.keyboard.press("End")
+        newest = changed(seen, earlier)
+        assert newest[1] == whole[1]
+        assert page.get_attribute("[data-do=follow]", "aria-pressed") == "true"
+        page.check("input[name=window][value='300000']", force=True)
+        assert changed(seen, newest) == ("2023-06-02 08:56:55", whole[1])
+        seen.until("document.getElementById('timeline-said').innerText.startsWith('3,000 sets')")
+        page.click("[data-do=out]")
+        page.click("[data-do=out]")
+        assert changed(seen, ("2023-06-02 08:56:55", whole[1])) == whole
+        assert page.locator(".generation").count() == 4
+        page.check("input[name=mode][value=memory]", force=True)
+        seen.until("document.querySelectorAll('.bars rect').length === 4")
+        assert not page.is_visible("#histogram")
+        assert not seen.errors
+
+
+def test_a_range_has_tiles_a_table_that_scrolls_and_sorts_and_can_be_taken_away(browser: Chromium, running: Service):
+    start, end = FIRST_MS + 100 * 500, FIRST_MS + 100 * 2_500
+    with look(browser, url(running, f"#/events?from={start}&to={end}"), bypass_csp=True, reduced_motion="reduce") as seen:
+        page = seen.page
+        seen.until("!document.getElementById('answer-tiles').hidden")
+        tiles = seen.text("#answer-tiles").split("\n")
+        assert tiles[tiles.index("Sets") + 1] == "2,000"
+        assert tiles[tiles.index("Rate") + 1] == "10"
+        assert tiles[tiles.index("p50 of the whole") + 1] == "44"
+        assert tiles[tiles.index("Longest") + 1] == "69"
+        assert page.get_attribute("#answer-table table", "aria-rowcount") == "1001"
+        shown = page.evaluate(ROWS)
+        assert len(shown) < 100, "only rows in sight are in the document"
+        assert shown[0] == ["1", "2023-06-02 08:52:46.000", "2023-06-02 08:52:46.010", "2023-06-02 08:52:46.020", "20 ms"]
+        page.evaluate("const box = document.getElementById('answer-table'); box.scrollTop = box.scrollHeight")
+        seen.until("document.querySelector('#answer-table tbody tr:last-child').cells[0].innerText === '1,000'")
+        page.click("#answer-more")
+        seen.until("document.querySelector('#answer-table table').getAttribute('aria-rowcount') === '2001'")
+        page.click("#answer-table th:last-child button")
+        page.keyboard.press("Enter")
+        assert page.get_attribute("#answer-table th:last-child", "aria-sort") == "descending"
+        assert page.evaluate(ROWS)[0][-1] == "69 ms"
+        assert seen.violations() == []
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page.click("#answer-python")
+        seen.until("document.getElementById('answer-copied').innerText")
+        lines = page.evaluate("navigator.clipboard.readText()")
+        assert f'firnline.sets({start}, {end}, stream="events")' in lines
+        compile(lines, "copied", "exec")
+        href = str(page.get_attribute("#answer-export [data-form=csv]", "href"))
+        assert len(running.request(href)[2].splitlines()) == 2_001
+        page.click("#range-newest")
+        seen.until("document.querySelector('#answer-table table').getAttribute('aria-rowcount') === '101'")
+        assert page.evaluate(ROWS)[0][0] == "100"
+        assert not seen.errors
+
+
+def test_charts_are_not_empty_at_a_visit(browser: Chromium, running: Service):
+    with look(browser, url(running, "#/events"), reduced_motion="reduce") as seen:
+        seen.until("document.getElementById('past-said').innerText.includes('has kept the history')")
+        seen.page.check("input[name=past][value='86400']", force=True)
+        seen.until("document.getElementById('past-said').innerText.includes('A point is')")
+        seen.page.click("#past summary")
+        seen.until("document.querySelector('#marks tbody')?.innerText.includes('started')")
+        assert "others are of no interest" not in seen.text("#rejects")
+        assert not seen.errors
+
+
+def test_the_largest_ids_have_values_and_can_be_found(browser: Chromium, running: Service):
+    ids = running.request("/dataset?limit=50&format=csv")[2].decode().splitlines()[1:]
+    with look(browser, url(running, "#/dataset"), reduced_motion="reduce") as seen:
+        seen.until("document.querySelectorAll('#view-body tbody tr').length === 50")
+        shown = seen.page.evaluate(ROWS.replace("answer-table", "view-body"))
+        assert [f"{key},{value.replace(',', '')}" for _, key, value in shown] == ids
+        seen.page.fill("#view-body input", ids[30].split(",")[0])
+        seen.until("document.querySelectorAll('#view-body tbody tr').length === 1")
+        assert seen.page.evaluate(ROWS.replace("answer-table", "view-body"))[0][0] == "31"
+        assert not seen.page.is_visible("#timeline"), "one live generation would be one bar"
+        assert not seen.errors
+
+
+def test_a_browser_gets_a_page_for_a_path_that_does_not_exist_and_a_program_json(running: Service):
+    status, headers, body = running.request("/event", Accept=BROWSER)
+    assert (status, headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert b"There is no such page" in body
+    status, _, body = running.request("/event", Accept="*/*")
+    assert (status, json.loads(body)["error"]["where"]) == (404, "path")
+    for path in ("/?utm_source=x", "/docs?utm_source=x"):
+        assert running.request(path, Accept=BROWSER)[0] == 200
+
+
+def test_no_file_of_the_page_is_left_out_of_its_imports():
+    folder = Path(__file__).parents[2] / "gateway" / "page" / "static"
+    scripts = {path.name for path in folder.glob("*.js")} - {"main.js", "words.js"}
+    imported = {
+        line.split('"./')[1].split('"')[0]
+        for path in folder.glob("*.js")
+        for line in path.read_text().splitlines()
+        if ' from "./' in line
+    }
+    assert imported == scripts
