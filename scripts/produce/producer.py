@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -21,6 +22,7 @@ from rich.text import Text
 
 from scripts.brokers.embedded import find_embedded
 from scripts.brokers.process import interrupted
+from scripts.produce.happening import VIEWS, send
 from scripts.produce.patterns import chunks
 from scripts.produce.sending import Leash, Sending, at_once
 from scripts.produce.spec import Spec
@@ -156,6 +158,27 @@ def default_start(now_ms: int, count: int, rate: float | None, *, step_ms: int =
     return now_ms if rate is not None else now_ms - _YEAR_MS
 
 
+def send_what_happens(views: Mapping[str, str], bootstrap: str | None, seed: int) -> None:
+    """Send records for the view of each topic at their times, until a signal; no records for a view without any.
+
+    Prints a line once the topics exist.
+    """
+    stop = interrupted()
+    try:
+        address, is_embedded = bootstrap_of(bootstrap)
+        topics = {
+            topic: (view, prepare(address, topic, _TARGETS.get(view, Target()).partitions, embedded=is_embedded))
+            for topic, view in views.items()
+            if view in VIEWS
+        }
+        print(f"sending to {', '.join(topics)} at {address}", flush=True)
+        send(address, topics, seed, stop)
+    except ValueError as error:
+        sys.exit(f"producer: {error}")
+    except KafkaException as error:
+        sys.exit(f"producer: {error.args[0].str()}")
+
+
 def main(
     pattern: Annotated[Pattern, typer.Option(help="The pattern of the records.")] = "steady",
     count: Annotated[int, typer.Option(min=0, help="Records to send; 0: until Ctrl-C.")] = 3_000_000,
@@ -173,8 +196,15 @@ def main(
     recreate: Annotated[bool, typer.Option("--recreate", help="Delete the topic and create it again first.")] = False,
     stdout: Annotated[bool, typer.Option("--stdout", help="Print the records, a line each, instead of sending them.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    happening: Annotated[
+        list[str] | None,
+        typer.Option(help="VIEW=TOPIC: send records of things that happen now, until Ctrl-C. May be repeated."),
+    ] = None,
 ) -> None:
     """Send records to Kafka in one of the patterns."""
+    if happening:
+        send_what_happens({topic: view for view, _, topic in (each.partition("=") for each in happening)}, bootstrap, seed)
+        return
     console = Console(stderr=True)
     stop = interrupted()
     target = _TARGETS.get(pattern, Target())

@@ -1,47 +1,74 @@
-"""The option `--demo`: a gentle producer that runs with the service, and commands to try in another terminal."""
+"""The option `--demo`: a gentle producer for all streams, which runs with the service, and commands to try."""
 
 import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from config.settings import Settings
 from scripts.brokers.process import end
 from scripts.checkout import IS_CHECKOUT, own_command
 
-_CURLS = """\
-sets form now. Try, in another terminal:
+SMALL = (
+    "streams.events.max_sets=300",
+    "streams.segments.max_batches=5",
+    "streams.uniques.max_hashes=3000",
+    "streams.words.max_pairs=1000",
+)
+"""Overrides of config/default.yaml for which a minute of the demo has several generations."""
 
-  curl '{url}/events/get-stats'
-  curl '{url}/events/get-sets?startTime=0&endTime=9999999999999&limit=3'
-  curl '{url}/events/get-sets?startTime=0&endTime=9999999999999&limit=3' -H 'Accept: application/x-ndjson'
+_TRY = """\
+open {url} in a browser, or try in another terminal:
+
+{curls}
+  curl '{url}/streams'
   {ask} stats
 
 Ctrl-C ends everything."""
 
+_STEPS = {(), ("R", "G", "B")}
+"""The steps for which the producer has records: no steps, for views without, and those of the default configuration."""
 
-def what_to_try(url: str) -> str:
+_OF_SETS = """\
+  curl '{url}/{name}/get-stats'
+  curl '{url}/{name}/get-sets?startTime=-1m&endTime=now&limit=3'
+  curl '{url}/{name}/get-sets?startTime=-1m&endTime=now&limit=3&format=csv'"""
+
+
+def what_to_try(url: str, settings: Settings) -> str:
     """Return commands that ask the service at `url`, as a user would type them here."""
     ask = f"{os.path.relpath(sys.executable)} scripts/query.py" if IS_CHECKOUT else "firnline query"
-    return _CURLS.format(url=url, ask=ask)
+    names = [name for name, stream in settings.streams.items() if stream.step_names]
+    return _TRY.format(url=url, ask=ask, curls="\n".join(_OF_SETS.format(url=url, name=name) for name in names))
 
 
 @contextlib.contextmanager
-def gentle_producer(bootstrap: str, topic: str) -> Iterator[None]:
-    """Run the producer while the service runs: a hundred events a second, slightly out of order."""
-    words = ["--count", "0", "--rate", "100", "--pattern", "shuffled", "--displacement", "20"]
-    command = own_command("produce", *words, "--bootstrap", bootstrap, "--topic", topic)
-    producer = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+def gentle_producer(bootstrap: str, topics: Mapping[str, str]) -> Iterator[None]:
+    """Run the producer while the service runs. `topics` has the view of each topic; they exist when this is entered.
+
+    Raises OSError if the producer does not start.
+    """
+    words = [word for topic, view in topics.items() for word in ("--happening", f"{view}={topic}")]
+    command = own_command("produce", *words, "--bootstrap", bootstrap)
+    producer = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
     try:
+        if producer.stdout is None or not producer.stdout.readline():
+            raise OSError("--demo: the producer did not start, see above")
         yield
     finally:
         end(producer)
+        if producer.stdout is not None:
+            producer.stdout.close()
 
 
-def demo_topic(settings: Settings) -> str:
-    """Return the topic of the first stream of sets. Raises ValueError if no stream of sets reads a topic."""
-    topics = [stream.source.topic for stream in settings.streams.values() if stream.step_names and stream.source.topic]
+def demo_topics(settings: Settings) -> dict[str, str]:
+    """Return the view of each topic that a stream reads in its view's own form. Raises ValueError without any."""
+    topics = {
+        stream.source.topic: stream.view
+        for stream in settings.streams.values()
+        if stream.source.topic and stream.form is None and stream.step_names in _STEPS
+    }
     if not topics:
-        raise ValueError("--demo: expected a stream of sets that reads a topic")
-    return topics[0]
+        raise ValueError("--demo: expected a stream that reads a topic in its view's own form, such as those without --config")
+    return topics

@@ -15,7 +15,7 @@ from gateway.routes.about import product_version
 from gateway.watch.traces import traces_to
 from scripts.brokers.embedded import LIMITS
 from scripts.brokers.settings import refused
-from scripts.service.demo import demo_topic, gentle_producer, what_to_try
+from scripts.service.demo import SMALL, demo_topics, gentle_producer, what_to_try
 from scripts.service.ending import SUPERSEDED
 from scripts.service.keeping import broker_of, kept
 from scripts.service.logs import configure_log, log
@@ -44,15 +44,18 @@ def main(
         bool,
         typer.Option("--force", help="Begin from an older copy of data_dir, and publish the results since then a second time."),
     ] = False,
-    demo: Annotated[bool, typer.Option("--demo", help="Also run a gentle producer, and print commands to try.")] = False,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Also run a gentle producer for all streams, and print commands to try.")
+    ] = False,
 ) -> None:
     """Consume the configured streams and answer over HTTP, until Ctrl-C."""
+    over = [*(SMALL if demo and config is None else ()), *(overrides or [])]
 
     def read() -> Settings:
         try:
-            settings = load(config, overrides or [], os.environ)
+            settings = load(config, over, os.environ)
         except SettingsError:  # report all at once; else the clients, when they are made, report what librdkafka refuses
-            settings = load(config, overrides or [], os.environ, refused=refused)
+            settings = load(config, over, os.environ, refused=refused)
         return chosen(settings, only or [])
 
     tune_memory()
@@ -70,12 +73,12 @@ def main(
                 log.warning("embedded broker", limits=LIMITS)
             keeping = around.enter_context(kept(settings, lasting=lasting and not once))
             if demo:
-                around.enter_context(gentle_producer(str(kafka["bootstrap.servers"]), demo_topic(settings)))
+                around.enter_context(gentle_producer(str(kafka["bootstrap.servers"]), demo_topics(settings)))
 
             def greet(url: str) -> None:
                 log.info("listening", url=url, pid=os.getpid())
                 if demo:
-                    print(what_to_try(url), flush=True)
+                    print(what_to_try(url, settings), flush=True)
 
             traces = traces_to(settings.log.traces, version=product_version())
             if traces is not None:
