@@ -40,7 +40,7 @@ def test_each_record_is_sent_at_its_own_time_and_is_an_event(name: str):
     assert records == list(itertools.takewhile(lambda each: each.at < START + 60, happening(stream.view, START)))
     values = Values.of([each.value for each in records])
     stamps = np.array([int(each.at * 1000) for each in records])
-    decoded = view_of(stream).decode(of_one_partition(values, 0, lambda: stamps))
+    decoded = view_of(stream, None).decode(of_one_partition(values, 0, lambda: stamps))
     assert (decoded.refusals, decoded.accepted) == ([], None)
     if stream.dated:
         per_s = 1_000 if decoded.times.max() > 10**11 else 1
