@@ -39,6 +39,7 @@ class Secured(Guarded):
             starts.append((place, base, length))
             place += _HEADER.size + length
         place, base, length = starts[batch]
+        assert _HEADER.size + length > 141, "the damage must not reach the next batch"
         for at in range(place + 101, place + 141):
             content[at] ^= 0x5A
         with log.open("r+b") as file:  # the broker has the file open
