@@ -53,6 +53,7 @@ from actors.timeline.unit import TimeUnit
 from actors.views.view import Silence, View
 
 _MAX_RESTS_BETWEEN_POLLS = 5
+_MAX_LONG_RESTS = 2
 """If the time between two polls is longer than this many rests, it does not count as silence of the partitions."""
 
 
@@ -121,7 +122,7 @@ class FrontEnd(Actor[FrontEndMessage]):
         self._lost = False
         self._busy = True
         self._alone: int | None = None
-        self._polled_at = self._reported_at = self._looked_at = 0.0
+        self._polled_at = self._got_at = self._reported_at = self._looked_at = 0.0
 
     @property
     def home(self) -> str:
@@ -140,7 +141,7 @@ class FrontEnd(Actor[FrontEndMessage]):
 
     def on_start(self) -> None:
         """Send `Attached` to the manager, again and again until it sends `Begin`."""
-        self._polled_at = self._now()
+        self._polled_at = self._got_at = self._now()
         self._attach()
 
     def on_stop(self) -> None:
@@ -387,19 +388,22 @@ class FrontEnd(Actor[FrontEndMessage]):
 
     @property
     def _rest_s(self) -> float:
-        """Seconds until the next poll: none under load."""
-        return 0.0 if self._busy else self._pace.rest_s
+        """Seconds until the next poll: none under load, and more the longer no record has come."""
+        return 0.0 if self._busy else self._pace.rest_after(self._polled_at - self._got_at)
 
     def _poll(self) -> None:
         """Read one poll if nothing waits to be sent, and release the events that are in order by now."""
         if not self._out.empty or self._dead.full or (not self._opened and not self._open()):
             return
         now, wall = self._now(), self.system.dispatcher.wall()
-        self._intake.prepare(now - self._polled_at - _MAX_RESTS_BETWEEN_POLLS * self._pace.rest_s, now, wall)
+        expected_s = max(_MAX_RESTS_BETWEEN_POLLS * self._pace.rest_s, _MAX_LONG_RESTS * self._rest_s)
+        self._intake.prepare(now - self._polled_at - expected_s, now, wall)
         # Under load wait for a full poll; else take what is there, and leave the thread to others.
         polled = self._source.poll(self._pace.poll_records, self._pace.poll_s if self._busy else 0.0)
         self._busy = self._pace.shows_load(polled.values)
         now = self._polled_at = self._now()
+        if len(polled.values):
+            self._got_at = now
         try:
             self._take(polled, now)
             self._release(now)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from actors.columns.values import Values
 
+_SILENCE_A_REST = 50
 _MOST_AT_REST = 500
 _BYTES_AT_REST = 1 << 16
 
@@ -12,13 +13,15 @@ _BYTES_AT_REST = 1 << 16
 class Pace:
     """Sizes in events, times in seconds. `apart_bytes` is the memory for records whose times cannot be yet.
 
-    `rest_s` is the pause between two polls without load. `poll_s` is the longest wait for a full poll under load. `report_s` is
-    the time between two reports of progress. `look_s` is the time between two searches for new partitions.
+    `rest_s` is the pause between two polls without load, and `longest_rest_s` that of a stream that has long been silent.
+    `poll_s` is the longest wait for a full poll under load. `report_s` is the time between two reports of progress. `look_s` is
+    the time between two searches for new partitions.
     """
 
     poll_records: int = 12_000
     poll_s: float = 0.005
     rest_s: float = 0.01
+    longest_rest_s: float = 0.05
     micro_batch: int = 12_000
     credits: int = 4
     buffer_events: int = 1_000_000
@@ -28,6 +31,14 @@ class Pace:
     wait_for_topic_s: float = 1.0
     checkpoint_s: float = 5.0
     checkpoint_events: int = 1_000_000
+
+    def rest_after(self, silent_s: float) -> float:
+        """Return the pause before the next poll of a stream that gave no record for `silent_s`: a fiftieth of that, in bounds.
+
+        A poll that finds nothing takes some 0.2 ms of CPU. The next record waits 0.05 s longer at most, and never much longer
+        in comparison with the time since the last one.
+        """
+        return min(max(self.rest_s, silent_s / _SILENCE_A_REST), max(self.rest_s, self.longest_rest_s))
 
     def shows_load(self, values: Values) -> bool:
         """Whether a poll of these values shows load: more than an eighth of a full poll, 500 records or 64 KiB.

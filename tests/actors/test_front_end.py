@@ -1,6 +1,7 @@
 """The front end's phases: which messages each one accepts, and what follows. One thread, a clock that the test moves, no broker."""
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -488,6 +489,22 @@ def test_a_failed_poll_is_read_again_and_starts_no_second_chain_of_polls():
     polls = bench.source.polls
     bench.clock.advance(1.0)
     assert bench.source.polls - polls <= 1.0 / PACE.rest_s + 6
+
+
+def test_a_silent_stream_is_polled_twenty_times_a_second_and_its_next_record_is_read_in_time():
+    bench = Bench(replace(PACE, checkpoint_s=math.inf))
+    bench.read()
+    bench.credit()
+    bench.clock.advance(60.0)
+    polls = bench.source.polls
+    bench.clock.advance(10.0)
+    assert 10.0 / PACE.longest_rest_s - 2 <= bench.source.polls - polls <= 10.0 / PACE.longest_rest_s + 2
+    bench.values += [b"R_1000", b"G_2000"]
+    bench.clock.advance(PACE.longest_rest_s)
+    assert bench.source.lag() == {0: 0}
+    polls = bench.source.polls
+    bench.clock.advance(0.5)
+    assert bench.source.polls - polls >= 0.5 / PACE.rest_s - 2, "after a record it is polled as often as before"
 
 
 def read_again_after_a_failure(values: list[bytes], **changes: int) -> Bench:

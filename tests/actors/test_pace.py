@@ -1,5 +1,8 @@
 """When a front end pauses for a checkpoint: often enough, never for long, and always at the end. And which poll is load."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from actors.columns.values import Values
 from actors.reading.pace import Pace
 from actors.reading.pause import Pause
@@ -17,6 +20,16 @@ def test_a_poll_shows_load_by_its_records_or_by_its_bytes():
         ([], False),
     ):
         assert PACE.shows_load(Values.of(values)) == load
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0.001, 0.1), st.floats(0.001, 0.1))
+def test_a_pause_grows_with_the_silence_and_a_record_is_never_late_by_much(
+    one: float, other: float, rest_s: float, most_s: float
+):
+    pace = Pace(rest_s=rest_s, longest_rest_s=most_s)
+    shorter, longer = sorted((one, other))
+    assert rest_s <= pace.rest_after(shorter) <= pace.rest_after(longer) <= max(rest_s, most_s)
+    assert pace.rest_after(longer) <= max(rest_s, longer / 50)
 
 
 def test_a_checkpoint_is_due_after_an_interval_or_a_number_of_records():
