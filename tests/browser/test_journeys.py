@@ -185,6 +185,18 @@ def test_the_largest_ids_have_values_and_can_be_found(browser: Chromium, running
         assert not seen.errors
 
 
+def test_words_are_counted_by_event_time_and_a_finished_batch_leads_to_its_line(browser: Chromium, running: Service):
+    with look(browser, url(running, "#/words"), reduced_motion="reduce") as seen:
+        said = seen.until(COUNTED)
+        total = sum(running.get("/words/CountByEventType").values())
+        assert said.startswith(f"{total:,} events from ")
+        seen.page.click("#streams >> text=segments")
+        seen.until("document.querySelectorAll('#view-body tbody tr').length > 0")
+        link = seen.page.locator("#view-body tbody a").first
+        assert running.request(str(link.get_attribute("href")))[0] == 200
+        assert not seen.errors
+
+
 def test_a_browser_gets_a_page_for_a_path_that_does_not_exist_and_a_program_json(running: Service):
     status, headers, body = running.request("/event", Accept=BROWSER)
     assert (status, headers["content-type"]) == (404, "text/html; charset=utf-8")

@@ -13,6 +13,8 @@ from actors.views.sets import histogram
 from actors.views.sets.arguments import Buckets, Page
 from actors.views.sets.histogram import counted
 from actors.views.sets.pieces import Piece
+from actors.views.words.arguments import Buckets as In
+from actors.views.words.arguments import Counting
 from tests.support.samples import Run
 
 
@@ -52,5 +54,36 @@ def test_many_buckets_come_in_blocks_and_times_may_be_negative(monkeypatch: pyte
     assert [each.columns for each in blocks] == [([-4, -2, 0], [4, 4, 4]), ([2], [4])]
 
 
-def test_only_the_view_of_sets_counts_by_time_so_far():
-    assert [name for name, view in VIEWS.items() if view.buckets(1) is not None] == ["sets"]
+@pytest.mark.parametrize("width", [1, 1_000, 7_000, 10**9])
+def test_buckets_of_words_have_the_events_of_their_seconds(width: int):
+    run, chance = Run("words"), random.Random(width)
+    records = run.sample.records(chance)
+    for _ in range(12):
+        run.poll(next(records), idle=False)
+        run.age(chance)
+    assert run.aged
+    for span in run.spans():
+        found = json.loads(run.shown(run.merged(span, In("types", width=width)), span, In("types", width=width)))["buckets"]
+        counts = json.loads(run.shown(run.merged(span, Counting("types")), span, Counting("types")))
+        assert sum(each["count"] for each in found) == sum(counts.values())
+        assert [each["start"] for each in found] == sorted({each["start"] for each in found})
+        for each in found[:: 1 + len(found) // 5] if width % 1_000 == 0 else ():
+            own = Span(max(span.start, each["start"]), min(span.end, each["start"] + width))
+            inside = json.loads(run.shown(run.merged(own, Counting("types")), own, Counting("types")))
+            assert each["count"] == sum(inside.values())
+            assert each["start"] % width == 0
+
+
+def test_dropped_words_are_in_no_bucket():
+    run, chance = Run("words"), random.Random(1)
+    records = run.sample.records(chance)
+    while len(run.aged) < 3:
+        run.poll(next(records), idle=False)
+        run.age(chance)
+    run.drop()
+    found = json.loads(run.shown(run.merged(EVER, In("types", width=10**9)), EVER, In("types", width=10**9)))["buckets"]
+    assert sum(each["count"] for each in found) == sum(part.meta().events for part in run.parts)
+
+
+def test_the_views_that_count_by_time():
+    assert [name for name, view in VIEWS.items() if view.buckets(1) is not None] == ["sets", "words"]

@@ -20,3 +20,10 @@ class Counting:
         """
         if self.limit is not None and self.limit < 0:
             raise ValueError(f"a limit of at least 0 was expected, got {self.limit}")
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets(Counting):
+    """All events of a span, counted by their second: a bucket has the times in ms of [k * width, (k + 1) * width)."""
+
+    width: int = 1

@@ -9,10 +9,10 @@ from actors.columns.snapshot import State
 from actors.columns.times import INT64_MIN
 from actors.timeline.span import Span, span_of_state, span_state
 from actors.views.view import NONE_LOST, Frozen, Live, Meta
-from actors.views.words.arguments import Counting, Of
+from actors.views.words.arguments import Buckets, Counting, Of
 from actors.views.words.decode import MS, WordBatch
 from actors.views.words.frequent import Frequent, counts_of, counts_state
-from actors.views.words.pieces import Counted, Names, Piece, Range, Remembered, Totals, total
+from actors.views.words.pieces import Counted, Names, Piece, Range, Remembered, Rows, Totals, total
 from actors.views.words.table import MOST_NAMES, FrozenTable, LiveTable, Tally
 
 _TEXT_BYTES_A_PAIR = 256
@@ -107,10 +107,12 @@ class LiveWords(Live):
         self._span = self._span.hull(span) if self._span else span
         return NONE_LOST
 
-    def read(self, span: Span, arguments: Counting) -> tuple[Piece, ...]:
+    def read(self, span: Span, arguments: Counting) -> tuple[Piece, ...] | tuple[Rows, ...]:
         """Return a copy of the counts in `span`. Cost: as `LiveTable.read`."""
         if self._span is None or not self._span.overlaps(span):
             return ()
+        if isinstance(arguments, Buckets):
+            return self._tables[arguments.of].rows(seconds(span))
         return (self._tables[arguments.of].read(seconds(span), whole=span.contains(self._span)),)
 
     def freeze(self) -> tuple["FrozenWords", None]:
@@ -160,10 +162,12 @@ class FrozenWords(Frozen):
             left[0].settle()
         return not all(table.settled for table in left)
 
-    def read(self, span: Span, arguments: Counting) -> tuple[Piece, ...]:
+    def read(self, span: Span, arguments: Counting) -> tuple[Piece, ...] | tuple[Rows, ...]:
         """Return the counts in `span`, still compressed: the totals if `span` contains the slice. Cost: O(blocks)."""
         if self._span is None or not self._span.overlaps(span):
             return ()
+        if isinstance(arguments, Buckets):
+            return self._tables[arguments.of].rows(seconds(span))
         return (self._tables[arguments.of].read(seconds(span), whole=span.contains(self._span)),)
 
     def meta(self) -> Meta:
@@ -197,7 +201,7 @@ def seconds(span: Span) -> Range:
 
 def recalled(gone: WordSummary, span: Span, arguments: Counting) -> tuple[Piece, ...]:
     """Return the total counts of dropped slices if `span` contains all times before their end, else no counts."""
-    if span.start > INT64_MIN or gone.span is None or span.end < gone.span.end:
+    if isinstance(arguments, Buckets) or span.start > INT64_MIN or gone.span is None or span.end < gone.span.end:
         return ()
     return (gone.types if arguments.of == "types" else gone.words,)
 

@@ -210,6 +210,16 @@ class LiveTable:
         names = self.tally.names() if found.size else []
         return Counted(dict(zip(map(names.__getitem__, found.tolist()), sums[found].tolist(), strict=True)))
 
+    def rows(self, seconds: Range) -> tuple[Rows, ...]:
+        """Return the sum of the counts of each second in `seconds`, under the name 0. Cost: 10 ns a pair."""
+        bounds = [max(-_FAR, min(second, _FAR - 1)) << _BITS for second in seconds]
+        low, high = np.searchsorted(self._keys[: self.pairs], bounds).tolist()
+        if low >= high:
+            return ()
+        found, starts = np.unique(self._keys[low:high] >> _BITS, return_index=True)
+        sums = np.add.reduceat(self._counts[low:high], starts)
+        return (Rows((found, np.zeros(found.size, np.int64), sums), int(found[0]), int(found[-1])),)
+
     def freeze(self) -> "FrozenTable":
         """Return the same counts as columns. Cost: 10 ns a pair, 0.1 us a name."""
         names, totals = self.tally.names(), self.tally.totals()
@@ -276,8 +286,12 @@ class FrozenTable:
         """Return the counts in `seconds`, or all counts if `whole`; still compressed. Cost: O(blocks)."""
         if whole:
             return self.totals
+        return Clipped(self.totals, self.rows(seconds), seconds)
+
+    def rows(self, seconds: Range) -> tuple[Rows, ...]:
+        """Return the blocks that have counts in `seconds`, and may have others; still compressed. Cost: O(blocks)."""
         start, end = seconds
-        return Clipped(self.totals, [block for block in self._blocks if block.first < end and start <= block.last], seconds)
+        return tuple(block for block in self._blocks if block.first < end and start <= block.last)
 
 
 def _keys(seconds: Times, numbers: Times) -> Times:

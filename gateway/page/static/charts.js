@@ -3,6 +3,7 @@
 const uPlot = window.uPlot;
 const LEGEND_PX = 44;
 const NARROW_PX = 420;
+const POWERS = Array.from({ length: 50 }, (_, at) => 2 ** at);
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -16,7 +17,8 @@ function axisLabel(seconds, step) {
 export class Chart {
   // `series` are [label, colour variable, format]; the x axis is seconds since 1970, in UTC.
   // With `bars` each value is a bar; `period` is its length in seconds if there is only one.
-  constructor(target, label, series, { bars = false, period = 60, least = 1 } = {}) {
+  constructor(target, label, series, { bars = false, period = 60, least = 1, binary = false } = {}) {
+    this.binary = binary; // marks of the y axis at powers of two, for bytes
     this.least = least; // the y axis reaches at least as high
     this.period = period;
     this.target = target;
@@ -62,7 +64,12 @@ export class Chart {
             size: 2 * size,
             values: (_, times, __, ___, step) => times.map((time) => axisLabel(time, step)),
           },
-          { ...axis, size: 3.6 * size, values: (_, values) => values.map((value) => format(value)) },
+          {
+            ...axis,
+            size: 4.3 * size,
+            incrs: this.binary ? POWERS : undefined,
+            values: (_, values) => values.map((value) => format(value)),
+          },
         ],
         series: [
           {
@@ -74,7 +81,7 @@ export class Chart {
             stroke: colour(name),
             fill: this.bars ? colour(name) : undefined,
             width: this.bars ? 0 : 2,
-            paths: this.bars ? uPlot.paths.bars({ size: [0.92, Infinity], align: 1 }) : undefined,
+            paths: this.bars ? uPlot.paths.bars({ size: [1, Infinity], gap: 1, align: 1 }) : undefined,
             points: { show: false },
             value: (_, value) => (value == null ? "" : shown(value)),
           })),

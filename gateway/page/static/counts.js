@@ -1,9 +1,10 @@
 // Where the histogram gets its counts from: for each view that can count by event time, the request of one window.
 
 import { json } from "./access.js";
-import { big } from "./exact.js";
+import { big, most } from "./exact.js";
 import { moment, toMs } from "./format.js";
 
+const SECOND_MS = 1000n; // words are counted by the second
 const PERIODS_MS = { minute: 6e4, hour: 3.6e6, day: 8.64e7, week: 6.048e8, month: 2.6784e9, year: 3.16224e10 };
 
 const iso = (time, unit) => `${moment(time, unit, true).replace(" ", "T")}Z`;
@@ -16,6 +17,7 @@ async function counted({ name }, [from, to], width) {
 
 const KINDS = {
   sets: { of: counted, noun: "sets" },
+  words: { of: (stream, span, width) => counted(stream, span, most(width, SECOND_MS)), noun: "events" },
   uniques: {
     noun: "frames",
     // Periods are the buckets: the shortest that the stream keeps and that is not shorter than `width`.

@@ -155,7 +155,7 @@ export class Histogram {
   drawTimes() {
     const { unit } = this.stream;
     const [from, to] = [this.scale.start, this.scale.end];
-    const room = (this.width - this.left) / 100;
+    const room = (this.width - this.left) / 85;
     const y = this.height + BANDS_PX;
     const made = [];
     const put = (x, text) => {
@@ -190,13 +190,15 @@ export class Histogram {
     const { noun } = counts(stream.view);
     const total = this.shown().reduce((sum, [, count]) => sum + count, 0);
     const [from, to] = [this.scale.start, this.scale.end].map((time) => moment(time, stream.unit));
-    const most = total ? ` At most ${compact(this.high)} in ${loaded.by ? `one ${loaded.by}` : this.bar()}.` : "";
+    const most = total
+      ? ` At most ${compact(this.high)} in ${/^\d/.test(this.bar()) ? this.bar() : `one ${this.bar()}`}.`
+      : "";
     return `${compact(total)} ${noun} from ${from} to ${to}.${most}`;
   }
 
   // Return the length of a bucket in words.
   bar() {
-    return this.loaded.by ?? length(this.loaded.width, this.stream.unit);
+    return this.loaded.by ?? length(this.loaded.width, this.stream.unit).replace(/^1 /, "");
   }
 
   // Move the window so that a range is in sight, if the window shows another time.

@@ -41,7 +41,7 @@ export class Over {
     this.charts = [
       new Chart(byId("rates"), "Records in, answers out, refused records and late events per second", rates),
       new Chart(byId("lags"), "Records not read yet", [["records", "--aged", compact]], { least: 10 }),
-      new Chart(byId("memories"), "Bytes in use", [["bytes", "--aged", bytes]]),
+      new Chart(byId("memories"), "Bytes in use", [["bytes", "--aged", bytes]], { least: 1024, binary: true }),
     ];
   }
 

@@ -120,8 +120,9 @@ const VIEWS = {
       const [first, end] = [least(...all.map(({ start }) => start)), most(...all.map((bar) => bar.end))];
       return { segments: await newestBatches(name, first, end) };
     },
-    draw({ segments, pending }, target) {
+    draw({ segments, pending }, target, view) {
       if (pending) {
+        view.table = null;
         table(
           target,
           "Batches that are not complete",
@@ -133,23 +134,16 @@ const VIEWS = {
           : "No batch waits for segments.";
       }
       const rows = segments.slice(-50).toReversed();
-      table(
-        target,
-        "Finished batches, by id",
-        [
-          ["batch", "n"],
-          ["order of completion", "n"],
-          ["numbers", "n"],
-          ["smallest", "n"],
-          ["largest", "n"],
-        ],
-        rows.map((row) => [
-          number(row.batch),
-          `${number(row.order)}.`,
-          number(row.count),
-          ...[row.first, row.last].map((value) => (value == null ? "" : number(value))),
-        ]),
-      );
+      if (!view.table) {
+        const box = element("div", { class: "scroll rows", tabindex: 0, role: "region", "aria-label": "Batches by id" });
+        target.replaceChildren(box);
+        view.table = new Rows(box);
+      }
+      const key = rows.map(({ batch, order }) => `${batch} ${order}`).join();
+      if (view.drawn !== key) {
+        view.drawn = key;
+        view.table.show({ caption: "Finished batches, by id", columns: batchColumns(view.stream.name), rows });
+      }
       return rows.length
         ? "Each finished batch was written as one line, with its numbers in ascending order."
         : "No batch is finished yet.";
@@ -187,6 +181,19 @@ function idColumns(rows) {
   ];
 }
 
+// Return the columns of the table of finished batches. The id leads to the line of the batch.
+function batchColumns(name) {
+  const opened = ({ batch }) => element("a", { href: `/${name}/${batch}` }, number(batch));
+  const limit = (value) => (value == null ? "" : number(value));
+  return [
+    { title: "batch", kind: "n", text: opened, key: ({ batch }) => batch },
+    { title: "order of completion", kind: "n", text: ({ order }) => `${number(order)}.`, key: ({ order }) => order },
+    { title: "numbers", kind: "n", text: ({ count }) => number(count), key: ({ count }) => count },
+    { title: "smallest", kind: "n", text: ({ first }) => limit(first) },
+    { title: "largest", kind: "n", text: ({ last }) => limit(last) },
+  ];
+}
+
 function counted(target, caption, title, counts) {
   const rows = Object.entries(counts).sort((one, other) => other[1] - one[1]);
   const largest = Math.max(1, ...rows.map(([, count]) => count));
@@ -221,7 +228,7 @@ export class View {
     this.stream = stream;
     if (!known || !fresh) return;
     this.chart?.destroy();
-    this.chart = this.drawn = null;
+    this.chart = this.drawn = this.table = null;
     byId("view-body").replaceChildren();
     write(byId("view-title"), known.title);
     const choices = known.choices(stream);
@@ -259,7 +266,8 @@ export class View {
     this.choice = name;
     this.chart?.destroy(); // another period has another width of a bar
     this.chart = null;
-    if (this.stream.view === "uniques") byId("view-body").replaceChildren();
+    this.drawn = null;
+    if (this.stream.view !== "top") byId("view-body").replaceChildren();
     this.load();
   }
 
