@@ -135,7 +135,12 @@ const VIEWS = {
       }
       const rows = segments.slice(-50).toReversed();
       if (!view.table) {
-        const box = element("div", { class: "scroll rows", tabindex: 0, role: "region", "aria-label": "Batches by id" });
+        const box = element("div", {
+          class: "scroll rows",
+          tabindex: 0,
+          role: "region",
+          "aria-label": "Batches by id",
+        });
         target.replaceChildren(box);
         view.table = new Rows(box);
       }
