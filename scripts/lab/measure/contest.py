@@ -1,4 +1,4 @@
-"""The four other views on a real broker, each against the bare consume loop and against the usual way to do the same work.
+"""The four other views and records of JSON on a real broker: against the bare loop, and against the usual way to do that work.
 
 A row has the records a second of the loop, of the rival and of Firnline, and the view's other figures.
 """
@@ -24,7 +24,7 @@ _NOISE_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """One view: its stream, the records that it is sent, and its rival."""
+    """One stream: its name and configuration, the records that it is sent, and its rival."""
 
     stream: str
     records: int
@@ -32,6 +32,7 @@ class Contest:
     rival: str
     doing: str
     asked: str
+    config: str = "default"
 
 
 CONTESTS = {
@@ -39,7 +40,10 @@ CONTESTS = {
     "segments": Contest("segments", 100_000, 10, "segments", "ten threads, json, heapq.merge", "/segments/pending"),
     "uniques": Contest("uniques", 1_000_000, 3, "uniques", "msgspec, Python sets", "/uniques?granularity=hour"),
     "words": Contest("words", 1_000_000, 3, "words", "json, Counter", "/events/CountWords?limit=10"),
+    "orders": Contest("orders", 1_000_000, 3, "orders", "msgspec, sorted lists", "/events/get-stats", "orders"),
+    "clicks": Contest("visitors", 1_000_000, 3, "clicks", "msgspec, Python sets", "/uniques?granularity=hour", "clicks"),
 }
+"""By the producer's pattern. `orders` and `clicks` are JSON by a `record` stanza."""
 
 
 def contest(name: str, bootstrap: str, rounds: int, budget: str, records: int | None = None) -> dict[str, Any]:
@@ -78,7 +82,7 @@ def _product(plan: Contest, bootstrap: str, topic: str, budget: str) -> dict[str
     """Run the service over the topic until the last record is in its slice, then query it."""
     with tempfile.TemporaryDirectory() as folder:
         output = f"streams.{plan.stream}.output={{file: {folder}/out.txt}}"
-        with service(plan.stream, bootstrap, topic, budget, output) as (process, client):
+        with service(plan.stream, bootstrap, topic, budget, output, config=plan.config) as (process, client):
             before = process.memory_info().rss
             *_, stats = client.ingestion(plan.stream, plan.records)
             rss = _at_rest(process)

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,32 @@ class Frame(msgspec.Struct):
 
     ts: float
     uid: str
+
+
+class Meta(msgspec.Struct):
+    """The member `meta` of an order's event."""
+
+    ts: datetime
+
+
+class Order(msgspec.Struct):
+    """The members that an order's event must have."""
+
+    type: str
+    meta: Meta
+
+
+class User(msgspec.Struct):
+    """The member `user` of a click."""
+
+    id: str
+
+
+class Click(msgspec.Struct):
+    """The members that a click must have."""
+
+    created_at: datetime
+    user: User
 
 
 def polls(bootstrap: str, topic: str, records: int) -> Iterator[list[Message]]:
@@ -124,6 +151,57 @@ def uniques(bootstrap: str, topic: str, records: int) -> None:
         return count
 
     timed(work)
+
+
+@app.command()
+def clicks(bootstrap: str, topic: str, records: int) -> None:
+    """Parse with msgspec, and keep Python sets of users by minute."""
+    decoder = msgspec.json.Decoder(Click)
+    batches = polls(bootstrap, topic, records)
+
+    def work() -> int:
+        users: dict[int, set[str]] = defaultdict(set)
+        count = 0
+        for messages in batches:
+            for message in messages:
+                count += 1
+                click = decoder.decode(message.value() or b"")
+                users[int(click.created_at.timestamp()) // 60].add(click.user.id)
+        return count
+
+    timed(work)
+
+
+@app.command()
+def orders(bootstrap: str, topic: str, records: int) -> None:
+    """Parse with msgspec, keep the times of each step, and pair them in order at the end."""
+    decoder = msgspec.json.Decoder(Order)
+    batches = polls(bootstrap, topic, records)
+
+    def work() -> int:
+        times: dict[str, list[float]] = {"order_created": [], "payment_ok": [], "parcel_out": []}
+        count = 0
+        for messages in batches:
+            for message in messages:
+                count += 1
+                order = decoder.decode(message.value() or b"")
+                if order.type in times:
+                    times[order.type].append(order.meta.ts.timestamp())
+        before = sorted(times.pop("order_created"))
+        for step in map(sorted, times.values()):
+            before = _after(before, step)
+        return count
+
+    timed(work)
+
+
+def _after(before: list[float], step: list[float]) -> list[float]:
+    """Return the times of a step that each follow another time of the step before it. Both ascend."""
+    found: list[float] = []
+    for time_of in step:
+        if len(found) < len(before) and before[len(found)] <= time_of:
+            found.append(time_of)
+    return found
 
 
 @app.command()

@@ -93,9 +93,16 @@ class Client:
 
 @contextlib.contextmanager
 def service(
-    stream: str, bootstrap: str, topic: str, budget: str, *overrides: str, data_dir: Path | None = None, port: int = 0
+    stream: str,
+    bootstrap: str,
+    topic: str,
+    budget: str,
+    *overrides: str,
+    data_dir: Path | None = None,
+    port: int = 0,
+    config: str = "default",
 ) -> Iterator[tuple[psutil.Process, Client]]:
-    """Run the real service with one stream of the default configuration. Yields its process and a client once it answers.
+    """Run the real service with one stream of `config/CONFIG.yaml`. Yields its process and a client once it answers.
 
     Without a `data_dir` no state outlasts the run, so that the next run begins at the first record. Raises OSError if the
     service ends.
@@ -104,6 +111,7 @@ def service(
     settings = [f"http.port={port}", f"kafka.bootstrap.servers={bootstrap}", f"streams.{stream}.source.topic={topic}"]
     settings += [f"memory.budget={budget}", f"data_dir={data_dir or 'null'}", *overrides]
     command = [sys.executable, str(ROOT / "scripts" / "serve.py"), "--only", stream]
+    command += ["--config", str(ROOT / "config" / f"{config}.yaml")]
     command += [word for each in settings for word in ("--set", each)]
     with tempfile.TemporaryFile() as said:
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
