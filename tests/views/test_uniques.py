@@ -17,13 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.columns import snapshot
+from actors.timeline.periods import DAY, HOUR, MONTH, WEEK, YEAR, Periods
 from actors.timeline.span import EVER, Span
 from actors.views.uniques import live as live_module
 from actors.views.uniques import sketch as sketch_module
 from actors.views.uniques import slices as slices_module
 from actors.views.uniques.arguments import GRANULARITIES, Rows
 from actors.views.uniques.decode import END_S, Frames
-from actors.views.uniques.periods import DAY, HOUR, MONTH, WEEK, YEAR, Periods
 from actors.views.uniques.sketch import Sketch, coarse, estimate, sketched
 from actors.views.uniques.slices import FrozenUniques, UniquesSummary
 from actors.views.uniques.view import UniquesTotal, UniquesView

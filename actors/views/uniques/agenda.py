@@ -11,9 +11,9 @@ import numpy as np
 
 from actors.columns.fields import integer, numbered, words
 from actors.columns.snapshot import State
+from actors.timeline.periods import MINUTE
 from actors.views.uniques.arguments import GRANULARITIES
 from actors.views.uniques.cells import Key
-from actors.views.uniques.periods import MINUTE
 from actors.views.view import Silence
 
 _ENTRY_BYTES = 140

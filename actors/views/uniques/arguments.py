@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from actors.columns.times import Times
+from actors.timeline.periods import LEVELS
 
-GRANULARITIES = ("minute", "hour", "day", "week", "month", "year")
+GRANULARITIES = LEVELS
 """The lengths of periods, shortest first. A `level` is an index in this tuple."""
 
 

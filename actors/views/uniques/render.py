@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.timeline.periods import Periods
 from actors.views.uniques.arguments import GRANULARITIES, Rows
-from actors.views.uniques.periods import Periods
 from actors.views.uniques.piece import Piece
 from actors.views.uniques.sketch import Estimate, estimate
 from actors.views.view import Block, Field, Shape

@@ -12,9 +12,9 @@ from actors.columns import fields
 from actors.columns.snapshot import State
 from actors.columns.text import Hashes
 from actors.columns.times import Times
+from actors.timeline.periods import MONTH, YEAR
 from actors.timeline.span import Span, span_of_state, span_state
 from actors.views.uniques.arguments import GRANULARITIES, Rows
-from actors.views.uniques.periods import MONTH, YEAR
 from actors.views.uniques.piece import NO_HASHES, Piece, piece
 from actors.views.uniques.sketch import COARSE_BYTES, coarse, joined, sketched
 from actors.views.view import Frozen, Meta

@@ -7,12 +7,13 @@ import msgspec
 
 from actors.columns.snapshot import State
 from actors.records.form import Form
+from actors.timeline.periods import Periods
 from actors.timeline.span import Span
 from actors.views.uniques.agenda import Agenda
 from actors.views.uniques.arguments import GRANULARITIES, Rows
 from actors.views.uniques.decode import RecordDecoder, decode
+from actors.views.uniques.ladder import Ladder
 from actors.views.uniques.live import LiveUniques
-from actors.views.uniques.periods import Ladder, Periods
 from actors.views.uniques.piece import Piece
 from actors.views.uniques.render import SHAPE, blocks, lines
 from actors.views.uniques.slices import FrozenUniques, UniquesSummary, selected

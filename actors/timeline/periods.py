@@ -1,24 +1,21 @@
 """Calendar periods of a time zone, as half-open spans of ms since 1970.
 
-Used by slices to find the periods of a minute, and by the renderer to find their ends. A day may have 23 or 25 hours. Minutes
+Used by views that count by period. A day may have 23 or 25 hours. Minutes
 are UTC minutes, because since 1972 all zones have the same minutes.
 """
 
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from actors.columns.times import Times
 from actors.timeline.span import Span
-from actors.views.uniques.arguments import GRANULARITIES
 
-MINUTE, HOUR, DAY, WEEK, MONTH, YEAR = range(len(GRANULARITIES))
-PARENTS = ((HOUR,), (DAY,), (WEEK, MONTH), (), (YEAR,), ())
-"""For each level, the next longer levels that consist of whole periods of it."""
+LEVELS = ("minute", "hour", "day", "week", "month", "year")
+"""The lengths of periods, shortest first. A `level` is an index in this tuple."""
 
+MINUTE, HOUR, DAY, WEEK, MONTH, YEAR = range(len(LEVELS))
 MINUTE_MS = 60_000
 
 _HOUR_S = 3_600
@@ -29,30 +26,6 @@ _CYCLE_S = 146_097 * 86_400
 """400 years. The calendar repeats after them."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
-
-
-class Ladder(NamedTuple):
-    """The levels that a stream keeps, and how frames and users get from one to the other.
-
-    >>> Ladder.of(["week", "year"])
-    Ladder(roots=(3, 5), parents=((3, 5), (3, 5), (3, 5), (), (5,), ()))
-    """
-
-    roots: tuple[int, ...]
-    """The levels that count a frame first. Each frame reaches every kept level by exactly one way."""
-    parents: tuple[tuple[int, ...], ...]
-    """For each level, the next longer levels that are kept and consist of whole periods of it."""
-
-    @staticmethod
-    def of(granularities: Sequence[str]) -> "Ladder":
-        """Return the ladder that keeps these granularities."""
-        kept = {GRANULARITIES.index(name) for name in granularities}
-
-        def above(level: int) -> tuple[int, ...]:
-            return tuple(found for each in PARENTS[level] for found in ((each,) if each in kept else above(each)))
-
-        parents = tuple(map(above, range(len(GRANULARITIES))))
-        return Ladder((MINUTE,) if MINUTE in kept else parents[MINUTE], parents)
 
 
 class Periods:
