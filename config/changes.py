@@ -104,7 +104,7 @@ def _leaves(path: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...]
     if isinstance(value, BaseModel) and not isinstance(value, Budget):
         for name in type(value).model_fields:
             yield from _leaves((*path, name), getattr(value, name))
-    elif isinstance(value, dict):
+    elif isinstance(value, dict) and len(path) == 1:  # streams, and the settings of kafka; any other mapping is one value
         for key, each in value.items():
             yield from _leaves((*path, key), each)
     else:

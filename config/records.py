@@ -37,6 +37,21 @@ Pointer = Annotated[
 KAFKA = "kafka"
 
 
+def _key(given: object) -> object:
+    return given if given == KAFKA else _pointer(given) if isinstance(given, str) else given
+
+
+KeyAt = Annotated[
+    str,
+    Field(max_length=1_000),
+    AfterValidator(_key),
+    WithJsonSchema(
+        {"type": "string", "pattern": f"^({_POINTER.pattern}|{KAFKA})$", "description": "a JSON Pointer such as /id, or kafka"}
+    ),
+]
+"""A JSON Pointer to the key of an event, or `kafka`: the record's own key."""
+
+
 def _text(given: str) -> str:
     try:
         given.encode()
@@ -168,10 +183,10 @@ class Record(Encoded):
         return time.unit if isinstance(time, TimeField) and time.unit in {"us", "ns"} else "ms"
 
     def members(self) -> dict[str, str]:
-        """Return the JSON Pointer of each role other than the time."""
+        """Return the JSON Pointer of each role other than the time. A key that is the record's own has none."""
         found: dict[str, Any] = {name: getattr(self, name) for name in self.roles() if name != "time"}
         pointers = {name: each.field if isinstance(each, StepField) else each for name, each in found.items()}
-        return {name: pointer for name, pointer in pointers.items() if pointer is not None}
+        return {name: pointer for name, pointer in pointers.items() if pointer not in {None, KAFKA}}
 
     def fields(self) -> dict[str, str]:
         """Return the JSON Pointer of each role, with that of the time if a member has it."""
@@ -222,3 +237,16 @@ class SegmentsRecord(Record):
     batch: Pointer | None = Field(None, description="The member that has the number of the batch.")
     segment: Pointer | None = Field(None, description="The member that has the number of the segment in its batch, from 0 on.")
     data: Pointer | None = Field(None, description="The member that has the numbers: an ascending list.")
+
+
+class FunnelRecord(Record):
+    """The form of the records of a funnel: the roles key, step and time. The view has no format of its own."""
+
+    format: Literal["json", "avro"] = Field("json", description="json: members of JSON records; avro: fields of Avro records.")
+    key: KeyAt | None = Field(None, description="The member that has the key: text or a whole number; kafka: the record's key.")
+    step: StepField | None = Field(None, description="The member that has the step, and the texts that stand for the steps.")
+    time: Time | None = Field(None, description="The member that has the time, with its unit; kafka: the record's own time.")
+
+    def names(self) -> dict[str, list[str]]:
+        """See the base."""
+        return self.step.names if self.step is not None else {}

@@ -19,6 +19,7 @@ from config.fields import TOPIC, Model, Whole
 from config.records import (
     KAFKA,
     SCHEMA_SETTINGS,
+    FunnelRecord,
     Record,
     SegmentsRecord,
     SetsRecord,
@@ -26,7 +27,7 @@ from config.records import (
     UniquesRecord,
     WordsRecord,
 )
-from config.units import NANOSECONDS, TimeUnit
+from config.units import NANOSECONDS, TimeUnit, duration_ms, in_unit
 
 _PACKING = 1.03
 """Bytes of a compressed column of times, divided by the entropy of its gaps. Measured: 1.010 to 1.025, for sets at random times
@@ -282,6 +283,16 @@ def _steps(steps: list[str]) -> list[str]:
     return steps
 
 
+def _check_names(steps: list[str], record: Record) -> None:
+    """Raise ValueError if a text stands for a step that does not exist, or for several steps."""
+    names = record.names()
+    if strange := [name for name in names if name not in steps]:
+        raise ValueError(f"record.step.names: the steps {', '.join(steps)}, not {', '.join(strange)}")
+    texts = [text for step in steps for text in dict.fromkeys(names.get(step, [step]))]
+    if twice := [text for text in dict.fromkeys(texts) if texts.count(text) > 1]:
+        raise ValueError(f"record.step.names: each text for one step, not {', '.join(twice)} for several")
+
+
 class SetsStream(StreamSettings):
     """Sets of one event of each step."""
 
@@ -306,12 +317,7 @@ class SetsStream(StreamSettings):
 
     @model_validator(mode="after")
     def _names_of_steps(self) -> Self:
-        names = self.record.names()
-        if strange := [name for name in names if name not in self.steps]:
-            raise ValueError(f"record.step.names: the steps {', '.join(self.steps)}, not {', '.join(strange)}")
-        texts = [text for step in self.steps for text in dict.fromkeys(names.get(step, [step]))]
-        if twice := [text for text in dict.fromkeys(texts) if texts.count(text) > 1]:
-            raise ValueError(f"record.step.names: each text for one step, not {', '.join(twice)} for several")
+        _check_names(self.steps, self.record)
         return self
 
     @property
@@ -462,6 +468,72 @@ class WordsStream(StreamSettings):
     def load(self, rate: float) -> Load:  # noqa: ARG002  # their number depends on the names alone
         """See the base. A count of a name in a second: 228,982 took 166,530 bytes, with `producer.py --pattern words`."""
         return Load(0.73, "counts by second and name", _NAMES_A_SECOND, f"{_NAMES_A_SECOND} names each second")
+
+
+_LONGEST_MS = 10 * 366 * 86_400_000
+
+
+def _funnel_steps(steps: list[str]) -> list[str]:
+    for step in steps:
+        if not re.fullmatch(r"[!-~]{1,64}", step) or step in {"key", "state", "lapsesAt"}:
+            raise ValueError("names of 1 to 64 printable ASCII characters without spaces, other than key, state and lapsesAt")
+    if len(set(steps)) < len(steps):
+        raise ValueError("names that differ")
+    return steps
+
+
+def _limit(text: str) -> str:
+    if not 1 <= duration_ms(text) <= _LONGEST_MS:
+        raise ValueError("a duration from 1ms to ten years")
+    return text
+
+
+class FunnelStream(StreamSettings):
+    """Sequences of one event of each step by key, within a time."""
+
+    meant = ("steps", "within", "record")
+    bounds = ("max_sequences",)
+    view_settings = ("steps", "max_sequences")
+
+    view: Literal["funnel"] = Field(description="What is answered.")
+    record: FunnelRecord = Field(description="The form of the records.")
+    steps: Annotated[list[str], AfterValidator(_funnel_steps)] = Field(
+        min_length=2, max_length=8, description="The steps of a sequence, in order of time."
+    )
+    within: Annotated[str, AfterValidator(_limit)] = Field(
+        description="The longest time from the first event of a sequence to the last one, such as 30m, 2h or 7d."
+    )
+    max_sequences: Whole = Field(200_000, ge=1, description="Final sequences at which a collector retires.")
+
+    @model_validator(mode="after")
+    def _names_of_steps(self) -> Self:
+        _check_names(self.steps, self.record)
+        return self
+
+    @model_validator(mode="after")
+    def _key_of_kafka(self) -> Self:
+        if self.record.key == KAFKA and self.source.topic is None:
+            raise ValueError("record.key: kafka only with a topic")
+        return self
+
+    @property
+    def unit(self) -> str:
+        """See the base."""
+        return self.record.unit or "ms"
+
+    @property
+    def step_names(self) -> tuple[str, ...]:
+        """The steps of a sequence."""
+        return tuple(self.steps)
+
+    def view_arguments(self) -> dict[str, Any]:
+        """Return the arguments of the view's class: the limit is in the unit of the times."""
+        return {**super().view_arguments(), "within": in_unit(duration_ms(self.within), self.unit), "unit": self.unit}
+
+    def load(self, rate: float) -> Load:
+        """See the base. A complete sequence of three steps with a key of 36 characters: see docs/views/funnel.md."""
+        per_s = rate / len(self.steps)
+        return Load(40, "sequences with a key of 36 letters", per_s, f"{rate:,.0f} events a second")
 
 
 STREAMS: dict[str, type[StreamSettings]] = {

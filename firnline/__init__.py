@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
     _here = Client()
     clear = _here.clear
+    funnel = _here.funnel
     health = _here.health
     post = _here.post
     rejects = _here.rejects
     segments = _here.segments
+    sequences = _here.sequences
     sets = _here.sets
     stats = _here.stats
+    story = _here.story
     streams = _here.streams
     top = _here.top
     uniques = _here.uniques
@@ -36,12 +39,15 @@ __all__ = [
     "Sets",
     "UnreachableError",
     "clear",
+    "funnel",
     "health",
     "post",
     "rejects",
     "segments",
+    "sequences",
     "sets",
     "stats",
+    "story",
     "streams",
     "top",
     "uniques",

@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
+from urllib.parse import quote
 
 import msgspec
 
@@ -91,6 +92,42 @@ class Client:
         """Return the finished batches, or the pending ones with the segments that they lack, by batch id."""
         path = f"/{stream}/pending" if pending else f"/{stream}"
         return Rows(self._transport, path, {"after": after, "limit": limit}, of=origin(stream, "segments"))
+
+    def funnel(
+        self,
+        start: Time | None = None,
+        end: Time | None = None,
+        *,
+        by: Literal["minute", "hour", "day"] | None = None,
+        zone: str | None = None,
+        stream: str = "funnel",
+    ) -> Rows[dict[str, Any]]:
+        """Return for each step how many of the sequences that begin in [start, end) reached it, and the seconds that it took.
+
+        With `by`, return the steps of each period of the time `zone`, UTC by default.
+        """
+        parameters = {"startTime": start, "endTime": end, "by": by, "zone": zone}
+        return Rows(self._transport, f"/{stream}", parameters, of=origin(stream, "funnel"))
+
+    def sequences(
+        self,
+        start: Time | None = None,
+        end: Time | None = None,
+        *,
+        state: Literal["complete", "open", "lapsed"] | None = None,
+        missing: str | None = None,
+        key: str | None = None,
+        limit: int | None = None,
+        stream: str = "funnel",
+    ) -> Rows[dict[str, Any]]:
+        """Return the sequences of a funnel that begin in [start, end), by time: of a state, without a step, of a key."""
+        given = {"state": state, "missing": missing, "key": key, "limit": limit}
+        parameters = {"startTime": start, "endTime": end, **given}
+        return Rows(self._transport, f"/{stream}/sequences", parameters, of=origin(stream, "funnel"))
+
+    def story(self, key: str, *, stream: str = "funnel") -> Rows[dict[str, Any]]:
+        """Return the events of a key of a funnel, by time: in which sequence each stands, or why in none."""
+        return Rows(self._transport, f"/{stream}/keys/{quote(key, safe='')}", {}, of=origin(stream, "funnel"))
 
     def post(self, items: Iterable[str], *, stream: str = "dataset") -> dict[str, Any]:
         """Write items `id_value`; returns once Kafka has acknowledged them. Never retried, because a part may be written."""

@@ -14,6 +14,7 @@ _CLASSES = {
     "segments": "SegmentsView",
     "uniques": "UniquesView",
     "words": "WordsView",
+    "funnel": "FunnelView",
 }
 """The name of each view's class, by the view's name. The class is in the file `view` of the package of that name."""
 

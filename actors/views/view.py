@@ -115,15 +115,21 @@ class Due(NamedTuple):
 
 
 class Field(NamedTuple):
-    """A column of an answer: its name and the type of its values. Values of an `optional` field may be None."""
+    """A column of an answer: its name and the type of its values. Values of an `optional` field may be None.
+
+    JSON writes the fields of a `group`, which follow each other, as one member of that name, an object.
+    """
 
     name: str
-    kind: Literal["integer", "text", "flag", "integers"] = "integer"
+    kind: Literal["integer", "number", "text", "flag", "integers"] = "integer"
     optional: bool = False
+    group: str = ""
 
 
 Column = NDArray[np.int64] | NDArray[np.bool_] | list[Any]
-"""Values of one field: an array of int64 or bool, or a list, for text, lists of integers, optional values, or integers too."""
+"""Values of one field: an array of int64 or bool, or a list, for text, numbers with a fraction, lists of integers, optional
+values, or integers too.
+"""
 
 
 def listed(column: Column) -> list[Any]:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.api.errors import Problem
-from gateway.api.params import GIVEN, Parameter
+from gateway.api.params import GIVEN, InPath, Parameter
 from gateway.api.unknown import WARNINGS, refuse_repeated, refuse_unknown, warning_of
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -134,7 +134,15 @@ def routes(operations: Sequence[Operation]) -> list[Route]:
         methods = by_path.setdefault(operation.path, {})
         assert operation.method not in methods, f"{operation.method} {operation.path} is there twice"
         methods[operation.method] = operation
-    return [Route(path, _by_method(methods), methods=list(methods)) for path, methods in by_path.items()]
+    return [Route(_template(path, methods), _by_method(methods), methods=list(methods)) for path, methods in by_path.items()]
+
+
+def _template(path: str, methods: Mapping[str, Operation]) -> str:
+    """Return Starlette's template of a path whose last part may have slashes if a parameter says so."""
+    for parameter in (each for operation in methods.values() for each in operation.parameters):
+        if isinstance(parameter, InPath) and parameter.rest:
+            path = path.replace(f"{{{parameter.name}}}", f"{{{parameter.name}:path}}")
+    return path
 
 
 def operation_name(method: str, path: str) -> str:

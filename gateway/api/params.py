@@ -139,6 +139,24 @@ class OneOf(Parameter[str]):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Choice(Parameter[str | None]):
+    """One of some words, or None if it is absent."""
+
+    words: tuple[str, ...]
+
+    def parse(self, request: Request) -> str | None:
+        """Return the word."""
+        text = request.query_params.get(self.name)
+        if text is not None and text not in self.words:
+            raise bad(self.name, "one of " + ", ".join(self.words), repr(text))
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        """Return the schema of the words."""
+        return {"type": "string", "enum": list(self.words)}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Text(Parameter[Any]):
     """The value of `read` for a text that matches `pattern`; None if absent. `read` raises ValueError for a wrong text."""
 
@@ -165,11 +183,15 @@ class Text(Parameter[Any]):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class InPath(Parameter[str]):
-    """A part of the path, as it came. The endpoint raises 404 for a value that does not exist."""
+    """A part of the path, as it came. The endpoint raises 404 for a value that does not exist.
+
+    With `rest`, it is the whole rest of the path, which may have slashes.
+    """
 
     place: ClassVar[str] = "path"
 
     form: Mapping[str, Any]
+    rest: bool = False
 
     def parse(self, request: Request) -> str:
         """Return the part of the path."""

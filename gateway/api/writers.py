@@ -8,6 +8,7 @@ import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import groupby, islice
 from typing import Any
 
 import msgspec
@@ -121,9 +122,27 @@ def _items(shape: Shape) -> Callable[[Columns], list[Any]]:
     """Return the function that makes a value of each row, which msgspec can write."""
     if shape.row == "value":
         return lambda columns: listed(columns[0])
+    if any(field.group for field in shape.fields):
+        return _grouped(shape.fields)
     # A struct is faster to make and to write than a dict.
     row = msgspec.defstruct("Row", [field.name for field in shape.fields], gc=False)
     return lambda columns: list(map(row, *map(listed, columns)))
+
+
+def _grouped(fields: Sequence[Field]) -> Callable[[Columns], list[Any]]:
+    """Return the function that makes a dict of each row, with a dict for each group."""
+    parts = [(group, [field.name for field in own]) for group, own in groupby(fields, lambda field: field.group)]
+    names = [name for group, own in parts for name in ([group] if group else own)]
+
+    def rows(columns: Columns) -> list[Any]:
+        values: list[Iterable[Any]] = []
+        left = iter(map(listed, columns))
+        for group, own in parts:
+            some = list(islice(left, len(own)))
+            values += [[dict(zip(own, row, strict=True)) for row in zip(*some, strict=True)]] if group else some
+        return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+
+    return rows
 
 
 def _filled(template: bytes, columns: Columns) -> bytes:
@@ -186,7 +205,13 @@ class ArrowWriter(Writer):
         except ImportError:
             expected = "the extra `arrow`: pip install 'firnline[arrow]'"
             raise Problem(501, where="format arrow", expected=expected, got="no pyarrow") from None
-        kinds = {"integer": pa.int64(), "text": pa.string(), "flag": pa.bool_(), "integers": pa.list_(pa.int64())}
+        kinds = {
+            "integer": pa.int64(),
+            "number": pa.float64(),
+            "text": pa.string(),
+            "flag": pa.bool_(),
+            "integers": pa.list_(pa.int64()),
+        }
         self._pa: Any = pa
         self._schema = pa.schema(
             [pa.field(field.name, kinds[field.kind], nullable=field.optional) for field in fields], metadata=dict(metadata)

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import typer
 from rich.table import Table
@@ -23,6 +24,8 @@ app = typer.Typer(
 
 
 Granularity = Literal["minute", "hour", "day", "week", "month", "year"]
+Period = Literal["minute", "hour", "day"]
+SequenceState = Literal["complete", "open", "lapsed"]
 Url = Annotated[str, typer.Option(help="The address of the service.", envvar="FIRNLINE_URL")]
 Stream = Annotated[str, typer.Option(help="The stream's name.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
@@ -68,7 +71,7 @@ def show_rows(title: str, rows: Sequence[Mapping[str, Any]], *, caption: str | N
     """Print rows that have the same keys, numbers to the right."""
     table = Table(title=title, caption=caption)
     for name, value in (rows[0] if rows else {"none": ""}).items():
-        table.add_column(name, justify="right" if isinstance(value, int) else "left")
+        table.add_column(name, justify="right" if isinstance(value, int | float) else "left")
     for row in rows:
         table.add_row(*(_cell(name, value) for name, value in row.items()))
     console_of(120).print(table)
@@ -77,8 +80,10 @@ def show_rows(title: str, rows: Sequence[Mapping[str, Any]], *, caption: str | N
 def _cell(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int) and name not in {"start", "end", "batch"}:
+    if isinstance(value, int) and name not in {"start", "end", "batch", "time"}:
         return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.3f}"
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return "" if value is None else visible(str(value))
@@ -178,6 +183,37 @@ def segments(
 
 
 @app.command()
+def funnel(
+    by: Annotated[Period | None, typer.Option(help="Count by this period.")] = None,
+    zone: Annotated[str | None, typer.Option(help="The time zone of hours and days; UTC by default.")] = None,
+    state: Annotated[SequenceState | None, typer.Option(help="List the sequences of this state instead.")] = None,
+    missing: Annotated[str | None, typer.Option(help="List the sequences without this step instead.")] = None,
+    key: Annotated[str | None, typer.Option(help="Show the events of this key instead.")] = None,
+    start: Start = None,
+    end: End = None,
+    limit: Limit = 20,
+    stream: Stream = "funnel",
+    url: Url = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Show how many sequences reached each step of a funnel; or list sequences, or the events of a key."""
+    times = {"startTime": start, "endTime": end}
+    of, title = (stream, "funnel"), visible(stream)
+    if key is not None:
+        body = fetch(url, f"/{stream}/keys/{quote(key, safe='')}", of=of, as_json=as_json)
+        show_rows(f"{title}: {visible(key)}, {len(body['events']):,} events", body["events"][-limit:])
+    elif state is not None or missing is not None:
+        page = {**times, "state": state, "missing": missing, "limit": limit}
+        body = fetch(url, f"/{stream}/sequences", of=of, as_json=as_json, **page)
+        rows = [{**{name: row[name] for name in ("key", "state")}, **_texts(row["steps"])} for row in body["sequences"]]
+        show_rows(f"{title}: {len(rows):,} sequences", rows, caption="there are more: --limit" if "next" in body else None)
+    else:
+        body = fetch(url, f"/{stream}", of=of, as_json=as_json, **times, by=by, zone=zone)
+        counts = ", ".join(f"{body[name]:,} {name}" for name in ("complete", "open", "lapsed"))
+        show_rows(f"{title}: {counts}", body["steps"])
+
+
+@app.command()
 def streams(url: Url = HERE, as_json: AsJson = False) -> None:
     """Show every stream: its view, source, state, counts and time range."""
     body = fetch(url, "/streams", as_json=as_json)
@@ -227,6 +263,10 @@ def rejects(stream: Stream = "events", url: Url = HERE, as_json: AsJson = False)
     console.print(table)
     for reason, advice in body.get("advice", {}).items():
         console.print(f"{visible(reason)}: {visible(advice)}", markup=False)
+
+
+def _texts(times: Mapping[str, int | None]) -> dict[str, str]:
+    return {name: "" if time is None else str(time) for name, time in times.items()}
 
 
 def _range(span: Sequence[int | None] | None) -> dict[str, str]:

@@ -4,12 +4,14 @@ So no record is late, and none is ahead of the clock. The same seed makes the sa
 """
 
 import heapq
+import itertools
 import math
 import random
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
@@ -19,8 +21,10 @@ _ORDERS = 30.0
 _USERS = 50.0
 _EVENTS = 40.0
 _PRODUCTS = 5.0
+_CARTS = 10.0
 """Things a second."""
 
+_PAID, _SHIPPED = 0.9, 0.95
 _BATCH_S = 2.0
 _SEGMENTS = 10
 _NUMBERS = 50
@@ -97,12 +101,35 @@ def _words(start: float, chance: random.Random) -> Iterator[Record]:
         yield Record(at, msgspec.json.encode(value), chance.randrange(3))
 
 
+def _funnel(start: float, chance: random.Random) -> Iterator[Record]:
+    """Ten times a second something is ordered; nine in ten orders are paid some 2 s later, and most of these shipped 4 s later.
+
+    The number of an order has the time of the start, so that a second run has other orders.
+    """
+    due: list[tuple[float, int, str]] = []
+    at = start
+    for number in itertools.count():
+        at += chance.expovariate(_CARTS)
+        heapq.heappush(due, (at, number, "order_created"))
+        if chance.random() < _PAID:
+            paid = at + chance.lognormvariate(0.7, 0.5)
+            heapq.heappush(due, (paid, number, "payment_ok"))
+            if chance.random() < _SHIPPED:
+                heapq.heappush(due, (paid + chance.lognormvariate(1.4, 0.4), number, "parcel_out"))
+        while due[0][0] <= at:
+            then, order, kind = heapq.heappop(due)
+            stamp = datetime.fromtimestamp(math.floor(then * 1000) / 1000, UTC).isoformat(timespec="milliseconds")
+            value = {"id": f"A{math.floor(start)}-{order}", "type": kind, "meta": {"ts": stamp, "by": "shop"}}
+            yield Record(then, msgspec.json.encode(value), order)
+
+
 VIEWS: Mapping[str, Callable[[float, random.Random], Iterator[Record]]] = {
     "sets": _sets,
     "top": _top,
     "segments": _segments,
     "uniques": _uniques,
     "words": _words,
+    "funnel": _funnel,
 }
 """What happens, by the view that reads it."""
 

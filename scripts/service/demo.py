@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 
+from config.load import load
 from config.settings import Settings
 from scripts.brokers.process import end
 from scripts.checkout import IS_CHECKOUT, own_command
@@ -15,6 +16,7 @@ SMALL = (
     "streams.segments.max_batches=5",
     "streams.uniques.max_hashes=3000",
     "streams.words.max_pairs=1000",
+    "streams.funnel.max_sequences=100",
 )
 """Overrides of config/default.yaml for which a minute of the demo has several generations."""
 
@@ -27,7 +29,7 @@ open {url} in a browser, or try in another terminal:
 
 Ctrl-C ends everything."""
 
-_STEPS = {(), ("R", "G", "B")}
+_STEPS = {(), ("R", "G", "B"), ("created", "paid", "shipped")}
 """The steps for which the producer has records: no steps, for views without, and those of the default configuration."""
 
 _OF_SETS = """\
@@ -39,7 +41,7 @@ _OF_SETS = """\
 def what_to_try(url: str, settings: Settings) -> str:
     """Return commands that ask the service at `url`, as a user would type them here."""
     ask = f"{os.path.relpath(sys.executable)} scripts/query.py" if IS_CHECKOUT else "firnline query"
-    names = [name for name, stream in settings.streams.items() if stream.step_names]
+    names = [name for name, stream in settings.streams.items() if stream.step_names and stream.form is None]
     return _TRY.format(url=url, ask=ask, curls="\n".join(_OF_SETS.format(url=url, name=name) for name in names))
 
 
@@ -63,11 +65,15 @@ def gentle_producer(bootstrap: str, topics: Mapping[str, str]) -> Iterator[None]
 
 
 def demo_topics(settings: Settings) -> dict[str, str]:
-    """Return the view of each topic that a stream reads in its view's own form. Raises ValueError without any."""
+    """Return the view of each topic that a stream reads in a form of the default configuration.
+
+    Raises ValueError without any.
+    """
+    forms = [None, *(stream.form for stream in load(None, [], {}).streams.values())]
     topics = {
         stream.source.topic: stream.view
         for stream in settings.streams.values()
-        if stream.source.topic and stream.form is None and stream.step_names in _STEPS
+        if stream.source.topic and stream.form in forms and stream.step_names in _STEPS
     }
     if not topics:
         raise ValueError("--demo: expected a stream that reads a topic in its view's own form, such as those without --config")

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from actors.replies import Answer, Coverage
 from actors.timeline.span import EVER, Span
+from actors.views.funnel.arguments import Listing as Sequences
+from actors.views.funnel.arguments import Story, Totals
 from actors.views.kinds import VIEWS
 from actors.views.segments.arguments import Listing
 from actors.views.sets.arguments import Cursor, Page
@@ -27,6 +29,7 @@ from tests.support.samples import SAMPLES, Run, fed
 MORE: dict[str, list[Any]] = {
     "sets": [Page(17), Page(40, Cursor((5, 6, 7), 1))],
     "segments": [Listing(pending=True), Listing(2, 3)],
+    "funnel": [Totals(), Totals("minute"), Story(b"7"), Sequences(limit=3)],
     "uniques": [
         Rows("minute", limit=3),
         Rows(None, (("hour", 1_468_242_000_000), ("minute", 1_468_244_400_000), ("year", 0), ("day", 1_468_195_200_000))),
@@ -50,8 +53,8 @@ def by_lines(name: str, lines: bytes, fields: tuple[Field, ...]) -> list[tuple[A
         case "top":
             return [(each,) for each in found]
         case _:
-            assert all(list(each) == [field.name for field in fields] for each in found)
-            return [tuple(each.values()) for each in found]
+            assert all(list(row(each)) == [field.name for field in fields] for each in found)
+            return [tuple(row(each).values()) for each in found]
 
 
 def by_json(name: str, answer: Any) -> list[tuple[Any, ...]]:
@@ -63,13 +66,24 @@ def by_json(name: str, answer: Any) -> list[tuple[Any, ...]]:
         case "words":
             return list(answer.items())
         case _:
-            (rows,) = answer.values() if len(answer) == 1 else [answer[name]]
-            return [tuple(each.values()) for each in rows]
+            rows = next(iter(answer.values()))
+            return [tuple(row(each).values()) for each in rows]
+
+
+def row(given: dict[str, Any]) -> dict[str, Any]:
+    """Return a row whose groups are written out, as a table has it."""
+    return {
+        key: each
+        for name, value in given.items()
+        for key, each in (value if isinstance(value, dict) else {name: value}).items()
+    }
 
 
 def value(text: str, field: Field) -> Any:
     """Return a value of a CSV."""
     match field.kind:
+        case "number":
+            return None if field.optional and not text else float(text)
         case "integer":
             return None if field.optional and not text else int(text)
         case "flag":
@@ -77,7 +91,7 @@ def value(text: str, field: Field) -> Any:
         case "integers":
             return json.loads(text)
         case _:
-            return text
+            return None if field.optional and not text else text
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -33,6 +33,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "actors.timeline": ("actors.columns",),
     "actors.views.view": ("actors.columns", "actors.timeline"),
     "actors.records": ("actors.columns", "actors.timeline", "actors.views.view"),
+    "actors.views.funnel": ("actors.columns", "actors.records", "actors.timeline", "actors.views.view"),
     "actors.views.segments": ("actors.columns", "actors.records", "actors.timeline", "actors.views.view"),
     "actors.views.sets": ("actors.columns", "actors.records", "actors.timeline", "actors.views.view"),
     "actors.views.top": ("actors.columns", "actors.records", "actors.timeline", "actors.views.view"),

@@ -186,7 +186,9 @@ def test_check_names_a_broker_that_does_not_answer(monkeypatch: pytest.MonkeyPat
     assert "Connection refused" in done.stdout
 
 
+_AT = {"field": "/at", "unit": "ms"}
 STANZAS: dict[str, dict[str, Any]] = {view: {"view": view, "source": {"topic": "t"}} for view in STREAMS}
+STANZAS["funnel"] |= {"within": "2h", "steps": ["a", "b"], "record": {"key": "/k", "time": _AT, "step": {"field": "/s"}}}
 
 
 @pytest.mark.parametrize("view", STANZAS)

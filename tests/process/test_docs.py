@@ -109,7 +109,7 @@ def asked_by(sessions: list[Fence], folder: Path, environ: dict[str, str]) -> It
     if not any(word in line for line in lines for word in ("127.0.0.1:8080", "firnline query", "import firnline", "embedded")):
         yield 8080
         return
-    streams = [word for name in ("dataset", "segments", "uniques", "words") for word in ("--only", name)]
+    streams = [word for name in ("dataset", "segments", "uniques", "words", "funnel") for word in ("--only", name)]
     with service(None, None, also=streams, cwd=folder, **environ) as running:
         yield running.port
 

@@ -70,6 +70,15 @@ def test_records_of_each_pattern_are_read_by_the_view_that_fits_them(pattern: st
     assert len([line for line in text.splitlines() if line.strip()]) <= 20
 
 
+def test_a_funnel_of_orders_has_the_key_that_joins_their_steps(tmp_path: Path):
+    records = records_of("orders")
+    proposal = propose("orders", "funnel", records)
+    assert (proposal.stanza["record"]["key"], proposal.stanza["within"]) == ("/id", "1h")
+    assert proposal.events == propose("orders", "sets", records).events
+    (tmp_path / "s.yaml").write_text(yaml_of("s", {"bootstrap.servers": "127.0.0.1:9092"}, proposal, len(records), "run"))
+    assert load(tmp_path / "s.yaml", [], {}).streams["s"].step_names == ("order-created", "payment-ok", "parcel-out")
+
+
 def test_the_order_of_steps_is_that_of_what_happens_to_one_thing():
     proposal = propose("orders", "sets", records_of("orders"))
     assert proposal.stanza["steps"] == ["order-created", "payment-ok", "parcel-out"]

@@ -10,7 +10,7 @@ from tests.conftest import Send
 from tests.support.everything import STREAMS, everything
 from tests.support.service import Service
 
-VIEWS = dict(zip(STREAMS, ("sets", "top", "segments", "uniques", "words"), strict=True))
+VIEWS = dict(zip(STREAMS, ("sets", "top", "segments", "uniques", "words", "funnel"), strict=True))
 ABSENT = "absent"
 FORMATS = ("json", "ndjson", "csv", "arrow")
 PATHS = {
@@ -19,6 +19,7 @@ PATHS = {
     "segments": ("/{}", "/{}/pending"),
     "uniques": ("/{}",),
     "words": ("/{}/CountWords", "/{}/CountByEventType"),
+    "funnel": ("/{}", "/{}/sequences", "/{}/keys/A7"),
 }
 
 pytestmark = pytest.mark.broker
@@ -61,6 +62,7 @@ def test_the_client_refuses_a_stream_of_another_view_and_an_absent_one(client: C
         "segments": (client.segments(stream=stream), client.segments(stream=stream, pending=True)),
         "uniques": (client.uniques(stream=stream),),
         "words": (client.words(stream=stream), client.words(stream=stream, of="types")),
+        "funnel": (client.funnel(stream=stream), client.sequences(stream=stream), client.story("A7", stream=stream)),
     }[view]:
         for read in (lambda rows=rows: list(rows), rows.arrow):
             if VIEWS.get(stream) == view:

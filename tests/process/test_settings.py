@@ -55,6 +55,24 @@ def test_the_default_file_has_the_defaults():
             "idle_ms": 1_000,
         },
         "words": {"view": "words", "source": {"topic": "words"}, "lateness_ms": 1_000},
+        "funnel": {
+            "view": "funnel",
+            "source": {"topic": "orders", "partitions": 3},
+            "steps": ["created", "paid", "shipped"],
+            "within": "1m",
+            "record": {
+                "key": "/id",
+                "time": {"field": "/meta/ts", "unit": "rfc3339"},
+                "step": {
+                    "field": "/type",
+                    "names": {
+                        "created": ["order_created", "order_imported"],
+                        "paid": ["payment_ok"],
+                        "shipped": ["parcel_out"],
+                    },
+                },
+            },
+        },
     }
     assert settings == Settings.model_validate({"streams": streams})
     assert (settings.http.port, settings.streams["events"].max_sets) == (8080, 1_000_000)
@@ -97,7 +115,7 @@ def test_an_unknown_key_is_reported_with_the_known_keys(section: str):
 
 def test_an_unknown_view_is_reported_with_the_known_views(tmp_path: Path):
     told = problems(tmp_path, "streams:\n  events:\n    view: sts\n    steps: 1\n")
-    assert told == ["x.yaml:3: streams.events.view: expected one of sets, top, segments, uniques, words, got 'sts'"]
+    assert told == ["x.yaml:3: streams.events.view: expected one of sets, top, segments, uniques, words, funnel, got 'sts'"]
 
 
 TYPOS = """htp: {port: 1}
@@ -133,7 +151,7 @@ def test_every_typo_is_reported_at_any_depth_whatever_else_is_wrong(tmp_path: Pa
         ("5", "kafka.socket.timeout.ms: librdkafka refuses it: Invalid value"),
         ("9", "streams.events.source.strat: unknown key, did you mean start?"),
         ("10", "streams.events.output.fle: unknown key, did you mean file?"),
-        ("12", "streams.uniques.view: expected one of sets, top, segments, uniques, words, got 'unique'"),
+        ("12", "streams.uniques.view: expected one of sets, top, segments, uniques, words, funnel, got 'unique'"),
         ("13", "streams.uniques.source.topc: unknown key, did you mean topic?"),
         ("14", "streams.uniques.max_cels: unknown key, did you mean max_cells?"),
         ("16", 'expected YAML, got: found duplicate key "words"'),
@@ -180,6 +198,8 @@ def test_a_command_that_no_shell_could_split_is_reported(text: str):
 @pytest.mark.parametrize("view", STREAMS)
 def test_each_view_has_settings_of_its_own(tmp_path: Path, view: str):
     text = f"streams:\n  events:\n    view: {view}\n    bogus: 1\n    source: {{topic: x, file: y}}\n"
+    if view == "funnel":  # it has no defaults for these
+        text += "    within: 2h\n    steps: [a, b]\n    record: {key: /k, time: kafka, step: {field: /s}}\n"
     told = problems(tmp_path, text)
     assert told[1].startswith("x.yaml:4: streams.events.bogus: unknown key, there are: ")
     assert told[0].startswith("x.yaml:5: streams.events.source: expected one of topic, file, stdin and command")

@@ -132,7 +132,7 @@ def test_tombstones_and_clears_of_top_work_among_json_records():
 
 
 def test_every_view_has_a_sample_of_json_records():
-    assert {*JSON, "sets"} == set(SAMPLES)
+    assert {*JSON, "sets", "funnel"} == set(SAMPLES)
 
 
 @pytest.mark.parametrize(

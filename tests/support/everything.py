@@ -11,7 +11,7 @@ from tests.conftest import Send, create_topic
 from tests.support.running import records
 from tests.support.service import Service, service
 
-STREAMS = ("events", "dataset", "segments", "uniques", "words")
+STREAMS = ("events", "dataset", "segments", "uniques", "words", "funnel")
 START = 1_468_244_384_000
 EVENTS = [(START + 10 * number, number % 3) for number in range(2_700)]
 
@@ -23,7 +23,7 @@ def values(pattern: str, count: int) -> list[bytes]:
 
 @contextmanager
 def everything(broker: str, send: Send, folder: Path, *settings: str, also: Sequence[str] = ()) -> Iterator[Service]:
-    """Run the service with sets in aged collectors and in the live one, finished and pending batches, periods and counts."""
+    """Run the service with sets in aged collectors and in the live one, batches, periods, counts and sequences."""
     names = {stream: create_topic(broker) for stream in STREAMS}
     chance = random.Random(1)
     data = {
@@ -32,6 +32,7 @@ def everything(broker: str, send: Send, folder: Path, *settings: str, also: Sequ
         "segments": values("segments", 45),
         "uniques": values("uniques", 600),
         "words": values("words", 600),
+        "funnel": values("orders", 300),
     }
     for stream, found in data.items():
         send(broker, names[stream], found, [0] * len(found))

@@ -18,8 +18,9 @@ from actors.durability.spool import Spool
 from actors.records.form import Form, TimeAt
 from actors.timeline.batch import Batch
 from actors.timeline.span import EVER, Span
+from actors.views.funnel.arguments import Cursor, Listing, Story, Totals
 from actors.views.kinds import VIEWS
-from actors.views.segments.arguments import Listing
+from actors.views.segments.arguments import Listing as Batches
 from actors.views.sets.arguments import Page
 from actors.views.top.arguments import CLEAR_KEY, CLEAR_VALUE, Top
 from actors.views.uniques.arguments import Rows
@@ -127,6 +128,21 @@ def of_words(chance: random.Random) -> Polls:
         yield values
 
 
+def of_funnel(chance: random.Random, *, keys: int = 60, late: int = 0, other: int = 0, events: int = 35) -> Polls:
+    """Yield events of orders as JSON: most follow their steps, and others come twice, too early, too late or late."""
+    time, kinds = 1_700_000_000_000, ["created", "paid", "shipped", "other"]
+    while True:
+        values = []
+        for _ in range(chance.randrange(events)):
+            time += chance.randrange(9)
+            kind = chance.choices(kinds, [4, 3, 2, other])[0]
+            stamp = time - chance.choice([0, 0, late])
+            key: int | str = chance.randrange(keys) if chance.random() < 0.5 else f"ä{chance.randrange(keys)}"
+            record = json.dumps({"order": key, "type": kind, "at": stamp}, ensure_ascii=False).encode()
+            values.append(record if chance.random() < 0.9 else b" " + record)
+        yield values
+
+
 @dataclass(frozen=True)
 class Sample:
     """The options of a view, its records and questions, and how the answers of two spans make that of both."""
@@ -147,14 +163,22 @@ class Sample:
 
 ROWS = [Rows("minute"), Rows("hour"), Rows("week"), Rows("year")]
 COUNTS = [Counting("types"), Counting("words"), Counting("words", 2)]
+FUNNEL = {
+    "steps": ["created", "paid", "shipped"],
+    "within": 150,
+    "max_sequences": 25,
+    "record": Form({"step": "/type", "key": "/order"}, TimeAt("/at", "ms")),
+}
+TOLD = [Totals(), Story("ä3".encode()), Story(b"5")]
 SAMPLES = {
     "sets": Sample("sets", {"steps": ["R", "G", "B"], "max_sets": 40}, of_sets, [Page()]),
     "top": Sample("top", {}, of_top, [Top(), Top(7)], "merged"),
     "segments": Sample(
-        "segments", {"segments": 3, "max_batches": 6, "spool": Spool(None), "spill_bytes": 400}, of_segments, [Listing()]
+        "segments", {"segments": 3, "max_batches": 6, "spool": Spool(None), "spill_bytes": 400}, of_segments, [Batches()]
     ),
     "uniques": Sample("uniques", {"zone": "Europe/Berlin", "max_cells": 60}, of_uniques, ROWS),
     "words": Sample("words", {"max_pairs": 60}, of_words, COUNTS, "merged", granule=1_000),
+    "funnel": Sample("funnel", FUNNEL, of_funnel, [Listing(), Listing(key=b"7")], "joined"),
 }
 _CHUNKS = {
     "actors.views.sets.slices.CHUNK": 4,
@@ -196,6 +220,22 @@ VARIANTS = {
         )
         for name, (records, shape, form) in JSON.items()
     },
+    "totals of a funnel": Sample(
+        "funnel",
+        FUNNEL,
+        partial(of_funnel, events=60),
+        [Totals(), Totals("minute"), Totals("day", "Europe/Berlin")],
+        "merged",
+        granule=86_400_000,
+    ),
+    "late events of a funnel": Sample(
+        "funnel",
+        FUNNEL | {"within": 400},
+        partial(of_funnel, keys=15, late=300, other=1, events=60),
+        [Listing(limit=5), Listing("open"), Listing("lapsed", 2), Listing(missing=1, limit=3, after=Cursor(0, 0, 0)), *TOLD],
+        "",
+        constants={"actors.views.funnel.pieces.PIECE_ROWS": 16, "actors.views.funnel.store._ALWAYS": 20},
+    ),
     "top with clears": Sample(
         "top",
         {},
@@ -209,7 +249,7 @@ VARIANTS = {
         "segments",
         {"segments": 3, "max_batches": 5, "spool": Spool(None), "spill_bytes": 3_000},
         of_repeated_segments,
-        [Listing(), Listing(pending=True), Listing(after=3, limit=2)],
+        [Batches(), Batches(pending=True), Batches(after=3, limit=2)],
         "",
         epoch_records=200,
     ),

@@ -4,7 +4,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import ValidationError
 
@@ -24,6 +24,8 @@ _LATENESS_MS = (1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000, 900_000, 3
 _USUAL_LATENESS_MS = 500
 _SHOWN = 60
 _MOST_SEGMENTS = 10_000
+_KEY = "key"
+_WITHIN = "1h"
 _SEGMENTS = "that make a batch: one more than the largest number of a segment"
 
 
@@ -95,7 +97,7 @@ def propose(topic: str, view: str, records: Sequence[Given], choose: Choose = be
     own = _own_form(view, records, topic, arrange)
     if own is not None:
         return own
-    refused = Counter(each.reason for each in tried(stream_of({"view": view, "source": {"topic": topic}}), records))
+    refused = Counter(each.reason for each in tried(stream_of(_least(view, topic)), records))
     if kind_of(records) != "json":
         reason = next((text for text, _ in refused.most_common() if text), "no known form")
         raise ValueError(
@@ -114,6 +116,8 @@ def propose(topic: str, view: str, records: Sequence[Given], choose: Choose = be
 
 def _own_form(view: str, records: Sequence[Given], topic: str = "t", arrange: Arrange = as_found) -> Proposal | None:
     """Return the stanza for records in the view's own form; None unless at least half of the records have it."""
+    if _has_no_form(view):
+        return None
     stanza: dict[str, Any] = {"view": view, "source": {"topic": topic}}
     remarks: dict[str, str] = {}
     if "steps" in STREAMS[view].model_fields:
@@ -135,18 +139,31 @@ def _own_form(view: str, records: Sequence[Given], topic: str = "t", arrange: Ar
     return Proposal(stanza, remarks, events) if events >= _ENOUGH * len(records) else None
 
 
+def _has_no_form(view: str) -> bool:
+    """Whether a view has no form of its own, so that its stanza must have one."""
+    return STREAMS[view].model_fields["record"].is_required()
+
+
+def _least(view: str, topic: str) -> dict[str, Any]:
+    """Return a stanza with nothing that may be left out."""
+    stanza: dict[str, Any] = {"view": view, "source": {"topic": topic}}
+    if _has_no_form(view):
+        stanza |= {"steps": ["a", "b"], "within": _WITHIN, "record": {"key": "/k", "time": "kafka", "step": {"field": "/s"}}}
+    return stanza
+
+
 def _of_json(
     topic: str, view: str, members: Sequence[Member], records: Sequence[Given], choose: Choose, arrange: Arrange
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the stanza with the members of JSON records that have the roles of the view, and remarks."""
     model = STREAMS[view]
-    form: type[Record] = type(model.model_fields["record"].get_default(call_default_factory=True))
+    form: type[Record] = _form_of(view)
     stanza: dict[str, Any] = {"view": view, "source": {"topic": topic}}
     record: dict[str, Any] = {"format": "json"}
     remarks: dict[str, str] = {}
     left = list(members)
     chosen: dict[str, Guess] = {}
-    for role in sorted(form.roles(), key=_ORDER.index):
+    for role in sorted(set(form.roles()) - {_KEY}, key=_ORDER.index):
         found = guesses(role, left, len(records))
         guess = choose(role, found)
         if guess is None and role != "time":
@@ -170,6 +187,12 @@ def _of_json(
         stanza["steps"] = list(names)
         remarks["steps"] = _about(order)
         record["step"] = {"field": chosen["step"].member.pointer}
+        if _KEY in form.roles():
+            if not order.by:
+                known = ", ".join(member.pointer for member in members[:12]) or "none"
+                raise ValueError(f"no member can be the {_KEY} of {view} (one that joins the steps). Members: {known}")
+            record[_KEY], remarks[f"record.{_KEY}"] = order.by, "it joins the most steps"
+            stanza["within"], remarks["within"] = _WITHIN, "from the first step to the last one: set it to your limit"
         if renamed := {name: [text] for name, text in names.items() if name != text}:
             record["step"]["names"] = renamed
     if model.ordered and (lateness := _lateness(chosen.get("time"), records)) is not None:
@@ -180,7 +203,13 @@ def _of_json(
     return stanza, remarks
 
 
-_ORDER = ("time", "step", "type", "user", "value", "id", "data", "batch", "segment", "text")
+def _form_of(view: str) -> type[Record]:
+    field = STREAMS[view].model_fields["record"]
+    own: type[Record] = cast("type[Record]", field.annotation) if field.is_required() else type(field.get_default())
+    return own
+
+
+_ORDER = ("time", "step", "key", "type", "user", "value", "id", "data", "batch", "segment", "text")
 """The order in which members are chosen: the more special role first."""
 
 _NEEDS = {

@@ -1,0 +1,1 @@
+"""Funnel: the events of each key as sequences of steps, in order of time and within a limit."""

@@ -1,0 +1,75 @@
+"""The arguments of a query of `funnel`: totals by step, a page of sequences, or the events of one key."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal, Self
+
+PERIODS = ("minute", "hour", "day")
+"""The lengths of periods that totals may be grouped by."""
+
+STATES = ("complete", "open", "lapsed")
+"""The states of a sequence."""
+
+Period = Literal["minute", "hour", "day"]
+State = Literal["complete", "open", "lapsed"]
+
+_CURSOR = re.compile(r"[0-9]{1,19}\.[0-9]{1,20}\.[0-9]{1,19}")
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The place after the last sequence of a page: its first time, the hash of its key, and how many of these were delivered.
+
+    >>> str(Cursor.parse("10.77.1"))
+    '10.77.1'
+    """
+
+    time: int
+    mark: int
+    equal: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse the text of a cursor. Raises ValueError if the text is not a cursor, or has a number that is too large."""
+        if not _CURSOR.fullmatch(text):
+            raise ValueError("not a cursor")
+        time, mark, equal = map(int, text.split("."))
+        if time >= 2**63 or mark >= 2**64 or equal >= 2**63:
+            raise ValueError("not a cursor")
+        return cls(time, mark, equal)
+
+    def __str__(self) -> str:
+        """Return the text of the cursor, for the next request."""
+        return f"{self.time}.{self.mark}.{self.equal}"
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How many sequences reached each step: of the whole span, or of each period of a time zone."""
+
+    by: Period | None = None
+    zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """At most `limit` sequences (None: all) from the place `after` on (None: from the start).
+
+    `state` and `key` select sequences of a state and of a key; `missing` is the number of a step that they lack.
+    """
+
+    state: State | None = None
+    missing: int | None = None
+    key: bytes | None = None
+    limit: int | None = None
+    after: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """All events of a key."""
+
+    key: bytes
+
+
+Asked = Totals | Listing | Story

@@ -1,0 +1,266 @@
+"""The view `funnel`: its answers are those of an oracle that reads the records one by one, whatever the batches."""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.columns.text import Text
+from actors.records.form import Form, TimeAt
+from actors.timeline.span import EVER, Span
+from actors.views.funnel.arguments import Cursor, Listing, Story, Totals
+from actors.views.funnel.view import FunnelView
+from actors.views.view import Silence
+from tests.support.polled import polled
+from tests.support.rendered import rendered
+
+STEPS = ["created", "paid", "shipped"]
+WITHIN = 50
+RECORD = Form({"step": "/type", "key": "/id"}, TimeAt("/at", "ms"))
+
+
+def view_of(**options: Any) -> FunnelView:
+    given: dict[str, Any] = {"steps": STEPS, "within": WITHIN, "record": RECORD, "max_sequences": 30, **options}
+    return FunnelView(**given)
+
+
+def record(key: object, step: str, time: int) -> bytes:
+    return json.dumps({"id": key, "type": step, "at": time}).encode()
+
+
+class Fed:
+    """A view with its slices, fed with polls of records whose times ascend."""
+
+    def __init__(self, view: FunnelView) -> None:
+        self.view = view
+        self.live = view.open(None)
+        self.aged: list[Any] = []
+
+    def poll(self, values: Sequence[bytes], watermark: int | None) -> None:
+        decoded = self.view.decode(polled(values))
+        assert not decoded.refusals
+        self.live.add(decoded.batch, watermark)
+        self.live.close(watermark, None)
+        while self.live.full:
+            frozen, carry = self.live.freeze()
+            while frozen.settle():
+                pass
+            self.aged.append(frozen)
+            self.live = self.view.open(carry)
+
+    def asked(self, arguments: Any, span: Span = EVER) -> dict[str, Any]:
+        partial = self.view.merge([part.read(span, arguments) for part in (*self.aged, self.live)])
+        members = self.view.remarks(partial, arguments)
+        body: dict[str, Any] = json.loads(b"".join(rendered(self.view, partial, span, arguments, "json", members)))
+        return body
+
+
+def truth(events: Sequence[tuple[str, int, int]], now: int) -> list[dict[str, Any]]:
+    """Return the sequences of all keys, from all events at once, without columns. `test_funnel_matching.py` proves the rule."""
+    found = []
+    for key in {key for key, _, _ in events}:
+        left = sorted((time, step) for each, time, step in events if each == key)
+        for length in range(len(STEPS), 0, -1):
+            pool, used = [event for event in left if event[1] < length], list[tuple[int, int]]()
+            floor = [(-1, -1, -1)] * length  # the last event of each step that is taken or passed
+            numbered = [(*event, number) for number, event in enumerate(pool)]
+            for first in [event for event in numbered if event[1] == 0]:
+                row = [first]
+                for step in range(1, length):
+                    later = [each for each in numbered if each[1] == step and each > row[-1] and each > floor[step]]
+                    if not later:
+                        break
+                    row.append(later[0])
+                if len(row) == length and row[-1][0] - first[0] <= WITHIN:
+                    floor = row
+                    used += [event[:2] for event in row]
+                    times = [row[step][0] if step < length else None for step in range(len(STEPS))]
+                    state = "complete" if length == len(STEPS) else "open" if now - first[0] <= WITHIN else "lapsed"
+                    limit = None if state == "complete" else first[0] + WITHIN
+                    found.append({"key": key, "state": state, "steps": dict(zip(STEPS, times, strict=True)), "lapsesAt": limit})
+            left = list((Counter(left) - Counter(used)).elements())
+    return found
+
+
+def ordered(rows: Sequence[dict[str, Any]]) -> list[str]:
+    return sorted(json.dumps(row, sort_keys=True) for row in rows)
+
+
+def stream_of(chance: random.Random, count: int, keys: int) -> list[tuple[str, int, int]]:
+    """Return events as keys, times and steps. Times ascend, and some are equal."""
+    time, events = 0, []
+    for _ in range(count):
+        time += chance.choice([0, 1, 1, 3])
+        events.append((f"k{chance.randrange(keys)}", time, chance.choices(range(3), [4, 3, 2])[0]))
+    return events
+
+
+@given(st.integers(0, 10**6))
+def test_any_batches_give_the_sequences_of_the_whole(seed: int):
+    chance = random.Random(seed)
+    events = stream_of(chance, chance.randrange(1, 120), chance.choice([1, 4, 40]))
+    fed, place = Fed(view_of(max_sequences=chance.choice([1, 5, 1_000]))), 0
+    while place < len(events):
+        size = chance.randrange(1, 30)
+        some = events[place : place + size]
+        place += size
+        following = events[place][1] if place < len(events) else events[-1][1]
+        chance.shuffle(some)
+        fed.poll([record(key, STEPS[step], time) for key, time, step in some], following - chance.choice([0, 0, 2]))
+        if chance.random() < 0.2:
+            fed.asked(Listing())
+    fed.live.close(None, Silence(events[-1][1]))
+    rows = truth(events, events[-1][1])
+    assert ordered(fed.asked(Listing())["sequences"]) == ordered(rows)
+    totals = fed.asked(Totals())
+    assert {name: totals[name] for name in ("complete", "open", "lapsed")} == {
+        "complete": 0, "open": 0, "lapsed": 0, **Counter(row["state"] for row in rows)
+    }  # fmt: skip
+    assert [step["reached"] for step in totals["steps"]] == [
+        sum(row["steps"][step] is not None for row in rows) for step in STEPS
+    ]
+    for place, step in enumerate(totals["steps"][1:], 1):
+        gaps = sorted(
+            (row["steps"][STEPS[place]] - row["steps"][STEPS[place - 1]]) / 1_000
+            for row in rows
+            if row["steps"][STEPS[place]] is not None
+        )
+        wanted = [gaps[-(-len(gaps) * percent // 100) - 1] for percent in (50, 95, 100)] if gaps else [None] * 3
+        assert [step["p50"], step["p95"], step["max"]] == wanted
+    key = events[0][0]
+    assert ordered(fed.asked(Listing(key=key.encode()))["sequences"]) == ordered([row for row in rows if row["key"] == key])
+
+
+@given(st.integers(0, 10**6))
+def test_the_pages_of_a_listing_are_the_whole(seed: int):
+    chance = random.Random(seed)
+    fed = Fed(view_of(max_sequences=20))
+    for _ in range(4):
+        some = stream_of(chance, 40, 6)
+        fed.poll([record(key, STEPS[step], time // 8) for key, time, step in some], 0)
+    whole = fed.asked(Listing())["sequences"]
+    assert [row["steps"]["created"] for row in whole] == sorted(row["steps"]["created"] for row in whole)
+    rows, cursor = [], None
+    while True:
+        page = fed.asked(Listing(limit=chance.randrange(1, 9), after=cursor))
+        rows += page["sequences"]
+        if "next" not in page:
+            break
+        cursor = Cursor.parse(page["next"])
+    assert rows == whole
+
+
+@given(st.integers(0, 10**6), st.integers(1, 3))
+def test_keys_of_one_hash_are_told_apart(seed: int, hashes: int):
+    chance = random.Random(seed)
+    events = stream_of(chance, 80, 9)
+
+    def few(text: Text) -> Any:
+        return np.array([sum(name) % hashes for name in text.take(np.arange(text.starts.size))], np.uint64)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Text, "hashes", few)
+        fed = Fed(view_of())
+        for place in range(0, 80, 10):
+            some = events[place : place + 10]
+            fed.poll([record(key, STEPS[step], time) for key, time, step in some], some[-1][1])
+        assert ordered(fed.asked(Listing())["sequences"]) == ordered(truth(events, events[-1][1]))
+        for key in {key for key, _, _ in events}:
+            assert len(fed.asked(Story(key.encode()))["events"]) == sum(each == key for each, _, _ in events)
+
+
+def test_the_story_of_a_key_has_the_reason_of_each_event_without_a_sequence():
+    fed = Fed(view_of())
+    events = [("paid", 1), ("created", 10), ("paid", 20), ("paid", 21), ("shipped", 30), ("created", 40), ("shipped", 200)]
+    fed.poll([record("A", *event) for event in events], 45)
+    fed.poll([record("A", "created", 210)], 205)
+    told = [(event["time"], event["sequence"], event["state"], event["reason"]) for event in fed.asked(Story(b"A"))["events"]]
+    assert told == [
+        (1, None, "unmatched", "no created before it"),
+        (10, 1, "complete", None),
+        (20, 1, "complete", None),
+        (21, None, "unmatched", "every earlier event in reach stands in another sequence"),
+        (30, 1, "complete", None),
+        (40, 2, "lapsed", None),
+        (200, None, "unmatched", "later than the limit after the last created"),
+        (210, 3, "open", None),
+    ]
+    assert fed.asked(Story(b"B")) == {"events": []}
+
+
+def test_an_open_sequence_lapses_with_the_clock_and_is_kept_until_then():
+    fed = Fed(view_of())
+    fed.poll([record("A", "created", 1_000)], 1_001)
+    assert fed.live.due_at == 1_051
+    fed.live.close(None, Silence(1_050))
+    assert [row["state"] for row in fed.asked(Listing())["sequences"]] == ["open"]
+    fed.live.close(None, Silence(1_051))
+    assert [row["state"] for row in fed.asked(Listing())["sequences"]] == ["lapsed"]
+    assert fed.live.due_at is None
+    assert fed.live.meta().summary.held == 0
+
+
+def test_a_late_event_completes_what_is_not_final():
+    fed = Fed(view_of())
+    fed.poll([record("A", "created", 10), record("A", "shipped", 30)], 28)
+    fed.poll([record("A", "paid", 20)], 30)
+    fed.poll([record("B", "created", 70)], 70)
+    assert [row["state"] for row in fed.asked(Listing())["sequences"]] == ["complete", "open"]
+
+
+def test_totals_are_by_period_of_a_zone():
+    day = 86_400_000
+    fed = Fed(view_of(within=day))
+    events = [("A", "created", day - 3_600_001), ("A", "paid", day), ("B", "created", day - 3_600_000), ("C", "created", day)]
+    fed.poll([record(*event) for event in events], None)
+    rows = fed.asked(Totals("day", "Europe/Berlin"))["steps"]
+    assert [(row["start"], row["step"], row["reached"]) for row in rows] == [
+        (-3_600_000, "created", 1), (-3_600_000, "paid", 1), (-3_600_000, "shipped", 0),
+        (day - 3_600_000, "created", 2), (day - 3_600_000, "paid", 0), (day - 3_600_000, "shipped", 0),
+    ]  # fmt: skip
+    assert [row["p50"] for row in rows[:2]] == [None, 3_600.001]
+
+
+def test_a_key_may_be_that_of_the_record_and_is_refused_without():
+    view = view_of(record=Form({"step": "/type"}, TimeAt("/at", "ms")))
+    values = [record("x", "created", time) for time in range(5)]
+    values[3] = record("x", "unknown", 3)
+    decoded = view.decode(polled(values, keys={0: b"A", 2: b"\xff", 3: b"A", 4: "ä".encode()}))
+    assert decoded.batch.keys.take(np.arange(2)) == [b"A", "ä".encode()]
+    assert decoded.times.tolist() == [0, 4]
+    assert decoded.accepted is not None
+    assert decoded.accepted.tolist() == [True, False, False, False, True]
+    assert [(refusal.place, refusal.reason.rpartition("got ")[2]) for refusal in decoded.refusals] == [
+        (1, "nothing"), (2, "other bytes than UTF-8")
+    ]  # fmt: skip
+
+
+def test_a_number_is_the_key_of_its_digits_and_other_values_are_refused():
+    view = view_of()
+    values = [record(key, "created", 1) for key in (17, "17", 17.0, True, 1.5, "x" * 65_537, None)]
+    decoded = view.decode(polled([*values, b'{"type":"created","at":1}', record("A", "created", 10**15)]))
+    assert decoded.batch.keys.take(np.arange(3)) == [b"17"] * 3
+    assert decoded.times.size == 3
+    assert [refusal.reason for refusal in decoded.refusals] == [
+        f"/id: expected text of at most 65,536 bytes or a whole number of 64 bits, got {got}"
+        for got in ("true or false", "a fraction", "longer text", "null", "nothing")
+    ] + ["/at: expected a number of milliseconds since 1970, from 1970 to 9999, got a later one"]
+
+
+def test_the_keys_that_wait_longest_are_forgotten_first_and_counted():
+    fed = Fed(view_of(within=10**6, max_sequences=10**6))
+    fed.poll([record(f"key {number:04}", "created", number) for number in range(1_000)], 0)
+    before = fed.live.meta()
+    lost, until = fed.live.shed(before.nbytes // 2)
+    after = fed.live.meta()
+    assert lost["open"] + after.events == before.events
+    assert until == lost["open"]
+    assert after.nbytes < 0.6 * before.nbytes
+    rows = fed.asked(Listing())["sequences"]
+    assert [row["steps"]["created"] for row in rows] == list(range(lost["open"], 1_000))
