@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     stats = _here.stats
     story = _here.story
     streams = _here.streams
+    summary = _here.summary
     top = _here.top
     uniques = _here.uniques
     words = _here.words
@@ -49,6 +50,7 @@ __all__ = [
     "stats",
     "story",
     "streams",
+    "summary",
     "top",
     "uniques",
     "words",

@@ -51,6 +51,23 @@ class Client:
         parameters = {"startTime": start, "endTime": end}
         return Sets(self._transport, f"/{stream}/get-sets", parameters, of=origin(stream, "sets"), limit=limit, cursor=cursor)
 
+    def summary(
+        self,
+        start: Time | None = None,
+        end: Time | None = None,
+        *,
+        by: str | None = None,
+        zone: str | None = None,
+        stream: str = "events",
+    ) -> Rows[dict[str, Any]]:
+        """Return the figures of the sets in [start, end): count, rate a second, and p50, p95 and max of how long they took.
+
+        One row for the whole of a set and one for each later step, in each bucket of `by`, such as "5m" or "1d" (of `zone`);
+        None: in one bucket.
+        """
+        parameters = {"startTime": start, "endTime": end, "by": by, "zone": zone}
+        return Rows(self._transport, f"/{stream}/summary", parameters, of=origin(stream, "sets"))
+
     def top(self, limit: int | None = None, *, stream: str = "dataset") -> Rows[str]:
         """Return the ids with the largest values, or all ids, the largest value first; `arrow` has the values too."""
         return Rows(self._transport, f"/{stream}", {"limit": limit}, of=origin(stream, "top"))

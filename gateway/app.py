@@ -26,6 +26,7 @@ from gateway.routes.history import HistoryRoutes
 from gateway.routes.reload import ConfigRoutes, Reload
 from gateway.routes.streams import StreamList, StreamRoutes
 from gateway.stream import ORIGIN, STREAM, VIEW, Served
+from gateway.summary import SummaryRoutes
 from gateway.watch.metrics import MetricRoutes
 from gateway.watch.probes import Probes
 from gateway.watch.traffic import Traffic
@@ -94,11 +95,17 @@ def operations_of(asker: Asker, streams: Sequence[Served]) -> dict[str, list[Ope
     every = [
         from_stream(operation, stream)
         for stream in streams
-        for family in (StreamRoutes(asker, stream), HistogramRoutes(asker, stream), routes_of(asker, stream))
+        for family in of_stream(asker, stream)
         for operation in family.operations()
     ]
     kept = distinct(sorted(every, key=lambda each: each.path.split("/")[1] != each.tag))
     return {stream.name: [each for each in every if each.tag == stream.name and each in kept] for stream in streams}
+
+
+def of_stream(asker: Asker, stream: Served) -> list[Family]:
+    """Return the families of one stream: those of all views, and those of its own."""
+    general: list[Family] = [StreamRoutes(asker, stream), HistogramRoutes(asker, stream), SummaryRoutes(asker, stream)]
+    return [*general, routes_of(asker, stream)]
 
 
 def from_stream(operation: Operation, stream: Served) -> Operation:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from actors.columns.snapshot import State
 from actors.columns.times import Times
 from actors.columns.values import Values
+from actors.timeline.grid import Grid
 from actors.timeline.span import Span
 
 NONE_LOST: Mapping[str, int] = {}
@@ -126,10 +127,8 @@ class Field(NamedTuple):
     group: str = ""
 
 
-Column = NDArray[np.int64] | NDArray[np.bool_] | list[Any]
-"""Values of one field: an array of int64 or bool, or a list, for text, numbers with a fraction, lists of integers, optional
-values, or integers too.
-"""
+Column = NDArray[np.int64] | NDArray[np.float64] | NDArray[np.bool_] | list[Any]
+"""Values of one field: an array of int64, float64 or bool, or a list: text, lists of integers, optional values, any numbers."""
 
 
 def listed(column: Column) -> list[Any]:
@@ -360,6 +359,15 @@ class View(ABC):
         """Return the arguments of a query whose rows are the start and the count of each bucket of `width` that has answers.
 
         The default is None: the view does not count its answers by time.
+        """
+        return None
+
+    @classmethod
+    def figures(cls, by: Grid | None, per_s: int, most: int) -> Any | None:  # noqa: ARG003
+        """Return the arguments of a query for figures of the answers in each bucket of `by`, or in the whole span.
+
+        A second has `per_s` units of the times; the answer has at most `most` rows. The default is None: the view has no such
+        figures.
         """
         return None
 

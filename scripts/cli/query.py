@@ -14,7 +14,7 @@ from rich.table import Table
 from firnline.client import Client
 from firnline.rows import EARLIEST, LATEST
 from firnline.transport import HERE, FirnlineError, FirnlineWarning
-from scripts.cli.printing import console_of, visible
+from scripts.cli.printing import console_of, moment, visible
 
 app = typer.Typer(
     add_completion=False,
@@ -115,6 +115,32 @@ def sets(
     console_of(120).print(table)
     if "next" in body:
         print(f"more: --cursor {body['next']}")
+
+
+@app.command()
+def summary(
+    start: Start = None,
+    end: End = None,
+    by: Annotated[
+        str | None, typer.Option(help="The length of a bucket, such as 1s, 5m, 1h or 1d. Default: one bucket.")
+    ] = None,
+    zone: Annotated[str | None, typer.Option(help="The time zone of hours and days, such as Europe/Berlin.")] = None,
+    stream: Stream = "events",
+    url: Url = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Show how many sets there are, at what rate, and how long they took: p50, p95 and maximum."""
+    times = {"startTime": start, "endTime": end, "by": by, "zone": zone}
+    rows = fetch(url, f"/{stream}/summary", of=(stream, "sets"), as_json=as_json, **times)["summary"]
+    if not rows:
+        print(f"{stream}: no sets in this range")
+        return
+    unit = fetch(url, f"/streams/{stream}", as_json=False)["timeUnit"]
+    shown = [
+        {**each, "start": moment(each["start"], unit), "end": moment(each["end"], unit), "rate": f"{each['rate']:,.3f}"}
+        for each in rows
+    ]
+    show_rows(f"{stream}: durations in {unit}", shown)
 
 
 @app.command()

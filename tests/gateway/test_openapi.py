@@ -129,6 +129,8 @@ ASKED = [
     "/events/get-sets?startTime=0&endTime=9223372036854775807",
     f"/events/get-sets?startTime={EVENTS[0][0]}&endTime=9223372036854775807&limit=3&coverage=1",
     f"/events/histogram?startTime={EVENTS[0][0]}&endTime={EVENTS[0][0] + 10**6}&coverage=1",
+    f"/events/summary?startTime={EVENTS[0][0]}&coverage=1",
+    "/events/sets/summary?by=1d&zone=Europe/Berlin",
     "/dataset?limit=10",
     "/segments",
     "/segments?line=1&limit=2",

@@ -92,6 +92,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "actors.protocol",
         "actors.replies",
         "actors.timeline.calendar",
+        "actors.timeline.grid",
         "actors.timeline.span",
         "actors.timeline.unit",
         "actors.columns.times",

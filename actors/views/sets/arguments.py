@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
+from actors.timeline.grid import Grid
 from actors.timeline.span import Span
 
 NAMES = {"R": "red", "G": "green", "B": "blue"}
@@ -67,3 +68,15 @@ class Buckets(Page):
     """All sets of a span, counted by their first time: a bucket has the times of [k * width, (k + 1) * width)."""
 
     width: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers(Page):
+    """How many sets there are, and how long they took, in each bucket of `by`; None: in the whole span.
+
+    A second has `per_s` units of the times. The answer has at most `most` buckets.
+    """
+
+    by: Grid | None = None
+    per_s: int = 1_000
+    most: int = 1 << 62

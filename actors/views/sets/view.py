@@ -9,11 +9,14 @@ from typing_extensions import override
 from actors.columns.snapshot import State
 from actors.records.form import Form
 from actors.timeline.batch import Batch
+from actors.timeline.grid import Grid
 from actors.timeline.span import Span
-from actors.views.sets.arguments import Buckets, Page
+from actors.views.sets.arguments import Buckets, Numbers, Page
 from actors.views.sets.bound import Proof, identity
 from actors.views.sets.decode import DecodedSets, SetDecoder
 from actors.views.sets.histogram import counted
+from actors.views.sets.numbers import MOST_STEPS, SHAPE, numbers
+from actors.views.sets.numbers import weigh as weigh_numbers
 from actors.views.sets.pieces import Piece
 from actors.views.sets.records import RecordDecoder
 from actors.views.sets.render import page, template
@@ -109,18 +112,24 @@ class SetsView(View):
     @override
     def weigh(self, metas: Sequence[Meta], arguments: Page) -> int:
         """Return the bytes of a page: sets of the live slice are copied; if the page is not short, pieces are open too."""
+        if isinstance(arguments, Numbers):
+            return weigh_numbers(sum(meta.summary.sets for meta in metas), len(self.steps))
         copied = MOST_OPEN_SETS if arguments.needed is None else min(arguments.needed, MOST_OPEN_SETS)
         opened = _OPENED_SETS if copied > _SHORT_SETS else 0
         return _TIME_BYTES * len(self.steps) * (copied + opened)
 
     @override
     def shape(self, arguments: Page) -> Shape:
-        """Return a time for each step; JSON has an event for each. Buckets have a start and a count."""
+        """Return a time for each step; JSON has an event for each. Buckets have a start and a count, a summary has figures."""
+        if isinstance(arguments, Numbers):
+            return SHAPE
         return _COUNTS if isinstance(arguments, Buckets) else self._shape
 
     @override
     def blocks(self, partial: tuple[Piece, ...], span: Span, arguments: Page) -> Iterator[Block]:
         """Yield the times of sets; `following` is a `Cursor`. Cost: opening the pieces, about 8 ns a time."""
+        if isinstance(arguments, Numbers):
+            return numbers(partial, [step.lower() for step in self.steps], span, arguments)
         if isinstance(arguments, Buckets):
             return counted(partial, span, arguments.width)
         return page(partial, span, arguments)
@@ -130,6 +139,12 @@ class SetsView(View):
     def buckets(cls, width: int) -> Buckets:
         """Return the arguments of a query for the number of sets in each bucket, by their first time."""
         return Buckets(width=width)
+
+    @override
+    @classmethod
+    def figures(cls, by: Grid | None, per_s: int, most: int) -> Numbers:
+        """Return the arguments of a query for how many sets there are, and how long they took, in each bucket."""
+        return Numbers(by=by, per_s=per_s, most=max(1, most // MOST_STEPS))
 
     @override
     def describe(self, before: SetSummary, meta: Meta) -> SetsTotal:
