@@ -40,8 +40,8 @@ CONTESTS = {
     "segments": Contest("segments", 100_000, 10, "segments", "ten threads, json, heapq.merge", "/segments/pending"),
     "uniques": Contest("uniques", 1_000_000, 3, "uniques", "msgspec, Python sets", "/uniques?granularity=hour"),
     "words": Contest("words", 1_000_000, 3, "words", "json, Counter", "/events/CountWords?limit=10"),
-    "orders": Contest("orders", 1_000_000, 3, "orders", "msgspec, sorted lists", "/events/get-stats", "orders"),
-    "clicks": Contest("visitors", 1_000_000, 3, "clicks", "msgspec, Python sets", "/uniques?granularity=hour", "clicks"),
+    "orders": Contest("orders", 1_000_000, 3, "orders", "msgspec, dicts by key", "/orders?by=hour", "orders"),
+    "clicks": Contest("visitors", 1_000_000, 3, "clicks", "msgspec, Python sets", "/visitors?granularity=hour", "clicks"),
 }
 """By the producer's pattern. `orders` and `clicks` are JSON by a `record` stanza."""
 

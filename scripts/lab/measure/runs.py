@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,11 +73,15 @@ class Client:
         return json.loads(self._connection.getresponse().read())
 
     def timed(self, path: str) -> float:
-        """Return the milliseconds until the whole response to `path` was read."""
+        """Return the milliseconds until the whole response to `path` was read. Raises ValueError if it is no answer."""
         began = time.perf_counter()
         self._connection.request("GET", path)
-        self._connection.getresponse().read()
-        return (time.perf_counter() - began) * 1000
+        response = self._connection.getresponse()
+        response.read()
+        took_ms = (time.perf_counter() - began) * 1000
+        if response.status != HTTPStatus.OK:
+            raise ValueError(f"GET {path} gives {response.status}")
+        return took_ms
 
     def ingestion(self, stream: str, records: int, every_s: float = 0.05) -> Iterator[dict[str, Any]]:
         """Yield the stream's stats every `every_s` seconds until `records` records are in slices. Raises OverdueError."""
