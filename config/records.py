@@ -63,11 +63,11 @@ def _text(given: str) -> str:
 def _registry(text: str) -> str:
     try:
         parts = urlsplit(text)
-        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         fits = False
     if not fits or "@" in parts.netloc or parts.query or parts.fragment or not text.isprintable() or " " in text:
-        raise ValueError("the URL of a schema registry such as http://127.0.0.1:8081, without a user and a query")
+        raise ValueError("the URL of a schema registry such as http://127.0.0.1:8081, without a user")
     return text.rstrip("/")
 
 
@@ -113,6 +113,9 @@ with warnings.catch_warnings():
         schema: Path | None = Field(  # type: ignore[assignment]
             None, description="Of avro: a file with the schema of all records."
         )
+        registry: Annotated[str, AfterValidator(_registry)] | None = Field(
+            None, description="Of avro: the URL of a schema registry with the API of Confluent."
+        )
         framing: Literal["confluent", "none"] | None = Field(
             None,
             description="Whether records begin with the byte 0 and the number of a schema: confluent, or none. "
@@ -126,8 +129,10 @@ with warnings.catch_warnings():
                 if given:
                     raise ValueError(f"format: avro, which {' and '.join(given)} belong{'s' * (len(given) == 1)} to")
                 return self
-            if self.schema is None:
-                raise ValueError(f"schema, a file, for {self.format}")
+            if (self.schema is None) == (self.registry is None):
+                raise ValueError(f"schema, a file, or registry, a URL, for {self.format}")
+            if self.registry is not None and self.framing == "none":
+                raise ValueError("framing: confluent with a registry, because the frame has the number of the schema")
             return self
 
         @property
@@ -138,7 +143,7 @@ with warnings.catch_warnings():
         @property
         def framed(self) -> bool:
             """Whether records begin with the number of their schema."""
-            return self.framing == "confluent"
+            return self.framing == "confluent" or self.registry is not None
 
 
 ENCODING = tuple(Encoded.model_fields)

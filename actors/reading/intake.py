@@ -27,7 +27,7 @@ from actors.timeline.refusals import Refusals
 from actors.timeline.span import EVER, Span
 from actors.timeline.unit import STRANGE, TimeUnit
 from actors.timeline.watermark import Watermark
-from actors.views.view import Decoded, Events, Silence, View
+from actors.views.view import Decoded, Events, Silence, UnreadyError, View
 
 _Refused = tuple[Polled, Iterable[tuple[int, str]]]
 """A poll, and for each refused record its index in the poll and the reason."""
@@ -291,6 +291,10 @@ class Intake:
             kept = self._apart.take(self._horizon.due)
             try:
                 records, decoded = self._decoded(kept.polled, refused)
+            except UnreadyError:  # the source has learnt what is missing, and gives no records before it is there
+                self._apart.put_back(kept)
+                self.undecoded = False
+                break
             except Exception:  # whatever failed, the records wait for the next attempt
                 self._apart.put_back(kept)
                 raise
@@ -368,6 +372,9 @@ class Intake:
         polled = _without(polled, self._suspects.poison_in(polled), refused)
         try:
             decoded = self._view.decode(polled)
+        except UnreadyError:  # no record is at fault
+            self.undecoded = True
+            raise
         except Exception:  # a defect of the view: it is raised once, then the records at fault are searched
             if not self._suspects.fails_again(self._place):
                 self.undecoded = True

@@ -12,7 +12,7 @@ from config.settings import Http, Settings
 from config.tokens import tokens
 from gateway.wire.limits import Allowance, Limits
 from scripts.service.memory import Budget, StreamMeter
-from scripts.service.plan import encoding_of, max_age_of, view_of
+from scripts.service.plan import max_age_of, view_of
 
 
 def limits_of(http: Http, reply_bytes: int) -> Limits:
@@ -40,7 +40,7 @@ class Rule:
     def under(self, name: str, old: Settings, new: Settings, budget: Budget) -> "Rule":
         """Return the rule of stream `name` under `new` settings; the view is made again only if its sizes have changed.
 
-        Raises ValueError as `encoding_of` does.
+        The manager decodes nothing, so the new view has no schemas.
         """
         stanza = new.streams[name]
         limits = {"max_aged": None, "max_age_ms": None}
@@ -53,7 +53,7 @@ class Rule:
             max_age=max_age_of(stanza),
         )
         baseline = budget.baseline // len(new.streams)
-        view = self.view if same else view_of(stanza, encoding_of(stanza.form))
+        view = self.view if same else view_of(stanza, None)
         return replace(self, meter=meter, baseline_bytes=baseline, view=view)
 
 

@@ -1,14 +1,14 @@
 """The plan of a stream: its stanza turned into the view, source, sinks, memory and store that its actors need."""
 
 from collections.abc import Mapping
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from actors.durability.spool import Spool
 from actors.reading.pace import Pace
 from actors.records.encoding import Encoding
 from actors.records.form import Form, TimeAt
+from actors.registry.registry import Registry
+from actors.registry.source import FramedSource
 from actors.sinks.kafka.transaction import longest_s
 from actors.stream import StreamPlan
 from actors.timeline.horizon import Ahead
@@ -23,8 +23,7 @@ from config.units import NANOSECONDS, in_unit
 from scripts.service.keeping import Keeping
 from scripts.service.memory import Budget, StreamMeter
 from scripts.service.parts import Complaints, Ownership, dead_letters, reader, sinks, writer
-
-_LONGEST_SCHEMA = 4 << 20
+from scripts.service.schemas.found import encoding_of, schemas_of
 
 
 def plan(
@@ -39,7 +38,7 @@ def plan(
     force: bool,
     complain: Complaints,
 ) -> StreamPlan:
-    """Return the plan of stream `name`. Raises ValueError for settings that librdkafka refuses, and as `encoding_of`.
+    """Return the plan of stream `name`. Raises ValueError for settings that librdkafka refuses, and as `schemas_of`.
 
     With `force`, the stream begins although its topic has results that its checkpoints do not have.
     """
@@ -53,10 +52,12 @@ def plan(
     if stream.output.topic is not None and store.lasting and every_s > longest_s(kafka):
         every_s = longest_s(kafka)
         complain(f"a checkpoint is written every {every_s:.0f} s, because Kafka ends each transaction soon after that")
+    schemas = schemas_of(stream.form, name, complain)
+    source = reader(name, stream.source, kafka, how=settings.reader, once=once, complain=complain)
     return StreamPlan(
         name=name,
-        view=view_of(stream, encoding_of(stream.form)),
-        source=reader(name, stream.source, kafka, how=settings.reader, once=once, complain=complain),
+        view=view_of(stream, encoding_of(schemas)),
+        source=FramedSource(source, schemas) if isinstance(schemas, Registry) else source,
         lateness=in_unit(stream.lateness_ms, stream.unit),
         idle_s=stream.idle_ms / 1000,
         ahead=ahead_of(stream, once=once),
@@ -115,37 +116,3 @@ def form_of(record: Record, unit: str, encoding: Encoding | None) -> Form:
     time = record.time_field
     at = TimeAt(time.field, time.unit) if isinstance(time, TimeField) else TimeAt(None) if time is not None else None
     return Form(record.members(), at, unit, record.names(), encoding)
-
-
-def encoding_of(record: Record | None) -> Encoding | None:
-    """Return the encoding of records by a schema; None if they have no schema.
-
-    Raises ValueError if a package is missing, or the schema file cannot be used.
-    """
-    if record is None or record.schema is None:
-        return None
-    if find_spec("fastavro") is None:
-        raise ValueError("record.format: avro needs a package that is not installed: pip install 'firnline[avro]'")
-    from actors.records.schemas.avro import AvroSchema  # noqa: PLC0415  # an extra, for streams that need it
-    from actors.records.schemas.decoded import BySchema  # noqa: PLC0415
-    from actors.records.schemas.framing import OneSchema  # noqa: PLC0415
-
-    try:
-        schema = AvroSchema(_schema_text(record.schema))
-    except ValueError as error:
-        raise ValueError(f"record.schema: {record.schema}: expected {error}") from None
-    return BySchema(OneSchema(schema, framed=record.framed))
-
-
-def _schema_text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_LONGEST_SCHEMA + 1)
-    except OSError as error:
-        raise ValueError(f"a file to read, got: {error.strerror}") from None
-    if len(content) > _LONGEST_SCHEMA:
-        raise ValueError(f"at most {_LONGEST_SCHEMA >> 20} MiB")
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        raise ValueError("text in UTF-8") from None

@@ -73,9 +73,9 @@ class Reloading:
         try:
             budget = budget_of(new, now.budget)
             limits = limits_of(new.http, budget.replies)
-            rules = {name: rule.under(name, now.settings, new, budget) for name, rule in now.rules.items()}
         except ValueError as error:
             raise RefusedError("settings that can be carried out", str(error)) from None
+        rules = {name: rule.under(name, now.settings, new, budget) for name, rule in now.rules.items()}
         found += _token_change(now.allowance.now, limits)
         if rules != now.rules:
             self._reconfigure(rules)

@@ -15,6 +15,7 @@ from actors.reading.pace import Pace
 from actors.sources.polled import Gap, Place
 from actors.timeline.horizon import Ahead, Horizon
 from actors.views.kinds import VIEWS
+from actors.views.view import UnreadyError
 from tests.support.polled import polled
 from tests.support.trees import kept
 
@@ -270,3 +271,37 @@ def test_each_event_is_released_or_buffered_or_apart_or_refused(
         assert report.apart_from is None or report.apart_from > NOW + 1_000 * at_s
         into = intake(made(view), pace=Pace(apart_bytes=apart_bytes)).anew(into.state(), at_s)
         at_s += step_s
+
+
+class Unready(type(SETS)):  # type: ignore[misc]
+    """Sets whose records cannot be decoded while `unready`."""
+
+    unready = False
+
+    def decode(self, records: Any) -> Any:
+        if self.unready:
+            raise UnreadyError("schema 7")
+        return super().decode(records)
+
+
+def test_a_record_whose_schema_is_not_known_yet_stays_apart_and_is_no_poison():
+    view = Unready(steps="RGB", max_sets=100)
+    into = intake(view)
+    read(into, *lines(NOW, NOW + HOUR + 1))
+    restored = intake(view).anew(kept(into.state()), 0.0)
+    view.unready = True
+    restored.prepare(0.0, 0.0, NOW_S + 3_600.0)
+    for _ in range(3):
+        assert restored.mature(3_600.0).records == 0
+    assert (restored.report(0.0).apart, restored.undecoded) == (1, False)
+    poll, place = polled(lines(NOW + 5), first=2), Place({0: 3})
+    for _ in range(3):
+        with pytest.raises(UnreadyError):
+            restored.take(poll, place, 3_600.0, NOW_S + 3_600.0)
+        assert restored.undecoded
+        assert restored.place.offsets == {0: 2}
+    view.unready = False
+    assert restored.mature(3_600.0).records == 1
+    restored.take(poll, place, 3_600.0, NOW_S + 3_600.0)
+    report = restored.report(0.0)
+    assert (report.events, report.apart, report.rejects) == (3, 0, {})

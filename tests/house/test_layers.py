@@ -56,6 +56,14 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "actors.kafka_topic": ("actors.kafka_trouble",),
     "actors.durability": (*WORDS, "actors.runtime"),
     "actors.sources": ("actors.columns", "actors.replies", "actors.views.view", "actors.kafka_topic", "actors.kafka_trouble"),
+    "actors.registry": (
+        "actors.columns",
+        "actors.records",
+        "actors.replies",
+        "actors.sources.polled",
+        "actors.sources.source",
+        "actors.views.view",
+    ),
     "actors.sinks": (
         *WORDS,
         "actors.runtime",

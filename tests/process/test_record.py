@@ -172,7 +172,11 @@ def test_the_first_avro_records_of_a_topic_are_shown_as_they_are_read(broker: st
 @pytest.mark.parametrize(
     ("record", "problem"),
     [
-        ("{format: avro, ROLES}", "expected schema, a file, for avro"),
+        ("{format: avro, ROLES}", "expected schema, a file, or registry, a URL, for avro"),
+        ("{format: avro, schema: x, registry: 'http://h', ROLES}", "expected schema, a file, or registry, a URL, for avro"),
+        ("{format: avro, registry: 'http://h', framing: none, ROLES}", "expected framing: confluent with a registry"),
+        ("{format: avro, registry: 'http://u:p@h', ROLES}", "expected the URL of a schema registry"),
+        ("{format: avro, registry: 'ftp://h', ROLES}", "expected the URL of a schema registry"),
         ("{format: json, schema: x, ROLES}", "expected format: avro, which schema belongs to"),
         ("{format: avro, schema: x, step: {field: /type}}", "the roles step, time for Avro, of which time is missing"),
         ("{framing: none}", "expected format: avro, which framing belongs to"),
@@ -196,4 +200,4 @@ def test_no_answer_depends_on_how_a_schema_is_found():
         record = f"{{format: avro, {more}, time: {{field: /ts, unit: us}}, step: {{field: /type}}}}"
         return load(None, [f"streams.events.record={record}"], {}).streams["events"].meaning()
 
-    assert meaning("schema: x") == meaning("schema: y, framing: confluent")
+    assert meaning("schema: x") == meaning("schema: y, framing: confluent") == meaning("registry: http://h/")

@@ -286,7 +286,7 @@ FIELDS = "format: json, time: {field: /ts, unit: ms}, step: {field: /type}"
         ("{time: kafka}", "record: expected format: json, which time belongs to, got {'time': 'kafka'}"),
         ("{format: json}", "record: expected the roles step, time for JSON, of which step, time is missing, got"),
         ("{format: json, time: kafka}", "record: expected the roles step, time for JSON, of which step is missing, got"),
-        (f"{{{FIELDS}, user: /x}}", "record.user: unknown key, there are: format, framing, schema, step, time"),
+        (f"{{{FIELDS}, user: /x}}", "record.user: unknown key, there are: format, framing, registry, schema, step, time"),
         (f"{{{FIELDS}, tim: kafka}}", "record.tim: unknown key, did you mean time?"),
         (
             "{format: json, time: {field: /ts, unit: ms, feld: /x}, step: {field: /x}}",

@@ -19,7 +19,7 @@ from scripts.cli.configuration.doubts import (
     problems_of_machine,
 )
 from scripts.service.memory import Budget, budget_of
-from scripts.service.plan import encoding_of
+from scripts.service.schemas.found import schemas_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def _schema_problems(settings: Settings) -> Iterator[str]:
     """Yield why records cannot be decoded by the schemas of the settings."""
     for name, stream in settings.streams.items():
         try:
-            encoding_of(stream.form)
+            schemas_of(stream.form, name, lambda _: None)
         except ValueError as error:
             yield f"streams.{name}.{error}"
 

@@ -18,7 +18,7 @@ from config.load import DEFAULT, Reading, SettingsError, chosen, read
 from scripts.brokers.settings import refused as refused_settings
 from scripts.cli.configuration.entries import Entry, entries
 from scripts.cli.configuration.schema import json_schema
-from scripts.cli.printing import console_of, lasting, rounded, size
+from scripts.cli.printing import console_of, lasting, rounded, size, visible
 
 if TYPE_CHECKING:
     from scripts.cli.configuration.check import Checked
@@ -112,7 +112,7 @@ def try_(
 
     stanza = settings.streams[stream]
     try:
-        found = tried(stanza, first(stanza, settings.client, lines, RECORDS))
+        found = tried(stanza, first(stanza, settings.client, lines, RECORDS), _complain)
     except ValueError as error:
         sys.exit(f"config try: {error}")
     if as_json:
@@ -131,6 +131,10 @@ def schema() -> None:
     `# yaml-language-server: $schema=firnline.schema.json`.
     """
     _print_json(json_schema())
+
+
+def _complain(text: str) -> None:
+    print(f"config try: {visible(text)}", file=sys.stderr)
 
 
 def _read(file: Path | None, overrides: Sequence[str] | None) -> Reading:

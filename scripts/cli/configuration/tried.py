@@ -2,7 +2,7 @@
 
 import gzip
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -22,7 +22,8 @@ from config.units import NANOSECONDS
 from scripts.brokers.embedded import find_embedded
 from scripts.cli.printing import console_of, visible
 from scripts.cli.topic_records import Given, of_topic
-from scripts.service.plan import encoding_of, view_of
+from scripts.service.plan import view_of
+from scripts.service.schemas.found import await_schemas, encoding_of, schemas_of
 
 RECORDS = 20
 _GZIP = b"\x1f\x8b"
@@ -48,9 +49,18 @@ class Tried:
     record: str
 
 
-def tried(stream: Stream, records: Iterable[Given]) -> list[Tried]:
-    """Read records one by one, as the stream does. Raises ValueError if its schema cannot be used."""
-    encoding = encoding_of(stream.form)
+def _nothing(_: str) -> None:
+    pass
+
+
+def tried(stream: Stream, records: Sequence[Given], on_error: Callable[[str], None] = _nothing) -> list[Tried]:
+    """Read records one by one, as the stream does. `on_error` gets a text for each schema of a registry that cannot be used.
+
+    Raises ValueError if the schema file cannot be used, or a registry does not answer.
+    """
+    schemas = schemas_of(stream.form, "try", on_error)
+    await_schemas(schemas, Values.of([record.value for record in records]))
+    encoding = encoding_of(schemas)
     view = view_of(stream, encoding)
     members, names = _members(stream, encoding), {} if stream.form is None else stream.form.names()
     step_of = {text: name for name, texts in names.items() for text in texts}

@@ -1,0 +1,1 @@
+"""The schemas of a stream's records, made from its settings."""

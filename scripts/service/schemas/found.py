@@ -1,0 +1,78 @@
+"""The schemas of a stream's records, made from its settings: that of a file, or those of a registry."""
+
+import os
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from actors.columns.values import Values
+from actors.records.encoding import Encoding
+from actors.records.schemas.decoded import BySchema
+from actors.records.schemas.framing import OneSchema, Schema, Schemas, numbers_in
+from actors.registry.client import Found, RegistryClient
+from actors.registry.registry import Registry
+from config.records import Record
+
+LOGIN = "FIRNLINE_REGISTRY_LOGIN"
+"""The variable with the user and the password for registries, as USER:PASSWORD. It is no setting, so no listing shows it."""
+
+_LONGEST = 4 << 20
+_TIMEOUT_S = 10.0
+
+
+def schemas_of(record: Record | None, name: str, on_error: Callable[[str], None]) -> Schemas | None:
+    """Return the schemas of the records of stream `name`; None if they have none.
+
+    `on_error` gets a text for each schema of a registry that cannot be used. Raises ValueError if a package is missing, or the
+    schema file cannot be used. Asks no registry.
+    """
+    if record is None or record.format == "json":
+        return None
+    if find_spec("fastavro") is None:
+        raise ValueError("record.format: avro needs a package that is not installed: pip install 'firnline[avro]'")
+    if record.registry is not None:
+        client = RegistryClient(record.registry, os.environ.get(LOGIN) or None)
+        return Registry(client, _made, name=f"{name}/registry", on_error=on_error)
+    path = Path(record.schema or "")
+    try:
+        return OneSchema(_made(Found("AVRO", _text_of(path), ())), framed=record.framed)
+    except ValueError as error:
+        raise ValueError(f"record.schema: {path}: expected {error}") from None
+
+
+def encoding_of(schemas: Schemas | None) -> Encoding | None:
+    """Return the encoding of records with such schemas; None without any."""
+    return None if schemas is None else BySchema(schemas)
+
+
+def await_schemas(schemas: Schemas | None, values: Values) -> None:
+    """Wait until the schemas of records are known. Raises ValueError if a registry does not answer in 10 s."""
+    if not isinstance(schemas, Registry):
+        return
+    schemas.ask(numbers_in(values))
+    if not schemas.await_all(_TIMEOUT_S):
+        trouble = schemas.trouble()
+        raise ValueError("; ".join(trouble.reasons) if trouble is not None else f"no schemas in {_TIMEOUT_S:.0f} s")
+
+
+def _made(found: Found) -> Schema:
+    """Return a schema as a registry has it. Raises ValueError if it cannot be used."""
+    from actors.records.schemas.avro import AvroSchema  # noqa: PLC0415  # an extra, for streams that need it
+
+    if found.kind != "AVRO":
+        raise ValueError(f"a schema of Avro, got one of {found.kind[:50]}")
+    return AvroSchema(found.text, [text for _, text in found.references])
+
+
+def _text_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LONGEST + 1)
+    except OSError as error:
+        raise ValueError(f"a file to read, got: {error.strerror}") from None
+    if len(content) > _LONGEST:
+        raise ValueError(f"at most {_LONGEST >> 20} MiB")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise ValueError("text in UTF-8") from None

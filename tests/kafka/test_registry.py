@@ -1,0 +1,175 @@
+"""Framed records by the schemas of a real registry: versions, unknown numbers, a registry that is away, and a restart."""
+
+import http.client
+import json
+import uuid
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import pytest
+
+from actors.registry.client import AwayError, RegistryClient
+from scripts.service.schemas.found import _made
+from tests.conftest import Send
+from tests.support.command_line import run
+from tests.support.gate import gate
+from tests.support.service import service
+from tests.support.waiting import until
+
+OLD: dict[str, Any] = {
+    "type": "record",
+    "name": "Order",
+    "fields": [{"name": "type", "type": "string"}, {"name": "ts", "type": {"type": "long", "logicalType": "timestamp-millis"}}],
+}
+NEW: dict[str, Any] = {
+    **OLD,
+    "fields": [
+        {"name": "ts", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+        {"name": "by", "type": ["null", "string"], "default": None},
+        {"name": "type", "type": "string"},
+    ],
+}
+FIRST = 1_795_773_600_000
+UNKNOWN = 2_000_000_000
+
+
+def register(url: str, schema: Any, *, subject: str | None = None, **more: Any) -> int:
+    """Register a schema under a subject of its own, and return its number."""
+    host = url.removeprefix("http://").partition("/")
+    connection = http.client.HTTPConnection(host[0], timeout=20)
+    body = json.dumps({"schema": schema if isinstance(schema, str) else json.dumps(schema), **more})
+    headers = {"Content-Type": "application/vnd.schemaregistry.v1+json"}
+    connection.request("POST", f"/{host[2]}/subjects/{subject or uuid.uuid4().hex}/versions", body, headers)
+    response = connection.getresponse()
+    answer = json.loads(response.read())
+    assert response.status == 200, answer
+    connection.close()
+    number: int = answer["id"]
+    return number
+
+
+def framed(number: int, schema: Any, **value: Any) -> bytes:
+    written = BytesIO()
+    fastavro.schemaless_writer(written, schema, value)
+    return b"\0" + number.to_bytes(4, "big") + written.getvalue()
+
+
+def settings(url: str, folder: Path) -> tuple[str, ...]:
+    record = f"{{format: avro, registry: '{url}', time: {{field: /ts, unit: ms}}, step: {{field: /type}}}}"
+    return (
+        "streams.orders.view=sets",
+        "streams.orders.steps=[created, paid]",
+        f"streams.orders.record={record}",
+        f"data_dir={folder}/data",
+        "streams.orders.max_ahead_ms=null",
+        "checkpoint.every_ms=200",
+    )
+
+
+def orders(old: int, new: int, count: int) -> list[bytes]:
+    """Return the two events of each of some orders, the later one by another version of the schema."""
+    return [
+        record
+        for number in range(count)
+        for record in (
+            framed(old, OLD, type="created", ts=FIRST + 10 * number),
+            framed(new, NEW, type="paid", ts=FIRST + 10 * number + 5, by=None),
+        )
+    ]
+
+
+def test_records_of_several_schemas_are_read_each_by_its_own(
+    registry: str, broker: str, topic: str, send: Send, tmp_path: Path
+):
+    old, new = register(registry, OLD), register(registry, NEW)
+    other = register(registry, {"type": "record", "name": "A", "fields": [{"name": "next", "type": ["null", "A"]}]})
+    values = orders(old, new, 200)
+    values += [framed(UNKNOWN, OLD, type="created", ts=1)] * 3 + [b"R_1", framed(old, OLD, type="x", ts=1), values[0][:-1]]
+    values += [framed(other, OLD, type="created", ts=1)]
+    send(broker, topic, values, [0] * len(values))
+    with service(broker, topic, *settings(registry, tmp_path), stream="orders") as running:
+        stats = running.settled(len(values), "orders")
+        assert (stats["events"], stats["other"]) == (400, 1)
+        assert stats["rejects"] == {"unknown_schema": 3, "not_framed": 1, "not_avro": 1, "wrong_schema": 1}
+        path = "/orders/get-sets?startTime=0&endTime=3000000000000"
+        sets = until(lambda: found if len(found := running.get(path)["sets"]) == 200 else None)
+        assert [each["timestamp"] for each in sets[7].values()] == [FIRST + 70, FIRST + 75]
+        assert running.stop()[0] == 0
+    with service(broker, topic, *settings(registry, tmp_path), stream="orders") as running:
+        assert running.settled(len(values), "orders")["events"] == 400
+        assert running.get(path)["sets"] == sets
+
+
+def test_a_registry_that_is_away_holds_reading_back_and_reading_goes_on_after_it(
+    registry: str, broker: str, topic: str, send: Send, tmp_path: Path
+):
+    host, _, path = registry.removeprefix("http://").partition("/")
+    old, new = register(registry, OLD), register(registry, NEW)
+    values = orders(old, new, 50)
+    send(broker, topic, values[:2], [0, 0])
+    with gate(int(host.partition(":")[2])) as opened:
+        url = f"http://127.0.0.1:{opened.port}/{path}"
+        with service(broker, topic, *settings(url, tmp_path), stream="orders") as running:
+
+            def troubled() -> Any:
+                stats = running.stats("orders")
+                return stats if stats["state"] == "unreachable" else None
+
+            stats = until(troubled)
+            assert (stats["records"], stats["rejects"]) == (0, {})
+            assert stats["trouble"]["reasons"] == [f"schema registry {url}: Connection refused"]
+            send(broker, topic, values[2:60], [0] * 58)
+            opened.open()
+            assert running.settled(60, "orders")["events"] == 60
+            assert until(lambda: running.stats("orders")["trouble"] is None)
+            opened.close()
+            send(broker, topic, values[60:], [0] * 40)  # their schemas are known
+            assert running.settled(100, "orders")["events"] == 100
+            assert opened.connections == 2, "each schema is asked for once"
+            newest = register(registry, {**NEW, "name": "Newest"})
+            send(broker, topic, [framed(newest, {**NEW, "name": "Newest"}, type="created", ts=FIRST + 9_999, by="me")], [0])
+            until(troubled)
+            assert running.stop()[0] == 0
+        with service(broker, topic, *settings(url, tmp_path), stream="orders") as running:
+            stats = until(troubled)
+            assert (stats["records"], stats["events"]) == (100, 100)
+            opened.open()
+            assert running.settled(101, "orders")["events"] == 101
+
+
+def test_config_try_asks_the_registry(registry: str, broker: str, topic: str, send: Send, tmp_path: Path):
+    number = register(registry, OLD)
+    send(broker, topic, [framed(number, OLD, type="paid", ts=FIRST), framed(UNKNOWN, OLD, type="paid", ts=1)], [0, 0])
+    for url, told in ((registry, "2 records: 1 event, 0 other, 1 refused"), ("http://127.0.0.1:1", "Connection refused")):
+        record = f"{{format: avro, registry: '{url}', time: {{field: /ts, unit: ms}}, step: {{field: /type}}}}"
+        (tmp_path / "c.yaml").write_text(
+            f"streams: {{orders: {{source: {{topic: {topic}}}, steps: [created, paid], record: {record}}}}}\n"
+        )
+        done = run("config", "try", "--config", f"{tmp_path}/c.yaml", "--bootstrap", broker)
+        assert told in done.stdout + done.stderr
+
+
+def test_a_schema_comes_with_those_that_it_refers_to(registry: str):
+    meta = {"type": "record", "name": "shop.Meta", "fields": [{"name": "at", "type": "long"}]}
+    whole = {"type": "record", "name": "shop.Order", "fields": [{"name": "meta", "type": "shop.Meta"}]}
+    subject = uuid.uuid4().hex
+    register(registry, meta, subject=subject)
+    number = register(registry, whole, references=[{"name": "shop.Meta", "subject": subject, "version": 1}])
+    found = RegistryClient(registry).schema(number)
+    assert found is not None
+    assert found.kind == "AVRO"
+    assert _made(found).values(b"\x0e", 0, [("meta", "at")]) == [7]
+    assert RegistryClient(registry).schema(UNKNOWN) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "state", "reason"),
+    [("/nowhere", "refused", "expected a schema registry, got 404"), (":1", "unreachable", "Connection refused")],
+)
+def test_what_is_no_registry_is_away(registry: str, path: str, state: str, reason: str):
+    url = f"{registry}{path}" if path.startswith("/") else f"http://127.0.0.1{path}"
+    with pytest.raises(AwayError, match=reason) as caught:
+        RegistryClient(url).schema(1)
+    assert caught.value.state == state
