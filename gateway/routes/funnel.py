@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.timeline.span import EVER
+from actors.views.funnel import arguments
 from actors.views.funnel.arguments import PERIODS, STATES, Cursor, Listing, Period, State, Story, Totals
 from gateway.answer import RANGE, ROWS, asked, range_header, rendered, rows_header
 from gateway.api import params
@@ -87,7 +88,7 @@ LIMIT = params.Integer(
 CURSOR = params.Text(
     name="cursor",
     description="The `next` of a page: returns the sequences after that page.",
-    pattern=r"[0-9]{1,18}\.[0-9]{1,19}\.[0-9]{1,18}",
+    pattern=arguments.CURSOR,
     read=Cursor.parse,
     expected="the `next` of a page of this stream",
 )

@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import re
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -15,10 +16,12 @@ from starlette.responses import Response
 
 from actors.columns.times import INT64_MAX, INT64_MIN
 from actors.timeline.unit import UNITS
+from actors.views.funnel.arguments import Cursor
 from gateway.api.errors import Problem
 from gateway.api.instants import moment as read
 from gateway.api.operation import Operation, routes
 from gateway.api.params import Flag, Integer, Moment, OneOf, Parameter, Text, Time
+from gateway.routes.funnel import CURSOR
 
 PARAMETERS: list[Parameter[Any]] = [
     Integer(name="x", description="An integer."),
@@ -106,3 +109,10 @@ def test_an_endpoint_gets_the_parameters_that_its_operation_describes_and_no_oth
         asyncio.run(operation.respond(Request({**scope, "query_string": b"one=1&other=2"})))
     with pytest.raises(AssertionError, match="twice"):
         routes([operation, operation])
+
+
+@given(st.integers(0, INT64_MAX), st.integers(0, 2**64 - 1), st.integers(0, INT64_MAX))
+@example(INT64_MAX, 2**64 - 1, INT64_MAX)
+def test_each_cursor_that_a_page_of_a_funnel_can_give_is_taken_for_the_next_page(time: int, mark: int, equal: int):
+    cursor = Cursor(time, mark, equal)
+    assert replace(CURSOR, name="x").parse(request(str(cursor))) == cursor

@@ -13,7 +13,8 @@ STATES = ("complete", "open", "lapsed")
 Period = Literal["minute", "hour", "day"]
 State = Literal["complete", "open", "lapsed"]
 
-_CURSOR = re.compile(r"[0-9]{1,19}\.[0-9]{1,20}\.[0-9]{1,19}")
+CURSOR = r"[0-9]{1,19}\.[0-9]{1,20}\.[0-9]{1,19}"
+"""The pattern of a cursor's text: a time and a count of 63 bits around a hash of 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Cursor:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Parse the text of a cursor. Raises ValueError if the text is not a cursor, or has a number that is too large."""
-        if not _CURSOR.fullmatch(text):
+        if not re.fullmatch(CURSOR, text):
             raise ValueError("not a cursor")
         time, mark, equal = map(int, text.split("."))
         if time >= 2**63 or mark >= 2**64 or equal >= 2**63:
