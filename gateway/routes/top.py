@@ -12,14 +12,14 @@ from starlette.responses import Response
 
 from actors.replies import Busy, Write, WriteToAll, Written
 from actors.timeline.span import EVER
-from actors.views.top.arguments import CLEAR_KEY, CLEAR_VALUE, LONGEST, Top, key_of
+from actors.views.top.arguments import CLEAR_KEY, CLEAR_VALUE, LONGEST, RankOf, Top, key_of
 from gateway.answer import ROWS, asked, rendered, rows_header
 from gateway.api import params
 from gateway.api.errors import NoReply, Problem, busy, not_taken
 from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms, json_response
 from gateway.api.operation import Body, Operation
 from gateway.ask import Asker
-from gateway.coverage import COVERAGE
+from gateway.coverage import COVERAGE, coverage_header
 from gateway.repeats import Outcome, Repeats
 from gateway.schemas import Answer, Count
 from gateway.stream import Served
@@ -74,10 +74,33 @@ class Cleared(Answer, frozen=True):
     message: Literal["Dataset cleared"]
 
 
-class Ids(msgspec.Struct, frozen=True):
-    """Ids, the largest value first."""
+ROW: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string", "description": "An id."},
+        {
+            "type": "object",
+            "description": "With `values=1`: an id and its value.",
+            "properties": {"id": {"type": "string"}, "value": {"type": "integer"}},
+            "required": ["id", "value"],
+            "additionalProperties": False,
+        },
+    ]
+}
+IDS = {
+    "type": "object",
+    "description": "Ids, the largest value first.",
+    "properties": {"data": {"type": "array", "items": ROW}},
+    "required": ["data"],
+    "additionalProperties": False,
+}
 
-    data: list[str]
+
+class Standing(Answer, frozen=True):
+    """One id of a dataset."""
+
+    id: str
+    value: Annotated[int, _Meta(description="The last value of the id.")]
+    rank: Annotated[int, _Meta(ge=1, description="1 for the largest value; of equal values, the larger id comes first.")]
 
 
 LIMIT = params.Integer(
@@ -86,6 +109,9 @@ LIMIT = params.Integer(
     status=422,
 )
 
+
+VALUES = params.Flag(name="values", description="1: each id with its value. CSV and Arrow always have the values.")
+ID = params.InPath(name="id", description="The id.", form={"type": "string"}, example="11111111")
 
 KEY = params.Header(
     name="Idempotency-Key",
@@ -110,15 +136,25 @@ class Routes:
             path=f"/{name}",
             endpoint=self.get,
             tag=name,
-            answer=Ids,
-            parameters=(LIMIT, FORM, IF_NONE_MATCH),
-            forms=forms("an id a line, as a JSON string", {"type": "string"}),
+            answer=IDS,
+            parameters=(LIMIT, VALUES, FORM, IF_NONE_MATCH),
+            forms=forms("an id a line, as a JSON string, or an object with its value", ROW),
             statuses={**STATUSES, 422: "`limit` is not an integer."},
             headers={**COVERAGE, **ROWS, **CACHING},
             lenient=True,
         )
+        one = Operation(
+            method="GET",
+            path=f"/{name}/{{id}}",
+            endpoint=self.one,
+            tag=name,
+            answer=Standing,
+            parameters=(ID,),
+            statuses={404: "The id has no value."},
+            headers=COVERAGE,
+        )
         if self._stream.writer is None:
-            return [reading]
+            return [reading, one]
         body = Body(type=Posted, example={"items": ["11111111_10", "22222222_30"]})
         refused = {
             403: _FORBIDDEN,
@@ -131,6 +167,7 @@ class Routes:
         lasting = {403: _FORBIDDEN, 422: "The topic does not take such records."}
         return [
             reading,
+            one,
             Operation(
                 method="POST",
                 path=f"/{name}",
@@ -162,9 +199,24 @@ class Routes:
         most, limit = self._asker.allowance.now.max_rows, LIMIT.of(request)
         limit = min(limit, most) if limit is not None and limit > 0 else most
         with self._asker.room.hold() as hold:
-            answer = await asked(self._asker, self._stream, EVER, Top(limit), hold)
+            answer = await asked(self._asker, self._stream, EVER, Top(limit, VALUES.of(request)), hold)
             headers, heavy = rows_header(limit), limit > _AT_ONCE
             return await rendered(answer, FORM.of(request), hold, request=request, headers=headers, heavy=heavy)
+
+    async def one(self, request: Request) -> Response:
+        """Return the value and the rank of one id.
+
+        An id that is also a path of the dataset, such as `rejects`, or that has a slash, is not reached this way.
+        """
+        text = ID.of(request)
+        name = text.encode(errors="surrogateescape")
+        if len(name) <= LONGEST:
+            answer = await asked(self._asker, self._stream, EVER, RankOf(name=name))
+            for block in answer.view.blocks(answer.partial, answer.span, answer.arguments):
+                _, (value,), (rank,) = block.columns
+                headers = {**coverage_header(answer.coverage), "Cache-Control": "no-store"}
+                return json_response(Standing(text, int(value), int(rank)), headers)
+        raise Problem(404, where="path", expected="an id with a value", got=text[:100])
 
     async def post(self, request: Request) -> Response:
         """Write items to Kafka; respond when Kafka has acknowledged all of them, or with what is known at the deadline.

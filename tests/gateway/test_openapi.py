@@ -132,6 +132,7 @@ ASKED = [
     f"/events/summary?startTime={EVENTS[0][0]}&coverage=1",
     "/events/sets/summary?by=1d&zone=Europe/Berlin",
     "/dataset?limit=10",
+    "/dataset?limit=10&values=1",
     "/segments",
     "/segments?line=1&limit=2",
     "/segments/pending",

@@ -172,7 +172,7 @@ FUNNEL = {
 TOLD = [Totals(), Story("ä3".encode()), Story(b"5")]
 SAMPLES = {
     "sets": Sample("sets", {"steps": ["R", "G", "B"], "max_sets": 40}, of_sets, [Page()]),
-    "top": Sample("top", {}, of_top, [Top(), Top(7)], "merged"),
+    "top": Sample("top", {}, of_top, [Top(), Top(7), Top(7, values=True)], "merged"),
     "segments": Sample(
         "segments", {"segments": 3, "max_batches": 6, "spool": Spool(None), "spill_bytes": 400}, of_segments, [Batches()]
     ),

@@ -15,7 +15,7 @@ from actors.columns.text import Text
 from actors.columns.times import INT64_MAX, INT64_MIN
 from actors.timeline.span import EVER, Span
 from actors.views.top import table
-from actors.views.top.arguments import CLEAR_KEY, CLEAR_KEYS, CLEAR_VALUE, Top, key_of
+from actors.views.top.arguments import CLEAR_KEY, CLEAR_KEYS, CLEAR_VALUE, RankOf, Top, key_of
 from actors.views.top.decode import NO_TOMBSTONES, Tombstones, Upserts, decode, places
 from actors.views.top.slices import LiveTop, cleared_to
 from actors.views.top.view import TopView
@@ -50,6 +50,13 @@ def ranked(live: LiveTop, limit: int | None = None) -> list[str]:
     return found
 
 
+def standing(live: LiveTop, name: bytes) -> list[tuple[str, int, int]]:
+    """Return the id, its value and its rank, as the view has them."""
+    asked = RankOf(name=name)
+    blocks = TopView().blocks(live.read(EVER, asked), EVER, asked)
+    return [row for block in blocks for row in zip(*block.columns, strict=True)]
+
+
 def expected(held: dict[bytes, int], limit: int | None = None) -> list[str]:
     """Return the ids in the order of the command ZREVRANGE of Redis: by value, then by id as bytes, the largest first."""
     return [name.decode() for name, _ in sorted(held.items(), key=lambda entry: (entry[1], entry[0]), reverse=True)][:limit]
@@ -73,6 +80,10 @@ def test_the_last_value_of_an_id_wins_and_ties_go_by_id(batches: list[list[tuple
         live._dataset._check()
         for limit in (1, 2, 5, None):
             assert ranked(live, limit) == expected(held, limit)
+        order = expected(held)
+        for name in {b"ab", b"unknown", *held}:
+            wanted = [(name.decode(), held[name], order.index(name.decode()) + 1)] if name in held else []
+            assert standing(live, name) == wanted
     assert live.meta().events == offset
 
 

@@ -31,9 +31,18 @@ _ANY_VALUE = b"_0"
 
 @dataclass(frozen=True, slots=True)
 class Top:
-    """The arguments of a query: the `limit` largest values, or all if it is None."""
+    """The arguments of a query: the `limit` largest values, or all if it is None. `values`: JSON has them beside the ids."""
 
     limit: int | None = None
+    values: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RankOf(Top):
+    """The value and the rank, among all ids whatever the span, of the one id `name`: 1 for the largest value."""
+
+    limit: int | None = 1
+    name: bytes = b""
 
 
 def value_of(record: bytes) -> int | str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import index
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from actors.columns.snapshot import State
 from actors.columns.text import Text
 from actors.columns.times import Times
 from actors.timeline.span import EVER, Span
-from actors.views.top.arguments import Top
+from actors.views.top.arguments import RankOf, Top
 from actors.views.top.dataset import Dataset
 from actors.views.top.decode import Tombstones, Upserts, offset_of, partition_of, stands_before
 from actors.views.view import NONE_LOST, Live, Meta
@@ -28,6 +29,13 @@ class Ranked:
     ids: Text
     values: Times
     cleared: Mapping[int, int]
+
+
+class Rank(NamedTuple):
+    """The value of an id, and its rank: 1 for the largest value."""
+
+    value: int
+    rank: int
 
 
 def cleared_to(partial: tuple[Ranked, ...]) -> dict[int, int]:
@@ -98,8 +106,14 @@ class LiveTop(Live):
             self._last = last if self._last is None else max(last, self._last)
         return NONE_LOST
 
-    def read(self, span: Span, arguments: Top) -> tuple[Ranked, ...]:
-        """Return the largest values, or for a `span`, all with times in it. Cost: see `Dataset.top_rows`."""
+    def read(self, span: Span, arguments: Top) -> tuple[Ranked | Rank, ...]:
+        """Return the largest values, or for a `span`, all with times in it. Cost: see `Dataset.top_rows`.
+
+        For `RankOf`, return the rank of the id, if it has a value.
+        """
+        if isinstance(arguments, RankOf):
+            found = self._dataset.rank_of(arguments.name)
+            return () if found is None else (Rank(*found),)
         if arguments.limit is not None and span == EVER:
             ids, values, _ = self._dataset.top_rows(arguments.limit)
         else:

@@ -12,10 +12,10 @@ from actors.columns.text import Text
 from actors.columns.times import NO_TIMES
 from actors.records.form import Form
 from actors.timeline.span import Span
-from actors.views.top.arguments import Top
+from actors.views.top.arguments import RankOf, Top
 from actors.views.top.decode import decode
 from actors.views.top.records import RecordDecoder
-from actors.views.top.slices import LiveTop, Ranked, TopSummary, cleared_to
+from actors.views.top.slices import LiveTop, Rank, Ranked, TopSummary, cleared_to
 from actors.views.view import Block, Decoded, Field, Meta, Records, Shape, View
 
 _BLOCK = 4_096
@@ -29,6 +29,8 @@ _ID_BYTES = 128
 """Bytes of the value, time and place of an id: copied, and sorted."""
 
 _SHAPE = Shape("data", (Field("id", "text"), Field("value")), "value")
+_WITH_VALUES = Shape("data", (Field("id", "text"), Field("value")))
+_RANK = Shape("data", (Field("id", "text"), Field("value"), Field("rank")))
 
 
 class TopTotal(msgspec.Struct, frozen=True, rename="camel"):
@@ -83,16 +85,20 @@ class TopView(View):
 
     @override
     def shape(self, arguments: Top) -> Shape:
-        """Return an id and its value; JSON has the ids alone."""
-        return _SHAPE
+        """Return an id and its value; JSON has the ids alone unless `values` are wanted. A rank is a third field."""
+        if isinstance(arguments, RankOf):
+            return _RANK
+        return _WITH_VALUES if arguments.values else _SHAPE
 
     @override
-    def blocks(self, partial: tuple[Ranked, ...], span: Span, arguments: Top) -> Iterator[Block]:
+    def blocks(self, partial: tuple[Ranked | Rank, ...], span: Span, arguments: Top) -> Iterator[Block]:
         """Yield ids, the largest value first; of equal values, the larger id by bytes first.
 
         Cost: a sort of all ids that were read, before the first block: 0.3 us an id.
         """
-        return _ranked(partial, arguments.limit)
+        if isinstance(arguments, RankOf):
+            return (Block(([arguments.name.decode()], [each.value], [each.rank])) for each in partial if isinstance(each, Rank))
+        return _ranked([each for each in partial if isinstance(each, Ranked)], arguments.limit)
 
     @override
     def remarks(self, partial: tuple[Ranked, ...], arguments: Top) -> Mapping[str, Any]:
@@ -105,7 +111,7 @@ class TopView(View):
         return TopTotal(own.ids, own.gone, own.lowest_forgotten, own.scattered)
 
 
-def _ranked(partial: tuple[Ranked, ...], limit: int | None) -> Iterator[Block]:
+def _ranked(partial: Sequence[Ranked], limit: int | None) -> Iterator[Block]:
     """Yield ids as text, and their values, the largest value first."""
     ids = Text.joining([piece.ids for piece in partial]) if partial else Text.of([])
     values = np.concatenate([NO_TIMES, *(piece.values for piece in partial)])
