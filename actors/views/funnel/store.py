@@ -26,6 +26,11 @@ _SHARE = 4
 _ALWAYS = 65_536
 """Events that are matched at once."""
 
+_PADDING = 8
+_SLACK = 1.5
+_SLACK_BYTES = 1_024
+"""Bytes of all keys beyond which they are copied, as a multiple of those that are held, and in addition."""
+
 _KEY_BYTES = 40
 _EVENT_BYTES = 9
 
@@ -77,15 +82,15 @@ class Store:
     def of_state(state: State, *, steps: int, within: int) -> "Store":
         """Restore a store from its `state`; copies all columns."""
         store = Store(steps=steps, within=within)
-        blob, lengths, counts, times, own, due = listed(state["held"])
-        keys = _text_of(blob, lengths)
+        blob, starts, lengths, counts, times, own, due = listed(state["held"])
+        keys = _text_of(blob, starts, lengths)
         events = Events(_offsets(_counts_of(counts, keys)), *_events_of(times, own, steps))
         if int(events.offsets[-1]) != events.times.size:
             raise ValueError(f"{int(events.offsets[-1])} events were expected, got {events.times.size}")
         store._held = Held(keys, keys.hashes(), events, column(due, np.int64, keys.starts.size).copy())
         for each in listed(state["new"]):
-            blob, lengths, times, own = listed(each)
-            keys = _text_of(blob, lengths)
+            blob, starts, lengths, times, own = listed(each)
+            keys = _text_of(blob, starts, lengths)
             times, own = _events_of(times, own, steps)
             if times.size != keys.starts.size:
                 raise ValueError(f"{keys.starts.size} events were expected, got {times.size}")
@@ -99,8 +104,8 @@ class Store:
         held, keys = self._held, self._held.keys
         counts = np.diff(held.events.offsets)
         return {
-            "held": (keys.blob, keys.lengths, counts, held.events.times, held.events.steps, held.due),
-            "new": [(each.keys.blob, each.keys.lengths, each.times, each.steps) for each in self._new],
+            "held": (keys.blob, keys.starts, keys.lengths, counts, held.events.times, held.events.steps, held.due),
+            "new": [(each.keys.blob, each.keys.starts, each.keys.lengths, each.times, each.steps) for each in self._new],
             "last": self._last,
         }
 
@@ -209,7 +214,8 @@ class Store:
         keep = np.ones(held.hashes.size, np.bool_)
         keep[gone] = False
         events = int(counts[gone].sum())
-        self._held = _ordered(held.only(np.flatnonzero(keep)), NOTHING)
+        kept = held.only(np.flatnonzero(keep))
+        self._held = kept._replace(keys=compact(kept.keys))
         self._describe()
         return events, int(firsts[gone[-1]]) + 1
 
@@ -306,12 +312,13 @@ def _found(held: Held, fresh: Held) -> Times:
 
 
 def _joined(held: Held, rows: Times, fresh: Held, at: Times) -> Held:
-    """Return the events of the held keys `rows` and all fresh events; `at` are the rows of the fresh keys, or -1."""
-    if not rows.size:
-        return fresh
+    """Return the events of the held keys `rows` and all fresh events; `at` are the rows of the fresh keys, or -1.
+
+    The bytes of the keys are those of the held keys, and those of fresh keys that are not held behind them.
+    """
     own = held.only(rows)
     if not fresh.size:
-        return own._replace(keys=compact(own.keys))
+        return own
     unknown = np.flatnonzero(at < 0)
     numbers = np.searchsorted(rows, at)
     numbers[unknown] = rows.size + np.arange(unknown.size)
@@ -323,29 +330,38 @@ def _joined(held: Held, rows: Times, fresh: Held, at: Times) -> Held:
     steps = np.concatenate((own.events.steps, fresh.events.steps))[order]
     order = _by_time(owners, times, steps)
     offsets = _offsets(np.bincount(owners, minlength=rows.size + unknown.size))
-    keys = Text.joining([compact(own.keys), fresh.keys.only(unknown)])
+    keys = Text.joining([own.keys, compact(fresh.keys, unknown)])
     hashes = np.concatenate((own.hashes, fresh.hashes[unknown]))
     return Held(keys, hashes, Events(offsets, times[order], steps[order]), np.zeros(hashes.size, np.int64))
 
 
 def _ordered(one: Held, other: Held) -> Held:
-    """Return the keys and events of both, which have no key in common, in order of the hash. Copies the keys."""
-    if not other.size:
+    """Return the keys and events of both, which have no key in common, in order of the hash.
+
+    The bytes of the keys of `one` are at the same places in those of `other`. They are copied if many belong to no key.
+    """
+    blob = other.keys.blob
+    if other.size:
+        order = np.argsort(np.concatenate((one.hashes, other.hashes)), kind="stable")
+        counts = np.concatenate((np.diff(one.events.offsets), np.diff(other.events.offsets)))
+        events = Events(
+            _offsets(counts),
+            np.concatenate((one.events.times, other.events.times)),
+            np.concatenate((one.events.steps, other.events.steps)),
+        )
+        starts, lengths, hashes, due = (
+            np.concatenate(each)
+            for each in (
+                (one.keys.starts, other.keys.starts),
+                (one.keys.lengths, other.keys.lengths),
+                (one.hashes, other.hashes),
+                (one.due, other.due),
+            )
+        )
+        one = Held(Text(blob, starts, lengths), hashes, events, due).only(order)
+    if blob.size > _SLACK * int(one.keys.lengths.sum()) + _SLACK_BYTES:
         return one._replace(keys=compact(one.keys))
-    order = np.argsort(np.concatenate((one.hashes, other.hashes)), kind="stable")
-    counts = np.concatenate((np.diff(one.events.offsets), np.diff(other.events.offsets)))
-    events = Events(
-        _offsets(counts),
-        np.concatenate((one.events.times, other.events.times)),
-        np.concatenate((one.events.steps, other.events.steps)),
-    )
-    both = Held(
-        Text.joining([one.keys, other.keys]),
-        np.concatenate((one.hashes, other.hashes)),
-        events,
-        np.concatenate((one.due, other.due)),
-    ).only(order)
-    return both._replace(keys=compact(both.keys))
+    return one._replace(keys=Text(blob, one.keys.starts, one.keys.lengths))
 
 
 def _rows_of(some: Held, places: NDArray[np.int64]) -> Rows:
@@ -368,13 +384,16 @@ def _offsets(counts: Times) -> Times:
     return np.concatenate((np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)))
 
 
-def _text_of(blob: State, lengths: State) -> Text:
-    blob, lengths = column(blob, np.uint8).copy(), column(lengths, np.int64).copy()
-    if lengths.size and (int(lengths.min()) < 0 or int(lengths.max()) > blob.size):
+def _text_of(blob: State, starts: State, lengths: State) -> Text:
+    blob, starts = column(blob, np.uint8).copy(), column(starts, np.int64).copy()
+    lengths = column(lengths, np.int64, starts.size).copy()
+    if blob.size < _PADDING or (
+        starts.size and (min(int(starts.min()), int(lengths.min())) < 0 or int(starts.max()) > blob.size)
+    ):
         raise ValueError(f"keys within {blob.size} bytes were expected")
-    if int(lengths.sum()) + 8 != blob.size:
-        raise ValueError(f"keys of {blob.size - 8} bytes were expected, got {int(lengths.sum())}")
-    return Text(blob, np.cumsum(lengths) - lengths, lengths)
+    if starts.size and int((starts + lengths).max()) > blob.size - _PADDING:
+        raise ValueError(f"keys within {blob.size} bytes were expected, got one that is longer")
+    return Text(blob, starts, lengths)
 
 
 def _counts_of(counts: State, keys: Text) -> Times:
