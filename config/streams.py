@@ -492,6 +492,8 @@ class FunnelStream(StreamSettings):
     """Sequences of one event of each step by key, within a time."""
 
     meant = ("steps", "within", "record")
+    publishes = True
+    result_keys = ("key", "state")
     bounds = ("max_sequences",)
     view_settings = ("steps", "max_sequences")
 

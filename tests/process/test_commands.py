@@ -199,7 +199,7 @@ def test_check_finds_the_settings_of_each_view_that_have_no_effect(view: str):
         assert not told.wrong
         return [line for line in told.odd if "no effect" in line]
 
-    publishes = view in {"segments", "uniques"}
+    publishes = view in {"segments", "uniques", "funnel"}
     assert odd() == []
     for output in ({"topic": "o"}, {"file": "/dev/null"}, {"console": True}):
         assert odd(output=output) == (

@@ -41,12 +41,19 @@ class Fed:
         self.view = view
         self.live = view.open(None)
         self.aged: list[Any] = []
+        self.published: list[dict[str, Any]] = []
 
     def poll(self, values: Sequence[bytes], watermark: int | None) -> None:
         decoded = self.view.decode(polled(values))
         assert not decoded.refusals
         self.live.add(decoded.batch, watermark)
-        self.live.close(watermark, None)
+        self.close(watermark, None)
+
+    def close(self, watermark: int | None, silence: Silence | None) -> None:
+        due = self.live.close(watermark, silence)
+        if due is not None:
+            assert due.arguments is None
+            self.published += [json.loads(line) for line in b"".join(self.view.publish(due.partial, due)).splitlines()]
         while self.live.full:
             frozen, carry = self.live.freeze()
             while frozen.settle():
@@ -115,9 +122,14 @@ def test_any_batches_give_the_sequences_of_the_whole(seed: int):
         fed.poll([record(key, STEPS[step], time) for key, time, step in some], following - chance.choice([0, 0, 2]))
         if chance.random() < 0.2:
             fed.asked(Listing())
-    fed.live.close(None, Silence(events[-1][1]))
+    fed.close(None, Silence(events[-1][1]))
     rows = truth(events, events[-1][1])
     assert ordered(fed.asked(Listing())["sequences"]) == ordered(rows)
+    last = max((row["lapsesAt"] or 0 for row in rows), default=0) + 1
+    fed.close(None, Silence(max(last, events[-1][1] + 1)))
+    assert ordered(fed.published) == ordered(fed.asked(Listing())["sequences"]), "each sequence is published once"
+    assert not [row for row in fed.published if row["state"] == "open"]
+    rows = [{**row, "state": "lapsed"} if row["state"] == "open" else row for row in rows]
     totals = fed.asked(Totals())
     assert {name: totals[name] for name in ("complete", "open", "lapsed")} == {
         "complete": 0, "open": 0, "lapsed": 0, **Counter(row["state"] for row in rows)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,9 +16,10 @@ from actors.columns.times import INT64_MAX, Times
 from actors.views.funnel.arguments import STATES, Cursor, Listing
 from actors.views.funnel.pieces import Rows
 from actors.views.funnel.slices import Part, hash_of
-from actors.views.view import Block
+from actors.views.view import Block, listed
 
 COMPLETE, OPEN, LAPSED = range(len(STATES))
+_ENCODER = msgspec.json.Encoder()
 _BLOCK = 1_024
 """Rows of a block. A block takes some milliseconds, so other threads can run between two blocks."""
 
@@ -69,6 +71,20 @@ def sequences(parts: Sequence[Part], listing: Listing, within: int) -> Iterator[
             place = _place_after(some, place)
             left = None if left is None else left - some.states.size
             yield _block(some, within, None)
+
+
+def lines(parts: Sequence[Part], steps: Sequence[str], within: int) -> Iterator[bytes]:
+    """Yield final sequences as a line of JSON each, by their first time, in blocks. Cost: 3 us a sequence."""
+    for block in sequences(parts, Listing(), within):
+        keys, states, *times, limits = map(listed, block.columns)
+        rows = zip(keys, states, zip(*times, strict=True), limits, strict=True)
+        if keys:
+            yield _ENCODER.encode_lines(
+                [
+                    {"key": key, "state": state, "steps": dict(zip(steps, own, strict=True)), "lapsesAt": limit}
+                    for key, state, own, limit in rows
+                ]
+            )
 
 
 def story(parts: Sequence[Part], key: bytes, steps: Sequence[str], within: int) -> Iterator[Block]:

@@ -58,10 +58,11 @@ class Part(NamedTuple):
 
 @dataclass(slots=True)
 class FunnelCarry:
-    """What a slice hands to its successor: the events that are not final, and the watermark."""
+    """What a slice hands to its successor: the events that are not final, the watermark, and rows to be published."""
 
     store: Store
     watermark: int
+    due: list[Piece]
 
 
 def _parts(pieces: Sequence[Piece], span: Span, arguments: Asked, watermark: int | None = None) -> tuple[Part, ...]:
@@ -138,6 +139,7 @@ class LiveFunnel(Live):
         self._watermark = carry.watermark if carry else 0
         self._pieces: list[Piece] = []
         self._final = FunnelSummary()
+        self._due = carry.due if carry else []
 
     @staticmethod
     def of_state(state: State, *, steps: int, within: int, max_sequences: int) -> "LiveFunnel":
@@ -146,6 +148,7 @@ class LiveFunnel(Live):
         live._store = Store.of_state(state["store"], steps=steps, within=within)
         live._watermark = integer(state["watermark"], 0)
         live._pieces = [Piece.of_state(each, steps).copied() for each in listed(state["pieces"])]
+        live._due = [Piece.of_state(each, steps).copied() for each in listed(state["due"])]
         live._final = FunnelSummary.of_state(state["final"])
         if live._final.held:
             raise ValueError("a count of final rows was expected")
@@ -157,6 +160,7 @@ class LiveFunnel(Live):
             "store": self._store.state(),
             "watermark": self._watermark,
             "pieces": [piece.state() for piece in self._pieces],
+            "due": [piece.state() for piece in self._due],
             "final": self._final.state(),
         }
 
@@ -176,12 +180,12 @@ class LiveFunnel(Live):
         assert not self.full, "a full slice is frozen before the next batch"
         self._store.add(batch)
         self._watermark = max(self._watermark, watermark or 0)
-        if self._store.ripe:
+        if self._store.ripe(self._watermark):
             self._settle()
         return NONE_LOST
 
     def close(self, watermark: int | None, silence: Silence | None) -> Due | None:
-        """Make final what is due in a silence, by the stream's time, which goes on with the clock."""
+        """Return the rows that have become final. In a silence, the stream's time goes on with the clock."""
         times = [watermark, silence.time if silence is not None else None]
         if silence is not None and silence.ended:
             times.append(self._store.last + 1)
@@ -189,7 +193,11 @@ class LiveFunnel(Live):
         due = self._store.due
         if silence is not None and not self.full and (self._store.fresh or (due is not None and due < self._watermark)):
             self._settle()
-        return None
+        if not self._due:
+            return None
+        pieces, self._due = self._due, []
+        span = Span(min(piece.span.start for piece in pieces), max(piece.span.end for piece in pieces))
+        return Due(span, None, tuple(Part(piece, span) for piece in pieces))
 
     def read(self, span: Span, arguments: Asked) -> tuple[Part, ...]:
         """Return the pieces that overlap `span`, and the rows of the store as they stand.
@@ -214,7 +222,7 @@ class LiveFunnel(Live):
 
     def freeze(self) -> tuple[FrozenFunnel, FunnelCarry]:
         """Return the final rows, not compressed, and the store as carry. Cost: O(pieces)."""
-        return FrozenFunnel(self._pieces, self._final), FunnelCarry(self._store, self._watermark)
+        return FrozenFunnel(self._pieces, self._final), FunnelCarry(self._store, self._watermark, self._due)
 
     def meta(self) -> Meta:
         """Describe the slice as it stands. Cost: O(pieces)."""
@@ -227,7 +235,7 @@ class LiveFunnel(Live):
         return Meta(
             span=span,
             events=sum(piece.events for piece in self._pieces) + self._store.count,
-            nbytes=sum(piece.nbytes for piece in self._pieces) + self._store.nbytes,
+            nbytes=sum(piece.nbytes for piece in self._pieces) + self._store.nbytes + sum(piece.nbytes for piece in self._due),
             dead_bytes=0,
             final_until=first if first is not None else (final.end if final else None),
             summary=FunnelSummary(own.complete, own.lapsed, own.unmatched, self._store.count),
@@ -237,7 +245,9 @@ class LiveFunnel(Live):
         rows = self._store.settle(self._watermark)
         if not rows.size:
             return
-        for piece in pieces_of(rows):
+        found = pieces_of(rows)
+        self._due = [*self._due, *found]
+        for piece in found:
             merged(self._pieces, piece)
         self._final = self._final.then(counted(rows))
 

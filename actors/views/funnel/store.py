@@ -26,6 +26,9 @@ _SHARE = 4
 _ALWAYS = 65_536
 """Events that are matched at once."""
 
+_FEW, _DELAY = 16_384, 16
+"""With at most this many events, what is due becomes final at once; else after this part of `within` at most."""
+
 _PADDING = 8
 _SLACK = 1.5
 _SLACK_BYTES = 1_024
@@ -146,10 +149,12 @@ class Store:
         """Whether events are new."""
         return self._new_count > 0
 
-    @property
-    def ripe(self) -> bool:
-        """Whether enough events are new to match them now."""
-        return self._new_count > 0 and (self._new_count >= _ALWAYS or _SHARE * self._new_count >= self._held.size)
+    def ripe(self, watermark: int) -> bool:
+        """Whether to match now: many events are new, or something has been due for too long, or few events are held."""
+        if self._new_count >= _ALWAYS or (self._new_count and _SHARE * self._new_count >= self._held.size):
+            return True
+        overdue = watermark - self._due
+        return overdue > 0 and (self._held.size <= _FEW or overdue > self._within // _DELAY)
 
     def add(self, batch: Keyed) -> None:
         """Add events, in any order. Cost: a copy of the keys."""
@@ -342,23 +347,16 @@ def _ordered(one: Held, other: Held) -> Held:
     """
     blob = other.keys.blob
     if other.size:
-        order = np.argsort(np.concatenate((one.hashes, other.hashes)), kind="stable")
         counts = np.concatenate((np.diff(one.events.offsets), np.diff(other.events.offsets)))
         events = Events(
             _offsets(counts),
             np.concatenate((one.events.times, other.events.times)),
             np.concatenate((one.events.steps, other.events.steps)),
         )
-        starts, lengths, hashes, due = (
-            np.concatenate(each)
-            for each in (
-                (one.keys.starts, other.keys.starts),
-                (one.keys.lengths, other.keys.lengths),
-                (one.hashes, other.hashes),
-                (one.due, other.due),
-            )
-        )
-        one = Held(Text(blob, starts, lengths), hashes, events, due).only(order)
+        starts = np.concatenate((one.keys.starts, other.keys.starts))
+        lengths = np.concatenate((one.keys.lengths, other.keys.lengths))
+        hashes, due = np.concatenate((one.hashes, other.hashes)), np.concatenate((one.due, other.due))
+        one = Held(Text(blob, starts, lengths), hashes, events, due).only(np.argsort(hashes, kind="stable"))
     if blob.size > _SLACK * int(one.keys.lengths.sum()) + _SLACK_BYTES:
         return one._replace(keys=compact(one.keys))
     return one._replace(keys=Text(blob, one.keys.starts, one.keys.lengths))

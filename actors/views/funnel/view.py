@@ -11,10 +11,10 @@ from actors.timeline.span import Span
 from actors.views.funnel.arguments import Asked, Listing, Story, Totals
 from actors.views.funnel.decode import RecordDecoder
 from actors.views.funnel.pieces import PIECE_ROWS
-from actors.views.funnel.render import sequences, story
+from actors.views.funnel.render import lines, sequences, story
 from actors.views.funnel.slices import FrozenFunnel, FunnelCarry, FunnelSummary, LiveFunnel, Part
 from actors.views.funnel.totals import Table
-from actors.views.view import Block, Decoded, Field, Meta, Records, Shape, View
+from actors.views.view import Block, Decoded, Due, Field, Meta, Records, Shape, View
 
 _TIME_BYTES = 8
 _KEY_BYTES = 100
@@ -109,6 +109,10 @@ class FunnelView(View):
                 return (row + _KEY_BYTES) * min(count, PIECE_ROWS)
             case _:
                 assert_never(arguments)
+
+    def publish(self, partial: tuple[Part, ...], due: Due) -> Iterator[bytes]:  # noqa: ARG002  # the contract's
+        """Write the sequences that have become final, one a line. Events without a sequence are not written."""
+        return lines(partial, self._steps, self._within)
 
     def shape(self, arguments: Asked) -> Shape:
         """Return the shape of a step, of a sequence, or of an event of a key."""

@@ -1,0 +1,99 @@
+"""A funnel end to end: the real service with a real broker, killed in the middle; answers and results against the truth."""
+
+import json
+import random
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from firnline import Client
+from tests.conftest import Send
+from tests.support.service import service
+from tests.support.waiting import until
+
+STEPS = ("created", "paid", "shipped")
+KINDS = ("order_created", "payment_ok", "parcel_out")
+WITHIN_MS = 3_000
+
+pytestmark = pytest.mark.broker
+
+
+def orders(count: int, start: int) -> list[tuple[str, list[int]]]:
+    """Return keys, and the times of the steps that each reached: one in five lacks a payment, one in five a parcel in time."""
+    chance = random.Random(1)
+    found = []
+    for number in range(count):
+        first = start + 5 * number
+        times = [first, first + chance.randrange(1, 1_000)]
+        times.append(times[1] + chance.randrange(1, 1_000))
+        kept = times[: chance.choice([1, 2, 3, 3, 3])]
+        found.append((f"order/{number} ä", kept))
+    return found
+
+
+def rows_of(found: list[tuple[str, list[int]]]) -> list[dict[str, Any]]:
+    rows = []
+    for key, times in found:
+        complete = len(times) == len(STEPS)
+        steps = dict(zip(STEPS, [*times, None, None], strict=False))
+        state, limit = ("complete", None) if complete else ("lapsed", times[0] + WITHIN_MS)
+        rows.append({"key": key, "state": state, "steps": steps, "lapsesAt": limit})
+    return rows
+
+
+def test_every_sequence_is_published_once_although_the_service_is_killed(broker: str, topic: str, send: Send, tmp_path: Path):
+    found = orders(2_000, (int(time.time()) - 100) * 1_000)
+    events = sorted((at + random.Random(at).randrange(400), key, at, step) for key, own in found for step, at in enumerate(own))
+    values = [
+        json.dumps({"id": key, "type": KINDS[step], "meta": {"ts": stamp(at)}}, ensure_ascii=False).encode()
+        for _, key, at, step in events
+    ]
+    values.insert(100, b'{"id":"order/1","type":"refund"}')
+    values.insert(200, b'{"id":"order/1","type":"payment_ok","meta":{"ts":7}}')
+    out = tmp_path / "facts.txt"
+    words = [f"streams.funnel.output={{file: {out}}}", f"data_dir={tmp_path / 'data'}", "checkpoint.every_ms=100"]
+    words += [f"streams.funnel.within={WITHIN_MS}ms", "streams.funnel.max_sequences=300"]
+    half = len(values) // 2
+    send(broker, topic, values[:half], [0] * half)
+    with service(broker, topic, *words, stream="funnel") as running:
+        until(lambda: running.stats("funnel")["records"] == half, timeout_s=60)
+        until(lambda: out.exists() and out.stat().st_size > 0, timeout_s=60)
+        running.process.kill()
+    send(broker, topic, values[half:], [0] * (len(values) - half))
+    expected = rows_of(found)
+    with service(broker, topic, *words, stream="funnel") as running:
+        running.settled(len(values), "funnel")
+        until(lambda: len(out.read_text().splitlines()) >= len(expected), timeout_s=60)
+        facts = [json.loads(line) for line in out.read_text().splitlines()]
+        assert sorted(facts, key=by_key) == sorted(expected, key=by_key)
+        client = Client(f"http://127.0.0.1:{running.port}")
+        assert sorted(client.sequences(), key=by_key) == sorted(expected, key=by_key)
+        lapsed = [row for row in expected if row["steps"]["paid"] is None]
+        assert sorted(client.sequences(state="lapsed", missing="paid"), key=by_key) == sorted(lapsed, key=by_key)
+        reached = [sum(len(own) > step for _, own in found) for step in range(3)]
+        assert [row["reached"] for row in client.funnel()] == reached
+        body = running.get("/funnel?coverage=1")
+        assert (body["complete"], body["open"], body["lapsed"]) == (reached[2], 0, 2_000 - reached[2])
+        assert body["coverage"]["missing"] == []
+        key, own = found[7]
+        assert [event["time"] for event in client.story(key)] == own
+        assert running.get(f"/funnel/keys/{quote(key, safe='')}")["events"] == list(client.story(key))
+        pages, cursor = [], ""
+        while cursor is not None:
+            page = running.get(f"/funnel/sequences?limit=700{cursor}")
+            pages += page["sequences"]
+            cursor = f"&cursor={page['next']}" if "next" in page else None
+        assert pages == running.get("/funnel/sequences")["sequences"]
+        stats = running.stats("funnel")
+        assert (stats["other"], stats["rejects"]) == (1, {"/meta/ts: expected a time by RFC 3339, got a number": 1})
+
+
+def stamp(ms: int) -> str:
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(ms // 1_000))}.{ms % 1_000:03}Z"
+
+
+def by_key(row: dict[str, Any]) -> str:
+    return str(row["key"])
