@@ -28,7 +28,7 @@ from scripts.brokers.process import free_port
 app = typer.Typer(add_completion=False)
 _IDS_AT_ONCE = 5_000
 _READ_AT_ONCE = 5_000
-_WITHIN_S = 60.0
+WITHIN_S = 60.0
 
 
 class Frame(msgspec.Struct):
@@ -193,7 +193,7 @@ def orders(bootstrap: str, topic: str, records: int) -> None:
                 elif order.type == "payment_ok" and (created := waiting[0].pop(order.id, None)) is not None:
                     waiting[1][order.id] = created
                 elif order.type == "parcel_out" and (created := waiting[1].pop(order.id, None)) is not None:
-                    complete += time_of - created <= _WITHIN_S
+                    complete += time_of - created <= WITHIN_S
         if not complete:
             raise ValueError(f"topic {topic} has no complete order")
         return count
