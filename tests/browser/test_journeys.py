@@ -197,6 +197,25 @@ def test_words_are_counted_by_event_time_and_a_finished_batch_leads_to_its_line(
         assert not seen.errors
 
 
+def test_the_way_of_a_record_has_its_steps_and_the_mailboxes(browser: Chromium, running: Service):
+    with look(browser, url(running, "#/events"), reduced_motion="reduce") as seen:
+        seen.until("document.querySelectorAll('#flow .steps li').length >= 4")
+        steps = seen.page.locator("#flow .steps li")
+        assert steps.locator("h3").all_inner_texts() == [
+            "Source",
+            "Reading",
+            "Order of time",
+            "Live slice",
+            "Frozen",
+            "Checkpoint",
+        ]
+        generations = len(running.stats()["data"]) - 1
+        assert f"{generations} generations" in steps.nth(4).inner_text().replace("\n", " ")
+        seen.page.click("#flow summary")
+        seen.until("document.querySelector('#flow tbody')?.innerText.includes('FrontEnd')")
+        assert not seen.errors
+
+
 def test_a_browser_gets_a_page_for_a_path_that_does_not_exist_and_a_program_json(running: Service):
     status, headers, body = running.request("/event", Accept=BROWSER)
     assert (status, headers["content-type"]) == (404, "text/html; charset=utf-8")

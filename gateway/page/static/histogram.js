@@ -2,10 +2,10 @@
 // and the watermark. Its scale has the same form as the timeline's, so the brush works on both.
 
 import { drawBands } from "./bands.js";
-import { hatches } from "./bars.js";
+import { hatches, visible } from "./bars.js";
 import { counts } from "./counts.js";
 import { element, set, svg, write } from "./element.js";
-import { most } from "./exact.js";
+import { least, most } from "./exact.js";
 import { compact, isTime, length, moment, number, toMs } from "./format.js";
 import { roundNumbers, roundTimes, Scale } from "./scale.js";
 import { bucketWidth, extent, ticks, Window } from "./window.js";
@@ -70,7 +70,8 @@ export class Histogram {
 
   draw(stream) {
     this.stream = stream;
-    this.whole = extent(stream);
+    const held = extent(stream);
+    this.whole = held && [least(held[0], visible(stream)[0].start), held[1]]; // some forgotten generations are in sight
     this.svg.toggleAttribute("data-none", !this.whole);
     if (!this.whole || this.plot.hidden) return;
     this.width = Math.max(240, this.plot.clientWidth);

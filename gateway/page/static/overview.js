@@ -63,7 +63,7 @@ export class Overview {
     write(parts.names.memory, "of its memory");
     write(parts.facts.memory, `${Math.round(share * 100)} %`);
     parts.gauge.firstChild.style.width = `${Math.min(1, share) * 100}%`;
-    parts.gauge.firstChild.classList.toggle("high", share > 0.9);
+    parts.gauge.firstChild.classList.toggle("high", share > 1);
     const history = this.past.of(stream.name, LAST_S);
     if (!history) return;
     const values = [...history.records, rates?.records ?? null];

@@ -4,6 +4,7 @@ import { Brush } from "./brush.js";
 import { byId, sentence, table, write } from "./element.js";
 import { bytes, compact, duration, length, moment, number, perSecond, plural, scaled } from "./format.js";
 import { Histogram } from "./histogram.js";
+import { drawInside } from "./inside.js";
 import { Over } from "./over.js";
 import { Panels } from "./panels.js";
 import { asksRanges, Query } from "./query.js";
@@ -66,6 +67,7 @@ export class StreamPage {
     this.view.of(stream);
     byId("view").hidden ||= none;
     this.over.draw(stream);
+    drawInside(stream, this.state.rates(stream.name, 10));
     this.panels.draw(stream);
     return none;
   }

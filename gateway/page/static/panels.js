@@ -1,9 +1,9 @@
-// The cards below the charts: memory, queues, lag, checkpoints, refused records and failures.
+// The cards below the charts: memory, lag, checkpoints, refused records and failures.
 
 import { json } from "./access.js";
-import { byId, element, gauge, sentence, table, write } from "./element.js";
+import { byId, element, sentence, table, write } from "./element.js";
 import { bytes, clock, compact, duration, number, plural } from "./format.js";
-import { bottleneck, reach, since } from "./story.js";
+import { reach, since } from "./story.js";
 
 const LEAST_BETWEEN_MS = 3_000;
 
@@ -15,7 +15,6 @@ export class Panels {
 
   draw(stream) {
     this.memory(stream);
-    this.flow(stream);
     this.lag(stream);
     this.checkpoint(stream);
     this.rejects(stream);
@@ -53,53 +52,6 @@ export class Panels {
       ["emergencies", number(memory.emergencies)],
     ];
     table(parts[3].lastChild, "This stream's share of the budget", [["part"], ["bytes", "n"]], rows);
-  }
-
-  flow(stream) {
-    const parts = this.parts("flow", () => [
-      element("p", {}),
-      element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Mailboxes" }),
-    ]);
-    write(parts[0], bottleneck(stream));
-    const key = JSON.stringify([stream.actors, stream.inFlight, stream.credits]);
-    if (parts[1].dataset.key === key) return;
-    parts[1].dataset.key = key;
-    const lane = (depth, room) =>
-      element("td", { class: "n" }, room ? gauge(depth / room) : "", ` ${number(depth)} of ${compact(room)}`);
-    const named = ({ actor, state, count, stream: own }) =>
-      `${own ? "" : "service: "}${actor}${state ? `, ${state}` : ""}${count > 1 ? ` (${number(count)})` : ""}`;
-    const rows = stream.actors.map((each) =>
-      element(
-        "tr",
-        {},
-        element("th", { scope: "row" }, named(each)),
-        lane(each.data, each.data_capacity),
-        element("td", { class: "n" }, number(each.control)),
-      ),
-    );
-    const credits = element(
-      "tr",
-      {},
-      element("th", { scope: "row" }, "credits in use"),
-      lane(stream.inFlight, stream.credits),
-      element("td", {}),
-    );
-    const head = element(
-      "tr",
-      {},
-      element("th", { scope: "col" }, "actor"),
-      element("th", { scope: "col", class: "n" }, "data"),
-      element("th", { scope: "col", class: "n" }, "control"),
-    );
-    parts[1].replaceChildren(
-      element(
-        "table",
-        {},
-        element("caption", {}, "Waiting messages, and events in flight"),
-        element("thead", {}, head),
-        element("tbody", {}, credits, ...rows),
-      ),
-    );
   }
 
   lag(stream) {

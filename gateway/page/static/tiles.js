@@ -19,7 +19,7 @@ export function drawTiles(target, tiles) {
     if (tile.share != null) {
       const fill = note.querySelector(".fill");
       fill.style.width = `${Math.max(0, Math.min(1, tile.share)) * 100}%`;
-      fill.classList.toggle("high", tile.share > 0.9);
+      fill.classList.toggle("high", tile.share > 1);
     }
   });
 }
