@@ -4,6 +4,8 @@ The broker is the embedded one unless another is named. Generations, memory and 
 shows all states: live, frozen, on disk, dropped.
 """
 
+import contextlib
+import itertools
 import re
 import shutil
 import signal
@@ -11,9 +13,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +28,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from scripts.brokers.embedded import start_embedded
 from scripts.checkout import ROOT
 from scripts.lab.measure.runs import Client, service
+from scripts.produce.patterns import chunks
 from scripts.produce.producer import prepare
+from scripts.produce.spec import Spec
 
 FOLDER = ROOT / "docs" / "pictures"
 
@@ -50,6 +55,12 @@ _SHOTS = (
     ("page-dark", 1280, 860, "dark"),
     ("page-narrow", 390, 780, "light"),
 )
+_PATTERNS = {"events": "shuffled", "dataset": "top", "segments": "segments", "uniques": "uniques", "words": "words"}
+"""The streams of the overview, each with the pattern of its records."""
+
+_RATES = {"events": 600, "dataset": 90, "segments": 60, "uniques": 240, "words": 150}
+_FED_S = 100.0
+_BETWEEN_S = 0.2
 
 
 class Events:
@@ -98,6 +109,70 @@ def feed(producer: Producer, topic: str, client: Client, events: Events) -> None
             time.sleep(0.05)
 
 
+def feed_all(producer: Producer, topic: str, ended: threading.Event) -> None:
+    """Send records to the topics of all streams until the end, at rates that rise and fall."""
+    start = int(time.time() * 1_000) - 30_000
+    spec = Spec(1_000_000, start, displacement=40)
+    flows = {name: (value for part in chunks(pattern, spec) for value in part.values) for name, pattern in _PATTERNS.items()}
+    began = time.monotonic()
+    while not ended.wait(_BETWEEN_S):
+        passed = time.monotonic() - began
+        for place, (name, rate) in enumerate(_RATES.items()):
+            wave = 1 + 0.5 * np.sin(passed / (5 + 3 * place))
+            values = list(itertools.islice(flows[name], round(rate * wave * _BETWEEN_S)))
+            producer.produce_batch(f"{topic}-{name}", [{"value": value} for value in values], partition=0)
+        producer.flush(30)
+
+
+@contextlib.contextmanager
+def fed(producer: Producer, topic: str) -> Iterator[None]:
+    """Send records to the topics of all streams meanwhile."""
+    ended = threading.Event()
+    feeding = threading.Thread(target=feed_all, args=(producer, topic, ended))
+    feeding.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        feeding.join()
+
+
+def overview(browser: Browser, producer: Producer, bootstrap: str, port: int, folder: Path) -> None:
+    """Take the pictures of a service with all five streams: its overview, and a range of one stream."""
+    topic = f"pictures-{uuid.uuid4().hex[:8]}"
+    for name in _PATTERNS:
+        prepare(bootstrap, f"{topic}-{name}", 1, embedded=False)
+    settings = [f"streams.{name}.source.topic={topic}-{name}" for name in _PATTERNS]
+    settings += ["streams.uniques.output.topic=null", "streams.segments.output.file=null", "log.level=error"]
+    first, *others = _PATTERNS
+    with (
+        service(first, bootstrap, f"{topic}-{first}", "800MiB", *settings, port=port, others=others),
+        fed(producer, topic),
+    ):
+        time.sleep(_FED_S)  # the history has a point every ten seconds
+        page = browser.new_page(viewport={"width": 1280, "height": 860}, color_scheme="light", reduced_motion="reduce")
+        page.goto(f"http://127.0.0.1:{port}/")
+        page.wait_for_selector("#overview-cards .spark .line[d^='M']:not([d='M0 0'])")
+        page.wait_for_timeout(3_000)  # the rates need some seconds
+        save(page, folder / "page-overview.png")
+        page.click("#streams >> text=events")
+        page.wait_for_selector(".buckets path[d^=M]")
+        page.click("#range-newest")
+        page.wait_for_selector("#answer-tiles .tile")
+        page.evaluate("document.getElementById('query').scrollIntoView()")
+        save(page, folder / "page-range.png")
+        page.close()
+
+
+def save(page: Page, target: Path) -> None:
+    """Save a picture of a page. Raises ValueError if it is too large for a README."""
+    page.screenshot(path=target)
+    size = target.stat().st_size
+    print(f"{target.relative_to(ROOT) if target.is_relative_to(ROOT) else target}: {size:,} bytes")
+    if size > _MOST_BYTES:
+        raise ValueError(f"{target}: expected {_MOST_BYTES:,} bytes at most, got {size:,}")
+
+
 def opened(browser: Browser, port: int, width: int, height: int, scheme: Any) -> Page:
     """Open the page, and wait for its first chart."""
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce")
@@ -107,17 +182,12 @@ def opened(browser: Browser, port: int, width: int, height: int, scheme: Any) ->
 
 
 def shoot(browser: Browser, port: int, folder: Path) -> None:
-    """Take every picture. Raises ValueError if a picture is too large for a README."""
+    """Take every picture of one stream. Raises ValueError if a picture is too large for a README."""
     for name, width, height, scheme in _SHOTS:
         page = opened(browser, port, width, height, scheme)
         page.wait_for_timeout(6_000)  # the rates need some seconds
-        target = folder / f"{name}.png"
-        page.screenshot(path=target)
+        save(page, folder / f"{name}.png")
         page.close()
-        size = target.stat().st_size
-        print(f"{target.relative_to(ROOT) if target.is_relative_to(ROOT) else target}: {size:,} bytes")
-        if size > _MOST_BYTES:
-            raise ValueError(f"{target}: expected {_MOST_BYTES:,} bytes at most, got {size:,}")
 
 
 def paint(browser: Browser, port: int) -> None:
@@ -190,6 +260,7 @@ def main(
                 measure(browser, port, heap, 15.0, more)
             else:
                 shoot(browser, port, folder)
+                overview(browser, producer, bootstrap, port + 1, folder)
             browser.close()
     except KafkaException as error:
         sys.exit(f"pictures: {bootstrap}: {error.args[0].str()}")

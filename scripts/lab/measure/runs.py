@@ -106,8 +106,11 @@ def service(
     data_dir: Path | None = None,
     port: int = 0,
     config: str = "default",
+    others: Sequence[str] = (),
 ) -> Iterator[tuple[psutil.Process, Client]]:
     """Run the real service with one stream of `config/CONFIG.yaml`. Yields its process and a client once it answers.
+
+    It has the streams `others` too; their sources are among the `overrides`.
 
     Without a `data_dir` no state outlasts the run, so that the next run begins at the first record. Raises OSError if the
     service ends.
@@ -115,8 +118,8 @@ def service(
     port = port or free_port()
     settings = [f"http.port={port}", f"kafka.bootstrap.servers={bootstrap}", f"streams.{stream}.source.topic={topic}"]
     settings += [f"memory.budget={budget}", f"data_dir={data_dir or 'null'}", *overrides]
-    command = [sys.executable, str(ROOT / "scripts" / "serve.py"), "--only", stream]
-    command += ["--config", str(ROOT / "config" / f"{config}.yaml")]
+    command = [sys.executable, str(ROOT / "scripts" / "serve.py"), "--config", str(ROOT / "config" / f"{config}.yaml")]
+    command += [word for each in (stream, *others) for word in ("--only", each)]
     command += [word for each in settings for word in ("--set", each)]
     with tempfile.TemporaryFile() as said:
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
