@@ -71,8 +71,8 @@ function stepsOf(stream, rates) {
   const steps = [
     {
       name: topic ? "Kafka" : "Source",
-      value: topic ? compact(lagTotal) : "–",
-      unit: topic ? "not read yet" : "",
+      value: stream.trouble ? stream.trouble.state : topic ? compact(lagTotal) : "–",
+      unit: topic && !stream.trouble ? "not read yet" : "",
       note: topic ? plural(stream.partitions, "partition") : stream.source,
       kind: stream.trouble ? "bad" : "",
     },

@@ -26,7 +26,7 @@ export class Overview {
     const states = all.map(([stream, rates]) => statusOf(stream, rates, now.at));
     const bad = states.filter(({ kind }) => kind === "bad").length;
     write(byId("overview-title"), plural(names.length, "stream"));
-    write(byId("overview-said"), bad ? `${number(bad)} of them cannot go on as it is.` : counted(states));
+    write(byId("overview-said"), bad ? `${number(bad)} of ${number(names.length)} in trouble.` : counted(states));
     drawTiles(byId("overview-tiles"), [brokerTile(streams, now), ...sums(all, now)]);
     const list = byId("overview-cards");
     const key = names.join();
@@ -53,7 +53,10 @@ export class Overview {
     write(parts.rate, value);
     write(parts.unit, unit ? `records ${unit}` : "");
     write(parts.names.lag, "not read yet");
-    write(parts.facts.lag, stream.source?.startsWith("topic") ? compact(stream.lagTotal) : "–");
+    write(
+      parts.facts.lag,
+      stream.trouble ? "unknown" : stream.source?.startsWith("topic") ? compact(stream.lagTotal) : "–",
+    );
     write(parts.names.answers, `${noun} held`);
     write(parts.facts.answers, compact(stream.held.answers));
     const span = heldSpan(stream);
@@ -141,7 +144,9 @@ function sums(all, now) {
   const total = sum(([stream]) => stream.records);
   return [
     { key: "rate", label: "Read", value, unit, note: `${compact(total)} records so far` },
-    { key: "lag", label: "Not read yet", value: compact(lag), unit: "records", note: lag ? "" : "all topics are read" },
+    known.some(([{ trouble }]) => trouble)
+      ? { key: "lag", label: "Not read yet", value: "unknown", note: "until the broker answers" }
+      : { key: "lag", label: "Not read yet", value: compact(lag), unit: "records", note: lag ? "" : "all is read" },
     {
       key: "memory",
       label: "Memory",

@@ -161,8 +161,8 @@ function tiles(stream, rates) {
     {
       key: "lag",
       label: "Not read yet",
-      value: topic ? compact(stream.lagTotal) : "–",
-      unit: topic ? "records" : "",
+      value: stream.trouble ? "unknown" : topic ? compact(stream.lagTotal) : "–",
+      unit: topic && !stream.trouble ? "records" : "",
       note: ago == null ? stream.source : `newest read ${ago < 2 ? "just now" : `${duration(ago * 1000)} ago`}`,
     },
     {

@@ -150,7 +150,7 @@ export class Panels {
     if (this.samples.for === wanted || Date.now() - this.samples.at < LEAST_BETWEEN_MS) return;
     this.samples = { for: wanted, at: Date.now() };
     try {
-      const { newest } = await json(`/${stream.name}/rejects`);
+      const { newest, advice = {} } = await json(`/${stream.name}/rejects`);
       const rows = newest
         .slice(0, 5)
         .map(({ partition, offset, reason, head, length }) => [
@@ -158,7 +158,13 @@ export class Panels {
           reason.replaceAll("_", " "),
           head.length < length ? `${head}…` : head,
         ]);
-      table(target, "Newest first", [["partition / offset"], ["reason"], ["record", "mono"]], rows);
+      const said = Object.values(advice).join(" ");
+      table(
+        target,
+        `Newest first${said ? `. ${said}` : ""}`,
+        [["partition / offset"], ["reason"], ["record", "mono"]],
+        rows,
+      );
     } catch (error) {
       write(target, `Samples cannot be read: ${error.message}`);
     }

@@ -29,7 +29,7 @@ export class Rows {
     const [column, way] = this.sort ?? [null, 1];
     const key = column == null ? null : this.columns[column].key;
     const numbered = this.given.map((row, at) => [row, at]);
-    if (key) numbered.sort(([one, at], [other, place]) => way * compared(key(one), key(other)) || at - place);
+    if (key) numbered.sort(([one, at], [other, place]) => way * (compared(key(one), key(other)) || at - place));
     this.rows = numbered;
     this.make();
   }
