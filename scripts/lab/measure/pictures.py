@@ -55,8 +55,8 @@ _SHOTS = (
     ("page-dark", 1280, 860, "dark"),
     ("page-narrow", 390, 780, "light"),
 )
-_PATTERNS = {"events": "shuffled", "dataset": "top", "segments": "segments", "uniques": "uniques", "words": "words"}
-"""The streams of the overview, each with the pattern of its records."""
+_PATTERNS = {"dataset": "top", "segments": "segments", "uniques": "uniques", "words": "words"}
+"""The streams of the overview beside `events`, each with the pattern of its records."""
 
 _RATES = {"events": 600, "dataset": 90, "segments": 60, "uniques": 240, "words": 150}
 _FED_S = 100.0
@@ -109,11 +109,20 @@ def feed(producer: Producer, topic: str, client: Client, events: Events) -> None
             time.sleep(0.05)
 
 
+def random_events(start: int) -> Iterator[bytes]:
+    """Yield events of random steps at random ms, in order of time."""
+    chance, now = np.random.default_rng(7), float(start)
+    while True:
+        now += chance.exponential(2.0)
+        yield b"%c_%d" % (b"RGB"[chance.integers(0, 3)], int(now))
+
+
 def feed_all(producer: Producer, topic: str, ended: threading.Event) -> None:
     """Send records to the topics of all streams until the end, at rates that rise and fall."""
     start = int(time.time() * 1_000) - 30_000
     spec = Spec(1_000_000, start, displacement=40)
-    flows = {name: (value for part in chunks(pattern, spec) for value in part.values) for name, pattern in _PATTERNS.items()}
+    flows: dict[str, Iterator[bytes]] = {"events": random_events(start)}
+    flows |= {name: (value for part in chunks(pattern, spec) for value in part.values) for name, pattern in _PATTERNS.items()}
     began = time.monotonic()
     while not ended.wait(_BETWEEN_S):
         passed = time.monotonic() - began
@@ -140,13 +149,13 @@ def fed(producer: Producer, topic: str) -> Iterator[None]:
 def overview(browser: Browser, producer: Producer, bootstrap: str, port: int, folder: Path) -> None:
     """Take the pictures of a service with all five streams: its overview, and a range of one stream."""
     topic = f"pictures-{uuid.uuid4().hex[:8]}"
-    for name in _PATTERNS:
+    names = ("events", *_PATTERNS)
+    for name in names:
         prepare(bootstrap, f"{topic}-{name}", 1, embedded=False)
-    settings = [f"streams.{name}.source.topic={topic}-{name}" for name in _PATTERNS]
+    settings = [f"streams.{name}.source.topic={topic}-{name}" for name in names]
     settings += ["streams.uniques.output.topic=null", "streams.segments.output.file=null", "log.level=error"]
-    first, *others = _PATTERNS
     with (
-        service(first, bootstrap, f"{topic}-{first}", "800MiB", *settings, port=port, others=others),
+        service("events", bootstrap, f"{topic}-events", "800MiB", *settings, port=port, others=tuple(_PATTERNS)),
         fed(producer, topic),
     ):
         time.sleep(_FED_S)  # the history has a point every ten seconds
