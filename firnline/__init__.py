@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from firnline.client import Client
     from firnline.rows import Rows, Sets
+    from firnline.tables import Sql
     from firnline.transport import FirnlineError, FirnlineWarning, RefusedError, UnreachableError
 
     _here = Client()
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     segments = _here.segments
     sequences = _here.sequences
     sets = _here.sets
+    sql = _here.sql
     stats = _here.stats
     story = _here.story
     streams = _here.streams
@@ -38,6 +40,7 @@ __all__ = [
     "RefusedError",
     "Rows",
     "Sets",
+    "Sql",
     "UnreachableError",
     "clear",
     "funnel",
@@ -47,6 +50,7 @@ __all__ = [
     "segments",
     "sequences",
     "sets",
+    "sql",
     "stats",
     "story",
     "streams",
@@ -63,6 +67,7 @@ _CLASSES = {
     "RefusedError": "firnline.transport",
     "Rows": "firnline.rows",
     "Sets": "firnline.rows",
+    "Sql": "firnline.tables",
     "UnreachableError": "firnline.transport",
 }
 

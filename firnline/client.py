@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from firnline.rows import EARLIEST, LATEST, Rows, Sets
+from firnline.tables import Sql
 from firnline.transport import Time, Transport, origin
 
 
@@ -145,6 +146,14 @@ class Client:
     def story(self, key: str, *, stream: str = "funnel") -> Rows[dict[str, Any]]:
         """Return the events of a key of a funnel, by time: in which sequence each stands, or why in none."""
         return Rows(self._transport, f"/{stream}/keys/{quote(key, safe='')}", {}, of=origin(stream, "funnel"))
+
+    def sql(self, query: str) -> Sql:
+        """Return the rows of a query in the SQL of DuckDB, which runs in this process. Sends no request yet.
+
+        Each stream is a table by its name: sets have a column a step, in order. `NAME_types` has the types of words, and
+        `NAME_pending` the pending batches of segments. Needs `pip install 'firnline[sql]'`.
+        """
+        return Sql(self._transport, query)
 
     def post(self, items: Iterable[str], *, stream: str = "dataset") -> dict[str, Any]:
         """Write items `id_value`; returns once Kafka has acknowledged them. Never retried, because a part may be written."""

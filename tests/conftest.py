@@ -26,6 +26,7 @@ from tests.support.waiting import until
 
 LONGEST = (
     "process/test_answers.py",
+    "kafka/test_registry.py",
     "kafka/test_leader.py",
     "browser/test_page.py",
     "kafka/test_kafka.py",

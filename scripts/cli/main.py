@@ -32,6 +32,7 @@ COMMANDS = {
     "init": Place("scripts.cli.init.command", "main", "Propose a configuration for a topic by its newest records."),
     "produce": Place("scripts.produce.producer", "main", "Send records to Kafka in one of the patterns."),
     "query": Place("scripts.cli.query", "app", "Ask a running Firnline."),
+    "sql": Place("scripts.cli.sql", "main", "Ask a running Firnline with SQL, by DuckDB in this process."),
     "top": Place("scripts.cli.top", "main", "Watch a running Firnline: rates, generations, memory, actors."),
     "config": Place("scripts.cli.configuration.command", "app", "Check and explain the configuration."),
     "replay": Place("scripts.cli.replay", "replay", "Put dead letters back to the topics that they came from."),

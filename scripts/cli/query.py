@@ -38,7 +38,7 @@ Limit = Annotated[int, typer.Option(min=1, help="Rows to show at most.")]
 
 
 @contextlib.contextmanager
-def errors_as_exits() -> Iterator[None]:
+def errors_as_exits(command: str = "query") -> Iterator[None]:
     """Turn a client error into one line on standard error and exit code 1, and a wrong address into wrong use.
 
     A warning of the client is one line on standard error too.
@@ -48,12 +48,12 @@ def errors_as_exits() -> Iterator[None]:
         try:
             yield
         except FirnlineError as error:
-            sys.exit(f"query: {error}")
+            sys.exit(f"{command}: {error}")
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
         finally:
             for text in dict.fromkeys(str(each.message) for each in caught):
-                print(f"query: warning: {visible(text)}", file=sys.stderr)
+                print(f"{command}: warning: {visible(text)}", file=sys.stderr)
 
 
 def fetch(url: str, path: str, *, as_json: bool, of: tuple[str, str] | None = None, **arguments: object) -> Any:
