@@ -12,9 +12,14 @@ import numpy as np
 import pytest
 
 from actors.columns import snapshot
+from actors.columns.text import Text
 from actors.durability.spool import Spool
+from actors.records.form import Form, TimeAt
 from actors.timeline.batch import Batch
 from actors.timeline.span import EVER
+from actors.views.funnel.arguments import Totals
+from actors.views.funnel.decode import Keyed
+from actors.views.funnel.view import FunnelView
 from actors.views.segments.arguments import Listing
 from actors.views.segments.view import SegmentsView
 from actors.views.sets.arguments import Page
@@ -50,6 +55,14 @@ def lines(view: Any, line: Callable[[int], str], count: int = 8_000) -> Iterator
         yield view.decode(polled([line(number).encode() for number in range(start, start + 1_000)], first=start)).batch
 
 
+def orders(view: FunnelView, *, steps: int) -> Iterator[Keyed]:
+    """Yield the first `steps` steps of 20,000 keys of 36 letters, at random times."""
+    keys = Text.of([f"{random.Random(number).getrandbits(144):036x}".encode() for number in range(20_000)])
+    for step in range(steps):
+        times = np.random.default_rng(step).integers(0, 10**6, 20_000) + step * 10**6
+        yield Keyed(keys, keys.hashes(), times, np.full(20_000, step, np.int8))
+
+
 def event(data: str, second: int) -> str:
     return f'{{"event_type": "baz", "data": "{data}", "timestamp": {second}}}'
 
@@ -69,11 +82,17 @@ class Kind:
     live: float = 1.4
     frozen: float = 1.5
     is_revived: bool = True
+    watermark: int | None = None
+
+
+FUNNEL = FunnelView(steps=["a", "b"], within=10**7, record=Form({"step": "/s", "key": "/k"}, TimeAt("/t")), max_sequences=10**6)
 
 
 KINDS = {
     "sets": Kind(SETS, lambda view: times(view, waiting=False), Page(), 1.25, 1.25, is_revived=False),
     "waiting events": Kind(SETS, lambda view: times(view, waiting=True), Page(), 1.25, 1.25, is_revived=False),
+    "open sequences": Kind(FUNNEL, lambda view: orders(view, steps=1), Totals(), 1.25),
+    "complete sequences": Kind(FUNNEL, lambda view: orders(view, steps=2), Totals(), 1.25, 1.25, watermark=10**7),
     "ids": Kind(TopView(), lambda view: lines(view, lambda number: f"id{number}_{number}"), Top(), 1.5),
     "periods": Kind(UNIQUES, lambda view: frames(view, minutes=2_000, users=1), Rows("year"), 1.5),
     "users": Kind(UNIQUES, lambda view: frames(view, minutes=8, users=20_000), Rows("year"), 1.5),
@@ -121,8 +140,8 @@ def test_a_slice_reports_its_bytes(name: str):
     with traced() as used:
         live = kind.view.open(None)
         for batch in kind.batches(kind.view):
-            live.add(batch, None)
-            live.close(None, None)
+            live.add(batch, kind.watermark)
+            live.close(kind.watermark, None)
         del batch
         assert 1 / kind.live < live.meta().nbytes / used() < kind.live
         live.read(EVER, kind.arguments)
