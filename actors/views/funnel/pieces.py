@@ -7,6 +7,7 @@ the first step. Pieces are immutable, so answers share them.
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -92,6 +93,8 @@ class Piece(Block):
     marks: NDArray[np.uint32]
     span: Span
     events: int
+    reached: tuple[int, ...]
+    """How many sequences have each step."""
 
     @classmethod
     def of(cls, rows: Rows) -> Self:
@@ -103,12 +106,19 @@ class Piece(Block):
         text = rows.keys.joined(np.arange(rows.size))
         columns = (first, *(np.ascontiguousarray(gap) for gap in gaps), rows.keys.lengths.astype(np.int64))
         span = Span(int(first[0]), int(first[-1]) + 1)
-        return cls(columns, text, rows.hashes.astype(np.uint32), span, rows.events)
+        begun = rows.times[0] >= 0
+        reached = tuple(int(np.count_nonzero(begun & (times >= 0))) for times in rows.times)
+        return cls(columns, text, rows.hashes.astype(np.uint32), span, rows.events, reached)
 
     @property
     def count(self) -> int:
         """The number of rows."""
         return self.marks.size
+
+    @property
+    def is_all_sequences(self) -> bool:
+        """Whether no row is an event without a sequence."""
+        return self.events == sum(self.reached)
 
     @property
     def nbytes(self) -> int:
@@ -157,14 +167,17 @@ class Piece(Block):
     @classmethod
     def of_state(cls, state: State, steps: int) -> Self:
         """Restore a piece of rows of `steps` steps; copies nothing. Raises ValueError or TypeError."""
-        start, end, events, text, marks, columns = listed(state)
+        start, end, events, reached, text, marks, columns = listed(state)
         marks = column(marks, np.uint32)
         span = Span(integer(start, 0), integer(end, 1, INT64_MAX))
         if span.start >= span.end or not marks.size:
             raise ValueError("rows in order of time were expected")
+        counts = tuple(integer(each, 0, marks.size) for each in listed(reached))
+        if len(counts) != steps or any(one < other for one, other in pairwise(counts)):
+            raise ValueError(f"the counts of {steps} steps were expected")
         found = columns_of(columns, steps + 2)
         raw = isinstance(found[0], np.ndarray)
-        piece = cls(found, column(text, np.uint8) if raw else blob(text), marks, span, integer(events, marks.size))
+        piece = cls(found, column(text, np.uint8) if raw else blob(text), marks, span, integer(events, marks.size), counts)
         if raw:
             lengths = _raw(found[-1])
             if lengths.size != marks.size or int(lengths.min()) < 0 or int(lengths.sum()) != len(piece.text):
@@ -173,7 +186,7 @@ class Piece(Block):
 
     def state(self) -> State:
         """Return the state for `of_state`; copies nothing."""
-        return self.span.start, self.span.end, self.events, self.text, self.marks, self.columns
+        return self.span.start, self.span.end, self.events, self.reached, self.text, self.marks, self.columns
 
 
 def pieces_of(rows: Rows) -> list[Piece]:

@@ -55,6 +55,11 @@ class Part(NamedTuple):
     span: Span
     watermark: int | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all rows of the piece are in the span, and final."""
+        return self.watermark is None and self.span.start <= self.piece.span.start and self.piece.span.end <= self.span.end
+
 
 @dataclass(slots=True)
 class FunnelCarry:

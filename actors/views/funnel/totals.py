@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from actors.columns.times import Times
+from actors.columns.times import NO_TIMES, Times
 from actors.timeline.periods import LEVELS, Periods
 from actors.timeline.unit import UNITS
-from actors.views.funnel.arguments import Totals
-from actors.views.funnel.render import COMPLETE, LAPSED, OPEN, states_of
+from actors.views.funnel.arguments import STATES, Totals
+from actors.views.funnel.matching import Mask
+from actors.views.funnel.pieces import Piece
+from actors.views.funnel.render import COMPLETE, LAPSED, states_of
 from actors.views.funnel.slices import Part
 from actors.views.view import Block
 
@@ -47,16 +48,10 @@ class Table:
                 found.setdefault(start, []).append(own)
         self.periods = {start: self._sum(found[start]) for start in sorted(found, key=lambda each: each or 0)}
 
-    def totals(self) -> dict[str, int]:
-        """Return how many sequences are complete, open and lapsed."""
-        each = [step for steps in self.periods.values() for step in steps]
-        complete = sum(steps[-1].reached for steps in self.periods.values())
-        return {"complete": complete, "open": sum(step.open for step in each), "lapsed": sum(step.lapsed for step in each)}
-
     def rows(self, names: Sequence[str], *, by_period: bool) -> Iterator[Block]:
         """Yield a row for each step, of each period."""
         if not by_period and not self.periods:
-            self.periods = {None: [Step(0, 0, 0, np.empty(0, np.int64)) for _ in names]}
+            self.periods = {None: [Step(0, 0, 0, NO_TIMES) for _ in names]}
         for start, steps in self.periods.items():
             reached = [step.reached for step in steps]
             before = [None, *reached[:-1]]
@@ -72,22 +67,41 @@ class Table:
             ]
             yield Block([[start] * len(names), *columns] if by_period else columns)
 
+    def _whole(self, piece: Piece) -> list[Step]:
+        """Return the steps of a piece whose rows are all final and in the span. Opens only the times of further steps."""
+        steps = [Step(piece.reached[0], 0, piece.reached[0] - piece.reached[1], NO_TIMES)]
+        gaps = piece.gaps()
+        begun = None if piece.is_all_sequences else gaps[0] > 0
+        for step in range(1, self._steps):
+            reached = piece.reached[step]
+            lapsed = reached - piece.reached[step + 1] if step + 1 < self._steps else 0
+            spent = gaps[step] - gaps[step - 1]
+            if reached < piece.count:
+                there = gaps[step] > 0
+                spent = spent[there if begun is None else there & begun]
+            steps.append(Step(reached, 0, lapsed, spent))
+        return steps
+
     def _of(self, part: Part, totals: Totals) -> Iterator[tuple[int | None, list[Step]]]:
         """Yield the steps of a piece, by period."""
+        if totals.by is None and part.is_whole:
+            yield None, self._whole(part.piece)
+            return
         first, gaps = part.piece.first(), part.piece.gaps()
         chosen = (first >= part.span.start) & (first < part.span.end) & (gaps[0] > 0)
         if not chosen.all():
             first, gaps = first[chosen], [gap[chosen] for gap in gaps]
         if not first.size:
             return
-        states = states_of([first, *(gap - 1 for gap in gaps[1:])], part.watermark, self._within)
+        going = None if part.watermark is None else part.watermark - first <= self._within
         if totals.by is None:
-            yield None, self._steps_of(gaps, states)
+            yield None, self._steps_of(gaps, going)
             return
         low = 0
         for start, end in self._periods(first, totals):
             high = int(np.searchsorted(first, end))
-            yield start, self._steps_of([gap[low:high] for gap in gaps], states[low:high])
+            own = slice(low, high)
+            yield start, self._steps_of([gap[own] for gap in gaps], None if going is None else going[own])
             low = high
 
     def _periods(self, first: Times, totals: Totals) -> Iterator[tuple[int, int]]:
@@ -101,16 +115,18 @@ class Table:
             yield start, end
             low = int(np.searchsorted(first, end))
 
-    def _steps_of(self, gaps: Sequence[Times], states: NDArray[np.int8]) -> list[Step]:
+    def _steps_of(self, gaps: Sequence[Times], going: Mask | None) -> list[Step]:
+        """Return the steps of sequences, of which those of the mask `going` may go on; None if all are final."""
+        there = [gap > 0 for gap in gaps]
+        reached = [int(np.count_nonzero(each)) for each in there]
         steps = []
-        for step in range(self._steps):
-            reached = gaps[step] > 0
-            stopped = reached & (states != COMPLETE)
-            if step + 1 < self._steps:
-                stopped &= gaps[step + 1] == 0
-            spent = (gaps[step] - gaps[step - 1])[reached] if step else np.empty(0, np.int64)
-            open_ones, lapsed = (int((stopped & (states == state)).sum()) for state in (OPEN, LAPSED))
-            steps.append(Step(int(reached.sum()), open_ones, lapsed, spent))
+        for step, own in enumerate(there):
+            stopped = reached[step] - reached[step + 1] if step + 1 < self._steps else 0
+            open_ones = int(np.count_nonzero(going & own & ~there[step + 1])) if stopped and going is not None else 0
+            spent = gaps[step] - gaps[step - 1] if step else NO_TIMES
+            if step and reached[step] < own.size:
+                spent = spent[own]
+            steps.append(Step(reached[step], open_ones, stopped - open_ones, spent))
         return steps
 
     def _sum(self, parts: Sequence[list[Step]]) -> list[Step]:
@@ -132,6 +148,21 @@ class Table:
         ordered = np.partition(gaps, [*places, gaps.size - 1])
         p50, p95, most = (int(ordered[place]) / UNITS[self._unit] for place in (*places, gaps.size - 1))
         return p50, p95, most
+
+
+def counts(parts: Sequence[Part], within: int) -> dict[str, int]:
+    """Return how many sequences are complete, open and lapsed. Cost: O(pieces) for those that are final and in the span."""
+    found = np.zeros(len(STATES), np.int64)
+    for part in parts:
+        if part.is_whole:
+            complete = part.piece.reached[-1]
+            found[[COMPLETE, LAPSED]] += complete, part.piece.reached[0] - complete
+            continue
+        first, gaps = part.piece.first(), part.piece.gaps()
+        chosen = (first >= part.span.start) & (first < part.span.end) & (gaps[0] > 0)
+        states = states_of([first, *(gap - 1 for gap in gaps[1:])], part.watermark, within)[chosen]
+        found += np.bincount(states, minlength=len(STATES))
+    return dict(zip(STATES, found.tolist(), strict=True))
 
 
 def _share(count: int, of: int | None) -> float | None:

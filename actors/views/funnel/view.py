@@ -13,7 +13,7 @@ from actors.views.funnel.decode import RecordDecoder
 from actors.views.funnel.pieces import PIECE_ROWS
 from actors.views.funnel.render import lines, sequences, story
 from actors.views.funnel.slices import FrozenFunnel, FunnelCarry, FunnelSummary, LiveFunnel, Part
-from actors.views.funnel.totals import Table
+from actors.views.funnel.totals import Table, counts
 from actors.views.view import Block, Decoded, Due, Field, Meta, Records, Shape, View
 
 _TIME_BYTES = 8
@@ -140,7 +140,7 @@ class FunnelView(View):
 
     def remarks(self, partial: tuple[Part, ...], arguments: Asked) -> Mapping[str, Any]:
         """Return how many sequences are complete, open and lapsed."""
-        return self._table(partial, arguments).totals() if isinstance(arguments, Totals) else {}
+        return counts(partial, self._within) if isinstance(arguments, Totals) else {}
 
     def describe(self, before: FunnelSummary, meta: Meta) -> FunnelTotal:  # noqa: ARG002  # the contract's
         """Return the counts of a slice."""
