@@ -14,7 +14,7 @@ COPY gateway gateway
 COPY scripts scripts
 RUN python -m compileall -q actors config firnline gateway scripts
 ENV PATH=/venv/bin:$PATH PYTHONPATH=/firnline PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 FIRNLINE_DATA_DIR=/data
-RUN useradd --system --uid 10001 --no-create-home firnline && mkdir /data /output && chown firnline /data /output && ln -s /output output
+RUN useradd --system --uid 10001 --no-create-home firnline && mkdir /data /output && chown firnline /data /output && ln -s /output output && ln -s /output .firnline
 USER 10001
 EXPOSE 8080
 VOLUME ["/data", "/output"]

@@ -99,8 +99,8 @@ docs: .venv/dev  ## the documentation as a site with search, in site/; a warning
 
 lock: .venv/dev  ## pin every package with its hashes
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile $(LOCK) pyproject.toml --output-file requirements.txt
-	$(BIN)/uv pip compile $(LOCK) --extra dev pyproject.toml --output-file requirements-dev.txt
+	$(BIN)/uv pip compile $(LOCK) --extra server pyproject.toml --output-file requirements.txt
+	$(BIN)/uv pip compile $(LOCK) --extra server --group dev pyproject.toml --output-file requirements-dev.txt
 
 clean:  ## remove .venv, every cache, and .firnline with its checkpoints
 	rm -rf .venv node_modules .firnline .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis build site ./*.egg-info

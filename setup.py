@@ -7,7 +7,7 @@ laboratory and its two commands stay in the checkout.
 
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import find_namespace_packages, find_packages, setup
 from setuptools.command.build_py import build_py
 
 SERVICE = ("actors", "config", "gateway", "scripts")
@@ -22,7 +22,9 @@ class WithoutLaboratory(build_py):
         return [found for found in super().find_package_modules(package, package_dir) if found[:2] not in LABORATORY]
 
 
-packages = find_packages(str(Path(__file__).parent), include=[f"{name}*" for name in SERVICE], exclude=["scripts.lab*"])
+HERE = str(Path(__file__).parent)
+packages = find_packages(HERE, include=[f"{name}*" for name in SERVICE], exclude=["scripts.lab*"])
+packages += find_namespace_packages(HERE, include=["gateway.page.static*"])  # folders of data are packages for setuptools
 setup(
     packages=["firnline", *(f"firnline_server.{name}" for name in packages)],
     package_dir={f"firnline_server.{name}": name for name in SERVICE},

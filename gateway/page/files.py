@@ -1,4 +1,4 @@
-"""The live page's files: HTML, styles and scripts from this package, and the chart library's script from its own package.
+"""The live page's files: HTML, styles and scripts of this package, and those of the chart library uPlot in `static/vendor`.
 
 All files are read once, at the start, and served from memory. No request reaches the disk, and no path is built from one.
 A file is compressed when the first client asks for that, because most services are never looked at in a browser.
@@ -8,7 +8,6 @@ import gzip
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 
 from starlette.requests import Request
@@ -72,7 +71,7 @@ class Pages:
 
     def __init__(self) -> None:
         self._files = {path.name: File.of(path) for path in sorted(_FILES.iterdir()) if path.suffix in _TYPES}
-        self._files |= {f"vendor/{name}": File.of(_vendor() / name) for name in _VENDOR}
+        self._files |= {f"vendor/{name}": File.of(_FILES / "vendor" / name) for name in _VENDOR}
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes of the files."""
@@ -109,14 +108,3 @@ def wants_page(accept: str) -> bool:
     """
     wanted = weights(accept)
     return wanted.get("text/html", 0.0) > wanted.get("application/json", 0.0)
-
-
-def _vendor() -> Path:
-    """Return the folder of the chart library's script.
-
-    The package is found and not imported, because its Python is not used.
-    """
-    spec = find_spec("uplot")
-    assert spec is not None, "uplot-python is among the requirements"
-    assert spec.origin is not None, "it is a package with a file"
-    return Path(spec.origin).with_name("static")

@@ -9,7 +9,12 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from scripts.cli.main import main  # noqa: E402  # after the path is set
+try:
+    from scripts.cli.main import main
+except ModuleNotFoundError as _error:  # of a package of others: ours are all there
+    if str(_error.name).partition(".")[0] in {"actors", "config", "firnline", "gateway", "scripts"}:
+        raise
+    sys.exit(f"firnline: the command needs the packages of the service, such as {_error.name}: pip install 'firnline[server]'")
 
 if __name__ == "__main__":
     main()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -74,6 +75,30 @@ def test_the_wheel_has_two_packages_no_laboratory_and_all_data_files(wheel: Path
             name = path.relative_to(ROOT).as_posix()
             if path.is_file() and "__pycache__" not in name and "scripts/lab/" not in name:
                 assert f"firnline_server/{name}" in names or name in {"scripts/bench.py", "scripts/chaos.py"}
+
+
+def test_the_metadata_has_ranges_and_the_client_alone_needs_one_package(wheel: Path):
+    with zipfile.ZipFile(wheel) as opened:
+        names = opened.namelist()
+        metadata = opened.read(next(name for name in names if name.endswith("/METADATA"))).decode()
+    needed = re.findall(r"^Requires-Dist: (.*)$", metadata, re.MULTILINE)
+    assert [each for each in needed if "extra" not in each] == ["msgspec<1,>=0.22"]
+    assert len([each for each in needed if "extra == 'server'" in each or 'extra == "server"' in each]) > 10
+    assert not [each for each in needed if "==" in each.partition(";")[0] or "uplot" in each]
+    assert any(name.endswith("page/static/vendor/LICENSE") for name in names)
+
+
+def test_the_client_works_with_msgspec_alone_and_the_command_says_what_it_needs(wheel: Path, tmp_path: Path):
+    with zipfile.ZipFile(wheel) as opened:
+        opened.extractall(tmp_path / "site")
+    (tmp_path / "site" / "msgspec").symlink_to(Path(sysconfig.get_path("purelib")) / "msgspec")
+    plain = [sys.executable, "-S", "-I", "-c"]
+    path = f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); "
+    done = run([*plain, path + "import firnline; print(list(firnline.sets(limit=1)))"], tmp_path, FIRNLINE_URL="127.0.0.1:9")
+    assert "UnreachableError" in done.stderr, done.stderr
+    done = run([*plain, path + "from firnline_server.scripts.cli import __main__"], tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
+    assert "pip install 'firnline[server]'" in done.stderr
 
 
 def test_packages_of_the_user_keep_their_names(venv: Path, home: Path):
