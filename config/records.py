@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 
 from config.fields import Model
 
+_MESSAGE = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
 _POINTER = re.compile("(/([^~/]|~[01])*)+")
 
 
@@ -107,14 +108,18 @@ with warnings.catch_warnings():
     class Encoded(Model):
         """How the bytes of a record are read."""
 
-        format: Literal["text", "json", "avro"] = Field(
-            "text", description="text: the view's own format; json: members of JSON records; avro: fields of Avro records."
+        format: Literal["text", "json", "avro", "protobuf"] = Field(
+            "text",
+            description="text: the view's own format; json: members of JSON records; avro, protobuf: fields of such records.",
         )
         schema: Path | None = Field(  # type: ignore[assignment]
-            None, description="Of avro: a file with the schema of all records."
+            None, description="Of avro and protobuf: a file with the schema of all records."
         )
         registry: Annotated[str, AfterValidator(_registry)] | None = Field(
-            None, description="Of avro: the URL of a schema registry with the API of Confluent."
+            None, description="Of avro and protobuf: the URL of a schema registry with the API of Confluent."
+        )
+        message: Annotated[str, Field(pattern=_MESSAGE)] | None = Field(
+            None, description="Of protobuf: the full name of the records' message, such as shop.Order."
         )
         framing: Literal["confluent", "none"] | None = Field(
             None,
@@ -127,8 +132,12 @@ with warnings.catch_warnings():
             given = [name for name in ENCODING if name != "format" and getattr(self, name) is not None]
             if self.format in {"text", "json"}:
                 if given:
-                    raise ValueError(f"format: avro, which {' and '.join(given)} belong{'s' * (len(given) == 1)} to")
+                    raise ValueError(
+                        f"format: avro or protobuf, which {' and '.join(given)} belong{'s' * (len(given) == 1)} to"
+                    )
                 return self
+            if (self.message is None) == (self.format == "protobuf"):
+                raise ValueError("message with protobuf, and not without")
             if (self.schema is None) == (self.registry is None):
                 raise ValueError(f"schema, a file, or registry, a URL, for {self.format}")
             if self.registry is not None and self.framing == "none":
@@ -138,7 +147,7 @@ with warnings.catch_warnings():
         @property
         def words(self) -> str:
             """The format as people write it."""
-            return {"text": "text", "json": "JSON", "avro": "Avro"}[self.format]
+            return {"text": "text", "json": "JSON", "avro": "Avro", "protobuf": "Protobuf"}[self.format]
 
         @property
         def framed(self) -> bool:
@@ -149,7 +158,7 @@ with warnings.catch_warnings():
 ENCODING = tuple(Encoded.model_fields)
 """The settings that say how bytes are read. All others are roles."""
 
-SCHEMA_SETTINGS = frozenset(ENCODING) - {"format"}
+SCHEMA_SETTINGS = frozenset({"schema", "registry", "framing"})
 """Settings on which no answer depends, because the producer's schema is one, however it is found."""
 
 
@@ -247,7 +256,9 @@ class SegmentsRecord(Record):
 class FunnelRecord(Record):
     """The form of the records of a funnel: the roles key, step and time. The view has no format of its own."""
 
-    format: Literal["json", "avro"] = Field("json", description="json: members of JSON records; avro: fields of Avro records.")
+    format: Literal["json", "avro", "protobuf"] = Field(
+        "json", description="json: members of JSON records; avro and protobuf: fields of such records."
+    )
     key: KeyAt | None = Field(None, description="The member that has the key: text or a whole number; kafka: the record's key.")
     step: StepField | None = Field(None, description="The member that has the step, and the texts that stand for the steps.")
     time: Time | None = Field(None, description="The member that has the time, with its unit; kafka: the record's own time.")

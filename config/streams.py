@@ -185,8 +185,8 @@ class StreamSettings(Model):
 
     @model_validator(mode="after")
     def _binary_of_kafka(self) -> Self:
-        if self.binary and self.source.topic is None:
-            raise ValueError("record.format: avro only with a topic, because its records may contain line ends")
+        if self.form is not None and self.binary and self.source.topic is None:
+            raise ValueError(f"record.format: {self.form.format} only with a topic, because its records may contain line ends")
         return self
 
     @property

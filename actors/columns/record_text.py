@@ -13,12 +13,14 @@ BOM = b"\xef\xbb\xbf"
 
 ADVICE: Mapping[str, str] = {
     "framed": "The record begins with the frame of a schema registry: the byte 0x00 and a schema id, or the byte 0x03. "
-    "Read it with record.format avro, if that is its schema. Else let the producer write plain text or JSON with a "
-    "string serializer, or copy the topic without the frames.",
+    "Read it with record.format avro or protobuf, if it has such a schema. Else let the producer write plain text or JSON "
+    "with a string serializer, or copy the topic without the frames.",
     "not_framed": "The record does not begin with the frame of a schema registry: the byte 0x00 and the number of a schema. "
     "Set record.framing to none if the producer writes no frames.",
     "not_avro": "The record cannot be read by the schema, or more bytes follow. Is it the schema with which "
     "the record was written, and do records begin with a frame (record.framing: confluent)?",
+    "not_protobuf": "The record cannot be read by the schema. Is it the schema with which the record was written, and do "
+    "records begin with a frame (record.framing: confluent)?",
     "time_unit": "The time of the record is plausible only in another unit than that of the stream, which its first plausible "
     "time has decided. If that time was wrong, name the unit as `time_unit` of the stream; then no time is refused.",
 }

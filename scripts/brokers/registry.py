@@ -23,6 +23,7 @@ APICURIO = "2.4.2.Final"
 
 _QUARKUS = "2.16.4.Final"
 _EVERIT = "1.14.2"
+_OKIO = "3.3.0"  # Quarkus has an older one, with which schemas of Protobuf fail
 _START_TIMEOUT_S = 120.0
 _API = "/apis/ccompat/v6"
 
@@ -30,7 +31,9 @@ _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.
 <groupId>firnline</groupId><artifactId>registry</artifactId><version>1</version>
 <properties><maven.compiler.source>11</maven.compiler.source><maven.compiler.target>11</maven.compiler.target>
 <quarkus.native.builder-image>none</quarkus.native.builder-image></properties>
-<dependencyManagement><dependencies><dependency><groupId>io.quarkus</groupId><artifactId>quarkus-bom</artifactId>
+<dependencyManagement><dependencies>
+<dependency><groupId>com.squareup.okio</groupId><artifactId>okio</artifactId><version>{_OKIO}</version></dependency>
+<dependency><groupId>io.quarkus</groupId><artifactId>quarkus-bom</artifactId>
 <version>{_QUARKUS}</version><type>pom</type><scope>import</scope></dependency></dependencies></dependencyManagement>
 <dependencies><dependency><groupId>io.apicurio</groupId><artifactId>apicurio-registry-app</artifactId>
 <version>{APICURIO}</version><exclusions>

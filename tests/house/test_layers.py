@@ -144,6 +144,7 @@ ONLY_IN = {
     "datasketches": ("actors.views.uniques.sketch",),
     "pcodec": ("actors.columns.sealed",),
     "fastavro": ("actors.records.schemas.avro",),
+    "google": ("actors.records.schemas.protobuf",),
 }
 PURE = (
     "actors.columns",
@@ -174,7 +175,7 @@ IMPURE = ("asyncio", "logging", "os", "random", "socket", "subprocess", "threadi
 LIBRARIES = {
     "actors.columns": {"msgspec", "numpy", "pcodec"},
     "actors.timeline": {"numpy"},
-    "actors.records": {"msgspec", "numpy", "fastavro"},
+    "actors.records": {"msgspec", "numpy", "fastavro", "google"},
     "actors.views": {"numpy", "msgspec", "datasketches", "typing_extensions"},
 }
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import fastavro
 import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from actors.registry.client import AwayError, RegistryClient
-from scripts.service.schemas.found import _made
+from scripts.service.schemas.found import _made_avro
+from scripts.service.schemas.protoc import compiled
 from tests.conftest import Send
 from tests.support.command_line import run
 from tests.support.gate import gate
@@ -160,7 +162,7 @@ def test_a_schema_comes_with_those_that_it_refers_to(registry: str):
     found = RegistryClient(registry).schema(number)
     assert found is not None
     assert found.kind == "AVRO"
-    assert _made(found).values(b"\x0e", 0, [("meta", "at")]) == [7]
+    assert _made_avro(found).values(b"\x0e", 0, [("meta", "at")]) == [7]
     assert RegistryClient(registry).schema(UNKNOWN) is None
 
 
@@ -173,3 +175,49 @@ def test_what_is_no_registry_is_away(registry: str, path: str, state: str, reaso
     with pytest.raises(AwayError, match=reason) as caught:
         RegistryClient(url).schema(1)
     assert caught.value.state == state
+
+
+PROTO = """syntax = "proto3"; package shop;
+import "google/protobuf/timestamp.proto"; import "part.proto";
+message Other { string type = 1; }
+message Order { string type = 1; google.protobuf.Timestamp at = 2; Part part = 3; }
+"""
+PART = 'syntax = "proto3"; package shop; message Part { int64 number = 1; }'
+
+
+def test_messages_of_protobuf_are_read_by_the_registry_and_by_a_file(
+    registry: str, broker: str, topic: str, send: Send, tmp_path: Path
+):
+    subject = uuid.uuid4().hex
+    register(registry, PART, subject=subject, schemaType="PROTOBUF")
+    references = [{"name": "part.proto", "subject": subject, "version": 1}]
+    number = register(registry, PROTO, schemaType="PROTOBUF", references=references)
+    frame = b"\0" + number.to_bytes(4, "big")
+    pool = descriptor_pool.DescriptorPool()
+    for file in descriptor_pb2.FileDescriptorSet.FromString(compiled(PROTO, {"part.proto": PART})).file:
+        pool.Add(file)
+    order = message_factory.GetMessageClass(pool.FindMessageTypeByName("shop.Order"))
+    raws = [
+        order(type=name, at={"seconds": FIRST // 1_000 + 60 * each + late, "nanos": 1_999_999}).SerializeToString()
+        for each in range(100)
+        for late, name in enumerate(("created", "paid"))
+    ]
+    values = [frame + b"\2\2" + raw for raw in raws]
+    values += [frame + b"\0" + raws[0], frame, frame + b"\2\2\xff", b"\0" + UNKNOWN.to_bytes(4, "big") + b"\2\2"]
+    send(broker, topic, values, [0] * len(values))
+    (tmp_path / "order.proto").write_text(PROTO)
+    (tmp_path / "part.proto").write_text(PART)
+    reasons = {"other_message": 1, "not_framed": 1, "not_protobuf": 1}
+    for more, more_reasons in (
+        (f"registry: '{registry}'", {"unknown_schema": 1}),
+        (f"schema: {tmp_path}/order.proto, framing: confluent", {}),
+    ):
+        roles = "time: {field: /at, unit: rfc3339}, step: {field: /type}"
+        record = f"streams.orders.record={{format: protobuf, message: shop.Order, {more}, {roles}}}"
+        words = [each for each in settings(registry, tmp_path) if not each.startswith("streams.orders.record=")]
+        with service(broker, topic, *words, record, "data_dir=null", stream="orders") as running:
+            stats = running.settled(len(values), "orders")
+            assert (stats["events"], stats["rejects"]) == (200, {**reasons, **more_reasons})
+            path = "/orders/get-sets?startTime=0&endTime=3000000000000"
+            sets = until(lambda: found if len(found := running.get(path)["sets"]) == 100 else None)  # noqa: B023  # called at once
+            assert [each["timestamp"] for each in sets[7].values()] == [FIRST + 420_001, FIRST + 421_001]

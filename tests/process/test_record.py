@@ -177,9 +177,11 @@ def test_the_first_avro_records_of_a_topic_are_shown_as_they_are_read(broker: st
         ("{format: avro, registry: 'http://h', framing: none, ROLES}", "expected framing: confluent with a registry"),
         ("{format: avro, registry: 'http://u:p@h', ROLES}", "expected the URL of a schema registry"),
         ("{format: avro, registry: 'ftp://h', ROLES}", "expected the URL of a schema registry"),
-        ("{format: json, schema: x, ROLES}", "expected format: avro, which schema belongs to"),
+        ("{format: avro, schema: x, message: a.B, ROLES}", "expected message with protobuf, and not without"),
+        ("{format: protobuf, schema: x, ROLES}", "expected message with protobuf, and not without"),
+        ("{format: json, schema: x, ROLES}", "expected format: avro or protobuf, which schema belongs to"),
         ("{format: avro, schema: x, step: {field: /type}}", "the roles step, time for Avro, of which time is missing"),
-        ("{framing: none}", "expected format: avro, which framing belongs to"),
+        ("{framing: none}", "expected format: avro or protobuf, which framing belongs to"),
     ],
 )
 def test_settings_of_avro_that_do_not_fit_are_refused(record: str, problem: str):

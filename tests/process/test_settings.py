@@ -286,7 +286,10 @@ FIELDS = "format: json, time: {field: /ts, unit: ms}, step: {field: /type}"
         ("{time: kafka}", "record: expected format: json, which time belongs to, got {'time': 'kafka'}"),
         ("{format: json}", "record: expected the roles step, time for JSON, of which step, time is missing, got"),
         ("{format: json, time: kafka}", "record: expected the roles step, time for JSON, of which step is missing, got"),
-        (f"{{{FIELDS}, user: /x}}", "record.user: unknown key, there are: format, framing, registry, schema, step, time"),
+        (
+            f"{{{FIELDS}, user: /x}}",
+            "record.user: unknown key, there are: format, framing, message, registry, schema, step, time",
+        ),
         (f"{{{FIELDS}, tim: kafka}}", "record.tim: unknown key, did you mean time?"),
         (
             "{format: json, time: {field: /ts, unit: ms, feld: /x}, step: {field: /x}}",
@@ -301,7 +304,7 @@ FIELDS = "format: json, time: {field: /ts, unit: ms}, step: {field: /type}"
         ("{format: json, time: kafka, step: {field: type}}", "step.field: expected a JSON Pointer such as /meta/ts, in which"),
         ("{format: json, time: kafka, step: {field: /a~2}}", "step.field: expected a JSON Pointer such as /meta/ts, in which"),
         ("{format: json, time: kafka, step: {field: ''}}", "step.field: expected a JSON Pointer such as /meta/ts, in which"),
-        ("{format: csv}", "record.format: expected text, json or avro, got 'csv'"),
+        ("{format: csv}", "record.format: expected text, json, avro or protobuf, got 'csv'"),
         (
             "{format: json, time: kafka, step: {field: /x, names: {payd: [b]}}}",
             "expected record.step.names: the steps created, paid, not payd",

@@ -196,13 +196,11 @@ function spanned(span, unit) {
 }
 
 // Say until when answers do not change any more.
-function finality({ coverage, unit, bars, live, view }) {
+function finality({ coverage, unit, bars, live }) {
   const first = bars[0]?.start ?? live.start;
   if (coverage.finalUntil > first)
     return `What begins before ${moment(coverage.finalUntil, unit)} does not change; a late event may add to it.`;
-  return coverage.finalUntil == null
-    ? ""
-    : `A late event may still change ${view === "sets" ? "every set" : "all of it"}.`;
+  return coverage.finalUntil == null ? "" : "A late event may still change every set.";
 }
 
 function caption(target, stream, timeline) {

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from actors.records.schemas.framing import OneSchema, Schema, Schemas, numbers_i
 from actors.registry.client import Found, RegistryClient
 from actors.registry.registry import Registry
 from config.records import Record
+from scripts.service.schemas.protoc import compiled, compiled_file
 
 LOGIN = "FIRNLINE_REGISTRY_LOGIN"
 """The variable with the user and the password for registries, as USER:PASSWORD. It is no setting, so no listing shows it."""
 
 _LONGEST = 4 << 20
 _TIMEOUT_S = 10.0
+_PACKAGES = {"avro": ("fastavro",), "protobuf": ("google", "grpc_tools")}
 
 
 def schemas_of(record: Record | None, name: str, on_error: Callable[[str], None]) -> Schemas | None:
@@ -28,16 +31,19 @@ def schemas_of(record: Record | None, name: str, on_error: Callable[[str], None]
     """
     if record is None or record.format == "json":
         return None
-    if find_spec("fastavro") is None:
-        raise ValueError("record.format: avro needs a package that is not installed: pip install 'firnline[avro]'")
+    if missing := [package for package in _PACKAGES[record.format] if find_spec(package) is None]:
+        extra = record.format
+        raise ValueError(f"record.format: {extra} needs {', '.join(missing)}: pip install 'firnline[{extra}]'")
+    made = _made_avro if record.format == "avro" else partial(_made_protobuf, str(record.message))
     if record.registry is not None:
         client = RegistryClient(record.registry, os.environ.get(LOGIN) or None)
-        return Registry(client, _made, name=f"{name}/registry", on_error=on_error)
+        return Registry(client, made, name=f"{name}/registry", on_error=on_error)
     path = Path(record.schema or "")
     try:
-        return OneSchema(_made(Found("AVRO", _text_of(path), ())), framed=record.framed)
+        schema = _protobuf_of(path, record) if record.format == "protobuf" else made(Found("AVRO", _text_of(path), ()))
     except ValueError as error:
         raise ValueError(f"record.schema: {path}: expected {error}") from None
+    return OneSchema(schema, framed=record.framed)
 
 
 def encoding_of(schemas: Schemas | None) -> Encoding | None:
@@ -55,7 +61,7 @@ def await_schemas(schemas: Schemas | None, values: Values) -> None:
         raise ValueError("; ".join(trouble.reasons) if trouble is not None else f"no schemas in {_TIMEOUT_S:.0f} s")
 
 
-def _made(found: Found) -> Schema:
+def _made_avro(found: Found) -> Schema:
     """Return a schema as a registry has it. Raises ValueError if it cannot be used."""
     from actors.records.schemas.avro import AvroSchema  # noqa: PLC0415  # an extra, for streams that need it
 
@@ -64,7 +70,32 @@ def _made(found: Found) -> Schema:
     return AvroSchema(found.text, [text for _, text in found.references])
 
 
+def _made_protobuf(message: str, found: Found) -> Schema:
+    """Return a schema as a registry has it, for a message by its full name. Raises ValueError if it cannot be used."""
+    from actors.records.schemas.protobuf import ProtobufSchema  # noqa: PLC0415  # an extra, for streams that need it
+
+    if found.kind != "PROTOBUF":
+        raise ValueError(f"a schema of Protobuf, got one of {found.kind[:50]}")
+    return ProtobufSchema(compiled(found.text, dict(found.references)), message, framed=True)
+
+
+def _protobuf_of(path: Path, record: Record) -> Schema:
+    """Return the schema of a file: one that protoc has compiled, or one for protoc, by its name. Raises ValueError."""
+    from actors.records.schemas.protobuf import ProtobufSchema  # noqa: PLC0415  # an extra, for streams that need it
+
+    content = _bytes_of(path)
+    files = compiled_file(path) if path.suffix == ".proto" else content
+    return ProtobufSchema(files, str(record.message), framed=record.framed)
+
+
 def _text_of(path: Path) -> str:
+    try:
+        return _bytes_of(path).decode()
+    except UnicodeDecodeError:
+        raise ValueError("text in UTF-8") from None
+
+
+def _bytes_of(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             content = file.read(_LONGEST + 1)
@@ -72,7 +103,4 @@ def _text_of(path: Path) -> str:
         raise ValueError(f"a file to read, got: {error.strerror}") from None
     if len(content) > _LONGEST:
         raise ValueError(f"at most {_LONGEST >> 20} MiB")
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        raise ValueError("text in UTF-8") from None
+    return content
