@@ -206,6 +206,16 @@ def test_what_json_has_not_is_refused_by_its_kind(kind: Any, value: object, word
     assert read(record(plain, order(x=value)), schema=schema, at="/x").endswith(f"got {words}")
 
 
+@pytest.mark.parametrize(
+    ("place", "byte"), [(0, 1), (0, 3), (0, 5), (0, 6), (1, 1), (0, 15), (0, 23), (1, 3), (1, 6), (1, 255)]
+)
+def test_an_index_that_does_not_exist_is_refused_and_not_counted_from_the_end(place: int, byte: int):
+    raw = bytearray(RAW)  # the branch of the id, then the symbol of the type
+    raw[place] = byte
+    assert read(bytes(raw)) == "not_avro"
+    assert read(RAW) == 7
+
+
 @given(st.binary(max_size=60), st.booleans())
 def test_no_bytes_raise_an_error(raw: bytes, framed: bool):
     found = read((FRAME if framed else b"") + raw, framed=framed)
