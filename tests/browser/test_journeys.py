@@ -236,3 +236,6 @@ def test_no_file_of_the_page_is_left_out_of_its_imports():
         if ' from "./' in line
     }
     assert imported == scripts
+    page = (folder / "live.html").read_text()
+    preloaded = {line.split("/static/")[1].split('"')[0] for line in page.splitlines() if 'rel="modulepreload"' in line}
+    assert preloaded == scripts, "all scripts load at once, and not one after the other"

@@ -16,6 +16,7 @@ const AXIS_PX = 24;
 const TOP_PX = 24;
 const BUCKET_PX = 7;
 const EVERY_MS = 1_000;
+const TICK_MS = 900;
 const WHEEL = 0.0016;
 const KEYS = {
   "+": "in",
@@ -68,8 +69,16 @@ export class Histogram {
     this.onResize();
   }
 
+  // Draw the newest state, at most once a second: a tick twice a second moves no bar by a pixel.
+  tick(stream) {
+    const fresh = this.stream?.name !== stream.name || !this.scale;
+    if (fresh || performance.now() - this.drawn > TICK_MS) this.draw(stream);
+    else this.stream = stream;
+  }
+
   draw(stream) {
     this.stream = stream;
+    this.drawn = performance.now();
     const held = extent(stream);
     this.whole = held && [least(held[0], visible(stream)[0].start), held[1]]; // some forgotten generations are in sight
     this.svg.toggleAttribute("data-none", !this.whole);

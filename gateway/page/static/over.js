@@ -13,6 +13,7 @@ const KINDS = {
   started: "mild",
   recovered: "mild",
 };
+const TICK_MS = 900;
 const NEAR_S = 600; // up to here the page adds what it has seen itself, once a second
 
 export class Over {
@@ -20,13 +21,17 @@ export class Over {
     this.state = state;
     this.past = past;
     this.last = 600;
+    this.drawn = -TICK_MS;
     for (const input of document.querySelectorAll("input[name=past]"))
       input.addEventListener("change", () => {
         this.last = Number(input.value);
         this.name = null; // the charts are made anew, with another axis
         if (this.stream) this.draw(this.stream);
       });
-    byId("marks").parentElement.addEventListener("toggle", () => this.stream && this.draw(this.stream));
+    byId("marks").parentElement.addEventListener("toggle", () => {
+      this.drawn = -TICK_MS;
+      if (this.stream) this.draw(this.stream);
+    });
   }
 
   make(stream) {
@@ -46,7 +51,10 @@ export class Over {
   }
 
   draw(stream) {
+    const same = this.stream?.name === stream.name && this.name === stream.name;
     this.stream = stream;
+    if (same && performance.now() - this.drawn < TICK_MS) return undefined;
+    this.drawn = performance.now();
     if (this.name !== stream.name) this.make(stream);
     const found = this.past.of(stream.name, this.last);
     if (!found) return write(byId("past-said"), "Reading the history…");

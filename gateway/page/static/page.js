@@ -99,7 +99,8 @@ export class StreamPage {
     shown.plot.classList.toggle("askable", this.brush.enabled);
     byId("timeline").classList.toggle("later", !counted);
     if (byId("timeline").hidden) return;
-    shown.draw(stream);
+    if (answers) shown.tick(stream);
+    else shown.draw(stream);
     this.brush.draw();
     if (answers) this.windowed(stream);
     else caption(byId("timeline-said"), stream, this.timeline);
