@@ -8,6 +8,7 @@ from itertools import starmap
 from actors.reading.pace import Pace
 from actors.timeline.horizon import Ahead
 from tests.simulation.feed import Feed
+from tests.simulation.funnel_feed import FunnelFeed
 from tests.simulation.segment_feed import SegmentFeed
 from tests.simulation.set_feed import SetFeed
 from tests.simulation.top_feed import TopFeed
@@ -54,13 +55,13 @@ class Scenario:
     transactional: bool
 
 
-def scenario(seed: int, *, handlers: bool = False, poison: bool = False) -> Scenario:
-    """Return the scenario of a seed.
+def scenario(seed: int, *, handlers: bool = False, poison: bool = False, view: str | None = None) -> Scenario:
+    """Return the scenario of a seed, of the given `view` or of the one in turn.
 
     With `handlers`, any actor also fails at some messages. With `poison`, a slice fails at some records every time.
     """
     chance = random.Random(f"{seed} scenario")
-    view = VIEWS[seed % len(VIEWS)]
+    view = view or VIEWS[seed % len(VIEWS)]
     orderly = chance.random() < 0.6
     size = chance.choice([5, 20, 20, 60, 10_000])
     feed = _feed(view, chance, orderly=orderly, size=size, deletes=random.Random(f"{seed} deletes"))
@@ -130,6 +131,8 @@ def _feed(view: str, chance: random.Random, *, orderly: bool, size: int, deletes
             return SegmentFeed(chance, max_batches=size)
         case "uniques":
             return UniqueFeed(chance, orderly=orderly, max_cells=6 * size)
+        case "funnel":
+            return FunnelFeed(chance, orderly=orderly, max_sequences=size)
         case "words":
             return WordFeed(chance, orderly=orderly, max_pairs=4 * size)
         case _:

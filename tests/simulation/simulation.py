@@ -63,8 +63,10 @@ class Simulation:
     Without `instances` there is one instance of the service at a time.
     """
 
-    def __init__(self, seed: int, *, handlers: bool = False, poison: bool = False, instances: bool = True) -> None:
-        self.plan = scenario(seed, handlers=handlers, poison=poison)
+    def __init__(
+        self, seed: int, *, handlers: bool = False, poison: bool = False, instances: bool = True, view: str | None = None
+    ) -> None:
+        self.plan = scenario(seed, handlers=handlers, poison=poison, view=view)
         self._world = World(seed, self.plan)
         self.trace = self._world.trace
         self._process = Process(self._world)

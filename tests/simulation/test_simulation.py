@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,12 @@ def test_poisoned_records_are_set_aside_under_faults(seed: int):
     _run(seed, poison=True)
 
 
-def _run(seed: int, **switches: bool) -> None:
+@pytest.mark.seeds_modulo(4, 2)
+def test_funnels_are_right_under_faults(seed: int):
+    _run(seed, view="funnel", poison=seed % 3 == 1)
+
+
+def _run(seed: int, **switches: Any) -> None:
     simulation = Simulation(seed, **switches)
     try:
         simulation.run()

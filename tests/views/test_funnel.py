@@ -4,6 +4,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from actors.views.funnel.view import FunnelView
 from actors.views.view import Silence
 from tests.support.polled import polled
 from tests.support.rendered import rendered
+from tests.support.sequences import sequences
 
 STEPS = ["created", "paid", "shipped"]
 WITHIN = 50
@@ -69,29 +71,13 @@ class Fed:
 
 
 def truth(events: Sequence[tuple[str, int, int]], now: int) -> list[dict[str, Any]]:
-    """Return the sequences of all keys, from all events at once, without columns. `test_funnel_matching.py` proves the rule."""
+    """Return the right sequences at the time `now`."""
     found = []
-    for key in {key for key, _, _ in events}:
-        left = sorted((time, step) for each, time, step in events if each == key)
-        for length in range(len(STEPS), 0, -1):
-            pool, used = [event for event in left if event[1] < length], list[tuple[int, int]]()
-            floor = [(-1, -1, -1)] * length  # the last event of each step that is taken or passed
-            numbered = [(*event, number) for number, event in enumerate(pool)]
-            for first in [event for event in numbered if event[1] == 0]:
-                row = [first]
-                for step in range(1, length):
-                    later = [each for each in numbered if each[1] == step and each > row[-1] and each > floor[step]]
-                    if not later:
-                        break
-                    row.append(later[0])
-                if len(row) == length and row[-1][0] - first[0] <= WITHIN:
-                    floor = row
-                    used += [event[:2] for event in row]
-                    times = [row[step][0] if step < length else None for step in range(len(STEPS))]
-                    state = "complete" if length == len(STEPS) else "open" if now - first[0] <= WITHIN else "lapsed"
-                    limit = None if state == "complete" else first[0] + WITHIN
-                    found.append({"key": key, "state": state, "steps": dict(zip(STEPS, times, strict=True)), "lapsesAt": limit})
-            left = list((Counter(left) - Counter(used)).elements())
+    for key, times in sequences(events, len(STEPS), WITHIN):
+        complete = len(times) == len(STEPS)
+        state = "complete" if complete else "open" if now - times[0] <= WITHIN else "lapsed"
+        steps = dict(zip_longest(STEPS, times))
+        found.append({"key": key, "state": state, "steps": steps, "lapsesAt": None if complete else times[0] + WITHIN})
     return found
 
 
