@@ -1,13 +1,16 @@
 """The rows of an answer: iterated as they arrive, or all of them as Arrow, for pandas, polars and DuckDB."""
 
+import contextlib
 import http.client
 import io
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
+from firnline.shown import FEW, as_html, as_text
 from firnline.transport import FirnlineError, Transport, UnreachableError
 
 if TYPE_CHECKING:
@@ -47,6 +50,9 @@ class Rows(Generic[Row]):
 
     def __iter__(self) -> Iterator[Row]:
         """Yield the rows as they arrive. Raises RefusedError, or UnreachableError if an answer breaks off."""
+        return self._read()
+
+    def _read(self) -> Generator[Row]:
         with self._transport.ask(self._path, self._parameters, accept=NDJSON, of=self._of) as response:
             self._note_coverage(response)
             for line in _lines(response):
@@ -63,6 +69,38 @@ class Rows(Generic[Row]):
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """Give all rows to a library that reads Arrow's C stream, such as `polars.DataFrame(rows)`."""
         return self.arrow().__arrow_c_stream__(requested_schema)
+
+    def to_pandas(self) -> Any:
+        """Return all rows as a pandas DataFrame. Needs pandas and pyarrow."""
+        return self.arrow().to_pandas()
+
+    def to_polars(self) -> Any:
+        """Return all rows as a polars DataFrame. Needs polars and pyarrow."""
+        try:
+            import polars as pl  # noqa: PLC0415  # the caller's
+        except ImportError:
+            raise FirnlineError("expected polars: pip install polars") from None
+        return pl.from_arrow(self.arrow())
+
+    def __repr__(self) -> str:
+        """Return the first rows as text: sends a request. If the service refuses it, the text has the reason."""
+        return self._shown(as_text)
+
+    def _repr_html_(self) -> str:
+        """Return the first rows as HTML, for notebooks."""
+        return self._shown(as_html)
+
+    def _shown(self, written: Callable[[str, Sequence[Any]], str]) -> str:
+        title = f"{type(self).__name__} of {self._path}"
+        try:
+            return written(title, self._first())
+        except (FirnlineError, ValueError) as error:  # a text must not fail
+            return f"{title}: {error}"
+
+    def _first(self) -> list[Row]:
+        """Return the rows to show, and one more if there are more."""
+        with contextlib.closing(self._read()) as rows:
+            return list(islice(rows, FEW + 1))
 
     def _table(self, parameters: Mapping[str, object]) -> "tuple[pa.Table, int | None, Mapping[str, object]]":
         """Return the rows of one answer, its own limit of rows, or None, and the parameters of the next page."""
@@ -110,9 +148,38 @@ class Sets(Rows[dict[str, int]]):
         super().__init__(transport, path, parameters, of=of)
         self._limit = limit
         self._cursor = cursor
+        self._begins = False
 
     def __iter__(self) -> Iterator[dict[str, int]]:
         """Yield the sets, page by page; a page that breaks off is requested again. Cost: 2 us a set in the client."""
+        self._begins = True
+        return self._read()
+
+    def __len__(self) -> int:
+        """Return the number of sets: asks for the summary, and reads no sets. Raises as iterating does.
+
+        Raises TypeError behind a cursor, and while an iteration begins: so `list(rows)` sends no request for the length.
+        """
+        if self._begins or self._cursor is not None:
+            self._begins = False
+            raise TypeError("the number of these sets is not known")
+        path = f"{self._path.removesuffix('/get-sets')}/summary"
+        rows = self._transport.json(path, self._parameters, of=self._of)["summary"]
+        count: int = rows[0]["count"] if rows else 0
+        return count if self._limit is None else min(count, self._limit)
+
+    def __bool__(self) -> bool:
+        """Return True: a look whether there are sets sends no request."""
+        return True
+
+    def _first(self) -> list[dict[str, int]]:
+        limit = FEW + 1 if self._limit is None else min(self._limit, FEW + 1)
+        few = Sets(self._transport, self._path, self._parameters, of=self._of, limit=limit, cursor=self._cursor)
+        with contextlib.closing(few._read()) as rows:  # of the same class
+            return list(rows)
+
+    def _read(self) -> Generator[dict[str, int]]:
+        self._begins = False
         left, cursor, asked = self._limit, self._cursor, self._parameters
         while left is None or left > 0:
             page, asked = self._page(PAGE if left is None else min(left, PAGE), cursor, asked)

@@ -13,7 +13,7 @@ from tests.support.service import Service, service
 
 FIRST_MS = 1_685_695_916_000
 SETS = 6_000
-PATTERNS = {"dataset": "top", "segments": "segments", "uniques": "uniques", "words": "words"}
+PATTERNS = {"dataset": "top", "segments": "segments", "uniques": "uniques", "words": "words", "funnel": "orders"}
 BROWSER = "text/html,application/xhtml+xml,*/*;q=0.8"
 ROWS = "[...document.querySelectorAll('#answer-table tbody tr')].map((row) => [...row.cells].map((cell) => cell.innerText))"
 COUNTED = "document.getElementById('timeline-said').innerText.match(/^.* from .* to .*$/)?.[0]"
@@ -32,7 +32,7 @@ def took(number: int) -> int:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Yield a service of all five views. Its sets begin 100 ms apart, and are in four generations."""
+    """Yield a service of all views. Its sets begin 100 ms apart, and are in four generations."""
     folder = tmp_path_factory.mktemp("journeys")
     times = [(FIRST_MS + 100 * number, took(number)) for number in range(SETS)]
     lines = (f"R_{at}\nG_{at + 10}\nB_{at + each}\n" for at, each in times)
@@ -68,10 +68,10 @@ def changed(seen: Look, before: tuple[str, str]) -> tuple[str, str]:
 
 def test_the_overview_has_a_card_for_each_stream_and_leads_to_it(browser: Chromium, running: Service):
     with look(browser, f"{url(running)}?utm_source=x", bypass_csp=True, reduced_motion="reduce", viewport=(360, 780)) as seen:
-        seen.until("document.querySelectorAll('#overview-cards .badge:not(:empty)').length === 5")
+        seen.until("document.querySelectorAll('#overview-cards .badge:not(:empty)').length === 6")
         assert seen.page.title() == "Overview · Firnline"
         cards = seen.page.locator("#overview-cards > li")
-        assert [cards.nth(at).locator("h2").inner_text() for at in range(5)] == ["events", *PATTERNS]
+        assert [cards.nth(at).locator("h2").inner_text() for at in range(6)] == ["events", *PATTERNS]
         assert f"{SETS:,}" in cards.nth(0).inner_text()
         assert "at the end" in cards.nth(0).inner_text()
         assert "not used" in seen.text("#overview-tiles"), "no stream reads a topic"
@@ -178,6 +178,9 @@ def test_the_largest_ids_have_values_and_can_be_found(browser: Chromium, running
         seen.until("document.querySelectorAll('#view-body tbody tr').length === 50")
         shown = seen.page.evaluate(ROWS.replace("answer-table", "view-body"))
         assert [f"{key},{value.replace(',', '')}" for _, key, value in shown] == ids
+        seen.page.fill("#view-body input", (last := running.get("/dataset")["data"][-1]))
+        seen.until("document.querySelectorAll('#view-body tbody tr').length === 1")
+        assert seen.page.evaluate(ROWS.replace("answer-table", "view-body"))[0][:2] == ["600", last]
         seen.page.fill("#view-body input", ids[30].split(",")[0])
         seen.until("document.querySelectorAll('#view-body tbody tr').length === 1")
         assert seen.page.evaluate(ROWS.replace("answer-table", "view-body"))[0][0] == "31"
@@ -194,6 +197,21 @@ def test_words_are_counted_by_event_time_and_a_finished_batch_leads_to_its_line(
         seen.until("document.querySelectorAll('#view-body tbody tr').length > 0")
         link = seen.page.locator("#view-body tbody a").first
         assert running.request(str(link.get_attribute("href")))[0] == 200
+        assert not seen.errors
+
+
+def test_a_funnel_shows_how_many_reached_each_step_and_the_newest_sequences(browser: Chromium, running: Service):
+    answer = running.get("/funnel")
+    with look(browser, url(running, "#/funnel"), bypass_csp=True, reduced_motion="reduce") as seen:
+        seen.until("document.querySelectorAll('.funnel li').length === 3")
+        shown = [each.split("\n")[0] for each in seen.page.locator(".funnel li .number").all_inner_texts()]
+        assert shown == [f"{step['reached']:,}" for step in answer["steps"]]
+        assert seen.until(COUNTED).startswith(f"{answer['steps'][0]['reached']:,} sequences from ")
+        seen.page.click("#range-newest")
+        seen.until("document.querySelectorAll('#answer-table tbody tr').length > 0")
+        newest = running.get("/funnel/sequences")["sequences"][-1]
+        assert seen.page.evaluate(ROWS)[0][:2] == [newest["key"], newest["state"]]
+        assert seen.violations() == []
         assert not seen.errors
 
 

@@ -103,6 +103,45 @@ def test_pandas_polars_and_duckdb_read_rows_in_one_line_each(client: Client):
 
 
 @pytest.mark.broker
+def test_rows_show_themselves_and_their_number_and_become_data_frames(client: Client):
+    polars = pytest.importorskip("polars")
+    rows = client.sets(limit=500)
+    assert len(rows) == 500
+    assert len(client.sets()) == len(WANTED)
+    assert len(client.sets(WANTED[3][0], WANTED[9][0])) == sum(WANTED[3][0] <= each[0] < WANTED[9][0] for each in WANTED)
+    assert (len(client.sets(5, 6)), bool(client.sets(5, 6))) == (0, True)
+    with pytest.raises(TypeError):
+        len(client.sets(cursor="1.2.3.1"))
+    begun = iter(rows)
+    assert next(begun) == dict(zip("rgb", WANTED[0], strict=True))
+    assert len(rows) == 500
+    lines = repr(rows).splitlines()
+    assert (lines[0], lines[1].split(), lines[-1], len(lines)) == ("Sets of /events/get-sets", ["r", "g", "b"], "…", 13)
+    assert [tuple(map(int, line.split())) for line in lines[2:-1]] == WANTED[:10]
+    assert repr(client.sets(limit=3)).count("\n") == 4
+    assert repr(client.sets(5, 6)) == "Sets of /events/get-sets\nno rows"
+    assert f"<td>{WANTED[9][2]}</td>" in rows._repr_html_()
+    assert "whole" in repr(client.summary())
+    assert rows.to_polars().equals(polars.DataFrame(rows))
+    assert rows.to_pandas().shape == (500, 3)
+
+
+def test_a_text_of_rows_does_not_fail_and_escapes_what_they_hold():
+    with server([says(200, b'{"name":"<b>\\u001b[2J","count":1}\n')] * 2) as (client, _):
+        assert "\x1b" not in repr(client.words())
+        assert "&lt;b&gt;" in client.words()._repr_html_()
+    assert "is the service running" in repr(Client(f"http://127.0.0.1:{free_port()}").sets())
+    assert "zone" in repr(Client().sets(datetime(2023, 1, 1)))  # noqa: DTZ001
+
+
+def test_a_list_of_sets_asks_for_no_length():
+    page = says(200, b'{"sets":[{"r":{"name":"red","timestamp":1}}],"coverage":{}}')
+    with server([page]) as (client, asked):
+        assert list(client.sets()) == [{"r": 1}]
+        assert len(asked) == 1
+
+
+@pytest.mark.broker
 def test_the_functions_use_the_service_of_the_environment(running: Service, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FIRNLINE_URL", f"127.0.0.1:{running.port}")
     assert next(iter(firnline.sets())) == dict(zip("rgb", WANTED[0], strict=True))

@@ -34,6 +34,26 @@ export const ANSWERS = {
     newest: newestSets,
     first: [1, -1],
   },
+  funnel: {
+    noun: "sequence",
+    path: ({ name }, from, to) => `/${name}/sequences?startTime=${encoded(from)}&endTime=${encoded(to)}`,
+    limit: `&limit=${AT_ONCE}`,
+    rows: (body) => body.sequences,
+    columns: ({ steps, unit }) => [
+      { title: "key", text: ({ key }) => key, key: ({ key }) => key },
+      { title: "state", text: ({ state }) => state, key: ({ state }) => state },
+      ...steps.map((step) => ({
+        title: step,
+        kind: "n",
+        text: (row) => moment(big(row.steps[step]), unit, true),
+        key: (row) => big(row.steps[step]) ?? -1n,
+      })),
+      { title: "lapses at", kind: "n", text: ({ lapsesAt }) => moment(big(lapsesAt), unit) },
+    ],
+    python: ({ name }, from, to) => `firnline.sequences(${timed(from)}, ${timed(to)}, stream=${quoted(name)})`,
+    newest: (stream) => newestLength(stream, 10 * MINUTE_MS),
+    first: [2, -1],
+  },
   words: {
     noun: "word",
     path: ({ name }, from, to) => `/${name}/CountWords?startTime=${encoded(from)}&endTime=${encoded(to)}`,
@@ -68,10 +88,12 @@ export const ANSWERS = {
 const took = (row) => row.at(-1) - row[0];
 const users = (row) => (row.exact ? number(row.unique) : `${number(row.lower)} to ${number(row.upper)}`);
 
-// Return a time of the stream as text for a path. Numbers of sets are in the stream's unit, of other views in seconds.
+const IN_UNITS = new Set(["sets", "funnel"]);
+
+// Return a time as text for a path. Numbers of these views are in the stream's unit, those of the others in seconds.
 export function instant(time, { unit, view }) {
   const text = moment(time, unit, true);
-  return view === "sets" || !isTime(unit) || !text.includes(" ") ? String(time) : `${text.replace(" ", "T")}Z`;
+  return IN_UNITS.has(view) || !isTime(unit) || !text.includes(" ") ? String(time) : `${text.replace(" ", "T")}Z`;
 }
 
 async function newestLength(stream, ms) {

@@ -15,9 +15,20 @@ async function counted({ name }, [from, to], width) {
   return { width: big(used), buckets: buckets.map(({ start, count }) => [big(start), count]) };
 }
 
+// A funnel counts by minute, hour or day: those of the first step are the sequences that began then.
+async function began({ name, unit, steps }, [from, to], width) {
+  const wanted = toMs(width, unit);
+  const by = ["minute", "hour", "day"].find((each) => PERIODS_MS[each] >= wanted) ?? "day";
+  const long = BigInt(Math.round(PERIODS_MS[by] / toMs(1, unit)));
+  const { steps: rows } = await json(`/${name}?by=${by}&startTime=${from}&endTime=${to}`);
+  const first = rows.filter(({ step }) => step === steps[0]);
+  return { width: long, by, buckets: first.map(({ start, reached }) => [big(start), reached]) };
+}
+
 const KINDS = {
   sets: { of: counted, noun: "sets" },
   words: { of: (stream, span, width) => counted(stream, span, most(width, SECOND_MS)), noun: "events" },
+  funnel: { of: began, noun: "sequences" },
   uniques: {
     noun: "frames",
     // Periods are the buckets: the shortest that the stream keeps and that is not shorter than `width`.

@@ -7,13 +7,12 @@ import { compact, duration, isTime, length, number, toMs } from "./format.js";
 
 const [WIDTH, HEIGHT, BUCKETS] = [600, 90, 40];
 
-// Return the number of sets in a range, whatever their number, or null if it is not known.
-export async function countOf({ name, view }, [from, to]) {
+// Return the figures of all sets of a range: { count, p50, p95, max } in the stream's unit, or null if there are none.
+export async function figuresOf({ name, view }, [from, to]) {
   if (view !== "sets") return null;
   try {
-    const width = big(to) - big(from) || 1n;
-    const { buckets } = await json(`/${name}/histogram?startTime=${from}&endTime=${to}&width=${width}`);
-    return buckets.reduce((sum, { count }) => sum + count, 0);
+    const { summary } = await json(`/${name}/summary?startTime=${from}&endTime=${to}`);
+    return summary.find(({ step }) => step === "whole") ?? null;
   } catch {
     return null; // the table is there all the same
   }
@@ -21,33 +20,27 @@ export async function countOf({ name, view }, [from, to]) {
 
 export const quantile = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.ceil(sorted.length * share) - 1)];
 
-// Return the tiles of a range. `rows` are those that were read; `count` is how many there are, if it is known.
-export function tilesOf(stream, { rows, range, count }) {
+// Return the tiles of a range. `rows` are those that were read; `figures` are those of all sets, if they are known.
+export function tilesOf(stream, { rows, range, figures }) {
   const { unit, view } = stream;
   const long = big(range[1]) - big(range[0]);
-  const all = count ?? rows.length;
-  const part = all > rows.length ? `of the first ${compact(rows.length)}` : "";
   const tiles = [];
   if (view === "sets") {
+    const all = figures?.count ?? rows.length;
     tiles.push({ key: "count", label: "Sets", value: compact(all), note: `in ${length(long, unit)}` });
     if (isTime(unit) && long > 0n) {
       const each = all / (toMs(long, unit) / 1000);
       tiles.push({ key: "rate", label: "Rate", value: rounded(each), unit: "/s", note: "mean of the range" });
     }
-    const took = durations(rows);
-    for (const [key, share] of took.length
-      ? [
-          ["p50", 0.5],
-          ["p95", 0.95],
-          ["longest", 1],
-        ]
-      : [])
-      tiles.push({
-        key,
-        label: key === "longest" ? "Longest" : `${key} of the whole`,
-        ...spoken(quantile(took, share), unit),
-        note: part,
-      });
+    const titles = { p50: "p50 of the whole", p95: "p95 of the whole", max: "Longest" };
+    for (const [key, label] of Object.entries(figures ? titles : {}))
+      tiles.push({ key, label, ...spoken(figures[key], unit), note: "of all sets of the range" });
+  } else if (view === "funnel") {
+    const states = { complete: "Complete", open: "Open", lapsed: "Lapsed" };
+    for (const [key, label] of Object.entries(states)) {
+      const found = rows.filter(({ state }) => state === key).length;
+      tiles.push({ key, label, value: compact(found), note: `of ${compact(rows.length)} sequences` });
+    }
   } else if (view === "words") {
     const sum = rows.reduce((total, [, each]) => total + each, 0);
     tiles.push({ key: "words", label: "Words", value: compact(rows.length), note: `in ${length(long, unit)}` });
@@ -114,7 +107,11 @@ export function drawDurations(target, stream, rows) {
   );
   const under = document.createElement("p");
   under.className = "ends";
-  for (const each of [text(low), "how long a set took; lines at p50 and p95", `${text(high)} (p99)`]) {
+  for (const each of [
+    text(low),
+    `how long ${compact(rows.length)} sets took; lines at p50 and p95`,
+    `${text(high)} (p99)`,
+  ]) {
     const span = document.createElement("span");
     span.textContent = each;
     under.append(span);

@@ -197,11 +197,13 @@ function spanned(span, unit) {
 }
 
 // Say until when answers do not change any more.
-function finality({ coverage, unit, bars, live }) {
+function finality({ coverage, unit, bars, live, view }) {
   const first = bars[0]?.start ?? live.start;
   if (coverage.finalUntil > first)
     return `What begins before ${moment(coverage.finalUntil, unit)} does not change; a late event may add to it.`;
-  return coverage.finalUntil == null ? "" : "A late event may still change every set.";
+  return coverage.finalUntil == null
+    ? ""
+    : `A late event may still change ${view === "sets" ? "every set" : "all of it"}.`;
 }
 
 function caption(target, stream, timeline) {

@@ -3,7 +3,7 @@
 import { answer, ask, curl, token } from "./access.js";
 import { ANSWERS, AT_ONCE, instant } from "./answers.js";
 import { byId, element, write } from "./element.js";
-import { countOf, drawDurations, tilesOf } from "./figures.js";
+import { drawDurations, figuresOf, tilesOf } from "./figures.js";
 import { compact, moment } from "./format.js";
 import { Rows } from "./rows.js";
 import { drawTiles } from "./tiles.js";
@@ -147,8 +147,8 @@ export class Query {
       this.next = body.next;
       if (range && !range.includes(null)) this.place(range);
       this.fill(took);
-      const count = this.next ? await countOf(this.stream, this.range) : this.shown.length;
-      if (mine === this.asked) this.sums(count);
+      const figures = this.shown.length ? await figuresOf(this.stream, this.range) : null;
+      if (mine === this.asked) this.sums(figures);
     } catch (error) {
       if (mine !== this.asked) return;
       this.mark(/start/i.test(error.where ?? ""), /end/i.test(error.where ?? ""));
@@ -173,13 +173,13 @@ export class Query {
     this.table.show({ caption, columns: this.kind.columns(this.stream), rows: this.shown, sort: this.sort });
   }
 
-  sums(count) {
+  sums(figures) {
     const { shown: rows, range } = this;
     const known = rows.length && range.every((time) => /^-?\d+$/.test(String(time)));
     byId("answer-tiles").hidden = !known;
     byId("answer-chart").hidden = true;
     if (!known) return;
-    drawTiles(byId("answer-tiles"), tilesOf(this.stream, { rows, range, count }));
+    drawTiles(byId("answer-tiles"), tilesOf(this.stream, { rows, range, figures }));
     if (this.stream.view === "sets") drawDurations(byId("answer-chart"), this.stream, rows);
   }
 

@@ -3,7 +3,14 @@
 import { byId, sentence, write } from "./element.js";
 import { bytes, compact, duration, isTime, length, moment, number, plural, toMs } from "./format.js";
 
-export const NOUNS = { sets: "sets", top: "ids", segments: "finished batches", uniques: "frames", words: "events" };
+export const NOUNS = {
+  sets: "sets",
+  top: "ids",
+  segments: "finished batches",
+  uniques: "frames",
+  words: "events",
+  funnel: "sequences",
+};
 
 export const WHAT = {
   sets: "complete sets of events in time order",
@@ -11,6 +18,7 @@ export const WHAT = {
   segments: "sorted segments, merged into batches",
   uniques: "unique users by minute, hour, day and longer",
   words: "counts of events, by type and by word",
+  funnel: "sequences of steps by key, in order of time",
 };
 
 // Return the length of the times that the stream holds, or null if it holds nothing.
@@ -26,6 +34,7 @@ const PRODUCERS = {
   segments: " --pattern segments",
   uniques: " --pattern uniques",
   words: " --pattern words",
+  funnel: " --pattern orders",
 };
 
 export const REASONS = {

@@ -2,19 +2,20 @@
 // while the page is visible.
 
 import { csv, json } from "./access.js";
+import { batchColumns, newestBatches } from "./batches.js";
 import { Chart } from "./charts.js";
 import { byId, element, gauge, sentence, table, write } from "./element.js";
 import { least, most } from "./exact.js";
 import { compact, moment, number, toMs } from "./format.js";
+import { FUNNEL } from "./funnel.js";
 import { Rows } from "./rows.js";
 
 const EVERY_MS = 2_000;
 const PERIODS = 120;
-const AT_ONCE = 400n; // batches
-const FIRST_ID = -(2n ** 63n);
 const LENGTH_MS = { minute: 6e4, hour: 3.6e6, day: 8.64e7, week: 6.048e8, month: 2.6784e9, year: 3.16224e10 };
 
 const VIEWS = {
+  funnel: FUNNEL,
   top: {
     title: "The largest",
     choices: () => ["50", "200", "1000"],
@@ -156,22 +157,6 @@ const VIEWS = {
   },
 };
 
-// Return the batches with the largest ids, 50 or more if there are enough. Ids may be far apart, so the range of ids is
-// widened until it has enough batches. If it then has too many for one answer, its start is found by bisection.
-async function newestBatches(name, first, end) {
-  let [width, few, many] = [AT_ONCE, end, null];
-  for (;;) {
-    const after = many == null ? most(end - width, first - 1n) : many + (few - many) / 2n;
-    const { segments } = await json(`/${name}?limit=${AT_ONCE}${after < FIRST_ID ? "" : `&after=${after}`}`);
-    const enough = segments.length >= 50 || after < first;
-    const whole = BigInt(segments.length) < AT_ONCE || few - after <= (few === end ? AT_ONCE : 1n);
-    if (enough && whole) return segments;
-    if (enough) many = after;
-    else few = after;
-    width *= 16n;
-  }
-}
-
 // Return the columns of the table of ids; a bar behind an id shows its value, from the smallest to the largest one.
 function idColumns(rows) {
   const values = rows.map(({ value }) => value);
@@ -183,19 +168,6 @@ function idColumns(rows) {
     { title: "rank", kind: "n rank", text: ({ rank }) => number(rank), key: ({ rank }) => rank },
     { title: "id", kind: "wide", text: barred, key: ({ id }) => id },
     { title: "value", kind: "n", text: ({ value }) => number(value), key: ({ value }) => value },
-  ];
-}
-
-// Return the columns of the table of finished batches. The id leads to the line of the batch.
-function batchColumns(name) {
-  const opened = ({ batch }) => element("a", { href: `/${name}/${batch}` }, number(batch));
-  const limit = (value) => (value == null ? "" : number(value));
-  return [
-    { title: "batch", kind: "n", text: opened, key: ({ batch }) => batch },
-    { title: "order of completion", kind: "n", text: ({ order }) => `${number(order)}.`, key: ({ order }) => order },
-    { title: "numbers", kind: "n", text: ({ count }) => number(count), key: ({ count }) => count },
-    { title: "smallest", kind: "n", text: ({ first }) => limit(first) },
-    { title: "largest", kind: "n", text: ({ last }) => limit(last) },
   ];
 }
 
@@ -257,10 +229,15 @@ export class View {
     this.load();
   }
 
-  // Show the ids that have the sought text.
-  found() {
+  // Show the ids that have the sought text. If none of those that were read has it, ask the service for just this id.
+  async found() {
     const sought = this.search.value.trim();
-    const rows = this.rows.filter(({ id }) => id.includes(sought));
+    let rows = this.rows.filter(({ id }) => id.includes(sought));
+    if (!rows.length && sought) {
+      const one = await json(`/${this.stream.name}/${encodeURIComponent(sought)}`).catch(() => null);
+      if (sought !== this.search.value.trim()) return;
+      if (one) rows = [{ id: one.id, value: BigInt(one.value), rank: one.rank }];
+    }
     const caption = sought
       ? `${compact(rows.length)} of ${compact(this.rows.length)} ids have this text`
       : "The largest value first";
