@@ -139,6 +139,7 @@ class Sql:
         self.requests, self._error = [], None
         asked = self._query.lower()  # DuckDB's own list of tables needs tables that it knows
         with duckdb.connect(":memory:") as connection:
+            connection.execute("set enable_progress_bar = false")  # it is printed among the rows of a long query
             try:
                 for name, table in tables(self._transport.json("/streams")["streams"]).items():
                     if name in asked:

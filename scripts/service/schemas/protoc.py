@@ -39,10 +39,15 @@ def compiled_file(path: Path) -> bytes:
 def _run(root: Path, main: Path) -> bytes:
     with tempfile.TemporaryDirectory(prefix="firnline-schema-") as folder:
         made = Path(folder) / "descriptors"
-        command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{root}", "--include_imports", f"--descriptor_set_out={made}"]
+        command = [sys.executable, "-P", "-m", "grpc_tools.protoc"]  # -P: no package of the present folder
         try:
             done = subprocess.run(
-                [*command, str(main)], check=False, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S
+                [*command, f"-I{root}", "--include_imports", f"--descriptor_set_out={made}", str(main)],
+                check=False,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_TIMEOUT_S,
             )
         except subprocess.TimeoutExpired:
             raise ValueError(f"a schema of Protobuf that protoc compiles in {_TIMEOUT_S:.0f} s") from None
