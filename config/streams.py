@@ -533,9 +533,9 @@ class FunnelStream(StreamSettings):
         return {**super().view_arguments(), "within": in_unit(duration_ms(self.within), self.unit), "unit": self.unit}
 
     def load(self, rate: float) -> Load:
-        """See the base. A complete sequence of three steps with a key of 36 characters: see docs/views/funnel.md."""
+        """See the base. A final sequence of three steps, with a random UUID as its key: 864,115 took 27,173,211 bytes."""
         per_s = rate / len(self.steps)
-        return Load(40, "sequences with a key of 36 letters", per_s, f"{rate:,.0f} events a second")
+        return Load(31.4, "sequences with a key of 36 letters", per_s, f"{rate:,.0f} events a second")
 
 
 STREAMS: dict[str, type[StreamSettings]] = {
