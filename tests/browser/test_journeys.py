@@ -215,6 +215,24 @@ def test_a_funnel_shows_how_many_reached_each_step_and_the_newest_sequences(brow
         assert not seen.errors
 
 
+def test_a_funnel_tells_the_story_of_a_key_and_what_lapses_next(browser: Chromium, running: Service):
+    cells = """(label) => [...document.querySelectorAll(`[aria-label="${label}"] tbody tr`)].map(
+        (row) => [...row.cells].map((cell) => cell.innerText))"""
+    with look(browser, url(running, "#/funnel"), bypass_csp=True, reduced_motion="reduce") as seen:
+        seen.until("""document.querySelector('[aria-label="Open sequences"] caption')""")
+        keys = {row["key"] for row in running.get("/funnel/sequences")["sequences"] if row["state"] != "complete"}
+        assert {row[0] for row in seen.page.evaluate(cells, "Open sequences")} <= keys
+        for key, count in (("A7", 3), ("<b>", 0)):
+            seen.page.fill("#view-body input[type=search]", key)
+            seen.page.keyboard.press("Enter")
+            caption = """document.querySelector('[aria-label="The events of a key"] caption')"""
+            seen.until(f"(key) => {caption}?.innerText.includes(key)", key)
+            told = seen.page.evaluate(cells, "The events of a key")
+            assert [row[1:4] for row in told] == [[step, "1", "complete"] for step in ("created", "paid", "shipped")][:count]
+        assert seen.violations() == []
+        assert not seen.errors
+
+
 def test_the_way_of_a_record_has_its_steps_and_the_mailboxes(browser: Chromium, running: Service):
     with look(browser, url(running, "#/events"), reduced_motion="reduce") as seen:
         seen.until("document.querySelectorAll('#flow .steps li').length >= 4")
