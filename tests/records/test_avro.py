@@ -9,7 +9,7 @@ from typing import Any
 import fastavro
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actors.columns.times import INT64_MAX, INT64_MIN
@@ -129,6 +129,7 @@ def ways(value: Any) -> list[str]:
     return found
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # the speed of a machine is no law
 @given(st.data())
 def test_a_record_of_avro_is_read_as_the_json_record_with_the_same_values(data: st.DataObject):
     schema, values = data.draw(shapes())

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actors.columns.times import INT64_MAX, INT64_MIN
@@ -87,6 +87,7 @@ POINTERS = [
 ]
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # the speed of a machine is no law
 @given(ORDERS, st.sampled_from(POINTERS), st.sampled_from([Key(), Whole(), Chars(), Name({b"PAID": 0})]))
 def test_a_message_is_read_as_the_json_record_with_the_same_values(order: dict[str, Any], field: str, role: Any):
     raw = Order(**order).SerializeToString()
