@@ -136,7 +136,7 @@ function sums(all, now) {
   const measured = known.some(([, rates]) => rates);
   const [value, unit] = perSecond(measured ? sum(([, rates]) => rates?.records ?? 0) : null);
   const refused = sum(([stream]) => Object.values(stream.rejects).reduce((total, count) => total + count, 0));
-  const used = sum(([stream]) => stream.memory.accounted);
+  const resident = Math.max(0, ...known.map(([stream]) => stream.memory.rss));
   const budget = sum(([stream]) => stream.memory.budget);
   const lag = sum(([stream]) => stream.lagTotal);
   const restarts = Object.values(now.restarts ?? {}).reduce((total, count) => total + count, 0);
@@ -150,9 +150,9 @@ function sums(all, now) {
     {
       key: "memory",
       label: "Memory",
-      ...scaled(used),
+      ...scaled(resident),
       note: `of ${scaled(budget).value} ${scaled(budget).unit}`,
-      share: budget ? used / budget : 0,
+      share: budget ? resident / budget : 0,
     },
     {
       key: "refused",
