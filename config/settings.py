@@ -82,7 +82,20 @@ class Checkpoints(Model):
 
 
 TAKEN = frozenset(
-    {"config", "dead-letters", "docs", "live", "livez", "metrics", "openapi", "readyz", "startupz", "static", "streams"}
+    {
+        "answers",
+        "config",
+        "dead-letters",
+        "docs",
+        "live",
+        "livez",
+        "metrics",
+        "openapi",
+        "readyz",
+        "startupz",
+        "static",
+        "streams",
+    }
 )
 """Names that no stream can have, because they are paths of the service itself; some need no token."""
 

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import io
 import time
+import urllib.parse
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 
 from firnline.shown import FEW, as_html, as_text
-from firnline.transport import FirnlineError, Transport, UnreachableError
+from firnline.transport import FirnlineError, Transport, UnreachableError, text
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
@@ -69,6 +70,18 @@ class Rows(Generic[Row]):
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """Give all rows to a library that reads Arrow's C stream, such as `polars.DataFrame(rows)`."""
         return self.arrow().__arrow_c_stream__(requested_schema)
+
+    def url(self, form: str = "csv") -> str:
+        """Return the address of a copy of all rows, as csv, ndjson or arrow, which the service keeps for five minutes.
+
+        Programs read it as a file: `polars.scan_csv(rows.url())`, `duckdb.read_csv(rows.url())`. Raises as iterating does.
+        """
+        given = {name: text(value) for name, value in self._copied().items() if value is not None}
+        of = f"{self._path}?{urllib.parse.urlencode({**given, 'format': form})}"
+        return self._transport.url.rstrip("/") + str(self._transport.json("/answers", {"of": of})["url"])
+
+    def _copied(self) -> Mapping[str, object]:
+        return self._parameters
 
     def to_pandas(self) -> Any:
         """Return all rows as a pandas DataFrame. Needs pandas and pyarrow."""
@@ -167,6 +180,9 @@ class Sets(Rows[dict[str, int]]):
         rows = self._transport.json(path, self._parameters, of=self._of)["summary"]
         count: int = rows[0]["count"] if rows else 0
         return count if self._limit is None else min(count, self._limit)
+
+    def _copied(self) -> Mapping[str, object]:
+        return {**self._parameters, "limit": self._limit, "cursor": self._cursor}
 
     def __bool__(self) -> bool:
         """Return True: a look whether there are sets sends no request."""

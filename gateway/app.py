@@ -17,6 +17,7 @@ from gateway.api.openapi import DescriptionRoutes
 from gateway.api.operation import Family, Operation, routes
 from gateway.api.params import Time
 from gateway.ask import Asker, Trace
+from gateway.kept import KeptRoutes
 from gateway.page.files import Pages, wants_page
 from gateway.page.history import Histories
 from gateway.page.live import LiveRoutes, Ticker
@@ -61,7 +62,7 @@ def create_app(
     if reload is not None:
         families.append(ConfigRoutes(reload))
     description = DescriptionRoutes()
-    families += [description, DocsRoutes(description)]
+    families += [description, DocsRoutes(description), KeptRoutes(asker)]
     of_service = [operation for family in families for operation in family.operations()]
     of_all = [*of_service, *(operation for own in of_streams.values() for operation in own)]
     operations = sorted(distinct(of_all), key=lambda each: "{" in each.path)  # a path without parameters comes first

@@ -17,6 +17,9 @@ from gateway.wire.layer import Layer
 SHORTEST_BYTES = 1_024
 """The length of the shortest answer that is compressed."""
 
+_RANGES = "/answers/"
+"""Answers below this path have ranges of bytes, so their bytes are sent as they are."""
+
 _LEVEL = 1
 _WINDOW_BITS = 16 + 13
 _MEMORY_LEVEL = 6
@@ -39,7 +42,7 @@ class Compression(Layer):
                     headers["etag"] = f"W/{tag}"
             await send(message)
 
-        accepted = accepts_gzip(Headers(scope=scope).get("accept-encoding", ""))
+        accepted = accepts_gzip(Headers(scope=scope).get("accept-encoding", "")) and not scope["path"].startswith(_RANGES)
         responder = _Gzip if accepted else IdentityResponder
         await responder(self.app, SHORTEST_BYTES)(scope, receive, sending)
 

@@ -1,0 +1,114 @@
+"""Copies of answers under an address of their own: readers of files read them as files, while the stream goes on."""
+
+import json
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from firnline.client import Client
+from tests.support.service import Service, service
+
+START = 1_795_773_600_000
+SETS = [(START + 10 * number, START + 10 * number + 3, START + 10 * number + 7) for number in range(40_000)]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    path = tmp_path_factory.mktemp("in") / "events"
+    path.write_text("".join(f"{step}_{time}\n" for each in SETS for time, step in zip(each, "RGB", strict=True)))
+    with service(None, None, f"streams.events.source={{file: {path}}}", "memory.budget=512MiB") as served:
+        served.settled(3 * len(SETS))
+        yield served
+
+
+@pytest.fixture
+def client(running: Service) -> Client:
+    return Client(f"http://127.0.0.1:{running.port}")
+
+
+def copied(running: Service, of: str) -> tuple[int, Any]:
+    status, _, body = running.request(f"/answers?of={urllib.parse.quote(of, safe='')}")
+    return status, json.loads(body)
+
+
+EVERY = "/events/get-sets?startTime=0&endTime=9223372036854775807"
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson", "arrow"])
+def test_a_copy_has_the_bytes_of_the_answer_and_each_range_of_them(running: Service, form: str):
+    status, place = copied(running, f"{EVERY}&format={form}")
+    assert status == 200
+    whole = running.request(f"{EVERY}&format={form}")
+    answer = running.request(place["url"])
+    assert (answer[0], len(answer[2])) == (200, place["bytes"])
+    assert answer[2] == whole[2]
+    assert (answer[1]["accept-ranges"], answer[1]["content-type"]) == ("bytes", whole[1]["content-type"])
+    assert answer[1]["firnline-coverage"] == whole[1]["firnline-coverage"]
+    head = running.request(place["url"], "HEAD", **{"Accept-Encoding": "gzip"})
+    assert (head[0], head[1]["content-length"], head[2]) == (200, str(place["bytes"]), b"")
+    size = place["bytes"]
+    for given, low, high in (
+        (f"0-{size + 5}", 0, size),
+        ("5-9", 5, 10),
+        (f"{size - 3}-", size - 3, size),
+        ("-7", size - 7, size),
+    ):
+        part = running.request(place["url"], **{"Range": f"bytes={given}", "Accept-Encoding": "gzip"})
+        assert (part[0], part[1]["content-range"]) == (206, f"bytes {low}-{high - 1}/{size}")
+        assert part[2] == whole[2][low:high]
+    for given in (f"{size}-", "-0"):
+        missed = running.request(place["url"], Range=f"bytes={given}")
+        assert (missed[0], missed[1]["content-range"]) == (416, f"bytes */{size}")
+    for ignored in ("bytes=9-5", "bytes=-", "lines=0-1", "bytes=0-1,3-4"):
+        assert running.request(place["url"], Range=ignored)[0] == 200
+    tag = answer[1]["etag"]
+    assert running.request(place["url"], **{"Range": "bytes=0-1", "If-Range": tag})[0] == 206
+    assert running.request(place["url"], **{"Range": "bytes=0-1", "If-Range": '"another"'})[0] == 200
+
+
+def test_readers_of_files_read_a_copy_by_its_address(client: Client):
+    pandas, polars = (pytest.importorskip(name) for name in ("pandas", "polars"))
+    rows = client.sets(limit=30_000)
+    wanted = SETS[:30_000]
+    url = rows.url()
+    assert polars.read_csv(url).rows() == wanted
+    assert polars.scan_csv(url).collect().rows() == wanted
+    minutes = {each[0] // 60_000 for each in SETS}
+    assert polars.read_ndjson(client.summary(by="1m").url("ndjson")).height == 3 * len(minutes)
+    assert polars.read_ipc_stream(rows.url("arrow")).rows() == wanted
+    assert list(pandas.read_csv(url).itertuples(index=False, name=None)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("of", "expected"),
+    [
+        (EVERY, "an answer with format=csv, ndjson or arrow"),
+        ("/live", "an answer with format=csv, ndjson or arrow"),
+        ("/nothing?format=csv", "a path with an answer"),
+        ("/events/get-sets?startTime=5&endTime=1&format=csv", "a path with an answer"),
+        ("/answers?of=/", "a path other than this one"),
+    ],
+)
+def test_what_cannot_be_copied_is_one_error(running: Service, of: str, expected: str):
+    status, body = copied(running, of)
+    assert (status, body["error"]["where"], body["error"]["expected"]) == (404, "query of", expected)
+    assert running.request("/answers?of=events")[0] == running.request("/answers")[0] == 400
+    assert running.request("/answers/unknown.csv")[0] == 404
+
+
+def test_copies_are_bounded_in_bytes_and_the_oldest_goes_first(tmp_path: Path):
+    path = tmp_path / "events"
+    path.write_text("".join(f"{step}_{time}\n" for each in SETS for time, step in zip(each, "RGB", strict=True)))
+    with service(None, None, f"streams.events.source={{file: {path}}}", "memory.budget=160MiB") as running:
+        running.settled(3 * len(SETS))
+        one = f"{EVERY}&format=csv&limit=30000"
+        urls = [copied(running, one)[1]["url"] for _ in range(12)]
+        found = [running.request(url)[0] for url in urls]
+        kept = found.count(200)
+        assert 1 <= kept < 12
+        assert found == [404] * (12 - kept) + [200] * kept
+        assert copied(running, f"{EVERY}&format=ndjson")[0] in {200, 413}
+        assert running.request(one)[0] == 200
