@@ -45,13 +45,13 @@ def table(form: str, blocks: list[list[Column]], fields: tuple[Field, ...]) -> b
 
 
 def by_lines(name: str, lines: bytes, fields: tuple[Field, ...]) -> list[tuple[Any, ...]]:
-    """Return the rows of NDJSON as tuples in the order of `fields`; a dataset's has its ids alone."""
+    """Return the rows of NDJSON as tuples in the order of `fields`; a dataset's has its ids alone, unless values are asked for."""
     found = [json.loads(line) for line in lines.splitlines()]
     match name:
         case "sets":
             return [tuple(step["timestamp"] for step in each.values()) for each in found]
         case "top":
-            return [(each,) for each in found]
+            return [tuple(each.values()) if isinstance(each, dict) else (each,) for each in found]
         case _:
             assert all(list(row(each)) == [field.name for field in fields] for each in found)
             return [tuple(row(each).values()) for each in found]
@@ -62,7 +62,7 @@ def by_json(name: str, answer: Any) -> list[tuple[Any, ...]]:
         case "sets":
             return [tuple(step["timestamp"] for step in each.values()) for each in answer["sets"]]
         case "top":
-            return [(each,) for each in answer["data"]]
+            return [tuple(each.values()) if isinstance(each, dict) else (each,) for each in answer["data"]]
         case "words":
             return list(answer.items())
         case _:
@@ -117,7 +117,7 @@ def test_every_form_says_the_same_rows_in_the_same_order(name: str, seed: int):
             found = pa.ipc.open_stream(texts["arrow"]).read_all()
             assert (found.column_names, found.schema.metadata) == (head, {b"a": b"b"})
             assert [tuple(each.values()) for each in found.to_pylist()] == rows
-            in_json = [row[:1] for row in rows] if name == "top" else rows
+            in_json = [row[:1] for row in rows] if name == "top" and not arguments.values else rows
             assert by_lines(name, texts["ndjson"], fields) == in_json
             assert by_json(name, json.loads(texts["json"])) == in_json
             rows_seen += len(rows)
