@@ -16,7 +16,7 @@ from actors.columns.values import Values
 from actors.sources.polled import Polled
 
 _RECORD_BYTES = 350
-"""Memory of a record beside its value: a tuple of seven, its numbers, and the place in the heap."""
+"""Memory of a record beside its value: a tuple of eight, its numbers, and the place in the heap."""
 
 
 class _Record(NamedTuple):
@@ -29,9 +29,11 @@ class _Record(NamedTuple):
     timestamp: int
     epoch: int
     value: bytes
+    key: bytes | None
 
 
-_NUMBERS = len(_Record._fields) - 1
+_NUMBERS = len(_Record._fields) - 2
+_NO_KEY = -1
 
 
 class Kept(NamedTuple):
@@ -42,7 +44,7 @@ class Kept(NamedTuple):
 
 
 class Apart:
-    """Records whose events are ahead of the clock, at most `max_bytes` of them. Keys and headers are not kept."""
+    """Records whose events are ahead of the clock, at most `max_bytes` of them. Headers are not kept."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -62,12 +64,14 @@ class Apart:
 
     def state(self) -> State:
         """Return the state for `restore`. Cost: O(records), and one copy of the values."""
-        numbers = [record[:-1] for record in self._heap]
-        values = [record.value for record in self._heap]
+        numbers = [record[:_NUMBERS] for record in self._heap]
+        values, keys = [record.value for record in self._heap], [record.key for record in self._heap]
         return {
             "numbers": np.array(numbers, np.int64).ravel(),
             "sizes": np.fromiter(map(len, values), np.int64, len(values)),
             "values": b"".join(values),
+            "key_sizes": np.array([_NO_KEY if key is None else len(key) for key in keys], np.int64),
+            "keys": b"".join(key or b"" for key in keys),
         }
 
     def restore(self, state: State) -> None:
@@ -77,9 +81,10 @@ class Apart:
             return
         values, ends = bytes(blob(state["values"])), bounds(column(state["sizes"], np.int64), len(state["values"]))
         numbers = column(state["numbers"], np.int64, (len(ends) - 1) * _NUMBERS).reshape(-1, _NUMBERS).tolist()
-        for own, start, end in zip(numbers, ends, ends[1:], strict=False):
+        keys = _keys_of(state, len(numbers))
+        for own, start, end, key in zip(numbers, ends, ends[1:], keys, strict=False):
             time, number, partition, offset, timestamp, epoch = own
-            self._push(_Record(time, number, partition, offset, timestamp, epoch, values[start:end]))
+            self._push(_Record(time, number, partition, offset, timestamp, epoch, values[start:end], key))
         self._arrivals = 1 + max((record.number for record in self._heap), default=-1)
 
     def keep(self, polled: Polled, times: Times) -> list[int]:
@@ -89,12 +94,12 @@ class Apart:
         """
         offsets, stamps, left = polled.offsets().tolist(), polled.timestamps().tolist(), []
         for index in np.argsort(times, kind="stable").tolist():
-            value = bytes(polled.values[index] or b"")
-            if self.nbytes + len(value) + _RECORD_BYTES > self._max_bytes:
+            value, key = bytes(polled.values[index] or b""), polled.key_of(index)
+            if self.nbytes + len(value) + len(key or b"") + _RECORD_BYTES > self._max_bytes:
                 left.append(index)
                 continue
             place = int(polled.partitions[index]), offsets[index], stamps[index]
-            self._push(_Record(int(times[index]), self._arrivals + index, *place, polled.epoch, value))
+            self._push(_Record(int(times[index]), self._arrivals + index, *place, polled.epoch, value, key))
         self._arrivals += len(polled.values)
         return sorted(left)
 
@@ -106,7 +111,7 @@ class Apart:
         found: list[_Record] = []
         while self._heap and self._heap[0].time <= until:
             found.append(heapq.heappop(self._heap))
-            self.nbytes -= len(found[-1].value) + _RECORD_BYTES
+            self.nbytes -= _bytes_of(found[-1])
         epoch = min(record.epoch for record in found)
         for later in found:
             if later.epoch > epoch:
@@ -121,7 +126,22 @@ class Apart:
 
     def _push(self, record: _Record) -> None:
         heapq.heappush(self._heap, record)
-        self.nbytes += len(record.value) + _RECORD_BYTES
+        self.nbytes += _bytes_of(record)
+
+
+def _bytes_of(record: _Record) -> int:
+    return len(record.value) + len(record.key or b"") + _RECORD_BYTES
+
+
+def _keys_of(state: State, count: int) -> Sequence[bytes | None]:
+    """Return the keys of a state; earlier versions did not keep them."""
+    if "keys" not in state:
+        return [None] * count
+    sizes, joined = column(state["key_sizes"], np.int64, count), bytes(blob(state["keys"]))
+    ends = bounds(np.maximum(sizes, 0), len(joined))
+    return [
+        None if size == _NO_KEY else joined[start:end] for size, start, end in zip(sizes.tolist(), ends, ends[1:], strict=False)
+    ]
 
 
 def _polled(found: Sequence[_Record], epoch: int) -> Polled:
@@ -130,5 +150,6 @@ def _polled(found: Sequence[_Record], epoch: int) -> Polled:
         np.array([record.partition for record in found], np.uint32),
         lambda: np.array([record.offset for record in found], np.int64),
         lambda: np.array([record.timestamp for record in found], np.int64),
+        [record.key for record in found].__getitem__,
         epoch=epoch,
     )

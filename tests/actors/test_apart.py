@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from actors.reading.apart import Apart
 from actors.reading.intake import Intake
 from actors.reading.pace import Pace
+from actors.records.form import Form, TimeAt
 from actors.sources.polled import Gap, Place
 from actors.timeline.horizon import Ahead, Horizon
 from actors.views.kinds import VIEWS
@@ -290,7 +291,7 @@ def test_a_record_whose_schema_is_not_known_yet_stays_apart_and_is_no_poison():
     read(into, *lines(NOW, NOW + HOUR + 1))
     restored = intake(view).anew(kept(into.state()), 0.0)
     view.unready = True
-    restored.prepare(0.0, 0.0, NOW_S + 3_600.0)
+    restored.prepare(0.0, 0.0, NOW_S + 3_601.0)
     for _ in range(3):
         assert restored.mature(3_600.0).records == 0
     assert (restored.report(0.0).apart, restored.undecoded) == (1, False)
@@ -305,3 +306,32 @@ def test_a_record_whose_schema_is_not_known_yet_stays_apart_and_is_no_poison():
     restored.take(poll, place, 3_600.0, NOW_S + 3_600.0)
     report = restored.report(0.0)
     assert (report.events, report.apart, report.rejects) == (3, 0, {})
+
+
+@pytest.mark.parametrize("has_keys", [True, False])
+def test_the_keys_of_records_that_are_kept_apart_survive_a_restart(has_keys: bool):
+    keys = {0: b"a", 2: b"", 3: "ä".encode()}
+    apart = Apart(10_000)
+    assert apart.keep(polled(lines(3, 2, 4, 1), keys=keys), np.array([3, 2, 4, 1])) == []
+    state = kept(apart.state())
+    if not has_keys:  # as earlier versions wrote it
+        state = {name: each for name, each in state.items() if not name.startswith("key")}
+    again = Apart(10_000)
+    again.restore(state)
+    found = again.take(9).polled
+    assert [found.key_of(place) for place in range(4)] == [keys.get(place) if has_keys else None for place in range(4)]
+    assert (again.nbytes, len(again)) == (0, 0)
+
+
+def test_an_event_by_the_key_of_its_record_is_taken_in_with_its_key_when_its_time_comes():
+    form = Form({"step": "/s"}, TimeAt("/t"))
+    into = intake(VIEWS["funnel"](steps=["a", "b"], within=10, record=form))
+    poll = polled([json.dumps({"s": "a", "t": NOW + 2 * HOUR}).encode()], keys={0: b"A7"})
+    into.prepare(0.0, 0.0, NOW_S)
+    into.take(poll, Place({0: 1}), 0.0, NOW_S)
+    assert into.report(0.0).apart == 1
+    into.prepare(0.0, 9_000.0, NOW_S + 9_000.0)
+    into.mature(9_000.0)
+    (piece,) = into.release(9_000.0, everything=True)
+    assert piece.events.keys.take(np.arange(1)) == [b"A7"]
+    assert into.report(9_000.0).rejects == {}
