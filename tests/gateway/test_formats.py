@@ -19,6 +19,7 @@ from actors.views.funnel.arguments import Story, Totals
 from actors.views.kinds import VIEWS
 from actors.views.segments.arguments import Listing
 from actors.views.sets.arguments import Cursor, Page
+from actors.views.top.arguments import Top
 from actors.views.uniques.arguments import Rows
 from actors.views.view import Column, Field, Shape
 from gateway.api.errors import Problem
@@ -27,6 +28,7 @@ from gateway.coverage import coverage_within
 from tests.support.samples import SAMPLES, Run, fed
 
 MORE: dict[str, list[Any]] = {
+    "top": [Top(7, values=True)],
     "sets": [Page(17), Page(40, Cursor((5, 6, 7), 1))],
     "segments": [Listing(pending=True), Listing(2, 3)],
     "funnel": [Totals(), Totals("minute"), Story(b"7"), Sequences(limit=3)],

@@ -172,7 +172,7 @@ FUNNEL = {
 TOLD = [Totals(), Story("ä3".encode()), Story(b"5")]
 SAMPLES = {
     "sets": Sample("sets", {"steps": ["R", "G", "B"], "max_sets": 40}, of_sets, [Page()]),
-    "top": Sample("top", {}, of_top, [Top(), Top(7), Top(7, values=True)], "merged"),
+    "top": Sample("top", {}, of_top, [Top(), Top(7)], "merged"),
     "segments": Sample(
         "segments", {"segments": 3, "max_batches": 6, "spool": Spool(None), "spill_bytes": 400}, of_segments, [Batches()]
     ),
@@ -240,7 +240,7 @@ VARIANTS = {
         "top",
         {},
         of_top_with_clears,
-        [Top(), Top(3), Top(50)],
+        [Top(), Top(3), Top(50), Top(7, values=True)],
         "merged",
         epoch_records=200,
         constants={f"actors.views.top.table.{name}": value for name, value in _TABLE.items()},
