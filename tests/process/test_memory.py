@@ -23,7 +23,7 @@ from tests.support.waiting import until
 
 ALL = "/events/get-sets?startTime=0&endTime=9223372036854775807"
 MIB = 1 << 20
-LIMIT = 192 * MIB
+LIMIT = 196 * MIB
 EVENTS = 3_500_000
 
 
