@@ -71,7 +71,11 @@ class Grid:
         regular = self.unit in "sm" or (self.zone == "UTC" and (self.unit == "d" or DAY_S % self.seconds == 0))
         if regular:
             return self._regular(times, first, last, per_s)
-        days = np.unique(times // (per_s * DAY_S)).tolist()
+        first_day, last_day = first // DAY_S, last // DAY_S
+        if (last_day - first_day) * _FEW <= times.size:
+            days = list(range(first_day, last_day + 1))
+        else:
+            days = np.unique(times // per_s // DAY_S).tolist()
         bounds = self._bounds(days)
         low, high = np.searchsorted(bounds, [first, last], "right").tolist()
         starts = np.array(bounds[low - 1 : high], np.int64)
