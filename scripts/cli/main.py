@@ -29,10 +29,14 @@ class Place(NamedTuple):
 
 COMMANDS = {
     "serve": Place("scripts.service.serve", "main", "Consume the configured streams and answer over HTTP, until Ctrl-C."),
-    "init": Place("scripts.cli.init.command", "main", "Propose a configuration for a topic by its newest records."),
+    "init": Place(
+        "scripts.cli.init.command", "main", "Look at the newest records of a topic, and write a configuration that reads them."
+    ),
     "produce": Place("scripts.produce.producer", "main", "Send records to Kafka in one of the patterns."),
     "query": Place("scripts.cli.query", "app", "Ask a running Firnline."),
-    "sql": Place("scripts.cli.sql", "main", "Ask a running Firnline with SQL, by DuckDB in this process."),
+    "sql": Place(
+        "scripts.cli.sql", "main", "Ask with SQL: DuckDB runs the query here, over the rows that it asks the service for."
+    ),
     "top": Place("scripts.cli.top", "main", "Watch a running Firnline: rates, generations, memory, actors."),
     "config": Place("scripts.cli.configuration.command", "app", "Check and explain the configuration."),
     "replay": Place("scripts.cli.replay", "replay", "Put dead letters back to the topics that they came from."),

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import gateway
 from actors.columns import snapshot
 from actors.runtime.actor import System
 from actors.runtime.dispatcher import Dispatcher
@@ -296,6 +297,7 @@ HEADERS = st.lists(
     max_size=3,
     unique_by=lambda header: header[0],
 )
+MISSING = (Path(gateway.__path__[0]) / "page" / "static" / "missing.html").read_bytes()
 BODIES = st.binary(max_size=40) | st.sampled_from(
     [
         b'{"items":["a_1"]}',
@@ -325,7 +327,10 @@ def test_every_request_is_answered_or_refused_with_an_error_of_one_shape(
     path, query = target
     status, returned, answer = http.request(method, path, query, headers, body)
     assert status < 500 or status in {503, 504}, answer
-    if status >= 400 and method != "HEAD" and path != b"/readyz":
+    if status == 404 and returned[b"content-type"].startswith(b"text/html"):  # a page for browsers, which quotes nothing
+        assert (b"accept", b"text/html") in headers
+        assert method == "HEAD" or answer == MISSING
+    elif status >= 400 and method != "HEAD" and path != b"/readyz":
         assert returned[b"content-type"] == b"application/json"
         problem = json.loads(answer)
         assert set(problem) == {"error"}
