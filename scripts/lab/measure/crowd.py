@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -25,6 +26,7 @@ from gateway.wire.server import files_for
 from scripts.checkout import ROOT
 from scripts.lab.measure.runs import Client, comparison, machine, measuring, peak_rss, percentiles, service
 from scripts.lab.topics import temporary_topics
+from scripts.lab.waiting import until
 
 _HOST = b"Host: 127.0.0.1\r\n"
 _IDLE = b"GET /livez HTTP/1.1\r\n" + _HOST + b"\r\n"
@@ -39,6 +41,7 @@ _AGAIN_S = 30.0
 _PARTITIONS = 3
 _PAUSE_S = 0.02
 _FEW_S = 10.0
+_START_S = 60.0
 
 console = Console(stderr=True)
 
@@ -169,16 +172,21 @@ def ask(process: psutil.Process, client: Client, seconds: float) -> Asked:
 
 
 @contextlib.contextmanager
-def events(bootstrap: str, topic: str, rate: int) -> Iterator[None]:
-    """Produce `rate` events a second."""
+def events(bootstrap: str, topic: str, rate: int, client: Client) -> Iterator[None]:
+    """Produce `rate` events a second, from when the service has the first ones. Raises OSError if the producer ends."""
     command = [sys.executable, str(ROOT / "scripts" / "producer.py"), "--count", "0", "--rate", str(rate)]
     command += ["--pattern", "shuffled", "--bootstrap", bootstrap, "--topic", topic]
-    producer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        producer.terminate()
-        producer.wait(timeout=20)
+    with tempfile.TemporaryFile() as said:
+        producer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
+        try:
+            until(lambda: client.get("/events/get-stats")["events"] or producer.poll() is not None, _START_S, "the first event")
+            if producer.poll() is not None:
+                said.seek(0)
+                raise OSError(f"the producer does not run: {said.read().decode(errors='replace').strip()}")
+            yield
+        finally:
+            producer.terminate()
+            producer.wait(timeout=20)
 
 
 def table(figures: dict[str, Asked], before: Held, after: Held, peak: int, title: str) -> Table:
@@ -224,7 +232,7 @@ def main(
         measuring("crowd", bootstrap) as address,
         temporary_topics(address, {topic: _PARTITIONS}),
         service("events", address, topic, "60%") as (process, client),
-        events(address, topic, rate),
+        events(address, topic, rate, client),
     ):
         figures = {"before": ask(process, client, min(_FEW_S, seconds))}
         console.print("alone, asked; now the crowd comes")
