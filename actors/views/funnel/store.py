@@ -23,11 +23,12 @@ from actors.views.funnel.pieces import NOT_REACHED, Rows, compact
 _SHARE = 4
 """Events are matched when as many are new as this part of those that are held: so an event is moved about this many times."""
 
-_ALWAYS = 65_536
+_ALWAYS = 131072
 """Events that are matched at once."""
 
-_FEW, _DELAY = 16_384, 16
-"""With at most this many events, what is due becomes final at once; else after this part of `within` at most."""
+_FEW, _DELAY, _BATCHES = 16_384, 16, 64
+"""With at most `_FEW` events, what is due becomes final at once; else if it is due for this part of `within`, and for as many
+batches. A batch may move the time on by hours if old records are read."""
 
 _PADDING = 8
 _SLACK = 1.5
@@ -77,6 +78,7 @@ class Store:
         self._new: list[Keyed] = []
         self._new_count = 0
         self._new_bytes = 0
+        self._batches = 0
         self._first = INT64_MAX
         self._last = -1
         self._due = INT64_MAX
@@ -154,10 +156,12 @@ class Store:
         if self._new_count >= _ALWAYS or (self._new_count and _SHARE * self._new_count >= self._held.size):
             return True
         overdue = watermark - self._due
-        return overdue > 0 and (self._held.size <= _FEW or overdue > self._within // _DELAY)
+        long = overdue > self._within // _DELAY and self._batches >= _BATCHES
+        return overdue > 0 and (self._held.size <= _FEW or long)
 
     def add(self, batch: Keyed) -> None:
         """Add events, in any order. Cost: a copy of the keys."""
+        self._batches += 1
         if batch.count:
             self._take(replace(batch, keys=compact(batch.keys)))
             self._first = min(self._first, int(batch.times.min()))
@@ -169,7 +173,7 @@ class Store:
         Cost: 1 us an event of these keys, and 50 ns for each that is held.
         """
         fresh = _grouped(self._new)
-        self._new, self._new_count, self._new_bytes = [], 0, 0
+        self._new, self._new_count, self._new_bytes, self._batches = [], 0, 0, 0
         at = _found(self._held, fresh)
         touched = self._held.due < watermark
         touched[at[at >= 0]] = True

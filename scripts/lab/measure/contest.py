@@ -17,6 +17,9 @@ import psutil
 from scripts.checkout import ROOT
 from scripts.lab.measure.runs import PATIENCE_S, fill, peak_rss, percentiles, rival, service
 
+_START_MS = 1_685_695_916_000
+"""The time of the first order or click. From now on, most of them would be ahead of the clock, and kept apart."""
+
 _ASKED = 300
 _REST_S = 1.0
 _NOISE_BYTES = 1 << 20
@@ -50,7 +53,14 @@ def contest(name: str, bootstrap: str, rounds: int, budget: str, records: int | 
     """Run loop, rival and product by turns, over `records` records. Return medians, and ratios by round."""
     plan = CONTESTS[name] if records is None else replace(CONTESTS[name], records=records)
     topic = f"bench-{name}-{plan.records}"
-    fill(bootstrap, topic, name, plan.records, plan.partitions)
+    fill(
+        bootstrap,
+        topic,
+        name,
+        plan.records,
+        plan.partitions,
+        *(("--start", str(_START_MS)) if plan.config != "default" else ()),
+    )
     floors, rivals, products = [], [], []
     for _ in range(rounds):
         floors.append(rival("floor", bootstrap, topic, plan.records))
