@@ -76,7 +76,7 @@ class Rate(ProgressColumn):
 
 
 def prepare(bootstrap: str, topic: str, partitions: int, *, embedded: bool) -> int:
-    """Create the topic if it is absent; returns the number of its partitions.
+    """Create the topic if it is absent. Returns the number of partitions that it has.
 
     The embedded broker cannot create topics by request. It creates one, with its own number of partitions, when a producer asks
     for its metadata. Raises KafkaException if the broker does not answer.
@@ -86,7 +86,11 @@ def prepare(bootstrap: str, topic: str, partitions: int, *, embedded: bool) -> i
     if known is not None and known.partitions:
         return len(known.partitions)
     if not embedded:
-        admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(timeout=10)
+        try:
+            admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(timeout=10)
+        except KafkaException as error:  # another client may have created it just now
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
     asking = Producer({"bootstrap.servers": bootstrap, "log_level": 0})
     deadline = time.monotonic() + 10
     while True:

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from confluent_kafka.cimpl import NewTopic
 from rich.console import Console
 
 from scripts.brokers.embedded import find_embedded, start_embedded
+from scripts.produce.producer import prepare
 from scripts.produce.sending import Sending
 from scripts.produce.spec import Chunk
 from tests.support.forked import run_forked
@@ -160,3 +162,12 @@ def read(terminal: int) -> bytes:
         return os.read(terminal, 65_536)
     except OSError:
         return b""
+
+
+@pytest.mark.broker
+def test_producers_that_start_together_share_the_topic_that_one_of_them_creates(broker: str):
+    topics = [f"together-{uuid.uuid4().hex}" for _ in range(5)]
+    with ThreadPoolExecutor(6) as threads:
+        for topic in topics:
+            prepared = [threads.submit(prepare, broker, topic, partitions, embedded=False) for partitions in (2, 3) * 3]
+            assert len({each.result() for each in prepared}) == 1
