@@ -122,7 +122,7 @@ class KeptRoutes:
         if given is None:
             raise bad("of", OF.expected, "nothing")
         path, _, query = given.partition("?")
-        if path.startswith(PATH):
+        if unquote(path).startswith(PATH):
             raise _no_answer("a path other than this one", path)
         room = self._asker.room
         copy = Copy(room.hold())
@@ -227,9 +227,7 @@ async def _copied(request: Request, path: str, query: str, copy: Copy, take: Cal
         copy.body += block
         ended = not message.get("more_body", False)
 
-    scope: dict[str, Any] = {
-        name: request.scope[name] for name in ("type", "asgi", "http_version", "scheme", "server", "client")
-    }
+    scope: dict[str, Any] = {name: request.scope[name] for name in _ALIKE}
     scope |= {
         "method": "GET",
         "path": unquote(path),

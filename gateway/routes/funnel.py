@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any, cast
-from zoneinfo import available_timezones
 
 import msgspec
 from starlette.requests import Request
@@ -20,10 +19,10 @@ from gateway.ask import Asker
 from gateway.coverage import COVERAGE, WITH_COVERAGE, coverage_of
 from gateway.schemas import Count, CoverageReport
 from gateway.stream import Served
+from gateway.summary import ZONE
 
 _Meta = msgspec.Meta
 _MOST = 1_000_000
-_UTC = "UTC"
 
 _Share = Annotated[float, _Meta(ge=0)]
 _Seconds = Annotated[float, _Meta(ge=0)]
@@ -113,12 +112,6 @@ class Routes:
             end=True,
         )
         self._missing = params.Choice(name="missing", description="Only sequences without this step.", words=stream.steps)
-        self._zone = params.OneOf(
-            name="zone",
-            description="The time zone of hours and days.",
-            words=tuple(sorted({*available_timezones(), _UTC})),
-            default=_UTC,
-        )
 
     def operations(self) -> list[Operation]:
         """Return the table of operations."""
@@ -143,7 +136,7 @@ class Routes:
                 endpoint=self.totals,
                 tag=name,
                 answer=FunnelAnswer,
-                parameters=(self._start, self._end, BY, self._zone, *common),
+                parameters=(self._start, self._end, BY, ZONE, *common),
                 forms=forms("a step a line", StepRow),
                 statuses=STATUSES,
                 headers={**COVERAGE, **RANGE, **CACHING},
@@ -179,7 +172,7 @@ class Routes:
         A sequence has one event of each step up to the last one that it reached. Times between steps are seconds.
         """
         span = params.between(request, self._start, self._end)
-        wanted = Totals(cast("Period | None", BY.of(request)), self._zone.of(request))
+        wanted = Totals(cast("Period | None", BY.of(request)), ZONE.of(request))
         with self._asker.room.hold() as hold:
             answer = await asked(self._asker, self._stream, span, wanted, hold)
             remarks = await asyncio.to_thread(answer.view.remarks, answer.partial, wanted)

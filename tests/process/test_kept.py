@@ -90,6 +90,7 @@ def test_readers_of_files_read_a_copy_by_its_address(client: Client):
         ("/nothing?format=csv", "a path with an answer"),
         ("/events/get-sets?startTime=5&endTime=1&format=csv", "a path with an answer"),
         ("/answers?of=/", "a path other than this one"),
+        ("/%61nswers?of=/", "a path other than this one"),
     ],
 )
 def test_what_cannot_be_copied_is_one_error(running: Service, of: str, expected: str):

@@ -18,7 +18,6 @@ from scripts.cli.topic_records import Given
 
 _ENOUGH = 0.5
 _STEP_TIME = re.compile(r"([!-^`-~]{1,32})_(\d{1,19})")
-_ID_VALUE = re.compile(r"(\S.*)_([+-]?\d{1,19})")
 _NOT_IN_NAMES = re.compile(r"[^!-^`-~]")
 _LATENESS_MS = (1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000, 900_000, 3_600_000)
 _USUAL_LATENESS_MS = 500
