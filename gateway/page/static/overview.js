@@ -62,9 +62,10 @@ export class Overview {
     const span = heldSpan(stream);
     write(parts.names.held, stream.view === "segments" ? "batch ids" : "event time held");
     write(parts.facts.held, span == null ? "nothing" : length(span, stream.unit));
-    const share = stream.memory.accounted / stream.memory.budget;
+    // Of the memory that is left for answers: beside it the budget has fixed costs and reserves.
+    const share = stream.held.bytes / Math.max(1, stream.memory.budget - stream.memory.others);
     write(parts.names.memory, "of its memory");
-    write(parts.facts.memory, `${Math.round(share * 100)} %`);
+    write(parts.facts.memory, share > 0 && share < 0.01 ? "< 1 %" : `${Math.round(share * 100)} %`);
     parts.gauge.firstChild.style.width = `${Math.min(1, share) * 100}%`;
     parts.gauge.firstChild.classList.toggle("high", share > 1);
     const history = this.past.of(stream.name, LAST_S);
