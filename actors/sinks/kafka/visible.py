@@ -102,11 +102,19 @@ class Commits:
         if self._consumer is None:
             self._consumer = consumer_of(self._settings, self._owner, "read_committed")
         places = [TopicPartition(self._topic, number) for number in begins]
-        return any(end == begins[number] for number, end in _ends(self._consumer, places).items())
+        try:
+            return any(end == begins[number] for number, end in _ends(self._consumer, places).items())
+        except KafkaException:
+            # An idle consumer of librdkafka 2.16 may ask a leader that is gone for ever. A fresh one finds the new leader.
+            self._drop_consumer()
+            raise
 
     def forget(self) -> None:
         """Follow nothing, because the producer is dropped."""
         self._begins, self._newest, self.pending = {}, None, False
+        self._drop_consumer()
+
+    def _drop_consumer(self) -> None:
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
