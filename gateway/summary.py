@@ -86,19 +86,7 @@ class SummaryRoutes:
     def __init__(self, asker: Asker, stream: Served) -> None:
         self._asker = asker
         self._stream = stream
-        self._start = params.Time(
-            name="startTime",
-            description="Answers at or after this time: a number in the stream's unit, a date, or -5m. Default: all.",
-            unit_of=stream.unit_of,
-            example="2023-06-02T08:51:56Z",
-        )
-        self._end = params.Time(
-            name="endTime",
-            description="Answers before this time, in the same notation. It must not be before `startTime`. Default: all.",
-            unit_of=stream.unit_of,
-            end=True,
-            example="2023-06-02T08:52:56Z",
-        )
+        self._start, self._end = params.range_of(stream.unit_of, "Answers")
 
     def operations(self) -> list[Operation]:
         """Return the table of operations: two paths with the same answer, the second one with the name of the view."""

@@ -327,6 +327,30 @@ def _now_ns(request: Request) -> int:
     return now_ns
 
 
+def range_of(unit_of: Callable[[], str], noun: str, *, required: bool = False) -> tuple[Time, Time]:
+    """Return the parameters `startTime` and `endTime` of the range that chooses answers, which are called `noun`.
+
+    `unit_of` returns the present unit of the stream. If they are not `required`, an absent one means no bound.
+    """
+    default = "" if required else " Default: all."
+    start = Time(
+        name="startTime",
+        description=f"{noun} at or after this time: a number in the stream's unit, a date, or -5m.{default}",
+        required=required,
+        unit_of=unit_of,
+        example="2023-06-02T08:51:56Z",
+    )
+    end = Time(
+        name="endTime",
+        description=f"{noun} before this time, in the same notation. It must not be before `startTime`.{default}",
+        required=required,
+        unit_of=unit_of,
+        end=True,
+        example="2023-06-02T08:52:56Z",
+    )
+    return start, end
+
+
 def between(request: Request, start: Time, end: Time) -> Span:
     """Return the range [start, end) of two parameters. It is open on the side whose parameter is absent."""
     low, high = start.of(request), end.of(request)

@@ -100,17 +100,7 @@ class Routes:
     def __init__(self, asker: Asker, stream: Served) -> None:
         self._asker = asker
         self._stream = stream
-        self._start = params.Time(
-            name="startTime",
-            description="Sequences whose first event is at or after this time. Default: from the first one.",
-            unit_of=stream.unit_of,
-        )
-        self._end = params.Time(
-            name="endTime",
-            description="Sequences whose first event is before this time. It must not be before `startTime`.",
-            unit_of=stream.unit_of,
-            end=True,
-        )
+        self._start, self._end = params.range_of(stream.unit_of, "Sequences whose first event is")
         self._missing = params.Choice(name="missing", description="Only sequences without this step.", words=stream.steps)
 
     def operations(self) -> list[Operation]:

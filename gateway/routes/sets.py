@@ -43,21 +43,7 @@ class Routes:
     def __init__(self, asker: Asker, stream: Served) -> None:
         self._asker = asker
         self._stream = stream
-        self._start = params.Time(
-            name="startTime",
-            description="Sets whose first event is at or after this time: a number in the stream's unit, a date, or -5m.",
-            required=True,
-            unit_of=stream.unit_of,
-            example="2023-06-02T08:51:56Z",
-        )
-        self._end = params.Time(
-            name="endTime",
-            description="Sets whose first event is before this time, in the same notation. It must not be before `startTime`.",
-            required=True,
-            unit_of=stream.unit_of,
-            end=True,
-            example="2023-06-02T08:52:56Z",
-        )
+        self._start, self._end = params.range_of(stream.unit_of, "Sets whose first event is", required=True)
         self._cursor = params.Text(
             name="cursor",
             description="The `next` of a page: returns the sets after that page. A cursor never expires.",
