@@ -40,8 +40,8 @@ class Client:
         """Return the JSON of any path; parameters that are None are left out, times may be datetimes."""
         return self._transport.json(path, parameters)
 
-    def get_of(self, stream: str, view: str, path: str, parameters: Mapping[str, object]) -> Any:
-        """Return the JSON of a path that must be answered by this stream, of this view."""
+    def get_of(self, stream: str, view: str | None, path: str, parameters: Mapping[str, object]) -> Any:
+        """Return the JSON of a path that must be answered by this stream, of this view; None: of any view."""
         return self._transport.json(path, parameters, of=origin(stream, view))
 
     def sets(
@@ -61,13 +61,13 @@ class Client:
         zone: str | None = None,
         stream: str = "events",
     ) -> Rows[dict[str, Any]]:
-        """Return the figures of the sets in [start, end): count, rate a second, and p50, p95 and max of how long they took.
+        """Return the figures of the answers in [start, end) by bucket of `by`, such as "5m" or "1d" (of `zone`).
 
-        One row for the whole of a set and one for each later step, in each bucket of `by`, such as "5m" or "1d" (of `zone`);
-        None: in one bucket.
+        Without `by`, all are in one bucket. Every view has `start`, `end` and `count`, and the page of the view has its further
+        columns; of sets, a bucket has a row for the whole of a set and one for each later step. Segments take no times.
         """
         parameters = {"startTime": start, "endTime": end, "by": by, "zone": zone}
-        return Rows(self._transport, f"/{stream}/summary", parameters, of=origin(stream, "sets"))
+        return Rows(self._transport, f"/{stream}/summary", parameters, of=origin(stream))
 
     def top(self, limit: int | None = None, *, stream: str = "dataset") -> Rows[str]:
         """Return the ids with the largest values, or all ids, the largest value first; `arrow` has the values too."""

@@ -152,20 +152,21 @@ def text(value: object) -> str:
     return str(value)
 
 
-def origin(stream: str, view: str) -> dict[str, str]:
-    """Return the headers by which an answer names its stream and its view."""
-    return {_STREAM: stream, _VIEW: view}
+def origin(stream: str, view: str | None = None) -> dict[str, str]:
+    """Return the headers by which an answer names its stream and its view; without `view`, of any view."""
+    return {_STREAM: stream} if view is None else {_STREAM: stream, _VIEW: view}
 
 
 def _check_origin(response: http.client.HTTPResponse, of: Mapping[str, str]) -> None:
     """Raise RefusedError if the answer is from another stream or view. Older services do not name them."""
     found = {name: response.getheader(name, wanted) for name, wanted in of.items()}
     if found != of:
+        view = response.getheader(_VIEW)
         raise RefusedError(
             http.client.NOT_FOUND,
             where=f"stream {of[_STREAM]}",
-            expected=f"a stream of the view {of[_VIEW]}",
-            got=f"an answer of the stream {found[_STREAM]}, of the view {found[_VIEW]}",
+            expected=f"a stream of the view {of[_VIEW]}" if _VIEW in of else "an answer of this stream",
+            got=f"an answer of the stream {found[_STREAM]}, of the view {view}",
             request=response.getheader("X-Request-Id"),
         )
 

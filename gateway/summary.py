@@ -1,16 +1,17 @@
-"""The route of figures: how many answers a stream has in a bucket of time, at what rate, and how long they took."""
+"""The route of figures: how many answers a stream has in a bucket of time, at what rate, and percentiles of what they have."""
 
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Any
 from zoneinfo import available_timezones
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.timeline.grid import LENGTH, Grid
+from actors.timeline.span import EVER
 from actors.timeline.unit import UNITS
 from actors.views.kinds import VIEWS
+from actors.views.view import Shape, View
 from gateway.answer import RANGE, asked, range_header, rendered
 from gateway.api import params
 from gateway.api.errors import bad
@@ -18,11 +19,7 @@ from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
 from gateway.api.operation import Operation
 from gateway.ask import Asker
 from gateway.coverage import COVERAGE, WITH_COVERAGE, coverage_of
-from gateway.schemas import Count, CoverageReport
 from gateway.stream import Served
-
-_Meta = msgspec.Meta
-_Duration = Annotated[int, _Meta(description="In the stream's unit.")]
 
 BY = params.Text(
     name="by",
@@ -56,28 +53,38 @@ class Zone(params.Parameter[str]):
 ZONE = Zone(name="zone", description="The time zone in which hours begin at midnight, and days.", example="Europe/Berlin")
 
 
-class Figures(msgspec.Struct, frozen=True):
-    """Figures of the answers in one bucket: of a whole answer, or of one of its steps."""
-
-    start: Annotated[int, _Meta(description="The beginning of the bucket within the range, in the stream's unit.")]
-    end: Annotated[int, _Meta(description="The end of the bucket within the range. Without `by`: after the last answer.")]
-    step: Annotated[str, _Meta(description="`whole`: from the first event to the last; a step: from the event before it.")]
-    count: Annotated[Count, _Meta(description="Answers whose first event is in the bucket.")]
-    rate: Annotated[float, _Meta(description="Answers a second, from `start` to `end`.")]
-    p50: _Duration
-    p95: _Duration
-    max: _Duration
+_TYPES = {"integer": "integer", "number": "number", "text": "string", "flag": "boolean", "integers": "array"}
 
 
-class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Figures by bucket, in order of time. Buckets without an answer are left out."""
+def row_schema(shape: Shape) -> dict[str, Any]:
+    """Return the JSON Schema of a row of figures."""
+    properties = {
+        field.name: {
+            "type": [_TYPES[field.kind], "null"] if field.optional else _TYPES[field.kind],
+            "description": field.meaning,
+        }
+        for field in shape.fields
+    }
+    return {
+        "type": "object",
+        "description": "Figures of the answers in one bucket. Buckets without an answer are left out.",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
-    summary: list[Figures]
-    next: (
-        Annotated[int, _Meta(description="The start of the first bucket that is left out; absent at the end.")]
-        | msgspec.UnsetType
-    ) = msgspec.UNSET
-    coverage: CoverageReport | msgspec.UnsetType = msgspec.UNSET
+
+def _answer(shape: Shape) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {
+            shape.name: {"type": "array", "items": row_schema(shape)},
+            "next": {"type": "integer", "description": "The start of the first bucket that is left out; absent at the end."},
+            "coverage": {"$ref": "#/components/schemas/CoverageReport"},
+        },
+        "required": [shape.name],
+        "additionalProperties": False,
+    }
 
 
 class SummaryRoutes:
@@ -90,17 +97,19 @@ class SummaryRoutes:
 
     def operations(self) -> list[Operation]:
         """Return the table of operations: two paths with the same answer, the second one with the name of the view."""
-        if VIEWS[self._stream.view].figures(None, 1, 1) is None:
+        shape = self._view.summarised
+        if shape is None or self._arguments(None) is None:
             return []
+        chosen = (self._start, self._end, BY, ZONE) if self._view.timed else ()
         return [
             Operation(
                 method="GET",
                 path=path,
                 endpoint=self.summary,
                 tag=self._stream.name,
-                answer=Summary,
-                parameters=(self._start, self._end, BY, ZONE, WITH_COVERAGE, FORM, IF_NONE_MATCH),
-                forms=forms("figures of a bucket a line", Figures),
+                answer=_answer(shape),
+                parameters=(*chosen, WITH_COVERAGE, FORM, IF_NONE_MATCH),
+                forms=forms("figures of a bucket a line", row_schema(shape)),
                 statuses=STATUSES,
                 headers={**COVERAGE, **RANGE, **CACHING},
             )
@@ -108,16 +117,30 @@ class SummaryRoutes:
         ]
 
     async def summary(self, request: Request) -> Response:
-        """Return count, rate, median, p95 and maximum of the answers in [startTime, endTime), by bucket of time.
+        """Figures of the answers in [startTime, endTime), by bucket of time: how many there are, and percentiles.
 
-        All figures are exact. A percentile is one of the values: the smallest one that this percentage does not exceed.
+        A percentile is one of the values: the smallest one that this percentage does not exceed. If there are more rows than
+        http.max_rows, JSON has `next`.
         """
-        span, by = params.between(request, self._start, self._end), BY.of(request)
-        grid = Grid.of(by, ZONE.of(request)) if by is not None else None
-        most = self._asker.allowance.now.max_rows
-        arguments = VIEWS[self._stream.view].figures(grid, UNITS.get(self._stream.time_unit, 1), most)
+        span, grid = EVER, None
+        if self._view.timed:
+            span, by = params.between(request, self._start, self._end), BY.of(request)
+            grid = Grid.of(by, ZONE.of(request)) if by is not None else None
+        try:
+            arguments = self._arguments(grid)
+        except ValueError as error:
+            raise bad(BY.name, str(error), request.query_params[BY.name]) from None
         with self._asker.room.hold() as hold:
             answer = await asked(self._asker, self._stream, span, arguments, hold)
             members: dict[str, object] = {"coverage": coverage_of(answer.coverage)} if WITH_COVERAGE.of(request) else {}
             headers = range_header(span)
             return await rendered(answer, FORM.of(request), hold, request=request, members=members, headers=headers, heavy=True)
+
+    @property
+    def _view(self) -> type[View]:
+        return VIEWS[self._stream.view]
+
+    def _arguments(self, grid: Grid | None) -> Any | None:
+        """Return the arguments of the query. Raises ValueError for a length of buckets that the view does not have."""
+        most = self._asker.allowance.now.max_rows
+        return self._view.figures(grid, UNITS.get(self._stream.time_unit, 1), most, self._stream.granularities)

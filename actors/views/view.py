@@ -118,13 +118,15 @@ class Due(NamedTuple):
 class Field(NamedTuple):
     """A column of an answer: its name and the type of its values. Values of an `optional` field may be None.
 
-    JSON writes the fields of a `group`, which follow each other, as one member of that name, an object.
+    JSON writes the fields of a `group`, which follow each other, as one member of that name, an object. `meaning` describes the
+    field in the API's description, if the route does not.
     """
 
     name: str
     kind: Literal["integer", "number", "text", "flag", "integers"] = "integer"
     optional: bool = False
     group: str = ""
+    meaning: str = ""
 
 
 Column = NDArray[np.int64] | NDArray[np.float64] | NDArray[np.bool_] | list[Any]
@@ -287,6 +289,9 @@ class View(ABC):
     counts: ClassVar[type[msgspec.Struct]]
     """The type of `describe`: what the stats say of one slice, and of all of them. A member's description is its meaning."""
 
+    summarised: ClassVar[Shape | None] = None
+    """The shape of the answers to `figures`, with the meaning of each field; None: the view has no figures."""
+
     timed: ClassVar[bool] = True
     """Whether the axis of the answers is time. Other axes, such as batch ids, have no watermark and no lateness."""
 
@@ -363,11 +368,12 @@ class View(ABC):
         return None
 
     @classmethod
-    def figures(cls, by: Grid | None, per_s: int, most: int) -> Any | None:  # noqa: ARG003
+    def figures(cls, by: Grid | None, per_s: int, most: int, lengths: Sequence[str]) -> Any | None:  # noqa: ARG003
         """Return the arguments of a query for figures of the answers in each bucket of `by`, or in the whole span.
 
-        A second has `per_s` units of the times; the answer has at most `most` rows. The default is None: the view has no such
-        figures.
+        A second has `per_s` units of the times; the answer has at most `most` rows. `lengths` are those of the periods that the
+        stream keeps; empty: all. Raises ValueError, with what is expected, if the view has no buckets of the length of `by`.
+        The default is None: the view has no such figures.
         """
         return None
 

@@ -56,7 +56,7 @@ def errors_as_exits(command: str = "query") -> Iterator[None]:
                 print(f"{command}: warning: {visible(text)}", file=sys.stderr)
 
 
-def fetch(url: str, path: str, *, as_json: bool, of: tuple[str, str] | None = None, **arguments: object) -> Any:
+def fetch(url: str, path: str, *, as_json: bool, of: tuple[str, str | None] | None = None, **arguments: object) -> Any:
     """Return the JSON of a path, an answer `of` this stream and view. With `as_json`, print it and exit instead."""
     with errors_as_exits():
         client = Client(url)
@@ -129,18 +129,16 @@ def summary(
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Show how many sets there are, at what rate, and how long they took: p50, p95 and maximum."""
+    """Show how many answers there are, at what rate, and percentiles of what they have: of sets, how long they took."""
     times = {"startTime": start, "endTime": end, "by": by, "zone": zone}
-    rows = fetch(url, f"/{stream}/summary", of=(stream, "sets"), as_json=as_json, **times)["summary"]
+    rows = fetch(url, f"/{stream}/summary", of=(stream, None), as_json=as_json, **times)["summary"]
+    about = fetch(url, f"/streams/{stream}", as_json=False)
     if not rows:
-        print(f"{stream}: no sets in this range")
+        print(f"{visible(stream)}: {empty(about, 'in this range' if start or end else 'yet')}")
         return
-    unit = fetch(url, f"/streams/{stream}", as_json=False)["timeUnit"]
-    shown = [
-        {**each, "start": moment(each["start"], unit), "end": moment(each["end"], unit), "rate": f"{each['rate']:,.3f}"}
-        for each in rows
-    ]
-    show_rows(f"{stream}: durations in {unit}", shown)
+    unit = about["timeUnit"]
+    title = visible(f"{stream}: durations in {unit}" if "step" in rows[0] else stream)
+    show_rows(title, [_with_times(each, unit, ("start", "end")) for each in rows])
 
 
 @app.command()
@@ -289,6 +287,21 @@ def rejects(stream: Stream = "events", url: Url = HERE, as_json: AsJson = False)
     console.print(table)
     for reason, advice in body.get("advice", {}).items():
         console.print(f"{visible(reason)}: {visible(advice)}", markup=False)
+
+
+def empty(about: Mapping[str, Any], where: str) -> str:
+    """Return why a table is empty: nothing was read yet, and what to do about it; or where the stream has something."""
+    trouble = about["trouble"]
+    if trouble is not None:
+        return visible(f"nothing {where}: {'; '.join(trouble['reasons'])}; next: {trouble['next']}")
+    if not about["events"]:
+        return visible(f"nothing {where}: no event was read from {about['source']}; {about['state']}")
+    start, end = (moment(time, about["timeUnit"]) for time in about["span"])
+    return f"nothing {where}; the stream holds {about['events']:,} events from {start} to {end}"
+
+
+def _with_times(row: Mapping[str, Any], unit: str, names: Sequence[str]) -> dict[str, Any]:
+    return {name: moment(value, unit) if name in names else value for name, value in row.items()}
 
 
 def _texts(times: Mapping[str, int | None]) -> dict[str, str]:

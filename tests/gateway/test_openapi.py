@@ -4,8 +4,10 @@
 """
 
 import asyncio
+import csv
 import datetime as dt
 import html
+import io
 import json
 import os
 import re
@@ -22,6 +24,7 @@ import pytest
 from starlette.routing import Route
 
 from actors.views.kinds import VIEWS
+from firnline import Client
 from gateway.app import create_app
 from gateway.stream import Served
 from tests.conftest import Send
@@ -30,6 +33,7 @@ from tests.support.browsing import chromium, look
 from tests.support.everything import EVENTS, STREAMS, everything
 from tests.support.running import records
 from tests.support.service import ROOT, Service, service
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.broker
 
@@ -131,6 +135,9 @@ ASKED = [
     f"/events/histogram?startTime={EVENTS[0][0]}&endTime={EVENTS[0][0] + 10**6}&coverage=1",
     f"/events/summary?startTime={EVENTS[0][0]}&coverage=1",
     "/events/sets/summary?by=1d&zone=Europe/Berlin",
+    *(f"/{stream}/summary?coverage=1" for stream in STREAMS),
+    *(f"/{stream}/summary?by=1h&zone=Asia/Kolkata&startTime=0&endTime=now" for stream in STREAMS if stream != "segments"),
+    "/uniques/uniques/summary?by=1m",
     "/dataset?limit=10",
     "/dataset?limit=10&values=1",
     "/segments",
@@ -148,6 +155,29 @@ def test_an_answer_matches_its_schema_and_has_no_other_member(running: Service, 
     template = path.partition("?")[0].replace("/streams/events", "/streams/{name}")
     answer = described["paths"][template]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
     jsonschema_rs.Draft202012Validator(with_components(described, closed(answer), close=True)).validate(body)
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_the_figures_of_each_view_are_the_same_in_every_format_and_in_the_client(running: Service, stream: str):
+    client = Client(f"http://127.0.0.1:{running.port}")
+    if stream == "dataset":  # other tests delete all of it
+        client.post(["a_3", "b_4"])
+        until(lambda: list(client.summary(stream=stream)))
+    rows = running.get(f"/{stream}/summary")["summary"]
+    assert rows
+    assert all(each["count"] > 0 for each in rows)
+    assert list(client.summary(stream=stream)) == client.summary(stream=stream).arrow().to_pylist() == rows
+    texts = [[str(value) if value is not None else "" for value in each.values()] for each in rows]
+    table = csv.reader(io.StringIO(running.request(f"/{stream}/summary?format=csv")[2].decode()))
+    flags = {"true": "True", "false": "False"}
+    assert [[flags.get(cell, cell) for cell in line] for line in table] == [list(rows[0]), *texts]
+
+
+def test_buckets_that_a_view_does_not_have_are_refused(running: Service):
+    status, _, body = running.request("/uniques/summary?by=90s")
+    assert (status, json.loads(body)["error"]["expected"]) == (400, "whole minutes, such as 1m, 5m, 1h or 1d")
+    status, _, body = running.request("/segments/summary?by=1m")
+    assert (status, json.loads(body)["error"]["where"]) == (400, "query by")
 
 
 def test_stats_have_the_members_that_older_clients_read(running: Service):

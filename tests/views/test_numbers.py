@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from actors.timeline.grid import Grid
 from actors.timeline.span import EVER, Span
-from actors.views.kinds import VIEWS
 from actors.views.sets import numbers as figures
 from actors.views.sets.arguments import Numbers, Page
 from actors.views.sets.numbers import numbers
@@ -175,7 +174,3 @@ def test_an_unknown_zone_is_refused():
     for zone in ("Mars/Olympus", "../etc/passwd", "", "/etc/localtime"):
         with pytest.raises(ValueError, match="a time zone such as"):
             Grid.of("1d", zone)
-
-
-def test_views_with_figures():
-    assert [name for name, view in VIEWS.items() if view.figures(None, 1, 1) is not None] == ["sets"]

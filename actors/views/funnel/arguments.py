@@ -1,8 +1,10 @@
-"""The arguments of a query of `funnel`: totals by step, a page of sequences, or the events of one key."""
+"""The arguments of a query of `funnel`: totals by step, a page of sequences, the events of one key, or figures."""
 
 import re
 from dataclasses import dataclass
 from typing import Literal, Self
+
+from actors.timeline.grid import Grid
 
 PERIODS = ("minute", "hour", "day")
 """The lengths of periods that totals may be grouped by."""
@@ -87,4 +89,16 @@ class Story:
     key: bytes
 
 
-Asked = Totals | Listing | Story
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How many sequences reached each step, and how long it took, in each bucket of `by`; None: in the whole span.
+
+    A second has `per_s` units of the times. The answer has at most `most` rows.
+    """
+
+    by: Grid | None = None
+    per_s: int = 1_000
+    most: int = 1 << 62
+
+
+Asked = Totals | Listing | Story | Figures

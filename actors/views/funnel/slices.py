@@ -14,7 +14,7 @@ from actors.columns.fields import integer, listed
 from actors.columns.snapshot import State
 from actors.columns.text import Text
 from actors.timeline.span import Span
-from actors.views.funnel.arguments import Asked, Listing, Story, Totals
+from actors.views.funnel.arguments import Asked, Figures, Listing, Story, Totals
 from actors.views.funnel.decode import Keyed
 from actors.views.funnel.pieces import Piece, Rows, merged, pieces_of
 from actors.views.funnel.store import Store
@@ -210,7 +210,7 @@ class LiveFunnel(Live):
         Cost: 0.3 us for each event that is not final; O(keys) and little more if the query is for a key.
         """
         final = _parts(self._pieces, span, arguments)
-        if isinstance(arguments, Totals):
+        if isinstance(arguments, Totals | Figures):
             rows = self._store.rows(self._watermark, named=False)
         else:
             rows = self._store.rows(self._watermark, None if arguments.key is None else hash_of(arguments.key))

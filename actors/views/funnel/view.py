@@ -7,9 +7,11 @@ import msgspec
 
 from actors.columns.snapshot import State
 from actors.records.form import Form
+from actors.timeline.grid import Grid
 from actors.timeline.span import Span
-from actors.views.funnel.arguments import Asked, Listing, Story, Totals
+from actors.views.funnel.arguments import Asked, Figures, Listing, Story, Totals
 from actors.views.funnel.decode import RecordDecoder
+from actors.views.funnel.figures import SHAPE, figures
 from actors.views.funnel.pieces import PIECE_ROWS
 from actors.views.funnel.render import lines, sequences, story
 from actors.views.funnel.slices import FrozenFunnel, FunnelCarry, FunnelSummary, LiveFunnel, Part
@@ -57,6 +59,7 @@ class FunnelView(View):
 
     answers = "complete"
     counts = FunnelTotal
+    summarised = SHAPE
 
     def __init__(
         self, *, steps: Sequence[str], within: int, record: Form, unit: str = "ms", max_sequences: int = 200_000
@@ -103,6 +106,8 @@ class FunnelView(View):
         match arguments:
             case Totals():
                 return row * count
+            case Figures():
+                return 3 * row * count
             case Listing():
                 return (row + _KEY_BYTES) * min(count, _OPEN_PIECES * PIECE_ROWS)
             case Story():
@@ -119,6 +124,8 @@ class FunnelView(View):
         match arguments:
             case Totals(by):
                 return _TOTALS if by is None else _BY_PERIOD
+            case Figures():
+                return SHAPE
             case Listing():
                 return self._listing
             case Story():
@@ -126,17 +133,24 @@ class FunnelView(View):
             case _:
                 assert_never(arguments)
 
-    def blocks(self, partial: tuple[Part, ...], span: Span, arguments: Asked) -> Iterator[Block]:  # noqa: ARG002
+    def blocks(self, partial: tuple[Part, ...], span: Span, arguments: Asked) -> Iterator[Block]:
         """Yield the rows of an answer. The parts have the span of the query."""
         match arguments:
             case Totals(by):
                 return self._table(partial, arguments).rows(self._steps, by_period=by is not None)
+            case Figures():
+                return figures(partial, self._steps, span, arguments)
             case Listing():
                 return sequences(partial, arguments, self._within)
             case Story(key):
                 return story(partial, key, self._steps, self._within)
             case _:
                 assert_never(arguments)
+
+    @classmethod
+    def figures(cls, by: Grid | None, per_s: int, most: int, lengths: Sequence[str]) -> Figures:  # noqa: ARG003
+        """Return the arguments of a query for how many sequences reached each step, and how long it took, in each bucket."""
+        return Figures(by, per_s, most)
 
     def remarks(self, partial: tuple[Part, ...], arguments: Asked) -> Mapping[str, Any]:
         """Return how many sequences are complete, open and lapsed."""

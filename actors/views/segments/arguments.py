@@ -13,3 +13,8 @@ class Listing:
     """Return at most this many batches. None: all."""
     pending: bool = False
     """Return the incomplete batches and their missing segments, not the finished batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures(Listing):
+    """The number of finished batches, and of their numbers, by epoch."""

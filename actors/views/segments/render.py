@@ -10,6 +10,7 @@ from itertools import islice, pairwise
 import numpy as np
 
 from actors.columns.times import Times
+from actors.figures.ranks import PERCENTS, percentiles
 from actors.timeline.span import Span
 from actors.views.segments.arguments import Listing
 from actors.views.segments.runs.rows import PendingRows, Piece, Rows, Table, clipped, ordered
@@ -27,6 +28,19 @@ FINISHED = Shape(
     ),
 )
 """A finished batch. One without numbers has neither `first` nor `last`."""
+
+SUMMARY = Shape(
+    "summary",
+    (
+        Field("epoch", meaning="How often the topic was recreated before."),
+        Field("start", meaning="The lowest id of a batch."),
+        Field("end", meaning="The highest id of a batch, plus one."),
+        Field("count", meaning="Finished batches."),
+        Field("numbers", meaning="Numbers in all of them."),
+        *(Field(f"p{percent}", meaning="A percentile of the numbers in a batch.") for percent in PERCENTS),
+        Field("max", meaning="The most numbers in a batch."),
+    ),
+)
 
 PENDING = Shape("pending", (Field("batch"), Field("epoch"), Field("missing", "integers")))
 
@@ -58,6 +72,22 @@ def _finished(pieces: Sequence[Piece], span: Span, listing: Listing) -> Iterator
             left -= chosen.shape[1]
             if not left:
                 return
+
+
+def figures(pieces: Sequence[Piece], span: Span) -> Iterator[Block]:
+    """Yield the figures of the finished batches in `span`, a row for each epoch. Cost: 0.1 us a batch."""
+    found: dict[int, list[Table]] = {}
+    for piece in pieces:
+        if not isinstance(piece, PendingRows) and piece.span.overlaps(span):
+            table = clipped(piece.open(), span.start, span.end)[[0, 2]]
+            if table.size:
+                found.setdefault(piece.epoch, []).append(table)
+    rows = []
+    for epoch, tables in sorted(found.items()):
+        batches, counts = np.concatenate(tables, axis=1)
+        shown = [each for (each,) in percentiles(counts, [counts.size])]
+        rows.append([epoch, int(batches.min()), int(batches.max()) + 1, counts.size, int(counts.sum()), *shown])
+    yield Block([list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in SUMMARY.fields])
 
 
 def _optional(bounds: Times, counts: Times) -> list[int | None]:

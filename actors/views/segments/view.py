@@ -7,13 +7,14 @@ import msgspec
 
 from actors.columns.snapshot import State
 from actors.records.form import Form
+from actors.timeline.grid import Grid
 from actors.timeline.span import Span
-from actors.views.segments.arguments import Listing
+from actors.views.segments.arguments import Figures, Listing
 from actors.views.segments.carry import SegmentsCarry
 from actors.views.segments.decode import SegmentDecoder
 from actors.views.segments.frozen import FrozenSegments, SegmentsSummary
 from actors.views.segments.records import RecordDecoder
-from actors.views.segments.render import FINISHED, PENDING, blocks
+from actors.views.segments.render import FINISHED, PENDING, SUMMARY, blocks, figures
 from actors.views.segments.runs.merging import lines
 from actors.views.segments.runs.rows import Piece
 from actors.views.segments.runs.spool import Spool
@@ -45,6 +46,7 @@ class SegmentsView(View):
     answers = "finished"
     counts = SegmentsTotal
     timed = False
+    summarised = SUMMARY
 
     def __init__(
         self,
@@ -101,9 +103,11 @@ class SegmentsView(View):
         """Return the summary of no slice."""
         return SegmentsSummary()
 
-    def weigh(self, metas: Sequence[Meta], arguments: Listing) -> int:  # noqa: ARG002  # the contract's
+    def weigh(self, metas: Sequence[Meta], arguments: Listing) -> int:
         """Return the bytes of a listing: pending batches are copied, and finished ones are opened a piece at a time."""
         own: list[SegmentsSummary] = [meta.summary for meta in metas]
+        if isinstance(arguments, Figures):
+            return _ROW_BYTES * sum(each.finished for each in own)
         return _ROW_BYTES * sum(each.pending + min(each.finished, _OPEN_ROWS) for each in own)
 
     def publish(self, partial: tuple[Any, ...], due: Due) -> Iterator[bytes]:  # noqa: ARG002  # the contract's
@@ -112,11 +116,18 @@ class SegmentsView(View):
 
     def shape(self, arguments: Listing) -> Shape:
         """Return the shape of finished or of pending batches."""
+        if isinstance(arguments, Figures):
+            return SUMMARY
         return PENDING if arguments.pending else FINISHED
 
     def blocks(self, partial: tuple[Piece, ...], span: Span, arguments: Listing) -> Iterator[Block]:
         """Yield batches by epoch and id."""
-        return blocks(partial, span, arguments)
+        return figures(partial, span) if isinstance(arguments, Figures) else blocks(partial, span, arguments)
+
+    @classmethod
+    def figures(cls, by: Grid | None, per_s: int, most: int, lengths: Sequence[str]) -> Figures:  # noqa: ARG003
+        """Return the arguments of a query for the number of batches and of their numbers, by epoch."""
+        return Figures()
 
     def describe(self, before: SegmentsSummary, meta: Meta) -> SegmentsTotal:  # noqa: ARG002  # the contract's
         """Return the counts of a slice."""

@@ -12,24 +12,25 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.figures.buckets import END, RATE, START
+from actors.figures.ranks import NARROW, PERCENTS, Integers, narrow, ranked, ranks_of
 from actors.timeline.grid import Cut
 from actors.timeline.span import Span
 from actors.views.sets.arguments import Numbers
 from actors.views.sets.pieces import Piece
 from actors.views.view import Block, Field, Shape
 
-PERCENTS = (50, 95)
 WHOLE = "whole"
 SHAPE = Shape(
     "summary",
     (
-        Field("start"),
-        Field("end"),
-        Field("step", "text"),
-        Field("count"),
-        Field("rate", "number"),
-        *(Field(f"p{percent}") for percent in PERCENTS),
-        Field("max"),
+        START,
+        END,
+        Field("step", "text", meaning="`whole`: from the first event to the last; a step: from the event before it."),
+        Field("count", meaning="Sets whose first event is in the bucket."),
+        RATE,
+        *(Field(f"p{percent}", meaning="A percentile of how long they took, in the stream's unit.") for percent in PERCENTS),
+        Field("max", meaning="The longest that one took, in the stream's unit."),
     ),
 )
 MOST_STEPS = 8
@@ -45,9 +46,8 @@ _SORTED = 1 << 16
 """Sets of some buckets whose durations are sorted together."""
 
 _DIGIT = 16
-_NARROW = (1 << 32) - 1
 
-Durations = NDArray[Any]
+Durations = Integers
 """Unsigned integers of 32 bits if all values fit, else signed ones of 64 bits. No value is negative."""
 
 
@@ -191,41 +191,25 @@ def _sorted(buckets: Sequence[Sequence[_Run]], steps: int) -> list[list[int]]:
         return []
     opened = [[(_open(run.piece, is_kept=run.is_kept), run.low, run.high) for run in bucket] for bucket in buckets]
     sizes = np.array([sum(high - low for _, low, high in bucket) for bucket in opened], np.int64)
-    ends = np.cumsum(sizes)
-    ranks = np.stack([ends - sizes - (-sizes * percent // 100) - 1 for percent in PERCENTS] + [ends - 1])
+    ranks = ranks_of(sizes)
     columns = [
         np.concatenate([piece.steps[step][low:high] for bucket in opened for piece, low, high in bucket])
         for step in range(steps - 1)
     ]
     found = np.empty((sizes.size, steps, len(ranks)), np.int64)
     for place, values in enumerate([_sum(columns), *columns]):
-        found[:, place] = _ranked(values, sizes, ranks).T
+        found[:, place] = ranked(values, sizes, ranks).T
     figures: list[list[int]] = found.reshape(-1, len(ranks)).tolist()
     return figures
 
 
 def _sum(columns: Sequence[Durations]) -> Durations:
     """Return the sum of columns, in 32 bits if it fits."""
-    fits = sum(int(column.max()) for column in columns) <= _NARROW
+    fits = sum(int(column.max()) for column in columns) <= NARROW
     total = columns[0] if fits else columns[0].astype(np.int64)
     for column in columns[1:]:
         total = total + column
     return total
-
-
-def _ranked(values: Durations, sizes: NDArray[np.int64], ranks: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the values at `ranks` if the values of each of the consecutive groups of these `sizes` are sorted."""
-    if sizes.size == 1:
-        return np.sort(_narrow(values))[ranks].astype(np.int64)
-    width = int(values.max()) + 1
-    if width * sizes.size > 1 << 63:
-        groups = np.split(values, np.cumsum(sizes)[:-1])
-        return np.concatenate([np.sort(group) for group in groups])[ranks].astype(np.int64)
-    kind: type[Any] = np.uint32 if width * sizes.size <= _NARROW else np.int64
-    lead = np.arange(sizes.size, dtype=np.int64) * width
-    keys: Durations = np.sort(values.astype(kind) + np.repeat(lead.astype(kind), sizes))
-    found: NDArray[np.int64] = keys[ranks].astype(np.int64) - lead
-    return found
 
 
 def _digits(bucket: Sequence[_Run], count: int, steps: int) -> list[list[int]]:
@@ -268,11 +252,7 @@ def _open(piece: Piece, *, is_kept: bool) -> Opened:
 def _opened(piece: Piece) -> Opened:
     columns = piece.opened()
     base = int(columns[0][0])
-    return Opened(base, _narrow(columns[0] - base), tuple(_narrow(later - before) for before, later in pairwise(columns)))
-
-
-def _narrow(values: Durations) -> Durations:
-    return values.astype(np.uint32) if values.dtype == np.int64 and int(values.max()) <= _NARROW else values
+    return Opened(base, narrow(columns[0] - base), tuple(narrow(later - before) for before, later in pairwise(columns)))
 
 
 _kept = lru_cache(maxsize=KEPT_PIECES)(_opened)

@@ -51,6 +51,7 @@ class SetsView(View):
 
     answers = "sets"
     counts = SetsTotal
+    summarised = SHAPE
 
     def __init__(self, *, steps: Sequence[str], max_sets: int, record: Form | None = None) -> None:
         self.steps = tuple(steps)
@@ -142,7 +143,7 @@ class SetsView(View):
 
     @override
     @classmethod
-    def figures(cls, by: Grid | None, per_s: int, most: int) -> Numbers:
+    def figures(cls, by: Grid | None, per_s: int, most: int, lengths: Sequence[str]) -> Numbers:
         """Return the arguments of a query for how many sets there are, and how long they took, in each bucket."""
         return Numbers(by=by, per_s=per_s, most=max(1, most // MOST_STEPS))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from actors.columns.record_text import BOM, bare, defect
 from actors.columns.times import INT64_MAX, INT64_MIN
+from actors.timeline.grid import Grid
 
 CLEAR_KEY = b"firnline_clear"
 """Key of a record that deletes all earlier values of its partition, and all values of earlier epochs of the topic.
@@ -43,6 +44,17 @@ class RankOf(Top):
 
     limit: int | None = 1
     name: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures(Top):
+    """The values of the ids whose last record has a time in the span, in each bucket of `by`; None: in one bucket.
+
+    The answer has at most `most` buckets.
+    """
+
+    by: Grid | None = None
+    most: int = 1 << 62
 
 
 def value_of(record: bytes) -> int | str:

@@ -13,7 +13,7 @@ from actors.columns.snapshot import State
 from actors.columns.text import Text
 from actors.columns.times import Times
 from actors.timeline.span import EVER, Span
-from actors.views.top.arguments import RankOf, Top
+from actors.views.top.arguments import Figures, RankOf, Top
 from actors.views.top.dataset import Dataset
 from actors.views.top.decode import Tombstones, Upserts, offset_of, partition_of, stands_before
 from actors.views.view import NONE_LOST, Live, Meta
@@ -29,6 +29,13 @@ class Ranked:
     ids: Text
     values: Times
     cleared: Mapping[int, int]
+
+
+class Valued(NamedTuple):
+    """The values of ids, and the times of their records."""
+
+    values: Times
+    times: Times
 
 
 class Rank(NamedTuple):
@@ -106,7 +113,7 @@ class LiveTop(Live):
             self._last = last if self._last is None else max(last, self._last)
         return NONE_LOST
 
-    def read(self, span: Span, arguments: Top) -> tuple[Ranked | Rank, ...]:
+    def read(self, span: Span, arguments: Top) -> tuple[Ranked | Rank | Valued, ...]:
         """Return the largest values, or for a `span`, all with times in it. Cost: see `Dataset.top_rows`.
 
         For `RankOf`, return the rank of the id, if it has a value.
@@ -119,6 +126,8 @@ class LiveTop(Live):
         else:
             ids, values, times = self._dataset.all_rows()
             inside = np.flatnonzero((times >= span.start) & (times < span.end)) if span != EVER else slice(None)
+            if isinstance(arguments, Figures):
+                return (Valued(values[inside], times[inside]),)
             ids, values = ids.only(inside), values[inside]
         return (Ranked(ids, values, dict(self._cleared)),)
 

@@ -11,11 +11,13 @@ from actors.columns.snapshot import State
 from actors.columns.text import Text
 from actors.columns.times import NO_TIMES
 from actors.records.form import Form
+from actors.timeline.grid import Grid
 from actors.timeline.span import Span
-from actors.views.top.arguments import RankOf, Top
+from actors.views.top.arguments import Figures, RankOf, Top
 from actors.views.top.decode import decode
+from actors.views.top.figures import SHAPE, figures
 from actors.views.top.records import RecordDecoder
-from actors.views.top.slices import LiveTop, Rank, Ranked, TopSummary, cleared_to
+from actors.views.top.slices import LiveTop, Rank, Ranked, TopSummary, Valued, cleared_to
 from actors.views.view import Block, Decoded, Field, Meta, Records, Shape, View
 
 _BLOCK = 4_096
@@ -52,6 +54,7 @@ class TopView(View):
 
     answers = "ids"
     counts = TopTotal
+    summarised = SHAPE
 
     def __init__(self, *, record: Form | None = None) -> None:
         self._decode = decode if record is None else RecordDecoder(record).decode
@@ -88,17 +91,27 @@ class TopView(View):
         """Return an id and its value; JSON has the ids alone unless `values` are wanted. A rank is a third field."""
         if isinstance(arguments, RankOf):
             return _RANK
+        if isinstance(arguments, Figures):
+            return SHAPE
         return _WITH_VALUES if arguments.values else _SHAPE
 
     @override
-    def blocks(self, partial: tuple[Ranked | Rank, ...], span: Span, arguments: Top) -> Iterator[Block]:
+    def blocks(self, partial: tuple[Ranked | Rank | Valued, ...], span: Span, arguments: Top) -> Iterator[Block]:
         """Yield ids, the largest value first; of equal values, the larger id by bytes first.
 
         Cost: a sort of all ids that were read, before the first block: 0.3 us an id.
         """
         if isinstance(arguments, RankOf):
             return (Block(([arguments.name.decode()], [each.value], [each.rank])) for each in partial if isinstance(each, Rank))
+        if isinstance(arguments, Figures):
+            return figures([each for each in partial if isinstance(each, Valued)], span, arguments)
         return _ranked([each for each in partial if isinstance(each, Ranked)], arguments.limit)
+
+    @override
+    @classmethod
+    def figures(cls, by: Grid | None, per_s: int, most: int, lengths: Sequence[str]) -> Figures:
+        """Return the arguments of a query for the number of ids and their values, in each bucket."""
+        return Figures(by=by, most=most)
 
     @override
     def remarks(self, partial: tuple[Ranked, ...], arguments: Top) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from actors.columns.times import Times
+from actors.timeline.grid import Grid
 from actors.timeline.periods import LEVELS
 
 GRANULARITIES = LEVELS
@@ -34,3 +35,14 @@ class Rows:
             assert self.granularity is not None, "a query has a granularity or wanted rows"
             return [GRANULARITIES.index(self.granularity)]
         return sorted({GRANULARITIES.index(name) for name, _ in self.wanted})
+
+
+@dataclass(frozen=True, slots=True)
+class Figures(Rows):
+    """The users of all minutes that begin in the span, in each bucket of `by`; None: in one bucket.
+
+    The answer has at most `most` buckets.
+    """
+
+    by: Grid | None = None
+    most: int = 1 << 62

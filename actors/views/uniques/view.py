@@ -7,17 +7,20 @@ import msgspec
 
 from actors.columns.snapshot import State
 from actors.records.form import Form
+from actors.timeline.grid import Grid
 from actors.timeline.periods import Periods
 from actors.timeline.span import Span
 from actors.views.uniques.agenda import Agenda
-from actors.views.uniques.arguments import GRANULARITIES, Rows
+from actors.views.uniques.arguments import GRANULARITIES, Figures, Rows
 from actors.views.uniques.decode import RecordDecoder, decode
 from actors.views.uniques.ladder import Ladder
 from actors.views.uniques.live import LiveUniques
 from actors.views.uniques.piece import Piece
-from actors.views.uniques.render import SHAPE, blocks, lines
+from actors.views.uniques.render import SHAPE, SUMMARY, blocks, figures, lines
 from actors.views.uniques.slices import FrozenUniques, UniquesSummary, selected
 from actors.views.view import Block, Decoded, Due, Meta, Records, Shape, View
+
+_MINUTE_S = 60
 
 
 class UniquesTotal(msgspec.Struct, frozen=True, rename="camel"):
@@ -38,6 +41,7 @@ class UniquesView(View):
 
     answers = "frames"
     counts = UniquesTotal
+    summarised = SUMMARY
 
     def __init__(
         self,
@@ -126,17 +130,31 @@ class UniquesView(View):
         """Write the rows that are due, one a line, in the order of `due`."""
         return lines(partial, due.arguments, self._periods)
 
-    def shape(self, arguments: Rows) -> Shape:  # noqa: ARG002  # the contract gives it
-        """Return the shape of a period."""
-        return SHAPE
+    def shape(self, arguments: Rows) -> Shape:
+        """Return the shape of a period, or of a bucket."""
+        return SUMMARY if isinstance(arguments, Figures) else SHAPE
+
+    @classmethod
+    def figures(cls, by: Grid | None, per_s: int, most: int, lengths: Sequence[str]) -> Figures | None:  # noqa: ARG003
+        """Return the arguments of a query for the users of each bucket; None if the stream does not keep minutes.
+
+        Raises ValueError for a bucket that is not made of whole minutes.
+        """
+        if lengths and "minute" not in lengths:
+            return None
+        if by is not None and by.seconds % _MINUTE_S:
+            raise ValueError("whole minutes, such as 1m, 5m, 1h or 1d")
+        return Figures("minute", by=by, most=most)
 
     def blocks(
         self,
         partial: tuple[Piece, ...],
-        span: Span,  # noqa: ARG002  # the partial has only rows in the span
+        span: Span,
         arguments: Rows,
     ) -> Iterator[Block]:
         """Yield periods by start. Times are seconds since 1970; `following` is the start of the first period left out."""
+        if isinstance(arguments, Figures):
+            return figures(partial, span, arguments, self._periods)
         return blocks(partial, arguments, self._periods)
 
     def describe(self, before: UniquesSummary, meta: Meta) -> UniquesTotal:  # noqa: ARG002  # the contract gives it

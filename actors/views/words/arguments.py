@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from actors.timeline.grid import Grid
+
 Of = Literal["types", "words"]
 
 
@@ -27,3 +29,11 @@ class Buckets(Counting):
     """All events of a span, counted by their second: a bucket has the times in ms of [k * width, (k + 1) * width)."""
 
     width: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Figures(Buckets):
+    """All events of a span in each bucket of `by`; None: in the whole span. The answer has at most `most` buckets."""
+
+    by: Grid | None = None
+    most: int = 1 << 62

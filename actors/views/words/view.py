@@ -9,11 +9,12 @@ import msgspec
 from actors.columns.sealed import CHUNK
 from actors.columns.snapshot import State
 from actors.records.form import Form
+from actors.timeline.grid import Grid
 from actors.timeline.span import Span
 from actors.views.view import Block, Decoded, Field, Meta, Records, Shape, View
-from actors.views.words.arguments import Buckets, Counting
+from actors.views.words.arguments import Buckets, Counting, Figures
 from actors.views.words.decode import decode
-from actors.views.words.histogram import counted
+from actors.views.words.histogram import SHAPE, counted, figures
 from actors.views.words.pieces import Piece, Remembered, total
 from actors.views.words.records import RecordDecoder
 from actors.views.words.slices import FrozenWords, LiveWords, WordSummary, recalled
@@ -50,6 +51,7 @@ class WordsView(View):
 
     answers = "events"
     counts = WordsTotal
+    summarised = SHAPE
 
     def __init__(
         self,
@@ -92,6 +94,9 @@ class WordsView(View):
 
     def weigh(self, metas: Sequence[Meta], arguments: Counting) -> int:
         """Return the bytes of the counts as they are read, opened, and added up by name, or by second one block at a time."""
+        if isinstance(arguments, Figures):
+            own: list[WordSummary] = [meta.summary for meta in metas]
+            return _PAIR_BYTES * sum(each.pairs for each in own) + _ROW_BYTES * CHUNK
         if isinstance(arguments, Buckets):
             return _ROW_BYTES * (CHUNK + max((meta.summary.pairs for meta in metas), default=0))
         return sum(meta.nbytes + _PAIR_BYTES * meta.summary.pairs for meta in metas)
@@ -102,6 +107,8 @@ class WordsView(View):
 
     def shape(self, arguments: Counting) -> Shape:
         """Return a name and its count; JSON is an object of counts by name. Buckets have a start and a count."""
+        if isinstance(arguments, Figures):
+            return SHAPE
         return _BUCKETS if isinstance(arguments, Buckets) else _SHAPE
 
     @classmethod
@@ -109,12 +116,20 @@ class WordsView(View):
         """Return the arguments of a query for the number of events in each bucket, by their second."""
         return Buckets("types", width=width)
 
+    @classmethod
+    def figures(cls, by: Grid | None, per_s: int, most: int, lengths: Sequence[str]) -> Figures:  # noqa: ARG003
+        """Return the arguments of a query for the number of events in each bucket, and the most of a second."""
+        return Figures("types", by=by, most=most)
+
     def blocks(self, partial: Any, span: Span, arguments: Counting) -> Iterator[Block]:
         """Yield names and counts, the highest first; equal counts by the names' code points.
 
         Memory: `2 * max_names` counts and one slice's names. Cost: about 0.5 us a name of each slice, before the first block:
         0.3 s for 200,000.
         """
+        if isinstance(arguments, Figures):
+            yield from figures(partial, span, arguments)
+            return
         if isinstance(arguments, Buckets):
             yield from counted(partial, span, arguments.width)
             return
