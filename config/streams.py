@@ -293,11 +293,17 @@ def _check_names(steps: list[str], record: Record) -> None:
         raise ValueError(f"record.step.names: each text for one step, not {', '.join(twice)} for several")
 
 
+def _limit(text: str) -> str:
+    if not 1 <= duration_ms(text) <= _LONGEST_MS:
+        raise ValueError("a duration from 1ms to ten years")
+    return text
+
+
 class SetsStream(StreamSettings):
     """Sets of one event of each step."""
 
-    meant = ("steps", "time_unit", "record")
-    newer = ("record",)
+    meant = ("steps", "time_unit", "record", "within")
+    newer = ("record", "within")
     bounds = ("max_sets",)
     view_settings = ("steps", "max_sets")
     ordered = True
@@ -313,11 +319,22 @@ class SetsStream(StreamSettings):
         "that of the record if it is us or ns, else ms.",
     )
     record: SetsRecord = Field(SetsRecord(), description="The form of the records.")
+    within: Annotated[str, AfterValidator(_limit)] | None = Field(
+        None, description="The longest time from the first event of a set to the last one, such as 2h; null: any time."
+    )
     max_sets: Whole = Field(1_000_000, ge=1, description="Sets at which a collector retires.")
 
     @model_validator(mode="after")
     def _names_of_steps(self) -> Self:
         _check_names(self.steps, self.record)
+        return self
+
+    @model_validator(mode="after")
+    def _unit_of_within(self) -> Self:
+        if self.within is not None and not self.unit_given:
+            raise ValueError("within: only with time_unit s, ms, us or ns, because the limit counts in it from the start")
+        if self.within is not None and duration_ms(self.within) * NANOSECONDS["ms"] % NANOSECONDS[self.unit]:
+            raise ValueError(f"within: a whole number of {self.unit}, the unit of the times")
         return self
 
     @property
@@ -329,6 +346,11 @@ class SetsStream(StreamSettings):
     def unit_given(self) -> bool:
         """See the base."""
         return self.time_unit != "auto" or self.form is not None
+
+    def view_arguments(self) -> dict[str, Any]:
+        """Return the arguments of the view's class: the limit is in the unit of the times."""
+        within = None if self.within is None else in_unit(duration_ms(self.within), self.unit)
+        return {**super().view_arguments(), "within": within}
 
     def alike(self) -> list[StreamSettings]:
         """Return the settings with a unit if the events decide it, else with `auto`."""
@@ -480,12 +502,6 @@ def _funnel_steps(steps: list[str]) -> list[str]:
     if len(set(steps)) < len(steps):
         raise ValueError("names that differ")
     return steps
-
-
-def _limit(text: str) -> str:
-    if not 1 <= duration_ms(text) <= _LONGEST_MS:
-        raise ValueError("a duration from 1ms to ten years")
-    return text
 
 
 class FunnelStream(StreamSettings):

@@ -67,6 +67,16 @@ class Column:
         column._stop = raw.size
         return column
 
+    def copy(self) -> "Column":
+        """Return a column of the same values. Shares sealed pieces. Cost: a copy of the raw values."""
+        twin, raw = Column(), self._view()
+        twin._sealed = deque(self._sealed)
+        twin._sealed_count, twin._sealed_bytes = self._sealed_count, self._sealed_bytes
+        twin._reserve(raw.size)
+        twin._raw[: raw.size] = raw
+        twin._stop = raw.size
+        return twin
+
     def state(self) -> State:
         """Return the state for `of_state`. Cost: a copy of the raw values."""
         sealed = [(piece.first, piece.last, piece.count, *piece.columns) for piece in self._sealed]
@@ -116,6 +126,15 @@ class Column:
             self._load(self._pop_sealed(last=True))
         self._stop = self._start + count_before(self._view(), time)
         self.extend(values)
+
+    def resume(self, count: int, values: Times) -> None:
+        """Keep the oldest `count` values, and put `values` in place of the others. Cost: as `replace_from`."""
+        if count >= len(self):
+            self.extend(values)
+            return
+        time = int(self.peek(count, count + 1)[0])
+        equal = np.full(count - self.before(time), time)
+        self.replace_from(time, np.concatenate((equal, values)) if equal.size else values)
 
     def popleft(self, count: int) -> Times:
         """Remove and return the oldest `count` values, or all if there are fewer. Cost: O(count), and opening one chunk."""

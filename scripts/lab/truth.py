@@ -64,6 +64,55 @@ def brute(events: Sequence[Event], steps: int) -> int:
     return best(0, (0,) * (steps - 1))
 
 
+def most(events: Sequence[Event], steps: int, within: int) -> int:
+    """Return the largest number of disjoint sets that last at most `within`, by trying all choices. For a dozen events."""
+
+    @cache
+    def best(left: tuple[Event, ...]) -> int:
+        if not left:
+            return 0
+        (first, step), rest = left[0], left[1:]
+        found = best(rest)
+        if step == 0:
+            for remaining in chosen(rest, 1, first):
+                found = max(found, 1 + best(remaining))
+        return found
+
+    def chosen(left: tuple[Event, ...], step: int, first: int) -> set[tuple[Event, ...]]:
+        if step == steps:
+            return {left}
+        options: set[tuple[Event, ...]] = set()
+        for place, (time, own) in enumerate(left):
+            if own == step and time - first <= within:
+                for later in chosen(left[place + 1 :], step + 1, first):
+                    options.add(tuple(sorted((*left[:place], *later))))
+        return options
+
+    return best(tuple(sorted(events)))
+
+
+def limited(events: Sequence[Event], steps: int, within: int) -> list[tuple[int, ...]]:
+    """Return sets that last at most `within`: the smallest possible one, or without its first event if that is too long.
+
+    `most` proves that no choice has more.
+    """
+    columns = [sorted(time for time, own in events if own == step) for step in range(steps)]
+    places, found = [0] * steps, list[tuple[int, ...]]()
+    while True:
+        made: list[int] = []
+        for step, column in enumerate(columns):
+            while places[step] < len(column) and made and column[places[step]] < made[-1]:
+                places[step] += 1
+            if places[step] == len(column):
+                return found
+            made.append(column[places[step]])
+        if made[-1] - made[0] <= within:
+            found.append(tuple(made))
+            places = [place + 1 for place in places]
+        else:
+            places[0] += 1
+
+
 def min_cut(events: Sequence[Event]) -> int:
     """Return the minimum over a <= b of #R(t <= a) + #G(a < t <= b) + #B(t > b), for three steps, as the formula is written."""
     cuts = [-1, *sorted({time for time, _ in events})]

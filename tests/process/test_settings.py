@@ -321,6 +321,30 @@ def test_a_mistake_in_the_form_of_records_is_one_problem_that_names_the_roles(tm
     assert said in told
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("within: 2h", "expected within: only with time_unit s, ms, us or ns, because the limit counts in it from the start"),
+        ("within: 500ms, time_unit: s", "expected within: a whole number of s, the unit of the times"),
+        ("within: 2w, time_unit: s", "within: expected a duration such as 500ms, 90s, 30m, 2h or 7d, got '2w'"),
+        ("within: 0s, time_unit: s", "within: expected a duration from 1ms to ten years, got '0s'"),
+    ],
+)
+def test_a_limit_of_sets_that_cannot_be_counted_is_refused(tmp_path: Path, given: str, said: str):
+    (told,) = problems(tmp_path, f"streams:\n  orders: {{{ORDERS}, {given}}}\n")
+    assert said in told
+
+
+def test_the_limit_of_sets_counts_in_the_unit_of_the_times():
+    def within(*given: str) -> object:
+        return load(None, ["streams.events.within=2h", *given], {}).streams["events"].view_arguments()["within"]
+
+    assert within("streams.events.time_unit=s") == 7_200
+    assert within("streams.events.time_unit=us") == 7_200_000_000
+    assert within(f"streams.events.record={{{FIELDS}}}") == 7_200_000
+    assert load(None, [], {}).streams["events"].view_arguments()["within"] is None
+
+
 def test_the_time_of_a_record_in_kafka_needs_a_topic(tmp_path: Path):
     text = "streams: {a: {source: {stdin: true}, record: {format: json, time: kafka, step: {field: /x}}}}\n"
     (told,) = problems(tmp_path, text)
@@ -511,6 +535,8 @@ def test_a_meaning_changes_only_with_settings_that_answers_depend_on():
         return load(None, list(overrides), {}).streams["events"].meaning()
 
     assert meaning("streams.events.max_sets=7", "streams.events.lateness_ms=1", "http.port=1") == meaning()
+    with_unit = meaning("streams.events.time_unit=s")
+    assert with_unit not in [meaning("streams.events.time_unit=s", f"streams.events.within={each}") for each in ("1m", "2m")]
     for changed in ("streams.events.steps=[a, b]", "streams.events.time_unit=s", "streams.events.source.topic=other"):
         assert meaning(changed) != meaning()
 

@@ -180,9 +180,9 @@ SAMPLES = {
     "words": Sample("words", {"max_pairs": 60}, of_words, COUNTS, "merged", granule=1_000),
     "funnel": Sample("funnel", FUNNEL, of_funnel, [Listing(), Listing(key=b"7")], "joined"),
 }
+_SMALL = {"CHUNK": 4, "OPEN_SETS": 8}
 _CHUNKS = {
-    "actors.views.sets.slices.CHUNK": 4,
-    "actors.views.sets.slices.OPEN_SETS": 8,
+    **{f"actors.views.sets.slices.{name}": value for name, value in _SMALL.items()},
     "actors.columns.column.CHUNK": 8,
     "actors.columns.column._SEAL_AT": 24,
 }
@@ -210,6 +210,14 @@ VARIANTS = {
     **SAMPLES,
     "late sets in small chunks": Sample(
         "sets", {"steps": ["R", "G", "B"], "max_sets": 50}, partial(of_sets, late=40), [Page(), Page(5)], "", constants=_CHUNKS
+    ),
+    "sets within a time": Sample(
+        "sets",
+        {"steps": ["R", "G", "B"], "max_sets": 30, "within": 25},
+        partial(of_sets, late=30),
+        [Page(), Page(5)],
+        "",
+        constants=_CHUNKS | {f"actors.views.sets.within.slices.{name}": value for name, value in _SMALL.items()},
     ),
     "sets of JSON records": Sample(
         "sets", {"steps": ["R", "G", "B"], "max_sets": 40, "record": JSON_SETS}, of_json_sets, [Page()]

@@ -4,7 +4,6 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from actors.views.funnel import matching
 from actors.views.funnel.matching import ABSENT, Events, match
+from scripts.lab.truth import most
 
 Event = tuple[int, int]
 """A time and a step."""
@@ -50,33 +50,6 @@ def sequences(
 
 def of_length(rows: Counter[tuple[Event, ...]], length: int) -> int:
     return sum(count for row, count in rows.items() if len(row) == length and row[0][1] == 0)
-
-
-def most(events: Sequence[Event], steps: int, within: int) -> int:
-    """Return the largest number of disjoint complete sequences, by trying all choices."""
-
-    @cache
-    def best(left: tuple[Event, ...]) -> int:
-        if not left:
-            return 0
-        (first, step), rest = left[0], left[1:]
-        found = best(rest)
-        if step == 0:
-            for remaining in chosen(rest, 1, first):
-                found = max(found, 1 + best(remaining))
-        return found
-
-    def chosen(left: tuple[Event, ...], step: int, first: int) -> set[tuple[Event, ...]]:
-        if step == steps:
-            return {left}
-        options: set[tuple[Event, ...]] = set()
-        for place, (time, own) in enumerate(left):
-            if own == step and time - first <= within:
-                for later in chosen(left[place + 1 :], step + 1, first):
-                    options.add(tuple(sorted((*left[:place], *later))))
-        return options
-
-    return best(tuple(sorted(events)))
 
 
 def assert_right(rows: Counter[tuple[Event, ...]], events: Sequence[Event], steps: int, within: int) -> None:

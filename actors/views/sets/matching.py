@@ -8,6 +8,7 @@ set is the k-th matched event of each step. There is no object per event.
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from actors.columns.times import NO_TIMES, Times
 from actors.timeline.batch import Batch
@@ -39,21 +40,29 @@ def match(waiting: list[int], batch: Batch) -> Matched:
 
 
 def _serve(waiting: int, arrivals: Times, takers: Times) -> tuple[Times, Times]:
-    """Split `takers` into those that find the queue non-empty and those that find it empty.
+    """Split `takers` into those that find the queue non-empty and those that find it empty."""
+    served = serve(waiting, arrivals, takers)
+    if served is None:
+        return takers, NO_TIMES
+    return takers[served], takers[~served]
+
+
+def serve(waiting: int, arrivals: Times, takers: Times) -> NDArray[np.bool_] | None:
+    """Return which `takers` find the queue of `arrivals` non-empty; None: all of them. `waiting` more wait from the start.
 
     The number served after the j-th taker is M(j) = min(M(j - 1) + 1, a(j)); a(j) is the number of arrivals up to it. So M(j)
     is j plus the running minimum of a(i) - i, at most 1: a walk reflected at an empty queue. A taker is unserved exactly if
     that minimum falls at it.
     """
     if not takers.size:
-        return NO_TIMES, NO_TIMES
+        return None
     arrived = np.searchsorted(arrivals, takers, side="right")
     arrived += waiting
     arrived -= np.arange(takers.size)
     lowest = np.minimum.accumulate(np.minimum(arrived, 1))
     if lowest[-1] == 1:
-        return takers, NO_TIMES
+        return None
     served = np.empty(takers.size, np.bool_)
     served[0] = lowest[0] == 1
     np.equal(lowest[1:], lowest[:-1], out=served[1:])
-    return takers[served], takers[~served]
+    return served

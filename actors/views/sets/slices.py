@@ -30,24 +30,36 @@ MOST_OPEN_SETS = OPEN_SETS + 2 * CHUNK
 
 @dataclass(frozen=True, slots=True)
 class SetSummary:
-    """The number of sets and of residue events of a slice, and the proof of its bound."""
+    """The number of sets and of residue events of a slice, and the proof of its bound.
+
+    Without `behind`, as many sets as possible were formed, except that each event that counts in it allows one more. None: that
+    is not counted, because `proof` alone has the bound.
+    """
 
     sets: int
     residue: int
     proof: Proof
+    behind: int | None = None
 
     @staticmethod
     def of_state(state: State) -> "SetSummary":
         """Restore a summary from its `state`."""
-        return SetSummary(state["sets"], state["residue"], Proof.of_state(state["proof"]))
+        return SetSummary(state["sets"], state["residue"], Proof.of_state(state["proof"]), state.get("behind"))
 
     def state(self) -> State:
         """Return the state for `of_state`."""
-        return {"sets": self.sets, "residue": self.residue, "proof": self.proof.state()}
+        behind = {} if self.behind is None else {"behind": self.behind}
+        return {"sets": self.sets, "residue": self.residue, "proof": self.proof.state(), **behind}
 
     def then(self, later: "SetSummary") -> "SetSummary":
         """Return the summary of both. The residue is that of `later`, to which it was carried."""
-        return SetSummary(self.sets + later.sets, later.residue, self.proof.then(later.proof))
+        behind = None if self.behind is None or later.behind is None else self.behind + later.behind
+        return SetSummary(self.sets + later.sets, later.residue, self.proof.then(later.proof), behind)
+
+    @property
+    def bound(self) -> int:
+        """An upper bound for the number of sets."""
+        return self.proof.bound if self.behind is None else min(self.proof.bound, self.sets + self.behind)
 
 
 @dataclass(slots=True)
@@ -78,18 +90,21 @@ def _hull(pieces: Sequence[Piece]) -> Span | None:
 class FrozenSets(Frozen):
     """The complete sets of a retired slice. Not thread-safe: its collector owns it. Partial answers are immutable."""
 
-    def __init__(self, pieces: list[Piece], proof: Proof) -> None:
+    def __init__(self, pieces: list[Piece], proof: Proof, behind: int | None = None) -> None:
         self._pieces = pieces
         self._proof = proof
+        self._behind = behind
 
     @staticmethod
     def of_state(state: State) -> "FrozenSets":
         """Restore a slice from its `state`; copies nothing."""
-        return FrozenSets([Piece.of_state(piece) for piece in state["pieces"]], Proof.of_state(state["proof"]))
+        pieces = [Piece.of_state(piece) for piece in state["pieces"]]
+        return FrozenSets(pieces, Proof.of_state(state["proof"]), state.get("behind"))
 
     def state(self) -> State:
         """Return the state for `of_state`."""
-        return {"pieces": [piece.state() for piece in self._pieces], "proof": self._proof.state()}
+        behind = {} if self._behind is None else {"behind": self._behind}
+        return {"pieces": [piece.state() for piece in self._pieces], "proof": self._proof.state(), **behind}
 
     def settle(self) -> bool:
         """Compress one raw piece; returns whether another one is left. Cost: at most 3 ms, without Python's lock."""
@@ -112,7 +127,7 @@ class FrozenSets(Frozen):
             nbytes=sum(piece.nbytes for piece in self._pieces),
             dead_bytes=0,
             final_until=span.end if span else None,
-            summary=SetSummary(sets, 0, self._proof),
+            summary=SetSummary(sets, 0, self._proof, self._behind),
         )
 
 
@@ -140,19 +155,22 @@ class LiveSets(Live):
     def of_state(state: State, *, max_sets: int) -> "LiveSets":
         """Restore a slice from its `state`."""
         live = LiveSets(steps=len(state["steps"]), max_sets=max_sets)
-        live._steps = [Column.of_state(column) for column in state["steps"]]
-        live._dead = [Column.of_state(column) for column in state["dead"]]
-        live._prover = Prover.of_state(state["prover"])
+        live._restore(state)
+        return live
+
+    def _restore(self, state: State) -> None:
+        self._steps = [Column.of_state(column) for column in state["steps"]]
+        self._dead = [Column.of_state(column) for column in state["dead"]]
+        self._prover = Prover.of_state(state["prover"])
         for each in state["closed"]:
             piece = Piece.of_state(each)
             if not piece.is_sealed:
                 raise TypeError("a compressed piece was expected")
-            live._closed.append(piece)
-            live._closed_sets += piece.count
-            live._closed_bytes += piece.nbytes
-        live._pending = Batch.of_state(state["pending"])
-        live._pending_counted = state["counted"]
-        return live
+            self._closed.append(piece)
+            self._closed_sets += piece.count
+            self._closed_bytes += piece.nbytes
+        self._pending = Batch.of_state(state["pending"])
+        self._pending_counted = state["counted"]
 
     def state(self) -> State:
         """Return the state for `of_state`. Cost: a copy of the open columns, about 2 MB."""
@@ -218,13 +236,16 @@ class LiveSets(Live):
 
     def freeze(self) -> tuple[FrozenSets, SetCarry]:
         """Return the complete sets, and everything else as carry. Cost: a copy of the open sets; they are compressed later."""
+        pieces, proof, prover = self._retired()
+        return FrozenSets(pieces, proof), SetCarry(self._steps, self._dead, self._pending, self._pending_counted, prover)
+
+    def _retired(self) -> tuple[list[Piece], Proof, Prover]:
+        """Remove and return the complete sets, with the proof of their bound and the prover of the successor."""
         pieces: list[Piece] = list(self._closed)
         last = self._steps[-1].last()
         while complete := len(self._steps[-1]):
             pieces.append(Piece.of(self._pop_sets(min(CHUNK, complete))))
-        proof, prover = self._prover.close(last)
-        carry = SetCarry(self._steps, self._dead, self._pending, self._pending_counted, prover)
-        return FrozenSets(pieces, proof), carry
+        return pieces, *self._prover.close(last)
 
     @property
     def _waiting(self) -> int:
@@ -275,7 +296,7 @@ class LiveSets(Live):
         matched = match(waiting, events)
         pending, pending_counted = self._pending, counted
         if matched.taken[-1].size > room:
-            events, pending = _cut(events, matched.taken[-1], room)
+            events, pending = cut(events, matched.taken[-1], room)
             matched = match(waiting, events)
             # If some of the pending events were counted on arrival, all new ones are counted now.
             pending_counted = counted or late
@@ -308,7 +329,7 @@ class LiveSets(Live):
         self._closed_bytes += piece.nbytes
 
 
-def _cut(events: Batch, completing: Times, room: int) -> tuple[Batch, Batch]:
+def cut(events: Batch, completing: Times, room: int) -> tuple[Batch, Batch]:
     """Cut ordered `events` after the one that completes the `room`-th set; `completing` are the matched last-step events.
 
     Of last-step events at the same time, those that complete a set come first.

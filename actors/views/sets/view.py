@@ -21,6 +21,7 @@ from actors.views.sets.pieces import Piece
 from actors.views.sets.records import RecordDecoder
 from actors.views.sets.render import page, template
 from actors.views.sets.slices import MOST_OPEN_SETS, FrozenSets, LiveSets, SetCarry, SetSummary
+from actors.views.sets.within.slices import TimedCarry, TimedSets
 from actors.views.view import Block, Decoded, Field, Meta, Records, Shape, View
 
 _SHORT_SETS = 1_024
@@ -46,6 +47,7 @@ class SetsTotal(msgspec.Struct, frozen=True, rename="camel"):
 class SetsView(View):
     """Sets of one event of each of `steps`, with ascending times. A slice has at most `max_sets` sets.
 
+    The last event of a set is at most `within` after the first one, in the unit of the times; None: any time after it.
     Records are `STEP_TIME`, or have the form `record` with the roles step and time.
     """
 
@@ -53,10 +55,11 @@ class SetsView(View):
     counts = SetsTotal
     summarised = SHAPE
 
-    def __init__(self, *, steps: Sequence[str], max_sets: int, record: Form | None = None) -> None:
+    def __init__(self, *, steps: Sequence[str], max_sets: int, within: int | None = None, record: Form | None = None) -> None:
         self.steps = tuple(steps)
         self.categories = len(self.steps)
         self._max_sets = max_sets
+        self._within = within
         self._decode = _of_text(steps) if record is None else RecordDecoder(steps, record).decode
         self._shape = Shape("sets", tuple(Field(step.lower()) for step in steps), template(steps))
 
@@ -69,13 +72,20 @@ class SetsView(View):
 
     @override
     def open(self, carry: SetCarry | None) -> LiveSets:
-        return LiveSets(steps=len(self.steps), max_sets=self._max_sets, carry=carry)
+        if self._within is None:
+            return LiveSets(steps=len(self.steps), max_sets=self._max_sets, carry=carry)
+        assert carry is None or isinstance(carry, TimedCarry), "slices of a view are of one kind"
+        return TimedSets(steps=len(self.steps), max_sets=self._max_sets, within=self._within, carry=carry)
 
     @override
     def revive(self, state: State) -> LiveSets:
         if len(state["steps"]) != len(self.steps):
             raise ValueError(f"{len(self.steps)} steps were expected, got {len(state['steps'])}")
-        return LiveSets.of_state(state, max_sets=self._max_sets)
+        if ("queue" in state) != (self._within is not None):
+            raise ValueError("a slice of sets was expected with a limit, or without one, as the settings have it")
+        if self._within is None:
+            return LiveSets.of_state(state, max_sets=self._max_sets)
+        return TimedSets.of(state, max_sets=self._max_sets, within=self._within)
 
     @override
     def thaw(self, state: State) -> FrozenSets:
@@ -87,7 +97,7 @@ class SetsView(View):
 
     @override
     def nothing(self) -> SetSummary:
-        return SetSummary(0, 0, Proof(identity(len(self.steps))))
+        return SetSummary(0, 0, Proof(identity(len(self.steps))), None if self._within is None else 0)
 
     @override
     def select(self, metas: Sequence[Meta], span: Span, arguments: Page) -> list[int]:
@@ -151,7 +161,7 @@ class SetsView(View):
     def describe(self, before: SetSummary, meta: Meta) -> SetsTotal:
         """Return the counts of a slice. Its bound is the increase over the bound of all earlier slices."""
         own: SetSummary = meta.summary
-        return SetsTotal(own.sets, own.residue, own.sets, before.then(own).proof.bound - before.proof.bound)
+        return SetsTotal(own.sets, own.residue, own.sets, before.then(own).bound - before.bound)
 
 
 def _of_text(steps: Sequence[str]) -> Callable[[Records], DecodedSets]:
