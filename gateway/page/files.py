@@ -20,7 +20,6 @@ from gateway.api.formats import weights
 from gateway.wire.compression import accepts_gzip
 
 _FILES = Path(__file__).with_name("static")
-_VENDOR = ("uPlot.iife.js", "uPlot.min.css")
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -70,8 +69,8 @@ class Pages:
     """All files for the browser. They hold nothing secret, so they are open; the page asks for a token if the API needs one."""
 
     def __init__(self) -> None:
-        self._files = {path.name: File.of(path) for path in sorted(_FILES.iterdir()) if path.suffix in _TYPES}
-        self._files |= {f"vendor/{name}": File.of(_FILES / "vendor" / name) for name in _VENDOR}
+        found = (path for path in sorted(_FILES.rglob("*")) if path.suffix in _TYPES)
+        self._files = {path.relative_to(_FILES).as_posix(): File.of(path) for path in found}
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes of the files."""

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -260,18 +259,3 @@ def test_a_browser_gets_a_page_for_a_path_that_does_not_exist_and_a_program_json
     assert (status, json.loads(body)["error"]["where"]) == (404, "path")
     for path in ("/?utm_source=x", "/docs?utm_source=x"):
         assert running.request(path, Accept=BROWSER)[0] == 200
-
-
-def test_no_file_of_the_page_is_left_out_of_its_imports():
-    folder = Path(__file__).parents[2] / "gateway" / "page" / "static"
-    scripts = {path.name for path in folder.glob("*.js")} - {"main.js", "words.js"}
-    imported = {
-        line.split('"./')[1].split('"')[0]
-        for path in folder.glob("*.js")
-        for line in path.read_text().splitlines()
-        if ' from "./' in line
-    }
-    assert imported == scripts
-    page = (folder / "live.html").read_text()
-    preloaded = {line.split("/static/")[1].split('"')[0] for line in page.splitlines() if 'rel="modulepreload"' in line}
-    assert preloaded == scripts, "all scripts load at once, and not one after the other"

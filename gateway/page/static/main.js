@@ -1,15 +1,15 @@
 // Connects all parts of the page: the service's events change the state, and the state is drawn.
 
-import { forgetToken, setToken, token } from "./access.js";
-import { byId, element, sentence, write } from "./element.js";
-import { Feed } from "./feed.js";
-import { clock, plural } from "./format.js";
-import { Overview } from "./overview.js";
-import { StreamPage } from "./page.js";
-import { Past } from "./past.js";
-import * as route from "./route.js";
-import { State } from "./state.js";
-import { statusOf } from "./status.js";
+import { Past } from "./data/past.js";
+import { State } from "./data/state.js";
+import { statusOf } from "./data/status.js";
+import { forgetToken, setToken, token } from "./lib/access.js";
+import { byId, element, sentence, write } from "./lib/element.js";
+import { Feed } from "./lib/feed.js";
+import { clock, plural } from "./lib/format.js";
+import * as route from "./lib/route.js";
+import { Overview } from "./pages/overview.js";
+import { StreamPage } from "./pages/page.js";
 
 const state = new State();
 const past = new Past(draw);

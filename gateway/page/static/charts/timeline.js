@@ -1,10 +1,10 @@
 // The timeline of memory: one bar for each generation over event time, from dropped to live. A line below the bars
 // shows for which times answers are complete. A bar keeps its element, so that a change of its state is animated.
 
+import { element, set, svg, write } from "../lib/element.js";
+import { least, most } from "../lib/exact.js";
+import { bytes, compact, isTime, length, moment, number, toMs } from "../lib/format.js";
 import { hatches, visible } from "./bars.js";
-import { element, set, svg, write } from "./element.js";
-import { least, most } from "./exact.js";
-import { bytes, compact, isTime, length, moment, number, toMs } from "./format.js";
 import { roundNumbers, roundTimes, scaleOf } from "./scale.js";
 
 const COVER_PX = 22;

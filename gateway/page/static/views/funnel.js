@@ -1,9 +1,9 @@
 // The drawing of a funnel: a bar for each step, with how many sequences reached it, were lost before it, and how long
 // the step took.
 
-import { json } from "./access.js";
-import { element, gauge, table, write } from "./element.js";
-import { compact, duration, moment, number } from "./format.js";
+import { json } from "../lib/access.js";
+import { element, gauge, table, write } from "../lib/element.js";
+import { compact, duration, moment, number } from "../lib/format.js";
 
 const WAITING = 20; // open sequences
 const OVER = { "all time": "", "last hour": "?startTime=-1h", "last day": "?startTime=-1d" };

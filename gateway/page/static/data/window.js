@@ -1,7 +1,7 @@
 // The window of event time that the histogram shows: all of it, the newest part, or a fixed range. Times are BigInt.
 
-import { least, most } from "./exact.js";
-import { isTime, toMs } from "./format.js";
+import { least, most } from "../lib/exact.js";
+import { isTime, toMs } from "../lib/format.js";
 
 const LEAST = 10n; // units of the stream's time
 

@@ -1,8 +1,8 @@
 // The cards below the charts: memory, lag, checkpoints, refused records and failures.
 
-import { json } from "./access.js";
-import { byId, element, sentence, table, write } from "./element.js";
-import { bytes, clock, compact, duration, number, plural } from "./format.js";
+import { json } from "../lib/access.js";
+import { byId, element, sentence, table, write } from "../lib/element.js";
+import { bytes, clock, compact, duration, number, plural } from "../lib/format.js";
 import { reach, since } from "./story.js";
 
 const LEAST_BETWEEN_MS = 3_000;

@@ -1,9 +1,9 @@
 // What the rows of a range come to: tiles with count, rate and times, and the histogram of how long sets took.
 
-import { json } from "./access.js";
-import { svg } from "./element.js";
-import { big } from "./exact.js";
-import { compact, duration, isTime, length, number, toMs } from "./format.js";
+import { json } from "../lib/access.js";
+import { svg } from "../lib/element.js";
+import { big } from "../lib/exact.js";
+import { compact, duration, isTime, length, number, toMs } from "../lib/format.js";
 
 const [WIDTH, HEIGHT, BUCKETS] = [600, 90, 40];
 

@@ -1,12 +1,12 @@
 // The first page: the broker, and all streams as cards with state, rates, lag, held span, memory and a spark line.
 
-import { byId, element, gauge, write } from "./element.js";
-import { compact, duration, length, number, perSecond, plural, scaled } from "./format.js";
-import { address } from "./route.js";
-import { drawSpark, spark } from "./spark.js";
-import { statusOf } from "./status.js";
-import { heldSpan, NOUNS, WHAT } from "./story.js";
-import { drawTiles } from "./tiles.js";
+import { heldSpan, NOUNS, WHAT } from "../data/nouns.js";
+import { statusOf } from "../data/status.js";
+import { byId, element, gauge, write } from "../lib/element.js";
+import { compact, duration, length, number, perSecond, plural, scaled } from "../lib/format.js";
+import { address } from "../lib/route.js";
+import { drawSpark, spark } from "../parts/spark.js";
+import { drawTiles } from "../parts/tiles.js";
 
 const LAST_S = 1_800;
 const BAD = new Set(["failed", "restarted", "given up", "troubled"]);

@@ -1,14 +1,14 @@
 // The histogram: answers by event time, in buckets that follow the zoom. Bands below it show generations, coverage
 // and the watermark. Its scale has the same form as the timeline's, so the brush works on both.
 
+import { counts } from "../data/counts.js";
+import { bucketWidth, extent, ticks, Window } from "../data/window.js";
+import { element, set, svg, write } from "../lib/element.js";
+import { least, most } from "../lib/exact.js";
+import { compact, isTime, length, moment, number, toMs } from "../lib/format.js";
 import { drawBands } from "./bands.js";
 import { hatches, visible } from "./bars.js";
-import { counts } from "./counts.js";
-import { element, set, svg, write } from "./element.js";
-import { least, most } from "./exact.js";
-import { compact, isTime, length, moment, number, toMs } from "./format.js";
 import { roundNumbers, roundTimes, Scale } from "./scale.js";
-import { bucketWidth, extent, ticks, Window } from "./window.js";
 
 const LEFT_REM = 3.8;
 const BANDS_PX = 40;

@@ -1,6 +1,6 @@
 // The state of a stream in a word, with a kind for its colour: good, mild, bad or quiet. Used by tabs and cards.
 
-import { duration } from "./format.js";
+import { duration } from "../lib/format.js";
 
 const FAR = 2; // seconds of reading: with less than that unread, a stream is not said to catch up
 const LEAST_LAG = 1_000;

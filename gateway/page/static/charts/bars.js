@@ -1,7 +1,7 @@
 // Chooses the bars that the timeline shows, and makes the patterns that fill them.
 
-import { svg } from "./element.js";
-import { compared, most } from "./exact.js";
+import { svg } from "../lib/element.js";
+import { compared, most } from "../lib/exact.js";
 
 const GONE_SHARE = 0.22; // the largest share of the picture for dropped generations
 

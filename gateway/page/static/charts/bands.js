@@ -1,8 +1,8 @@
 // The thin bands below the histogram: generations, and the times for which answers are complete.
 
+import { svg } from "../lib/element.js";
+import { least, most } from "../lib/exact.js";
 import { visible } from "./bars.js";
-import { svg } from "./element.js";
-import { least, most } from "./exact.js";
 
 const GENERATION_PX = 10;
 const COVER_PX = 5;

@@ -1,8 +1,8 @@
 // Where the histogram gets its counts from: for each view that can count by event time, the request of one window.
 
-import { json } from "./access.js";
-import { big, most } from "./exact.js";
-import { moment, toMs } from "./format.js";
+import { json } from "../lib/access.js";
+import { big, most } from "../lib/exact.js";
+import { moment, toMs } from "../lib/format.js";
 
 const SECOND_MS = 1000n; // words are counted by the second
 const PERIODS_MS = { minute: 6e4, hour: 3.6e6, day: 8.64e7, week: 6.048e8, month: 2.6784e9, year: 3.16224e10 };

@@ -1,12 +1,12 @@
 // Queries a range by the public API: tiles and a table of the answer, its export, and commands that repeat the request.
 
-import { answer, ask, curl, token } from "./access.js";
+import { answer, ask, curl, token } from "../lib/access.js";
+import { byId, element, write } from "../lib/element.js";
+import { compact, moment } from "../lib/format.js";
+import { Rows } from "../parts/rows.js";
+import { drawTiles } from "../parts/tiles.js";
 import { ANSWERS, AT_ONCE, instant } from "./answers.js";
-import { byId, element, write } from "./element.js";
 import { drawDurations, figuresOf, tilesOf } from "./figures.js";
-import { compact, moment } from "./format.js";
-import { Rows } from "./rows.js";
-import { drawTiles } from "./tiles.js";
 
 const PARTS = ["answer-table", "answer-more", "answer-export", "answer-copy", "answer-tiles", "answer-chart"];
 

@@ -1,7 +1,7 @@
 // Joins the two kinds of live events into one object for each stream, and keeps a history to compute rates.
 
-import { big } from "./exact.js";
-import { NOUNS } from "./story.js";
+import { big } from "../lib/exact.js";
+import { NOUNS } from "./nouns.js";
 
 const KEPT_S = 600;
 const BETWEEN_S = 0.95;

@@ -1,9 +1,9 @@
 // The card "Over time": rates, lag and memory of the last minutes or hours, from the history that the service keeps.
 
-import { Chart } from "./charts.js";
-import { byId, table, write } from "./element.js";
-import { bytes, clock, compact, duration, rate } from "./format.js";
-import { continued } from "./past.js";
+import { Chart } from "../charts/charts.js";
+import { continued } from "../data/past.js";
+import { byId, table, write } from "../lib/element.js";
+import { bytes, clock, compact, duration, rate } from "../lib/format.js";
 
 const KINDS = {
   failed: "bad",

@@ -1,6 +1,6 @@
 // Tiles: a label, a number with its unit, and a line below. They are made once, and only what has changed is written.
 
-import { element, gauge, write } from "./element.js";
+import { element, gauge, write } from "../lib/element.js";
 
 // `tiles` are { key, label, value, unit, note, kind, share }: `share` from 0 to 1 draws a bar below the number.
 export function drawTiles(target, tiles) {

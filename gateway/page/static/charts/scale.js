@@ -1,7 +1,7 @@
 // Converts event time to pixels and back. A generation covers milliseconds or years. `even` gives each the same width,
 // `time` a width in proportion to its time, and `fit` chooses `time` if most bars are then wide enough to be seen.
 
-import { most } from "./exact.js";
+import { most } from "../lib/exact.js";
 
 const LEAST_PX = 3; // a narrower bar cannot be seen
 

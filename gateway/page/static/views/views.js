@@ -1,14 +1,14 @@
 // Shows the answers of the views top, uniques, words and segments. Reads them from the API every two seconds,
 // while the page is visible.
 
-import { csv, json } from "./access.js";
+import { Chart } from "../charts/charts.js";
+import { csv, json } from "../lib/access.js";
+import { byId, element, gauge, sentence, table, write } from "../lib/element.js";
+import { least, most } from "../lib/exact.js";
+import { compact, moment, number, toMs } from "../lib/format.js";
+import { Rows } from "../parts/rows.js";
 import { batchColumns, newestBatches } from "./batches.js";
-import { Chart } from "./charts.js";
-import { byId, element, gauge, sentence, table, write } from "./element.js";
-import { least, most } from "./exact.js";
-import { compact, moment, number, toMs } from "./format.js";
 import { FUNNEL } from "./funnel.js";
-import { Rows } from "./rows.js";
 
 const EVERY_MS = 2_000;
 const PERIODS = 120;

@@ -1,7 +1,7 @@
 // A table of many rows: only those in sight are in the document. A click on a title sorts by its column.
 
-import { element } from "./element.js";
-import { compared } from "./exact.js";
+import { element } from "../lib/element.js";
+import { compared } from "../lib/exact.js";
 
 const ALL = 200; // with at most this many rows, all of them are in the document
 const BEYOND = 12; // rows above and below the visible ones

@@ -1,7 +1,7 @@
 // What lies inside a stream: the way of a record from the source to the answers, in steps, and what waits at each.
 
-import { byId, element, gauge, table, write } from "./element.js";
-import { compact, duration, number, perSecond, plural } from "./format.js";
+import { byId, element, gauge, table, write } from "../lib/element.js";
+import { compact, duration, number, perSecond, plural } from "../lib/format.js";
 import { bottleneck } from "./story.js";
 
 const FULL = 0.9;

@@ -1,6 +1,6 @@
 // The history that the service keeps: read once for a stream, and then continued by the live events.
 
-import { json } from "./access.js";
+import { json } from "../lib/access.js";
 
 const EVERY_MS = 10_000;
 const POINTS = 360;

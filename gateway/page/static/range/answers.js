@@ -1,9 +1,9 @@
 // The views that answer ranges: the request of each, how its answer becomes rows, and the same request in Python.
 
-import { json } from "./access.js";
-import { big, least, most } from "./exact.js";
-import { duration, isTime, length, moment, number, toMs } from "./format.js";
-import { extent } from "./window.js";
+import { extent } from "../data/window.js";
+import { json } from "../lib/access.js";
+import { big, least, most } from "../lib/exact.js";
+import { duration, isTime, length, moment, number, toMs } from "../lib/format.js";
 
 export const AT_ONCE = 1_000;
 const NEWEST = 100;

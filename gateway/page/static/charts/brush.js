@@ -1,8 +1,8 @@
 // A range on the timeline. The user drags it with mouse, pen or finger, or moves its two handles with the arrow keys.
 
-import { element } from "./element.js";
-import { least, most } from "./exact.js";
-import { moment } from "./format.js";
+import { element } from "../lib/element.js";
+import { least, most } from "../lib/exact.js";
+import { moment } from "../lib/format.js";
 
 const LEAST_PX = 4; // a shorter movement is a click, not a drag
 

@@ -1,9 +1,9 @@
 // Finished batches of the view segments: the newest ones, and the columns of their table.
 
-import { json } from "./access.js";
-import { element } from "./element.js";
-import { most } from "./exact.js";
-import { number } from "./format.js";
+import { json } from "../lib/access.js";
+import { element } from "../lib/element.js";
+import { most } from "../lib/exact.js";
+import { number } from "../lib/format.js";
 
 const AT_ONCE = 400n;
 const FIRST_ID = -(2n ** 63n);

@@ -1,19 +1,20 @@
 // The page of one stream: tiles, the histogram or the timeline of memory, the range, the view, and what lies inside.
 
-import { Brush } from "./brush.js";
-import { byId, sentence, table, write } from "./element.js";
-import { bytes, compact, duration, length, moment, number, perSecond, plural, scaled } from "./format.js";
-import { Histogram } from "./histogram.js";
-import { drawInside } from "./inside.js";
-import { Over } from "./over.js";
-import { Panels } from "./panels.js";
-import { asksRanges, Query } from "./query.js";
-import * as route from "./route.js";
-import { statusOf } from "./status.js";
-import { empty, forgotten, heldSpan, holds, WHAT } from "./story.js";
-import { drawTiles } from "./tiles.js";
-import { STATES, Timeline } from "./timeline.js";
-import { View } from "./views.js";
+import { drawInside } from "../cards/inside.js";
+import { Over } from "../cards/over.js";
+import { Panels } from "../cards/panels.js";
+import { empty, forgotten, holds } from "../cards/story.js";
+import { Brush } from "../charts/brush.js";
+import { Histogram } from "../charts/histogram.js";
+import { STATES, Timeline } from "../charts/timeline.js";
+import { heldSpan, WHAT } from "../data/nouns.js";
+import { statusOf } from "../data/status.js";
+import { byId, sentence, table, write } from "../lib/element.js";
+import { bytes, compact, duration, length, moment, number, perSecond, plural, scaled } from "../lib/format.js";
+import * as route from "../lib/route.js";
+import { drawTiles } from "../parts/tiles.js";
+import { asksRanges, Query } from "../range/query.js";
+import { View } from "../views/views.js";
 
 export class StreamPage {
   constructor(state, past, draw) {

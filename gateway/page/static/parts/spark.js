@@ -1,6 +1,6 @@
 // A spark line: one small area without axes. It shows the course of a value, and the number beside it the present one.
 
-import { set, svg } from "./element.js";
+import { set, svg } from "../lib/element.js";
 
 const [WIDTH, HEIGHT] = [240, 40];
 
