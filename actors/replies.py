@@ -13,7 +13,9 @@ from msgspec import Struct
 
 from actors.protocol import Busy as Busy  # noqa: PLC0414  # a reply like the others, which mypy lets through only so
 from actors.protocol import Control, Data, ReplyTo
-from actors.timeline.refusals import Refused
+from actors.timeline.refusals import Refused as Refused  # noqa: PLC0414  # a part of a reply
+from actors.timeline.samples import Sample as Sample  # noqa: PLC0414
+from actors.timeline.samples import cut_headers as cut_headers  # noqa: PLC0414  # for records that the gateway shows
 from actors.timeline.span import Span
 from actors.timeline.unit import Unit
 from actors.views.view import Meta, View
@@ -111,7 +113,8 @@ class Trouble(Struct, frozen=True):
 class Progress(Control, frozen=True):
     """The front end's progress. Its counters only fall when the stream goes back to a checkpoint.
 
-    `records` counts all records read, `other` those that are of no interest to the view. `in_flight` counts events that are in
+    `records` counts all records read, `other` those that are of no interest to the view; `newest` has the last ones, and
+    `refused` the last ones that were refused, the newest first. `in_flight` counts events that are in
     no slice yet; at `credits` of them the front end stops reading. `ahead` counts the events whose times could not be yet when
     they came; `apart` of them wait for their times, the earliest for `apart_from`. `transactions` has the first offset of each
     partition's open transaction, if it has one. `lag` has the unread records of each partition. `trouble` is why no records
@@ -125,6 +128,7 @@ class Progress(Control, frozen=True):
     other: int = 0
     rejects: Mapping[str, int] = {}
     refused: tuple[Refused, ...] = ()
+    newest: tuple[Sample, ...] = ()
     late: int = 0
     ahead: int = 0
     apart: int = 0

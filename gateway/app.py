@@ -24,6 +24,8 @@ from gateway.page.live import LiveRoutes, Ticker
 from gateway.routes.about import HealthRoutes, product_version
 from gateway.routes.histogram import HistogramRoutes
 from gateway.routes.history import HistoryRoutes
+from gateway.routes.records.letters import LetterRoutes
+from gateway.routes.records.newest import RecordRoutes
 from gateway.routes.reload import ConfigRoutes, Reload
 from gateway.routes.streams import StreamList, StreamRoutes
 from gateway.stream import ORIGIN, STREAM, VIEW, Served
@@ -106,7 +108,7 @@ def operations_of(asker: Asker, streams: Sequence[Served]) -> dict[str, list[Ope
 def of_stream(asker: Asker, stream: Served) -> list[Family]:
     """Return the families of one stream: those of all views, and those of its own."""
     general: list[Family] = [StreamRoutes(asker, stream), HistogramRoutes(asker, stream), SummaryRoutes(asker, stream)]
-    return [*general, routes_of(asker, stream)]
+    return [*general, RecordRoutes(asker, stream), LetterRoutes(asker, stream), routes_of(asker, stream)]
 
 
 def from_stream(operation: Operation, stream: Served) -> Operation:

@@ -4,11 +4,12 @@ Every field has its meaning and its unit. Times named `…At` are seconds since 
 in the unit of their stream.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 import msgspec
 
-from actors.replies import NEXT, Coverage, Trouble
+from actors.replies import NEXT, Coverage, Refused, Trouble
 from actors.timeline.span import EVER, Span
 from actors.views.kinds import VIEWS
 
@@ -102,6 +103,19 @@ class DeadLetters(Answer, frozen=True):
     newest: Annotated[list[DeadLetterReport], _Meta(description="The newest of them.")]
 
 
+Text = Annotated[str, _Meta(description="The first bytes; bytes that are not UTF-8 are escaped.")]
+WrittenAt = Annotated[
+    float | None, _Meta(description="Its time in Kafka: seconds since 1970. null if it is unknown, as before a checkpoint.")
+]
+
+
+class RecordHeader(Answer, frozen=True):
+    """A header of a record."""
+
+    name: Text
+    value: Text | None
+
+
 class Rejected(Answer, frozen=True):
     """A refused record: its place, the reason, its length in bytes, and its first bytes."""
 
@@ -109,7 +123,32 @@ class Rejected(Answer, frozen=True):
     offset: int
     reason: str
     length: Annotated[Count, _Meta(description="Bytes of the record.")]
-    head: Annotated[str, _Meta(description="Its first bytes; bytes that are not UTF-8 are escaped.")]
+    head: Text
+    written_at: WrittenAt
+    key: Text | None
+    headers: Annotated[list[RecordHeader], _Meta(description="The first headers, within 512 bytes.")]
+
+    @staticmethod
+    def of(kept: Refused) -> "Rejected":
+        """Return a kept record as JSON has it."""
+        head, at = text_of(kept.head), written(kept.written_at)
+        key = None if kept.key is None else text_of(kept.key)
+        return Rejected(kept.partition, kept.offset, kept.reason, kept.length, head, at, key, headers_of(kept.headers))
+
+
+def text_of(raw: bytes) -> str:
+    """Return bytes as text for people."""
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def written(at: int | None) -> float | None:
+    """Return a record's own time (ms since 1970) in seconds. Kafka has a negative one for a record without a time."""
+    return None if at is None or at < 0 else at / 1_000
+
+
+def headers_of(headers: Sequence[tuple[str, bytes | None]]) -> list[RecordHeader]:
+    """Return the headers of a record as JSON has them."""
+    return [RecordHeader(name, None if value is None else text_of(value)) for name, value in headers]
 
 
 class Rejects(Answer, frozen=True, omit_defaults=True):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from actors.protocol import Address
 from actors.replies import GetPlace, GetStats, Query, Write, WriteToAll
+from gateway.letters import Letters
 
 STREAM, VIEW = "Firnline-Stream", "Firnline-View"
 ORIGIN = {STREAM: "The stream that the answer is from.", VIEW: "The view of that stream."}
@@ -17,7 +18,8 @@ class Served:
 
     `steps` are the names of the steps of a set; empty for other views. `granularities` are the lengths of the periods of
     uniques, shortest first; empty means all of them. `source` describes where its records come from. `unit_of` returns the
-    present unit of its times, which events may decide later. Any thread may call it.
+    present unit of its times, which events may decide later. Any thread may call it. `letters` are its dead letters, if it
+    keeps any.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Served:
     granularities: tuple[str, ...] = ()
     unit_of: Callable[[], str] = lambda: "ms"
     source: str = ""
+    letters: Letters | None = None
 
     @property
     def time_unit(self) -> str:

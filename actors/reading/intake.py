@@ -16,6 +16,7 @@ from actors.columns.times import INT64_MAX, Times
 from actors.messages import Dead, Ingest, RecordsMissing
 from actors.reading.apart import Apart
 from actors.reading.cutting import Piece, cut, cut_exactly
+from actors.reading.newest import Newest
 from actors.reading.pace import Pace
 from actors.reading.poison import Origin, Suspects
 from actors.replies import Progress
@@ -89,6 +90,7 @@ class Intake:
         self._order = OrderBuffer(categories=view.categories, limit=pace.buffer_events)
         self._watermark = Watermark(lateness=self._lateness, idle_s=idle_s)
         self._refusals = Refusals(max_count=100, max_bytes=256)
+        self._newest = Newest(timed=view.timed)
         self._apart = Apart(pace.apart_bytes)
         self._place = Place()
         self._held: Mapping[int, int | None] = {}
@@ -181,6 +183,7 @@ class Intake:
             other=self._other,
             rejects=self._refusals.counts(),
             refused=self._refusals.newest(),
+            newest=self._newest.newest(),
             late=self._late,
             ahead=self._ahead,
             apart=len(self._apart),
@@ -267,6 +270,7 @@ class Intake:
             missing += self._enter(before, self._view.decode(before), origin, refused, now)
             self.decide(int(decoded.times[decides]), f"partition {records.partitions[0]}, offset {records.offsets()[0]}")
             records, decoded = self._without_strange(records, self._view.decode(records), refused)
+        self._newest.take(records, decoded, now)
         missing += self._enter(records, decoded, origin, refused, now)
         self._place = place
         self._records += len(polled.values)
@@ -417,12 +421,19 @@ class Intake:
         """Count and keep refused records. Returns them if dead letters are kept. Cost: O(refused records)."""
         dead: list[Dead] = []
         for polled, refusals in refused:
-            offsets = polled.offsets()
-            for index, reason in refusals:
+            offsets, written_at = polled.offsets(), polled.timestamps()
+            found = list(refusals)
+            shown = len(found) - self._refusals.room
+            for place, (index, reason) in enumerate(found):
                 value, partition, offset = polled.values[index], int(polled.partitions[index]), int(offsets[index])
-                self._refusals.add(partition, offset, reason, value or b"")
+                if place < shown and not self._keeps_dead:
+                    self._refusals.add(partition, offset, reason, value or b"")
+                    continue
+                key, headers = polled.key_of(index), polled.headers_of(index)
+                at = int(written_at[index])
+                self._refusals.add(partition, offset, reason, value or b"", written_at=at, key=key, headers=headers)
                 if self._keeps_dead:
-                    dead.append(Dead(value, polled.key_of(index), polled.headers_of(index), partition, offset, reason))
+                    dead.append(Dead(value, key, headers, partition, offset, reason))
         return dead
 
     def _pass_on(self, polled: Polled, batch: Events, origin: Origin, now: float) -> None:

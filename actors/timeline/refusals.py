@@ -4,20 +4,30 @@ Used by the front end, read by the gateway. Memory is bounded, however many reco
 """
 
 from collections import Counter, deque
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
+from typing import Any
 
 from actors.columns.snapshot import State
+from actors.timeline.samples import Headers, cut_headers, cut_key
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A refused record: its partition and offset, the reason, its length in bytes, and its first bytes."""
+    """A refused record: its partition and offset, the reason, its length in bytes, and its first bytes.
+
+    `written_at` is its own time (ms since 1970), `key` and `headers` are cut. Records of checkpoints of earlier versions, and
+    events that were decoded before a checkpoint, have none of these.
+    """
 
     partition: int
     offset: int
     reason: str
     length: int
     head: bytes
+    written_at: int | None = None
+    key: bytes | None = None
+    headers: Headers = ()
 
 
 class Refusals:
@@ -35,10 +45,26 @@ class Refusals:
         self._max_bytes = max_bytes
         self._counts: Counter[str] = Counter()
 
-    def add(self, partition: int, offset: int, reason: str, raw: bytes) -> None:
+    def add(
+        self,
+        partition: int,
+        offset: int,
+        reason: str,
+        raw: bytes,
+        *,
+        written_at: int | None = None,
+        key: bytes | None = None,
+        headers: Iterable[tuple[str, bytes | None]] = (),
+    ) -> None:
         """Count and keep a record. Cost: O(max_bytes)."""
         self._counts[reason] += 1
-        self._kept.append(Refused(partition, offset, reason, len(raw), raw[: self._max_bytes]))
+        head = raw[: self._max_bytes]
+        self._kept.append(Refused(partition, offset, reason, len(raw), head, written_at, cut_key(key), cut_headers(headers)))
+
+    @property
+    def room(self) -> int:
+        """The number of records that it keeps."""
+        return self._kept.maxlen or 0
 
     def state(self) -> State:
         """Return the state for `restore`."""
@@ -48,9 +74,7 @@ class Refusals:
         """Replace the content by that of `state`."""
         self._counts = Counter(state["counts"])
         self._kept.clear()
-        self._kept.extend(
-            Refused(partition, offset, reason, length, bytes(head)) for partition, offset, reason, length, head in state["kept"]
-        )
+        self._kept.extend(map(_refused, state["kept"]))
 
     def counts(self) -> dict[str, int]:
         """Return the number of refused records since the start, by reason."""
@@ -59,3 +83,13 @@ class Refusals:
     def newest(self) -> tuple[Refused, ...]:
         """Return the kept records, newest first."""
         return tuple(reversed(self._kept))
+
+
+def _refused(row: Sequence[Any]) -> Refused:
+    """Return a record of a state. Earlier versions have no time, key and headers."""
+    partition, offset, reason, length, head, *more = row
+    if not more:
+        return Refused(partition, offset, reason, length, bytes(head))
+    written_at, key, headers = more
+    kept = tuple((name, None if value is None else bytes(value)) for name, value in headers)
+    return Refused(partition, offset, reason, length, bytes(head), written_at, None if key is None else bytes(key), kept)

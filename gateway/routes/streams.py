@@ -43,10 +43,7 @@ class StreamRoutes:
     async def get_rejects(self, request: Request) -> Response:  # noqa: ARG002
         """Show refused records: their counts by reason, and the newest ones."""
         progress = (await self._asker.ask(self._stream.manager, GetStats)).progress
-        newest = [
-            Rejected(kept.partition, kept.offset, kept.reason, kept.length, kept.head.decode("utf-8", "backslashreplace"))
-            for kept in progress.refused
-        ]
+        newest = [Rejected.of(kept) for kept in progress.refused]
         advice = {reason: ADVICE[reason] for reason in progress.rejects if reason in ADVICE}
         return json_response(Rejects(dict(progress.rejects), newest, advice))
 

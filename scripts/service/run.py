@@ -31,6 +31,7 @@ from gateway.wire.server import Server, files_for, server
 from scripts.service.ending import Hangup, Stopping, stop
 from scripts.service.in_force import InForce, limits_of, rules_of
 from scripts.service.keeping import Keeping
+from scripts.service.letters.of_stream import StreamLetters
 from scripts.service.logs import configure_log, log
 from scripts.service.memory import budget_of
 from scripts.service.parts import Complaints
@@ -227,7 +228,7 @@ def serve(
     running = {name: start_stream(system, each, progress.callbacks()) for name, each in plans.items()}
     in_force = InForce(settings, budget, rules_of(plans, running), allowance)
     reloading = Reloading(in_force, read, log, on_level=lambda new: configure_log(new.log))
-    streams = [served(name, settings.streams[name], stream, plans[name].unit) for name, stream in running.items()]
+    streams = [served(name, settings.streams[name], stream, plans[name].unit, kafka) for name, stream in running.items()]
     traffic = Traffic()
     app = create_app(streams, guardian, allowance, reload=reloading, traffic=traffic, trace=system.trace)
     guarded = Guard(profiled(app) if profiling(os.environ) else app, allowance, settings.http.host)
@@ -248,7 +249,7 @@ def serve(
     return progress
 
 
-def served(name: str, stream: Stream, running: Running, unit: TimeUnit) -> Served:
+def served(name: str, stream: Stream, running: Running, unit: TimeUnit, kafka: dict[str, Any]) -> Served:
     """Return a running stream as the gateway needs it. Its `unit` may be decided later."""
     return Served(
         name,
@@ -260,4 +261,5 @@ def served(name: str, stream: Stream, running: Running, unit: TimeUnit) -> Serve
         granularities=stream.period_names,
         unit_of=lambda: unit.name if stream.axis == stream.unit else stream.axis,
         source=str(stream.source),
+        letters=StreamLetters(kafka, stream.dead_letters) if stream.dead_letters is not None else None,
     )

@@ -124,7 +124,6 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "actors.reading.pace",
         "actors.records.encoding",
         "actors.records.members",
-        "actors.sinks.dead_letters",
         "actors.sources.kafka",
         "actors.sources.polled",
         "config",

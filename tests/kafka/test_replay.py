@@ -16,7 +16,7 @@ from actors.messages import Dead
 from actors.sinks.dead_letters import DeadLetterSink
 from actors.sources.kafka.source import KafkaSource
 from actors.sources.polled import Place
-from scripts.cli.replay import Done
+from scripts.service.letters.replay import Done
 from tests.conftest import create_topic
 from tests.support.forked import run_forked
 from tests.support.waiting import until

@@ -36,3 +36,14 @@ def test_returned_values_do_not_change_later():
     counts["empty"] += 100
     assert [each.offset for each in newest] == [0]
     assert refusals.counts() == {"empty": 2}
+
+
+def test_a_state_keeps_time_key_and_headers_and_one_of_an_earlier_version_has_none():
+    refusals, again = Refusals(max_count=3, max_bytes=8), Refusals(max_count=3, max_bytes=8)
+    refusals.add(0, 5, "empty", b"", written_at=7, key=b"k", headers=[("h", b"v"), ("none", None)])
+    state = refusals.state()
+    again.restore({**state, "kept": [[0, 4, "negative", 2, b"-1"], *state["kept"]]})
+    assert again.newest() == (
+        Refused(0, 5, "empty", 0, b"", 7, b"k", (("h", b"v"), ("none", None))),
+        Refused(0, 4, "negative", 2, b"-1"),
+    )
