@@ -105,6 +105,49 @@ def test_figures_are_those_of_the_sets_of_the_answer(name: str, by: str | None, 
         assert found == oracle(rows, ["r", "g", "b"], span, asked.by, 10)
 
 
+@pytest.mark.parametrize("by", [None, "1s", "2m"])
+def test_what_earlier_answers_found_never_shows_in_a_later_one(by: str | None, monkeypatch: pytest.MonkeyPatch):
+    """Every poll is followed by two equal questions, while pieces are closed, frozen, compressed and dropped."""
+    run, chance = Run("late sets in small chunks"), random.Random(3)
+    for constant, value in run.sample.constants.items():
+        monkeypatch.setattr(constant, value)
+    for constant, value in {"_WORTH": 1, "_SORTED": 5, "_MOST_KNOWN": 6, "KEPT_PIECES": 3}.items():
+        monkeypatch.setattr(figures, constant, value)
+    asked, joined = Numbers(by=Grid.of(by) if by else None, per_s=10), 0
+    monkeypatch.setattr(figures, "_joined", counted := Counting(figures._joined))
+    records = run.sample.records(chance)
+    for poll in range(40):
+        run.poll(next(records), idle=False)
+        run.age(chance)
+        if poll > 20 and len(run.aged) > 2:
+            run.drop()
+        for span in [EVER, run.spans()[4], EVER]:
+            sets = json.loads(run.shown(run.merged(span, Page()), span, Page()))["sets"]
+            rows = [tuple(each[step]["timestamp"] for step in "rgb") for each in sets]
+            found = json.loads(run.shown(run.merged(span, asked), span, asked))["summary"]
+            assert found == oracle(rows, ["r", "g", "b"], span, asked.by, 10)
+        joined += counted.calls
+    assert len(figures._known._figures) == 6
+    assert joined > 0 or by == "1s"
+
+
+class Counting:
+    """A function that counts its calls."""
+
+    def __init__(self, function: Any) -> None:
+        self.calls, self._function = 0, function
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.calls += 1
+        return self._function(*arguments)
+
+
+@given(st.lists(st.integers(0, 9), min_size=1), st.lists(st.integers(0, 9)))
+def test_the_value_at_a_place_of_two_columns_is_that_of_their_union(one: list[int], other: list[int]):
+    columns = [np.array(sorted(column), np.uint32) for column in (one, other)]
+    assert [figures.nth(*columns, place) for place in range(len(one) + len(other))] == sorted(one + other)
+
+
 TIMES = st.integers(0, 4 * 10**9) | st.sampled_from([int(datetime(2024, 3, 31, 0, 30, tzinfo=UTC).timestamp()), 0, 10**11])
 
 

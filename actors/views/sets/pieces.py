@@ -15,9 +15,12 @@ from actors.timeline.span import Span
 Rows = tuple[Times, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Piece(Block):
-    """At least one set. `span` contains the times of the first step; `count` is the number of sets."""
+    """At least one set. `span` contains the times of the first step; `count` is the number of sets.
+
+    What summaries know of a compressed piece is found by the object itself, so it can be referred to weakly.
+    """
 
     span: Span
     count: int
