@@ -121,10 +121,11 @@ with warnings.catch_warnings():
         message: Annotated[str, Field(pattern=_MESSAGE)] | None = Field(
             None, description="Of protobuf: the full name of the records' message, such as shop.Order."
         )
-        framing: Literal["confluent", "none"] | None = Field(
+        framing: Literal["confluent", "header", "none"] | None = Field(
             None,
-            description="Whether records begin with the byte 0 and the number of a schema: confluent, or none. "
-            "null: confluent with a registry, none with a schema file.",
+            description="Where the schema of a record is named: before the record (confluent), in a header of the record, "
+            "or before it if it has no such header (header), or nowhere (none). null: confluent with a registry, none with a "
+            "schema file.",
         )
 
         @model_validator(mode="after")
@@ -141,7 +142,9 @@ with warnings.catch_warnings():
             if (self.schema is None) == (self.registry is None):
                 raise ValueError(f"schema, a file, or registry, a URL, for {self.format}")
             if self.registry is not None and self.framing == "none":
-                raise ValueError("framing: confluent with a registry, because the frame has the number of the schema")
+                raise ValueError("framing: confluent or header with a registry, because the frame names the schema")
+            if self.registry is None and self.framing == "header":
+                raise ValueError("framing: none with a schema file, because no name in a header is needed then")
             return self
 
         @property
@@ -151,7 +154,7 @@ with warnings.catch_warnings():
 
         @property
         def framed(self) -> bool:
-            """Whether records begin with the number of their schema."""
+            """Whether records begin with the name of their schema."""
             return self.framing == "confluent" or self.registry is not None
 
 

@@ -425,7 +425,7 @@ class Intake:
             found = list(refusals)
             shown = len(found) - self._refusals.room
             for place, (index, reason) in enumerate(found):
-                value, partition, offset = polled.values[index], int(polled.partitions[index]), int(offsets[index])
+                value, partition, offset = polled.record_value(index), int(polled.partitions[index]), int(offsets[index])
                 if place < shown and not self._keeps_dead:
                     self._refusals.add(partition, offset, reason, value or b"")
                     continue

@@ -52,7 +52,7 @@ class Newest:
             strict=True,
         )
         for index, partition, offset, written_at, is_event in places:
-            value, time = polled.values[index], next(times) if is_event else None
+            value, time = polled.record_value(index), next(times) if is_event else None
             self._kept.append(
                 Sample(
                     partition,

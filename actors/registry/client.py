@@ -8,12 +8,14 @@ import base64
 import http.client
 import ssl
 import time
+import uuid
 from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from actors.records.schemas.framing import Name
 from actors.replies import Troubled
 
 _TIMEOUT_S = 5.0
@@ -72,9 +74,12 @@ class RegistryClient:
         if login is not None:
             self._headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
 
-    def schema(self, number: int) -> Found | None:
-        """Return the schema of a number; None if the registry has none. Raises AwayError. May wait 20 s for each schema."""
-        found = self._read(f"/schemas/ids/{number}")
+    def schema(self, name: Name) -> Found | None:
+        """Return the schema of a name; None if the registry has none. Raises AwayError. May wait 20 s for each schema.
+
+        A registry without a way to ask for a GUID, such as Apicurio 2.4, counts as no registry if it is asked for one.
+        """
+        found = self._read(f"/schemas/{'ids' if isinstance(name, int) else 'guids'}/{written(name)}")
         if found is None:
             return None
         references: dict[str, str] = {}
@@ -134,6 +139,11 @@ class RegistryClient:
         if self._tls is None:
             return http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT_S)
         return http.client.HTTPSConnection(self._host, self._port, timeout=_TIMEOUT_S, context=self._tls)
+
+
+def written(name: Name) -> str:
+    """Return the name of a schema as text: a number, or a GUID with dashes."""
+    return str(name) if isinstance(name, int) else str(uuid.UUID(bytes=name))
 
 
 def _code_of(body: bytes) -> int | None:

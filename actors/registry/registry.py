@@ -1,4 +1,4 @@
-"""The schemas of a registry by their numbers, kept in memory and asked for on a thread of their own."""
+"""The schemas of a registry by their numbers or GUIDs, kept in memory and asked for on a thread of their own."""
 
 import threading
 import time
@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from actors.records.encoding import UnreadableError
-from actors.records.schemas.framing import FRAME_BYTES, Schema, Schemas, number_of
-from actors.registry.client import AwayError, Found, RegistryClient
+from actors.records.schemas.framing import Name, Schema, Schemas, frame_of
+from actors.registry.client import AwayError, Found, RegistryClient, written
 from actors.replies import Trouble
 from actors.views.view import UnreadyError
 
@@ -16,14 +16,14 @@ _MOST = 1_000
 """Schemas in memory. The records of one poll may need more."""
 
 _FORGET_S = 60.0
-"""Seconds after which an unknown number is asked for again, if a record has it."""
+"""Seconds after which an unknown schema is asked for again, if a record has it."""
 
 _FIRST_WAIT_S = 0.2
 _LONGEST_WAIT_S = 5.0
 
 
 class _Known(NamedTuple):
-    """A schema, or the reason for which records of its number are refused; and until when, on the monotonic clock."""
+    """A schema, or the reason for which its records are refused; and until when, on the monotonic clock."""
 
     schema: Schema | None
     reason: str
@@ -31,7 +31,7 @@ class _Known(NamedTuple):
 
 
 class Registry(Schemas):
-    """Finds schemas by their numbers. The thread begins with the first number, and never keeps the process from its exit.
+    """Finds schemas by their names. The thread begins with the first one, and never keeps the process from its exit.
 
     `made` returns the schema of an answer, or raises ValueError. `on_error` gets a text for each schema that cannot be used, on
     the thread of the registry. `name` is that of the thread.
@@ -45,33 +45,33 @@ class Registry(Schemas):
         self._name = name
         self._on_error = on_error
         self._changed = threading.Condition()
-        self._known: OrderedDict[int, _Known] = OrderedDict()
-        self._wanted: dict[int, None] = {}
+        self._known: OrderedDict[Name, _Known] = OrderedDict()
+        self._wanted: dict[Name, None] = {}
         self._thread: threading.Thread | None = None
         self._trouble: Trouble | None = None
         self._failure: Exception | None = None
 
     def of(self, record: bytes) -> tuple[Schema, int]:
         """See the base. Never waits: a schema that is not known is asked for. Cost: 0.2 us."""
-        number = number_of(record)
-        known = self._known.get(number)
+        name, start = frame_of(record)
+        known = self._known.get(name)
         if known is None:
-            self.ask([number])
-            raise UnreadyError(f"schema {number}")
+            self.ask([name])
+            raise UnreadyError(f"schema {written(name)}")
         if known.schema is None:
             raise UnreadableError(known.reason)
-        return known.schema, FRAME_BYTES
+        return known.schema, start
 
-    def ask(self, numbers: Iterable[int]) -> None:
+    def ask(self, names: Iterable[Name]) -> None:
         """Ask for the schemas that are not known, and forget those that were needed longest ago. Never waits."""
         now, count = time.monotonic(), 0
         with self._changed:
-            for number in numbers:
+            for name in names:
                 count += 1
-                if number in self._known and now < self._known[number].until:
-                    self._known.move_to_end(number)
+                if name in self._known and now < self._known[name].until:
+                    self._known.move_to_end(name)
                 else:
-                    self._wanted[number] = None
+                    self._wanted[name] = None
             while len(self._known) > _MOST + count:
                 self._known.popitem(last=False)
             if self._wanted and self._thread is None:
@@ -117,11 +117,11 @@ class Registry(Schemas):
             self._changed.wait_for(lambda: self._wanted or self._ended)
             if self._ended:
                 return False
-            number = next(iter(self._wanted))
+            name = next(iter(self._wanted))
         wait_s = _FIRST_WAIT_S
         while True:
             try:
-                known = self._asked(number)
+                known = self._asked(name)
             except AwayError as error:
                 with self._changed:
                     if self._ended:
@@ -135,9 +135,9 @@ class Registry(Schemas):
             with self._changed:
                 if self._ended:
                     return False
-                self._known[number] = known
-                self._known.move_to_end(number)
-                self._wanted.pop(number, None)
+                self._known[name] = known
+                self._known.move_to_end(name)
+                self._wanted.pop(name, None)
                 self._trouble = None
                 self._changed.notify_all()
                 return True
@@ -146,12 +146,12 @@ class Registry(Schemas):
     def _ended(self) -> bool:
         return self._thread is not threading.current_thread()
 
-    def _asked(self, number: int) -> _Known:
-        found = self._client.schema(number)
+    def _asked(self, name: Name) -> _Known:
+        found = self._client.schema(name)
         if found is None:
             return _Known(None, "unknown_schema", time.monotonic() + _FORGET_S)
         try:
             return _Known(self._made(found), "", float("inf"))
         except ValueError as error:
-            self._on_error(f"schema {number} of {self._client.url}: expected {error}")
+            self._on_error(f"schema {written(name)} of {self._client.url}: expected {error}")
             return _Known(None, "wrong_schema", time.monotonic() + _FORGET_S)

@@ -1,15 +1,16 @@
 """A source whose records need schemas of a registry: it holds a poll back until they are known."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from actors.columns.times import NO_TIMES
 from actors.columns.values import Values
-from actors.records.schemas.framing import numbers_in
+from actors.records.schemas.framing import HEADER, names_in
 from actors.registry.registry import Registry
 from actors.replies import Trouble
-from actors.sources.polled import Gap, Place, Polled
+from actors.sources.polled import Gap, Headers, Place, Polled
 from actors.sources.source import Source
 
 
@@ -17,11 +18,13 @@ class FramedSource:
     """Reads `source`, and gives a poll when the `registry` knows the schemas of all its records, or knows that it has none.
 
     Meanwhile the partitions of the poll count as partitions whose next records cannot be read yet. Nothing else is read then.
+    If frames are `in_headers`, a poll has them before its values.
     """
 
-    def __init__(self, source: Source, registry: Registry) -> None:
+    def __init__(self, source: Source, registry: Registry, *, in_headers: bool = False) -> None:
         self._source = source
         self._registry = registry
+        self._in_headers = in_headers
         self._held: Polled | None = None
 
     @property
@@ -44,10 +47,13 @@ class FramedSource:
         return self._source.extend()
 
     def poll(self, count: int, timeout_s: float) -> Polled:
-        """See the contract. Cost: that of the source, and 50 ns a record."""
+        """See the contract. Cost: that of the source, and 50 ns a record, or 5 to 8 us if frames are in headers."""
         if self._held is None:
             polled = self._source.poll(count, timeout_s)
-            self._registry.ask(numbers_in(polled.values))
+            if self._in_headers:
+                framed = with_frames(polled.values, polled.headers_of)
+                polled = replace(polled, values=framed, original=polled.values.__getitem__)
+            self._registry.ask(names_in(polled.values))
             if self._registry.await_all(0.0):
                 return polled
             self._held = polled.kept()
@@ -91,6 +97,19 @@ class FramedSource:
         self._held = None
         self._registry.close()
         self._source.close()
+
+
+def with_frames(values: Values, headers_of: Callable[[int], Headers]) -> Values:
+    r"""Return values with the frames that are in their headers before them. A value without such a header stays as it is.
+
+    >>> with_frames(Values.of([b"a", b"b"]), {0: [(HEADER, b"\0\0\0\0\7")], 1: []}.__getitem__).listed
+    [b'\x00\x00\x00\x00\x07a', b'b']
+    """
+    found: list[bytes | None] = []
+    for place, value in enumerate(values.listed):
+        frame = next((content for name, content in headers_of(place) if name == HEADER), None)
+        found.append(value if frame is None or value is None else frame + value)
+    return Values.of(found)
 
 
 def _nothing(held: Polled) -> Polled:

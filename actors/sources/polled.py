@@ -56,7 +56,8 @@ class Polled:
 
     Some values are needed by some views only, so callables make them: the offset and the time (ms since 1970) of each record,
     and the key and the headers of the record at an index. By default a record has neither key nor headers. The source may
-    forget keys and headers at its next poll; see `kept`.
+    forget keys and headers at its next poll; see `kept`. If the values are not those of the records, `original` returns the
+    value of the record at an index.
     """
 
     values: Values
@@ -65,6 +66,7 @@ class Polled:
     timestamps: Callable[[], Times]
     key_of: Callable[[int], bytes | None] = lambda _: None
     headers_of: Callable[[int], Headers] = lambda _: ()
+    original: Callable[[int], bytes | None] | None = None
     ended: frozenset[int] = frozenset()
     epoch: int = 0
     held: Mapping[int, int | None] = field(default_factory=dict)
@@ -78,6 +80,7 @@ class Polled:
             lambda: self.timestamps()[indices],
             lambda index: self.key_of(int(indices[index])),
             lambda index: self.headers_of(int(indices[index])),
+            None if self.original is None else lambda index: self.record_value(int(indices[index])),
             self.ended,
             self.epoch,
             self.held,
@@ -88,6 +91,10 @@ class Polled:
         keys = [self.key_of(index) for index in range(len(self.values))]
         headers = [self.headers_of(index) for index in range(len(self.values))]
         return replace(self, key_of=keys.__getitem__, headers_of=headers.__getitem__)
+
+    def record_value(self, index: int) -> bytes | None:
+        """Return the value that the record at `index` has in the source."""
+        return self.values[index] if self.original is None else self.original(index)
 
     def ranges(self) -> dict[int, tuple[int, int]]:
         """Return the offset of the first record and the offset after the last one, by partition. Cost: O(records)."""

@@ -1,7 +1,7 @@
 """The first or the newest records of a topic. Joins no group, commits nothing and creates nothing in Kafka."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -16,12 +16,13 @@ _TAIL = -2_000
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A record: its place in words, its value and key, and its time in Kafka, ms since 1970."""
+    """A record: its place in words, its value and key, its time in Kafka, ms since 1970, and its headers."""
 
     place: str
     value: bytes | None
     key: bytes | None = None
     stamp: int = -1
+    headers: Sequence[tuple[str, bytes | None]] = ()
 
 
 class AbsentError(ValueError):
@@ -119,8 +120,10 @@ class _Looking:
                 offset: Any = message.offset()
                 value: Any = message.value()
                 key: Any = message.key()
+                headers: Any = message.headers()
                 stamp = message.timestamp()[1]
-                found.append(((stamp, partition, offset), Given(f"{partition}/{offset}", value, key, stamp)))
+                given = Given(f"{partition}/{offset}", value, key, stamp, tuple(headers or ()))
+                found.append(((stamp, partition, offset), given))
                 wanted[partition] -= 1
             if error is not None or not wanted[partition]:
                 del wanted[partition]

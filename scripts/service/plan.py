@@ -7,8 +7,6 @@ from actors.durability.spool import Spool
 from actors.reading.pace import Pace
 from actors.records.encoding import Encoding
 from actors.records.form import Form, TimeAt
-from actors.registry.registry import Registry
-from actors.registry.source import FramedSource
 from actors.sinks.kafka.transaction import longest_s
 from actors.stream import StreamPlan
 from actors.timeline.horizon import Ahead
@@ -23,7 +21,7 @@ from config.units import NANOSECONDS, in_unit
 from scripts.service.keeping import Keeping
 from scripts.service.memory import Budget, StreamMeter
 from scripts.service.parts import Complaints, Ownership, dead_letters, reader, sinks, writer
-from scripts.service.schemas.found import encoding_of, schemas_of
+from scripts.service.schemas.found import encoding_of, schemas_of, with_schemas
 
 
 def plan(
@@ -57,7 +55,7 @@ def plan(
     return StreamPlan(
         name=name,
         view=view_of(stream, encoding_of(schemas)),
-        source=FramedSource(source, schemas) if isinstance(schemas, Registry) else source,
+        source=with_schemas(source, schemas, stream.form),
         lateness=in_unit(stream.lateness_ms, stream.unit),
         idle_s=stream.idle_ms / 1000,
         ahead=ahead_of(stream, once=once),

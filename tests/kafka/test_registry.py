@@ -1,17 +1,24 @@
-"""Framed records by the schemas of a real registry: versions, unknown numbers, a registry that is away, and a restart."""
+"""Framed records by the schemas of a real registry: versions, unknown numbers, a registry that is away, headers, a restart."""
 
 import http.client
 import json
+import threading
 import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import fastavro
 import pytest
+from confluent_kafka import Producer
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from actors.records.schemas.framing import HEADER
 from actors.registry.client import AwayError, RegistryClient
+from scripts.cli.topic_records import of_topic
 from scripts.service.schemas.found import _made_avro
 from scripts.service.schemas.protoc import compiled
 from tests.conftest import Send
@@ -35,6 +42,7 @@ NEW: dict[str, Any] = {
 }
 FIRST = 1_795_773_600_000
 UNKNOWN = 2_000_000_000
+ALL = "/orders/get-sets?startTime=0&endTime=3000000000000"
 
 
 def register(url: str, schema: Any, *, subject: str | None = None, **more: Any) -> int:
@@ -58,8 +66,8 @@ def framed(number: int, schema: Any, **value: Any) -> bytes:
     return b"\0" + number.to_bytes(4, "big") + written.getvalue()
 
 
-def settings(url: str, folder: Path) -> tuple[str, ...]:
-    record = f"{{format: avro, registry: '{url}', time: {{field: /ts, unit: ms}}, step: {{field: /type}}}}"
+def settings(url: str, folder: Path, more: str = "") -> tuple[str, ...]:
+    record = f"{{format: avro, registry: '{url}', {more}time: {{field: /ts, unit: ms}}, step: {{field: /type}}}}"
     return (
         "streams.orders.view=sets",
         "streams.orders.steps=[created, paid]",
@@ -151,6 +159,73 @@ def test_config_try_asks_the_registry(registry: str, broker: str, topic: str, se
         )
         done = run("config", "try", "--config", f"{tmp_path}/c.yaml", "--bootstrap", broker)
         assert told in done.stdout + done.stderr
+
+
+@contextmanager
+def with_guids(registry: str, numbers: Mapping[uuid.UUID, int]) -> Iterator[str]:
+    """Run a front of the registry that has schemas by their GUIDs too, as registries of Confluent have since version 8."""
+    host, _, path = registry.removeprefix("http://").partition("/")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            *_, kind, name = self.path.split("/")
+            number = name if kind == "ids" else numbers.get(uuid.UUID(name), UNKNOWN)
+            connection = http.client.HTTPConnection(host, timeout=20)
+            connection.request("GET", f"/{path}/schemas/ids/{number}")
+            response = connection.getresponse()
+            body = response.read()
+            self.send_response(response.status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            connection.close()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/registry"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_frame_in_a_header_comes_before_one_in_the_record(registry: str, broker: str, topic: str, tmp_path: Path):
+    old, new = register(registry, OLD), register(registry, NEW)
+    guid, unknown = uuid.uuid4(), uuid.uuid4()
+    by_number, by_guid = b"\0" + old.to_bytes(4, "big"), b"\1" + guid.bytes
+    records: list[tuple[bytes, list[tuple[str, bytes]]]] = [
+        (framed(old, OLD, type="created", ts=FIRST), []),
+        (framed(new, NEW, type="paid", ts=FIRST + 1, by="me")[5:], [("other", b"x"), (HEADER, by_guid)]),
+        (framed(old, OLD, type="created", ts=FIRST + 10)[5:], [(HEADER, by_number)]),
+        (framed(new, NEW, type="paid", ts=FIRST + 11, by=None), [("other", by_number)]),
+        (framed(old, OLD, type="paid", ts=FIRST)[5:], []),
+        (framed(old, OLD, type="paid", ts=FIRST)[5:], [(HEADER, b"\1" + unknown.bytes)]),
+    ]
+    producer = Producer({"bootstrap.servers": broker, "enable.idempotence": True})
+    for value, headers in records:
+        producer.produce(topic, value, headers=headers, partition=0)
+    assert producer.flush(20) == 0
+    with with_guids(registry, {guid: new}) as url:
+        words = settings(url, tmp_path, "framing: header, ")
+        with service(broker, topic, *words, f"streams.orders.dead_letters=dead-{topic}", stream="orders") as running:
+            stats = running.settled(len(records), "orders")
+            assert (stats["events"], stats["rejects"]) == (4, {"not_framed": 1, "unknown_schema": 1})
+            sets = until(lambda: found if len(found := running.get(ALL)["sets"]) == 2 else None)
+            times = [[step["timestamp"] for step in each.values()] for each in sets]
+            assert times == [[FIRST, FIRST + 1], [FIRST + 10, FIRST + 11]]
+            dead = until(
+                lambda: found if len(found := of_topic({"bootstrap.servers": broker}, f"dead-{topic}", 9)) == 2 else None
+            )
+            refused = [(letter.value, [each for each in letter.headers if each[0] == HEADER]) for letter in dead]
+            assert refused == records[4:]
+        (tmp_path / "c.yaml").write_text(
+            f"streams: {{orders: {{source: {{topic: {topic}}}, steps: [created, paid], record: {words[2].partition('=')[2]}}}}}\n"
+        )
+        done = run("config", "try", "--config", f"{tmp_path}/c.yaml", "--bootstrap", broker)
+        assert "6 records: 4 events, 0 other, 2 refused" in done.stdout, done.stdout + done.stderr
 
 
 def test_a_schema_comes_with_those_that_it_refers_to(registry: str):

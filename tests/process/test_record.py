@@ -174,7 +174,8 @@ def test_the_first_avro_records_of_a_topic_are_shown_as_they_are_read(broker: st
     [
         ("{format: avro, ROLES}", "expected schema, a file, or registry, a URL, for avro"),
         ("{format: avro, schema: x, registry: 'http://h', ROLES}", "expected schema, a file, or registry, a URL, for avro"),
-        ("{format: avro, registry: 'http://h', framing: none, ROLES}", "expected framing: confluent with a registry"),
+        ("{format: avro, registry: 'http://h', framing: none, ROLES}", "expected framing: confluent or header with a registry"),
+        ("{format: avro, schema: x, framing: header, ROLES}", "expected framing: none with a schema file"),
         ("{format: avro, registry: 'http://u:p@h', ROLES}", "expected the URL of a schema registry"),
         ("{format: avro, registry: 'ftp://h', ROLES}", "expected the URL of a schema registry"),
         ("{format: avro, schema: x, message: a.B, ROLES}", "expected message with protobuf, and not without"),

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from contextlib import suppress
 from io import BytesIO
 from typing import Any
 
@@ -20,7 +21,7 @@ from actors.records.reader import TIME, Reader
 from actors.records.roles import Chars, Key, Name, Range, Whole
 from actors.records.schemas.avro import AvroSchema
 from actors.records.schemas.decoded import BySchema
-from actors.records.schemas.framing import MISSING, OneSchema, numbers_in
+from actors.records.schemas.framing import MISSING, OneSchema, frame_of, names_in
 from actors.records.values import kind_of
 from tests.support.polled import polled
 
@@ -285,10 +286,18 @@ def test_a_schema_may_refer_to_types_of_others():
         schema.values(b"", 0, [])
 
 
-@given(st.lists(st.binary(max_size=12) | st.none(), max_size=30))
-def test_the_numbers_of_schemas_are_those_of_each_frame(records: list[bytes | None]):
-    frames = [each for each in records if each is not None and len(each) >= 5 and each[0] == 0]
-    assert numbers_in(Values.of(records)) == sorted({int.from_bytes(each[1:5], "big") for each in frames})
+@given(
+    st.lists(
+        st.binary(max_size=20) | st.sampled_from([bytes(5), b"\1" + bytes(16), b"\1" + b"a" * 18]) | st.none(), max_size=30
+    )
+)
+def test_the_names_of_schemas_are_those_of_each_frame(records: list[bytes | None]):
+    found: set[int | bytes] = set()
+    for record in records:
+        with suppress(UnreadableError):
+            found.add(frame_of(record or b"")[0])
+    names = names_in(Values.of(records))
+    assert (set(names), len(names)) == (found, len(found))
 
 
 def test_bytes_have_a_kind_of_their_own():

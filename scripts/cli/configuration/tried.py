@@ -23,7 +23,7 @@ from scripts.brokers.embedded import find_embedded
 from scripts.cli.printing import console_of, visible
 from scripts.cli.topic_records import Given, of_topic
 from scripts.service.plan import view_of
-from scripts.service.schemas.found import await_schemas, encoding_of, schemas_of
+from scripts.service.schemas.found import await_schemas, encoding_of, framed_values, schemas_of
 
 RECORDS = 20
 _GZIP = b"\x1f\x8b"
@@ -59,16 +59,17 @@ def tried(stream: Stream, records: Sequence[Given], on_error: Callable[[str], No
     Raises ValueError if the schema file cannot be used, or a registry does not answer.
     """
     schemas = schemas_of(stream.form, "try", on_error)
-    await_schemas(schemas, Values.of([record.value for record in records]))
+    values = framed_values(stream.form, Values.of([record.value for record in records]), lambda place: records[place].headers)
+    await_schemas(schemas, values)
     encoding = encoding_of(schemas)
     view = view_of(stream, encoding)
     members, names = _members(stream, encoding), {} if stream.form is None else stream.form.names()
     step_of = {text: name for name, texts in names.items() for text in texts}
     found = []
-    for number, record in enumerate(records):
+    for number, (record, value) in enumerate(zip(records, values.listed, strict=True)):
         stamp, key = record.stamp, record.key
         decoded = view.decode(
-            of_one_partition(Values.of([record.value]), number, lambda: np.array([stamp]), key_of=lambda _: key)  # noqa: B023  # decoded at once
+            of_one_partition(Values.of([value]), number, lambda: np.array([stamp]), key_of=lambda _: key)  # noqa: B023  # decoded at once
         )
         refused = bool(decoded.refusals)
         is_event = decoded.accepted is None or bool(decoded.accepted.all())
@@ -79,7 +80,7 @@ def tried(stream: Stream, records: Sequence[Given], on_error: Callable[[str], No
                 "refused" if refused else "event" if is_event else "other",
                 at,
                 _moment(at, stream.axis),
-                _values(members, record.value or b"", step_of),
+                _values(members, value or b"", step_of),
                 decoded.refusals[0].reason if refused else None,
                 (record.value or b"").decode(errors="replace"),
             )

@@ -9,9 +9,12 @@ from pathlib import Path
 from actors.columns.values import Values
 from actors.records.encoding import Encoding
 from actors.records.schemas.decoded import BySchema
-from actors.records.schemas.framing import OneSchema, Schema, Schemas, numbers_in
+from actors.records.schemas.framing import OneSchema, Schema, Schemas, names_in
 from actors.registry.client import Found, RegistryClient
 from actors.registry.registry import Registry
+from actors.registry.source import FramedSource, with_frames
+from actors.sources.polled import Headers
+from actors.sources.source import Source
 from config.records import Record
 from scripts.service.schemas.protoc import compiled, compiled_file
 
@@ -51,11 +54,23 @@ def encoding_of(schemas: Schemas | None) -> Encoding | None:
     return None if schemas is None else BySchema(schemas)
 
 
+def with_schemas(source: Source, schemas: Schemas | None, record: Record | None) -> Source:
+    """Return a source that gives records when their schemas are known; the same source if no registry has them."""
+    if record is None or not isinstance(schemas, Registry):
+        return source
+    return FramedSource(source, schemas, in_headers=record.framing == "header")
+
+
+def framed_values(record: Record | None, values: Values, headers_of: Callable[[int], Headers]) -> Values:
+    """Return the values of records as their schemas are found: with the frames of their headers, if these have them."""
+    return with_frames(values, headers_of) if record is not None and record.framing == "header" else values
+
+
 def await_schemas(schemas: Schemas | None, values: Values) -> None:
     """Wait until the schemas of records are known. Raises ValueError if a registry does not answer in 10 s."""
     if not isinstance(schemas, Registry):
         return
-    schemas.ask(numbers_in(values))
+    schemas.ask(names_in(values))
     if not schemas.await_all(_TIMEOUT_S):
         trouble = schemas.trouble()
         raise ValueError("; ".join(trouble.reasons) if trouble is not None else f"no schemas in {_TIMEOUT_S:.0f} s")
