@@ -2,7 +2,7 @@
 
 The functions ask the service at FIRNLINE_URL (default http://127.0.0.1:8080) with FIRNLINE_TOKEN. `firnline.Client(url,
 token=…)` has the same methods for another service. Rows stream and page by themselves; `.arrow()` returns all of them for
-pandas, polars and DuckDB. The import loads neither numpy nor pyarrow.
+pandas, polars and DuckDB. `firnline.AsyncClient` is the same for asyncio. The import loads neither numpy nor pyarrow.
 """
 
 import importlib
@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from firnline.aio import AsyncClient, AsyncRows, AsyncSets
     from firnline.client import Client
     from firnline.rows import Rows, Sets
     from firnline.tables import Sql
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     words = _here.words
 
 __all__ = [
+    "AsyncClient",
+    "AsyncRows",
+    "AsyncSets",
     "Client",
     "FirnlineError",
     "FirnlineWarning",
@@ -61,6 +65,9 @@ __all__ = [
 ]
 
 _CLASSES = {
+    "AsyncClient": "firnline.aio",
+    "AsyncRows": "firnline.aio",
+    "AsyncSets": "firnline.aio",
     "Client": "firnline.client",
     "FirnlineError": "firnline.transport",
     "FirnlineWarning": "firnline.transport",
@@ -83,3 +90,8 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'firnline' has no attribute {name!r}")
     return getattr(importlib.import_module(_CLASSES[name]) if name in _CLASSES else _client(), name)
+
+
+def __dir__() -> list[str]:
+    """Return the names of the module, also those that are imported at their first use."""
+    return sorted({*globals(), *__all__})

@@ -9,9 +9,13 @@ from urllib.parse import quote
 
 import msgspec
 
+from firnline.moments import NO_TIMES, Times
 from firnline.rows import EARLIEST, LATEST, Rows, Sets
 from firnline.tables import Sql
 from firnline.transport import Time, Transport, origin
+
+_BOUNDS = Times(("start", "end"))
+"""The times of a bucket, in the unit of the stream. Segments have batch ids there, whose unit is no time."""
 
 
 class Client:
@@ -19,7 +23,8 @@ class Client:
 
     A request waits at most `timeout_s` seconds for the next bytes. If the service is busy and sends Retry-After, the request is
     sent again, up to `tries` times in all. Every method raises RefusedError if the service refuses, UnreachableError if it does
-    not answer, and ValueError for a wrong address. Threads may share a client.
+    not answer, and ValueError for a wrong address. Threads may share a client. With `times="datetime"` the times of all rows
+    are datetimes in UTC, see `Rows.datetimes`. `transport` is for AsyncClient.
 
     >>> client = Client("http://127.0.0.1:8080")
     >>> rows = client.sets("2023-06-02T08:51:56Z", limit=100)  # sends no request yet
@@ -28,8 +33,18 @@ class Client:
     1685695916000 1685695916010 1685695916020
     """
 
-    def __init__(self, url: str | None = None, *, token: str | None = None, timeout_s: float = 60.0, tries: int = 5) -> None:
-        self._transport = Transport(url, token, timeout_s, tries)
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        token: str | None = None,
+        timeout_s: float = 60.0,
+        tries: int = 5,
+        times: Literal["number", "datetime"] = "number",
+        transport: Transport | None = None,
+    ) -> None:
+        self._transport = transport or Transport(url, token, timeout_s, tries)
+        self._is_dated = times == "datetime"
 
     @property
     def url(self) -> str:
@@ -50,7 +65,15 @@ class Client:
     ) -> Sets:  # fmt: skip
         """Return the sets whose first time is in [start, end), each as a mapping from step to time."""
         parameters = {"startTime": start, "endTime": end}
-        return Sets(self._transport, f"/{stream}/get-sets", parameters, of=origin(stream, "sets"), limit=limit, cursor=cursor)
+        return Sets(
+            self._transport,
+            f"/{stream}/get-sets",
+            parameters,
+            of=origin(stream, "sets"),
+            limit=limit,
+            cursor=cursor,
+            is_dated=self._is_dated,
+        )
 
     def summary(
         self,
@@ -67,11 +90,11 @@ class Client:
         columns; of sets, a bucket has a row for the whole of a set and one for each later step. Segments take no times.
         """
         parameters = {"startTime": start, "endTime": end, "by": by, "zone": zone}
-        return Rows(self._transport, f"/{stream}/summary", parameters, of=origin(stream))
+        return self._rows(f"/{stream}/summary", parameters, origin(stream), _BOUNDS)
 
     def top(self, limit: int | None = None, *, stream: str = "dataset") -> Rows[str]:
         """Return the ids with the largest values, or all ids, the largest value first; `arrow` has the values too."""
-        return Rows(self._transport, f"/{stream}", {"limit": limit}, of=origin(stream, "top"))
+        return self._rows(f"/{stream}", {"limit": limit}, origin(stream, "top"))
 
     def uniques(
         self,
@@ -87,7 +110,7 @@ class Client:
         None: no bound, and the shortest granularity that the stream keeps, which is "minute" by default.
         """
         parameters = {"granularity": granularity, "start": start, "end": end, "limit": limit}
-        return Rows(self._transport, f"/{stream}", parameters, of=origin(stream, "uniques"))
+        return self._rows(f"/{stream}", parameters, origin(stream, "uniques"), Times(("start", "end"), "s"))
 
     def words(
         self,
@@ -102,14 +125,14 @@ class Client:
         """Return the counts of words or event types, the highest first, in the `last` seconds, a range, or all time."""
         path = f"/{stream}/{'CountWords' if of == 'words' else 'CountByEventType'}"
         parameters = {"last": last, "startTime": start, "endTime": end, "limit": limit}
-        return Rows(self._transport, path, parameters, of=origin(stream, "words"))
+        return self._rows(path, parameters, origin(stream, "words"))
 
     def segments(
         self, *, after: int | None = None, limit: int | None = None, pending: bool = False, stream: str = "segments"
     ) -> Rows[dict[str, Any]]:
         """Return the finished batches, or the pending ones with the segments that they lack, by batch id."""
         path = f"/{stream}/pending" if pending else f"/{stream}"
-        return Rows(self._transport, path, {"after": after, "limit": limit}, of=origin(stream, "segments"))
+        return self._rows(path, {"after": after, "limit": limit}, origin(stream, "segments"))
 
     def funnel(
         self,
@@ -125,7 +148,7 @@ class Client:
         With `by`, return the steps of each period of the time `zone`, UTC by default.
         """
         parameters = {"startTime": start, "endTime": end, "by": by, "zone": zone}
-        return Rows(self._transport, f"/{stream}", parameters, of=origin(stream, "funnel"))
+        return self._rows(f"/{stream}", parameters, origin(stream, "funnel"), _BOUNDS)
 
     def sequences(
         self,
@@ -141,11 +164,14 @@ class Client:
         """Return the sequences of a funnel that begin in [start, end), by time: of a state, without a step, of a key."""
         given = {"state": state, "missing": missing, "key": key, "limit": limit}
         parameters = {"startTime": start, "endTime": end, **given}
-        return Rows(self._transport, f"/{stream}/sequences", parameters, of=origin(stream, "funnel"))
+        return self._rows(f"/{stream}/sequences", parameters, origin(stream, "funnel"), Times(None))
 
     def story(self, key: str, *, stream: str = "funnel") -> Rows[dict[str, Any]]:
         """Return the events of a key of a funnel, by time: in which sequence each stands, or why in none."""
-        return Rows(self._transport, f"/{stream}/keys/{quote(key, safe='')}", {}, of=origin(stream, "funnel"))
+        return self._rows(f"/{stream}/keys/{quote(key, safe='')}", {}, origin(stream, "funnel"), Times(("time",)))
+
+    def _rows(self, path: str, parameters: Mapping[str, object], of: Mapping[str, str], times: Times = NO_TIMES) -> Rows[Any]:
+        return Rows(self._transport, path, parameters, of=of, times=times, is_dated=self._is_dated)
 
     def sql(self, query: str) -> Sql:
         """Return the rows of a query in the SQL of DuckDB, which runs in this process. Sends no request yet.

@@ -8,7 +8,7 @@ import os
 import time
 import urllib.parse
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -21,11 +21,15 @@ Time = int | float | date | timedelta | str
 now, or text that the service reads, such as RFC 3339, 2026-11-28, now or -5m.
 """
 
-_WARNING = "Firnline-Warning"
-_STREAM, _VIEW = "Firnline-Stream", "Firnline-View"
+WARNING = "Firnline-Warning"
+STREAM, _VIEW = "Firnline-Stream", "Firnline-View"
 _LATER = {http.client.TOO_MANY_REQUESTS, http.client.SERVICE_UNAVAILABLE}
 _LONGEST_WAIT_S = 30.0
-_PROBLEM_BYTES = 65_536
+PROBLEM_BYTES = 65_536
+"""Bytes of an error that are read."""
+
+Header = Callable[[str], str | None]
+"""Returns a header of a response, or None."""
 
 
 class FirnlineWarning(UserWarning):
@@ -43,16 +47,20 @@ class UnreachableError(FirnlineError):
 class RefusedError(FirnlineError):
     """The service refused the request with `status`: at `where` it `expected` one thing and `got` another.
 
-    `request` is the id of the request in the service's log; None if the response has none.
+    `request` is the id of the request in the service's log; None if the response has none. `wait_s` are the seconds after which
+    the request may be sent again; None: it may not.
     """
 
-    def __init__(self, status: int, *, where: str, expected: str, got: str, request: str | None) -> None:
+    def __init__(
+        self, status: int, *, where: str, expected: str, got: str, request: str | None, wait_s: float | None = None
+    ) -> None:
         super().__init__(f"{where}: expected {expected}, got {got}")
         self.status = status
         self.where = where
         self.expected = expected
         self.got = got
         self.request = request
+        self.wait_s = wait_s
 
 
 class Transport:
@@ -82,6 +90,12 @@ class Transport:
                 return parts
         raise ValueError(f"an address such as {HERE} was expected, got {self.url!r}")
 
+    def headers(self, accept: str, body: bytes | None) -> dict[str, str]:
+        """Return the headers of a request."""
+        headers = {"Accept": accept, **({"Content-Type": "application/json"} if body is not None else {})}
+        token = self._token or os.environ.get("FIRNLINE_TOKEN")
+        return {**headers, "Authorization": f"Bearer {token}"} if token else headers
+
     @contextlib.contextmanager
     def ask(
         self,
@@ -100,12 +114,7 @@ class Transport:
         Raises RefusedError for a status that is not in `well` and for an answer that is not `of` this stream and view,
         UnreachableError if there is no answer or it breaks off, and ValueError for a wrong address.
         """
-        given = {name: text(value) for name, value in (parameters or {}).items() if value is not None}
-        target = f"{path}?{urllib.parse.urlencode(given)}" if given else path
-        headers = {"Accept": accept, **({"Content-Type": "application/json"} if body is not None else {})}
-        token = self._token or os.environ.get("FIRNLINE_TOKEN")
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
+        target, headers = target_of(path, parameters), self.headers(accept, body)
         parts = self.address()
         host = str(parts.hostname)
         for left in reversed(range(self.tries if method != "POST" else 1)):  # the service may have taken it already
@@ -114,26 +123,34 @@ class Transport:
                 try:
                     connection.request(method, parts.path.rstrip("/") + target, body, headers)
                     response = connection.getresponse()
-                    if warning := response.getheader(_WARNING):
+                    if warning := response.getheader(WARNING):
                         warnings.warn(warning, FirnlineWarning, stacklevel=2)
                     if response.status in well:
-                        _check_origin(response, of or {})
+                        check_origin(response.getheader, of or {})
                         yield response
                         return
-                    wait = response.getheader("Retry-After")
-                    problem = _problem(response)
+                    problem = problem_of(response.status, response.getheader, response.read(PROBLEM_BYTES))
                 except (OSError, http.client.HTTPException) as error:
-                    raise UnreachableError(
-                        f"{self.url}: {str(error) or type(error).__name__}; is the service running?"
-                    ) from error
-            if not left or problem.status not in _LATER or wait is None or not wait.isdigit():
+                    raise away(self.url, error) from error
+            if not left or problem.wait_s is None:
                 raise problem
-            time.sleep(min(float(wait), _LONGEST_WAIT_S))
+            time.sleep(problem.wait_s)
 
     def json(self, path: str, parameters: Mapping[str, object] | None = None, **request: Any) -> Any:
         """Return the JSON of an answer. Raises as `ask` does."""
         with self.ask(path, parameters, **request) as response:
             return json.loads(response.read())
+
+
+def target_of(path: str, parameters: Mapping[str, object] | None) -> str:
+    """Return a path with its parameters; those that are None are left out."""
+    given = {name: text(value) for name, value in (parameters or {}).items() if value is not None}
+    return f"{path}?{urllib.parse.urlencode(given)}" if given else path
+
+
+def away(url: str, error: Exception) -> UnreachableError:
+    """Return the error of a service that does not answer."""
+    return UnreachableError(f"{url}: {str(error) or type(error).__name__}; is the service running?")
 
 
 def text(value: object) -> str:
@@ -154,28 +171,30 @@ def text(value: object) -> str:
 
 def origin(stream: str, view: str | None = None) -> dict[str, str]:
     """Return the headers by which an answer names its stream and its view; without `view`, of any view."""
-    return {_STREAM: stream} if view is None else {_STREAM: stream, _VIEW: view}
+    return {STREAM: stream} if view is None else {STREAM: stream, _VIEW: view}
 
 
-def _check_origin(response: http.client.HTTPResponse, of: Mapping[str, str]) -> None:
+def check_origin(header: Header, of: Mapping[str, str]) -> None:
     """Raise RefusedError if the answer is from another stream or view. Older services do not name them."""
-    found = {name: response.getheader(name, wanted) for name, wanted in of.items()}
+    found = {name: header(name) or wanted for name, wanted in of.items()}
     if found != of:
-        view = response.getheader(_VIEW)
         raise RefusedError(
             http.client.NOT_FOUND,
-            where=f"stream {of[_STREAM]}",
+            where=f"stream {of[STREAM]}",
             expected=f"a stream of the view {of[_VIEW]}" if _VIEW in of else "an answer of this stream",
-            got=f"an answer of the stream {found[_STREAM]}, of the view {view}",
-            request=response.getheader("X-Request-Id"),
+            got=f"an answer of the stream {found[STREAM]}, of the view {header(_VIEW)}",
+            request=header("X-Request-Id"),
         )
 
 
-def _problem(response: http.client.HTTPResponse) -> RefusedError:
+def problem_of(status: int, header: Header, content: bytes) -> RefusedError:
+    """Return the error of a response with this status, which is not one of those that were expected."""
     try:
-        body = json.loads(response.read(_PROBLEM_BYTES))["error"]
+        body = json.loads(content)["error"]
         where, expected, got = str(body["where"]), str(body["expected"]), str(body["got"])
     except (ValueError, TypeError, KeyError):
-        body, where, expected, got = {}, "service", "an answer of Firnline", f"status {response.status}"
-    request = body.get("request") or response.getheader("X-Request-Id")
-    return RefusedError(response.status, where=where, expected=expected, got=got, request=request)
+        body, where, expected, got = {}, "service", "an answer of Firnline", f"status {status}"
+    wait = header("Retry-After")
+    wait_s = min(float(wait), _LONGEST_WAIT_S) if status in _LATER and wait is not None and wait.isdigit() else None
+    request = body.get("request") or header("X-Request-Id")
+    return RefusedError(status, where=where, expected=expected, got=got, request=request, wait_s=wait_s)
