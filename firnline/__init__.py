@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     _here = Client()
     clear = _here.clear
+    explain = _here.explain
     funnel = _here.funnel
     health = _here.health
     post = _here.post
@@ -47,6 +48,7 @@ __all__ = [
     "Sql",
     "UnreachableError",
     "clear",
+    "explain",
     "funnel",
     "health",
     "post",

@@ -294,6 +294,7 @@ class AsyncClient:
         return await self.transport.json(path, parameters)
 
     sets = _of_sets(Client.sets)
+    explain = _of_rows(Client.explain)
     summary = _of_rows(Client.summary)
     top = _of_rows(Client.top)
     uniques = _of_rows(Client.uniques)

@@ -75,6 +75,11 @@ class Client:
             is_dated=self._is_dated,
         )
 
+    def explain(self, step: str, time: Time, *, stream: str = "events") -> Rows[dict[str, Any]]:
+        """Return in which sets the events of a step at a time stand, and why others stand in none; with the number of each."""
+        times = Times(None, but=("count",))
+        return self._rows(f"/{stream}/explain", {"step": step, "time": time}, origin(stream, "sets"), times)
+
     def summary(
         self,
         start: Time | None = None,

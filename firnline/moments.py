@@ -16,10 +16,14 @@ _US = 10**6
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Which fields of rows are times: those of `names`, or all integers if it is None; in `unit`, or in that of the stream."""
+    """Which fields of rows are times: those of `names`, or all integers `but` some if it is None.
+
+    They are in `unit`, or in that of the stream.
+    """
 
     names: tuple[str, ...] | None = ()
     unit: str | None = None
+    but: tuple[str, ...] = ()
 
     def dated(self, row: Any, unit: str) -> Any:
         """Return a row with its times as datetimes. Raises FirnlineError for a time that no datetime can be."""
@@ -40,7 +44,7 @@ class Times:
         return table
 
     def _is_time(self, name: str) -> bool:
-        return self.names is None or name in self.names
+        return name not in self.but if self.names is None else name in self.names
 
 
 NO_TIMES = Times()

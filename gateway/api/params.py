@@ -140,15 +140,15 @@ class OneOf(Parameter[str]):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Choice(Parameter[str | None]):
-    """One of some words, or None if it is absent."""
+    """One of some words, or None if it is absent and not `required`."""
 
     words: tuple[str, ...]
 
     def parse(self, request: Request) -> str | None:
         """Return the word."""
         text = request.query_params.get(self.name)
-        if text is not None and text not in self.words:
-            raise bad(self.name, "one of " + ", ".join(self.words), repr(text))
+        if text not in self.words and (text is not None or self.required):
+            raise bad(self.name, "one of " + ", ".join(self.words), "nothing" if text is None else repr(text))
         return text
 
     def schema(self) -> dict[str, Any]:

@@ -1,18 +1,18 @@
-"""The route of a stream of sets: the sets of a time range."""
+"""The routes of a stream of sets: the sets of a time range, and in which set an event stands."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.columns.times import INT64_MIN
-from actors.replies import Answer
+from actors.replies import Answer, Coverage
 from actors.timeline.span import Span
-from actors.views.sets.arguments import NAMES, Cursor, Page
-from actors.views.view import Block
+from actors.views.sets.arguments import NAMES, Cursor, Explain, Page
+from actors.views.view import Block, listed
 from gateway.admission import RETRY_AFTER_S
 from gateway.answer import RANGE, ROWS, CutError, asked, range_header, rendered, rows_header
 from gateway.api import params
@@ -52,9 +52,21 @@ class Routes:
             expected="the `next` of a page of this stream",
         )
 
+        self._step = params.Choice(
+            name="step", description="The step of the event.", words=stream.steps, required=True, example=stream.steps[0]
+        )
+        self._time = params.Time(
+            name="time",
+            description="The time of the event: a number in the stream's unit, or a date.",
+            required=True,
+            unit_of=stream.unit_of,
+            example="2023-06-02T08:51:56Z",
+        )
+
     def operations(self) -> list[Operation]:
         """Return the table of operations."""
         path, item = f"/{self._stream.name}/get-sets", set_schema(self._stream.steps)
+        told = explained_schema(self._stream.steps)
         following = {
             "startTime": "$request.query.startTime",
             "endTime": "$request.query.endTime",
@@ -81,7 +93,25 @@ class Routes:
                 headers={**COVERAGE, **ROWS, **RANGE, **CACHING},
                 lenient=True,
                 links={"next": Link(path=path, parameters=following, description="The next page, if there is one.")},
-            )
+            ),
+            Operation(
+                method="GET",
+                path=f"/{self._stream.name}/explain",
+                endpoint=self.explain,
+                tag=self._stream.name,
+                answer={
+                    "type": "object",
+                    "properties": {
+                        "events": {"type": "array", "items": told},
+                        "coverage": {"$ref": "#/components/schemas/CoverageReport"},
+                    },
+                    "required": ["events"],
+                },
+                parameters=(self._step, self._time, WITH_COVERAGE, FORM),
+                forms=forms("a set or a reason a line", told),
+                statuses={status: about for status, about in STATUSES.items() if status != 304},
+                headers={**COVERAGE, **ROWS},
+            ),
         ]
 
     async def get_sets(self, request: Request) -> Response:
@@ -102,6 +132,31 @@ class Routes:
             pages, whole = self._blocks(answer, span, wanted), _whole(answer, first)
             return await rendered(
                 answer, form, hold, request=request, members=members, headers=headers, pages=pages, whole=whole
+            )
+
+    async def explain(self, request: Request) -> Response:
+        """Events of a step at a time: in which sets they stand, and why others stand in none.
+
+        A row has the number of events that it holds for. If no such event is known, there is one row with the count 0.
+        """
+        time, step = self._time.of(request), self._step.of(request)
+        assert time is not None and step is not None, "required"  # noqa: PT018
+        most = min(self._asker.allowance.now.max_rows, MOST)
+        wanted = Explain(limit=most, step=self._stream.steps.index(step), time=time)
+        with self._asker.room.hold() as hold:
+            answer = await asked(self._asker, self._stream, Span(time, time + 1), wanted, hold)
+            found = await asyncio.to_thread(list, answer.view.blocks(answer.partial, answer.span, wanted))
+            told = list(_with_reasons(found, answer.coverage, time))
+            members = {"coverage": coverage_of(answer.coverage)} if WITH_COVERAGE.of(request) else {}
+            return await rendered(
+                answer,
+                FORM.of(request),
+                hold,
+                request=request,
+                members=members,
+                headers=rows_header(most),
+                pages=_each(told),
+                whole=False,
             )
 
     async def _blocks(self, answer: Answer, span: Span, wanted: Page) -> AsyncGenerator[Block]:
@@ -150,6 +205,59 @@ def _whole(answer: Answer, first: Page) -> bool:
     if answer.origin is None:
         return False
     return all(block.following is None for block in answer.view.blocks(answer.partial, answer.span, first))
+
+
+def _with_reasons(found: Sequence[Block], coverage: Coverage, time: int) -> Iterator[Block]:
+    """Yield the rows of an explanation with what the coverage tells: why no event is known, or that it may have come late."""
+    late = coverage.final_until is not None and time < coverage.final_until
+    for block in found:
+        counts, states, reasons, *times = map(listed, block.columns)
+        if late:
+            reasons = [each and f"{each}; or it came when the sets of its time were final" for each in reasons]
+        yield Block([counts, states, reasons, *times])
+    if not any(len(block.columns[0]) for block in found):
+        yield Block([[0], ["unknown"], [_unknown(coverage, time)], *([None] for _ in found[0].columns[3:])])
+
+
+def _unknown(coverage: Coverage, time: int) -> str:
+    if coverage.complete_from is not None and time < coverage.complete_from:
+        return f"dropped, or it never came: answers begin at {coverage.complete_from}"
+    if coverage.complete_to is None or time >= coverage.complete_to:
+        return f"not yet: answers are complete to {'no time yet' if coverage.complete_to is None else coverage.complete_to}"
+    if any(span.start <= time for span in coverage.missing):
+        return "a part of the answer is missing: see coverage"
+    return "no such event came, or it was refused"
+
+
+async def _each(blocks: Sequence[Block]) -> AsyncGenerator[Block]:
+    for block in blocks:
+        yield block
+
+
+def explained_schema(steps: Sequence[str]) -> dict[str, Any]:
+    """Return the JSON Schema of one row of an explanation of a stream with these steps."""
+    time = {"type": ["integer", "null"]}
+    return {
+        "type": "object",
+        "properties": {
+            "count": {"type": "integer", "minimum": 0, "description": "The number of events for which this holds."},
+            "state": {
+                "enum": ["set", "waiting", "unmatched", "unknown"],
+                "description": "set: in this set; waiting: it may still be in one; unmatched: only with a late event; "
+                "unknown: there is no such event.",
+            },
+            "reason": {"type": ["string", "null"], "description": "Why it stands in no set."},
+            "set": {
+                "type": "object",
+                "description": "The time of each event of the set, in the stream's unit; null without a set.",
+                "properties": {step.lower(): time for step in steps},
+                "required": [step.lower() for step in steps],
+                "additionalProperties": False,
+            },
+        },
+        "required": ["count", "state", "reason", "set"],
+        "additionalProperties": False,
+    }
 
 
 def set_schema(steps: Sequence[str]) -> dict[str, Any]:

@@ -118,6 +118,20 @@ def sets(
 
 
 @app.command()
+def explain(
+    step: Annotated[str, typer.Argument(help="The step of the event, such as G.")],
+    time: Annotated[str, typer.Argument(help="Its time: a number in the stream's unit, a date, or RFC 3339.")],
+    stream: Stream = "events",
+    url: Url = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Show in which sets the events of a step at a time stand, or why in none."""
+    body = fetch(url, f"/{stream}/explain", of=(stream, "sets"), as_json=as_json, step=step, time=time)
+    rows = [{**{name: row[name] for name in ("count", "state", "reason")}, **_texts(row["set"])} for row in body["events"]]
+    show_rows(visible(f"{stream}: {step} at {time}"), rows)
+
+
+@app.command()
 def summary(
     start: Start = None,
     end: End = None,

@@ -132,6 +132,8 @@ ASKED = [
     *(f"/{stream}/{what}" for stream in STREAMS for what in ("get-stats", "rejects", "records", "dead-letters")),
     "/events/get-sets?startTime=0&endTime=9223372036854775807",
     f"/events/get-sets?startTime={EVENTS[0][0]}&endTime=9223372036854775807&limit=3&coverage=1",
+    f"/events/explain?step=R&time={EVENTS[0][0]}&coverage=1",
+    "/events/explain?step=G&time=5",
     f"/events/histogram?startTime={EVENTS[0][0]}&endTime={EVENTS[0][0] + 10**6}&coverage=1",
     f"/events/summary?startTime={EVENTS[0][0]}&coverage=1",
     "/events/sets/summary?by=1d&zone=Europe/Berlin",

@@ -64,6 +64,7 @@ def test_both_clients_find_the_same_rows(running: Service, times: str, monkeypat
     for ask in (
         lambda client: client.sets(),
         lambda client: client.sets(START + 7_000, "2026-11-27T10:01:00Z", limit=30),
+        lambda client: client.explain("R", START),
         lambda client: client.summary(by="1m"),
         lambda client: client.summary(stream="funnel"),
         lambda client: client.funnel(by="hour"),

@@ -14,7 +14,7 @@ VIEWS = dict(zip(STREAMS, ("sets", "top", "segments", "uniques", "words", "funne
 ABSENT = "absent"
 FORMATS = ("json", "ndjson", "csv", "arrow")
 PATHS = {
-    "sets": ("/{}/get-sets?startTime=0&endTime=9",),
+    "sets": ("/{}/get-sets?startTime=0&endTime=9", "/{}/explain?step=R&time=9"),
     "top": ("/{}",),
     "segments": ("/{}", "/{}/pending"),
     "uniques": ("/{}",),
@@ -57,7 +57,7 @@ def test_the_short_path_of_words_names_the_stream_that_answers(running: Service)
 @pytest.mark.parametrize("view", PATHS)
 def test_the_client_refuses_a_stream_of_another_view_and_an_absent_one(client: Client, view: str, stream: str):
     for rows in {
-        "sets": (client.sets(stream=stream),),
+        "sets": (client.sets(stream=stream), client.explain("R", 9, stream=stream)),
         "top": (client.top(stream=stream),),
         "segments": (client.segments(stream=stream), client.segments(stream=stream, pending=True)),
         "uniques": (client.uniques(stream=stream),),

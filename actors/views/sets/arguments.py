@@ -80,3 +80,14 @@ class Numbers(Page):
     by: Grid | None = None
     per_s: int = 1_000
     most: int = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class Explain(Page):
+    """In which sets the events of the step with the number `step` at `time` stand, and why others stand in none.
+
+    The answer has at most `limit` rows.
+    """
+
+    step: int = 0
+    time: int = 0

@@ -19,16 +19,18 @@ Rows = tuple[Times, ...]
 class Piece(Block):
     """At least one set. `span` contains the times of the first step; `count` is the number of sets.
 
+    All times are before `until`, the time after the last one. Compressed pieces of earlier versions do not know it.
     What summaries know of a compressed piece is found by the object itself, so it can be referred to weakly.
     """
 
     span: Span
     count: int
+    until: int | None = None
 
     @classmethod
     def of(cls, rows: Rows) -> Self:
         """Return a raw piece of `rows`."""
-        return cls(rows, Span(int(rows[0][0]), int(rows[0][-1]) + 1), rows[0].size)
+        return cls(rows, Span(int(rows[0][0]), int(rows[0][-1]) + 1), rows[0].size, int(rows[-1][-1]) + 1)
 
     @classmethod
     def of_state(cls, state: State) -> Self:
@@ -39,9 +41,13 @@ class Piece(Block):
             raise TypeError("a span and a count were expected beside compressed columns, and only there")
         if about is None:
             return cls.of(block.opened())
-        start, end, count = listed(about)
-        return cls(block.columns, Span(integer(start), integer(end, high=INT64_MAX + 1)), integer(count, 1))
+        start, end, count, *more = listed(about)
+        until = integer(more[0], high=INT64_MAX + 1) if more else None
+        return cls(block.columns, Span(integer(start), integer(end, high=INT64_MAX + 1)), integer(count, 1), until)
 
     def state(self) -> State:
         """Return the state for `of_state`; copies nothing."""
-        return ((self.span.start, self.span.end, self.count) if self.is_sealed else None), self.columns
+        if not self.is_sealed:
+            return None, self.columns
+        until = () if self.until is None else (self.until,)
+        return (self.span.start, self.span.end, self.count, *until), self.columns

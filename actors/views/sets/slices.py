@@ -15,8 +15,9 @@ from actors.columns.snapshot import State
 from actors.columns.times import Times, count_before
 from actors.timeline.batch import Batch
 from actors.timeline.span import Span
-from actors.views.sets.arguments import Page
+from actors.views.sets.arguments import Explain, Page
 from actors.views.sets.bound import Proof, Prover
+from actors.views.sets.explain.told import Lack, Told, pieces_at
 from actors.views.sets.matching import Matched, match
 from actors.views.sets.pieces import Piece, Rows
 from actors.views.view import NONE_LOST, Frozen, Live, Meta
@@ -33,28 +34,31 @@ class SetSummary:
     """The number of sets and of residue events of a slice, and the proof of its bound.
 
     Without `behind`, as many sets as possible were formed, except that each event that counts in it allows one more. None: that
-    is not counted, because `proof` alone has the bound.
+    is not counted, because `proof` alone has the bound. All sets end before `until`; None: that is not known.
     """
 
     sets: int
     residue: int
     proof: Proof
     behind: int | None = None
+    until: int | None = None
 
     @staticmethod
     def of_state(state: State) -> "SetSummary":
         """Restore a summary from its `state`."""
-        return SetSummary(state["sets"], state["residue"], Proof.of_state(state["proof"]), state.get("behind"))
+        proof = Proof.of_state(state["proof"])
+        return SetSummary(state["sets"], state["residue"], proof, state.get("behind"), state.get("until"))
 
     def state(self) -> State:
         """Return the state for `of_state`."""
-        behind = {} if self.behind is None else {"behind": self.behind}
-        return {"sets": self.sets, "residue": self.residue, "proof": self.proof.state(), **behind}
+        given = {name: value for name, value in (("behind", self.behind), ("until", self.until)) if value is not None}
+        return {"sets": self.sets, "residue": self.residue, "proof": self.proof.state(), **given}
 
     def then(self, later: "SetSummary") -> "SetSummary":
         """Return the summary of both. The residue is that of `later`, to which it was carried."""
         behind = None if self.behind is None or later.behind is None else self.behind + later.behind
-        return SetSummary(self.sets + later.sets, later.residue, self.proof.then(later.proof), behind)
+        until = None if self.until is None or later.until is None else max(self.until, later.until)
+        return SetSummary(self.sets + later.sets, later.residue, self.proof.then(later.proof), behind, until)
 
     @property
     def bound(self) -> int:
@@ -87,6 +91,12 @@ def _hull(pieces: Sequence[Piece]) -> Span | None:
     return Span(min(piece.span.start for piece in pieces), max(piece.span.end for piece in pieces))
 
 
+def _until(pieces: Sequence[Piece]) -> int | None:
+    """Return the time before which all sets end; None if some pieces do not know it."""
+    ends = [piece.until for piece in pieces]
+    return None if None in ends else max((each for each in ends if each is not None), default=0)
+
+
 class FrozenSets(Frozen):
     """The complete sets of a retired slice. Not thread-safe: its collector owns it. Partial answers are immutable."""
 
@@ -113,8 +123,10 @@ class FrozenSets(Frozen):
             self._pieces[index] = self._pieces[index].sealed()
         return len(raw) > 1
 
-    def read(self, span: Span, arguments: Page) -> tuple[Piece, ...]:
+    def read(self, span: Span, arguments: Page) -> tuple[Piece | Told, ...]:
         """Return the pieces that overlap `span`. Cost: O(pieces), without decompression."""
+        if isinstance(arguments, Explain):
+            return tuple(pieces_at(self._pieces, arguments))
         return _overlapping(self._pieces, span, arguments)
 
     def meta(self) -> Meta:
@@ -127,7 +139,7 @@ class FrozenSets(Frozen):
             nbytes=sum(piece.nbytes for piece in self._pieces),
             dead_bytes=0,
             final_until=span.end if span else None,
-            summary=SetSummary(sets, 0, self._proof, self._behind),
+            summary=SetSummary(sets, 0, self._proof, self._behind, _until(self._pieces)),
         )
 
 
@@ -194,8 +206,10 @@ class LiveSets(Live):
         self._take(batch, watermark, counted=False)
         return NONE_LOST
 
-    def read(self, span: Span, arguments: Page) -> tuple[Piece, ...]:
+    def read(self, span: Span, arguments: Page) -> tuple[Piece | Told, ...]:
         """Return the closed pieces that overlap `span`, and a copy of the open sets in it."""
+        if isinstance(arguments, Explain):
+            return (*pieces_at(self._closed, arguments), *self._open_at(arguments), *self._told(arguments))
         complete = len(self._steps[-1])
         start = arguments.rest(span).start
         low = min(self._steps[0].before(start), complete)
@@ -207,6 +221,33 @@ class LiveSets(Live):
         if low == high:
             return closed
         return (*closed, Piece.of(tuple(column.peek(low, high) for column in self._steps)))
+
+    def _open_at(self, wanted: Explain) -> list[Piece]:
+        """Return a copy of the open sets with the event."""
+        column, complete = self._steps[wanted.step], len(self._steps[-1])
+        low, high = column.before(wanted.time), min(column.before(wanted.time + 1), complete)
+        return [Piece.of(tuple(each.peek(low, high) for each in self._steps))] if low < high else []
+
+    def _told(self, wanted: Explain) -> list[Told]:
+        """Return how many events stand in no set, and what they lack."""
+        step, column, dead = wanted.step, self._steps[wanted.step], self._dead[wanted.step]
+        low, high = column.before(wanted.time), column.before(wanted.time + 1)
+        told = [
+            Told(min(high, len(before)) - max(low, len(later)), Lack.LATER, number)
+            for number, (before, later) in enumerate(pairwise(self._steps[step:]), step + 1)
+            if min(high, len(before)) > max(low, len(later))
+        ]
+        return told + self._unused(dead, Lack.EARLIER, wanted) + self._unmatched(wanted)
+
+    @staticmethod
+    def _unused(column: Column, lack: Lack, wanted: Explain) -> list[Told]:
+        count = column.before(wanted.time + 1) - column.before(wanted.time)
+        return [Told(count, lack)] if count else []
+
+    def _unmatched(self, wanted: Explain) -> list[Told]:
+        pending = self._pending.times[wanted.step]
+        count = count_before(pending, wanted.time + 1) - count_before(pending, wanted.time)
+        return [Told(count, Lack.ROOM)] if count else []
 
     def shed(self, nbytes: int) -> tuple[dict[str, int], int | None]:
         """Forget about `nbytes` of dead events, then of the oldest waiting rows. Complete sets stay.

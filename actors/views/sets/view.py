@@ -11,9 +11,10 @@ from actors.records.form import Form
 from actors.timeline.batch import Batch
 from actors.timeline.grid import Grid
 from actors.timeline.span import Span
-from actors.views.sets.arguments import Buckets, Numbers, Page
+from actors.views.sets.arguments import Buckets, Explain, Numbers, Page
 from actors.views.sets.bound import Proof, identity
 from actors.views.sets.decode import DecodedSets, SetDecoder
+from actors.views.sets.explain.told import explained, shape_of
 from actors.views.sets.histogram import counted
 from actors.views.sets.numbers import MOST_STEPS, SHAPE, numbers
 from actors.views.sets.numbers import weigh as weigh_numbers
@@ -61,6 +62,7 @@ class SetsView(View):
         self._max_sets = max_sets
         self._within = within
         self._decode = _of_text(steps) if record is None else RecordDecoder(steps, record).decode
+        self._explained = shape_of(steps)
         self._shape = Shape("sets", tuple(Field(step.lower()) for step in steps), template(steps))
 
     @override
@@ -97,11 +99,16 @@ class SetsView(View):
 
     @override
     def nothing(self) -> SetSummary:
-        return SetSummary(0, 0, Proof(identity(len(self.steps))), None if self._within is None else 0)
+        return SetSummary(0, 0, Proof(identity(len(self.steps))), None if self._within is None else 0, 0)
 
     @override
     def select(self, metas: Sequence[Meta], span: Span, arguments: Page) -> list[int]:
-        """Return the slices that overlap `span`, earliest first; for a limited page, only as many as surely fill it."""
+        """Return the slices that overlap `span`, earliest first; for a limited page, only as many as surely fill it.
+
+        For an explanation, those that may have a set with the event.
+        """
+        if isinstance(arguments, Explain):
+            return [index for index, meta in enumerate(metas) if _may_have(meta, arguments)]
         wanted = arguments.rest(span)
         ordered = [
             (meta.span, index, meta.summary.sets)
@@ -123,6 +130,8 @@ class SetsView(View):
     @override
     def weigh(self, metas: Sequence[Meta], arguments: Page) -> int:
         """Return the bytes of a page: sets of the live slice are copied; if the page is not short, pieces are open too."""
+        if isinstance(arguments, Explain):
+            return _TIME_BYTES * len(self.steps) * _OPENED_SETS
         if isinstance(arguments, Numbers):
             return weigh_numbers(sum(meta.summary.sets for meta in metas), len(self.steps))
         copied = MOST_OPEN_SETS if arguments.needed is None else min(arguments.needed, MOST_OPEN_SETS)
@@ -134,11 +143,15 @@ class SetsView(View):
         """Return a time for each step; JSON has an event for each. Buckets have a start and a count, a summary has figures."""
         if isinstance(arguments, Numbers):
             return SHAPE
+        if isinstance(arguments, Explain):
+            return self._explained
         return _COUNTS if isinstance(arguments, Buckets) else self._shape
 
     @override
     def blocks(self, partial: tuple[Piece, ...], span: Span, arguments: Page) -> Iterator[Block]:
         """Yield the times of sets; `following` is a `Cursor`. Cost: opening the pieces, about 8 ns a time."""
+        if isinstance(arguments, Explain):
+            return explained(partial, arguments, self.steps, self._within)
         if isinstance(arguments, Numbers):
             return numbers(partial, [step.lower() for step in self.steps], span, arguments)
         if isinstance(arguments, Buckets):
@@ -162,6 +175,12 @@ class SetsView(View):
         """Return the counts of a slice. Its bound is the increase over the bound of all earlier slices."""
         own: SetSummary = meta.summary
         return SetsTotal(own.sets, own.residue, own.sets, before.then(own).bound - before.bound)
+
+
+def _may_have(meta: Meta, wanted: Explain) -> bool:
+    """Return whether a slice may have a set with the event."""
+    until = meta.summary.until
+    return meta.span is not None and meta.span.start <= wanted.time and (until is None or wanted.time < until)
 
 
 def _of_text(steps: Sequence[str]) -> Callable[[Records], DecodedSets]:

@@ -19,6 +19,8 @@ from actors.columns.sealed import CHUNK
 from actors.columns.snapshot import State
 from actors.columns.times import NO_TIMES, Times, count_before
 from actors.timeline.batch import Batch
+from actors.views.sets.arguments import Explain
+from actors.views.sets.explain.told import Lack, Told
 from actors.views.sets.pieces import Rows
 from actors.views.sets.slices import OPEN_SETS, FrozenSets, LiveSets, SetCarry, cut
 from actors.views.sets.within.pairing import pair
@@ -175,6 +177,13 @@ class TimedSets(LiveSets):
             final_until=meta.final_until if certain else self._queue[0].first(),
             summary=replace(meta.summary, behind=self._behind),
         )
+
+    @override
+    def _told(self, wanted: Explain) -> list[Told]:
+        waits = Lack.REST if wanted.step else Lack.LATER
+        told = [each._replace(step=1) for each in self._unused(self._queue[wanted.step], waits, wanted)]
+        lacks = Lack.EARLIER if wanted.step else Lack.LAPSED
+        return told + self._unused(self._dead[wanted.step], lacks, wanted) + self._unmatched(wanted)
 
     @property
     @override
