@@ -62,12 +62,14 @@ class Coverage(Struct, frozen=True):
     `complete_from` is None if nothing was dropped since the stream's beginning. `complete_to` is the watermark: the answer is
     complete before this time (exclusive). It is None if no event was read yet, or if a partition with unread records has not
     delivered any. A set whose first time is before `final_until` does not change; a late event may still add a set.
+    `absent` names the shards of a cluster that gave no part of the answer.
     """
 
     complete_from: int | None
     complete_to: int | None
     final_until: int | None
     missing: tuple[Span, ...] = ()
+    absent: tuple[str, ...] = ()
 
 
 class Answer(Struct, frozen=True):
@@ -243,6 +245,26 @@ class Stats(Struct, frozen=True):
     pruned: tuple[Pruned, ...] = ()
     since_start: Mapping[str, int] = {}
     output_problem: str | None = None
+
+
+class GetShards(Data, frozen=True):
+    """Reply the `ShardState` of each shard of a stream that is spread over the processes of a cluster."""
+
+    reply_to: ReplyTo["tuple[ShardState, ...]"]
+
+
+class ShardState(Struct, frozen=True):
+    """Who has a shard, as this process knows it: `here`, `elsewhere`, or `nowhere` if the process that had it does not answer.
+
+    `catching up`: it is here, and reads what came before. A process is at `host` and `port`, and has the shard by the lease
+    `epoch`; the first two are None for this one, and all three if no holder is known.
+    """
+
+    shard: int
+    state: Literal["here", "catching up", "elsewhere", "nowhere"]
+    host: str | None = None
+    port: int | None = None
+    epoch: int | None = None
 
 
 class GetPlace(Data, frozen=True):

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_serializer, field_validator, model_validator
 
+from config.cluster import Cluster
 from config.fields import HIDDEN, Budget, Model, Whole, secret
-from config.streams import Stream
+from config.streams import STREAMS, Output, Stream
 
 _BYTES: list[dict[str, Any]] = [
     {"type": "integer", "minimum": 1},
@@ -120,6 +121,9 @@ class Settings(Model):
         Path(".firnline/data"), description="The folder for checkpoints, one process at a time; null: a restart begins anew."
     )
     checkpoint: Checkpoints = Field(Checkpoints(), description="When checkpoints are written.")
+    cluster: Cluster | None = Field(
+        None, description="Several processes that read and answer the same streams together; null: this process alone."
+    )
     streams: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")], Stream] = Field(
         min_length=1, description="The streams, by the name under which they are asked."
     )
@@ -128,6 +132,33 @@ class Settings(Model):
     def _spilling_needs_a_folder(self) -> "Settings":
         if self.memory.spill_budget is not None and self.data_dir is None:
             raise ValueError("data_dir together with memory.spill_budget")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_a_cluster(self) -> "Settings":
+        """Refuse streams whose answers or results cannot be joined over processes yet."""
+        if self.cluster is None:
+            return self
+        for name, stream in self.streams.items():
+            if not stream.joins:
+                able = " or ".join(each for each, stanza in STREAMS.items() if stanza.joins)
+                raise ValueError(f"with a cluster only streams of the views {able}, and {name} is of the view {stream.view}")
+            if stream.source.topic is None:
+                raise ValueError(f"with a cluster a source.topic for each stream, and {name} has another source")
+            if stream.source.start != "earliest":
+                raise ValueError(
+                    f"with a cluster source.start: earliest, because a shard that moves reads again, and not the one of {name}"
+                )
+            if stream.output != Output():
+                raise ValueError(
+                    f"with a cluster no output, because a shard does not know the whole result, and {name} has one"
+                )
+        if self.http.host in {"0.0.0.0", "::"} and self.cluster.address is None:  # noqa: S104  # compared, not listened at
+            raise ValueError("with a cluster the cluster.address at which the other processes reach this one")
+        if self.kafka["bootstrap.servers"] == "embedded":
+            raise ValueError(
+                "with a cluster a broker in kafka.bootstrap.servers, because the embedded one ends with its process"
+            )
         return self
 
     @model_validator(mode="after")

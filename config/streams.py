@@ -144,6 +144,9 @@ class StreamSettings(Model):
     publishes: ClassVar[bool] = False
     """Whether the view has results for `output`."""
 
+    joins: ClassVar[bool] = False
+    """Whether the shards of a cluster can answer together."""
+
     result_keys: ClassVar[tuple[str, ...]] = ()
     """The members of a result that identify it, for `output.key`."""
 
@@ -478,6 +481,8 @@ class WordsStream(StreamSettings):
     newer = ("words", "record")
     bounds = ("max_pairs",)
     view_settings = ("words", "max_pairs", "max_names")
+
+    joins = True
 
     view: Literal["words"] = Field(description="What is answered.")
     record: WordsRecord = Field(WordsRecord(), description="The form of the records.")

@@ -47,5 +47,6 @@ def coverage_within(coverage: Coverage, span: Span) -> dict[str, str]:
             for each in coverage.missing
             if each.overlaps(span)
         ],
+        **({"absent": coverage.absent} if coverage.absent else {}),
     }
     return {"firnline.coverage": msgspec.json.encode(within).decode()}

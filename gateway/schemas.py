@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 import msgspec
 
-from actors.replies import NEXT, Coverage, Refused, Trouble
+from actors.replies import NEXT, Coverage, Refused, ShardState, Trouble
 from actors.timeline.span import EVER, Span
 from actors.views.kinds import VIEWS
 
@@ -55,7 +55,7 @@ class Problem(Answer, frozen=True):
     error: Error
 
 
-class CoverageReport(Answer, frozen=True):
+class CoverageReport(Answer, frozen=True, omit_defaults=True):
     """The coverage of an answer: it is exact in [completeFrom, completeTo), except for the spans in `missing`.
 
     In the stream's unit, which `/streams` names: ms for uniques and words too, and batch ids for segments.
@@ -65,6 +65,9 @@ class CoverageReport(Answer, frozen=True):
     complete_to: Annotated[int | None, _Meta(description="Complete before this time (exclusive); null: no time is known.")]
     final_until: Annotated[int | None, _Meta(description="Answers that begin before do not change; more may come.")]
     missing: Annotated[list[Range], _Meta(description="Ranges in which events are lost.")]
+    absent: Annotated[
+        list[str], _Meta(description="Shards of a cluster that gave no part, as stream and number: all time is missing.")
+    ] = []
 
     @classmethod
     def of(cls, coverage: Coverage) -> Self:
@@ -74,6 +77,7 @@ class CoverageReport(Answer, frozen=True):
             complete_to=bound(coverage.complete_to),
             final_until=bound(coverage.final_until),
             missing=[bounds_of(span) for span in coverage.missing],
+            absent=list(coverage.absent),
         )
 
 
@@ -176,6 +180,27 @@ class TroubleReport(Answer, frozen=True):
         return None if trouble is None else cls(trouble.state, trouble.since, list(trouble.reasons), NEXT[trouble.state])
 
 
+class ShardReport(Answer, frozen=True):
+    """Who has a shard of a stream that is spread over the processes of a cluster."""
+
+    shard: Count
+    state: Annotated[
+        str,
+        _Meta(
+            description="here: in this process; catching up: here, but it still reads; elsewhere: in another process; "
+            "nowhere: the process that had it does not answer."
+        ),
+    ]
+    host: Annotated[str | None, _Meta(description="Where the other process listens; null for this one.")]
+    port: int | None
+    epoch: Annotated[int | None, _Meta(description="The number of the lease: each move has a larger one.")]
+
+    @classmethod
+    def of(cls, state: ShardState) -> Self:
+        """Return a shard as JSON."""
+        return cls(state.shard, state.state, state.host, state.port, state.epoch)
+
+
 class StreamReport(Answer, frozen=True):
     """A stream: its view, its source, its paths, and how far back it is complete."""
 
@@ -190,6 +215,9 @@ class StreamReport(Answer, frozen=True):
     events: Annotated[int, _Meta(description="Events that it holds.")]
     collectors: Annotated[Count, _Meta(description="Collectors that hold them.")]
     coverage: CoverageReport | None
+    shards: Annotated[
+        list[ShardReport] | msgspec.UnsetType, _Meta(description="The shards of the stream, if it is in a cluster.")
+    ] = msgspec.UNSET
 
 
 class Streams(Answer, frozen=True):

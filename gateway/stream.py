@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from actors.protocol import Address
-from actors.replies import GetPlace, GetStats, Query, Write, WriteToAll
+from actors.replies import GetPlace, GetShards, GetStats, Query, Write, WriteToAll
 from gateway.letters import Letters
 
 STREAM, VIEW = "Firnline-Stream", "Firnline-View"
@@ -19,7 +19,7 @@ class Served:
     `steps` are the names of the steps of a set; empty for other views. `granularities` are the lengths of the periods of
     uniques, shortest first; empty means all of them. `source` describes where its records come from. `unit_of` returns the
     present unit of its times, which events may decide later. Any thread may call it. `letters` are its dead letters, if it
-    keeps any.
+    keeps any. `shards` is None unless the stream is spread over the processes of a cluster.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Served:
     unit_of: Callable[[], str] = lambda: "ms"
     source: str = ""
     letters: Letters | None = None
+    shards: Address[GetShards] | None = None
 
     @property
     def time_unit(self) -> str:

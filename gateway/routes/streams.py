@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.columns.record_text import ADVICE
 from actors.protocol import Address
-from actors.replies import GetHealth, GetStats, Health, Stats
+from actors.replies import GetHealth, GetShards, GetStats, Health, ShardState, Stats
 from actors.timeline.span import Span
 from gateway.api.errors import Problem, near
 from gateway.api.forms import json_response
@@ -16,7 +17,7 @@ from gateway.api.params import InPath
 from gateway.ask import Asker
 from gateway.coverage import span_of
 from gateway.routes.stats import stats_of, stats_type
-from gateway.schemas import CoverageReport, Rejected, Rejects, StreamReport, Streams, TroubleReport
+from gateway.schemas import CoverageReport, Rejected, Rejects, ShardReport, StreamReport, Streams, TroubleReport
 from gateway.stream import Served
 
 
@@ -141,4 +142,12 @@ class StreamList:
             events=sum(meta.events for meta in metas),
             collectors=len(metas),
             coverage=CoverageReport.of(stats.coverage) if stats is not None else None,
+            shards=await self._shards(stream),
         )
+
+    async def _shards(self, stream: Served) -> list[ShardReport] | msgspec.UnsetType:
+        """Return the shards of a stream in a cluster."""
+        if stream.shards is None:
+            return msgspec.UNSET
+        states: tuple[ShardState, ...] = await self._asker.ask(stream.shards, GetShards)
+        return list(map(ShardReport.of, states))

@@ -8,6 +8,7 @@ from actors.reading.pace import Pace
 from actors.records.encoding import Encoding
 from actors.records.form import Form, TimeAt
 from actors.sinks.kafka.transaction import longest_s
+from actors.sources.source import Source
 from actors.stream import StreamPlan
 from actors.timeline.horizon import Ahead
 from actors.timeline.unit import TimeUnit
@@ -35,8 +36,11 @@ def plan(
     once: bool,
     force: bool,
     complain: Complaints,
+    source: Source | None = None,
 ) -> StreamPlan:
     """Return the plan of stream `name`. Raises ValueError for settings that librdkafka refuses, and as `schemas_of`.
+
+    A `source` replaces that of the stanza.
 
     With `force`, the stream begins although its topic has results that its checkpoints do not have.
     """
@@ -51,7 +55,8 @@ def plan(
         every_s = longest_s(kafka)
         complain(f"a checkpoint is written every {every_s:.0f} s, because Kafka ends each transaction soon after that")
     schemas = schemas_of(stream.form, name, complain)
-    source = reader(name, stream.source, kafka, how=settings.reader, once=once, complain=complain)
+    if source is None:
+        source = reader(name, stream.source, kafka, how=settings.reader, once=once, complain=complain)
     return StreamPlan(
         name=name,
         view=view_of(stream, encoding_of(schemas)),

@@ -112,6 +112,7 @@ class Progress:
         self._server: Server | None = None
         self.given_up: set[str] = set()
         self.superseded: str | None = None
+        self._failure: str | None = None
         self.failed: set[str] = set()
         self.complain = {name: Complaints(name, log.warning, self._on_failed_input) for name in settings.streams}
 
@@ -149,7 +150,8 @@ class Progress:
     def problems(self) -> str:
         """Describe the streams that did not end well; empty if all did."""
         kinds = {"given up": self.given_up, "input failed": self.failed - self.given_up}
-        return "; ".join(f"{kind}: {', '.join(sorted(names))}" for kind, names in kinds.items() if names)
+        found = [f"{kind}: {', '.join(sorted(names))}" for kind, names in kinds.items() if names]
+        return "; ".join([*found, *([self._failure] if self._failure is not None else [])])
 
     def _on_end(self, stream: str) -> None:
         self._unfinished.discard(stream)
@@ -162,8 +164,20 @@ class Progress:
         self.given_up.add(stream)
         self._end_if_finished()
 
+    def end_because(self, reason: str) -> None:
+        """End the process, because another one has its place in the cluster."""
+        log.error("superseded", problem=reason)
+        self.superseded = self.superseded or reason
+        self._end_if_finished()
+
+    def fail(self, problem: str) -> None:
+        """End the process with a failure."""
+        log.error("failed", problem=problem)
+        self._failure = problem
+        self._end_if_finished()
+
     def _end_if_finished(self) -> None:
-        finished = self._once and not self._unfinished
+        finished = (self._once and not self._unfinished) or self._failure is not None
         if self._server is not None and (finished or self.superseded is not None):
             self._server.should_exit = True
 
@@ -240,13 +254,18 @@ def serve(
     progress.attach(gateway)
     if few := files_for(settings.http.max_connections):
         log.warning("few connections", reason=few)
-    host, number = port.getsockname()[:2]
-    greet(f"http://[{host}]:{number}" if ":" in host else f"http://{host}:{number}")
+    greet(url_of(port))
     hangup.attach(reloading.in_background)
     stopping.attach(gateway)
     gateway.run(sockets=[port])
     stop(system, running, guardian, log, progress.given_up)
     return progress
+
+
+def url_of(port: socket.socket) -> str:
+    """Return the URL of a socket that listens."""
+    host, number = port.getsockname()[:2]
+    return f"http://[{host}]:{number}" if ":" in host else f"http://{host}:{number}"
 
 
 def served(name: str, stream: Stream, running: Running, unit: TimeUnit, kafka: dict[str, Any]) -> Served:

@@ -47,8 +47,16 @@ def main(
     demo: Annotated[
         bool, typer.Option("--demo", help="Also run a gentle producer for all streams, and print commands to try.")
     ] = False,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="local:3 runs three processes of one cluster on this machine; the first one has the configured port."
+        ),
+    ] = None,
 ) -> None:
     """Consume the configured streams and answer over HTTP, until Ctrl-C."""
+    if cluster is not None:
+        sys.exit(_run_local(cluster, config, overrides or [], only or [], demo=demo))
     over = [*(SMALL if demo and config is None else ()), *(overrides or [])]
 
     def read() -> Settings:
@@ -63,6 +71,7 @@ def main(
     sys.setswitchinterval(_SWITCH_S)
     try:
         settings = read()
+        _check_alone(settings, once=once, force=force)
         tokens(settings.http, os.environ)  # they must be right before anything is started
         with listen(settings) as port, contextlib.ExitStack() as around:
             configure_log(settings.log)
@@ -71,7 +80,7 @@ def main(
             )
             if not lasting:
                 log.warning("embedded broker", limits=LIMITS)
-            keeping = around.enter_context(kept(settings, lasting=lasting and not once))
+            keeping = around.enter_context(kept(settings, lasting=lasting and not once and settings.cluster is None))
             if demo:
                 around.enter_context(gentle_producer(str(kafka["bootstrap.servers"]), demo_topics(settings)))
 
@@ -83,7 +92,12 @@ def main(
             traces = traces_to(settings.log.traces, version=product_version())
             if traces is not None:
                 around.enter_context(traces)
-            end = serve(settings, kafka, keeping, port, once=once, force=force, greet=greet, read=read, traces=traces)
+            if settings.cluster is not None:
+                from scripts.service.cluster.serve import serve as serve_shards  # noqa: PLC0415  # one process needs none of it
+
+                end = serve_shards(settings, settings.cluster, kafka, port, greet=greet, traces=traces)
+            else:
+                end = serve(settings, kafka, keeping, port, once=once, force=force, greet=greet, read=read, traces=traces)
             if end.superseded is not None:
                 print(f"firnline: {end.superseded}", file=sys.stderr)
                 sys.exit(SUPERSEDED)
@@ -91,3 +105,25 @@ def main(
                 sys.exit(f"firnline: {end.problems}")
     except (ValueError, OSError) as error:  # a SettingsError is a ValueError
         sys.exit(f"firnline: {error}")
+
+
+def _run_local(cluster: str, config: Path | None, overrides: list[str], only: list[str], *, demo: bool) -> int:
+    """Run a cluster of processes on this machine until a signal comes; return the exit code."""
+    from scripts.service.cluster.local import count_of, overrides_of, run  # noqa: PLC0415  # one process needs none of it
+
+    try:
+        count = count_of(cluster)
+        if load(config, overrides, os.environ).cluster is None:
+            overrides = [*overrides, *overrides_of(count)]
+        settings = chosen(load(config, overrides, os.environ), only)
+    except ValueError as error:
+        sys.exit(f"firnline: {error}")
+    words = [*(("--config", str(config)) if config is not None else ())]
+    words += [word for each in overrides for word in ("--set", each)] + [word for each in only for word in ("--only", each)]
+    return run(settings, words, count, demo=demo)
+
+
+def _check_alone(settings: Settings, *, once: bool, force: bool) -> None:
+    """Raise ValueError if options do not fit a process of a cluster."""
+    if settings.cluster is not None and (once or force):
+        raise ValueError("cluster: expected no --once and no --force, because a process of a cluster runs until it is stopped")

@@ -95,6 +95,11 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "actors.front_end",
         "actors.manager",
     ),
+    "actors.cluster": (
+        *WORDS,
+        "actors.runtime",
+        "actors.sources.kafka",
+    ),
     # The gateway sees requests, replies, spans, and of the views the contract and the lines of GATEWAY_AND_VIEWS.
     "gateway": (
         "gateway",
@@ -109,6 +114,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "actors.views.view",
         "actors.views.kinds",
     ),
+    "gateway.cluster": ("gateway", "actors.cluster", "actors.protocol", "actors.views.view"),
     "config": (),
     "firnline": (),
     "scripts.checkout": (),
@@ -168,6 +174,9 @@ PURE = (
     "actors.collecting.memory",
     "actors.collecting.phase",
     "actors.collecting.tally",
+    "actors.cluster.joining",
+    "actors.cluster.messages",
+    "actors.cluster.parcels",
 )
 """Modules that only decide: clock, memory, disk and Kafka are arguments."""
 

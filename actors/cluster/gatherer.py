@@ -1,0 +1,438 @@
+"""The actor in the place of a stream's manager if the stream is spread over the processes of a cluster.
+
+It sends each query to the shards of this process and, through `peers`, to the other processes, joins their parts, and replies.
+It never waits. A shard that gives no part is named in the answer's coverage.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, assert_never
+
+from msgspec.structs import replace
+
+from actors.cluster.joining import coverage_of, origin_of
+from actors.cluster.messages import (
+    Arrived,
+    Ask,
+    Counted,
+    Doubt,
+    GathererMessage,
+    Hold,
+    Late,
+    Locate,
+    Part,
+    Place,
+    Probe,
+    Probed,
+    Release,
+)
+from actors.cluster.parcels import Parcel, parcel_of, part_of, question_bytes
+from actors.messages import Reconfigure, Reconfigured
+from actors.protocol import Busy, Lane, Message, QueryId, ReplyTo
+from actors.replies import Answer, Coverage, GetShards, GetStats, Memory, Progress, Query, ShardState, Stats, TooMuch
+from actors.runtime.actor import Actor, System
+from actors.views.view import Meta, View
+
+_DOUBT_S = 1.0
+"""How long a query waits for other processes before they are probed."""
+
+_AGAIN_S = 1.0
+_PROBE_S = 1.0
+_SHARE = 0.9
+"""The part of a query's time that a shard has. The rest is for the join."""
+
+_COPIES = 4
+"""Bytes of an unpacked part for each byte as it was sent, at most."""
+
+
+class Peers(Protocol):
+    """The requests to other processes. `done` may be called on any thread."""
+
+    def ask(self, place: Place, body: bytes, timeout_s: float, done: Callable[[bytes | OSError], None]) -> None:
+        """Send a question; `done` gets the bytes of the answer, or the reason without one."""
+
+    def probe(self, place: Place, timeout_s: float, done: Callable[[bool], None]) -> None:
+        """Ask whether the process answers at all."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """An unfinished query: the shards that it waits for, the parts so far, and the names of the shards without one."""
+
+    query: Query
+    waiting: set[int]
+    parts: dict[int, Part] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Counting:
+    """An unfinished request for statistics."""
+
+    reply_to: ReplyTo[Stats]
+    waiting: set[int]
+    found: dict[int, Stats] = field(default_factory=dict)
+
+
+class Gatherer(Actor[GathererMessage]):
+    """Answers for the stream `stream` of the view `view`, called `name`, with `shards` shards. Statistics are of this process.
+
+    `doubtful` returns whether the leases of this process may have passed to others; then its own shards give no part.
+    """
+
+    capacity: ClassVar[dict[Lane, int]] = {Lane.CONTROL: 65_536, Lane.DATA: 256}
+
+    def __init__(
+        self,
+        system: System,
+        /,
+        *,
+        stream: str,
+        name: str,
+        view: View,
+        shards: int,
+        peers: Peers,
+        doubtful: Callable[[], bool],
+        budget_bytes: int,
+    ) -> None:
+        super().__init__(system, stream=stream)
+        self._name = name
+        self._view = view
+        self._shards = shards
+        self._peers = peers
+        self._doubtful = doubtful
+        self._budget_bytes = budget_bytes
+        self._parcel: Parcel = parcel_of(name)
+        self._held: dict[int, Hold] = {}
+        self._places: dict[int, Place] = {}
+        self._down: dict[int, int] = {}
+        self._asked: dict[QueryId, _Asked] = {}
+        self._counting: dict[int, _Counting] = {}
+        self._ids = itertools.count(1)
+        self._whole = self._part = 0
+
+    @property
+    def counted(self) -> dict[str, int]:
+        """The numbers of answered queries, and of those without the part of some shard."""
+        return {"answered": self._whole + self._part, "partial": self._part}
+
+    def receive(self, message: GathererMessage) -> None:
+        """Handle one message."""
+        match message:
+            case Query():
+                self._scatter(message)
+            case Ask():
+                self._ask_for_peer(message)
+            case Arrived():
+                self._arrived(message)
+            case Late(query_id):
+                self._answer(query_id)
+            case Doubt(query_id):
+                self._doubt(query_id)
+            case Probe():
+                self._probe(message)
+            case Probed():
+                self._probed(message)
+            case Hold():
+                self._held[message.shard] = message
+                self._places.pop(message.shard, None)
+            case Release(shard):
+                self._held.pop(shard, None)
+            case Locate():
+                self._locate(message)
+            case GetStats(reply_to):
+                self._count(reply_to)
+            case Counted():
+                self._add(message)
+            case GetShards(reply_to):
+                reply_to(tuple(map(self._state_of, range(self._shards))))
+            case Reconfigure():
+                message.reply_to(Reconfigured(0))
+            case _:
+                assert_never(message)
+
+    def failed(self, message: Message, error: Exception) -> None:
+        """Reply `Busy` to a failed request."""
+        if isinstance(message, Query | GetStats | GetShards | Ask):
+            message.reply_to(Busy(f"the request failed: {type(error).__name__}"))
+
+    # Queries ---------------------------------------------------------------------------------------------------------
+
+    def _scatter(self, query: Query) -> None:
+        """Ask every shard that may answer."""
+        query_id = QueryId(next(self._ids))
+        doubtful = self._doubtful()
+        held = {shard: hold for shard, hold in self._held.items() if hold.caught_up() and not doubtful}
+        places = {
+            shard: place for shard, place in self._places.items() if shard not in held and self._down.get(shard) != place.epoch
+        }
+        self._asked[query_id] = _Asked(query, held.keys() | places.keys())
+        deadline_s = query.deadline_s * _SHARE
+        for shard, hold in held.items():
+            self._ask(hold, query, deadline_s, self._arriving(query_id, shard))
+        for shard, place in places.items():
+            body = question_bytes(
+                self.stream, shard, place.epoch, span=query.span, arguments=query.arguments, deadline_s=deadline_s
+            )
+            self._peers.ask(place, body, deadline_s, self._unpacking(query_id, shard, place))
+        self.later(query.deadline_s, self.address, Late(query_id))
+        if places:
+            self.later(_DOUBT_S, self.address, Doubt(query_id))
+        if not self._asked[query_id].waiting:
+            self._answer(query_id)
+
+    def _ask(self, hold: Hold, query: Query, deadline_s: float, done: ReplyTo[Part]) -> None:
+        """Ask a shard of this process, first whether it has read all there is."""
+
+        def ask(stats: Stats | Busy) -> None:
+            if isinstance(stats, Busy):
+                done(stats)
+                return
+            idle = _is_idle(stats)
+
+            def take(found: Answer | Busy) -> None:
+                if isinstance(found, Busy):
+                    done(found)
+                else:
+                    done(Part(found.partial, found.coverage, found.origin, idle, hold.epoch))
+
+            self.send(hold.manager, Query(query.span, query.arguments, deadline_s, take, query.admit))
+
+        self.send(hold.manager, GetStats(ask))
+
+    def _ask_for_peer(self, message: Ask) -> None:
+        """Ask a shard of this process for another one, which must know its present lease."""
+        hold = self._held.get(message.shard)
+        if hold is None or hold.epoch != message.epoch:
+            message.reply_to(Busy("another process has the shard"))
+        elif self._doubtful():
+            message.reply_to(Busy("the lease is in doubt"))
+        elif not hold.caught_up():
+            message.reply_to(Busy("the shard reads what came before"))
+        else:
+            query = Query(message.span, message.arguments, message.deadline_s, lambda _: None, message.admit)
+            self._ask(hold, query, message.deadline_s, message.reply_to)
+
+    def _arriving(self, query_id: QueryId, shard: int) -> ReplyTo[Part]:
+        return lambda part: self.send(self.address, Arrived(query_id, shard, part))
+
+    def _unpacking(self, query_id: QueryId, shard: int, place: Place) -> Callable[[bytes | OSError], None]:
+        """Return what takes the bytes of another process, on a thread of `peers`."""
+
+        def done(data: bytes | OSError) -> None:
+            if isinstance(data, OSError):
+                self.send(self.address, Probed(shard, place.epoch, alive=False))
+                return
+            try:
+                part = part_of(self._name, self._view, data)
+            except ValueError as error:
+                part = Busy(str(error))
+            self.send(self.address, Arrived(query_id, shard, part))
+
+        return done
+
+    def _arrived(self, message: Arrived) -> None:
+        asked = self._asked.get(message.query_id)
+        if asked is None or message.shard not in asked.waiting:
+            return
+        part = message.part
+        if isinstance(part, Part) and part.nbytes and asked.query.admit is not None:
+            refused = asked.query.admit(_COPIES * part.nbytes, 0)
+            part = refused if refused is not None else part
+        asked.waiting.discard(message.shard)
+        if isinstance(part, Part):
+            asked.parts[message.shard] = part
+        elif isinstance(part, TooMuch):  # there is too little memory for the answer
+            del self._asked[message.query_id]
+            asked.query.reply_to(part)
+            return
+        if not asked.waiting:
+            self._answer(message.query_id)
+
+    def _answer(self, query_id: QueryId) -> None:
+        """Reply with the parts so far, if not done before. The other shards are named."""
+        asked = self._asked.pop(query_id, None)
+        if asked is None:
+            return
+        query, parts = asked.query, dict(sorted(asked.parts.items()))
+        absent = [f"{self.stream} {shard}" for shard in range(self._shards) if shard not in parts]
+        idle = [part.idle for part in parts.values()]
+        coverage = coverage_of([part.coverage for part in parts.values()], idle, absent)
+        joined = self._parcel.joined(
+            self._view, [part.partial for part in parts.values()], coverage.complete_to, idle=bool(idle) and all(idle)
+        )
+        self._whole += not absent
+        self._part += bool(absent)
+        origin = None if absent else origin_of(parts)
+        query.reply_to(Answer(self._view, joined, query.span, query.arguments, coverage, origin))
+
+    # Who is there ----------------------------------------------------------------------------------------------------
+
+    def _state_of(self, shard: int) -> ShardState:
+        """Return who has a shard."""
+        hold, place = self._held.get(shard), self._places.get(shard)
+        if hold is not None:
+            here = hold.caught_up() and not self._doubtful()
+            return ShardState(shard, "here" if here else "catching up", epoch=hold.epoch)
+        if place is None:
+            return ShardState(shard, "nowhere")
+        answers = self._down.get(shard) != place.epoch
+        return ShardState(shard, "elsewhere" if answers else "nowhere", place.host, place.port, place.epoch)
+
+    def _locate(self, message: Locate) -> None:
+        """Note where a shard is."""
+        if message.place is None or message.shard in self._held:
+            self._places.pop(message.shard, None)
+        else:
+            self._places[message.shard] = message.place
+        self._down.pop(message.shard, None)
+
+    def _doubt(self, query_id: QueryId) -> None:
+        """Probe the processes that a query waits for."""
+        asked = self._asked.get(query_id)
+        if asked is not None:
+            for shard in asked.waiting & self._places.keys():
+                self._probe(Probe(shard, self._places[shard].epoch))
+
+    def _probe(self, message: Probe) -> None:
+        place = self._places.get(message.shard)
+        if place is not None and place.epoch == message.epoch:
+            self._peers.probe(
+                place, _PROBE_S, lambda alive: self.send(self.address, Probed(message.shard, message.epoch, alive))
+            )
+
+    def _probed(self, message: Probed) -> None:
+        """Do not wait for a shard whose process does not answer, and ask it nothing until it answers a probe, or moves."""
+        shard, epoch = message.shard, message.epoch
+        place = self._places.get(shard)
+        if place is None or place.epoch != epoch:
+            return
+        if message.alive:
+            self._down.pop(shard, None)
+            return
+        if self._down.get(shard) != epoch:
+            self._down[shard] = epoch
+            for query_id, asked in list(self._asked.items()):
+                if shard in asked.waiting:
+                    self._arrived(Arrived(query_id, shard, Busy("the process does not answer")))
+        self.later(_AGAIN_S, self.address, Probe(shard, epoch))
+
+    # Statistics ------------------------------------------------------------------------------------------------------
+
+    def _count(self, reply_to: ReplyTo[Stats]) -> None:
+        """Ask the shards of this process for their statistics."""
+        number = next(self._ids)
+        self._counting[number] = _Counting(reply_to, set(self._held))
+        for shard, hold in self._held.items():
+            self.send(hold.manager, GetStats(self._counted(number, shard)))
+        if not self._held:
+            self._sum(number)
+
+    def _counted(self, number: int, shard: int) -> ReplyTo[Stats]:
+        return lambda stats: self.send(self.address, Counted(number, shard, stats))
+
+    def _add(self, message: Counted) -> None:
+        counting = self._counting.get(message.number)
+        if counting is None:
+            return
+        counting.waiting.discard(message.shard)
+        if isinstance(message.stats, Stats):
+            counting.found[message.shard] = message.stats
+        if not counting.waiting:
+            self._sum(message.number)
+
+    def _sum(self, number: int) -> None:
+        counting = self._counting.pop(number)
+        found = [counting.found[shard] for shard in sorted(counting.found)]
+        if found:
+            counting.reply_to(summed(found))
+            return
+        nothing = Meta(None, 0, 0, 0, None, self._view.nothing())
+        counting.reply_to(
+            Stats(
+                view=self._view,
+                gone=self._view.nothing(),
+                aged=(),
+                active=nothing,
+                memory=Memory(self._budget_bytes, 0, 0, 0, 0),
+                coverage=Coverage(None, None, None),
+                progress=Progress(state="has no shard"),
+                dropped={},
+                dropped_generations={},
+                missed={},
+                missing=(),
+                last_batch_at=None,
+                durability=None,
+                starting=False,
+                numbers=(1,),
+            )
+        )
+
+
+def summed(found: list[Stats]) -> Stats:
+    """Return the statistics of several shards as one. All but the last one's active slices count as aged."""
+    aged = tuple(meta for each in found for meta in each.aged) + tuple(each.active for each in found[:-1])
+    progress = [each.progress for each in found]
+    idle = list(map(_is_idle, found))
+    coverage = coverage_of([each.coverage for each in found], idle, ())
+    memory = [each.memory for each in found]
+    gone = found[0].gone
+    for each in found[1:]:
+        gone = gone.then(each.gone)
+    return replace(
+        found[-1],
+        gone=gone,
+        aged=aged,
+        memory=Memory(
+            sum(each.budget_bytes for each in memory),
+            sum(each.accounted_bytes for each in memory),
+            sum(each.baseline_bytes for each in memory),
+            max(each.rss_bytes for each in memory),
+            sum(each.emergencies for each in memory),
+        ),
+        coverage=coverage,
+        progress=replace(
+            progress[-1],
+            state=next((each.state for each, sleeps in zip(progress, idle, strict=True) if not sleeps), progress[-1].state),
+            records=sum(each.records for each in progress),
+            events=sum(each.events for each in progress),
+            other=sum(each.other for each in progress),
+            rejects=_summed([each.rejects for each in progress]),
+            refused=tuple(refused for each in progress for refused in each.refused),
+            late=sum(each.late for each in progress),
+            ahead=sum(each.ahead for each in progress),
+            apart=sum(each.apart for each in progress),
+            buffered=sum(each.buffered for each in progress),
+            in_flight=sum(each.in_flight for each in progress),
+            credits=sum(each.credits for each in progress),
+            buffered_bytes=sum(each.buffered_bytes for each in progress),
+            watermark=coverage.complete_to,
+            lag={number: lag for each in progress for number, lag in each.lag.items()},
+            first_record_at=min((each.first_record_at for each in progress if each.first_record_at), default=None),
+            last_record_at=max((each.last_record_at for each in progress if each.last_record_at), default=None),
+            trouble=next((each.trouble for each in progress if each.trouble is not None), None),
+            since_start=_summed([each.since_start for each in progress]),
+        ),
+        dropped=_summed([each.dropped for each in found]),
+        dropped_generations=_summed([each.dropped_generations for each in found]),
+        missed=_summed([each.missed for each in found]),
+        missing=tuple(missing for each in found for missing in each.missing),
+        last_batch_at=max((each.last_batch_at for each in found if each.last_batch_at), default=None),
+        starting=any(each.starting for each in found),
+        numbers=tuple(range(1, len(aged) + 2)),
+        pruned=tuple(pruned for each in found for pruned in each.pruned),
+        since_start=_summed([each.since_start for each in found]),
+    )
+
+
+def _is_idle(stats: Stats) -> bool:
+    """Return whether a shard has read all there is, which is so if it has no partition."""
+    return stats.progress.state == "at the end" or not stats.progress.lag
+
+
+def _summed(counts: list[Any]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for each in counts:
+        for name, count in each.items():
+            total[name] = total.get(name, 0) + count
+    return total

@@ -1,0 +1,128 @@
+"""The messages to a gatherer, beside those of the gateway in `actors.replies`."""
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from actors.messages import ManagerAddress, Reconfigure
+from actors.protocol import Busy, Control, Data, QueryId, ReplyTo
+from actors.replies import Coverage, GetShards, GetStats, Query, Stats, TooMuch
+from actors.timeline.span import Span
+
+
+class Place(Struct, frozen=True):
+    """Where a shard is: the process that has it listens at `host` and `port`. A later lease has a larger `epoch`."""
+
+    host: str
+    port: int
+    epoch: int
+
+
+class Hold(Control, frozen=True):
+    """Ask the shard here from now on: this process has it. Sent by the composition root.
+
+    `caught_up` returns whether the shard has read what was there when its lease began; until then it gives no answers.
+    """
+
+    shard: int
+    epoch: int
+    manager: ManagerAddress
+    caught_up: Callable[[], bool]
+
+
+class Release(Control, frozen=True):
+    """Ask the shard here no longer: this process has given it back. Sent by the composition root."""
+
+    shard: int
+
+
+class Locate(Control, frozen=True):
+    """Another process has the shard, or if `place` is None, no holder is known. Sent by the composition root."""
+
+    shard: int
+    place: Place | None
+
+
+class Part(Struct, frozen=True):
+    """A shard's part of an answer. `idle`: the shard has read all records that there are. `nbytes`: as it was sent, else 0."""
+
+    partial: Any
+    coverage: Coverage
+    origin: tuple[tuple[int, int], ...] | None
+    idle: bool
+    epoch: int
+    nbytes: int = 0
+
+
+class Ask(Data, frozen=True):
+    """Reply the `Part` of one shard, if this process has it by the lease `epoch`. Sent for another process of the cluster."""
+
+    shard: int
+    epoch: int
+    span: Span
+    arguments: Any
+    deadline_s: float
+    reply_to: ReplyTo[Part]
+    admit: Callable[[int, int], TooMuch | None] | None = None
+
+
+class Arrived(Control, frozen=True):
+    """The part of a shard, or the reason without one. The gatherer sends this to itself."""
+
+    query_id: QueryId
+    shard: int
+    part: Part | Busy
+
+
+class Probed(Control, frozen=True):
+    """Whether the process that has the shard by the lease `epoch` answers at all. The gatherer sends this to itself."""
+
+    shard: int
+    epoch: int
+    alive: bool
+
+
+class Probe(Control, frozen=True):
+    """Ask the process that had the shard by the lease `epoch` for a sign of life. The gatherer sends this to itself."""
+
+    shard: int
+    epoch: int
+
+
+class Doubt(Control, frozen=True):
+    """A query has waited for a while: probe the shards that it waits for. The gatherer sends this to itself."""
+
+    query_id: QueryId
+
+
+class Late(Control, frozen=True):
+    """The deadline of a query has passed. The gatherer sends this to itself."""
+
+    query_id: QueryId
+
+
+class Counted(Control, frozen=True):
+    """The stats of a shard of this process, or the reason without them. The gatherer sends this to itself."""
+
+    number: int
+    shard: int
+    stats: Stats | Busy
+
+
+GathererMessage = (
+    Query
+    | GetStats
+    | GetShards
+    | Reconfigure
+    | Ask
+    | Hold
+    | Release
+    | Locate
+    | Arrived
+    | Probed
+    | Probe
+    | Doubt
+    | Late
+    | Counted
+)

@@ -1,0 +1,121 @@
+"""What the processes of a cluster send each other: questions, and parts of answers that own their bytes. No code is run.
+
+Each view that can be in a cluster has a module `parcel` in its package: `ARGUMENTS`, the types of its queries' arguments by
+name; `packed`, a partial as a state, as few bytes as possible; `unpacked`, its inverse; `joined`, the merge of parts of several
+shards. The law: rendering the join of unpacked parts is the same as rendering the merge of the parts.
+"""
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+import msgspec
+
+from actors.cluster.messages import Part
+from actors.columns import snapshot
+from actors.columns.snapshot import State
+from actors.protocol import Busy
+from actors.replies import Coverage
+from actors.timeline.span import Span
+from actors.views.view import View
+
+_KIND = "part"
+
+
+class Parcel(Protocol):
+    """The module `parcel` of a view."""
+
+    ARGUMENTS: Mapping[str, type[Any]]
+
+    def packed(self, view: View, partial: Any, arguments: Any) -> State:
+        """Return a partial as a state that shares nothing with slices."""
+
+    def unpacked(self, view: View, state: State) -> Any:
+        """Return the partial of a state. Raises ValueError, TypeError, KeyError or IndexError."""
+
+    def joined(self, view: View, partials: Sequence[Any], until: int | None, *, idle: bool) -> Any:
+        """Join the partials of shards. All of them have passed the time `until`, or are `idle`."""
+
+
+def parcel_of(view: str) -> Parcel:
+    """Return the module of a view."""
+    return cast("Parcel", import_module(f"actors.views.{view}.parcel"))
+
+
+class Question(msgspec.Struct, frozen=True, array_like=True):
+    """A query to one shard of a stream, which must have the lease `epoch`. `arguments` are of the type `kind`, encoded."""
+
+    stream: str
+    shard: int
+    epoch: int
+    start: int
+    end: int
+    kind: str
+    arguments: bytes
+    deadline_s: float
+
+    @property
+    def span(self) -> Span:
+        """The span of the query."""
+        return Span(self.start, self.end)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_question = msgspec.msgpack.Decoder(Question).decode
+
+
+def question_bytes(stream: str, shard: int, epoch: int, *, span: Span, arguments: Any, deadline_s: float) -> bytes:
+    """Return a question as bytes."""
+    kind = type(arguments).__name__
+    return _encode(Question(stream, shard, epoch, span.start, span.end, kind, _encode(arguments), deadline_s))
+
+
+def question_of(data: bytes) -> Question:
+    """Return the question in `data`. Raises msgspec.MsgspecError or ValueError."""
+    return _question(data)
+
+
+def arguments_of(question: Question, view: str) -> Any:
+    """Return the arguments of a question to a stream of a view. Raises msgspec.MsgspecError, KeyError or ValueError."""
+    return msgspec.msgpack.decode(question.arguments, type=parcel_of(view).ARGUMENTS[question.kind])
+
+
+def part_bytes(name: str, view: View, part: Part, arguments: Any) -> bytes:
+    """Return a part as bytes. `name` is that of the view. Cost: that of its `packed`, and a checksum."""
+    state = {
+        "partial": parcel_of(name).packed(view, part.partial, arguments),
+        "coverage": msgspec.to_builtins(part.coverage),
+        "origin": part.origin,
+        "idle": part.idle,
+        "epoch": part.epoch,
+    }
+    data = bytearray()
+    snapshot.write(_KIND, state, data.extend)
+    return bytes(data)
+
+
+def busy_bytes(reason: str) -> bytes:
+    """Return the reason why there is no part, as bytes."""
+    data = bytearray()
+    snapshot.write(_KIND, {"busy": reason}, data.extend)
+    return bytes(data)
+
+
+def part_of(name: str, view: View, data: bytes) -> Part | Busy:
+    """Return the part in `data`, or the reason without one. Its columns are views of `data`. Raises ValueError."""
+    state = snapshot.read(_KIND, data)
+    try:
+        if "busy" in state:
+            return Busy(str(state["busy"]))
+        coverage = msgspec.convert(state["coverage"], Coverage)
+        origin = state["origin"]
+        return Part(
+            parcel_of(name).unpacked(view, state["partial"]),
+            coverage,
+            None if origin is None else tuple((int(one), int(two)) for one, two in origin),
+            bool(state["idle"]),
+            int(state["epoch"]),
+            len(data),
+        )
+    except (TypeError, KeyError, IndexError, msgspec.ValidationError) as error:
+        raise ValueError(f"this is no part of an answer: {error}") from None

@@ -1,0 +1,1 @@
+"""The requests between the processes of a cluster, over HTTP. Imported only if the configuration has a `cluster`."""

@@ -1,0 +1,298 @@
+"""The leases of a process: which shards Kafka's group protocol gives it, and who has the others.
+
+The lease topic has one partition for each shard. Whoever Kafka gives partition i may announce itself there, in a transaction
+that Kafka refuses if it has given the partition to another process meanwhile. The newest announcement has the shard. So all
+processes learn from one log in one order who has what, and a process that was frozen cannot take back what it has lost.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from scripts.service.cluster.records import Announced
+
+_POLL_S = 0.1
+_TIMEOUT_S = 10.0
+_AGAIN_S = 0.5
+_HEARTBEATS = 6
+"""Heartbeats in a session."""
+
+
+class Shards(Protocol):
+    """What the process does with its shards. Called on the thread of the leases."""
+
+    def begin(self, shard: int, epoch: int) -> None:
+        """Start a shard: this process has it from now on, by this epoch."""
+
+    def renew(self, shard: int, epoch: int) -> None:
+        """Go on with a shard by a newer epoch; no other process has had it in between."""
+
+    def end(self, shard: int, *, orderly: bool) -> None:
+        """Stop a shard: another process has it, or if it is `orderly`, will have it once this has returned."""
+
+    def locate(self, shard: int, who: Announced | None, epoch: int) -> None:
+        """Note that another process has the shard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A cluster as Kafka knows it: the lease topic, the consumer group, its members' patience, and the name of this member."""
+
+    topic: str
+    shards: int
+    session_ms: int
+    member: str | None
+
+
+def ensure_leases(settings: Mapping[str, Any], group: Group) -> None:
+    """Create the lease topic if it is absent. Raises ValueError if it has other shards, OSError if Kafka is away."""
+    admin = AdminClient(dict(settings))
+    wanted = NewTopic(group.topic, group.shards, config={"cleanup.policy": "compact"})
+    try:
+        admin.create_topics([wanted], request_timeout=_TIMEOUT_S)[group.topic].result()
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise OSError(f"topic {group.topic}: {error.args[0].str()}") from None
+    deadline = time.monotonic() + _TIMEOUT_S
+    while True:
+        try:
+            found = admin.list_topics(group.topic, timeout=_TIMEOUT_S).topics[group.topic]
+        except KafkaException as error:
+            raise OSError(f"topic {group.topic}: {error.args[0].str()}") from None
+        if found.partitions or time.monotonic() > deadline:
+            break
+        time.sleep(_POLL_S)
+    if len(found.partitions) != group.shards:
+        raise ValueError(
+            f"cluster.shards: expected {len(found.partitions)}, the shards that the cluster began with (the partitions of topic"
+            f" {group.topic}), got {group.shards}: another number needs another cluster.name, and reads everything again"
+        )
+
+
+class Leases:
+    """Keeps the leases of this process up to date, on a thread of its own. `me` is the process as it announces itself.
+
+    `log` gets an event and its facts. `on_fenced` gets the reason if another process has the name of this member, `on_failed`
+    if a shard cannot be started or stopped: the process must end then, so that others get its shards.
+    """
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        group: Group,
+        me: Announced,
+        secret: bytes,
+        shards: Shards,
+        log: Callable[..., object],
+        on_fenced: Callable[[str], None],
+        on_failed: Callable[[str], None],
+    ) -> None:
+        self._settings = dict(settings)
+        self._group = group
+        self._me = me
+        self._secret = secret
+        self._shards = shards
+        self._log = log
+        self._on_fenced = on_fenced
+        self._on_failed = on_failed
+        self._given: set[int] = set()
+        self._announced: set[int] = set()
+        self._owner: dict[int, str] = {}
+        self._running: set[int] = set()
+        self._alive_at = time.monotonic()
+        self._in_doubt = False
+        self._again_at = 0.0
+        self._ending = threading.Event()
+        self._producer: Producer | None = None
+        self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+
+    def start(self) -> None:
+        """Join the group."""
+        self._thread.start()
+
+    def doubtful(self) -> bool:
+        """Whether this process was silent for so long that others may have its shards, and has not learned it yet."""
+        return self._in_doubt or time.monotonic() - self._alive_at > self._group.session_ms / 1000
+
+    def stop(self, timeout_s: float) -> None:
+        """Give the shards back, and leave the group. Waits at most `timeout_s`."""
+        self._ending.set()
+        self._thread.join(timeout_s)
+
+    # On the thread ---------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        reader, member = self._reader(), self._member()
+        try:
+            while not self._ending.is_set():
+                self._tick(reader, member)
+            self._end_all()
+        except (OSError, ValueError, KafkaException) as error:
+            self._on_failed(f"cluster: {error}")
+        finally:
+            reader.close()
+            member.close()
+
+    def _end_all(self) -> None:
+        for shard in sorted(self._running):
+            self._shards.end(shard, orderly=True)
+        self._running.clear()
+
+    def _tick(self, reader: Consumer, member: Consumer) -> None:
+        silent_s = time.monotonic() - self._alive_at
+        if silent_s > self._group.session_ms / 1000 and self._running:
+            self._in_doubt = True
+            self._announced.clear()  # whoever may announce itself anew still has its shards
+            self._log("lease in doubt", shards=sorted(self._running), silent_s=round(silent_s, 1))
+        self._alive_at = time.monotonic()
+        self._look_for_end(member.consume(100, _POLL_S))  # its records are not needed: the reader gets them too
+        for message in reader.consume(1_000, _POLL_S / 2):
+            self._take(message)
+        due = self._given - self._announced
+        if due and time.monotonic() >= self._again_at:
+            self._announce(member, sorted(due))
+
+    def _member(self) -> Consumer:
+        own: dict[str, Any] = {
+            "group.id": self._group.topic,
+            "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": self._group.session_ms,
+            "heartbeat.interval.ms": max(1, self._group.session_ms // _HEARTBEATS),
+            "max.poll.interval.ms": max(300_000, self._group.session_ms),
+            "enable.auto.commit": False,
+            "auto.offset.reset": "latest",
+            "isolation.level": "read_committed",
+            "log_level": 0,
+        }
+        if self._group.member is not None:
+            own["group.instance.id"] = self._group.member
+        member = Consumer({**self._settings, **own})
+        member.subscribe([self._group.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+        return member
+
+    def _reader(self) -> Consumer:
+        own: dict[str, Any] = {
+            "group.id": self._group.topic,
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 50,
+            "log_level": 0,
+        }
+        reader = Consumer({**self._settings, **own})
+        reader.assign([TopicPartition(self._group.topic, number, 0) for number in range(self._group.shards)])
+        return reader
+
+    def _look_for_end(self, messages: Sequence[Message]) -> None:
+        """Look for the error that ends this member. librdkafka reports it once, and then no longer polls."""
+        for message in messages:
+            error = message.error()
+            if error is not None and error.code() == KafkaError._FATAL:  # noqa: SLF001  # its public name
+                self._on_fenced(f"cluster.member: another process is {self._group.member}: {error.str()}")
+                self._ending.set()
+
+    def _on_assign(self, member: Consumer, places: Sequence[TopicPartition]) -> None:
+        member.incremental_assign(list(places))
+        numbers = [place.partition for place in places]
+        self._given.update(numbers)
+        self._announced.difference_update(numbers)
+        if numbers:
+            self._log("shards given", shards=sorted(numbers))
+
+    def _on_revoke(self, member: Consumer, places: Sequence[TopicPartition]) -> None:
+        """Give shards back in order: the group waits until this returns."""
+        for place in places:
+            self._give_up(place.partition, orderly=True)
+        member.incremental_unassign(list(places))
+
+    def _on_lost(self, member: Consumer, places: Sequence[TopicPartition]) -> None:
+        """Go on with the shards until another process announces that it has them: Kafka may be away for all."""
+        numbers = [place.partition for place in places]
+        self._given.difference_update(numbers)
+        self._announced.difference_update(numbers)
+        self._log("leases lost", shards=sorted(numbers))
+        member.incremental_unassign(list(places))
+
+    def _give_up(self, shard: int, *, orderly: bool) -> None:
+        self._given.discard(shard)
+        self._announced.discard(shard)
+        if shard in self._running:
+            self._running.discard(shard)
+            self._shards.end(shard, orderly=orderly)
+
+    def _announce(self, member: Consumer, numbers: Sequence[int]) -> None:
+        """Announce that this process has these shards, unless Kafka has given them to others."""
+        try:
+            if self._producer is None:
+                own = {
+                    "transactional.id": f"{self._group.topic}-{self._me.process}",
+                    "transaction.timeout.ms": self._group.session_ms,
+                    "linger.ms": 0,
+                    "log_level": 0,
+                }
+                self._producer = Producer({**self._settings, **own})
+                self._producer.init_transactions(_TIMEOUT_S)
+            producer, offsets = self._producer, dict[int, int]()
+
+            def delivered(error: KafkaError | None, message: Message) -> None:
+                if error is None:
+                    offsets[int(message.partition() or 0)] = int(message.offset() or 0)
+
+            producer.begin_transaction()
+            for number in numbers:
+                announced = Announced(number, self._me.process, self._me.host, self._me.port, self._me.pid)
+                key, value = announced.record(self._secret)
+                producer.produce(self._group.topic, value, key, partition=number, on_delivery=delivered)
+            producer.flush(_TIMEOUT_S)
+            _require(set(offsets) == set(numbers))
+            places = [TopicPartition(self._group.topic, number, offset + 1) for number, offset in offsets.items()]
+            producer.send_offsets_to_transaction(places, member.consumer_group_metadata(), _TIMEOUT_S)
+            producer.commit_transaction(_TIMEOUT_S)
+        except KafkaException as error:
+            self._again_at = time.monotonic() + _AGAIN_S
+            self._log("lease refused", shards=list(numbers), problem=error.args[0].str())
+            self._producer = None  # a new client ends what this one has left open
+            return
+        self._announced.update(numbers)
+
+    def _take(self, message: Message) -> None:
+        """Learn from one record of the lease topic who has a shard."""
+        shard, value = message.partition(), message.value()
+        if message.error() is not None or shard is None or value is None:
+            return
+        found = Announced.of(shard, value, self._secret)
+        if found is None:
+            self._log("lease not trusted", shard=shard, reason="its proof is wrong: the secrets may differ")
+            return
+        epoch, before = int(message.offset() or 0), self._owner.get(shard)
+        self._owner[shard] = found.process
+        if found.process != self._me.process:
+            if shard in self._running:
+                self._running.discard(shard)
+                self._shards.end(shard, orderly=False)
+            self._shards.locate(shard, found, epoch)
+        elif shard in self._given:
+            if shard in self._running and before == self._me.process:
+                self._shards.renew(shard, epoch)
+            else:
+                self._running.add(shard)
+                self._shards.begin(shard, epoch)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """End the doubt once this process knows who has each shard that it ran before."""
+        if self._in_doubt and all(shard in self._announced for shard in self._running):
+            self._in_doubt = False
+            self._log("lease certain", shards=sorted(self._running))
+
+
+def _require(acknowledged: bool) -> None:
+    """Raise KafkaException unless all records are acknowledged."""
+    if not acknowledged:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "no acknowledgement in time"))  # noqa: SLF001  # its public name

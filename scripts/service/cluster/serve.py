@@ -1,0 +1,160 @@
+"""One run of a process of a cluster: the gateway over gatherers, and the leases that start and stop shards."""
+
+import contextlib
+import os
+import signal
+import socket
+import uuid
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from actors.cluster.gatherer import Gatherer
+from actors.cluster.messages import GathererMessage
+from actors.cluster.warden import Warden, named
+from actors.messages import Recover
+from actors.protocol import Address
+from actors.runtime.actor import System, start
+from actors.runtime.dispatcher import Dispatcher
+from actors.runtime.guardian import Guardian
+from actors.stream import Callbacks
+from config.cluster import Cluster
+from config.settings import Settings
+from gateway.app import create_app
+from gateway.ask import Asker
+from gateway.cluster.door import Door, Shared
+from gateway.cluster.peers import HttpPeers
+from gateway.stream import Served
+from gateway.watch.traces import Traces
+from gateway.watch.traffic import Counted, Traffic
+from gateway.wire.guard import Guard
+from gateway.wire.limits import Allowance
+from gateway.wire.server import files_for, server
+from scripts.service.cluster.lease import Group, Leases, ensure_leases
+from scripts.service.cluster.records import Announced
+from scripts.service.cluster.secret import secret_of
+from scripts.service.cluster.shards import LocalShards
+from scripts.service.ending import Hangup, Stopping, stop
+from scripts.service.in_force import limits_of
+from scripts.service.letters.of_stream import StreamLetters
+from scripts.service.logs import log
+from scripts.service.memory import budget_of
+from scripts.service.plan import view_of
+from scripts.service.run import Progress, url_of
+
+_LEAVE_S = 30.0
+
+
+def serve(
+    settings: Settings,
+    cluster: Cluster,
+    kafka: dict[str, Any],
+    port: socket.socket,
+    *,
+    greet: Callable[[str], None],
+    traces: Traces | None,
+) -> Progress:
+    """Run until a signal comes; then give the shards back. Returns what the streams reported.
+
+    `greet` gets the URL once the port answers. Raises ValueError if a setting cannot be applied, and OSError if the broker does
+    not answer. Called on the main thread.
+    """
+    secret = secret_of(cluster.secret, os.environ)
+    group = Group(f"firnline-{cluster.name}-leases", cluster.shards, cluster.session_ms, cluster.member)
+    stopping, hangup = Stopping(), Hangup(lambda: signal.raise_signal(signal.SIGTERM))
+    ensure_leases(kafka, group)
+    budget = budget_of(settings)
+    allowance = Allowance(limits_of(settings.http, budget.replies))
+    system = System(Dispatcher(), trace=traces.span if traces is not None else contextlib.nullcontext)
+    progress = Progress(settings, kafka, once=False)
+    guardian = start(Guardian, system, log=progress.on_failure)
+    me = Announced(0, uuid.uuid4().hex[:12], cluster.address or settings.http.host, port.getsockname()[1], os.getpid())
+    peers = HttpPeers(secret, budget.total)
+    gatherers: dict[str, Address[GathererMessage | Recover]] = {}
+    streams: list[Served] = []
+    shared: dict[str, Shared] = {}
+    leases: Leases | None = None
+
+    def doubtful() -> bool:
+        return leases is None or leases.doubtful()
+
+    for name, stanza in settings.streams.items():
+        view = view_of(stanza, None)
+        gatherer = start(
+            Gatherer,
+            system,
+            stream=name,
+            name=stanza.view,
+            view=view,
+            shards=cluster.shards,
+            peers=peers,
+            doubtful=doubtful,
+            budget_bytes=budget.total,
+        )
+        gatherers[name] = gatherer
+        shared[name] = Shared(stanza.view, view, gatherer)
+        streams.append(
+            Served(
+                name,
+                stanza.view,
+                gatherer,
+                shards=gatherer,
+                steps=stanza.step_names,
+                granularities=stanza.period_names,
+                unit_of=partial(str, stanza.axis),
+                source=str(stanza.source),
+                letters=StreamLetters(kafka, stanza.dead_letters) if stanza.dead_letters is not None else None,
+            )
+        )
+    shards = LocalShards(
+        system,
+        settings,
+        cluster,
+        kafka,
+        budget,
+        me,
+        gatherers=gatherers,
+        complain=progress.complain,
+        callbacks=_of_shards(progress.callbacks()),
+        log=log.info,
+    )
+    traffic = Traffic()
+    warden = start(Warden, system, guardian=guardian)
+    app = create_app(streams, warden, allowance, traffic=traffic, trace=system.trace)
+    guarded = Door(Guard(app, allowance, settings.http.host), Asker(allowance, system.trace), shared, secret)
+    counted = Counted(guarded, traffic, log.debug)
+    gateway = server(traces.around(counted) if traces is not None else counted, allowance)
+    traffic.connections = gateway.connections
+    gateway.at_start.append(app.state.histories.start)
+    gateway.at_end += (app.state.ticker.close, app.state.histories.close)
+    progress.attach(gateway)
+    if few := files_for(settings.http.max_connections):
+        log.warning("few connections", reason=few)
+
+    leases = Leases(kafka, group, me, secret, shards, log.info, progress.end_because, progress.fail)
+    gateway.at_start.append(leases.start)
+    greet(url_of(port))
+    hangup.attach(lambda: log.warning("not reloaded", reason="a process of a cluster takes new settings at a restart"))
+    stopping.attach(gateway)
+    gateway.run(sockets=[port])
+    leases.stop(_LEAVE_S)
+    for gatherer in gatherers.values():
+        gatherer.stop()
+    warden.stop()
+    peers.close()
+    stop(system, {}, guardian, log)
+    return progress
+
+
+def _of_shards(callbacks: Callbacks) -> Callbacks:
+    """Return the callbacks of the shards' streams, whose names end with a dot and the shard."""
+
+    def shard(stream: str) -> str:
+        return f"shard {stream.rpartition('.')[2]}"
+
+    return Callbacks(
+        wait=lambda stream, reason, advice: callbacks.wait(named(stream), reason, advice),
+        end=lambda stream: callbacks.end(named(stream)),
+        trouble=lambda stream, problem: callbacks.trouble(named(stream), f"{shard(stream)}: {problem}"),
+        superseded=lambda stream, reason: callbacks.superseded(named(stream), f"{shard(stream)}: {reason}"),
+    )

@@ -1,0 +1,163 @@
+"""The shards of this process: starts and stops the actors of each, and tells the gatherers who has which shard."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, cast
+
+from actors.cluster.messages import GathererMessage, Hold, Locate, Place, Release
+from actors.cluster.share import SharedSource
+from actors.messages import Drained, Reconfigure
+from actors.protocol import Address, Busy
+from actors.runtime.actor import System
+from actors.stream import Callbacks, Running, StreamPlan, drain, start_stream
+from config.cluster import Cluster
+from config.settings import Settings
+from config.streams import Stream
+from scripts.service.cluster.folders import folder_of
+from scripts.service.cluster.records import Announced
+from scripts.service.keeping import Keeping
+from scripts.service.memory import Budget, StreamMeter
+from scripts.service.parts import Complaints
+from scripts.service.plan import plan
+
+_DRAIN_S = 10.0
+_STOP_S = 8.0
+
+
+@dataclass(slots=True)
+class _Engine:
+    """The actors of one stream of one shard."""
+
+    plan: StreamPlan
+    running: Running
+    source: SharedSource
+
+
+class LocalShards:
+    """Runs the shards that this process has. `gatherers` and `complain` are by stream. Used on the thread of the leases."""
+
+    def __init__(
+        self,
+        system: System,
+        settings: Settings,
+        cluster: Cluster,
+        kafka: Mapping[str, Any],
+        budget: Budget,
+        me: Announced,
+        *,
+        gatherers: Mapping[str, Address[GathererMessage]],
+        complain: Mapping[str, Complaints],
+        callbacks: Callbacks,
+        log: Callable[..., object],
+    ) -> None:
+        self._cluster = cluster
+        self._system = system
+        self._settings = settings
+        self._kafka = kafka
+        self._budget = budget
+        self._me = me
+        self._gatherers = gatherers
+        self._complain = complain
+        self._callbacks = callbacks
+        self._log = log
+        self._engines: dict[int, dict[str, _Engine]] = {}
+
+    def begin(self, shard: int, epoch: int) -> None:
+        """Start the shard from the files of its last lease; without files it reads everything again."""
+        if shard in self._engines:  # another process has had it in between
+            self.end(shard, orderly=False)
+        keeping = self._keeping(shard, epoch)
+        engines = {name: self._engine(name, stanza, shard, keeping) for name, stanza in self._settings.streams.items()}
+        self._engines[shard] = engines
+        self._share_memory()
+        self._hold(shard, epoch)
+        self._log("shard begins", shard=shard, epoch=epoch, folder=str(keeping.folder))
+
+    def renew(self, shard: int, epoch: int) -> None:
+        """Go on with the shard by a newer lease."""
+        self._hold(shard, epoch)
+
+    def end(self, shard: int, *, orderly: bool) -> None:
+        """Stop the shard; if it is `orderly`, after a last checkpoint. Waits at most 18 s."""
+        engines = self._engines.pop(shard, {})
+        for name in engines:
+            self._gatherers[name].tell(Release(shard))
+        if orderly:
+            self._drain(shard, engines)
+        stopping = [threading.Thread(target=engine.running.stop, daemon=True) for engine in engines.values()]
+        for thread in stopping:
+            thread.start()
+        for thread in stopping:
+            thread.join(_STOP_S)
+        self._share_memory()
+        self._log("shard ends", shard=shard, orderly=orderly)
+
+    def locate(self, shard: int, who: Announced | None, epoch: int) -> None:
+        """Tell the gatherers where a shard is."""
+        place = None if who is None else Place(who.host, who.port, epoch)
+        for gatherer in self._gatherers.values():
+            gatherer.tell(Locate(shard, place))
+
+    def _drain(self, shard: int, engines: Mapping[str, _Engine]) -> None:
+        """Have the shard write its last checkpoint, so that the next process reads little again."""
+        replies: SimpleQueue[Drained | Busy] = SimpleQueue()
+        for engine in engines.values():
+            drain(engine.running, replies.put_nowait)
+        for _ in engines:
+            try:
+                replies.get(timeout=_DRAIN_S)
+            except Empty:
+                self._log("not drained", shard=shard, after_s=_DRAIN_S)
+                return
+
+    def _keeping(self, shard: int, epoch: int) -> Keeping:
+        """Return where the checkpoints of a lease are."""
+        if self._settings.data_dir is None:
+            return Keeping(self._settings.checkpoint)
+        above: Path = self._settings.data_dir / f"cluster-{self._cluster.name}" / f"shard-{shard}"
+        return Keeping(self._settings.checkpoint, folder_of(above, epoch))
+
+    def _engine(self, name: str, stanza: Stream, shard: int, keeping: Keeping) -> _Engine:
+        complain = self._complain[name]
+        source = SharedSource(
+            {"group.id": f"firnline-{self._cluster.name}-{name}", **self._kafka},
+            str(stanza.source.topic),
+            start=stanza.source.start,
+            partitions=stanza.source.partitions,
+            skips_damage=stanza.source.on_damage == "skip",
+            how=self._settings.reader,
+            on_error=complain,
+            shard=shard,
+            shards=self._cluster.shards,
+        )
+        made = plan(
+            name,
+            stanza,
+            self._kafka,
+            self._budget,
+            self._settings,
+            keeping,
+            once=False,
+            force=False,
+            complain=complain,
+            source=source,
+        )
+        made = replace(made, name=f"{name}.{shard}", connect=None)  # the name of its threads: no other shard's
+        return _Engine(made, start_stream(self._system, made, self._callbacks), source)
+
+    def _hold(self, shard: int, epoch: int) -> None:
+        for name, engine in self._engines[shard].items():
+            self._gatherers[name].tell(Hold(shard, epoch, engine.running.manager, engine.source.caught_up))
+
+    def _share_memory(self) -> None:
+        """Share the memory budget among the streams of all shards here."""
+        count = sum(map(len, self._engines.values()))
+        for engines in self._engines.values():
+            for engine in engines.values():
+                meter = replace(cast("StreamMeter", engine.plan.meter), streams=count)
+                engine.running.manager.tell(
+                    Reconfigure(meter, self._budget.baseline // count, engine.plan.view, lambda _: None)
+                )

@@ -1,0 +1,55 @@
+"""A configuration whose streams cannot be in a cluster is refused with the reason, before anything is started."""
+
+from pathlib import Path
+
+import pytest
+
+from config.load import SettingsError, load
+from scripts.service.cluster.local import count_of
+from scripts.service.cluster.secret import VARIABLE, secret_of
+
+WORDS = "streams: {words: {view: words, source: {topic: words}}}\nkafka: {bootstrap.servers: a:9092}\n"
+CLUSTER = "cluster: {name: c1, shards: 3}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (CLUSTER + WORDS.replace("view: words, ", "view: sets, steps: [a, b], "), "is of the view sets"),
+        (CLUSTER + WORDS.replace("topic: words", "stdin: true"), "words has another source"),
+        (CLUSTER + WORDS.replace("topic: words", "topic: words, start: latest"), "source.start: earliest"),
+        (CLUSTER + WORDS.replace("view: words", "view: words, output: {console: true}"), "words has one"),
+        (CLUSTER + WORDS.replace("a:9092", "embedded"), "kafka.bootstrap.servers"),
+        (CLUSTER + WORDS + "http: {host: 0.0.0.0}\n", "cluster.address"),
+        (CLUSTER.replace("3", "0") + WORDS, "cluster.shards"),
+        (CLUSTER.replace("c1", "C 1") + WORDS, "cluster.name"),
+    ],
+)
+def test_what_cannot_be_in_a_cluster_is_refused_with_the_reason(text: str, reason: str, tmp_path: Path):
+    file = tmp_path / "c.yaml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=reason):
+        load(file, [], {})
+    file.write_text(text.replace(CLUSTER, "").replace(CLUSTER.replace("3", "0"), "").replace(CLUSTER.replace("c1", "C 1"), ""))
+    assert load(file, [], {}).cluster is None
+
+
+def test_a_secret_comes_from_a_file_that_others_cannot_read_or_from_the_environment(tmp_path: Path):
+    file = tmp_path / "secret"
+    file.write_text("sixteen bytes or more\n")
+    with pytest.raises(ValueError, match="other users"):
+        file.chmod(0o644)
+        secret_of(file, {})
+    file.chmod(0o600)
+    assert secret_of(file, {}) == b"sixteen bytes or more"
+    assert secret_of(None, {VARIABLE: "sixteen bytes or more"}) == b"sixteen bytes or more"
+    with pytest.raises(ValueError, match=VARIABLE):
+        secret_of(None, {VARIABLE: "short"})
+    with pytest.raises(ValueError, match="expected a file to read"):
+        secret_of(tmp_path / "absent", {})
+
+
+@pytest.mark.parametrize("given", ["local:0", "local:", "local:100", "other:3", "local:3 "])
+def test_a_wrong_number_of_processes_is_refused(given: str):
+    with pytest.raises(ValueError, match="local:N"):
+        count_of(given)
