@@ -72,6 +72,7 @@ class Publisher(Actor[PublisherMessage]):
         self._on_trouble = on_trouble
         self._on_superseded = on_superseded
         self._round = Round(1)
+        self._restored = Round(0)
         self._early: dict[PublicationId, Emit] = {}
         self._next = PublicationId(1)
         self._under_way: deque[_Publication] = deque()
@@ -237,8 +238,8 @@ class Publisher(Actor[PublisherMessage]):
 
         If an earlier process has committed since the checkpoint was chosen, the manager has to choose again.
         """
-        if message.round < self._round:
-            return  # a retry that a later request has overtaken
+        if message.round <= self._restored:
+            return  # a retry that another request has overtaken: the results since then would be lost
         chosen_for = self._standing
         for sink in self._sinks:
             sink.committed()
@@ -252,7 +253,7 @@ class Publisher(Actor[PublisherMessage]):
         self._under_way.clear()
         self._held = self._failed = False
         self._uncommitted = None
-        self._round = message.round
+        self._round = self._restored = message.round
         self._mailbox.release()
         self._have(None)
         self.send(message.manager, Restored(message.round))

@@ -136,6 +136,14 @@ def test_results_of_an_earlier_round_are_not_written(stage: Callable[..., Stage]
     assert sink.records == [b"new\n"]
 
 
+def test_a_second_request_to_restore_a_round_changes_nothing(stage: Callable[..., Stage]):
+    """A keeper that fails after it has read a checkpoint reads it again, so that the manager asks twice."""
+    sink = Listed()
+    running = stage(sink)
+    running.tell(running.emit(1, b"a\n"), Restore(1, None, running.manager), running.emit(2, b"b\n"))  # type: ignore[arg-type]
+    assert sink.records == [b"a\n", b"b\n"]
+
+
 def test_results_are_written_in_the_order_of_their_numbers(stage: Callable[..., Stage], tmp_path: Path):
     path = tmp_path / "o.txt"
     running = stage(FileSink(path, max_bytes=None))
