@@ -290,6 +290,9 @@ class FrontEnd(Actor[FrontEndMessage]):
 
     def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the guardian gets the error
         """Report the failure to the manager. Unless only reading has failed, end the round."""
+        if isinstance(message, Watch):  # no other actor repeats what it does, such as to attach
+            self._alarm.arrived(message)
+            self._alarm.set(Watch(), in_s=self._pace.wait_for_topic_s)
         if not isinstance(message, Poll | Watch) and self._phase is not Phase.DRAINED:
             self._phase = Phase.FAILED
         if isinstance(message, DeadWritten):

@@ -357,6 +357,18 @@ def test_a_front_end_that_fails_before_its_first_round_attaches_again(monkeypatc
     assert bench.phase is Phase.PAUSING
 
 
+def test_a_front_end_whose_attempt_to_attach_fails_tries_again(monkeypatch: pytest.MonkeyPatch):
+    """The manager may have failed at `Attached` before: then no other message would ever start the stream."""
+    bench = Bench()
+    attached = len(bench.manager.of(Attached))
+    with monkeypatch.context() as failing:
+        failing.setattr(bench.front_end, "_attach", lambda: 1 / 0)
+        bench.clock.advance(1.5)
+    assert len(bench.manager.of(Attached)) == attached
+    bench.clock.advance(2.0)
+    assert len(bench.manager.of(Attached)) == attached + 2
+
+
 def test_the_first_plausible_time_decides_the_unit_before_any_event_is_sent():
     bench = Bench(unit=TimeUnit(None))
     bench.begin()
