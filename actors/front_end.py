@@ -518,6 +518,7 @@ class FrontEnd(Actor[FrontEndMessage]):
         elif self._due_at is None or silence.time is None or silence.time < self._due_at or self._source.trouble() is not None:
             return  # nothing is due, or the silence has another cause than that no records come
         self._due_at = None
+        self._intake.announce(silence)
         self._out.put_silence(self._intake.watermark(now), silence)
 
     def _silent(self, now: float) -> bool:

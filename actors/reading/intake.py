@@ -96,6 +96,7 @@ class Intake:
         self._held: Mapping[int, int | None] = {}
         self._records = self._events = self._late = self._ahead = self._other = 0
         self._released_until: int | None = None
+        self._announced: int | None = None
         self._released_at = 0.0
         self._first_record_at: float | None = None
         self._last_record_at: float | None = None
@@ -146,6 +147,7 @@ class Intake:
             "apart": self._apart.state(),
             "poison": self._suspects.state(),
             "released_until": self._released_until,
+            "announced": self._announced,
             "first_record_at": self._first_record_at,
             "last_record_at": self._last_record_at,
             "gaps": (self._gaps, [(number, *astuple(gap)) for (number, _), gap in self._open.items()]),
@@ -168,7 +170,10 @@ class Intake:
         for category, time in poison:  # it was decoded before the checkpoint, so its bytes are lost
             self._refusals.add(-1, -1, "poison", f"category {category} at {time}".encode())
         self._released_until, self._first_record_at = state["released_until"], state["first_record_at"]
-        self._last_record_at = state.get("last_record_at")  # earlier versions have none
+        self._last_record_at, self._announced = (
+            state.get("last_record_at"),
+            state.get("announced"),
+        )  # earlier versions have none
         self._gaps, gaps = state["gaps"]
         if isinstance(gaps, dict):  # checkpoints of earlier versions have one gap a partition
             gaps = [(number, *gap) for number, gap in gaps.items()]
@@ -349,8 +354,9 @@ class Intake:
             times, partitions = times[~ahead], partitions[~ahead]
             if self._horizon.waits:
                 polled, decoded = self._without_ahead(polled, decoded, ahead, refused)
-        if self._released_until is not None:
-            self._late += int((times < self._released_until).sum())
+        passed = [time for time in (self._released_until, self._announced) if time is not None]
+        if passed:
+            self._late += int((times < max(passed)).sum())
         self._watermark.saw(partitions, times, now)
         if self._view.categories:
             self._order.add(decoded.batch)
@@ -494,6 +500,11 @@ class Intake:
         if latest is None or clock is None:
             return Silence(None)
         return Silence(min(clock, latest + self._horizon.span_of(self._watermark.silent_s(now))) - self._lateness)
+
+    def announce(self, silence: Silence) -> None:
+        """Note that slices get a silence. If the view needs no order, events before its time are late from now on."""
+        if silence.time is not None and not self._view.categories:
+            self._announced = silence.time if self._announced is None else max(self._announced, silence.time)
 
     def idle(self, now: float) -> bool:
         """Whether all records of every partition are read, and none came for `idle_s` seconds."""

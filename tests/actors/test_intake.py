@@ -109,6 +109,25 @@ def test_the_time_of_a_silent_stream_goes_on_from_its_latest_event_and_never_bey
     assert silence.time == min(clock_s * 1_000, latest) + eighths * 125 - LATENESS
 
 
+@given(shift=st.integers(-2_000, 2_000), restarted=st.booleans())
+def test_an_event_behind_the_announced_time_of_a_silence_is_late(shift: int, *, restarted: bool):
+    """Of a view that needs no order. In a silence, the time of the stream goes on with the clock, and results become final."""
+    clock_s, latest = 1_700_000_000, 1_700_000_000_000
+    form = Form({"step": "/step", "key": "/key"}, TimeAt("/at", "ms"))
+    view = VIEWS["funnel"](steps=("a", "b"), within=100, record=form)
+    into = Intake(view=view, lateness=LATENESS, idle_s=1.0, pace=Pace(), keeps_dead=False)
+    into.prepare(0.0, 0.0, clock_s)
+    into.take(polled([b'{"step":"a","key":"k","at":%d}' % latest]), Place({0: 1}), 0.0, clock_s)
+    into.prepare(0.0, 10.0, clock_s + 10.0)
+    silence = into.silence(10.0)
+    into.announce(silence)
+    if restarted:
+        into = into.anew(kept(into.state()), 10.0)
+    assert silence.time is not None
+    into.take(polled([b'{"step":"a","key":"k","at":%d}' % (silence.time + shift)]), Place({0: 2}), 10.0, clock_s + 10.0)
+    assert into.report(10.0).late == (shift < 0)
+
+
 def test_an_unreadable_checkpoint_leaves_a_gap_in_each_partition_with_earlier_records():
     missing = intake().opened(Place({0: 0, 1: 5}), [], 0.0, unreadable=True)
     assert missing == [RecordsMissing("gap 1", "unreadable", EVER, 0)]
