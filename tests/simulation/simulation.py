@@ -234,12 +234,14 @@ class Simulation:
     def _query(self) -> None:
         """Send a query in the middle of the run. The answer is judged when it comes, by the records read by then."""
 
+        process = self._process
+
         def receive(reply: Answer | Busy) -> None:
-            if isinstance(reply, Answer):
+            if isinstance(reply, Answer) and process is self._process:  # another instance has read other records
                 self._received.append(_Received(reply, self._events(), self._expected()))
 
         span, arguments = self._world.chance.choice(self.plan.feed.questions)
-        self._process.running.manager.tell(Query(span, arguments, 10.0, receive))
+        process.running.manager.tell(Query(span, arguments, 10.0, receive))
 
     def _judge_answers(self) -> None:
         """Assert that the answers claim nothing false. Not in the actor that replied: there a failed assertion would be its failure."""
@@ -314,7 +316,8 @@ class Simulation:
         """Assert that every due result was published, and no other. Results before a first checkpoint may be repeated."""
         answers, stats = self._answers(), self._process.stats()
         ledger = self._world.ledger
-        if self._innocent(stats) or (not self.plan.durable and ledger.read_again and not ledger.complete):
+        gone = ledger.forgotten or (ledger.read_again and not ledger.complete)
+        if self._innocent(stats) or (not self.plan.durable and gone):
             return  # the latter: results of records that were deleted before they were read again cannot be judged
         failing = bool(self._world.faults.struck["handler"]) or any(record.poison for record in self._records())
         repeated = self._repeated or (failing and not self.plan.durable)
@@ -348,7 +351,7 @@ class Simulation:
         newest = max(store.checkpoints(), default=None)
         if newest is None or store.read_checkpoint(newest)["front_end"]["counts"][0] != records:
             return False
-        return not self._transactional or self._world.outlet.committed == newest
+        return not self._transactional or self._world.outlet.done == newest
 
     def _store(self) -> tuple[Store, set[str]]:
         """Return the store of another process over the same disk, and the names of its files."""

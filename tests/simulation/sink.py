@@ -18,8 +18,8 @@ from tests.simulation.faults import CrashError, Faults
 class Outlet:
     """The output of all processes of a run. `records` are visible; the first `safe` of them survive a loss of power.
 
-    `committed` is the number of the last commit, and None if Kafka has lost it; `last` is the note of the last record: a number
-    and a mark. `epoch` grows with each client: the client before can write nothing more. `refuses` is true while a right is missing. `dead` are the dead letters that Kafka has acknowledged.
+    `committed` is the number of the last commit, and None if Kafka has lost it; `done` is the same, whatever Kafka has lost.
+    `last` is the note of the last record: a number and a mark. `epoch` grows with each client: the client before can write nothing more. `refuses` is true while a right is missing. `dead` are the dead letters that Kafka has acknowledged.
     """
 
     def __init__(self) -> None:
@@ -27,6 +27,7 @@ class Outlet:
         self.dead: list[Dead] = []
         self.safe = 0
         self.committed: int | None = None
+        self.done: int | None = None
         self.last: tuple[int, str] | None = None
         self.mark: str | None = None
         self.process = ""
@@ -153,7 +154,7 @@ class TransactionalSink(_SimulatedSink):
         outlet.records += self._open[: self._prepared]
         if self._prepared:
             outlet.last = (checkpoint, str(self._mark))
-        outlet.committed, outlet.safe = checkpoint, len(outlet.records)
+        outlet.committed, outlet.done, outlet.safe = checkpoint, checkpoint, len(outlet.records)
         outlet.mark, outlet.process = self._mark, self._process
         if self._faults.strikes("forgets"):
             outlet.committed = None

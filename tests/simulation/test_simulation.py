@@ -81,7 +81,7 @@ def test_poisoned_records_are_set_aside_under_faults(seed: int):
 
 @pytest.mark.seeds_modulo(4, 2)
 def test_funnels_are_right_under_faults(seed: int):
-    _run(seed, view="funnel", poison=seed % 3 == 1)
+    _run(seed, view="funnel", poison=seed % 3 == 1, handlers=seed % 3 == 2)
 
 
 def _run(seed: int, **switches: Any) -> None:

@@ -110,21 +110,26 @@ class Ledger:
         self._shares: dict[int, dict[int, _Share]] = {}
         self.read_again = False
         """Whether the present process, after a failure before its first checkpoint, has begun again with the earliest record."""
+        self.forgotten = False
+        """Whether it had been given records of a topic that is gone before it has begun again."""
 
     def copy(self) -> "Ledger":
         """Return the ledger of another reader that begins with the same records."""
         made = Ledger(self._topic)
-        made._shares, made.read_again = copy.deepcopy(self._shares), self.read_again
+        made._shares = copy.deepcopy(self._shares)
+        made.read_again, made.forgotten = self.read_again, self.forgotten
         return made
 
     def start(self) -> None:
         """Enter that a process starts that has no checkpoint: no record was given to it."""
-        self._shares, self.read_again = {}, False
+        self._shares, self.read_again, self.forgotten = {}, False, False
 
     def begin(self, life: int, offsets: dict[int, int], *, afresh: bool) -> None:
         """Continue in `life` at `offsets`: records beyond them do not count as given. If `afresh`, no record does."""
         if afresh:
-            self.read_again |= any(share.position for shares in self._shares.values() for share in shares.values())
+            given = {number for number, shares in self._shares.items() if any(share.position for share in shares.values())}
+            self.read_again |= bool(given)
+            self.forgotten |= bool(given - {life})
             self._shares = {}
         self._shares.setdefault(life, {})  # even if no record of this life is given
         for later in [number for number in self._shares if number > life]:
