@@ -50,8 +50,11 @@ class Meter(Protocol):
     def resident_bytes(self) -> int:
         """Return the bytes of memory that only this process can free."""
 
-    def trim(self) -> None:
+    def release(self) -> None:
         """Return free heap memory to the system."""
+
+    def trim(self) -> None:
+        """Collect cycles of objects, then do as `release` does."""
 
     def report_excess(self) -> None:
         """Report that the process is larger than its budget, although what the stream keeps is not."""

@@ -72,12 +72,16 @@ class StreamMeter:
         resident = self.meter.resident()
         return resident.held + min(resident.mapped, self.mapped_at_start)
 
-    def trim(self) -> None:
-        """Collect cycles, and have the C library return free memory to the system. Cost: 20 to 40 ms."""
+    def release(self) -> None:
+        """Have the C library return free memory to the system. Cost: some 6 ms, without Python's lock."""
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        gc.collect()
         if trim is not None:
             trim(0)
+
+    def trim(self) -> None:
+        """Collect cycles, and return free memory to the system. Cost: 20 to 40 ms."""
+        gc.collect()
+        self.release()
 
     def report_excess(self) -> None:
         """Log the excess, and what may cause it."""

@@ -71,6 +71,9 @@ class FixedMeter:
         """Return the result of `rss`."""
         return self.rss()
 
+    def release(self) -> None:
+        """Nothing to give back."""
+
     def trim(self) -> None:
         """Nothing to give back."""
 

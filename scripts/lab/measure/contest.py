@@ -12,17 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from scripts.checkout import ROOT
-from scripts.lab.measure.runs import PATIENCE_S, fill, peak_rss, percentiles, rival, service
+from scripts.lab.measure.runs import PATIENCE_S, fill, peak_rss, percentiles, rival, rss_at_rest, service
 
 _START_MS = 1_685_695_916_000
 """The time of the first order or click. From now on, most of them would be ahead of the clock, and kept apart."""
 
 _ASKED = 300
-_REST_S = 1.0
-_NOISE_BYTES = 1 << 20
+_REST_S = 6.0
+"""Librdkafka's queue is gone then, and the service has returned free memory to the system."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +93,7 @@ def _product(plan: Contest, bootstrap: str, topic: str, budget: str) -> dict[str
         with service(plan.stream, bootstrap, topic, budget, output, config=plan.config) as (process, client):
             before = process.memory_info().rss
             *_, stats = client.ingestion(plan.stream, plan.records)
-            rss = _at_rest(process)
+            rss = rss_at_rest(process, _REST_S)
             client.get(plan.asked)
             return {
                 "per_s": plan.records / (stats["lastBatchAt"] - stats["firstRecordAt"]),
@@ -103,17 +101,6 @@ def _product(plan: Contest, bootstrap: str, topic: str, budget: str) -> dict[str
                 "grown_bytes": rss - before,
                 "asked_ms": [client.timed(plan.asked) for _ in range(_ASKED)],
             }
-
-
-def _at_rest(process: psutil.Process) -> int:
-    """Return the resident set once it has not shrunk for a second: librdkafka's queue and temporaries are gone then."""
-    least, since = int(process.memory_info().rss), time.monotonic()
-    while time.monotonic() - since < _REST_S:
-        time.sleep(0.1)
-        now = int(process.memory_info().rss)
-        if now < least - _NOISE_BYTES:
-            least, since = now, time.monotonic()
-    return least
 
 
 def _piped(plan: Contest) -> float:

@@ -31,6 +31,7 @@ T = TypeVar("T")
 PATIENCE_S = 1_800.0
 _START_S = 120.0
 _SAID = 500
+_NOISE_BYTES = 1 << 20
 
 
 @contextlib.contextmanager
@@ -133,6 +134,17 @@ def service(
         finally:
             child.terminate()
             child.wait(timeout=60)
+
+
+def rss_at_rest(process: psutil.Process, rest_s: float) -> int:
+    """Return the resident set, in bytes, once it has not shrunk by more than 1 MiB for `rest_s`."""
+    least, since = int(process.memory_info().rss), time.monotonic()
+    while time.monotonic() - since < rest_s:
+        time.sleep(0.1)
+        now = int(process.memory_info().rss)
+        if now < least - _NOISE_BYTES:
+            least, since = now, time.monotonic()
+    return least
 
 
 def peak_rss(process: psutil.Process) -> int:

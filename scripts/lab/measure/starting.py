@@ -11,17 +11,20 @@ from dataclasses import dataclass
 import psutil
 from rich.table import Table
 
-from scripts.lab.measure.runs import fill, peak_rss, service
+from scripts.lab.measure.runs import fill, peak_rss, rss_at_rest, service
 
 _EVENTS = 3_000_000
 _PARTITIONS = 3
+_REST_S = 6.0
+"""Free memory is returned to the system before that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
     """One start: seconds until the first answer, processor seconds of all threads, and resident bytes.
 
-    `empty_rss` is that at the first answer, before any record, `full_rss` that with all records, and `peak_rss` the largest.
+    `empty_rss` is that at the first answer, before any record, `full_rss` that with all records, at rest, and `peak_rss` the
+    largest.
     """
 
     answers_s: float
@@ -46,7 +49,7 @@ def _start(bootstrap: str, topic: str) -> Start:
     with service("events", bootstrap, topic, "60%") as (process, client):
         for _ in client.ingestion("events", _EVENTS):
             pass
-        return Start(answers_s, processor_s, empty_rss, int(process.memory_info().rss), peak_rss(process))
+        return Start(answers_s, processor_s, empty_rss, rss_at_rest(process, _REST_S), peak_rss(process))
 
 
 def _processor_s(process: psutil.Process) -> float:
