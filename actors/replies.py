@@ -28,6 +28,7 @@ class Query(Data, frozen=True):
 
     If `admit` is given, the manager calls it on its thread before it reads any slice, with the bytes that the answer takes at
     most and the unused bytes of the stream's memory budget. Its result is None, or `TooMuch`, which is the reply then.
+    A query of the service itself `counts` as no query in the metrics.
     """
 
     span: Span
@@ -35,6 +36,7 @@ class Query(Data, frozen=True):
     deadline_s: float
     reply_to: ReplyTo["Answer"]
     admit: Callable[[int, int], "TooMuch | None"] | None = None
+    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True)

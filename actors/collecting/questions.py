@@ -92,7 +92,7 @@ class Questions:
             asked.partials[collector] for collector in sorted(asked.partials)
         ]  # a fixed order, so that equal queries have equal estimates
         merged = self._view.merge([*asked.initial, *(each.partial for each in partials)])
-        if not asked.publishes:
+        if query.counts and not asked.publishes:
             self.answered += 1
             self.late += bool(asked.waiting or asked.unread)
         query.reply_to(Answer(self._view, merged, query.span, query.arguments, coverage, self._origin(asked)))

@@ -292,6 +292,9 @@ class View(ABC):
     summarised: ClassVar[Shape | None] = None
     """The shape of the answers to `figures`, with the meaning of each field; None: the view has no figures."""
 
+    metered: ClassVar[bool] = True
+    """Whether `/metrics` has figures of the last minute: a query for them must cost little, however much a stream holds."""
+
     timed: ClassVar[bool] = True
     """Whether the axis of the answers is time. Other axes, such as batch ids, have no watermark and no lateness."""
 

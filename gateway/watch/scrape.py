@@ -22,6 +22,7 @@ from actors.replies import GetHealth, GetStats, Health, Stats
 from gateway.api.errors import Problem
 from gateway.ask import Asker
 from gateway.stream import Served
+from gateway.watch.minute import minute_of, of_minutes
 from gateway.watch.readings import Reading, of_streams
 from gateway.watch.traffic import BOUNDS_S, Traffic
 from gateway.watch.workings import of_actors
@@ -71,7 +72,8 @@ class Scrape:
         asked = asyncio.gather(*(self._reading(stream) for stream in self._streams))
         health, readings = await asyncio.gather(self._health(), asked)
         names = [stream.name for stream in self._streams]
-        found = [self._build, *of_streams(readings)]
+        minutes = await asyncio.gather(*(minute_of(self._asker, reading) for reading in readings))
+        found = [self._build, *of_streams(readings), *of_minutes([each for each in minutes if each is not None])]
         if health is not None:
             found += of_actors(health, names)
         found += of_traffic(self._traffic)

@@ -111,8 +111,9 @@ def test_each_rule_has_a_severity_and_a_description():
     assert config["rule_files"] == ["alerts.yml"]
 
 
-def test_panels_do_not_overlap_and_each_has_a_description():
-    panels = json.loads((ROOT / "deploy" / "grafana" / "firnline.json").read_text())["panels"]
+@pytest.mark.parametrize("name", ["firnline", "answers"])
+def test_panels_do_not_overlap_and_each_has_a_description(name: str):
+    panels = json.loads((ROOT / "deploy" / "grafana" / f"{name}.json").read_text())["panels"]
     cells: set[tuple[int, int]] = set()
     for panel in panels:
         place = panel["gridPos"]
@@ -122,6 +123,35 @@ def test_panels_do_not_overlap_and_each_has_a_description():
         cells |= own
         assert panel["type"] == "row" or panel["description"], panel["title"]
     assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+def test_grafana_is_provisioned_with_both_data_sources():
+    folder = ROOT / "deploy" / "grafana"
+    config = YAML(typ="safe").load(folder / "provisioning" / "datasources" / "firnline.yml")
+    used = {variable["query"] for path in folder.glob("*.json") for variable in json.loads(path.read_text())["templating"]["list"]
+            if variable["type"] == "datasource"}  # fmt: skip
+    assert {each["type"] for each in config["datasources"]} == used
+    assert len({json.loads(path.read_text())["uid"] for path in folder.glob("*.json")}) == 2
+    (provider,) = YAML(typ="safe").load(folder / "provisioning" / "dashboards" / "firnline.yml")["providers"]
+    assert provider["type"] == "file"
+
+
+def test_the_figures_of_the_last_whole_minute_are_those_of_the_summary(running: Service):
+    page = scrape(running)
+    watermark = running.stats()["watermark"]
+    start = watermark // 60_000 * 60_000 - 60_000
+    assert page.of("firnline_minute_timestamp_seconds", stream="events") == start / 1_000
+    rows = running.get(f"/events/summary?startTime={start}&endTime={start + 60_000}")["summary"]
+    assert rows
+    for row in rows:
+        for figure in ("p50", "p95", "max"):
+            found = page.of("firnline_minute_duration_seconds", stream="events", step=row["step"], figure=figure)
+            assert found == row[figure] / 1_000
+    assert page.of("firnline_minute_answers", stream="events") == rows[0]["count"]
+    assert not [series for series in page if series.startswith("firnline_minute") and 'stream="dataset"' in series]
+    queries = page.of("firnline_queries_total", stream="events")
+    asked = 1  # the summary above
+    assert scrape(running).of("firnline_queries_total", stream="events") == queries + asked
 
 
 def test_names_units_and_help_follow_the_conventions(running: Service):

@@ -175,6 +175,39 @@ def test_the_figures_of_each_view_are_the_same_in_every_format_and_in_the_client
     assert [[flags.get(cell, cell) for cell in line] for line in table] == [list(rows[0]), *texts]
 
 
+TYPES: dict[str, type | tuple[type, ...]] = {"number": (int, float, type(None)), "string": str, "timestamp_epoch": int}
+
+
+def test_each_query_of_the_dashboard_of_answers_gets_its_columns(running: Service):
+    """Grafana replaces the variables, asks the data source Infinity, and reads the rows at the root by the columns."""
+    dashboard = json.loads((ROOT / "deploy" / "grafana" / "answers.json").read_text())
+    given = {each["name"]: each.get("query", "") for each in dashboard["templating"]["list"]}
+    given |= {"__from:date:iso": "2016-07-11T13:00:00.000Z", "__to:date:iso": "2036-07-11T14:00:00.000Z", "__interval": "30m"}
+    client = Client(f"http://127.0.0.1:{running.port}")
+    client.post(["a_3", "b_4"])
+    until(lambda: client.get("/dataset")["data"])
+    targets = [target for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    assert len(targets) == 12
+    for target in targets:
+        assert (target["parser"], target["source"], target["datasource"]["uid"]) == ("backend", "url", "${infinity}")
+        url = re.sub(r"\$\{([^}]*)\}", lambda found: given[found[1]], target["url"])
+        status, headers, body = running.request(url)
+        assert status == 200, (url, body)
+        if target["type"] == "csv":
+            rows: Any = list(csv.DictReader(io.StringIO(body.decode())))
+        else:
+            assert headers["content-type"] == "application/json"
+            rows = json.loads(body)[target["root_selector"]]
+        assert rows, url
+        for column in target["columns"]:
+            values = [row[column["selector"]] for row in rows]
+            if target["type"] == "csv" and column["type"] == "number":
+                values = list(map(float, values))
+            assert all(isinstance(value, TYPES[column["type"]]) for value in values), (url, column)
+            if column["type"] == "timestamp_epoch":
+                assert all(1_468_000_000_000 < value < 1_900_000_000_000 for value in values), "ms since 1970"
+
+
 def test_buckets_that_a_view_does_not_have_are_refused(running: Service):
     status, _, body = running.request("/uniques/summary?by=90s")
     assert (status, json.loads(body)["error"]["expected"]) == (400, "whole minutes, such as 1m, 5m, 1h or 1d")

@@ -55,6 +55,7 @@ class TopView(View):
     answers = "ids"
     counts = TopTotal
     summarised = SHAPE
+    metered = False  # the ids are not in order of time, so all of them would be read
 
     def __init__(self, *, record: Form | None = None) -> None:
         self._decode = decode if record is None else RecordDecoder(record).decode
