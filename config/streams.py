@@ -446,6 +446,7 @@ class UniquesStream(StreamSettings):
     meant = ("zone", "granularities", "record")
     newer = ("granularities", "record")
     publishes = True
+    joins = True
     result_keys = ("granularity", "start", "end")
     bounds = ("max_hashes", "max_cells")
     view_settings = ("zone", "granularities", "max_cells", "max_hashes", "exact_users")

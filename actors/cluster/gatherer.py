@@ -258,9 +258,9 @@ class Gatherer(Actor[GathererMessage]):
         absent = [f"{self.stream} {shard}" for shard in range(self._shards) if shard not in parts]
         idle = [part.idle for part in parts.values()]
         coverage = coverage_of([part.coverage for part in parts.values()], idle, absent)
-        joined = self._parcel.joined(
-            self._view, [part.partial for part in parts.values()], coverage.complete_to, idle=bool(idle) and all(idle)
-        )
+        partials = [part.partial for part in parts.values()]
+        until = None if absent else coverage.complete_to
+        joined = self._parcel.joined(self._view, partials, until, idle=not absent and all(idle))
         self._whole += not absent
         self._part += bool(absent)
         origin = None if absent else origin_of(parts)

@@ -34,7 +34,10 @@ class Parcel(Protocol):
         """Return the partial of a state. Raises ValueError, TypeError, KeyError or IndexError."""
 
     def joined(self, view: View, partials: Sequence[Any], until: int | None, *, idle: bool) -> Any:
-        """Join the partials of shards. All of them have passed the time `until`, or are `idle`."""
+        """Join the partials of shards. All of them have passed the time `until`, unless it is None. `idle`: all have read all.
+
+        With partials of all slices of one shard alone it is their merge.
+        """
 
 
 def parcel_of(view: str) -> Parcel:

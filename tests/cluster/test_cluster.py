@@ -32,6 +32,11 @@ QUESTIONS = (
     f"/words/CountWords?startTime={BEGIN + 100}&endTime={BEGIN + 300}&format=csv",
     f"/words/CountByEventType?startTime={BEGIN + 50}&limit=2&format=ndjson",
     f"/words/histogram?width=60000&startTime={BEGIN * 1000}&endTime={BEGIN * 1000 + 900_000}",
+    "/words/summary?by=1m&startTime=0",
+    "/uniques?granularity=minute",
+    f"/uniques?granularity=minute&start={BEGIN + 60}&end={BEGIN + 200}&limit=1&coverage=1",
+    "/uniques?granularity=hour&format=csv",
+    "/uniques?granularity=year&format=ndjson",
 )
 
 
@@ -49,6 +54,11 @@ def lines(count: int, seed: int) -> list[bytes]:
     ]
 
 
+def uniques(count: int, seed: int) -> list[bytes]:
+    chance = random.Random(seed)
+    return [json.dumps({"ts": BEGIN + at / 10, "uid": f"u{chance.randrange(2_500)}"}).encode() for at in range(count)]
+
+
 def created(bootstrap: str, partitions: int) -> str:
     name = f"cluster-{uuid.uuid4().hex}"
     admin = AdminClient({"bootstrap.servers": bootstrap})
@@ -59,6 +69,7 @@ def created(bootstrap: str, partitions: int) -> str:
 def shown(running: Service, question: str) -> tuple[Any, ...]:
     """Return what a client sees of an answer."""
     status, headers, body = running.request(question)
+    assert status == 200, (question, body)
     kept = {name: headers.get(name) for name in ("firnline-coverage", "firnline-max-error", "firnline-range", "firnline-rows")}
     return status, kept, body
 
@@ -94,6 +105,7 @@ class Cluster:
 
     bootstrap: str
     topic: str
+    frames: str
     data: Path
     name: str = field(default_factory=lambda: f"c{uuid.uuid4().hex[:12]}")
 
@@ -103,23 +115,29 @@ class Cluster:
         path = self.data.with_suffix(".yaml")
         path.write_text(f"""kafka: {{bootstrap.servers: "{self.bootstrap}"}}
 memory: {{budget: 400MiB}}
-streams: {{words: {{view: words, idle_ms: 200, source: {{topic: {self.topic}}}}}}}
+streams:
+  words: {{view: words, idle_ms: 200, source: {{topic: {self.topic}}}}}
+  uniques: {{view: uniques, idle_ms: 200, exact_users: 1000, source: {{topic: {self.frames}}}}}
 """)
         return str(path)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The options of each process."""
+        return "--config", self.file, "--only", "uniques"
 
     @contextmanager
     def alone(self) -> Iterator[Service]:
         """Run one process without the cluster."""
-        with service(self.bootstrap, self.topic, stream="words", also=("--config", self.file)) as running:
+        with service(self.bootstrap, self.topic, stream="words", also=self.words) as running:
             yield running
 
     @contextmanager
     def process(self, *more: str, secret: str = SECRET, ends: bool = False) -> Iterator[Service]:
         """Run one more process of the cluster."""
         own = (f"cluster.name={self.name}", f"cluster.shards={SHARDS}", f"data_dir={self.data}", "checkpoint.every_ms=500")
-        also = ("--config", self.file)
         with service(
-            self.bootstrap, self.topic, *own, *more, stream="words", also=also, ends=ends, FIRNLINE_CLUSTER_SECRET=secret
+            self.bootstrap, self.topic, *own, *more, stream="words", also=self.words, ends=ends, FIRNLINE_CLUSTER_SECRET=secret
         ) as running:
             yield running
 
@@ -143,7 +161,9 @@ def cluster(broker: str, tmp_path: Path, send: Send) -> Cluster:
     topic = created(broker, PARTITIONS)
     chance = random.Random(4)
     send(broker, topic, lines(6_000, 1), [chance.randrange(PARTITIONS) for _ in range(6_000)])
-    return Cluster(broker, topic, tmp_path / "data")
+    frames = created(broker, PARTITIONS)
+    send(broker, frames, uniques(6_000, 3), [chance.randrange(PARTITIONS) for _ in range(6_000)])
+    return Cluster(broker, topic, frames, tmp_path / "data")
 
 
 def test_three_processes_answer_as_one_and_a_killed_one_is_named_and_replaced(cluster: Cluster, send: Send):

@@ -1,11 +1,14 @@
 """Parts of answers that go from one process of a cluster to another: they own their bytes, and give the answer of the whole."""
 
+import json
 import random
 from importlib.util import find_spec
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from actors.cluster.messages import Part
 from actors.cluster.parcels import arguments_of, parcel_of, part_bytes, part_of, question_bytes, question_of
@@ -14,9 +17,10 @@ from actors.replies import Coverage
 from actors.timeline.grid import Grid
 from actors.timeline.span import EVER, Span
 from actors.views.kinds import VIEWS
+from actors.views.uniques.arguments import Rows
 from actors.views.words.arguments import Buckets, Figures
 from config.streams import STREAMS
-from tests.support.samples import Run, fed
+from tests.support.samples import SAMPLES, Run, fed
 
 JOINING = [name for name in VIEWS if find_spec(f"actors.views.{name}.parcel") is not None]
 
@@ -34,15 +38,14 @@ def test_a_view_has_parcels_if_its_stanza_says_that_shards_answer_together():
     assert [name for name, stanza in STREAMS.items() if stanza.joins] == JOINING
 
 
-def test_the_join_of_parts_that_were_sent_is_the_answer_of_the_whole(run: Run):
+def test_the_merge_of_parts_that_were_sent_is_the_answer_of_the_whole(run: Run):
     if run.sample.view not in JOINING:
         return
-    parcel = parcel_of(run.sample.view)
     for span in run.spans()[::2]:
         for arguments in run.sample.arguments:
             for shards in (1, 2, 3):
                 groups = [run.view.merge([part.read(span, arguments) for part in run.parts[n::shards]]) for n in range(shards)]
-                joined = parcel.joined(run.view, [sent(run, each, arguments) for each in groups], None, idle=True)
+                joined = run.view.merge([sent(run, each, arguments) for each in groups])
                 assert run.shown(joined, span, arguments) == run.shown(run.merged(span, arguments), span, arguments)
 
 
@@ -94,3 +97,59 @@ def test_a_part_with_a_wrong_byte_is_refused():
             part_of("words", run.view, bytes(data))
         data[place] ^= 1
     assert isinstance(part_of("words", run.view, bytes(data)), Part | Busy)
+
+
+def frames(start: int, users: str, *, step: int = 7) -> list[bytes]:
+    return [json.dumps({"ts": start + step * at, "uid": user}).encode() for at, user in enumerate(users)]
+
+
+def shards_of(*polls: list[bytes], idle: bool) -> list[Run]:
+    """Return a run for each list of records, as if each was a shard."""
+    runs = []
+    for values in polls:
+        run = Run("uniques")
+        run.poll(values, idle=idle)
+        runs.append(run)
+    return runs
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 900), st.sampled_from("abcdefgh"), st.integers(0, 2)), min_size=1, max_size=60),
+    st.booleans(),
+)
+def test_shards_of_uniques_have_the_users_of_the_whole_each_once(events: list[tuple[int, str, int]], idle: bool):
+    begin = 1_468_244_384
+    ordered = sorted(events)
+    whole = shards_of([line for second, user, _ in ordered for line in frames(begin + second, user)], idle=idle)[0]
+    own = [
+        [line for second, user, shard in ordered if shard == each for line in frames(begin + second, user)] for each in range(3)
+    ]
+    shards = shards_of(*own, idle=idle)
+    for arguments in SAMPLES["uniques"].arguments:
+        span = whole.spans()[3]
+        for asked in (EVER, span):
+            parts = [sent(run, run.merged(asked, arguments), arguments) for run in shards]
+            joined = parcel_of("uniques").joined(whole.view, parts, None, idle=idle)
+            told, right = (
+                [json.loads(line) for line in whole.shown(partial, asked, arguments, "ndjson").splitlines()]
+                for partial in (joined, whole.merged(asked, arguments))
+            )
+            hidden = ("final", "revision")
+            assert [{**row, **dict.fromkeys(hidden)} for row in told] == [{**row, **dict.fromkeys(hidden)} for row in right]
+            assert all(row["revision"] == 1 for row in told)
+
+
+def test_a_period_of_uniques_is_final_when_all_shards_have_passed_it():
+    begin = 1_468_244_400
+    shards = shards_of(frames(begin, "ab"), frames(begin, "bc") + frames(begin + 600, "d"), idle=False)
+    parcel, minute = parcel_of("uniques"), Rows("minute")
+
+    def rows(until: int | None, *, idle: bool = False) -> list[tuple[int, bool]]:
+        parts = [sent(run, run.merged(EVER, minute), minute) for run in shards]
+        joined = parcel.joined(shards[0].view, parts, until, idle=idle)
+        found = [json.loads(line) for line in shards[0].shown(joined, EVER, minute, "ndjson").splitlines()]
+        return [(row["unique"], row["final"]) for row in found]
+
+    assert rows(None) == rows(1_000 * (begin + 59)) == [(3, False), (1, False)]
+    assert rows(1_000 * (begin + 60)) == [(3, True), (1, False)]
+    assert rows(None, idle=True) == [(3, True), (1, False)], "the second shard has passed it"

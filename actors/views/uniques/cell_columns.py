@@ -16,8 +16,7 @@ from actors.columns.text import Hashes
 from actors.columns.times import Times
 from actors.timeline.span import Span
 from actors.views.uniques.arguments import GRANULARITIES
-from actors.views.uniques.cells import Cell, Key
-from actors.views.uniques.ladder import PARENTS
+from actors.views.uniques.cells import PARENTS, Cell, Key
 from actors.views.uniques.piece import NO_HASHES, known_of
 from actors.views.uniques.sketch import Sketch
 

@@ -16,9 +16,8 @@ from actors.timeline.span import EVER, Span, span_of_state, span_state
 from actors.views.uniques.agenda import Agenda
 from actors.views.uniques.arguments import GRANULARITIES, Rows
 from actors.views.uniques.cell_columns import Sums, cells_of, state_of
-from actors.views.uniques.cells import Cell, Key
+from actors.views.uniques.cells import Cell, Key, Ladder
 from actors.views.uniques.decode import Frames
-from actors.views.uniques.ladder import Ladder
 from actors.views.uniques.piece import Piece, piece
 from actors.views.uniques.sketch import SKETCH_BYTES
 from actors.views.uniques.slices import FrozenUniques, UniquesSummary

@@ -12,8 +12,8 @@ from actors.timeline.periods import Periods
 from actors.timeline.span import Span
 from actors.views.uniques.agenda import Agenda
 from actors.views.uniques.arguments import GRANULARITIES, Figures, Rows
+from actors.views.uniques.cells import Ladder
 from actors.views.uniques.decode import RecordDecoder, decode
-from actors.views.uniques.ladder import Ladder
 from actors.views.uniques.live import LiveUniques
 from actors.views.uniques.piece import Piece
 from actors.views.uniques.render import SHAPE, SUMMARY, blocks, figures, lines
@@ -54,7 +54,7 @@ class UniquesView(View):
         record: Form | None = None,
     ) -> None:
         self._decode = decode if record is None else RecordDecoder(record).decode
-        self._periods = Periods(zone)
+        self.periods = Periods(zone)
         self._ladder = Ladder.of(granularities)
         self._max_cells = max_cells
         self._max_hashes = max_hashes
@@ -67,7 +67,7 @@ class UniquesView(View):
     def open(self, carry: Agenda | None) -> LiveUniques:
         """Start a live slice with the agenda of its predecessor."""
         return LiveUniques(
-            periods=self._periods,
+            periods=self.periods,
             max_cells=self._max_cells,
             max_hashes=self._max_hashes,
             exact_users=self._exact_users,
@@ -79,7 +79,7 @@ class UniquesView(View):
         """Return the live slice that `state` describes."""
         return LiveUniques.of_state(
             state,
-            periods=self._periods,
+            periods=self.periods,
             max_cells=self._max_cells,
             max_hashes=self._max_hashes,
             exact_users=self._exact_users,
@@ -108,7 +108,7 @@ class UniquesView(View):
         for index, meta in enumerate(metas):
             for level, starts in wanted.items() if meta.span is not None else ():
                 assert meta.span is not None, "the loop skips empty slices"
-                first, last = self._periods.starts(level, meta.span)
+                first, last = self.periods.starts(level, meta.span)
                 if arguments.wanted is None:
                     asked = span.start <= last and first < span.end
                 else:
@@ -128,7 +128,7 @@ class UniquesView(View):
 
     def publish(self, partial: tuple[Piece, ...], due: Due) -> Iterator[bytes]:
         """Write the rows that are due, one a line, in the order of `due`."""
-        return lines(partial, due.arguments, self._periods)
+        return lines(partial, due.arguments, self.periods)
 
     def shape(self, arguments: Rows) -> Shape:
         """Return the shape of a period, or of a bucket."""
@@ -154,8 +154,8 @@ class UniquesView(View):
     ) -> Iterator[Block]:
         """Yield periods by start. Times are seconds since 1970; `following` is the start of the first period left out."""
         if isinstance(arguments, Figures):
-            return figures(partial, span, arguments, self._periods)
-        return blocks(partial, arguments, self._periods)
+            return figures(partial, span, arguments, self.periods)
+        return blocks(partial, arguments, self.periods)
 
     def describe(self, before: UniquesSummary, meta: Meta) -> UniquesTotal:  # noqa: ARG002  # the contract gives it
         """Return the counts of a slice."""

@@ -1,0 +1,58 @@
+"""Parts of answers of `uniques` as they go from one process of a cluster to another. See `actors.cluster.parcels`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+
+from actors.columns.fields import listed
+from actors.columns.snapshot import State
+from actors.timeline.periods import Periods
+from actors.views.uniques.arguments import Figures, Rows
+from actors.views.uniques.piece import Piece
+from actors.views.uniques.view import UniquesView
+from actors.views.view import View
+
+ARGUMENTS: Mapping[str, type[Any]] = {each.__name__: each for each in (Rows, Figures)}
+
+
+def packed(view: View, partial: Sequence[Piece], arguments: Rows) -> State:  # noqa: ARG001  # the protocol's
+    """Return the cells with their users. Cost: one copy."""
+    return [each.owned().state() for each in partial]
+
+
+def unpacked(view: View, state: State) -> tuple[Piece, ...]:  # noqa: ARG001  # the protocol's
+    """Return the cells of a state."""
+    return tuple(Piece.of_state(each) for each in listed(state))
+
+
+def joined(view: View, partials: Sequence[Sequence[Piece]], until: int | None, *, idle: bool) -> tuple[Piece, ...]:
+    """Join the cells of shards. The revision of a period is the largest that a shard has.
+
+    A period is final once every shard has passed its end, or in a silence of all shards, once one of them has.
+    """
+    periods: Periods = cast("UniquesView", view).periods
+    shards = np.array([shard for shard, pieces in enumerate(partials) for _ in pieces], np.int64)
+    pieces = [piece for pieces in partials for piece in pieces]
+    made = list(pieces)
+    for level in sorted({piece.level for piece in pieces}):
+        own = [place for place, piece in enumerate(pieces) if piece.level == level]
+        found = [pieces[place] for place in own]
+        starts = np.concatenate([piece.starts for piece in found])
+        keys, firsts, rows = np.unique(starts, return_index=True, return_inverse=True)
+        counted = np.zeros((len(partials), keys.size), np.int64)
+        owners = np.repeat(shards[own], [piece.count for piece in found])
+        np.add.at(counted, (owners, rows), np.concatenate([piece.revisions for piece in found]).astype(np.int64))
+        ended = np.zeros(keys.size, np.bool_)
+        np.logical_or.at(ended, rows, np.concatenate([piece.final for piece in found]))
+        passed = np.zeros(keys.size, np.bool_) if until is None else periods.ends(level, keys) <= until
+        revisions, final = np.zeros(starts.size, np.int64), np.zeros(starts.size, np.bool_)
+        revisions[firsts] = counted.max(axis=0)  # the first cell of a period says it for all
+        final[firsts] = passed | (ended & idle)
+        at = 0
+        for place, piece in zip(own, found, strict=True):
+            part = slice(at, at + piece.count)
+            at += piece.count
+            made[place] = replace(piece, revisions=revisions[part], final=final[part])
+    return tuple(made)
