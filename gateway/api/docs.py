@@ -148,7 +148,7 @@ def _parameter(described: Described) -> dict[str, str]:
     facts = {"name": described["name"], "in": described["in"]}
     words = [str(word) for word in described["schema"].get("enum", ())]
     if 0 < len(words) <= _MOST_WORDS and not any(" " in word for word in words):
-        facts["words"] = " ".join(words)
+        facts["choices"] = " ".join(words)
     if "example" in described:
         facts["example"] = str(described["example"])
     if described.get("required"):

@@ -11,13 +11,13 @@ export function tried(article, make) {
   const own = article.querySelector("h3").id;
   const fields = [...article.querySelectorAll("dt[data-name]")].map(({ dataset }) => {
     const id = `${own}--${dataset.name}`;
-    const input = dataset.words
+    const input = dataset.choices
       ? make("select", { id })
       : make("input", { id, autocomplete: "off", spellcheck: false });
-    for (const word of dataset.words?.split(" ") ?? []) input.append(make("option", { value: word }, word));
-    if (dataset.words && !dataset.required) input.prepend(make("option", { value: "", selected: true }, ""));
-    else if (!dataset.words) input.value = dataset.required ? (dataset.example ?? "") : "";
-    if (!dataset.words && dataset.example) input.placeholder = dataset.example;
+    for (const word of dataset.choices?.split(" ") ?? []) input.append(make("option", { value: word }, word));
+    if (dataset.choices && !dataset.required) input.prepend(make("option", { value: "", selected: true }, ""));
+    else if (!dataset.choices) input.value = dataset.required ? (dataset.example ?? "") : "";
+    if (!dataset.choices && dataset.example) input.placeholder = dataset.example;
     form.append(make("label", { htmlFor: id }, dataset.name + (dataset.required ? ", required" : "")), input);
     return { name: dataset.name, place: dataset.in, input };
   });
