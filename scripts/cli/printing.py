@@ -56,6 +56,36 @@ def moment(time_: int, unit: str) -> str:
     return str(time_)
 
 
+def instant(time_: int, unit: str) -> str:
+    """Write a time of a stream with its fraction: in this century as a date, otherwise as its number.
+
+    >>> instant(1_685_695_916_010, "ms"), instant(1_685_695_916, "s"), instant(7, "ms")
+    ('2023-06-02 08:51:56.010', '2023-06-02 08:51:56', '7')
+    """
+    short = moment(time_, unit)
+    if short == str(time_):
+        return short
+    per_s = 10**9 // NANOSECONDS[unit]
+    return f"20{short}" + (f".{time_ % per_s:0{len(str(per_s)) - 1}}" if per_s > 1 else "")
+
+
+def took(length: int, unit: str) -> str:
+    """Write a duration in a stream's unit as people read it; a length of another axis stays a number.
+
+    >>> took(20, "ms"), took(1_500, "ms"), took(90_000, "ms"), took(7, "batch")
+    ('20 ms', '1.5 s', '1.5 min', '7')
+    """
+    if unit not in NANOSECONDS:
+        return f"{length:,}"
+    nanoseconds = length * NANOSECONDS[unit]
+    if abs(nanoseconds) >= 10 * 10**9:
+        return lasting(nanoseconds / 10**9)
+    for name, factor in (("s", 10**9), ("ms", 10**6), ("us", 10**3)):
+        if abs(nanoseconds) >= factor:
+            return f"{nanoseconds / factor:.4g} {name}"
+    return f"{nanoseconds} ns" if nanoseconds else f"0 {unit}"
+
+
 def lasting(seconds: float) -> str:
     """Write a duration in the unit that suits it.
 

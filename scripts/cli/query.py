@@ -5,6 +5,7 @@ import json
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ from rich.table import Table
 from firnline.client import Client
 from firnline.rows import EARLIEST, LATEST
 from firnline.transport import HERE, FirnlineError, FirnlineWarning
-from scripts.cli.printing import console_of, moment, visible
+from scripts.cli.printing import console_of, instant, moment, took, visible
 
 app = typer.Typer(
     add_completion=False,
@@ -67,11 +68,22 @@ def fetch(url: str, path: str, *, as_json: bool, of: tuple[str, str | None] | No
     return body
 
 
-def show_rows(title: str, rows: Sequence[Mapping[str, Any]], *, caption: str | None = None) -> None:
-    """Print rows that have the same keys, numbers to the right."""
+def show_rows(
+    title: str,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    caption: str | None = None,
+    about: Mapping[str, Any] | None = None,
+    where: str = "yet",
+) -> None:
+    """Print rows that have the same keys, numbers to the right. Without rows, print what is missing in the stream `about`."""
+    if not rows and about is not None:
+        print(f"{visible(about['name'])}: {empty(about, where)}")
+        return
     table = Table(title=title, caption=caption)
     for name, value in (rows[0] if rows else {"none": ""}).items():
-        table.add_column(name, justify="right" if isinstance(value, int | float) else "left")
+        is_number = isinstance(value, int | float) or (isinstance(value, str) and value[:1].isdigit())
+        table.add_column(name, justify="right" if is_number else "left")
     for row in rows:
         table.add_row(*(_cell(name, value) for name, value in row.items()))
     console_of(120).print(table)
@@ -103,16 +115,24 @@ def sets(
     times = {"startTime": EARLIEST if start is None else start, "endTime": LATEST if end is None else end}
     page = {**times, "limit": limit, "cursor": cursor, "coverage": 1}
     body = fetch(url, f"/{stream}/get-sets", of=(stream, "sets"), as_json=as_json, **page)
+    about = fetch(url, f"/streams/{stream}", as_json=False)
+    unit = about["timeUnit"]
+    if not body["sets"]:
+        print(f"{visible(stream)}: {empty(about, _in_range(start, end))}")
+        return
     table = Table(title=f"{len(body['sets'])} sets")
-    names = [step["name"] for step in body["sets"][0].values()] if body["sets"] else ["no sets in this range"]
-    for name in names:
-        table.add_column(name, justify="right", style=name if name in {"red", "green", "blue"} else "")
+    for step in body["sets"][0].values():
+        style = step["name"] if step["name"] in {"red", "green", "blue"} else ""
+        table.add_column(visible(step["name"]), justify="right", style=style)
+    table.add_column("took", justify="right")
     for each in body["sets"]:
-        table.add_row(*(str(step["timestamp"]) for step in each.values()))
-    coverage = body["coverage"]
-    first, last = coverage["completeFrom"], coverage["completeTo"]
-    table.caption = f"complete from {'the beginning' if first is None else first} to {'no time yet' if last is None else last}"
+        steps = [step["timestamp"] for step in each.values()]
+        gaps = [f"+{took(later - before, unit)}" for before, later in pairwise(steps)]
+        table.add_row(instant(steps[0], unit), *gaps, took(steps[-1] - steps[0], unit))
+    first, last = (body["coverage"][name] for name in ("completeFrom", "completeTo"))
+    begins = "the beginning" if first is None else instant(first, unit)
     console_of(120).print(table)
+    print(f"complete from {begins} to {'no time yet' if last is None else instant(last, unit)}")
     if "next" in body:
         print(f"more: --cursor {body['next']}")
 
@@ -127,8 +147,12 @@ def explain(
 ) -> None:
     """Show in which sets the events of a step at a time stand, or why in none."""
     body = fetch(url, f"/{stream}/explain", of=(stream, "sets"), as_json=as_json, step=step, time=time)
-    rows = [{**{name: row[name] for name in ("count", "state", "reason")}, **_texts(row["set"])} for row in body["events"]]
-    show_rows(visible(f"{stream}: {step} at {time}"), rows)
+    about = fetch(url, f"/streams/{stream}", as_json=False)
+    rows = [
+        {**{name: row[name] for name in ("count", "state", "reason")}, **_texts(row["set"], about["timeUnit"])}
+        for row in body["events"]
+    ]
+    show_rows(visible(f"{stream}: {step} at {time}"), rows, about=about, where="at this time")
 
 
 @app.command()
@@ -147,20 +171,19 @@ def summary(
     times = {"startTime": start, "endTime": end, "by": by, "zone": zone}
     rows = fetch(url, f"/{stream}/summary", of=(stream, None), as_json=as_json, **times)["summary"]
     about = fetch(url, f"/streams/{stream}", as_json=False)
-    if not rows:
-        print(f"{visible(stream)}: {empty(about, 'in this range' if start or end else 'yet')}")
-        return
     unit = about["timeUnit"]
-    title = visible(f"{stream}: durations in {unit}" if "step" in rows[0] else stream)
-    show_rows(title, [_with_times(each, unit, ("start", "end")) for each in rows])
+    durations = ("p50", "p95", "max") if rows and "step" in rows[0] else ()
+    shown = [_readable(each, unit, ("start", "end"), durations) for each in rows]
+    show_rows(visible(stream), shown, about=about, where=_in_range(start, end))
 
 
 @app.command()
 def top(limit: Limit = 20, stream: Stream = "dataset", url: Url = HERE, as_json: AsJson = False) -> None:
     """Show the ids with the largest values, the largest first."""
-    body = fetch(url, f"/{stream}", limit=limit, of=(stream, "top"), as_json=as_json)
-    rows = [{"rank": rank, "id": each} for rank, each in enumerate(body["data"], 1)]
-    show_rows(f"{stream}: the largest {len(rows)}", rows)
+    more = {} if as_json else {"values": 1}
+    body = fetch(url, f"/{stream}", limit=limit, of=(stream, "top"), as_json=as_json, **more)
+    rows = [{"rank": rank, **each} for rank, each in enumerate(body["data"], 1)]
+    show_rows(visible(f"{stream}: the largest {len(rows)}"), rows, about=fetch(url, f"/streams/{stream}", as_json=False))
 
 
 @app.command()
@@ -179,7 +202,9 @@ def uniques(
     body = fetch(url, f"/{stream}", granularity=granularity, start=start, end=end, of=(stream, "uniques"), as_json=as_json)
     rows = body["uniques"]
     of_length = f" of a {rows[0]['granularity']}" if rows else ""
-    show_rows(f"{stream}: {len(rows):,} periods{of_length}", rows[-limit:], caption=_of(len(rows), limit))
+    shown = [_readable(each, "s", ("start", "end")) for each in rows[-limit:]]
+    about, title = fetch(url, f"/streams/{stream}", as_json=False), visible(f"{stream}: {len(rows):,} periods{of_length}")
+    show_rows(title, shown, caption=_of(len(rows), limit), about=about, where=_in_range(start, end))
 
 
 @app.command()
@@ -201,7 +226,8 @@ def words(
     if as_json:
         print(json.dumps(rows))
         return
-    show_rows(f"{stream}: events by type" if types else f"{stream}: words", rows)
+    title, where = visible(f"{stream}: events by type" if types else f"{stream}: words"), _in_range(last or start, end)
+    show_rows(title, rows, about=fetch(url, f"/streams/{stream}", as_json=False), where=where)
 
 
 @app.command()
@@ -217,7 +243,9 @@ def segments(
     path = f"/{stream}/pending" if pending else f"/{stream}"
     body = fetch(url, path, after=after, limit=limit, of=(stream, "segments"), as_json=as_json)
     rows = body["pending" if pending else "segments"]
-    show_rows(f"{stream}: {len(rows)} batches {'pending' if pending else 'finished'}", rows)
+    title = visible(f"{stream}: {len(rows)} batches {'pending' if pending else 'finished'}")
+    where = "pending" if pending else "finished"
+    show_rows(title, rows, about=fetch(url, f"/streams/{stream}", as_json=False), where=where)
 
 
 @app.command()
@@ -239,26 +267,30 @@ def funnel(
     of, title = (stream, "funnel"), visible(stream)
     if key is not None:
         body = fetch(url, f"/{stream}/keys/{quote(key, safe='')}", of=of, as_json=as_json)
-        show_rows(f"{title}: {visible(key)}, {len(body['events']):,} events", body["events"][-limit:])
+        about = fetch(url, f"/streams/{stream}", as_json=False)
+        events = [_readable(each, about["timeUnit"], ("time",)) for each in body["events"][-limit:]]
+        show_rows(f"{title}: {visible(key)}, {len(body['events']):,} events", events, about=about, where="of this key")
     elif state is not None or missing is not None:
         page = {**times, "state": state, "missing": missing, "limit": limit}
         body = fetch(url, f"/{stream}/sequences", of=of, as_json=as_json, **page)
-        rows = [{**{name: row[name] for name in ("key", "state")}, **_texts(row["steps"])} for row in body["sequences"]]
-        show_rows(f"{title}: {len(rows):,} sequences", rows, caption="there are more: --limit" if "next" in body else None)
+        about = fetch(url, f"/streams/{stream}", as_json=False)
+        unit, more = about["timeUnit"], "there are more: --limit" if "next" in body else None
+        rows = [{**{name: row[name] for name in ("key", "state")}, **_texts(row["steps"], unit)} for row in body["sequences"]]
+        show_rows(f"{title}: {len(rows):,} sequences", rows, caption=more, about=about, where="of this kind")
     else:
         body = fetch(url, f"/{stream}", of=of, as_json=as_json, **times, by=by, zone=zone)
         counts = ", ".join(f"{body[name]:,} {name}" for name in ("complete", "open", "lapsed"))
-        show_rows(f"{title}: {counts}", body["steps"])
+        about = fetch(url, f"/streams/{stream}", as_json=False)
+        rows = [{name: _seconds(name, value) for name, value in each.items()} for each in body["steps"]]
+        show_rows(f"{title}: {counts}", [_readable(each, about["timeUnit"], ("start",)) for each in rows], about=about)
 
 
 @app.command()
 def streams(url: Url = HERE, as_json: AsJson = False) -> None:
     """Show every stream: its view, source, state, counts and time range."""
     body = fetch(url, "/streams", as_json=as_json)
-    rows = [
-        {**{name: each[name] for name in ("name", "view", "state", "source", "events", "collectors")}, **_range(each["span"])}
-        for each in body["streams"]
-    ]
+    names = ("name", "view", "state", "source", "events", "collectors")
+    rows = [{**{name: each[name] for name in names}, **_range(each["span"], each["timeUnit"])} for each in body["streams"]]
     show_rows(f"{len(rows)} streams", rows)
 
 
@@ -268,7 +300,7 @@ def stats(stream: Stream = "events", url: Url = HERE, as_json: AsJson = False) -
     body = fetch(url, f"/{stream}/get-stats", as_json=as_json)
     memory = body["memory"]
     table = Table(title=f"{stream}: {body['state']}, {body['events']:,} events", show_footer=True)
-    total = body["total"]
+    total, unit = body["total"], (body["timeUnit"] or {"name": "batch"})["name"]
     table.add_column("collector", footer="all since the start")
     known = {"setSize": "sets", "bound": "bound", "outOfOrderMessagesCount": "waiting"}
     shown = [key for key in known if key in total] or list(total)
@@ -279,7 +311,7 @@ def stats(stream: Stream = "events", url: Url = HERE, as_json: AsJson = False) -
         table.add_column(name, justify="right")
     for row in body["data"]:
         figures = [_cell(key, row[key]) for key in (*shown, "bytes")]
-        table.add_row(row["state"], *figures, *_range(row["span"]).values())
+        table.add_row(row["state"], *figures, *_range(row["span"], unit).values())
     table.caption = (
         f"late {body['late']:,}; rejects {sum(body['rejects'].values()):,}; dropped {sum(body['dropped'].values()):,}; "
         f"lag {sum(body['lag'].values()):,}; RSS {memory['rssBytes'] / 1e6:,.0f} MB"
@@ -314,16 +346,31 @@ def empty(about: Mapping[str, Any], where: str) -> str:
     return f"nothing {where}; the stream holds {about['events']:,} events from {start} to {end}"
 
 
-def _with_times(row: Mapping[str, Any], unit: str, names: Sequence[str]) -> dict[str, Any]:
-    return {name: moment(value, unit) if name in names else value for name, value in row.items()}
+def _in_range(start: object, end: object) -> str:
+    return "yet" if start is None and end is None else "in this range"
 
 
-def _texts(times: Mapping[str, int | None]) -> dict[str, str]:
-    return {name: "" if time is None else str(time) for name, time in times.items()}
+def _readable(row: Mapping[str, Any], unit: str, times: Sequence[str], durations: Sequence[str] = ()) -> dict[str, Any]:
+    """Return a row with its times as dates, and its durations with a unit."""
+    found = dict(row)
+    for name in times:
+        if found.get(name) is not None:
+            found[name] = moment(found[name], unit)
+    for name in durations:
+        found[name] = "" if found[name] is None else took(found[name], unit)
+    return found
 
 
-def _range(span: Sequence[int | None] | None) -> dict[str, str]:
-    start, end = ("" if time is None else str(time) for time in span or (None, None))
+def _seconds(name: str, value: Any) -> Any:
+    return f"{value:,.3f} s" if name in {"p50", "p95", "max"} and value is not None else value
+
+
+def _texts(times: Mapping[str, int | None], unit: str) -> dict[str, str]:
+    return {name: "" if time is None else instant(time, unit) for name, time in times.items()}
+
+
+def _range(span: Sequence[int | None] | None, unit: str) -> dict[str, str]:
+    start, end = ("" if time is None else moment(time, unit) for time in span or (None, None))
     return {"from": start, "to": end}
 
 
