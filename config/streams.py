@@ -282,7 +282,7 @@ def _steps(steps: list[str]) -> list[str]:
         if not re.fullmatch(r"[!-^`-~]{1,32}", step):
             raise ValueError("names of 1 to 32 printable ASCII characters, no space and no underscore")
     if len({step.lower() for step in steps}) < len(steps):
-        raise ValueError("names that differ in more than case")
+        raise ValueError("names that differ in more than case, because a set has one event of each; a funnel takes one twice")
     return steps
 
 
@@ -291,7 +291,7 @@ def _check_names(steps: list[str], record: Record) -> None:
     names = record.names()
     if strange := [name for name in names if name not in steps]:
         raise ValueError(f"record.step.names: the steps {', '.join(steps)}, not {', '.join(strange)}")
-    texts = [text for step in steps for text in dict.fromkeys(names.get(step, [step]))]
+    texts = [text for step in dict.fromkeys(steps) for text in dict.fromkeys(names.get(step, [step]))]
     if twice := [text for text in dict.fromkeys(texts) if texts.count(text) > 1]:
         raise ValueError(f"record.step.names: each text for one step, not {', '.join(twice)} for several")
 
@@ -505,9 +505,19 @@ def _funnel_steps(steps: list[str]) -> list[str]:
     for step in steps:
         if not re.fullmatch(r"[!-~]{1,64}", step) or step in {"key", "state", "lapsesAt"}:
             raise ValueError("names of 1 to 64 printable ASCII characters without spaces, other than key, state and lapsesAt")
-    if len(set(steps)) < len(steps):
-        raise ValueError("names that differ")
+    if twice := [label for label in dict.fromkeys(labels_of(steps)) if labels_of(steps).count(label) > 1]:
+        raise ValueError(f"other names than {', '.join(twice)}, by which answers call a step that is listed again")
     return steps
+
+
+def labels_of(steps: list[str]) -> list[str]:
+    """Return the names of steps in answers: a step that is listed again has a number.
+
+    >>> labels_of(["created", "paid", "created"])
+    ['created', 'paid', 'created_2']
+    """
+    counts = [steps[: place + 1].count(step) for place, step in enumerate(steps)]
+    return [step if count == 1 else f"{step}_{count}" for step, count in zip(steps, counts, strict=True)]
 
 
 class FunnelStream(StreamSettings):
@@ -522,7 +532,7 @@ class FunnelStream(StreamSettings):
     view: Literal["funnel"] = Field(description="What is answered.")
     record: FunnelRecord = Field(description="The form of the records.")
     steps: Annotated[list[str], AfterValidator(_funnel_steps)] = Field(
-        min_length=2, max_length=8, description="The steps of a sequence, in order of time."
+        min_length=2, max_length=8, description="The steps of a sequence, in order of time. One may be listed again."
     )
     within: Annotated[str, AfterValidator(_limit)] = Field(
         description="The longest time from the first event of a sequence to the last one, such as 30m, 2h or 7d."
@@ -547,12 +557,13 @@ class FunnelStream(StreamSettings):
 
     @property
     def step_names(self) -> tuple[str, ...]:
-        """The steps of a sequence."""
-        return tuple(self.steps)
+        """The steps of a sequence, as answers name them."""
+        return tuple(labels_of(self.steps))
 
     def view_arguments(self) -> dict[str, Any]:
         """Return the arguments of the view's class: the limit is in the unit of the times."""
-        return {**super().view_arguments(), "within": in_unit(duration_ms(self.within), self.unit), "unit": self.unit}
+        within = in_unit(duration_ms(self.within), self.unit)
+        return {**super().view_arguments(), "labels": self.step_names, "within": within, "unit": self.unit}
 
     def load(self, rate: float) -> Load:
         """See the base. A final sequence of three steps, with a random UUID as its key: 864,115 took 27,173,211 bytes."""

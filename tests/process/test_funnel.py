@@ -91,6 +91,31 @@ def test_every_sequence_is_published_once_although_the_service_is_killed(broker:
         assert (stats["other"], stats["rejects"]) == (1, {"/meta/ts: expected a time by RFC 3339, got a number": 1})
 
 
+def test_a_step_that_is_listed_again_has_a_name_of_its_own_in_answers(tmp_path: Path):
+    start = 1_795_773_600_000
+    walks = {"a": "CPC", "b": "CPPCC", "c": "CP", "d": "CCPCPC", "e": "PC"}
+    events = [(start + 10 * at, key, kind) for key, walk in walks.items() for at, kind in enumerate(walk)]
+    kinds = {"C": "order_created", "P": "payment_ok"}
+    path = tmp_path / "orders"
+    path.write_text(
+        "".join(json.dumps({"id": k, "type": kinds[s], "meta": {"ts": stamp(t)}}) + "\n" for t, k, s in sorted(events))
+    )
+    names = "{created: [order_created], paid: [payment_ok]}"
+    words = ["steps=[created, paid, created]", f"record.step.names={names}", f"source={{file: {path}}}"]
+    with service(None, None, *(f"streams.funnel.{each}" for each in words), stream="funnel") as running:
+        running.settled(len(events), "funnel")
+        client = Client(f"http://127.0.0.1:{running.port}")
+        complete = {
+            (row["key"], *(time - start for time in row["steps"].values())) for row in client.sequences(state="complete")
+        }
+        assert complete == {("a", 0, 10, 20), ("b", 0, 10, 30), ("d", 0, 20, 30)}
+        assert [(row["step"], row["reached"]) for row in client.funnel()] == [("created", 8), ("paid", 4), ("created_2", 3)]
+        assert [event["step"] for event in client.story("a")] == ["created", "paid", "created_2"]
+        assert running.get("/funnel/sequences?missing=created_2&key=c")["sequences"][0]["steps"]["created_2"] is None
+        table = client.sequences().arrow()
+        assert table.column_names == ["key", "state", "created", "paid", "created_2", "lapsesAt"]
+
+
 def stamp(ms: int) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(ms // 1_000))}.{ms % 1_000:03}Z"
 

@@ -216,6 +216,11 @@ def test_each_view_has_settings_of_its_own(tmp_path: Path, view: str):
         ("streams: {}\n", "streams: expected at least 1"),
         ("http: 5\nstreams: {events: {}}\n", "http: expected settings by name, got 5"),
         ("streams: {events: {steps: [R, r]}}\n", "names that differ in more than case"),
+        ("streams: {events: {steps: [R, G, R]}}\n", "a set has one event of each; a funnel takes one twice"),
+        (
+            "streams: {a: {view: funnel, within: 1m, steps: [x, y, x, x_2], record: {format: json, key: /k, step: {field: /s}}}}\n",
+            "other names than x_2, by which answers call a step that is listed again",
+        ),
         ("streams: {events: {steps: [R_, G]}}\n", "no space and no underscore"),
         ("streams: {Big Name: {}}\n", "streams.Big Name: expected a name like"),
         ("kafka: {a: [1]}\nstreams: {events: {}}\n", "kafka.a: expected text, a number, true or false"),

@@ -244,6 +244,14 @@ VARIANTS = {
         "",
         constants={"actors.views.funnel.pieces.PIECE_ROWS": 16, "actors.views.funnel.store._ALWAYS": 20},
     ),
+    "a funnel with a step twice": Sample(
+        "funnel",
+        FUNNEL | {"steps": ["created", "paid", "created"], "labels": ["created", "paid", "created_2"]},
+        partial(of_funnel, keys=25, late=200, other=1, events=60),
+        [Listing(limit=5), Listing("open"), Listing("lapsed", 2), Totals(), *TOLD],
+        "",
+        constants={"actors.views.funnel.pieces.PIECE_ROWS": 16, "actors.views.funnel.store._ALWAYS": 20},
+    ),
     "top with clears": Sample(
         "top",
         {},

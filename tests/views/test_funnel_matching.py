@@ -36,7 +36,7 @@ def sequences(
 ) -> list[Counter[tuple[Event, ...]]]:
     """Return the rows of each key as tuples of events."""
     events = columns(keys)
-    found = match(events, steps=steps, within=within, watermark=watermark)
+    found = match(events, pattern=range(steps), within=within, watermark=watermark)
     places = found.rows[found.rows != ABSENT]
     assert sorted(places.tolist()) == list(range(events.times.size)), "every event is in one row"
     owners = np.searchsorted(events.offsets, found.rows.max(axis=1), side="right") - 1
@@ -125,7 +125,7 @@ def test_final_rows_are_those_of_the_whole_whatever_comes(seed: int):
         if not held:
             continue
         held.sort()
-        found = match(columns([held]), steps=steps, within=within, watermark=watermark)
+        found = match(columns([held]), pattern=range(steps), within=within, watermark=watermark)
         for row in found.rows[found.final].tolist():
             done[tuple(held[place] for place in row if place != ABSENT)] += 1
         gone = {place for row in found.rows[found.final].tolist() for place in row}

@@ -76,13 +76,15 @@ class _Key(Key):
 
 
 class RecordDecoder:
-    """Decodes records of a `form` to events of `steps`. Without a member for the key, the key of the record is taken.
+    """Decodes records of a `form` to events of `steps`: of a step that is listed twice, the first one.
+
+    Without a member for the key, the key of the record is taken.
 
     Times are from 1970 to the year 9999. Any thread may use it.
     """
 
     def __init__(self, steps: Sequence[str], form: Form) -> None:
-        names = {text.encode(): index for index, step in enumerate(steps) for text in form.names.get(step, (step,))}
+        names = {text.encode(): steps.index(step) for step in steps for text in form.names.get(step, (step,))}
         last = min(_END_S * UNITS[form.unit] - 1, INT64_MAX)
         roles = {STEP: Name(names), **({KEY: _Key()} if KEY in form.members else {})}
         self._reader = Reader(form, roles, Range(0, last, "from 1970 to 9999"))

@@ -132,25 +132,25 @@ class FrozenFunnel(Frozen):
 
 
 class LiveFunnel(Live):
-    """A slice of sequences of `steps` steps `within` a time. It is full with `max_sequences` final rows.
+    """A slice of sequences of the steps of `pattern` `within` a time. It is full with `max_sequences` final rows.
 
     Not thread-safe: its collector owns it.
     """
 
-    def __init__(self, *, steps: int, within: int, max_sequences: int, carry: FunnelCarry | None = None) -> None:
-        self._steps = steps
+    def __init__(self, *, pattern: Sequence[int], within: int, max_sequences: int, carry: FunnelCarry | None = None) -> None:
+        self._steps = len(pattern)
         self._max_sequences = max_sequences
-        self._store = carry.store if carry else Store(steps=steps, within=within)
+        self._store = carry.store if carry else Store(pattern=pattern, within=within)
         self._watermark = carry.watermark if carry else 0
         self._pieces: list[Piece] = []
         self._final = FunnelSummary()
         self._due = carry.due if carry else []
 
     @staticmethod
-    def of_state(state: State, *, steps: int, within: int, max_sequences: int) -> "LiveFunnel":
+    def of_state(state: State, *, pattern: Sequence[int], within: int, max_sequences: int) -> "LiveFunnel":
         """Restore a slice from its `state`."""
-        live = LiveFunnel(steps=steps, within=within, max_sequences=max_sequences)
-        live._store = Store.of_state(state["store"], steps=steps, within=within)
+        live, steps = LiveFunnel(pattern=pattern, within=within, max_sequences=max_sequences), len(pattern)
+        live._store = Store.of_state(state["store"], pattern=pattern, within=within)
         live._watermark = integer(state["watermark"], 0)
         live._pieces = [Piece.of_state(each, steps).copied() for each in listed(state["pieces"])]
         live._due = [Piece.of_state(each, steps).copied() for each in listed(state["due"])]

@@ -69,10 +69,10 @@ NOTHING = Held(
 
 
 class Store:
-    """Events of keys with `steps` steps `within` a time. Not thread-safe: one live slice owns it."""
+    """Events of keys with the steps of `pattern` `within` a time. Not thread-safe: one live slice owns it."""
 
-    def __init__(self, *, steps: int, within: int) -> None:
-        self._steps = steps
+    def __init__(self, *, pattern: Sequence[int], within: int) -> None:
+        self._pattern = pattern
         self._within = within
         self._held = NOTHING
         self._new: list[Keyed] = []
@@ -84,9 +84,9 @@ class Store:
         self._due = INT64_MAX
 
     @staticmethod
-    def of_state(state: State, *, steps: int, within: int) -> "Store":
+    def of_state(state: State, *, pattern: Sequence[int], within: int) -> "Store":
         """Restore a store from its `state`; copies all columns."""
-        store = Store(steps=steps, within=within)
+        store, steps = Store(pattern=pattern, within=within), max(pattern) + 1
         blob, starts, lengths, counts, times, own, due = listed(state["held"])
         keys = _text_of(blob, starts, lengths)
         events = Events(_offsets(_counts_of(counts, keys)), *_events_of(times, own, steps))
@@ -178,7 +178,7 @@ class Store:
         touched = self._held.due < watermark
         touched[at[at >= 0]] = True
         some = _joined(self._held, np.flatnonzero(touched), fresh, at)
-        found = match(some.events, steps=self._steps, within=self._within, watermark=watermark)
+        found = match(some.events, pattern=self._pattern, within=self._within, watermark=watermark)
         final = found.rows[found.final]
         left = np.ones(some.size, np.bool_)
         left[final[final != ABSENT]] = False
@@ -204,7 +204,7 @@ class Store:
         if not named:
             blank = np.zeros(some.hashes.size, np.int64)
             some = some._replace(keys=Text(np.zeros(8, np.uint8), blank, blank))
-        return _rows_of(some, match(some.events, steps=self._steps, within=self._within, watermark=watermark).rows)
+        return _rows_of(some, match(some.events, pattern=self._pattern, within=self._within, watermark=watermark).rows)
 
     def shed(self, nbytes: int) -> tuple[int, int | None]:
         """Forget about `nbytes` of the keys whose first event is the earliest; returns the events, and the time after them.

@@ -53,6 +53,7 @@ class FunnelTotal(msgspec.Struct, frozen=True, rename="camel"):
 class FunnelView(View):
     """Sequences of one event of each of `steps` by key, in order, `within` a time in the `unit` of the stream.
 
+    A name may be listed for several steps; in answers each step has its own one of the `labels`, by default the names.
     A slice is full with `max_sequences` final rows. Records have the form `record`, with the roles step and time, and the role
     key unless it is the key of the record.
     """
@@ -62,14 +63,22 @@ class FunnelView(View):
     summarised = SHAPE
 
     def __init__(
-        self, *, steps: Sequence[str], within: int, record: Form, unit: str = "ms", max_sequences: int = 200_000
+        self,
+        *,
+        steps: Sequence[str],
+        within: int,
+        record: Form,
+        labels: Sequence[str] | None = None,
+        unit: str = "ms",
+        max_sequences: int = 200_000,
     ) -> None:
-        self._steps = tuple(steps)
+        self._steps = tuple(labels or steps)
+        self._pattern = tuple(map(list(steps).index, steps))
         self._within = within
         self._unit = unit
         self._max_sequences = max_sequences
         self._decoder = RecordDecoder(steps, record)
-        times = (Field(step, optional=True, group="steps") for step in steps)
+        times = (Field(step, optional=True, group="steps") for step in self._steps)
         self._listing = Shape(
             "sequences", (Field("key", "text"), Field("state", "text"), *times, Field("lapsesAt", optional=True))
         )
@@ -80,11 +89,11 @@ class FunnelView(View):
 
     def open(self, carry: FunnelCarry | None) -> LiveFunnel:
         """Start a live slice with the events that are not final."""
-        return LiveFunnel(steps=len(self._steps), within=self._within, max_sequences=self._max_sequences, carry=carry)
+        return LiveFunnel(pattern=self._pattern, within=self._within, max_sequences=self._max_sequences, carry=carry)
 
     def revive(self, state: State) -> LiveFunnel:
         """Return the live slice that `state` describes."""
-        return LiveFunnel.of_state(state, steps=len(self._steps), within=self._within, max_sequences=self._max_sequences)
+        return LiveFunnel.of_state(state, pattern=self._pattern, within=self._within, max_sequences=self._max_sequences)
 
     def thaw(self, state: State) -> FrozenFunnel:
         """Return the frozen slice that `state` describes."""
