@@ -121,7 +121,8 @@ class Progress(Control, frozen=True):
     `refused` the last ones that were refused, the newest first. `in_flight` counts events that are in
     no slice yet; at `credits` of them the front end stops reading. `ahead` counts the events whose times could not be yet when
     they came; `apart` of them wait for their times, the earliest for `apart_from`. `transactions` has the first offset of each
-    partition's open transaction, if it has one. `lag` has the unread records of each partition. `trouble` is why no records
+    partition's open transaction, if it has one. `offsets` has the next offset to read and `lag` the unread
+    records of each partition. `trouble` is why no records
     come, None if they can; `last_record_at` is when the newest record was read (seconds since 1970). `unit` is that of the
     times, None if the axis is not time. `since_start` has this process's counts, see `Tally`.
     """
@@ -144,6 +145,7 @@ class Progress(Control, frozen=True):
     watermark: int | None = None
     held_back_by: int | None = None
     transactions: Mapping[int, int] = {}
+    offsets: Mapping[int, int] = {}
     lag: Mapping[int, int] = {}
     epoch: int = 0
     first_record_at: float | None = None
@@ -359,7 +361,7 @@ class Health(Struct, frozen=True):
     """The reply to `GetHealth`. `degraded` has each stream that was given up, with the reason.
 
     `newest` lists the newest dead letters, newest first. `threads` has the seconds that each thread has spent on its present
-    task; 0 if it waits for one.
+    task; 0 if it waits for one. `worked` has the seconds of CPU that each has taken since it began.
     """
 
     degraded: Mapping[str, str]
@@ -368,3 +370,4 @@ class Health(Struct, frozen=True):
     newest: tuple[DeadLetter, ...]
     actors: tuple[ActorVitals, ...] = ()
     threads: Mapping[str, float] = {}
+    worked: Mapping[str, float] = {}

@@ -199,6 +199,7 @@ class Intake:
             unit=self._unit.now if self._view.timed else None,
             held_back_by=self._watermark.holding(now),
             transactions=self._transactions(),
+            offsets=self._place.offsets,
             epoch=self._place.epoch,
             first_record_at=self._first_record_at,
             last_record_at=self._last_record_at,

@@ -36,6 +36,7 @@ class Dispatcher:
     def __init__(self) -> None:
         self._homes: dict[str, SimpleQueue[Task | None]] = {}
         self._began: dict[str, float] = {}
+        self._worked: dict[str, float] = {}
         self._later: list[tuple[float, int, str, Task]] = []
         self._order = itertools.count()
         self._changed = threading.Condition()
@@ -69,6 +70,10 @@ class Dispatcher:
         """Return for each home the seconds that its thread has spent on its present task, 0 if it waits for one."""
         now = self.now()
         return {home: max(0.0, now - began) if began else 0.0 for home, began in self._began.copy().items()}
+
+    def worked(self) -> dict[str, float]:
+        """Return for each home the seconds of CPU that its thread has taken for the tasks that it has ended."""
+        return self._worked.copy()
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Finish the submitted tasks, and drop the delayed ones. Waits at most `timeout_s` in all."""
@@ -107,6 +112,7 @@ class Dispatcher:
             self._began[home] = self.now()
             task()
             self._began[home] = 0.0
+            self._worked[home] = time.thread_time()
 
     def _watch(self) -> None:
         with self._changed:

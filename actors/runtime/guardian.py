@@ -50,8 +50,17 @@ class Guardian(Actor[GuardianMessage]):
                 self._keep(stream, name, kind, reason)
             case GetHealth(reply_to):
                 newest = tuple(reversed(self._letters))
-                actors, threads = vitals_of(self.system.actors.copy()), self.system.dispatcher.busy()
-                reply_to(Health(dict(self._degraded), dict(self._restarts), self._letter_count, newest, actors, threads))
+                reply_to(
+                    Health(
+                        dict(self._degraded),
+                        dict(self._restarts),
+                        self._letter_count,
+                        newest,
+                        vitals_of(self.system.actors.copy()),
+                        self.system.dispatcher.busy(),
+                        self.system.dispatcher.worked(),
+                    )
+                )
             case _:
                 assert_never(message)
 

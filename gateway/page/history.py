@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.protocol import Address
-from actors.replies import DeadLetter, GetHealth, GetStats, Health, Stats
+from actors.replies import DeadLetter, Durability, GetHealth, GetStats, Health, Stats
 from gateway.api.errors import Problem
 from gateway.ask import Asker
 from gateway.stream import Served
@@ -36,8 +36,10 @@ _MOST_MARKS = 256
 _PATIENCE_S = 2.0
 _LONGEST_TEXT = 200
 _MARK_BYTES = 600
+_MOST_SAVED = 180
+_SAVED_BYTES = 250
 
-STREAM_BYTES = POINTS * (8 + 4 * len(NAMES)) + 2 * _MOST_MARKS * _MARK_BYTES
+STREAM_BYTES = POINTS * (8 + 4 * len(NAMES)) + 2 * _MOST_MARKS * _MARK_BYTES + _MOST_SAVED * _SAVED_BYTES
 """Bytes of the history of one stream, at most."""
 
 
@@ -49,6 +51,15 @@ class Mark(NamedTuple):
     text: str
 
 
+class Saved(NamedTuple):
+    """A checkpoint: its id, when it was saved (seconds since 1970), the seconds that it took, and the bytes of its own file."""
+
+    number: int
+    at: float
+    seconds: float
+    nbytes: int
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """Points of a stream, oldest first. A value is None if the stream did not reply at that time."""
@@ -57,6 +68,7 @@ class Series:
     at: list[float]
     values: Mapping[str, list[float | None]]
     marks: list[Mark]
+    saved: list[Saved]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +82,7 @@ class Seen:
     checkpoints_failed: int
     trouble: str | None
     why: str
+    saved: Saved | None = None
 
     @staticmethod
     def of(stats: Stats) -> "Seen":
@@ -83,6 +96,7 @@ class Seen:
             newest=stats.numbers[-1] if stats.numbers else 0,
             dropped=dict(stats.dropped_generations),
             checkpoints_failed=stats.durability.failures if stats.durability is not None else 0,
+            saved=_saved(stats.durability),
             trouble=trouble.state if trouble is not None else None,
             why="; ".join(trouble.reasons)[:_LONGEST_TEXT] if trouble is not None else "",
         )
@@ -97,6 +111,7 @@ class StreamHistory:
         self._count = 0
         self._routine: deque[Mark] = deque(maxlen=_MOST_MARKS)
         self._others: deque[Mark] = deque(maxlen=_MOST_MARKS)
+        self._saved: deque[Saved] = deque(maxlen=_MOST_SAVED)
         self._before: tuple[float, Seen] | None = None
         self._restarts = 0
         self._given_up = False
@@ -114,6 +129,8 @@ class StreamHistory:
                 self._compare(at, before, seen)
             values[len(RATES) :] = seen.levels
             self._before = at, seen
+            if seen.saved is not None and (not self._saved or self._saved[-1].number != seen.saved.number):
+                self._saved.append(seen.saved)
         place = self._count % POINTS
         self._at[place], self._values[:, place] = at, values
         self._count += 1
@@ -149,7 +166,7 @@ class StreamHistory:
         if each > 1:
             at, values = _joined(at, values, each)
         rows = {name: _listed(row) for name, row in zip(NAMES, values, strict=True)}
-        return Series(STEP_S * each, [round(float(value), 3) for value in at], rows, marks)
+        return Series(STEP_S * each, [round(float(value), 3) for value in at], rows, marks, list(self._saved))
 
     def _compare(self, at: float, before: Seen, now: Seen) -> None:
         retired = now.newest - before.newest
@@ -221,6 +238,13 @@ class Histories:
                 stats: Stats = await self._asker.ask(stream.manager, GetStats)
             seen = Seen.of(stats) if not stats.starting else None
         self._kept[stream.name].take(time.time(), seen)
+
+
+def _saved(durability: Durability | None) -> Saved | None:
+    """Return the newest checkpoint that this process has saved, if any."""
+    if durability is None or durability.at is None:
+        return None
+    return Saved(durability.checkpoint, durability.at, durability.seconds, durability.nbytes)
 
 
 def _joined(at: NDArray[Any], values: NDArray[Any], each: int) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -255,4 +255,5 @@ def health_of(health: Health) -> dict[str, Any]:
         "restarts": health.restarts,
         "deadLetters": {"count": health.dead_letters, "newest": health.newest[:_MOST_LETTERS]},
         "actors": health.actors,
+        "worked": {thread: round(seconds, 3) for thread, seconds in health.worked.items()},
     }

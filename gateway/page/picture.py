@@ -4,6 +4,7 @@ The ticker makes it once a tick for all clients. `now` always changes; `memory`,
 when a generation retires, spills or is dropped.
 """
 
+import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -150,16 +151,20 @@ def _now(stream: Served, stats: Stats, bars: Sequence[Bar]) -> dict[str, Any]:
         "heldBackBy": progress.held_back_by,
         "heldBackBecause": progress.held_back_because,
         "openTransactions": len(progress.transactions),
-        **_lag(progress.lag),
+        **_lag(progress.lag, progress.offsets),
         "lastBatchAt": stats.last_batch_at,
         "checkpoint": _checkpoint(stats.durability),
     }
 
 
-def _lag(lag: Mapping[int, int]) -> dict[str, Any]:
-    """Return the lag of the partitions with the largest lag, and of all partitions together."""
-    most = sorted(lag.items(), key=lambda each: -each[1])[:_MOST_PARTITIONS]
-    return {"lag": sorted(most), "lagTotal": sum(lag.values()), "partitions": len(lag)}
+def _lag(lag: Mapping[int, int], offsets: Mapping[int, int]) -> dict[str, Any]:
+    """Return the partitions with the largest lag, as (partition, lag, next offset), and the lag of all partitions together."""
+    most = heapq.nlargest(_MOST_PARTITIONS, lag.items(), key=lambda each: each[1])
+    return {
+        "lag": sorted((number, count, offsets.get(number)) for number, count in most),
+        "lagTotal": sum(lag.values()),
+        "partitions": len(lag),
+    }
 
 
 def _trouble(progress: Progress) -> dict[str, Any] | None:

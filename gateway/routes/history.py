@@ -39,6 +39,15 @@ class MarkReport(Answer, frozen=True):
     text: Annotated[str, _Meta(description="What happened, for people.")]
 
 
+class SavedReport(Answer, frozen=True):
+    """A checkpoint that was saved."""
+
+    number: Annotated[int, _Meta(description="Its id.")]
+    at: Annotated[float, _Meta(description="When it was saved: seconds since 1970.")]
+    seconds: Annotated[float, _Meta(description="Seconds that it took.")]
+    bytes: Annotated[int, _Meta(description="Bytes of its own file.")]
+
+
 class HistoryReport(Answer, frozen=True):
     """The history of a stream as columns of equal length. A value is null if the stream did not reply at that time."""
 
@@ -54,6 +63,9 @@ class HistoryReport(Answer, frozen=True):
     memory: Annotated[Values, _Meta(description="Bytes that count against the stream's budget.")]
     held: Annotated[Values, _Meta(description="Answers held.")]
     marks: Annotated[list[MarkReport], _Meta(description="What happened, the oldest first.")]
+    checkpoints: Annotated[
+        list[SavedReport], _Meta(description="The last 180 checkpoints, the oldest first. Of those within 10 s, the last.")
+    ]
 
 
 class HistoryRoutes:
@@ -95,4 +107,6 @@ class HistoryRoutes:
         found = self._histories.of(name).since(time.time() - last, points)
         marks = [MarkReport(*mark) for mark in found.marks]
         values = {key: list(row) for key, row in found.values.items()}
-        return json_response(HistoryReport(name, self._histories.began, found.step_s, found.at, **values, marks=marks))
+        saved = [SavedReport(*each) for each in found.saved]
+        began = self._histories.began
+        return json_response(HistoryReport(name, began, found.step_s, found.at, **values, marks=marks, checkpoints=saved))

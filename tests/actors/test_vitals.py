@@ -64,6 +64,7 @@ def test_the_health_has_waiting_messages_by_lane_and_the_seconds_of_each_busy_th
         woken.set()
         until(lambda: not [each for each in health().actors if each.actor == "Sleeper" and each.control + each.data])
         until(lambda: health().threads["bed"] == 0.0)
+        assert 0.0 < health().worked["bed"] < 5.0, "a thread that waits takes no CPU"
         sleeper.stop()
         assert not [each for each in health().actors if each.actor == "Sleeper"], "a stopped actor is not listed"
     finally:

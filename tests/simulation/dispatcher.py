@@ -48,6 +48,9 @@ class SimulatedDispatcher:
     def busy(self) -> dict[str, float]:
         return {}
 
+    def worked(self) -> dict[str, float]:
+        return {}
+
     def submit(self, task: Task, home: str) -> None:
         if self._dead:
             return

@@ -54,6 +54,9 @@ class Unthreaded:
     def busy(self) -> dict[str, float]:
         return {}
 
+    def worked(self) -> dict[str, float]:
+        return {}
+
     def submit(self, task: Task, home: str) -> None:
         self._tasks.append(task)
         if self._running:
