@@ -167,6 +167,8 @@ def test_charts_are_not_empty_at_a_visit(browser: Chromium, running: Service):
         seen.until("document.getElementById('past-said').innerText.includes('A point is')")
         seen.page.click("#past summary")
         seen.until("document.querySelector('#marks tbody')?.innerText.includes('started')")
+        seen.page.click("#parts >> text=Records")
+        seen.until("document.getElementById('rejects').innerText.includes('refused, because they are not events')")
         assert "others are of no interest" not in seen.text("#rejects")
         assert not seen.errors
 
@@ -233,7 +235,7 @@ def test_a_funnel_tells_the_story_of_a_key_and_what_lapses_next(browser: Chromiu
 
 
 def test_the_way_of_a_record_has_its_steps_and_the_mailboxes(browser: Chromium, running: Service):
-    with look(browser, url(running, "#/events"), reduced_motion="reduce") as seen:
+    with look(browser, url(running, "#/events/inside"), bypass_csp=True, reduced_motion="reduce") as seen:
         seen.until("document.querySelectorAll('#flow .steps li').length >= 4")
         steps = seen.page.locator("#flow .steps li")
         assert steps.locator("h3").all_inner_texts() == [
@@ -248,6 +250,82 @@ def test_the_way_of_a_record_has_its_steps_and_the_mailboxes(browser: Chromium, 
         assert f"{generations} generations" in steps.nth(4).inner_text().replace("\n", " ")
         seen.page.click("#flow summary")
         seen.until("document.querySelector('#flow tbody')?.innerText.includes('FrontEnd')")
+        titles = seen.page.locator("#flow .actors .title").all_text_contents()
+        assert titles == ["Source", "FrontEnd", "SetCollector", "Manager", "SetCollector", "Keeper"]
+        seen.until("[...document.querySelectorAll('#flow .share:not(.none)')].every((each) => each.textContent.includes('%'))")
+        partition = seen.page.locator("#lag tbody tr").first.locator("td").all_inner_texts()
+        assert [int(each.replace(",", "")) for each in partition[:4]] == [0, 3 * SETS + 1, 3 * SETS + 1, 0]
+        number = running.stats()["checkpoint"]["number"]
+        seen.until("(number) => document.querySelector('#checkpoint tbody')?.innerText.startsWith(number)", f"{number:,}")
+        assert seen.violations() == []
+        assert not seen.errors
+
+
+def test_times_are_shown_and_read_in_the_chosen_zone(browser: Chromium, running: Service):
+    start, end = FIRST_MS + 100 * 500, FIRST_MS + 100 * 600
+    with look(browser, url(running, "#/events"), reduced_motion="reduce") as seen:
+        page = seen.page
+        try:
+            assert window(seen)[0] == "2023-06-02 08:51:56"
+            page.focus("#zone")
+            seen.until("document.querySelectorAll('#zone option').length > 100")
+            page.select_option("#zone", "Asia/Tokyo")
+            seen.until("document.getElementById('timeline-said').innerText.includes(' from 2023-06-02 17:51:56 to ')")
+            page.fill("#range input[name=from]", "2023-06-02 17:52:46")
+            page.fill("#range input[name=to]", "2023-06-02T08:52:56Z")
+            page.keyboard.press("Enter")
+            seen.until("document.querySelectorAll('#answer-table tbody tr').length > 0")
+            assert page.evaluate("location.hash").endswith(f"?from={start}&to={end}")
+            assert page.evaluate(ROWS)[0][1] == "2023-06-02 17:52:46.000"
+            page.click("#range-newest")
+            newest = "document.querySelector('#range input[name=to]').value"
+            seen.until(f"{newest}.endsWith('+09:00') && {newest} !== '2023-06-02T08:52:56Z'")
+            page.reload()
+            seen.until("document.getElementById('timeline-said').innerText.includes(' from 2023-06-02 17:')")
+            page.click("#streams >> text=uniques")
+            seen.until(COUNTED)
+            frames = sum(row["frames"] for row in running.get("/uniques?granularity=minute")["uniques"])
+            seen.until("(said) => document.getElementById('timeline-said').innerText.startsWith(said)", f"{frames:,} frames")
+            page.select_option("#zone", "UTC")
+            seen.until("document.getElementById('timeline-said').innerText.includes(' from 2023-06-02 08:')")
+            assert not seen.errors
+        finally:
+            page.evaluate("localStorage.clear()")
+
+
+FINGERS = """(steps) => { for (const [type, id, share] of steps) {
+    const plot = document.getElementById("histogram");
+    const { left, top, width } = plot.getBoundingClientRect();
+    const at = { clientX: left + share * width, clientY: top + 60, pointerId: id, pointerType: "touch", bubbles: true };
+    plot.dispatchEvent(new PointerEvent(type, at));
+} }"""
+
+
+def test_fingers_move_and_zoom_the_histogram(browser: Chromium, running: Service):
+    with look(browser, url(running, "#/events"), reduced_motion="reduce") as seen:
+        whole = window(seen)
+        apart = [["pointerdown", 1, 0.45], ["pointerdown", 2, 0.55], ["pointermove", 2, 0.7], ["pointermove", 1, 0.3]]
+        seen.page.evaluate(FINGERS, [*apart, ["pointerup", 1, 0.3], ["pointerup", 2, 0.7]])
+        closer = changed(seen, whole)
+        assert whole[0] < closer[0] < closer[1] < whole[1]
+        seen.page.evaluate(FINGERS, [["pointerdown", 3, 0.4], ["pointermove", 3, 0.6], ["pointerup", 3, 0.6]])
+        earlier = changed(seen, closer)
+        assert earlier[0] < closer[0]
+        assert "from=" not in seen.page.evaluate("location.hash"), "a finger that does not rest draws no range"
+        assert not seen.errors
+
+
+def test_a_batch_can_be_opened(browser: Chromium, running: Service):
+    with look(browser, url(running, "#/segments"), bypass_csp=True, reduced_motion="reduce") as seen:
+        seen.until("document.querySelectorAll('#view-body tbody a').length > 0")
+        link = seen.page.locator("#view-body tbody a").first
+        line = running.request(str(link.get_attribute("href")))[2].decode().strip()
+        link.click()
+        numbers = str(seen.until("document.querySelector('#view-body .numbers')?.innerText"))
+        assert line.replace(",", "").startswith(numbers)
+        assert seen.violations() == []
+        seen.page.keyboard.press("Enter")
+        assert not seen.page.is_visible("#view-body .numbers"), "the button to close it has the focus"
         assert not seen.errors
 
 

@@ -158,6 +158,22 @@ def test_the_picture_moves_and_a_dragged_range_shows_the_answer_of_the_api(brows
         assert not again.errors
 
 
+def test_a_page_that_stands_still_shows_nothing_new_until_it_goes_on(browser: Chromium, fed: Service):
+    with look(browser, url(fed), reduced_motion="reduce") as seen:
+        seen.until(f"{SHOWN} && document.getElementById('tiles').innerText.includes('records so far')")
+        seen.page.click("#pause")
+        seen.until("document.getElementById('link').innerText === 'paused'")
+        before = seen.text("#stream")
+        with watching(fed.port) as other:
+            events(other, 6)  # more than two seconds of new states
+        seen.page.evaluate("new Promise(requestAnimationFrame)")
+        assert seen.text("#stream") == before
+        seen.page.click("#pause")
+        seen.until("document.getElementById('link').innerText === 'live'")
+        seen.until("(was) => document.getElementById('stream').innerText !== was", before)
+        assert not seen.errors
+
+
 def test_the_timeline_says_which_sets_do_not_change_any_more(browser: Chromium, fed: Service, tmp_path: Path):
     def final_until() -> str:
         """Return the time as the page writes it: in UTC, to the second. Texts of equal length sort by time."""
@@ -235,7 +251,9 @@ def test_a_stream_whose_brokers_are_gone_is_not_live_until_they_answer(browser: 
                 assert "No records can be read since" in seen.text("#notice")
                 assert proxy.bootstrap in seen.text("#notice")
                 assert "The answers stay as they were at" in seen.text("#notice")
-                assert "No records can be read (unreachable)" in seen.text("#flow")
+                assert seen.text("#parts-troubles") == "trouble"
+                seen.page.click("#parts >> text=Inside")
+                seen.until("document.getElementById('flow').innerText.includes('No records can be read (unreachable)')")
                 assert seen.violations() == []
                 proxy.mend()
                 seen.until("document.getElementById('link').innerText === 'live'")
@@ -280,7 +298,12 @@ def test_a_failed_stream_and_an_ended_service_are_shown_without_axe_violations(b
         for seen in looks:
             seen.until("document.title.startsWith('events') && document.body.dataset.state === 'degraded'")
             assert "events was given up: FrontEnd failed 10 times" in seen.text("#notice")
-            assert "Nothing is read any more" in seen.text("#flow")
+            seen.page.click("#parts >> text=Inside")
+            seen.until("document.getElementById('flow').innerText.includes('Nothing is read any more')")
+            assert "given up" in str(seen.until("document.querySelector('#letters tbody')?.innerText"))
+            assert not count or seen.violations() == []
+            assert seen.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+            seen.page.click("#parts >> text=Data")
             assert not seen.page.is_visible("#empty"), "a failed stream shows no command to send records"
             assert not count or seen.violations() == []
             assert (seen.page.locator(".generation").count() > 10) == (count > 0), "the last good picture stays"

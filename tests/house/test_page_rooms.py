@@ -21,7 +21,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "charts": ("lib", "data"),
     "range": ("lib", "data", "parts"),
     "views": ("lib", "parts", "charts"),
-    "cards": ("lib", "data", "charts"),
+    "cards": ("lib", "data", "parts", "charts"),
     "pages": ("lib", "data", "parts", "charts", "range", "views", "cards"),
     ".": ("lib", "data", "pages"),
 }

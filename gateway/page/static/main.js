@@ -7,7 +7,10 @@ import { forgetToken, setToken, token } from "./lib/access.js";
 import { byId, element, sentence, write } from "./lib/element.js";
 import { Feed } from "./lib/feed.js";
 import { clock, plural } from "./lib/format.js";
+import { paused } from "./lib/pause.js";
 import * as route from "./lib/route.js";
+import { now } from "./lib/zone.js";
+import { Bar } from "./pages/bar.js";
 import { Overview } from "./pages/overview.js";
 import { StreamPage } from "./pages/page.js";
 
@@ -18,6 +21,7 @@ const page = new StreamPage(state, past, draw);
 let chosen = null; // a stream's name, or null for the overview
 let lostAt = null;
 let pending = false;
+let waiting = {}; // what has come while the page stands still
 
 // Draw at most once per animation frame, and only while the page is visible.
 function draw() {
@@ -36,7 +40,7 @@ function drawNow() {
   byId("overview").hidden = chosen != null;
   byId("stream").hidden = !stream;
   byId("loading").hidden = chosen == null || Boolean(stream);
-  write(byId("as-of"), `As of ${clock(state.now.at)}.`);
+  write(byId("as-of"), `As of ${clock(state.now.at)}. Times are in ${now()}.`);
   notice(stream);
   if (chosen == null) {
     document.body.dataset.state = lostAt ? "reconnecting" : "running";
@@ -134,9 +138,10 @@ function follow() {
   const names = state.names ?? [];
   const only = names.length === 1 && !location.hash ? names[0] : null;
   const next = names.includes(wanted.stream) ? wanted.stream : only;
-  if (next !== chosen) {
+  if (next !== chosen || wanted.part !== page.part) {
+    if (next !== chosen) page.choose(next);
     chosen = next;
-    page.choose(chosen);
+    page.part = wanted.part;
     scrollTo(0, 0);
   }
   drawNow();
@@ -156,22 +161,35 @@ function troubled() {
   return seen.find((stream) => stream?.trouble)?.trouble;
 }
 
+function take(event, value) {
+  if (event === "memory") state.takeMemory(value);
+  if (event !== "now") return;
+  const first = !state.now || lostAt;
+  if (lostAt) past.forget();
+  state.takeNow(value);
+  lostAt = null;
+  byId("unauthorized").hidden = true;
+  if (first) follow();
+  else draw();
+  const trouble = troubled();
+  link(trouble ? trouble.state : "live", trouble ? "bad" : "good");
+}
+
+function resume() {
+  const { memory, now } = waiting;
+  waiting = {};
+  if (memory) take("memory", memory);
+  if (now) take("now", now);
+}
+
 let feed;
 function watch() {
   feed?.stop();
   feed = new Feed({
     on(event, value) {
-      if (event === "memory") state.takeMemory(value);
-      if (event !== "now") return;
-      const first = !state.now || lostAt;
-      if (lostAt) past.forget();
-      state.takeNow(value);
-      lostAt = null;
-      byId("unauthorized").hidden = true;
-      if (first) follow();
-      else draw();
-      const trouble = troubled();
-      link(trouble ? trouble.state : "live", trouble ? "bad" : "good");
+      if (paused() && state.now) waiting[event] = value;
+      else take(event, value);
+      if (event === "now" && paused()) link("paused", "mild");
     },
     down(error) {
       if (error.status === 401 || error.status === 403) return unauthorized(error);
@@ -200,6 +218,7 @@ byId("token-form").addEventListener("submit", (event) => {
   write(byId("token-said"), "");
   watch();
 });
+new Bar({ redraw: () => page.forget() || drawNow(), resume });
 addEventListener("hashchange", follow);
 document.addEventListener("visibilitychange", draw);
 watch();

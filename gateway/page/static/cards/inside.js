@@ -2,16 +2,19 @@
 
 import { byId, element, gauge, table, write } from "../lib/element.js";
 import { compact, duration, number, perSecond, plural } from "../lib/format.js";
+import { drawGraph, graphNote } from "./graph.js";
 import { bottleneck } from "./story.js";
 
-const FULL = 0.9;
+export const FULL = 0.9;
 
-export function drawInside(stream, rates) {
+export function drawInside(stream, rates, shares) {
   const target = byId("flow");
   if (!target.children.length)
     target.append(
       element("p", {}),
       element("ol", { class: "steps" }),
+      element("div", { class: "head" }, element("h3", {}, "Actors"), graphNote()),
+      element("div", { class: "scroll graph", tabindex: 0, role: "region", "aria-label": "Actors" }),
       element(
         "details",
         {},
@@ -19,7 +22,7 @@ export function drawInside(stream, rates) {
         element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Mailboxes" }),
       ),
     );
-  const [said, list, rest] = target.children;
+  const [said, list, , graph, rest] = target.children;
   write(said, bottleneck(stream));
   const steps = stepsOf(stream, rates);
   const key = steps.map((step) => step.name).join();
@@ -37,6 +40,7 @@ export function drawInside(stream, rates) {
     bar.firstChild.style.width = `${Math.max(0, Math.min(1, step.share ?? 0)) * 100}%`;
     write(note, step.note);
   });
+  drawGraph(graph, stream, rates, shares);
   if (rest.open) mailboxes(rest.lastChild, stream);
 }
 

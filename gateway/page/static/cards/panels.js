@@ -1,24 +1,28 @@
-// The cards below the charts: memory, lag, checkpoints, refused records and failures.
+// The cards about memory, partitions, checkpoints and troubles.
 
-import { json } from "../lib/access.js";
 import { byId, element, sentence, table, write } from "../lib/element.js";
-import { bytes, clock, compact, duration, number, plural } from "../lib/format.js";
+import { bytes, clock, compact, duration, number, plural, rate } from "../lib/format.js";
+import { ago, stamp } from "../lib/zone.js";
 import { reach, since } from "./story.js";
 
-const LEAST_BETWEEN_MS = 3_000;
+const RATE_S = 10;
+const DAY_S = 86_400;
+const MOST_SAVED = 60;
+const MOST_TROUBLES = 100;
+const TROUBLES = new Set(["started", "failed", "restarted", "given up", "troubled", "recovered"]);
 
 export class Panels {
-  constructor(state) {
+  constructor(state, past) {
     this.state = state;
-    this.samples = { for: "", at: 0 };
+    this.past = past;
+    this.places = { name: null, seen: [] };
   }
 
   draw(stream) {
-    this.memory(stream);
-    this.lag(stream);
-    this.checkpoint(stream);
-    this.rejects(stream);
-    this.letters(stream);
+    const history = this.past.of(stream.name, DAY_S);
+    this.partitions(stream);
+    this.checkpoint(stream, history);
+    this.troubles(stream, history);
   }
 
   memory(stream) {
@@ -54,37 +58,73 @@ export class Panels {
     table(parts[3].lastChild, "This stream's share of the budget", [["part"], ["bytes", "n"]], rows);
   }
 
-  lag(stream) {
+  // Return the records that were read of each partition per second, over the last ten seconds.
+  speeds(stream) {
+    if (this.places.name !== stream.name) this.places = { name: stream.name, seen: [] };
+    const { seen } = this.places;
+    if (!seen.length || stream.at - seen.at(-1).at > 0.9)
+      seen.push({ at: stream.at, offsets: new Map(stream.lag.map(([number, , offset]) => [number, offset])) });
+    while (seen.length > 1 && seen[0].at < stream.at - RATE_S) seen.shift();
+    const [first, last] = [seen[0], seen.at(-1)];
+    const passed = last.at - first.at;
+    return (number) => {
+      const grown = last.offsets.get(number) - first.offsets.get(number);
+      return passed > 1 && Number.isFinite(grown) && grown >= 0 ? grown / passed : null;
+    };
+  }
+
+  partitions(stream) {
     const parts = this.parts("lag", () => [
       element("p", {}),
-      element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Partitions" }),
+      element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of partitions" }),
     ]);
     const back = stream.partitions > 1 || stream.openTransactions ? stream.heldBackBy : null;
     sentence(
       parts[0],
-      stream.lagTotal ? [`${compact(stream.lagTotal)} records`] : "No partition lags.",
-      stream.lagTotal ? " are in Kafka and not yet read. " : " ",
+      stream.lagTotal ? [`${compact(stream.lagTotal)} records`] : "All is read.",
+      stream.lagTotal ? " are not read yet. " : " ",
       ...(back == null ? [] : ["Partition ", [String(back)], ` holds the watermark back: ${stream.heldBackBecause}.`]),
     );
     parts[1].hidden = !stream.lag.length;
-    const rows = stream.lag.map(([partition, count]) => [
-      partition,
-      number(count),
-      partition === back ? "holds the watermark" : "",
-    ]);
+    const speed = this.speeds(stream);
+    const rows = stream.lag.map(([partition, count, offset]) => {
+      const each = speed(partition);
+      return [
+        partition,
+        offset == null ? "–" : number(offset),
+        offset == null ? "–" : number(offset + count),
+        number(count),
+        each == null ? "…" : `${rate(each)} /s`,
+        partition === back ? "holds the watermark" : "",
+      ];
+    });
     const more =
       stream.partitions > rows.length
         ? `the ${rows.length} partitions with the largest lag, of ${number(stream.partitions)}`
         : null;
-    table(parts[1], "Records not yet read", [["partition", "n"], ["lag", "n"], ["note"]], rows, more);
+    const columns = [
+      ["partition", "n"],
+      ["next offset", "n"],
+      ["end", "n"],
+      ["not read yet", "n"],
+      ["read", "n"],
+      ["note"],
+    ];
+    table(parts[1], "By number", columns, rows, more);
   }
 
-  checkpoint(stream) {
-    const parts = this.parts("checkpoint", () => [element("p", {}), details()]);
+  checkpoint(stream, history) {
+    const parts = this.parts("checkpoint", () => [
+      element("p", {}),
+      element("dl", { class: "facts" }),
+      element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of checkpoints" }),
+    ]);
     const made = stream.checkpoint;
-    parts[1].hidden = !made;
-    if (!made)
-      return sentence(parts[0], ["Checkpoints are off."], " A restart reads the stream again from its beginning.");
+    for (const part of parts.slice(1)) part.hidden = !made;
+    if (!made) {
+      sentence(parts[0], ["Checkpoints are off."], " A restart reads the stream again from its beginning.");
+      return;
+    }
     if (made.problem)
       sentence(parts[0], ["The last one failed: "], `${made.problem}. The checkpoint before it is still valid.`);
     else if (made.at == null)
@@ -94,103 +134,57 @@ export class Panels {
           ? `Started from checkpoint ${number(made.recoveredFrom)}. No newer one yet.`
           : "No checkpoint yet.",
       );
-    else
-      sentence(
-        parts[0],
-        "The newest checkpoint is ",
-        [`${since(made.at, stream.at)} old`],
-        `. It took ${duration(made.seconds * 1000)} and has ${bytes(made.bytes)}. A restart begins with it.`,
-      );
-    const rows = [
-      ["number", number(made.number)],
-      ["saved at", made.at == null ? "" : clock(made.at)],
-      ["took", duration(made.seconds * 1000)],
-      ["size", bytes(made.bytes)],
-      ["saved since the start", number(made.saved)],
-      ["failed", number(made.failed)],
+    else sentence(parts[0], "A restart begins with checkpoint ", [number(made.number)], ".");
+    facts(parts[1], [
+      ["old", made.at == null ? "–" : since(made.at, stream.at)],
+      ["took", made.at == null ? "–" : duration(made.seconds * 1000)],
+      ["size", made.at == null ? "–" : bytes(made.bytes)],
+      ["saved, failed", `${number(made.saved)}, ${number(made.failed)}`],
       ["started from", made.recoveredFrom ? number(made.recoveredFrom) : "the beginning"],
       ["unreadable", made.unread.join(", ") || "nothing"],
-    ];
-    return table(parts[1].lastChild, "Checkpoints", [["property"], ["value", "n"]], rows);
-  }
-
-  rejects(stream) {
-    const parts = this.parts("rejects", () => [
-      element("p", {}),
-      element("div", {}),
-      element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Samples" }),
     ]);
-    const counts = Object.entries(stream.rejects);
-    const all = counts.reduce((sum, [, count]) => sum + count, 0);
-    sentence(
-      parts[0],
-      ...(all
-        ? [[plural(all, "record")], " were refused, because they are not events."]
-        : ["None. Every record was an event."]),
-      stream.late ? ` ${compact(stream.late)} events came late.` : "",
-      stream.other
-        ? ` ${compact(stream.other)} others are of no interest to the view, because their step has no name here.`
-        : "",
-      stream.apart ? ` ${compact(stream.apart)} events are kept apart: their times lie ahead of the clock.` : "",
-    );
-    for (const part of parts.slice(1)) part.hidden = !all;
-    if (!all) return;
-    table(
-      parts[1],
-      "By reason",
-      [["reason"], ["records", "n"]],
-      counts.map(([reason, count]) => [reason.replaceAll("_", " "), number(count)]),
-    );
-    this.sample(stream, all, parts[2]);
+    const saved = history?.checkpoints ?? [];
+    parts[2].hidden = !saved.length;
+    const rows = saved
+      .slice(-MOST_SAVED)
+      .toReversed()
+      .map((each) => [number(each.number), clock(each.at), duration(each.seconds * 1000), bytes(each.bytes)]);
+    const columns = [
+      ["number", "n"],
+      ["saved at", "n"],
+      ["took", "n"],
+      ["size", "n"],
+    ];
+    table(parts[2], "Newest first, of those within ten seconds the last", columns, rows);
   }
 
-  // Read the newest refused records if there are new ones, at most every three seconds.
-  async sample(stream, all, target) {
-    const wanted = `${stream.name} ${all}`;
-    if (this.samples.for === wanted || Date.now() - this.samples.at < LEAST_BETWEEN_MS) return;
-    this.samples = { for: wanted, at: Date.now() };
-    try {
-      const { newest, advice = {} } = await json(`/${stream.name}/rejects`);
-      const rows = newest
-        .slice(0, 5)
-        .map(({ partition, offset, reason, head, length }) => [
-          `${partition} / ${number(offset)}`,
-          reason.replaceAll("_", " "),
-          head.length < length ? `${head}…` : head,
-        ]);
-      const said = Object.values(advice).join(" ");
-      table(
-        target,
-        `Newest first${said ? `. ${said}` : ""}`,
-        [["partition / offset"], ["reason"], ["record", "mono"]],
-        rows,
-      );
-    } catch (error) {
-      write(target, `Samples cannot be read: ${error.message}`);
-    }
-  }
-
-  letters(stream) {
+  // List what went wrong, and what ended it: the marks of the history, and the messages that no actor has handled.
+  troubles(stream, history) {
     const parts = this.parts("letters", () => [
       element("p", {}),
-      element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Dead letters" }),
+      element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "List of troubles" }),
     ]);
     const { deadLetters } = this.state.now;
-    if (!deadLetters) return;
+    const marks = (history?.marks ?? []).filter(({ kind }) => TROUBLES.has(kind));
+    const lost = (deadLetters?.newest ?? []).filter((each) => each.stream === stream.name);
+    const rows = [
+      ...marks.map(({ at, kind, text }) => [at, kind, text]),
+      ...lost.map(({ at, actor, kind, reason }) => [at, "lost", `${actor}, ${kind}: ${reason}`]),
+    ].sort(([one], [other]) => other - one);
+    if (stream.degradedBy && !rows.some(([, kind]) => kind === "given up"))
+      rows.unshift([rows[0]?.[0] ?? stream.at, "given up", stream.degradedBy]); // the history has it within ten seconds
+    const bad = rows.filter(([, kind]) => kind !== "started" && kind !== "recovered").length;
     sentence(
       parts[0],
-      deadLetters.count ? [plural(deadLetters.count, "message")] : "None. Every message was handled.",
-      deadLetters.count ? " between actors were lost, in the whole service." : "",
+      ...(bad ? [[plural(bad, "trouble")], " since the service started."] : ["None since the service started."]),
       stream.restarts ? ` This stream went back to its checkpoint ${plural(stream.restarts, "time")}.` : "",
+      deadLetters?.count
+        ? ` ${plural(deadLetters.count, "message")} between actors were lost in the whole service.`
+        : "",
     );
-    parts[1].hidden = !deadLetters.newest.length;
-    const rows = deadLetters.newest.map(({ at, stream: name, actor, kind, reason }) => [
-      clock(at),
-      `${name} ${actor}`,
-      kind,
-      reason,
-    ]);
-    table(parts[1], "Newest first", [["time", "n"], ["actor"], ["message"], ["reason"]], rows);
+    parts[1].hidden = !bad;
+    const cells = rows.slice(0, MOST_TROUBLES).map(([at, kind, text]) => [stamp(at), ago(at, stream.at), kind, text]);
+    table(parts[1], "Newest first", [["time"], ["ago"], ["what"], ["more"]], cells);
   }
 
   // Return the lasting elements of a card. They are made once.
@@ -203,4 +197,14 @@ export class Panels {
 
 function details(open = false) {
   return element("details", { open }, element("summary", {}, "As a table"), element("div", {}));
+}
+
+// Write pairs of a name and a value.
+function facts(target, rows) {
+  if (target.children.length !== rows.length)
+    target.replaceChildren(...rows.map(() => element("div", {}, element("dt", {}), element("dd", {}))));
+  rows.forEach(([name, value], at) => {
+    write(target.children[at].children[0], name);
+    write(target.children[at].children[1], value);
+  });
 }

@@ -1,4 +1,5 @@
-// A range on the timeline. The user drags it with mouse, pen or finger, or moves its two handles with the arrow keys.
+// A range on the timeline. The user drags it with mouse, pen or a finger that rests first, or moves its two handles
+// with the arrow keys.
 
 import { element } from "../lib/element.js";
 import { least, most } from "../lib/exact.js";
@@ -52,8 +53,10 @@ export class Brush {
     return made;
   }
 
-  begin(event) {
+  // Fingers on a picture with a window move and zoom it; `rested` is one that has rested before.
+  begin(event, rested = false) {
     if (!this.enabled || !this.timeline.scale || event.button > 0) return;
+    if (event.pointerType === "touch" && this.timeline.window && !rested) return;
     const first = this.timeAt(event);
     const x = event.clientX;
     let dragged = false;

@@ -1,5 +1,7 @@
 // Line and bar charts over time, drawn by uPlot in the page's colours, light or dark.
 
+import { iso, now, onZone } from "../lib/zone.js";
+
 const uPlot = window.uPlot;
 const LEGEND_PX = 44;
 const NARROW_PX = 420;
@@ -10,17 +12,16 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 
 // Return the label of a time on the axis, as precise as the distance `step` between two marks.
 function axisLabel(seconds, step) {
-  const text = new Date(seconds * 1000).toISOString();
+  const text = iso(seconds * 1000);
   return step >= 86_400 ? text.slice(0, 10) : text.slice(11, step >= 60 ? 16 : 19);
 }
 
 export class Chart {
-  // `series` are [label, colour variable, format]; the x axis is seconds since 1970, in UTC.
-  // With `bars` each value is a bar; `period` is its length in seconds if there is only one.
-  constructor(target, label, series, { bars = false, period = 60, least = 1, binary = false } = {}) {
+  // `series` are [label, colour variable, format]; the x axis is seconds since 1970, in the zone of the page.
+  // With `bars` each value is a bar, as wide as `set` says.
+  constructor(target, label, series, { bars = false, least = 1, binary = false } = {}) {
     this.binary = binary; // marks of the y axis at powers of two, for bytes
     this.least = least; // the y axis reaches at least as high
-    this.period = period;
     this.target = target;
     this.series = series;
     this.bars = bars;
@@ -29,6 +30,7 @@ export class Chart {
     this.data = [[], ...series.map(() => [])];
     this.remake = () => this.make();
     dark.addEventListener("change", this.remake);
+    this.forget = onZone(this.remake);
     this.observer = new ResizeObserver(() => this.resize());
     this.observer.observe(target);
     this.make();
@@ -49,7 +51,7 @@ export class Chart {
     this.plot = new uPlot(
       {
         ...this.size(),
-        tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
+        tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), now() === "UTC" ? "Etc/UTC" : now()),
         cursor: { y: false, points: { size: 6 } },
         hooks: { drawAxes: [(plot) => this.drawMarks(plot)] },
         legend: { live: true, markers: { width: 0, fill: (_, at) => this.colours[at] } },
@@ -74,14 +76,18 @@ export class Chart {
         series: [
           {
             value: (_, seconds) =>
-              seconds == null ? "" : new Date(seconds * 1000).toISOString().replace("T", " ").slice(0, 19),
+              seconds == null
+                ? ""
+                : iso(seconds * 1000)
+                    .replace("T", " ")
+                    .slice(0, 19),
           },
           ...this.series.map(([label, name, shown]) => ({
             label,
             stroke: colour(name),
             fill: this.bars ? colour(name) : undefined,
             width: this.bars ? 0 : 2,
-            paths: this.bars ? uPlot.paths.bars({ size: [1, Infinity], gap: 1, align: 1 }) : undefined,
+            paths: this.bars ? (plot, at, from, to) => this.barPaths(plot, at, from, to) : undefined,
             points: { show: false },
             value: (_, value) => (value == null ? "" : shown(value)),
           })),
@@ -92,13 +98,29 @@ export class Chart {
     );
   }
 
-  // `marks` are [seconds, kind]: vertical lines in the colour of the kind, "bad" or "mild".
-  set(data, marks = []) {
+  // `marks` are [seconds, kind]: vertical lines in the colour of the kind, "bad" or "mild". `lengths` are those of the
+  // bars, in seconds.
+  set(data, marks = [], lengths = []) {
     this.data = data;
     this.marks = marks;
+    this.lengths = lengths;
     this.plot.setData(data);
     // Without a cursor, the legend shows the newest values.
     if (this.plot.cursor.idx == null && data[0].length) this.plot.setLegend({ idx: data[0].length - 1 });
+  }
+
+  barPaths(plot, at, from, to) {
+    const path = new Path2D();
+    const [times, values] = [plot.data[0], plot.data[at]];
+    const ground = plot.valToPos(0, "y", true);
+    for (let place = from; place <= to; place += 1) {
+      if (values[place] == null) continue;
+      const left = plot.valToPos(times[place], "x", true);
+      const wide = plot.valToPos(times[place] + (this.lengths?.[place] ?? 60), "x", true) - left;
+      const top = plot.valToPos(values[place], "y", true);
+      path.rect(left, top, Math.max(1, wide - (wide > 4 ? devicePixelRatio : 0)), ground - top);
+    }
+    return { fill: path, stroke: null, clip: null, flags: 0 };
   }
 
   drawMarks(plot) {
@@ -113,13 +135,12 @@ export class Chart {
     ctx.restore();
   }
 
-  // Return the visible span. A bar begins at its time and is as wide as the shortest distance between two bars.
+  // Return the visible span. A bar begins at its time.
   span(low, high) {
     const starts = this.data[0];
     if (starts.length === 1) low = high = starts[0]; // for a single point uPlot would choose years
     if (!this.bars) return [Math.min(low, high - 60), high]; // at least a minute, otherwise the axis repeats its labels
-    const apart = starts.slice(1).map((start, at) => start - starts[at]);
-    return [low, high + (apart.length ? Math.min(...apart) : this.period)];
+    return [low, high + (this.lengths?.at(-1) ?? 60)];
   }
 
   resize() {
@@ -135,6 +156,7 @@ export class Chart {
 
   destroy() {
     dark.removeEventListener("change", this.remake);
+    this.forget();
     this.observer.disconnect();
     this.plot.destroy();
   }

@@ -2,6 +2,7 @@
 // `time` a width in proportion to its time, and `fit` chooses `time` if most bars are then wide enough to be seen.
 
 import { most } from "../lib/exact.js";
+import { offsetAt } from "../lib/zone.js";
 
 const LEAST_PX = 3; // a narrower bar cannot be seen
 
@@ -65,12 +66,14 @@ const STEPS = [
   3.15576e11,
 ];
 
-// Return the marks of an axis: at most `count` round times in ms, from `start` to `end`.
+// Return the marks of an axis: at most `count` times in ms, from `start` to `end`, that are round in the page's zone.
 export function roundTimes(start, end, count) {
   const apart = (end - start) / Math.max(1, count);
   const step = STEPS.find((size) => size >= apart) ?? Math.ceil(apart);
   const found = [];
-  for (let time = Math.ceil(start / step) * step; time <= end && found.length <= count; time += step) found.push(time);
+  const ahead = offsetAt(start);
+  const first = Math.ceil((start + ahead) / step) * step - ahead;
+  for (let time = first; time <= end && found.length <= count; time += step) found.push(time);
   return { step, times: found };
 }
 

@@ -2,12 +2,10 @@
 
 import { json } from "../lib/access.js";
 import { big, most } from "../lib/exact.js";
-import { moment, toMs } from "../lib/format.js";
+import { toMs, utc } from "../lib/format.js";
 
 const SECOND_MS = 1000n; // words are counted by the second
 const PERIODS_MS = { minute: 6e4, hour: 3.6e6, day: 8.64e7, week: 6.048e8, month: 2.6784e9, year: 3.16224e10 };
-
-const iso = (time, unit) => `${moment(time, unit, true).replace(" ", "T")}Z`;
 
 async function counted({ name }, [from, to], width) {
   const range = `startTime=${from}&endTime=${to}&width=${width}`;
@@ -36,7 +34,7 @@ const KINDS = {
       const wanted = toMs(width, unit);
       const by = granularities.find((each) => PERIODS_MS[each] >= wanted) ?? granularities.at(-1);
       const long = BigInt(Math.round(PERIODS_MS[by] / toMs(1, unit)));
-      const range = `start=${iso(from - long, unit)}&end=${iso(to, unit)}`;
+      const range = `start=${utc(from - long, unit)}&end=${utc(to, unit)}`;
       const { uniques } = await json(`/${name}?granularity=${by}&${range}`);
       const s = BigInt(Math.round(1000 / toMs(1, unit)));
       return { width: long, by, buckets: uniques.map(({ start, frames }) => [BigInt(start) * s, frames]) };

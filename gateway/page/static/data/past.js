@@ -1,6 +1,7 @@
 // The history that the service keeps: read once for a stream, and then continued by the live events.
 
 import { json } from "../lib/access.js";
+import { paused } from "../lib/pause.js";
 
 const EVERY_MS = 10_000;
 const POINTS = 360;
@@ -19,7 +20,7 @@ export class Past {
     const key = `${name} ${last}`;
     const known = this.kept.get(key) ?? { body: null, asked: -Infinity };
     this.kept.set(key, known);
-    if (performance.now() - known.asked > EVERY_MS && !document.hidden) {
+    if (performance.now() - known.asked > EVERY_MS && !document.hidden && !paused()) {
       known.asked = performance.now();
       this.read(name, last, known);
     }

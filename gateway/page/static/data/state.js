@@ -5,6 +5,8 @@ import { NOUNS } from "./nouns.js";
 
 const KEPT_S = 600;
 const BETWEEN_S = 0.95;
+const WORK_S = 12;
+const SMOOTH = 5; // points
 
 const BAR = ["number", "state", "start", "end", "answers", "events", "bytes", "disk", "count"];
 const GONE = ["number", "start", "end", "events", "bytes", "reason", "at"];
@@ -21,6 +23,7 @@ export class State {
     this.memory = {};
     this.streams = new Map();
     this.history = new Map();
+    this.work = [];
   }
 
   takeMemory(memory) {
@@ -33,6 +36,9 @@ export class State {
     this.streams = new Map(now.streams.filter((each) => each.held).map((each) => [each.name, this.joined(each, now)]));
     this.names = names;
     for (const stream of this.streams.values()) this.remember(stream, now.at);
+    if (this.work.length && now.at < this.work.at(-1).at) this.work = [];
+    this.work.push({ at: now.at, worked: now.worked ?? {} });
+    while (this.work[0].at < now.at - WORK_S) this.work.shift();
   }
 
   joined(now, all) {
@@ -87,6 +93,18 @@ export class State {
     this.history.set(stream.name, points);
   }
 
+  // Return the share of a processor that each thread has taken over the last seconds, by its name; null if unknown.
+  shares(seconds) {
+    const last = this.work.at(-1);
+    const first = this.work.find(({ at }) => at >= last.at - seconds);
+    const passed = last && first ? last.at - first.at : 0;
+    if (passed < 1) return () => null;
+    return (thread) => {
+      const grown = last.worked[thread] - (first.worked[thread] ?? 0);
+      return Number.isFinite(grown) && grown >= 0 ? Math.min(1, grown / passed) : null;
+    };
+  }
+
   // Return rates per second over the last `seconds`: { records, made, refused, late }, or null without a history.
   rates(name, seconds) {
     const points = this.history.get(name) ?? [];
@@ -108,7 +126,10 @@ export class State {
   recent(name) {
     const points = this.history.get(name) ?? [];
     const rate = (key) =>
-      points.slice(1).map((point, at) => Math.max(0, point[key] - points[at][key]) / (point.at - points[at].at));
+      points.slice(1).map((point, at) => {
+        const before = points[Math.max(0, at + 1 - SMOOTH)]; // records come in bursts, which would be spikes
+        return Math.max(0, point[key] - before[key]) / (point.at - before.at);
+      });
     const level = (key) => points.slice(1).map((point) => point[key]);
     return {
       at: level("at"),

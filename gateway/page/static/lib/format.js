@@ -1,4 +1,7 @@
-// Formats numbers, sizes, times and durations for people. Times are UTC, in the stream's time unit.
+// Formats numbers, sizes, times and durations for people. Times are in the stream's time unit, and shown in the zone of
+// the page.
+
+import { iso } from "./zone.js";
 
 const grouped = new Intl.NumberFormat("en");
 const MS = { s: 1000, ms: 1, us: 1e-3, ns: 1e-6 };
@@ -83,15 +86,22 @@ export const length = (value, unit) => (isTime(unit) ? duration(toMs(value, unit
 
 // Format an integer time to the second, or with all digits of its unit if `fine`. A time before the year 0 or after
 // 9999 stays a number.
-export function moment(value, unit, fine = false) {
+export function moment(value, unit, fine = false, inUtc = false) {
   if (value == null) return "";
   if (!isTime(unit)) return number(value);
   const per = 10n ** BigInt(DIGITS[unit]);
   const rest = ((BigInt(value) % per) + per) % per;
   const seconds = Number((BigInt(value) - rest) / per);
   if (seconds < FIRST_S || seconds > LAST_S) return String(value);
-  const text = new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ");
+  const whole = inUtc ? new Date(seconds * 1000).toISOString() : iso(seconds * 1000);
+  const text = whole.slice(0, 19).replace("T", " ");
   return fine ? `${text}.${String(rest).padStart(DIGITS[unit], "0").padEnd(3, "0")}` : text;
 }
 
-export const clock = (seconds) => new Date(seconds * 1000).toISOString().slice(11, 19);
+// Return a time with all digits as the API takes it, in UTC whatever the zone of the page is.
+export const utc = (value, unit) => {
+  const text = moment(value, unit, true, true);
+  return /:/.test(text) ? `${text.replace(" ", "T")}Z` : text;
+};
+
+export const clock = (seconds) => iso(seconds * 1000).slice(11, 19);

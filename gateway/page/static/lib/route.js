@@ -1,20 +1,26 @@
-// Reads and writes the part of the address after #: the stream and the queried range. A copied link shows both again.
+// Reads and writes the part of the address after #: the stream, its part ("" for the data, "records" or "inside") and
+// the queried range. A copied link shows all of them again.
+
+export const PARTS = ["", "records", "inside"];
 
 export function read() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
   const parameters = new URLSearchParams(query);
   const time = (name) => (/^-?\d+$/.test(parameters.get(name) ?? "") ? BigInt(parameters.get(name)) : null);
-  return { stream: decodeURIComponent(path), from: time("from"), to: time("to"), by: parameters.get("by") };
+  const [stream, part = ""] = path.split("/").map(decodeURIComponent);
+  const known = PARTS.includes(part) ? part : "";
+  return { stream, part: known, from: time("from"), to: time("to"), by: parameters.get("by") };
 }
 
-export function address({ stream, from = null, to = null, by = null }) {
+export function address({ stream, part = "", from = null, to = null, by = null }) {
   const parameters = new URLSearchParams();
   if (from != null && to != null) {
     parameters.set("from", from);
     parameters.set("to", to);
   }
   if (by) parameters.set("by", by);
-  return `#/${encodeURIComponent(stream)}${parameters.size ? `?${parameters}` : ""}`;
+  const path = [stream, ...(part ? [part] : [])].map(encodeURIComponent).join("/");
+  return `#/${path}${parameters.size ? `?${parameters}` : ""}`;
 }
 
 // Replace the address without a new history entry: a drag would add hundreds of entries.

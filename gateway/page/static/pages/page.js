@@ -1,12 +1,15 @@
 // The page of one stream: tiles, the histogram or the timeline of memory, the range, the view, and what lies inside.
 
+import { DeadLetters } from "../cards/dead.js";
 import { drawInside } from "../cards/inside.js";
 import { Over } from "../cards/over.js";
 import { Panels } from "../cards/panels.js";
+import { Records } from "../cards/records.js";
 import { empty, forgotten, holds } from "../cards/story.js";
 import { Brush } from "../charts/brush.js";
 import { Histogram } from "../charts/histogram.js";
 import { STATES, Timeline } from "../charts/timeline.js";
+import { Touch } from "../charts/touch.js";
 import { heldSpan, WHAT } from "../data/nouns.js";
 import { statusOf } from "../data/status.js";
 import { byId, sentence, table, write } from "../lib/element.js";
@@ -24,16 +27,20 @@ export class StreamPage {
     this.timeline = new Timeline(byId("plot"));
     this.histogram = new Histogram(byId("histogram"), draw);
     this.brush = new Brush(this.histogram, (from, to, done) => this.query.follow(from, to, done));
+    this.touch = new Touch(this.histogram, (event) => this.brush.begin(event, true));
     this.query = new Query({
       show: (from, to) => {
         this.histogram.reveal(from, to);
         this.brush.show(from, to);
       },
-      say: (range) => route.say({ stream: this.name, ...range }),
+      say: (range) => route.say({ stream: this.name, part: this.part, ...range }),
     });
     this.over = new Over(state, past);
-    this.panels = new Panels(state);
+    this.panels = new Panels(state, past);
+    this.records = new Records();
+    this.dead = new DeadLetters();
     this.view = new View();
+    this.part = "";
     this.listen();
   }
 
@@ -56,9 +63,24 @@ export class StreamPage {
   draw(stream) {
     const none = stream.live.start == null && !stream.bars.length;
     this.head(stream);
+    this.parts(stream);
+    empty(stream, none);
+    if (this.part === "records") {
+      this.records.draw(stream);
+      this.dead.draw(stream);
+    } else this.dead.leave();
+    if (this.part === "inside") {
+      drawInside(stream, this.state.rates(stream.name, 10), this.state.shares(10));
+      this.panels.draw(stream);
+    }
+    if (this.part === "") this.data(stream, none);
+    return none;
+  }
+
+  data(stream, none) {
     holds(byId("holds"), stream);
     forgotten(byId("forgotten"), stream);
-    empty(stream, none);
+    this.panels.memory(stream);
     const flat = !Histogram.shows(stream) && !stream.bars.length && !stream.gone.length;
     byId("timeline").hidden = none || flat; // one live generation is one bar, which shows nothing
     this.query.of(stream);
@@ -68,9 +90,33 @@ export class StreamPage {
     this.view.of(stream);
     byId("view").hidden ||= none;
     this.over.draw(stream);
-    drawInside(stream, this.state.rates(stream.name, 10));
-    this.panels.draw(stream);
-    return none;
+  }
+
+  // Show the chosen part alone, and say in the links what waits in the others.
+  parts(stream) {
+    for (const link of byId("parts").querySelectorAll("a")) {
+      const { part } = link.dataset;
+      link.href = route.address({ stream: stream.name, part });
+      if (part === this.part) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+      byId(`part-${part || "data"}`).hidden = part !== this.part;
+    }
+    const refused = Object.values(stream.rejects).reduce((sum, count) => sum + count, 0);
+    const count = (id, value, text) => {
+      byId(id).hidden = !value;
+      write(byId(id), value ? text : "");
+    };
+    count("parts-refused", refused, `${compact(refused)} refused`);
+    count("parts-troubles", stream.trouble || stream.degradedBy || stream.checkpoint?.problem, "trouble");
+  }
+
+  // Draw everything anew, as after the choice of another zone.
+  forget() {
+    this.timeline.redraw();
+    this.histogram.redraw();
+    this.query.again();
+    this.view.again();
+    this.records.again();
   }
 
   head(stream) {

@@ -3,7 +3,7 @@
 import { extent } from "../data/window.js";
 import { json } from "../lib/access.js";
 import { big, least, most } from "../lib/exact.js";
-import { duration, isTime, length, moment, number, toMs } from "../lib/format.js";
+import { duration, isTime, length, moment, number, toMs, utc } from "../lib/format.js";
 
 export const AT_ONCE = 1_000;
 const NEWEST = 100;
@@ -92,8 +92,7 @@ const IN_UNITS = new Set(["sets", "funnel"]);
 
 // Return a time as text for a path. Numbers of these views are in the stream's unit, those of the others in seconds.
 export function instant(time, { unit, view }) {
-  const text = moment(time, unit, true);
-  return IN_UNITS.has(view) || !isTime(unit) || !text.includes(" ") ? String(time) : `${text.replace(" ", "T")}Z`;
+  return IN_UNITS.has(view) || !isTime(unit) ? String(time) : utc(time, unit);
 }
 
 async function newestLength(stream, ms) {

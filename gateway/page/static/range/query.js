@@ -2,7 +2,8 @@
 
 import { answer, ask, curl, token } from "../lib/access.js";
 import { byId, element, write } from "../lib/element.js";
-import { compact, moment } from "../lib/format.js";
+import { compact, isTime, moment, toMs } from "../lib/format.js";
+import { suffix, withZone } from "../lib/zone.js";
 import { Rows } from "../parts/rows.js";
 import { drawTiles } from "../parts/tiles.js";
 import { ANSWERS, AT_ONCE, instant } from "./answers.js";
@@ -72,8 +73,8 @@ export class Query {
 
   // Show a dragged range in the fields, and query it at the end of the drag.
   follow(from, to, done, newest = false) {
-    this.fields.from.value = moment(from, this.stream.unit, true);
-    this.fields.to.value = moment(to, this.stream.unit, true);
+    this.fields.from.value = this.written(from);
+    this.fields.to.value = this.written(to);
     if (!done) return;
     this.mark();
     this.place([from, to]);
@@ -90,7 +91,15 @@ export class Query {
         "A time is needed in both fields: a date such as 2026-01-31 12:00:00, now, -5m, or a number as the API has it.",
         true,
       );
-    return this.query(...typed.map((text) => (/^[+-]?[\d,]+$/.test(text) ? text.replaceAll(",", "") : text)));
+    return this.query(...typed.map((text) => (/^[+-]?[\d,]+$/.test(text) ? text.replaceAll(",", "") : withZone(text))));
+  }
+
+  // Write a time as the fields have it: with the zone's offset, unless it is UTC.
+  written(time) {
+    const { unit } = this.stream;
+    const text = moment(time, unit, true);
+    const ends = isTime(unit) && /:/.test(text) ? suffix(toMs(time, unit)) : "Z";
+    return ends === "Z" ? text : `${text}${ends}`;
   }
 
   mark(from = false, to = false) {
@@ -181,6 +190,15 @@ export class Query {
     if (!known) return;
     drawTiles(byId("answer-tiles"), tilesOf(this.stream, { rows, range, figures }));
     if (this.stream.view === "sets") drawDurations(byId("answer-chart"), this.stream, rows);
+  }
+
+  // Show the same range again, as after the choice of another zone.
+  again() {
+    if (!this.stream || byId("answer").hidden || !this.range?.every((time) => typeof time === "bigint")) return;
+    const [from, to] = this.range;
+    this.fields.from.value = this.written(from);
+    this.fields.to.value = this.written(to);
+    if (this.shown?.length) this.table.make();
   }
 
   report(text, wrong = false) {

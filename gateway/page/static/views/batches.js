@@ -24,9 +24,11 @@ export async function newestBatches(name, first, end) {
   }
 }
 
-// Return the columns of the table of finished batches. The id leads to the line of the batch.
-export function batchColumns(name) {
-  const opened = ({ batch }) => element("a", { href: `/${name}/${batch}` }, number(batch));
+// Return the columns of the table of finished batches. The id leads to the line of the batch; `open(event, row)` shows
+// it.
+export function batchColumns(name, open) {
+  const opened = (row) =>
+    element("a", { href: `/${name}/${row.batch}`, onclick: (event) => open(event, row) }, number(row.batch));
   const limit = (value) => (value == null ? "" : number(value));
   return [
     { title: "batch", kind: "n", text: opened, key: ({ batch }) => batch },
