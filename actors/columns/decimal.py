@@ -112,6 +112,30 @@ def text_of(numbers: NDArray[Any], separators: NDArray[np.uint16]) -> bytes | No
     return rows.tobytes().translate(None, b"\0")
 
 
+def digits_of(numbers: Times) -> Bytes:
+    r"""Return numbers that are not negative as rows of ASCII digits, with NUL in place of leading zeros. 0 is one digit.
+
+    The rows have the width of the longest number. Cost: 30 ns a number and block of eight digits.
+
+    >>> digits_of(np.array([1204, 0])).tobytes()
+    b'1204\x00\x00\x000'
+    """
+    width = len(str(int(numbers.max(initial=0))))
+    blocks = -(-width // _BLOCK)
+    words = np.empty((numbers.size, blocks), np.uint64)
+    left = numbers.astype(np.uint64)
+    for place in range(blocks - 1, -1, -1):
+        higher = left // _POWERS[_BLOCK] if place else np.zeros_like(left)
+        word = _written(left - higher * _POWERS[_BLOCK])
+        if place:
+            word |= np.where(higher > 0, _ZEROS, np.uint64(0))
+        if place < blocks - 1:
+            word *= left > 0
+        words[:, place] = word
+        left = higher
+    return words.view(np.uint8)[:, blocks * _BLOCK - width :]
+
+
 def _written(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return words of eight ASCII digits, the first digit in the lowest byte, with NUL in place of leading zeros."""
     high = numbers // np.uint64(10_000)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.columns.decimal import AT_ONCE, MAX_DIGITS, parse_at, text_of
+from actors.columns.decimal import AT_ONCE, MAX_DIGITS, digits_of, parse_at, text_of
 from actors.columns.times import INT64_MAX
 
 
@@ -91,3 +91,12 @@ def test_many_numbers_are_written_in_their_order():
 @pytest.mark.parametrize("number", [-1, 10**8, -(2**63), INT64_MAX])
 def test_other_numbers_are_not_written(number: int):
     assert text_of(np.array([5, number]), np.full(2, 0x0A, np.uint16)) is None
+
+
+@given(
+    st.lists(st.one_of(st.integers(0, INT64_MAX), st.integers(0, MAX_DIGITS - 1).map(lambda power: 10**power - 1)), max_size=20)
+)
+def test_a_table_of_digits_has_each_number_at_the_right_end_of_its_row(numbers: list[int]):
+    table = digits_of(np.array(numbers, np.int64))
+    assert [bytes(row).lstrip(b"\0") for row in table] == [str(number).encode() for number in numbers]
+    assert table.shape[1] == len(str(max(numbers, default=0)))

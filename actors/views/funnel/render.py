@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,10 +15,9 @@ from actors.columns.times import INT64_MAX, Times
 from actors.views.funnel.arguments import STATES, Cursor, Listing
 from actors.views.funnel.pieces import Rows
 from actors.views.funnel.slices import Part, hash_of
-from actors.views.view import Block, listed
+from actors.views.view import Block
 
 COMPLETE, OPEN, LAPSED = range(len(STATES))
-_ENCODER = msgspec.json.Encoder()
 _BLOCK = 1_024
 """Rows of a block. A block takes some milliseconds, so other threads can run between two blocks."""
 
@@ -47,44 +45,41 @@ def states_of(times: Sequence[Times] | NDArray[np.int64], watermark: int | None,
 def sequences(parts: Sequence[Part], listing: Listing, within: int) -> Iterator[Block]:
     """Yield the sequences of `listing`, by their first time; those of one time by the hash of the key.
 
-    Sweeps over the pieces: sequences before the start of the next piece are complete. `following` is a `Cursor`.
+    `following` is a `Cursor`.
     """
-    ordered = sorted(parts, key=lambda part: part.piece.span.start)
-    held: Listed | None = None
     left, place = listing.limit, listing.after
-    for part, following in pairwise((*ordered, None)):
-        assert part is not None, "only the end of the pairs is None"
-        opened = _chosen(part, listing, within)
-        held = opened if held is None or not held.states.size else _joined(held, opened)
-        until = following.piece.span.start if following is not None else INT64_MAX
-        ready = _sorted(held.only(held.rows.times[0] < until))
-        held = held.only(held.rows.times[0] >= until)
-        if listing.after is not None:
-            ready = _behind(ready, listing.after)
+    for ready in in_order(parts, listing, within):
         for low in range(0, ready.states.size, _BLOCK):
             some = ready.only(np.arange(low, min(low + _BLOCK, ready.states.size)))
             if left is not None and some.states.size > left:
                 some = some.only(np.arange(left))
                 place = _place_after(some, place)
-                yield _block(some, within, place)
+                yield Block(columns_of(some, within), place)
                 return
             place = _place_after(some, place)
             left = None if left is None else left - some.states.size
-            yield _block(some, within, None)
+            yield Block(columns_of(some, within))
 
 
-def lines(parts: Sequence[Part], steps: Sequence[str], within: int) -> Iterator[bytes]:
-    """Yield final sequences as a line of JSON each, by their first time, in blocks. Cost: 3 us a sequence."""
-    for block in sequences(parts, Listing(), within):
-        keys, states, *times, limits = map(listed, block.columns)
-        rows = zip(keys, states, zip(*times, strict=True), limits, strict=True)
-        if keys:
-            yield _ENCODER.encode_lines(
-                [
-                    {"key": key, "state": state, "steps": dict(zip(steps, own, strict=True)), "lapsesAt": limit}
-                    for key, state, own, limit in rows
-                ]
-            )
+def in_order(parts: Sequence[Part], listing: Listing, within: int) -> Iterator[Listed]:
+    """Yield the sequences of `listing` after its place, in order, whatever its limit is.
+
+    Sweeps over the pieces: sequences before the start of the next piece are complete.
+    """
+    ordered = sorted(parts, key=lambda part: part.piece.span.start)
+    held: Listed | None = None
+    for part, following in pairwise((*ordered, None)):
+        assert part is not None, "only the end of the pairs is None"
+        opened = _chosen(part, listing, within)
+        held = opened if held is None else _joined(held, opened)
+        until = following.piece.span.start if following is not None else INT64_MAX
+        before = held.rows.times[0] < until
+        ready, held = (held, None) if before.all() else (held.only(before), held.only(~before))
+        ready = _sorted(ready)
+        if listing.after is not None:
+            ready = _behind(ready, listing.after)
+        if ready.states.size:
+            yield ready
 
 
 def story(parts: Sequence[Part], key: bytes, steps: Sequence[str], within: int) -> Iterator[Block]:
@@ -137,7 +132,10 @@ def _chosen(part: Part, listing: Listing, within: int) -> Listed:
     if listing.state is not None:
         times = [first, *(gap - 1 for gap in gaps[1:])]
         chosen &= states_of(times, part.watermark, within) == STATES.index(listing.state)
-    rows = part.piece.rows().only(chosen) if chosen.any() else Rows.none(len(gaps))
+    some = chosen.any()
+    rows = part.piece.rows() if some else Rows.none(len(gaps))
+    if some and not chosen.all():
+        rows = rows.only(chosen)
     if listing.key is not None:
         rows = _with_key(rows, listing.key)
     return Listed(rows, states_of(rows.times, part.watermark, within))
@@ -159,6 +157,9 @@ def _joined(one: Listed, other: Listed) -> Listed:
 
 
 def _sorted(found: Listed) -> Listed:
+    first = found.rows.times[0]
+    if (first[1:] > first[:-1]).all():
+        return found
     return found.only(np.lexsort((*found.rows.times[:0:-1], found.rows.hashes, found.rows.times[0])))
 
 
@@ -182,13 +183,13 @@ def _place_after(found: Listed, before: Cursor | None) -> Cursor | None:
     return Cursor(time, mark, equal)
 
 
-def _block(found: Listed, within: int, following: Cursor | None) -> Block:
+def columns_of(found: Listed, within: int) -> tuple[list[object], ...]:
     """Return rows as columns: the key, the state, the time of each step, and until when it may go on."""
-    keys = [key.decode() for key in found.rows.keys.take(np.arange(found.states.size))]
-    states = [STATES[state] for state in found.states.tolist()]
+    keys: list[object] = [key.decode() for key in found.rows.keys.take(np.arange(found.states.size))]
+    states: list[object] = [STATES[state] for state in found.states.tolist()]
     times = [[None if time < 0 else time for time in each.tolist()] for each in found.rows.times]
     limits = [
         min(first + within, INT64_MAX) if state != COMPLETE else None
         for first, state in zip(found.rows.times[0].tolist(), found.states.tolist(), strict=True)
     ]
-    return Block((keys, states, *times, limits), following)
+    return keys, states, *times, limits

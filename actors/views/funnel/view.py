@@ -12,8 +12,9 @@ from actors.timeline.span import Span
 from actors.views.funnel.arguments import Asked, Figures, Listing, Story, Totals
 from actors.views.funnel.decode import RecordDecoder
 from actors.views.funnel.figures import SHAPE, figures
+from actors.views.funnel.lines import lines
 from actors.views.funnel.pieces import PIECE_ROWS
-from actors.views.funnel.render import lines, sequences, story
+from actors.views.funnel.render import sequences, story
 from actors.views.funnel.slices import FrozenFunnel, FunnelCarry, FunnelSummary, LiveFunnel, Part
 from actors.views.funnel.totals import Table, counts
 from actors.views.view import Block, Decoded, Due, Field, Meta, Records, Shape, View
