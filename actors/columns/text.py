@@ -152,6 +152,32 @@ class Text:
             same[alike[some]] = (words == other_words).all(axis=1)
         return same
 
+    def index(self, values: Sequence[bytes]) -> NDArray[np.int64]:
+        """Return for each string the place in `values`, which differ, of the one that it equals, or -1.
+
+        Cost: 10 ns a string, and 3 ns for each value of its length and its eight bytes.
+
+        >>> Text.of([b"ab", b"abc", b"b", b""]).index([b"b", b"ab"]).tolist()
+        [1, -1, 0, -1]
+        """
+        found = np.full(self.starts.size, -1)
+        for length in {len(value) for value in values}:
+            rows = np.flatnonzero(self.lengths == length)
+            if not rows.size:
+                continue
+            count = -(-length // _WORD)
+            words = self._gathered(self.starts[rows], count)
+            if count:
+                words[:, -1] &= _KEPT[length - (count - 1) * _WORD]
+            for place, value in enumerate(values):
+                if len(value) == length:
+                    there = np.frombuffer(value + bytes(count * _WORD - length), "<u8")
+                    same = np.ones(rows.size, np.bool_)
+                    for column in range(count):
+                        same &= words[:, column] == there[column]
+                    found[rows[same]] = place
+        return found
+
     def prefixes(self, place: int) -> Hashes:
         """Return eight bytes of each string from `place` on, padded with zeros, as numbers in the order of the bytes."""
         inside = self.lengths > place

@@ -145,20 +145,11 @@ class Name(Role):
 
     def __init__(self, names: Mapping[bytes, int]) -> None:
         self._names = names
-        self._by_length: dict[int, list[bytes]] = {}
-        for name in names:
-            self._by_length.setdefault(len(name), []).append(name)
+        self._numbers = np.array([*names.values(), NO_NAME], np.int8)
 
     def of_text(self, texts: Text) -> tuple[NDArray[np.int8], Mask]:
-        """See the base; the number of another text is `NO_NAME`. Cost: 20 ns a text and name of its length."""
-        found = np.full(texts.starts.size, NO_NAME, np.int8)
-        for length, names in self._by_length.items():
-            rows = np.flatnonzero(texts.lengths == length)
-            if not rows.size:
-                continue
-            own = texts.only(rows)
-            for name in names:
-                found[rows[own.same(Text.of([name]), np.zeros(rows.size, np.int64))]] = self._names[name]
+        """See the base; the number of another text is `NO_NAME`. Cost: 10 ns a text, and 3 ns for each name of its length."""
+        found = self._numbers[texts.index(list(self._names))]
         return found, np.ones(found.size, np.bool_)
 
     def value(self, raw: bytes) -> int | None:

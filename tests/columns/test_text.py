@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from actors.columns.text import Text, state_of, texts_of
 
+STRINGS = st.one_of(st.binary(max_size=20), st.text("ab", max_size=18).map(str.encode))
+
 
 @given(st.lists(st.binary(max_size=40), max_size=30))
 def test_the_hash_of_a_string_does_not_depend_on_its_neighbours(values: list[bytes]):
@@ -24,6 +26,12 @@ def test_columns_compare_like_their_strings(pairs: list[tuple[bytes, bytes]]):
     assert left.same(right, rows).tolist() == [one == other for one, other in pairs]
     prefixes = left.prefixes(8).tolist()
     assert prefixes == [int.from_bytes(one[8:16].ljust(8, b"\0"), "big") for one, _ in pairs]
+
+
+@given(st.lists(STRINGS), st.lists(STRINGS, max_size=6, unique=True))
+def test_a_string_is_found_among_values(strings: list[bytes], values: list[bytes]):
+    found = Text.of(strings).index(values)
+    assert found.tolist() == [values.index(each) if each in values else -1 for each in strings]
 
 
 def test_text_is_encoded_as_utf8():
