@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from actors.columns.text import Text
 from actors.records.form import Form, TimeAt
 from actors.timeline.span import EVER, Span
+from actors.views.funnel import totals
 from actors.views.funnel.arguments import Cursor, Listing, Story, Totals
 from actors.views.funnel.view import FunnelView
 from actors.views.view import Silence
@@ -116,14 +117,14 @@ def test_any_batches_give_the_sequences_of_the_whole(seed: int):
     assert ordered(fed.published) == ordered(fed.asked(Listing())["sequences"]), "each sequence is published once"
     assert not [row for row in fed.published if row["state"] == "open"]
     rows = [{**row, "state": "lapsed"} if row["state"] == "open" else row for row in rows]
-    totals = fed.asked(Totals())
-    assert {name: totals[name] for name in ("complete", "open", "lapsed")} == {
+    sums = fed.asked(Totals())
+    assert {name: sums[name] for name in ("complete", "open", "lapsed")} == {
         "complete": 0, "open": 0, "lapsed": 0, **Counter(row["state"] for row in rows)
     }  # fmt: skip
-    assert [step["reached"] for step in totals["steps"]] == [
+    assert [step["reached"] for step in sums["steps"]] == [
         sum(row["steps"][step] is not None for row in rows) for step in STEPS
     ]
-    for place, step in enumerate(totals["steps"][1:], 1):
+    for place, step in enumerate(sums["steps"][1:], 1):
         gaps = sorted(
             (row["steps"][STEPS[place]] - row["steps"][STEPS[place - 1]]) / 1_000
             for row in rows
@@ -210,6 +211,30 @@ def test_a_late_event_completes_what_is_not_final():
     fed.poll([record("A", "paid", 20)], 30)
     fed.poll([record("B", "created", 70)], 70)
     assert [row["state"] for row in fed.asked(Listing())["sequences"]] == ["complete", "open"]
+
+
+@pytest.mark.parametrize("most", [2, 8_192])
+def test_what_earlier_totals_found_never_shows_in_later_ones(most: int, monkeypatch: pytest.MonkeyPatch):
+    """Each poll is followed by questions, while pieces are joined, frozen, compressed and dropped."""
+    monkeypatch.setattr(totals, "_MOST_KNOWN", most)
+    chance, fed, reused = random.Random(most), Fed(view_of(within=120_000, max_sequences=40)), 0
+    events = [(key, 9_000 * time, step) for key, time, step in stream_of(chance, 500, 30)]
+    warm = totals._Known()
+    for place in range(0, len(events), 18):
+        some = events[place : place + 18]
+        fed.poll([record(key, STEPS[step], time) for key, time, step in some], some[0][1])
+        if len(fed.aged) > 3:
+            fed.aged.pop(0)
+        cuts = sorted(chance.sample(range(events[-1][1]), 2))
+        for asked in (Totals("minute"), Totals("hour", "Asia/Kolkata"), Totals("hour"), Totals()):
+            for span in (EVER, Span(*cuts), EVER):
+                monkeypatch.setattr(totals, "_known", totals._Known())
+                expected = fed.asked(asked, span)
+                monkeypatch.setattr(totals, "_known", warm)
+                assert fed.asked(asked, span) == expected
+                assert len(warm._rows) <= most
+        reused += sum(warm.starts(piece, ("hour", "UTC", "ms")) is not None for each in fed.aged for piece in each._pieces)
+    assert reused > 100
 
 
 def test_totals_are_by_period_of_a_zone():

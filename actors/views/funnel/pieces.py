@@ -80,12 +80,13 @@ def compact(keys: Text, rows: Times | None = None) -> Text:
     return Text(np.concatenate((keys.joined(rows), np.zeros(_PADDING, np.uint8))), np.cumsum(lengths) - lengths, lengths)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Piece(Block):
     """At least one row, in order of the earliest time, whose span is `span`.
 
     The columns are the earliest time of each row, then for each step how much later it is plus one, or 0 if it is missing, then
     the length of each key. `marks` has the low half of each key's hash, so that a key is found without decompression.
+    What totals know of a piece is found by the object itself, so it can be referred to weakly.
     """
 
     text: NDArray[np.uint8] | bytes | memoryview

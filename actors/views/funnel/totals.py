@@ -1,11 +1,15 @@
 """Counts how many sequences reached each step, and the times between steps, of the whole span or by period.
 
 Used outside of the actors, on the thread that answers. Opens one piece at a time; the times between steps are kept, 8 bytes
-each.
+each. Pieces do not change. So the rows of a period that has final pieces alone are remembered, for the next answers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -35,6 +39,68 @@ class Step:
     """The times from the step before, of all sequences that reached this one; empty for the first step."""
 
 
+class Row(NamedTuple):
+    """A step in an answer: as `Step`, with percentiles and the largest of the times to it, in the stream's unit."""
+
+    reached: int = 0
+    open: int = 0
+    lapsed: int = 0
+    spent: tuple[int | None, int | None, int | None] = (None, None, None)
+
+
+Start = int | None
+"""The start of a period in the stream's unit; None for the whole span."""
+
+Kind = tuple[str | None, str, str]
+"""The periods of an answer: their length and zone, and the unit of the stream."""
+
+_MOST_KNOWN = 8_192
+"""Periods that are remembered, at most: some 600 bytes each."""
+
+
+class _Known:
+    """What earlier answers found of final pieces. Used by the answering thread alone."""
+
+    def __init__(self) -> None:
+        self._next = count()
+        self._starts: WeakKeyDictionary[Piece, tuple[int, dict[Kind, tuple[Start, ...]]]] = WeakKeyDictionary()
+        self._rows: OrderedDict[tuple[Kind, Start, tuple[int, ...]], list[Row]] = OrderedDict()
+
+    def mark(self, piece: Piece) -> int:
+        """Return a number that no other piece has had."""
+        return self._of(piece)[0]
+
+    def starts(self, piece: Piece, kind: Kind) -> tuple[Start, ...] | None:
+        """Return the periods in which a piece has sequences, if they are known."""
+        return self._of(piece)[1].get(kind)
+
+    def cut(self, piece: Piece, kind: Kind, starts: tuple[Start, ...]) -> None:
+        """Remember the periods in which a piece has sequences."""
+        self._of(piece)[1][kind] = starts
+
+    def rows(self, kind: Kind, start: Start, marks: tuple[int, ...]) -> list[Row] | None:
+        """Return the rows of a period that has the sequences of these pieces, if they are known."""
+        found = self._rows.get((kind, start, marks))
+        if found is not None:
+            self._rows.move_to_end((kind, start, marks))
+        return found
+
+    def remember(self, kind: Kind, start: Start, marks: tuple[int, ...], rows: list[Row]) -> None:
+        """Keep the rows of a period, and forget those that were not asked for longest."""
+        self._rows[kind, start, marks] = rows
+        while len(self._rows) > _MOST_KNOWN:
+            self._rows.popitem(last=False)
+
+    def _of(self, piece: Piece) -> tuple[int, dict[Kind, tuple[Start, ...]]]:
+        found = self._starts.get(piece)
+        if found is None:
+            found = self._starts[piece] = next(self._next), {}
+        return found
+
+
+_known = _Known()
+
+
 class Table:
     """The steps of each period, whose start is a time in the stream's unit; of the whole span, under None."""
 
@@ -42,20 +108,45 @@ class Table:
         self._steps = steps
         self._unit = unit
         self._within = within
-        found: dict[int | None, list[list[Step]]] = {}
+        self._kind = totals.by, totals.zone, unit
+        self._parts: dict[Start, list[Part]] = {}
+        self._opened: dict[Piece, Mapping[Start, list[Step]]] = {}
         for part in parts:
-            for start, own in self._of(part, totals):
-                found.setdefault(start, []).append(own)
-        self.periods = {start: self._sum(found[start]) for start in sorted(found, key=lambda each: each or 0)}
+            starts = _known.starts(part.piece, self._kind) if part.is_whole else None
+            for start in self._open(part, totals) if starts is None else starts:
+                self._parts.setdefault(start, []).append(part)
+        self.periods = {start: self._rows(start, totals) for start in sorted(self._parts, key=lambda each: each or 0)}
+
+    def _open(self, part: Part, totals: Totals) -> tuple[Start, ...]:
+        """Open a piece, and return the periods in which it has sequences."""
+        self._opened[part.piece] = found = dict(self._of(part, totals))
+        if part.is_whole:
+            _known.cut(part.piece, self._kind, tuple(found))
+        return tuple(found)
+
+    def _rows(self, start: Start, totals: Totals) -> list[Row]:
+        """Return the rows of a period, from memory if all of its pieces are final."""
+        parts = self._parts[start]
+        marks = tuple(_known.mark(part.piece) for part in parts) if all(part.is_whole for part in parts) else None
+        known = None if marks is None else _known.rows(self._kind, start, marks)
+        if known is not None:
+            return known
+        for part in parts:
+            if part.piece not in self._opened:
+                self._open(part, totals)
+        found = [self._row(own) for own in zip(*(self._opened[part.piece][start] for part in parts), strict=True)]
+        if marks is not None:
+            _known.remember(self._kind, start, marks, found)
+        return found
 
     def rows(self, names: Sequence[str], *, by_period: bool) -> Iterator[Block]:
         """Yield a row for each step, of each period."""
         if not by_period and not self.periods:
-            self.periods = {None: [Step(0, 0, 0, NO_TIMES) for _ in names]}
+            self.periods = {None: [Row() for _ in names]}
         for start, steps in self.periods.items():
             reached = [step.reached for step in steps]
             before = [None, *reached[:-1]]
-            spent = [self._seconds(step.gaps) for step in steps]
+            spent = [self._seconds(step) for step in steps]
             columns: list[list[object]] = [
                 list(names),
                 list(reached),
@@ -129,25 +220,20 @@ class Table:
             steps.append(Step(reached[step], open_ones, stopped - open_ones, spent))
         return steps
 
-    def _sum(self, parts: Sequence[list[Step]]) -> list[Step]:
-        return [
-            Step(
-                sum(each.reached for each in own),
-                sum(each.open for each in own),
-                sum(each.lapsed for each in own),
-                np.concatenate([each.gaps for each in own]),
-            )
-            for own in zip(*parts, strict=True)
-        ]
+    def _row(self, parts: Sequence[Step]) -> Row:
+        """Return a step of all parts. The median, the 95th percentile and the largest of its times are some of them."""
+        gaps = np.concatenate([each.gaps for each in parts])
+        spent: tuple[int | None, int | None, int | None] = (None, None, None)
+        if gaps.size:
+            p50, p95, most = (*(-(-percent * gaps.size // _PERCENT) - 1 for percent in (_P50, _P95)), gaps.size - 1)
+            ordered = np.partition(gaps, [p50, p95, most])
+            spent = int(ordered[p50]), int(ordered[p95]), int(ordered[most])
+        return Row(
+            sum(each.reached for each in parts), sum(each.open for each in parts), sum(each.lapsed for each in parts), spent
+        )
 
-    def _seconds(self, gaps: Times) -> tuple[float | None, float | None, float | None]:
-        """Return the median, the 95th percentile and the largest of times, in seconds: each is one of them."""
-        if not gaps.size:
-            return None, None, None
-        places = [-(-percent * gaps.size // _PERCENT) - 1 for percent in (_P50, _P95)]
-        ordered = np.partition(gaps, [*places, gaps.size - 1])
-        p50, p95, most = (int(ordered[place]) / UNITS[self._unit] for place in (*places, gaps.size - 1))
-        return p50, p95, most
+    def _seconds(self, row: Row) -> list[float | None]:
+        return [None if time is None else time / UNITS[self._unit] for time in row.spent]
 
 
 def counts(parts: Sequence[Part], within: int) -> dict[str, int]:
