@@ -218,14 +218,17 @@ def test_what_earlier_totals_found_never_shows_in_later_ones(most: int, monkeypa
     """Each poll is followed by questions, while pieces are joined, frozen, compressed and dropped."""
     monkeypatch.setattr(totals, "_MOST_KNOWN", most)
     chance, fed, reused = random.Random(most), Fed(view_of(within=120_000, max_sequences=40)), 0
-    events = [(key, 9_000 * time, step) for key, time, step in stream_of(chance, 500, 30)]
+    late = [chance.choice([0] * 19 + [4_000_000]) for _ in range(500)]
+    events = [
+        (key, max(0, 9_000 * time - by), step) for by, (key, time, step) in zip(late, stream_of(chance, 500, 30), strict=True)
+    ]
     warm = totals._Known()
     for place in range(0, len(events), 18):
         some = events[place : place + 18]
-        fed.poll([record(key, STEPS[step], time) for key, time, step in some], some[0][1])
+        fed.poll([record(key, STEPS[step], time) for key, time, step in some], max(time for _, time, _ in some) - 100_000)
         if len(fed.aged) > 3:
             fed.aged.pop(0)
-        cuts = sorted(chance.sample(range(events[-1][1]), 2))
+        cuts = sorted(chance.sample(range(max(time for _, time, _ in events)), 2))
         for asked in (Totals("minute"), Totals("hour", "Asia/Kolkata"), Totals("hour"), Totals()):
             for span in (EVER, Span(*cuts), EVER):
                 monkeypatch.setattr(totals, "_known", totals._Known())
