@@ -88,3 +88,13 @@ def is_utf8(value: bytes) -> bool:
 def _begins_as_utf_16(value: bytes) -> bool:
     """Whether a record begins with two characters of big-endian UTF-16 that ASCII has too."""
     return value[0] == value[2] == 0 and value[1] != 0 and value[3] != 0
+
+
+def other_form(*names: str) -> str:
+    """Return the reason for JSON records that have none of the members `names`, which a view reads without a `record`.
+
+    >>> other_form("ts", "uid")
+    'expected JSON with ts and uid, got other members: use record.format'
+    """
+    *first, last = names
+    return f"expected JSON with {', '.join(first)} and {last}, got other members: use record.format"

@@ -169,6 +169,8 @@ def test_the_extremes_of_int64_are_exact():
         (b"[1]", "not_object"),
         (b"null", "not_object"),
         (b'{"segment_id":1,"data":[]}', "no_batch_id"),
+        (b"{}", "no_batch_id"),
+        (b'{"b":1,"s":1}', "expected JSON with batch_id, segment_id and data, got other members: use record.format"),
         (b'{"batch_id":1,"data":[]}', "no_segment_id"),
         (b'{"batch_id":1,"segment_id":1}', "no_data"),
         (record("1", 1, []), "wrong_batch_id"),

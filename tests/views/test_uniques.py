@@ -422,6 +422,7 @@ ODD: list[tuple[bytes | None, str | float]] = [
     (b'"ts"', "wrong_type"),
     (b"{}", "no_ts"),
     (b'{"uid":"a","in":{"ts":1}}', "no_ts"),
+    (b'{"user":"a","at":1}', "expected JSON with ts and uid, got other members: use record.format"),
     (b'{"ts":1,"in":{"uid":"a"}}', "no_uid"),
     (b'{"ts":null,"uid":"a"}', "wrong_type"),
     (b'{"ts":true,"uid":"a"}', "wrong_type"),

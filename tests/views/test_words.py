@@ -28,6 +28,7 @@ from tests.support.trees import kept
 
 TYPES, WORDS = Counting("types"), Counting("words")
 BOTH = (TYPES, WORDS)
+OTHER = "expected JSON with event_type, data and timestamp, got other members: use record.format"
 REASONS = {
     "empty",
     "framed",
@@ -40,6 +41,7 @@ REASONS = {
     "no_timestamp",
     "wrong_type",
     "timestamp_out_of_range",
+    OTHER,
 }
 
 
@@ -344,6 +346,8 @@ REFUSED = {
     b'{"event_type": "a", "data": "\xed\xa0\x80", "timestamp": 1}': "not_utf8",
     b'{"data": "", "timestamp": 1}': "no_event_type",
     b"{}": "no_event_type",
+    b'{"type": "a", "text": "b", "at": 1}': OTHER,
+    b'{"data": "b", "at": 1}': "no_event_type",
     b'{"event_type": "a", "timestamp": 1}': "no_data",
     b'{"event_type": "a", "data": ""}': "no_timestamp",
     b'{"event_type": 1, "data": "", "timestamp": 1}': "wrong_type",

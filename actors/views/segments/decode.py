@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.columns.json.lists import Lists, NumberLists
-from actors.columns.record_text import BOM, bare, defect
+from actors.columns.record_text import BOM, bare, defect, other_form
 from actors.columns.times import INT64_MAX, INT64_MIN, Times
 from actors.columns.values import Values
 from actors.views.segments.runs.run import Run, RunBuilder, raw_runs
@@ -46,6 +46,8 @@ class _Long(msgspec.Struct, gc=False):
 
 _read_short = msgspec.json.Decoder(_Short).decode
 _read_long = msgspec.json.Decoder(_Long).decode
+_NAMES = ("batch_id", "segment_id", "data")
+_OTHER = other_form(*_NAMES)
 _read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _read_id = msgspec.json.Decoder(Int64).decode
 _read_numbers = msgspec.json.Decoder(list[int]).decode
@@ -269,7 +271,9 @@ def _reason(value: bytes) -> str:
         return "not_object"
     except UNREADABLE:
         return "not_json"
-    for name in ("batch_id", "segment_id", "data"):
+    if members and not members.keys() & set(_NAMES):
+        return _OTHER
+    for name in _NAMES:
         if name not in members:
             return f"no_{name}"
     for name in ("batch_id", "segment_id"):

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from actors.columns.json.alike import Alike
-from actors.columns.record_text import bare, defect
+from actors.columns.record_text import bare, defect, other_form
 from actors.columns.text import Hashes, Text
 from actors.columns.times import Times
 from actors.columns.utf8 import text_only
@@ -79,6 +79,8 @@ class _Raw(msgspec.Struct, gc=False):
 
 
 _DECODER = msgspec.json.Decoder(_Frame, strict=False)
+_any_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_OTHER = other_form("ts", "uid")
 _RAW = msgspec.json.Decoder(_Raw)
 _TEXT = msgspec.json.Decoder(str)
 _ts, _uid = attrgetter("ts"), attrgetter("uid")
@@ -180,7 +182,7 @@ def _read(value: bytes | None) -> _Frame | str:
     try:
         raw = _RAW.decode(value)
         if isinstance(raw.ts, msgspec.UnsetType):
-            return "no_ts"
+            return _OTHER if isinstance(raw.uid, msgspec.UnsetType) and _any_members(value) else "no_ts"
         if isinstance(raw.uid, msgspec.UnsetType):
             return "no_uid"
         seconds, uid = _seconds(bytes(raw.ts)), _TEXT.decode(raw.uid)

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from actors.columns.json.alike import Alike, Group
-from actors.columns.record_text import bare, defect
+from actors.columns.record_text import bare, defect, other_form
 from actors.columns.times import NO_TIMES, Times
 from actors.columns.utf8 import text_only
 from actors.columns.values import Values
@@ -45,6 +45,8 @@ class _Members(msgspec.Struct):
 
 _read = msgspec.json.Decoder(_Event).decode
 _members = msgspec.json.Decoder(_Members).decode
+_any_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_OTHER = other_form("event_type", "data", "timestamp")
 _type_of = attrgetter("event_type")
 _data_of = attrgetter("data")
 _timestamp_of = attrgetter("timestamp")
@@ -221,9 +223,13 @@ def _reason(value: bytes, error: Exception) -> str:
         members = _members(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "wrong_type"
-    for name, member in (("event_type", members.event_type), ("data", members.data), ("timestamp", members.timestamp)):
-        if not bytes(member):
-            return f"no_{name}"
+    missing = [
+        name
+        for name, member in (("event_type", members.event_type), ("data", members.data), ("timestamp", members.timestamp))
+        if not bytes(member)
+    ]
+    if missing:
+        return _OTHER if len(missing) == 3 and _any_members(value) else f"no_{missing[0]}"
     is_number = bytes(members.timestamp)[:1] in b"-0123456789"
     is_text = bytes(members.event_type)[:1] == bytes(members.data)[:1] == b'"'
     return "timestamp_out_of_range" if is_number and is_text else "wrong_type"
