@@ -12,7 +12,7 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-in
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install run start consumer ingest quick test long check kafka-versions lint lint-js bench chaos pictures docs lock clean
+.PHONY: help install run start cluster consumer ingest quick test long check kafka-versions lint lint-js bench chaos pictures docs lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1 \t\2/' | expand -t 22
@@ -38,6 +38,9 @@ run: install  ## broker, service and a gentle producer, with the curls to try
 
 start:  ## broker, topics and service in containers, on loopback (needs Docker)
 	docker compose up --detach
+
+cluster: install  ## three processes of one cluster and a gentle producer; needs a broker at port 9092, see config/cluster.yaml
+	@exec $(BIN)/python scripts/serve.py --config config/cluster.yaml --cluster local:3 --demo $(ARGS)
 
 consumer: install  ## the service alone; settings in ARGS, as in make consumer ARGS='--config config/top.yaml'
 	@exec $(BIN)/python scripts/serve.py $(ARGS)

@@ -1,10 +1,13 @@
 """A configuration whose streams cannot be in a cluster is refused with the reason, before anything is started."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from config.load import SettingsError, load
+from scripts.checkout import ROOT
 from scripts.service.cluster.local import count_of
 from scripts.service.cluster.secret import VARIABLE, secret_of
 
@@ -53,3 +56,10 @@ def test_a_secret_comes_from_a_file_that_others_cannot_read_or_from_the_environm
 def test_a_wrong_number_of_processes_is_refused(given: str):
     with pytest.raises(ValueError, match="local:N"):
         count_of(given)
+
+
+def test_one_process_imports_nothing_of_a_cluster():
+    names = "[name for name in sys.modules if 'cluster' in name.split('.')]"
+    code = f"import sys, scripts.service.serve, scripts.service.run; print({names})"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert found.strip() == "['config.cluster']"

@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from actors.kafka_topic import client_settings
 from scripts.service.cluster.records import Announced
 
 _POLL_S = 0.1
@@ -52,7 +53,7 @@ class Group:
 
 def ensure_leases(settings: Mapping[str, Any], group: Group) -> None:
     """Create the lease topic if it is absent. Raises ValueError if it has other shards, OSError if Kafka is away."""
-    admin = AdminClient(dict(settings))
+    admin = AdminClient(client_settings(settings))
     wanted = NewTopic(group.topic, group.shards, config={"cleanup.policy": "compact"})
     try:
         admin.create_topics([wanted], request_timeout=_TIMEOUT_S)[group.topic].result()
@@ -133,8 +134,8 @@ class Leases:
             while not self._ending.is_set():
                 self._tick(reader, member)
             self._end_all()
-        except (OSError, ValueError, KafkaException) as error:
-            self._on_failed(f"cluster: {error}")
+        except Exception as error:  # noqa: BLE001  # whatever it is: others must get the shards
+            self._on_failed(f"cluster: {type(error).__name__}: {error}")
         finally:
             reader.close()
             member.close()
