@@ -222,6 +222,15 @@ def test_stats_have_the_members_that_older_clients_read(running: Service):
     assert list(stats["data"][0])[:4] == ["validSetCount", "outOfOrderMessagesCount", "setSize", "bound"]
 
 
+def test_no_get_needs_more_than_the_right_to_read(running: Service, described: Any):
+    """`/answers` asks for the answer inside the service, behind the check of tokens: who may read that path may read all."""
+    scopes = {(method, path): operation["x-scope"] for path, method, operation in operations(described)}
+    assert scopes["get", "/answers"] == scopes["get", "/answers/{name}"] == "read"
+    wrong = {place: scope for place, scope in scopes.items() if place[0] == "get" and scope not in {"open", "read"}}
+    assert not wrong, "a GET with another scope must not be copied by /answers"
+    assert {method for method, _ in scopes} == {"get", "post", "delete"}
+
+
 def operations(described: Any) -> Iterator[tuple[str, str, Any]]:
     for path, methods in described["paths"].items():
         for method, operation in methods.items():
