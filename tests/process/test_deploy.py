@@ -1,5 +1,6 @@
 """The files in deploy/: systemd accepts the unit, and the manifests name what the service has."""
 
+import copy
 import json
 import re
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 from ruamel.yaml import YAML
 
@@ -53,6 +55,16 @@ def test_the_configuration_of_the_manifests_is_good_with_their_secret(tmp_path: 
     assert CONTAINER["ports"][0]["containerPort"] == settings.http.port == BY_KIND["Service"]["spec"]["ports"][0]["port"]
     assert BY_KIND["Service"]["metadata"]["name"] in settings.http.hosts
     assert str(settings.data_dir) in {each["mountPath"] for each in CONTAINER["volumeMounts"]}
+
+
+@pytest.mark.parametrize("version", ["1.31", "1.37"])
+def test_kubernetes_accepts_the_manifests(version: str):
+    for each in MANIFESTS:
+        kubernetes_validate.validate(each, version, strict=True)
+    wrong = copy.deepcopy(BY_KIND["StatefulSet"])
+    wrong["spec"]["template"]["spec"]["containers"][0]["readinessprobe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError, match="readinessprobe"):
+        kubernetes_validate.validate(wrong, version, strict=True)
 
 
 def test_every_name_in_the_manifests_leads_somewhere():
