@@ -15,9 +15,9 @@ from actors.views.funnel.arguments import Listing, Story, Totals
 from actors.views.funnel.view import FunnelView
 from actors.views.view import View
 from gateway.api.formats import write
+from scripts.lab.truth import sequences
 from tests.simulation.feed import JUNK, Feed, assert_named
 from tests.simulation.topic import Record
-from tests.support.sequences import sequences
 
 STEPS = ("created", "paid", "shipped")
 BEGINNING_MS = 1_468_244_384_000

@@ -19,9 +19,9 @@ from actors.views.funnel import totals
 from actors.views.funnel.arguments import Cursor, Listing, Story, Totals
 from actors.views.funnel.view import FunnelView
 from actors.views.view import Silence
+from scripts.lab.truth import sequences
 from tests.support.polled import polled
 from tests.support.rendered import rendered
-from tests.support.sequences import sequences
 
 STEPS = ["created", "paid", "shipped"]
 WITHIN = 50

@@ -26,7 +26,7 @@ from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from scripts.brokers.process import free_port
 from scripts.lab.chaos.faults import plan
 from scripts.lab.chaos.load import Load
-from scripts.lab.chaos.makers import LATENESS_MS, PARTITIONS
+from scripts.lab.chaos.makers import LATENESS_MS, PARTITIONS, STEPS, WITHIN_MS
 from scripts.lab.chaos.oracle import TRUTHS
 from scripts.lab.chaos.ordeal import Ordeal
 from scripts.lab.chaos.processes import EndedError, Subject, own_broker
@@ -47,6 +47,20 @@ def settings(
         "top": {},
         "segments": {"max_batches": 40, "spill_bytes": 20_000, "output": {"file": "output/output.txt"}},
         "uniques": {"lateness_ms": 5_000, "idle_ms": 300, "max_cells": 300, "output": {}},
+        "funnel": {
+            "lateness_ms": LATENESS_MS,
+            "idle_ms": 600_000,
+            "max_sequences": 200,
+            "output": {},
+            "steps": list(STEPS),
+            "within": f"{WITHIN_MS}ms",
+            "record": {
+                "format": "json",
+                "key": "/id",
+                "time": {"field": "/at", "unit": "ms"},
+                "step": {"field": "/type", "names": {step: [step] for step in STEPS}},
+            },
+        },
         "words": {"lateness_ms": 1_000, "idle_ms": 200, "max_pairs": 2_000},
     }
     for view, topic in outputs.items():
@@ -69,7 +83,7 @@ def topics_on(bootstrap: str, views: list[str]) -> Iterator[tuple[dict[str, tupl
     """Create a topic of each view, with its number of partitions, and the output topics. Delete them at the end."""
     run = uuid.uuid4().hex[:12]
     topics = {view: (f"chaos-{run}-{view}", PARTITIONS[view]) for view in views}
-    outputs = {view: f"chaos-{run}-{view}-out" for view in views if view in {"segments", "uniques"}}
+    outputs = {view: f"chaos-{run}-{view}-out" for view in views if view in {"segments", "uniques", "funnel"}}
     with temporary_topics(bootstrap, {**dict(topics.values()), **dict.fromkeys(outputs.values(), 1)}):
         yield topics, outputs
 

@@ -3,16 +3,19 @@
 `load.py` sends the records.
 """
 
+import heapq
 import json
 from collections.abc import Iterator
 from random import Random
 from typing import NamedTuple
 from zlib import crc32
 
-PARTITIONS = {"sets": 3, "top": 4, "segments": 5, "uniques": 3, "words": 2}
+PARTITIONS = {"sets": 3, "top": 4, "segments": 5, "uniques": 3, "words": 2, "funnel": 3}
 """Partitions of the topic of each view."""
 
 LATENESS_MS = 500
+WITHIN_MS = 2_000
+STEPS = ("created", "paid", "shipped")
 _DISORDER_MS = 400
 _JUNK = 0.01
 _LOST = 0.0005
@@ -41,6 +44,10 @@ class Maker:
     def at_time(self, second: int) -> Record | None:
         """Make an event of this time, in seconds since 1970; None if events of the view have no time."""
         del second
+        return None
+
+    def closing(self) -> tuple[int, list[Record]] | None:
+        """Make the events that end a stretch, with the time before which all is decided; None if nothing has to be decided."""
         return None
 
     def junk(self, value: bytes) -> bytes:
@@ -170,5 +177,65 @@ class Words(Maker):
         return Record(self.chance.randrange(self.partitions), json.dumps(event).encode())
 
 
-MAKERS: dict[str, type[Maker]] = {"sets": Sets, "top": Top, "segments": Segments, "uniques": Uniques, "words": Words}
+class Funnel(Maker):
+    """Orders of three steps, most of them complete in time, shuffled within the lateness. Some keys come again.
+
+    Each key keeps to one partition.
+    """
+
+    at = 1_685_695_916_000
+    _count = 0
+
+    def __init__(self, seed: str, partitions: int) -> None:
+        super().__init__(seed, partitions)
+        self._pending: list[tuple[int, int, str]] = []
+
+    def next(self, count: int) -> Iterator[Record]:
+        """Make events. Later steps of some orders come in a later call."""
+        found: list[tuple[int, Record]] = []
+        while len(found) < count:
+            self.at += self.chance.randrange(20)
+            if self.chance.random() < 0.4:
+                self._begin()
+            while self._pending and self._pending[0][0] <= self.at:
+                time_ms, step, key = heapq.heappop(self._pending)
+                found.append((time_ms + self.chance.randrange(_DISORDER_MS), self._record(key, STEPS[step], time_ms)))
+        for _, record in sorted(found):
+            yield record._replace(value=self.junk(record.value))
+
+    def closing(self) -> tuple[int, list[Record]]:
+        """Make the events that end a stretch, of keys of their own. All that began before is final after them."""
+        self._pending.clear()
+        begin = self.at + 2 * LATENESS_MS
+        self.at = begin + WITHIN_MS + 2 * LATENESS_MS
+        made = []
+        for _ in range(_CLOSING):
+            for partition in range(self.partitions):
+                made.append(self._record(f"c{self.at}", STEPS[0], self.at)._replace(partition=partition))
+                self.at += 1
+        self.at += LATENESS_MS
+        return begin, made
+
+    def _begin(self) -> None:
+        """Begin an order: some of its steps are lacking, late, twice, or in another order."""
+        self._count += self.chance.random() < 0.8
+        key, time_ms = f"A{self._count - self.chance.randrange(3)}", self.at
+        for step in range(len(STEPS)):
+            for _ in range(self.chance.choices([0, 1, 2], [1, 12, 1])[0]):
+                heapq.heappush(self._pending, (time_ms, step, key))
+            time_ms += self.chance.randrange(self.chance.choice([0, 300, 1_500]) + 1)
+
+    def _record(self, key: str, step: str, time_ms: int) -> Record:
+        value = json.dumps({"id": key, "type": step, "at": time_ms}).encode()
+        return Record(crc32(key.encode()) % self.partitions, value)
+
+
+MAKERS: dict[str, type[Maker]] = {
+    "sets": Sets,
+    "top": Top,
+    "segments": Segments,
+    "uniques": Uniques,
+    "words": Words,
+    "funnel": Funnel,
+}
 """The maker of records of each view."""

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-from scripts.lab.truth import GRANULARITIES, Batches, Matching, period, ranked
+from scripts.lab.chaos.makers import STEPS, WITHIN_MS
+from scripts.lab.truth import GRANULARITIES, Batches, Matching, period, ranked, sequences
 
 Span = tuple[int, int]
 """A half-open range, in the unit of the view's requests."""
@@ -52,6 +53,9 @@ class Truth:
     def take(self, value: bytes) -> None:
         """Take in the next record of a partition."""
         raise NotImplementedError
+
+    def settle(self, until: int) -> None:
+        """Decide what is before `until`: no later record may be that early."""
 
     def choose(self, chance: Random) -> Span:
         """Return a range of which some part has answers."""
@@ -264,6 +268,68 @@ class WordsTruth(Truth):
         }
 
 
+class FunnelTruth(Truth):
+    """Sequences of orders. Those that begin before `until` are final."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.until = 0
+        self.key = ""
+        """A key whose story is asked for."""
+        self._events: list[tuple[str, int, int]] = []
+        self._rows: list[list[Any]] = []
+
+    def take(self, value: bytes) -> None:
+        """Take in a record. No event may be earlier than the last `settle`."""
+        self.records += 1
+        try:
+            order = json.loads(value)
+        except ValueError:
+            return
+        self.events += 1
+        self._events.append((order["id"], order["at"], STEPS.index(order["type"])))
+
+    def settle(self, until: int) -> None:
+        """Match the events before `until`. All events of their keys must be here."""
+        self.until = until
+        found = sequences([event for event in self._events if event[1] < until], len(STEPS), WITHIN_MS)
+        self._rows = sorted((_row_of(key, times) for key, times in found), key=str)
+
+    def choose(self, chance: Random) -> Span:
+        """Return a range of some sequences, and choose a key."""
+        firsts = sorted(row[2] for row in self._rows) or [0]
+        self.key = str(chance.choice(self._rows)[0]) if self._rows else ""
+        place = chance.randrange(len(firsts))
+        return firsts[place], firsts[min(place + chance.randrange(1_000), len(firsts) - 1)]
+
+    def expected(self, span: Span) -> dict[str, Any]:
+        """Return the sequences, how many there are of each step, and the lines of the topic, once each."""
+        reached = [sum(row[2 + step] is not None for row in self._rows) for step in range(len(STEPS))]
+        minutes = Counter(row[2] // 60_000 * 60_000 for row in self._rows)
+        return {
+            "all sequences": self._rows,
+            "sequences of a range, page by page": [row for row in self._rows if span[0] <= row[2] < span[1]],
+            "lapsed sequences": [row for row in self._rows if row[1] == "lapsed"],
+            "how many reached each step": [*reached, reached[-1], 0, reached[0] - reached[-1]],
+            "times between steps": [self._spent(step) for step in range(1, len(STEPS))],
+            "sequences by minute": [list(each) for each in sorted(minutes.items())],
+            "the story of a key": sorted([at, STEPS[step]] for key, at, step in self._events if key == self.key),
+            "lines of the topic": self._rows,
+        }
+
+    def _spent(self, step: int) -> list[float | None]:
+        """Return the median, the 95th percentile and the largest of the seconds from the step before."""
+        gaps = sorted((row[2 + step] - row[1 + step]) / 1_000 for row in self._rows if row[2 + step] is not None)
+        return [gaps[-(-len(gaps) * percent // 100) - 1] for percent in (50, 95, 100)] if gaps else [None] * 3
+
+
+def _row_of(key: str, times: tuple[int, ...]) -> list[Any]:
+    """Return the key, the state, the time of each step, and until when a lapsed sequence could have gone on."""
+    complete = len(times) == len(STEPS)
+    lacking = [None] * (len(STEPS) - len(times))
+    return [key, "complete" if complete else "lapsed", *times, *lacking, None if complete else times[0] + WITHIN_MS]
+
+
 def _sum(counts: Mapping[int, Counter[str]], span: Span) -> dict[str, int]:
     found: Counter[str] = Counter()
     for second, own in counts.items():
@@ -272,11 +338,12 @@ def _sum(counts: Mapping[int, Counter[str]], span: Span) -> dict[str, int]:
     return dict(found)
 
 
-TRUTHS: dict[str, type[SetsTruth | TopTruth | SegmentsTruth | UniquesTruth | WordsTruth]] = {
+TRUTHS: dict[str, type[SetsTruth | TopTruth | SegmentsTruth | UniquesTruth | WordsTruth | FunnelTruth]] = {
     "sets": SetsTruth,
     "top": TopTruth,
     "segments": SegmentsTruth,
     "uniques": UniquesTruth,
     "words": WordsTruth,
+    "funnel": FunnelTruth,
 }
 """The class of each view's truth."""

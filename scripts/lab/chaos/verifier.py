@@ -10,14 +10,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from confluent_kafka import Consumer, TopicPartition
 
-from scripts.lab.chaos.oracle import Span, Truth
+from scripts.lab.chaos.makers import STEPS
+from scripts.lab.chaos.oracle import FunnelTruth, Span, Truth
 from scripts.lab.truth import GRANULARITIES
 
-NAMES = {"sets": "events", "top": "dataset", "segments": "segments", "uniques": "uniques", "words": "words"}
+NAMES = {
+    "sets": "events",
+    "top": "dataset",
+    "segments": "segments",
+    "uniques": "uniques",
+    "words": "words",
+    "funnel": "funnel",
+}
 """The name of each view's stream."""
 
 MAX_AHEAD_MS = 2_000
@@ -179,6 +187,7 @@ class Verifier:
             "segments": self._segments,
             "uniques": self._uniques,
             "words": self._words,
+            "funnel": self._funnel,
         }
         return questions[view](span)
 
@@ -264,6 +273,49 @@ class Verifier:
             "words of a range": lambda: get(f"/words/CountWords?{bounds}"),
         }
 
+    def _funnel(self, span: Span) -> dict[str, Callable[[], Any]]:
+        get, truth = self.client.get, cast("FunnelTruth", self.truths["funnel"])
+        bound = f"endTime={truth.until}"
+
+        def minutes() -> list[list[int]]:
+            rows = get(f"/funnel?by=minute&{bound}")["steps"]
+            return [[row["start"], row["reached"]] for row in rows if row["step"] == STEPS[0] and row["reached"]]
+
+        def totals() -> list[int]:
+            found = get(f"/funnel?{bound}")
+            return [*(row["reached"] for row in found["steps"]), found["complete"], found["open"], found["lapsed"]]
+
+        def story() -> list[list[Any]]:
+            return sorted([row["time"], row["step"]] for row in get(f"/funnel/keys/{truth.key}")["events"])
+
+        return {
+            "all sequences": lambda: sorted(map(sequence_of, get(f"/funnel/sequences?{bound}")["sequences"]), key=str),
+            "sequences of a range, page by page": lambda: sorted(self._sequences(span), key=str),
+            "lapsed sequences": lambda: sorted(
+                map(sequence_of, get(f"/funnel/sequences?state=lapsed&{bound}")["sequences"]), key=str
+            ),
+            "how many reached each step": totals,
+            "times between steps": lambda: [
+                [row["p50"], row["p95"], row["max"]] for row in get(f"/funnel?{bound}")["steps"][1:]
+            ],
+            "sequences by minute": minutes,
+            "the story of a key": story,
+            "lines of the topic": lambda: sorted(
+                (sequence_of(json.loads(line)) for line in self._once(self.outputs["funnel"].records())), key=str
+            ),
+        }
+
+    def _sequences(self, span: Span) -> Iterator[list[Any]]:
+        """Yield the sequences of a range, read page by page."""
+        path = f"/funnel/sequences?startTime={span[0]}&endTime={span[1]}&limit={_PAGE}"
+        following = ""
+        while True:
+            page = self.client.get(path + following)
+            yield from map(sequence_of, page["sequences"])
+            if "next" not in page:
+                return
+            following = f"&cursor={page['next']}"
+
     def _conserved(self, view: str) -> dict[str, Callable[[], Any]]:
         def total(key: str) -> int:
             return int(self.client.stats(view)[key])
@@ -279,7 +331,7 @@ class Verifier:
             "rejects": lambda: sum(self.client.stats(view)["rejects"].values()),
             "events held, on their way, apart or dropped": held,
             "events kept apart": lambda: total("apart"),
-            "late events": lambda: total("late") if view == "sets" else 0,
+            "late events": lambda: total("late") if view in {"sets", "funnel"} else 0,
             "missing spans": lambda: self.client.stats(view)["coverage"]["missing"],
         }
 
@@ -295,6 +347,11 @@ def conservation(truth: Truth) -> dict[str, Any]:
         "late events": 0,
         "missing spans": [],
     }
+
+
+def sequence_of(row: Mapping[str, Any]) -> list[Any]:
+    """Return the key, the state, the time of each step, and until when a sequence could have gone on."""
+    return [row["key"], row["state"], *row["steps"].values(), row["lapsesAt"]]
 
 
 def row_of(row: Mapping[str, Any]) -> list[int]:
