@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from confluent_kafka import Producer
 
 from firnline import Client
 from tests.conftest import Send
@@ -89,6 +90,48 @@ def test_every_sequence_is_published_once_although_the_service_is_killed(broker:
         assert pages == running.get("/funnel/sequences")["sequences"]
         stats = running.stats("funnel")
         assert (stats["other"], stats["rejects"]) == (1, {"/meta/ts: expected a time by RFC 3339, got a number": 1})
+
+
+def test_the_key_may_be_that_of_the_record_in_kafka(broker: str, topic: str, tmp_path: Path):
+    """Keys of all kinds, killed in the middle; a record without a key, or with one that is no text, is refused with the reason."""
+    found = orders(300, (int(time.time()) - 100) * 1_000)
+    records: list[tuple[bytes | None, bytes]] = [
+        (key.encode(), json.dumps({"type": KINDS[step], "meta": {"ts": stamp(at)}}).encode())
+        for key, own in found
+        for step, at in enumerate(own)
+    ]
+    value = records[0][1]
+    records[100:100] = [(None, value), (b"\xff\xfe", value), (b"k" * 65_537, value), (b"", value)]
+    expected = rows_of([*found, ("", [found[0][1][0]])])
+    out = tmp_path / "facts.txt"
+    words = [f"streams.funnel.output={{file: {out}}}", f"data_dir={tmp_path / 'data'}", "checkpoint.every_ms=100"]
+    words += ["streams.funnel.record.key=kafka", f"streams.funnel.within={WITHIN_MS}ms"]
+    half = len(records) // 2
+    keyed(broker, topic, records[:half])
+    with service(broker, topic, *words, stream="funnel") as running:
+        until(lambda: running.stats("funnel")["records"] == half, timeout_s=60)
+        running.process.kill()
+    keyed(broker, topic, records[half:])
+    with service(broker, topic, *words, stream="funnel") as running:
+        running.settled(len(records), "funnel")
+        until(lambda: len(out.read_text().splitlines()) >= len(expected), timeout_s=60)
+        facts = [json.loads(line) for line in out.read_text().splitlines()]
+        assert sorted(facts, key=by_key) == sorted(expected, key=by_key)
+        client = Client(f"http://127.0.0.1:{running.port}")
+        assert sorted(client.sequences(), key=by_key) == sorted(expected, key=by_key)
+        assert [event["time"] for event in client.story(found[7][0])] == found[7][1]
+        reason = "key: expected text of at most 65,536 bytes as the key in Kafka, got "
+        assert running.stats("funnel")["rejects"] == {
+            f"{reason}{got}": 1 for got in ("nothing", "other bytes than UTF-8", "a longer one")
+        }
+
+
+def keyed(bootstrap: str, topic: str, records: list[tuple[bytes | None, bytes]]) -> None:
+    """Write records with keys to one partition, in order."""
+    producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True})
+    for key, value in records:
+        producer.produce(topic, value, key, partition=0)
+    assert producer.flush(60) == 0
 
 
 def test_a_step_that_is_listed_again_has_a_name_of_its_own_in_answers(tmp_path: Path):
