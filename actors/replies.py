@@ -118,13 +118,13 @@ class Progress(Control, frozen=True):
     """The front end's progress. Its counters only fall when the stream goes back to a checkpoint.
 
     `records` counts all records read, `other` those that are of no interest to the view; `newest` has the last ones, and
-    `refused` the last ones that were refused, the newest first. `in_flight` counts events that are in
-    no slice yet; at `credits` of them the front end stops reading. `ahead` counts the events whose times could not be yet when
-    they came; `apart` of them wait for their times, the earliest for `apart_from`. `transactions` has the first offset of each
-    partition's open transaction, if it has one. `offsets` has the next offset to read and `lag` the unread
-    records of each partition. `trouble` is why no records
-    come, None if they can; `last_record_at` is when the newest record was read (seconds since 1970). `unit` is that of the
-    times, None if the axis is not time. `since_start` has this process's counts, see `Tally`.
+    `refused` the last ones that were refused, the newest first. `in_flight` counts events that are in no slice yet; at
+    `credits` of them the front end stops reading. `late_by_silence` counts the late events that only the time of a silence had
+    passed. `ahead` counts the events whose times could not be yet when they came; `apart` of them wait for their times, the
+    earliest for `apart_from`. `transactions` has the first offset of each partition's open transaction, if it has one.
+    `offsets` has the next offset to read and `lag` the unread records of each partition. `trouble` is why no records come,
+    None if they can; `last_record_at` is when the newest record was read (seconds since 1970). `unit` is that of the times,
+    None if the axis is not time. `since_start` has this process's counts, see `Tally`.
     """
 
     state: str = "starting"
@@ -135,6 +135,7 @@ class Progress(Control, frozen=True):
     refused: tuple[Refused, ...] = ()
     newest: tuple[Sample, ...] = ()
     late: int = 0
+    late_by_silence: int = 0
     ahead: int = 0
     apart: int = 0
     apart_from: int | None = None

@@ -400,6 +400,7 @@ def summed(found: list[Stats]) -> Stats:
             rejects=_summed([each.rejects for each in progress]),
             refused=tuple(refused for each in progress for refused in each.refused),
             late=sum(each.late for each in progress),
+            late_by_silence=sum(each.late_by_silence for each in progress),
             ahead=sum(each.ahead for each in progress),
             apart=sum(each.apart for each in progress),
             buffered=sum(each.buffered for each in progress),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from actors.collecting.tally import Tally
 from actors.columns.snapshot import State
-from actors.columns.times import INT64_MAX, Times
+from actors.columns.times import INT64_MAX, INT64_MIN, Times
 from actors.messages import Dead, Ingest, RecordsMissing
 from actors.reading.apart import Apart
 from actors.reading.cutting import Piece, cut, cut_exactly
@@ -94,7 +94,7 @@ class Intake:
         self._apart = Apart(pace.apart_bytes)
         self._place = Place()
         self._held: Mapping[int, int | None] = {}
-        self._records = self._events = self._late = self._ahead = self._other = 0
+        self._records = self._events = self._late = self._late_by_silence = self._ahead = self._other = 0
         self._released_until: int | None = None
         self._announced: int | None = None
         self._released_at = 0.0
@@ -142,6 +142,7 @@ class Intake:
             "watermark": self._watermark.state(),
             "refusals": self._refusals.state(),
             "counts": (self._records, self._events, self._late),
+            "late_by_silence": self._late_by_silence,
             "ahead": self._ahead,
             "other": self._other,
             "apart": self._apart.state(),
@@ -163,6 +164,7 @@ class Intake:
         clean, poison = self._suspects.without_poison(self._order.flush())
         self._order.restore(clean.state())
         self._records, self._events, self._late = state["counts"]
+        self._late_by_silence = state.get("late_by_silence", 0)  # earlier versions did not count them apart
         self._ahead = state.get("ahead", 0)  # earlier versions did not keep events apart
         self._other = state.get("other", 0)  # earlier versions refused every record that is no event
         self._apart.restore(state.get("apart"))
@@ -190,6 +192,7 @@ class Intake:
             refused=self._refusals.newest(),
             newest=self._newest.newest(),
             late=self._late,
+            late_by_silence=self._late_by_silence,
             ahead=self._ahead,
             apart=len(self._apart),
             apart_from=self._apart.first,
@@ -355,9 +358,11 @@ class Intake:
             times, partitions = times[~ahead], partitions[~ahead]
             if self._horizon.waits:
                 polled, decoded = self._without_ahead(polled, decoded, ahead, refused)
-        passed = [time for time in (self._released_until, self._announced) if time is not None]
-        if passed:
-            self._late += int((times < max(passed)).sum())
+        released = INT64_MIN if self._released_until is None else self._released_until
+        behind = int((times < released).sum())
+        silent = 0 if self._announced is None else int((times < max(released, self._announced)).sum()) - behind
+        self._late += behind + silent
+        self._late_by_silence += silent
         self._watermark.saw(partitions, times, now)
         if self._view.categories:
             self._order.add(decoded.batch)

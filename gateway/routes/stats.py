@@ -111,6 +111,9 @@ class Stats(Answer, frozen=True, kw_only=True):
     checkpoint: Annotated[CheckpointReport | None, _Meta(description="null if no checkpoint outlasts the process.")]
     output_problem: Annotated[str | None, _Meta(description="Why results wait to be written.")]
     late: Annotated[Count, _Meta(description="Events that came after the watermark had passed them, and were taken in.")]
+    late_by_silence: Annotated[
+        Count, _Meta(description="Late events that only the clock had passed, while no record came: results were final.")
+    ]
     ahead: Annotated[
         Count, _Meta(description="Events that came more than max_ahead_ms before their time by this machine's clock.")
     ]
@@ -179,6 +182,7 @@ def stats_of(reply: Reply) -> Stats:
         checkpoint=_checkpoint(reply.durability),
         output_problem=reply.output_problem,
         late=progress.late,
+        late_by_silence=progress.late_by_silence,
         ahead=progress.ahead,
         apart=progress.apart,
         apart_from=progress.apart_from,

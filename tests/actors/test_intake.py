@@ -125,7 +125,7 @@ def test_an_event_behind_the_announced_time_of_a_silence_is_late(shift: int, *, 
         into = into.anew(kept(into.state()), 10.0)
     assert silence.time is not None
     into.take(polled([b'{"step":"a","key":"k","at":%d}' % (silence.time + shift)]), Place({0: 2}), 10.0, clock_s + 10.0)
-    assert into.report(10.0).late == (shift < 0)
+    assert into.report(10.0).late == into.report(10.0).late_by_silence == (shift < 0)
 
 
 def test_an_unreadable_checkpoint_leaves_a_gap_in_each_partition_with_earlier_records():

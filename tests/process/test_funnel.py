@@ -134,6 +134,32 @@ def keyed(bootstrap: str, topic: str, records: list[tuple[bytes | None, bytes]])
     assert producer.flush(60) == 0
 
 
+def test_old_records_behind_a_pause_are_late_and_named(broker: str, topic: str, send: Send, tmp_path: Path):
+    """While no record comes, sequences lapse by the clock. What would have completed them is counted, and told of the key."""
+    start, out = 1_600_000_000_000, tmp_path / "facts.txt"
+    words = [f"streams.funnel.output={{file: {out}}}", "streams.funnel.within=700ms", "streams.funnel.lateness_ms=100"]
+
+    def records(kind: str, shift: int) -> list[bytes]:
+        return [
+            json.dumps({"id": f"K{number}", "type": kind, "meta": {"ts": stamp(start + number + shift)}}).encode()
+            for number in range(12)
+        ]
+
+    send(broker, topic, records("order_created", 0), [0] * 12)
+    with service(broker, topic, *words, stream="funnel") as running:
+        until(lambda: out.exists() and len(out.read_text().splitlines()) == 12, timeout_s=60)
+        send(broker, topic, records("payment_ok", 300), [0] * 12)
+        running.settled(24, "funnel")
+        stats = running.stats("funnel")
+        assert (stats["late"], stats["lateBySilence"]) == (12, 12)
+        assert running.get("/funnel")["lapsed"] == 12
+        events = running.get("/funnel/keys/K3")["events"]
+        assert [(each["state"], each["reason"]) for each in events] == [
+            ("lapsed", None),
+            ("unmatched", "late: a sequence had lapsed without paid"),
+        ]
+
+
 def test_a_step_that_is_listed_again_has_a_name_of_its_own_in_answers(tmp_path: Path):
     start = 1_795_773_600_000
     walks = {"a": "CPC", "b": "CPPCC", "c": "CP", "d": "CCPCPC", "e": "PC"}

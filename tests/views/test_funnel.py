@@ -134,6 +134,8 @@ def test_any_batches_give_the_sequences_of_the_whole(seed: int):
         assert [step["p50"], step["p95"], step["max"]] == wanted
     key = events[0][0]
     assert ordered(fed.asked(Listing(key=key.encode()))["sequences"]) == ordered([row for row in rows if row["key"] == key])
+    reasons = [event["reason"] or "" for event in fed.asked(Story(key.encode()))["events"]]
+    assert not any(reason.startswith("late:") for reason in reasons), "no event was late"
 
 
 @given(st.integers(0, 10**6))
@@ -191,6 +193,23 @@ def test_the_story_of_a_key_has_the_reason_of_each_event_without_a_sequence():
         (210, 3, "open", None),
     ]
     assert fed.asked(Story(b"B")) == {"events": []}
+
+
+def test_an_event_that_came_when_its_sequence_had_lapsed_is_late():
+    fed = Fed(view_of())
+    fed.poll([record("A", *event) for event in [("created", 10), ("created", 20), ("paid", 30)]], 31)
+    fed.close(None, Silence(75))
+    fed.poll([record("A", "paid", 55), record("A", "paid", 65), record("A", "shipped", 58), record("A", "shipped", 90)], 90)
+    told = [(event["time"], event["state"], event["reason"]) for event in fed.asked(Story(b"A"))["events"]]
+    assert told == [
+        (10, "lapsed", None),
+        (20, "lapsed", None),
+        (30, "lapsed", None),
+        (55, "unmatched", "late: a sequence had lapsed without paid"),
+        (58, "unmatched", "late: a sequence had lapsed without shipped"),
+        (65, "unmatched", "late: a sequence had lapsed without paid"),
+        (90, "unmatched", "later than the limit after the last created"),
+    ]
 
 
 def test_an_open_sequence_lapses_with_the_clock_and_is_kept_until_then():

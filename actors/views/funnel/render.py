@@ -3,6 +3,7 @@
 Used outside of the actors, on the thread that answers. Opens one piece at a time, so memory does not grow with the answer.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -82,7 +83,7 @@ def in_order(parts: Sequence[Part], listing: Listing, within: int) -> Iterator[L
             yield ready
 
 
-def story(parts: Sequence[Part], key: bytes, steps: Sequence[str], within: int) -> Iterator[Block]:
+def story(parts: Sequence[Part], key: bytes, steps: Sequence[str], within: int, *, apart: bool) -> Iterator[Block]:
     """Yield the events of a key by time and step: in which sequence each stands, or why in none.
 
     The columns are the time, the step, the number of the sequence, the state, and the reason. Cost: 2 us an event.
@@ -99,16 +100,39 @@ def story(parts: Sequence[Part], key: bytes, steps: Sequence[str], within: int) 
         number += begun
         events += [(time, step, number if begun else None, state) for step, time in enumerate(row) if time >= 0]
     events.sort(key=lambda event: (event[0], event[1], event[2] or 0))
+    lapsed = _Lapsed(times[:, (states == LAPSED) & (times[0] >= 0)], within)
     seen: dict[int, int] = {}
     lines: list[tuple[int, str, int | None, str, str | None]] = []
     for time, step, sequence, state in events:
         seen[step] = time
         if sequence is not None:
             lines.append((time, steps[step], sequence, STATES[state], None))
+        elif not apart and lapsed.lacks(time, step):
+            lines.append((time, steps[step], None, "unmatched", f"late: a sequence had lapsed without {steps[step]}"))
         else:
             lines.append((time, steps[step], None, "unmatched", _reason(seen, time, step, steps, within)))
     for low in range(0, len(lines), _BLOCK):
         yield Block([list(column) for column in zip(*lines[low : low + _BLOCK], strict=True)])
+
+
+class _Lapsed:
+    """The lapsed sequences of a key. `times` have a row for each step and a column for each sequence, by the first time."""
+
+    def __init__(self, times: NDArray[np.int64], within: int) -> None:
+        self._within = within
+        self._of_step: list[tuple[list[int], list[int]]] = [([], [])]
+        for before, own in pairwise(times):
+            some = (own < 0) & (before >= 0)
+            self._of_step.append((times[0][some].tolist(), np.minimum.accumulate(before[some][::-1])[::-1].tolist()))
+
+    def lacks(self, time: int, step: int) -> bool:
+        """Return whether the event would have been the next step of one of them, in time.
+
+        Such an event is matched unless the sequence was final when it came. Cost: O(log n).
+        """
+        firsts, earliest = self._of_step[step]
+        place = bisect_left(firsts, time - self._within)
+        return place < len(firsts) and earliest[place] <= time
 
 
 def _reason(seen: dict[int, int], time: int, step: int, steps: Sequence[str], within: int) -> str:

@@ -153,7 +153,8 @@ class FunnelView(View):
             case Listing():
                 return sequences(partial, arguments, self._within)
             case Story(key):
-                return story(partial, key, self._steps, self._within)
+                apart = len(set(self._pattern)) < len(self._pattern)
+                return story(partial, key, self._steps, self._within, apart=apart)
             case _:
                 assert_never(arguments)
 
