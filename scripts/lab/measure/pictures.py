@@ -1,7 +1,8 @@
 """Make the pictures of the live page in docs/pictures: the real service, a reproducible stream, and the system's Chromium.
 
 The broker is the embedded one unless another is named. Generations, memory and disk budget are small, so that the picture
-shows all states: live, frozen, on disk, dropped.
+shows all states: live, frozen, on disk, dropped. With `--others` more pictures are made to be looked at: each view, the dark
+scheme, narrow and wide windows, an empty stream, and a broker that is away.
 """
 
 import contextlib
@@ -27,6 +28,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from scripts.brokers.embedded import start_embedded
 from scripts.checkout import ROOT
+from scripts.lab.chaos.proxy import Proxy
 from scripts.lab.measure.runs import Client, service
 from scripts.produce.patterns import chunks
 from scripts.produce.producer import prepare
@@ -53,13 +55,18 @@ _SETTINGS = (
 _SHOTS = (
     ("page-light", 1280, 860, "light"),
     ("page-dark", 1280, 860, "dark"),
-    ("page-narrow", 390, 780, "light"),
+    ("page-narrow", 360, 780, "light"),
 )
-_PATTERNS = {"dataset": "top", "segments": "segments", "uniques": "uniques", "words": "words"}
+_PATTERNS = {"dataset": "top", "segments": "segments", "uniques": "uniques", "words": "words", "funnel": "orders"}
 """The streams of the overview beside `events`, each with the pattern of its records."""
 
-_RATES = {"events": 600, "dataset": 90, "segments": 60, "uniques": 240, "words": 150}
+_RATES = {"events": 600, "dataset": 90, "segments": 60, "uniques": 240, "words": 150, "funnel": 60}
+_REFUSED = (b"R_yesterday", b'{"order": "A17", "status": "paid", "at": "2026-11-29T14:03:11Z"}', b"", b"G_-1", b"yesterday")
 _FED_S = 100.0
+_RATES_S = 6.0
+"""Seconds that the rates of a page need."""
+
+_WIDE = (3_840, 2_160)
 _BETWEEN_S = 0.2
 
 
@@ -146,31 +153,124 @@ def fed(producer: Producer, topic: str) -> Iterator[None]:
         feeding.join()
 
 
-def overview(browser: Browser, producer: Producer, bootstrap: str, port: int, folder: Path) -> None:
-    """Take the pictures of a service with all five streams: its overview, and a range of one stream."""
-    topic = f"pictures-{uuid.uuid4().hex[:8]}"
+def refused(producer: Producer, topic: str) -> None:
+    """Send some records that are no events, with keys and headers."""
+    for number in range(20):
+        headers: list[tuple[str, str | bytes | None]] = [
+            ("trace-id", b"4bf92f3577b34da6a3ce929d0e0e47%02x" % number),
+            ("content-type", b"application/json"),
+        ]
+        value = _REFUSED[number % len(_REFUSED)]
+        producer.produce(topic, value, b"customer-%d" % (1_000 + 37 * number), headers=headers, partition=0)
+    producer.flush(30)
+
+
+class Visit:
+    """Visits to a running service at `port`, which are kept as pictures in `folder`, or in `others` if it is given."""
+
+    def __init__(self, browser: Browser, port: int, folder: Path, others: Path | None) -> None:
+        self._browser = browser
+        self._url = f"http://127.0.0.1:{port}/"
+        self.folder = folder
+        self.others = others
+
+    @contextlib.contextmanager
+    def page(self, path: str, ready: str, size: tuple[int, int] = (1280, 860), scheme: Any = "light") -> Iterator[Page]:
+        """Yield a page once it has an element, and its rates are known."""
+        page = self._browser.new_page(
+            viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, reduced_motion="reduce"
+        )
+        try:
+            page.goto(f"{self._url}{path}")
+            page.wait_for_selector(ready)
+            page.wait_for_timeout(_RATES_S * 1_000)
+            yield page
+        finally:
+            page.close()
+
+    def other(self, page: Page, name: str) -> None:
+        """Keep a picture of the whole page, if others are wanted."""
+        if self.others is not None:
+            page.screenshot(path=self.others / f"{name}.png", full_page=page.viewport_size != {"width": 3840, "height": 2160})
+
+
+def journey(browser: Browser, producer: Producer, bootstrap: str, port: int, folder: Path, others: Path | None) -> None:
+    """Take the pictures of a service with all streams: overview, a range, records, what lies inside; and the others."""
+    topic, proxy = f"pictures-{uuid.uuid4().hex[:8]}", Proxy(bootstrap, bootstrap)
     names = ("events", *_PATTERNS)
     for name in names:
-        prepare(bootstrap, f"{topic}-{name}", 1, embedded=False)
+        prepare(bootstrap, f"{topic}-{name}", 3 if name == "events" else 1, embedded=False)
     settings = [f"streams.{name}.source.topic={topic}-{name}" for name in names]
     settings += ["streams.uniques.output.topic=null", "streams.segments.output.file=null", "log.level=error"]
+    settings += [f"streams.events.dead_letters={topic}-dead", "streams.events.max_sets=3000", "checkpoint.every_ms=2000"]
+    visit = Visit(browser, port, folder, others)
+    first = f"{topic}-events"
     with (
-        service("events", bootstrap, f"{topic}-events", "800MiB", *settings, port=port, others=tuple(_PATTERNS)),
-        fed(producer, topic),
+        tempfile.TemporaryDirectory(prefix="firnline-pictures-") as data,
+        contextlib.closing(proxy),
+        service("events", proxy.bootstrap, first, "800MiB", *settings, port=port, others=tuple(_PATTERNS), data_dir=Path(data)),
     ):
-        time.sleep(_FED_S)  # the history has a point every ten seconds
-        page = browser.new_page(viewport={"width": 1280, "height": 860}, color_scheme="light", reduced_motion="reduce")
-        page.goto(f"http://127.0.0.1:{port}/")
-        page.wait_for_selector("#overview-cards .spark .line[d^='M']:not([d='M0 0'])")
-        page.wait_for_timeout(3_000)  # the rates need some seconds
-        save(page, folder / "page-overview.png")
+        if others is not None:
+            with visit.page("#/funnel", "#empty:not([hidden])") as page:
+                visit.other(page, "empty")
+        with fed(producer, topic):
+            time.sleep(_FED_S)  # the history has a point every ten seconds
+            refused(producer, first)
+            chosen(visit)
+            if others is not None:
+                looked_at(visit)
+                proxy.cut(refuse=True)
+                with visit.page("#/events", "#notice:not([hidden])") as page:
+                    visit.other(page, "broker-away")
+                    page.click("#streams >> text=Overview")
+                    page.wait_for_selector("#overview-tiles [data-kind=bad]")
+                    visit.other(page, "broker-away-overview")
+                proxy.mend()
+
+
+def chosen(visit: Visit) -> None:
+    """Take the pictures of the documentation."""
+    with visit.page("", "#overview-cards .spark .line[d^='M']:not([d='M0 0'])") as page:
+        save(page, visit.folder / "page-overview.png")
         page.click("#streams >> text=events")
         page.wait_for_selector(".buckets path[d^=M]")
         page.click("#range-newest")
         page.wait_for_selector("#answer-tiles .tile")
         page.evaluate("document.getElementById('query').scrollIntoView()")
-        save(page, folder / "page-range.png")
-        page.close()
+        save(page, visit.folder / "page-range.png")
+    with visit.page("#/events/records", "#records-table tbody tr") as page:
+        page.check("input[name=record-state][value=refused]", force=True)
+        page.click("#records-table tbody button >> nth=1")
+        page.evaluate("scrollTo(0, 0)")
+        save(page, visit.folder / "page-records.png")
+    with visit.page("#/events/inside", "#flow .actors") as page:
+        save(page, visit.folder / "page-inside.png")
+
+
+def looked_at(visit: Visit) -> None:
+    """Take the pictures that are looked at: each view and part, in both schemes, narrow and wide."""
+    with visit.page("#/events", ".buckets path[d^=M]") as page:
+        visit.other(page, "events")
+        page.focus("#histogram")
+        for key in ("+", "+", "+", "ArrowLeft", "ArrowLeft"):
+            page.keyboard.press(key)
+        page.wait_for_timeout(1_500)
+        visit.other(page, "events-zoomed")
+        page.check("input[name=mode][value=memory]", force=True)
+        page.click("#range-newest")
+        page.wait_for_selector("#answer-tiles .tile")
+        visit.other(page, "events-memory-and-range")
+    for name in _PATTERNS:
+        with visit.page(f"#/{name}", "#view-body *") as page:
+            visit.other(page, name)
+    for part in ("records", "inside"):
+        for size, scheme, kind in (((1280, 860), "dark", "dark"), ((360, 780), "light", "360"), (_WIDE, "light", "4k")):
+            with visit.page(f"#/events/{part}", f"#part-{part}:not([hidden])", size, scheme) as page:
+                visit.other(page, f"{part}-{kind}")
+    for path, name in (("", "overview"), ("#/events", "events")):
+        for size, scheme, kind in (((1280, 860), "dark", "dark"), ((360, 780), "dark", "360-dark"), (_WIDE, "light", "4k")):
+            with visit.page(path, "#overview-cards li" if not path else ".buckets path[d^=M]", size, scheme) as page:
+                visit.other(page, f"{name}-{kind}")
 
 
 def save(page: Page, target: Path) -> None:
@@ -234,6 +334,7 @@ def main(
     ] = None,
     folder: Annotated[Path, typer.Option(help="Where the pictures go.")] = FOLDER,
     port: Annotated[int, typer.Option(help="The port of the service meanwhile.")] = 18_099,
+    others: Annotated[Path | None, typer.Option(help="Where further pictures go, which are only looked at.")] = None,
     heap: Annotated[
         float, typer.Option(min=0, help="Instead, print the first paint, then the heap over this many minutes.")
     ] = 0,
@@ -243,7 +344,8 @@ def main(
     if chromium is None:
         sys.exit("pictures: expected chromium, which is not installed")
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the service does not stay behind
-    folder.mkdir(parents=True, exist_ok=True)
+    for each in filter(None, (folder, others)):
+        each.mkdir(parents=True, exist_ok=True)
     broker = None
     if bootstrap is None:
         broker, bootstrap = start_embedded()
@@ -269,7 +371,7 @@ def main(
                 measure(browser, port, heap, 15.0, more)
             else:
                 shoot(browser, port, folder)
-                overview(browser, producer, bootstrap, port + 1, folder)
+                journey(browser, producer, bootstrap, port + 1, folder, others)
             browser.close()
     except KafkaException as error:
         sys.exit(f"pictures: {bootstrap}: {error.args[0].str()}")

@@ -173,7 +173,7 @@ function fill(target, node) {
   write(share, `${node.share < 0.095 ? (node.share * 100).toFixed(1) : Math.round(node.share * 100)} %`);
 }
 
-const cut = (text) => (text.length > 24 ? `${text.slice(0, 23)}…` : text);
+const cut = (text) => (text.length > 20 ? `${text.slice(0, 19)}…` : text);
 
 export const graphNote = () =>
   element("p", { class: "quiet" }, "The bar of an actor is the share of a processor that its thread takes.");

@@ -69,7 +69,7 @@ export class Records {
     [this.sought, this.chosen] = [sought, this.state];
     this.drawn = key;
     byId("records-table").hidden = !rows.length;
-    this.table.show({ caption: "Newest first", columns: this.columns(), rows });
+    this.table.show({ caption: "Newest first", columns: this.columns(rows), rows });
     return undefined;
   }
 
@@ -78,7 +78,7 @@ export class Records {
     for (const cell of byId("records-table").querySelectorAll("time")) write(cell, ago(Number(cell.dataset.at)));
   }
 
-  columns() {
+  columns(rows) {
     const { stream } = this;
     const place = (record) =>
       element(
@@ -93,7 +93,7 @@ export class Records {
       { title: "key", kind: "mono short", text: ({ key }) => key ?? "–" },
       { title: "record", kind: "mono cut", text: ({ value, length: size }) => (size == null ? "tombstone" : value) },
     ];
-    if (isTime(stream.unit) && this.records.some(({ time }) => time != null))
+    if (isTime(stream.unit) && rows.some(({ time }) => time != null))
       columns.splice(2, 0, {
         title: "event time",
         kind: "n",

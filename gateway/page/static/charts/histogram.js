@@ -13,7 +13,7 @@ import { roundNumbers, roundTimes, Scale } from "./scale.js";
 const LEFT_REM = 3.8;
 const BANDS_PX = 40;
 const AXIS_PX = 24;
-const TOP_PX = 24;
+const TOP_REM = 1.65;
 const BUCKET_PX = 7;
 const EVERY_MS = 1_000;
 const TICK_MS = 900;
@@ -85,7 +85,9 @@ export class Histogram {
     if (!this.whole || this.plot.hidden) return;
     this.width = Math.max(240, this.plot.clientWidth);
     this.height = this.plot.clientHeight - BANDS_PX - AXIS_PX;
-    this.left = Math.round(LEFT_REM * parseFloat(getComputedStyle(document.documentElement).fontSize));
+    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    this.left = Math.round(LEFT_REM * rem);
+    this.top = Math.round(TOP_REM * rem);
     set(this.svg, { width: this.width, height: this.plot.clientHeight });
     const [from, to] = this.window.of(this.whole);
     this.scale = new Scale([
@@ -135,7 +137,7 @@ export class Histogram {
     const high = Math.max(1, ...shown.map(([, count]) => count));
     const marks = ticks(high, Math.max(2, Math.floor(this.height / 60)));
     const top = marks.at(-1);
-    const y = (count) => this.height - (count / top) * (this.height - TOP_PX);
+    const y = (count) => this.height - (count / top) * (this.height - this.top);
     const lines = marks.map((mark) => svg("path", { d: `M${this.left} ${y(mark).toFixed(1)}H${this.width}` }));
     const labels = marks.map((mark) => {
       const text = svg("text", { x: this.left - 8, y: (y(mark) + 4).toFixed(1), "text-anchor": "end" });
