@@ -143,3 +143,47 @@ def test_the_embedded_broker_runs_from_the_wheel(venv: Path, home: Path):
     )
     done = run([venv / "python", "-c", script], home, FIRNLINE_RUN_DIR=str(home / "run"))
     assert done.stdout.startswith("127.0.0.1:"), done.stderr
+
+
+def interpreter(minor: int) -> Path | None:
+    """Return an interpreter of Python 3.MINOR that this machine has."""
+    own = sorted((Path.home() / ".pyenv" / "versions").glob(f"3.{minor}.*/bin/python"))
+    found = shutil.which(f"python3.{minor}")
+    for each in [*own, *([Path(found)] if found else [])]:
+        said = run([each, "-c", "import sys; print(sys.version_info.minor)"], Path.cwd())
+        if said.stdout.strip() == str(minor):  # a shim may lead nowhere
+            return each
+    return None
+
+
+@pytest.mark.parametrize("minor", [11, 12, 13, 14])
+def test_the_wheel_installs_and_works_on_each_python_that_the_machine_has(wheel: Path, tmp_path: Path, minor: int):
+    """All packages come from the index, as wheels. A Python for which a package has no wheel yet is skipped."""
+    python = interpreter(minor)
+    if python is None:
+        pytest.skip(f"this machine has no Python 3.{minor}")
+    made = run([python, "-m", "venv", tmp_path / "venv"], tmp_path)
+    assert made.returncode == 0, made.stderr
+    folder = tmp_path / "venv" / "bin"
+    words = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--only-binary",
+        ":all:",
+        f"{wheel}[server,async]",
+    ]
+    installed = subprocess.run(
+        list(map(str, [folder / "python", *words])), check=False, capture_output=True, text=True, timeout=900, cwd=tmp_path
+    )
+    if "No matching distribution" in installed.stderr:
+        pytest.skip(installed.stderr.strip().splitlines()[-1])
+    assert installed.returncode == 0, installed.stderr
+    (tmp_path / "events").write_text("R_1685695916000\nG_1685695916010\nB_1685695916020\n")
+    once = [folder / "firnline", "serve", "--once", "--set", "data_dir=data", "--set", f"http.port={free_port()}"]
+    done = run([*once, "--only", "events", "--set", f"streams.events.source={{file: {tmp_path / 'events'}}}"], tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    code = "import sys, firnline; firnline.AsyncClient; print(sys.version_info.minor, len(dir(firnline)) > 20)"
+    assert run([folder / "python", "-c", code], tmp_path).stdout.split() == [str(minor), "True"]
