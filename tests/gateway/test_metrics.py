@@ -2,8 +2,11 @@
 
 import json
 import re
+import shutil
 import socket
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,6 +97,23 @@ def test_each_metric_of_the_dashboard_and_the_rules_exists(running: Service):
         named = set(re.findall(r"\b(?:firnline|process|python)_[a-z0-9_]+|\bup\b", expression))
         assert named, expression
         assert named <= there | _OF_PROMETHEUS, f"{expression} names {named - there}"
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_prometheus_accepts_the_metrics_the_rules_and_each_expression_of_the_dashboard(running: Service, tmp_path: Path):
+    def checked(*words: str, given: bytes = b"") -> bytes:
+        done = subprocess.run(["promtool", "check", *words], input=given, capture_output=True, check=False, timeout=60)
+        assert done.returncode == 0, done
+        return done.stdout
+
+    checked("metrics", given=running.request("/metrics")[2])
+    panels = json.loads((ROOT / "deploy" / "grafana" / "firnline.json").read_text())["panels"]
+    asked = [target["expr"] for panel in panels for target in panel.get("targets", ())]
+    plain = [re.sub(r"\$__\w+", "5m", each).replace("$", "") for each in asked]
+    rules = [{"record": f"panel:{number}", "expr": each} for number, each in enumerate(plain)]
+    (tmp_path / "panels.yml").write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
+    shown = checked("rules", str(tmp_path / "panels.yml"), str(ROOT / "deploy" / "prometheus" / "alerts.yml"))
+    assert f"{len(asked)} rules found".encode() in shown
 
 
 def rules_file() -> Any:
