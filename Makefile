@@ -39,8 +39,8 @@ run: install  ## broker, service and a gentle producer, with the curls to try
 start:  ## broker, topics and service in containers, on loopback (needs Docker)
 	docker compose up --detach
 
-cluster: install  ## three processes of one cluster and a gentle producer; needs a broker at port 9092, see config/cluster.yaml
-	@exec $(BIN)/python scripts/serve.py --config config/cluster.yaml --cluster local:3 --demo $(ARGS)
+cluster: install  ## three processes of one cluster and a gentle producer; needs a broker at port 9092, see deploy/cluster/three.yaml
+	@exec $(BIN)/python scripts/serve.py --config deploy/cluster/three.yaml --cluster local:3 --demo $(ARGS)
 
 consumer: install  ## the service alone; settings in ARGS, as in make consumer ARGS='--config config/top.yaml'
 	@exec $(BIN)/python scripts/serve.py $(ARGS)

@@ -380,6 +380,7 @@ class TopStream(StreamSettings):
     meant = ("record",)
     newer = ("record",)
     dated = False
+    joins = True
     idle = ("max_aged", "max_age_ms")
 
     view: Literal["top"] = Field(description="What is answered.")

@@ -5,7 +5,7 @@ It never waits. A shard that gives no part is named in the answer's coverage.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, assert_never
 
@@ -32,6 +32,7 @@ from actors.messages import Reconfigure, Reconfigured
 from actors.protocol import Busy, Lane, Message, QueryId, ReplyTo
 from actors.replies import Answer, Coverage, GetShards, GetStats, Memory, Progress, Query, ShardState, Stats, TooMuch
 from actors.runtime.actor import Actor, System
+from actors.timeline.span import Span
 from actors.views.view import Meta, View
 
 _DOUBT_S = 1.0
@@ -58,10 +59,15 @@ class Peers(Protocol):
 
 @dataclass(slots=True)
 class _Asked:
-    """An unfinished query: the shards that it waits for, the parts so far, and the names of the shards without one."""
+    """An unfinished query: the shards that it waits for, and the parts so far.
+
+    The shards were asked with `arguments` about `span`. A view may ask them again, by the parts.
+    """
 
     query: Query
-    waiting: set[int]
+    arguments: Any
+    span: Span
+    waiting: set[int] = field(default_factory=set)
     parts: dict[int, Part] = field(default_factory=dict)
 
 
@@ -161,27 +167,46 @@ class Gatherer(Actor[GathererMessage]):
     def _scatter(self, query: Query) -> None:
         """Ask every shard that may answer."""
         query_id = QueryId(next(self._ids))
+        asked = self._asked[query_id] = _Asked(query, *self._parcel.first(query.arguments, query.span))
+        self.later(query.deadline_s, self.address, Late(query_id))
+        self._put(query_id, asked, range(self._shards))
+        if asked.waiting & self._places.keys():
+            self.later(_DOUBT_S, self.address, Doubt(query_id))
+
+    def _put(self, query_id: QueryId, asked: _Asked, shards: Iterable[int]) -> None:
+        """Ask those of `shards` that may answer."""
         doubtful = self._doubtful()
-        held = {shard: hold for shard, hold in self._held.items() if hold.caught_up() and not doubtful}
+        held = {shard: hold for shard in shards if (hold := self._held.get(shard)) and hold.caught_up() and not doubtful}
         places = {
-            shard: place for shard, place in self._places.items() if shard not in held and self._down.get(shard) != place.epoch
+            shard: place
+            for shard in shards
+            if shard not in held and (place := self._places.get(shard)) and self._down.get(shard) != place.epoch
         }
-        self._asked[query_id] = _Asked(query, held.keys() | places.keys())
-        deadline_s = query.deadline_s * _SHARE
+        asked.parts, asked.waiting = {}, {*held, *places}
+        deadline_s = asked.query.deadline_s * _SHARE
         for shard, hold in held.items():
-            self._ask(hold, query, deadline_s, self._arriving(query_id, shard))
+            query = Query(asked.span, asked.arguments, deadline_s, lambda _: None, asked.query.admit)
+            self._ask(hold, query, self._arriving(query_id, shard))
         for shard, place in places.items():
             body = question_bytes(
-                self.stream, shard, place.epoch, span=query.span, arguments=query.arguments, deadline_s=deadline_s
+                self.stream, shard, place.epoch, span=asked.span, arguments=asked.arguments, deadline_s=deadline_s
             )
             self._peers.ask(place, body, deadline_s, self._unpacking(query_id, shard, place))
-        self.later(query.deadline_s, self.address, Late(query_id))
-        if places:
-            self.later(_DOUBT_S, self.address, Doubt(query_id))
-        if not self._asked[query_id].waiting:
-            self._answer(query_id)
+        if not asked.waiting:
+            self._gathered(query_id)
 
-    def _ask(self, hold: Hold, query: Query, deadline_s: float, done: ReplyTo[Part]) -> None:
+    def _gathered(self, query_id: QueryId) -> None:
+        """Ask the same shards again if the view needs more of them; else reply."""
+        asked = self._asked[query_id]
+        partials = [part.partial for part in asked.parts.values()]
+        further = self._parcel.further(asked.query.arguments, asked.arguments, partials) if partials else None
+        if further is None:
+            self._answer(query_id)
+        else:
+            asked.arguments = further
+            self._put(query_id, asked, sorted(asked.parts))
+
+    def _ask(self, hold: Hold, query: Query, done: ReplyTo[Part]) -> None:
         """Ask a shard of this process, first whether it has read all there is."""
 
         def ask(stats: Stats | Busy) -> None:
@@ -196,7 +221,7 @@ class Gatherer(Actor[GathererMessage]):
                 else:
                     done(Part(found.partial, found.coverage, found.origin, idle, hold.epoch))
 
-            self.send(hold.manager, Query(query.span, query.arguments, deadline_s, take, query.admit))
+            self.send(hold.manager, Query(query.span, query.arguments, query.deadline_s, take, query.admit))
 
         self.send(hold.manager, GetStats(ask))
 
@@ -211,7 +236,7 @@ class Gatherer(Actor[GathererMessage]):
             message.reply_to(Busy("the shard reads what came before"))
         else:
             query = Query(message.span, message.arguments, message.deadline_s, lambda _: None, message.admit)
-            self._ask(hold, query, message.deadline_s, message.reply_to)
+            self._ask(hold, query, message.reply_to)
 
     def _arriving(self, query_id: QueryId, shard: int) -> ReplyTo[Part]:
         return lambda part: self.send(self.address, Arrived(query_id, shard, part))
@@ -247,7 +272,7 @@ class Gatherer(Actor[GathererMessage]):
             asked.query.reply_to(part)
             return
         if not asked.waiting:
-            self._answer(message.query_id)
+            self._gathered(message.query_id)
 
     def _answer(self, query_id: QueryId) -> None:
         """Reply with the parts so far, if not done before. The other shards are named."""
@@ -260,7 +285,8 @@ class Gatherer(Actor[GathererMessage]):
         coverage = coverage_of([part.coverage for part in parts.values()], idle, absent)
         partials = [part.partial for part in parts.values()]
         until = None if absent else coverage.complete_to
-        joined = self._parcel.joined(self._view, partials, until, idle=not absent and all(idle))
+        sleeps = not absent and all(idle)
+        joined = self._parcel.joined(self._view, partials, until=until, idle=sleeps, span=query.span, arguments=query.arguments)
         self._whole += not absent
         self._part += bool(absent)
         origin = None if absent else origin_of(parts)

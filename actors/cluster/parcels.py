@@ -33,7 +33,13 @@ class Parcel(Protocol):
     def unpacked(self, view: View, state: State) -> Any:
         """Return the partial of a state. Raises ValueError, TypeError, KeyError or IndexError."""
 
-    def joined(self, view: View, partials: Sequence[Any], until: int | None, *, idle: bool) -> Any:
+    def first(self, arguments: Any, span: Span) -> tuple[Any, Span]:
+        """Return the arguments and the span with which each shard is asked first."""
+
+    def further(self, arguments: Any, asked: Any, partials: Sequence[Any]) -> Any | None:
+        """Return the arguments with which each shard is asked next, by the parts of the last question; None: they suffice."""
+
+    def joined(self, view: View, partials: Sequence[Any], *, until: int | None, idle: bool, span: Span, arguments: Any) -> Any:
         """Join the partials of shards. All of them have passed the time `until`, unless it is None. `idle`: all have read all.
 
         With partials of all slices of one shard alone it is their merge.

@@ -23,7 +23,6 @@ from gateway.wire.layer import Layer
 
 ASK, ALIVE = "/-/ask", "/-/alive"
 PROOF = "firnline-proof"
-_LONGEST = 65_536
 _LONGEST_WAIT_S = 600.0
 
 
@@ -61,7 +60,7 @@ class Door(Layer):
         try:
             async for piece in request.stream():
                 body += piece
-                if len(body) > _LONGEST:
+                if len(body) > self._asker.allowance.now.max_body_bytes:
                     return Response(status_code=413)
         except ClientDisconnect:
             return Response(status_code=400)

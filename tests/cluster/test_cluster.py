@@ -37,6 +37,10 @@ QUESTIONS = (
     f"/uniques?granularity=minute&start={BEGIN + 60}&end={BEGIN + 200}&limit=1&coverage=1",
     "/uniques?granularity=hour&format=csv",
     "/uniques?granularity=year&format=ndjson",
+    "/dataset?limit=5&values=1",
+    "/dataset?limit=1000",
+    "/dataset/id7",
+    "/dataset/summary?startTime=0",
 )
 
 
@@ -106,6 +110,7 @@ class Cluster:
     bootstrap: str
     topic: str
     frames: str
+    ids: str
     data: Path
     name: str = field(default_factory=lambda: f"c{uuid.uuid4().hex[:12]}")
 
@@ -117,6 +122,7 @@ class Cluster:
 memory: {{budget: 400MiB}}
 streams:
   words: {{view: words, idle_ms: 200, source: {{topic: {self.topic}}}}}
+  dataset: {{view: top, idle_ms: 200, source: {{topic: {self.ids}}}}}
   uniques: {{view: uniques, idle_ms: 200, exact_users: 1000, source: {{topic: {self.frames}}}}}
 """)
         return str(path)
@@ -124,7 +130,7 @@ streams:
     @property
     def words(self) -> tuple[str, ...]:
         """The options of each process."""
-        return "--config", self.file, "--only", "uniques"
+        return "--config", self.file, "--only", "uniques", "--only", "dataset"
 
     @contextmanager
     def alone(self) -> Iterator[Service]:
@@ -163,7 +169,10 @@ def cluster(broker: str, tmp_path: Path, send: Send) -> Cluster:
     send(broker, topic, lines(6_000, 1), [chance.randrange(PARTITIONS) for _ in range(6_000)])
     frames = created(broker, PARTITIONS)
     send(broker, frames, uniques(6_000, 3), [chance.randrange(PARTITIONS) for _ in range(6_000)])
-    return Cluster(broker, topic, frames, tmp_path / "data")
+    ids = created(broker, PARTITIONS)
+    values = [b"id%d_%d" % (chance.randrange(300), chance.randrange(10**6)) for _ in range(3_000)]
+    send(broker, ids, values, [chance.randrange(PARTITIONS) for _ in values])
+    return Cluster(broker, topic, frames, ids, tmp_path / "data")
 
 
 def test_three_processes_answer_as_one_and_a_killed_one_is_named_and_replaced(cluster: Cluster, send: Send):
@@ -172,6 +181,9 @@ def test_three_processes_answer_as_one_and_a_killed_one_is_named_and_replaced(cl
         three = [around.enter_context(cluster.process()) for _ in range(3)]
         whole([alone, *three], 6_000)
         alike(alone, three)
+        assert three[2].post(["best_5000000", "id7_4000000"])[0] == 200
+        for each in (alone, *three):
+            until(lambda: each.get("/dataset?limit=2") == {"data": ["best", "id7"]})  # noqa: B023  # called at once
         three[1].process.send_signal(signal.SIGKILL)
         three[1].process.wait()
         rest = [three[0], three[2]]

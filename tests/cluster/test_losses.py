@@ -111,9 +111,9 @@ def test_no_shard_moves_while_kafka_is_away_and_all_of_them_answer(send: Send, t
     need_java()
     with real_broker(ROOT / ".firnline" / "kafka") as bootstrap:
         kafka = listener(int(bootstrap.rpartition(":")[2]))
-        topic, frames = created(bootstrap, PARTITIONS), created(bootstrap, PARTITIONS)
+        topic, *others = [created(bootstrap, PARTITIONS) for _ in range(3)]
         send(bootstrap, topic, lines(6_000, 1), [at % PARTITIONS for at in range(6_000)])
-        away = Cluster(bootstrap, topic, frames, tmp_path / "data")
+        away = Cluster(bootstrap, topic, *others, tmp_path / "data")
         with away.process() as one, away.process() as two:
             running = [one, two]
             whole(running, 6_000)

@@ -37,6 +37,12 @@ def test_what_cannot_be_in_a_cluster_is_refused_with_the_reason(text: str, reaso
     assert load(file, [], {}).cluster is None
 
 
+def test_the_file_of_make_cluster_is_valid():
+    settings = load(ROOT / "deploy" / "cluster" / "three.yaml", [], {})
+    assert settings.cluster is not None
+    assert all(stream.joins for stream in settings.streams.values())
+
+
 def test_a_secret_comes_from_a_file_that_others_cannot_read_or_from_the_environment(tmp_path: Path):
     file = tmp_path / "secret"
     file.write_text("sixteen bytes or more\n")

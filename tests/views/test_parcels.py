@@ -6,21 +6,30 @@ from importlib.util import find_spec
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.cluster.messages import Part
 from actors.cluster.parcels import arguments_of, parcel_of, part_bytes, part_of, question_bytes, question_of
+from actors.columns.text import Text
+from actors.columns.times import NO_TIMES
 from actors.protocol import Busy
 from actors.replies import Coverage
 from actors.timeline.grid import Grid
 from actors.timeline.span import EVER, Span
 from actors.views.kinds import VIEWS
+from actors.views.top.arguments import Figures as TopFigures
+from actors.views.top.arguments import RankOf, Top
+from actors.views.top.decode import Upserts, places
 from actors.views.uniques.arguments import Rows
 from actors.views.words.arguments import Buckets, Figures
 from config.streams import STREAMS
 from tests.support.samples import SAMPLES, Run, fed
+
+ASKED_ONCE = ("words", "uniques")
+"""Views whose shards are asked what the client asks. The others have tests of their own below."""
 
 JOINING = [name for name in VIEWS if find_spec(f"actors.views.{name}.parcel") is not None]
 
@@ -39,7 +48,7 @@ def test_a_view_has_parcels_if_its_stanza_says_that_shards_answer_together():
 
 
 def test_the_merge_of_parts_that_were_sent_is_the_answer_of_the_whole(run: Run):
-    if run.sample.view not in JOINING:
+    if run.sample.view not in ASKED_ONCE:
         return
     for span in run.spans()[::2]:
         for arguments in run.sample.arguments:
@@ -50,7 +59,7 @@ def test_the_merge_of_parts_that_were_sent_is_the_answer_of_the_whole(run: Run):
 
 
 def test_a_part_that_was_sent_does_not_change_with_later_events(run: Run):
-    if run.sample.view not in JOINING:
+    if run.sample.view not in ASKED_ONCE:
         return
     chance, records = random.Random(3), run.sample.records(random.Random(3))
     partials = [sent(run, run.merged(EVER, arguments), arguments) for arguments in run.sample.arguments]
@@ -73,7 +82,7 @@ def test_buckets_of_words_that_were_sent_are_those_of_the_whole():
             assert arguments_of(question, "words") == arguments
 
 
-@pytest.mark.parametrize("name", JOINING)
+@pytest.mark.parametrize("name", ASKED_ONCE)
 def test_a_question_is_read_as_it_was_asked(name: str):
     for arguments in fed(name, 0).sample.arguments:
         data = question_bytes("orders", 3, 99, span=EVER, arguments=arguments, deadline_s=1.5)
@@ -129,7 +138,7 @@ def test_shards_of_uniques_have_the_users_of_the_whole_each_once(events: list[tu
         span = whole.spans()[3]
         for asked in (EVER, span):
             parts = [sent(run, run.merged(asked, arguments), arguments) for run in shards]
-            joined = parcel_of("uniques").joined(whole.view, parts, None, idle=idle)
+            joined = parcel_of("uniques").joined(whole.view, parts, until=None, idle=idle, span=asked, arguments=arguments)
             told, right = (
                 [json.loads(line) for line in whole.shown(partial, asked, arguments, "ndjson").splitlines()]
                 for partial in (joined, whole.merged(asked, arguments))
@@ -146,10 +155,69 @@ def test_a_period_of_uniques_is_final_when_all_shards_have_passed_it():
 
     def rows(until: int | None, *, idle: bool = False) -> list[tuple[int, bool]]:
         parts = [sent(run, run.merged(EVER, minute), minute) for run in shards]
-        joined = parcel.joined(shards[0].view, parts, until, idle=idle)
+        joined = parcel.joined(shards[0].view, parts, until=until, idle=idle, span=EVER, arguments=minute)
         found = [json.loads(line) for line in shards[0].shown(joined, EVER, minute, "ndjson").splitlines()]
         return [(row["unique"], row["final"]) for row in found]
 
     assert rows(None) == rows(1_000 * (begin + 59)) == [(3, False), (1, False)]
     assert rows(1_000 * (begin + 60)) == [(3, True), (1, False)]
     assert rows(None, idle=True) == [(3, True), (1, False)], "the second shard has passed it"
+
+
+Record = tuple[int, int, int, int]
+"""The number of an id, its value, the partition, and the time."""
+
+
+def top_of(records: list[Record], partitions: range | tuple[int, ...]) -> Run:
+    """Return a run over the records of some partitions of three; offsets count in each of these."""
+    run = Run("top")
+    mine = [(at, record) for at, record in enumerate(records) if record[2] in partitions]
+    if mine:
+        columns = np.array([(value, time, partition, at) for at, (_, value, partition, time) in mine], np.int64).T.copy()
+        found = places(columns[2].astype(np.uint16), columns[3], 0)
+        run.live.add(Upserts(Text.of([b"id%d" % number for _, (number, *_) in mine]), *columns[:2], found, NO_TIMES), None)
+    return run
+
+
+def asked_of(shards: list[Run], span: Span, arguments: Any) -> tuple[Any, int]:
+    """Return the join of what shards say when they are asked as the gatherer asks, and how often that is."""
+    parcel, rounds = parcel_of("top"), 0
+    asked, asked_span = parcel.first(arguments, span)
+    while True:
+        rounds += 1
+        parts = [sent(run, run.merged(asked_span, asked), asked) for run in shards]
+        further = parcel.further(arguments, asked, parts)
+        if further is None:
+            return parcel.joined(shards[0].view, parts, until=None, idle=True, span=span, arguments=arguments), rounds
+        question = question_of(question_bytes("t", 0, 1, span=span, arguments=further, deadline_s=1.0))
+        assert arguments_of(question, "top") == further
+        asked = further
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(-9, 9), st.integers(0, 2), st.integers(0, 50)), max_size=120),
+    st.sampled_from(
+        [Top(), Top(1), Top(4), Top(4, values=True), Top(40), RankOf(name=b"id7"), TopFigures(), TopFigures(by=Grid.of("1s"))]
+    ),
+    st.booleans(),
+)
+def test_of_an_id_in_several_shards_the_last_value_counts(records: list[Record], arguments: Any, few: bool):
+    shards, whole = [top_of(records, (each,)) for each in range(3)], top_of(records, range(3))
+    with pytest.MonkeyPatch.context() as patch:
+        if few:
+            patch.setattr("actors.views.top.parcel._SPARE", 1)
+            patch.setattr("actors.views.top.parcel._MORE", 1)
+            patch.setattr("actors.views.top.parcel._GROWTH", 2)
+        for span in (EVER, Span(10, 30)):
+            joined, rounds = asked_of(shards, span, arguments)
+            right = whole.merged(span, arguments)
+            assert whole.shown(joined, span, arguments, "ndjson") == whole.shown(right, span, arguments, "ndjson")
+            assert rounds <= 12
+
+
+def test_shards_with_an_id_each_are_asked_twice_for_few_ids():
+    shards = [top_of([(3 * at + shard, 1_000 * at + shard, 0, at) for at in range(2_000)], (0,)) for shard in range(3)]
+    joined, rounds = asked_of(shards, EVER, Top(10, values=True))
+    found = [json.loads(line)["value"] for line in shards[0].shown(joined, EVER, Top(10, values=True), "ndjson").splitlines()]
+    assert found == sorted((1_000 * at + shard for at in range(2_000) for shard in range(3)), reverse=True)[:10]
+    assert rounds == 2

@@ -47,6 +47,16 @@ class RankOf(Top):
 
 
 @dataclass(frozen=True, slots=True)
+class Keyed(Top):
+    """The `limit` largest values of all ids, or all, and the values of the ids `names`; each with its time and its place.
+
+    A shard of a cluster is asked so, because a later value of an id may be in another shard.
+    """
+
+    names: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Figures(Top):
     """The values of the ids whose last record has a time in the span, in each bucket of `by`; None: in one bucket.
 

@@ -13,7 +13,7 @@ from actors.columns.snapshot import State
 from actors.columns.text import Text
 from actors.columns.times import Times
 from actors.timeline.span import EVER, Span
-from actors.views.top.arguments import Figures, RankOf, Top
+from actors.views.top.arguments import Figures, Keyed, RankOf, Top
 from actors.views.top.dataset import Dataset
 from actors.views.top.decode import Tombstones, Upserts, offset_of, partition_of, stands_before
 from actors.views.view import NONE_LOST, Live, Meta
@@ -36,6 +36,17 @@ class Valued(NamedTuple):
 
     values: Times
     times: Times
+
+
+class Kept(NamedTuple):
+    """Ids with the values, times and places of their last records, and the place of the last clear of each partition.
+
+    The values of all other ids are `least` or lower; None: there is no other id.
+    """
+
+    rows: Upserts
+    least: int | None
+    cleared: Mapping[int, int]
 
 
 class Rank(NamedTuple):
@@ -113,11 +124,13 @@ class LiveTop(Live):
             self._last = last if self._last is None else max(last, self._last)
         return NONE_LOST
 
-    def read(self, span: Span, arguments: Top) -> tuple[Ranked | Rank | Valued, ...]:
+    def read(self, span: Span, arguments: Top) -> tuple[Ranked | Rank | Valued | Kept, ...]:
         """Return the largest values, or for a `span`, all with times in it. Cost: see `Dataset.top_rows`.
 
         For `RankOf`, return the rank of the id, if it has a value.
         """
+        if isinstance(arguments, Keyed):
+            return (Kept(*self._dataset.keyed(arguments.limit, arguments.names), dict(self._cleared)),)
         if isinstance(arguments, RankOf):
             found = self._dataset.rank_of(arguments.name)
             return () if found is None else (Rank(*found),)

@@ -217,6 +217,13 @@ class Table:
         """
         if limit >= len(self):
             return self.all_rows()
+        chosen = self.top(limit)
+        return self._ids(chosen), self._rows[chosen, _VALUE], self._rows[chosen, _TIME]
+
+    def top(self, limit: int) -> Times:
+        """Return the rows of the `limit` ids with the largest values, or of all, unordered. Cost: that of `top_rows`."""
+        if limit >= len(self):
+            return self.living()
         rows = self._living_candidates()
         if rows.size < limit:
             self._kept = max(_KEPT_CANDIDATES, 2 * limit)
@@ -226,8 +233,7 @@ class Table:
         least = int(np.partition(values, values.size - limit)[values.size - limit])
         above = rows[values > least]
         tied = self._largest_ids(rows[values == least], limit - above.size)
-        chosen = np.concatenate((above, tied))
-        return self._ids(chosen), self._rows[chosen, _VALUE], self._rows[chosen, _TIME]
+        return np.concatenate((above, tied))
 
     def _ids(self, rows: Any = slice(None)) -> Text:
         where = self._rows[: self._count, _WHERE][rows] & ~_BITS

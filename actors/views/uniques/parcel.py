@@ -9,6 +9,7 @@ import numpy as np
 from actors.columns.fields import listed
 from actors.columns.snapshot import State
 from actors.timeline.periods import Periods
+from actors.timeline.span import Span
 from actors.views.uniques.arguments import Figures, Rows
 from actors.views.uniques.piece import Piece
 from actors.views.uniques.view import UniquesView
@@ -27,7 +28,24 @@ def unpacked(view: View, state: State) -> tuple[Piece, ...]:  # noqa: ARG001  # 
     return tuple(Piece.of_state(each) for each in listed(state))
 
 
-def joined(view: View, partials: Sequence[Sequence[Piece]], until: int | None, *, idle: bool) -> tuple[Piece, ...]:
+def first(arguments: Rows, span: Span) -> tuple[Rows, Span]:
+    """Return both as they are."""
+    return arguments, span
+
+
+def further(arguments: Rows, asked: Rows, partials: Sequence[Any]) -> None:  # the protocol's
+    """Ask no second time."""
+
+
+def joined(
+    view: View,
+    partials: Sequence[Sequence[Piece]],
+    *,
+    until: int | None,
+    idle: bool,
+    span: Span,  # noqa: ARG001  # the protocol's
+    arguments: Rows,  # noqa: ARG001
+) -> tuple[Piece, ...]:
     """Join the cells of shards. The revision of a period is the largest that a shard has.
 
     A period is final once every shard has passed its end, or in a silence of all shards, once one of them has.

@@ -7,6 +7,7 @@ import numpy as np
 
 from actors.columns.snapshot import State
 from actors.columns.times import Times
+from actors.timeline.span import Span
 from actors.views.view import View
 from actors.views.words.arguments import Buckets, Counting, Figures
 from actors.views.words.frequent import Frequent
@@ -36,7 +37,24 @@ def unpacked(view: View, state: State) -> tuple[Piece, ...] | tuple[Rows, ...]: 
     return (Remembered(Frequent.of_state(state["sums"])),)
 
 
-def joined(view: View, partials: Sequence[Any], until: int | None, *, idle: bool) -> Any:  # noqa: ARG001  # the protocol's
+def first(arguments: Counting, span: Span) -> tuple[Counting, Span]:
+    """Return both as they are."""
+    return arguments, span
+
+
+def further(arguments: Counting, asked: Counting, partials: Sequence[Any]) -> None:  # the protocol's
+    """Ask no second time."""
+
+
+def joined(
+    view: View,
+    partials: Sequence[Any],
+    *,
+    until: int | None,  # noqa: ARG001  # the protocol's
+    idle: bool,  # noqa: ARG001
+    span: Span,  # noqa: ARG001
+    arguments: Counting,  # noqa: ARG001
+) -> Any:
     """Join the counts of shards."""
     return view.merge(partials)
 

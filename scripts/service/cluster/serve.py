@@ -7,19 +7,21 @@ import socket
 import uuid
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Never
 
 from actors.cluster.gatherer import Gatherer
 from actors.cluster.messages import GathererMessage
 from actors.cluster.warden import Warden, named
-from actors.messages import Recover
+from actors.messages import Recover, WriterMessage
 from actors.protocol import Address
 from actors.runtime.actor import System, start
 from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.guardian import Guardian
+from actors.sinks.writer import Writer
 from actors.stream import Callbacks
 from config.cluster import Cluster
 from config.settings import Settings
+from config.streams import Stream
 from gateway.app import create_app
 from gateway.ask import Asker
 from gateway.cluster.door import Door, Shared
@@ -39,6 +41,7 @@ from scripts.service.in_force import limits_of
 from scripts.service.letters.of_stream import StreamLetters
 from scripts.service.logs import log
 from scripts.service.memory import budget_of
+from scripts.service.parts import writer
 from scripts.service.plan import view_of
 from scripts.service.run import Progress, url_of
 
@@ -71,6 +74,7 @@ def serve(
     me = Announced(0, uuid.uuid4().hex[:12], cluster.address or settings.http.host, port.getsockname()[1], os.getpid())
     peers = HttpPeers(secret, budget.total)
     gatherers: dict[str, Address[GathererMessage | Recover]] = {}
+    writers: dict[str, Address[WriterMessage | Recover]] = {}
     streams: list[Served] = []
     shared: dict[str, Shared] = {}
     leases: Leases | None = None
@@ -93,19 +97,10 @@ def serve(
         )
         gatherers[name] = gatherer
         shared[name] = Shared(stanza.view, view, gatherer)
-        streams.append(
-            Served(
-                name,
-                stanza.view,
-                gatherer,
-                shards=gatherer,
-                steps=stanza.step_names,
-                granularities=stanza.period_names,
-                unit_of=partial(str, stanza.axis),
-                source=str(stanza.source),
-                letters=StreamLetters(kafka, stanza.dead_letters) if stanza.dead_letters is not None else None,
-            )
-        )
+        if stanza.writable:
+            client = start(Writer, system, stream=name, connect=partial(writer, stanza.source, kafka))
+            writers[name] = client
+        streams.append(_served(name, stanza, gatherer, writers.get(name), kafka))
     shards = LocalShards(
         system,
         settings,
@@ -138,12 +133,34 @@ def serve(
     stopping.attach(gateway)
     gateway.run(sockets=[port])
     leases.stop(_LEAVE_S)
-    for gatherer in gatherers.values():
-        gatherer.stop()
-    warden.stop()
+    addresses: tuple[Address[Never], ...] = (*gatherers.values(), *writers.values(), warden)
+    for address in addresses:
+        address.stop()
     peers.close()
     stop(system, {}, guardian, log)
     return progress
+
+
+def _served(
+    name: str,
+    stanza: Stream,
+    gatherer: Address[GathererMessage | Recover],
+    client: Address[WriterMessage | Recover] | None,
+    kafka: dict[str, Any],
+) -> Served:
+    """Return a stream as the gateway needs it."""
+    return Served(
+        name,
+        stanza.view,
+        gatherer,
+        writer=client,
+        shards=gatherer,
+        steps=stanza.step_names,
+        granularities=stanza.period_names,
+        unit_of=partial(str, stanza.axis),
+        source=str(stanza.source),
+        letters=StreamLetters(kafka, stanza.dead_letters) if stanza.dead_letters is not None else None,
+    )
 
 
 def _of_shards(callbacks: Callbacks) -> Callbacks:
