@@ -6,8 +6,6 @@ load. Memory is bounded: `BYTES`.
 
 from collections import deque
 
-import numpy as np
-
 from actors.sources.polled import Polled
 from actors.timeline.samples import HEADERS_BYTES, KEY_BYTES, Sample, cut_headers, cut_key
 from actors.views.view import Decoded
@@ -32,7 +30,7 @@ class Newest:
         self._at: float | None = None
 
     def take(self, polled: Polled, decoded: Decoded, now: float) -> None:
-        """Keep the last records of a poll, as they were decoded. `now` is in seconds. Cost: 4 us for each that is kept."""
+        """Keep the last records of a poll, as they were decoded. `now` is in seconds. Cost: 5 us for each that is kept."""
         size = len(polled.values)
         if not size:
             return
@@ -40,26 +38,22 @@ class Newest:
         self._at, self._allowed = now, min(float(COUNT), self._allowed + passed * _A_SECOND)
         many = min(size, max(1, int(self._allowed)))
         self._allowed = max(0.0, self._allowed - many)
-        last = np.arange(size - many, size)
-        accepted = np.ones(many, np.bool_) if decoded.accepted is None else decoded.accepted[last]
-        times = iter(decoded.times[decoded.times.size - int(accepted.sum()) :].tolist())
-        places = zip(
-            last.tolist(),
-            polled.partitions[last].tolist(),
-            polled.offsets()[last].tolist(),
-            polled.timestamps()[last].tolist(),
-            accepted.tolist(),
-            strict=True,
-        )
-        for index, partition, offset, written_at, is_event in places:
-            value, time = polled.record_value(index), next(times) if is_event else None
+        accepted = [True] * many if decoded.accepted is None else decoded.accepted[size - many :].tolist()
+        event = decoded.times.size - sum(accepted)
+        offsets, written_at = polled.offsets(), polled.timestamps()
+        for index, is_event in enumerate(accepted, size - many):
+            time = None
+            if is_event:
+                time = int(decoded.times[event]) if self._timed else None
+                event += 1
+            value = polled.values[index]
             self._kept.append(
                 Sample(
-                    partition,
-                    offset,
-                    written_at,
+                    int(polled.partitions[index]),
+                    int(offsets[index]),
+                    int(written_at[index]),
                     is_event,
-                    time if self._timed else None,
+                    time,
                     None if value is None else len(value),
                     (value or b"")[:HEAD_BYTES],
                     cut_key(polled.key_of(index)),
