@@ -41,7 +41,7 @@ export const SEGMENTS = {
         role: "region",
         "aria-label": "Batches by id",
       });
-      view.line = element("div", { class: "detail", role: "region", "aria-label": "One batch", hidden: true });
+      view.line = element("div", { class: "opened", role: "region", "aria-label": "One batch", hidden: true });
       target.replaceChildren(box, view.line);
       view.table = new Rows(box);
     }
