@@ -164,7 +164,7 @@ def test_the_figures_of_each_view_are_the_same_in_every_format_and_in_the_client
     client = Client(f"http://127.0.0.1:{running.port}")
     if stream == "dataset":  # other tests delete all of it
         client.post(["a_3", "b_4"])
-        until(lambda: list(client.summary(stream=stream)))
+        until(lambda: all(running.request(f"/dataset/{each}")[0] == 200 for each in "ab"))
     rows = running.get(f"/{stream}/summary")["summary"]
     assert rows
     assert all(each["count"] > 0 for each in rows)
