@@ -196,7 +196,8 @@ def plot(path: Path, runs: dict[str, list[Run]]) -> None:
 def main(
     events: Annotated[int, typer.Option(min=30_000, help="Records in the topic.")] = 3_000_000,
     view: Annotated[
-        list[str] | None, typer.Option(help="sets, top, segments, uniques, words, orders, clicks; without it, all.")
+        list[str] | None,
+        typer.Option(help="sets, top, segments, uniques, words, orders, avro, protobuf, clicks; without it, all."),
     ] = None,
     records: Annotated[int | None, typer.Option(min=10_000, help="Records for each other view.")] = None,
     pattern: Annotated[list[str] | None, typer.Option(help="Of sets: steady or shuffled; without it, both.")] = None,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.checkout import ROOT
+from scripts.lab.measure.encoded import fill_encoded, stanza
 from scripts.lab.measure.runs import PATIENCE_S, fill, peak_rss, percentiles, rival, rss_at_rest, service
 
 _START_MS = 1_685_695_916_000
@@ -34,6 +35,8 @@ class Contest:
     doing: str
     asked: str
     config: str = "default"
+    encoded: bool = False
+    """Whether the records have a schema."""
 
 
 CONTESTS = {
@@ -42,28 +45,27 @@ CONTESTS = {
     "uniques": Contest("uniques", 1_000_000, 3, "uniques", "msgspec, Python sets", "/uniques?granularity=hour"),
     "words": Contest("words", 1_000_000, 3, "words", "json, Counter", "/events/CountWords?limit=10"),
     "orders": Contest("orders", 1_000_000, 3, "orders", "msgspec, dicts by key", "/orders?by=hour", "orders"),
+    "avro": Contest("orders", 300_000, 3, "avro", "fastavro, dicts by key", "/orders?by=hour", "orders", encoded=True),
+    "protobuf": Contest("orders", 300_000, 3, "protobuf", "protobuf, dicts by key", "/orders?by=hour", "orders", encoded=True),
     "clicks": Contest("visitors", 1_000_000, 3, "clicks", "msgspec, Python sets", "/visitors?granularity=hour", "clicks"),
 }
-"""By the producer's pattern. `orders` and `clicks` are JSON by a `record` stanza."""
+"""By the producer's pattern. `orders` and `clicks` are JSON by a `record` stanza, `avro` and `protobuf` the same orders."""
 
 
 def contest(name: str, bootstrap: str, rounds: int, budget: str, records: int | None = None) -> dict[str, Any]:
     """Run loop, rival and product by turns, over `records` records. Return medians, and ratios by round."""
     plan = CONTESTS[name] if records is None else replace(CONTESTS[name], records=records)
     topic = f"bench-{name}-{plan.records}"
-    fill(
-        bootstrap,
-        topic,
-        name,
-        plan.records,
-        plan.partitions,
-        *(("--start", str(_START_MS)) if plan.config != "default" else ()),
-    )
+    if plan.encoded:
+        fill_encoded(bootstrap, topic, name, plan.records, plan.partitions, _START_MS)
+    else:
+        start = ("--start", str(_START_MS)) if plan.config != "default" else ()
+        fill(bootstrap, topic, name, plan.records, plan.partitions, *start)
     floors, rivals, products = [], [], []
     for _ in range(rounds):
         floors.append(rival("floor", bootstrap, topic, plan.records))
         rivals.append(rival(plan.rival, bootstrap, topic, plan.records))
-        products.append(_product(plan, bootstrap, topic, budget))
+        products.append(_product(name, plan, bootstrap, topic, budget))
     figures: dict[str, Any] = {
         "records": plan.records,
         "rival": plan.doing,
@@ -86,11 +88,12 @@ def contest(name: str, bootstrap: str, rounds: int, budget: str, records: int | 
     return figures
 
 
-def _product(plan: Contest, bootstrap: str, topic: str, budget: str) -> dict[str, Any]:
+def _product(name: str, plan: Contest, bootstrap: str, topic: str, budget: str) -> dict[str, Any]:
     """Run the service over the topic until the last record is in its slice, then query it."""
     with tempfile.TemporaryDirectory() as folder:
         output = f"streams.{plan.stream}.output={{file: {folder}/out.txt}}"
-        with service(plan.stream, bootstrap, topic, budget, output, config=plan.config) as (process, client):
+        more = [f"streams.{plan.stream}.record={stanza(name, Path(folder))}"] if plan.encoded else []
+        with service(plan.stream, bootstrap, topic, budget, output, *more, config=plan.config) as (process, client):
             before = process.memory_info().rss
             *_, stats = client.ingestion(plan.stream, plan.records)
             rss = rss_at_rest(process, _REST_S)

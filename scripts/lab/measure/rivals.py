@@ -14,6 +14,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,47 @@ def clicks(bootstrap: str, topic: str, records: int) -> None:
 def orders(bootstrap: str, topic: str, records: int) -> None:
     """Parse with msgspec, and take each order from step to step in a dict. It gives up what comes out of order."""
     decoder = msgspec.json.Decoder(Order)
+
+    def decode(value: bytes) -> tuple[str, str, float]:
+        order = decoder.decode(value)
+        return order.id, order.type, order.meta.ts.timestamp()
+
+    _follow(bootstrap, topic, records, decode)
+
+
+@app.command()
+def avro(bootstrap: str, topic: str, records: int) -> None:
+    """Do the same with orders as Avro, by fastavro."""
+    import fastavro  # noqa: PLC0415  # an extra
+
+    from scripts.lab.measure.encoded import AVRO  # noqa: PLC0415  # it imports this file
+
+    schema = fastavro.parse_schema(AVRO)
+
+    def decode(value: bytes) -> tuple[str, str, float]:
+        order: Any = fastavro.schemaless_reader(BytesIO(value), schema, None)
+        return order["id"], order["type"], order["ts"] / 1_000
+
+    _follow(bootstrap, topic, records, decode)
+
+
+@app.command()
+def protobuf(bootstrap: str, topic: str, records: int) -> None:
+    """Do the same with orders as Protobuf, by its own classes."""
+    from google.protobuf import message_factory  # type: ignore[import-untyped]  # noqa: PLC0415  # an extra
+
+    from scripts.lab.measure.encoded import descriptors  # noqa: PLC0415  # it imports this file
+
+    message = message_factory.GetMessages(list(descriptors().file))["Order"]
+
+    def decode(value: bytes) -> tuple[str, str, float]:
+        order: Any = message.FromString(value)
+        return order.id, order.type, order.ts / 1_000
+
+    _follow(bootstrap, topic, records, decode)
+
+
+def _follow(bootstrap: str, topic: str, records: int, decode: Callable[[bytes], tuple[str, str, float]]) -> None:
     batches = polls(bootstrap, topic, records)
 
     def work() -> int:
@@ -186,13 +228,12 @@ def orders(bootstrap: str, topic: str, records: int) -> None:
         for messages in batches:
             for message in messages:
                 count += 1
-                order = decoder.decode(message.value() or b"")
-                time_of = order.meta.ts.timestamp()
-                if order.type == "order_created":
-                    waiting[0][order.id] = time_of
-                elif order.type == "payment_ok" and (created := waiting[0].pop(order.id, None)) is not None:
-                    waiting[1][order.id] = created
-                elif order.type == "parcel_out" and (created := waiting[1].pop(order.id, None)) is not None:
+                key, kind, time_of = decode(message.value() or b"")
+                if kind == "order_created":
+                    waiting[0][key] = time_of
+                elif kind == "payment_ok" and (created := waiting[0].pop(key, None)) is not None:
+                    waiting[1][key] = created
+                elif kind == "parcel_out" and (created := waiting[1].pop(key, None)) is not None:
                     complete += time_of - created <= WITHIN_S
         if not complete:
             raise ValueError(f"topic {topic} has no complete order")
