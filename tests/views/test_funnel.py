@@ -17,6 +17,7 @@ from actors.records.form import Form, TimeAt
 from actors.timeline.span import EVER, Span
 from actors.views.funnel import totals
 from actors.views.funnel.arguments import Cursor, Listing, Story, Totals
+from actors.views.funnel.store import by_hash
 from actors.views.funnel.view import FunnelView
 from actors.views.view import Silence
 from scripts.lab.truth import sequences
@@ -174,6 +175,12 @@ def test_keys_of_one_hash_are_told_apart(seed: int, hashes: int):
         assert ordered(fed.asked(Listing())["sequences"]) == ordered(truth(events, events[-1][1]))
         for key in {key for key, _, _ in events}:
             assert len(fed.asked(Story(key.encode()))["events"]) == sum(each == key for each, _, _ in events)
+
+
+@given(st.lists(st.one_of(st.integers(0, 20), st.integers(0, 2**64 - 1)), max_size=60), st.integers(0, 63))
+def test_hashes_are_in_stable_order(values: list[int], shift: int):
+    hashes = np.array([(value << shift) % 2**64 for value in values], np.uint64)
+    assert by_hash(hashes).tolist() == np.argsort(hashes, kind="stable").tolist()
 
 
 def test_the_story_of_a_key_has_the_reason_of_each_event_without_a_sequence():
