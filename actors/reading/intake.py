@@ -255,7 +255,7 @@ class Intake:
         `now` and `wall` are the clocks: the monotonic one, and the seconds since 1970.
         """
         self._horizon.read(now, wall)
-        if not self._matured:  # records that `mature` will take in may be suspected too
+        if not self._matured and not self._holds_suspects:  # records that `mature` will take in may be suspected too
             self._suspects.clear(self._place, self._released_until)
         self.undecoded = False
         if unread_s > 0:
@@ -319,6 +319,13 @@ class Intake:
             for number in at_end:  # a source reports this only once after its own records
                 self._watermark.expect(number, at_end=True, now=now)
         return Taken(count, missing, self._refuse(refused))
+
+    @property
+    def _holds_suspects(self) -> bool:
+        """Whether suspected events wait to be put in order: if they are late, all up to later times may be released before."""
+        if self._suspects.batch_size is None or not len(self._order):
+            return False
+        return self._suspects.split(Batch.of_state(self._order.state())) is not None
 
     @property
     def _matured(self) -> bool:

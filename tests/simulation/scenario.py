@@ -127,6 +127,8 @@ def _feed(view: str, chance: random.Random, *, orderly: bool, size: int, deletes
     match view:
         case "sets":
             return SetFeed(chance, orderly=orderly, max_sets=size)
+        case "sets within a time":
+            return SetFeed(chance, orderly=orderly, max_sets=size, within=chance.choice([30, 400, 5_000]))
         case "segments":
             return SegmentFeed(chance, max_batches=size)
         case "uniques":

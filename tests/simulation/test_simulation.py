@@ -84,6 +84,15 @@ def test_funnels_are_right_under_faults(seed: int):
     _run(seed, view="funnel", poison=seed % 3 == 1, handlers=seed % 3 == 2)
 
 
+@pytest.mark.seeds_modulo(4, 3)
+def test_sets_within_a_time_are_right_under_faults(seed: int):
+    _run(seed, view="sets within a time", poison=seed % 3 == 1, handlers=seed % 3 == 2)
+
+
+def test_a_poisoned_event_that_is_late_is_found_in_the_order_buffer_of_a_checkpoint():
+    _run(2863, view="sets within a time", poison=True)
+
+
 def _run(seed: int, **switches: Any) -> None:
     simulation = Simulation(seed, **switches)
     try:
