@@ -1,9 +1,11 @@
 """The route of figures: how many answers a stream has in a bucket of time, at what rate, and percentiles of what they have."""
 
+import asyncio
 from functools import lru_cache
 from typing import Any
 from zoneinfo import available_timezones
 
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,6 +22,9 @@ from gateway.api.operation import Operation
 from gateway.ask import Asker
 from gateway.coverage import COVERAGE, WITH_COVERAGE, coverage_of
 from gateway.stream import Served
+
+_AMPLE_BYTES = 32 << 20
+"""Memory for answers with which views may keep something for the next summary. With less, they forget it after each one."""
 
 BY = params.Text(
     name="by",
@@ -134,7 +139,12 @@ class SummaryRoutes:
             answer = await asked(self._asker, self._stream, span, arguments, hold)
             members: dict[str, object] = {"coverage": coverage_of(answer.coverage)} if WITH_COVERAGE.of(request) else {}
             headers = range_header(span)
-            return await rendered(answer, FORM.of(request), hold, request=request, members=members, headers=headers, heavy=True)
+            response = await rendered(
+                answer, FORM.of(request), hold, request=request, members=members, headers=headers, heavy=True
+            )
+        if self._asker.room.nbytes < _AMPLE_BYTES:
+            response.background = BackgroundTask(asyncio.to_thread, self._view.forget)  # on the thread that answers
+        return response
 
     @property
     def _view(self) -> type[View]:

@@ -380,6 +380,10 @@ class View(ABC):
         """
         return None
 
+    @classmethod  # noqa: B027  # most views remember nothing
+    def forget(cls) -> None:
+        """Free what answers to `figures` have kept for the next ones. By default there is nothing."""
+
     def remarks(self, partial: Any, arguments: Any) -> Mapping[str, Any]:
         """Return facts about the answer beside its rows, by name. The default has no facts."""
         return {}

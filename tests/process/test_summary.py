@@ -63,6 +63,17 @@ def test_a_range_and_a_zone_move_the_buckets(running: Service):
     assert running.get("/events/summary?startTime=0&endTime=5")["summary"] == []
 
 
+def test_a_service_with_little_memory_has_the_same_figures(running: Service, tmp_path: Path):
+    wanted = rows(running)
+    events = sorted((time, step) for each in SETS for time, step in zip(each, "RGB", strict=True))
+    (tmp_path / "events").write_text("".join(f"{step}_{time}\n" for time, step in events))
+    source = f"streams.events.source={{file: {tmp_path / 'events'}}}"
+    with service(None, None, source, "memory.budget=256MiB", also=["--only", "events"]) as small:
+        small.settled(len(events))
+        for _ in range(3):
+            assert rows(small) == wanted
+
+
 @pytest.mark.parametrize(
     ("query", "where"),
     [

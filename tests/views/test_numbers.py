@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from actors.timeline.grid import Grid
 from actors.timeline.span import EVER, Span
+from actors.views.kinds import VIEWS
 from actors.views.sets import numbers as figures
 from actors.views.sets.arguments import Numbers, Page
 from actors.views.sets.numbers import numbers
@@ -129,6 +130,17 @@ def test_what_earlier_answers_found_never_shows_in_a_later_one(by: str | None, m
         joined += counted.calls
     assert len(figures._known._figures) == 6
     assert joined > 0 or by == "1s"
+
+
+def test_a_view_that_forgets_has_no_columns_left_and_answers_the_same():
+    times = np.arange(0, 100_000, 5)
+    pieces = [Piece.of((times, times + 3)).sealed()]
+    asked = Numbers(by=Grid.of("1s"), per_s=1_000)
+    before = [block.columns for block in numbers(pieces, ["a", "b"], EVER, asked)]
+    assert figures._kept.cache_info().currsize > 0
+    VIEWS["sets"].forget()
+    assert (figures._kept.cache_info().currsize, figures._cut_once.cache_info().currsize, figures._known._ordered) == (0, 0, {})
+    assert [block.columns for block in numbers(pieces, ["a", "b"], EVER, asked)] == before
 
 
 class Counting:

@@ -127,6 +127,10 @@ class _Known:
             self._ordered.popitem(last=False)
         return found
 
+    def forget(self) -> None:
+        """Free the sorted durations."""
+        self._ordered.clear()
+
 
 _known = _Known()
 
@@ -375,3 +379,10 @@ def _opened(piece: Piece) -> Opened:
 
 
 _kept = lru_cache(maxsize=KEPT_PIECES)(_opened)
+
+
+def forget() -> None:
+    """Free what answers have kept of pieces. Figures of buckets stay: they are small."""
+    _kept.cache_clear()
+    _cut_once.cache_clear()
+    _known.forget()

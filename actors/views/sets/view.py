@@ -16,7 +16,7 @@ from actors.views.sets.bound import Proof, identity
 from actors.views.sets.decode import DecodedSets, SetDecoder
 from actors.views.sets.explain.told import explained, shape_of
 from actors.views.sets.histogram import counted
-from actors.views.sets.numbers import MOST_STEPS, SHAPE, numbers
+from actors.views.sets.numbers import MOST_STEPS, SHAPE, forget, numbers
 from actors.views.sets.numbers import weigh as weigh_numbers
 from actors.views.sets.pieces import Piece
 from actors.views.sets.records import RecordDecoder
@@ -169,6 +169,12 @@ class SetsView(View):
     def figures(cls, by: Grid | None, per_s: int, most: int, lengths: Sequence[str]) -> Numbers:
         """Return the arguments of a query for how many sets there are, and how long they took, in each bucket."""
         return Numbers(by=by, per_s=per_s, most=max(1, most // MOST_STEPS))
+
+    @override
+    @classmethod
+    def forget(cls) -> None:
+        """Free the columns that summaries keep: up to 32 MB for sets of three steps."""
+        forget()
 
     @override
     def describe(self, before: SetSummary, meta: Meta) -> SetsTotal:
