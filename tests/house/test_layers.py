@@ -149,8 +149,8 @@ ONLY_IN = {
     "starlette": ("gateway",),
     "datasketches": ("actors.views.uniques.sketch",),
     "pcodec": ("actors.columns.sealed",),
-    "fastavro": ("actors.records.schemas.avro",),
-    "google": ("actors.records.schemas.protobuf",),
+    "fastavro": ("actors.records.schemas.avro", "scripts.lab.measure.rivals"),
+    "google": ("actors.records.schemas.protobuf", "scripts.lab.encoded", "scripts.lab.measure.rivals"),
 }
 PURE = (
     "actors.columns",

@@ -7,7 +7,7 @@ from google.protobuf import message_factory  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.lab.measure.encoded import AVRO, avro, descriptors, protobuf
+from scripts.lab.encoded import AVRO, avro, descriptors, protobuf
 
 MESSAGE = message_factory.GetMessages(list(descriptors().file))["Order"]
 TEXTS = st.text(st.characters(max_codepoint=127), max_size=200)

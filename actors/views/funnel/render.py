@@ -73,9 +73,8 @@ def in_order(parts: Sequence[Part], listing: Listing, within: int) -> Iterator[L
         assert part is not None, "only the end of the pairs is None"
         opened = _chosen(part, listing, within)
         held = opened if held is None else _joined(held, opened)
-        until = following.piece.span.start if following is not None else INT64_MAX
-        before = held.rows.times[0] < until
-        ready, held = (held, None) if before.all() else (held.only(before), held.only(~before))
+        before = None if following is None else held.rows.times[0] < following.piece.span.start
+        ready, held = (held, None) if before is None or before.all() else (held.only(before), held.only(~before))
         ready = _sorted(ready)
         if listing.after is not None:
             ready = _behind(ready, listing.after)

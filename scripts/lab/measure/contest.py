@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.checkout import ROOT
-from scripts.lab.measure.encoded import fill_encoded, stanza
+from scripts.lab.encoded import fill_encoded, stanza
 from scripts.lab.measure.runs import PATIENCE_S, fill, peak_rss, percentiles, rival, rss_at_rest, service
 
 _START_MS = 1_685_695_916_000

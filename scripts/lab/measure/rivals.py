@@ -192,7 +192,7 @@ def avro(bootstrap: str, topic: str, records: int) -> None:
     """Do the same with orders as Avro, by fastavro."""
     import fastavro  # noqa: PLC0415  # an extra
 
-    from scripts.lab.measure.encoded import AVRO  # noqa: PLC0415  # it imports this file
+    from scripts.lab.encoded import AVRO  # noqa: PLC0415  # it imports this file
 
     schema = fastavro.parse_schema(AVRO)
 
@@ -208,7 +208,7 @@ def protobuf(bootstrap: str, topic: str, records: int) -> None:
     """Do the same with orders as Protobuf, by its own classes."""
     from google.protobuf import message_factory  # type: ignore[import-untyped]  # noqa: PLC0415  # an extra
 
-    from scripts.lab.measure.encoded import descriptors  # noqa: PLC0415  # it imports this file
+    from scripts.lab.encoded import descriptors  # noqa: PLC0415  # it imports this file
 
     message = message_factory.GetMessages(list(descriptors().file))["Order"]
 
