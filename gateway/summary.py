@@ -58,7 +58,7 @@ class Zone(params.Parameter[str]):
 ZONE = Zone(name="zone", description="The time zone in which hours begin at midnight, and days.", example="Europe/Berlin")
 
 
-_TYPES = {"integer": "integer", "number": "number", "text": "string", "flag": "boolean", "integers": "array"}
+_TYPES = {"integer": "integer", "number": "number", "text": "string", "flag": "boolean", "integers": "array", "key": "string"}
 
 
 def row_schema(shape: Shape) -> dict[str, Any]:

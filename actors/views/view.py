@@ -118,12 +118,14 @@ class Due(NamedTuple):
 class Field(NamedTuple):
     """A column of an answer: its name and the type of its values. Values of an `optional` field may be None.
 
+    A key is text or an integer. Arrow has both as text.
+
     JSON writes the fields of a `group`, which follow each other, as one member of that name, an object. `meaning` describes the
     field in the API's description, if the route does not.
     """
 
     name: str
-    kind: Literal["integer", "number", "text", "flag", "integers"] = "integer"
+    kind: Literal["integer", "number", "text", "flag", "integers", "key"] = "integer"
     optional: bool = False
     group: str = ""
     meaning: str = ""

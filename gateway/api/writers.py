@@ -211,7 +211,9 @@ class ArrowWriter(Writer):
             "text": pa.string(),
             "flag": pa.bool_(),
             "integers": pa.list_(pa.int64()),
+            "key": pa.string(),
         }
+        self._keys = [place for place, field in enumerate(fields) if field.kind == "key"]
         self._pa: Any = pa
         self._schema = pa.schema(
             [pa.field(field.name, kinds[field.kind], nullable=field.optional) for field in fields], metadata=dict(metadata)
@@ -225,6 +227,9 @@ class ArrowWriter(Writer):
 
     def block(self, columns: Columns) -> bytes:
         """Return the rows as soon as there are enough for a batch. Cost: a copy of numbers, 0.1 us a text."""
+        columns = list(columns)
+        for place in self._keys:
+            columns[place] = list(map(str, columns[place]))
         arrays = [self._pa.array(column, field.type) for column, field in zip(columns, self._schema, strict=True)]
         self._held.append(self._pa.record_batch(arrays, schema=self._schema))
         self._rows += self._held[-1].num_rows

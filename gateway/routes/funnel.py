@@ -58,6 +58,7 @@ class FunnelAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
 class KeyEvent(msgspec.Struct, frozen=True):
     """An event of a key."""
 
+    key: Annotated[str | int, _Meta(description="As in the records: a number is a number here too.")]
     time: Annotated[int, _Meta(description="In the stream's unit.")]
     step: str
     sequence: Annotated[int | None, _Meta(description="The number of the sequence of this key, from 1 on; null: none.")]
@@ -76,7 +77,7 @@ BY = params.Choice(name="by", description="Count by this period. Absent: the who
 STATE = params.Choice(name="state", description="Only sequences of this state. Absent: all.", words=STATES)
 KEY = params.Text(
     name="key",
-    description="Only sequences of this key.",
+    description="Only sequences of this key. The digits of a whole number name the text and the number.",
     pattern=r"[\s\S]*",
     read=lambda text: text.encode(errors="surrogateescape"),
     expected="a key",
@@ -91,7 +92,12 @@ CURSOR = params.Text(
     read=Cursor.parse,
     expected="the `next` of a page of this stream",
 )
-OF_KEY = params.InPath(name="key", description="The key, percent-encoded.", form={"type": "string"}, rest=True)
+OF_KEY = params.InPath(
+    name="key",
+    description="The key, percent-encoded. Digits name the text and the whole number.",
+    form={"type": "string"},
+    rest=True,
+)
 
 
 class Routes:
@@ -219,7 +225,7 @@ def sequence_schema(steps: Sequence[str]) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {
-            "key": {"type": "string"},
+            "key": {"type": ["string", "integer"], "description": "As in the records: a number is a number here too."},
             "state": {"enum": list(STATES)},
             "steps": {
                 "type": "object",

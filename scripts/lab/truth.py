@@ -218,13 +218,13 @@ def period(granularity: str, second: int, zone: tzinfo = UTC) -> tuple[int, int]
 class Found(NamedTuple):
     """The key of a sequence, and the times of the steps that it has."""
 
-    key: str
+    key: str | int
     times: tuple[int, ...]
 
 
-def sequences(events: Iterable[tuple[str, int, int]], steps: int, within: int) -> list[Found]:
+def sequences(events: Iterable[tuple[str | int, int, int]], steps: int, within: int) -> list[Found]:
     """Return the sequences of events, which are keys, times and numbers of steps."""
-    by_key: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    by_key: defaultdict[str | int, list[tuple[int, int]]] = defaultdict(list)
     for key, time, step in events:
         by_key[key].append((time, step))
     return [Found(key, times) for key, own in by_key.items() for times in _of_key(sorted(own), steps, within)]

@@ -119,10 +119,14 @@ def test_every_form_says_the_same_rows_in_the_same_order(name: str, seed: int):
             texts = {form: b"".join(write(answer, form, metadata={"a": "b"})) for form in FORMATS}
             head, *lines = csv.reader(io.StringIO(texts["csv"].decode(), newline=""))
             assert head == [field.name for field in fields]
-            assert [tuple(value(*each) for each in zip(line, fields, strict=True)) for line in lines] == rows
+            as_text = [
+                tuple(str(each) if field.kind == "key" else each for each, field in zip(row, fields, strict=True))
+                for row in rows
+            ]
+            assert [tuple(value(*each) for each in zip(line, fields, strict=True)) for line in lines] == as_text
             found = pa.ipc.open_stream(texts["arrow"]).read_all()
             assert (found.column_names, found.schema.metadata) == (head, {b"a": b"b"})
-            assert [tuple(each.values()) for each in found.to_pylist()] == rows
+            assert [tuple(each.values()) for each in found.to_pylist()] == as_text
             kind = "" if case.view.shape(arguments) is case.view.summarised else name
             in_json = [row[:1] for row in rows] if kind == "top" and not arguments.values else rows
             assert by_lines(kind, texts["ndjson"], fields) == in_json

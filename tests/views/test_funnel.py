@@ -3,11 +3,12 @@
 import json
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,7 +73,10 @@ class Fed:
         return body
 
 
-def truth(events: Sequence[tuple[str, int, int]], now: int) -> list[dict[str, Any]]:
+Key = str | int
+
+
+def truth(events: Sequence[tuple[Key, int, int]], now: int) -> list[dict[str, Any]]:
     """Return the right sequences at the time `now`."""
     found = []
     for key, times in sequences(events, len(STEPS), WITHIN):
@@ -87,12 +91,14 @@ def ordered(rows: Sequence[dict[str, Any]]) -> list[str]:
     return sorted(json.dumps(row, sort_keys=True) for row in rows)
 
 
-def stream_of(chance: random.Random, count: int, keys: int) -> list[tuple[str, int, int]]:
-    """Return events as keys, times and steps. Times ascend, and some are equal."""
-    time, events = 0, []
+def stream_of(chance: random.Random, count: int, keys: int) -> list[tuple[Key, int, int]]:
+    """Return events as keys, times and steps. Times ascend, and some are equal. Some keys are numbers, some their digits."""
+    time = 0
+    events: list[tuple[Key, int, int]] = []
+    forms: list[Callable[[int], Key]] = chance.choice([[int], [str], [int, str], ["k{}".format, int, str]])
     for _ in range(count):
         time += chance.choice([0, 1, 1, 3])
-        events.append((f"k{chance.randrange(keys)}", time, chance.choices(range(3), [4, 3, 2])[0]))
+        events.append((chance.choice(forms)(chance.randrange(keys)), time, chance.choices(range(3), [4, 3, 2])[0]))
     return events
 
 
@@ -134,8 +140,13 @@ def test_any_batches_give_the_sequences_of_the_whole(seed: int):
         wanted = [gaps[-(-len(gaps) * percent // 100) - 1] for percent in (50, 95, 100)] if gaps else [None] * 3
         assert [step["p50"], step["p95"], step["max"]] == wanted
     key = events[0][0]
-    assert ordered(fed.asked(Listing(key=key.encode()))["sequences"]) == ordered([row for row in rows if row["key"] == key])
-    reasons = [event["reason"] or "" for event in fed.asked(Story(key.encode()))["events"]]
+    name = str(key).encode()
+    assert ordered(fed.asked(Listing(key=name))["sequences"]) == ordered([row for row in rows if str(row["key"]) == str(key)])
+    story = fed.asked(Story(name))["events"]
+    assert Counter((event["key"], event["time"], STEPS.index(event["step"])) for event in story) == Counter(
+        event for event in events if str(event[0]) == str(key)
+    )
+    reasons = [event["reason"] or "" for event in story]
     assert not any(reason.startswith("late:") for reason in reasons), "no event was late"
 
 
@@ -173,8 +184,8 @@ def test_keys_of_one_hash_are_told_apart(seed: int, hashes: int):
             some = events[place : place + 10]
             fed.poll([record(key, STEPS[step], time) for key, time, step in some], some[-1][1])
         assert ordered(fed.asked(Listing())["sequences"]) == ordered(truth(events, events[-1][1]))
-        for key in {key for key, _, _ in events}:
-            assert len(fed.asked(Story(key.encode()))["events"]) == sum(each == key for each, _, _ in events)
+        for name in {str(key) for key, _, _ in events}:
+            assert len(fed.asked(Story(name.encode()))["events"]) == sum(str(each) == name for each, _, _ in events)
 
 
 @given(st.lists(st.one_of(st.integers(0, 20), st.integers(0, 2**64 - 1)), max_size=60), st.integers(0, 63))
@@ -293,16 +304,31 @@ def test_a_key_may_be_that_of_the_record_and_is_refused_without():
     ]  # fmt: skip
 
 
-def test_a_number_is_the_key_of_its_digits_and_other_values_are_refused():
+def test_a_number_differs_from_its_digits_as_text_and_other_values_are_no_keys():
     view = view_of()
     values = [record(key, "created", 1) for key in (17, "17", 17.0, True, 1.5, "x" * 65_537, None)]
     decoded = view.decode(polled([*values, b'{"type":"created","at":1}', record("A", "created", 10**15)]))
-    assert decoded.batch.keys.take(np.arange(3)) == [b"17"] * 3
+    assert decoded.batch.keys.take(np.arange(3)) == [b"\xff17", b"17", b"\xff17"]
     assert decoded.times.size == 3
     assert [refusal.reason for refusal in decoded.refusals] == [
         f"/id: expected text of at most 65,536 bytes or a whole number of 64 bits, got {got}"
         for got in ("true or false", "a fraction", "longer text", "null", "nothing")
     ] + ["/at: expected a number of milliseconds since 1970, from 1970 to 9999, got a later one"]
+
+
+def test_answers_have_numbers_as_numbers_and_frames_have_them_as_text():
+    fed, keys = Fed(view_of()), [7, "7", -(2**63), 2**63 - 1, "ä"]
+    fed.poll([record(key, "created", time) for time, key in enumerate(keys)], 0)
+    assert [row["key"] for row in fed.asked(Listing())["sequences"]] == keys
+    told = fed.asked(Story(b"7"))["events"]
+    assert [(event["key"], event["time"], event["sequence"]) for event in told] == [("7", 1, 1), (7, 0, 1)]
+    fed.close(None, Silence(10**6))
+    assert [row["key"] for row in fed.published] == keys
+    partial = fed.view.merge([fed.live.read(EVER, Listing())])
+    table = pa.ipc.open_stream(b"".join(rendered(fed.view, partial, EVER, Listing(), "arrow"))).read_all()
+    assert table["key"].to_pylist() == list(map(str, keys))
+    lines = b"".join(rendered(fed.view, partial, EVER, Listing(), "csv")).decode().splitlines()
+    assert [line.split(",")[0] for line in lines[1:]] == list(map(str, keys))
 
 
 def test_the_keys_that_wait_longest_are_forgotten_first_and_counted():

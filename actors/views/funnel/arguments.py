@@ -72,7 +72,8 @@ class Totals:
 class Listing:
     """At most `limit` sequences (None: all) from the place `after` on (None: from the start).
 
-    `state` and `key` select sequences of a state and of a key; `missing` is the number of a step that they lack.
+    `state` and `key` select sequences of a state and of a key; `missing` is the number of a step that they lack. A key that is
+    the digits of a whole number selects that number too.
     """
 
     state: State | None = None
@@ -84,7 +85,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """All events of a key."""
+    """All events of a key, and of the whole number whose digits it is."""
 
     key: bytes
 

@@ -60,15 +60,11 @@ class _Key(Key):
     expected = "text of at most 65,536 bytes or a whole number of 64 bits"
 
     def value(self, raw: bytes) -> bytes:
-        """Return the key as UTF-8."""
+        """Return the key as bytes."""
         found = super().value(raw)
         if len(found) > _LONGEST:
             raise self.unfit("longer text")
         return found
-
-    def of_number(self, number: int) -> bytes:
-        """Return the key that a number is: its digits."""
-        return b"%d" % number
 
     def of_text(self, texts: Text) -> tuple[Text, Mask]:
         """See the base."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from actors.columns.decimal import digits_of
 from actors.columns.text import Text
 from actors.columns.times import INT64_MAX, Times
+from actors.records.roles import NUMERIC
 from actors.views.funnel.arguments import STATES, Listing
 from actors.views.funnel.render import COMPLETE, Listed, columns_of, in_order
 from actors.views.funnel.slices import Part
@@ -36,7 +37,21 @@ def lines(parts: Sequence[Part], steps: Sequence[str], within: int) -> Iterator[
     for found in in_order(parts, Listing(), within):
         for low in range(0, found.states.size, _ROWS):
             some = found.only(np.arange(low, min(low + _ROWS, found.states.size)))
-            yield _as_columns(some, steps, within) if _is_plain(some.rows.keys) else _one_by_one(some, steps, within)
+            numbers = _numbers(some.rows.keys)
+            if numbers is not None:
+                yield _as_columns(some, numbers, b"", steps, within)
+            elif _is_plain(some.rows.keys):
+                yield _as_columns(some, some.rows.keys, b'"', steps, within)
+            else:
+                yield _one_by_one(some, steps, within)
+
+
+def _numbers(keys: Text) -> Text | None:
+    """Return the digits of keys that are all numbers, else None."""
+    mark = NUMERIC[0]
+    if not keys.lengths.all() or (keys.blob[keys.starts] != mark).any():
+        return None
+    return Text(keys.blob, keys.starts + 1, keys.lengths - 1)
 
 
 def _is_plain(keys: Text) -> bool:
@@ -47,9 +62,15 @@ def _is_plain(keys: Text) -> bool:
     return not ((text < ord(" ")) | (text > ord("~")) | (text == ord('"')) | (text == ord("\\"))).any()
 
 
-def _as_columns(found: Listed, steps: Sequence[str], within: int) -> bytes:
+def _as_columns(found: Listed, keys: Text, quote: bytes, steps: Sequence[str], within: int) -> bytes:
     first = found.rows.times[0]
-    parts: list[bytes | _Table] = [b'{"key":"', _keys(found.rows.keys), b'","state":', _STATES[found.states], b',"steps":{']
+    parts: list[bytes | _Table] = [
+        b'{"key":' + quote,
+        _keys(keys),
+        quote + b',"state":',
+        _STATES[found.states],
+        b',"steps":{',
+    ]
     for number, (step, times) in enumerate(zip(steps, found.rows.times, strict=True)):
         parts += [(b"," if number else b"") + _ENCODER.encode(step) + b":", _times(times, times >= 0)]
     limits = np.minimum(first, INT64_MAX - within) + within

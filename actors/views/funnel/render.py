@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from actors.columns.text import Text
 from actors.columns.times import INT64_MAX, Times
+from actors.records.roles import NUMERIC
 from actors.views.funnel.arguments import STATES, Cursor, Listing
 from actors.views.funnel.pieces import Rows
-from actors.views.funnel.slices import Part, hash_of
+from actors.views.funnel.slices import Part, hashes_of, keys_named
 from actors.views.view import Block
 
 COMPLETE, OPEN, LAPSED = range(len(STATES))
@@ -82,11 +83,16 @@ def in_order(parts: Sequence[Part], listing: Listing, within: int) -> Iterator[L
             yield ready
 
 
-def story(parts: Sequence[Part], key: bytes, steps: Sequence[str], within: int, *, apart: bool) -> Iterator[Block]:
-    """Yield the events of a key by time and step: in which sequence each stands, or why in none.
+def story(parts: Sequence[Part], name: bytes, steps: Sequence[str], within: int, *, apart: bool) -> Iterator[Block]:
+    """Yield the events of each key with a name, by time and step: in which sequence each stands, or why in none.
 
-    The columns are the time, the step, the number of the sequence, the state, and the reason. Cost: 2 us an event.
+    The columns are the key, the time, the step, the number of the sequence, the state, and the reason. Cost: 2 us an event.
     """
+    for key in keys_named(name):
+        yield from _story(parts, key, steps, within, apart=apart)
+
+
+def _story(parts: Sequence[Part], key: bytes, steps: Sequence[str], within: int, *, apart: bool) -> Iterator[Block]:
     found = [_of_key(part, key) for part in parts]
     times = np.concatenate([rows.times for rows, _ in found] or [np.empty((len(steps), 0), np.int64)], axis=1)
     states = np.concatenate([states_of(rows.times, watermark, within) for rows, watermark in found] or [np.empty(0, np.int8)])
@@ -101,15 +107,16 @@ def story(parts: Sequence[Part], key: bytes, steps: Sequence[str], within: int, 
     events.sort(key=lambda event: (event[0], event[1], event[2] or 0))
     lapsed = _Lapsed(times[:, (states == LAPSED) & (times[0] >= 0)], within)
     seen: dict[int, int] = {}
-    lines: list[tuple[int, str, int | None, str, str | None]] = []
+    own = shown(key)
+    lines: list[tuple[str | int, int, str, int | None, str, str | None]] = []
     for time, step, sequence, state in events:
         seen[step] = time
         if sequence is not None:
-            lines.append((time, steps[step], sequence, STATES[state], None))
+            lines.append((own, time, steps[step], sequence, STATES[state], None))
         elif not apart and lapsed.lacks(time, step):
-            lines.append((time, steps[step], None, "unmatched", f"late: a sequence had lapsed without {steps[step]}"))
+            lines.append((own, time, steps[step], None, "unmatched", f"late: a sequence had lapsed without {steps[step]}"))
         else:
-            lines.append((time, steps[step], None, "unmatched", _reason(seen, time, step, steps, within)))
+            lines.append((own, time, steps[step], None, "unmatched", _reason(seen, time, step, steps, within)))
     for low in range(0, len(lines), _BLOCK):
         yield Block([list(column) for column in zip(*lines[low : low + _BLOCK], strict=True)])
 
@@ -160,19 +167,22 @@ def _chosen(part: Part, listing: Listing, within: int) -> Listed:
     if some and not chosen.all():
         rows = rows.only(chosen)
     if listing.key is not None:
-        rows = _with_key(rows, listing.key)
+        rows = _with_keys(rows, keys_named(listing.key))
     return Listed(rows, states_of(rows.times, part.watermark, within))
 
 
 def _of_key(part: Part, key: bytes) -> tuple[Rows, int | None]:
     first = part.piece.first()
     inside = (first >= part.span.start) & (first < part.span.end)
-    return _with_key(part.piece.rows().only(inside), key), part.watermark
+    return _with_keys(part.piece.rows().only(inside), [key]), part.watermark
 
 
-def _with_key(rows: Rows, key: bytes) -> Rows:
-    rows = rows.only(np.flatnonzero(rows.hashes == np.uint64(hash_of(key))))
-    return rows.only(rows.keys.same(Text.of([key]), np.zeros(rows.size, np.int64)))
+def _with_keys(rows: Rows, keys: Sequence[bytes]) -> Rows:
+    rows = rows.only(np.flatnonzero(np.isin(rows.hashes, hashes_of(keys))))
+    wanted = np.zeros(rows.size, np.bool_)
+    for place in range(len(keys)):
+        wanted |= rows.keys.same(Text.of(keys), np.full(rows.size, place))
+    return rows.only(wanted)
 
 
 def _joined(one: Listed, other: Listed) -> Listed:
@@ -206,9 +216,18 @@ def _place_after(found: Listed, before: Cursor | None) -> Cursor | None:
     return Cursor(time, mark, equal)
 
 
+def shown(key: bytes) -> str | int:
+    r"""Return a key as an answer has it.
+
+    >>> shown(b"7"), shown(b"\xff7")
+    ('7', 7)
+    """
+    return int(key[len(NUMERIC) :]) if key.startswith(NUMERIC) else key.decode()
+
+
 def columns_of(found: Listed, within: int) -> tuple[list[object], ...]:
     """Return rows as columns: the key, the state, the time of each step, and until when it may go on."""
-    keys: list[object] = [key.decode() for key in found.rows.keys.take(np.arange(found.states.size))]
+    keys: list[object] = [shown(key) for key in found.rows.keys.take(np.arange(found.states.size))]
     states: list[object] = [STATES[state] for state in found.states.tolist()]
     times = [[None if time < 0 else time for time in each.tolist()] for each in found.rows.times]
     limits = [

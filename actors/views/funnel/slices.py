@@ -4,6 +4,7 @@ A live slice holds the events that are not final in its store, and the final row
 is the carry. Nothing that is final changes with a later event.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import NamedTuple
@@ -12,7 +13,9 @@ import numpy as np
 
 from actors.columns.fields import integer, listed
 from actors.columns.snapshot import State
-from actors.columns.text import Text
+from actors.columns.text import Hashes, Text
+from actors.columns.times import INT64_MAX, INT64_MIN
+from actors.records.roles import NUMERIC
 from actors.timeline.span import Span
 from actors.views.funnel.arguments import Asked, Figures, Listing, Story, Totals
 from actors.views.funnel.decode import Keyed
@@ -73,15 +76,30 @@ class FunnelCarry:
 def _parts(pieces: Sequence[Piece], span: Span, arguments: Asked, watermark: int | None = None) -> tuple[Part, ...]:
     """Return the pieces that may have a row of a query."""
     key = arguments.key if isinstance(arguments, Listing | Story) else None
-    hashed = None if key is None else hash_of(key)
+    hashes = None if key is None else hashes_of(keys_named(key))
     return tuple(
-        Part(piece, span, watermark) for piece in pieces if piece.span.overlaps(span) and (hashed is None or piece.has(hashed))
+        Part(piece, span, watermark)
+        for piece in pieces
+        if piece.span.overlaps(span) and (hashes is None or any(map(piece.has, hashes.tolist())))
     )
 
 
-def hash_of(key: bytes) -> int:
-    """Return the hash of a key."""
-    return int(Text.of([key]).hashes()[0])
+_WHOLE = re.compile(rb"0|-?[1-9][0-9]{0,18}")
+
+
+def keys_named(name: bytes) -> list[bytes]:
+    r"""Return the keys with a name: the text, and the whole number of 64 bits if it is the digits of one.
+
+    >>> keys_named(b"A7"), keys_named(b"-7"), keys_named(b"07")
+    ([b'A7'], [b'-7', b'\xff-7'], [b'07'])
+    """
+    is_number = _WHOLE.fullmatch(name) is not None and INT64_MIN <= int(name) <= INT64_MAX
+    return [name, NUMERIC + name] if is_number else [name]
+
+
+def hashes_of(keys: Sequence[bytes]) -> Hashes:
+    """Return the hash of each key."""
+    return Text.of(keys).hashes()
 
 
 def _hull(pieces: Sequence[Piece]) -> Span | None:
@@ -213,7 +231,8 @@ class LiveFunnel(Live):
         if isinstance(arguments, Totals | Figures):
             rows = self._store.rows(self._watermark, named=False)
         else:
-            rows = self._store.rows(self._watermark, None if arguments.key is None else hash_of(arguments.key))
+            named = None if arguments.key is None else hashes_of(keys_named(arguments.key))
+            rows = self._store.rows(self._watermark, named)
         return (*final, *_parts(pieces_of(rows), span, arguments, self._watermark))
 
     def shed(self, nbytes: int) -> tuple[dict[str, int], int | None]:

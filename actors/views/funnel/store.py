@@ -188,17 +188,17 @@ class Store:
         self._describe()
         return rows
 
-    def rows(self, watermark: int, hashed: int | None = None, *, named: bool = True) -> Rows:
-        """Return the rows of all events as they stand, or of those whose keys have the hash `hashed`. Changes nothing.
+    def rows(self, watermark: int, hashes: Hashes | None = None, *, named: bool = True) -> Rows:
+        """Return the rows of all events as they stand, or of those whose keys have one of `hashes`. Changes nothing.
 
         If they are not `named`, their keys are empty.
         """
         new = self._new
-        if hashed is None:
+        if hashes is None:
             own = np.arange(self.keys)
         else:
-            own = np.flatnonzero(self._held.hashes == np.uint64(hashed))
-            new = [each.only(rows) for each in new if (rows := np.flatnonzero(each.hashes == np.uint64(hashed))).size]
+            own = np.flatnonzero(np.isin(self._held.hashes, hashes))
+            new = [each.only(rows) for each in new if (rows := np.flatnonzero(np.isin(each.hashes, hashes))).size]
         fresh = _grouped(new)
         some = _joined(self._held, own, fresh, _found(self._held, fresh))
         if not named:

@@ -33,6 +33,7 @@ _BY_PERIOD = Shape("steps", (Field("start"), *_STEP))
 _STORY = Shape(
     "events",
     (
+        Field("key", "key"),
         Field("time"),
         Field("step", "text"),
         Field("sequence", optional=True),
@@ -81,7 +82,7 @@ class FunnelView(View):
         self._decoder = RecordDecoder(steps, record)
         times = (Field(step, optional=True, group="steps") for step in self._steps)
         self._listing = Shape(
-            "sequences", (Field("key", "text"), Field("state", "text"), *times, Field("lapsesAt", optional=True))
+            "sequences", (Field("key", "key"), Field("state", "text"), *times, Field("lapsesAt", optional=True))
         )
 
     def decode(self, records: Records) -> Decoded:

@@ -323,7 +323,7 @@ class FunnelTruth(Truth):
         return [gaps[-(-len(gaps) * percent // 100) - 1] for percent in (50, 95, 100)] if gaps else [None] * 3
 
 
-def _row_of(key: str, times: tuple[int, ...]) -> list[Any]:
+def _row_of(key: str | int, times: tuple[int, ...]) -> list[Any]:
     """Return the key, the state, the time of each step, and until when a lapsed sequence could have gone on."""
     complete = len(times) == len(STEPS)
     lacking = [None] * (len(STEPS) - len(times))
