@@ -25,6 +25,7 @@ from tests.support.service import command
 from tests.support.waiting import until
 
 LONGEST = (
+    "cluster/test_cluster.py",
     "process/test_answers.py",
     "kafka/test_registry.py",
     "kafka/test_leader.py",
