@@ -106,6 +106,8 @@ class Leases:
         self._announced: set[int] = set()
         self._owner: dict[int, str] = {}
         self._running: set[int] = set()
+        # Kafka counts from the last heartbeat, which came up to a sixth of a session before the silence.
+        self._doubt_s = group.session_ms / 2_000
         self._alive_at = time.monotonic()
         self._in_doubt = False
         self._again_at = 0.0
@@ -119,7 +121,7 @@ class Leases:
 
     def doubtful(self) -> bool:
         """Whether this process was silent for so long that others may have its shards, and has not learned it yet."""
-        return self._in_doubt or time.monotonic() - self._alive_at > self._group.session_ms / 1000
+        return self._in_doubt or time.monotonic() - self._alive_at > self._doubt_s
 
     def stop(self, timeout_s: float) -> None:
         """Give the shards back, and leave the group. Waits at most `timeout_s`."""
@@ -147,7 +149,7 @@ class Leases:
 
     def _tick(self, reader: Consumer, member: Consumer) -> None:
         silent_s = time.monotonic() - self._alive_at
-        if silent_s > self._group.session_ms / 1000 and self._running:
+        if silent_s > self._doubt_s and self._running:
             self._in_doubt = True
             self._announced.clear()  # whoever may announce itself anew still has its shards
             self._log("lease in doubt", shards=sorted(self._running), silent_s=round(silent_s, 1))
