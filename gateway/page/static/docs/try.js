@@ -46,7 +46,8 @@ export function tried(article, make) {
         : { method, headers };
       const response = await ask(target, options);
       const answer = await shown(response);
-      status.textContent = `${response.status} in ${Math.round(performance.now() - began)} ms: ${method === "GET" ? curl(target) : `${method} ${target}`}`;
+      const command = method === "GET" ? curl(target) : `${method} ${target}`;
+      status.textContent = `${response.status} in ${Math.round(performance.now() - began)} ms: ${command}`;
       out.textContent = answer;
     } catch (error) {
       status.textContent = `no answer: ${error.message}`;
@@ -94,7 +95,8 @@ async function shown(response) {
   return readable.length > MOST ? `${readable.slice(0, MOST)}\n… ${readable.length - MOST} characters more` : readable;
 }
 
-// Return JSON with a line for each member. Numbers stay as they came: a time in nanoseconds is larger than a number of JavaScript.
+// Return JSON with a line for each member. Numbers stay as they came: a time in nanoseconds is larger than a number of
+// JavaScript.
 function indented(text) {
   let depth = 0;
   return text.replace(/"(?:[^"\\]|\\.)*"|[[\]{}]|,|:|[^"[\]{},:\s]+|\s+/g, (part, at) => {
