@@ -106,6 +106,7 @@ class KafkaSource:
         self._troubles = Troubles(self._reasons, on_error)
         self._reading = False
         self._looked_at = 0.0
+        self._look_failed = False
         self._epoch = 0
         self.finished = False
         self.endless = True
@@ -160,8 +161,11 @@ class KafkaSource:
         try:
             found = self._opened().list_topics(self._topic, timeout=_LOOK_TIMEOUT_S).topics[self._topic]
         except KafkaException as error:
-            self._on_error(str(error))
+            if self._look_failed:  # a single failure is no trouble: the next look comes soon
+                self._on_error(str(error))
+            self._look_failed = True
             return False
+        self._look_failed = False
         if found.error is not None and found.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             return False  # `_topic_id` reports the same
         if found.error is not None or not found.partitions:
