@@ -1,4 +1,5 @@
-// Dead letters: refused records in a topic of their own. They are read when the part is opened, and can be put back.
+// Dead letters: refused records in a topic of their own. They are read when the part is opened and when records are refused,
+// and can be put back.
 
 import { json, post } from "../lib/access.js";
 import { byId, element, sentence, table, write } from "../lib/element.js";
@@ -6,14 +7,25 @@ import { number, plural } from "../lib/format.js";
 import { ago } from "../lib/zone.js";
 import { showRecord } from "./records.js";
 
+const EVERY_MS = 5_000;
+
 export class DeadLetters {
   draw(stream) {
     if (this.stream?.name !== stream.name) {
-      this.stream = stream;
       byId("dead").replaceChildren();
-      this.load();
+      this.form = null;
+      this.refused = null;
+      this.due = 0;
     }
     this.stream = stream;
+    const refused = Object.values(stream.rejects).reduce((sum, count) => sum + count, 0);
+    // A refused record is in the topic a little later, so the topic is read once more after the last change.
+    if (this.refused !== refused) this.left = 2;
+    this.refused = refused;
+    if (!this.left || performance.now() < this.due || this.form?.hidden === false) return;
+    this.left -= 1;
+    this.due = performance.now() + EVERY_MS;
+    this.load();
   }
 
   // Read them again at the next look: the part was left.
@@ -23,8 +35,7 @@ export class DeadLetters {
 
   async load() {
     const { name } = this.stream;
-    this.make();
-    write(this.said, "Reading the topic of dead letters…");
+    if (this.make()) write(this.said, "Reading the topic of dead letters…");
     try {
       const found = await json(`/${name}/dead-letters`);
       if (this.stream?.name === name) this.show(found);
@@ -33,8 +44,9 @@ export class DeadLetters {
     }
   }
 
+  // Make the parts. Returns whether they are new.
   make() {
-    if (byId("dead").children.length) return;
+    if (byId("dead").children.length) return false;
     this.said = element("p", {});
     this.reasons = element("div", {});
     this.samples = element("div", {
@@ -53,6 +65,7 @@ export class DeadLetters {
       this.replay();
     });
     byId("dead").append(this.said, this.reasons, this.actions, this.form, this.done, this.samples);
+    return true;
   }
 
   show({ topic, reasons, newest, more }) {
