@@ -53,7 +53,11 @@ class Routes:
         )
 
         self._step = params.Choice(
-            name="step", description="The step of the event.", words=stream.steps, required=True, example=stream.steps[0]
+            name="step",
+            description="The step of the event.",
+            words=stream.steps,
+            required=True,
+            example="".join(stream.steps[:1]),
         )
         self._time = params.Time(
             name="time",
