@@ -1,9 +1,9 @@
 # Everything a newcomer types. `make run` and `make test` install what they need first, into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-# Half of the tests' time is waiting, so four workers fill two processors; the pure tests of `make quick` never wait.
+# Half of the tests' time is waiting, so five workers fill two processors; the pure tests of `make quick` never wait.
 # tests/conftest.py puts the longest files first.
-TESTS := --numprocesses 4 --dist loadfile --no-loadscope-reorder
+TESTS := --numprocesses 5 --dist loadfile --no-loadscope-reorder
 # The oldest Kafka that runs on Java 17, the oldest without ZooKeeper, the one of all other tests, and the newest.
 KAFKA_VERSIONS ?= 2.4.1 3.3.2 4.1.0 4.4.0
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate

@@ -76,7 +76,7 @@ def lose_markers(node: Node) -> Cut:
     return Cut(node.bootstrap, in_topic, at_first, survivor, in_both)
 
 
-@pytest.mark.parametrize("lacking", ["in_both", "in_topic"])
+@pytest.mark.parametrize("lacking", [pytest.param("in_both", marks=pytest.mark.long), "in_topic"])
 def test_results_that_kafka_has_left_open_come_once(cut: Cut, lacking: str):
     before: Published = getattr(cut, lacking)
     again = begun(cut.bootstrap, before.topic, before.first)

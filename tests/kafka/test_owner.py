@@ -241,6 +241,7 @@ def test_nothing_committed_is_the_beginning_and_nothing_recorded_is_said():
 # Rights and limits ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_each_missing_right_is_named_and_a_short_transaction_is_used_or_refused(name: str):
     with guarded_broker({"transaction.max.timeout.ms": 20_000}, {}) as kafka:
         admin = AdminClient({"bootstrap.servers": kafka.plain})

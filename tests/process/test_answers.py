@@ -679,6 +679,7 @@ def test_a_closed_output_pipe_does_not_stop_the_run(tmp_path: Path):
     assert b"drained" in said
 
 
+@pytest.mark.long
 def test_a_post_to_a_broker_that_has_gone_is_accepted_and_its_item_is_in_no_answer(tmp_path: Path):
     environ = {**os.environ, "FIRNLINE_RUN_DIR": str(tmp_path)}
     broker = subprocess.Popen(command("broker", "embedded"), stdout=subprocess.PIPE, text=True, env=environ)

@@ -87,6 +87,7 @@ def test_a_whole_stream_ahead_can_be_used_without_a_limit(tmp_path: Path):
         assert running.stats()["ahead"] == 0
 
 
+@pytest.mark.long
 def test_a_record_ahead_is_counted_after_its_time_also_if_the_service_was_down_then(tmp_path: Path):
     (tmp_path / "script").write_text(_AHEAD)
     program = json.dumps(shlex.join([sys.executable, str(tmp_path / "script"), str(tmp_path / "at")]))
