@@ -1,5 +1,5 @@
-// Dead letters: refused records in a topic of their own. They are read when the part is opened and when records are refused,
-// and can be put back.
+// Dead letters: refused records in a topic of their own. They are read when the part is opened, and when records are
+// refused, and can be put back.
 
 import { json, post } from "../lib/access.js";
 import { byId, element, sentence, table, write } from "../lib/element.js";
