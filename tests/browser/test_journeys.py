@@ -210,8 +210,18 @@ def test_a_funnel_shows_how_many_reached_each_step_and_the_newest_sequences(brow
         assert seen.until(COUNTED).startswith(f"{answer['steps'][0]['reached']:,} sequences from ")
         seen.page.click("#range-newest")
         seen.until("document.querySelectorAll('#answer-table tbody tr').length > 0")
-        newest = running.get("/funnel/sequences")["sequences"][-1]
+        *others, newest = running.get("/funnel/sequences")["sequences"]
         assert seen.page.evaluate(ROWS)[0][:2] == [newest["key"], newest["state"]]
+        low, high = (str(others[place]["steps"]["created"]) for place in (20, 90))
+        seen.page.fill("#range input[name=from]", low)
+        seen.page.fill("#range input[name=to]", high)
+        seen.page.keyboard.press("Enter")
+        reached = running.get(f"/funnel?startTime={low}&endTime={high}")["steps"][0]["reached"]
+        assert 0 < reached < answer["steps"][0]["reached"]
+        seen.until(f"document.querySelector('.funnel li .number b')?.innerText === '{reached:,}'")
+        assert seen.page.is_checked("#view-switches input[value='chosen range']")
+        seen.page.check("#view-switches input[value='all time']", force=True)
+        seen.until(f"document.querySelector('.funnel li .number b')?.innerText === '{answer['steps'][0]['reached']:,}'")
         assert seen.violations() == []
         assert not seen.errors
 

@@ -33,7 +33,10 @@ export class StreamPage {
         this.histogram.reveal(from, to);
         this.brush.show(from, to);
       },
-      say: (range) => route.say({ stream: this.name, part: this.part, ...range }),
+      say: (range) => {
+        route.say({ stream: this.name, part: this.part, ...range });
+        this.view.follow(range);
+      },
     });
     this.over = new Over(state, past);
     this.panels = new Panels(state, past);

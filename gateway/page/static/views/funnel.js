@@ -7,15 +7,18 @@ import { compact, duration, moment, number } from "../lib/format.js";
 
 const WAITING = 20; // open sequences
 const OVER = { "all time": "", "last hour": "?startTime=-1h", "last day": "?startTime=-1d" };
+const RANGE = "chosen range";
 
 export const FUNNEL = {
   title: "Steps",
-  choices: () => Object.keys(OVER),
+  choices: () => [...Object.keys(OVER), RANGE],
+  range: RANGE,
   legend: "Counted over",
-  async load({ name }, over) {
+  async load({ name }, over, [from, to] = []) {
+    const query = over === RANGE ? `?startTime=${from}&endTime=${to}` : OVER[over];
     const [totals, { sequences }] = await Promise.all([
-      json(`/${name}${OVER[over]}`),
-      json(`/${name}/sequences${OVER[over] || "?"}&state=open&limit=${WAITING}`),
+      json(`/${name}${query}`),
+      json(`/${name}/sequences${query || "?"}&state=open&limit=${WAITING}`),
     ]);
     return { ...totals, sequences };
   },

@@ -12,8 +12,8 @@ import { WORDS } from "./words.js";
 
 const EVERY_MS = 2_000;
 
-// Each has a title, the choices with their legend, `load(stream, choice)` for the answer, and
-// `draw(answer, target, view)`, which returns a line of text.
+// Each has a title, the choices with their legend, `load(stream, choice, range)` for the answer, and
+// `draw(answer, target, view)`, which returns a line of text. `range` is the choice that stands for the chosen range.
 const VIEWS = { funnel: FUNNEL, top: TOP, uniques: UNIQUES, words: WORDS, segments: SEGMENTS };
 
 export class View {
@@ -30,7 +30,7 @@ export class View {
     byId("view-body").replaceChildren();
     write(byId("view-title"), known.title);
     const choices = known.choices(stream);
-    this.choice = choices[0];
+    this.choice = (this.range && known.range) || choices[0];
     const option = (name) =>
       element(
         "label",
@@ -40,6 +40,7 @@ export class View {
           name: "choice",
           value: name,
           checked: name === this.choice,
+          disabled: name === known.range && !this.range,
           onchange: () => this.choose(name),
         }),
         element("span", {}, name),
@@ -65,6 +66,20 @@ export class View {
     this.table.show({ caption, columns: idColumns(rows), rows });
   }
 
+  // Follow the range that is chosen above, if the view can: { from, to }, or {} if there is none any more.
+  follow({ from, to }) {
+    this.range = from == null ? null : [from, to];
+    const of = VIEWS[this.stream?.view]?.range;
+    if (!of) return;
+    const options = [...byId("view-switches").querySelectorAll("input")];
+    const own = options.find(({ value }) => value === of);
+    own.disabled = !this.range;
+    if (!this.range && this.choice !== of) return;
+    const chosen = this.range ? own : options[0];
+    chosen.checked = true;
+    this.choose(chosen.value);
+  }
+
   // Draw the answer anew, as after the choice of another zone.
   again() {
     this.drawn = null;
@@ -83,12 +98,13 @@ export class View {
 
   async load() {
     clearTimeout(this.timer);
-    const { stream, choice } = this;
+    const { stream, choice, range } = this;
     const known = VIEWS[stream.view];
     if (!known) return;
     try {
-      const body = document.hidden || (paused() && this.shown) ? null : await known.load(stream, choice);
-      if (stream.name !== this.stream.name || choice !== this.choice) return;
+      const body =
+        document.hidden || (paused() && this.shown) ? null : await known.load(stream, choice, range ?? undefined);
+      if (stream.name !== this.stream.name || choice !== this.choice || range !== this.range) return;
       this.shown ||= Boolean(body);
       if (body) sentence(byId("view-said"), known.draw(body, byId("view-body"), this));
     } catch (error) {
