@@ -1,11 +1,14 @@
 """Peers: other programs that follow orders from step to step, as users write it for them, and the counts of ClickHouse.
 
 A peer is no requirement of the project. In an environment of its own: `pip install -r requirements.txt` and the peer, such as
-`bytewax==0.21.1`, `quixstreams==3.28.1` or `chdb==4.4.0`. Fill a topic with `scripts/bench.py --view orders`, and run
+`bytewax==0.21.1`, `quixstreams==3.28.1` or `chdb==4.4.0`; Kafka Streams comes by Maven. Fill a topic with
+`scripts/bench.py --view orders`, and run
 `python -m scripts.lab.measure.peers quix HOST:PORT TOPIC RECORDS` beside it. `levels` needs no broker.
 """
 
 import json
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -13,7 +16,7 @@ import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -34,6 +37,13 @@ _STEPS = {"order_created": 0, "payment_ok": 1, "parcel_out": 2}
 _WITHIN_MS = 60_000
 _WIDE_MS = 50_000
 """Of made events: most steps follow within this time."""
+
+_JARS = (
+    ("org.apache.kafka", "kafka-streams", "4.1.0"),
+    ("com.fasterxml.jackson.core", "jackson-databind", "2.19.0"),
+    ("org.slf4j", "slf4j-nop", "1.7.36"),
+)
+"""Kafka Streams, a parser of JSON, and silence."""
 
 _BATCH = 12_000
 _SHOWN = 3
@@ -161,6 +171,39 @@ def quix(bootstrap: Bootstrap, topic: Topic, records: Records) -> None:
             return complete
 
         measured(records, work)
+
+
+@app.command()
+def streams(
+    bootstrap: Bootstrap,
+    topic: Topic,
+    records: Records,
+    state: Annotated[Literal["memory", "rocksdb"], typer.Option(help="Where the state of orders is.")] = "memory",
+) -> None:
+    """Follow the orders with Kafka Streams, and print the figures. Needs a JDK, and Maven for its packages.
+
+    As with Quix Streams, the state is that of a stream without a key, and has no changelog.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        jars = Path(folder) / "jars"
+        pom = Path(folder) / "pom.xml"
+        dependencies = "".join(
+            f"<dependency><groupId>{group}</groupId><artifactId>{name}</artifactId><version>{version}</version></dependency>"
+            for group, name, version in _JARS
+        )
+        pom.write_text(
+            '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion><groupId>peer</groupId>'
+            f"<artifactId>peer</artifactId><version>1</version><packaging>pom</packaging><dependencies>{dependencies}"
+            "</dependencies></project>"
+        )
+        java, maven = shutil.which("javac"), shutil.which("mvn")
+        if java is None or maven is None:
+            sys.exit("peers: a JDK and Maven are needed")
+        fetch = [maven, "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={jars}"]
+        subprocess.run(fetch, check=True)
+        program = Path(__file__).with_name("KafkaStreamsOrders.java")
+        words = [bootstrap, topic, str(records), state, f"{folder}/state"]
+        subprocess.run([Path(java).with_name("java"), "-cp", f"{jars}/*", str(program), *words], check=True)
 
 
 def made(count: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
