@@ -18,6 +18,7 @@ _PIECE = 1_024
 _LENGTH = struct.Struct(">i")
 _LONGEST = 1 << 28
 _GRACE_S = 5.0
+_AGAIN_S = 0.1
 
 
 class Proxy:
@@ -68,12 +69,15 @@ class Proxy:
         self._loop.close()
 
     async def _shut(self) -> None:
-        """Close both sides of every connection."""
+        """Close both sides of every connection, also of those that are just accepted."""
+        self._refusing = True
         self._server.close()
         self._open.set()
-        self._reset()
-        if tasks := asyncio.all_tasks() - {asyncio.current_task()}:
-            await asyncio.wait(tasks, timeout=_GRACE_S)
+        deadline = self._loop.time() + _GRACE_S
+        while (tasks := asyncio.all_tasks() - {asyncio.current_task()}) and self._loop.time() < deadline:
+            self._reset()
+            await asyncio.wait(tasks, timeout=_AGAIN_S)
+        await asyncio.sleep(0)  # a transport closes its socket in the next round of the loop
 
     def _reset(self) -> None:
         for writer in self._writers:

@@ -104,7 +104,8 @@ export class View {
     try {
       const body =
         document.hidden || (paused() && this.shown) ? null : await known.load(stream, choice, range ?? undefined);
-      if (stream.name !== this.stream.name || choice !== this.choice || range !== this.range) return;
+      const other = choice === known.range && range !== this.range; // then it is loaded again already
+      if (stream.name !== this.stream.name || choice !== this.choice || other) return;
       this.shown ||= Boolean(body);
       if (body) sentence(byId("view-said"), known.draw(body, byId("view-body"), this));
     } catch (error) {
