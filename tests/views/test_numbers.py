@@ -114,6 +114,7 @@ def test_what_earlier_answers_found_never_shows_in_a_later_one(by: str | None, m
         monkeypatch.setattr(constant, value)
     for constant, value in {"_WORTH": 1, "_SORTED": 5, "_MOST_KNOWN": 6, "KEPT_PIECES": 3}.items():
         monkeypatch.setattr(figures, constant, value)
+    monkeypatch.setattr(figures, "_known", figures._Known())
     asked, joined = Numbers(by=Grid.of(by) if by else None, per_s=10), 0
     monkeypatch.setattr(figures, "_joined", counted := Counting(figures._joined))
     records = run.sample.records(chance)

@@ -4,16 +4,15 @@ Used outside of the actors, on the thread that answers. Opens one piece at a tim
 each. Pieces do not change. So the rows of a period that has final pieces alone are remembered, for the next answers.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from actors.columns.times import NO_TIMES, Times
+from actors.figures.remembered import Marks, Recent
 from actors.timeline.periods import LEVELS, Periods
 from actors.timeline.unit import UNITS
 from actors.views.funnel.arguments import STATES, Totals
@@ -59,43 +58,32 @@ _MOST_KNOWN = 8_192
 
 
 class _Known:
-    """What earlier answers found of final pieces. Used by the answering thread alone."""
+    """What earlier answers found of final pieces."""
 
     def __init__(self) -> None:
-        self._next = count()
-        self._starts: WeakKeyDictionary[Piece, tuple[int, dict[Kind, tuple[Start, ...]]]] = WeakKeyDictionary()
-        self._rows: OrderedDict[tuple[Kind, Start, tuple[int, ...]], list[Row]] = OrderedDict()
+        self._marks = Marks[Piece]()
+        self._starts: WeakKeyDictionary[Piece, dict[Kind, tuple[Start, ...]]] = WeakKeyDictionary()
+        self._rows = Recent[tuple[Kind, Start, tuple[int, ...]], list[Row]](_MOST_KNOWN)
 
     def mark(self, piece: Piece) -> int:
         """Return a number that no other piece has had."""
-        return self._of(piece)[0]
+        return self._marks.of(piece)
 
     def starts(self, piece: Piece, kind: Kind) -> tuple[Start, ...] | None:
         """Return the periods in which a piece has sequences, if they are known."""
-        return self._of(piece)[1].get(kind)
+        return self._starts.get(piece, {}).get(kind)
 
     def cut(self, piece: Piece, kind: Kind, starts: tuple[Start, ...]) -> None:
         """Remember the periods in which a piece has sequences."""
-        self._of(piece)[1][kind] = starts
+        self._starts.setdefault(piece, {})[kind] = starts
 
     def rows(self, kind: Kind, start: Start, marks: tuple[int, ...]) -> list[Row] | None:
         """Return the rows of a period that has the sequences of these pieces, if they are known."""
-        found = self._rows.get((kind, start, marks))
-        if found is not None:
-            self._rows.move_to_end((kind, start, marks))
-        return found
+        return self._rows.find((kind, start, marks))
 
     def remember(self, kind: Kind, start: Start, marks: tuple[int, ...], rows: list[Row]) -> None:
-        """Keep the rows of a period, and forget those that were not asked for longest."""
-        self._rows[kind, start, marks] = rows
-        while len(self._rows) > _MOST_KNOWN:
-            self._rows.popitem(last=False)
-
-    def _of(self, piece: Piece) -> tuple[int, dict[Kind, tuple[Start, ...]]]:
-        found = self._starts.get(piece)
-        if found is None:
-            found = self._starts[piece] = next(self._next), {}
-        return found
+        """Keep the rows of a period."""
+        self._rows.put((kind, start, marks), rows)
 
 
 _known = _Known()

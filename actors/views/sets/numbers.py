@@ -7,15 +7,15 @@ values: the smallest one that this percentage of the values does not exceed (nea
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from itertools import count, pairwise
+from itertools import pairwise
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.figures.buckets import END, RATE, START
 from actors.figures.ranks import NARROW, PERCENTS, Integers, narrow, ranked, ranks_of
+from actors.figures.remembered import Marks, Recent
 from actors.timeline.grid import Cut, Grid
 from actors.timeline.span import Span
 from actors.views.sets.arguments import Numbers
@@ -89,35 +89,24 @@ Key = tuple[tuple[int, int, int], ...]
 
 
 class _Known:
-    """What earlier summaries found of compressed pieces, which do not change. Used by the answering thread alone."""
+    """What earlier summaries found of compressed pieces, which do not change."""
 
     def __init__(self) -> None:
-        self._marks: WeakKeyDictionary[Piece, int] = WeakKeyDictionary()
-        self._next = count()
-        self._figures: OrderedDict[Key, list[list[int]]] = OrderedDict()
+        self._marks = Marks[Piece]()
+        self._figures = Recent[Key, list[list[int]]](_MOST_KNOWN)
         self._ordered: OrderedDict[tuple[int, ...], list[Durations]] = OrderedDict()
 
     def mark(self, piece: Piece) -> int | None:
         """Return a number that no other compressed piece has had; None for a raw piece."""
-        if not piece.is_sealed:
-            return None
-        mark = self._marks.get(piece)
-        if mark is None:
-            mark = self._marks[piece] = next(self._next)
-        return mark
+        return self._marks.of(piece) if piece.is_sealed else None
 
     def figures(self, key: Key | None) -> list[list[int]] | None:
         """Return the figures of a bucket, if they are known."""
-        found = None if key is None else self._figures.get(key)
-        if key is not None and found is not None:
-            self._figures.move_to_end(key)
-        return found
+        return None if key is None else self._figures.find(key)
 
     def remember(self, key: Key, found: list[list[int]]) -> None:
-        """Keep the figures of a bucket, and forget those that were not asked for longest."""
-        self._figures[key] = found
-        while len(self._figures) > _MOST_KNOWN:
-            self._figures.popitem(last=False)
+        """Keep the figures of a bucket."""
+        self._figures.put(key, found)
 
     def ordered(self, marks: tuple[int, ...], make: Callable[[], list[Durations]]) -> list[Durations]:
         """Return the sorted durations of these pieces, made once. Columns of `AT_ONCE` sets are kept in all."""
