@@ -121,7 +121,8 @@ class Manager(Actor[ManagerMessage]):
         return self._phase
 
     def on_stop(self) -> None:
-        """Stop every collector."""
+        """Reply to the clients that wait, and stop every collector."""
+        self._questions.end()
         self._shelf.stop()
 
     def receive(self, message: ManagerMessage) -> None:

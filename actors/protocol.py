@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Any, ClassVar, NewType, Protocol, TypeVar
 
+import pykka
 from msgspec import Struct
 
 QueryId = NewType("QueryId", int)
@@ -116,3 +117,12 @@ class Address(Protocol[Accepted_contra]):
 
     def stop(self, *, block: bool = True) -> Any:
         """Stop the actor after its present message; with `block`, wait until it has stopped."""
+
+
+def delivered(to: Address[Accepted_contra], message: Accepted_contra) -> bool:
+    """Send a message. Returns False if the actor has stopped: an actor on another thread may stop at any moment."""
+    try:
+        to.tell(message)
+    except pykka.ActorDeadError:
+        return False
+    return True

@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from actors.protocol import Address, Message, ReplyTo
+from actors.protocol import Address, Message, ReplyTo, delivered
 from actors.replies import Busy, TooMuch
 from gateway.admission import RETRY_AFTER_S, Room
 from gateway.api.errors import NoReply, busy, not_taken, too_much
@@ -86,8 +86,6 @@ class Asker:
         heard: Callable[[Reply | Busy], None] | None,
     ) -> Reply | Busy:
         """Send the message, and return the first reply. Raises NoReply, and Problem 503 if the actor has stopped."""
-        if not address.is_alive():
-            raise busy("the stream is shutting down")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Reply | Busy] = loop.create_future()
 
@@ -103,7 +101,8 @@ class Asker:
 
         sent = message(reply_to)
         with self._trace(f"ask {type(sent).__name__}"):
-            address.tell(sent)
+            if not delivered(address, sent):
+                raise busy("the stream is shutting down")
             try:
                 return await asyncio.wait_for(future, self.deadline_s + _GRACE_S)
             except TimeoutError:

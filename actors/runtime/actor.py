@@ -13,7 +13,7 @@ import pykka
 from pykka._envelope import Envelope
 
 from actors.messages import Failed, GuardianMessage, Recover, Undelivered
-from actors.protocol import Address, Lane, Message
+from actors.protocol import Address, Lane, Message, delivered
 from actors.replies import Busy
 from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.mailbox import Mailbox
@@ -107,9 +107,12 @@ class Actor(pykka.Actor, Generic[Accepted]):
             self.receive(message)
 
     def send(self, to: Address[Sent] | None, message: Sent) -> None:
-        """Send without waiting. The message becomes a dead letter if the actor has stopped. No effect if `to` is None."""
-        if to is not None and not _delivered(to, message):
-            self._undelivered(message, f"{to.actor_class.__name__} has stopped")
+        """Send without waiting. No effect if `to` is None.
+
+        If the actor has stopped, the message becomes a dead letter, and the reply to a request is `Busy`, on this thread.
+        """
+        if to is not None and not delivered(to, message):
+            self._return(message, f"{to.actor_class.__name__} has stopped")
 
     def later(self, seconds: float, to: Address[Sent], message: Sent) -> None:
         """Send once `seconds` have passed."""
@@ -118,7 +121,7 @@ class Actor(pykka.Actor, Generic[Accepted]):
     def _undelivered(self, message: Message, reason: str) -> None:
         guardian = self.system.guardian
         if guardian is not None and not isinstance(message, Undelivered):
-            _delivered(guardian, Undelivered(self.stream, self.name, type(message).__name__, reason))
+            delivered(guardian, Undelivered(self.stream, self.name, type(message).__name__, reason))
 
     # Pykka's hooks ---------------------------------------------------------------------------------------------------
 
@@ -186,7 +189,7 @@ class Actor(pykka.Actor, Generic[Accepted]):
 
     def _tell_guardian(self, kind: str, error: Exception, *, held: bool) -> None:
         if self.system.guardian is not None:
-            _delivered(self.system.guardian, Failed(self.healer, self.stream, self.name, kind, error, held))
+            delivered(self.system.guardian, Failed(self.healer, self.stream, self.name, kind, error, held))
 
     def must_wait(self, message: Message | None) -> bool:
         """Return whether a failure at `message` holds data back until `Recover`. `message` is None for a failed start."""
@@ -199,8 +202,11 @@ class Actor(pykka.Actor, Generic[Accepted]):
         message = envelope.message
         if envelope.reply_to is not None:
             envelope.reply_to.set(None)
-        if isinstance(message, pykka.messages._ActorStop):  # noqa: SLF001  # Pykka's own message for a stop
-            return
+        if not isinstance(message, pykka.messages._ActorStop):  # noqa: SLF001  # Pykka's own message for a stop
+            self._return(message, reason)
+
+    def _return(self, message: Message, reason: str) -> None:
+        """Reply `Busy` to a request that no actor takes, and report the message to the guardian."""
         reply_to = getattr(message, "reply_to", None)
         if reply_to is not None:
             reply_to(Busy(reason))
@@ -216,12 +222,3 @@ def start(
     """Start an actor of the class `actor`, and return its address. The other arguments are those of its `__init__`."""
     address: Address[Sent | Recover] = cast("type[Actor[Sent]]", actor).start(system, *args, **kwargs)
     return address
-
-
-def _delivered(to: Address[Sent], message: Sent) -> bool:
-    """Send a message. Returns False if the actor has stopped: an actor on another thread may stop at any moment."""
-    try:
-        to.tell(message)
-    except pykka.ActorDeadError:
-        return False
-    return True

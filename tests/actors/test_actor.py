@@ -13,8 +13,8 @@ from pykka import ActorDeadError
 from pykka._envelope import Envelope
 
 from actors.messages import Ingested, Poll, Recover
-from actors.protocol import Home, Lane
-from actors.replies import GetHealth, Health
+from actors.protocol import Home, Lane, delivered
+from actors.replies import Busy, GetHealth, Health
 from actors.runtime.actor import Actor, System
 from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.guardian import Guardian
@@ -273,3 +273,12 @@ def test_messages_to_a_stopped_actor_are_dead_letters_and_the_newest_hundred_are
     health = until(lambda: health if (health := running.health()).dead_letters == 150 else None)
     assert len(health.newest) == 100
     assert health.newest[0].reason == "Fragile has stopped"
+
+
+def test_a_request_to_a_stopped_actor_is_answered(running: Running):
+    (reference, _), (_, sender) = running.start(), running.start()
+    reference.stop(block=True)
+    replies: list[Any] = []
+    sender.send(reference, GetHealth(replies.append))
+    assert replies == [Busy("Fragile has stopped")]
+    assert not delivered(reference, GetHealth(replies.append))

@@ -9,6 +9,7 @@ import pytest
 from actors.collecting.brake import Brake
 from actors.collecting.ledger import Ledger
 from actors.collecting.phase import Phase
+from actors.collecting.questions import Questions
 from actors.manager import Manager
 from actors.messages import (
     Activate,
@@ -290,6 +291,17 @@ def test_a_query_is_weighed_before_any_slice_is_read_and_refused_without_memory(
     assert [nbytes for nbytes, _ in asked] == [1, 101, 1], "only slices with events in the query's span are weighed"
     assert asked[-1] == (1, 10**9 - 1_000)
     assert bench.manager.counted["answered"] == 0
+
+
+def test_a_query_that_waits_when_the_manager_stops_is_answered_with_what_is_there(monkeypatch: pytest.MonkeyPatch):
+    bench = Bench().started()
+    monkeypatch.setattr(Questions, "gather", lambda *_: None)  # the partials come too late
+    replies: list[Any] = []
+    bench.tell(query(replies.append))
+    assert not replies
+    bench.address.stop(block=False)
+    (answer,) = replies
+    assert isinstance(answer, Answer)
 
 
 def test_batches_go_to_the_successor_of_a_retired_collector_and_only_once():

@@ -144,7 +144,7 @@ GATEWAY_AND_VIEWS = {f"gateway.routes.{view}": {f"actors.views.{view}.arguments"
 """What the routes of a view may import of it: the arguments of its queries."""
 
 ONLY_IN = {
-    "pykka": ("actors.runtime.actor", "actors.runtime.mailbox"),
+    "pykka": ("actors.protocol", "actors.runtime.actor", "actors.runtime.mailbox"),
     "confluent_kafka": ("actors.kafka_topic", "actors.kafka_trouble", "actors.sources", "actors.sinks", "scripts"),
     "starlette": ("gateway",),
     "datasketches": ("actors.views.uniques.sketch",),
