@@ -16,6 +16,8 @@ from actors.protocol import Control, Data, ReplyTo
 from actors.timeline.refusals import Refused as Refused  # noqa: PLC0414  # a part of a reply
 from actors.timeline.samples import Sample as Sample  # noqa: PLC0414
 from actors.timeline.samples import cut_headers as cut_headers  # noqa: PLC0414  # for records that the gateway shows
+from actors.timeline.samples import cut_key as cut_key  # noqa: PLC0414
+from actors.timeline.samples import cut_value as cut_value  # noqa: PLC0414
 from actors.timeline.span import Span
 from actors.timeline.unit import Unit
 from actors.views.view import Meta, View

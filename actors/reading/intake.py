@@ -172,10 +172,7 @@ class Intake:
         for category, time in poison:  # it was decoded before the checkpoint, so its bytes are lost
             self._refusals.add(-1, -1, "poison", f"category {category} at {time}".encode())
         self._released_until, self._first_record_at = state["released_until"], state["first_record_at"]
-        self._last_record_at, self._announced = (
-            state.get("last_record_at"),
-            state.get("announced"),
-        )  # earlier versions have none
+        self._last_record_at, self._announced = state.get("last_record_at"), state.get("announced")  # not in earlier ones
         self._gaps, gaps = state["gaps"]
         if isinstance(gaps, dict):  # checkpoints of earlier versions have one gap a partition
             gaps = [(number, *gap) for number, gap in gaps.items()]

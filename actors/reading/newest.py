@@ -7,16 +7,15 @@ load. Memory is bounded: `BYTES`.
 from collections import deque
 
 from actors.sources.polled import Polled
-from actors.timeline.samples import HEADERS_BYTES, KEY_BYTES, Sample, cut_headers, cut_key
+from actors.timeline.samples import HEADERS_BYTES, KEY_BYTES, VALUE_BYTES, Sample, cut_headers, cut_key, cut_value
 from actors.views.view import Decoded
 
 COUNT = 100
-HEAD_BYTES = 512
 _A_SECOND = 100.0
 _OBJECTS_BYTES = 1_000
 """Bytes that Python takes for a sample, beside its parts."""
 
-BYTES = COUNT * (HEAD_BYTES + KEY_BYTES + HEADERS_BYTES + _OBJECTS_BYTES)
+BYTES = COUNT * (VALUE_BYTES + KEY_BYTES + HEADERS_BYTES + _OBJECTS_BYTES)
 """The most bytes of a ring."""
 
 
@@ -46,7 +45,7 @@ class Newest:
             if is_event:
                 time = int(decoded.times[event]) if self._timed else None
                 event += 1
-            value = polled.values[index]
+            value = polled.record_value(index)
             self._kept.append(
                 Sample(
                     int(polled.partitions[index]),
@@ -55,7 +54,7 @@ class Newest:
                     is_event,
                     time,
                     None if value is None else len(value),
-                    (value or b"")[:HEAD_BYTES],
+                    cut_value(value),
                     cut_key(polled.key_of(index)),
                     cut_headers(polled.headers_of(index)),
                 )

@@ -6,6 +6,7 @@ Used by the front end, read by the gateway. The bytes of each part are bounded.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+VALUE_BYTES = 512
 KEY_BYTES = 128
 HEADERS_BYTES = 512
 """The most bytes of a record's headers that are kept, names and values together."""
@@ -30,6 +31,11 @@ class Sample:
     head: bytes
     key: bytes | None
     headers: Headers
+
+
+def cut_value(value: bytes | None) -> bytes:
+    """Return the first bytes of a value; none of a tombstone."""
+    return (value or b"")[:VALUE_BYTES]
 
 
 def cut_key(key: bytes | None) -> bytes | None:

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.columns.values import Values
-from actors.reading.newest import COUNT, HEAD_BYTES, Newest
+from actors.reading.newest import COUNT, Newest
 from actors.sources.polled import of_one_partition
-from actors.timeline.samples import HEADERS_BYTES, KEY_BYTES, Sample
+from actors.timeline.samples import HEADERS_BYTES, KEY_BYTES, VALUE_BYTES, Sample
 from actors.views.view import Decoded
 
 Poll = list[tuple[bytes | None, bool]]
@@ -65,7 +65,7 @@ def test_under_load_few_records_of_a_poll_are_kept_and_each_is_cut():
     offsets = [each.offset for each in ring.newest()]
     assert len(offsets) == COUNT
     assert len({offset // 1_000 for offset in offsets}) >= 40, "every poll has its last record here"
-    assert {(each.length, each.head, each.time) for each in ring.newest()} == {(2_000, b"x" * HEAD_BYTES, None)}
+    assert {(each.length, each.head, each.time) for each in ring.newest()} == {(2_000, b"x" * VALUE_BYTES, None)}
     values = Values.of([b"1"])
     long = of_one_partition(
         values, 0, lambda: np.zeros(1, np.int64), key_of=lambda _: b"k" * 999, headers_of=lambda _: [("a", b"h" * 999)] * 9

@@ -221,6 +221,8 @@ def test_a_frame_in_a_header_comes_before_one_in_the_record(registry: str, broke
             )
             refused = [(letter.value, [each for each in letter.headers if each[0] == HEADER]) for letter in dead]
             assert refused == records[4:]
+            newest = {each["offset"]: each["value"] for each in running.get("/orders/records")["records"]}
+            assert newest == {at: value.decode(errors="backslashreplace") for at, (value, _) in enumerate(records)}
         (tmp_path / "c.yaml").write_text(
             f"streams: {{orders: {{source: {{topic: {topic}}}, steps: [created, paid], record: {words[2].partition('=')[2]}}}}}\n"
         )

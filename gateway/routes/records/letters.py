@@ -9,7 +9,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.replies import cut_headers
+from actors.replies import cut_headers, cut_key, cut_value
 from gateway.api import params
 from gateway.api.errors import Problem, busy
 from gateway.api.forms import json_response
@@ -150,7 +150,7 @@ def _report(letter: Letter) -> LetterReport:
         reason=letter.reason,
         written_at=written(letter.written_at),
         length=None if letter.value is None else len(letter.value),
-        value=text_of((letter.value or b"")[:512]),
-        key=None if letter.key is None else text_of(letter.key[:128]),
+        value=text_of(cut_value(letter.value)),
+        key=None if (key := cut_key(letter.key)) is None else text_of(key),
         headers=headers_of(cut_headers(letter.headers)),
     )
