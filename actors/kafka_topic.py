@@ -9,8 +9,17 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition, Uuid
-from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, OffsetSpec  # type: ignore[attr-defined]  # exported
+from confluent_kafka import (
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+    Uuid,
+)
+from confluent_kafka.admin import AclOperation, AdminClient, ClusterMetadata, ConfigResource, OffsetSpec  # type: ignore[attr-defined]  # exported
 from confluent_kafka.cimpl import NewTopic
 
 from actors.kafka_trouble import Reasons
@@ -53,6 +62,23 @@ def left_until(deadline: float) -> float:
     return max(_SHORTEST_S, min(_TIMEOUT_S, deadline - time.monotonic()))
 
 
+def metadata_of(client: AdminClient | Consumer | Producer, topic: str, timeout_s: float) -> ClusterMetadata:
+    """Return what a broker knows of a topic now. Raises KafkaException if no answer comes within `timeout_s`.
+
+    librdkafka replaces the first connection of a client once it knows the brokers, and ends the request that is on its way over
+    the old one. Such a request is sent once more.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return client.list_topics(topic, timeout=left_until(deadline))
+        except KafkaException as error:
+            left_s = deadline - time.monotonic()
+            if error.args[0].code() != KafkaError._TRANSPORT or left_s < timeout_s / 2:  # noqa: SLF001  # its public name
+                raise
+            time.sleep(_AGAIN_S)
+
+
 def ensure_topic(
     settings: Mapping[str, Any],
     topic: str,
@@ -69,7 +95,7 @@ def ensure_topic(
     reasons = Reasons(settings)
     admin = _admin(settings, reasons)
     try:
-        found = admin.list_topics(topic, timeout=left_until(deadline)).topics[topic]  # creates nothing: LOOKS_ONLY
+        found = metadata_of(admin, topic, left_until(deadline)).topics[topic]  # creates nothing: LOOKS_ONLY
         if found.error is None and found.partitions:
             return
         left_s = left_until(deadline)
@@ -93,7 +119,7 @@ def longest_record(settings: Mapping[str, Any], topic: str, *, keyed: bool = Tru
     reasons = Reasons(settings)
     admin = _admin(settings, reasons)
     try:
-        seen = admin.list_topics(topic, timeout=left_until(deadline))
+        seen = metadata_of(admin, topic, left_until(deadline))
         if seen.controller_id not in seen.brokers:
             raise PermissionError(f"topic {topic}: no broker is the controller, which describes topics")
         found = _configuration(admin, topic, deadline)
@@ -189,7 +215,7 @@ class TopicIdentity:
         admin = self._connected()
         self.refused = None
         try:
-            seen = admin.list_topics(self._topic, timeout=timeout_s)
+            seen = metadata_of(admin, self._topic, timeout_s)
             found = seen.topics[self._topic]
             if found.error is not None and found.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
                 raise self._denied(found.error)

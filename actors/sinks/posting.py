@@ -15,7 +15,7 @@ from zlib import crc32
 import numpy as np
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from actors.kafka_topic import LOOKS_ONLY, ensure_topic, left_until, longest_record, refuses_writes
+from actors.kafka_topic import LOOKS_ONLY, ensure_topic, left_until, longest_record, metadata_of, refuses_writes
 from actors.kafka_trouble import Reasons
 from actors.replies import Lasting
 from actors.sinks.receipt import Acknowledged, Receipt, Unwritten
@@ -201,7 +201,7 @@ class KafkaWriter:
             if self._wanted is not None:
                 left_s = deadline - time.monotonic()
                 ensure_topic(self._settings, self._topic, self._wanted, timeout_s=left_s)
-            known = self._producer.list_topics(self._topic, timeout=left_until(deadline)).topics[self._topic]
+            known = metadata_of(self._producer, self._topic, left_until(deadline)).topics[self._topic]
         except KafkaException as error:
             self.poll()  # the reasons of the connections
             return Unwritten("; ".join(self._reasons.newest) or error.args[0].str(), _LASTING.get(error.args[0].code()))

@@ -4,7 +4,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -291,32 +290,31 @@ def test_a_topic_that_became_shorter_is_read_on_at_its_end(broker: str, name: st
 # Where reading begins ------------------------------------------------------------------------------------------------
 
 
-def test_one_failed_look_for_new_partitions_is_not_reported_and_the_next_one_is(
-    broker: str, name: str, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_request_that_ends_with_its_connection_is_sent_once_more(broker: str, name: str, monkeypatch: pytest.MonkeyPatch):
     created(broker, name)
     reported: list[str] = []
-    settings = {"bootstrap.servers": broker, "group.id": name}
-    reading = KafkaSource(settings, name, start="earliest", on_error=reported.append)
+    reading = KafkaSource({"bootstrap.servers": broker, "group.id": name}, name, start="earliest", on_error=reported.append)
     begin(reading, Place())
+    client, failures = reading._opened(), 0
 
-    def failing(*_: object, **__: object) -> None:
-        raise KafkaException(KafkaError(KafkaError._TRANSPORT, "cut"))
+    class Cut:
+        def list_topics(self, *words: Any, **more: Any) -> Any:
+            nonlocal failures
+            failures -= 1
+            if failures >= 0:
+                raise KafkaException(KafkaError(KafkaError._TRANSPORT, "cut"))
+            return client.list_topics(*words, **more)
 
-    def looks(*fail: bool) -> list[bool]:
-        found = []
-        for each in fail:
-            with monkeypatch.context() as patch:
-                if each:
-                    patch.setattr(reading, "_opened", lambda: SimpleNamespace(list_topics=failing))
-                found.append(reading.extend())
-        return found
-
-    assert looks(True, False, True, False) == [False, True, False, True]
-    assert reported == []
-    assert looks(True, True) == [False, False]
-    assert len(reported) == 1
-    assert "cut" in reported[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(reading, "_opened", Cut)
+        for count in (0, 1, 2):
+            failures = count
+            assert reading.extend()
+        assert reported == []
+        failures = 1_000
+        assert not reading.extend()
+        assert len(reported) == 1
+        assert "cut" in reported[0]
     reading.close()
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from actors.kafka_topic import client_settings
+from actors.kafka_topic import client_settings, metadata_of
 
 _TIMEOUT_S = 5.0
 _STEP_S = 0.02
@@ -26,7 +26,7 @@ def consumer_of(settings: Mapping[str, Any], owner: str, level: str, **more: Any
 
 def partitions_of(consumer: Consumer, topic: str) -> list[TopicPartition]:
     """Return the partitions of a topic, none if it is absent. Raises KafkaException."""
-    about = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
+    about = metadata_of(consumer, topic, _TIMEOUT_S).topics[topic]
     if about.error is not None and about.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
         raise KafkaException(about.error)
     return [TopicPartition(topic, number) for number in about.partitions]

@@ -12,7 +12,7 @@ from typing import Any, assert_never
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from actors.kafka_topic import Change, TopicIdentity, ensure_topic, refusal
+from actors.kafka_topic import Change, TopicIdentity, ensure_topic, metadata_of, refusal
 from actors.kafka_trouble import Reasons
 from actors.replies import Trouble, Troubled
 from actors.sources.kafka.commits import Commits
@@ -106,7 +106,6 @@ class KafkaSource:
         self._troubles = Troubles(self._reasons, on_error)
         self._reading = False
         self._looked_at = 0.0
-        self._look_failed = False
         self._epoch = 0
         self.finished = False
         self.endless = True
@@ -159,13 +158,10 @@ class KafkaSource:
         if not self._topic_id.there:
             return False
         try:
-            found = self._opened().list_topics(self._topic, timeout=_LOOK_TIMEOUT_S).topics[self._topic]
+            found = metadata_of(self._opened(), self._topic, _LOOK_TIMEOUT_S).topics[self._topic]
         except KafkaException as error:
-            if self._look_failed:  # a single failure is no trouble: the next look comes soon
-                self._on_error(str(error))
-            self._look_failed = True
+            self._on_error(str(error))
             return False
-        self._look_failed = False
         if found.error is not None and found.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             return False  # `_topic_id` reports the same
         if found.error is not None or not found.partitions:

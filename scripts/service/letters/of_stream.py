@@ -8,7 +8,6 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 
-from actors.sinks.dead_letters import OFFSET
 from gateway.letters import Letter, LettersAway, Waiting
 from scripts.service.letters.replay import Letter as Found
 from scripts.service.letters.replay import Replay
@@ -83,13 +82,10 @@ class StreamLetters:
 
 def _letter(found: Found) -> Letter:
     message = found.message
-    own: Any = message.headers() or []
-    added = {name: value for name, value in own if name.startswith("firnline.")}
-    offset = (added.get(OFFSET) or b"").decode(errors="replace")
     kind, written_at = message.timestamp()
     return Letter(
         found.partition,
-        int(offset) if offset.isascii() and offset.isdecimal() else None,
+        found.offset,
         found.reason,
         written_at if kind else None,
         message.value(),

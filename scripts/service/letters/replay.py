@@ -12,7 +12,8 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from actors.sinks.dead_letters import PARTITION, REASON, TOPIC
+from actors.kafka_topic import metadata_of
+from actors.sinks.dead_letters import OFFSET, PARTITION, REASON, TOPIC
 
 _TIMEOUT_S = 20.0
 _AT_ONCE = 1_000
@@ -70,6 +71,7 @@ class Letter:
     message: Message
     topic: str | None
     partition: int | None
+    offset: int | None
     reason: str
     headers: list[tuple[str, bytes | None]]
 
@@ -78,14 +80,18 @@ class Letter:
         """Read the headers of a message; `headers` are the record's own."""
         headers: Any = message.headers() or []
         added = {name: (value or b"").decode(errors="replace") for name, value in headers if name.startswith("firnline.")}
-        number = added.get(PARTITION, "")
         return cls(
             message,
             added.get(TOPIC),
-            int(number) if number.isascii() and number.isdecimal() else None,
+            _number(added.get(PARTITION, "")),
+            _number(added.get(OFFSET, "")),
             added.get(REASON, ""),
             [(name, value) for name, value in headers if not name.startswith("firnline.")],
         )
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() else None
 
 
 class Replay:
@@ -109,7 +115,7 @@ class Replay:
 
     def begin(self, *, putting_back: bool) -> None:
         """Read the progress of earlier runs. With `putting_back`, fence off any other run."""
-        found = self._consumer.list_topics(self._topic, timeout=self._timeout_s).topics[self._topic]
+        found = metadata_of(self._consumer, self._topic, self._timeout_s).topics[self._topic]
         if found.error is not None:
             raise KafkaException(found.error)
         if putting_back:
@@ -188,7 +194,7 @@ class Replay:
         """Give one record to librdkafka, for its old partition if the topic still has it."""
         topic = str(letter.topic)
         if topic not in self._partitions:
-            found = producer.list_topics(topic, timeout=self._timeout_s).topics[topic]
+            found = metadata_of(producer, topic, self._timeout_s).topics[topic]
             if found.error is not None:
                 raise KafkaException(found.error)
             self._partitions[topic] = len(found.partitions)
