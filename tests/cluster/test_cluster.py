@@ -162,6 +162,16 @@ def whole(processes: Sequence[Service], records: int) -> None:
     until(look, timeout_s=60)
 
 
+def spread(processes: Sequence[Service]) -> None:
+    """Wait until each process has a shard. The first one that joins has all of them for a moment."""
+
+    def look() -> bool:
+        shards = [each.get("/streams/words")["shards"] for each in processes]
+        return all({shard["state"] for shard in own} == {"here", "elsewhere"} for own in shards)
+
+    until(look, timeout_s=60)
+
+
 @pytest.fixture
 def cluster(broker: str, tmp_path: Path, send: Send) -> Cluster:
     topic = created(broker, PARTITIONS)
@@ -179,6 +189,7 @@ def test_three_processes_answer_as_one_and_a_killed_one_is_named_and_replaced(cl
     with ExitStack() as around:
         alone = around.enter_context(cluster.alone())
         three = [around.enter_context(cluster.process()) for _ in range(3)]
+        spread(three)
         whole([alone, *three], 6_000)
         alike(alone, three)
         assert three[2].post(["best_5000000", "id7_4000000"])[0] == 200
@@ -200,8 +211,8 @@ def test_three_processes_answer_as_one_and_a_killed_one_is_named_and_replaced(cl
 def test_a_frozen_process_that_wakes_beside_its_replacement_learns_that_it_has_lost_its_shards(cluster: Cluster, send: Send):
     with ExitStack() as around:
         two = [around.enter_context(cluster.process()) for _ in range(2)]
+        spread(two)
         whole(two, 6_000)
-        until(lambda: all(absent(each) == [] for each in two))
         two[0].process.send_signal(signal.SIGSTOP)
         until(lambda: absent(two[1]))
         send(cluster.bootstrap, cluster.topic, lines(700, 2), [at % PARTITIONS for at in range(700)])
@@ -267,10 +278,9 @@ def test_processes_on_one_machine_answer_at_the_configured_port_and_are_started_
             return False
 
         until(answers, timeout_s=60)
-        other = until(
-            lambda: [each["port"] for each in running.get("/streams/words")["shards"] if each["state"] == "elsewhere"]
-        )[0]
+        spread([running])
         whole([running], 6_000)
+        other = next(each["port"] for each in running.get("/streams/words")["shards"] if each["state"] == "elsewhere")
         before = {each.pid for each in psutil.Process(parent.pid).children()}
         assert len(before) == 2
         os.kill(next(pid for pid in before if listens(pid, other)), signal.SIGKILL)

@@ -18,7 +18,7 @@ import pytest
 
 from scripts.brokers.real import real_broker
 from scripts.checkout import ROOT
-from tests.cluster.test_cluster import BEGIN, PARTITIONS, Cluster, absent, cluster, created, lines, whole
+from tests.cluster.test_cluster import BEGIN, PARTITIONS, Cluster, absent, cluster, created, lines, spread, whole
 from tests.conftest import Send
 from tests.support.java import need_java
 from tests.support.service import Service
@@ -73,6 +73,7 @@ def test_kills_freezes_and_restarts_make_no_wrong_answer_and_lose_nothing(cluste
         thread.start()
         took: dict[str, list[float]] = {"kill": [], "freeze": [], "stop": []}
         for number in range(ROUNDS):
+            spread(running)
             victim = chance.choice(running)
             rest = [each for each in running if each is not victim]
             records = lines(100, number)
@@ -116,13 +117,8 @@ def test_no_shard_moves_while_kafka_is_away_and_all_of_them_answer(send: Send, t
         away = Cluster(bootstrap, topic, *others, tmp_path / "data")
         with away.process() as one, away.process() as two:
             running = [one, two]
+            spread(running)
             whole(running, 6_000)
-            until(
-                lambda: all(
-                    {each["state"] for each in each.get("/streams/words")["shards"]} >= {"here", "elsewhere"}
-                    for each in running
-                )
-            )
             before = [each.get("/streams/words")["shards"] for each in running]
             kafka.suspend()
             began = time.monotonic()

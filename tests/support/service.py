@@ -147,6 +147,7 @@ def _run(
         yield running
     finally:
         if child.poll() is None:
+            child.send_signal(signal.SIGCONT)  # a test that fails may leave it frozen
             child.terminate()
             child.communicate(timeout=30)
         child.stdout.close()

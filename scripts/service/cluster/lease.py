@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from actors.kafka_topic import client_settings
+from actors.kafka_topic import client_settings, metadata_of
 from scripts.service.cluster.records import Announced
 
 _POLL_S = 0.1
@@ -34,8 +34,8 @@ class Shards(Protocol):
     def renew(self, shard: int, epoch: int) -> None:
         """Go on with a shard by a newer epoch; no other process has had it in between."""
 
-    def end(self, shard: int, *, orderly: bool) -> None:
-        """Stop a shard: another process has it, or if it is `orderly`, will have it once this has returned."""
+    def end(self, shards: Sequence[int], *, orderly: bool) -> None:
+        """Stop shards: another process has them, or if it is `orderly`, will have them once this has returned."""
 
     def locate(self, shard: int, who: Announced | None, epoch: int) -> None:
         """Note that another process has the shard."""
@@ -63,7 +63,7 @@ def ensure_leases(settings: Mapping[str, Any], group: Group) -> None:
     deadline = time.monotonic() + _TIMEOUT_S
     while True:
         try:
-            found = admin.list_topics(group.topic, timeout=_TIMEOUT_S).topics[group.topic]
+            found = metadata_of(admin, group.topic, _TIMEOUT_S).topics[group.topic]
         except KafkaException as error:
             raise OSError(f"topic {group.topic}: {error.args[0].str()}") from None
         if found.partitions or time.monotonic() > deadline:
@@ -143,8 +143,8 @@ class Leases:
             member.close()
 
     def _end_all(self) -> None:
-        for shard in sorted(self._running):
-            self._shards.end(shard, orderly=True)
+        if self._running:
+            self._shards.end(sorted(self._running), orderly=True)
         self._running.clear()
 
     def _tick(self, reader: Consumer, member: Consumer) -> None:
@@ -210,8 +210,12 @@ class Leases:
 
     def _on_revoke(self, member: Consumer, places: Sequence[TopicPartition]) -> None:
         """Give shards back in order: the group waits until this returns."""
-        for place in places:
-            self._give_up(place.partition, orderly=True)
+        numbers = {place.partition for place in places}
+        self._given -= numbers
+        self._announced -= numbers
+        if running := sorted(numbers & self._running):
+            self._running -= numbers
+            self._shards.end(running, orderly=True)
         member.incremental_unassign(list(places))
 
     def _on_lost(self, member: Consumer, places: Sequence[TopicPartition]) -> None:
@@ -221,13 +225,6 @@ class Leases:
         self._announced.difference_update(numbers)
         self._log("leases lost", shards=sorted(numbers))
         member.incremental_unassign(list(places))
-
-    def _give_up(self, shard: int, *, orderly: bool) -> None:
-        self._given.discard(shard)
-        self._announced.discard(shard)
-        if shard in self._running:
-            self._running.discard(shard)
-            self._shards.end(shard, orderly=orderly)
 
     def _announce(self, member: Consumer, numbers: Sequence[int]) -> None:
         """Announce that this process has these shards, unless Kafka has given them to others."""
@@ -278,7 +275,7 @@ class Leases:
         if found.process != self._me.process:
             if shard in self._running:
                 self._running.discard(shard)
-                self._shards.end(shard, orderly=False)
+                self._shards.end([shard], orderly=False)
             self._shards.locate(shard, found, epoch)
         elif shard in self._given:
             if shard in self._running and before == self._me.process:

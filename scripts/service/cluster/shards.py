@@ -1,7 +1,8 @@
 """The shards of this process: starts and stops the actors of each, and tells the gatherers who has which shard."""
 
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -68,7 +69,7 @@ class LocalShards:
     def begin(self, shard: int, epoch: int) -> None:
         """Start the shard from the files of its last lease; without files it reads everything again."""
         if shard in self._engines:  # another process has had it in between
-            self.end(shard, orderly=False)
+            self.end([shard], orderly=False)
         keeping = self._keeping(shard, epoch)
         engines = {name: self._engine(name, stanza, shard, keeping) for name, stanza in self._settings.streams.items()}
         self._engines[shard] = engines
@@ -80,20 +81,21 @@ class LocalShards:
         """Go on with the shard by a newer lease."""
         self._hold(shard, epoch)
 
-    def end(self, shard: int, *, orderly: bool) -> None:
-        """Stop the shard; if it is `orderly`, after a last checkpoint. Waits at most 18 s."""
-        engines = self._engines.pop(shard, {})
-        for name in engines:
+    def end(self, shards: Sequence[int], *, orderly: bool) -> None:
+        """Stop shards, all at once; if it is `orderly`, after a last checkpoint of each. Waits at most 18 s."""
+        engines = [(shard, name, engine) for shard in shards for name, engine in self._engines.pop(shard, {}).items()]
+        for shard, name, _ in engines:
             self._gatherers[name].tell(Release(shard))
         if orderly:
-            self._drain(shard, engines)
-        stopping = [threading.Thread(target=engine.running.stop, daemon=True) for engine in engines.values()]
+            self._drain([engine for _, _, engine in engines])
+        stopping = [threading.Thread(target=engine.running.stop, daemon=True) for _, _, engine in engines]
         for thread in stopping:
             thread.start()
+        deadline = time.monotonic() + _STOP_S
         for thread in stopping:
-            thread.join(_STOP_S)
+            thread.join(max(0.0, deadline - time.monotonic()))
         self._share_memory()
-        self._log("shard ends", shard=shard, orderly=orderly)
+        self._log("shards end", shards=sorted(shards), orderly=orderly)
 
     def locate(self, shard: int, who: Announced | None, epoch: int) -> None:
         """Tell the gatherers where a shard is."""
@@ -101,16 +103,17 @@ class LocalShards:
         for gatherer in self._gatherers.values():
             gatherer.tell(Locate(shard, place))
 
-    def _drain(self, shard: int, engines: Mapping[str, _Engine]) -> None:
-        """Have the shard write its last checkpoint, so that the next process reads little again."""
+    def _drain(self, engines: Sequence[_Engine]) -> None:
+        """Have engines write their last checkpoints, so that the next process reads little again."""
         replies: SimpleQueue[Drained | Busy] = SimpleQueue()
-        for engine in engines.values():
+        for engine in engines:
             drain(engine.running, replies.put_nowait)
-        for _ in engines:
+        deadline = time.monotonic() + _DRAIN_S
+        for left in range(len(engines), 0, -1):
             try:
-                replies.get(timeout=_DRAIN_S)
+                replies.get(timeout=max(0.0, deadline - time.monotonic()))
             except Empty:
-                self._log("not drained", shard=shard, after_s=_DRAIN_S)
+                self._log("not drained", streams=left, after_s=_DRAIN_S)
                 return
 
     def _keeping(self, shard: int, epoch: int) -> Keeping:
