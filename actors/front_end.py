@@ -288,8 +288,9 @@ class FrontEnd(Actor[FrontEndMessage]):
         """Whether a failure at `message` may leave counts wrong, and so holds data back. `Watch` changes nothing."""
         return not isinstance(message, Watch)
 
-    def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the guardian gets the error
+    def failed(self, message: Message, error: Exception) -> None:
         """Report the failure to the manager. Unless only reading has failed, end the round."""
+        super().failed(message, error)
         if isinstance(message, Watch):  # no other actor repeats what it does, such as to attach
             self._alarm.arrived(message)
             self._alarm.set(Watch(), in_s=self._pace.wait_for_topic_s)

@@ -170,9 +170,8 @@ class Manager(Actor[ManagerMessage]):
 
     def failed(self, message: Message, error: Exception) -> None:
         """Reply `Busy` to a failed request. A failure at another message is for `recover`."""
-        if isinstance(message, Query | GetStats | Reconfigure):
-            message.reply_to(Busy(f"the request failed: {type(error).__name__}"))
-        elif self.must_wait(message) and self._phase is Phase.RUNNING:
+        super().failed(message, error)
+        if not isinstance(message, Reconfigure) and self.must_wait(message) and self._phase is Phase.RUNNING:
             self._phase = Phase.DOUBTFUL
 
     def must_wait(self, message: Message | None) -> bool:

@@ -154,6 +154,7 @@ class SetCollector(Actor[SetCollectorMessage]):
 
     def failed(self, message: Message, error: Exception) -> None:
         """Report the failure to the sender."""
+        super().failed(message, error)
         if isinstance(message, Snapshot):
             problem = f"the state of the live slice cannot be read: {type(error).__name__}: {error}"
             self.send(self._manager, Snapped(message.attempt_id, self._id, None, problem))

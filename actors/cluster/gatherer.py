@@ -29,7 +29,7 @@ from actors.cluster.messages import (
 )
 from actors.cluster.parcels import Parcel, parcel_of, part_of, question_bytes
 from actors.messages import Reconfigure, Reconfigured
-from actors.protocol import Busy, Lane, Message, QueryId, ReplyTo
+from actors.protocol import Busy, Lane, QueryId, ReplyTo
 from actors.replies import Answer, Coverage, GetShards, GetStats, Memory, Progress, Query, ShardState, Stats, TooMuch
 from actors.runtime.actor import Actor, System
 from actors.timeline.span import Span
@@ -156,11 +156,6 @@ class Gatherer(Actor[GathererMessage]):
                 message.reply_to(Reconfigured(0))
             case _:
                 assert_never(message)
-
-    def failed(self, message: Message, error: Exception) -> None:
-        """Reply `Busy` to a failed request."""
-        if isinstance(message, Query | GetStats | GetShards | Ask):
-            message.reply_to(Busy(f"the request failed: {type(error).__name__}"))
 
     # Queries ---------------------------------------------------------------------------------------------------------
 

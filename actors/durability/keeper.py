@@ -73,6 +73,7 @@ class Keeper(Actor[KeeperMessage]):
 
     def failed(self, message: Message, error: Exception) -> None:
         """Report that the generation or the checkpoint was not written, or load again later."""
+        super().failed(message, error)
         match message:
             case Keep(collector_id, version, _, manager):
                 self.send(manager, Kept(collector_id, version, None))

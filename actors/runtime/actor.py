@@ -54,7 +54,6 @@ class Actor(pykka.Actor, Generic[Accepted]):
         self.system = system
         self.stream = stream
         super().__init__()
-        system.actors.add(self)
 
     @property
     def address(self) -> Address[Accepted | Recover]:
@@ -134,6 +133,7 @@ class Actor(pykka.Actor, Generic[Accepted]):
         return pykka.ThreadingFuture()
 
     def _start_actor_loop(self) -> None:
+        self.system.actors.add(self)  # not before: other actors read what only the whole constructor has set
         self.system.dispatcher.submit(self._begin, self.home)
 
     def _begin(self) -> None:
@@ -196,7 +196,13 @@ class Actor(pykka.Actor, Generic[Accepted]):
         return self.suspends and getattr(message, "lane", Lane.DATA) is Lane.DATA
 
     def failed(self, message: Message, error: Exception) -> None:
-        """Tell the actors or clients that wait for the outcome of `message` that it failed. For subclasses."""
+        """Tell the actors or clients that wait for the outcome of `message` that it failed: reply `Busy` to a request.
+
+        A subclass that overrides this calls it for the requests that it does not answer itself.
+        """
+        reply_to = getattr(message, "reply_to", None)
+        if reply_to is not None:
+            reply_to(Busy(f"the request failed: {type(error).__name__}"))
 
     def _refuse(self, envelope: Envelope[Any], reason: str) -> None:
         message = envelope.message

@@ -64,8 +64,9 @@ class Guardian(Actor[GuardianMessage]):
             case _:
                 assert_never(message)
 
-    def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the base class reports it to this actor
+    def failed(self, message: Message, error: Exception) -> None:
         """Send `Recover` all the same, because no other actor would."""
+        super().failed(message, error)
         if isinstance(message, Failed) and message.held:
             self.later(self._backoff_s * _LONGEST_BACKOFF, message.healer, Recover())
 

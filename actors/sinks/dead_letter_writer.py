@@ -55,8 +55,9 @@ class DeadLetterWriter(Actor[DeadLetterWriterMessage]):
             case _:
                 assert_never(message)
 
-    def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the guardian reports it
+    def failed(self, message: Message, error: Exception) -> None:
         """Keep the records of a failed `WriteDead` for another try; reply to a failed `SecureDead` that nothing is safe."""
+        super().failed(message, error)
         if isinstance(message, WriteDead):
             self._take(message)
         elif isinstance(message, SecureDead):

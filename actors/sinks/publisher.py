@@ -203,8 +203,9 @@ class Publisher(Actor[PublisherMessage]):
         """Whether a failure at `message` leaves results in doubt, such as a sink that was fenced off."""
         return not isinstance(message, GetPlace)
 
-    def failed(self, message: Message, error: Exception) -> None:  # noqa: ARG002  # the guardian reports it
+    def failed(self, message: Message, error: Exception) -> None:
         """Write nothing more until the manager restarts the round."""
+        super().failed(message, error)
         if self.must_wait(message):
             self._failed = True
         if isinstance(message, Look):

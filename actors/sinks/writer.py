@@ -92,6 +92,8 @@ class Writer(Actor[WriterMessage]):
         if isinstance(message, Write | WriteToAll):
             count = len(message.values) if isinstance(message, Write) else 1  # at least
             message.reply_to(Written({}, open=count, problem=f"the request failed: {type(error).__name__}"))
+        else:
+            super().failed(message, error)
 
 
 def _reply(receipt: Receipt) -> Written | Busy:

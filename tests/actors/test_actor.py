@@ -3,7 +3,7 @@
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, ClassVar
@@ -282,3 +282,34 @@ def test_a_request_to_a_stopped_actor_is_answered(running: Running):
     sender.send(reference, GetHealth(replies.append))
     assert replies == [Busy("Fragile has stopped")]
     assert not delivered(reference, GetHealth(replies.append))
+
+
+class Unready(Actor):
+    """Asks for the health of the system before its own state is there."""
+
+    def __init__(self, system: System, ask: Callable[[], Health]) -> None:
+        super().__init__(system, stream="test")
+        self.seen = ask()
+        self._count = 1
+
+    @property
+    def counted(self) -> Mapping[str, int]:
+        return {"count": self._count}
+
+
+def test_an_actor_is_not_counted_before_its_constructor_is_done(running: Running):
+    actor: Any = Unready.start(running.system, running.health)._actor_weakref()
+    assert not [each for each in actor.seen.actors if each.actor == "Unready"]
+    assert [dict(each.counted) for each in running.health().actors if each.actor == "Unready"] == [{"count": 1}]
+    actor.stop()
+
+
+def test_a_request_that_fails_is_answered_by_any_actor(running: Running):
+    class Lame(Fragile):
+        def receive(self, message: Any) -> None:
+            raise ArithmeticError(str(message))
+
+    reference, _ = running.start(Lame)
+    replies: SimpleQueue[Any] = SimpleQueue()
+    reference.tell(GetHealth(replies.put))
+    assert replies.get(timeout=5) == Busy("the request failed: ArithmeticError")
