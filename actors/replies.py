@@ -231,7 +231,8 @@ class Stats(Struct, frozen=True):
 
     `numbers` has their ids in the same order; a generation keeps its id until the stream recovers from a failure or restarts.
     `gone` is the summary of the dropped generations, and `pruned` lists the newest of these, newest first. `since_start` has
-    this process's counts, see `Tally`. `output_problem` is the reason why a sink accepts no results now.
+    this process's counts, see `Tally`. `output_problem` is the reason why a sink accepts no results now. `by_shard` has the
+    stats of each shard of this process, which these are the sums of; None unless the stream is spread over a cluster.
     """
 
     view: View
@@ -252,6 +253,7 @@ class Stats(Struct, frozen=True):
     pruned: tuple[Pruned, ...] = ()
     since_start: Mapping[str, int] = {}
     output_problem: str | None = None
+    by_shard: "Mapping[int, Stats] | None" = None
 
 
 class GetShards(Data, frozen=True):
@@ -263,8 +265,9 @@ class GetShards(Data, frozen=True):
 class ShardState(Struct, frozen=True):
     """Who has a shard, as this process knows it: `here`, `elsewhere`, or `nowhere` if the process that had it does not answer.
 
-    `catching up`: it is here, and reads what came before. A process is at `host` and `port`, and has the shard by the lease
-    `epoch`; the first two are None for this one, and all three if no holder is known.
+    `catching up`: its process still reads what came before. The process `pid` is at `host` and `port`, and has the shard by the
+    lease `epoch`. `lag` counts its unread records, and `nbytes` is the memory that its generations take. What is not known is
+    None, such as the figures of a process that does not answer.
     """
 
     shard: int
@@ -272,6 +275,9 @@ class ShardState(Struct, frozen=True):
     host: str | None = None
     port: int | None = None
     epoch: int | None = None
+    pid: int | None = None
+    lag: int | None = None
+    nbytes: int | None = None
 
 
 class GetPlace(Data, frozen=True):

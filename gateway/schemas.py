@@ -187,18 +187,21 @@ class ShardReport(Answer, frozen=True):
     state: Annotated[
         str,
         _Meta(
-            description="here: in this process; catching up: here, but it still reads; elsewhere: in another process; "
-            "nowhere: the process that had it does not answer."
+            description="here: in this process; elsewhere: in another process; catching up: its process still reads what came "
+            "before; nowhere: the process that had it does not answer."
         ),
     ]
-    host: Annotated[str | None, _Meta(description="Where the other process listens; null for this one.")]
+    pid: Annotated[int | None, _Meta(description="The id of the process that has it; null: no holder is known.")]
+    host: Annotated[str | None, _Meta(description="Where this process listens.")]
     port: int | None
     epoch: Annotated[int | None, _Meta(description="The number of the lease: each move has a larger one.")]
+    lag: Annotated[int | None, _Meta(description="Its records that are not read yet; null: its process has not answered.")]
+    bytes: Annotated[int | None, _Meta(description="Bytes of memory that its generations take; null as with `lag`.")]
 
     @classmethod
     def of(cls, state: ShardState) -> Self:
         """Return a shard as JSON."""
-        return cls(state.shard, state.state, state.host, state.port, state.epoch)
+        return cls(state.shard, state.state, state.pid, state.host, state.port, state.epoch, state.lag, state.nbytes)
 
 
 class StreamReport(Answer, frozen=True):

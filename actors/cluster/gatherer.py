@@ -298,7 +298,7 @@ class Gatherer(Actor[GathererMessage]):
         if place is None:
             return ShardState(shard, "nowhere")
         answers = self._down.get(shard) != place.epoch
-        return ShardState(shard, "elsewhere" if answers else "nowhere", place.host, place.port, place.epoch)
+        return ShardState(shard, "elsewhere" if answers else "nowhere", place.host, place.port, place.epoch, place.pid)
 
     def _locate(self, message: Locate) -> None:
         """Note where a shard is."""
@@ -364,9 +364,9 @@ class Gatherer(Actor[GathererMessage]):
 
     def _sum(self, number: int) -> None:
         counting = self._counting.pop(number)
-        found = [counting.found[shard] for shard in sorted(counting.found)]
-        if found:
-            counting.reply_to(summed(found))
+        by_shard = dict(sorted(counting.found.items()))
+        if by_shard:
+            counting.reply_to(replace(summed(list(by_shard.values())), by_shard=by_shard))
             return
         nothing = Meta(None, 0, 0, 0, None, self._view.nothing())
         counting.reply_to(
@@ -386,6 +386,7 @@ class Gatherer(Actor[GathererMessage]):
                 durability=None,
                 starting=False,
                 numbers=(1,),
+                by_shard={},
             )
         )
 

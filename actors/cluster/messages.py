@@ -12,11 +12,12 @@ from actors.timeline.span import Span
 
 
 class Place(Struct, frozen=True):
-    """Where a shard is: the process that has it listens at `host` and `port`. A later lease has a larger `epoch`."""
+    """Where a shard is: the process `pid` has it, and listens at `host` and `port`. A later lease has a larger `epoch`."""
 
     host: str
     port: int
     epoch: int
+    pid: int | None = None
 
 
 class Hold(Control, frozen=True):

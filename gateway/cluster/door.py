@@ -4,7 +4,7 @@ No stream can have this path, because the name of a stream begins with a letter.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from actors.cluster.figures import Figures, GetFigures, RosterMessage, figures_bytes
 from actors.cluster.messages import Ask, GathererMessage, Part
 from actors.cluster.parcels import arguments_of, busy_bytes, part_bytes, question_of
 from actors.protocol import Address
@@ -21,18 +22,19 @@ from gateway.ask import Asker
 from gateway.cluster.proof import proof_of, proves
 from gateway.wire.layer import Layer
 
-ASK, ALIVE = "/-/ask", "/-/alive"
+ASK, FIGURES, ALIVE = "/-/ask", "/-/shards", "/-/alive"
 PROOF = "firnline-proof"
 _LONGEST_WAIT_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """A stream of the cluster: the name of its view, the view, and its gatherer in this process."""
+    """A stream of the cluster: the name of its view, the view, and its gatherer and its roster in this process."""
 
     name: str
     view: View
     gatherer: Address[GathererMessage]
+    roster: Address[RosterMessage]
 
 
 class Door(Layer):
@@ -45,9 +47,11 @@ class Door(Layer):
         self._secret = secret
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request to one of the two private paths."""
+        """Answer a request to one of the private paths."""
         if scope["path"] == ASK and scope["method"] == "POST":
-            response = await self._response(Request(scope, receive))
+            response = await self._response(Request(scope, receive), self._answer)
+        elif scope["path"] == FIGURES and scope["method"] == "POST":
+            response = await self._response(Request(scope, receive), self._figures)
         elif scope["path"] == ALIVE and scope["method"] == "GET":
             response = Response(status_code=204)
         else:
@@ -55,7 +59,7 @@ class Door(Layer):
             return
         await response(scope, receive, send)
 
-    async def _response(self, request: Request) -> Response:
+    async def _response(self, request: Request, answering: Callable[[bytes], Awaitable[bytes]]) -> Response:
         body = bytearray()
         try:
             async for piece in request.stream():
@@ -65,14 +69,21 @@ class Door(Layer):
         except ClientDisconnect:
             return Response(status_code=400)
         proof = request.headers.get(PROOF, "")
-        if not proves(self._secret, proof, "question", bytes(body)):
+        if not proves(self._secret, proof, f"question {request.url.path}", bytes(body)):
             return Response(status_code=403)
         try:
-            answer = await self._answer(bytes(body))
+            answer = await answering(bytes(body))
+        except Problem as problem:
+            return Response(problem.got.encode(), 503)
         except (msgspec.MsgspecError, ValueError, KeyError) as error:
             return Response(f"{type(error).__name__}".encode(), 400)
         headers = {PROOF: proof_of(self._secret, "answer", proof.encode(), answer)}
         return Response(answer, headers=headers, media_type="application/octet-stream")
+
+    async def _figures(self, body: bytes) -> bytes:
+        """Return the figures of the shards here of the stream that is named. Raises an error if there is no such stream."""
+        figures: tuple[Figures, ...] = await self._asker.ask(self._streams[body.decode()].roster, GetFigures)
+        return figures_bytes(figures)
 
     async def _answer(self, body: bytes) -> bytes:
         """Return the part that a question asks for, or the reason without one. Raises an error if it is no question."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from actors.cluster.messages import Place
-from gateway.cluster.door import ALIVE, ASK, PROOF
+from gateway.cluster.door import ALIVE, ASK, FIGURES, PROOF
 from gateway.cluster.proof import proof_of, proves
 
 _MOST_KEPT = 8
@@ -30,7 +30,11 @@ class HttpPeers:
 
     def ask(self, place: Place, body: bytes, timeout_s: float, done: Callable[[bytes | OSError], None]) -> None:
         """Send a question; `done` gets the bytes of the answer on the loop's thread, or the reason without one."""
-        self._loop.call_soon_threadsafe(self._start, self._asked(place, body, timeout_s, done))
+        self._loop.call_soon_threadsafe(self._start, self._asked(ASK, place, body, timeout_s, done))
+
+    def figures(self, place: Place, body: bytes, timeout_s: float, done: Callable[[bytes | OSError], None]) -> None:
+        """Ask for the figures of a stream's shards, as `ask` does."""
+        self._loop.call_soon_threadsafe(self._start, self._asked(FIGURES, place, body, timeout_s, done))
 
     def probe(self, place: Place, timeout_s: float, done: Callable[[bool], None]) -> None:
         """Ask whether the process answers at all; `done` gets the reply on the loop's thread."""
@@ -45,9 +49,11 @@ class HttpPeers:
         self._tasks.add(task)  # the loop itself has weak references only
         task.add_done_callback(self._tasks.discard)
 
-    async def _asked(self, place: Place, body: bytes, timeout_s: float, done: Callable[[bytes | OSError], None]) -> None:
-        proof = proof_of(self._secret, "question", body)
-        head = f"POST {ASK} HTTP/1.1\r\nHost: {place.host}\r\n{PROOF}: {proof}\r\nContent-Length: {len(body)}\r\n\r\n"
+    async def _asked(
+        self, path: str, place: Place, body: bytes, timeout_s: float, done: Callable[[bytes | OSError], None]
+    ) -> None:
+        proof = proof_of(self._secret, f"question {path}", body)
+        head = f"POST {path} HTTP/1.1\r\nHost: {place.host}\r\n{PROOF}: {proof}\r\nContent-Length: {len(body)}\r\n\r\n"
         try:
             async with asyncio.timeout(timeout_s):
                 status, headers, answer = await self._sent(place, head.encode() + body)

@@ -135,6 +135,10 @@ class Stats(Answer, frozen=True, kw_only=True):
     last_record_at: Annotated[float | None, _Meta(description="When the newest record was read: seconds since 1970.")]
     last_batch_at: Annotated[float | None, _Meta(description="When events were last taken in: seconds since 1970.")]
     pruned: Annotated[list[PrunedReport], _Meta(description="The last dropped collectors, the newest first.")]
+    shards: Annotated[
+        list[Count] | msgspec.UnsetType,
+        _Meta(description="In a cluster: the shards of this process, whose sums these are. `/streams` lists all shards."),
+    ] = msgspec.UNSET
 
 
 @functools.cache
@@ -198,6 +202,7 @@ def stats_of(reply: Reply) -> Stats:
         last_record_at=progress.last_record_at,
         last_batch_at=reply.last_batch_at,
         pruned=[PrunedReport(span_of(each.span), each.events, each.nbytes, each.reason, each.at) for each in reply.pruned],
+        shards=list(reply.by_shard) if reply.by_shard is not None else msgspec.UNSET,
     )
 
 

@@ -1,7 +1,7 @@
 """The metrics of streams: a table with a row for each metric, which is read from the stats that the streams reply. Pure.
 
-Labels are bounded: streams, views, states, lanes and reasons are few and fixed, and only the first 256 partitions have their
-own. Counters are of this process and only grow; gauges are of this moment. Units are seconds, bytes, and seconds since 1970.
+Labels are bounded: streams, shards, views, states, lanes and reasons are few and fixed, and only the first 256 partitions have
+their own. Counters are of this process and only grow; gauges are of this moment. Units: seconds, bytes, and seconds since 1970.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,11 +33,25 @@ Rows = Iterable[tuple[Sequence[str], float]]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A stream, and its stats of the time `at`; None if the stream did not reply in time."""
+    """A stream, and its stats of the time `at`; None if the stream did not reply in time.
+
+    In a cluster, the stats of each `shard` of this process are a reading of their own.
+    """
 
     stream: Served
     stats: Stats | None
     at: float
+    shard: int | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The values of the labels that say what the stats are about."""
+        return (self.stream.name,) if self.stream.shards is None else (self.stream.name, str(self.shard))
+
+    def by_shard(self) -> "Sequence[Reading]":
+        """Return a reading for each shard of this process, or this one if there is no cluster."""
+        shards = self.stats.by_shard if self.stats is not None else None
+        return [self] if shards is None else [Reading(self.stream, each, self.at, shard) for shard, each in shards.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +320,8 @@ OF_STREAMS: tuple[_Of, ...] = (
 
 def of_streams(readings: Sequence[Reading]) -> Iterator[Metric]:
     """Yield a metric for each row of the table, and the metrics with other labels."""
-    replied = [(reading, reading.stats) for reading in readings if reading.stats is not None]
+    replied = [(each, each.stats) for reading in readings for each in reading.by_shard() if each.stats is not None]
+    of = ("stream", "shard") if any(reading.stream.shards is not None for reading in readings) else ("stream",)
     info = GaugeMetricFamily("firnline_stream_info", "Always 1; the view of each stream.", labels=("stream", "view"))
     answers = GaugeMetricFamily("firnline_answers", "Whether the stream replied in time.", labels=("stream",))
     for reading in readings:
@@ -314,13 +329,13 @@ def of_streams(readings: Sequence[Reading]) -> Iterator[Metric]:
         answers.add_metric((reading.stream.name,), reading.stats is not None)
     yield from (info, answers)
     for each in OF_STREAMS:
-        family = each.kind(each.name, each.help, labels=("stream", *each.labels))
+        family = each.kind(each.name, each.help, labels=(*of, *each.labels))
         for reading, stats in replied:
             for labels, value in each.read(reading, stats):
-                family.add_metric((reading.stream.name, *labels), value)
+                family.add_metric((*reading.labels, *labels), value)
         yield family
-    took = SummaryMetricFamily("firnline_checkpoint_duration_seconds", "Time that checkpoints took.", labels=("stream",))
+    took = SummaryMetricFamily("firnline_checkpoint_duration_seconds", "Time that checkpoints took.", labels=of)
     for reading, stats in replied:
         if stats.durability is not None:
-            took.add_metric((reading.stream.name,), stats.durability.saved, stats.durability.seconds_in_all)
+            took.add_metric(reading.labels, stats.durability.saved, stats.durability.seconds_in_all)
     yield took

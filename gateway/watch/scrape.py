@@ -75,7 +75,7 @@ class Scrape:
         minutes = await asyncio.gather(*(minute_of(self._asker, reading) for reading in readings))
         found = [self._build, *of_streams(readings), *of_minutes([each for each in minutes if each is not None])]
         if health is not None:
-            found += of_actors(health, names)
+            found += of_actors(health, names, sharded=any(stream.shards is not None for stream in self._streams))
         found += of_traffic(self._traffic)
         for collector in self._process:
             found += collector.collect()

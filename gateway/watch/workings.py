@@ -45,25 +45,29 @@ COUNTED: tuple[_Counted, ...] = (
     ),
 )
 
-_MAILBOX = ("stream", "actor", "state", "lane")
 
+def of_actors(health: Health, streams: Sequence[str], *, sharded: bool = False) -> Iterator[Metric]:
+    """Yield the metrics. If it is `sharded`, the stream of a shard's actor is followed by a dot and the shard."""
+    of = ("stream", "shard") if sharded else ("stream",)
+    mailbox = (*of, "actor", "state", "lane")
 
-def of_actors(health: Health, streams: Sequence[str]) -> Iterator[Metric]:
-    """Yield the metrics."""
+    def labels_of(vitals: ActorVitals) -> tuple[str, ...]:
+        return vitals.stream.partition(".")[::2] if sharded else (vitals.stream,)
+
     for each in COUNTED:
-        family = CounterMetricFamily(each.name, each.help, labels=("stream", *each.labels))
+        family = CounterMetricFamily(each.name, each.help, labels=(*of, *each.labels))
         for vitals in health.actors:
             if vitals.actor == each.actor:
                 for name, labels in each.counts.items():
                     if name in vitals.counted:
-                        family.add_metric((vitals.stream, *labels), vitals.counted[name])
+                        family.add_metric((*labels_of(vitals), *labels), vitals.counted[name])
         yield family
-    actors = GaugeMetricFamily("firnline_actors", "Actors, by kind and state.", labels=_MAILBOX[:3])
-    held = GaugeMetricFamily("firnline_held_actors", "Actors that wait for a failure to be mended.", labels=_MAILBOX[:3])
-    depth = GaugeMetricFamily("firnline_mailbox_messages", "Messages that wait.", labels=_MAILBOX)
-    room = GaugeMetricFamily("firnline_mailbox_capacity_messages", "Messages that may wait.", labels=_MAILBOX)
+    actors = GaugeMetricFamily("firnline_actors", "Actors, by kind and state.", labels=mailbox[:-1])
+    held = GaugeMetricFamily("firnline_held_actors", "Actors that wait for a failure to be mended.", labels=mailbox[:-1])
+    depth = GaugeMetricFamily("firnline_mailbox_messages", "Messages that wait.", labels=mailbox)
+    room = GaugeMetricFamily("firnline_mailbox_capacity_messages", "Messages that may wait.", labels=mailbox)
     for vitals in health.actors:
-        own = (vitals.stream, vitals.actor, vitals.state)
+        own = (*labels_of(vitals), vitals.actor, vitals.state)
         actors.add_metric(own, vitals.count)
         held.add_metric(own, vitals.held)
         for lane, waiting, capacity in _lanes(vitals):

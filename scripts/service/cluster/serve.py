@@ -9,8 +9,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Never
 
+from actors.cluster.figures import RosterMessage
 from actors.cluster.gatherer import Gatherer
 from actors.cluster.messages import GathererMessage
+from actors.cluster.roster import Roster
 from actors.cluster.warden import Warden, named
 from actors.messages import Recover, WriterMessage
 from actors.protocol import Address
@@ -84,7 +86,7 @@ def serve(
 
     for name, stanza in settings.streams.items():
         view = view_of(stanza, None)
-        gatherer = start(
+        gatherers[name] = gatherer = start(
             Gatherer,
             system,
             stream=name,
@@ -95,12 +97,14 @@ def serve(
             doubtful=doubtful,
             budget_bytes=budget.total,
         )
-        gatherers[name] = gatherer
-        shared[name] = Shared(stanza.view, view, gatherer)
+        roster = start(
+            Roster, system, stream=name, gatherer=gatherer, ask=peers.figures, host=me.host, port=me.port, pid=me.pid
+        )
+        shared[name] = Shared(stanza.view, view, gatherer, roster)
         if stanza.writable:
             client = start(Writer, system, stream=name, connect=partial(writer, stanza.source, kafka))
             writers[name] = client
-        streams.append(_served(name, stanza, gatherer, writers.get(name), kafka))
+        streams.append(_served(name, stanza, gatherer, roster, writers.get(name), kafka))
     shards = LocalShards(
         system,
         settings,
@@ -133,7 +137,12 @@ def serve(
     stopping.attach(gateway)
     gateway.run(sockets=[port])
     leases.stop(_LEAVE_S)
-    addresses: tuple[Address[Never], ...] = (*gatherers.values(), *writers.values(), warden)
+    addresses: tuple[Address[Never], ...] = (
+        *(each.roster for each in shared.values()),
+        *gatherers.values(),
+        *writers.values(),
+        warden,
+    )
     for address in addresses:
         address.stop()
     peers.close()
@@ -145,6 +154,7 @@ def _served(
     name: str,
     stanza: Stream,
     gatherer: Address[GathererMessage | Recover],
+    roster: Address[RosterMessage | Recover],
     client: Address[WriterMessage | Recover] | None,
     kafka: dict[str, Any],
 ) -> Served:
@@ -154,7 +164,7 @@ def _served(
         stanza.view,
         gatherer,
         writer=client,
-        shards=gatherer,
+        shards=roster,
         steps=stanza.step_names,
         granularities=stanza.period_names,
         unit_of=partial(str, stanza.axis),

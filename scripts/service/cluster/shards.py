@@ -99,7 +99,7 @@ class LocalShards:
 
     def locate(self, shard: int, who: Announced | None, epoch: int) -> None:
         """Tell the gatherers where a shard is."""
-        place = None if who is None else Place(who.host, who.port, epoch)
+        place = None if who is None else Place(who.host, who.port, epoch, who.pid)
         for gatherer in self._gatherers.values():
             gatherer.tell(Locate(shard, place))
 
