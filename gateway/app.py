@@ -46,11 +46,12 @@ def create_app(
     reload: Reload | None = None,
     traffic: Traffic | None = None,
     trace: Trace = nullcontext,
+    more: Sequence[Family] = (),
 ) -> Starlette:
     """Return the application over `streams` and the `guardian`, within `allowance`. It starts and stops nothing.
 
     With `reload`, a route reads the configuration again. `traffic` has the counts of requests for `/metrics`. `trace` is
-    entered around each request to an actor.
+    entered around each request to an actor. `more` are further routes of the service.
     """
     asker = Asker(allowance, trace)
     pages = Pages()
@@ -60,7 +61,7 @@ def create_app(
     histories = Histories(asker, guardian, streams)
     of_history = HistoryRoutes(histories, [stream.name for stream in streams])
     stream_list = StreamList(asker, guardian, streams, of_streams)
-    families: list[Family] = [health, Probes(guardian, streams), metrics, stream_list, of_history]
+    families: list[Family] = [health, Probes(guardian, streams), metrics, stream_list, of_history, *more]
     if reload is not None:
         families.append(ConfigRoutes(reload))
     description = DescriptionRoutes()

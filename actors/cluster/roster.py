@@ -22,11 +22,15 @@ _PATIENCE_S = 1.0
 
 @dataclass(slots=True)
 class _Look:
-    """An unfinished look: who waits for it, what the gatherer knows, the processes not heard yet, and the figures so far."""
+    """An unfinished look: who waits for it, what the gatherer knows, and the figures from here.
+
+    If it `asks` other processes, it is `waiting` for those that have not replied.
+    """
 
     number: int
     reply_to: list[ReplyTo[tuple[ShardState, ...]]]
     states: tuple[ShardState, ...] | None = None
+    asks: bool = False
     waiting: set[tuple[str, int]] = field(default_factory=set)
     found: dict[int, Figures] = field(default_factory=dict)
 
@@ -55,7 +59,7 @@ class Roster(Actor[RosterMessage]):
         self._host, self._port, self._pid = host, port, pid
         self._number = 0
         self._look: _Look | None = None
-        self._known: tuple[ShardState, ...] = ()
+        self._told_before: dict[int, Figures] = {}
         self._until = 0.0
 
     def receive(self, message: RosterMessage) -> None:
@@ -74,10 +78,8 @@ class Roster(Actor[RosterMessage]):
                     self._end(self._look)
 
     def _list(self, reply_to: ReplyTo[tuple[ShardState, ...]]) -> None:
-        """Reply with the last look if it is new enough; else look."""
-        if self.system.dispatcher.now() < self._until:
-            reply_to(self._known)
-        elif self._look is not None:
+        """Look, or wait for the look that is under way."""
+        if self._look is not None:
             self._look.reply_to.append(reply_to)
         else:
             self._number += 1
@@ -109,12 +111,16 @@ class Roster(Actor[RosterMessage]):
         self.send(self._gatherer, GetShards(located))
 
     def _own(self, message: Own) -> None:
-        """Ask the other processes that have shards."""
+        """Ask the other processes that have shards, unless they were asked within the last second."""
         look = self._look
         if look is None or look.number != message.number:
             return
         look.states = message.states
         look.found.update((each.shard, each) for each in message.figures)
+        if self.system.dispatcher.now() < self._until:
+            self._end(look)
+            return
+        self._told_before = {}
         for each in message.states:
             if each.state == "elsewhere" and each.host is not None and each.port is not None and each.epoch is not None:
                 at = (each.host, each.port)
@@ -122,6 +128,7 @@ class Roster(Actor[RosterMessage]):
                     look.waiting.add(at)
                     place = Place(each.host, each.port, each.epoch)
                     self._asking(place, self.stream.encode(), _PATIENCE_S, self._telling(look.number, at))
+        look.asks = True
         if not look.waiting:
             self._end(look)
 
@@ -142,7 +149,7 @@ class Roster(Actor[RosterMessage]):
         if look is None or look.number != message.number or at not in look.waiting:
             return
         places = {each.shard: (each.host, each.port) for each in look.states or ()}
-        look.found.update((each.shard, each) for each in message.figures if places.get(each.shard) == at)
+        self._told_before.update((each.shard, each) for each in message.figures if places.get(each.shard) == at)
         look.waiting.discard(at)
         if not look.waiting:
             self._end(look)
@@ -150,20 +157,22 @@ class Roster(Actor[RosterMessage]):
     def _end(self, look: _Look) -> None:
         """Reply to all that wait."""
         self._look = None
+        if look.asks:
+            self._until = self.system.dispatcher.now() + _KEPT_S
         if not look.states:
             for reply_to in look.reply_to:
                 reply_to(Busy("the gatherer does not answer"))
             return
-        self._known = tuple(self._with_figures(each, look.found.get(each.shard)) for each in look.states)
-        self._until = self.system.dispatcher.now() + _KEPT_S
+        found = {**self._told_before, **look.found}
+        states = tuple(self._with_figures(each, found.get(each.shard)) for each in look.states)
         for reply_to in look.reply_to:
-            reply_to(self._known)
+            reply_to(states)
 
     def _with_figures(self, state: ShardState, figures: Figures | None) -> ShardState:
         """Return a shard with its figures, unless they are of another lease."""
         if state.state in {"here", "catching up"}:
             state = replace(state, host=self._host, port=self._port, pid=self._pid)
-        if figures is None or figures.epoch != state.epoch:
+        if figures is None or state.state == "nowhere" or figures.epoch != state.epoch:
             return state
         now = "catching up" if figures.state == "catching up" else state.state
         return replace(state, state=now, lag=figures.lag, nbytes=figures.nbytes)

@@ -1,22 +1,32 @@
-"""The commands `cluster`: who has the shards of a cluster, as one of its processes knows it."""
+"""The commands `cluster`: who has the shards of a cluster, and a process that gives its shards back before it is ended."""
 
 import json
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from firnline.client import Client
-from firnline.transport import HERE
+from firnline.transport import HERE, Transport
 from scripts.cli.printing import console_of, figure, size
 from scripts.cli.query import errors_as_exits
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="Show a cluster.\n\nIf the service needs a token, set FIRNLINE_TOKEN."
+    add_completion=False,
+    no_args_is_help=True,
+    help="Show a cluster, and empty a process of it.\n\nIf the service needs a token, set FIRNLINE_TOKEN.",
 )
 Url = Annotated[str, typer.Option(help="The address of any process of the cluster.", envvar="FIRNLINE_URL")]
+OfProcess = Annotated[str, typer.Option("--url", help="The address of the process.", envvar="FIRNLINE_URL")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+
+
+_OWNED = {"here", "elsewhere"}
+_PATIENCE_S = 20.0
+_STEP_S = 0.5
 
 
 @app.callback()
@@ -45,6 +55,50 @@ def status(url: Url = HERE, as_json: AsJson = False) -> None:
         console_of(100).print(table)
     if any(each["state"] == "nowhere" for own in shards.values() for each in own):
         raise typer.Exit(1)
+
+
+@app.command()
+def drain(
+    url: OfProcess = HERE,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait until other processes have the shards.")] = 60,
+) -> None:
+    """Have a process give all its shards back in order, and take none until `resume` or a restart.
+
+    Waits until other processes have the shards and answer for them. Exits with 1 if they do not in time.
+    """
+    process, deadline = Transport(url, None, _PATIENCE_S, 1), time.monotonic() + timeout
+    with errors_as_exits("cluster"):
+        before = process.json("/cluster/drain", method="POST")["has"]
+        while True:
+            has, unowned = process.json("/cluster/member")["has"], _unowned(process.json("/streams")["streams"])
+            if not has and not unowned:
+                break
+            if time.monotonic() >= deadline:
+                left = (
+                    f"shards {_listed(has)} are still here" if has else f"no other process answers for {_listed(unowned)} yet"
+                )
+                sys.exit(f"cluster: {left}, after {timeout:g} s; the process takes no shards until `firnline cluster resume`")
+            time.sleep(_STEP_S)
+    done = f"other processes have its shards {_listed(before)}" if before else "it had no shard"
+    print(f"{done}; it takes none until `firnline cluster resume`, or a restart")
+
+
+@app.command()
+def resume(url: OfProcess = HERE) -> None:
+    """Let a process take shards again that has given its own back. Kafka then gives it some of the others'."""
+    with errors_as_exits("cluster"):
+        Transport(url, None, _PATIENCE_S, 1).json("/cluster/resume", method="POST")
+    print("it takes shards again")
+
+
+def _unowned(streams: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Return the shards that no process says it has, or that are not read to their end yet."""
+    shards = [each for stream in streams for each in stream.get("shards", [])]
+    return sorted({each["shard"] for each in shards if each["state"] not in _OWNED or each["lag"] is None})
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _row(each: Mapping[str, Any]) -> tuple[str, ...]:

@@ -2,6 +2,9 @@
 
 import json
 import subprocess
+import sys
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,7 +13,9 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.cluster.test_cluster import SHARDS, Cluster, cluster, spread, whole
+from tests.cluster.test_cluster import PARTITIONS, SHARDS, Cluster, cluster, lines, spread, whole
+from tests.cluster.test_losses import QUESTION, Asking
+from tests.conftest import Send
 from tests.support.service import Service, command
 from tests.support.waiting import until
 
@@ -77,3 +82,61 @@ def test_each_process_lists_all_shards_with_the_figures_of_those_that_answer(two
     lost = until(lambda: [each for each in shards_of(two[0]).values() if each["lag"] is None])
     assert all(each["bytes"] is None for each in lost)
     assert json.loads(say(two[0], "status", "--json").stdout)["words"]
+
+
+def test_a_process_that_drains_answers_for_all_while_others_have_its_shards_until_it_takes_some_again(two: list[Service]):
+    one, other = two
+    had = told(one)
+    said = say(one, "drain")
+    assert said.returncode == 0, said.stderr
+    assert f"other processes have its shards {', '.join(map(str, had))}; " in said.stdout
+    member = one.get("/cluster/member")
+    assert (member["state"], member["has"], member["shards"]) == ("drained", [], SHARDS)
+    assert one.request("/readyz")[0] == 200
+    whole(two, 6_000)
+    assert told(one) == []
+    assert told(other) == list(range(SHARDS))
+    alone = say(other, "drain", "--timeout", "1")
+    assert (alone.returncode, alone.stdout) == (1, "")
+    assert "after 1 s" in alone.stderr
+    assert say(one, "resume").stdout == "it takes shards again\n"
+    whole(two, 6_000)
+    assert told(one) == list(range(SHARDS))
+    assert say(other, "resume").returncode == 0
+    spread(two)
+    whole(two, 6_000)
+
+
+@pytest.mark.alone
+@pytest.mark.long
+def test_a_rolling_restart_loses_no_answer_and_each_partial_one_names_what_is_absent(cluster: Cluster, send: Send):
+    sent = 6_000
+    with ExitStack() as around:
+        running = [around.enter_context(cluster.process()) for _ in range(3)]
+        spread(running)
+        whole(running, sent)
+        asking = Asking(running[0].request(QUESTION)[2], running)
+        thread = threading.Thread(target=asking.run, daemon=True)
+        thread.start()
+        took = []
+        for number, old in enumerate(list(running)):
+            send(cluster.bootstrap, cluster.topic, lines(100, number), [at % PARTITIONS for at in range(100)])
+            sent += 100
+            began = time.monotonic()
+            said = say(old, "drain")
+            assert said.returncode == 0, said.stderr
+            took.append(round(time.monotonic() - began, 1))
+            running.remove(old)  # as a load balancer does before it is ended
+            named = asking.counted["named"]
+            assert old.stop()[0] == 0
+            whole(running, sent)
+            assert asking.counted["named"] == named, "a drained process takes nothing with it"
+            running.append(around.enter_context(cluster.process()))
+            spread(running)
+            whole(running, sent)
+        asking.over.set()
+        thread.join(60)
+    sys.stdout.write(f"drained in {took} s; answers {dict(asking.counted)}\n")
+    assert asking.wrong == []
+    assert set(asking.counted) <= {"whole", "named", "behind"}, "every request to a process that runs is answered"
+    assert asking.counted["whole"]

@@ -112,6 +112,8 @@ class Leases:
         self._in_doubt = False
         self._again_at = 0.0
         self._ending = threading.Event()
+        self._draining = threading.Event()
+        self._subscribed = False
         self._producer: Producer | None = None
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
 
@@ -122,6 +124,24 @@ class Leases:
     def doubtful(self) -> bool:
         """Whether this process was silent for so long that others may have its shards, and has not learned it yet."""
         return self._in_doubt or time.monotonic() - self._alive_at > self._doubt_s
+
+    @property
+    def draining(self) -> bool:
+        """Whether this process takes no shards. Any thread may ask."""
+        return self._draining.is_set()
+
+    @property
+    def has(self) -> Sequence[int]:
+        """The shards that run here. Any thread may ask."""
+        return sorted(self._running.copy())
+
+    def drain(self) -> None:
+        """Give all shards back in order, and take none until `resume`. Returns at once."""
+        self._draining.set()
+
+    def resume(self) -> None:
+        """Take shards again. Returns at once."""
+        self._draining.clear()
 
     def stop(self, timeout_s: float) -> None:
         """Give the shards back, and leave the group. Waits at most `timeout_s`."""
@@ -154,6 +174,7 @@ class Leases:
             self._announced.clear()  # whoever may announce itself anew still has its shards
             self._log("lease in doubt", shards=sorted(self._running), silent_s=round(silent_s, 1))
         self._alive_at = time.monotonic()
+        self._subscribe(member)
         self._look_for_end(member.consume(100, _POLL_S))  # its records are not needed: the reader gets them too
         for message in reader.consume(1_000, _POLL_S / 2):
             self._take(message)
@@ -175,9 +196,19 @@ class Leases:
         }
         if self._group.member is not None:
             own["group.instance.id"] = self._group.member
-        member = Consumer({**self._settings, **own})
-        member.subscribe([self._group.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
-        return member
+        return Consumer({**self._settings, **own})
+
+    def _subscribe(self, member: Consumer) -> None:
+        """Be in the group, or while this process drains, leave it: librdkafka revokes all partitions first."""
+        if self._subscribed == self._draining.is_set():
+            self._subscribed = not self._subscribed
+            if self._subscribed:
+                member.subscribe(
+                    [self._group.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+                )
+            else:
+                member.unsubscribe()
+            self._log("takes shards" if self._subscribed else "takes no shards", shards=list(self.has))
 
     def _reader(self) -> Consumer:
         own: dict[str, Any] = {

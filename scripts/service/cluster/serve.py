@@ -27,6 +27,7 @@ from config.streams import Stream
 from gateway.app import create_app
 from gateway.ask import Asker
 from gateway.cluster.door import Door, Shared
+from gateway.cluster.member import MemberRoutes
 from gateway.cluster.peers import HttpPeers
 from gateway.stream import Served
 from gateway.watch.traces import Traces
@@ -117,9 +118,17 @@ def serve(
         callbacks=_of_shards(progress.callbacks()),
         log=log.info,
     )
+    leases = Leases(kafka, group, me, secret, shards, log.info, progress.end_because, progress.fail)
     traffic = Traffic()
     warden = start(Warden, system, guardian=guardian)
-    app = create_app(streams, warden, allowance, traffic=traffic, trace=system.trace)
+    app = create_app(
+        streams,
+        warden,
+        allowance,
+        traffic=traffic,
+        trace=system.trace,
+        more=[MemberRoutes(leases, cluster.name, cluster.member, cluster.shards)],
+    )
     guarded = Door(Guard(app, allowance, settings.http.host), Asker(allowance, system.trace), shared, secret)
     counted = Counted(guarded, traffic, log.debug)
     gateway = server(traces.around(counted) if traces is not None else counted, allowance)
@@ -129,8 +138,6 @@ def serve(
     progress.attach(gateway)
     if few := files_for(settings.http.max_connections):
         log.warning("few connections", reason=few)
-
-    leases = Leases(kafka, group, me, secret, shards, log.info, progress.end_because, progress.fail)
     gateway.at_start.append(leases.start)
     greet(url_of(port))
     hangup.attach(lambda: log.warning("not reloaded", reason="a process of a cluster takes new settings at a restart"))
