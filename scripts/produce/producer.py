@@ -37,6 +37,7 @@ Pattern = Literal[
     "shuffled",
     "junk",
     "scattered",
+    "random",
     "top",
     "segments",
     "uniques",

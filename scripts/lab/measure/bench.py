@@ -200,7 +200,10 @@ def main(
         typer.Option(help="sets, top, segments, uniques, words, orders, avro, protobuf, clicks; without it, all."),
     ] = None,
     records: Annotated[int | None, typer.Option(min=10_000, help="Records for each other view.")] = None,
-    pattern: Annotated[list[str] | None, typer.Option(help="Of sets: steady or shuffled; without it, both.")] = None,
+    pattern: Annotated[
+        list[str] | None,
+        typer.Option(help="Of sets: steady or shuffled, without it both; with --budget one, by default scattered."),
+    ] = None,
     bootstrap: Annotated[
         str | None, typer.Option(help="A broker; without it, one is started, which needs Java and Maven.")
     ] = None,
@@ -209,6 +212,7 @@ def main(
     budget: Annotated[
         str | None, typer.Option(help="Only whether this memory budget, such as 256MiB, holds; --plot draws it.")
     ] = None,
+    folder: Annotated[bool, typer.Option(help="With --budget: also run with a data folder.")] = True,
     recovered: Annotated[
         int | None, typer.Option("--recovery", min=1, help="Only restarts: with this many sets in files, and after a kill.")
     ] = None,
@@ -241,7 +245,7 @@ def main(
         return
     if budget is not None:
         with measuring("bench", bootstrap) as address:
-            whole = held(address, events, budget)
+            whole = held(address, events, budget, (pattern or ["scattered"])[0], folder_too=folder)
         if plot_to is not None:
             held_plot(plot_to, whole)
         if as_json:

@@ -1,8 +1,9 @@
-"""Whether memory stays within its budget: the real service over more events than fit, sampled ten times a second.
+"""Whether memory stays within its budget: the real service over many events, or more than fit, sampled ten times a second.
 
 `scripts/bench.py --budget` uses it. The table has a row for each tenth of the run.
 """
 
+import random
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -12,16 +13,16 @@ from typing import Any
 from rich.table import Table
 
 from scripts.lab.measure.curves import Curve, draw
-from scripts.lab.measure.runs import fill, peak_rss, service
+from scripts.lab.measure.runs import Client, fill, peak_rss, percentiles, service
 
-PATTERN = "scattered"
 _ANY_TIME = "streams.events.max_ahead_ms=null"
-"""The times of this pattern go far beyond the present."""
+"""The times of the pattern `scattered` go far beyond the present."""
 _START_MS = 1_685_695_916_000
 _PARTITIONS = 3
 _GENERATIONS = 100
 """The number of generations that all events would fill."""
 
+_QUERIES = 200
 _EVERY_S = 0.1
 _ROWS = 10
 _MIB = 1 << 20
@@ -41,7 +42,7 @@ class Sample:
 
 @dataclass(slots=True)
 class Held:
-    """One run: its budget, its samples, and the largest resident set by the kernel's count."""
+    """One run: its budget, its samples, the largest resident set by the kernel's count, and at its end how fast it answers."""
 
     name: str
     budget: int = 0
@@ -49,18 +50,22 @@ class Held:
     peak: int = 0
     emergencies: int = 0
     rate: float = 0.0
+    sets: int = 0
+    bound: int = 0
+    cpu_s: float = 0.0
+    answers_ms: dict[str, list[float]] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
 
 
-def held(bootstrap: str, events: int, budget: str) -> list[Held]:
-    """Run the service over `events` events at random times within `budget`: without and with a data folder."""
-    topic = f"bench-{PATTERN}-{events}"
-    fill(bootstrap, topic, PATTERN, events, _PARTITIONS, "--start", str(_START_MS))
-    with tempfile.TemporaryDirectory() as folder:
-        return [
-            _run("without a data folder", bootstrap, topic, events, budget, None),
-            _run("with a data folder", bootstrap, topic, events, budget, Path(folder)),
-        ]
+def held(bootstrap: str, events: int, budget: str, pattern: str, *, folder_too: bool) -> list[Held]:
+    """Run the service over `events` events of a pattern within `budget`: without, and if `folder_too` with a data folder."""
+    topic = f"bench-{pattern}-{events}"
+    fill(bootstrap, topic, pattern, events, _PARTITIONS, "--start", str(_START_MS))
+    runs = [_run("without a data folder", bootstrap, topic, events, budget, None)]
+    if folder_too:
+        with tempfile.TemporaryDirectory() as folder:
+            runs.append(_run("with a data folder", bootstrap, topic, events, budget, Path(folder)))
+    return runs
 
 
 def _run(name: str, bootstrap: str, topic: str, events: int, budget: str, data_dir: Path | None) -> Held:
@@ -74,7 +79,23 @@ def _run(name: str, bootstrap: str, topic: str, events: int, budget: str, data_d
         run.budget, run.baseline, run.emergencies = memory["budgetBytes"], memory["baselineBytes"], memory["emergencies"]
         run.rate = events / (stats["lastBatchAt"] - stats["firstRecordAt"])
         run.peak = peak_rss(process)
+        run.sets, run.bound = stats["total"]["setSize"], stats["total"]["bound"]
+        run.cpu_s = sum(process.cpu_times()[:2])
+        run.answers_ms = _answers(client)
     return run
+
+
+def _answers(client: Client) -> dict[str, list[float]]:
+    """Return the milliseconds of queries at random times: statistics, and 100 sets by their limit."""
+    coverage = client.get(f"/events/get-sets?startTime={_START_MS}&endTime={_START_MS}&coverage=1")["coverage"]
+    first, last = coverage["completeFrom"] or _START_MS, coverage["completeTo"]
+    chance, took = random.Random(7), {"get-stats": list[float](), "100 sets": list[float]()}
+    for _ in range(_QUERIES):
+        took["get-stats"].append(client.timed("/events/get-stats"))
+        took["100 sets"].append(
+            client.timed(f"/events/get-sets?startTime={chance.randrange(first, last)}&endTime={last}&limit=100")
+        )
+    return took
 
 
 def _sample(stats: dict[str, Any], seconds: float, rss: int) -> Sample:
@@ -87,7 +108,8 @@ def held_table(run: Held) -> Table:
     peak = f"peak RSS {run.peak / _MIB:.1f} MiB, {run.peak / run.budget:.1%} of the budget"
     shown = Table(
         title=f"{run.name}: a budget of {run.budget / _MIB:.0f} MiB, {peak}, {run.rate:,.0f} records/s, "
-        f"{run.emergencies} emergencies"
+        f"{run.cpu_s:,.0f} CPU s, {run.emergencies} emergencies; {run.sets:,} sets of a bound of {run.bound:,}",
+        caption="; ".join(f"{name} p50 / p99 {_both(each)} ms" for name, each in run.answers_ms.items()),
     )
     for column in ("seconds", "events", "RSS, MiB", "accounted, MiB", "generations", "dropped"):
         shown.add_column(column, justify="right")
@@ -97,6 +119,11 @@ def held_table(run: Held) -> Table:
         mib = (f"{sample.rss / _MIB:.1f}", f"{sample.accounted / _MIB:.1f}")
         shown.add_row(f"{sample.seconds:.1f}", f"{sample.records:,}", *mib, str(sample.generations), f"{sample.dropped:,}")
     return shown
+
+
+def _both(took_ms: list[float]) -> str:
+    """Write the median and the 99th percentile."""
+    return " / ".join(f"{each:.2f}" for each in percentiles(took_ms).values())
 
 
 def held_as_json(run: Held) -> dict[str, Any]:
@@ -110,6 +137,10 @@ def held_as_json(run: Held) -> dict[str, Any]:
         "generations": run.samples[-1].generations,
         "dropped_generations": run.samples[-1].dropped,
         "emergencies": run.emergencies,
+        "sets": run.sets,
+        "bound": run.bound,
+        "cpu_s": run.cpu_s,
+        "answers_ms": {name: percentiles(each) for name, each in run.answers_ms.items()},
     }
 
 
