@@ -29,7 +29,7 @@ _AT_ONCE = 16_384
 """Sets of a page. A longer answer is read page by page: it copies no more than a page, and keeps no dropped slice in memory.
 """
 
-_WRITTEN = 256
+_WRITTEN = 512
 """Sets of a block of a long answer. It is smaller than the server's buffer: a stalled client keeps a block and a buffer."""
 
 _TRIES = 5
