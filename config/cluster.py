@@ -1,6 +1,7 @@
 """What can be configured of a cluster: its name, its shards, and how its processes reach and trust each other."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -30,6 +31,11 @@ class Cluster(Model):
     secret: Path | None = Field(
         None,
         description="A file with the secret that all processes share; null: the environment variable FIRNLINE_CLUSTER_SECRET.",
+    )
+    checkpoints: Literal["folder", "topic"] = Field(
+        "folder",
+        description="Where a shard that moves finds its checkpoints: in a data_dir that all processes share, or in the topic"
+        " `firnline-NAME-checkpoints`.",
     )
     session_ms: Whole = Field(
         6_000,

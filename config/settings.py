@@ -155,6 +155,8 @@ class Settings(Model):
                 )
         if self.http.host in {"0.0.0.0", "::"} and self.cluster.address is None:  # noqa: S104  # compared, not listened at
             raise ValueError("with a cluster the cluster.address at which the other processes reach this one")
+        if self.cluster.checkpoints == "topic" and self.data_dir is None:
+            raise ValueError("with cluster.checkpoints: topic a data_dir, into which a shard's files are taken from the topic")
         if self.kafka["bootstrap.servers"] == "embedded":
             raise ValueError(
                 "with a cluster a broker in kafka.bootstrap.servers, because the embedded one ends with its process"

@@ -25,6 +25,9 @@ class Store:
     `lasting` is false if the files end with the process, so that no later process reads them.
     """
 
+    temporary = _TEMPORARY
+    """The end of the name of a file that is not whole yet."""
+
     def __init__(self, folder: Path, disk: Disk, *, lasting: bool = True) -> None:
         self.folder = folder
         self.lasting = lasting
@@ -55,7 +58,7 @@ class Store:
 
     def read_checkpoint(self, number: int) -> State:
         """Read a checkpoint. Raises DamagedError."""
-        return snapshot.read("checkpoint", self._disk.read(self.folder / _name("checkpoint", number)))
+        return snapshot.read("checkpoint", self._disk.read(self.folder / name_of("checkpoint", number)))
 
     def read_generation(self, name: str) -> State:
         """Read a generation into memory. Raises DamagedError."""
@@ -67,7 +70,7 @@ class Store:
 
     def remove_checkpoint(self, number: int) -> None:
         """Delete a checkpoint that must not be loaded."""
-        self._disk.remove(self.folder / _name("checkpoint", number))
+        self._disk.remove(self.folder / name_of("checkpoint", number))
         self._disk.sync_folder(self.folder)
 
     def sweep(self, named: Iterable[str]) -> list[str]:
@@ -75,7 +78,7 @@ class Store:
 
         A checkpoint is deleted, safely on disk, before the generations that it names. Files of other names stay.
         """
-        whole = [name for name in (_name("checkpoint", number) for number in self.checkpoints()) if name not in self._void]
+        whole = [name for name in (name_of("checkpoint", number) for number in self.checkpoints()) if name not in self._void]
         kept = {*named, *whole[:_KEPT_CHECKPOINTS]}
         ours = [name for name in self._disk.names(self.folder) if _NAME.fullmatch(name.removesuffix(_TEMPORARY)) is not None]
         self._void.intersection_update(ours)
@@ -101,7 +104,7 @@ class Store:
 
     def _write(self, kind: str, number: int, state: State) -> tuple[str, int]:
         """Write a whole file, or none. A part of a file is deleted, because it would keep a full disk full."""
-        name = _name(kind, number)
+        name = name_of(kind, number)
         path = self.folder / name
         begun = temporary = path.with_name(name + _TEMPORARY)
         try:
@@ -132,5 +135,22 @@ class Store:
         return self.folder / name
 
 
-def _name(kind: str, number: int) -> str:
+def name_of(kind: str, number: int) -> str:
+    """Return the name of a file.
+
+    >>> name_of("checkpoint", 7), number_of("checkpoint-0000000007.firn"), kind_of("checkpoint-0000000007.firn")
+    ('checkpoint-0000000007.firn', 7, 'checkpoint')
+    """
     return f"{kind}-{number:010}.firn"
+
+
+def number_of(name: str) -> int | None:
+    """Return the number of a file by its name; None if it is not the name of a generation or of a checkpoint."""
+    match = _NAME.fullmatch(name)
+    return None if match is None else int(match[2])
+
+
+def kind_of(name: str) -> str:
+    """Return `checkpoint` or `generation` by the name of a file; an empty text if it is neither."""
+    match = _NAME.fullmatch(name)
+    return "" if match is None else match[1]

@@ -37,10 +37,10 @@ class Keeping:
         """
         if self.folder is None:
             return Store(Path(stream), ScratchDisk(), lasting=False)
-        own = _store(self.folder, stream, stanza)
+        own = exact_store(self.folder, stream, stanza)
         if own.folder.is_dir():
             return own
-        others = (_store(self.folder, stream, each) for each in stanza.alike())
+        others = (exact_store(self.folder, stream, each) for each in stanza.alike())
         return next((other for other in others if other.folder.is_dir() and _same_unit(other, stanza)), own)
 
     def others_of(self, stream: str, store: Store) -> list[Path]:
@@ -53,8 +53,8 @@ class Keeping:
         return None if self.name is None else f"firnline-{self.name}-{stream}"
 
 
-def _store(folder: Path, stream: str, stanza: Stream) -> Store:
-    """Return the store of exactly these settings."""
+def exact_store(folder: Path, stream: str, stanza: Stream) -> Store:
+    """Return the store of exactly these settings, whether it is there or not."""
     meaning = json.dumps(stanza.meaning(), sort_keys=True).encode()
     return Store(folder / f"{stream}-{hashlib.sha256(meaning).hexdigest()[:8]}", Disk())
 

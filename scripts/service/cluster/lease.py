@@ -106,6 +106,8 @@ class Leases:
         self._announced: set[int] = set()
         self._owner: dict[int, str] = {}
         self._running: set[int] = set()
+        self._held: frozenset[int] = frozenset()
+        self._member_now: Consumer | None = None
         # Kafka counts from the last heartbeat, which came up to a sixth of a session before the silence.
         self._doubt_s = group.session_ms / 2_000
         self._alive_at = time.monotonic()
@@ -143,6 +145,18 @@ class Leases:
         """Take shards again. Returns at once."""
         self._draining.clear()
 
+    def claim(self, shard: int) -> Any:
+        """Return the group's metadata for a transaction about a shard; None if this process has lost it. On any thread.
+
+        Kafka refuses the transaction if the group has moved on since. A lost shard is noted before this member joins the group
+        again, so metadata from before the look at the shard never has a generation in which another process has it.
+        """
+        member = self._member_now
+        if member is None:
+            return None
+        metadata = member.consumer_group_metadata()
+        return metadata if shard in self._held else None
+
     def stop(self, timeout_s: float) -> None:
         """Give the shards back, and leave the group. Waits at most `timeout_s`."""
         self._ending.set()
@@ -152,6 +166,7 @@ class Leases:
 
     def _run(self) -> None:
         reader, member = self._reader(), self._member()
+        self._member_now = member
         try:
             while not self._ending.is_set():
                 self._tick(reader, member)
@@ -159,6 +174,7 @@ class Leases:
         except Exception as error:  # noqa: BLE001  # whatever it is: others must get the shards
             self._on_failed(f"cluster: {type(error).__name__}: {error}")
         finally:
+            self._held, self._member_now = frozenset(), None
             reader.close()
             member.close()
 
@@ -247,6 +263,7 @@ class Leases:
         if running := sorted(numbers & self._running):
             self._running -= numbers
             self._shards.end(running, orderly=True)
+        self._held -= numbers
         member.incremental_unassign(list(places))
 
     def _on_lost(self, member: Consumer, places: Sequence[TopicPartition]) -> None:
@@ -254,6 +271,7 @@ class Leases:
         numbers = [place.partition for place in places]
         self._given.difference_update(numbers)
         self._announced.difference_update(numbers)
+        self._held -= set(numbers)
         self._log("leases lost", shards=sorted(numbers))
         member.incremental_unassign(list(places))
 
@@ -304,11 +322,13 @@ class Leases:
         epoch, before = int(message.offset() or 0), self._owner.get(shard)
         self._owner[shard] = found.process
         if found.process != self._me.process:
+            self._held -= {shard}
             if shard in self._running:
                 self._running.discard(shard)
                 self._shards.end([shard], orderly=False)
             self._shards.locate(shard, found, epoch)
         elif shard in self._given:
+            self._held |= {shard}
             if shard in self._running and before == self._me.process:
                 self._shards.renew(shard, epoch)
             else:

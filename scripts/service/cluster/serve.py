@@ -117,6 +117,7 @@ def serve(
         complain=progress.complain,
         callbacks=_of_shards(progress.callbacks()),
         log=log.info,
+        copies=_copies_of(kafka, cluster, group, secret, lambda shard: None if leases is None else leases.claim(shard)),
     )
     leases = Leases(kafka, group, me, secret, shards, log.info, progress.end_because, progress.fail)
     traffic = Traffic()
@@ -155,6 +156,20 @@ def serve(
     peers.close()
     stop(system, {}, guardian, log)
     return progress
+
+
+def _copies_of(
+    kafka: dict[str, Any], cluster: Cluster, group: Group, secret: bytes, claim: Callable[[int], Any]
+) -> Callable[[int, int], Any] | None:
+    """Return a function that makes the copies of a shard in the checkpoint topic, by its epoch; None without such a topic."""
+    if cluster.checkpoints != "topic":
+        return None
+    from scripts.service.cluster.checkpoints.copies import ShardCopies, Topic  # noqa: PLC0415  # only if they are wanted
+    from scripts.service.cluster.checkpoints.topic import ensure_checkpoints, topic_of  # noqa: PLC0415
+
+    name = topic_of(cluster.name)
+    topic = Topic(name, group.topic, ensure_checkpoints(kafka, name, cluster.shards), secret)
+    return lambda shard, epoch: ShardCopies(kafka, topic, shard, epoch, partial(claim, shard), log.info)
 
 
 def _served(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from actors.cluster.messages import GathererMessage, Hold, Locate, Place, Release
 from actors.cluster.share import SharedSource
@@ -24,6 +24,9 @@ from scripts.service.memory import Budget, StreamMeter
 from scripts.service.parts import Complaints
 from scripts.service.plan import plan
 
+if TYPE_CHECKING:
+    from scripts.service.cluster.checkpoints.copies import ShardCopies
+
 _DRAIN_S = 10.0
 _STOP_S = 8.0
 
@@ -38,7 +41,10 @@ class _Engine:
 
 
 class LocalShards:
-    """Runs the shards that this process has. `gatherers` and `complain` are by stream. Used on the thread of the leases."""
+    """Runs the shards that this process has. `gatherers` and `complain` are by stream. Used on the thread of the leases.
+
+    `copies` makes the copies of a shard for a lease, if its checkpoints are in a topic too.
+    """
 
     def __init__(
         self,
@@ -53,7 +59,10 @@ class LocalShards:
         complain: Mapping[str, Complaints],
         callbacks: Callbacks,
         log: Callable[..., object],
+        copies: Callable[[int, int], "ShardCopies"] | None = None,
     ) -> None:
+        self._copies = copies
+        self._copied: dict[int, ShardCopies] = {}
         self._cluster = cluster
         self._system = system
         self._settings = settings
@@ -94,6 +103,9 @@ class LocalShards:
         deadline = time.monotonic() + _STOP_S
         for thread in stopping:
             thread.join(max(0.0, deadline - time.monotonic()))
+        for shard in shards:
+            if (copies := self._copied.pop(shard, None)) is not None:
+                copies.close()
         self._share_memory()
         self._log("shards end", shards=sorted(shards), orderly=orderly)
 
@@ -121,7 +133,11 @@ class LocalShards:
         if self._settings.data_dir is None:
             return Keeping(self._settings.checkpoint)
         above: Path = self._settings.data_dir / f"cluster-{self._cluster.name}" / f"shard-{shard}"
-        return Keeping(self._settings.checkpoint, folder_of(above, epoch))
+        folder = folder_of(above, epoch)
+        if self._copies is None:
+            return Keeping(self._settings.checkpoint, folder)
+        copies = self._copied[shard] = self._copies(shard, epoch)
+        return copies.keeping(self._settings.checkpoint, folder, self._complain)
 
     def _engine(self, name: str, stanza: Stream, shard: int, keeping: Keeping) -> _Engine:
         complain = self._complain[name]

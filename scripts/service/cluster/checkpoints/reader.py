@@ -1,0 +1,121 @@
+"""Reads one partition of a checkpoint topic: its newest manifest, and the files that a manifest lists. Never writes."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from actors.columns.snapshot import DamagedError
+from scripts.service.cluster.checkpoints.manifest import Manifest, Part, is_manifest
+
+_TIMEOUT_S = 10.0
+_STEP_S = 0.1
+_SKIPPED = 8
+"""Up to this number of records are read and left out, because that is faster than to seek past them."""
+
+_OWN: dict[str, Any] = {
+    "enable.auto.commit": False,
+    "isolation.level": "read_committed",
+    "auto.offset.reset": "earliest",
+    "enable.partition.eof": True,
+    "fetch.wait.max.ms": 50,
+    "queued.min.messages": 16,
+    "queued.max.messages.kbytes": 16 << 10,
+    "check.crcs": True,
+    "log_level": 0,
+}
+
+
+class Reader:
+    """Reads partition `shard` of `topic` as the group `group`, whose committed offset is that of the newest manifest.
+
+    `ended` is asked while records are awaited. Every method raises OSError if Kafka does not answer. Not thread-safe.
+    """
+
+    def __init__(
+        self, settings: Mapping[str, Any], topic: str, shard: int, group: str, secret: bytes, ended: Callable[[], bool]
+    ) -> None:
+        self._topic = topic
+        self._shard = shard
+        self._secret = secret
+        self._ended = ended
+        self._consumer = Consumer({**settings, **_OWN, "group.id": group})
+        self._next: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close()
+
+    def committed(self) -> int:
+        """Return the offset of the newest manifest as the group has it; 0 if it has none."""
+        try:
+            (place,) = self._consumer.committed([TopicPartition(self._topic, self._shard)], _TIMEOUT_S)
+        except KafkaException as error:
+            raise OSError(f"topic {self._topic}: {error.args[0].str()}") from error
+        if place.error is not None:
+            raise OSError(f"topic {self._topic}: {place.error.str()}")
+        return max(0, place.offset)
+
+    def newest(self, at: int, claim: int) -> tuple[Manifest | None, int]:
+        """Return the newest manifest before the offset `claim`, and its own; it should be `at`, else all records are read.
+
+        Waits until the record at `claim` can be read. Without a manifest with the right proof returns None and 0.
+        """
+        for start in (at, 0):
+            found: tuple[Manifest | None, int] = None, 0
+            for message in self._records(start, claim + 1, waits=True):
+                if is_manifest(message.key()):
+                    manifest = Manifest.of(self._shard, message.value() or b"", self._secret)
+                    if manifest is not None:
+                        found = manifest, _offset_of(message)
+            if found[0] is not None:
+                return found
+        return None, 0
+
+    def pieces(self, part: Part) -> Iterator[bytes]:
+        """Yield the bytes of a file, piece by piece. Raises DamagedError if a record of it is not where it should be."""
+        keys = iter(part.keys)
+        wanted = next(keys, None)
+        if wanted is None:
+            return
+        for message in self._records(part.at, part.at + part.pieces):
+            if message.key() != wanted:
+                break
+            yield message.value() or b""
+            wanted = next(keys, None)
+            if wanted is None:
+                return
+        raise DamagedError(f"{part.stream}/{part.name} is not whole in topic {self._topic}")
+
+    def _records(self, start: int, end: int, *, waits: bool = False) -> Iterator[Message]:
+        """Yield the committed records from offset `start` to `end`, or to the end of the partition unless this `waits`."""
+        if self._next is None or not self._next <= start <= self._next + _SKIPPED:
+            self._consumer.assign([TopicPartition(self._topic, self._shard, start)])
+        self._next = start
+        deadline = time.monotonic() + _TIMEOUT_S
+        while self._next < end:
+            message = self._consumer.poll(_STEP_S)
+            if message is None:
+                if self._ended() or time.monotonic() > deadline:
+                    raise OSError(f"topic {self._topic}: no record comes from partition {self._shard}")
+                continue
+            deadline = time.monotonic() + _TIMEOUT_S
+            if (problem := message.error()) is not None:
+                if problem.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public name
+                    raise OSError(f"topic {self._topic}: {problem.str()}")
+                if not waits:
+                    self._next = None
+                    return
+                continue
+            self._next = _offset_of(message) + 1
+            if start <= self._next - 1 < end:
+                yield message
+        if self._next > end:
+            self._next = None
+
+
+def _offset_of(message: Message) -> int:
+    return int(message.offset() or 0)

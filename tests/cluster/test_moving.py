@@ -1,0 +1,158 @@
+"""Processes without a common folder: a shard that moves takes its state from the checkpoint topic, and nothing is lost or wrong."""
+
+import itertools
+import re
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import IsolationLevel, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from tests.cluster.test_cluster import PARTITIONS, QUESTIONS, SHARDS, Cluster, absent, cluster, lines, shown, spread, whole
+from tests.conftest import Send
+from tests.support.service import Service
+from tests.support.waiting import until
+
+__all__ = ["cluster"]
+
+TAKEN = "checkpoint taken from the topic"
+
+
+@dataclass
+class Apart:
+    """A cluster whose processes have a folder of their own each, and a checkpoint topic."""
+
+    cluster: Cluster
+    folders: Iterator[int] = field(default_factory=itertools.count)
+
+    @property
+    def topic(self) -> str:
+        return f"firnline-{self.cluster.name}-checkpoints"
+
+    @cached_property
+    def admin(self) -> AdminClient:
+        return AdminClient({"bootstrap.servers": self.cluster.bootstrap})
+
+    def process(self, folder: Path | None = None) -> AbstractContextManager[Service]:
+        """Run one more process, in a folder that no other one has."""
+        own = folder or self.cluster.data / str(next(self.folders))
+        return self.cluster.process(f"data_dir={own}", "cluster.checkpoints=topic")
+
+    def ends(self, level: IsolationLevel) -> dict[int, int]:
+        """Return where each partition of the checkpoint topic ends, with or without what is not committed."""
+        asked = {TopicPartition(self.topic, shard): OffsetSpec.latest() for shard in range(SHARDS)}
+        found = self.admin.list_offsets(asked, isolation_level=level)
+        return {place.partition: answer.result().offset for place, answer in found.items()}
+
+    def writing(self) -> bool:
+        """Whether a process is in the middle of a transaction in the checkpoint topic."""
+        after = self.ends(IsolationLevel.READ_COMMITTED)
+        return any(end > after[shard] for shard, end in self.ends(IsolationLevel.READ_UNCOMMITTED).items())
+
+    def delete(self) -> None:
+        """Have Kafka delete every record of the streams."""
+        for topic in (self.cluster.topic, self.cluster.frames, self.cluster.ids):
+            places = [TopicPartition(topic, number, -1) for number in range(PARTITIONS)]
+            for answer in self.admin.delete_records(places).values():
+                answer.result(20)
+
+
+def alike(alone: Service, processes: Sequence[Service]) -> None:
+    """Wait until each process answers as the one that is alone. The revision of a period depends on the order of reading."""
+
+    def seen(each: Service, question: str) -> tuple[Any, ...]:
+        status, kept, body = shown(each, question)
+        return status, kept, re.sub(rb'"revision":[0-9]+', b"", body)
+
+    for question, each in itertools.product(QUESTIONS, processes):
+        if "hour&format=csv" not in question:  # it has the revision too
+            until(lambda: seen(each, question) == seen(alone, question))  # noqa: B023  # called at once
+
+
+@pytest.fixture
+def apart(cluster: Cluster) -> Apart:
+    return Apart(cluster)
+
+
+def test_a_shard_that_moves_is_taken_from_the_topic_although_kafka_has_no_record_any_more(apart: Apart):
+    with ExitStack() as around:
+        alone = around.enter_context(apart.cluster.alone())
+        one = around.enter_context(apart.process())
+        whole([alone, one], 6_000)
+        alike(alone, [one])
+        two = around.enter_context(apart.process())
+        spread([one, two])
+        whole([one, two], 6_000)
+        apart.delete()
+        code, printed = one.stop()
+        assert code == 0, printed
+        whole([two], 6_000)
+        alike(alone, [two])
+        code, printed = two.stop()
+        assert printed.count(TAKEN) >= SHARDS, printed
+        assert "trouble" not in printed
+
+
+@pytest.mark.alone
+@pytest.mark.long
+def test_a_process_that_is_killed_while_it_writes_or_takes_a_checkpoint_loses_nothing(apart: Apart, send: Send):
+    with ExitStack() as around:
+        alone = around.enter_context(apart.cluster.alone())
+        running = [around.enter_context(apart.process()) for _ in range(2)]
+        whole([alone, *running], 6_000)
+        sent = 6_000
+        for number in range(3):
+            spread(running)
+            records = lines(2_000, number)
+            send(apart.cluster.bootstrap, apart.cluster.topic, records, [at % PARTITIONS for at in range(2_000)])
+            sent += 2_000
+            until(apart.writing)
+            running[0].process.send_signal(signal.SIGKILL)
+            running[0].process.wait()
+            whole(running[1:], sent)
+            folder = apart.cluster.data / f"killed-{number}"
+            with apart.process(folder) as killed:
+                until(lambda: [*folder.rglob("*.firn.tmp"), *folder.rglob("*.firn")])  # noqa: B023  # called at once
+                killed.process.send_signal(signal.SIGKILL)
+                killed.process.wait()
+            running = [running[1], around.enter_context(apart.process(folder))]
+            whole([alone, *running], sent)
+            alike(alone, running)
+
+
+@pytest.mark.alone
+@pytest.mark.long
+def test_a_process_that_is_frozen_while_it_writes_a_checkpoint_and_wakes_beside_its_replacement_changes_nothing(
+    apart: Apart, send: Send
+):
+    with ExitStack() as around:
+        alone = around.enter_context(apart.cluster.alone())
+        running = [around.enter_context(apart.process()) for _ in range(2)]
+        whole([alone, *running], 6_000)
+        sent = 6_000
+        for number in range(3):
+            spread(running)
+            frozen, other = running[number % 2], running[1 - number % 2]
+            records = lines(2_000, number)
+            send(apart.cluster.bootstrap, apart.cluster.topic, records, [at % PARTITIONS for at in range(2_000)])
+            sent += 2_000
+            until(apart.writing)
+            frozen.process.send_signal(signal.SIGSTOP)
+            until(lambda: absent(other))  # noqa: B023  # called at once
+            whole([other], sent)
+            send(apart.cluster.bootstrap, apart.cluster.topic, lines(500, 7), [at % PARTITIONS for at in range(500)])
+            sent += 500
+            whole([alone, other], sent)
+            frozen.process.send_signal(signal.SIGCONT)
+            whole(running, sent)
+            alike(alone, running)
+        apart.delete()
+        assert running[0].stop()[0] == 0
+        whole(running[1:], sent)
+        alike(alone, running[1:])
