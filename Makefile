@@ -51,8 +51,8 @@ ingest: install  ## send records; a pattern, a count and a broker in ARGS, as in
 test: .venv/dev  ## the tests without the long runs, four files at a time
 	$(BIN)/python -m pytest $(TESTS) --hypothesis-profile check -m "not long"
 
-long: .venv/dev  ## the long runs: chaos, moving leaders, the other reader, the wheel, 180 more worlds, generated tests in full
-	$(BIN)/python -m pytest --numprocesses 4 -m "long and not alone"
+long: .venv/dev  ## the long runs: chaos, moving leaders, losses of a cluster, the other reader, the wheel, 180 more worlds, generated tests in full
+	$(BIN)/python -m pytest --numprocesses 4 -m long
 	$(BIN)/python -m pytest --quiet --numprocesses 4 --dist loadfile -m "hypothesis and not long"
 	$(BIN)/python -m pytest --quiet --numprocesses auto --maxprocesses 4 tests/simulation/test_simulation.py --first-seed 20 --seeds 180
 	FIRNLINE_TEST_READER=messages $(BIN)/python -m pytest --quiet $(TESTS) tests/kafka -m versions
@@ -76,9 +76,6 @@ quick: lint  ## lint, types and the pure tests: less than a minute
 	  tests/house tests/columns tests/timeline tests/views
 
 check: lint test  ## lint, types and the tests; CI also runs `make long`
-
-losses: .venv/dev  ## a cluster's losses: kills, freezes, Kafka away; while nothing else runs, because sessions last six seconds
-	$(BIN)/python -m pytest -m alone
 
 # A failure does not keep the next versions from being tried.
 kafka-versions: .venv/dev  ## tests/kafka with each of KAFKA_VERSIONS, and without auto-create; the short ones by ARGS='-m versions'

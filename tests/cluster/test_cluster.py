@@ -206,7 +206,6 @@ def test_three_processes_answer_as_one_and_a_killed_one_is_named_and_replaced(cl
         alike(alone, rest)
 
 
-@pytest.mark.alone
 @pytest.mark.long
 def test_a_frozen_process_that_wakes_beside_its_replacement_learns_that_it_has_lost_its_shards(cluster: Cluster, send: Send):
     with ExitStack() as around:
@@ -226,7 +225,6 @@ def test_a_frozen_process_that_wakes_beside_its_replacement_learns_that_it_has_l
         whole(two[1:], 6_700)
 
 
-@pytest.mark.alone
 @pytest.mark.long
 def test_a_process_with_another_secret_is_not_believed_and_one_with_other_shards_or_a_member_twice_is_refused(cluster: Cluster):
     with cluster.process("cluster.member=one") as running:
@@ -250,7 +248,6 @@ def test_a_process_with_another_secret_is_not_believed_and_one_with_other_shards
             whole([twin], 6_000)
 
 
-@pytest.mark.alone
 @pytest.mark.long
 def test_processes_on_one_machine_answer_at_the_configured_port_and_are_started_again(cluster: Cluster, tmp_path: Path):
     port = free_port()

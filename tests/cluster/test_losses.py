@@ -26,7 +26,7 @@ from tests.support.waiting import until
 
 __all__ = ["cluster"]
 
-ROUNDS = 24
+ROUNDS = 16
 QUESTION = f"/words/CountWords?startTime={BEGIN + 100}&endTime={BEGIN + 200}"
 """No record that a test sends later lies in this range."""
 
@@ -60,7 +60,6 @@ class Asking:
             self.wrong.append((headers["firnline-coverage"], body))
 
 
-@pytest.mark.alone
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(2))
 def test_kills_freezes_and_restarts_make_no_wrong_answer_and_lose_nothing(cluster: Cluster, send: Send, seed: int):
@@ -106,7 +105,6 @@ def test_kills_freezes_and_restarts_make_no_wrong_answer_and_lose_nothing(cluste
     assert max(map(max, took.values())) < 25, "a slow machine has some seconds more than the 15 s of a quiet one"
 
 
-@pytest.mark.alone
 @pytest.mark.long
 def test_no_shard_moves_while_kafka_is_away_and_all_of_them_answer(send: Send, tmp_path: Path):
     need_java()
