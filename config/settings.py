@@ -149,9 +149,14 @@ class Settings(Model):
                 raise ValueError(
                     f"with a cluster source.start: earliest, because a shard that moves reads again, and not the one of {name}"
                 )
-            if stream.output != Output():
+            if stream.output != Output() and not stream.publishes_together:
                 raise ValueError(
                     f"with a cluster no output, because a shard does not know the whole result, and {name} has one"
+                )
+            if stream.output.console or stream.output.file is not None:
+                raise ValueError(
+                    "with a cluster an output.topic and no output.file or output.console, because only Kafka refuses what a "
+                    f"process writes that is no longer the one that publishes, and {name} has another output"
                 )
         if self.http.host in {"0.0.0.0", "::"} and self.cluster.address is None:  # noqa: S104  # compared, not listened at
             raise ValueError("with a cluster the cluster.address at which the other processes reach this one")

@@ -147,6 +147,9 @@ class StreamSettings(Model):
     joins: ClassVar[bool] = False
     """Whether the shards of a cluster can answer together."""
 
+    publishes_together: ClassVar[bool] = False
+    """Whether one process of a cluster publishes the results of all shards."""
+
     result_keys: ClassVar[tuple[str, ...]] = ()
     """The members of a result that identify it, for `output.key`."""
 
@@ -448,6 +451,7 @@ class UniquesStream(StreamSettings):
     newer = ("granularities", "record")
     publishes = True
     joins = True
+    publishes_together = True
     result_keys = ("granularity", "start", "end")
     bounds = ("max_hashes", "max_cells")
     view_settings = ("zone", "granularities", "max_cells", "max_hashes", "exact_users")

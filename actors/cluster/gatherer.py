@@ -202,21 +202,27 @@ class Gatherer(Actor[GathererMessage]):
             self._put(query_id, asked, sorted(asked.parts))
 
     def _ask(self, hold: Hold, query: Query, done: ReplyTo[Part]) -> None:
-        """Ask a shard of this process, first whether it has read all there is."""
+        """Ask a shard of this process, first whether it has read all there is.
+
+        If the part must be `whole`, and a slice has not replied, there is no part. Such a query is of the service itself.
+        """
+        whole = bool(getattr(query.arguments, "whole", False))
 
         def ask(stats: Stats | Busy) -> None:
             if isinstance(stats, Busy):
                 done(stats)
                 return
-            idle = _is_idle(stats)
+            idle, missing = _is_idle(stats), len(stats.coverage.missing)
 
             def take(found: Answer | Busy) -> None:
                 if isinstance(found, Busy):
                     done(found)
+                elif whole and len(found.coverage.missing) != missing:
+                    done(Busy("a slice did not reply"))
                 else:
                     done(Part(found.partial, found.coverage, found.origin, idle, hold.epoch))
 
-            self.send(hold.manager, Query(query.span, query.arguments, query.deadline_s, take, query.admit))
+            self.send(hold.manager, Query(query.span, query.arguments, query.deadline_s, take, query.admit, counts=not whole))
 
         self.send(hold.manager, GetStats(ask))
 
@@ -282,8 +288,8 @@ class Gatherer(Actor[GathererMessage]):
         until = None if absent else coverage.complete_to
         sleeps = not absent and all(idle)
         joined = self._parcel.joined(self._view, partials, until=until, idle=sleeps, span=query.span, arguments=query.arguments)
-        self._whole += not absent
-        self._part += bool(absent)
+        self._whole += query.counts and not absent
+        self._part += query.counts and bool(absent)
         origin = None if absent else origin_of(parts)
         query.reply_to(Answer(self._view, joined, query.span, query.arguments, coverage, origin))
 
@@ -449,8 +455,8 @@ def summed(found: list[Stats]) -> Stats:
 
 
 def _is_idle(stats: Stats) -> bool:
-    """Return whether a shard has read all there is, which is so if it has no partition."""
-    return stats.progress.state == "at the end" or not stats.progress.lag
+    """Return whether a shard has all there is in its slices, which is so if it has no partition."""
+    return (stats.progress.state == "at the end" and not stats.progress.in_flight) or not stats.progress.lag
 
 
 def _summed(counts: list[Any]) -> dict[str, int]:

@@ -5,9 +5,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from actors.messages import ManagerAddress, Reconfigure
+from actors.messages import Look, ManagerAddress, Reconfigure
 from actors.protocol import Busy, Control, Data, QueryId, ReplyTo
-from actors.replies import Coverage, GetShards, GetStats, Query, Stats, TooMuch
+from actors.replies import Answer, Coverage, GetShards, GetStats, Query, Stats, TooMuch
 from actors.timeline.span import Span
 
 
@@ -127,3 +127,13 @@ GathererMessage = (
     | Late
     | Counted
 )
+
+
+class Gathered(Control, frozen=True):
+    """The answer of all shards to the question `number`, or the reason without one. The issuer sends this to itself."""
+
+    number: int
+    answer: Answer | Busy
+
+
+IssuerMessage = Look | Gathered

@@ -22,6 +22,11 @@ CLUSTER = "cluster: {name: c1, shards: 3}\n"
         (CLUSTER + WORDS.replace("topic: words", "stdin: true"), "words has another source"),
         (CLUSTER + WORDS.replace("topic: words", "topic: words, start: latest"), "source.start: earliest"),
         (CLUSTER + WORDS.replace("view: words", "view: words, output: {console: true}"), "words has one"),
+        (
+            CLUSTER + WORDS.replace("view: words", "view: uniques, output: {topic: t, console: true}"),
+            "no output.file or output",
+        ),
+        (CLUSTER + WORDS.replace("view: words", "view: uniques, output: {file: rows}"), "only Kafka refuses"),
         (CLUSTER + WORDS.replace("a:9092", "embedded"), "kafka.bootstrap.servers"),
         (CLUSTER + WORDS + "http: {host: 0.0.0.0}\n", "cluster.address"),
         (CLUSTER.replace("3", "0") + WORDS, "cluster.shards"),
@@ -35,6 +40,12 @@ def test_what_cannot_be_in_a_cluster_is_refused_with_the_reason(text: str, reaso
         load(file, [], {})
     file.write_text(text.replace(CLUSTER, "").replace(CLUSTER.replace("3", "0"), "").replace(CLUSTER.replace("c1", "C 1"), ""))
     assert load(file, [], {}).cluster is None
+
+
+def test_a_stream_of_uniques_may_have_a_topic_as_its_output_in_a_cluster(tmp_path: Path):
+    file = tmp_path / "c.yaml"
+    file.write_text(CLUSTER + WORDS.replace("view: words", "view: uniques, output: {topic: t, key: [granularity, start]}"))
+    assert load(file, [], {}).streams["words"].output.topic == "t"
 
 
 def test_the_file_of_make_cluster_is_valid():

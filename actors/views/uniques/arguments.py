@@ -1,6 +1,7 @@
 """The arguments of a query of `uniques`: which periods of which lengths."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -46,3 +47,21 @@ class Figures(Rows):
 
     by: Grid | None = None
     most: int = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class Whole(Rows):
+    """Single rows that are to be published: an answer without the part of some slice is of no use."""
+
+    whole: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Counts(Whole):
+    """The frames of all periods of all lengths that begin in the span, without their users."""
+
+    granularity: str | None = None
+
+    def levels(self) -> list[int]:
+        """Return all levels."""
+        return list(range(len(GRANULARITIES)))

@@ -14,11 +14,11 @@ from actors.columns.text import Hashes
 from actors.timeline.periods import MINUTE, MINUTE_MS, YEAR, Periods
 from actors.timeline.span import EVER, Span, span_of_state, span_state
 from actors.views.uniques.agenda import Agenda
-from actors.views.uniques.arguments import GRANULARITIES, Rows
+from actors.views.uniques.arguments import GRANULARITIES, Counts, Rows
 from actors.views.uniques.cell_columns import Sums, cells_of, state_of
 from actors.views.uniques.cells import Cell, Key, Ladder
 from actors.views.uniques.decode import Frames
-from actors.views.uniques.piece import Piece, piece
+from actors.views.uniques.piece import NO_HASHES, Piece, piece
 from actors.views.uniques.sketch import SKETCH_BYTES
 from actors.views.uniques.slices import FrozenUniques, UniquesSummary
 from actors.views.view import NONE_LOST, Due, Live, Meta, Silence
@@ -156,13 +156,14 @@ class LiveUniques(Live):
 
     def read(self, span: Span, arguments: Rows) -> tuple[Piece, ...]:
         """Return copies of the cells that `arguments` selects. Cost: O(cells of the level), and one copy of their hashes."""
-        levels = arguments.levels()
-        self._fold_all(max(levels, default=MINUTE))
+        levels, bare = arguments.levels(), isinstance(arguments, Counts)
+        if not bare:
+            self._fold_all(max(levels, default=MINUTE))
         if arguments.wanted is None:
             starts = {level: sorted(x for x in self._cells[level] if span.start <= x < span.end) for level in levels}
         else:
             starts = {level: [x for x in arguments.wanted_of(level).tolist() if x in self._cells[level]] for level in levels}
-        return tuple(self._piece(level, own) for level, own in starts.items() if own)
+        return tuple(self._piece(level, own, bare=bare) for level, own in starts.items() if own)
 
     def shed(self, nbytes: int) -> tuple[dict[str, int], int | None]:
         """Turn large cells into sketches until about `nbytes` are free: closed periods first, then the largest first."""
@@ -294,17 +295,19 @@ class LiveUniques(Live):
             for cell in list(waiting.values()):
                 self._fold(cell)
 
-    def _piece(self, level: int, starts: Sequence[int]) -> Piece:
+    def _piece(self, level: int, starts: Sequence[int], *, bare: bool = False) -> Piece:
+        """Return the cells that begin at `starts`, without their users if they are to be `bare`."""
         cells = [self._cells[level][start] for start in starts]
+        sketched = [] if bare else [(place, cell) for place, cell in enumerate(cells) if cell.sketch is not None]
         return piece(
             level,
             starts=starts,
             frames=[cell.frames for cell in cells],
             revisions=[cell.revisions for cell in cells],
             final=[cell.final for cell in cells],
-            users=[cell.users for cell in cells],
-            sketches={place: cell.sketch.sealed() for place, cell in enumerate(cells) if cell.sketch is not None},
-            known={place: cell.known for place, cell in enumerate(cells) if cell.sketch is not None},
+            users=[NO_HASHES if bare else cell.users for cell in cells],
+            sketches={place: cell.sketch.sealed() for place, cell in sketched if cell.sketch is not None},
+            known={place: cell.known for place, cell in sketched},
         )
 
 

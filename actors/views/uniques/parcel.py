@@ -10,17 +10,19 @@ from actors.columns.fields import listed
 from actors.columns.snapshot import State
 from actors.timeline.periods import Periods
 from actors.timeline.span import Span
-from actors.views.uniques.arguments import Figures, Rows
+from actors.views.uniques.arguments import Counts, Figures, Rows, Whole
+from actors.views.uniques.issue.due import Look, look_of
 from actors.views.uniques.piece import Piece
 from actors.views.uniques.view import UniquesView
 from actors.views.view import View
 
-ARGUMENTS: Mapping[str, type[Any]] = {each.__name__: each for each in (Rows, Figures)}
+ARGUMENTS: Mapping[str, type[Any]] = {each.__name__: each for each in (Rows, Figures, Whole, Counts)}
 
 
 def packed(view: View, partial: Sequence[Piece], arguments: Rows) -> State:  # noqa: ARG001  # the protocol's
     """Return the cells with their users. Cost: one copy."""
-    return [each.owned().state() for each in partial]
+    bare = isinstance(arguments, Counts)  # such cells are copies already
+    return [(each if bare else each.owned()).state() for each in partial]
 
 
 def unpacked(view: View, state: State) -> tuple[Piece, ...]:  # noqa: ARG001  # the protocol's
@@ -44,9 +46,9 @@ def joined(
     until: int | None,
     idle: bool,
     span: Span,  # noqa: ARG001  # the protocol's
-    arguments: Rows,  # noqa: ARG001
-) -> tuple[Piece, ...]:
-    """Join the cells of shards. The revision of a period is the largest that a shard has.
+    arguments: Rows,
+) -> tuple[Piece, ...] | Look:
+    """Join the cells of shards. The revision of a period is the largest that a shard has. Of `Counts` it is a `Look`.
 
     A period is final once every shard has passed its end, or in a silence of all shards, once one of them has.
     """
@@ -73,4 +75,4 @@ def joined(
             part = slice(at, at + piece.count)
             at += piece.count
             made[place] = replace(piece, revisions=revisions[part], final=final[part])
-    return tuple(made)
+    return look_of(made, idle=idle) if isinstance(arguments, Counts) else tuple(made)

@@ -109,6 +109,22 @@ class Piece:
             self.known,
         )
 
+    def bare(self) -> Self:
+        """Return a copy without users, which shares no memory. Cost: one copy of the numbers."""
+        none = np.zeros(self.count, np.uint8)
+        return replace(
+            self,
+            starts=self.starts.copy(),
+            frames=self.frames.copy(),
+            revisions=self.revisions.copy(),
+            final=self.final.copy(),
+            lows=none,
+            highs=none,
+            hashes=NO_HASHES,
+            sketches={},
+            known={},
+        )
+
     @property
     def count(self) -> int:
         """The number of cells."""

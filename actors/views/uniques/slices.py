@@ -14,7 +14,7 @@ from actors.columns.text import Hashes
 from actors.columns.times import Times
 from actors.timeline.periods import MONTH, YEAR
 from actors.timeline.span import Span, span_of_state, span_state
-from actors.views.uniques.arguments import GRANULARITIES, Rows
+from actors.views.uniques.arguments import GRANULARITIES, Counts, Rows
 from actors.views.uniques.piece import NO_HASHES, Piece, piece
 from actors.views.uniques.sketch import COARSE_BYTES, coarse, joined, sketched
 from actors.views.view import Frozen, Meta
@@ -70,7 +70,8 @@ def selected(pieces: Iterable[Piece], span: Span, arguments: Rows) -> tuple[Piec
         if each.level in wanted:
             starts = wanted[each.level]
             found.append(each.between(span) if starts is None else each.at(starts))
-    return tuple(each for each in found if each.count)
+    bare = isinstance(arguments, Counts)
+    return tuple(each.bare() if bare else each for each in found if each.count)
 
 
 def _long_of(state: State) -> tuple[Piece, ...]:

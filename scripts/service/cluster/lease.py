@@ -7,7 +7,7 @@ processes learn from one log in one order who has what, and a process that was f
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -49,6 +49,17 @@ class Group:
     shards: int
     session_ms: int
     member: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What lets this process commit for all shards: the epoch by which it has shard 0, and its membership of the group then.
+
+    Kafka refuses a transaction with this membership as soon as another process may have the shard.
+    """
+
+    epoch: int
+    membership: Any
 
 
 def ensure_leases(settings: Mapping[str, Any], group: Group) -> None:
@@ -112,6 +123,8 @@ class Leases:
         self._doubt_s = group.session_ms / 2_000
         self._alive_at = time.monotonic()
         self._in_doubt = False
+        self._first: int | None = None
+        self._grant: Grant | None = None
         self._again_at = 0.0
         self._ending = threading.Event()
         self._draining = threading.Event()
@@ -126,6 +139,10 @@ class Leases:
     def doubtful(self) -> bool:
         """Whether this process was silent for so long that others may have its shards, and has not learned it yet."""
         return self._in_doubt or time.monotonic() - self._alive_at > self._doubt_s
+
+    def grant(self) -> Grant | None:
+        """Return what lets this process commit for all shards; None if it has not shard 0. Any thread may call it."""
+        return None if self.doubtful() else self._grant
 
     @property
     def draining(self) -> bool:
@@ -197,6 +214,16 @@ class Leases:
         due = self._given - self._announced
         if due and time.monotonic() >= self._again_at:
             self._announce(member, sorted(due))
+        self._grant = self._grant_now(member)
+
+    def _grant_now(self, member: Consumer) -> Grant | None:
+        """Return the membership by which this process has shard 0. As long as it is given, no other one may have it."""
+        if self._first is None or 0 not in self._given & self._announced:
+            return None
+        try:
+            return Grant(self._first, membership_of(member))
+        except KafkaException:
+            return None
 
     def _member(self) -> Consumer:
         own: dict[str, Any] = {
@@ -258,6 +285,7 @@ class Leases:
     def _on_revoke(self, member: Consumer, places: Sequence[TopicPartition]) -> None:
         """Give shards back in order: the group waits until this returns."""
         numbers = {place.partition for place in places}
+        self._let_go(numbers)
         self._given -= numbers
         self._announced -= numbers
         if running := sorted(numbers & self._running):
@@ -269,11 +297,17 @@ class Leases:
     def _on_lost(self, member: Consumer, places: Sequence[TopicPartition]) -> None:
         """Go on with the shards until another process announces that it has them: Kafka may be away for all."""
         numbers = [place.partition for place in places]
+        self._let_go(numbers)
         self._given.difference_update(numbers)
         self._announced.difference_update(numbers)
         self._held -= set(numbers)
         self._log("leases lost", shards=sorted(numbers))
         member.incremental_unassign(list(places))
+
+    def _let_go(self, numbers: Collection[int]) -> None:
+        """Commit for all shards no more, if shard 0 is one of `numbers`, until this process has it anew."""
+        if 0 in numbers:
+            self._first = self._grant = None
 
     def _announce(self, member: Consumer, numbers: Sequence[int]) -> None:
         """Announce that this process has these shards, unless Kafka has given them to others."""
@@ -301,7 +335,7 @@ class Leases:
             producer.flush(_TIMEOUT_S)
             _require(set(offsets) == set(numbers))
             places = [TopicPartition(self._group.topic, number, offset + 1) for number, offset in offsets.items()]
-            producer.send_offsets_to_transaction(places, member.consumer_group_metadata(), _TIMEOUT_S)
+            producer.send_offsets_to_transaction(places, membership_of(member), _TIMEOUT_S)
             producer.commit_transaction(_TIMEOUT_S)
         except KafkaException as error:
             self._again_at = time.monotonic() + _AGAIN_S
@@ -323,12 +357,15 @@ class Leases:
         self._owner[shard] = found.process
         if found.process != self._me.process:
             self._held -= {shard}
+            self._let_go([shard])
             if shard in self._running:
                 self._running.discard(shard)
                 self._shards.end([shard], orderly=False)
             self._shards.locate(shard, found, epoch)
         elif shard in self._given:
             self._held |= {shard}
+            if shard == 0:
+                self._first = epoch
             if shard in self._running and before == self._me.process:
                 self._shards.renew(shard, epoch)
             else:
@@ -341,6 +378,19 @@ class Leases:
         if self._in_doubt and all(shard in self._announced for shard in self._running):
             self._in_doubt = False
             self._log("lease certain", shards=sorted(self._running))
+
+
+def membership_of(member: Consumer) -> Any:
+    """Return the membership of a group, for a transaction. Raises KafkaException if the member has lost it.
+
+    Kafka checks no generation in a transaction if the membership has no name, and librdkafka gives such a one from the moment
+    at which it learns of the loss.
+    """
+    before = member.memberid()
+    found = member.consumer_group_metadata()
+    if not before or member.memberid() != before:
+        raise KafkaException(KafkaError(KafkaError.UNKNOWN_MEMBER_ID, "the membership of the group is lost"))
+    return found
 
 
 def _require(acknowledged: bool) -> None:

@@ -1,17 +1,21 @@
 """One run of a process of a cluster: the gateway over gatherers, and the leases that start and stop shards."""
 
 import contextlib
+import hashlib
+import json
 import os
 import signal
 import socket
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Never
 
 from actors.cluster.figures import RosterMessage
 from actors.cluster.gatherer import Gatherer
-from actors.cluster.messages import GathererMessage
+from actors.cluster.issuing import Issuer
+from actors.cluster.messages import GathererMessage, IssuerMessage
 from actors.cluster.roster import Roster
 from actors.cluster.warden import Warden, named
 from actors.messages import Recover, WriterMessage
@@ -35,8 +39,9 @@ from gateway.watch.traffic import Counted, Traffic
 from gateway.wire.guard import Guard
 from gateway.wire.limits import Allowance
 from gateway.wire.server import files_for, server
-from scripts.service.cluster.lease import Group, Leases, ensure_leases
+from scripts.service.cluster.lease import Grant, Group, Leases, ensure_leases
 from scripts.service.cluster.records import Announced
+from scripts.service.cluster.results import Results
 from scripts.service.cluster.secret import secret_of
 from scripts.service.cluster.shards import LocalShards
 from scripts.service.ending import Hangup, Stopping, stop
@@ -49,6 +54,21 @@ from scripts.service.plan import view_of
 from scripts.service.run import Progress, url_of
 
 _LEAVE_S = 30.0
+
+
+@dataclass(slots=True)
+class _Standing:
+    """What the actors ask about the leases, which begin after them. Until then this process has none."""
+
+    leases: Leases | None = None
+
+    def doubtful(self) -> bool:
+        """See `Leases`."""
+        return self.leases is None or self.leases.doubtful()
+
+    def grant(self) -> Grant | None:
+        """See `Leases`."""
+        return None if self.leases is None else self.leases.grant()
 
 
 def serve(
@@ -80,10 +100,7 @@ def serve(
     writers: dict[str, Address[WriterMessage | Recover]] = {}
     streams: list[Served] = []
     shared: dict[str, Shared] = {}
-    leases: Leases | None = None
-
-    def doubtful() -> bool:
-        return leases is None or leases.doubtful()
+    standing = _Standing()
 
     for name, stanza in settings.streams.items():
         view = view_of(stanza, None)
@@ -95,7 +112,7 @@ def serve(
             view=view,
             shards=cluster.shards,
             peers=peers,
-            doubtful=doubtful,
+            doubtful=standing.doubtful,
             budget_bytes=budget.total,
         )
         roster = start(
@@ -106,6 +123,11 @@ def serve(
             client = start(Writer, system, stream=name, connect=partial(writer, stanza.source, kafka))
             writers[name] = client
         streams.append(_served(name, stanza, gatherer, roster, writers.get(name), kafka))
+    issuers = [
+        _issuer(system, name, shared[name], _results(name, stanza, kafka, group, standing.grant), progress)
+        for name, stanza in settings.streams.items()
+        if stanza.output.topic is not None
+    ]
     shards = LocalShards(
         system,
         settings,
@@ -119,7 +141,7 @@ def serve(
         log=log.info,
         copies=_copies_of(kafka, cluster, group, secret, lambda shard: None if leases is None else leases.claim(shard)),
     )
-    leases = Leases(kafka, group, me, secret, shards, log.info, progress.end_because, progress.fail)
+    leases = standing.leases = Leases(kafka, group, me, secret, shards, log.info, progress.end_because, progress.fail)
     traffic = Traffic()
     warden = start(Warden, system, guardian=guardian)
     app = create_app(
@@ -146,6 +168,7 @@ def serve(
     gateway.run(sockets=[port])
     leases.stop(_LEAVE_S)
     addresses: tuple[Address[Never], ...] = (
+        *issuers,
         *(each.roster for each in shared.values()),
         *gatherers.values(),
         *writers.values(),
@@ -192,6 +215,37 @@ def _served(
         unit_of=partial(str, stanza.axis),
         source=str(stanza.source),
         letters=StreamLetters(kafka, stanza.dead_letters) if stanza.dead_letters is not None else None,
+    )
+
+
+def _issuer(system: System, name: str, shared: Shared, outlet: Results, progress: Progress) -> Address[IssuerMessage | Recover]:
+    """Start the actor that publishes the results of a stream while this process may."""
+    return start(
+        Issuer,
+        system,
+        stream=name,
+        name=shared.name,
+        view=shared.view,
+        gatherer=shared.gatherer,
+        outlet=outlet,
+        on_trouble=partial(progress.callbacks().trouble, name),
+    )
+
+
+def _results(name: str, stanza: Stream, kafka: dict[str, Any], group: Group, grant: Callable[[], Grant | None]) -> Results:
+    """Return where the results of a stream go. If the meaning of its rows changes, all of them are published anew."""
+    above = group.topic.removesuffix("-leases")
+    meaning = hashlib.sha256(json.dumps(stanza.meaning(), sort_keys=True).encode()).hexdigest()[:8]
+    return Results(
+        kafka,
+        grant,
+        leases=group.topic,
+        session_ms=group.session_ms,
+        owner=f"{group.topic}-results-{name}",
+        book=f"{above}-results-{name}",
+        output=str(stanza.output.topic),
+        key=stanza.output.key,
+        meaning=meaning,
     )
 
 

@@ -16,7 +16,7 @@ from actors.runtime.actor import System
 from actors.stream import Callbacks, Running, StreamPlan, drain, start_stream
 from config.cluster import Cluster
 from config.settings import Settings
-from config.streams import Stream
+from config.streams import Output, Stream
 from scripts.service.cluster.folders import folder_of
 from scripts.service.cluster.records import Announced
 from scripts.service.keeping import Keeping
@@ -154,7 +154,7 @@ class LocalShards:
         )
         made = plan(
             name,
-            stanza,
+            stanza.model_copy(update={"output": Output()}),  # a shard does not know the whole result
             self._kafka,
             self._budget,
             self._settings,
