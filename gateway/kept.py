@@ -25,12 +25,11 @@ from gateway.admission import RETRY_AFTER_S, Hold
 from gateway.api import params
 from gateway.api.errors import Problem, bad, busy, shown, too_much
 from gateway.api.formats import FORMATS
-from gateway.api.forms import json_response
+from gateway.api.forms import COPIES, json_response
 from gateway.api.operation import Operation
 from gateway.ask import Asker
 from gateway.schemas import Answer, Count
 
-PATH = "/answers"
 KEPT_S = 300.0
 """Seconds for which an answer is kept, if there is room."""
 
@@ -86,7 +85,7 @@ class KeptRoutes:
         return [
             Operation(
                 method="GET",
-                path=PATH,
+                path=COPIES,
                 endpoint=self.keep,
                 tag="service",
                 answer=Place,
@@ -99,7 +98,7 @@ class KeptRoutes:
             ),
             Operation(
                 method="GET",
-                path=f"{PATH}/{{name}}",
+                path=f"{COPIES}/{{name}}",
                 endpoint=self.kept,
                 tag="service",
                 parameters=(NAME, RANGE, IF_RANGE),
@@ -122,7 +121,7 @@ class KeptRoutes:
         if given is None:
             raise bad("of", OF.expected, "nothing")
         path, _, query = given.partition("?")
-        if unquote(path).startswith(PATH):
+        if unquote(path).startswith(COPIES):
             raise _no_answer("a path other than this one", path)
         room = self._asker.room
         copy = Copy(room.hold())
@@ -134,7 +133,7 @@ class KeptRoutes:
         name = f"{secrets.token_urlsafe(12)}.{_TYPES[copy.media_type]}"
         self._copies[name] = copy
         asyncio.get_running_loop().call_later(KEPT_S, self._drop, name)
-        return json_response(Place(f"{PATH}/{name}", len(copy.body), time.time() + KEPT_S))
+        return json_response(Place(f"{COPIES}/{name}", len(copy.body), time.time() + KEPT_S))
 
     def _taken(self, copy: Copy, nbytes: int, most: int) -> Problem | None:
         """Take memory for more bytes of a copy. Older copies are dropped for it. Returns the problem if there is too little."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from starlette.requests import Request
@@ -50,6 +51,29 @@ STATUSES = {
     501: "Arrow needs a package that is not installed.",
 }
 """Further status codes of a request for an answer, with their conditions."""
+
+
+COPIES = "/answers"
+"""The path at which a request makes a copy of an answer, which has a length and ranges."""
+
+COPY = {"Link": "With `rel=alternate`: the request for a copy of this answer, for programs that read an address as a file."}
+"""The header of an answer that `COPIES` can copy, with its description."""
+
+_LONGEST_LINK = 2_000
+
+
+def copy_link(request: Request, response: Response) -> dict[str, str]:
+    """Return the header `COPY` of an answer as CSV, NDJSON or Arrow; nothing for any other one, or if it would be very long."""
+    form = FORM.of(request)
+    if response.status_code != 200 or form == "json":
+        return {}
+    query = request.scope["query_string"].decode("latin-1")
+    if FORM.name not in request.query_params:  # chosen by Accept, which the request for a copy does not have
+        query = f"{query}&{FORM.name}={form}".lstrip("&")
+    target = quote(f"{quote(request.scope['path'])}?{query}", safe="")
+    if len(target) > _LONGEST_LINK:
+        return {}
+    return {"Link": f'<{COPIES}?of={target}>; rel="alternate"; type="application/json"; title="a copy with ranges"'}
 
 
 def forms(line: str, item: Any) -> dict[str, Any]:

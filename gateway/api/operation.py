@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.api.errors import Problem
+from gateway.api.forms import COPY, FORM, copy_link
 from gateway.api.params import GIVEN, InPath, Parameter
 from gateway.api.unknown import WARNINGS, refuse_repeated, refuse_unknown, warning_of
 
@@ -77,7 +78,11 @@ class Operation:
     @property
     def described_headers(self) -> Mapping[str, str]:
         """The headers of the answer, with their descriptions."""
-        return {**(self.headers or {}), **(WARNINGS if self.lenient else {})}
+        return {**(self.headers or {}), **(COPY if self._has_forms else {}), **(WARNINGS if self.lenient else {})}
+
+    @property
+    def _has_forms(self) -> bool:
+        return any(each is FORM for each in self.parameters)
 
     @property
     def needs(self) -> str:
@@ -117,6 +122,8 @@ class Operation:
         request.scope[GIVEN] = {each.name: each.parse(request) for each in self.parameters}
         response = await self.endpoint(request)
         response.headers.update(self.constant or {})
+        if self._has_forms:
+            response.headers.update(copy_link(request, response))
         return response
 
 

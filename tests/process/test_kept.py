@@ -1,6 +1,7 @@
 """Copies of answers under an address of their own: readers of files read them as files, while the stream goes on."""
 
 import json
+import re
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from firnline.client import Client
+from gateway.api.formats import FORMATS
 from tests.support.service import Service, service
 
 START = 1_795_773_600_000
@@ -67,6 +69,25 @@ def test_a_copy_has_the_bytes_of_the_answer_and_each_range_of_them(running: Serv
     tag = answer[1]["etag"]
     assert running.request(place["url"], **{"Range": "bytes=0-1", "If-Range": tag})[0] == 206
     assert running.request(place["url"], **{"Range": "bytes=0-1", "If-Range": '"another"'})[0] == 200
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson", "arrow"])
+def test_an_answer_that_can_be_copied_links_to_the_request_for_its_copy(running: Service, form: str):
+    accept = FORMATS[form].media_type
+    path = "/%65vents/get-sets?startTime=0&endTime=2026-11-27T12:01:00%2B02:00&limit=50"
+    for asked, words in ((f"{path}&format={form}", {}), (path, {"Accept": accept})):
+        status, headers, body = running.request(asked, **words)
+        assert (status, body != b"") == (200, True)
+        assert running.request(asked, "HEAD", **words)[1]["link"] == headers["link"]
+        link = re.fullmatch(r'<([^>]+)>; rel="alternate"; type="application/json"; title="[a-z ]+"', headers["link"])
+        assert link is not None
+        address = link[1]
+        kept = running.request(json.loads(running.request(address)[2])["url"])
+        assert kept[2] == body
+        assert "link" not in kept[1]
+    assert "link" not in running.request(path)[1]
+    assert "link" not in running.request(f"/events/get-sets?startTime=5&endTime=1&format={form}")[1]
+    assert "link" not in running.request(f"{path}&format={form}&unknown={'1' * 2_000}")[1]
 
 
 def test_readers_of_files_read_a_copy_by_its_address(client: Client):
