@@ -62,7 +62,7 @@ class Saved(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Points of a stream, oldest first. A value is None if the stream did not reply at that time."""
+    """Points of a stream, oldest first. A value is None if the stream did not reply at that time, or does not know it."""
 
     step_s: float
     at: list[float]
@@ -128,6 +128,8 @@ class StreamHistory:
                 values[: len(RATES)] = [each / max(at - then, 1e-3) for each in grown]
                 self._compare(at, before, seen)
             values[len(RATES) :] = seen.levels
+            if seen.trouble is not None:
+                values[NAMES.index("lag")] = np.nan  # the records that Kafka has got since are not known
             self._before = at, seen
             if seen.saved is not None and (not self._saved or self._saved[-1].number != seen.saved.number):
                 self._saved.append(seen.saved)
@@ -193,6 +195,7 @@ class Histories:
         self._step_s = step_s
         self._kept = {stream.name: StreamHistory() for stream in streams}
         self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.began = time.time()
 
     def start(self) -> None:
@@ -200,13 +203,28 @@ class Histories:
         self.began = time.time()
         for each in self._kept.values():
             each.mark(self.began, "started", "the service started")
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._run())
 
     def close(self) -> None:
         """End the looks. On the event loop's thread."""
         if self._task is not None:
             self._task.cancel()
-            self._task = None
+            self._task = self._loop = None
+
+    def reloaded(self, keys: Sequence[str]) -> None:
+        """Mark changed settings, given by keys, in the history of each stream that they are for. Any thread may call it."""
+        loop = self._loop
+        if loop is None:
+            return
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(self._reloaded, time.time(), tuple(keys))
+
+    def _reloaded(self, at: float, keys: Sequence[str]) -> None:
+        for name, kept in self._kept.items():
+            own = [key for key in keys if not key.startswith("streams.") or key.startswith(f"streams.{name}.")]
+            if own:
+                kept.mark(at, "reloaded", f"changed: {', '.join(own)}")
 
     def of(self, name: str) -> StreamHistory:
         """Return the history of a stream. Raises KeyError."""

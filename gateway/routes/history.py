@@ -34,7 +34,7 @@ class MarkReport(Answer, frozen=True):
     at: Annotated[float, _Meta(description="Seconds since 1970.")]
     kind: Annotated[
         str,
-        _Meta(description="started, restarted, retired, dropped, failed, given up, troubled or recovered."),
+        _Meta(description="started, reloaded, restarted, retired, dropped, failed, given up, troubled or recovered."),
     ]
     text: Annotated[str, _Meta(description="What happened, for people.")]
 
@@ -59,7 +59,7 @@ class HistoryReport(Answer, frozen=True):
     answers: Annotated[Values, _Meta(description="Answers made per second, such as sets.")]
     refused: Annotated[Values, _Meta(description="Records refused per second.")]
     late: Annotated[Values, _Meta(description="Late events per second.")]
-    lag: Annotated[Values, _Meta(description="Records in Kafka that are not read yet.")]
+    lag: Annotated[Values, _Meta(description="Records in Kafka that are not read yet; null while the brokers do not answer.")]
     memory: Annotated[Values, _Meta(description="Bytes that count against the stream's budget.")]
     held: Annotated[Values, _Meta(description="Answers held.")]
     marks: Annotated[list[MarkReport], _Meta(description="What happened, the oldest first.")]

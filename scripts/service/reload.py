@@ -6,7 +6,7 @@ actor gets a message. If a manager then does not follow, the others go back to t
 
 import contextlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -27,7 +27,8 @@ _REPLY_TIMEOUT_S = 10.0
 class Reloading:
     """Applies the settings that `read` returns in place of those `in_force`, and writes each change to `log`.
 
-    `on_level` sets the level of the log. Any thread may reload; a lock lets one do so at a time.
+    `on_level` sets the level of the log, and `on_change` gets the keys of what a reload has changed. Any thread may reload; a
+    lock lets one do so at a time.
     """
 
     def __init__(self, in_force: InForce, read: Callable[[], Settings], log: Any, on_level: Callable[[Settings], None]) -> None:
@@ -36,6 +37,7 @@ class Reloading:
         self._log = log
         self._on_level = on_level
         self._lock = threading.Lock()
+        self.on_change: Callable[[Sequence[str]], None] = lambda _: None
 
     def __call__(self) -> list[Changed]:
         """Read again and apply; returns the changes. Blocks until every manager has replied.
@@ -51,6 +53,7 @@ class Reloading:
             for each in changed:
                 self._log.info("setting changed", key=each.key, old=each.old, new=each.new, applies=each.applies)
             self._log.info("configuration read again", changed=len(changed))
+            self.on_change([each.key for each in changed])
             return changed
 
     def in_background(self) -> None:

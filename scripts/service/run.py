@@ -245,6 +245,7 @@ def serve(
     streams = [served(name, settings.streams[name], stream, plans[name].unit, kafka) for name, stream in running.items()]
     traffic = Traffic()
     app = create_app(streams, guardian, allowance, reload=reloading, traffic=traffic, trace=system.trace)
+    reloading.on_change = app.state.histories.reloaded
     guarded = Guard(profiled(app) if profiling(os.environ) else app, allowance, settings.http.host)
     counted = Counted(guarded, traffic, log.debug)
     gateway = server(traces.around(counted) if traces is not None else counted, allowance)

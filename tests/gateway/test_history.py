@@ -69,6 +69,15 @@ def test_a_rate_is_what_a_counter_grew_by_per_second_also_over_a_gap_and_never_b
     assert found.values["memory"][1] == 1_000_100.0
 
 
+def test_the_lag_is_unknown_while_a_stream_is_in_trouble():
+    history = StreamHistory()
+    for at, trouble in enumerate((None, "unreachable", None)):
+        history.take(BASE + at * STEP_S, seen(20, trouble=trouble))
+    found = history.since(0, POINTS).values
+    assert found["lag"] == [3.0, None, 3.0]
+    assert found["held"] == [6.0, 6.0, 6.0]
+
+
 def test_only_the_newest_points_are_kept_in_as_many_bytes_as_is_said():
     history = fed(list(range(POINTS + 100)))
     found = history.since(0, POINTS)
@@ -120,6 +129,26 @@ class Says:
 
     def tell(self, message: Any) -> None:
         message.reply_to(self._reply)
+
+
+def test_changed_settings_are_marked_in_the_streams_that_they_are_for():
+    async def tried() -> list[list[str]]:
+        away: Any = Says(Busy("away"))
+        histories = Histories(Asker(allowance()), away, [Served(name, "sets", away) for name in ("one", "one-two", "three")])
+        histories.reloaded(["http.max_queries"])  # before the start there is no loop
+        histories.start()
+        await asyncio.to_thread(histories.reloaded, ["streams.one.max_aged", "memory.budget"])
+        await asyncio.to_thread(histories.reloaded, ["streams.one-two.max_sets"])
+        await asyncio.to_thread(histories.reloaded, [])
+        histories.close()
+        histories.reloaded(["http.max_queries"])
+        marks = [histories.of(name).since(0, 5).marks for name in ("one", "one-two", "three")]
+        return [[mark.text for mark in own if mark.kind == "reloaded"] for own in marks]
+
+    one, other, three = asyncio.run(tried())
+    assert one == ["changed: streams.one.max_aged, memory.budget"]
+    assert other == ["changed: memory.budget", "changed: streams.one-two.max_sets"]
+    assert three == ["changed: memory.budget"]
 
 
 def test_a_stream_that_does_not_reply_has_an_unknown_point():

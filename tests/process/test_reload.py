@@ -316,6 +316,12 @@ def kept(running: Service) -> int:
     return sum(row["state"] == "aged" for row in running.stats()["data"])
 
 
+def reloads(running: Service) -> list[str]:
+    """Return what the marks of reloads in the history say."""
+    marks = running.get("/streams/events/history")["marks"]
+    return [mark["text"] for mark in marks if mark["kind"] == "reloaded"]
+
+
 @pytest.mark.broker
 def test_a_reload_under_load_prunes_at_once_and_a_wrong_file_changes_nothing(broker: str, topic: str, tmp_path: Path):
     path = write(tmp_path / "c.yaml")
@@ -331,10 +337,12 @@ def test_a_reload_under_load_prunes_at_once_and_a_wrong_file_changes_nothing(bro
                 ("streams.events.max_aged", None, 5)
             ]
             assert kept(running) == 5
+            assert reloads(running) == ["changed: streams.events.max_aged"]
 
             write(path, streams={"events": {**SMALL["events"], "max_aged": 2}})
             running.process.send_signal(signal.SIGHUP)
             until(lambda: kept(running) == 2)
+            until(lambda: len(reloads(running)) == 2)
 
             path.write_text("streams: {events: {max_aged: [\n")
             status, body = reload(running)
@@ -352,6 +360,7 @@ def test_a_reload_under_load_prunes_at_once_and_a_wrong_file_changes_nothing(bro
             load_.terminate()
             load_.wait(timeout=30)
         assert running.settled(1)["droppedGenerations"].keys() == {"max_aged"}
+        assert len(reloads(running)) == 2, "a refused reload is no mark"
         _, printed = running.stop()
     assert printed.count("reload refused") == 3
     assert "streams.events.max_aged" in printed

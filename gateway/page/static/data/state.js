@@ -86,7 +86,7 @@ export class State {
       made: stream.made,
       refused,
       late: stream.late,
-      lag: stream.lagTotal,
+      lag: stream.trouble ? null : stream.lagTotal, // unknown while the brokers do not answer
       memory: stream.memory.accounted,
     });
     while (points[0].at < at - KEPT_S) points.shift();
