@@ -1,6 +1,7 @@
 """What a visitor does on the page: from the overview to a stream, into the histogram, to a range, its table and its export."""
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -72,8 +73,10 @@ def test_the_overview_has_a_card_for_each_stream_and_leads_to_it(browser: Chromi
         cards = seen.page.locator("#overview-cards > li")
         assert [cards.nth(at).locator("h2").inner_text() for at in range(6)] == ["events", *PATTERNS]
         assert f"{SETS:,}" in cards.nth(0).inner_text()
-        assert "at the end" in cards.nth(0).inner_text()
+        seen.until("document.querySelector('#overview-cards .badge').innerText === 'at the end'")
         assert "not used" in seen.text("#overview-tiles"), "no stream reads a topic"
+        begins = "[...document.querySelectorAll('.spark .line')].every((each) => /^M0\\.0 /.test(each.getAttribute('d')))"
+        seen.until(begins)
         assert seen.until("document.querySelector('#streams [href*=events]').title") == "at the end"
         assert seen.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
         assert seen.violations() == []
@@ -82,8 +85,17 @@ def test_the_overview_has_a_card_for_each_stream_and_leads_to_it(browser: Chromi
         seen.until("document.title.startsWith('events')")
         assert not seen.page.is_visible("#overview")
         assert seen.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        seen.page.focus(".skip")
+        seen.page.keyboard.press("Enter")
+        assert seen.page.evaluate("document.activeElement.id") == "main"
+        assert seen.page.title().startswith("events"), "the link to skip the tabs stays on the stream"
         seen.page.go_back()
         seen.until("!document.getElementById('overview').hidden")
+        assert not seen.page.is_visible("#notice")
+        for name, shown in (("absent", "absent"), ("%ZZ", "%ZZ")):
+            seen.page.evaluate("(hash) => { location.hash = hash; }", f"#/{name}")
+            seen.until("(said) => document.getElementById('notice').innerText.startsWith(said)", f"There is no stream {shown}.")
+            assert seen.page.is_visible("#overview")
         assert not seen.errors
 
 
@@ -162,7 +174,7 @@ def test_a_range_has_tiles_a_table_that_scrolls_and_sorts_and_can_be_taken_away(
 
 def test_charts_are_not_empty_at_a_visit(browser: Chromium, running: Service):
     with look(browser, url(running, "#/events"), reduced_motion="reduce") as seen:
-        seen.until("document.getElementById('past-said').innerText.includes('has kept the history')")
+        seen.until("document.getElementById('past-said').innerText.includes('The history since ')")
         seen.page.check("input[name=past][value='86400']", force=True)
         seen.until("document.getElementById('past-said').innerText.includes('A point is')")
         seen.page.click("#past summary")
@@ -298,6 +310,32 @@ def test_times_are_shown_and_read_in_the_chosen_zone(browser: Chromium, running:
             seen.until("(said) => document.getElementById('timeline-said').innerText.startsWith(said)", f"{frames:,} frames")
             page.select_option("#zone", "UTC")
             seen.until("document.getElementById('timeline-said').innerText.includes(' from 2023-06-02 08:')")
+            assert not seen.errors
+        finally:
+            page.evaluate("localStorage.clear()")
+
+
+def test_times_are_dates_or_relative_as_chosen(browser: Chromium, running: Service):
+    start, end = FIRST_MS + 100 * 500, FIRST_MS + 100 * 600
+    with look(browser, url(running, f"#/events?from={start}&to={end}"), bypass_csp=True, reduced_motion="reduce") as seen:
+        page = seen.page
+        first = "document.querySelector('#answer-table tbody time')"
+        try:
+            date = seen.until(f"{first}?.innerText")
+            assert date == "2023-06-02 08:52:46.000"
+            assert re.fullmatch(r"\d+ years?( \d+ days?)? ago", seen.until(f"{first}.title"))
+            page.click("#times")
+            assert re.fullmatch(r"\d+ years?( \d+ days?)? ago", seen.until(f"{first}.innerText"))
+            assert page.evaluate(f"{first}.title") == date
+            assert page.get_attribute("#times", "aria-pressed") == "true"
+            assert seen.violations() == []
+            page.reload()
+            seen.until(f"{first}?.innerText.endsWith(' ago')")
+            page.click("#past summary")
+            seen.until("document.querySelector('#marks time')?.innerText.endsWith('ago')")
+            page.click("#times")
+            assert page.evaluate(f"{first}.innerText") == date
+            seen.until("/^20\\d\\d-/.test(document.querySelector('#marks time').innerText)")
             assert not seen.errors
         finally:
             page.evaluate("localStorage.clear()")

@@ -350,6 +350,24 @@ def test_the_page_asks_for_a_token_and_shows_a_command_for_an_empty_stream(brows
         assert seen.violations() == []
 
 
+def test_a_stream_whose_records_are_all_refused_leads_to_the_reason(browser: Chromium, tmp_path: Path):
+    (tmp_path / "orders").write_text('{"order": "A17", "status": "paid", "at": "2026-11-29T14:03:11Z"}\n' * 30)
+    with (
+        service(None, None, "streams.events.source={file: orders}", cwd=tmp_path) as running,
+        look(browser, url(running), bypass_csp=True) as seen,
+    ):
+        seen.until("document.getElementById('empty-title').innerText === 'No record was an event'")
+        seen.until("document.getElementById('empty-said').innerText.includes('30 were refused')")
+        assert "use record.format" in seen.text("#empty-said")
+        assert seen.text("#story-state") == "no events"
+        assert not seen.page.is_visible("#empty-command"), "test records would be no answer"
+        assert not seen.page.is_visible("#facts"), "a card without content"
+        assert seen.violations() == []
+        seen.page.click("#empty-records a")
+        seen.until("document.querySelectorAll('#records-table tbody tr').length")
+        assert not seen.errors
+
+
 VIEWS = {"dataset": "top", "segments": "segments", "uniques": "uniques", "words": "words"}
 
 

@@ -9,6 +9,7 @@ import { Feed } from "./lib/feed.js";
 import { clock, plural } from "./lib/format.js";
 import { paused } from "./lib/pause.js";
 import * as route from "./lib/route.js";
+import { refresh } from "./lib/when.js";
 import { now } from "./lib/zone.js";
 import { Bar } from "./pages/bar.js";
 import { Overview } from "./pages/overview.js";
@@ -19,6 +20,7 @@ const past = new Past(draw);
 const overview = new Overview(state, past);
 const page = new StreamPage(state, past, draw);
 let chosen = null; // a stream's name, or null for the overview
+let unknown = null; // the stream that the address names, if there is none of this name
 let lostAt = null;
 let pending = false;
 let waiting = {}; // what has come while the page stands still
@@ -42,6 +44,7 @@ function drawNow() {
   byId("loading").hidden = chosen == null || Boolean(stream);
   write(byId("as-of"), `As of ${clock(state.now.at)}. Times are in ${now()}.`);
   notice(stream);
+  refresh();
   if (chosen == null) {
     document.body.dataset.state = lostAt ? "reconnecting" : "running";
     document.title = "Overview · Firnline";
@@ -94,7 +97,9 @@ function notice(stream) {
       ]
     : stream
       ? about(stream)
-      : [];
+      : unknown
+        ? [[`There is no stream ${unknown}.`], " These are all streams of the service."]
+        : [];
   const box = byId("notice");
   box.hidden = !parts.length;
   box.dataset.kind = lostAt || stream?.degradedBy || stream?.trouble ? "bad" : "mild";
@@ -138,6 +143,7 @@ function follow() {
   const names = state.names ?? [];
   const only = names.length === 1 && !location.hash ? names[0] : null;
   const next = names.includes(wanted.stream) ? wanted.stream : only;
+  unknown = next == null && names.length ? wanted.stream : null;
   if (next !== chosen || wanted.part !== page.part) {
     if (next !== chosen) page.choose(next);
     chosen = next;
@@ -218,7 +224,11 @@ byId("token-form").addEventListener("submit", (event) => {
   write(byId("token-said"), "");
   watch();
 });
-new Bar({ redraw: () => page.forget() || drawNow(), resume });
+new Bar({ redraw: () => page.forget() || drawNow(), draw: drawNow, resume });
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address names a stream, so it must not become #main
+  byId("main").focus();
+});
 addEventListener("hashchange", follow);
 document.addEventListener("visibilitychange", draw);
 watch();

@@ -4,7 +4,7 @@
 import { json, post } from "../lib/access.js";
 import { byId, element, sentence, table, write } from "../lib/element.js";
 import { number, plural } from "../lib/format.js";
-import { ago } from "../lib/zone.js";
+import { whenAt } from "../lib/when.js";
 import { showRecord } from "./records.js";
 
 const EVERY_MS = 5_000;
@@ -111,7 +111,7 @@ export class DeadLetters {
         "tr",
         {},
         element("td", { class: "n" }, element("button", { type: "button", class: "link", onclick: open }, place)),
-        element("td", { class: "n" }, letter.writtenAt == null ? "" : ago(letter.writtenAt)),
+        element("td", { class: "n" }, whenAt(letter.writtenAt, true)),
         element("td", { class: "mono cut" }, letter.value),
       );
     });

@@ -1,7 +1,7 @@
 // What lies inside a stream: the way of a record from the source to the answers, in steps, and what waits at each.
 
 import { byId, element, gauge, table, write } from "../lib/element.js";
-import { compact, duration, number, perSecond, plural } from "../lib/format.js";
+import { age, compact, duration, number, perSecond, plural } from "../lib/format.js";
 import { drawGraph, graphNote } from "./graph.js";
 import { bottleneck } from "./story.js";
 
@@ -115,7 +115,7 @@ function stepsOf(stream, rates) {
   if (checkpoint)
     steps.push({
       name: "Checkpoint",
-      value: checkpoint.at == null ? "none" : duration(Math.max(0, stream.at - checkpoint.at) * 1000),
+      value: checkpoint.at == null ? "none" : age(stream.at - checkpoint.at),
       unit: checkpoint.at == null ? "" : "old",
       note: checkpoint.problem ?? `took ${duration(checkpoint.seconds * 1000)}`,
       kind: checkpoint.problem ? "bad" : "",

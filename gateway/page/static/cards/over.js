@@ -3,7 +3,9 @@
 import { Chart } from "../charts/charts.js";
 import { continued } from "../data/past.js";
 import { byId, table, write } from "../lib/element.js";
-import { bytes, clock, compact, duration, rate } from "../lib/format.js";
+import { bytes, compact, duration, rate } from "../lib/format.js";
+import { whenAt } from "../lib/when.js";
+import { stamp } from "../lib/zone.js";
 
 const KINDS = {
   failed: "bad",
@@ -11,6 +13,7 @@ const KINDS = {
   "given up": "bad",
   troubled: "bad",
   started: "mild",
+  reloaded: "mild",
   recovered: "mild",
 };
 const TICK_MS = 900;
@@ -64,16 +67,15 @@ export class Over {
     rates.set([body.at, body.records, body.answers, body.refused, body.late], marks);
     lags.set([body.at, body.lag], marks);
     memories.set([body.at, body.memory], marks);
-    const kept = duration(Math.max(1000, (stream.at - body.began) * 1000));
     const each = this.last > NEAR_S ? ` A point is ${duration(body.stepSeconds * 1000)}.` : "";
-    write(byId("past-said"), `The service has kept the history of ${kept}, of 24 h at most.${each}`);
+    write(byId("past-said"), `The history since ${stamp(body.began)}, of 24 h at most.${each}`);
     write(byId("marks").previousElementSibling, `What happened (${body.marks.length})`);
     if (byId("marks").parentElement.open)
       table(
         byId("marks"),
         "Newest first",
         [["time", "n"], ["what"], ["more"]],
-        body.marks.toReversed().map(({ at, kind, text }) => [clock(at), kind, text]),
+        body.marks.toReversed().map(({ at, kind, text }) => [whenAt(at), kind, text]),
       );
     return undefined;
   }

@@ -1,9 +1,9 @@
 // The cards about memory, partitions, checkpoints and troubles.
 
 import { byId, element, sentence, table, write } from "../lib/element.js";
-import { bytes, clock, compact, duration, number, plural, rate } from "../lib/format.js";
-import { ago, stamp } from "../lib/zone.js";
-import { reach, since } from "./story.js";
+import { age, bytes, compact, duration, number, plural, rate } from "../lib/format.js";
+import { whenAt } from "../lib/when.js";
+import { reach } from "./story.js";
 
 const RATE_S = 10;
 const DAY_S = 86_400;
@@ -78,7 +78,8 @@ export class Panels {
       element("p", {}),
       element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of partitions" }),
     ]);
-    const back = stream.partitions > 1 || stream.openTransactions ? stream.heldBackBy : null;
+    const waits = stream.lagTotal || stream.openTransactions; // without either, the watermark goes on
+    const back = waits && (stream.partitions > 1 || stream.openTransactions) ? stream.heldBackBy : null;
     sentence(
       parts[0],
       stream.lagTotal ? [`${compact(stream.lagTotal)} records`] : "All is read.",
@@ -136,7 +137,7 @@ export class Panels {
       );
     else sentence(parts[0], "A restart begins with checkpoint ", [number(made.number)], ".");
     facts(parts[1], [
-      ["old", made.at == null ? "–" : since(made.at, stream.at)],
+      ["old", made.at == null ? "–" : age(stream.at - made.at)],
       ["took", made.at == null ? "–" : duration(made.seconds * 1000)],
       ["size", made.at == null ? "–" : bytes(made.bytes)],
       ["saved, failed", `${number(made.saved)}, ${number(made.failed)}`],
@@ -148,14 +149,14 @@ export class Panels {
     const rows = saved
       .slice(-MOST_SAVED)
       .toReversed()
-      .map((each) => [number(each.number), clock(each.at), duration(each.seconds * 1000), bytes(each.bytes)]);
+      .map((each) => [number(each.number), whenAt(each.at), duration(each.seconds * 1000), bytes(each.bytes)]);
     const columns = [
       ["number", "n"],
       ["saved at", "n"],
       ["took", "n"],
       ["size", "n"],
     ];
-    table(parts[2], "Newest first, of those within ten seconds the last", columns, rows);
+    table(parts[2], "Newest first, one for each ten seconds", columns, rows);
   }
 
   // List what went wrong, and what ended it: the marks of the history, and the messages that no actor has handled.
@@ -183,8 +184,8 @@ export class Panels {
         : "",
     );
     parts[1].hidden = !bad;
-    const cells = rows.slice(0, MOST_TROUBLES).map(([at, kind, text]) => [stamp(at), ago(at, stream.at), kind, text]);
-    table(parts[1], "Newest first", [["time"], ["ago"], ["what"], ["more"]], cells);
+    const cells = rows.slice(0, MOST_TROUBLES).map(([at, kind, text]) => [whenAt(at), kind, text]);
+    table(parts[1], "Newest first", [["time"], ["what"], ["more"]], cells);
   }
 
   // Return the lasting elements of a card. They are made once.

@@ -2,9 +2,9 @@
 
 import { json } from "../lib/access.js";
 import { byId, element, sentence, table, write } from "../lib/element.js";
-import { compact, isTime, moment, number, plural } from "../lib/format.js";
+import { compact, isTime, number, plural } from "../lib/format.js";
 import { paused } from "../lib/pause.js";
-import { ago, stamp } from "../lib/zone.js";
+import { when, whenAt } from "../lib/when.js";
 import { Rows } from "../parts/rows.js";
 
 const EVERY_MS = 2_000;
@@ -65,17 +65,12 @@ export class Records {
     const key = JSON.stringify([rows.map(({ partition, offset }) => [partition, offset]), this.state, sought]);
     const box = byId("records-table");
     const inUse = this.drawn && (box.scrollTop > 4 || box.querySelector(":focus-visible")) && sought === this.sought;
-    if (this.drawn === key || (inUse && this.chosen === this.state)) return this.age();
+    if (this.drawn === key || (inUse && this.chosen === this.state)) return undefined;
     [this.sought, this.chosen] = [sought, this.state];
     this.drawn = key;
     byId("records-table").hidden = !rows.length;
     this.table.show({ caption: "Newest first", columns: this.columns(rows), rows });
     return undefined;
-  }
-
-  // Write how long ago each record was written, without a new table.
-  age() {
-    for (const cell of byId("records-table").querySelectorAll("time")) write(cell, ago(Number(cell.dataset.at)));
   }
 
   columns(rows) {
@@ -88,7 +83,7 @@ export class Records {
       );
     const columns = [
       { title: "partition / offset", kind: "n", text: place },
-      { title: "written", kind: "n", text: ({ writtenAt }) => when(writtenAt) },
+      { title: "written", kind: "n", text: ({ writtenAt }) => whenAt(writtenAt, true) },
       { title: "read as", kind: "", text: (record) => badge(record) },
       { title: "key", kind: "mono short", text: ({ key }) => key ?? "–" },
       { title: "record", kind: "mono cut", text: ({ value, length: size }) => (size == null ? "tombstone" : value) },
@@ -97,7 +92,7 @@ export class Records {
       columns.splice(2, 0, {
         title: "event time",
         kind: "n",
-        text: ({ time }) => (time == null ? "" : moment(time, stream.unit, true)),
+        text: ({ time }) => when(time, stream.unit, true),
       });
     return columns;
   }
@@ -181,15 +176,6 @@ const plain = (reason) => reason.replaceAll("_", " ");
 const has = ({ key, value, offset, reason }, sought) =>
   !sought || [key, value, String(offset), reason].some((text) => text?.toLowerCase().includes(sought));
 
-const when = (seconds) =>
-  seconds == null
-    ? ""
-    : element(
-        "time",
-        { datetime: new Date(seconds * 1000).toISOString(), title: stamp(seconds), "data-at": seconds },
-        ago(seconds),
-      );
-
 function badge({ state, reason }) {
   const text = state === "refused" ? plain(reason ?? "refused") : state;
   return element("span", { class: "badge", "data-kind": KINDS[state] }, text);
@@ -200,9 +186,9 @@ export function showRecord(target, record, stream, close) {
   const { partition, offset, writtenAt, state, reason, time, key, headers, value } = record;
   const facts = [
     ["partition / offset", partition == null ? "unknown" : `${partition} / ${number(offset ?? 0)}`],
-    ["written", writtenAt == null ? "unknown" : `${stamp(writtenAt)}, ${ago(writtenAt)}`],
+    ["written", writtenAt == null ? "unknown" : whenAt(writtenAt, true)],
     ["read as", state === "refused" ? `refused: ${plain(reason ?? "")}` : state],
-    ...(time == null || !isTime(stream.unit) ? [] : [["event time", moment(time, stream.unit, true)]]),
+    ...(time == null || !isTime(stream.unit) ? [] : [["event time", when(time, stream.unit, true)]]),
     ["length", record.length == null ? "a tombstone" : plural(record.length, "byte")],
     ["key", key ?? "none"],
   ];

@@ -1,7 +1,7 @@
 // Says in sentences which data the service holds and which it has forgotten. A new reader starts here.
 
 import { byId, sentence, write } from "../lib/element.js";
-import { bytes, compact, duration, isTime, length, moment, number, plural, toMs } from "../lib/format.js";
+import { bytes, compact, isTime, length, moment, number, plural, toMs } from "../lib/format.js";
 
 const PRODUCERS = {
   sets: "",
@@ -54,16 +54,30 @@ export function empty(stream, none) {
   byId("empty").hidden = !none || Boolean(stream.degradedBy);
   if (byId("empty").hidden) return;
   const topic = /^topic (\S+)/.exec(stream.source)?.[1];
+  const some = stream.records > 0;
+  write(byId("empty-title"), some ? "No record was an event" : "No record has arrived yet");
+  byId("empty-records").hidden = !some;
+  byId("empty-try").hidden = some || !topic;
+  if (some) return sentence(byId("empty-said"), ...unread(stream));
   sentence(
     byId("empty-said"),
     `The stream reads ${stream.source}. State: ${stream.state}. Records appear here within a second.`,
-    topic ? " To try it, run this in another terminal (with --bootstrap HOST:PORT for your own broker):" : "",
+    topic ? " This sends test records to the topic (with --bootstrap HOST:PORT for your own broker):" : "",
   );
-  byId("empty-try").hidden = !topic;
-  write(
-    byId("empty-command"),
-    `python scripts/producer.py${PRODUCERS[stream.view]} --topic ${topic} --rate 300 --count 0`,
-  );
+  write(byId("empty-command"), `firnline produce${PRODUCERS[stream.view]} --topic ${topic} --rate 300 --count 0`);
+  return undefined;
+}
+
+// Say what became of the records of a stream without an event: most likely its `record` stanza does not fit them.
+function unread({ records, rejects, other, apart, buffered, source }) {
+  const parts = [`The stream has read ${plural(records, "record")} of ${source}. `];
+  const refused = Object.entries(rejects).sort(([, one], [, another]) => another - one);
+  if (refused.length)
+    parts.push([`${compact(sum(rejects))} were refused`], `, most often: ${refused[0][0].replaceAll("_", " ")}. `);
+  if (other) parts.push([`${compact(other)} are of no interest`], ", because their step has no name here. ");
+  if (apart) parts.push(`${compact(apart)} are kept apart: their times lie ahead of the clock. `);
+  if (buffered) parts.push(`${compact(buffered)} wait until no earlier event can come. `);
+  return parts;
 }
 
 const perAnswer = (size) => (size < 1000 ? `${Number(size.toPrecision(2))} bytes` : bytes(size));
@@ -133,16 +147,11 @@ function pace(bytesPerTime, unit) {
 
 // Say in one sentence where records wait. The slow part is the one behind the full queue.
 export function bottleneck(stream) {
-  const { lagTotal, inFlight, credits, state, buffered, degradedBy, trouble } = stream;
+  const { lagTotal, inFlight, credits, state, degradedBy, trouble } = stream;
   if (degradedBy) return "Nothing is read any more, because the stream was given up.";
   if (trouble) return `No records can be read (${trouble.state}), so the number of waiting records is unknown.`;
-  if (lagTotal === 0)
-    return buffered
-      ? `The stream keeps up. ${compact(buffered)} events wait until no earlier event can arrive.`
-      : "The stream keeps up. Nothing waits.";
+  if (lagTotal === 0) return "The stream keeps up: all records are read.";
   if (credits && inFlight >= 0.9 * credits)
     return `${compact(lagTotal)} records wait in Kafka. All credits are in use: the collectors or the sinks are slow.`;
   return `${compact(lagTotal)} records wait in Kafka. Credits are free: reading is slow (${state}).`;
 }
-
-export const since = (seconds, now) => duration(Math.max(0, (now - seconds) * 1000));

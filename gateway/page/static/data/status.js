@@ -1,16 +1,17 @@
 // The state of a stream in a word, with a kind for its colour: good, mild, bad or quiet. Used by tabs and cards.
 
-import { duration } from "../lib/format.js";
+import { age, duration } from "../lib/format.js";
 
 const FAR = 2; // seconds of reading: with less than that unread, a stream is not said to catch up
 const LEAST_LAG = 1_000;
+const LATELY_S = 10;
 
 // `rates` is what State.rates gives, or null. The word does not flicker: it follows rates over ten seconds.
 export function statusOf(stream, rates, now) {
   if (stream.degradedBy) return { kind: "bad", word: "given up", detail: stream.degradedBy };
   if (stream.silent) return { kind: "bad", word: "no answer", detail: stream.silent };
   if (stream.trouble) {
-    const stale = stream.lastRecordAt == null ? "" : `, stale for ${duration((now - stream.lastRecordAt) * 1000)}`;
+    const stale = stream.lastRecordAt == null ? "" : `, stale for ${age(now - stream.lastRecordAt)}`;
     return { kind: "bad", word: stream.trouble.state, detail: `${stream.trouble.reasons.join("; ")}${stale}` };
   }
   if (stream.starting) return { kind: "mild", word: "starting", detail: "reading its checkpoint" };
@@ -22,6 +23,9 @@ export function statusOf(stream, rates, now) {
   if (/transaction|dead letters/.test(stream.state)) return { kind: "mild", word: "waiting", detail: stream.state };
   if (stream.state === "waiting for the topic") return { kind: "quiet", word: "no topic yet", detail: stream.state };
   if (!stream.records) return { kind: "quiet", word: "empty", detail: "no record has arrived yet" };
-  if (rate > 0) return { kind: "good", word: "reading", detail: "reads records as they come" };
+  if (stream.events === 0 && !stream.buffered && !stream.apart)
+    return { kind: "mild", word: "no events", detail: "no record was an event" };
+  const lately = rates == null && now - stream.lastRecordAt < LATELY_S; // just after a visit no rate is known
+  if (rate > 0 || lately) return { kind: "good", word: "reading", detail: "reads records as they come" };
   return { kind: "good", word: "at the end", detail: "all records are read" };
 }

@@ -43,14 +43,16 @@ export function sentence(target, ...parts) {
   target.replaceChildren(...parts.map((part) => (Array.isArray(part) ? element("strong", {}, part[0]) : part)));
 }
 
-// Replace the content by a table. Columns are [title, "n" for numbers]. Unchanged rows stay as they are.
+// Replace the content by a table. Columns are [title, "n" for numbers]. A cell is a text, a number, or the element of a
+// time. The same table stays as it is.
 export function table(target, caption, columns, rows, foot = null) {
-  const key = JSON.stringify([caption, columns, rows, foot]);
+  const texts = rows.map((row) => row.map((cell) => (cell instanceof Element ? cell.dataset.date : String(cell))));
+  const key = JSON.stringify([caption, columns, texts, foot]);
   if (target.dataset.table === key) return;
   target.dataset.table = key;
   const head = columns.map(([title, kind]) => element("th", { scope: "col", class: kind }, title));
   const body = rows.map((row) =>
-    element("tr", {}, ...row.map((cell, at) => element("td", { class: columns[at][1] }, String(cell)))),
+    element("tr", {}, ...row.map((cell, at) => element("td", { class: columns[at][1] }, cell))),
   );
   const made = element(
     "table",

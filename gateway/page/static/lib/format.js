@@ -80,8 +80,22 @@ export function duration(ms) {
     : named(first, units[at][0]);
 }
 
+// Format an age in seconds, without a fraction that would change at every look.
+export const age = (seconds) => (seconds < 1 ? "0 s" : duration(Math.floor(seconds) * 1000));
+
+// Format a time in seconds since 1970 as how long ago it is.
+export function ago(seconds, at = Date.now() / 1000) {
+  const passed = at - seconds;
+  if (passed <= -1) return `in ${age(-passed)}`;
+  return passed < 2 ? "just now" : `${age(passed)} ago`;
+}
+
 export const isTime = (unit) => unit in MS;
 export const toMs = (value, unit) => Number(value) * (MS[unit] ?? 1);
+// Return a length as what a rate is per, or what one bucket has: "second", "5 min".
+const WORDS = { "1 s": "second", "1 min": "minute", "1 h": "hour", "1 day": "day" };
+export const each = (value, unit) => WORDS[length(value, unit)] ?? length(value, unit);
+
 export const length = (value, unit) => (isTime(unit) ? duration(toMs(value, unit)) : number(value));
 
 // Format an integer time to the second, or with all digits of its unit if `fine`. A time before the year 0 or after

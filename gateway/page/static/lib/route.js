@@ -7,9 +7,17 @@ export function read() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
   const parameters = new URLSearchParams(query);
   const time = (name) => (/^-?\d+$/.test(parameters.get(name) ?? "") ? BigInt(parameters.get(name)) : null);
-  const [stream, part = ""] = path.split("/").map(decodeURIComponent);
+  const [stream, part = ""] = path.split("/").map(decoded);
   const known = PARTS.includes(part) ? part : "";
   return { stream, part: known, from: time("from"), to: time("to"), by: parameters.get("by") };
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // a broken escape is no stream's name, and the page says so
+  }
 }
 
 export function address({ stream, part = "", from = null, to = null, by = null }) {

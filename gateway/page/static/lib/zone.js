@@ -97,23 +97,3 @@ export const stamp = (seconds) =>
   iso(seconds * 1000)
     .slice(0, 19)
     .replace("T", " ");
-
-// Return how long ago a time in seconds since 1970 is, in words.
-export function ago(seconds, at = Date.now() / 1000) {
-  const passed = at - seconds;
-  if (passed < -1) return `in ${words(-passed)}`;
-  return passed < 2 ? "just now" : `${words(passed)} ago`;
-}
-
-function words(seconds) {
-  const units = [
-    ["year", 31_557_600],
-    ["day", 86_400],
-    ["h", 3600],
-    ["min", 60],
-    ["s", 1],
-  ];
-  const [name, size] = units.find(([, each]) => seconds >= each) ?? units.at(-1);
-  const count = Math.floor(seconds / size);
-  return `${count} ${name}${["year", "day"].includes(name) && count !== 1 ? "s" : ""}`;
-}

@@ -1,14 +1,16 @@
-// The bar on top: pause, and the time zone of the page. Both are for the whole page, whatever it shows.
+// The bar on top: pause, the time zone, and whether times are dates or relative. All are for the whole page.
 
 import { byId, element, write } from "../lib/element.js";
 import { onPause, pause, paused } from "../lib/pause.js";
+import { isRelative, onTimes, showRelative } from "../lib/when.js";
 import { choose, LOCAL, now, onZone, zones } from "../lib/zone.js";
 
 export class Bar {
-  // `redraw()` draws the page anew in another zone; `resume()` shows what came meanwhile.
-  constructor({ redraw, resume }) {
+  // `redraw()` draws the page anew in another zone, `draw()` what has changed; `resume()` shows what came meanwhile.
+  constructor({ redraw, draw, resume }) {
     this.button = byId("pause");
     this.select = byId("zone");
+    this.times = byId("times");
     this.button.addEventListener("click", () => pause());
     onPause((still) => {
       this.say();
@@ -19,6 +21,11 @@ export class Bar {
       this.select.addEventListener(kind, () => this.offer(zones()), { once: true });
     this.select.addEventListener("change", () => choose(this.select.value));
     onZone(redraw);
+    this.times.addEventListener("click", () => showRelative(!isRelative()));
+    onTimes(() => {
+      this.say();
+      draw();
+    });
     this.say();
   }
 
@@ -36,5 +43,6 @@ export class Bar {
   say() {
     write(this.button, paused() ? "Resume" : "Pause");
     this.button.setAttribute("aria-pressed", String(paused()));
+    this.times.setAttribute("aria-pressed", String(isRelative()));
   }
 }

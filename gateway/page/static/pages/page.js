@@ -10,14 +10,16 @@ import { Brush } from "../charts/brush.js";
 import { Histogram } from "../charts/histogram.js";
 import { STATES, Timeline } from "../charts/timeline.js";
 import { Touch } from "../charts/touch.js";
-import { heldSpan, WHAT } from "../data/nouns.js";
+import { WHAT } from "../data/nouns.js";
 import { statusOf } from "../data/status.js";
 import { byId, sentence, table, write } from "../lib/element.js";
-import { bytes, compact, duration, length, moment, number, perSecond, plural, scaled } from "../lib/format.js";
+import { bytes, compact, moment, number, plural } from "../lib/format.js";
 import * as route from "../lib/route.js";
+import { when } from "../lib/when.js";
 import { drawTiles } from "../parts/tiles.js";
 import { asksRanges, Query } from "../range/query.js";
 import { View } from "../views/views.js";
+import { tiles, upper } from "./head.js";
 
 export class StreamPage {
   constructor(state, past, draw) {
@@ -81,6 +83,8 @@ export class StreamPage {
   }
 
   data(stream, none) {
+    byId("facts").hidden = none;
+    byId("past").hidden = none && !stream.records;
     holds(byId("holds"), stream);
     forgotten(byId("forgotten"), stream);
     this.panels.memory(stream);
@@ -92,11 +96,12 @@ export class StreamPage {
     if (byId("timeline").querySelector("details").open) generations(stream);
     this.view.of(stream);
     byId("view").hidden ||= none;
-    this.over.draw(stream);
+    if (!byId("past").hidden) this.over.draw(stream);
   }
 
   // Show the chosen part alone, and say in the links what waits in the others.
   parts(stream) {
+    byId("empty-records").firstChild.href = route.address({ stream: stream.name, part: "records" });
     for (const link of byId("parts").querySelectorAll("a")) {
       const { part } = link.dataset;
       link.href = route.address({ stream: stream.name, part });
@@ -197,55 +202,6 @@ export class StreamPage {
   }
 }
 
-const upper = (text) => `${text[0].toUpperCase()}${text.slice(1)}`;
-
-function tiles(stream, rates) {
-  const { held, memory, unit, noun, coverage } = stream;
-  const [read, unitRead] = perSecond(rates?.records);
-  const [made, unitMade] = perSecond(rates?.made);
-  const span = heldSpan(stream);
-  const ago = stream.lastRecordAt == null ? null : Math.max(0, stream.at - stream.lastRecordAt);
-  const topic = stream.source.startsWith("topic");
-  return [
-    { key: "read", label: "Read", value: read, unit: unitRead, note: `${compact(stream.records)} records so far` },
-    { key: "made", label: upper(noun), value: made, unit: unitMade, note: `${compact(held.answers)} held` },
-    {
-      key: "lag",
-      label: "Not read yet",
-      value: stream.trouble ? "unknown" : topic ? compact(stream.lagTotal) : "–",
-      unit: topic && !stream.trouble ? "records" : "",
-      note: ago == null ? stream.source : `newest read ${ago < 2 ? "just now" : `${duration(ago * 1000)} ago`}`,
-    },
-    {
-      key: "held",
-      label: unit === "batch" ? "Batch ids held" : "Event time held",
-      ...spanned(span, unit),
-      note: coverage.completeFrom == null ? "from the beginning" : `from ${moment(coverage.completeFrom, unit)}`,
-    },
-    {
-      key: "memory",
-      label: "Memory",
-      ...scaled(memory.accounted),
-      note: `of ${bytes(memory.budget)}`,
-      share: memory.accounted / memory.budget,
-    },
-    {
-      key: "late",
-      label: "Late",
-      value: compact(stream.late),
-      unit: "events",
-      note: stream.late ? "taken in after their time" : "all came in time",
-    },
-  ];
-}
-
-function spanned(span, unit) {
-  if (span == null) return { value: "nothing", unit: "" };
-  const text = length(span, unit);
-  const [value, ...rest] = text.split(" ");
-  return rest.length > 1 ? { value: text, unit: "" } : { value, unit: rest.join(" ") };
-}
-
 // Say until when answers do not change any more.
 function finality({ coverage, unit, bars, live, view }) {
   const first = bars[0]?.start ?? live.start;
@@ -278,8 +234,8 @@ function generations(stream) {
   const all = [...stream.gone, ...stream.bars, stream.live].filter(({ start }) => start != null).reverse();
   const rows = all.map((bar) => [
     STATES[bar.state] + (bar.reason ? ` (${bar.reason})` : ""),
-    moment(bar.start, stream.unit),
-    moment(bar.end, stream.unit),
+    when(bar.start, stream.unit),
+    when(bar.end, stream.unit),
     compact(bar.events),
     bar.answers == null ? "" : compact(bar.answers),
     bytes(bar.state === "gone" ? 0 : bar.bytes),

@@ -2,7 +2,8 @@
 
 import { element, gauge, write } from "../lib/element.js";
 
-// `tiles` are { key, label, value, unit, note, kind, share }: `share` from 0 to 1 draws a bar below the number.
+// `tiles` are { key, label, value, unit, note, title, kind, share }: `title` is that of the note, and `share` from 0 to
+// 1 draws a bar below the number.
 export function drawTiles(target, tiles) {
   const key = tiles.map((tile) => `${tile.key}${tile.share == null ? "" : "%"}`).join();
   if (target.dataset.key !== key) {
@@ -16,6 +17,7 @@ export function drawTiles(target, tiles) {
     write(figure.children[0], tile.value);
     write(figure.children[1], tile.unit ?? "");
     write(note.lastChild, tile.note ?? "");
+    if (note.title !== (tile.title ?? "")) note.title = tile.title ?? "";
     if (tile.share != null) {
       const fill = note.querySelector(".fill");
       fill.style.width = `${Math.max(0, Math.min(1, tile.share)) * 100}%`;

@@ -3,7 +3,8 @@
 import { extent } from "../data/window.js";
 import { json } from "../lib/access.js";
 import { big, least, most } from "../lib/exact.js";
-import { duration, isTime, length, moment, number, toMs, utc } from "../lib/format.js";
+import { duration, isTime, length, number, toMs, utc } from "../lib/format.js";
+import { when } from "../lib/when.js";
 
 export const AT_ONCE = 1_000;
 const NEWEST = 100;
@@ -25,7 +26,7 @@ export const ANSWERS = {
       ...steps.map((step, at) => ({
         title: step,
         kind: "n",
-        text: (row) => moment(row[at], unit, true),
+        text: (row) => when(row[at], unit, true),
         key: (row) => row[at],
       })),
       { title: "took", kind: "n", text: (row) => length(took(row), unit), key: took },
@@ -45,10 +46,10 @@ export const ANSWERS = {
       ...steps.map((step) => ({
         title: step,
         kind: "n",
-        text: (row) => moment(big(row.steps[step]), unit, true),
+        text: (row) => when(big(row.steps[step]), unit, true),
         key: (row) => big(row.steps[step]) ?? -1n,
       })),
-      { title: "lapses at", kind: "n", text: ({ lapsesAt }) => moment(big(lapsesAt), unit) },
+      { title: "lapses at", kind: "n", text: ({ lapsesAt }) => when(big(lapsesAt), unit) },
     ],
     python: ({ name }, from, to) => `firnline.sequences(${timed(from)}, ${timed(to)}, stream=${quoted(name)})`,
     newest: (stream) => newestLength(stream, 10 * MINUTE_MS),
@@ -72,7 +73,7 @@ export const ANSWERS = {
     limit: "",
     rows: (body) => body.uniques,
     columns: () => [
-      { title: "begins", text: ({ start }) => moment(start, "s"), key: ({ start }) => start },
+      { title: "begins", text: ({ start }) => when(start, "s"), key: ({ start }) => start },
       { title: "unique users", kind: "n", text: users, key: ({ unique }) => unique },
       { title: "frames", kind: "n", text: ({ frames }) => number(frames), key: ({ frames }) => frames },
       { title: "lasts", kind: "n", text: ({ start, end }) => duration((end - start) * 1000) },

@@ -3,7 +3,8 @@
 
 import { json } from "../lib/access.js";
 import { element, gauge, table, write } from "../lib/element.js";
-import { compact, duration, moment, number } from "../lib/format.js";
+import { compact, duration, number } from "../lib/format.js";
+import { when } from "../lib/when.js";
 
 const WAITING = 20; // open sequences
 const OVER = { "all time": "", "last hour": "?startTime=-1h", "last day": "?startTime=-1d" };
@@ -58,7 +59,7 @@ function parts(target, view) {
 
 // Show the open sequences that began first: the next ones that lapse.
 function wait(target, sequences, { steps, unit }) {
-  const at = (time) => (time == null ? "" : moment(time, unit));
+  const at = (time) => when(time, unit);
   table(
     target,
     sequences.length ? "The open sequences that lapse next" : "No sequence is open",
@@ -78,7 +79,7 @@ async function told(target, key, { name, unit }) {
       events.length ? `The events of ${key}` : `No event of ${key} is held`,
       [["time", "n"], ["step"], ["sequence", "n"], ["state"], ["why in none"]],
       events.map((each) => [
-        moment(each.time, unit, true),
+        when(each.time, unit, true),
         each.step,
         each.sequence ?? "",
         each.state,

@@ -3,7 +3,8 @@
 import { Chart } from "../charts/charts.js";
 import { json } from "../lib/access.js";
 import { element, table } from "../lib/element.js";
-import { compact, moment, number, toMs } from "../lib/format.js";
+import { compact, number, toMs } from "../lib/format.js";
+import { when } from "../lib/when.js";
 
 const PERIODS = 120;
 const LENGTH_MS = { minute: 6e4, hour: 3.6e6, day: 8.64e7, week: 6.048e8, month: 2.6784e9, year: 3.16224e10 };
@@ -35,7 +36,7 @@ export const UNIQUES = {
     const cells = rows
       .toReversed()
       .map((row) => [
-        moment(row.start, "s"),
+        when(row.start, "s"),
         number(row.unique),
         row.exact ? "exact" : `${number(row.lower)} to ${number(row.upper)}`,
         number(row.frames),
