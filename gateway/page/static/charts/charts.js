@@ -52,6 +52,7 @@ export class Chart {
       {
         ...this.size(),
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), now() === "UTC" ? "Etc/UTC" : now()),
+        padding: this.bars ? [null, 2 * size, null, null] : undefined, // the last label is at the end of the last bar
         cursor: { y: false, points: { size: 6 } },
         hooks: { drawAxes: [(plot) => this.drawMarks(plot)] },
         legend: { live: true, markers: { width: 0, fill: (_, at) => this.colours[at] } },

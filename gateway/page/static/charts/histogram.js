@@ -5,14 +5,14 @@ import { counts } from "../data/counts.js";
 import { bucketWidth, extent, ticks, Window } from "../data/window.js";
 import { element, set, svg, write } from "../lib/element.js";
 import { least, most } from "../lib/exact.js";
-import { compact, isTime, length, moment, number, toMs } from "../lib/format.js";
+import { compact, each, isTime, moment, number, toMs } from "../lib/format.js";
 import { drawBands } from "./bands.js";
 import { hatches, visible } from "./bars.js";
 import { roundNumbers, roundTimes, Scale } from "./scale.js";
 
 const LEFT_REM = 3.8;
-const BANDS_PX = 40;
-const AXIS_PX = 24;
+const BANDS_REM = 2.5;
+const AXIS_REM = 1.5;
 const TOP_REM = 1.65;
 const BUCKET_PX = 7;
 const EVERY_MS = 1_000;
@@ -84,8 +84,9 @@ export class Histogram {
     this.svg.toggleAttribute("data-none", !this.whole);
     if (!this.whole || this.plot.hidden) return;
     this.width = Math.max(240, this.plot.clientWidth);
-    this.height = this.plot.clientHeight - BANDS_PX - AXIS_PX;
     const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    this.rem = rem;
+    this.height = Math.round(this.plot.clientHeight - (BANDS_REM + AXIS_REM) * rem);
     this.left = Math.round(LEFT_REM * rem);
     this.top = Math.round(TOP_REM * rem);
     set(this.svg, { width: this.width, height: this.plot.clientHeight });
@@ -98,7 +99,7 @@ export class Histogram {
     this.load();
     this.drawCounts();
     this.drawTimes();
-    drawBands(this.bands, this, { y: this.height + 6, left: this.left });
+    drawBands(this.bands, this, { y: this.height + 0.38 * rem, left: this.left });
   }
 
   // Ask for the counts of the window: at once if it is another one, and every second while it follows the stream.
@@ -140,11 +141,11 @@ export class Histogram {
     const y = (count) => this.height - (count / top) * (this.height - this.top);
     const lines = marks.map((mark) => svg("path", { d: `M${this.left} ${y(mark).toFixed(1)}H${this.width}` }));
     const labels = marks.map((mark) => {
-      const text = svg("text", { x: this.left - 8, y: (y(mark) + 4).toFixed(1), "text-anchor": "end" });
+      const text = svg("text", { x: this.left - 8, y: (y(mark) + 0.25 * this.rem).toFixed(1), "text-anchor": "end" });
       text.textContent = compact(mark).replace(/ (m|b|t)\w+$/, (_, letter) => ` ${letter.toUpperCase()}`);
       return text;
     });
-    const title = svg("text", { x: 0, y: 11 });
+    const title = svg("text", { x: 0, y: (0.7 * this.rem).toFixed(1) });
     title.textContent = this.loaded ? `${counts(this.stream.view).noun} per ${this.bar()}` : "";
     this.grid.replaceChildren(...lines, ...labels, title);
     const final = this.stream.coverage.finalUntil;
@@ -167,15 +168,19 @@ export class Histogram {
   drawTimes() {
     const { unit } = this.stream;
     const [from, to] = [this.scale.start, this.scale.end];
-    const room = (this.width - this.left) / 85;
-    const y = this.height + BANDS_PX;
+    const room = (this.width - this.left) / (5.4 * this.rem);
+    const y = this.height + BANDS_REM * this.rem;
     const made = [];
     const put = (x, text) => {
-      const half = text.length * 3.4;
+      const half = text.length * 0.22 * this.rem;
       if (x - half < (made.at(-1)?.end ?? this.left - 8) || x + half > this.width + 2) return;
-      const label = svg("text", { x: x.toFixed(1), y: y + 16, "text-anchor": "middle" });
+      const label = svg("text", { x: x.toFixed(1), y: (y + this.rem).toFixed(1), "text-anchor": "middle" });
       label.textContent = text;
-      made.push({ label, end: x + half + 12, tick: svg("path", { d: `M${x.toFixed(1)} ${y - 1}v5` }) });
+      made.push({
+        label,
+        end: x + half + 0.75 * this.rem,
+        tick: svg("path", { d: `M${x.toFixed(1)} ${(y - 1).toFixed(1)}v5` }),
+      });
     };
     if (isTime(unit)) {
       const first = toMs(from, unit);
@@ -210,7 +215,7 @@ export class Histogram {
 
   // Return the length of a bucket in words.
   bar() {
-    return this.loaded.by ?? length(this.loaded.width, this.stream.unit).replace(/^1 /, "");
+    return this.loaded.by ?? each(this.loaded.width, this.stream.unit);
   }
 
   // Move the window so that a range is in sight, if the window shows another time.

@@ -7,8 +7,8 @@ import { bytes, compact, isTime, length, moment, number, toMs } from "../lib/for
 import { hatches, visible } from "./bars.js";
 import { roundNumbers, roundTimes, scaleOf } from "./scale.js";
 
-const COVER_PX = 22;
-const AXIS_PX = 24;
+const COVER_REM = 1.4;
+const AXIS_REM = 1.5;
 
 const SIZES = {
   rate: ({ events, start, end }) => events / Math.max(1, Number(end - start)),
@@ -65,8 +65,9 @@ export class Timeline {
   draw(stream) {
     this.stream = stream;
     this.width = Math.max(200, this.plot.clientWidth);
-    this.height = this.plot.clientHeight - COVER_PX - AXIS_PX;
-    this.digit = parseFloat(getComputedStyle(document.documentElement).fontSize) * 0.24;
+    this.rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    this.height = Math.round(this.plot.clientHeight - (COVER_REM + AXIS_REM) * this.rem);
+    this.digit = this.rem * 0.24;
     set(this.svg, {
       viewBox: `0 0 ${this.width} ${this.plot.clientHeight}`,
       width: this.width,
@@ -167,7 +168,7 @@ export class Timeline {
 
   drawAxis() {
     const count = Math.max(2, Math.floor(this.width / (36 * this.digit)));
-    const y = this.height + COVER_PX;
+    const y = this.height + Math.round(COVER_REM * this.rem);
     const marks = [];
     const places = this.straight ? this.roundPlaces(count) : this.evenPlaces(count);
     let taken = -Infinity;
@@ -176,7 +177,7 @@ export class Timeline {
       const at = Math.max(half, Math.min(this.width - half, x));
       if (at - half < taken + 10) continue;
       taken = at + half;
-      const label = svg("text", { x: at, y: y + 15, "text-anchor": "middle" });
+      const label = svg("text", { x: at, y: y + this.rem, "text-anchor": "middle" });
       label.textContent = text;
       marks.push(svg("path", { d: `M${x} ${y - 2}v6` }), label);
     }

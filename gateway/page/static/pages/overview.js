@@ -3,12 +3,13 @@
 import { heldSpan, NOUNS, WHAT } from "../data/nouns.js";
 import { statusOf } from "../data/status.js";
 import { byId, element, gauge, write } from "../lib/element.js";
-import { compact, duration, length, number, perSecond, plural, scaled } from "../lib/format.js";
+import { age, compact, length, number, perSecond, plural, scaled } from "../lib/format.js";
 import { address } from "../lib/route.js";
 import { drawSpark, spark } from "../parts/spark.js";
 import { drawTiles } from "../parts/tiles.js";
 
 const LAST_S = 1_800;
+const [CARD_REM, GAP_REM] = [21, 1];
 const BAD = new Set(["failed", "restarted", "given up", "troubled"]);
 const FACTS = ["lag", "answers", "held", "memory"];
 
@@ -17,6 +18,7 @@ export class Overview {
     this.state = state;
     this.past = past;
     this.cards = new Map();
+    new ResizeObserver(() => this.spread()).observe(byId("overview-cards"));
   }
 
   draw() {
@@ -34,10 +36,21 @@ export class Overview {
       list.dataset.key = key;
       this.cards = new Map(names.map((name) => [name, card(name)]));
       list.replaceChildren(...[...this.cards.values()].map(({ root }) => root));
+      this.spread();
     }
     all.forEach(([stream, rates], at) => {
       this.card(this.cards.get(stream.name), stream, rates, states[at]);
     });
+  }
+
+  // Fill the rows evenly: six cards of which five fit side by side stand as three and three.
+  spread() {
+    const list = byId("overview-cards");
+    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    const fit = Math.max(1, Math.floor((list.clientWidth / rem + GAP_REM) / (CARD_REM + GAP_REM)));
+    const rows = Math.ceil(this.cards.size / fit);
+    const columns = rows > 1 ? Math.ceil(this.cards.size / rows) : fit;
+    list.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
   }
 
   card(parts, stream, rates, status) {
@@ -73,9 +86,9 @@ export class Overview {
     const values = [...history.records, rates?.records ?? null];
     const at = [...history.at, now.at];
     const marks = history.marks.filter(({ kind }) => BAD.has(kind)).map((mark) => mark.at);
-    drawSpark(parts.spark, { at, values, from: Math.max(now.at - LAST_S, history.began), to: now.at, marks });
-    const span_s = Math.min(LAST_S, now.at - history.began);
-    write(parts.past, `records per second, last ${duration(Math.max(60, span_s) * 1000)}`);
+    const from = at.find((_, place) => values[place] != null) ?? now.at - LAST_S; // the line begins at the edge
+    drawSpark(parts.spark, { at, values, from, to: now.at, marks: marks.filter((mark) => mark >= from) });
+    write(parts.past, `records per second, last ${minutes(now.at - from)}`);
   }
 }
 
@@ -127,7 +140,7 @@ function brokerTile(streams, now) {
   if (!readers.length) return { ...base, value: "not used", note: "no stream reads a topic" };
   if (!away.length) return { ...base, value: "answers", note: plural(readers.length, "topic"), kind: "good" };
   const since = Math.min(...away.map(({ trouble }) => trouble.since));
-  const note = `${number(away.length)} of ${plural(readers.length, "topic")}, for ${duration((now.at - since) * 1000)}`;
+  const note = `${number(away.length)} of ${plural(readers.length, "topic")}, for ${age(now.at - since)}`;
   return { ...base, value: away[0].trouble.state, note, kind: "bad" };
 }
 
@@ -171,5 +184,8 @@ function sums(all, now) {
     },
   ];
 }
+
+// Return a length in whole minutes, which do not change at every look.
+const minutes = (seconds) => (seconds < 90 ? "minute" : age(60 * Math.round(seconds / 60)));
 
 const percent = (share) => `${Number((share * 100).toPrecision(2))} %`;
