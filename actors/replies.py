@@ -125,8 +125,9 @@ class Progress(Control, frozen=True):
     passed. `ahead` counts the events whose times could not be yet when they came; `apart` of them wait for their times, the
     earliest for `apart_from`. `transactions` has the first offset of each partition's open transaction, if it has one.
     `offsets` has the next offset to read and `lag` the unread records of each partition. `trouble` is why no records come,
-    None if they can; `last_record_at` is when the newest record was read (seconds since 1970). `unit` is that of the times,
-    None if the axis is not time. `since_start` has this process's counts, see `Tally`.
+    None if they can; `last_record_at` is when the newest record was read (seconds since 1970). `silence` is the stream's time
+    while every record is read and none comes: it goes on with the clock. `unit` is that of the times, None if the axis is not
+    time. `since_start` has this process's counts, see `Tally`.
     """
 
     state: str = "starting"
@@ -146,6 +147,7 @@ class Progress(Control, frozen=True):
     credits: int = 0
     buffered_bytes: int = 0
     watermark: int | None = None
+    silence: int | None = None
     held_back_by: int | None = None
     transactions: Mapping[int, int] = {}
     offsets: Mapping[int, int] = {}

@@ -530,6 +530,7 @@ class FunnelStream(StreamSettings):
 
     meant = ("steps", "within", "record")
     publishes = True
+    joins = True
     result_keys = ("key", "state")
     bounds = ("max_sequences",)
     view_settings = ("steps", "max_sequences")

@@ -7,11 +7,11 @@ It never waits. A shard that gives no part is named in the answer's coverage.
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, assert_never
+from typing import Any, ClassVar, NamedTuple, Protocol, assert_never
 
 from msgspec.structs import replace
 
-from actors.cluster.joining import coverage_of, origin_of
+from actors.cluster.joining import clock_of, coverage_of, origin_of
 from actors.cluster.messages import (
     Arrived,
     Ask,
@@ -69,6 +69,14 @@ class _Asked:
     span: Span
     waiting: set[int] = field(default_factory=set)
     parts: dict[int, Part] = field(default_factory=dict)
+
+
+class _Standing(NamedTuple):
+    """Where a stream stands in all shards: the joined coverage, whether all are idle, and the clock, see `parcels`."""
+
+    coverage: Coverage
+    idle: bool
+    clock: int | None
 
 
 @dataclass(slots=True)
@@ -194,7 +202,8 @@ class Gatherer(Actor[GathererMessage]):
         """Ask the same shards again if the view needs more of them; else reply."""
         asked = self._asked[query_id]
         partials = [part.partial for part in asked.parts.values()]
-        further = self._parcel.further(asked.query.arguments, asked.arguments, partials) if partials else None
+        clock = self._standing(asked).clock
+        further = self._parcel.further(asked.query.arguments, asked.arguments, partials, clock=clock) if partials else None
         if further is None:
             self._answer(query_id)
         else:
@@ -220,7 +229,7 @@ class Gatherer(Actor[GathererMessage]):
                 elif whole and len(found.coverage.missing) != missing:
                     done(Busy("a slice did not reply"))
                 else:
-                    done(Part(found.partial, found.coverage, found.origin, idle, hold.epoch))
+                    done(Part(found.partial, found.coverage, found.origin, idle, hold.epoch, 0, stats.progress.silence))
 
             self.send(hold.manager, Query(query.span, query.arguments, query.deadline_s, take, query.admit, counts=not whole))
 
@@ -281,17 +290,35 @@ class Gatherer(Actor[GathererMessage]):
         if asked is None:
             return
         query, parts = asked.query, dict(sorted(asked.parts.items()))
-        absent = [f"{self.stream} {shard}" for shard in range(self._shards) if shard not in parts]
-        idle = [part.idle for part in parts.values()]
-        coverage = coverage_of([part.coverage for part in parts.values()], idle, absent)
+        standing = self._standing(asked)
+        absent, until = standing.coverage.absent, None if standing.coverage.absent else standing.coverage.complete_to
         partials = [part.partial for part in parts.values()]
-        until = None if absent else coverage.complete_to
-        sleeps = not absent and all(idle)
-        joined = self._parcel.joined(self._view, partials, until=until, idle=sleeps, span=query.span, arguments=query.arguments)
+        if (refused := self._parcel.refusal(partials)) is not None:
+            query.reply_to(Busy(refused))
+            return
+        joined = self._parcel.joined(
+            self._view,
+            partials,
+            until=until,
+            idle=standing.idle,
+            clock=standing.clock,
+            span=query.span,
+            arguments=query.arguments,
+        )
         self._whole += query.counts and not absent
         self._part += query.counts and bool(absent)
-        origin = None if absent else origin_of(parts)
-        query.reply_to(Answer(self._view, joined, query.span, query.arguments, coverage, origin))
+        steady = not absent and self._parcel.steady(self._view, joined, query.arguments)
+        origin = origin_of(parts) if steady else None
+        query.reply_to(Answer(self._view, joined, query.span, query.arguments, standing.coverage, origin))
+
+    def _standing(self, asked: _Asked) -> _Standing:
+        """Return where the stream stands by the parts so far."""
+        parts = [asked.parts[shard] for shard in sorted(asked.parts)]
+        absent = [f"{self.stream} {shard}" for shard in range(self._shards) if shard not in asked.parts]
+        idle = [part.idle for part in parts]
+        coverage = coverage_of([part.coverage for part in parts], idle, absent)
+        sleeps = not absent and all(idle)
+        return _Standing(coverage, sleeps, None if absent else clock_of(parts, coverage.complete_to, sleeps))
 
     # Who is there ----------------------------------------------------------------------------------------------------
 

@@ -28,6 +28,13 @@ def coverage_of(told: Sequence[Coverage], idle: Sequence[bool], absent: Sequence
     return Coverage(max(froms, default=None), to, final, tuple(missing), tuple(absent))
 
 
+def clock_of(told: Sequence[Part], until: int | None, idle: bool) -> int | None:  # noqa: FBT001  # one of three facts
+    """Return the time that the stream has passed in all shards: `until`, or once all are idle, that of the latest silence."""
+    if not idle:
+        return until
+    return max((time for time in (until, *(part.silence for part in told)) if time is not None), default=None)
+
+
 def origin_of(parts: Mapping[int, Part]) -> tuple[tuple[int, int], ...] | None:
     """Return what an answer was read from, None if a live slice of any shard contributes. A new lease is another origin."""
     found: list[tuple[int, int]] = []

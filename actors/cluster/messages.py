@@ -46,7 +46,10 @@ class Locate(Control, frozen=True):
 
 
 class Part(Struct, frozen=True):
-    """A shard's part of an answer. `idle`: the shard has read all records that there are. `nbytes`: as it was sent, else 0."""
+    """A shard's part of an answer. `idle`: the shard has read all records that there are. `nbytes`: as it was sent, else 0.
+
+    `silence` is the time of the shard's stream while it is idle. It goes on with the clock.
+    """
 
     partial: Any
     coverage: Coverage
@@ -54,6 +57,7 @@ class Part(Struct, frozen=True):
     idle: bool
     epoch: int
     nbytes: int = 0
+    silence: int | None = None
 
 
 class Ask(Data, frozen=True):

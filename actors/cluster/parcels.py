@@ -3,9 +3,12 @@
 Each view that can be in a cluster has a module `parcel` in its package: `ARGUMENTS`, the types of its queries' arguments by
 name; `packed`, a partial as a state, as few bytes as possible; `unpacked`, its inverse; `joined`, the merge of parts of several
 shards. The law: rendering the join of unpacked parts is the same as rendering the merge of the parts.
+
+The `clock` is the time that the stream has passed in all shards, as one process would have it. It is None if it is unknown, or
+if a shard gives no part.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Protocol, cast
 
@@ -27,6 +30,11 @@ class Parcel(Protocol):
 
     ARGUMENTS: Mapping[str, type[Any]]
 
+    def of_shard(
+        self, view: View, *, shard: int, shards: int, partitions: Callable[[], int], complain: Callable[[str], object]
+    ) -> View:
+        """Return the view for the slices of a shard, whose topic has `partitions()` partitions. `complain` gets troubles."""
+
     def packed(self, view: View, partial: Any, arguments: Any) -> State:
         """Return a partial as a state that shares nothing with slices."""
 
@@ -36,14 +44,30 @@ class Parcel(Protocol):
     def first(self, arguments: Any, span: Span) -> tuple[Any, Span]:
         """Return the arguments and the span with which each shard is asked first."""
 
-    def further(self, arguments: Any, asked: Any, partials: Sequence[Any]) -> Any | None:
+    def further(self, arguments: Any, asked: Any, partials: Sequence[Any], *, clock: int | None) -> Any | None:
         """Return the arguments with which each shard is asked next, by the parts of the last question; None: they suffice."""
 
-    def joined(self, view: View, partials: Sequence[Any], *, until: int | None, idle: bool, span: Span, arguments: Any) -> Any:
+    def joined(
+        self,
+        view: View,
+        partials: Sequence[Any],
+        *,
+        until: int | None,
+        idle: bool,
+        clock: int | None,
+        span: Span,
+        arguments: Any,
+    ) -> Any:
         """Join the partials of shards. All of them have passed the time `until`, unless it is None. `idle`: all have read all.
 
         With partials of all slices of one shard alone it is their merge.
         """
+
+    def refusal(self, partials: Sequence[Any]) -> str | None:
+        """Return why the partials cannot be joined, None if they can."""
+
+    def steady(self, view: View, partial: Any, arguments: Any) -> bool:
+        """Return whether a join of frozen slices stays as it is while the clock goes on."""
 
 
 def parcel_of(view: str) -> Parcel:
@@ -97,6 +121,7 @@ def part_bytes(name: str, view: View, part: Part, arguments: Any) -> bytes:
         "origin": part.origin,
         "idle": part.idle,
         "epoch": part.epoch,
+        "silence": part.silence,
     }
     data = bytearray()
     snapshot.write(_KIND, state, data.extend)
@@ -117,7 +142,7 @@ def part_of(name: str, view: View, data: bytes) -> Part | Busy:
         if "busy" in state:
             return Busy(str(state["busy"]))
         coverage = msgspec.convert(state["coverage"], Coverage)
-        origin = state["origin"]
+        origin, silence = state["origin"], state["silence"]
         return Part(
             parcel_of(name).unpacked(view, state["partial"]),
             coverage,
@@ -125,6 +150,7 @@ def part_of(name: str, view: View, data: bytes) -> Part | Busy:
             bool(state["idle"]),
             int(state["epoch"]),
             len(data),
+            None if silence is None else int(silence),
         )
     except (TypeError, KeyError, IndexError, msgspec.ValidationError) as error:
         raise ValueError(f"this is no part of an answer: {error}") from None

@@ -12,6 +12,7 @@ class SharedSource(KafkaSource):
     def __init__(self, *given: Any, shard: int, shards: int, **more: Any) -> None:
         self._shard, self._shards = shard, shards
         self._targets: dict[int, int] = {}
+        self._partition_count = 0
         super().__init__(*given, **more)
 
     def caught_up(self) -> bool:
@@ -25,8 +26,14 @@ class SharedSource(KafkaSource):
             max(reached.get(number, -1), self._ends.reached(number)) >= end for number, end in targets.items()
         )
 
+    def partition_count(self) -> int:
+        """Return the number of partitions of the topic, of all shards, as last seen."""
+        return self._partition_count
+
     def _begin(self, partitions: Iterable[int]) -> bool:
-        return super()._begin({number for number in partitions if number % self._shards == self._shard})
+        known = set(partitions)
+        self._partition_count = len(known)
+        return super()._begin({number for number in known if number % self._shards == self._shard})
 
     def _range(self, number: int, wanted: int) -> tuple[int, int]:
         low, high = super()._range(number, wanted)

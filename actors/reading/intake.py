@@ -196,6 +196,7 @@ class Intake:
             buffered=len(self._order),
             buffered_bytes=self._order.nbytes + self._apart.nbytes,
             watermark=self.watermark(now) if self._view.timed else None,
+            silence=self.silence(now).time if self._view.timed and self.idle(now) else None,
             unit=self._unit.now if self._view.timed else None,
             held_back_by=self._watermark.holding(now),
             transactions=self._transactions(),

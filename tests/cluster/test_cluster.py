@@ -17,6 +17,8 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from actors.columns.partitioners import murmur2
+from actors.columns.text import Text
 from scripts.brokers.process import free_port
 from tests.conftest import Send
 from tests.support.service import Service, command, service
@@ -41,6 +43,10 @@ QUESTIONS = (
     "/dataset?limit=1000",
     "/dataset/id7",
     "/dataset/summary?startTime=0",
+    "/paid",
+    "/paid/sequences?limit=20",
+    "/paid/sequences?state=open&limit=5&format=csv",
+    "/paid/keys/k7",
 )
 
 
@@ -58,9 +64,23 @@ def lines(count: int, seed: int) -> list[bytes]:
     ]
 
 
+def partition_of(key: str) -> int:
+    """Return the partition that Java's clients choose for a key."""
+    return int(murmur2(Text.of([key.encode()]))[0] & 0x7FFFFFFF) % PARTITIONS
+
+
 def uniques(count: int, seed: int) -> list[bytes]:
     chance = random.Random(seed)
     return [json.dumps({"ts": BEGIN + at / 10, "uid": f"u{chance.randrange(2_500)}"}).encode() for at in range(count)]
+
+
+def orders(count: int, seed: int) -> list[tuple[str, bytes]]:
+    """Return keys and records of a funnel."""
+    chance, found = random.Random(seed), []
+    for at in range(count):
+        key, kind = f"k{chance.randrange(600)}", chance.choice(["created", "paid", "shipped"])
+        found.append((key, json.dumps({"id": key, "type": kind, "at": BEGIN + at / 10}).encode()))
+    return found
 
 
 def created(bootstrap: str, partitions: int) -> str:
@@ -111,6 +131,7 @@ class Cluster:
     topic: str
     frames: str
     ids: str
+    paid: str
     data: Path
     name: str = field(default_factory=lambda: f"c{uuid.uuid4().hex[:12]}")
 
@@ -124,13 +145,20 @@ streams:
   words: {{view: words, idle_ms: 200, source: {{topic: {self.topic}}}}}
   dataset: {{view: top, idle_ms: 200, source: {{topic: {self.ids}}}}}
   uniques: {{view: uniques, idle_ms: 200, exact_users: 1000, source: {{topic: {self.frames}}}}}
+  paid:
+    view: funnel
+    idle_ms: 200
+    source: {{topic: {self.paid}}}
+    steps: [created, paid, shipped]
+    within: 1d
+    record: {{format: json, key: /id, step: {{field: /type}}, time: {{field: /at, unit: s}}}}
 """)
         return str(path)
 
     @property
     def words(self) -> tuple[str, ...]:
         """The options of each process."""
-        return "--config", self.file, "--only", "uniques", "--only", "dataset"
+        return "--config", self.file, "--only", "uniques", "--only", "dataset", "--only", "paid"
 
     @contextmanager
     def alone(self) -> Iterator[Service]:
@@ -182,7 +210,10 @@ def cluster(broker: str, tmp_path: Path, send: Send) -> Cluster:
     ids = created(broker, PARTITIONS)
     values = [b"id%d_%d" % (chance.randrange(300), chance.randrange(10**6)) for _ in range(3_000)]
     send(broker, ids, values, [chance.randrange(PARTITIONS) for _ in values])
-    return Cluster(broker, topic, frames, ids, tmp_path / "data")
+    paid = created(broker, PARTITIONS)
+    by_key = [partition_of(key) for key, _ in orders(2_000, 5)]
+    send(broker, paid, [value for _, value in orders(2_000, 5)], by_key)
+    return Cluster(broker, topic, frames, ids, paid, tmp_path / "data")
 
 
 def test_three_processes_answer_as_one_and_a_killed_one_is_named_and_replaced(cluster: Cluster, send: Send):

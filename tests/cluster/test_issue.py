@@ -66,7 +66,9 @@ class Shards:
             assert isinstance(arrived, Part)
             found.append(arrived.partial)
         until = min(self.passed) * 1_000
-        return parcel_of("uniques").joined(self.view, found, until=until, idle=idle, span=EVER, arguments=arguments)
+        return parcel_of("uniques").joined(
+            self.view, found, until=until, idle=idle, clock=until, span=EVER, arguments=arguments
+        )
 
     def look(self, *, idle: bool = False) -> list[dict[str, Any]]:
         """Look once, and publish what is due; return it."""

@@ -110,7 +110,7 @@ def test_no_shard_moves_while_kafka_is_away_and_all_of_them_answer(send: Send, t
     need_java()
     with real_broker(ROOT / ".firnline" / "kafka") as bootstrap:
         kafka = listener(int(bootstrap.rpartition(":")[2]))
-        topic, *others = [created(bootstrap, PARTITIONS) for _ in range(3)]
+        topic, *others = [created(bootstrap, PARTITIONS) for _ in range(4)]
         send(bootstrap, topic, lines(6_000, 1), [at % PARTITIONS for at in range(6_000)])
         away = Cluster(bootstrap, topic, *others, tmp_path / "data")
         with away.process() as one, away.process() as two:

@@ -138,7 +138,9 @@ def test_shards_of_uniques_have_the_users_of_the_whole_each_once(events: list[tu
         span = whole.spans()[3]
         for asked in (EVER, span):
             parts = [sent(run, run.merged(asked, arguments), arguments) for run in shards]
-            joined = parcel_of("uniques").joined(whole.view, parts, until=None, idle=idle, span=asked, arguments=arguments)
+            joined = parcel_of("uniques").joined(
+                whole.view, parts, until=None, idle=idle, clock=None, span=asked, arguments=arguments
+            )
             told, right = (
                 [json.loads(line) for line in whole.shown(partial, asked, arguments, "ndjson").splitlines()]
                 for partial in (joined, whole.merged(asked, arguments))
@@ -155,7 +157,7 @@ def test_a_period_of_uniques_is_final_when_all_shards_have_passed_it():
 
     def rows(until: int | None, *, idle: bool = False) -> list[tuple[int, bool]]:
         parts = [sent(run, run.merged(EVER, minute), minute) for run in shards]
-        joined = parcel.joined(shards[0].view, parts, until=until, idle=idle, span=EVER, arguments=minute)
+        joined = parcel.joined(shards[0].view, parts, until=until, idle=idle, clock=until, span=EVER, arguments=minute)
         found = [json.loads(line) for line in shards[0].shown(joined, EVER, minute, "ndjson").splitlines()]
         return [(row["unique"], row["final"]) for row in found]
 
@@ -186,9 +188,11 @@ def asked_of(shards: list[Run], span: Span, arguments: Any) -> tuple[Any, int]:
     while True:
         rounds += 1
         parts = [sent(run, run.merged(asked_span, asked), asked) for run in shards]
-        further = parcel.further(arguments, asked, parts)
+        further = parcel.further(arguments, asked, parts, clock=None)
         if further is None:
-            return parcel.joined(shards[0].view, parts, until=None, idle=True, span=span, arguments=arguments), rounds
+            return parcel.joined(
+                shards[0].view, parts, until=None, idle=True, clock=None, span=span, arguments=arguments
+            ), rounds
         question = question_of(question_bytes("t", 0, 1, span=span, arguments=further, deadline_s=1.0))
         assert arguments_of(question, "top") == further
         asked = further

@@ -7,7 +7,7 @@ is the carry. Nothing that is final changes with a later event.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -164,10 +164,10 @@ class LiveFunnel(Live):
         self._final = FunnelSummary()
         self._due = carry.due if carry else []
 
-    @staticmethod
-    def of_state(state: State, *, pattern: Sequence[int], within: int, max_sequences: int) -> "LiveFunnel":
+    @classmethod
+    def of_state(cls, state: State, *, pattern: Sequence[int], within: int, max_sequences: int) -> Self:
         """Restore a slice from its `state`."""
-        live, steps = LiveFunnel(pattern=pattern, within=within, max_sequences=max_sequences), len(pattern)
+        live, steps = cls(pattern=pattern, within=within, max_sequences=max_sequences), len(pattern)
         live._store = Store.of_state(state["store"], pattern=pattern, within=within)
         live._watermark = integer(state["watermark"], 0)
         live._pieces = [Piece.of_state(each, steps).copied() for each in listed(state["pieces"])]

@@ -85,6 +85,16 @@ class FunnelView(View):
             "sequences", (Field("key", "key"), Field("state", "text"), *times, Field("lapsesAt", optional=True))
         )
 
+    @property
+    def within(self) -> int:
+        """The longest time of a sequence, in the unit of the stream."""
+        return self._within
+
+    @property
+    def step_count(self) -> int:
+        """The number of steps of a sequence."""
+        return len(self._steps)
+
     def decode(self, records: Records) -> Decoded:
         """Decode a whole poll."""
         return self._decoder.decode(records)

@@ -5,7 +5,7 @@ shards are asked for the ids that any of them has given. The wanted ids are sure
 has sent. If too few are, more are asked for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import index
 from typing import Any
 
@@ -31,6 +31,18 @@ _MOST = 20_000
 _PADDING = 8
 
 Parts = Sequence[Kept]
+
+
+def of_shard(
+    view: View,
+    *,
+    shard: int,  # noqa: ARG001  # the protocol's
+    shards: int,  # noqa: ARG001
+    partitions: Callable[[], int],  # noqa: ARG001
+    complain: Callable[[str], object],  # noqa: ARG001
+) -> View:
+    """Return the view as it is."""
+    return view
 
 
 def packed(view: View, partial: Parts, arguments: Keyed) -> State:  # noqa: ARG001  # the protocol's
@@ -73,7 +85,13 @@ def first(arguments: Top, span: Span) -> tuple[Keyed, Span]:
     return Keyed(_MORE * (arguments.limit or 0) + _SPARE if few else None), EVER
 
 
-def further(arguments: Top, asked: Keyed, partials: Sequence[Parts]) -> Keyed | None:
+def further(
+    arguments: Top,
+    asked: Keyed,
+    partials: Sequence[Parts],
+    *,
+    clock: int | None,  # noqa: ARG001  # the protocol's
+) -> Keyed | None:
     """Ask for the ids that were given, and if too few of them are sure, for more ids."""
     parts = [part for each in partials for part in each]
     bounds = [part.least for part in parts if part.least is not None]
@@ -96,6 +114,7 @@ def joined(
     *,
     until: int | None,  # noqa: ARG001
     idle: bool,  # noqa: ARG001
+    clock: int | None,  # noqa: ARG001  # the protocol's
     span: Span,
     arguments: Top,
 ) -> tuple[Ranked | Rank | Valued, ...]:
@@ -113,6 +132,15 @@ def joined(
     for part in parts:
         cleared |= part.cleared
     return (Ranked(rows.ids.only(inside), rows.values[inside], cleared),)
+
+
+def refusal(partials: Sequence[Any]) -> None:
+    """Refuse no parts."""
+
+
+def steady(view: View, partial: Any, arguments: Any) -> bool:  # noqa: ARG001  # the protocol's
+    """Return True: the clock changes nothing that is frozen."""
+    return True
 
 
 def _rank(rows: Upserts, name: bytes) -> tuple[Rank, ...]:

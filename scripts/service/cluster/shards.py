@@ -9,6 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, cast
 
 from actors.cluster.messages import GathererMessage, Hold, Locate, Place, Release
+from actors.cluster.parcels import parcel_of
 from actors.cluster.share import SharedSource
 from actors.messages import Drained, Reconfigure
 from actors.protocol import Address, Busy
@@ -164,7 +165,10 @@ class LocalShards:
             complain=complain,
             source=source,
         )
-        made = replace(made, name=f"{name}.{shard}", connect=None)  # the name of its threads: no other shard's
+        view = parcel_of(stanza.view).of_shard(
+            made.view, shard=shard, shards=self._cluster.shards, partitions=source.partition_count, complain=complain
+        )
+        made = replace(made, name=f"{name}.{shard}", view=view, connect=None)  # the name of its threads: no other shard's
         return _Engine(made, start_stream(self._system, made, self._callbacks), source)
 
     def _hold(self, shard: int, epoch: int) -> None:
