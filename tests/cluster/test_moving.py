@@ -99,7 +99,6 @@ def test_a_shard_that_moves_is_taken_from_the_topic_although_kafka_has_no_record
         assert "trouble" not in printed
 
 
-@pytest.mark.alone
 @pytest.mark.long
 def test_a_process_that_is_killed_while_it_writes_or_takes_a_checkpoint_loses_nothing(apart: Apart, send: Send):
     with ExitStack() as around:
@@ -126,7 +125,6 @@ def test_a_process_that_is_killed_while_it_writes_or_takes_a_checkpoint_loses_no
             alike(alone, running)
 
 
-@pytest.mark.alone
 @pytest.mark.long
 def test_a_process_that_is_frozen_while_it_writes_a_checkpoint_and_wakes_beside_its_replacement_changes_nothing(
     apart: Apart, send: Send

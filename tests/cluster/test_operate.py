@@ -107,7 +107,6 @@ def test_a_process_that_drains_answers_for_all_while_others_have_its_shards_unti
     whole(two, 6_000)
 
 
-@pytest.mark.alone
 @pytest.mark.long
 def test_a_rolling_restart_loses_no_answer_and_each_partial_one_names_what_is_absent(cluster: Cluster, send: Send):
     sent = 6_000

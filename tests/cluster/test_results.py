@@ -162,7 +162,6 @@ def values(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, int], dict[str, An
     return {(row["granularity"], row["start"]): {**row, "revision": None, "final": None} for row in rows}
 
 
-@pytest.mark.alone
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(2))
 def test_kills_and_freezes_of_the_process_that_publishes_repeat_and_lose_no_row(stream: Stream, seed: int):
