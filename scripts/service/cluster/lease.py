@@ -171,7 +171,10 @@ class Leases:
         member = self._member_now
         if member is None:
             return None
-        metadata = member.consumer_group_metadata()
+        try:
+            metadata = membership_of(member)
+        except KafkaException:
+            return None
         return metadata if shard in self._held else None
 
     def stop(self, timeout_s: float) -> None:
@@ -381,10 +384,9 @@ class Leases:
 
 
 def membership_of(member: Consumer) -> Any:
-    """Return the membership of a group, for a transaction. Raises KafkaException if the member has lost it.
+    """Return the membership of a group, for a transaction. Raises KafkaException if the member has none, or has lost it.
 
-    Kafka checks no generation in a transaction if the membership has no name, and librdkafka gives such a one from the moment
-    at which it learns of the loss.
+    Kafka checks nothing in a transaction if the membership has neither name nor generation.
     """
     before = member.memberid()
     found = member.consumer_group_metadata()
