@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from tests.cluster.test_cluster import PARTITIONS, SECRET, SHARDS, Cluster, created
+from tests.cluster.test_cluster import PARTITIONS, SECRET, SHARDS, created
 from tests.conftest import Send
 from tests.support.service import Service, service
 from tests.support.sinks import committed_values
@@ -53,7 +53,7 @@ class Stream:
 
     def __init__(self, bootstrap: str, send: Send, folder: Path) -> None:
         self.bootstrap, self.send = bootstrap, send
-        self.cluster = Cluster(bootstrap, "", created(bootstrap, PARTITIONS), "", folder / "data")
+        self.frames, self.name = created(bootstrap, PARTITIONS), f"c{uuid.uuid4().hex[:12]}"
         self.output = f"out-{uuid.uuid4().hex}"
         self.sent: list[Frame] = []
         self.data = folder / "data"
@@ -61,7 +61,7 @@ class Stream:
     def put(self, frames: Sequence[Frame]) -> None:
         chance = random.Random(len(self.sent))
         self.sent += frames
-        self.send(self.bootstrap, self.cluster.frames, written(frames), [chance.randrange(PARTITIONS) for _ in frames])
+        self.send(self.bootstrap, self.frames, written(frames), [chance.randrange(PARTITIONS) for _ in frames])
 
     def process(self, *, alone: bool = False) -> AbstractContextManager[Service]:
         """Run a process of the cluster, or one `alone` without a cluster."""
@@ -70,10 +70,10 @@ class Stream:
             "streams: {uniques: {view: uniques, idle_ms: 200, granularities: [minute, hour], source: {topic: x}, "
             f"output: {{topic: {self.output}}}}}}}\n"
         )
-        own = () if alone else (f"cluster.name={self.cluster.name}", f"cluster.shards={SHARDS}")
+        own = () if alone else (f"cluster.name={self.name}", f"cluster.shards={SHARDS}")
         return service(
             self.bootstrap,
-            self.cluster.frames,
+            self.frames,
             *own,
             f"data_dir={self.data}",
             "checkpoint.every_ms=500",
