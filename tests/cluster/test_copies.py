@@ -1,5 +1,6 @@
 """A new holder of a shard has the files of the newest checkpoint in the topic, whole, and a holder that was fenced off changes none."""
 
+import dataclasses
 import random
 import time
 import uuid
@@ -165,6 +166,11 @@ def test_each_new_holder_has_the_newest_checkpoint_and_the_topic_has_two(world: 
         holder.open()
         assert saved.items() <= holder.files.items()
     assert world.events[-1] == "checkpoint is here"
+    forgotten = dataclasses.replace(world, topic=dataclasses.replace(world.topic, group=uuid.uuid4().hex))
+    with forgotten.holder(
+        tmp_path / "4"
+    ) as holder:  # Kafka forgets the offset of a group that nothing has committed for a week
+        assert holder.open().files == saved
 
 
 @pytest.mark.parametrize(

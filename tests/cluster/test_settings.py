@@ -48,6 +48,14 @@ def test_a_stream_of_uniques_may_have_a_topic_as_its_output_in_a_cluster(tmp_pat
     assert load(file, [], {}).streams["words"].output.topic == "t"
 
 
+def test_a_checkpoint_topic_needs_a_folder_to_take_the_files_into(tmp_path: Path):
+    file = tmp_path / "c.yaml"
+    file.write_text(CLUSTER.replace("3", "3, checkpoints: topic") + WORDS)
+    assert load(file, [], {}).cluster is not None
+    with pytest.raises(SettingsError, match="data_dir"):
+        load(file, ["data_dir=null"], {})
+
+
 def test_the_file_of_make_cluster_is_valid():
     settings = load(ROOT / "deploy" / "cluster" / "three.yaml", [], {})
     assert settings.cluster is not None

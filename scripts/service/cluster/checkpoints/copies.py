@@ -123,7 +123,7 @@ class ShardCopies:
             writer.write(CLAIM, msgspec.json.encode({"epoch": self._epoch}), claimed.append)
             writer.commit(at)
             found, self._at = reader.newest(at, claimed[0])
-        if found is None and at:
+        if found is None and reader.distrusts:
             self._log("checkpoint not trusted", shard=self._shard, reason="its proof is wrong: the secrets may differ")
         self._manifest = found or Manifest(self._shard, self._epoch, 0, ())
         self._writer = writer

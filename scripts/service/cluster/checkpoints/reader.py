@@ -42,6 +42,8 @@ class Reader:
         self._ended = ended
         self._consumer = Consumer({**settings, **_OWN, "group.id": group})
         self._next: int | None = None
+        self.distrusts = False
+        """Whether there was a manifest without the right proof."""
 
     def __enter__(self) -> Self:
         return self
@@ -71,6 +73,7 @@ class Reader:
                     manifest = Manifest.of(self._shard, message.value() or b"", self._secret)
                     if manifest is not None:
                         found = manifest, _offset_of(message)
+                    self.distrusts |= manifest is None
             if found[0] is not None:
                 return found
         return None, 0
