@@ -19,12 +19,13 @@ import pytest
 from scripts.brokers.real import real_broker
 from scripts.checkout import ROOT
 from tests.cluster.test_cluster import BEGIN, PARTITIONS, Cluster, absent, cluster, created, lines, spread, whole
+from tests.cluster.test_moving import apart
 from tests.conftest import Send
 from tests.support.java import need_java
 from tests.support.service import Service
 from tests.support.waiting import until
 
-__all__ = ["cluster"]
+__all__ = ["apart", "cluster"]
 
 ROUNDS = 16
 QUESTION = f"/words/CountWords?startTime={BEGIN + 100}&endTime={BEGIN + 200}"
@@ -61,9 +62,12 @@ class Asking:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(2))
-def test_kills_freezes_and_restarts_make_no_wrong_answer_and_lose_nothing(cluster: Cluster, send: Send, seed: int):
-    chance, sent = random.Random(seed), 6_000
+@pytest.mark.parametrize(("series", "place"), [(0, "cluster"), (1, "cluster"), (2, "apart")])
+def test_kills_freezes_and_restarts_make_no_wrong_answer_and_lose_nothing(
+    request: pytest.FixtureRequest, send: Send, series: int, place: str
+):
+    cluster: Cluster = request.getfixturevalue(place)  # with one folder for all processes, or with a checkpoint topic
+    chance, sent = random.Random(series), 6_000
     with ExitStack() as around:
         running = [around.enter_context(cluster.process()) for _ in range(3)]
         whole(running, sent)

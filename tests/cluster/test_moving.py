@@ -4,10 +4,9 @@ import itertools
 import re
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,28 +24,29 @@ TAKEN = "checkpoint taken from the topic"
 
 
 @dataclass
-class Apart:
+class Apart(Cluster):
     """A cluster whose processes have a folder of their own each, and a checkpoint topic."""
 
-    cluster: Cluster
     folders: Iterator[int] = field(default_factory=itertools.count)
 
     @property
-    def topic(self) -> str:
-        return f"firnline-{self.cluster.name}-checkpoints"
+    def checkpoints(self) -> str:
+        return f"firnline-{self.name}-checkpoints"
 
     @cached_property
     def admin(self) -> AdminClient:
-        return AdminClient({"bootstrap.servers": self.cluster.bootstrap})
+        return AdminClient({"bootstrap.servers": self.bootstrap})
 
-    def process(self, folder: Path | None = None) -> AbstractContextManager[Service]:
-        """Run one more process, in a folder that no other one has."""
-        own = folder or self.cluster.data / str(next(self.folders))
-        return self.cluster.process(f"data_dir={own}", "cluster.checkpoints=topic")
+    @contextmanager
+    def process(self, *more: str, **options: Any) -> Iterator[Service]:
+        """Run one more process, in a folder that no other one has, unless `more` names one."""
+        own = f"data_dir={self.data / str(next(self.folders))}"
+        with super().process(own, "cluster.checkpoints=topic", *more, **options) as running:
+            yield running
 
     def ends(self, level: IsolationLevel) -> dict[int, int]:
         """Return where each partition of the checkpoint topic ends, with or without what is not committed."""
-        asked = {TopicPartition(self.topic, shard): OffsetSpec.latest() for shard in range(SHARDS)}
+        asked = {TopicPartition(self.checkpoints, shard): OffsetSpec.latest() for shard in range(SHARDS)}
         found = self.admin.list_offsets(asked, isolation_level=level)
         return {place.partition: answer.result().offset for place, answer in found.items()}
 
@@ -57,7 +57,7 @@ class Apart:
 
     def delete(self) -> None:
         """Have Kafka delete every record of the streams."""
-        for topic in (self.cluster.topic, self.cluster.frames, self.cluster.ids):
+        for topic in (self.topic, self.frames, self.ids):
             places = [TopicPartition(topic, number, -1) for number in range(PARTITIONS)]
             for answer in self.admin.delete_records(places).values():
                 answer.result(20)
@@ -77,12 +77,12 @@ def alike(alone: Service, processes: Sequence[Service]) -> None:
 
 @pytest.fixture
 def apart(cluster: Cluster) -> Apart:
-    return Apart(cluster)
+    return Apart(cluster.bootstrap, cluster.topic, cluster.frames, cluster.ids, cluster.data)
 
 
 def test_a_shard_that_moves_is_taken_from_the_topic_although_kafka_has_no_record_any_more(apart: Apart):
     with ExitStack() as around:
-        alone = around.enter_context(apart.cluster.alone())
+        alone = around.enter_context(apart.alone())
         one = around.enter_context(apart.process())
         whole([alone, one], 6_000)
         alike(alone, [one])
@@ -102,25 +102,25 @@ def test_a_shard_that_moves_is_taken_from_the_topic_although_kafka_has_no_record
 @pytest.mark.long
 def test_a_process_that_is_killed_while_it_writes_or_takes_a_checkpoint_loses_nothing(apart: Apart, send: Send):
     with ExitStack() as around:
-        alone = around.enter_context(apart.cluster.alone())
+        alone = around.enter_context(apart.alone())
         running = [around.enter_context(apart.process()) for _ in range(2)]
         whole([alone, *running], 6_000)
         sent = 6_000
         for number in range(3):
             spread(running)
             records = lines(2_000, number)
-            send(apart.cluster.bootstrap, apart.cluster.topic, records, [at % PARTITIONS for at in range(2_000)])
+            send(apart.bootstrap, apart.topic, records, [at % PARTITIONS for at in range(2_000)])
             sent += 2_000
             until(apart.writing)
             running[0].process.send_signal(signal.SIGKILL)
             running[0].process.wait()
             whole(running[1:], sent)
-            folder = apart.cluster.data / f"killed-{number}"
-            with apart.process(folder) as killed:
+            folder = apart.data / f"killed-{number}"
+            with apart.process(f"data_dir={folder}") as killed:
                 until(lambda: [*folder.rglob("*.firn.tmp"), *folder.rglob("*.firn")])  # noqa: B023  # called at once
                 killed.process.send_signal(signal.SIGKILL)
                 killed.process.wait()
-            running = [running[1], around.enter_context(apart.process(folder))]
+            running = [running[1], around.enter_context(apart.process(f"data_dir={folder}"))]
             whole([alone, *running], sent)
             alike(alone, running)
 
@@ -130,7 +130,7 @@ def test_a_process_that_is_frozen_while_it_writes_a_checkpoint_and_wakes_beside_
     apart: Apart, send: Send
 ):
     with ExitStack() as around:
-        alone = around.enter_context(apart.cluster.alone())
+        alone = around.enter_context(apart.alone())
         running = [around.enter_context(apart.process()) for _ in range(2)]
         whole([alone, *running], 6_000)
         sent = 6_000
@@ -138,13 +138,13 @@ def test_a_process_that_is_frozen_while_it_writes_a_checkpoint_and_wakes_beside_
             spread(running)
             frozen, other = running[number % 2], running[1 - number % 2]
             records = lines(2_000, number)
-            send(apart.cluster.bootstrap, apart.cluster.topic, records, [at % PARTITIONS for at in range(2_000)])
+            send(apart.bootstrap, apart.topic, records, [at % PARTITIONS for at in range(2_000)])
             sent += 2_000
             until(apart.writing)
             frozen.process.send_signal(signal.SIGSTOP)
             until(lambda: absent(other))  # noqa: B023  # called at once
             whole([other], sent)
-            send(apart.cluster.bootstrap, apart.cluster.topic, lines(500, 7), [at % PARTITIONS for at in range(500)])
+            send(apart.bootstrap, apart.topic, lines(500, 7), [at % PARTITIONS for at in range(500)])
             sent += 500
             whole([alone, other], sent)
             frozen.process.send_signal(signal.SIGCONT)

@@ -173,7 +173,7 @@ class Leases:
             return None
         try:
             metadata = membership_of(member)
-        except KafkaException:
+        except (KafkaException, RuntimeError):  # it is lost, or the client is closed
             return None
         return metadata if shard in self._held else None
 
