@@ -5,7 +5,7 @@ import re
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -77,7 +77,7 @@ def alike(alone: Service, processes: Sequence[Service]) -> None:
 
 @pytest.fixture
 def apart(cluster: Cluster) -> Apart:
-    return Apart(cluster.bootstrap, cluster.topic, cluster.frames, cluster.ids, cluster.data)
+    return Apart(**{each.name: getattr(cluster, each.name) for each in fields(cluster)})
 
 
 def test_a_shard_that_moves_is_taken_from_the_topic_although_kafka_has_no_record_any_more(apart: Apart):
