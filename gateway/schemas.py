@@ -214,7 +214,9 @@ class StreamReport(Answer, frozen=True):
     source: Annotated[str, _Meta(description="Where its records come from.")]
     time_unit: Annotated[str, _Meta(description="The unit of its times: s, ms, us, ns; or batch, if they are ids.")]
     paths: Annotated[list[str], _Meta(description="Its paths, as templates with their methods.")]
-    span: Annotated[Range | None, _Meta(description="The event times of its events; null if it holds none.")]
+    span: Annotated[
+        Range | None, _Meta(description="The times of its answers: of sets, their first events. null without answers.")
+    ]
     events: Annotated[int, _Meta(description="Events that it holds.")]
     collectors: Annotated[Count, _Meta(description="Collectors that hold them.")]
     coverage: CoverageReport | None

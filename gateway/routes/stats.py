@@ -53,7 +53,7 @@ class Lost(Answer, frozen=True):
 class PrunedReport(Answer, frozen=True):
     """A collector that was dropped."""
 
-    span: Annotated[Range | None, _Meta(description="The event times of its events.")]
+    span: Annotated[Range | None, _Meta(description="The times of its answers: of sets, their first events.")]
     events: Annotated[int, _Meta(description="Events that it held.")]
     bytes: Annotated[Count, _Meta(description="Bytes that it took.")]
     reason: Annotated[str, _Meta(description="Why it was dropped.")]
@@ -64,7 +64,9 @@ class Slice(Answer, frozen=True):
     """The members that the row of every collector has."""
 
     state: Annotated[Literal["aged", "active"], _Meta(description="The active one takes in events; aged ones are frozen.")]
-    span: Annotated[Range | None, _Meta(description="The event times of its events; null if it has no events.")]
+    span: Annotated[
+        Range | None, _Meta(description="The times of its answers: of sets, their first events. null without answers.")
+    ]
     events: Annotated[int, _Meta(description="Events that it holds, answered or waiting.")]
     bytes: Annotated[Count, _Meta(description="Bytes of memory.")]
     file_bytes: Annotated[Count, _Meta(description="Bytes that are in its file only.")]

@@ -34,7 +34,8 @@ class SetSummary:
     """The number of sets and of residue events of a slice, and the proof of its bound.
 
     Without `behind`, as many sets as possible were formed, except that each event that counts in it allows one more. None: that
-    is not counted, because `proof` alone has the bound. All sets end before `until`; None: that is not known.
+    is not counted, because `proof` alone has the bound. All sets end before `until`; None: that is not known. `waiting` has the
+    residue of each step, if the slice is live; it is not part of the state.
     """
 
     sets: int
@@ -42,6 +43,7 @@ class SetSummary:
     proof: Proof
     behind: int | None = None
     until: int | None = None
+    waiting: tuple[int, ...] = ()
 
     @staticmethod
     def of_state(state: State) -> "SetSummary":
@@ -58,7 +60,7 @@ class SetSummary:
         """Return the summary of both. The residue is that of `later`, to which it was carried."""
         behind = None if self.behind is None or later.behind is None else self.behind + later.behind
         until = None if self.until is None or later.until is None else max(self.until, later.until)
-        return SetSummary(self.sets + later.sets, later.residue, self.proof.then(later.proof), behind, until)
+        return SetSummary(self.sets + later.sets, later.residue, self.proof.then(later.proof), behind, until, later.waiting)
 
     @property
     def bound(self) -> int:
@@ -264,7 +266,7 @@ class LiveSets(Live):
                 count = column.popleft(-(-over // share)).size
                 forgotten["dead_residue"] = forgotten.get("dead_residue", 0) + count
                 over -= count * share
-        if over > 0 and self._waiting:
+        if over > 0 and any(self._waiting):
             while len(self._steps[-1]):
                 self._close(CHUNK)
             rows = -(-over // sum(column.value_bytes for column in self._steps if len(column)))
@@ -289,15 +291,18 @@ class LiveSets(Live):
         return pieces, *self._prover.close(last)
 
     @property
-    def _waiting(self) -> int:
-        """Number of events in incomplete rows."""
+    def _waiting(self) -> tuple[int, ...]:
+        """Number of events of each step in incomplete rows."""
         complete = len(self._steps[-1])
-        return sum(len(column) - complete for column in self._steps)
+        return tuple(len(column) - complete for column in self._steps)
 
     def meta(self) -> Meta:
         """Describe the slice as it stands."""
         complete = len(self._steps[-1])
-        residue = self._waiting + sum(map(len, self._dead)) + self._pending.count
+        residue = tuple(
+            waiting + len(dead) + pending.size
+            for waiting, dead, pending in zip(self._waiting, self._dead, self._pending.times, strict=True)
+        )
         closed = _hull(self._closed)
         first = self._steps[0].first()
         span = closed
@@ -309,14 +314,14 @@ class LiveSets(Live):
         sets = self._closed_sets + complete
         return Meta(
             span=span,
-            events=sets * len(self._steps) + residue,
+            events=sets * len(self._steps) + sum(residue),
             nbytes=self._closed_bytes
             + sum(column.nbytes for column in (*self._steps, *self._dead))
             + self._prover.nbytes
             + self._pending.nbytes,
             dead_bytes=dead_bytes,
             final_until=first if first is not None else (closed.end if closed else None),
-            summary=SetSummary(sets, residue, self._prover.proof()),
+            summary=SetSummary(sets, sum(residue), self._prover.proof(), waiting=residue),
         )
 
     def _take(self, batch: Batch, watermark: int | None, *, counted: bool) -> None:

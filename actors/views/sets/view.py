@@ -43,6 +43,9 @@ class SetsTotal(msgspec.Struct, frozen=True, rename="camel"):
     out_of_order_messages_count: Annotated[int, msgspec.Meta(description="Events that wait for a match.")]
     set_size: Annotated[int, msgspec.Meta(description="Complete sets.")]
     bound: Annotated[int, msgspec.Meta(description="The proven maximum of sets (min-cut): no choice of sets has more.")]
+    waiting_by_step: Annotated[
+        dict[str, int], msgspec.Meta(description="Events that wait for a match, by their step; empty if the slice is aged.")
+    ]
 
 
 class SetsView(View):
@@ -180,7 +183,8 @@ class SetsView(View):
     def describe(self, before: SetSummary, meta: Meta) -> SetsTotal:
         """Return the counts of a slice. Its bound is the increase over the bound of all earlier slices."""
         own: SetSummary = meta.summary
-        return SetsTotal(own.sets, own.residue, own.sets, before.then(own).bound - before.bound)
+        waiting = dict(zip(self.steps, own.waiting, strict=True)) if own.waiting else {}
+        return SetsTotal(own.sets, own.residue, own.sets, before.then(own).bound - before.bound, waiting)
 
 
 def _may_have(meta: Meta, wanted: Explain) -> bool:

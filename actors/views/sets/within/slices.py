@@ -187,8 +187,8 @@ class TimedSets(LiveSets):
 
     @property
     @override
-    def _waiting(self) -> int:
-        return sum(map(len, self._queue))
+    def _waiting(self) -> tuple[int, ...]:
+        return tuple(map(len, self._queue))
 
     @override
     def _pop_sets(self, count: int) -> Rows:
