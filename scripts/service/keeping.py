@@ -43,10 +43,11 @@ class Keeping:
         others = (exact_store(self.folder, stream, each) for each in stanza.alike())
         return next((other for other in others if other.folder.is_dir() and _same_unit(other, stanza)), own)
 
-    def others_of(self, stream: str, store: Store) -> list[Path]:
-        """Return the folders of a stream whose answers had another meaning."""
-        found = sorted(self.folder.glob(f"{stream}-????????")) if self.folder is not None else []
-        return [path for path in found if path != store.folder]
+    def forsaken(self, stream: str, store: Store) -> list[Path]:
+        """Return the folders of a stream whose answers had another meaning, if it begins in a new folder now."""
+        if self.folder is None or store.folder.is_dir():
+            return []
+        return sorted(self.folder.glob(f"{stream}-????????"))
 
     def owner_of(self, stream: str) -> str | None:
         """Return the transactional id of a stream's results; None if its checkpoints do not outlast the process."""

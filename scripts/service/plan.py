@@ -48,8 +48,11 @@ def plan(
     meter = MemoryMeter()
     unit = TimeUnit(stream.unit if stream.unit_given else None, strict=stream.most_ahead_ms is not None)
     store = keeping.store_of(name, stream)
-    for other in keeping.others_of(name, store):
-        complain(f"settings that change the meaning of answers have changed: the state in {other} is kept, and not read")
+    for other in keeping.forsaken(name, store):
+        complain(
+            f"settings that change the meaning of answers have changed: the state in {other} is kept, and not read: go back to "
+            "these settings, or delete the folder"
+        )
     every_s = keeping.when.every_ms / 1000
     if stream.output.topic is not None and store.lasting and every_s > longest_s(kafka):
         every_s = longest_s(kafka)

@@ -2,6 +2,7 @@
 
 import gzip
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,7 @@ _GZIP = b"\x1f\x8b"
 _LONGEST = 1 << 20
 _NOTHING = "-"
 _LONGEST_CELL = 60
+_MOST_TEXTS = 10
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -189,6 +191,27 @@ def printed(stream: Stream, found: Sequence[Tried]) -> None:
     all_of_them = f"{len(found)} record{'s' * (len(found) != 1)}"
     events = f"{counts['event']} event{'s' * (counts['event'] != 1)}"
     console.print(f"{all_of_them}: {events}, {counts['other']} other, {counts['refused']} refused")
+    for line in of_steps(getattr(stream, "step_names", ()), found):
+        console.print(line)
+
+
+def of_steps(steps: Sequence[str], found: Sequence[Tried]) -> list[str]:
+    """Return lines about the step of records: the texts that are no step, and the steps of which there is no record.
+
+    Without such texts there is no line: then the records are a part of a process.
+    """
+    texts = [(each.read, text) for each in found if (text := each.values.get("step")) is not None]
+    others = Counter(text for read, text in texts if read == "other")
+    if not others:
+        return []
+    seen = {text.rpartition(" = ")[2].strip('"') for read, text in texts if read == "event"}
+    absent = [step for step in steps if step not in seen]
+    listed = ", ".join(f"{_short(text)} {count:,}" for text, count in others.most_common(_MOST_TEXTS))
+    more = f", and {len(others) - _MOST_TEXTS} more" if len(others) > _MOST_TEXTS else ""
+    return [
+        f"texts that are no step, so the record is no event: {listed}{more}",
+        *(f"step {step}: none of these records" for step in absent),
+    ]
 
 
 def _short(text: str) -> str:
