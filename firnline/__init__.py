@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from firnline.aio import AsyncClient, AsyncRows, AsyncSets
     from firnline.client import Client
+    from firnline.problems import FirnlineError, FirnlineWarning, RefusedError, UnreachableError
     from firnline.rows import Rows, Sets
     from firnline.tables import Sql
-    from firnline.transport import FirnlineError, FirnlineWarning, RefusedError, UnreachableError
 
     _here = Client()
     clear = _here.clear
@@ -71,13 +71,13 @@ _CLASSES = {
     "AsyncRows": "firnline.aio",
     "AsyncSets": "firnline.aio",
     "Client": "firnline.client",
-    "FirnlineError": "firnline.transport",
-    "FirnlineWarning": "firnline.transport",
-    "RefusedError": "firnline.transport",
+    "FirnlineError": "firnline.problems",
+    "FirnlineWarning": "firnline.problems",
+    "RefusedError": "firnline.problems",
     "Rows": "firnline.rows",
     "Sets": "firnline.rows",
     "Sql": "firnline.tables",
-    "UnreachableError": "firnline.transport",
+    "UnreachableError": "firnline.problems",
 }
 
 

@@ -18,19 +18,10 @@ import msgspec
 
 from firnline import rows as plain
 from firnline.client import Client
+from firnline.origin import Origin, is_missing
+from firnline.problems import FirnlineError, FirnlineWarning, RefusedError, UnreachableError, away, problem_of
 from firnline.rows import ARROW, NDJSON, Page, Rows, Sets
-from firnline.transport import (
-    STREAM,
-    WARNING,
-    FirnlineError,
-    FirnlineWarning,
-    Transport,
-    UnreachableError,
-    away,
-    check_origin,
-    problem_of,
-    target_of,
-)
+from firnline.transport import WARNING, Transport, target_of
 
 if TYPE_CHECKING:
     import httpx
@@ -69,27 +60,40 @@ class AsyncTransport(Transport):
         body: bytes | None = None,
         accept: str = "application/json",
         well: Collection[int] = (200,),
-        of: Mapping[str, str] | None = None,
+        of: Origin | None = None,
     ) -> "AsyncIterator[httpx.Response]":
         """Yield the response to a request before its body is read. Raises and warns as `Transport.ask`."""
-        parts = self.address()
-        target = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}{target_of(path, parameters)}"
+        parts, meant = self.address(), self.meant(of)
+        target = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}{target_of(self.path(path, of), parameters)}"
         headers = {**self.headers(accept, body), "Accept-Encoding": "identity"}
         for left in reversed(range(self.tries if method != "POST" else 1)):
             try:
                 async with self._client.stream(method, target, content=body, headers=headers) as response:
                     if warning := response.headers.get(WARNING):
                         warnings.warn(warning, FirnlineWarning, stacklevel=2)
+                    problem: RefusedError | None
                     if response.status_code in well:
-                        check_origin(response.headers.get, of or {})
-                        yield response
-                        return
-                    problem = problem_of(response.status_code, response.headers.get, await response.aread())
+                        problem = meant.other(response.headers.get) if meant is not None else None
+                        if problem is None:
+                            yield response
+                            return
+                    else:
+                        problem = problem_of(response.status_code, response.headers.get, await response.aread())
             except self._http.TransportError as error:
                 raise away(self.url, error) from error
+            if of is not None and meant is not None and is_missing(problem):
+                if (await self.about(of))["name"] == meant.stream:
+                    raise problem
+                async with self.asked(path, parameters, method=method, body=body, accept=accept, well=well, of=of) as response:
+                    yield response
+                return
             if not left or problem.wait_s is None:
                 raise problem
             await asyncio.sleep(problem.wait_s)
+
+    async def about(self, of: Origin) -> Mapping[str, Any]:
+        """Return the state of the stream that is meant, see `Transport.stream`."""
+        return self.note_meant(of, (await self.json("/streams"))["streams"])
 
     async def json(self, path: str, parameters: Mapping[str, object] | None = None, **request: Any) -> Any:
         """Return the JSON of an answer. Raises as `asked` does."""
@@ -136,6 +140,7 @@ class AsyncRows(Generic[Row]):
 
     async def url(self, form: str = "csv") -> str:
         """Return the address of a copy of all rows, as csv, ndjson or arrow, which the service keeps for five minutes."""
+        await self._transport.about(self._rows.asked.of)  # so that the copy is one of the stream that is meant
         return self._rows.at((await self._transport.json("/answers", self._rows.copying(form)))["url"])
 
     async def arrow(self) -> "pa.Table":
@@ -167,7 +172,7 @@ class AsyncRows(Generic[Row]):
         about = self._rows.asked
         if not about.needs_unit:
             return None
-        return about.times.unit or str((await self._transport.json(f"/streams/{about.of[STREAM]}"))["timeUnit"])
+        return about.times.unit or str((await self._transport.about(about.of))["timeUnit"])
 
 
 class AsyncSets(AsyncRows[dict[str, int]]):

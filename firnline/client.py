@@ -10,9 +10,10 @@ from urllib.parse import quote
 import msgspec
 
 from firnline.moments import NO_TIMES, Times
+from firnline.origin import Origin
 from firnline.rows import EARLIEST, LATEST, Rows, Sets
 from firnline.tables import Sql
-from firnline.transport import Time, Transport, origin
+from firnline.transport import Time, Transport
 
 _BOUNDS = Times(("start", "end"))
 """The times of a bucket, in the unit of the stream. Segments have batch ids there, whose unit is no time."""
@@ -23,7 +24,8 @@ class Client:
 
     A request waits at most `timeout_s` seconds for the next bytes. If the service is busy and sends Retry-After, the request is
     sent again, up to `tries` times in all. Every method raises RefusedError if the service refuses, UnreachableError if it does
-    not answer, and ValueError for a wrong address. Threads may share a client. With `times="datetime"` the times of all rows
+    not answer, and ValueError for a wrong address. Without `stream`, a function asks the stream with the usual name, such as
+    `events`, or else the only stream of its view. Threads may share a client. With `times="datetime"` the times of all rows
     are datetimes in UTC, see `Rows.datetimes`. `transport` is for AsyncClient.
 
     >>> client = Client("http://127.0.0.1:8080")
@@ -57,28 +59,37 @@ class Client:
 
     def get_of(self, stream: str, view: str | None, path: str, parameters: Mapping[str, object]) -> Any:
         """Return the JSON of a path that must be answered by this stream, of this view; None: of any view."""
-        return self._transport.json(path, parameters, of=origin(stream, view))
+        return self._transport.json(path, parameters, of=Origin(stream, view))
+
+    def stream(self, name: str | None, usual: str, view: str | None = None) -> Mapping[str, Any]:
+        """Return the state of the stream `name`, as `/streams` has it. None: the `usual` one, or the only one of the view.
+
+        Raises RefusedError if there is no such stream of the view, or if several can be meant.
+        """
+        return self._transport.stream(Origin.of(name, usual, view))
 
     def sets(
         self, start: Time = EARLIEST, end: Time = LATEST, *, limit: int | None = None, cursor: str | None = None,
-        stream: str = "events",
+        stream: str | None = None,
     ) -> Sets:  # fmt: skip
         """Return the sets whose first time is in [start, end), each as a mapping from step to time."""
+        of = Origin.of(stream, "events", "sets")
         parameters = {"startTime": start, "endTime": end}
         return Sets(
             self._transport,
-            f"/{stream}/get-sets",
+            f"/{of.stream}/get-sets",
             parameters,
-            of=origin(stream, "sets"),
+            of=of,
             limit=limit,
             cursor=cursor,
             is_dated=self._is_dated,
         )
 
-    def explain(self, step: str, time: Time, *, stream: str = "events") -> Rows[dict[str, Any]]:
+    def explain(self, step: str, time: Time, *, stream: str | None = None) -> Rows[dict[str, Any]]:
         """Return in which sets the events of a step at a time stand, and why others stand in none; with the number of each."""
+        of = Origin.of(stream, "events", "sets")
         times = Times(None, but=("count",))
-        return self._rows(f"/{stream}/explain", {"step": step, "time": time}, origin(stream, "sets"), times)
+        return self._rows(f"/{of.stream}/explain", {"step": step, "time": time}, of, times)
 
     def summary(
         self,
@@ -87,19 +98,21 @@ class Client:
         *,
         by: str | None = None,
         zone: str | None = None,
-        stream: str = "events",
+        stream: str | None = None,
     ) -> Rows[dict[str, Any]]:
         """Return the figures of the answers in [start, end) by bucket of `by`, such as "5m" or "1d" (of `zone`).
 
         Without `by`, all are in one bucket. Every view has `start`, `end` and `count`, and the page of the view has its further
         columns; of sets, a bucket has a row for the whole of a set and one for each later step. Segments take no times.
         """
+        of = Origin.of(stream, "events")
         parameters = {"startTime": start, "endTime": end, "by": by, "zone": zone}
-        return self._rows(f"/{stream}/summary", parameters, origin(stream), _BOUNDS)
+        return self._rows(f"/{of.stream}/summary", parameters, of, _BOUNDS)
 
-    def top(self, limit: int | None = None, *, stream: str = "dataset") -> Rows[str]:
+    def top(self, limit: int | None = None, *, stream: str | None = None) -> Rows[str]:
         """Return the ids with the largest values, or all ids, the largest value first; `arrow` has the values too."""
-        return self._rows(f"/{stream}", {"limit": limit}, origin(stream, "top"))
+        of = Origin.of(stream, "dataset", "top")
+        return self._rows(f"/{of.stream}", {"limit": limit}, of)
 
     def uniques(
         self,
@@ -108,14 +121,15 @@ class Client:
         end: Time | None = None,
         *,
         limit: int | None = None,
-        stream: str = "uniques",
+        stream: str | None = None,
     ) -> Rows[dict[str, Any]]:
         """Return the periods of a granularity that begin in [start, end), each with its unique users.
 
         None: no bound, and the shortest granularity that the stream keeps, which is "minute" by default.
         """
+        of = Origin.of(stream, "uniques", "uniques")
         parameters = {"granularity": granularity, "start": start, "end": end, "limit": limit}
-        return self._rows(f"/{stream}", parameters, origin(stream, "uniques"), Times(("start", "end"), "s"))
+        return self._rows(f"/{of.stream}", parameters, of, Times(("start", "end"), "s"))
 
     def words(
         self,
@@ -125,19 +139,21 @@ class Client:
         start: Time | None = None,
         end: Time | None = None,
         limit: int | None = None,
-        stream: str = "words",
+        stream: str | None = None,
     ) -> Rows[dict[str, Any]]:
         """Return the counts of words or event types, the highest first, in the `last` seconds, a range, or all time."""
-        path = f"/{stream}/{'CountWords' if of == 'words' else 'CountByEventType'}"
+        origin = Origin.of(stream, "words", "words")
+        path = f"/{origin.stream}/{'CountWords' if of == 'words' else 'CountByEventType'}"
         parameters = {"last": last, "startTime": start, "endTime": end, "limit": limit}
-        return self._rows(path, parameters, origin(stream, "words"))
+        return self._rows(path, parameters, origin)
 
     def segments(
-        self, *, after: int | None = None, limit: int | None = None, pending: bool = False, stream: str = "segments"
+        self, *, after: int | None = None, limit: int | None = None, pending: bool = False, stream: str | None = None
     ) -> Rows[dict[str, Any]]:
         """Return the finished batches, or the pending ones with the segments that they lack, by batch id."""
-        path = f"/{stream}/pending" if pending else f"/{stream}"
-        return self._rows(path, {"after": after, "limit": limit}, origin(stream, "segments"))
+        of = Origin.of(stream, "segments", "segments")
+        path = f"/{of.stream}/pending" if pending else f"/{of.stream}"
+        return self._rows(path, {"after": after, "limit": limit}, of)
 
     def funnel(
         self,
@@ -146,14 +162,15 @@ class Client:
         *,
         by: Literal["minute", "hour", "day"] | None = None,
         zone: str | None = None,
-        stream: str = "funnel",
+        stream: str | None = None,
     ) -> Rows[dict[str, Any]]:
         """Return for each step how many of the sequences that begin in [start, end) reached it, and the seconds that it took.
 
         With `by`, return the steps of each period of the time `zone`, UTC by default.
         """
+        of = Origin.of(stream, "funnel", "funnel")
         parameters = {"startTime": start, "endTime": end, "by": by, "zone": zone}
-        return self._rows(f"/{stream}", parameters, origin(stream, "funnel"), _BOUNDS)
+        return self._rows(f"/{of.stream}", parameters, of, _BOUNDS)
 
     def sequences(
         self,
@@ -164,18 +181,20 @@ class Client:
         missing: str | None = None,
         key: str | None = None,
         limit: int | None = None,
-        stream: str = "funnel",
+        stream: str | None = None,
     ) -> Rows[dict[str, Any]]:
         """Return the sequences of a funnel that begin in [start, end), by time: of a state, without a step, of a key."""
+        of = Origin.of(stream, "funnel", "funnel")
         given = {"state": state, "missing": missing, "key": key, "limit": limit}
         parameters = {"startTime": start, "endTime": end, **given}
-        return self._rows(f"/{stream}/sequences", parameters, origin(stream, "funnel"), Times(None))
+        return self._rows(f"/{of.stream}/sequences", parameters, of, Times(None))
 
-    def story(self, key: str, *, stream: str = "funnel") -> Rows[dict[str, Any]]:
+    def story(self, key: str, *, stream: str | None = None) -> Rows[dict[str, Any]]:
         """Return the events of a key of a funnel, by time: in which sequence each stands, or why in none."""
-        return self._rows(f"/{stream}/keys/{quote(key, safe='')}", {}, origin(stream, "funnel"), Times(("time",)))
+        of = Origin.of(stream, "funnel", "funnel")
+        return self._rows(f"/{of.stream}/keys/{quote(key, safe='')}", {}, of, Times(("time",)))
 
-    def _rows(self, path: str, parameters: Mapping[str, object], of: Mapping[str, str], times: Times = NO_TIMES) -> Rows[Any]:
+    def _rows(self, path: str, parameters: Mapping[str, object], of: Origin, times: Times = NO_TIMES) -> Rows[Any]:
         return Rows(self._transport, path, parameters, of=of, times=times, is_dated=self._is_dated)
 
     def sql(self, query: str) -> Sql:
@@ -189,22 +208,24 @@ class Client:
     def post(self, items: Iterable[str], *, stream: str = "dataset") -> dict[str, Any]:
         """Write items `id_value`; returns once Kafka has acknowledged them. Never retried, because a part may be written."""
         body = msgspec.json.encode({"items": list(items)})
-        reply: dict[str, Any] = self._transport.json(f"/{stream}", method="POST", body=body, of=origin(stream, "top"))
+        reply: dict[str, Any] = self._transport.json(f"/{stream}", method="POST", body=body, of=Origin(stream, "top"))
         return reply
 
     def clear(self, *, stream: str = "dataset") -> dict[str, Any]:
         """Delete all items of a dataset that were acknowledged before this request."""
-        reply: dict[str, Any] = self._transport.json(f"/{stream}", method="DELETE", of=origin(stream, "top"))
+        reply: dict[str, Any] = self._transport.json(f"/{stream}", method="DELETE", of=Origin(stream, "top"))
         return reply
 
-    def stats(self, stream: str = "events") -> dict[str, Any]:
+    def stats(self, stream: str | None = None) -> dict[str, Any]:
         """Return a stream's collectors, memory, coverage, rejects, drops and lag."""
-        reply: dict[str, Any] = self.get(f"/{stream}/get-stats")
+        of = Origin.of(stream, "events")
+        reply: dict[str, Any] = self._transport.json(f"/{of.stream}/get-stats", of=of)
         return reply
 
-    def rejects(self, stream: str = "events") -> dict[str, Any]:
+    def rejects(self, stream: str | None = None) -> dict[str, Any]:
         """Return a stream's refused records: counted by reason, and the newest."""
-        reply: dict[str, Any] = self.get(f"/{stream}/rejects")
+        of = Origin.of(stream, "events")
+        reply: dict[str, Any] = self._transport.json(f"/{of.stream}/rejects", of=of)
         return reply
 
     def streams(self) -> Any:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from firnline.transport import FirnlineError
+from firnline.problems import FirnlineError
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]

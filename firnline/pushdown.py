@@ -10,7 +10,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.dataset as ds  # type: ignore[import-untyped]
 from pyarrow.fs import LocalFileSystem  # type: ignore[import-untyped]
 
-from firnline.transport import FirnlineError, RefusedError
+from firnline.problems import FirnlineError, RefusedError
 
 if TYPE_CHECKING:
     from firnline.tables import Sql, Table

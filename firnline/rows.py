@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 import msgspec
 
 from firnline.moments import NO_TIMES, Times
+from firnline.origin import Origin
+from firnline.problems import FirnlineError, Header, UnreachableError
 from firnline.shown import FEW, as_html, as_text
-from firnline.transport import STREAM, FirnlineError, Header, Transport, UnreachableError, target_of
+from firnline.transport import Transport, target_of
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
@@ -42,7 +44,7 @@ class Asked(NamedTuple):
 
     path: str
     parameters: Mapping[str, object]
-    of: Mapping[str, str]
+    of: Origin
     times: Times
     needs_unit: bool
     limit: int | None = None
@@ -62,7 +64,7 @@ class Rows(Generic[Row]):
         path: str,
         parameters: Mapping[str, object],
         *,
-        of: Mapping[str, str],
+        of: Origin,
         times: Times = NO_TIMES,
         is_dated: bool = False,
     ) -> None:
@@ -99,7 +101,7 @@ class Rows(Generic[Row]):
         """Return the unit of the times; None if they stay numbers."""
         if not self.asked.needs_unit:
             return None
-        return self._times.unit or str(self._transport.json(f"/streams/{self._of[STREAM]}")["timeUnit"])
+        return self._times.unit or str(self._transport.stream(self._of)["timeUnit"])
 
     def _read(self) -> Generator[Row]:
         unit = self._unit()
@@ -133,11 +135,12 @@ class Rows(Generic[Row]):
 
         Programs read it as a file: `polars.scan_csv(rows.url())`, `duckdb.read_csv(rows.url())`. Raises as iterating does.
         """
+        self._transport.stream(self._of)  # so that the copy is one of the stream that is meant
         return self.at(self._transport.json("/answers", self.copying(form))["url"])
 
     def copying(self, form: str) -> Mapping[str, object]:
         """Return the parameters of the request for a copy in this form."""
-        return {"of": target_of(self._path, {**self._copied(), "format": form})}
+        return {"of": target_of(self._transport.path(self._path, self._of), {**self._copied(), "format": form})}
 
     def at(self, path: str) -> str:
         """Return the address of a path of the service."""
@@ -165,7 +168,8 @@ class Rows(Generic[Row]):
     def _shown(self, written: Callable[[str, Sequence[Any]], str]) -> str:
         title = f"{type(self).__name__} of {self._path}"
         try:
-            return written(title, self._first())
+            rows = self._first()
+            return written(f"{type(self).__name__} of {self._transport.path(self._path, self._of)}", rows)
         except (FirnlineError, ValueError) as error:  # a text must not fail
             return f"{title}: {error}"
 
@@ -214,7 +218,7 @@ class Sets(Rows[dict[str, int]]):
         path: str,
         parameters: Mapping[str, object],
         *,
-        of: Mapping[str, str],
+        of: Origin,
         limit: int | None,
         cursor: str | None,
         is_dated: bool = False,

@@ -5,13 +5,16 @@ service sends the rows of that time alone. Rows are read as they arrive, batch b
 """
 
 import io
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from firnline.origin import Origin
+from firnline.problems import FirnlineError, UnreachableError
 from firnline.rows import ARROW, EARLIEST, LATEST
-from firnline.transport import FirnlineError, Transport, UnreachableError, origin, text
+from firnline.transport import Transport, text
 
 if TYPE_CHECKING:
     import duckdb
@@ -135,18 +138,20 @@ class Sql:
 
             from firnline.pushdown import StreamTable  # noqa: PLC0415  # it needs pyarrow
         except ImportError:
-            raise FirnlineError("SQL needs DuckDB and pyarrow: pip install 'firnline[sql]'") from None
+            raise FirnlineError("SQL needs DuckDB and pyarrow: pip install duckdb pyarrow") from None
         self.requests, self._error = [], None
         asked = self._query.lower()  # DuckDB's own list of tables needs tables that it knows
         with duckdb.connect(":memory:") as connection:
             connection.execute("set enable_progress_bar = false")  # it is printed among the rows of a long query
+            known: Mapping[str, Table] = {}
             try:
-                for name, table in tables(self._transport.json("/streams")["streams"]).items():
+                known = tables(self._transport.json("/streams")["streams"])
+                for name, table in known.items():
                     if name in asked:
                         connection.register(name, StreamTable(table, self))
                 yield connection
             except duckdb.Error as error:
-                raise self._error or FirnlineError(f"the query: {error}") from None
+                raise self._error or FirnlineError(f"the query: {_explained(error, self._query, list(known))}") from None
 
     def schema(self, table: "Table") -> "pa.Schema":
         """Return the columns of a table. Asks for one row."""
@@ -201,7 +206,7 @@ class Sql:
         given = "&".join(f"{name}={text(value)}" for name, value in parameters.items())
         request = Request(f"{table.path}?{given}" if given else table.path)
         self.requests.append(request)
-        with self._transport.ask(table.path, parameters, accept=ARROW, of=origin(table.stream, table.view)) as response:
+        with self._transport.ask(table.path, parameters, accept=ARROW, of=Origin(table.stream, table.view)) as response:
             most = int(response.getheader("Firnline-Rows") or 2**63)
             try:
                 with pa.ipc.open_stream(response if response.chunked else io.BytesIO(response.read())) as reader:
@@ -240,6 +245,27 @@ def tables(streams: Iterable[Mapping[str, Any]]) -> dict[str, Table]:
             case _:
                 pass  # a view of a newer service has no table
     return found
+
+
+def _explained(error: Exception, query: str, known: Sequence[str]) -> str:
+    """Return the text of an error of DuckDB, with what to change; without its guess among tables of its own."""
+    text_ = str(error)
+    absent = text_.startswith("Catalog Error: Table with name")
+    first, line, rest = (text_.split("!", maxsplit=1)[0] if absent else text_).partition("\n")
+    return first + advice(query, known, absent=absent) + line + rest
+
+
+def advice(query: str, known: Sequence[str], *, absent: bool) -> str:
+    """Return what to change about a query that DuckDB refuses: the tables if one is `absent`, or a name to quote.
+
+    >>> advice("from shop-floor", ["shop-floor"], absent=False)
+    '; quote the name: "shop-floor"'
+    """
+    bare = [name for name in known if "-" in name and re.search(rf"""(?<![\w"'-]){re.escape(name)}(?![\w"'-])""", query)]
+    if bare:
+        return f'; quote the name: "{bare[0]}"'
+    listed = ", ".join(f'"{name}"' if "-" in name else name for name in known)
+    return f"; the tables are {listed or 'none'}" if absent else ""
 
 
 def _sets_after(parameters: Parameters, end: _End) -> Parameters:

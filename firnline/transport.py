@@ -8,10 +8,13 @@ import os
 import time
 import urllib.parse
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+
+from firnline.origin import Origin, is_missing
+from firnline.problems import PROBLEM_BYTES, FirnlineWarning, RefusedError, away, problem_of
 
 HERE = "http://127.0.0.1:8080"
 """The default address of a service."""
@@ -22,45 +25,7 @@ now, or text that the service reads, such as RFC 3339, 2026-11-28, now or -5m.
 """
 
 WARNING = "Firnline-Warning"
-STREAM, _VIEW = "Firnline-Stream", "Firnline-View"
-_LATER = {http.client.TOO_MANY_REQUESTS, http.client.SERVICE_UNAVAILABLE}
-_LONGEST_WAIT_S = 30.0
-PROBLEM_BYTES = 65_536
-"""Bytes of an error that are read."""
-
-Header = Callable[[str], str | None]
-"""Returns a header of a response, or None."""
-
-
-class FirnlineWarning(UserWarning):
-    """The service does not know a parameter of the request, and has answered without it."""
-
-
-class FirnlineError(Exception):
-    """The base of all errors of a request."""
-
-
-class UnreachableError(FirnlineError):
-    """No service answers at the address, or the answer broke off."""
-
-
-class RefusedError(FirnlineError):
-    """The service refused the request with `status`: at `where` it `expected` one thing and `got` another.
-
-    `request` is the id of the request in the service's log; None if the response has none. `wait_s` are the seconds after which
-    the request may be sent again; None: it may not.
-    """
-
-    def __init__(
-        self, status: int, *, where: str, expected: str, got: str, request: str | None, wait_s: float | None = None
-    ) -> None:
-        super().__init__(f"{where}: expected {expected}, got {got}")
-        self.status = status
-        self.where = where
-        self.expected = expected
-        self.got = got
-        self.request = request
-        self.wait_s = wait_s
+"""The header with what a service says about an answer that it gave all the same."""
 
 
 class Transport:
@@ -75,6 +40,7 @@ class Transport:
         self._token = token
         self._timeout_s = timeout_s
         self.tries = tries
+        self._meant: dict[Origin, Origin] = {}
 
     @property
     def url(self) -> str:
@@ -106,15 +72,17 @@ class Transport:
         body: bytes | None = None,
         accept: str = "application/json",
         well: Collection[int] = (http.client.OK,),
-        of: Mapping[str, str] | None = None,
+        of: Origin | None = None,
     ) -> Iterator[http.client.HTTPResponse]:
         """Yield the response to a request before its body is read. Parameters that are None are left out.
 
+        If the stream of `of` is not given and absent, the request goes to the stream that is meant, see `Origin`.
         Issues a FirnlineWarning if the service does not know a parameter.
         Raises RefusedError for a status that is not in `well` and for an answer that is not `of` this stream and view,
         UnreachableError if there is no answer or it breaks off, and ValueError for a wrong address.
         """
-        target, headers = target_of(path, parameters), self.headers(accept, body)
+        meant = self.meant(of)
+        target, headers = target_of(self.path(path, of), parameters), self.headers(accept, body)
         parts = self.address()
         host = str(parts.hostname)
         for left in reversed(range(self.tries if method != "POST" else 1)):  # the service may have taken it already
@@ -125,16 +93,43 @@ class Transport:
                     response = connection.getresponse()
                     if warning := response.getheader(WARNING):
                         warnings.warn(warning, FirnlineWarning, stacklevel=2)
+                    problem: RefusedError | None
                     if response.status in well:
-                        check_origin(response.getheader, of or {})
-                        yield response
-                        return
-                    problem = problem_of(response.status, response.getheader, response.read(PROBLEM_BYTES))
+                        problem = meant.other(response.getheader) if meant is not None else None
+                        if problem is None:
+                            yield response
+                            return
+                    else:
+                        problem = problem_of(response.status, response.getheader, response.read(PROBLEM_BYTES))
                 except (OSError, http.client.HTTPException) as error:
                     raise away(self.url, error) from error
+            if of is not None and meant is not None and is_missing(problem):
+                if self.stream(of)["name"] == meant.stream:
+                    raise problem
+                with self.ask(path, parameters, method=method, body=body, accept=accept, well=well, of=of) as response:
+                    yield response
+                return
             if not left or problem.wait_s is None:
                 raise problem
             time.sleep(problem.wait_s)
+
+    def meant(self, of: Origin | None) -> Origin | None:
+        """Return the stream that is meant, as far as that is known."""
+        return None if of is None else self._meant.get(of, of)
+
+    def path(self, path: str, of: Origin | None) -> str:
+        """Return the path of the stream that is meant."""
+        meant = self.meant(of)
+        return path if of is None or meant is None else of.renamed(path, meant)
+
+    def stream(self, of: Origin) -> Mapping[str, Any]:
+        """Return the state of the stream that is meant, as `/streams` has it. Raises RefusedError if it is absent."""
+        return self.note_meant(of, self.json("/streams")["streams"])
+
+    def note_meant(self, of: Origin, streams: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Remember which of these streams is meant, and return its state. Raises RefusedError if it is absent."""
+        self._meant[of] = found = of.among(streams)
+        return next(each for each in streams if each["name"] == found.stream)
 
     def json(self, path: str, parameters: Mapping[str, object] | None = None, **request: Any) -> Any:
         """Return the JSON of an answer. Raises as `ask` does."""
@@ -146,11 +141,6 @@ def target_of(path: str, parameters: Mapping[str, object] | None) -> str:
     """Return a path with its parameters; those that are None are left out."""
     given = {name: text(value) for name, value in (parameters or {}).items() if value is not None}
     return f"{path}?{urllib.parse.urlencode(given)}" if given else path
-
-
-def away(url: str, error: Exception) -> UnreachableError:
-    """Return the error of a service that does not answer."""
-    return UnreachableError(f"{url}: {str(error) or type(error).__name__}; is the service running?")
 
 
 def text(value: object) -> str:
@@ -167,34 +157,3 @@ def text(value: object) -> str:
     if isinstance(value, float) and math.isfinite(value):
         return f"{Decimal(repr(value)):f}"  # without an exponent
     return str(value)
-
-
-def origin(stream: str, view: str | None = None) -> dict[str, str]:
-    """Return the headers by which an answer names its stream and its view; without `view`, of any view."""
-    return {STREAM: stream} if view is None else {STREAM: stream, _VIEW: view}
-
-
-def check_origin(header: Header, of: Mapping[str, str]) -> None:
-    """Raise RefusedError if the answer is from another stream or view. Older services do not name them."""
-    found = {name: header(name) or wanted for name, wanted in of.items()}
-    if found != of:
-        raise RefusedError(
-            http.client.NOT_FOUND,
-            where=f"stream {of[STREAM]}",
-            expected=f"a stream of the view {of[_VIEW]}" if _VIEW in of else "an answer of this stream",
-            got=f"an answer of the stream {found[STREAM]}, of the view {header(_VIEW)}",
-            request=header("X-Request-Id"),
-        )
-
-
-def problem_of(status: int, header: Header, content: bytes) -> RefusedError:
-    """Return the error of a response with this status, which is not one of those that were expected."""
-    try:
-        body = json.loads(content)["error"]
-        where, expected, got = str(body["where"]), str(body["expected"]), str(body["got"])
-    except (ValueError, TypeError, KeyError):
-        body, where, expected, got = {}, "service", "an answer of Firnline", f"status {status}"
-    wait = header("Retry-After")
-    wait_s = min(float(wait), _LONGEST_WAIT_S) if status in _LATER and wait is not None and wait.isdigit() else None
-    request = body.get("request") or header("X-Request-Id")
-    return RefusedError(status, where=where, expected=expected, got=got, request=request, wait_s=wait_s)

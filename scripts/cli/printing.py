@@ -42,6 +42,15 @@ def size(nbytes: float) -> str:
     return f"{nbytes:.0f} B"
 
 
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Write a number of things.
+
+    >>> counted(1, "stream"), counted(2_000, "batch", "batches")
+    ('1 stream', '2,000 batches')
+    """
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
 def moment(time_: int, unit: str) -> str:
     """Write a time of a stream: in this century as a date of 17 characters, otherwise as its number.
 

@@ -13,9 +13,10 @@ import typer
 from rich.table import Table
 
 from firnline.client import Client
+from firnline.problems import FirnlineError, FirnlineWarning
 from firnline.rows import EARLIEST, LATEST
-from firnline.transport import HERE, FirnlineError, FirnlineWarning
-from scripts.cli.printing import console_of, instant, moment, took, visible
+from firnline.transport import HERE
+from scripts.cli.printing import console_of, counted, instant, moment, size, took, visible
 
 app = typer.Typer(
     add_completion=False,
@@ -28,7 +29,9 @@ Granularity = Literal["minute", "hour", "day", "week", "month", "year"]
 Period = Literal["minute", "hour", "day"]
 SequenceState = Literal["complete", "open", "lapsed"]
 Url = Annotated[str, typer.Option(help="The address of the service.", envvar="FIRNLINE_URL")]
-Stream = Annotated[str, typer.Option(help="The stream's name.")]
+Stream = Annotated[
+    str | None, typer.Option(help="The stream's name. Default: the usual one, such as events, or the only one of the view.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 Start = Annotated[
     str | None,
@@ -68,6 +71,12 @@ def fetch(url: str, path: str, *, as_json: bool, of: tuple[str, str | None] | No
     return body
 
 
+def about_of(url: str, stream: str | None, usual: str, view: str | None = None) -> Mapping[str, Any]:
+    """Return the state of the stream with this name; without a name, of the `usual` one, or of the only one of the view."""
+    with errors_as_exits():
+        return Client(url).stream(stream, usual, view)
+
+
 def show_rows(
     title: str,
     rows: Sequence[Mapping[str, Any]],
@@ -75,10 +84,11 @@ def show_rows(
     caption: str | None = None,
     about: Mapping[str, Any] | None = None,
     where: str = "yet",
+    waiting: Mapping[str, int] | None = None,
 ) -> None:
     """Print rows that have the same keys, numbers to the right. Without rows, print what is missing in the stream `about`."""
     if not rows and about is not None:
-        print(f"{visible(about['name'])}: {empty(about, where)}")
+        print(f"{visible(about['name'])}: {empty(about, where, waiting)}")
         return
     table = Table(title=title, caption=caption)
     for name, value in (rows[0] if rows else {"none": ""}).items():
@@ -107,20 +117,21 @@ def sets(
     end: End = None,
     limit: Limit = 20,
     cursor: Annotated[str | None, typer.Option(help="The cursor that the page before printed.")] = None,
-    stream: Stream = "events",
+    stream: Stream = None,
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Show the complete sets of a time range, by the time of their first event."""
+    about = about_of(url, stream, "events", "sets")
+    name = about["name"]
     times = {"startTime": EARLIEST if start is None else start, "endTime": LATEST if end is None else end}
     page = {**times, "limit": limit, "cursor": cursor, "coverage": 1}
-    body = fetch(url, f"/{stream}/get-sets", of=(stream, "sets"), as_json=as_json, **page)
-    about = fetch(url, f"/streams/{stream}", as_json=False)
+    body = fetch(url, f"/{name}/get-sets", of=(name, "sets"), as_json=as_json, **page)
     unit = about["timeUnit"]
     if not body["sets"]:
-        print(f"{visible(stream)}: {empty(about, _in_range(start, end))}")
+        print(f"{visible(name)}: {empty(about, _in_range(start, end), _waiting(url, about))}")
         return
-    table = Table(title=f"{len(body['sets'])} sets")
+    table = Table(title=counted(len(body["sets"]), "set"))
     for step in body["sets"][0].values():
         style = step["name"] if step["name"] in {"red", "green", "blue"} else ""
         table.add_column(visible(step["name"]), justify="right", style=style)
@@ -141,18 +152,19 @@ def sets(
 def explain(
     step: Annotated[str, typer.Argument(help="The step of the event, such as G.")],
     time: Annotated[str, typer.Argument(help="Its time: a number in the stream's unit, a date, or RFC 3339.")],
-    stream: Stream = "events",
+    stream: Stream = None,
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Show in which sets the events of a step at a time stand, or why in none."""
-    body = fetch(url, f"/{stream}/explain", of=(stream, "sets"), as_json=as_json, step=step, time=time)
-    about = fetch(url, f"/streams/{stream}", as_json=False)
+    about = about_of(url, stream, "events", "sets")
+    name = about["name"]
+    body = fetch(url, f"/{name}/explain", of=(name, "sets"), as_json=as_json, step=step, time=time)
     rows = [
         {**{name: row[name] for name in ("count", "state", "reason")}, **_texts(row["set"], about["timeUnit"])}
         for row in body["events"]
     ]
-    show_rows(visible(f"{stream}: {step} at {time}"), rows, about=about, where="at this time")
+    show_rows(visible(f"{name}: {step} at {time}"), rows, about=about, where="at this time")
 
 
 @app.command()
@@ -163,27 +175,30 @@ def summary(
         str | None, typer.Option(help="The length of a bucket, such as 1s, 5m, 1h or 1d. Default: one bucket.")
     ] = None,
     zone: Annotated[str | None, typer.Option(help="The time zone of hours and days, such as Europe/Berlin.")] = None,
-    stream: Stream = "events",
+    stream: Stream = None,
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Show how many answers there are, at what rate, and percentiles of what they have: of sets, how long they took."""
+    about = about_of(url, stream, "events")
+    name = about["name"]
     times = {"startTime": start, "endTime": end, "by": by, "zone": zone}
-    rows = fetch(url, f"/{stream}/summary", of=(stream, None), as_json=as_json, **times)["summary"]
-    about = fetch(url, f"/streams/{stream}", as_json=False)
+    rows = fetch(url, f"/{name}/summary", of=(name, None), as_json=as_json, **times)["summary"]
     unit = about["timeUnit"]
     durations = ("p50", "p95", "max") if rows and "step" in rows[0] else ()
     shown = [_readable(each, unit, ("start", "end"), durations) for each in rows]
-    show_rows(visible(stream), shown, about=about, where=_in_range(start, end))
+    show_rows(visible(name), shown, about=about, where=_in_range(start, end), waiting=_waiting(url, about))
 
 
 @app.command()
-def top(limit: Limit = 20, stream: Stream = "dataset", url: Url = HERE, as_json: AsJson = False) -> None:
+def top(limit: Limit = 20, stream: Stream = None, url: Url = HERE, as_json: AsJson = False) -> None:
     """Show the ids with the largest values, the largest first."""
+    about = about_of(url, stream, "dataset", "top")
+    name = about["name"]
     more = {} if as_json else {"values": 1}
-    body = fetch(url, f"/{stream}", limit=limit, of=(stream, "top"), as_json=as_json, **more)
+    body = fetch(url, f"/{name}", limit=limit, of=(name, "top"), as_json=as_json, **more)
     rows = [{"rank": rank, **each} for rank, each in enumerate(body["data"], 1)]
-    show_rows(visible(f"{stream}: the largest {len(rows)}"), rows, about=fetch(url, f"/streams/{stream}", as_json=False))
+    show_rows(visible(f"{name}: the largest {len(rows)}"), rows, about=about)
 
 
 @app.command()
@@ -194,16 +209,18 @@ def uniques(
     start: Start = None,
     end: End = None,
     limit: Limit = 20,
-    stream: Stream = "uniques",
+    stream: Stream = None,
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Show unique users by period, the newest last."""
-    body = fetch(url, f"/{stream}", granularity=granularity, start=start, end=end, of=(stream, "uniques"), as_json=as_json)
+    about = about_of(url, stream, "uniques", "uniques")
+    name = about["name"]
+    body = fetch(url, f"/{name}", granularity=granularity, start=start, end=end, of=(name, "uniques"), as_json=as_json)
     rows = body["uniques"]
     of_length = f" of a {rows[0]['granularity']}" if rows else ""
     shown = [_readable(each, "s", ("start", "end")) for each in rows[-limit:]]
-    about, title = fetch(url, f"/streams/{stream}", as_json=False), visible(f"{stream}: {len(rows):,} periods{of_length}")
+    title = visible(f"{name}: {counted(len(rows), 'period')}{of_length}")
     show_rows(title, shown, caption=_of(len(rows), limit), about=about, where=_in_range(start, end))
 
 
@@ -214,20 +231,22 @@ def words(
     start: Start = None,
     end: End = None,
     limit: Limit = 20,
-    stream: Stream = "words",
+    stream: Stream = None,
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Show the counts of words, or of event types, the highest first."""
+    about = about_of(url, stream, "words", "words")
+    name = about["name"]
     client = Client(url)
     with errors_as_exits():
-        found = client.words(of="types" if types else "words", last=last, start=start, end=end, limit=limit, stream=stream)
+        found = client.words(of="types" if types else "words", last=last, start=start, end=end, limit=limit, stream=name)
         rows = list(found)
     if as_json:
         print(json.dumps(rows))
         return
-    title, where = visible(f"{stream}: events by type" if types else f"{stream}: words"), _in_range(last or start, end)
-    show_rows(title, rows, about=fetch(url, f"/streams/{stream}", as_json=False), where=where)
+    title, where = visible(f"{name}: events by type" if types else f"{name}: words"), _in_range(last or start, end)
+    show_rows(title, rows, about=about, where=where)
 
 
 @app.command()
@@ -235,17 +254,19 @@ def segments(
     pending: Annotated[bool, typer.Option("--pending", help="Show unfinished batches, and what they lack.")] = False,
     after: Annotated[int | None, typer.Option(help="Show batches with a greater id, such as the last one shown.")] = None,
     limit: Limit = 20,
-    stream: Stream = "segments",
+    stream: Stream = None,
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Show finished batches of segments by id, or unfinished ones."""
-    path = f"/{stream}/pending" if pending else f"/{stream}"
-    body = fetch(url, path, after=after, limit=limit, of=(stream, "segments"), as_json=as_json)
+    about = about_of(url, stream, "segments", "segments")
+    name = about["name"]
+    path = f"/{name}/pending" if pending else f"/{name}"
+    body = fetch(url, path, after=after, limit=limit, of=(name, "segments"), as_json=as_json)
     rows = body["pending" if pending else "segments"]
-    title = visible(f"{stream}: {len(rows)} batches {'pending' if pending else 'finished'}")
+    title = visible(f"{name}: {counted(len(rows), 'batch', 'batches')} {'pending' if pending else 'finished'}")
     where = "pending" if pending else "finished"
-    show_rows(title, rows, about=fetch(url, f"/streams/{stream}", as_json=False), where=where)
+    show_rows(title, rows, about=about, where=where)
 
 
 @app.command()
@@ -258,29 +279,28 @@ def funnel(
     start: Start = None,
     end: End = None,
     limit: Limit = 20,
-    stream: Stream = "funnel",
+    stream: Stream = None,
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Show how many sequences reached each step of a funnel; or list sequences, or the events of a key."""
+    about = about_of(url, stream, "funnel", "funnel")
+    name = about["name"]
     times = {"startTime": start, "endTime": end}
-    of, title = (stream, "funnel"), visible(stream)
+    of, title = (name, "funnel"), visible(name)
     if key is not None:
-        body = fetch(url, f"/{stream}/keys/{quote(key, safe='')}", of=of, as_json=as_json)
-        about = fetch(url, f"/streams/{stream}", as_json=False)
+        body = fetch(url, f"/{name}/keys/{quote(key, safe='')}", of=of, as_json=as_json)
         events = [_readable(each, about["timeUnit"], ("time",)) for each in body["events"][-limit:]]
-        show_rows(f"{title}: {visible(key)}, {len(body['events']):,} events", events, about=about, where="of this key")
+        show_rows(f"{title}: {visible(key)}, {counted(len(body['events']), 'event')}", events, about=about, where="of this key")
     elif state is not None or missing is not None:
         page = {**times, "state": state, "missing": missing, "limit": limit}
-        body = fetch(url, f"/{stream}/sequences", of=of, as_json=as_json, **page)
-        about = fetch(url, f"/streams/{stream}", as_json=False)
+        body = fetch(url, f"/{name}/sequences", of=of, as_json=as_json, **page)
         unit, more = about["timeUnit"], "there are more: --limit" if "next" in body else None
         rows = [{**{name: row[name] for name in ("key", "state")}, **_texts(row["steps"], unit)} for row in body["sequences"]]
-        show_rows(f"{title}: {len(rows):,} sequences", rows, caption=more, about=about, where="of this kind")
+        show_rows(f"{title}: {counted(len(rows), 'sequence')}", rows, caption=more, about=about, where="of this kind")
     else:
-        body = fetch(url, f"/{stream}", of=of, as_json=as_json, **times, by=by, zone=zone)
+        body = fetch(url, f"/{name}", of=of, as_json=as_json, **times, by=by, zone=zone)
         counts = ", ".join(f"{body[name]:,} {name}" for name in ("complete", "open", "lapsed"))
-        about = fetch(url, f"/streams/{stream}", as_json=False)
         rows = [{name: _seconds(name, value) for name, value in each.items()} for each in body["steps"]]
         show_rows(f"{title}: {counts}", [_readable(each, about["timeUnit"], ("start",)) for each in rows], about=about)
 
@@ -291,24 +311,26 @@ def streams(url: Url = HERE, as_json: AsJson = False) -> None:
     body = fetch(url, "/streams", as_json=as_json)
     names = ("name", "view", "state", "source", "events", "collectors")
     rows = [{**{name: each[name] for name in names}, **_range(each["span"], each["timeUnit"])} for each in body["streams"]]
-    show_rows(f"{len(rows)} streams", rows)
+    show_rows(counted(len(rows), "stream"), rows)
 
 
 @app.command()
-def stats(stream: Stream = "events", url: Url = HERE, as_json: AsJson = False) -> None:
+def stats(stream: Stream = None, url: Url = HERE, as_json: AsJson = False) -> None:
     """Show the collectors of a stream, its memory and its counters."""
-    body = fetch(url, f"/{stream}/get-stats", as_json=as_json)
+    about = about_of(url, stream, "events")
+    name = about["name"]
+    body = fetch(url, f"/{name}/get-stats", as_json=as_json)
     memory = body["memory"]
-    table = Table(title=f"{stream}: {body['state']}, {body['events']:,} events", show_footer=True)
+    table = Table(title=f"{name}: {body['state']}, {counted(body['events'], 'event')}", show_footer=True)
     total, unit = body["total"], (body["timeUnit"] or {"name": "batch"})["name"]
     table.add_column("collector", footer="all since the start")
     known = {"setSize": "sets", "bound": "bound", "outOfOrderMessagesCount": "waiting"}
     shown = [key for key in known if key in total] or list(total)
     for key in shown:
         table.add_column(known.get(key, key), footer=_cell(key, total[key]), justify="right")
-    table.add_column("bytes", footer=f"{memory['accountedBytes']:,} of {memory['budgetBytes']:,}", justify="right")
-    for name in ("from", "to"):
-        table.add_column(name, justify="right")
+    table.add_column("bytes", footer=f"{size(memory['accountedBytes'])} of {size(memory['budgetBytes'])}", justify="right")
+    for column in _range(None, unit):
+        table.add_column(column, justify="right")
     for row in body["data"]:
         figures = [_cell(key, row[key]) for key in (*shown, "bytes")]
         table.add_row(row["state"], *figures, *_range(row["span"], unit).values())
@@ -320,30 +342,61 @@ def stats(stream: Stream = "events", url: Url = HERE, as_json: AsJson = False) -
 
 
 @app.command()
-def rejects(stream: Stream = "events", url: Url = HERE, as_json: AsJson = False) -> None:
+def rejects(stream: Stream = None, url: Url = HERE, as_json: AsJson = False) -> None:
     """Show the newest refused records, and the reason for each."""
-    body = fetch(url, f"/{stream}/rejects", as_json=as_json)
-    title = ", ".join(f"{reason} {count:,}" for reason, count in body["rejects"].items()) or "no rejects"
+    about = about_of(url, stream, "events")
+    name = about["name"]
+    body = fetch(url, f"/{name}/rejects", as_json=as_json)
+    if not body["rejects"]:
+        print(f"{visible(name)}: {_no_rejects(about)}")
+        return
+    title = ", ".join(f"{reason} {count:,}" for reason, count in body["rejects"].items())
     table = Table(title=title)
-    for name in ("partition", "offset", "reason", "length", "head"):
-        table.add_column(name, no_wrap=name != "head")
+    columns = ("partition", "offset", "reason", "length", "head")
+    for column in columns:
+        table.add_column(column, no_wrap=column != "head")
     for each in body["newest"]:
-        table.add_row(*(visible(str(each[name]))[:60] for name in ("partition", "offset", "reason", "length", "head")))
+        table.add_row(*(visible(str(each[column]))[:60] for column in columns))
     console = console_of(120)
     console.print(table)
     for reason, advice in body.get("advice", {}).items():
         console.print(f"{visible(reason)}: {visible(advice)}", markup=False)
 
 
-def empty(about: Mapping[str, Any], where: str) -> str:
-    """Return why a table is empty: nothing was read yet, and what to do about it; or where the stream has something."""
+def _no_rejects(about: Mapping[str, Any]) -> str:
+    if about["trouble"] is not None or not about["events"]:
+        return empty(about, "refused")
+    return f"no record was refused; {about['state']}"
+
+
+def empty(about: Mapping[str, Any], where: str, waiting: Mapping[str, int] | None = None) -> str:
+    """Return why a table is empty: nothing was read yet, and what to do about it; or where the stream has something.
+
+    `waiting` has the events of each step that wait for a match.
+    """
     trouble = about["trouble"]
     if trouble is not None:
         return visible(f"nothing {where}: {'; '.join(trouble['reasons'])}; next: {trouble['next']}")
     if not about["events"]:
         return visible(f"nothing {where}: no event was read from {about['source']}; {about['state']}")
-    start, end = (moment(time, about["timeUnit"]) for time in about["span"])
-    return f"nothing {where}; the stream holds {about['events']:,} events from {start} to {end}"
+    if about["span"] is not None:
+        start, end = (_bound(time, about["timeUnit"]) for time in about["span"])
+        return f"nothing {where}; the stream holds {about['events']:,} events, and answers from {start} to {end}"
+    absent = [step for step, count in (waiting or {}).items() if not count]
+    which = f", none of step {' or '.join(absent)}" if absent else ""
+    return visible(f"nothing {where}: {about['events']:,} events wait for a match{which}; {about['state']}")
+
+
+def _bound(time: int | None, unit: str) -> str:
+    return "any time" if time is None else moment(time, unit)
+
+
+def _waiting(url: str, about: Mapping[str, Any]) -> Mapping[str, int]:
+    """Return how many events of each step wait in a stream of sets that has no set; else nothing."""
+    if about["view"] != "sets" or about["span"] is not None or not about["events"]:
+        return {}
+    found: Mapping[str, int] = fetch(url, f"/{about['name']}/get-stats", as_json=False)["total"].get("waitingByStep", {})
+    return found
 
 
 def _in_range(start: object, end: object) -> str:
@@ -370,8 +423,8 @@ def _texts(times: Mapping[str, int | None], unit: str) -> dict[str, str]:
 
 
 def _range(span: Sequence[int | None] | None, unit: str) -> dict[str, str]:
-    start, end = ("" if time is None else moment(time, unit) for time in span or (None, None))
-    return {"from": start, "to": end}
+    start, end = ("" if span is None else _bound(time, unit) for time in span or (None, None))
+    return {"answers from": start, "to": end}
 
 
 def _of(count: int, limit: int) -> str | None:

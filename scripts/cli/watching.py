@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from firnline.transport import RefusedError, Transport, UnreachableError
+from firnline.problems import RefusedError, UnreachableError
+from firnline.transport import Transport
 
 _RECONNECT_S = 0.5
 _SILENCE_S = 20.0
