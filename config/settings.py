@@ -142,7 +142,9 @@ class Settings(Model):
         for name, stream in self.streams.items():
             if not stream.joins:
                 able = " or ".join(each for each, stanza in STREAMS.items() if stanza.joins)
-                raise ValueError(f"with a cluster only streams of the views {able}, and {name} is of the view {stream.view}")
+                raise ValueError(
+                    f"with a cluster only streams of the views {able}, and {name} is of the view {stream.view}: {stream.apart}"
+                )
             if stream.source.topic is None:
                 raise ValueError(f"with a cluster a source.topic for each stream, and {name} has another source")
             if stream.source.start != "earliest":

@@ -147,6 +147,9 @@ class StreamSettings(Model):
     joins: ClassVar[bool] = False
     """Whether the shards of a cluster can answer together."""
 
+    apart: ClassVar[str] = "its answers cannot be joined"
+    """Why the shards of a cluster cannot answer together, if they cannot."""
+
     publishes_together: ClassVar[bool] = False
     """Whether one process of a cluster publishes the results of all shards."""
 
@@ -308,6 +311,8 @@ def _limit(text: str) -> str:
 class SetsStream(StreamSettings):
     """Sets of one event of each step."""
 
+    apart = "the k-th event of a step belongs to the k-th one of the others, whatever partitions they are in"
+
     meant = ("steps", "time_unit", "record", "within")
     newer = ("record", "within")
     bounds = ("max_sets",)
@@ -401,6 +406,8 @@ class TopStream(StreamSettings):
 
 class SegmentsStream(StreamSettings):
     """Segments of batches, merged."""
+
+    apart = "the segments of a batch lie in several partitions, so no shard has a whole batch"
 
     meant = ("segments", "record")
     newer = ("record",)
