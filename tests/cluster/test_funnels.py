@@ -16,7 +16,7 @@ from tests.cluster.test_cluster import SECRET, created, shown
 from tests.support.service import Service, service
 from tests.support.waiting import until
 
-SHARDS, PARTITIONS, KEYS, WITHIN_MS = 3, 6, 400, 20_000
+PARTITIONS, KEYS, WITHIN_MS = 6, 400, 20_000
 BEGIN = 1_700_000_000_000
 QUESTIONS = (
     "/paid",
@@ -55,8 +55,9 @@ def produce(bootstrap: str, topic: str, records: Sequence[tuple[str | None, byte
 class Funnels:
     """A cluster of one funnel, `paid`, over a topic."""
 
-    def __init__(self, bootstrap: str, folder: Path) -> None:
+    def __init__(self, bootstrap: str, folder: Path, shards: int) -> None:
         self.bootstrap = bootstrap
+        self.shards = shards
         self.topic = created(bootstrap, PARTITIONS)
         self.data = folder / "data"
         self.file = folder / "funnel.yaml"
@@ -81,7 +82,7 @@ streams:
     @contextmanager
     def process(self) -> Iterator[Service]:
         name = f"f{self.topic[-12:]}"
-        own = (f"cluster.name={name}", f"cluster.shards={SHARDS}", f"data_dir={self.data}", "checkpoint.every_ms=500")
+        own = (f"cluster.name={name}", f"cluster.shards={self.shards}", f"data_dir={self.data}", "checkpoint.every_ms=500")
         also = ("--config", str(self.file))
         with service(self.bootstrap, self.topic, *own, stream="paid", also=also, FIRNLINE_CLUSTER_SECRET=SECRET) as running:
             yield running
@@ -127,33 +128,34 @@ def alike(alone: Service, processes: Sequence[Service]) -> None:
             assert seen[0] == seen[1], question
 
 
-@pytest.fixture
-def funnels(broker: str, tmp_path: Path) -> Funnels:
-    return Funnels(broker, tmp_path)
-
-
 @pytest.mark.long
-def test_funnels_of_three_processes_are_those_of_one(funnels: Funnels):
-    first = events(3_000, 1)
-    produce(funnels.bootstrap, funnels.topic, first, "murmur2_random")
+@pytest.mark.parametrize(("shards", "partitioner"), [(3, "murmur2_random"), (5, "consistent_random")])
+def test_funnels_of_three_processes_are_those_of_one(broker: str, tmp_path: Path, shards: int, partitioner: str):
+    funnels = Funnels(broker, tmp_path, shards)
+    sent = 3_000
+    produce(broker, funnels.topic, events(sent, 1), partitioner)
     with ExitStack() as around:
         alone = around.enter_context(funnels.alone())
-        three = [around.enter_context(funnels.process()) for _ in range(3)]
-        spread_over(three)
-        alone.settled(3_000, "paid")
-        whole(three, 3_000)
-        alike(alone, three)
-        three[1].process.send_signal(signal.SIGKILL)
-        three[1].process.wait()
-        rest = [three[0], three[2]]
-        more = events(700, 2, BEGIN + 600_000)  # later than the silence in the stream, so that no event is late
-        produce(funnels.bootstrap, funnels.topic, more, "murmur2_random")
-        alone.settled(3_700, "paid")
-        whole(rest, 3_700)
-        alike(alone, rest)
-        # A record that is not in the partition of its key: no shard has whole sequences from now on.
-        produce(funnels.bootstrap, funnels.topic, [(str(place), events(1, place)[0][1]) for place in range(40)], "murmur2")
-        status, _, body = until(lambda: refused(three[0]))
+        running = [around.enter_context(funnels.process()) for _ in range(3)]
+        spread_over(running)
+        alone.settled(sent, "paid")
+        whole(running, sent)
+        alike(alone, running)
+        for kill in range(2):
+            victim = running.pop(kill)
+            victim.process.send_signal(signal.SIGKILL)
+            victim.process.wait()
+            # These are later than the silence in the stream, so that no event is late.
+            produce(broker, funnels.topic, events(700, 2 + kill, BEGIN + 600_000 * (1 + kill)), partitioner)
+            sent += 700
+            alone.settled(sent, "paid")
+            whole(running, sent)
+            alike(alone, running)
+            running.append(around.enter_context(funnels.process()))
+            spread_over(running)
+        # Records that are not in the partitions of their keys: no shard has whole sequences from now on.
+        produce(broker, funnels.topic, [(str(place), events(1, place)[0][1]) for place in range(40)], partitioner)
+        status, _, body = until(lambda: refused(running[0]))
         assert status == 503
         assert b"not partitioned by the key of the funnel" in body
 
