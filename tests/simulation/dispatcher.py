@@ -36,7 +36,7 @@ class SimulatedDispatcher:
         self._order = itertools.count()
         self._patient: str | None = None
         self._fine = chance.random() < 0.5
-        self._actors: list[Actor] = []
+        self.actors: list[Actor] = []
         self._dead = False
 
     def now(self) -> float:
@@ -55,7 +55,7 @@ class SimulatedDispatcher:
         if self._dead:
             return
         owner = getattr(task, "__self__", None)
-        if isinstance(owner, Actor) and owner not in self._actors:
+        if isinstance(owner, Actor) and owner not in self.actors:
             self._adopt(owner)
         self._homes.setdefault(home, deque()).append(task)
 
@@ -68,9 +68,9 @@ class SimulatedDispatcher:
         self._dead = True
         self._homes.clear()
         self._later.clear()
-        for actor in self._actors:
+        for actor in self.actors:
             pykka.ActorRegistry.unregister(actor.actor_ref)
-        self._actors.clear()
+        self.actors.clear()
 
     def step(self) -> None:
         """Run one task, or let time pass until there is one. May raise CrashError."""
@@ -97,6 +97,16 @@ class SimulatedDispatcher:
         home = ready[0] if len(ready) == 1 else self._chance.choice(ready)
         self._homes[home].popleft()()
 
+    def ready(self) -> bool:
+        """Whether there is a task to run now."""
+        self._wake()
+        return any(self._homes.values())
+
+    @property
+    def due(self) -> float:
+        """The time at which the next delayed task is due; infinity without one."""
+        return self._later[0][0] if self._later else float("inf")
+
     def _next_in(self) -> float:
         """Return the seconds until the next delayed task is due."""
         return max(0.0, self._later[0][0] - self.now()) if self._later else _STALL_S
@@ -108,7 +118,7 @@ class SimulatedDispatcher:
 
     def _adopt(self, actor: Actor) -> None:
         """Trace every message of a new actor, and make it fail at some messages."""
-        self._actors.append(actor)
+        self.actors.append(actor)
         if self._fine:
             actor.turn = 1  # type: ignore[misc]  # the finest interleaving
         handle = actor.on_receive

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,23 @@ class World:
         self.outlet.lose_power(self.chance)
 
 
+def stream_plan(plan: Scenario, name: str, view: Any, source: SimulatedSource, store: Store, *, faults: Faults) -> StreamPlan:
+    """Return the plan of a stream without outputs, with the pace and the limits of a scenario."""
+    meter = FixedMeter(Limits(plan.budget_bytes, plan.max_aged), lambda: 1 << 60 if faults.strikes("memory spike") else 0)
+    return StreamPlan(
+        name=name,
+        view=view,
+        source=source,
+        lateness=plan.lateness,
+        idle_s=plan.idle_s,
+        ahead=plan.ahead,
+        meter=meter,
+        baseline_bytes=0,
+        pace=plan.pace,
+        store=store,
+    )
+
+
 class Process:
     """The actors of one stream over `world`."""
 
@@ -75,18 +93,11 @@ class Process:
         sink = (TransactionalSink if plan.durable and plan.transactional else FileLikeSink)(world.outlet, world.faults)
         self.running = start_stream(
             system,
-            StreamPlan(
-                name="events",
-                view=self._view(),
-                source=source,
-                lateness=plan.lateness,
-                idle_s=plan.idle_s,
-                ahead=plan.ahead,
-                meter=FixedMeter(Limits(plan.budget_bytes, plan.max_aged), self._rss),
-                baseline_bytes=0,
-                pace=plan.pace,
+            replace(
+                stream_plan(
+                    plan, "events", self._view(), source, Store(FOLDER, self._disk, lasting=plan.durable), faults=world.faults
+                ),
                 sinks=[sink] if plan.feed.publishes else [],
-                store=Store(FOLDER, self._disk, lasting=plan.durable),
                 dead_letters=SimulatedDeadLetterSink(world.outlet, world.faults),  # type: ignore[arg-type]  # it stands in
             ),
             Callbacks(
@@ -156,9 +167,6 @@ class Process:
     def _end(self, _: str, reason: str) -> None:
         self._world.trace.note("report", reason)
         self.superseded = reason
-
-    def _rss(self) -> int:
-        return 1 << 60 if self._world.faults.strikes("memory spike") else 0
 
     def _logged(self, event: str, **facts: Any) -> None:
         self._world.trace.note("log", f"{event} {facts.get('actor', '')} {facts.get('message', '')} {facts.get('reason', '')}")

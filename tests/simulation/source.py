@@ -70,7 +70,7 @@ class SimulatedSource:
         if self._life is None or self._topic.current(now) != self._life:
             return False
         life = self._topic.lives[self._life]
-        for number in life.there(now):
+        for number in filter(self._reads, life.there(now)):
             low = life.partitions[number].low(now)
             if number not in self._next and low:
                 self._ledger.missed(self._life, number, 0, low, reported=False)
@@ -86,7 +86,7 @@ class SimulatedSource:
         if life != self._life:
             ended = set(self._next)
             if life is None:
-                return _polled([], frozenset(ended), self._epoch)
+                return polled([], frozenset(ended), self._epoch)
             self._begin_again(life)
         if self._faults.strikes("poll"):
             raise TroubleError("connection cut")
@@ -96,7 +96,7 @@ class SimulatedSource:
         if not found:
             self._clock.advance(timeout_s)
         ended -= {partition for partition, _, _ in found}
-        return replace(_polled(found, frozenset(ended | self._at_end(now)), self._epoch), held=self._transactions(now))
+        return replace(polled(found, frozenset(ended | self._at_end(now)), self._epoch), held=self._transactions(now))
 
     def _transactions(self, now: float) -> dict[int, int | None]:
         """Return the partitions with records that are slow to come, as if an open transaction held them."""
@@ -135,6 +135,10 @@ class SimulatedSource:
 
     def close(self) -> None:
         self._opened = False
+
+    def _reads(self, number: int) -> bool:
+        """Whether this source reads a partition. A subclass may leave some out."""
+        return True
 
     def _begin_again(self, life: int) -> None:
         """Read another life of the topic from its beginning."""
@@ -194,7 +198,7 @@ class SimulatedSource:
         return ended
 
 
-def _polled(found: Sequence[tuple[int, int, Record]], ended: frozenset[int], epoch: int) -> Polled:
+def polled(found: Sequence[tuple[int, int, Record]], ended: frozenset[int], epoch: int) -> Polled:
     """Return records, each with its partition and offset, as one poll."""
     return Polled(
         Values.of([record.value for _, _, record in found]),

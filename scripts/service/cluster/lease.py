@@ -121,7 +121,7 @@ class Leases:
         self._member_now: Consumer | None = None
         # Kafka counts from the last heartbeat, which came up to a sixth of a session before the silence.
         self._doubt_s = group.session_ms / 2_000
-        self._alive_at = time.monotonic()
+        self._alive_at = self._now()
         self._in_doubt = False
         self._first: int | None = None
         self._grant: Grant | None = None
@@ -138,7 +138,7 @@ class Leases:
 
     def doubtful(self) -> bool:
         """Whether this process was silent for so long that others may have its shards, and has not learned it yet."""
-        return self._in_doubt or time.monotonic() - self._alive_at > self._doubt_s
+        return self._in_doubt or self._now() - self._alive_at > self._doubt_s
 
     def grant(self) -> Grant | None:
         """Return what lets this process commit for all shards; None if it has not shard 0. Any thread may call it."""
@@ -204,18 +204,18 @@ class Leases:
         self._running.clear()
 
     def _tick(self, reader: Consumer, member: Consumer) -> None:
-        silent_s = time.monotonic() - self._alive_at
+        silent_s = self._now() - self._alive_at
         if silent_s > self._doubt_s and self._running:
             self._in_doubt = True
             self._announced.clear()  # whoever may announce itself anew still has its shards
             self._log("lease in doubt", shards=sorted(self._running), silent_s=round(silent_s, 1))
-        self._alive_at = time.monotonic()
+        self._alive_at = self._now()
         self._subscribe(member)
         self._look_for_end(member.consume(100, _POLL_S))  # its records are not needed: the reader gets them too
         for message in reader.consume(1_000, _POLL_S / 2):
             self._take(message)
         due = self._given - self._announced
-        if due and time.monotonic() >= self._again_at:
+        if due and self._now() >= self._again_at:
             self._announce(member, sorted(due))
         self._grant = self._grant_now(member)
 
@@ -268,6 +268,14 @@ class Leases:
         reader = Consumer({**self._settings, **own})
         reader.assign([TopicPartition(self._group.topic, number, 0) for number in range(self._group.shards)])
         return reader
+
+    def _writer(self, own: Mapping[str, Any]) -> Producer:
+        return Producer({**self._settings, **own})
+
+    @staticmethod
+    def _now() -> float:
+        """Return the monotonic time, s."""
+        return time.monotonic()
 
     def _look_for_end(self, messages: Sequence[Message]) -> None:
         """Look for the error that ends this member. librdkafka reports it once, and then no longer polls."""
@@ -322,7 +330,7 @@ class Leases:
                     "linger.ms": 0,
                     "log_level": 0,
                 }
-                self._producer = Producer({**self._settings, **own})
+                self._producer = self._writer(own)
                 self._producer.init_transactions(_TIMEOUT_S)
             producer, offsets = self._producer, dict[int, int]()
 
@@ -341,7 +349,7 @@ class Leases:
             producer.send_offsets_to_transaction(places, membership_of(member), _TIMEOUT_S)
             producer.commit_transaction(_TIMEOUT_S)
         except KafkaException as error:
-            self._again_at = time.monotonic() + _AGAIN_S
+            self._again_at = self._now() + _AGAIN_S
             self._log("lease refused", shards=list(numbers), problem=error.args[0].str())
             self._producer = None  # a new client ends what this one has left open
             return

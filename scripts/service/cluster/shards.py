@@ -98,12 +98,7 @@ class LocalShards:
             self._gatherers[name].tell(Release(shard))
         if orderly:
             self._drain([engine for _, _, engine in engines])
-        stopping = [threading.Thread(target=engine.running.stop, daemon=True) for _, _, engine in engines]
-        for thread in stopping:
-            thread.start()
-        deadline = time.monotonic() + _STOP_S
-        for thread in stopping:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        self._stop([engine for _, _, engine in engines])
         for shard in shards:
             if (copies := self._copied.pop(shard, None)) is not None:
                 copies.close()
@@ -128,6 +123,15 @@ class LocalShards:
             except Empty:
                 self._log("not drained", streams=left, after_s=_DRAIN_S)
                 return
+
+    def _stop(self, engines: Sequence[_Engine]) -> None:
+        """Stop the actors of engines, and wait until they have stopped, at most 8 s."""
+        stopping = [threading.Thread(target=engine.running.stop, daemon=True) for engine in engines]
+        for thread in stopping:
+            thread.start()
+        deadline = time.monotonic() + _STOP_S
+        for thread in stopping:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _keeping(self, shard: int, epoch: int) -> Keeping:
         """Return where the checkpoints of a lease are."""
