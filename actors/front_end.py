@@ -416,7 +416,7 @@ class FrontEnd(Actor[FrontEndMessage]):
                 self._phase = Phase.FAILED
             raise
         self._balance(now)
-        if now - self._reported_at >= self._pace.report_s:
+        if now - self._reported_at >= self._pace.report_after(now - self._got_at):
             self._report(self._reading(now))
             self._source.commit()
         if now - self._looked_at >= self._pace.look_s:

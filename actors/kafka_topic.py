@@ -29,6 +29,8 @@ _NO_ID = str(Uuid(0, 0))
 
 _GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID}
 _PERIOD_S = 0.1
+_SILENCE_A_PERIOD = 50
+_LONGEST_PERIOD_S = 0.5
 _PERIOD_S_A_PARTITION = 0.0003
 _TIMEOUT_S = 5.0
 _SHORTEST_S = 0.01
@@ -193,7 +195,7 @@ class Found:
 class TopicIdentity:
     """Follows the id of `topic`: a recreated topic has the same name and another id. One source owns it.
 
-    `changed` asks the broker in the background, ten times a second, and never waits. Only `look` waits.
+    `changed` asks the broker in the background, ten times a second if records come, and never waits. Only `look` waits.
     """
 
     def __init__(self, settings: Mapping[str, Any], topic: str, reasons: Reasons | None = None) -> None:
@@ -231,14 +233,16 @@ class TopicIdentity:
                 raise self._denied(error.args[0]) from error
             raise OSError(_why(self._topic, error, admin, self._reasons)) from error
 
-    def changed(self, now: float) -> Change | None:
+    def changed(self, now: float, silent_s: float = 0.0) -> Change | None:
         """Return the change of the topic since the last call, if any. Cost: mostly a look at the clock.
 
         The topic is described ten times a second, or with many partitions 0.3 ms later for each: an answer takes 50 us of each.
+        If it has been silent for more than 5 s, it is described after a fiftieth of `silent_s`, at least twice a second: a
+        request takes 0.6 ms of CPU, and a topic that is deleted, created again and filled to the old offset takes longer.
         A broker that does not answer or has no ids reports no change. `known` is the id, `there` whether the topic exists.
         """
         if self._asked is None:
-            if now - self._asked_at >= _PERIOD_S + len(self.partitions) * _PERIOD_S_A_PARTITION:
+            if now - self._asked_at >= period_of(len(self.partitions), silent_s):
                 self._asked_at = now
                 topics = TopicCollection([self._topic])
                 self._asked = self._connected().describe_topics(topics, request_timeout=_TIMEOUT_S)[self._topic]
@@ -301,6 +305,15 @@ class TopicIdentity:
     def _denied(self, error: KafkaError) -> PermissionError:
         self.refused = refusal(self._topic, error.str())
         return PermissionError(self.refused)
+
+
+def period_of(partitions: int, silent_s: float) -> float:
+    """Return the seconds between two requests for the id of a topic that gave no record for `silent_s`.
+
+    >>> period_of(0, 0.0), period_of(0, 10.0), period_of(0, 3600.0)
+    (0.1, 0.2, 0.5)
+    """
+    return max(_PERIOD_S + partitions * _PERIOD_S_A_PARTITION, min(silent_s / _SILENCE_A_PERIOD, _LONGEST_PERIOD_S))
 
 
 def offset_in(answer: Future[Any]) -> int | None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from actors.columns.values import Values
 
 _SILENCE_A_REST = 50
+_SILENCE_A_REPORT = 10
+_LONGEST_REPORT_S = 0.5
 _MOST_AT_REST = 500
 _BYTES_AT_REST = 1 << 16
 
@@ -21,7 +23,7 @@ class Pace:
     poll_records: int = 12_000
     poll_s: float = 0.005
     rest_s: float = 0.01
-    longest_rest_s: float = 0.05
+    longest_rest_s: float = 0.1
     micro_batch: int = 12_000
     credits: int = 4
     buffer_events: int = 1_000_000
@@ -35,10 +37,14 @@ class Pace:
     def rest_after(self, silent_s: float) -> float:
         """Return the pause before the next poll of a stream that gave no record for `silent_s`: a fiftieth of that, in bounds.
 
-        A poll that finds nothing takes some 0.2 ms of CPU. The next record waits 0.05 s longer at most, and never much longer
+        A poll that finds nothing takes some 0.2 ms of CPU. The next record waits 0.1 s longer at most, and never much longer
         in comparison with the time since the last one.
         """
         return min(max(self.rest_s, silent_s / _SILENCE_A_REST), max(self.rest_s, self.longest_rest_s))
+
+    def report_after(self, silent_s: float) -> float:
+        """Return the time between two reports of a stream that gave no record for `silent_s`: a tenth of that, in bounds."""
+        return max(self.report_s, min(silent_s / _SILENCE_A_REPORT, _LONGEST_REPORT_S))
 
     def shows_load(self, values: Values) -> bool:
         """Whether a poll of these values shows load: more than an eighth of a full poll, 500 records or 64 KiB.

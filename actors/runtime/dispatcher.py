@@ -63,8 +63,10 @@ class Dispatcher:
     def later(self, seconds: float, task: Task, home: str) -> None:
         """Run `task` on the thread of `home` once `seconds` have passed."""
         with self._changed:
-            heapq.heappush(self._later, (self.now() + seconds, next(self._order), home, task))
-            self._changed.notify()
+            entry = (self.now() + seconds, next(self._order), home, task)
+            heapq.heappush(self._later, entry)
+            if self._later[0] is entry:  # else the thread wakes before this one is due
+                self._changed.notify()
 
     def busy(self) -> dict[str, float]:
         """Return for each home the seconds that its thread has spent on its present task, 0 if it waits for one."""

@@ -32,6 +32,13 @@ def test_a_pause_grows_with_the_silence_and_a_record_is_never_late_by_much(
     assert pace.rest_after(longer) <= max(rest_s, longer / 50)
 
 
+@given(st.floats(0, 1e6), st.floats(0, 1e6))
+def test_reports_become_rarer_with_the_silence_but_never_rarer_than_twice_a_second(one: float, other: float):
+    shorter, longer = sorted((one, other))
+    assert PACE.report_s <= PACE.report_after(shorter) <= PACE.report_after(longer) <= max(PACE.report_s, 0.5)
+    assert PACE.report_after(longer) <= max(PACE.report_s, longer / 10)
+
+
 def test_a_checkpoint_is_due_after_an_interval_or_a_number_of_records():
     pause = Pause(PACE, 0.0, 0)
     assert not pause.due(4.9, 10, 1)

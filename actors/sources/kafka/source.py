@@ -106,6 +106,7 @@ class KafkaSource:
         self._troubles = Troubles(self._reasons, on_error)
         self._reading = False
         self._looked_at = 0.0
+        self._got_at = 0.0
         self._epoch = 0
         self.finished = False
         self.endless = True
@@ -118,6 +119,7 @@ class KafkaSource:
         self._handle(self._reader.errors())
         before = len(self._gaps)
         self._reading = self._opened_at(place)
+        self._got_at = time.monotonic()
         if self._reading:
             self._reasons.clear()
             self._troubles.over()
@@ -173,7 +175,7 @@ class KafkaSource:
         """Return the next records. Their keys and headers are readable until the next poll. Cost: see `fetch`."""
         gone: frozenset[int] = frozenset()
         now = time.monotonic()
-        if (change := self._topic_id.changed(now)) is not None:
+        if (change := self._topic_id.changed(now, now - self._got_at)) is not None:
             gone = self._begin_again(change)
         elif (self._refused or self._unread()) and now - self._looked_at >= _AGAIN_S:
             self._looked_at = now
@@ -184,6 +186,8 @@ class KafkaSource:
         self._follow_changes(now)
         self._opened()
         fetched = self._reader.poll(count, timeout_s)
+        if len(fetched.records.values):
+            self._got_at = now
         reached, polled = self._without_faults(fetched)
         # librdkafka's own position does not pass aborted records if no record came before them.
         self._next |= {number: max(self._next[number], reached[number]) for number in reached.keys() & self._next.keys()}
