@@ -19,11 +19,12 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from actors.protocol import Address
-from actors.replies import GetHealth, GetStats, Health, Stats
+from actors.replies import GetHealth, GetShards, GetStats, Health, ShardState, Stats
 from gateway.api.errors import Problem, busy
 from gateway.api.unknown import refuse_unknown
 from gateway.ask import Asker
 from gateway.page.picture import picture
+from gateway.schemas import ShardReport
 from gateway.stream import Served
 from gateway.wire.limits import Allowance
 
@@ -69,6 +70,8 @@ class Ticker:
         self._now: dict[str, dict[str, Any]] = {}
         self._memory: dict[str, dict[str, Any]] = {}
         self._health: dict[str, Any] = {}
+        self._shards: dict[str, list[ShardReport]] = {}
+        self._looks: dict[str, asyncio.Task[None]] = {}
         self._task: asyncio.Task[None] | None = None
         self._began = time.time()
         self.watchers = 0
@@ -156,6 +159,19 @@ class Ticker:
             return
         found = picture(stream, stats)
         self._now[stream.name], self._memory[stream.name] = found.now, found.memory
+        if stream.shards is not None:
+            found.now["shards"] = self._shards.get(stream.name, [])
+            if stream.name not in self._looks:
+                self._looks[stream.name] = asyncio.create_task(self._look_at_shards(stream.name, stream.shards))
+
+    async def _look_at_shards(self, name: str, shards: Address[GetShards]) -> None:
+        """Ask for the shards of a stream. No tick waits for it, because another process may be slow."""
+        try:
+            with contextlib.suppress(Problem):
+                states: tuple[ShardState, ...] = await self._asker.ask(shards, GetShards)
+                self._shards[name] = list(map(ShardReport.of, states))
+        finally:
+            del self._looks[name]
 
     async def _look_at_all(self) -> None:
         """Ask the guardian. Without a reply, its last state stays."""

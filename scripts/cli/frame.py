@@ -26,7 +26,8 @@ def frame(snapshot: Mapping[str, Any], url: str, trouble: str | None, width: int
     lines = [_header(snapshot, url, trouble, width), _memory(streams, width)]
     # At least two lines are for problems.
     room = height - len(lines) - min(2, len(problems))
-    for part in (_table(streams, snapshot["rates"], width), _generations(streams, snapshot["memory"], width)):
+    table, generations = _table(streams, snapshot["rates"], width), _generations(streams, snapshot["memory"], width)
+    for part in (table, _shards(streams), generations):
         if room >= 3:
             shown = part if len(part) <= room else [*part[: room - 1], Text(f"  … {len(part) - room + 1} more", "dim")]
             lines += shown
@@ -107,6 +108,23 @@ def _laid(row: Sequence[str], widths: Sequence[int]) -> str:
         for column, (text, wide) in enumerate(zip(row, widths, strict=False))
     ]
     return " ".join((*cells, row[-1]))
+
+
+def _shards(streams: Sequence[Mapping[str, Any]]) -> list[Text]:
+    """Return a line for each shard of a cluster: its state, its process, what is not read yet, and its memory."""
+    rows = [(each["name"], shard) for each in streams for shard in each.get("shards", ())]
+    if not rows:
+        return []
+    wide = max(len(name) for name, _ in rows)
+    lines = [Text("shards", "bold")]
+    for name, each in rows:
+        where = "" if each["host"] is None else f"{each['host']}:{each['port']}"
+        lag = "-" if each["lag"] is None else figure(each["lag"])
+        held = "-" if each["bytes"] is None else size(each["bytes"])
+        style = {"nowhere": "red", "catching up": "yellow"}.get(each["state"], "")
+        state = (each["state"].ljust(11), style)
+        lines.append(Text.assemble(f"{name.ljust(wide)} {each['shard']:>3} ", state, f" {where:<21} lag {lag:>7} {held:>10}"))
+    return [*lines, Text("")]
 
 
 def _generations(streams: Sequence[Mapping[str, Any]], memory: Mapping[str, Any], width: int) -> list[Text]:

@@ -81,12 +81,7 @@ function sourceOf(stream) {
 }
 
 function ofActor(node, stream, shares) {
-  const own = stream.actors.filter(
-    (each) =>
-      each.actor === node.actor &&
-      (!node.state || each.state === node.state) &&
-      (each.stream === stream.name || !each.stream),
-  );
+  const own = stream.actors.filter((each) => each.actor === node.actor && (!node.state || each.state === node.state));
   if (!own.length) return null;
   const sum = (member) => own.reduce((total, each) => total + (each[member] ?? 0), 0);
   const [count, depth, room] = [sum("count"), sum("data"), sum("data_capacity")];

@@ -134,7 +134,7 @@ function stepsOf(stream, rates) {
 
 function mailboxes(target, stream) {
   const named = ({ actor, state, count, stream: own }) =>
-    `${own ? "" : "service: "}${actor}${state ? `, ${state}` : ""}${count > 1 ? ` (${number(count)})` : ""}`;
+    `${own ? (own.includes(".") ? `shard ${own.split(".")[1]}: ` : "") : "service: "}${actor}${state ? `, ${state}` : ""}${count > 1 ? ` (${number(count)})` : ""}`;
   const rows = stream.actors.map((each) => [
     named(each),
     number(each.data),

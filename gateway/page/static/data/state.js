@@ -68,7 +68,7 @@ export class State {
       noun: NOUNS[now.view] ?? "answers",
       degradedBy: all.degraded?.[now.name],
       restarts: all.restarts?.[now.name] ?? 0,
-      actors: (all.actors ?? []).filter(({ stream }) => stream === now.name || !stream),
+      actors: (all.actors ?? []).filter(({ stream }) => !stream || stream.split(".")[0] === now.name), // or a shard's
       at: all.at,
     };
   }
@@ -94,13 +94,17 @@ export class State {
   }
 
   // Return the share of a processor that each thread has taken over the last seconds, by its name; null if unknown.
+  // The threads of a stream's shards, such as words.2/active, count together.
   shares(seconds) {
     const last = this.work.at(-1);
     const first = this.work.find(({ at }) => at >= last.at - seconds);
     const passed = last && first ? last.at - first.at : 0;
     if (passed < 1) return () => null;
     return (thread) => {
-      const grown = last.worked[thread] - (first.worked[thread] ?? 0);
+      const own = Object.keys(last.worked).filter((each) => each.replace(/\.\d+\//, "/") === thread);
+      const grown = own.length
+        ? own.reduce((sum, each) => sum + last.worked[each] - (first.worked[each] ?? 0), 0)
+        : NaN;
       return Number.isFinite(grown) && grown >= 0 ? Math.min(1, grown / passed) : null;
     };
   }

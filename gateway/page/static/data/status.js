@@ -6,6 +6,15 @@ const FAR = 2; // seconds of reading: with less than that unread, a stream is no
 const LEAST_LAG = 1_000;
 const LATELY_S = 10;
 
+const listed = (numbers) => `shard${numbers.length === 1 ? "" : "s"} ${numbers.join(", ")}`;
+
+// Return who has the shards of a stream in a cluster in some words; nothing if it is in none.
+export function shardsOf(stream) {
+  const shards = stream.shards ?? [];
+  const here = shards.filter(({ state }) => state === "here").length;
+  return shards.length ? `${here} of ${shards.length} shards here` : "";
+}
+
 // `rates` is what State.rates gives, or null. The word does not flicker: it follows rates over ten seconds.
 export function statusOf(stream, rates, now) {
   if (stream.degradedBy) return { kind: "bad", word: "given up", detail: stream.degradedBy };
@@ -14,6 +23,11 @@ export function statusOf(stream, rates, now) {
     const stale = stream.lastRecordAt == null ? "" : `, stale for ${age(now - stream.lastRecordAt)}`;
     return { kind: "bad", word: stream.trouble.state, detail: `${stream.trouble.reasons.join("; ")}${stale}` };
   }
+  const shards = stream.shards ?? [];
+  const lost = shards.filter(({ state }) => state === "nowhere").map(({ shard }) => shard);
+  if (lost.length) return { kind: "bad", word: "shards absent", detail: `no process answers for ${listed(lost)}` };
+  const late = shards.filter(({ state }) => state === "catching up").map(({ shard }) => shard);
+  if (late.length) return { kind: "mild", word: "catching up", detail: `${listed(late)} reads what came before` };
   if (stream.starting) return { kind: "mild", word: "starting", detail: "reading its checkpoint" };
   const rate = rates?.records ?? 0;
   if (stream.lagTotal > Math.max(LEAST_LAG, FAR * rate)) {

@@ -1,7 +1,7 @@
 // The first page: the broker, and all streams as cards with state, rates, lag, held span, memory and a spark line.
 
 import { heldSpan, NOUNS, WHAT } from "../data/nouns.js";
-import { statusOf } from "../data/status.js";
+import { shardsOf, statusOf } from "../data/status.js";
 import { byId, element, gauge, write } from "../lib/element.js";
 import { age, compact, length, number, perSecond, plural, scaled } from "../lib/format.js";
 import { address } from "../lib/route.js";
@@ -59,7 +59,7 @@ export class Overview {
     write(parts.what, WHAT[stream.view] ?? stream.view);
     write(parts.badge, status.word);
     parts.badge.dataset.kind = status.kind;
-    write(parts.detail, status.kind === "bad" || status.word === "catching up" ? status.detail : (stream.source ?? ""));
+    write(parts.detail, status.kind === "bad" || status.word === "catching up" ? status.detail : said(stream));
     if (!stream.held) return;
     const noun = NOUNS[stream.view] ?? "answers";
     const [value, unit] = perSecond(rates?.records);
@@ -91,6 +91,8 @@ export class Overview {
     write(parts.past, `records per second, last ${minutes(now.at - from)}`);
   }
 }
+
+const said = (stream) => [stream.source, shardsOf(stream)].filter(Boolean).join("; ");
 
 function card(name) {
   const parts = { names: {}, facts: {} };

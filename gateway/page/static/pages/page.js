@@ -5,6 +5,7 @@ import { drawInside } from "../cards/inside.js";
 import { Over } from "../cards/over.js";
 import { Panels } from "../cards/panels.js";
 import { Records } from "../cards/records.js";
+import { drawShards } from "../cards/shards.js";
 import { empty, forgotten, holds } from "../cards/story.js";
 import { Brush } from "../charts/brush.js";
 import { Histogram } from "../charts/histogram.js";
@@ -76,6 +77,7 @@ export class StreamPage {
     } else this.dead.leave();
     if (this.part === "inside") {
       drawInside(stream, this.state.rates(stream.name, 10), this.state.shares(10));
+      drawShards(stream);
       this.panels.draw(stream);
     }
     if (this.part === "") this.data(stream, none);
