@@ -208,6 +208,31 @@ def test_a_checkpoint_that_is_not_whole_is_replaced_by_the_one_before_or_by_read
         assert holder.open().files == saved
 
 
+def test_taking_a_checkpoint_is_seen_in_the_log_and_ends_when_the_shard_does(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with world.holder(tmp_path / "a") as holder:
+        holder.open().keep(3 * PIECE)
+        saved = holder.save()
+    monkeypatch.setattr("scripts.service.cluster.checkpoints.copies._SHOWN_S", -1.0)  # each piece is shown
+    closing: list[ShardCopies] = []
+
+    def close(event: str, **_: Any) -> None:
+        if event == "checkpoint is read from the topic":
+            closing[0].close()
+
+    copies = ShardCopies(world.kafka, world.topic, SHARD, 8, world.held, close)
+    closing.append(copies)
+    store = CopiedStore(tmp_path / "b" / STREAM, Disk(), copies.of(STREAM, world.troubles.append))
+    with pytest.raises(OSError, match="ends"):
+        store.open()
+    assert list(store.folder.iterdir()) == []
+    with world.holder(tmp_path / "b") as holder:
+        assert holder.open().files == saved
+    assert world.events.count("checkpoint is read from the topic") > len(saved)
+    assert world.troubles == []
+
+
 def test_a_manifest_without_the_proof_of_the_cluster_does_not_count(world: World, tmp_path: Path):
     with world.holder(tmp_path / "a") as holder:
         holder.open().keep(PIECE)

@@ -98,10 +98,10 @@ class LocalShards:
             self._gatherers[name].tell(Release(shard))
         if orderly:
             self._drain([engine for _, _, engine in engines])
-        self._stop([engine for _, _, engine in engines])
-        for shard in shards:
+        for shard in shards:  # a keeper that takes a large checkpoint from the topic would not stop soon
             if (copies := self._copied.pop(shard, None)) is not None:
                 copies.close()
+        self._stop([engine for _, _, engine in engines])
         self._share_memory()
         self._log("shards end", shards=sorted(shards), orderly=orderly)
 

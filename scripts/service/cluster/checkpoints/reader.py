@@ -100,9 +100,11 @@ class Reader:
         self._next = start
         deadline = time.monotonic() + _TIMEOUT_S
         while self._next < end:
+            if self._ended():
+                raise OSError(f"shard {self._shard} ends")
             message = self._consumer.poll(_STEP_S)
             if message is None:
-                if self._ended() or time.monotonic() > deadline:
+                if time.monotonic() > deadline:
                     raise OSError(f"topic {self._topic}: no record comes from partition {self._shard}")
                 continue
             deadline = time.monotonic() + _TIMEOUT_S
