@@ -9,7 +9,6 @@ from tests.support.browsing import chromium, look
 __all__ = ["cluster"]
 
 
-@pytest.mark.alone
 @pytest.mark.long
 def test_the_page_lists_the_shards_and_says_which_are_absent(cluster: Cluster):
     with (
