@@ -157,6 +157,15 @@ def test_a_range_has_tiles_a_table_that_scrolls_and_sorts_and_can_be_taken_away(
         page.keyboard.press("Enter")
         assert page.get_attribute("#answer-table th:last-child", "aria-sort") == "descending"
         assert page.evaluate(ROWS)[0][-1] == "69 ms"
+        page.fill("#answer-find", "08:52:50.1")
+        found = seen.until("document.getElementById('answer-found').innerText")
+        cells = page.evaluate(ROWS)
+        assert found == f"{len(cells)} of 2,000"
+        assert 1 <= len(cells) <= 4, "sets begin 100 ms apart, and last some ms"
+        assert all(any("08:52:50.1" in cell for cell in row) for row in cells)
+        assert ["42", "2023-06-02 08:52:50.100"] in [row[:2] for row in cells], "a row keeps its number"
+        page.fill("#answer-find", "")
+        seen.until("document.querySelector('#answer-table table').getAttribute('aria-rowcount') === '2001'")
         assert seen.violations() == []
         page.context.grant_permissions(["clipboard-read", "clipboard-write"])
         page.click("#answer-python")

@@ -1,4 +1,5 @@
-// A table of many rows: only those in sight are in the document. A click on a title sorts by its column.
+// A table of many rows: only those in sight are in the document. A click on a title sorts by its column. Rows can be
+// found by a text.
 
 import { element } from "../lib/element.js";
 import { compared } from "../lib/exact.js";
@@ -10,6 +11,7 @@ export class Rows {
   constructor(target) {
     this.target = target;
     this.rows = [];
+    this.sought = "";
     target.addEventListener("scroll", () => this.place(), { passive: true });
     new ResizeObserver(() => this.place()).observe(target);
   }
@@ -20,6 +22,7 @@ export class Rows {
     this.caption = caption;
     this.columns = columns;
     this.given = rows;
+    this.texts = [];
     if (this.sortedBy !== columns.map(({ title }) => title).join()) this.sort = sort;
     this.sortedBy = columns.map(({ title }) => title).join();
     this.order();
@@ -28,7 +31,8 @@ export class Rows {
   order() {
     const [column, way] = this.sort ?? [null, 1];
     const key = column == null ? null : this.columns[column].key;
-    const numbered = this.given.map((row, at) => [row, at]);
+    const all = this.given.map((row, at) => [row, at]);
+    const numbered = this.sought ? all.filter(([row, at]) => this.textOf(row, at).includes(this.sought)) : all;
     if (key) numbered.sort(([one, at], [other, place]) => way * (compared(key(one), key(other)) || at - place));
     this.rows = numbered;
     this.make();
@@ -53,6 +57,26 @@ export class Rows {
     this.from = this.to = -1;
     this.high = 0;
     this.place();
+  }
+
+  // Show only the rows that have a text in a cell; all rows for an empty text. A time is found by its date.
+  find(text) {
+    this.sought = text.trim().toLowerCase();
+    if (!this.given) return;
+    this.order();
+    this.target.scrollTop = 0;
+  }
+
+  textOf(row, at) {
+    const read = (cell) => (cell instanceof Element ? (cell.dataset.date ?? cell.textContent) : String(cell ?? ""));
+    this.texts[at] ??= this.columns.map(({ text }) => read(text(row, at)).toLowerCase()).join("\n");
+    return this.texts[at];
+  }
+
+  // Draw the same rows anew, as after the choice of another zone.
+  again() {
+    this.texts = [];
+    this.order();
   }
 
   by(at) {

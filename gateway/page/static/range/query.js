@@ -9,7 +9,15 @@ import { drawTiles } from "../parts/tiles.js";
 import { ANSWERS, AT_ONCE, instant } from "./answers.js";
 import { drawDurations, figuresOf, tilesOf } from "./figures.js";
 
-const PARTS = ["answer-table", "answer-more", "answer-export", "answer-copy", "answer-tiles", "answer-chart"];
+const PARTS = [
+  "answer-filter",
+  "answer-table",
+  "answer-more",
+  "answer-export",
+  "answer-copy",
+  "answer-tiles",
+  "answer-chart",
+];
 
 export const asksRanges = (view) => view in ANSWERS;
 
@@ -30,6 +38,10 @@ export class Query {
     byId("range-newest").addEventListener("click", () => this.newest());
     byId("range-clear").addEventListener("click", () => this.clear());
     byId("answer-more").addEventListener("click", () => this.more());
+    byId("answer-find").addEventListener("input", ({ target }) => {
+      this.table.find(target.value);
+      this.found();
+    });
     byId("answer-curl").addEventListener("click", () => this.copy(curl(this.path), "The command is copied."));
     byId("answer-python").addEventListener("click", () => this.copy(this.python(), "The lines are copied."));
     byId("answer-link").addEventListener("click", () => this.copy(location.href, "The link is copied."));
@@ -62,6 +74,8 @@ export class Query {
   reset() {
     this.asked += 1; // an answer that arrives from now on belongs to another stream
     byId("answer").hidden = true;
+    byId("answer-find").value = "";
+    this.table.sought = "";
     for (const name of ["from", "to"]) this.fields[name].value = "";
   }
 
@@ -174,12 +188,19 @@ export class Query {
     this.report(`${this.next ? `The first ${many}` : found}, in ${took < 10 ? took.toFixed(1) : Math.round(took)} ms.`);
     byId("answer-more").hidden = !this.next;
     write(byId("answer-more"), `${compact(AT_ONCE)} more`);
-    byId("answer-table").hidden = !count;
+    for (const id of ["answer-table", "answer-filter"]) byId(id).hidden = !count;
     for (const link of byId("answer-export").querySelectorAll("a"))
       link.href = `${this.path}&format=${link.dataset.form}`;
     if (!count) return;
     const caption = `${noun[0].toUpperCase()}${noun.slice(1)}s of the range`;
     this.table.show({ caption, columns: this.kind.columns(this.stream), rows: this.shown, sort: this.sort });
+    this.found();
+  }
+
+  // Say how many rows have the sought text.
+  found() {
+    const { rows, sought } = this.table;
+    write(byId("answer-found"), sought ? `${compact(rows.length)} of ${compact(this.shown.length)}` : "");
   }
 
   sums(figures) {
@@ -198,7 +219,7 @@ export class Query {
     const [from, to] = this.range;
     this.fields.from.value = this.written(from);
     this.fields.to.value = this.written(to);
-    if (this.shown?.length) this.table.make();
+    if (this.shown?.length) this.table.again();
   }
 
   report(text, wrong = false) {
