@@ -345,6 +345,8 @@ def test_the_page_asks_for_a_token_and_shows_a_command_for_an_empty_stream(brows
         seen.page.keyboard.press("Enter")
         seen.until("document.body.dataset.state === 'empty'")
         assert f"--topic {topic}" in seen.text("#empty-command")
+        seen.page.click("#empty-copy")
+        seen.until("document.getElementById('empty-copy').innerText === 'Copied' || getSelection().toString()")
         assert seen.page.evaluate("JSON.stringify(localStorage)") == "{}"
         assert "a-token" not in seen.page.content()
         assert seen.violations() == []

@@ -97,6 +97,7 @@ def test_records_are_shown_with_what_was_made_of_them_and_dead_letters_are_put_b
         seen.until("document.querySelectorAll('#records-table tbody tr').length === 3")
         page.fill("#records-find", "bad 1")
         seen.until("document.querySelectorAll('#records-table tbody tr').length === 1")
+        assert seen.text("#records-said").startswith("1 of the 3 newest refused records, ")
         page.click("#records-table tbody button")
         record = seen.text("#record")
         assert all(text in record for text in ("Record 0 / 13", "refused: no number", "bad 1", "R_<b>yesterday", "trace"))

@@ -58,10 +58,10 @@ export class Records {
     const kept = this.state === "refused" ? this.refused : this.records; // the refused ones go further back
     const rows = kept.filter((each) => (!this.state || each.state === this.state) && has(each, sought));
     const all = kept.length;
-    const newest = `the newest ${compact(all)}`;
-    const shown = rows.length === all ? newest : `${compact(rows.length)} of ${newest}`;
-    const of = `Of ${plural(this.stream.records, "record")}, ${shown} as this stream reads them.`;
-    write(byId("records-said"), all ? `${of} A click shows a whole record.` : "None since the service started.");
+    const newest = `newest ${this.state === "refused" ? "refused " : ""}${all === 1 ? "record" : "records"}`;
+    const shown = rows.length === all ? `The ${compact(all)}` : `${compact(rows.length)} of the ${compact(all)}`;
+    const said = `${shown} ${newest}, as this stream reads them. A click shows a whole record.`;
+    write(byId("records-said"), all ? said : "None since the service started.");
     const key = JSON.stringify([rows.map(({ partition, offset }) => [partition, offset]), this.state, sought]);
     const box = byId("records-table");
     const inUse = this.drawn && (box.scrollTop > 4 || box.querySelector(":focus-visible")) && sought === this.sought;

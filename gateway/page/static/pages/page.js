@@ -198,9 +198,18 @@ export class StreamPage {
       if (target.dataset.do) this.histogram.act(target.dataset.do === "follow" ? "toggle" : target.dataset.do);
     });
     byId("timeline").querySelector("details").addEventListener("toggle", this.redraw);
-    byId("empty-copy").addEventListener("click", () =>
-      navigator.clipboard?.writeText(byId("empty-command").textContent),
-    );
+    byId("empty-copy").addEventListener("click", copied);
+  }
+}
+
+// Copy the command. If the browser forbids that, as it does without HTTPS, the command is selected for a copy by hand.
+async function copied({ target }) {
+  const command = byId("empty-command");
+  try {
+    await navigator.clipboard.writeText(command.textContent);
+    write(target, "Copied");
+  } catch {
+    getSelection().selectAllChildren(command);
   }
 }
 
