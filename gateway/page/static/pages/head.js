@@ -1,9 +1,11 @@
 // The tiles at the top of the page of a stream.
 
 import { heldSpan } from "../data/nouns.js";
-import { bytes, compact, isTime, length, moment, perSecond, scaled, toMs } from "../lib/format.js";
-import { forms, isDate } from "../lib/when.js";
+import { bytes, clock, compact, isTime, length, moment, perSecond, scaled, toMs } from "../lib/format.js";
+import { forms, isDate, isRelative } from "../lib/when.js";
 import { stamp } from "../lib/zone.js";
+
+const HALF_A_DAY_S = 43_200;
 
 export const upper = (text) => `${text[0].toUpperCase()}${text.slice(1)}`;
 
@@ -57,7 +59,8 @@ function newest({ lastRecordAt, at, source }) {
   if (lastRecordAt == null) return { note: source };
   if (at - lastRecordAt < 2) return { note: "newest read just now", title: stamp(lastRecordAt) };
   const [shown, title] = forms(lastRecordAt * 1000, stamp(lastRecordAt));
-  return { note: `newest read ${shown}`, title };
+  const short = !isRelative() && at - lastRecordAt < HALF_A_DAY_S ? `at ${clock(lastRecordAt)}` : shown;
+  return { note: `newest read ${short}`, title: short === shown ? title : `${shown}, ${title}` };
 }
 
 function begins(time, unit) {
