@@ -132,9 +132,16 @@ function stepsOf(stream, rates) {
   return steps;
 }
 
+// Return the shard of an actor's stream, such as "events.3", or that it is of the whole service.
+function placeOf(own) {
+  if (!own) return "service: ";
+  const [, shard] = own.split(".");
+  return shard == null ? "" : `shard ${shard}: `;
+}
+
 function mailboxes(target, stream) {
   const named = ({ actor, state, count, stream: own }) =>
-    `${own ? (own.includes(".") ? `shard ${own.split(".")[1]}: ` : "") : "service: "}${actor}${state ? `, ${state}` : ""}${count > 1 ? ` (${number(count)})` : ""}`;
+    `${placeOf(own)}${actor}${state ? `, ${state}` : ""}${count > 1 ? ` (${number(count)})` : ""}`;
   const rows = stream.actors.map((each) => [
     named(each),
     number(each.data),
