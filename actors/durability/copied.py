@@ -94,9 +94,13 @@ class CopiedStore(Store):
                     self._disk.remove(path.with_name(path.name + self.temporary))
             raise
         own = [name for name in self._disk.names(self.folder) if number_of(name) is not None]
-        self._remove(name for name in own if kind_of(name) == _CHECKPOINT)
-        self._remove(name for name in own if kind_of(name) != _CHECKPOINT)
-        for path, _ in sorted(written, key=lambda each: kind_of(each[1].name) == _CHECKPOINT):  # what it names comes first
+        naming = [name for name in own if kind_of(name) == _CHECKPOINT]
+        self._remove(naming)  # before what they name, as in `sweep`
+        self._disk.sync_folder(self.folder)
+        self._remove(name for name in own if name not in naming)
+        for path, _ in sorted(written, key=lambda each: kind_of(each[1].name) == _CHECKPOINT):
+            if kind_of(path.name) == _CHECKPOINT:  # after what it names
+                self._disk.sync_folder(self.folder)
             self._disk.rename(path.with_name(path.name + self.temporary), path)
         self._disk.sync_folder(self.folder)
 
