@@ -152,8 +152,10 @@ class Settings(Model):
                     f"with a cluster source.start: earliest, because a shard that moves reads again, and not the one of {name}"
                 )
             if stream.output != Output() and not stream.publishes_together:
+                able = " or ".join(each for each, stanza in STREAMS.items() if stanza.publishes_together)
                 raise ValueError(
-                    f"with a cluster no output, because a shard does not know the whole result, and {name} has one"
+                    f"with a cluster an output only for streams of the view {able}, because no process publishes the results "
+                    f"of other views for all shards, and {name} has one"
                 )
             if stream.output.console or stream.output.file is not None:
                 raise ValueError(

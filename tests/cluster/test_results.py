@@ -54,7 +54,7 @@ class Stream:
     def __init__(self, bootstrap: str, send: Send, folder: Path) -> None:
         self.bootstrap, self.send = bootstrap, send
         self.frames, self.name = created(bootstrap, PARTITIONS), f"c{uuid.uuid4().hex[:12]}"
-        self.output = f"out-{uuid.uuid4().hex}"
+        self.output = created(bootstrap, 1)
         self.sent: list[Frame] = []
         self.data = folder / "data"
 
@@ -86,7 +86,7 @@ class Stream:
     def beside(cls, other: "Stream") -> "Stream":
         """Return the same topic of frames with another topic of results."""
         made = copy.copy(other)
-        made.output = f"out-{uuid.uuid4().hex}"
+        made.output = created(other.bootstrap, 1)
         made.data = other.data.with_suffix(".alone")
         return made
 
