@@ -1,5 +1,7 @@
 """The patterns of config/orders.yaml and config/clicks.yaml: JSON as people have it. Pure; used through `patterns`."""
 
+import zlib
+
 import numpy as np
 
 from scripts.produce.spec import Chunk, Ints, Spec
@@ -16,16 +18,18 @@ _PAGES = 1_000
 
 
 def orders(numbers: Ints, spec: Spec, _: np.random.Generator) -> Chunk:
-    """Ten orders a second of event time. Nine in ten of them are paid after two seconds, and shipped after five."""
+    """Ten orders a second of event time. Nine in ten of them are paid after two seconds, and shipped after five.
+
+    The CRC-32 of its id decides the partition of an order, as in librdkafka, so a cluster can answer.
+    """
     kinds = numbers % 3
     order = numbers // 3 - _BEHIND[kinds]
     refunds = (order < 0) | ((kinds > 0) & (order % _UNPAID == 0))
     names = [b"refund" if refund else _KINDS[kind] for kind, refund in zip(kinds.tolist(), refunds.tolist(), strict=True)]
-    rows = zip(names, order.tolist(), _stamps(spec.start + 100 * (numbers // 3) + 33 * kinds), strict=True)
-    values = [
-        b'{"id":"A%d","type":"%s","meta":{"ts":"%s","by":"shop"}}' % (max(0, number), name, at) for name, number, at in rows
-    ]
-    return Chunk(values, (np.maximum(order, 0) % spec.partitions).tolist())
+    ids = [b"A%d" % number for number in np.maximum(order, 0).tolist()]
+    rows = zip(ids, names, _stamps(spec.start + 100 * (numbers // 3) + 33 * kinds), strict=True)
+    values = [b'{"id":"%s","type":"%s","meta":{"ts":"%s","by":"shop"}}' % row for row in rows]
+    return Chunk(values, [zlib.crc32(each) % spec.partitions for each in ids])
 
 
 def clicks(numbers: Ints, spec: Spec, random: np.random.Generator) -> Chunk:

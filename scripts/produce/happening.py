@@ -10,6 +10,7 @@ import random
 import re
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -104,7 +105,8 @@ def _words(start: float, chance: random.Random) -> Iterator[Record]:
 def _funnel(start: float, chance: random.Random) -> Iterator[Record]:
     """Ten times a second something is ordered; nine in ten orders are paid some 2 s later, and most of these shipped 4 s later.
 
-    The number of an order has the time of the start, so that a second run has other orders.
+    The number of an order has the time of the start, so that a second run has other orders. Its CRC-32 decides the partition,
+    as in librdkafka, so a cluster can answer.
     """
     due: list[tuple[float, int, str]] = []
     at = start
@@ -119,8 +121,9 @@ def _funnel(start: float, chance: random.Random) -> Iterator[Record]:
         while due[0][0] <= at:
             then, order, kind = heapq.heappop(due)
             stamp = datetime.fromtimestamp(math.floor(then * 1000) / 1000, UTC).isoformat(timespec="milliseconds")
-            value = {"id": f"A{math.floor(start)}-{order}", "type": kind, "meta": {"ts": stamp, "by": "shop"}}
-            yield Record(then, msgspec.json.encode(value), order)
+            name = f"A{math.floor(start)}-{order}"
+            value = {"id": name, "type": kind, "meta": {"ts": stamp, "by": "shop"}}
+            yield Record(then, msgspec.json.encode(value), zlib.crc32(name.encode()))
 
 
 VIEWS: Mapping[str, Callable[[float, random.Random], Iterator[Record]]] = {

@@ -1,6 +1,7 @@
 """`serve --demo`: every view gets sane records at their own time, and several generations within a minute."""
 
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -11,11 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from actors.columns.partitioners import PARTITIONERS
+from actors.columns.text import Text
 from actors.columns.values import Values
 from actors.sources.polled import of_one_partition
 from actors.views.kinds import VIEWS as ALL_VIEWS
 from config.load import load
 from scripts.produce.happening import VIEWS, happening
+from scripts.produce.patterns import PATTERNS
+from scripts.produce.spec import Spec
 from scripts.service.demo import SMALL, demo_topics
 from scripts.service.plan import view_of
 from tests.support.service import ROOT, Service, free_port
@@ -47,6 +52,17 @@ def test_each_record_is_sent_at_its_own_time_and_is_an_event(name: str):
         own = decoded.times / per_s
         at = np.array([each.at for each in records])
         assert ((own <= at + 1e-6) & (at < own + 1.001)).all()
+
+
+@pytest.mark.parametrize("partitions", [3, 7])
+def test_orders_are_in_the_partitions_of_their_keys_so_that_shards_have_whole_ones(partitions: int):
+    happened = list(itertools.islice(happening("funnel", START), 500))
+    chunk = PATTERNS["orders"](np.arange(500), Spec(500, 1_795_773_600_000, partitions), np.random.default_rng(0))
+    found = [(each.value, each.key % partitions) for each in happened]
+    for values, places in (zip(*found, strict=True), (chunk.values, chunk.partitions)):
+        keys = Text.of([json.loads(value)["id"].encode() for value in values])
+        right = dict(PARTITIONERS)["CRC-32"](keys) % partitions
+        assert right.tolist() == list(places)
 
 
 def test_events_of_the_demo_make_a_set_each():
