@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
@@ -181,13 +182,19 @@ def top_of(records: list[Record], partitions: range | tuple[int, ...]) -> Run:
     return run
 
 
-def asked_of(shards: list[Run], span: Span, arguments: Any) -> tuple[Any, int]:
-    """Return the join of what shards say when they are asked as the gatherer asks, and how often that is."""
+def asked_of(
+    shards: list[Run], span: Span, arguments: Any, *, between: Callable[[int], None] = lambda _: None
+) -> tuple[Any, int]:
+    """Return the join of what shards say when they are asked as the gatherer asks, and how often that is.
+
+    `between` is called with the number of each round, after it.
+    """
     parcel, rounds = parcel_of("top"), 0
     asked, asked_span = parcel.first(arguments, span)
     while True:
         rounds += 1
         parts = [sent(run, run.merged(asked_span, asked), asked) for run in shards]
+        between(rounds)
         further = parcel.further(arguments, asked, parts, clock=None)
         if further is None:
             return parcel.joined(
@@ -217,6 +224,24 @@ def test_of_an_id_in_several_shards_the_last_value_counts(records: list[Record],
             right = whole.merged(span, arguments)
             assert whole.shown(joined, span, arguments, "ndjson") == whole.shown(right, span, arguments, "ndjson")
             assert rounds <= 12
+
+
+def test_an_id_that_comes_while_shards_are_asked_does_not_hide_its_later_value_in_another_shard():
+    base = [(at, 1_000 + at, 0, at) for at in range(500)]
+    shards = [
+        top_of(base, (0,)),
+        top_of([*((500 + at, value, 1, time) for at, value, _, time in base), (7_000, -1, 1, 99)], (1,)),
+    ]
+
+    def between(rounds: int) -> None:
+        if rounds == 1:  # the id's last value is in the other shard, and too small to be listed there
+            found = places(np.array([0], np.uint16), np.array([9_000], np.int64), 0)
+            early = Upserts(Text.of([b"id7000"]), np.array([10**6]), np.array([1]), found, NO_TIMES)
+            shards[0].live.add(early, None)
+
+    joined, _ = asked_of(shards, EVER, Top(3, values=True), between=between)
+    found = [json.loads(line)["id"] for line in shards[0].shown(joined, EVER, Top(3, values=True), "ndjson").splitlines()]
+    assert found == ["id999", "id499", "id998"]
 
 
 def test_shards_with_an_id_each_are_asked_twice_for_few_ids():

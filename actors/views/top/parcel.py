@@ -14,7 +14,7 @@ import numpy as np
 from actors.columns.fields import column
 from actors.columns.snapshot import State
 from actors.columns.text import Text
-from actors.columns.times import NO_TIMES, Times
+from actors.columns.times import INT64_MIN, NO_TIMES, Times
 from actors.timeline.span import EVER, Span
 from actors.views.top.arguments import Figures, Keyed, RankOf, Top
 from actors.views.top.decode import Upserts
@@ -92,17 +92,24 @@ def further(
     *,
     clock: int | None,  # noqa: ARG001  # the protocol's
 ) -> Keyed | None:
-    """Ask for the ids that were given, and if too few of them are sure, for more ids."""
+    """Ask for the ids that were given, and if too few of them are sure, for more ids.
+
+    Records come between two questions. So an id that has come to the front since is asked for as well: of an id that was not
+    asked for by name, another shard may have a later value.
+    """
     parts = [part for each in partials for part in each]
     bounds = [part.least for part in parts if part.least is not None]
     if asked.limit is None or not bounds:
         return None
-    if not asked.names:
-        names = _last(parts).ids
-        found = names.take(np.arange(names.lengths.size))
-        return Keyed(asked.limit, names=tuple(found)) if len(found) <= _MOST else Keyed(None)
-    sure = _last(parts).values > max(bounds)
-    if int(np.count_nonzero(sure)) >= (arguments.limit or 0):
+    rows, wanted = _last(parts), arguments.limit or 0
+    names = rows.ids.take(np.arange(rows.ids.lengths.size))
+    bar = np.sort(rows.values)[-wanted] if 0 < wanted <= rows.values.size else INT64_MIN
+    front = np.flatnonzero(rows.values >= bar).tolist()
+    known = set(asked.names)
+    if not known or any(names[row] not in known for row in front):
+        return Keyed(asked.limit, names=tuple(names)) if len(names) <= _MOST else Keyed(None)
+    sure = rows.values > max(bounds)
+    if int(np.count_nonzero(sure)) >= wanted:
         return None
     limit = _GROWTH * asked.limit
     return Keyed(limit if limit <= _MOST else None)
