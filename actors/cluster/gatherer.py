@@ -482,8 +482,13 @@ def summed(found: list[Stats]) -> Stats:
 
 
 def _is_idle(stats: Stats) -> bool:
-    """Return whether a shard has all there is in its slices, which is so if it has no partition."""
-    return (stats.progress.state == "at the end" and not stats.progress.in_flight) or not stats.progress.lag
+    """Return whether a shard has all there is in its slices, which is so if it has no partition.
+
+    A shard that starts, or goes back to its checkpoint after a failure, has reported nothing yet.
+    """
+    progress = stats.progress
+    nothing = progress.state != "starting" and not progress.lag
+    return nothing or (progress.state == "at the end" and not progress.in_flight)
 
 
 def _summed(counts: list[Any]) -> dict[str, int]:

@@ -1,0 +1,113 @@
+"""The gatherer of a process: one real actor, whose shards are all at other processes."""
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from actors.cluster.gatherer import Gatherer, summed
+from actors.cluster.messages import Part, Place
+from actors.cluster.parcels import part_bytes, question_of
+from actors.replies import Coverage, GetStats, Progress, Query, Stats
+from actors.runtime.actor import System, start
+from actors.timeline.span import EVER
+from actors.views.kinds import VIEWS
+from actors.views.words.arguments import Counting
+from tests.simulation.clock import SimulatedClock
+from tests.simulation.dispatcher import SimulatedDispatcher
+from tests.simulation.faults import Faults
+from tests.simulation.trace import Trace
+
+VIEW = VIEWS["words"]()
+COUNTING = Counting("types", None)
+
+
+class Recorder:
+    """Peers that note each question, and reply what the test wants."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, int, Callable[[bytes | OSError], None]]] = []
+
+    def ask(self, place: Place, body: bytes, timeout_s: float, done: Callable[[bytes | OSError], None]) -> None:
+        self.asked.append((question_of(body).shard, place.epoch, done))
+
+    def probe(self, place: Place, timeout_s: float, done: Callable[[bool], None]) -> None:
+        done(True)
+
+
+class Scene:
+    """A gatherer of `shards` shards, and the replies to questions."""
+
+    def __init__(self, shards: int) -> None:
+        clock, chance, trace = SimulatedClock(), random.Random(1), Trace()
+        self.peers = Recorder()
+        self.dispatcher = SimulatedDispatcher(clock, chance, Faults(chance, {}, trace), trace)
+        system = System(self.dispatcher)  # type: ignore[arg-type]  # it keeps the promises of a dispatcher
+        self.gatherer = start(
+            Gatherer,
+            system,
+            stream="events",
+            name="words",
+            view=VIEW,
+            shards=shards,
+            peers=self.peers,
+            doubtful=lambda: False,
+            budget_bytes=1 << 20,
+        )
+        self.replies: list[Any] = []
+
+    def tell(self, *messages: Any) -> None:
+        """Send messages, and let the gatherer handle them."""
+        for message in messages:
+            self.gatherer.tell(message)
+        self.settle()
+
+    def settle(self) -> None:
+        while self.dispatcher.ready():
+            self.dispatcher.step()
+
+    def ask(self, deadline_s: float = 10.0) -> None:
+        self.tell(Query(EVER, COUNTING, deadline_s, self.replies.append))
+
+    def reply(self, place: int, data: bytes | OSError) -> None:
+        """Reply to the question number `place`."""
+        self.peers.asked[place][2](data)
+        self.settle()
+
+    @property
+    def waiting(self) -> int:
+        return len(self.dispatcher.actors[0]._asked)
+
+
+@pytest.fixture
+def scene() -> Iterator[Callable[[int], Scene]]:
+    made: list[Scene] = []
+
+    def make(shards: int) -> Scene:
+        made.append(Scene(shards))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.dispatcher.close()
+
+
+def part(epoch: int, complete_to: int = 5) -> bytes:
+    found = Part((), Coverage(None, complete_to, None), None, idle=False, epoch=epoch)
+    return part_bytes("words", VIEW, found, COUNTING)
+
+
+def test_a_shard_that_goes_back_to_its_checkpoint_holds_back_what_is_complete(scene: Any):
+    found: list[Stats] = []
+    one = scene(1)
+    one.tell(GetStats(found.append))  # of a process without shards
+    stats = found[0]
+
+    def shard(to: int, progress: Progress) -> Stats:
+        return msgspec.structs.replace(stats, coverage=Coverage(None, to, None), progress=progress)
+
+    idle = Progress(state="at the end", lag={0: 0})
+    assert summed([shard(9, idle), shard(5, Progress(state="reading"))]).coverage.complete_to == 9, "without a partition"
+    assert summed([shard(9, idle), shard(5, Progress())]).coverage.complete_to == 5
