@@ -61,13 +61,16 @@ class Peers(Protocol):
 class _Asked:
     """An unfinished query: the shards that it waits for, and the parts so far.
 
-    The shards were asked with `arguments` about `span`. A view may ask them again, by the parts.
+    The shards were asked with `arguments` about `span`, by the leases `epochs`, for an answer until `until` (monotonic, s). A
+    view may ask them again, by the parts.
     """
 
     query: Query
     arguments: Any
     span: Span
+    until: float
     waiting: set[int] = field(default_factory=set)
+    epochs: dict[int, int] = field(default_factory=dict)
     parts: dict[int, Part] = field(default_factory=dict)
 
 
@@ -149,7 +152,8 @@ class Gatherer(Actor[GathererMessage]):
                 self._probed(message)
             case Hold():
                 self._held[message.shard] = message
-                self._places.pop(message.shard, None)
+                if self._places.pop(message.shard, None) is not None:
+                    self._moved(message.shard, message.epoch)
             case Release(shard):
                 self._held.pop(shard, None)
             case Locate():
@@ -170,7 +174,8 @@ class Gatherer(Actor[GathererMessage]):
     def _scatter(self, query: Query) -> None:
         """Ask every shard that may answer."""
         query_id = QueryId(next(self._ids))
-        asked = self._asked[query_id] = _Asked(query, *self._parcel.first(query.arguments, query.span))
+        until = self.system.dispatcher.now() + query.deadline_s * _SHARE
+        asked = self._asked[query_id] = _Asked(query, *self._parcel.first(query.arguments, query.span), until)
         self.later(query.deadline_s, self.address, Late(query_id))
         self._put(query_id, asked, range(self._shards))
         if asked.waiting & self._places.keys():
@@ -178,25 +183,37 @@ class Gatherer(Actor[GathererMessage]):
 
     def _put(self, query_id: QueryId, asked: _Asked, shards: Iterable[int]) -> None:
         """Ask those of `shards` that may answer."""
-        doubtful = self._doubtful()
-        held = {shard: hold for shard in shards if (hold := self._held.get(shard)) and hold.caught_up() and not doubtful}
-        places = {
-            shard: place
-            for shard in shards
-            if shard not in held and (place := self._places.get(shard)) and self._down.get(shard) != place.epoch
-        }
-        asked.parts, asked.waiting = {}, {*held, *places}
-        deadline_s = asked.query.deadline_s * _SHARE
-        for shard, hold in held.items():
+        asked.parts, asked.waiting, asked.epochs = {}, set(), {}
+        for shard in shards:
+            self._put_one(query_id, asked, shard)
+        if not asked.waiting:
+            self._gathered(query_id)
+
+    def _put_one(self, query_id: QueryId, asked: _Asked, shard: int) -> None:
+        """Ask a shard if it may answer, here or elsewhere."""
+        hold, place = self._held.get(shard), self._places.get(shard)
+        deadline_s = max(0.0, asked.until - self.system.dispatcher.now())
+        if hold is not None and hold.caught_up() and not self._doubtful():
+            asked.waiting.add(shard)
+            asked.epochs[shard] = hold.epoch
             query = Query(asked.span, asked.arguments, deadline_s, lambda _: None, asked.query.admit)
-            self._ask(hold, query, self._arriving(query_id, shard))
-        for shard, place in places.items():
+            self._ask(hold, query, self._arriving(query_id, shard, hold.epoch))
+        elif place is not None and self._down.get(shard) != place.epoch:
+            asked.waiting.add(shard)
+            asked.epochs[shard] = place.epoch
             body = question_bytes(
                 self.stream, shard, place.epoch, span=asked.span, arguments=asked.arguments, deadline_s=deadline_s
             )
             self._peers.ask(place, body, deadline_s, self._unpacking(query_id, shard, place))
-        if not asked.waiting:
-            self._gathered(query_id)
+
+    def _moved(self, shard: int, epoch: int) -> None:
+        """Ask the new holder of a shard in place of the earlier one, whose part may be out of date."""
+        for query_id, asked in list(self._asked.items()):
+            if shard in asked.waiting and asked.epochs[shard] != epoch:
+                asked.waiting.discard(shard)
+                self._put_one(query_id, asked, shard)
+                if not asked.waiting:
+                    self._gathered(query_id)
 
     def _gathered(self, query_id: QueryId) -> None:
         """Ask the same shards again if the view needs more of them; else reply."""
@@ -248,8 +265,8 @@ class Gatherer(Actor[GathererMessage]):
             query = Query(message.span, message.arguments, message.deadline_s, lambda _: None, message.admit)
             self._ask(hold, query, message.reply_to)
 
-    def _arriving(self, query_id: QueryId, shard: int) -> ReplyTo[Part]:
-        return lambda part: self.send(self.address, Arrived(query_id, shard, part))
+    def _arriving(self, query_id: QueryId, shard: int, epoch: int) -> ReplyTo[Part]:
+        return lambda part: self.send(self.address, Arrived(query_id, shard, part, epoch))
 
     def _unpacking(self, query_id: QueryId, shard: int, place: Place) -> Callable[[bytes | OSError], None]:
         """Return what takes the bytes of another process, on a thread of `peers`."""
@@ -262,13 +279,13 @@ class Gatherer(Actor[GathererMessage]):
                 part = part_of(self._name, self._view, data)
             except ValueError as error:
                 part = Busy(str(error))
-            self.send(self.address, Arrived(query_id, shard, part))
+            self.send(self.address, Arrived(query_id, shard, part, place.epoch))
 
         return done
 
     def _arrived(self, message: Arrived) -> None:
         asked = self._asked.get(message.query_id)
-        if asked is None or message.shard not in asked.waiting:
+        if asked is None or message.shard not in asked.waiting or asked.epochs[message.shard] != message.epoch:
             return
         part = message.part
         if isinstance(part, Part) and part.nbytes and asked.query.admit is not None:
@@ -286,7 +303,7 @@ class Gatherer(Actor[GathererMessage]):
 
     def _answer(self, query_id: QueryId) -> None:
         """Reply with the parts so far, if not done before. The other shards are named."""
-        asked = self._asked.pop(query_id, None)
+        asked = self._asked.get(query_id)
         if asked is None:
             return
         query, parts = asked.query, dict(sorted(asked.parts.items()))
@@ -294,6 +311,7 @@ class Gatherer(Actor[GathererMessage]):
         absent, until = standing.coverage.absent, None if standing.coverage.absent else standing.coverage.complete_to
         partials = [part.partial for part in parts.values()]
         if (refused := self._parcel.refusal(partials)) is not None:
+            del self._asked[query_id]
             query.reply_to(Busy(refused))
             return
         joined = self._parcel.joined(
@@ -309,6 +327,7 @@ class Gatherer(Actor[GathererMessage]):
         self._part += query.counts and bool(absent)
         steady = not absent and self._parcel.steady(self._view, joined, query.arguments)
         origin = origin_of(parts) if steady else None
+        del self._asked[query_id]
         query.reply_to(Answer(self._view, joined, query.span, query.arguments, standing.coverage, origin))
 
     def _standing(self, asked: _Asked) -> _Standing:
@@ -340,6 +359,8 @@ class Gatherer(Actor[GathererMessage]):
         else:
             self._places[message.shard] = message.place
         self._down.pop(message.shard, None)
+        if message.place is not None and message.shard not in self._held:
+            self._moved(message.shard, message.place.epoch)
 
     def _doubt(self, query_id: QueryId) -> None:
         """Probe the processes that a query waits for."""
@@ -368,7 +389,7 @@ class Gatherer(Actor[GathererMessage]):
             self._down[shard] = epoch
             for query_id, asked in list(self._asked.items()):
                 if shard in asked.waiting:
-                    self._arrived(Arrived(query_id, shard, Busy("the process does not answer")))
+                    self._arrived(Arrived(query_id, shard, Busy("the process does not answer"), epoch))
         self.later(_AGAIN_S, self.address, Probe(shard, epoch))
 
     # Statistics ------------------------------------------------------------------------------------------------------

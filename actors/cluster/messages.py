@@ -73,11 +73,12 @@ class Ask(Data, frozen=True):
 
 
 class Arrived(Control, frozen=True):
-    """The part of a shard, or the reason without one. The gatherer sends this to itself."""
+    """The part of a shard that was asked by the lease `epoch`, or the reason without one. The gatherer sends this to itself."""
 
     query_id: QueryId
     shard: int
     part: Part | Busy
+    epoch: int
 
 
 class Probed(Control, frozen=True):

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from actors.cluster.gatherer import Gatherer, summed
-from actors.cluster.messages import Part, Place
-from actors.cluster.parcels import part_bytes, question_of
+from actors.cluster.messages import Locate, Part, Place
+from actors.cluster.parcels import busy_bytes, part_bytes, question_of
 from actors.replies import Coverage, GetStats, Progress, Query, Stats
 from actors.runtime.actor import System, start
 from actors.timeline.span import EVER
@@ -97,6 +97,32 @@ def scene() -> Iterator[Callable[[int], Scene]]:
 def part(epoch: int, complete_to: int = 5) -> bytes:
     found = Part((), Coverage(None, complete_to, None), None, idle=False, epoch=epoch)
     return part_bytes("words", VIEW, found, COUNTING)
+
+
+def test_a_question_under_way_goes_to_the_new_holder_of_a_shard_that_moves(scene: Any):
+    one = scene(1)
+    one.tell(Locate(0, Place("a", 1, 3, 1)))
+    one.ask()
+    one.tell(Locate(0, Place("b", 2, 7, 2)))
+    assert [(shard, epoch) for shard, epoch, _ in one.peers.asked] == [(0, 3), (0, 7)]
+    one.reply(0, part(3, complete_to=99))  # the earlier holder, which may have missed records
+    assert not one.replies
+    one.reply(1, part(7))
+    (answer,) = one.replies
+    assert (answer.coverage.absent, answer.coverage.complete_to) == ((), 5)
+
+
+def test_a_question_to_a_holder_that_is_gone_and_replaced_does_not_wait_for_its_deadline(scene: Any):
+    one = scene(2)
+    one.tell(Locate(0, Place("a", 1, 3, 1)), Locate(1, Place("b", 2, 3, 2)))
+    one.ask()
+    one.reply(1, part(3))
+    one.tell(Locate(0, Place("b", 2, 7, 2)))
+    one.reply(0, ConnectionRefusedError("refused"))
+    one.reply(2, busy_bytes("the shard reads what came before"))
+    (answer,) = one.replies
+    assert answer.coverage.absent == ("events 0",)
+    assert not one.waiting
 
 
 def test_a_shard_that_goes_back_to_its_checkpoint_holds_back_what_is_complete(scene: Any):

@@ -53,6 +53,9 @@ class _Asked:
     at: float
     frozen_s: float
     deadline_s: float
+    known: dict[int, int]
+    """The leases that the process knew then."""
+
     answered: bool = False
 
 
@@ -265,14 +268,14 @@ class ClusterWorld:
             self._count(node)
         question = self._chance.choice(self.plan.feed.questions)
         deadline_s = self._chance.choice([0.3, self._deadline_s, self._deadline_s, self._deadline_s])
-        asked = _Asked(node, question, self.clock.now(), node.frozen_s, deadline_s)
+        asked = _Asked(node, question, self.clock.now(), node.frozen_s, deadline_s, dict(node.known))
         self._asked.append(asked)
         query = Query(*question, deadline_s, lambda reply: self._receive(asked, reply))
         if not delivered(node.gatherer, query):
             asked.answered = True
 
     def _count(self, node: Node) -> None:
-        asked = _Asked(node, (None, None), self.clock.now(), node.frozen_s, self._deadline_s)
+        asked = _Asked(node, (None, None), self.clock.now(), node.frozen_s, self._deadline_s, {})
         self._asked.append(asked)
 
         def receive(reply: Stats | Busy) -> None:
@@ -308,6 +311,8 @@ class ClusterWorld:
         self._partial += bool(absent)
         assert bool(absent) == (EVER in answer.coverage.missing), answer.coverage
         self._judge_tag(answer)
+        for shard, epoch in _epochs(answer):
+            assert epoch >= asked.known.get(shard, -1), f"a part of shard {shard} by lease {epoch} of {asked.known}"
         partitions = self.plan.topic.lives[0].partitions
         own = [part for number, part in enumerate(partitions) if number % self._shards not in absent]
         expected = [record for part in own for record in part.records if self._counts(record)]
@@ -476,6 +481,12 @@ def _plan(seed: int, view: str, chance: random.Random) -> Scenario:
         rates=rates,
         max_aged=None if view == "top" else plan.max_aged,
     )
+
+
+def _epochs(answer: Answer) -> list[tuple[int, int]]:
+    """Return the shards of an answer from frozen slices alone, each with the lease by which it answered."""
+    marks = [two for one, two in answer.origin or () if one < 0]  # see `joining.origin_of`
+    return list(zip(marks[::2], marks[1::2], strict=True))
 
 
 def _paused(records: Sequence[Record], chance: random.Random) -> list[Record]:
