@@ -29,7 +29,7 @@ from actors.cluster.messages import (
 )
 from actors.cluster.parcels import Parcel, parcel_of, part_of, question_bytes
 from actors.messages import Reconfigure, Reconfigured
-from actors.protocol import Busy, Lane, QueryId, ReplyTo
+from actors.protocol import Busy, Lane, Message, QueryId, ReplyTo
 from actors.replies import Answer, Coverage, GetShards, GetStats, Memory, Progress, Query, ShardState, Stats, TooMuch
 from actors.runtime.actor import Actor, System
 from actors.timeline.span import Span
@@ -168,6 +168,15 @@ class Gatherer(Actor[GathererMessage]):
                 message.reply_to(Reconfigured(0))
             case _:
                 assert_never(message)
+
+    def failed(self, message: Message, error: Exception) -> None:
+        """Reply `Busy` to a failed request, and to a query whose parts could not be joined."""
+        super().failed(message, error)
+        of = getattr(message, "query_id", None)
+        for query_id in [each for each, asked in self._asked.items() if each == of or asked.query is message]:
+            query = self._asked.pop(query_id).query
+            if query is not message:
+                query.reply_to(Busy(f"the request failed: {type(error).__name__}"))
 
     # Queries ---------------------------------------------------------------------------------------------------------
 

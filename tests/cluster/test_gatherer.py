@@ -10,7 +10,7 @@ import pytest
 from actors.cluster.gatherer import Gatherer, summed
 from actors.cluster.messages import Locate, Part, Place
 from actors.cluster.parcels import busy_bytes, part_bytes, question_of
-from actors.replies import Coverage, GetStats, Progress, Query, Stats
+from actors.replies import Busy, Coverage, GetStats, Progress, Query, Stats
 from actors.runtime.actor import System, start
 from actors.timeline.span import EVER
 from actors.views.kinds import VIEWS
@@ -122,6 +122,17 @@ def test_a_question_to_a_holder_that_is_gone_and_replaced_does_not_wait_for_its_
     one.reply(2, busy_bytes("the shard reads what came before"))
     (answer,) = one.replies
     assert answer.coverage.absent == ("events 0",)
+    assert not one.waiting
+
+
+def test_a_query_whose_parts_cannot_be_joined_is_refused_at_once(scene: Any, monkeypatch: pytest.MonkeyPatch):
+    one = scene(1)
+    one.tell(Locate(0, Place("a", 1, 3, 1)))
+    actor = one.dispatcher.actors[0]
+    monkeypatch.setattr(actor._parcel, "joined", lambda *_, **__: 1 // 0)
+    one.ask()
+    one.reply(0, part(3))
+    assert one.replies == [Busy("the request failed: ZeroDivisionError")]
     assert not one.waiting
 
 
