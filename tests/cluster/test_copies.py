@@ -261,6 +261,24 @@ def test_what_a_process_was_writing_when_it_was_killed_is_ended_by_the_next_hold
     assert not [key for key, _ in world.records() if b"0000000009" in key]
 
 
+def test_a_copy_that_fails_costs_no_checkpoint_and_the_next_one_has_all(world: World, tmp_path: Path):
+    claims = [world.held()]
+    with world.holder(tmp_path / "a", claim=lambda: claims[-1]) as holder:
+        holder.open().keep(PIECE)
+        copied = holder.save()
+        claims.append(None)
+        holder.keep(PIECE)
+        saved = holder.save()
+        assert saved.items() <= holder.files.items()
+        assert {part.name for part in world.manifest().parts if part.newest} == copied.keys()
+        assert "not in the checkpoint topic" in world.troubles[-1]
+        claims.pop()
+        saved = holder.save()
+        assert len(world.troubles) == 1
+    with world.holder(tmp_path / "b") as holder:
+        assert holder.open().files == saved
+
+
 def test_a_holder_whose_group_has_moved_on_changes_nothing_and_the_new_one_goes_on(world: World, tmp_path: Path):
     one, two = world.member(), world.member()
     try:

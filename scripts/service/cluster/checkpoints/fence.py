@@ -42,8 +42,8 @@ class Writer:
             "linger.ms": 0,
             "log_level": 0,
         }
-        self._producer = Producer({**settings, **own})
         with self._troubles("connect"):
+            self._producer = Producer({**settings, **own})
             self._producer.init_transactions(_TIMEOUT_S)
 
     def begin(self) -> None:
