@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -175,6 +176,12 @@ def test_a_range_has_tiles_a_table_that_scrolls_and_sorts_and_can_be_taken_away(
         compile(lines, "copied", "exec")
         href = str(page.get_attribute("#answer-export [data-form=csv]", "href"))
         assert len(running.request(href)[2].splitlines()) == 2_001
+        page.click("#answer-file")
+        seen.until("document.getElementById('answer-copied').innerText.includes('polars and DuckDB')")
+        address = urlsplit(page.evaluate("navigator.clipboard.readText()"))
+        assert address.netloc == f"127.0.0.1:{running.port}"
+        status, headers, body = running.request(address.path, Range="bytes=0-9")
+        assert (status, headers["accept-ranges"], body) == (206, "bytes", running.request(href)[2][:10])
         page.click("#range-newest")
         seen.until("document.querySelector('#answer-table table').getAttribute('aria-rowcount') === '101'")
         assert page.evaluate(ROWS)[0][0] == "100"

@@ -1,6 +1,6 @@
 // Queries a range by the public API: tiles and a table of the answer, its export, and commands that repeat the request.
 
-import { answer, ask, curl, token } from "../lib/access.js";
+import { answer, ask, curl, json, token } from "../lib/access.js";
 import { byId, element, write } from "../lib/element.js";
 import { compact, isTime, moment, toMs } from "../lib/format.js";
 import { suffix, withZone } from "../lib/zone.js";
@@ -45,6 +45,7 @@ export class Query {
     byId("answer-curl").addEventListener("click", () => this.copy(curl(this.path), "The command is copied."));
     byId("answer-python").addEventListener("click", () => this.copy(this.python(), "The lines are copied."));
     byId("answer-link").addEventListener("click", () => this.copy(location.href, "The link is copied."));
+    byId("answer-file").addEventListener("click", () => this.file());
     byId("answer-export").addEventListener("click", (event) => this.exported(event));
   }
 
@@ -248,6 +249,17 @@ export class Query {
     const url = URL.createObjectURL(await response.blob());
     element("a", { href: url, download: `${this.stream.name}.${link.dataset.form}` }).click();
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  }
+
+  // Make a copy of the answer that does not change, for programs that read an address as a file.
+  async file() {
+    try {
+      const { url } = await json(`/answers?of=${encodeURIComponent(`${this.path}&format=csv`)}`);
+      const said = "The address of a copy as CSV is copied. polars and DuckDB read it as a file, for five minutes.";
+      await this.copy(`${location.origin}${url}`, said);
+    } catch (error) {
+      write(byId("answer-copied"), `No copy: ${error.message}.`);
+    }
   }
 
   async copy(text, said) {
