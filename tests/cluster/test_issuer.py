@@ -88,6 +88,7 @@ class World:
             [own],
             until=self.passed * 1_000,
             idle=False,
+            clock=None,
             span=EVER,
             arguments=query.arguments,
         )
