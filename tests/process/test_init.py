@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 import uuid
@@ -120,6 +121,43 @@ def test_a_text_that_never_meets_the_other_steps_is_left_out():
     assert (found.texts, found.by) == (("made", "paid", "sent"), "/order")
 
 
+@given(stations=st.integers(2, 8), machines=st.integers(9, 40), begin=st.integers(0, 7), swapped=st.booleans())
+def test_a_step_is_the_member_with_few_texts_in_the_order_that_things_show(
+    stations: int, machines: int, begin: int, swapped: bool
+):
+    """Records of a plant, from any moment on: machines stand before or behind stations in a record."""
+    documents = []
+    for number in range(begin, begin + 720):
+        own = {"machine": f"m{number * 41 % machines}", "station": f"s{number % stations}"}
+        names = dict(reversed(own.items())) if swapped else own
+        documents.append({**names, "at": START + number, "part": number // stations})
+    records = [Given(f"0/{number}", json.dumps(each).encode(), None, START) for number, each in enumerate(documents)]
+    found = propose("plant", "sets", records)
+    assert found.stanza["record"]["step"] == {"field": "/station"}
+    assert found.stanza["steps"] == [f"s{place}" for place in range(stations)]
+    assert "as /part shows" in found.remarks["steps"]
+    assert found.remarks["record.format"].startswith("not read: ")
+    assert not found.doubts
+
+
+def test_an_order_that_things_do_not_agree_on_is_a_doubt_and_so_is_a_ninth_step():
+    chance = random.Random(3)
+    documents = [
+        {"machine": f"m{chance.randrange(9)}", "station": chance.choice(["cut", "weld", "paint"]), "at": START + number}
+        for number in range(999)
+    ]
+    records = [Given(f"0/{number}", json.dumps(each).encode(), None, START) for number, each in enumerate(documents)]
+    found = propose("floor", "sets", records)
+    assert found.stanza["record"]["step"] == {"field": "/station"}
+    assert "check it" in found.remarks["steps"]
+    assert ["is not known" in doubt for doubt in found.doubts] == [True]
+    typed = propose("floor", "sets", records, arrange=lambda _: ["cut", "weld", "paint"])
+    assert "in the order that you gave" in typed.remarks["steps"] or typed.stanza["steps"] == found.stanza["steps"]
+    many = propose("floor", "sets", records, choose=lambda role, guesses: guesses[-1] if role == "step" else guesses[0])
+    assert len(many.stanza["steps"]) == 8
+    assert any("left out of the steps, because 8 is the most: m" in doubt for doubt in many.doubts)
+
+
 NAMES = st.text(max_size=6) | st.sampled_from(["type", "ts", "user", "id", "value", "text", "batch", "segment", "data", "a/b~"])
 LEAVES = (
     st.integers(-(2**70), 2**70)
@@ -166,7 +204,9 @@ def test_a_topic_of_json_is_served_by_the_file_and_init_changes_nothing_in_kafka
     done = run("init", "--bootstrap", broker, "--topic", topic, "--view", "sets", "--yes", "--to", str(file))
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert f"of the newest {len(sent)} records are events of sets" in done.stderr
-    assert f"serve.py --config {file}" in done.stderr
+    assert f" serve --config {file}" in done.stderr
+    assert "not sure: left out of the steps: refund " in done.stderr
+    assert "/get-sets?startTime=-1h&endTime=now&limit=3" in done.stderr
     assert sorted(tmp_path.iterdir()) == [file]
     after = state(broker)
     assert "firnline-config-try" not in after[1]
@@ -239,7 +279,8 @@ def test_what_no_option_gives_is_asked(broker: str, topic: str, send: Send, tmp_
         for number in range(90)
     ]
     send(broker, topic, values, [0] * 90)
-    answers = [broker, topic, "mine.yaml", "set", "sets", "", "/kind", "bought,seen", "seen,bought"]
+    (tmp_path / "old.yaml").write_text("{}")
+    answers = [broker, topic, "set", "sets", "", "/kinds", "kind", "bought,seen,x", "left,bought", "old.yaml", "mine.yaml"]
     words = [sys.executable, "-m", "scripts.cli", "init"]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
@@ -254,7 +295,16 @@ def test_what_no_option_gives_is_asked(broker: str, topic: str, send: Send, tmp_
     )
     assert done.returncode == 0, done.stderr
     (stream,) = load(tmp_path / "mine.yaml", [], {}).streams.values()
-    assert stream.step_names == ("bought", "seen")
+    assert stream.step_names == ("left", "bought")
+    written = (tmp_path / "mine.yaml").read_text()
+    assert "# in the order that you gave. Seen: " in written
+    assert "# not read: /by" in written
+    assert "expected one of /kind" in done.stderr
+    assert "Steps in order of time (" in done.stderr
+    assert "bought 30" in done.stderr
+    assert "old.yaml: it exists already" in done.stderr
+    assert "not sure: left out of the steps: seen 30" in done.stderr
+    (tmp_path / "old.yaml").unlink()
     assert topic in done.stderr.split("Topic (")[1]
     assert "expected one of sets, " in done.stderr
     (tmp_path / "mine.yaml").unlink()

@@ -4,6 +4,7 @@ import difflib
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,12 +14,13 @@ import typer
 from config.load import SettingsError, load
 from config.settings import TAKEN
 from config.streams import STREAMS
+from firnline.transport import HERE
 from scripts.brokers.embedded import find_embedded
 from scripts.brokers.settings import refused as refused_settings
-from scripts.checkout import IS_CHECKOUT
+from scripts.checkout import typed
 from scripts.cli.configuration.tried import with_broker
 from scripts.cli.init.proposal import Proposal, as_found, best, propose, view_for
-from scripts.cli.init.roles import Guess, Order
+from scripts.cli.init.roles import MOST_STEPS, Guess, Order
 from scripts.cli.init.writing import yaml_of
 from scripts.cli.printing import visible
 from scripts.cli.topic_records import AbsentError, Given, names_of_topics, of_topic
@@ -28,6 +30,15 @@ _A_PARTITION = 500
 _USUAL = "127.0.0.1:9092"
 _STDOUT = "-"
 _MOST_GUESSES = 5
+_QUESTIONS = {
+    "sets": "/{}/get-sets?startTime=-1h&endTime=now&limit=3",
+    "top": "/{}?limit=3&values=1",
+    "segments": "/{}?limit=3",
+    "uniques": "/{}?start=-1h&end=now",
+    "words": "/{}/CountWords?startTime=-1h&limit=3",
+    "funnel": "/{}?startTime=-1h",
+}
+"""A first question to a stream of each view."""
 
 
 def main(
@@ -54,20 +65,27 @@ def main(
         kafka = _kafka(address, overrides or [])
         topic = topic or ask.topic(with_broker(kafka))
         name = _name_of(topic)
-        to = to or ask.text("--to", "File to write", f"{name}.yaml", optional=True)
-        _check_target(to)
+        if to is None and yes:
+            to = f"{name}.yaml"
+        if to is not None:
+            _check_target(to)
         records = _newest(kafka, topic)
         view = view or ask.choice("--view", f"View ({', '.join(STREAMS)})", list(STREAMS), view_for(records))
         proposal = _proposed(topic, view, records, ask)
-        run = f"{'python scripts/serve.py' if IS_CHECKOUT else 'firnline serve'} --config {to if to != _STDOUT else 'FILE'}"
+        to = to or ask.target("--to", "File to write", f"{name}.yaml")
+        file = to if to != _STDOUT else "FILE"
+        run = typed("serve", "--config", file)
         text = yaml_of(name, kafka, proposal, len(records), run)
         if to == _STDOUT:
             typer.echo(text, nl=False)
         else:
             _write(Path(to), text)
         typer.echo(f"{proposal.events:,} of the newest {len(records):,} records are events of {view}", err=True)
+        for doubt in proposal.doubts:
+            typer.echo(f"not sure: {doubt}", err=True)
         if to != _STDOUT:
-            typer.echo(f"{to} is written. See its records: firnline config try --config {to}\nStart: {run}", err=True)
+            lines = [f"{to} is written. See its records: {typed('config', 'try', '--config', to)}", f"Start: {run}"]
+            typer.echo("\n".join([*lines, f"Ask: curl -s '{HERE}{_QUESTIONS[view].format(name)}'"]), err=True)
     except ValueError as error:
         sys.exit(f"init: {visible(str(error))}")
 
@@ -160,6 +178,17 @@ class _Questions:
         question = "Topic" if self._yes else f"Topic ({_some(names_of_topics(kafka))})"
         return self.text("--topic", question, None)
 
+    def target(self, option: str, question: str, default: str) -> str:
+        """Return the name of a file that does not exist yet, or `-`."""
+        while True:
+            given = self._ask(option, question, default)
+            try:
+                _check_target(given)
+            except ValueError as error:
+                typer.echo(str(error), err=True)
+            else:
+                return given
+
     def choice(self, option: str, question: str, known: Sequence[str], default: str) -> str:
         """Return one of `known`."""
         while (given := default if self._yes else self._ask(option, question, default)) not in known:
@@ -173,19 +202,25 @@ class _Questions:
         known = {guess.member.pointer: guess for guess in found}
         newest = [(pointer, visible(str(guess.member.example))[:40]) for pointer, guess in known.items()]
         shown = "; ".join(f"{pointer} such as {example}" for pointer, example in newest[:_MOST_GUESSES])
-        return known[self.choice(role, f"Member that has the {role} ({shown})", list(known), newest[0][0])]
+        while True:
+            given = self._ask(role, f"Member that has the {role} ({shown})", newest[0][0])
+            guess = known.get(given) or known.get("/" + given.replace(".", "/"))
+            if guess is not None:
+                return guess
+            typer.echo(f"expected one of {', '.join(known)}", err=True)
 
     def order(self, order: Order) -> Sequence[str]:
         """Return the steps in order."""
         if self._yes:
             return as_found(order)
         known = {text.lower(): text for text in order.counts}
+        counts = ", ".join(f"{visible(text)} {count:,}" for text, count in Counter(order.counts).most_common(10))
         while True:
-            given = self._ask("steps", "Steps in order of time", ",".join(order.texts))
+            given = self._ask("steps", f"Steps in order of time ({counts})", ",".join(order.texts))
             texts = [known.get(text.strip().lower(), "") for text in given.split(",")]
-            if len(set(texts)) == len(texts) > 1 and all(texts):
+            if MOST_STEPS >= len(set(texts)) == len(texts) > 1 and all(texts):
                 return texts
-            typer.echo(f"expected two or more of {', '.join(order.counts)}, with a comma between them", err=True)
+            typer.echo(f"expected 2 to {MOST_STEPS} of {', '.join(order.counts)}, with a comma between them", err=True)
 
     def _ask(self, option: str, question: str, default: str | None) -> str:
         try:

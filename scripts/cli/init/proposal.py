@@ -30,11 +30,15 @@ _SEGMENTS = "that make a batch: one more than the largest number of a segment"
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """The stanza of a stream as YAML has it, a remark for some of its keys, and how many of the records it reads as events."""
+    """The stanza of a stream as YAML has it, a remark for some of its keys, and how many of the records it reads as events.
+
+    `doubts` has what could not be guessed, a line each.
+    """
 
     stanza: Mapping[str, Any]
     remarks: Mapping[str, str]
     events: int
+    doubts: Sequence[str] = ()
 
 
 Choose = Callable[[str, Sequence[Guess]], Guess | None]
@@ -104,13 +108,13 @@ def propose(topic: str, view: str, records: Sequence[Given], choose: Choose = be
             f"neither ({reason}): docs/views/{view}.md has the form"
         )
     members = members_of([record.value or b"" for record in records])
-    stanza, remarks = _of_json(topic, view, members, records, choose, arrange)
+    stanza, remarks, doubts = _of_json(topic, view, members, records, choose, arrange)
     events = _events(stanza, records)
     found = tried(stream_of(stanza), records)
     if not events:
         reason = next((each.reason for each in found if each.reason), "all are other")
         raise ValueError(f"the newest {len(records)} records have no event of {view} by these members: {reason}")
-    return Proposal(stanza, remarks, events)
+    return Proposal(stanza, remarks, events, doubts)
 
 
 def _own_form(view: str, records: Sequence[Given], topic: str = "t", arrange: Arrange = as_found) -> Proposal | None:
@@ -119,6 +123,7 @@ def _own_form(view: str, records: Sequence[Given], topic: str = "t", arrange: Ar
         return None
     stanza: dict[str, Any] = {"view": view, "source": {"topic": topic}}
     remarks: dict[str, str] = {}
+    doubts: list[str] = []
     if "steps" in STREAMS[view].model_fields:
         matches = {number: _STEP_TIME.fullmatch(_line(record.value or b"") or "") for number, record in enumerate(records)}
         member = Member("", (), {number: found[1] for number, found in matches.items() if found})
@@ -129,13 +134,13 @@ def _own_form(view: str, records: Sequence[Given], topic: str = "t", arrange: Ar
         if len(steps) < 2 or len({step.lower() for step in steps}) < len(steps):
             return None
         stanza["steps"] = steps
-        remarks["steps"] = _about(order)
+        remarks["steps"], doubts = _about(order, steps)
     if "segments" in STREAMS[view].model_fields:
         own = [each for each in members_of([record.value or b"" for record in records]) if each.pointer == "/segment_id"]
         stanza["segments"] = _segments(own[0]) if own else 1
         remarks["segments"] = _SEGMENTS
     events = _events(stanza, records)
-    return Proposal(stanza, remarks, events) if events >= _ENOUGH * len(records) else None
+    return Proposal(stanza, remarks, events, doubts) if events >= _ENOUGH * len(records) else None
 
 
 def _has_no_form(view: str) -> bool:
@@ -153,8 +158,8 @@ def _least(view: str, topic: str) -> dict[str, Any]:
 
 def _of_json(
     topic: str, view: str, members: Sequence[Member], records: Sequence[Given], choose: Choose, arrange: Arrange
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the stanza with the members of JSON records that have the roles of the view, and remarks."""
+) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    """Return the stanza with the members of JSON records that have the roles of the view, remarks, and doubts."""
     model = STREAMS[view]
     form: type[Record] = _form_of(view)
     stanza: dict[str, Any] = {"view": view, "source": {"topic": topic}}
@@ -162,6 +167,7 @@ def _of_json(
     remarks: dict[str, str] = {}
     left = list(members)
     chosen: dict[str, Guess] = {}
+    doubts: list[str] = []
     for role in sorted(set(form.roles()) - {_KEY}, key=_ORDER.index):
         found = guesses(role, left, len(records))
         guess = choose(role, found)
@@ -184,13 +190,13 @@ def _of_json(
         texts = list(arrange(order))
         names = _names(texts)
         stanza["steps"] = list(names)
-        remarks["steps"] = _about(order)
+        remarks["steps"], doubts = _about(order, texts)
         record["step"] = {"field": chosen["step"].member.pointer}
         if _KEY in form.roles():
-            if not order.by:
+            if not order.joins:
                 known = ", ".join(member.pointer for member in members[:12]) or "none"
                 raise ValueError(f"no member can be the {_KEY} of {view} (one that joins the steps). Members: {known}")
-            record[_KEY], remarks[f"record.{_KEY}"] = order.by, "it joins the most steps"
+            record[_KEY], remarks[f"record.{_KEY}"] = order.joins, "it joins the most steps"
             stanza["within"], remarks["within"] = _WITHIN, "from the first step to the last one: set it to your limit"
         if renamed := {name: [text] for name, text in names.items() if name != text}:
             record["step"]["names"] = renamed
@@ -199,7 +205,10 @@ def _of_json(
     if "segment" in chosen:
         stanza["segments"], remarks["segments"] = _segments(chosen["segment"].member), _SEGMENTS
     stanza["record"] = {name: record[name] for name in ("format", *_ORDER) if name in record}
-    return stanza, remarks
+    read = {guess.member.pointer for guess in chosen.values()} | {str(record.get(_KEY))}
+    if unread := [member.pointer for member in members if member.pointer not in read]:
+        remarks["record.format"] = f"not read: {', '.join(unread[:12])}" + (" …" if len(unread) > 12 else "")
+    return stanza, remarks, doubts
 
 
 def _form_of(view: str) -> type[Record]:
@@ -268,11 +277,23 @@ def _names(texts: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _about(order: Order) -> str:
-    """Describe the order of steps in a remark."""
+def _about(order: Order, steps: Sequence[str]) -> tuple[str, list[str]]:
+    """Describe the order of steps in a remark, and return what could not be guessed about them."""
+    doubts = []
     counts = ", ".join(f"{_shown(text)} {count:,}" for text, count in Counter(order.counts).most_common(10))
-    known = "" if order.by == "" else f", as {order.by} shows" if order.by is not None else ": check it"
-    return f"in order of time{known}. Seen: {counts}"
+    if tuple(steps) != order.texts:
+        known = "in the order that you gave"
+    elif order.by is None:
+        known = "in order of the first record of each, which says little: check it"
+        doubts.append("the order of the steps is not known, because no member shows it: check `steps`")
+    else:
+        known = "in order of time" + (f", as {order.by} shows" if order.by else "")
+    left = Counter({text: count for text, count in order.counts.items() if text not in steps})
+    if left:
+        listed = ", ".join(f"{_shown(text)} {count:,}" for text, count in left.most_common(10))
+        why = f", because {MOST_STEPS} is the most" if len(steps) == MOST_STEPS else ""
+        doubts.append(f"left out of the steps{why}: {listed}")
+    return f"{known}. Seen: {counts}", doubts
 
 
 def _events(stanza: Mapping[str, Any], records: Sequence[Given]) -> int:

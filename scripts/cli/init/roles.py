@@ -1,5 +1,6 @@
 """Which member of JSON records has which role of a view: guesses by the values, and among these by the names. Pure."""
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,6 +14,9 @@ MOST_STEPS = 8
 _HALF = 0.5
 _MOST_NAMES = 64
 _FEWEST_THINGS = 8
+_AGREED = 0.8
+"""The share of things in which two steps must come in the same order, for this order to be one of a process."""
+
 _FIRST_S, _LAST_S = 631_152_000, 4_102_444_800
 """A number is a time in a unit if it is between the years 1990 and 2100 in that unit. No number is that in two units."""
 
@@ -149,6 +153,8 @@ def _extra(role: str, member: Member, unit: str | None) -> float:
     match role:
         case "time":
             return 1.0 if unit == "rfc3339" or distinct > _HALF else 0.0
+        case "step":
+            return _few_and_even(list(member.texts.values()))
         case "text":
             return min(3.0, sum(" " in text for text in member.texts) / max(1, len(member.texts)) * 3)
         case "value":
@@ -160,20 +166,42 @@ def _extra(role: str, member: Member, unit: str | None) -> float:
             return 0.0
 
 
+def _few_and_even(counts: Sequence[int]) -> float:
+    """Return how much a member is like the step of a process: it has few texts, which occur about equally often.
+
+    >>> _few_and_even([330, 341, 329]) > _few_and_even([137] * 9) > _few_and_even([900, 10, 20, 1, 2, 3, 1, 1, 1])
+    True
+    """
+    shares = [count / sum(counts) for count in counts]
+    evenness = -sum(share * math.log(share) for share in shares) / math.log(len(shares))
+    return max(-2.0, (MOST_STEPS - len(counts)) / MOST_STEPS) + 0.5 * evenness
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The texts of the steps in order of time, how often each occurs, and the member by which the order is known, if any."""
+    """The texts of the steps in order of time, and how often each text occurs.
+
+    `by` is the member by which the order is known: what happens to the same thing comes in this order. None: it is not known.
+    `joins` is the member that joins the most steps at one thing, in whatever order.
+    """
 
     texts: tuple[str, ...]
     counts: Mapping[str, int]
     by: str | None
+    joins: str | None = None
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """The texts that are no step, with their counts."""
+        return {text: count for text, count in self.counts.items() if text not in self.texts}
 
 
 def order_of(step: Member, times: Mapping[int, float], members: Iterable[Member]) -> Order:
     """Return the steps of a process in their order of time, from what happened to the same thing: to one order, to one user.
 
-    That is the member whose values join the most steps. Without one the steps are in order of their first record. `times` are
-    those of the records, by number. A text that never meets the others at one thing is left out, and so is a ninth one.
+    That is the member whose values join the most steps, if nearly all of them agree. Else the steps are in order of their first
+    record, which says little: the records are a window, and a process may begin anywhere in it. `times` are those of the
+    records, by number. A text that never meets the others at one thing is left out, and so is a ninth one.
     """
     texts = {number: text for number, text in step.values.items() if isinstance(text, str)}
     counts = Counter(texts.values())
@@ -189,14 +217,16 @@ def order_of(step: Member, times: Mapping[int, float], members: Iterable[Member]
     for text, _ in counts.most_common():
         if len(chosen) < MOST_STEPS and all(not paths or frozenset((text, each)) in met for each in chosen):
             chosen.append(text)
-    if not paths:
-        first = {text: min((times.get(number, number), number) for number in texts if texts[number] == text) for text in chosen}
-        return Order(tuple(sorted(chosen, key=lambda text: first[text])), counts, None)
     before: Counter[tuple[str, str]] = Counter(
         (path[place], later) for path in paths for place in range(len(path)) for later in path[place + 1 :]
     )
+    pairs = [(before[one, other], before[other, one]) for place, one in enumerate(chosen) for other in chosen[place + 1 :]]
+    if not paths or sum(map(max, pairs)) < _AGREED * sum(map(sum, pairs)):
+        chosen = [text for text, _ in counts.most_common(MOST_STEPS)]
+        first = {text: min((times.get(number, number), number) for number in texts if texts[number] == text) for text in chosen}
+        return Order(tuple(sorted(chosen, key=lambda text: first[text])), counts, None, by)
     rank = {text: sum((before[other, text] > before[text, other]) for other in chosen) for text in chosen}
-    return Order(tuple(sorted(chosen, key=lambda text: (rank[text], chosen.index(text)))), counts, by)
+    return Order(tuple(sorted(chosen, key=lambda text: (rank[text], chosen.index(text)))), counts, by, by)
 
 
 def _paths(member: Member, texts: Mapping[int, str], times: Mapping[int, float]) -> list[list[str]]:
