@@ -4,6 +4,7 @@ BIN := .venv/bin
 # Half of the tests' time is waiting, so five workers fill two processors; the pure tests of `make quick` never wait.
 # tests/conftest.py puts the longest files first.
 TESTS := --numprocesses 5 --dist loadfile --no-loadscope-reorder
+EXTRAS := duckdb pyarrow httpx fastavro protobuf grpcio-tools pyinstrument opentelemetry-sdk opentelemetry-exporter-otlp-proto-http
 # The oldest Kafka that runs on Java 17, the oldest without ZooKeeper, the one of all other tests, and the newest.
 KAFKA_VERSIONS ?= 2.4.1 3.3.2 4.1.0 4.4.0
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
@@ -12,7 +13,7 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-in
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install run start cluster consumer ingest quick test long check kafka-versions lint lint-js bench chaos pictures docs lock clean
+.PHONY: help install extras run start cluster consumer ingest quick test long check kafka-versions lint lint-js bench chaos pictures docs lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1 \t\2/' | expand -t 22
@@ -27,6 +28,11 @@ install: .venv/run  ## make .venv with the pinned packages
 	@echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/firnline.pth"
 	@printf '#!/bin/sh\nexec "%s/.venv/bin/python" -m scripts.cli "$$@"\n' "$(CURDIR)" > $(BIN)/firnline && chmod +x $(BIN)/firnline
 	@touch $@
+
+# Only names and versions, because hashes would be needed for each package that these need.
+extras: install  ## what is optional, in the pinned versions: SQL, Arrow, asyncio, Avro, Protobuf, traces
+	@sed -n 's/^\([A-Za-z0-9._-]*==[^ ;]*\).*/\1/p' requirements-dev.txt > .venv/pins.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .venv/pins.txt $(EXTRAS)
 
 .venv/dev: .venv/run requirements-dev.txt
 	@echo "installing what the tests need (once)"

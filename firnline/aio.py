@@ -1,4 +1,4 @@
-"""The client for asyncio: the same functions as `Client`, awaited. Needs `pip install 'firnline[async]'`, which is httpx.
+"""The client for asyncio: the same functions as `Client`, awaited. Needs `pip install httpx`.
 
 httpx has what asyncio's streams lack: TLS, a pool of connections that stay open, limits of time, and the framing of HTTP/1.1.
 The requests, their parameters and the meaning of their answers are those of `Client`, so both clients cannot differ.
@@ -42,7 +42,7 @@ class AsyncTransport(Transport):
         try:
             import httpx  # noqa: PLC0415  # an extra
         except ImportError:
-            raise FirnlineError("AsyncClient needs httpx: pip install 'firnline[async]'") from None
+            raise FirnlineError("AsyncClient needs httpx: pip install httpx") from None
         self._http = httpx
         self._client = httpx.AsyncClient(timeout=timeout_s, trust_env=False)
 

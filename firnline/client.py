@@ -201,7 +201,7 @@ class Client:
         """Return the rows of a query in the SQL of DuckDB, which runs in this process. Sends no request yet.
 
         Each stream is a table by its name: sets have a column a step, in order. `NAME_types` has the types of words, and
-        `NAME_pending` the pending batches of segments. Needs `pip install 'firnline[sql]'`.
+        `NAME_pending` the pending batches of segments. Needs `pip install duckdb pyarrow`.
         """
         return Sql(self._transport, query)
 

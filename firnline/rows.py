@@ -112,7 +112,7 @@ class Rows(Generic[Row]):
                 yield row if unit is None else self._times.dated(row, unit)
 
     def arrow(self) -> "pa.Table":
-        """Return all rows as a pyarrow Table, its coverage in the schema's metadata. Needs `pip install 'firnline[arrow]'`.
+        """Return all rows as a pyarrow Table, its coverage in the schema's metadata. Needs `pip install pyarrow`.
 
         In one line each: `rows.arrow().to_pandas()`, `polars.DataFrame(rows)`, and for DuckDB `sets = rows.arrow()`
         and `duckdb.sql("from sets")`. Raises as iterating does.
@@ -335,7 +335,7 @@ def fixed(parameters: Mapping[str, object], header: Header) -> Mapping[str, obje
 def needs_pyarrow() -> None:
     """Raise FirnlineError if pyarrow is not installed."""
     if importlib.util.find_spec("pyarrow") is None:
-        raise FirnlineError("Arrow needs pyarrow: pip install 'firnline[arrow]'")
+        raise FirnlineError("Arrow needs pyarrow: pip install pyarrow")
 
 
 def table_of(stream: Any) -> "pa.Table":

@@ -196,7 +196,7 @@ class ArrowWriter(Writer):
         try:
             import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415  # an extra, and slow to load
         except ImportError:
-            expected = "the extra `arrow`: pip install 'firnline[arrow]'"
+            expected = "pyarrow in the service: pip install pyarrow"
             raise Problem(501, where="format arrow", expected=expected, got="no pyarrow") from None
         kinds = {
             "integer": pa.int64(),

@@ -228,5 +228,5 @@ def test_dir_lists_what_is_imported_at_its_first_use():
 
 def test_without_httpx_the_error_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "httpx", None)
-    with pytest.raises(FirnlineError, match=r"pip install 'firnline\[async\]'"):
+    with pytest.raises(FirnlineError, match=r"pip install httpx"):
         AsyncClient()

@@ -36,7 +36,9 @@ def schemas_of(record: Record | None, name: str, on_error: Callable[[str], None]
         return None
     if missing := [package for package in _PACKAGES[record.format] if find_spec(package) is None]:
         extra = record.format
-        raise ValueError(f"record.format: {extra} needs {', '.join(missing)}: pip install 'firnline[{extra}]'")
+        raise ValueError(
+            f"record.format: {extra} needs {', '.join(missing)}: pip install 'firnline[{extra}]', in a checkout make extras"
+        )
     made = _made_avro if record.format == "avro" else partial(_made_protobuf, str(record.message))
     if record.registry is not None:
         client = RegistryClient(record.registry, os.environ.get(LOGIN) or None)
