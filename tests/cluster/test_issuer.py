@@ -59,11 +59,12 @@ class Book:
 
 @dataclass
 class World:
-    """One shard, what the gatherer says of the others, and how often it was asked."""
+    """One shard, what the gatherer says of the others, and how often it was asked. A shard that `flips` is absent at odd times."""
 
     view: UniquesView = field(default_factory=lambda: UniquesView(granularities=("minute",)))
     absent: tuple[str, ...] = ()
     busy: bool = False
+    flips: bool = False
     passed: int = NOON
     looks: int = 0
     fail_at: int = 0
@@ -94,7 +95,8 @@ class World:
         )
         if self.looks == self.fail_at:
             joined = "no look"
-        return Answer(self.view, joined, query.span, query.arguments, Coverage(None, None, None, (), self.absent))
+        absent = ("u 3",) if self.flips and self.looks % 2 else self.absent
+        return Answer(self.view, joined, query.span, query.arguments, Coverage(None, None, None, (), absent))
 
 
 class Gatherer(Actor[Query]):
@@ -144,7 +146,10 @@ def test_nothing_is_published_while_a_shard_is_absent_and_all_of_it_once_it_is_b
     world.busy = True
     looked(world)
     assert book.rows == []
-    world.busy, world.absent = False, ()
+    world.busy, world.absent, world.flips = False, (), True
+    looked(world)
+    assert book.rows == [], "a shard that is back is looked at twice"
+    world.flips = False
     until(lambda: book.seen() == [(0, 2, 1)])
     world.absent = ("u 2",)
     looked(world)
