@@ -111,7 +111,7 @@ def test_a_process_that_drains_answers_for_all_while_others_have_its_shards_unti
 def test_a_rolling_restart_loses_no_answer_and_each_partial_one_names_what_is_absent(cluster: Cluster, send: Send):
     sent = 6_000
     with ExitStack() as around:
-        running = [around.enter_context(cluster.process()) for _ in range(3)]
+        running = [around.enter_context(cluster.process(f"cluster.member=m{number}")) for number in range(3)]
         spread(running)
         whole(running, sent)
         asking = Asking(running[0].request(QUESTION)[2], running)
@@ -130,7 +130,7 @@ def test_a_rolling_restart_loses_no_answer_and_each_partial_one_names_what_is_ab
             assert old.stop()[0] == 0
             whole(running, sent)
             assert asking.counted["named"] == named, "a drained process takes nothing with it"
-            running.append(around.enter_context(cluster.process()))
+            running.append(around.enter_context(cluster.process(f"cluster.member=m{number}")))
             spread(running)
             whole(running, sent)
         asking.over.set()
