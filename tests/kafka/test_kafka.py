@@ -1,5 +1,6 @@
 """The Kafka source and sink on a real broker: deleted records, recreated topics, transactions, brokers that go away."""
 
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -234,6 +235,31 @@ def test_a_topic_recreated_under_the_reader_is_read_from_its_beginning(broker: s
     assert (reading.place().epoch, reading.gaps()) == (1, [Gap(0, None, "recreated")])
     assert (identity is not None, reading.place().identity != identity) == (TOPICS_HAVE_IDS, TOPICS_HAVE_IDS)
     assert reading.place().offsets == {0: 20}
+
+
+def test_a_topic_recreated_in_a_silence_and_filled_beyond_the_old_offset_is_read_from_its_beginning(
+    broker: str, name: str, source: Opened, send: Send
+):
+    created(broker, name)
+    sent(send, broker, name, 0, 10)
+    reading = source(name)
+    begin(reading, Place())
+    assert values(reading, 10) == numbered(0, 10)
+    deleted(broker, name)
+    created(broker, name)
+    sent(send, broker, name, 100, 140)
+    reading._topic_id._asked_at = time.monotonic() + 5  # as if it had just been described, before the change
+    reading._topic_id._asked = None
+    found: list[bytes | None] = []
+
+    def read() -> bool:
+        reading._got_at = time.monotonic() - 3_600  # as after an hour of silence
+        found.extend(reading.poll(1_000, 0.1).values)
+        return len(found) >= 40
+
+    until(read)
+    assert found == numbered(100, 140)
+    assert (reading.place().epoch, reading.gaps()) == (1, [Gap(0, None, "recreated")])
 
 
 def test_the_group_has_the_offsets_that_were_read_and_those_of_a_recreated_topic(

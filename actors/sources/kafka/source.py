@@ -187,7 +187,12 @@ class KafkaSource:
         self._opened()
         fetched = self._reader.poll(count, timeout_s)
         if len(fetched.records.values):
-            self._got_at = now
+            silent_s, self._got_at = now - self._got_at, now
+            if (change := self._topic_id.confirmed(now, silent_s)) is not None:
+                gone |= self._begin_again(change)
+                if change == "another":  # the records are of the new topic, at offsets of the old one
+                    self._opened()
+                    fetched = self._reader.poll(count, 0.0)
         reached, polled = self._without_faults(fetched)
         # librdkafka's own position does not pass aborted records if no record came before them.
         self._next |= {number: max(self._next[number], reached[number]) for number in reached.keys() & self._next.keys()}
