@@ -8,6 +8,7 @@ from typing import Any
 
 from actors.cluster.gatherer import Gatherer
 from actors.cluster.messages import Hold, Locate
+from actors.cluster.parcels import parcel_of
 from actors.durability.store import Store
 from actors.protocol import Lane
 from actors.replies import Trouble
@@ -119,6 +120,10 @@ class ShardSource(SimulatedSource):
         away = self._away_since is not None and self._clock.now() - self._away_since > _NOTICED_S
         return Trouble("unreachable", 0.0, ("the broker is away",)) if away else None
 
+    def partition_count(self) -> int:
+        """Return the number of partitions of the topic."""
+        return len(self._topic.lives[0].there(self._clock.now()))
+
     def whole(self) -> bool:
         """Whether every record of the shard is read."""
         life = self._topic.current(self._clock.now())
@@ -216,7 +221,10 @@ class SimulatedShards(LocalShards):
             plan.topic, keeping.ledger, around.clock, around.chance, around.faults, slow_s=plan.slow_s, host=node, shard=shard
         )
         store = Store(FOLDER, disk, lasting=plan.durable)
-        made = stream_plan(plan, f"{name}.{shard}", plan.feed.view(), source, store, faults=around.faults)
+        view = parcel_of(plan.view).of_shard(
+            plan.feed.view(), shard=shard, shards=around.shards, partitions=source.partition_count, complain=node.log
+        )
+        made = stream_plan(plan, f"{name}.{shard}", view, source, store, faults=around.faults)
         running = start_stream(
             self._system,
             made,

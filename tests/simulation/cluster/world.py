@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
+from zlib import crc32
 
 from actors.protocol import Busy, delivered
 from actors.replies import Answer, GetStats, Query, Stats
@@ -25,7 +26,7 @@ from tests.simulation.scenario import LATEST_MS, NEVER, Scenario, scenario
 from tests.simulation.topic import Partition, Record, SimulatedTopic
 from tests.simulation.trace import Trace
 
-VIEWS = ("words", "uniques", "top")
+VIEWS = ("words", "uniques", "top", "funnel", "words")
 _REST_S = 40.0
 _SPARE_S = 0.3
 _MOST_STEPS = 400_000
@@ -310,7 +311,7 @@ class ClusterWorld:
         absent = {int(name.removeprefix(f"{STREAM} ")) for name in answer.coverage.absent}
         self._partial += bool(absent)
         assert bool(absent) == (EVER in answer.coverage.missing), answer.coverage
-        self._judge_tag(answer)
+        self._judge_tag(asked.node, answer)
         for shard, epoch in _epochs(answer):
             assert epoch >= asked.known.get(shard, -1), f"a part of shard {shard} by lease {epoch} of {asked.known}"
         partitions = self.plan.topic.lives[0].partitions
@@ -319,12 +320,12 @@ class ClusterWorld:
         given = [record.truth for record in expected if record.at <= now]
         self.plan.feed.claim(answer, self._stats(), [given], [record.truth for record in expected])
 
-    def _judge_tag(self, answer: Answer) -> None:
-        """Assert that answers from the same slices have the same bytes: then they have the same entity tag."""
+    def _judge_tag(self, node: Node, answer: Answer) -> None:
+        """Assert that answers of a process from the same slices have the same bytes: then they have the same entity tag."""
         if answer.origin is None:
             return
         text = b"".join(write(answer, "json", answer.view.remarks(answer.partial, answer.arguments)))
-        key = (answer.origin, answer.span, repr(answer.arguments))
+        key = (node.number, answer.origin, answer.span, repr(answer.arguments))
         assert self._rendered.setdefault(key, text) == text, f"one tag, two answers: {text!r}, {self._rendered[key]!r}"
 
     def _counts(self, record: Record) -> bool:
@@ -334,14 +335,16 @@ class ClusterWorld:
 
     def _stats(self) -> Any:
         """Return what feeds read of statistics, over all engines."""
-        late = sum(
-            node.actor(engine.running.manager)._progress.late
-            for node in self._living()
-            for engine in node.shards.engines.values()
-            if node.actor(engine.running.manager) is not None
-        )
+        engines = [(node, engine) for node in self._living() for engine in node.shards.engines.values()]
+        found = [node.actor(engine.running.manager) for node, engine in engines]
+        managers = [manager for manager in found if manager is not None]
+        froms = [manager._ledger.complete_from for manager in managers]
+        dropped = sum(sum(manager._ledger.dropped.values()) for manager in managers)
         return SimpleNamespace(
-            progress=SimpleNamespace(late=late),
+            progress=SimpleNamespace(late=sum(manager._progress.late for manager in managers)),
+            coverage=SimpleNamespace(complete_from=max((each for each in froms if each is not None), default=None)),
+            dropped=dropped,
+            dropped_generations=dropped,
             memory=SimpleNamespace(budget_bytes=self.plan.budget_bytes),
             active=SimpleNamespace(summary=SimpleNamespace(lowest_forgotten=None)),
         )
@@ -449,6 +452,8 @@ def _plan(seed: int, view: str, chance: random.Random) -> Scenario:
         Partition(_paused(each.records, chance) if pauses else each.records, there_from=each.there_from)
         for each in first.partitions
     ]
+    if view == "funnel":
+        partitions = _by_key(partitions, first.since)
     rates = {
         **plan.rates,
         **{
@@ -487,6 +492,15 @@ def _epochs(answer: Answer) -> list[tuple[int, int]]:
     """Return the shards of an answer from frozen slices alone, each with the lease by which it answered."""
     marks = [two for one, two in answer.origin or () if one < 0]  # see `joining.origin_of`
     return list(zip(marks[::2], marks[1::2], strict=True))
+
+
+def _by_key(partitions: Sequence[Partition], since: float) -> list[Partition]:
+    """Return the same records, each event in the partition of its key, as clients of librdkafka choose it."""
+    logs: list[list[Record]] = [[] for _ in partitions]
+    for number, partition in enumerate(partitions):
+        for record in partition.records:
+            logs[number if record.truth is None else crc32(record.truth.key.encode()) % len(logs)].append(record)
+    return [Partition(log, there_from=since) for log in logs]
 
 
 def _paused(records: Sequence[Record], chance: random.Random) -> list[Record]:
