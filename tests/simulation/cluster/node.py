@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -76,14 +76,17 @@ class Surroundings:
     agenda: Agenda
     folders: dict[int, dict[int, tuple[Platter, Ledger]]]
     away_until: float = 0.0
+    begun: dict[tuple[int, int], float] = field(default_factory=dict)
+    """When the source of a shard, by the lease that began it, first saw its partitions."""
 
 
 class ShardSource(SimulatedSource):
     """The source of a shard. It knows, as `SharedSource`, whether each partition is read to where it ended at first."""
 
-    def __init__(self, *given: Any, host: "Node", shard: int, **more: Any) -> None:
+    def __init__(self, *given: Any, host: "Node", shard: int, lease: int, **more: Any) -> None:
         self._host = host
         self._shard = shard
+        self._lease = lease
         self._shards = host.around.shards
         self._targets: dict[int, int] = {}
         self._away_since: float | None = None
@@ -105,6 +108,7 @@ class ShardSource(SimulatedSource):
             return False
         assert self._life is not None, "`extend` has found it"
         partitions = self._topic.lives[self._life].partitions
+        self._host.around.begun.setdefault((self._shard, self._lease), self._clock.now())
         for number in self._next:
             self._targets.setdefault(number, partitions[number].end(self._clock.now()))
         return True
@@ -210,7 +214,7 @@ class SimulatedShards(LocalShards):
         for number in earlier[1:]:
             del own[number]
         own[epoch] = platter, ledger
-        return SimpleNamespace(folder=f"lease-{epoch}", platter=platter, ledger=ledger)
+        return SimpleNamespace(folder=f"lease-{epoch}", platter=platter, ledger=ledger, lease=epoch)
 
     def _engine(self, name: str, stanza: Any, shard: int, keeping: Any) -> Any:
         node, around = self._node, self._node.around
@@ -218,7 +222,15 @@ class SimulatedShards(LocalShards):
         disk = SimulatedDisk(keeping.platter, around.clock, around.chance, around.faults)
         node.disks.append(disk)
         source = ShardSource(
-            plan.topic, keeping.ledger, around.clock, around.chance, around.faults, slow_s=plan.slow_s, host=node, shard=shard
+            plan.topic,
+            keeping.ledger,
+            around.clock,
+            around.chance,
+            around.faults,
+            slow_s=plan.slow_s,
+            host=node,
+            shard=shard,
+            lease=keeping.lease,
         )
         store = Store(FOLDER, disk, lasting=plan.durable)
         view = parcel_of(plan.view).of_shard(

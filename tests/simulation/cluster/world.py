@@ -13,6 +13,9 @@ from types import SimpleNamespace
 from typing import Any
 from zlib import crc32
 
+from msgspec import structs
+
+from actors.columns.times import INT64_MAX
 from actors.protocol import Busy, delivered
 from actors.replies import Answer, GetStats, Query, Stats
 from actors.timeline.span import EVER
@@ -318,7 +321,27 @@ class ClusterWorld:
         own = [part for number, part in enumerate(partitions) if number % self._shards not in absent]
         expected = [record for part in own for record in part.records if self._counts(record)]
         given = [record.truth for record in expected if record.at <= now]
+        self._judge_replay(asked, answer, given, absent)
         self.plan.feed.claim(answer, self._stats(), [given], [record.truth for record in expected])
+
+    def _judge_replay(self, asked: _Asked, answer: Answer, given: list[Any], absent: set[int]) -> None:
+        """Assert that each shard of the answer has what its partitions had when a lease that may have answered began."""
+        if absent or answer.coverage.missing or not hasattr(self.plan.feed, "_orderly"):
+            return
+        due: list[Any] = []
+        for number, partition in enumerate(self.plan.topic.lives[0].partitions):
+            shard = number % self._shards
+            known = asked.known.get(shard, -1)
+            began = [at for (one, lease), at in self._around.begun.items() if one == shard and lease <= known]
+            due += [
+                record.truth for record in partition.records if self._counts(record) and record.at <= max(began, default=0.0)
+            ]
+        ever = structs.replace(answer, coverage=structs.replace(answer.coverage, complete_to=INT64_MAX))
+        punctual, self.plan.feed.punctual = self.plan.feed.punctual, True
+        try:
+            self.plan.feed.claim(ever, SimpleNamespace(progress=SimpleNamespace(late=0)), [given], due)
+        finally:
+            self.plan.feed.punctual = punctual
 
     def _judge_tag(self, node: Node, answer: Answer) -> None:
         """Assert that answers of a process from the same slices have the same bytes: then they have the same entity tag."""
