@@ -87,8 +87,22 @@ def _client() -> Any:
     return importlib.import_module("firnline.client").Client()
 
 
+@cache
+def _version() -> str:
+    metadata = importlib.import_module("importlib.metadata")  # it takes 30 ms
+    try:
+        return str(metadata.version("firnline"))
+    except metadata.PackageNotFoundError:
+        return "checkout"
+
+
 def __getattr__(name: str) -> Any:
-    """Import a name at its first use, so that `import firnline` stays light."""
+    """Import a name at its first use, so that `import firnline` stays light.
+
+    `__version__` is that of the installed package; `checkout` if it is not installed.
+    """
+    if name == "__version__":
+        return _version()
     if name not in __all__:
         raise AttributeError(f"module 'firnline' has no attribute {name!r}")
     return getattr(importlib.import_module(_CLASSES[name]) if name in _CLASSES else _client(), name)

@@ -221,6 +221,8 @@ def test_check_asks_the_broker_for_missing_topics(broker: str, topic: str):
         return "\n".join(check(given_, 1.0, {}, connect=True).wrong)
 
     assert "not-there does not exist" in wrong()
+    near = [f"streams={{a: {{source: {{topic: {topic[:-1]}}}}}}}", f"kafka.bootstrap.servers={broker}"]
+    until(lambda: f"did you mean {topic}?" in "\n".join(check(load(None, near, {}), 1.0, {}, connect=True).wrong))
     until(lambda: topic not in wrong())  # what is created just now may not be in the broker's list yet
 
 

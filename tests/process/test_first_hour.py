@@ -1,8 +1,10 @@
 """What a newcomer meets: streams with names of his own, without records, without answers, and questions to the wrong one."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +182,13 @@ def test_the_only_stream_of_a_view_is_asked_whatever_its_name(broker: str, send:
             with pytest.raises(FirnlineError, match="the query: ") as told:
                 list(Client(url).sql(query))
             assert said in str(told.value)
+
+
+def test_the_client_has_a_version():
+    with contextlib.suppress(PackageNotFoundError):
+        assert firnline.__version__ == version("firnline")
+        return
+    assert firnline.__version__ == "checkout"
 
 
 def test_a_stream_is_meant_by_its_name_or_because_it_is_the_only_one():

@@ -155,6 +155,8 @@ def _print_checked(file: Path, found: "Checked") -> None:
             f"memory        {size(budget.total)} in all; {size(budget.baseline)} before any event and for replies, "
             f"{size(budget.total - budget.baseline)} for answers"
         )
+        if budget.total >= found.limit_bytes / 2:
+            console.print("              memory.budget=1GiB, or another size, leaves more to other programs")
         table = Table("stream", "view", "has", "bytes each", "holds about", "which is", "of a stream with")
         for column in table.columns[2:4]:
             column.justify = "right"

@@ -3,6 +3,7 @@
 Each check yields one line for each of them, which begins with the setting's key.
 """
 
+import difflib
 import os
 import shlex
 import shutil
@@ -150,7 +151,9 @@ def problems_of_broker(settings: Settings) -> Iterator[str]:
         return
     for topic, name in wanted.items():
         if topic not in topics and settings.streams[name].source.partitions is None:
-            yield f"streams.{name}.source.topic: {topic} does not exist; the stream waits for it"
+            near = difflib.get_close_matches(topic, topics, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            yield f"streams.{name}.source.topic: {topic} does not exist; the stream waits for it{hint}"
 
 
 def _nearest(folder: Path) -> Path:
