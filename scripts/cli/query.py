@@ -1,10 +1,12 @@
 """The command `query`: asks a running service by the Python client, and prints tables or JSON."""
 
 import contextlib
+import csv
 import json
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -14,7 +16,7 @@ from rich.table import Table
 
 from firnline.client import Client
 from firnline.problems import FirnlineError, FirnlineWarning
-from firnline.rows import EARLIEST, LATEST
+from firnline.rows import EARLIEST, LATEST, Rows
 from firnline.transport import HERE
 from scripts.cli.printing import console_of, counted, instant, moment, size, took, visible
 
@@ -33,6 +35,7 @@ Stream = Annotated[
     str | None, typer.Option(help="The stream's name. Default: the usual one, such as events, or the only one of the view.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print the rows as CSV, with times by RFC 3339.")]
 Start = Annotated[
     str | None,
     typer.Option(help="The first time: a number (of uniques and words: Unix seconds), a date, RFC 3339, now or -5m."),
@@ -75,6 +78,42 @@ def about_of(url: str, stream: str | None, usual: str, view: str | None = None) 
     """Return the state of the stream with this name; without a name, of the `usual` one, or of the only one of the view."""
     with errors_as_exits():
         return Client(url).stream(stream, usual, view)
+
+
+def csv_client(url: str, *, as_json: bool) -> Client:
+    """Return a client whose rows have datetimes. Raises BadParameter if JSON is wanted too."""
+    if as_json:
+        raise typer.BadParameter("expected one of --json and --csv, got both")
+    return Client(url, times="datetime")
+
+
+def print_csv(rows: Iterable[Mapping[str, Any]], about: Mapping[str, Any], where: str) -> None:
+    """Print rows as CSV as they come. Without rows, one line on standard error says what is missing."""
+    writer, names = csv.writer(sys.stdout, lineterminator="\n"), None
+    with errors_as_exits():
+        for row in rows:
+            flat = _flat(row)
+            if names is None:
+                names = list(flat)
+                writer.writerow(names)
+            writer.writerow([_plain(flat.get(name)) for name in names])
+    if names is None:
+        print(f"query: {visible(about['name'])}: {empty(about, where)}", file=sys.stderr)
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with the members of its objects as members of its own, as the service writes CSV."""
+    found: dict[str, Any] = {}
+    for name, value in row.items():
+        found |= value if isinstance(value, Mapping) else {name: value}
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        digits = "microseconds" if value.microsecond % 1_000 else "milliseconds"
+        return value.isoformat(timespec=digits).replace("+00:00", "Z")
+    return json.dumps(value) if isinstance(value, list | bool) else value
 
 
 def show_rows(
@@ -120,10 +159,21 @@ def sets(
     stream: Stream = None,
     url: Url = HERE,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Show the complete sets of a time range, by the time of their first event."""
     about = about_of(url, stream, "events", "sets")
     name = about["name"]
+    if as_csv:
+        client = csv_client(url, as_json=as_json)
+        print_csv(
+            client.sets(
+                EARLIEST if start is None else start, LATEST if end is None else end, limit=limit, cursor=cursor, stream=name
+            ),
+            about,
+            _in_range(start, end),
+        )
+        return
     times = {"startTime": EARLIEST if start is None else start, "endTime": LATEST if end is None else end}
     page = {**times, "limit": limit, "cursor": cursor, "coverage": 1}
     body = fetch(url, f"/{name}/get-sets", of=(name, "sets"), as_json=as_json, **page)
@@ -155,10 +205,15 @@ def explain(
     stream: Stream = None,
     url: Url = HERE,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Show in which sets the events of a step at a time stand, or why in none."""
     about = about_of(url, stream, "events", "sets")
     name = about["name"]
+    if as_csv:
+        client = csv_client(url, as_json=as_json)
+        print_csv(client.explain(step, time, stream=name), about, "at this time")
+        return
     body = fetch(url, f"/{name}/explain", of=(name, "sets"), as_json=as_json, step=step, time=time)
     rows = [
         {**{name: row[name] for name in ("count", "state", "reason")}, **_texts(row["set"], about["timeUnit"])}
@@ -178,10 +233,15 @@ def summary(
     stream: Stream = None,
     url: Url = HERE,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Show how many answers there are, at what rate, and percentiles of what they have: of sets, how long they took."""
     about = about_of(url, stream, "events")
     name = about["name"]
+    if as_csv:
+        client = csv_client(url, as_json=as_json)
+        print_csv(client.summary(start, end, by=by, zone=zone, stream=name), about, _in_range(start, end))
+        return
     times = {"startTime": start, "endTime": end, "by": by, "zone": zone}
     rows = fetch(url, f"/{name}/summary", of=(name, None), as_json=as_json, **times)["summary"]
     unit = about["timeUnit"]
@@ -191,10 +251,14 @@ def summary(
 
 
 @app.command()
-def top(limit: Limit = 20, stream: Stream = None, url: Url = HERE, as_json: AsJson = False) -> None:
+def top(limit: Limit = 20, stream: Stream = None, url: Url = HERE, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """Show the ids with the largest values, the largest first."""
     about = about_of(url, stream, "dataset", "top")
     name = about["name"]
+    if as_csv:
+        body = csv_client(url, as_json=as_json).get_of(name, "top", f"/{name}", {"limit": limit, "values": 1})
+        print_csv(body["data"], about, "yet")
+        return
     more = {} if as_json else {"values": 1}
     body = fetch(url, f"/{name}", limit=limit, of=(name, "top"), as_json=as_json, **more)
     rows = [{"rank": rank, **each} for rank, each in enumerate(body["data"], 1)]
@@ -212,10 +276,15 @@ def uniques(
     stream: Stream = None,
     url: Url = HERE,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Show unique users by period, the newest last."""
     about = about_of(url, stream, "uniques", "uniques")
     name = about["name"]
+    if as_csv:
+        client = csv_client(url, as_json=as_json)
+        print_csv(client.uniques(granularity, start, end, limit=limit, stream=name), about, _in_range(start, end))
+        return
     body = fetch(url, f"/{name}", granularity=granularity, start=start, end=end, of=(name, "uniques"), as_json=as_json)
     rows = body["uniques"]
     of_length = f" of a {rows[0]['granularity']}" if rows else ""
@@ -234,10 +303,16 @@ def words(
     stream: Stream = None,
     url: Url = HERE,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Show the counts of words, or of event types, the highest first."""
     about = about_of(url, stream, "words", "words")
     name = about["name"]
+    if as_csv:
+        of: Literal["types", "words"] = "types" if types else "words"
+        counts = csv_client(url, as_json=as_json).words(of=of, last=last, start=start, end=end, limit=limit, stream=name)
+        print_csv(counts, about, _in_range(last or start, end))
+        return
     client = Client(url)
     with errors_as_exits():
         found = client.words(of="types" if types else "words", last=last, start=start, end=end, limit=limit, stream=name)
@@ -257,10 +332,15 @@ def segments(
     stream: Stream = None,
     url: Url = HERE,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Show finished batches of segments by id, or unfinished ones."""
     about = about_of(url, stream, "segments", "segments")
     name = about["name"]
+    if as_csv:
+        client = csv_client(url, as_json=as_json)
+        print_csv(client.segments(after=after, limit=limit, pending=pending, stream=name), about, "yet")
+        return
     path = f"/{name}/pending" if pending else f"/{name}"
     body = fetch(url, path, after=after, limit=limit, of=(name, "segments"), as_json=as_json)
     rows = body["pending" if pending else "segments"]
@@ -282,10 +362,22 @@ def funnel(
     stream: Stream = None,
     url: Url = HERE,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Show how many sequences reached each step of a funnel; or list sequences, or the events of a key."""
     about = about_of(url, stream, "funnel", "funnel")
     name = about["name"]
+    if as_csv:
+        client = csv_client(url, as_json=as_json)
+        found: Rows[Any]
+        if key is not None:
+            found = client.story(key, stream=name)
+        elif state is not None or missing is not None:
+            found = client.sequences(start, end, state=state, missing=missing, limit=limit, stream=name)
+        else:
+            found = client.funnel(start, end, by=by, zone=zone, stream=name)
+        print_csv(found, about, _in_range(start, end))
+        return
     times = {"startTime": start, "endTime": end}
     of, title = (name, "funnel"), visible(name)
     if key is not None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import csv
 import json
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,24 @@ def test_every_command_answers_for_a_stream_without_records_and_without_answers(
 
 
 @pytest.mark.broker
+@pytest.mark.parametrize("kind", ["new", "odd"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_answer_comes_as_csv_with_times_by_rfc_3339(url: str, view: str, kind: str):
+    for command in COMMANDS[view]:
+        done = run("query", *command.split(), "--stream", f"{kind}-{view}", "--url", url, "--csv")
+        assert done.returncode == 0, done.stderr
+        rows = list(csv.DictReader(done.stdout.splitlines()))
+        assert bool(rows) is not bool(done.stderr), "without rows a line says what is missing"
+        assert done.stderr.count("\n") <= 1
+        for row in rows:
+            assert None not in row.values(), "as many cells as names"
+            for name in {"start", "end", "time", "cut", "wled"} & set(row) if view != "segments" else ():
+                assert not row[name] or datetime.fromisoformat(row[name]).tzinfo == UTC, (command, row)
+    both = run("query", view, "--stream", f"{kind}-{view}", "--url", url, "--csv", "--json")
+    assert (both.returncode, both.stdout) == (2, "")
+
+
+@pytest.mark.broker
 def test_sets_that_wait_for_a_step_that_never_comes_name_it(running: Service, url: str):
     for command in ("sets", "summary"):
         told = run("query", command, "--stream", "odd-sets", "--url", url).stdout
@@ -172,6 +192,9 @@ def test_the_only_stream_of_a_view_is_asked_whatever_its_name(broker: str, send:
         count, first, copy = asyncio.run(in_a_loop())
         assert (count, str(first[0]["wled"])) == (5, "2026-11-27 10:00:00.001000+00:00")
         assert "/answers/" in copy
+        lines = run("query", "sets", "--url", url, "--limit", "2", "--csv").stdout
+        first = "2026-11-27T10:00:00.000Z,2026-11-27T10:00:00.001Z"
+        assert lines == f"cut,wled\n{first}\n2026-11-27T10:00:00.002Z,2026-11-27T10:00:00.003Z\n"
         for view, commands in COMMANDS.items():
             for command in commands[:1]:
                 assert run("query", *command.split(), "--url", url).returncode == 0, view
