@@ -114,8 +114,13 @@ class Actor(pykka.Actor, Generic[Accepted]):
             self._return(message, f"{to.actor_class.__name__} has stopped")
 
     def later(self, seconds: float, to: Address[Sent], message: Sent) -> None:
-        """Send once `seconds` have passed."""
-        self.system.dispatcher.later(seconds, lambda: self.send(to, message), self.home)
+        """Send once `seconds` have passed. A message to itself is dropped if the actor has stopped by then."""
+
+        def send() -> None:
+            if not (to is self.address and self.actor_stopped.is_set()):
+                self.send(to, message)
+
+        self.system.dispatcher.later(seconds, send, self.home)
 
     def _undelivered(self, message: Message, reason: str) -> None:
         guardian = self.system.guardian

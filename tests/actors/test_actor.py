@@ -275,6 +275,15 @@ def test_messages_to_a_stopped_actor_are_dead_letters_and_the_newest_hundred_are
     assert health.newest[0].reason == "Fragile has stopped"
 
 
+def test_only_a_delayed_message_to_another_actor_is_a_dead_letter_if_that_has_stopped(running: Running):
+    (reference, actor), (_, sender) = running.start(), running.start()
+    reference.stop(block=True)
+    actor.later(0.0, actor.address, Recover())
+    sender.later(0.01, reference, Recover())  # of the same thread, so after it
+    until(lambda: running.health().dead_letters)
+    assert running.health().dead_letters == 1
+
+
 def test_a_request_to_a_stopped_actor_is_answered(running: Running):
     (reference, _), (_, sender) = running.start(), running.start()
     reference.stop(block=True)
