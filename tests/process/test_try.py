@@ -50,6 +50,7 @@ def test_a_file_is_shown_as_it_is_read(tmp_path: Path, packed: bool):
     assert (done.returncode, done.stderr) == (0, "")
     assert "6 records: 2 events, 1 other, 3 refused" in done.stdout
     assert 'texts that are no step, so the record is no event: "refund" 1' in done.stdout
+    assert "none of these records" not in done.stdout, "each step has a record, if only a refused one"
     assert '"order_created" = created' in done.stdout
     assert REASON in done.stdout
     assert "\x1b[2J" not in done.stdout

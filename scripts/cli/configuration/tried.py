@@ -204,7 +204,7 @@ def of_steps(steps: Sequence[str], found: Sequence[Tried]) -> list[str]:
     others = Counter(text for read, text in texts if read == "other")
     if not others:
         return []
-    seen = {text.rpartition(" = ")[2].strip('"') for read, text in texts if read == "event"}
+    seen = {text.rpartition(" = ")[2].strip('"') for read, text in texts if read != "other"}
     absent = [step for step in steps if step not in seen]
     listed = ", ".join(f"{_short(text)} {count:,}" for text, count in others.most_common(_MOST_TEXTS))
     more = f", and {len(others) - _MOST_TEXTS} more" if len(others) > _MOST_TEXTS else ""
