@@ -323,6 +323,10 @@ class Node:
     def connected(self) -> bool:
         return self.alive and self.around.clock.now() >= max(self.cut_until, self.around.away_until)
 
+    def joined(self) -> bool:
+        """Whether it is a member of the group."""
+        return self.member is not None and self.member._member in self.around.coordinator.members
+
     def may_ask(self, shard: int, epoch: int) -> bool:
         """Whether a lease is the newest one that this process knows, or the gatherer has not been told of the newest one yet."""
         coming = self.actor(self.gatherer).mailbox._lanes[Lane.CONTROL]

@@ -100,6 +100,8 @@ class ClusterWorld:
         self._asked: list[_Asked] = []
         self._rendered: dict[Any, bytes] = {}
         self._answers = self._partial = self._counted = 0
+        self._coming = 0
+        """Processes that are about to start."""
         for number in range(chance.choice([2, 3, 3, 4])):
             self._start(f"member-{number}" if self._named else None)
         self._until = max(self.plan.topic.complete_at, self.clock.now()) + _AFTER_S
@@ -177,17 +179,21 @@ class ClusterWorld:
         assert node.failure is None, node.failure
         node.kill()
         if self.faults.on:
+            self._coming += 1
             self._agenda.put(self._chance.uniform(0.0, 2.0), None, lambda: self._replace(node))
         else:
+            self._coming += 1
             self._replace(node)
 
     def _kill(self, node: Node) -> None:
         if node.alive:
             node.kill()
+            self._coming += 1
             self._agenda.put(self._chance.uniform(0.0, 3.0), None, lambda: self._replace(node))
 
     def _replace(self, node: Node) -> None:
         """Start another process in the place of one that has ended, unless that was done."""
+        self._coming -= 1
         if node.name is None or not any(each.name == node.name for each in self._living()):
             self._start(node.name)
 
@@ -402,6 +408,8 @@ class ClusterWorld:
         living = self._living()
         if len(living) != len([node for node in living if node.awake()]) or not living:
             return "a process sleeps"
+        if self._coming or not all(node.joined() for node in living):
+            return "a process has not joined"
         if not all(node.connected() for node in living):
             return "Kafka is away"
         if not self._around.coordinator.quiet():
