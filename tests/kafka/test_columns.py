@@ -366,7 +366,7 @@ def test_a_topic_that_is_deleted_while_it_is_read_is_reported(broker: str, how: 
         ended: set[int] = set()
         until(lambda: ended.update(source.poll(10, 0.1).ended) or len(ended) == PARTITIONS)
         deleted(broker, topic)
-        source._topic_id.changed = lambda _: None  # type: ignore[method-assign]  # otherwise it is mostly found first
+        source._topic_id.changed = lambda *_: None  # type: ignore[method-assign]  # otherwise it is mostly found first
         until(lambda: source.poll(10, 0.1) and any("does not exist" in each for each in errors), timeout_s=20)
     finally:
         source.close()

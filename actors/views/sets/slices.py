@@ -35,7 +35,7 @@ class SetSummary:
 
     Without `behind`, as many sets as possible were formed, except that each event that counts in it allows one more. None: that
     is not counted, because `proof` alone has the bound. All sets end before `until`; None: that is not known. `waiting` has the
-    residue of each step, if the slice is live; it is not part of the state.
+    residue of each step, if the slice is live.
     """
 
     sets: int
@@ -49,11 +49,13 @@ class SetSummary:
     def of_state(state: State) -> "SetSummary":
         """Restore a summary from its `state`."""
         proof = Proof.of_state(state["proof"])
-        return SetSummary(state["sets"], state["residue"], proof, state.get("behind"), state.get("until"))
+        waiting = tuple(map(int, state.get("waiting", ())))  # states of earlier versions have none
+        return SetSummary(state["sets"], state["residue"], proof, state.get("behind"), state.get("until"), waiting)
 
     def state(self) -> State:
         """Return the state for `of_state`."""
-        given = {name: value for name, value in (("behind", self.behind), ("until", self.until)) if value is not None}
+        given: State = {name: value for name, value in (("behind", self.behind), ("until", self.until)) if value is not None}
+        given |= {"waiting": list(self.waiting)} if self.waiting else {}
         return {"sets": self.sets, "residue": self.residue, "proof": self.proof.state(), **given}
 
     def then(self, later: "SetSummary") -> "SetSummary":
