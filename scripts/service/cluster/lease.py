@@ -118,7 +118,7 @@ class Leases:
         self._owner: dict[int, str] = {}
         self._running: set[int] = set()
         self._held: frozenset[int] = frozenset()
-        self._member_now: Consumer | None = None
+        self._membership: Any = None
         # Kafka counts from the last heartbeat, which came up to a sixth of a session before the silence.
         self._doubt_s = group.session_ms / 2_000
         self._alive_at = self._now()
@@ -167,15 +167,12 @@ class Leases:
 
         Kafka refuses the transaction if the group has moved on since. A lost shard is noted before this member joins the group
         again, so metadata from before the look at the shard never has a generation in which another process has it.
+
+        It never waits. The member cannot be asked here: in confluent-kafka 2.16 its methods wait while another thread is in
+        `consume`, and that is so for as long as a callback of it ends a shard, which waits for a transaction about the shard.
         """
-        member = self._member_now
-        if member is None:
-            return None
-        try:
-            metadata = membership_of(member)
-        except (KafkaException, RuntimeError):  # it is lost, or the client is closed
-            return None
-        return metadata if shard in self._held else None
+        membership = self._membership
+        return membership if shard in self._held else None
 
     def stop(self, timeout_s: float) -> None:
         """Give the shards back, and leave the group. Waits at most `timeout_s`."""
@@ -186,20 +183,20 @@ class Leases:
 
     def _run(self) -> None:
         reader, member = self._reader(), self._member()
-        self._member_now = member
         try:
             while not self._ending.is_set():
                 self._tick(reader, member)
-            self._end_all()
+            self._end_all(member)
         except Exception as error:  # noqa: BLE001  # whatever it is: others must get the shards
             self._on_failed(f"cluster: {type(error).__name__}: {error}")
         finally:
-            self._held, self._member_now = frozenset(), None
+            self._held, self._membership = frozenset(), None
             reader.close()
             member.close()
 
-    def _end_all(self) -> None:
+    def _end_all(self, member: Consumer) -> None:
         if self._running:
+            self._note_membership(member)
             self._shards.end(sorted(self._running), orderly=True)
         self._running.clear()
 
@@ -212,21 +209,26 @@ class Leases:
         self._alive_at = self._now()
         self._subscribe(member)
         self._look_for_end(member.consume(100, _POLL_S))  # its records are not needed: the reader gets them too
+        self._note_membership(member)
         for message in reader.consume(1_000, _POLL_S / 2):
             self._take(message)
         due = self._given - self._announced
         if due and self._now() >= self._again_at:
             self._announce(member, sorted(due))
-        self._grant = self._grant_now(member)
+        self._grant = self._grant_now()
 
-    def _grant_now(self, member: Consumer) -> Grant | None:
-        """Return the membership by which this process has shard 0. As long as it is given, no other one may have it."""
-        if self._first is None or 0 not in self._given & self._announced:
-            return None
+    def _note_membership(self, member: Consumer) -> None:
+        """Note the present generation, if this process has a shard."""
         try:
-            return Grant(self._first, membership_of(member))
-        except KafkaException:
+            self._membership = membership_of(member) if self._given else None
+        except KafkaException:  # it is lost
+            self._membership = None
+
+    def _grant_now(self) -> Grant | None:
+        """Return the membership by which this process has shard 0. As long as it is given, no other one may have it."""
+        if self._first is None or self._membership is None or 0 not in self._given & self._announced:
             return None
+        return Grant(self._first, self._membership)
 
     def _member(self) -> Consumer:
         own: dict[str, Any] = {
@@ -295,6 +297,7 @@ class Leases:
 
     def _on_revoke(self, member: Consumer, places: Sequence[TopicPartition]) -> None:
         """Give shards back in order: the group waits until this returns."""
+        self._note_membership(member)  # it has a new generation, by which the last checkpoints are copied
         numbers = {place.partition for place in places}
         self._let_go(numbers)
         self._given -= numbers
