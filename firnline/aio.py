@@ -66,6 +66,7 @@ class AsyncTransport(Transport):
         parts, meant = self.address(), self.meant(of)
         target = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}{target_of(self.path(path, of), parameters)}"
         headers = {**self.headers(accept, body), "Accept-Encoding": "identity"}
+        begun = False
         for left in reversed(range(self.tries if method != "POST" else 1)):
             try:
                 async with self._client.stream(method, target, content=body, headers=headers) as response:
@@ -75,11 +76,15 @@ class AsyncTransport(Transport):
                     if response.status_code in well:
                         problem = meant.other(response.headers.get) if meant is not None else None
                         if problem is None:
+                            begun = True
                             yield response
                             return
                     else:
                         problem = problem_of(response.status_code, response.headers.get, await response.aread())
             except self._http.TransportError as error:
+                # The service may close a kept connection at the moment at which it is used again: RFC 9112, 9.3.1.
+                if left and not begun and isinstance(error, self._http.RemoteProtocolError):
+                    continue
                 raise away(self.url, error) from error
             if of is not None and meant is not None and is_missing(problem):
                 if (await self.about(of))["name"] == meant.stream:

@@ -200,6 +200,18 @@ def test_a_busy_service_is_asked_again_and_a_post_is_not():
     asyncio.run(asked())
 
 
+def test_a_request_on_a_connection_that_is_closed_meanwhile_is_sent_again_and_a_post_is_not():
+    async def asked() -> None:
+        async with serving([b"", GOOD, b""]) as (client, came):
+            assert await client.get("/x") == {"count": "ok"}
+            assert came == ["/x"] * 2
+            with pytest.raises(UnreachableError):
+                await client.post(["a_1"])
+            assert len(came) == 3
+
+    asyncio.run(asked())
+
+
 def test_an_answer_that_breaks_off_is_an_error():
     async def asked() -> None:
         async with serving([CUT]) as (client, _):
