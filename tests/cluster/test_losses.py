@@ -27,7 +27,7 @@ from tests.support.waiting import until
 
 __all__ = ["apart", "cluster"]
 
-ROUNDS = 16
+ROUNDS = 8
 QUESTION = f"/words/CountWords?startTime={BEGIN + 100}&endTime={BEGIN + 200}"
 """No record that a test sends later lies in this range."""
 
@@ -106,7 +106,9 @@ def test_kills_freezes_and_restarts_make_no_wrong_answer_and_lose_nothing(
     assert asking.counted["whole"] > ROUNDS
     assert asking.counted["named"] > ROUNDS
     assert not [status for status in asking.counted if status not in {"whole", "named", "behind", "503"}]
-    assert max(map(max, took.values())) < 25, "a slow machine has some seconds more than the 15 s of a quiet one"
+    assert max(max(each, default=0.0) for each in took.values()) < 25, (
+        "a slow machine has some seconds more than the 15 s of a quiet one"
+    )
 
 
 @pytest.mark.long

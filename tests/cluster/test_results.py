@@ -21,7 +21,7 @@ from tests.support.service import Service, service
 from tests.support.sinks import committed_values
 from tests.support.waiting import until
 
-ROUNDS = 8
+ROUNDS = 5
 NOON = 1_468_238_400
 Frame = tuple[int, str]
 
