@@ -140,10 +140,10 @@ class Settings(Model):
         if self.cluster is None:
             return self
         for name, stream in self.streams.items():
-            if not stream.joins:
+            if (reason := stream.stays_apart) is not None:
                 able = " or ".join(each for each, stanza in STREAMS.items() if stanza.joins)
                 raise ValueError(
-                    f"with a cluster only streams of the views {able}, and {name} is of the view {stream.view}: {stream.apart}"
+                    f"with a cluster only streams of the views {able}, and {name} is of the view {stream.view}: {reason}"
                 )
             if stream.source.topic is None:
                 raise ValueError(f"with a cluster a source.topic for each stream, and {name} has another source")

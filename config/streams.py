@@ -179,6 +179,11 @@ class StreamSettings(Model):
         None, ge=1, description="Milliseconds of event time to keep at most; null: as memory allows."
     )
 
+    @property
+    def stays_apart(self) -> str | None:
+        """Why the shards of a cluster cannot answer together; None if they can."""
+        return None if self.joins else self.apart
+
     @model_validator(mode="after")
     def _key_of_results(self) -> Self:
         if strange := [name for name in self.output.key if name not in self.result_keys]:
@@ -551,6 +556,13 @@ class FunnelStream(StreamSettings):
         description="The longest time from the first event of a sequence to the last one, such as 30m, 2h or 7d."
     )
     max_sequences: Whole = Field(200_000, ge=1, description="Final sequences at which a collector retires.")
+
+    @property
+    def stays_apart(self) -> str | None:
+        """Refuse a step that is listed again: such sequences lapse before their limit too."""
+        if len(set(self.steps)) == len(self.steps):
+            return None
+        return "with a step that is listed again, which sequences lapse depends on how far all partitions are read"
 
     @model_validator(mode="after")
     def _names_of_steps(self) -> Self:

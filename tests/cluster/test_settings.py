@@ -20,6 +20,14 @@ CLUSTER = "cluster: {name: c1, shards: 3}\n"
     [
         (CLUSTER + WORDS.replace("view: words, ", "view: sets, steps: [a, b], "), "is of the view sets: the k-th event"),
         (CLUSTER + WORDS.replace("view: words", "view: segments"), "is of the view segments: the segments of a batch lie in"),
+        (
+            CLUSTER
+            + WORDS.replace(
+                "view: words",
+                "view: funnel, steps: [a, b, a], within: 1h, record: {key: /k, step: {field: /s}, time: {field: /t, unit: ms}}",
+            ),
+            "is of the view funnel: with a step that is listed again",
+        ),
         (CLUSTER + WORDS.replace("topic: words", "stdin: true"), "words has another source"),
         (CLUSTER + WORDS.replace("topic: words", "topic: words, start: latest"), "source.start: earliest"),
         (CLUSTER + WORDS.replace("view: words", "view: words, output: {console: true}"), "words has one"),

@@ -177,16 +177,12 @@ def streams(draw: st.DrawFn) -> list[Event]:
     st.sampled_from(sorted(NUMBERS)),
     st.sampled_from([3, 5, 6, 7]),
     st.randoms(use_true_random=False),
-    st.booleans(),
 )
 def test_the_join_of_shards_is_the_answer_of_one_process(
-    events: list[Event], partitioner: str, partitions: int, chance: random.Random, twice: bool
+    events: list[Event], partitioner: str, partitions: int, chance: random.Random
 ):
-    more: dict[str, Any] = {"steps": ["created", "paid", "created"], "labels": ["created", "paid", "again"]} if twice else {}
-    if twice:
-        events = [(key, step % 2, at) for key, step, at in events]
     complaints: list[str] = []
-    whole, shards = Slices(view_of(**more)), shards_of(partitions, complaints, **more)
+    whole, shards = Slices(view_of()), shards_of(partitions, complaints)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("actors.views.funnel.pieces.PIECE_ROWS", 8)
         patch.setattr("actors.views.funnel.store._ALWAYS", 5)
