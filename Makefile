@@ -57,11 +57,11 @@ ingest: install  ## send records; a pattern, a count and a broker in ARGS, as in
 test: .venv/dev  ## the tests without the long runs, four files at a time
 	$(BIN)/python -m pytest $(TESTS) --hypothesis-profile check -m "not long"
 
-long: .venv/dev  ## the long runs: chaos, moving leaders, losses of a cluster, the other reader, the wheel, 380 more worlds, generated tests in full
+long: .venv/dev  ## the long runs: chaos, moving leaders, losses of a cluster, the other reader, the wheel, 280 more worlds, generated tests in full
 	$(BIN)/python -m pytest --numprocesses 4 -m long
 	$(BIN)/python -m pytest --quiet --numprocesses 4 --dist loadfile -m "hypothesis and not long"
 	$(BIN)/python -m pytest --quiet --numprocesses auto --maxprocesses 4 tests/simulation/test_simulation.py --first-seed 20 --seeds 180
-	$(BIN)/python -m pytest --quiet --numprocesses auto --maxprocesses 4 tests/simulation/test_cluster_worlds.py --first-seed 20 --seeds 800
+	$(BIN)/python -m pytest --quiet --numprocesses auto --maxprocesses 4 tests/simulation/test_cluster_worlds.py --first-seed 20 --seeds 400
 	FIRNLINE_TEST_READER=messages $(BIN)/python -m pytest --quiet $(TESTS) tests/kafka -m versions
 
 lint: .venv/dev lint-js  ## ruff and mypy, and biome for the page's JavaScript
