@@ -160,6 +160,7 @@ class Intake:
         self._order.restore(state["order"])
         self._watermark.restore(state["watermark"], now)
         self._refusals.restore(state["refusals"])
+        self._suspects.enter(self._place)
         self._suspects.restore(state["poison"])
         clean, poison = self._suspects.without_poison(self._order.flush())
         self._order.restore(clean.state())
@@ -267,6 +268,7 @@ class Intake:
         of the poll may be taken in, so the stream must go back to its checkpoint.
         """
         refused: list[_Refused] = []
+        self._suspects.enter(place)
         records, decoded = self._decoded(polled, refused)
         origin = Origin(self._place.offsets, place.offsets, polled.epoch)
         missing: list[RecordsMissing] = []

@@ -62,6 +62,7 @@ class Suspects:
         self._span: Span | None = None
         self._until = Place()
         self._failed_at: Place | None = None
+        self._topics: dict[int, str] = {}
         self.batch_size: int | None = None
         """The number of events in a batch of suspected events; None if nothing is suspected."""
 
@@ -74,6 +75,18 @@ class Suspects:
         # Records of earlier versions have no epoch. It was mostly the first one.
         self._records |= {(0, *row) if len(row) == 2 else tuple(row) for row in state["records"]}
         self._events |= {(category, time) for category, time in state["events"]}
+
+    def enter(self, place: Place) -> None:
+        """Note which topic has the epoch of `place`, and forget the poison of another one that had the epoch before.
+
+        A stream that goes back to a checkpoint counts epochs from there again. Meanwhile the topic may have been created anew.
+        """
+        if place.identity is None:
+            return
+        if self._topics.setdefault(place.epoch, place.identity) != place.identity:
+            self._topics[place.epoch] = place.identity
+            self._records = {record for record in self._records if record[0] != place.epoch}
+            self._ranges = {}
 
     # The decoder fails -----------------------------------------------------------------------------------------------
 

@@ -40,3 +40,15 @@ def test_poison_of_one_epoch_is_not_poison_in_another_epoch():
     again = Suspects()
     again.restore({"records": [[3, 4]], "events": []})
     assert again.state()["records"] == [(0, 3, 4)]
+
+
+def test_poison_of_a_topic_is_not_poison_of_another_one_that_has_its_epoch_after_a_return_to_a_checkpoint():
+    suspects = Suspects()
+    suspects.enter(Place({0: 6}, "second", 1))
+    for _ in range(2):
+        suspects.narrow(one(7, offset=5, epoch=1), Place({0: 6}, "second", 1))
+    suspects.enter(Place({0: 6}, "second", 1))
+    assert suspects.state()["records"] == [(1, 0, 5)]
+    suspects.enter(Place({0: 3}, "first", 0))
+    suspects.enter(Place({0: 6}, "third", 1))
+    assert suspects.state()["records"] == []
