@@ -70,12 +70,13 @@ def metadata_of(client: AdminClient | Consumer | Producer, topic: str, timeout_s
     """Return what a broker knows of a topic now. Raises KafkaException if no answer comes within `timeout_s`.
 
     librdkafka replaces the first connection of a client once it knows the brokers, and ends the request that is on its way over
-    the old one. Such a request is sent once more.
+    the old one; a broker that starts closes connections too. Such a request is sent again in the first half of the time, with
+    pauses, because the next connection may be refused at once.
     """
-    deadline = time.monotonic() + timeout_s
+    left_s, deadline = timeout_s, time.monotonic() + timeout_s
     while True:
         try:
-            return client.list_topics(topic, timeout=left_until(deadline))
+            return client.list_topics(topic, timeout=max(_SHORTEST_S, left_s))
         except KafkaException as error:
             left_s = deadline - time.monotonic()
             if error.args[0].code() != KafkaError._TRANSPORT or left_s < timeout_s / 2:  # noqa: SLF001  # its public name

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -12,6 +13,7 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewPartitions
 from confluent_kafka.cimpl import NewTopic
 
+from actors.kafka_topic import metadata_of
 from actors.sinks.kafka.sink import KafkaSink
 from actors.sinks.sink import Fenced
 from actors.sources.kafka.source import KafkaSource
@@ -331,6 +333,10 @@ def test_a_request_that_ends_with_its_connection_is_sent_once_more(broker: str, 
                 raise KafkaException(KafkaError(KafkaError._TRANSPORT, "cut"))
             return client.list_topics(*words, **more)
 
+    timeouts: list[float] = []
+    whole: Any = SimpleNamespace(list_topics=lambda topic, *, timeout: timeouts.append(timeout))
+    metadata_of(whole, name, 20.0)
+    assert timeouts == [20.0], "a request has all of the time"
     with monkeypatch.context() as patch:
         patch.setattr(reading, "_opened", Cut)
         for count in (0, 1, 2):
