@@ -16,6 +16,15 @@ _SECRET = re.compile(r"passw|secret|token|jaas|\.pem$", re.IGNORECASE)
 _SHORTEST_SECRET = 4
 _MOST = 8
 
+PASSING = {
+    KafkaError._TIMED_OUT,  # noqa: SLF001  # their public names
+    KafkaError._TRANSPORT,  # noqa: SLF001
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+}
+"""Errors of a broker that starts. librdkafka does not mark all of them as worth a retry."""
+
 
 class Reasons:
     """The newest reason of each broker, for one cluster with the client's `settings`. It is the client's `error_cb`.

@@ -56,8 +56,12 @@ class Keeping:
 
 def exact_store(folder: Path, stream: str, stanza: Stream) -> Store:
     """Return the store of exactly these settings, whether it is there or not."""
-    meaning = json.dumps(stanza.meaning(), sort_keys=True).encode()
-    return Store(folder / f"{stream}-{hashlib.sha256(meaning).hexdigest()[:8]}", Disk())
+    return Store(folder / f"{stream}-{digest_of(stanza)}", Disk())
+
+
+def digest_of(stanza: Stream) -> str:
+    """Return eight digits that stand for the meaning of a stream's answers: other settings of it have other digits."""
+    return hashlib.sha256(json.dumps(stanza.meaning(), sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _same_unit(store: Store, stanza: Stream) -> bool:

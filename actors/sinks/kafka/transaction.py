@@ -11,6 +11,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
+from actors.kafka_trouble import PASSING
 from actors.sinks.kafka.marks import Note
 from actors.sinks.kafka.visible import consumer_of
 from actors.sinks.reports import listen_to_all
@@ -23,15 +24,6 @@ _LIFE_MS = 900_000
 
 _LIFE = "transaction.timeout.ms"
 _SPARE = 1.5
-
-_PASSING = {
-    KafkaError._TIMED_OUT,  # noqa: SLF001  # their public names
-    KafkaError._TRANSPORT,  # noqa: SLF001
-    KafkaError.NOT_COORDINATOR,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-}
-"""Errors of a broker that starts. librdkafka does not mark all of them as worth a retry."""
 
 _GROUP = {KafkaError.GROUP_AUTHORIZATION_FAILED}
 _ID = {KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED}
@@ -213,5 +205,5 @@ def trouble_of(error: KafkaException, *, read: str = "", write: str = "", group:
         return Refused(f"the right to WRITE and DESCRIBE transactional id {group}")
     if code in _CLUSTER:
         return Refused("the right to use the cluster (IDEMPOTENT_WRITE, or CREATE for an absent topic)")
-    passes = (reason.retriable() and not reason.txn_requires_abort()) or code in _PASSING
+    passes = (reason.retriable() and not reason.txn_requires_abort()) or code in PASSING
     return OSError(reason.str()) if passes and not reason.fatal() else Fenced(reason.str())

@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 
-from actors.kafka_topic import client_settings, metadata_of
 from scripts.service.cluster.records import Announced
+from scripts.service.cluster.topics import ensure_compacted
 
 _POLL_S = 0.1
 _TIMEOUT_S = 10.0
@@ -64,25 +62,10 @@ class Grant:
 
 def ensure_leases(settings: Mapping[str, Any], group: Group) -> None:
     """Create the lease topic if it is absent. Raises ValueError if it has other shards, OSError if Kafka is away."""
-    admin = AdminClient(client_settings(settings))
-    wanted = NewTopic(group.topic, group.shards, config={"cleanup.policy": "compact"})
-    try:
-        admin.create_topics([wanted], request_timeout=_TIMEOUT_S)[group.topic].result()
-    except KafkaException as error:
-        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-            raise OSError(f"topic {group.topic}: {error.args[0].str()}") from None
-    deadline = time.monotonic() + _TIMEOUT_S
-    while True:
-        try:
-            found = metadata_of(admin, group.topic, _TIMEOUT_S).topics[group.topic]
-        except KafkaException as error:
-            raise OSError(f"topic {group.topic}: {error.args[0].str()}") from None
-        if found.partitions or time.monotonic() > deadline:
-            break
-        time.sleep(_POLL_S)
-    if len(found.partitions) != group.shards:
+    found = ensure_compacted(settings, group.topic, group.shards)
+    if found != group.shards:
         raise ValueError(
-            f"cluster.shards: expected {len(found.partitions)}, the shards that the cluster began with (the partitions of topic"
+            f"cluster.shards: expected {found}, the shards that the cluster began with (the partitions of topic"
             f" {group.topic}), got {group.shards}: another number needs another cluster.name, and reads everything again"
         )
 

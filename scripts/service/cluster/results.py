@@ -12,12 +12,11 @@ from typing import Any
 
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 
-from actors.kafka_topic import LOOKS_ONLY, client_settings, ensure_topic, longest_record
+from actors.kafka_topic import LOOKS_ONLY, ensure_topic, longest_record
 from actors.sinks.kafka.visible import consumer_of, open_partitions
 from scripts.service.cluster.lease import Grant
+from scripts.service.cluster.topics import ensure_compacted
 
 _TIMEOUT_S = 10.0
 _PATIENCE_S = 30.0
@@ -67,7 +66,7 @@ class Results:
         ensure_topic(self._settings, self._output, 1)
         longest_record(self._settings, self._output, keyed=bool(self._key))
         try:
-            self._ensure_book()
+            ensure_compacted(self._settings, self._book, 1)
             self._producer = Producer(
                 {
                     "log_level": 0,
@@ -118,16 +117,6 @@ class Results:
             return None
         members = msgspec.json.decode(line)
         return "/".join(str(members[name]) for name in self._key).encode()
-
-    def _ensure_book(self) -> None:
-        """Create the book if it is absent. Raises KafkaException."""
-        admin = AdminClient(client_settings(self._settings))
-        wanted = NewTopic(self._book, 1, config={"cleanup.policy": "compact"})
-        try:
-            admin.create_topics([wanted], request_timeout=_TIMEOUT_S)[self._book].result()
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise
 
     def _reader(self) -> Consumer:
         more = {"enable.partition.eof": True, "enable.auto.commit": False, "auto.offset.reset": "earliest"}

@@ -1,8 +1,6 @@
 """One run of a process of a cluster: the gateway over gatherers, and the leases that start and stop shards."""
 
 import contextlib
-import hashlib
-import json
 import os
 import signal
 import socket
@@ -46,6 +44,7 @@ from scripts.service.cluster.secret import secret_of
 from scripts.service.cluster.shards import LocalShards
 from scripts.service.ending import Hangup, Stopping, stop
 from scripts.service.in_force import limits_of
+from scripts.service.keeping import digest_of
 from scripts.service.letters.of_stream import StreamLetters
 from scripts.service.logs import log
 from scripts.service.memory import budget_of
@@ -69,6 +68,10 @@ class _Standing:
     def grant(self) -> Grant | None:
         """See `Leases`."""
         return None if self.leases is None else self.leases.grant()
+
+    def claim(self, shard: int) -> Any:
+        """See `Leases`."""
+        return None if self.leases is None else self.leases.claim(shard)
 
 
 def serve(
@@ -139,7 +142,7 @@ def serve(
         complain=progress.complain,
         callbacks=_of_shards(progress.callbacks()),
         log=log.info,
-        copies=_copies_of(kafka, cluster, group, secret, lambda shard: None if leases is None else leases.claim(shard)),
+        copies=_copies_of(kafka, cluster, group, secret, standing.claim),
     )
     leases = standing.leases = Leases(kafka, group, me, secret, shards, log.info, progress.end_because, progress.fail)
     traffic = Traffic()
@@ -235,7 +238,6 @@ def _issuer(system: System, name: str, shared: Shared, outlet: Results, progress
 def _results(name: str, stanza: Stream, kafka: dict[str, Any], group: Group, grant: Callable[[], Grant | None]) -> Results:
     """Return where the results of a stream go. If the meaning of its rows changes, all of them are published anew."""
     above = group.topic.removesuffix("-leases")
-    meaning = hashlib.sha256(json.dumps(stanza.meaning(), sort_keys=True).encode()).hexdigest()[:8]
     return Results(
         kafka,
         grant,
@@ -245,7 +247,7 @@ def _results(name: str, stanza: Stream, kafka: dict[str, Any], group: Group, gra
         book=f"{above}-results-{name}",
         output=str(stanza.output.topic),
         key=stanza.output.key,
-        meaning=meaning,
+        meaning=digest_of(stanza),
     )
 
 

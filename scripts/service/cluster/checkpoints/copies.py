@@ -66,7 +66,6 @@ class ShardCopies:
         self._streams: list[str] = []
         self._writer: Writer | None = None
         self._manifest = Manifest(shard, epoch, 0, ())
-        self._at = 0
 
     def keeping(self, when: Checkpoints, folder: Path, complain: Mapping[str, Callable[[str], None]]) -> Keeping:
         """Return the place of the checkpoints in `folder`, and here. `complain` gets the problems of each stream."""
@@ -122,7 +121,7 @@ class ShardCopies:
             writer.begin()
             writer.write(CLAIM, msgspec.json.encode({"epoch": self._epoch}), claimed.append)
             writer.commit(at)
-            found, self._at = reader.newest(at, claimed[0])
+            found = reader.newest(at, claimed[0])
         if found is None and reader.distrusts:
             self._log("checkpoint not trusted", shard=self._shard, reason="its proof is wrong: the secrets may differ")
         self._manifest = found or Manifest(self._shard, self._epoch, 0, ())
@@ -205,7 +204,7 @@ class ShardCopies:
         writer.write(key, value, at.append)
         writer.flush()
         writer.commit(at[0])
-        self._manifest, self._at = manifest, at[0]
+        self._manifest = manifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Any, Self
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from actors.columns.snapshot import DamagedError
+from actors.kafka_trouble import PASSING
 from scripts.service.cluster.checkpoints.manifest import Manifest, Part, is_manifest
 
 _TIMEOUT_S = 10.0
@@ -53,30 +54,35 @@ class Reader:
 
     def committed(self) -> int:
         """Return the offset of the newest manifest as the group has it; 0 if it has none."""
-        try:
-            (place,) = self._consumer.committed([TopicPartition(self._topic, self._shard)], _TIMEOUT_S)
-        except KafkaException as error:
-            raise OSError(f"topic {self._topic}: {error.args[0].str()}") from error
+        deadline = time.monotonic() + _TIMEOUT_S
+        while True:
+            try:
+                (place,) = self._consumer.committed([TopicPartition(self._topic, self._shard)], deadline - time.monotonic())
+                break
+            except KafkaException as error:
+                left_s = deadline - time.monotonic()
+                if error.args[0].code() not in PASSING or left_s < _STEP_S or self._ended():
+                    raise OSError(f"topic {self._topic}: {error.args[0].str()}") from error
+                time.sleep(_STEP_S)
         if place.error is not None:
             raise OSError(f"topic {self._topic}: {place.error.str()}")
         return max(0, place.offset)
 
-    def newest(self, at: int, claim: int) -> tuple[Manifest | None, int]:
-        """Return the newest manifest before the offset `claim`, and its own; it should be `at`, else all records are read.
+    def newest(self, at: int, claim: int) -> Manifest | None:
+        """Return the newest manifest before the offset `claim`. It should be at the offset `at`, else all records are read.
 
-        Waits until the record at `claim` can be read. Without a manifest with the right proof returns None and 0.
+        Waits until the record at `claim` can be read. Without a manifest with the right proof returns None.
         """
         for start in (at, 0):
-            found: tuple[Manifest | None, int] = None, 0
+            found: Manifest | None = None
             for message in self._records(start, claim + 1, waits=True):
                 if is_manifest(message.key()):
                     manifest = Manifest.of(self._shard, message.value() or b"", self._secret)
-                    if manifest is not None:
-                        found = manifest, _offset_of(message)
                     self.distrusts |= manifest is None
-            if found[0] is not None:
+                    found = manifest or found
+            if found is not None:
                 return found
-        return None, 0
+        return None
 
     def pieces(self, part: Part) -> Iterator[bytes]:
         """Yield the bytes of a file, piece by piece. Raises DamagedError if a record of it is not where it should be."""

@@ -3,17 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
+from actors.kafka_topic import longest_record
+from scripts.service.cluster.topics import ensure_compacted
 
-from actors.kafka_topic import client_settings, longest_record, metadata_of
-
-_TIMEOUT_S = 10.0
 _PIECE_BYTES = 512 << 10
 _KEY_BYTES = 256
 _CONFIGURATION = {
-    "cleanup.policy": "compact",
     "segment.bytes": str(64 << 20),
     "segment.ms": "600000",
     "min.cleanable.dirty.ratio": "0.3",
@@ -36,18 +31,9 @@ def ensure_checkpoints(settings: Mapping[str, Any], topic: str, shards: int) -> 
 
     Raises ValueError if it has other shards, OSError if Kafka is away.
     """
-    admin = AdminClient(client_settings(settings))
-    try:
-        admin.create_topics([NewTopic(topic, shards, config=_CONFIGURATION)], request_timeout=_TIMEOUT_S)[topic].result()
-    except KafkaException as error:
-        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-            raise OSError(f"topic {topic}: {error.args[0].str()}") from None
-        try:
-            found = len(metadata_of(admin, topic, _TIMEOUT_S).topics[topic].partitions)
-        except KafkaException as problem:
-            raise OSError(f"topic {topic}: {problem.args[0].str()}") from None
-        if found not in {0, shards}:  # 0: another process has just created it
-            raise ValueError(f"cluster.checkpoints: expected {shards} partitions of topic {topic}, got {found}") from None
+    found = ensure_compacted(settings, topic, shards, _CONFIGURATION)
+    if found != shards:
+        raise ValueError(f"cluster.checkpoints: expected {shards} partitions of topic {topic}, got {found}")
     try:
         longest = longest_record(settings, topic)
     except PermissionError:  # the cluster works without the right to describe the topic's configuration
