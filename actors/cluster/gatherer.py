@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol, assert_never
 
-from msgspec.structs import replace
-
 from actors.cluster.joining import clock_of, coverage_of, origin_of
 from actors.cluster.messages import (
     Arrived,
@@ -28,12 +26,13 @@ from actors.cluster.messages import (
     Release,
 )
 from actors.cluster.parcels import Parcel, parcel_of, part_of, question_bytes
+from actors.cluster.summing import is_idle, stats_of
 from actors.messages import Reconfigure, Reconfigured
 from actors.protocol import Busy, Lane, Message, QueryId, ReplyTo
-from actors.replies import Answer, Coverage, GetShards, GetStats, Memory, Progress, Query, ShardState, Stats, TooMuch
+from actors.replies import Answer, Coverage, GetShards, GetStats, Query, ShardState, Stats, TooMuch
 from actors.runtime.actor import Actor, System
 from actors.timeline.span import Span
-from actors.views.view import Meta, View
+from actors.views.view import View
 
 _DOUBT_S = 1.0
 """How long a query waits for other processes before they are probed."""
@@ -247,7 +246,7 @@ class Gatherer(Actor[GathererMessage]):
             if isinstance(stats, Busy):
                 done(stats)
                 return
-            idle, missing = _is_idle(stats), len(stats.coverage.missing)
+            idle, missing = is_idle(stats), len(stats.coverage.missing)
 
             def take(found: Answer | Busy) -> None:
                 if isinstance(found, Busy):
@@ -427,103 +426,4 @@ class Gatherer(Actor[GathererMessage]):
 
     def _sum(self, number: int) -> None:
         counting = self._counting.pop(number)
-        by_shard = dict(sorted(counting.found.items()))
-        if by_shard:
-            counting.reply_to(replace(summed(list(by_shard.values())), by_shard=by_shard))
-            return
-        nothing = Meta(None, 0, 0, 0, None, self._view.nothing())
-        counting.reply_to(
-            Stats(
-                view=self._view,
-                gone=self._view.nothing(),
-                aged=(),
-                active=nothing,
-                memory=Memory(self._budget_bytes, 0, 0, 0, 0),
-                coverage=Coverage(None, None, None),
-                progress=Progress(state="has no shard"),
-                dropped={},
-                dropped_generations={},
-                missed={},
-                missing=(),
-                last_batch_at=None,
-                durability=None,
-                starting=False,
-                numbers=(1,),
-                by_shard={},
-            )
-        )
-
-
-def summed(found: list[Stats]) -> Stats:
-    """Return the statistics of several shards as one. All but the last one's active slices count as aged."""
-    aged = tuple(meta for each in found for meta in each.aged) + tuple(each.active for each in found[:-1])
-    progress = [each.progress for each in found]
-    idle = list(map(_is_idle, found))
-    coverage = coverage_of([each.coverage for each in found], idle, ())
-    memory = [each.memory for each in found]
-    gone = found[0].gone
-    for each in found[1:]:
-        gone = gone.then(each.gone)
-    return replace(
-        found[-1],
-        gone=gone,
-        aged=aged,
-        memory=Memory(
-            sum(each.budget_bytes for each in memory),
-            sum(each.accounted_bytes for each in memory),
-            sum(each.baseline_bytes for each in memory),
-            max(each.rss_bytes for each in memory),
-            sum(each.emergencies for each in memory),
-        ),
-        coverage=coverage,
-        progress=replace(
-            progress[-1],
-            state=next((each.state for each, sleeps in zip(progress, idle, strict=True) if not sleeps), progress[-1].state),
-            records=sum(each.records for each in progress),
-            events=sum(each.events for each in progress),
-            other=sum(each.other for each in progress),
-            rejects=_summed([each.rejects for each in progress]),
-            refused=tuple(refused for each in progress for refused in each.refused),
-            late=sum(each.late for each in progress),
-            late_by_silence=sum(each.late_by_silence for each in progress),
-            ahead=sum(each.ahead for each in progress),
-            apart=sum(each.apart for each in progress),
-            buffered=sum(each.buffered for each in progress),
-            in_flight=sum(each.in_flight for each in progress),
-            credits=sum(each.credits for each in progress),
-            buffered_bytes=sum(each.buffered_bytes for each in progress),
-            watermark=coverage.complete_to,
-            lag={number: lag for each in progress for number, lag in each.lag.items()},
-            first_record_at=min((each.first_record_at for each in progress if each.first_record_at), default=None),
-            last_record_at=max((each.last_record_at for each in progress if each.last_record_at), default=None),
-            trouble=next((each.trouble for each in progress if each.trouble is not None), None),
-            since_start=_summed([each.since_start for each in progress]),
-        ),
-        dropped=_summed([each.dropped for each in found]),
-        dropped_generations=_summed([each.dropped_generations for each in found]),
-        missed=_summed([each.missed for each in found]),
-        missing=tuple(missing for each in found for missing in each.missing),
-        last_batch_at=max((each.last_batch_at for each in found if each.last_batch_at), default=None),
-        starting=any(each.starting for each in found),
-        numbers=tuple(range(1, len(aged) + 2)),
-        pruned=tuple(pruned for each in found for pruned in each.pruned),
-        since_start=_summed([each.since_start for each in found]),
-    )
-
-
-def _is_idle(stats: Stats) -> bool:
-    """Return whether a shard has all there is in its slices, which is so if it has no partition.
-
-    A shard that starts, or goes back to its checkpoint after a failure, has reported nothing yet.
-    """
-    progress = stats.progress
-    nothing = progress.state != "starting" and not progress.lag
-    return nothing or (progress.state == "at the end" and not progress.in_flight)
-
-
-def _summed(counts: list[Any]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for each in counts:
-        for name, count in each.items():
-            total[name] = total.get(name, 0) + count
-    return total
+        counting.reply_to(stats_of(dict(sorted(counting.found.items())), self._view, self._budget_bytes))

@@ -2,14 +2,17 @@
 
 Each view that can be in a cluster has a module `parcel` in its package: `ARGUMENTS`, the types of its queries' arguments by
 name; `packed`, a partial as a state, as few bytes as possible; `unpacked`, its inverse; `joined`, the merge of parts of several
-shards. The law: rendering the join of unpacked parts is the same as rendering the merge of the parts.
+shards. The law: rendering the join of unpacked parts is the same as rendering the merge of the parts. What else the protocol
+has, the module has only if its view needs another one than most views, see `_Plain`.
 
 The `clock` is the time that the stream has passed in all shards, as one process would have it. It is None if it is unknown, or
 if a shard gives no part.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -70,9 +73,39 @@ class Parcel(Protocol):
         """Return whether a join of frozen slices stays as it is while the clock goes on."""
 
 
+class _Plain:
+    """What a view has whose shards are those of one process, are asked once, and can always be joined."""
+
+    @staticmethod
+    def of_shard(view: View, **_: Any) -> View:
+        """Return the view as it is."""
+        return view
+
+    @staticmethod
+    def first(arguments: Any, span: Span) -> tuple[Any, Span]:
+        """Return both as they are."""
+        return arguments, span
+
+    @staticmethod
+    def further(*_: Any, clock: int | None) -> None:
+        """Ask no second time."""
+
+    @staticmethod
+    def refusal(partials: Sequence[Any]) -> None:
+        """Refuse no parts."""
+
+    @staticmethod
+    def steady(*_: Any) -> bool:
+        """Return True: the clock changes nothing that is frozen."""
+        return True
+
+
+@cache
 def parcel_of(view: str) -> Parcel:
-    """Return the module of a view."""
-    return cast("Parcel", import_module(f"actors.views.{view}.parcel"))
+    """Return what the module of a view has, and the rest as most views have it."""
+    module = import_module(f"actors.views.{view}.parcel")
+    plain = {name: part for name, part in vars(_Plain).items() if isinstance(part, staticmethod)}
+    return cast("Parcel", SimpleNamespace(**{**plain, **vars(module)}))
 
 
 class Question(msgspec.Struct, frozen=True, array_like=True):

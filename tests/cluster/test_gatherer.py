@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from actors.cluster.gatherer import Gatherer, summed
+from actors.cluster.gatherer import Gatherer
 from actors.cluster.messages import Locate, Part, Place
 from actors.cluster.parcels import busy_bytes, part_bytes, question_of
+from actors.cluster.summing import summed
 from actors.replies import Busy, Coverage, GetStats, Progress, Query, Stats
 from actors.runtime.actor import System, start
 from actors.timeline.span import EVER
@@ -148,3 +149,6 @@ def test_a_shard_that_goes_back_to_its_checkpoint_holds_back_what_is_complete(sc
     idle = Progress(state="at the end", lag={0: 0})
     assert summed([shard(9, idle), shard(5, Progress(state="reading"))]).coverage.complete_to == 9, "without a partition"
     assert summed([shard(9, idle), shard(5, Progress())]).coverage.complete_to == 5
+    parts = [Progress(lag={0: 1}, offsets={0: 4}, transactions={0: 3}), Progress(lag={1: 0}, offsets={1: 7})]
+    whole = summed([shard(5, each) for each in parts]).progress
+    assert (whole.lag, whole.offsets, whole.transactions) == ({0: 1, 1: 0}, {0: 4, 1: 7}, {0: 3}), "partitions of all shards"

@@ -5,7 +5,7 @@ shards are asked for the ids that any of them has given. The wanted ids are sure
 has sent. If too few are, more are asked for.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from operator import index
 from typing import Any
 
@@ -31,18 +31,6 @@ _MOST = 20_000
 _PADDING = 8
 
 Parts = Sequence[Kept]
-
-
-def of_shard(
-    view: View,
-    *,
-    shard: int,  # noqa: ARG001  # the protocol's
-    shards: int,  # noqa: ARG001
-    partitions: Callable[[], int],  # noqa: ARG001
-    complain: Callable[[str], object],  # noqa: ARG001
-) -> View:
-    """Return the view as it is."""
-    return view
 
 
 def packed(view: View, partial: Parts, arguments: Keyed) -> State:  # noqa: ARG001  # the protocol's
@@ -139,15 +127,6 @@ def joined(
     for part in parts:
         cleared |= part.cleared
     return (Ranked(rows.ids.only(inside), rows.values[inside], cleared),)
-
-
-def refusal(partials: Sequence[Any]) -> None:
-    """Refuse no parts."""
-
-
-def steady(view: View, partial: Any, arguments: Any) -> bool:  # noqa: ARG001  # the protocol's
-    """Return True: the clock changes nothing that is frozen."""
-    return True
 
 
 def _rank(rows: Upserts, name: bytes) -> tuple[Rank, ...]:

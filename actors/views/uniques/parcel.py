@@ -1,6 +1,6 @@
 """Parts of answers of `uniques` as they go from one process of a cluster to another. See `actors.cluster.parcels`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -19,18 +19,6 @@ from actors.views.view import View
 ARGUMENTS: Mapping[str, type[Any]] = {each.__name__: each for each in (Rows, Figures, Whole, Counts)}
 
 
-def of_shard(
-    view: View,
-    *,
-    shard: int,  # noqa: ARG001  # the protocol's
-    shards: int,  # noqa: ARG001
-    partitions: Callable[[], int],  # noqa: ARG001
-    complain: Callable[[str], object],  # noqa: ARG001
-) -> View:
-    """Return the view as it is."""
-    return view
-
-
 def packed(view: View, partial: Sequence[Piece], arguments: Rows) -> State:  # noqa: ARG001  # the protocol's
     """Return the cells with their users. Cost: one copy."""
     bare = isinstance(arguments, Counts)  # such cells are copies already
@@ -40,15 +28,6 @@ def packed(view: View, partial: Sequence[Piece], arguments: Rows) -> State:  # n
 def unpacked(view: View, state: State) -> tuple[Piece, ...]:  # noqa: ARG001  # the protocol's
     """Return the cells of a state."""
     return tuple(Piece.of_state(each) for each in listed(state))
-
-
-def first(arguments: Rows, span: Span) -> tuple[Rows, Span]:
-    """Return both as they are."""
-    return arguments, span
-
-
-def further(arguments: Rows, asked: Rows, partials: Sequence[Any], *, clock: int | None) -> None:  # the protocol's
-    """Ask no second time."""
 
 
 def joined(
@@ -89,12 +68,3 @@ def joined(
             at += piece.count
             made[place] = replace(piece, revisions=revisions[part], final=final[part])
     return look_of(made, idle=idle) if isinstance(arguments, Counts) else tuple(made)
-
-
-def refusal(partials: Sequence[Any]) -> None:
-    """Refuse no parts."""
-
-
-def steady(view: View, partial: Any, arguments: Any) -> bool:  # noqa: ARG001  # the protocol's
-    """Return True: the clock changes nothing that is frozen."""
-    return True

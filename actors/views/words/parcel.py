@@ -1,6 +1,6 @@
 """Parts of answers of `words` as they go from one process of a cluster to another. See `actors.cluster.parcels`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -15,18 +15,6 @@ from actors.views.words.pieces import Piece, Remembered, Rows, total
 from actors.views.words.slices import WordSummary
 
 ARGUMENTS: Mapping[str, type[Any]] = {each.__name__: each for each in (Counting, Buckets, Figures)}
-
-
-def of_shard(
-    view: View,
-    *,
-    shard: int,  # noqa: ARG001  # the protocol's
-    shards: int,  # noqa: ARG001
-    partitions: Callable[[], int],  # noqa: ARG001
-    complain: Callable[[str], object],  # noqa: ARG001
-) -> View:
-    """Return the view as it is."""
-    return view
 
 
 def packed(view: View, partial: Sequence[Piece] | Sequence[Rows], arguments: Counting) -> State:
@@ -49,15 +37,6 @@ def unpacked(view: View, state: State) -> tuple[Piece, ...] | tuple[Rows, ...]: 
     return (Remembered(Frequent.of_state(state["sums"])),)
 
 
-def first(arguments: Counting, span: Span) -> tuple[Counting, Span]:
-    """Return both as they are."""
-    return arguments, span
-
-
-def further(arguments: Counting, asked: Counting, partials: Sequence[Any], *, clock: int | None) -> None:  # the protocol's
-    """Ask no second time."""
-
-
 def joined(
     view: View,
     partials: Sequence[Any],
@@ -70,15 +49,6 @@ def joined(
 ) -> Any:
     """Join the counts of shards."""
     return view.merge(partials)
-
-
-def refusal(partials: Sequence[Any]) -> None:
-    """Refuse no parts."""
-
-
-def steady(view: View, partial: Any, arguments: Any) -> bool:  # noqa: ARG001  # the protocol's
-    """Return True: the clock changes nothing that is frozen."""
-    return True
 
 
 def _by_second(blocks: Sequence[Rows]) -> State:
