@@ -411,7 +411,7 @@ class FrontEnd(Actor[FrontEndMessage]):
         try:
             self._take(polled, now)
             self._release(now)
-        except Exception:
+        except Exception:  # whatever failed; the base class handles it
             if not self._intake.undecoded:  # after the first decoding, a part of the poll may be taken in
                 self._phase = Phase.FAILED
             raise

@@ -88,7 +88,7 @@ class CopiedStore(Store):
         try:
             for path, each in written:
                 self._receive(path.with_name(path.name + self.temporary), each, pieces(each))
-        except Exception:
+        except Exception:  # whatever failed, nothing of it stays on the disk, and the caller gets the error
             for path, _ in written:
                 with contextlib.suppress(OSError):
                     self._disk.remove(path.with_name(path.name + self.temporary))
