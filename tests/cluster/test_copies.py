@@ -279,6 +279,34 @@ def test_a_copy_that_fails_costs_no_checkpoint_and_the_next_one_has_all(world: W
         assert holder.open().files == saved
 
 
+def test_a_copy_during_which_the_group_gets_a_new_generation_is_written_again(world: World, tmp_path: Path):
+    one, two = world.member(), world.member()
+    try:
+        one.subscribe([world.topic.name])
+        until(lambda: one.poll(0.1) is not None or one.assignment())
+        claims = [one.consumer_group_metadata()]
+        with world.holder(tmp_path / "a", claim=lambda: claims.pop() if len(claims) > 1 else claims[0]) as holder:
+            holder.open().keep(PIECE)
+            two.subscribe([world.topic.name])
+
+            def joined() -> bool:
+                one.poll(0.1)
+                two.poll(0.1)
+                return bool(one.assignment() and two.assignment())
+
+            until(joined)
+            claims = [one.consumer_group_metadata(), claims[0]]
+            saved = holder.save()
+            assert len(claims) == 1, "the first commit was by the old generation"
+            assert world.troubles == []
+            assert {part.name for part in world.manifest().parts if part.newest} == saved.keys()
+        with world.holder(tmp_path / "b") as holder:
+            assert holder.open().files == saved
+    finally:
+        one.close()
+        two.close()
+
+
 def test_a_holder_whose_group_has_moved_on_changes_nothing_and_the_new_one_goes_on(world: World, tmp_path: Path):
     one, two = world.member(), world.member()
     try:

@@ -20,12 +20,14 @@ from actors.durability.disk import Disk
 from actors.durability.store import Store, number_of
 from config.settings import Checkpoints
 from config.streams import Stream
-from scripts.service.cluster.checkpoints.fence import Claim, Writer
+from scripts.service.cluster.checkpoints.fence import Claim, PassedError, Writer
 from scripts.service.cluster.checkpoints.manifest import CLAIM, Manifest, Part, key_of
 from scripts.service.cluster.checkpoints.reader import Reader
 from scripts.service.keeping import Keeping, exact_store
 
 _SHOWN_S = 5.0
+_PASSING_S = 5.0
+_AGAIN_S = 0.2
 _MOST_BYTES = 256 << 20
 """A transaction of more bytes could last longer than Kafka lets it be open."""
 
@@ -101,7 +103,7 @@ class ShardCopies:
         """See `Copies.put`; raises OSError."""
         with self._lock:
             try:
-                self._put(self._ensure_writer(), stream, names, content)
+                self._put_again(stream, names, content)
             except Exception:
                 self._drop_writer()  # whether Kafka has committed is unknown: a new writer finds out
                 raise
@@ -159,6 +161,17 @@ class ShardCopies:
 
     def _show(self, stream: str, done: int, total: int) -> None:
         self._log("checkpoint is read from the topic", shard=self._shard, stream=stream, bytes=done, of=total)
+
+    def _put_again(self, stream: str, names: Sequence[str], content: Callable[[str], memoryview]) -> None:
+        """Put files, and again if the group got a new generation meanwhile, which this process is about to learn."""
+        writer, began = self._ensure_writer(), time.monotonic()
+        while True:
+            try:
+                return self._put(writer, stream, names, content)
+            except PassedError:
+                if time.monotonic() - began > _PASSING_S or self._ended.wait(_AGAIN_S):
+                    raise
+                writer.abort()
 
     def _put(self, writer: Writer, stream: str, names: Sequence[str], content: Callable[[str], memoryview]) -> None:
         """Write the files that the topic does not have, delete those that no kept checkpoint names, then the manifest."""

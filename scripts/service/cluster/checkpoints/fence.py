@@ -16,6 +16,7 @@ _TIMEOUT_S = 10.0
 _ABORT_S = 2.0
 _STEP_S = 0.05
 _LIFE_MS = 300_000
+_PASSED = (KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS)
 _WAITING = 16
 """The most records that wait for an acknowledgement, so that a large file takes little memory."""
 
@@ -23,10 +24,18 @@ Claim = Callable[[], Any]
 """Returns the group's metadata if this process still has the shard; None if not. Kafka judges the metadata at the commit."""
 
 
+class PassedError(OSError):
+    """Kafka has refused a commit, because the group has a newer generation than the claim.
+
+    It is so for a moment while other processes join or leave, and for good if the shard has moved. Nothing is committed.
+    """
+
+
 class Writer:
     """Writes to partition `shard` of `topic`. Connecting ends an open transaction of an earlier holder.
 
-    `ended` is asked while records wait. Every method raises OSError; make a new writer then. Not thread-safe.
+    `ended` is asked while records wait. Every method raises OSError; make a new writer then, except after a PassedError.
+    Not thread-safe.
     """
 
     def __init__(self, settings: Mapping[str, Any], topic: str, shard: int, claim: Claim, ended: Callable[[], bool]) -> None:
@@ -71,10 +80,20 @@ class Writer:
     def commit(self, at: int) -> None:
         """Commit the records, and `at` as the offset of the newest manifest, unless Kafka has given the shard to another."""
         self.flush()
+        place = TopicPartition(self._topic, self._shard, at)
         with self._troubles("commit"):
-            place = TopicPartition(self._topic, self._shard, at)
-            self._producer.send_offsets_to_transaction([place], self._claimed(), _TIMEOUT_S)
+            try:
+                self._producer.send_offsets_to_transaction([place], self._claimed(), _TIMEOUT_S)
+            except KafkaException as error:
+                if error.args[0].code() in _PASSED:
+                    raise PassedError(f"topic {self._topic}: commit: {error.args[0].str()}") from error
+                raise
             self._producer.commit_transaction(_TIMEOUT_S)
+
+    def abort(self) -> None:
+        """Abort the transaction, after a PassedError: another one may begin."""
+        with self._troubles("abort"):
+            self._producer.abort_transaction(_TIMEOUT_S)
 
     def close(self) -> None:
         """Abort what is open, if Kafka answers; else the next holder does."""
