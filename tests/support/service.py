@@ -42,8 +42,13 @@ class Service:
             connection.close()
 
     def get(self, path: str) -> Any:
-        """Return the JSON of a path that must respond with 200."""
-        status, _, body = self.request(path)
+        """Return the JSON of a path that must respond with 200. As long as the stream reads its checkpoint, asks again."""
+
+        def answered() -> tuple[int, bytes] | None:
+            status, _, body = self.request(path)
+            return None if status == 503 and b"the stream is reading its checkpoint" in body else (status, body)
+
+        status, body = until(answered)
         assert status == 200, body
         return json.loads(body)
 
