@@ -183,8 +183,8 @@ async def serving(answers: list[bytes]) -> AsyncIterator[tuple[AsyncClient, list
         server.server_close()
 
 
-BUSY = b"HTTP/1.1 503 busy\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n"
-GOOD = b'HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{"count":"ok"}'
+BUSY = b"HTTP/1.1 503 busy\r\nRetry-After: 0\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+GOOD = b'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 14\r\n\r\n{"count":"ok"}'
 CUT = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"a":\r\n'
 
 
