@@ -2,15 +2,12 @@
 
 import difflib
 import http.client
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
-from firnline.problems import RefusedError
-
-Header = Callable[[str], str | None]
-"""Returns a header of a response, or None."""
+from firnline.problems import Header, RefusedError
 
 _STREAM, _VIEW = "Firnline-Stream", "Firnline-View"
 _SHOWN = 20
@@ -73,12 +70,13 @@ class Origin:
         )
 
     def renamed(self, path: str, to: "Origin") -> str:
-        """Return the path with the name of another stream.
+        """Return a path that begins with the name of this stream, with the name of another one, quoted.
 
-        >>> Origin("events").renamed("/streams/events", Origin("shop"))
-        '/streams/shop'
+        >>> Origin("events").renamed("/events/get-sets", Origin("shop"))
+        '/shop/get-sets'
         """
-        return re.sub(rf"(?<=/){re.escape(self.stream)}(?=/|$)", to.stream, path, count=1)
+        rest = path.removeprefix(f"/{self.stream}")
+        return f"/{quote(to.stream, safe='')}{rest}" if rest[:1] in {"", "/"} else path
 
 
 def is_missing(error: RefusedError) -> bool:

@@ -72,6 +72,13 @@ def test_the_client_refuses_a_stream_of_another_view_and_an_absent_one(client: C
                     read()
 
 
+@pytest.mark.parametrize("stream", ["a\\1", "a b", "a/b", "ä", "%41", "?", ".*"])
+def test_a_name_that_no_stream_can_have_is_refused_as_any_absent_one(client: Client, stream: str):
+    for rows in (client.sets(stream=stream), client.top(stream=stream), client.sets(stream=stream).datetimes()):
+        with pytest.raises(RefusedError, match="stream: expected"):
+            list(rows)
+
+
 @pytest.mark.parametrize("stream", [*STREAMS, ABSENT])
 @pytest.mark.parametrize("view", PATHS)
 def test_a_command_refuses_a_stream_of_another_view_and_an_absent_one(
