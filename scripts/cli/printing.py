@@ -1,6 +1,10 @@
 """Numbers, times and texts as the commands print them, and the console that they print to."""
 
+import csv
+import sys
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from rich.console import Console
 
@@ -12,6 +16,17 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def console_of(columns: int, *, soft_wrap: bool = False) -> Console:
     """Return a console as wide as the terminal, or `columns` wide. Markup is off; texts may hold anything."""
     return Console(width=None if Console().is_terminal else columns, markup=False, emoji=False, soft_wrap=soft_wrap)
+
+
+def write_csv(rows: Iterable[Mapping[str, Any]]) -> int:
+    """Print rows as CSV as they come, with the names of the first one above them; return how many there were."""
+    writer, names, count = csv.writer(sys.stdout, lineterminator="\n"), list[str](), 0
+    for count, row in enumerate(rows, 1):
+        if count == 1:
+            names = list(row)
+            writer.writerow(names)
+        writer.writerow([row.get(name) for name in names])
+    return count
 
 
 def figure(value: float | None) -> str:

@@ -1,9 +1,7 @@
 """The command `sql`: a query over the streams of a running service, by DuckDB in this process."""
 
-import csv
 import json
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Annotated, Any
 
@@ -13,7 +11,7 @@ from rich.table import Table
 from firnline.client import Client
 from firnline.tables import Request
 from firnline.transport import HERE
-from scripts.cli.printing import console_of, visible
+from scripts.cli.printing import console_of, visible, write_csv
 from scripts.cli.query import errors_as_exits
 
 _MOST = 100
@@ -44,7 +42,7 @@ def main(
             for row in rows:
                 print(json.dumps(row, default=str, ensure_ascii=False))
         elif as_csv:
-            _print_csv(rows)
+            write_csv(rows)
         else:
             _print_table(list(islice(rows, _MOST + 1)))
 
@@ -52,14 +50,6 @@ def main(
 def _print_requests(requests: Sequence[Request]) -> None:
     for each in requests:
         print(f"GET {each.target}: {each.rows:,} rows, {each.nbytes:,} bytes")
-
-
-def _print_csv(rows: Iterable[Mapping[str, Any]]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    for number, row in enumerate(rows):
-        if not number:
-            writer.writerow(row)
-        writer.writerow(row.values())
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
