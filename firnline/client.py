@@ -57,16 +57,16 @@ class Client:
         """Return the JSON of any path; parameters that are None are left out, times may be datetimes."""
         return self._transport.json(path, parameters)
 
-    def get_of(self, stream: str, view: str | None, path: str, parameters: Mapping[str, object]) -> Any:
-        """Return the JSON of a path that must be answered by this stream, of this view; None: of any view."""
-        return self._transport.json(path, parameters, of=Origin(stream, view))
+    def get_of(self, of: Origin, path: str, parameters: Mapping[str, object]) -> Any:
+        """Return the JSON of a path that begins with the stream's name, an answer `of` this stream and view."""
+        return self._transport.json(path, parameters, of=of)
 
-    def stream(self, name: str | None, usual: str, view: str | None = None) -> Mapping[str, Any]:
-        """Return the state of the stream `name`, as `/streams` has it. None: the `usual` one, or the only one of the view.
+    def state_of(self, of: Origin) -> Mapping[str, Any]:
+        """Return the state of the stream that is meant, as `/streams` has it.
 
         Raises RefusedError if there is no such stream of the view, or if several can be meant.
         """
-        return self._transport.stream(Origin.of(name, usual, view))
+        return self._transport.stream(of)
 
     def sets(
         self, start: Time = EARLIEST, end: Time = LATEST, *, limit: int | None = None, cursor: str | None = None,

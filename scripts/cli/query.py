@@ -1,12 +1,12 @@
 """The command `query`: asks a running service by the Python client, and prints tables or JSON."""
 
 import contextlib
-import csv
 import json
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -15,10 +15,11 @@ import typer
 from rich.table import Table
 
 from firnline.client import Client
+from firnline.origin import Origin
 from firnline.problems import FirnlineError, FirnlineWarning
-from firnline.rows import EARLIEST, LATEST, Rows
+from firnline.rows import EARLIEST, LATEST
 from firnline.transport import HERE
-from scripts.cli.printing import console_of, counted, instant, moment, size, took, visible
+from scripts.cli.printing import console_of, counted, instant, moment, size, took, visible, write_csv
 
 app = typer.Typer(
     add_completion=False,
@@ -34,8 +35,17 @@ Url = Annotated[str, typer.Option(help="The address of the service.", envvar="FI
 Stream = Annotated[
     str | None, typer.Option(help="The stream's name. Default: the usual one, such as events, or the only one of the view.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
-AsCsv = Annotated[bool, typer.Option("--csv", help="Print the rows as CSV, with times by RFC 3339.")]
+
+
+def _one_form(context: typer.Context, value: bool) -> bool:
+    """Return the value of --json or --csv. Raises BadParameter if the other one was given before it."""
+    if value and (context.params.get("as_json") or context.params.get("as_csv")):
+        raise typer.BadParameter("expected one of --json and --csv, got both")
+    return value
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.", callback=_one_form)]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print the rows as CSV, with times by RFC 3339.", callback=_one_form)]
 Start = Annotated[
     str | None,
     typer.Option(help="The first time: a number (of uniques and words: Unix seconds), a date, RFC 3339, now or -5m."),
@@ -63,42 +73,46 @@ def errors_as_exits(command: str = "query") -> Iterator[None]:
                 print(f"{command}: warning: {visible(text)}", file=sys.stderr)
 
 
-def fetch(url: str, path: str, *, as_json: bool, of: tuple[str, str | None] | None = None, **arguments: object) -> Any:
-    """Return the JSON of a path, an answer `of` this stream and view. With `as_json`, print it and exit instead."""
-    with errors_as_exits():
-        client = Client(url)
-        body = client.get(path, **arguments) if of is None else client.get_of(*of, path, arguments)
-    if as_json:
-        print(json.dumps(body))
-        raise typer.Exit
-    return body
+class Asking:
+    """Questions of one command to the stream with this name; None: to the `usual` one, or to the only one of the view."""
+
+    def __init__(self, url: str, stream: str | None, usual: str, view: str | None = None) -> None:
+        self._url = url
+        self._of = Origin.of(stream, usual, view)
+        self._client = Client(url)
+
+    @cached_property
+    def about(self) -> Mapping[str, Any]:
+        """The state of the stream that is meant. Its name goes with each further question."""
+        with errors_as_exits():
+            return self._client.state_of(self._of)
+
+    def get(self, path: str = "", /, *, as_json: bool = False, **parameters: object) -> Any:
+        """Return the JSON of a path below the stream's. With `as_json`, print it and exit instead, after this one request."""
+        of = self._of if as_json else Origin(self.about["name"], self._of.view)
+        with errors_as_exits():
+            body = self._client.get_of(of, f"/{of.stream}{path}", parameters)
+        if as_json:
+            print(json.dumps(body))
+            raise typer.Exit
+        return body
+
+    def print_csv(self, rows_of: Callable[[Client, str], Iterable[Mapping[str, Any]]], where: str) -> None:
+        """Print rows as CSV as they come, of a client with datetimes and the stream's name.
+
+        Without rows, one line on standard error says what is missing.
+        """
+        name = self.about["name"]
+        with errors_as_exits():
+            rows = rows_of(Client(self._url, times="datetime"), name)
+            count = write_csv(map(_written, rows))
+        if not count:
+            print(f"query: {visible(name)}: {empty(self.about, where)}", file=sys.stderr)
 
 
-def about_of(url: str, stream: str | None, usual: str, view: str | None = None) -> Mapping[str, Any]:
-    """Return the state of the stream with this name; without a name, of the `usual` one, or of the only one of the view."""
-    with errors_as_exits():
-        return Client(url).stream(stream, usual, view)
-
-
-def csv_client(url: str, *, as_json: bool) -> Client:
-    """Return a client whose rows have datetimes. Raises BadParameter if JSON is wanted too."""
-    if as_json:
-        raise typer.BadParameter("expected one of --json and --csv, got both")
-    return Client(url, times="datetime")
-
-
-def print_csv(rows: Iterable[Mapping[str, Any]], about: Mapping[str, Any], where: str) -> None:
-    """Print rows as CSV as they come. Without rows, one line on standard error says what is missing."""
-    writer, names = csv.writer(sys.stdout, lineterminator="\n"), None
-    with errors_as_exits():
-        for row in rows:
-            flat = _flat(row)
-            if names is None:
-                names = list(flat)
-                writer.writerow(names)
-            writer.writerow([_plain(flat.get(name)) for name in names])
-    if names is None:
-        print(f"query: {visible(about['name'])}: {empty(about, where)}", file=sys.stderr)
+def _written(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row as CSV has it."""
+    return {name: _plain(value) for name, value in _flat(row).items()}
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,24 +176,18 @@ def sets(
     as_csv: AsCsv = False,
 ) -> None:
     """Show the complete sets of a time range, by the time of their first event."""
-    about = about_of(url, stream, "events", "sets")
-    name = about["name"]
+    asking = Asking(url, stream, "events", "sets")
+    first, last = EARLIEST if start is None else start, LATEST if end is None else end
     if as_csv:
-        client = csv_client(url, as_json=as_json)
-        print_csv(
-            client.sets(
-                EARLIEST if start is None else start, LATEST if end is None else end, limit=limit, cursor=cursor, stream=name
-            ),
-            about,
-            _in_range(start, end),
+        asking.print_csv(
+            lambda client, name: client.sets(first, last, limit=limit, cursor=cursor, stream=name), _in_range(start, end)
         )
         return
-    times = {"startTime": EARLIEST if start is None else start, "endTime": LATEST if end is None else end}
-    page = {**times, "limit": limit, "cursor": cursor, "coverage": 1}
-    body = fetch(url, f"/{name}/get-sets", of=(name, "sets"), as_json=as_json, **page)
-    unit = about["timeUnit"]
+    page = {"startTime": first, "endTime": last, "limit": limit, "cursor": cursor, "coverage": 1}
+    body = asking.get("/get-sets", as_json=as_json, **page)
+    unit = asking.about["timeUnit"]
     if not body["sets"]:
-        print(f"{visible(name)}: {empty(about, _in_range(start, end), _waiting(url, about))}")
+        print(f"{visible(asking.about['name'])}: {empty(asking.about, _in_range(start, end), _waiting(asking))}")
         return
     table = Table(title=counted(len(body["sets"]), "set"))
     for step in body["sets"][0].values():
@@ -190,10 +198,10 @@ def sets(
         steps = [step["timestamp"] for step in each.values()]
         gaps = [f"+{took(later - before, unit)}" for before, later in pairwise(steps)]
         table.add_row(instant(steps[0], unit), *gaps, took(steps[-1] - steps[0], unit))
-    first, last = (body["coverage"][name] for name in ("completeFrom", "completeTo"))
-    begins = "the beginning" if first is None else instant(first, unit)
+    low, high = (body["coverage"][name] for name in ("completeFrom", "completeTo"))
+    begins = "the beginning" if low is None else instant(low, unit)
     console_of(120).print(table)
-    print(f"complete from {begins} to {'no time yet' if last is None else instant(last, unit)}")
+    print(f"complete from {begins} to {'no time yet' if high is None else instant(high, unit)}")
     if "next" in body:
         print(f"more: --cursor {body['next']}")
 
@@ -208,18 +216,17 @@ def explain(
     as_csv: AsCsv = False,
 ) -> None:
     """Show in which sets the events of a step at a time stand, or why in none."""
-    about = about_of(url, stream, "events", "sets")
-    name = about["name"]
+    asking = Asking(url, stream, "events", "sets")
     if as_csv:
-        client = csv_client(url, as_json=as_json)
-        print_csv(client.explain(step, time, stream=name), about, "at this time")
+        asking.print_csv(lambda client, name: client.explain(step, time, stream=name), "at this time")
         return
-    body = fetch(url, f"/{name}/explain", of=(name, "sets"), as_json=as_json, step=step, time=time)
+    body = asking.get("/explain", as_json=as_json, step=step, time=time)
+    about = asking.about
     rows = [
         {**{name: row[name] for name in ("count", "state", "reason")}, **_texts(row["set"], about["timeUnit"])}
         for row in body["events"]
     ]
-    show_rows(visible(f"{name}: {step} at {time}"), rows, about=about, where="at this time")
+    show_rows(visible(f"{about['name']}: {step} at {time}"), rows, about=about, where="at this time")
 
 
 @app.command()
@@ -236,33 +243,29 @@ def summary(
     as_csv: AsCsv = False,
 ) -> None:
     """Show how many answers there are, at what rate, and percentiles of what they have: of sets, how long they took."""
-    about = about_of(url, stream, "events")
-    name = about["name"]
+    asking = Asking(url, stream, "events")
     if as_csv:
-        client = csv_client(url, as_json=as_json)
-        print_csv(client.summary(start, end, by=by, zone=zone, stream=name), about, _in_range(start, end))
+        asking.print_csv(lambda client, name: client.summary(start, end, by=by, zone=zone, stream=name), _in_range(start, end))
         return
     times = {"startTime": start, "endTime": end, "by": by, "zone": zone}
-    rows = fetch(url, f"/{name}/summary", of=(name, None), as_json=as_json, **times)["summary"]
-    unit = about["timeUnit"]
+    rows = asking.get("/summary", as_json=as_json, **times)["summary"]
+    about, unit = asking.about, asking.about["timeUnit"]
     durations = ("p50", "p95", "max") if rows and "step" in rows[0] else ()
     shown = [_readable(each, unit, ("start", "end"), durations) for each in rows]
-    show_rows(visible(name), shown, about=about, where=_in_range(start, end), waiting=_waiting(url, about))
+    show_rows(visible(about["name"]), shown, about=about, where=_in_range(start, end), waiting=_waiting(asking))
 
 
 @app.command()
 def top(limit: Limit = 20, stream: Stream = None, url: Url = HERE, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """Show the ids with the largest values, the largest first."""
-    about = about_of(url, stream, "dataset", "top")
-    name = about["name"]
+    asking = Asking(url, stream, "dataset", "top")
     if as_csv:
-        body = csv_client(url, as_json=as_json).get_of(name, "top", f"/{name}", {"limit": limit, "values": 1})
-        print_csv(body["data"], about, "yet")
+        asking.print_csv(lambda *_: asking.get(limit=limit, values=1)["data"], "yet")
         return
     more = {} if as_json else {"values": 1}
-    body = fetch(url, f"/{name}", limit=limit, of=(name, "top"), as_json=as_json, **more)
+    body = asking.get(limit=limit, as_json=as_json, **more)
     rows = [{"rank": rank, **each} for rank, each in enumerate(body["data"], 1)]
-    show_rows(visible(f"{name}: the largest {len(rows)}"), rows, about=about)
+    show_rows(visible(f"{asking.about['name']}: the largest {len(rows)}"), rows, about=asking.about)
 
 
 @app.command()
@@ -279,18 +282,17 @@ def uniques(
     as_csv: AsCsv = False,
 ) -> None:
     """Show unique users by period, the newest last."""
-    about = about_of(url, stream, "uniques", "uniques")
-    name = about["name"]
+    asking = Asking(url, stream, "uniques", "uniques")
     if as_csv:
-        client = csv_client(url, as_json=as_json)
-        print_csv(client.uniques(granularity, start, end, limit=limit, stream=name), about, _in_range(start, end))
+        asking.print_csv(
+            lambda client, name: client.uniques(granularity, start, end, limit=limit, stream=name), _in_range(start, end)
+        )
         return
-    body = fetch(url, f"/{name}", granularity=granularity, start=start, end=end, of=(name, "uniques"), as_json=as_json)
-    rows = body["uniques"]
+    rows = asking.get(granularity=granularity, start=start, end=end, as_json=as_json)["uniques"]
     of_length = f" of a {rows[0]['granularity']}" if rows else ""
     shown = [_readable(each, "s", ("start", "end")) for each in rows[-limit:]]
-    title = visible(f"{name}: {counted(len(rows), 'period')}{of_length}")
-    show_rows(title, shown, caption=_of(len(rows), limit), about=about, where=_in_range(start, end))
+    title = visible(f"{asking.about['name']}: {counted(len(rows), 'period')}{of_length}")
+    show_rows(title, shown, caption=_of(len(rows), limit), about=asking.about, where=_in_range(start, end))
 
 
 @app.command()
@@ -306,22 +308,22 @@ def words(
     as_csv: AsCsv = False,
 ) -> None:
     """Show the counts of words, or of event types, the highest first."""
-    about = about_of(url, stream, "words", "words")
-    name = about["name"]
-    if as_csv:
+    asking, where = Asking(url, stream, "words", "words"), _in_range(last or start, end)
+
+    def counts(client: Client, name: str | None) -> Iterable[Mapping[str, Any]]:
         of: Literal["types", "words"] = "types" if types else "words"
-        counts = csv_client(url, as_json=as_json).words(of=of, last=last, start=start, end=end, limit=limit, stream=name)
-        print_csv(counts, about, _in_range(last or start, end))
+        return client.words(of=of, last=last, start=start, end=end, limit=limit, stream=name)
+
+    if as_csv:
+        asking.print_csv(counts, where)
         return
-    client = Client(url)
+    name = stream if as_json else asking.about["name"]
     with errors_as_exits():
-        found = client.words(of="types" if types else "words", last=last, start=start, end=end, limit=limit, stream=name)
-        rows = list(found)
+        rows = list(counts(Client(url), name))
     if as_json:
         print(json.dumps(rows))
         return
-    title, where = visible(f"{name}: events by type" if types else f"{name}: words"), _in_range(last or start, end)
-    show_rows(title, rows, about=about, where=where)
+    show_rows(visible(f"{name}: events by type" if types else f"{name}: words"), rows, about=asking.about, where=where)
 
 
 @app.command()
@@ -335,18 +337,15 @@ def segments(
     as_csv: AsCsv = False,
 ) -> None:
     """Show finished batches of segments by id, or unfinished ones."""
-    about = about_of(url, stream, "segments", "segments")
-    name = about["name"]
+    asking = Asking(url, stream, "segments", "segments")
     if as_csv:
-        client = csv_client(url, as_json=as_json)
-        print_csv(client.segments(after=after, limit=limit, pending=pending, stream=name), about, "yet")
+        asking.print_csv(lambda client, name: client.segments(after=after, limit=limit, pending=pending, stream=name), "yet")
         return
-    path = f"/{name}/pending" if pending else f"/{name}"
-    body = fetch(url, path, after=after, limit=limit, of=(name, "segments"), as_json=as_json)
+    body = asking.get("/pending" if pending else "", after=after, limit=limit, as_json=as_json)
     rows = body["pending" if pending else "segments"]
-    title = visible(f"{name}: {counted(len(rows), 'batch', 'batches')} {'pending' if pending else 'finished'}")
     where = "pending" if pending else "finished"
-    show_rows(title, rows, about=about, where=where)
+    title = visible(f"{asking.about['name']}: {counted(len(rows), 'batch', 'batches')} {where}")
+    show_rows(title, rows, about=asking.about, where=where)
 
 
 @app.command()
@@ -365,33 +364,33 @@ def funnel(
     as_csv: AsCsv = False,
 ) -> None:
     """Show how many sequences reached each step of a funnel; or list sequences, or the events of a key."""
-    about = about_of(url, stream, "funnel", "funnel")
-    name = about["name"]
+    asking = Asking(url, stream, "funnel", "funnel")
     if as_csv:
-        client = csv_client(url, as_json=as_json)
-        found: Rows[Any]
+        where = _in_range(start, end)
         if key is not None:
-            found = client.story(key, stream=name)
+            asking.print_csv(lambda client, name: client.story(key, stream=name), where)
         elif state is not None or missing is not None:
-            found = client.sequences(start, end, state=state, missing=missing, limit=limit, stream=name)
+            asking.print_csv(
+                lambda client, name: client.sequences(start, end, state=state, missing=missing, limit=limit, stream=name), where
+            )
         else:
-            found = client.funnel(start, end, by=by, zone=zone, stream=name)
-        print_csv(found, about, _in_range(start, end))
+            asking.print_csv(lambda client, name: client.funnel(start, end, by=by, zone=zone, stream=name), where)
         return
     times = {"startTime": start, "endTime": end}
-    of, title = (name, "funnel"), visible(name)
     if key is not None:
-        body = fetch(url, f"/{name}/keys/{quote(key, safe='')}", of=of, as_json=as_json)
+        body = asking.get(f"/keys/{quote(key, safe='')}", as_json=as_json)
+        about, title = asking.about, visible(f"{asking.about['name']}: {key}")
         events = [_readable(each, about["timeUnit"], ("time",)) for each in body["events"][-limit:]]
-        show_rows(f"{title}: {visible(key)}, {counted(len(body['events']), 'event')}", events, about=about, where="of this key")
+        show_rows(f"{title}, {counted(len(body['events']), 'event')}", events, about=about, where="of this key")
     elif state is not None or missing is not None:
-        page = {**times, "state": state, "missing": missing, "limit": limit}
-        body = fetch(url, f"/{name}/sequences", of=of, as_json=as_json, **page)
-        unit, more = about["timeUnit"], "there are more: --limit" if "next" in body else None
+        body = asking.get("/sequences", as_json=as_json, **times, state=state, missing=missing, limit=limit)
+        about, title, more = asking.about, visible(asking.about["name"]), "there are more: --limit" if "next" in body else None
+        unit = about["timeUnit"]
         rows = [{**{name: row[name] for name in ("key", "state")}, **_texts(row["steps"], unit)} for row in body["sequences"]]
         show_rows(f"{title}: {counted(len(rows), 'sequence')}", rows, caption=more, about=about, where="of this kind")
     else:
-        body = fetch(url, f"/{name}", of=of, as_json=as_json, **times, by=by, zone=zone)
+        body = asking.get(as_json=as_json, **times, by=by, zone=zone)
+        about, title = asking.about, visible(asking.about["name"])
         counts = ", ".join(f"{body[name]:,} {name}" for name in ("complete", "open", "lapsed"))
         rows = [{name: _seconds(name, value) for name, value in each.items()} for each in body["steps"]]
         show_rows(f"{title}: {counts}", [_readable(each, about["timeUnit"], ("start",)) for each in rows], about=about)
@@ -400,7 +399,11 @@ def funnel(
 @app.command()
 def streams(url: Url = HERE, as_json: AsJson = False) -> None:
     """Show every stream: its view, source, state, counts and time range."""
-    body = fetch(url, "/streams", as_json=as_json)
+    with errors_as_exits():
+        body = Client(url).streams()
+    if as_json:
+        print(json.dumps(body))
+        return
     names = ("name", "view", "state", "source", "events", "collectors")
     rows = [{**{name: each[name] for name in names}, **_range(each["span"], each["timeUnit"])} for each in body["streams"]]
     show_rows(counted(len(rows), "stream"), rows)
@@ -409,11 +412,10 @@ def streams(url: Url = HERE, as_json: AsJson = False) -> None:
 @app.command()
 def stats(stream: Stream = None, url: Url = HERE, as_json: AsJson = False) -> None:
     """Show the collectors of a stream, its memory and its counters."""
-    about = about_of(url, stream, "events")
-    name = about["name"]
-    body = fetch(url, f"/{name}/get-stats", as_json=as_json)
+    asking = Asking(url, stream, "events")
+    body = asking.get("/get-stats", as_json=as_json)
     memory = body["memory"]
-    table = Table(title=f"{name}: {body['state']}, {counted(body['events'], 'event')}", show_footer=True)
+    table = Table(title=f"{asking.about['name']}: {body['state']}, {counted(body['events'], 'event')}", show_footer=True)
     total, unit = body["total"], (body["timeUnit"] or {"name": "batch"})["name"]
     table.add_column("collector", footer="all since the start")
     known = {"setSize": "sets", "bound": "bound", "outOfOrderMessagesCount": "waiting"}
@@ -436,11 +438,10 @@ def stats(stream: Stream = None, url: Url = HERE, as_json: AsJson = False) -> No
 @app.command()
 def rejects(stream: Stream = None, url: Url = HERE, as_json: AsJson = False) -> None:
     """Show the newest refused records, and the reason for each."""
-    about = about_of(url, stream, "events")
-    name = about["name"]
-    body = fetch(url, f"/{name}/rejects", as_json=as_json)
+    asking = Asking(url, stream, "events")
+    body = asking.get("/rejects", as_json=as_json)
     if not body["rejects"]:
-        print(f"{visible(name)}: {_no_rejects(about)}")
+        print(f"{visible(asking.about['name'])}: {_no_rejects(asking.about)}")
         return
     title = ", ".join(f"{reason} {count:,}" for reason, count in body["rejects"].items())
     table = Table(title=title)
@@ -483,11 +484,12 @@ def _bound(time: int | None, unit: str) -> str:
     return "any time" if time is None else moment(time, unit)
 
 
-def _waiting(url: str, about: Mapping[str, Any]) -> Mapping[str, int]:
+def _waiting(asking: Asking) -> Mapping[str, int]:
     """Return how many events of each step wait in a stream of sets that has no set; else nothing."""
+    about = asking.about
     if about["view"] != "sets" or about["span"] is not None or not about["events"]:
         return {}
-    found: Mapping[str, int] = fetch(url, f"/{about['name']}/get-stats", as_json=False)["total"].get("waitingByStep", {})
+    found: Mapping[str, int] = asking.get("/get-stats")["total"].get("waitingByStep", {})
     return found
 
 

@@ -224,7 +224,7 @@ def test_an_answer_that_breaks_off_is_an_error():
 def test_the_asynchronous_client_has_every_function_but_sql():
     of = {name for name, _ in inspect.getmembers(Client, inspect.isfunction) if not name.startswith("_")}
     missing = of - {name for name in dir(AsyncClient) if not name.startswith("_")}
-    assert missing == {"sql", "get_of", "stream"}
+    assert missing == {"sql", "get_of", "state_of"}
     assert AsyncClient.sets.__doc__ == Client.sets.__doc__
     assert list(inspect.signature(AsyncClient.words).parameters) == list(inspect.signature(Client.words).parameters)
     wanted = list(inspect.signature(AsyncClient).parameters)

@@ -286,8 +286,9 @@ def test_an_unknown_parameter_is_a_warning_of_the_client_and_one_line_of_the_com
     answer = says(200, b'{"data": ["a"]}', Firnline_Warning=said)
     with server([answer]) as (client, _), pytest.warns(FirnlineWarning, match=said):
         assert client.get("/dataset", new=1) == {"data": ["a"]}
-    with server([says(200, b'{"streams": [{"name": "dataset", "view": "top"}]}'), answer]) as (client, _):
+    with server([answer]) as (client, asked):
         done = run_forked(["-m", "scripts.cli", "query", "top", "--json", "--url", client.url], check=True)
+    assert len(asked) == 1, "JSON needs no request for the stream's state"
     assert (done.stdout, done.stderr) == ('{"data": ["a"]}\n', f"query: warning: {said}\n")
 
 

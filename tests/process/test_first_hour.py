@@ -22,7 +22,7 @@ from tests.conftest import Send, create_topic
 from tests.support.command_line import run
 from tests.support.service import Service, service
 
-START = 1_795_773_600_000
+START, GAP_MS = 1_795_773_600_000, 9_000
 FORM: dict[str, Any] = {"format": "json", "time": {"field": "/at", "unit": "ms"}}
 STEPS: dict[str, Any] = {"steps": ["cut", "wled"], "record": {**FORM, "step": {"field": "/station"}}}
 VIEWS: dict[str, dict[str, Any]] = {
@@ -63,7 +63,9 @@ def running(broker: str, send: Send, tmp_path_factory: pytest.TempPathFactory) -
     empty, full, batches = (create_topic(broker) for _ in range(3))
     topics = {name: empty if name.startswith("new") else batches if views[name] == "segments" else full for name in views}
     values = [
-        json.dumps({"at": START + number, "station": ("cut", "weld")[number % 2], "part": f"p{number}", "text": "a b"}).encode()
+        json.dumps(
+            {"at": START + GAP_MS * number, "station": ("cut", "weld")[number % 2], "part": f"p{number % 30}", "text": "a b"}
+        ).encode()
         for number in range(40)
     ]
     send(broker, full, values, [0] * len(values))
@@ -110,8 +112,14 @@ def test_every_answer_comes_as_csv_with_times_by_rfc_3339(url: str, view: str, k
             assert None not in row.values(), "as many cells as names"
             for name in {"start", "end", "time", "cut", "wled"} & set(row) if view != "segments" else ():
                 assert not row[name] or datetime.fromisoformat(row[name]).tzinfo == UTC, (command, row)
-    both = run("query", view, "--stream", f"{kind}-{view}", "--url", url, "--csv", "--json")
-    assert (both.returncode, both.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_json_and_csv_together_are_wrong_use_whether_a_service_runs_or_not(view: str):
+    for forms in (("--csv", "--json"), ("--json", "--csv")):
+        both = run("query", *COMMANDS[view][0].split(), "--url", "http://127.0.0.1:9", *forms)
+        assert (both.returncode, both.stdout) == (2, "")
+        assert "expected one of --json and --csv" in both.stderr
 
 
 @pytest.mark.broker
