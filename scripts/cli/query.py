@@ -4,6 +4,7 @@ import contextlib
 import json
 import sys
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -97,15 +98,17 @@ class Asking:
             raise typer.Exit
         return body
 
-    def print_csv(self, rows_of: Callable[[Client, str], Iterable[Mapping[str, Any]]], where: str) -> None:
-        """Print rows as CSV as they come, of a client with datetimes and the stream's name.
+    def print_csv(
+        self, rows_of: Callable[[Client, str], Iterable[Mapping[str, Any]]], where: str, newest: int | None = None
+    ) -> None:
+        """Print rows as CSV as they come, of a client with datetimes and the stream's name; or the `newest`, the last ones.
 
         Without rows, one line on standard error says what is missing.
         """
         name = self.about["name"]
         with errors_as_exits():
             rows = rows_of(Client(self._url, times="datetime"), name)
-            count = write_csv(map(_written, rows))
+            count = write_csv(map(_written, rows if newest is None else deque(rows, maxlen=newest)))
         if not count:
             print(f"query: {visible(name)}: {empty(self.about, where)}", file=sys.stderr)
 
@@ -285,7 +288,7 @@ def uniques(
     asking = Asking(url, stream, "uniques", "uniques")
     if as_csv:
         asking.print_csv(
-            lambda client, name: client.uniques(granularity, start, end, limit=limit, stream=name), _in_range(start, end)
+            lambda client, name: client.uniques(granularity, start, end, stream=name), _in_range(start, end), newest=limit
         )
         return
     rows = asking.get(granularity=granularity, start=start, end=end, as_json=as_json)["uniques"]
@@ -368,7 +371,7 @@ def funnel(
     if as_csv:
         where = _in_range(start, end)
         if key is not None:
-            asking.print_csv(lambda client, name: client.story(key, stream=name), where)
+            asking.print_csv(lambda client, name: client.story(key, stream=name), where, newest=limit)
         elif state is not None or missing is not None:
             asking.print_csv(
                 lambda client, name: client.sequences(start, end, state=state, missing=missing, limit=limit, stream=name), where

@@ -114,6 +114,17 @@ def test_every_answer_comes_as_csv_with_times_by_rfc_3339(url: str, view: str, k
                 assert not row[name] or datetime.fromisoformat(row[name]).tzinfo == UTC, (command, row)
 
 
+@pytest.mark.broker
+@pytest.mark.parametrize("words", [("uniques", "--stream", "odd-uniques"), ("funnel", "--stream", "odd-funnel", "--key", "p8")])
+def test_csv_has_the_newest_rows_as_the_table_has(url: str, words: tuple[str, ...]):
+    def printed(limit: int) -> list[str]:
+        return run("query", *words, "--url", url, "--csv", "--limit", str(limit)).stdout.splitlines()
+
+    head, *every = printed(1_000)
+    assert len(every) > 1
+    assert printed(1) == [head, every[-1]]
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_json_and_csv_together_are_wrong_use_whether_a_service_runs_or_not(view: str):
     for forms in (("--csv", "--json"), ("--json", "--csv")):
