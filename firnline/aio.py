@@ -87,7 +87,7 @@ class AsyncTransport(Transport):
                     continue
                 raise away(self.url, error) from error
             if of is not None and meant is not None and is_missing(problem):
-                if (await self.about(of))["name"] == meant.stream:
+                if self.note_meant(of, (await self.json("/streams"))["streams"])["name"] == meant.stream:
                     raise problem
                 async with self.asked(path, parameters, method=method, body=body, accept=accept, well=well, of=of) as response:
                     yield response
@@ -96,8 +96,16 @@ class AsyncTransport(Transport):
                 raise problem
             await asyncio.sleep(problem.wait_s)
 
-    async def about(self, of: Origin) -> Mapping[str, Any]:
-        """Return the state of the stream that is meant, see `Transport.stream`."""
+    async def stream(self, of: Origin) -> Any:
+        """Return the state of the stream that is meant, as `Transport.stream` does."""
+        try:
+            found = await self.json(self.state_path(of))
+        except RefusedError as error:
+            if not is_missing(error):
+                raise
+        else:
+            if of.view in {None, found["view"]}:
+                return self.note_meant(of, [found])
         return self.note_meant(of, (await self.json("/streams"))["streams"])
 
     async def json(self, path: str, parameters: Mapping[str, object] | None = None, **request: Any) -> Any:
@@ -145,7 +153,7 @@ class AsyncRows(Generic[Row]):
 
     async def url(self, form: str = "csv") -> str:
         """Return the address of a copy of all rows, as csv, ndjson or arrow, which the service keeps for five minutes."""
-        await self._transport.about(self._rows.asked.of)  # so that the copy is one of the stream that is meant
+        await self._transport.stream(self._rows.asked.of)  # so that the copy is one of the stream that is meant
         return self._rows.at((await self._transport.json("/answers", self._rows.copying(form)))["url"])
 
     async def arrow(self) -> "pa.Table":
@@ -177,7 +185,7 @@ class AsyncRows(Generic[Row]):
         about = self._rows.asked
         if not about.needs_unit:
             return None
-        return about.times.unit or str((await self._transport.about(about.of))["timeUnit"])
+        return about.times.unit or str((await self._transport.stream(about.of))["timeUnit"])
 
 
 class AsyncSets(AsyncRows[dict[str, int]]):

@@ -66,7 +66,8 @@ class Client:
 
         Raises RefusedError if there is no such stream of the view, or if several can be meant.
         """
-        return self._transport.stream(of)
+        found: Mapping[str, Any] = self._transport.stream(of)
+        return found
 
     def sets(
         self, start: Time = EARLIEST, end: Time = LATEST, *, limit: int | None = None, cursor: str | None = None,

@@ -104,7 +104,7 @@ class Transport:
                 except (OSError, http.client.HTTPException) as error:
                     raise away(self.url, error) from error
             if of is not None and meant is not None and is_missing(problem):
-                if self.stream(of)["name"] == meant.stream:
+                if self.note_meant(of, self.json("/streams")["streams"])["name"] == meant.stream:
                     raise problem
                 with self.ask(path, parameters, method=method, body=body, accept=accept, well=well, of=of) as response:
                     yield response
@@ -122,9 +122,24 @@ class Transport:
         meant = self.meant(of)
         return path if of is None or meant is None else of.renamed(path, meant)
 
-    def stream(self, of: Origin) -> Mapping[str, Any]:
-        """Return the state of the stream that is meant, as `/streams` has it. Raises RefusedError if it is absent."""
+    def stream(self, of: Origin) -> Any:
+        """Return the state of the stream that is meant, as `/streams` has it. Raises RefusedError if it is absent.
+
+        Asks for all streams only if no stream has this name and view, because a stream that does not reply delays that list.
+        """
+        try:
+            found = self.json(self.state_path(of))
+        except RefusedError as error:
+            if not is_missing(error):
+                raise
+        else:
+            if of.view in {None, found["view"]}:
+                return self.note_meant(of, [found])
         return self.note_meant(of, self.json("/streams")["streams"])
+
+    def state_path(self, of: Origin) -> str:
+        """Return the path of the state of the stream that is meant, as far as that is known."""
+        return f"/streams/{urllib.parse.quote(self._meant.get(of, of).stream, safe='')}"
 
     def note_meant(self, of: Origin, streams: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         """Remember which of these streams is meant, and return its state. Raises RefusedError if it is absent."""

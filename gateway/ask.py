@@ -5,13 +5,13 @@ The actor's thread sets the result on the loop. The number of requests in progre
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from actors.protocol import Address, Message, ReplyTo, delivered
 from actors.replies import Busy, TooMuch
 from gateway.admission import RETRY_AFTER_S, Room
-from gateway.api.errors import NoReply, busy, not_taken, too_much
+from gateway.api.errors import NoReply, Problem, busy, not_taken, too_much
 from gateway.wire.limits import Allowance
 
 Request = TypeVar("Request", bound=Message)
@@ -72,7 +72,28 @@ class Asker:
         Problem 403, 413 or 422 if it is `Unacceptable`.
         """
         with self.under_way():
-            reply = await self._reply(address, message, heard)
+            return self._taken(await self._reply(address, message, heard))
+
+    async def ask_each(
+        self, addresses: Iterable[Address[Request]], message: Callable[[ReplyTo[Reply]], Request]
+    ) -> list[Reply | None]:
+        """Send a message to several actors at once, as one request, and return their replies; None for one without a reply.
+
+        So actors that do not reply cost the time of one. Raises Problem 503 if too many requests are in progress.
+        """
+
+        async def replied(address: Address[Request]) -> Reply | None:
+            try:
+                return self._taken(await self._reply(address, message, None))
+            except Problem:
+                return None
+
+        with self.under_way():
+            return await asyncio.gather(*map(replied, addresses))
+
+    @staticmethod
+    def _taken(reply: Reply | Busy) -> Reply:
+        """Return a reply that is an answer. Raises Problem for another one."""
         if isinstance(reply, TooMuch):
             raise too_much(reply.nbytes, reply.free_bytes, RETRY_AFTER_S)
         if isinstance(reply, Busy):

@@ -101,8 +101,9 @@ class StreamList:
     async def get_streams(self, request: Request) -> Response:  # noqa: ARG002
         """Show all streams: view, source and paths, and how far back each is complete."""
         degraded = await self._degraded()
-        found = [await self._entry(stream, degraded) for stream in self._streams.values()]
-        return json_response(Streams(found))
+        streams = list(self._streams.values())
+        replies = await self._asker.ask_each([stream.manager for stream in streams], GetStats)
+        return json_response(Streams([await self._entry(*each, degraded) for each in zip(streams, replies, strict=True)]))
 
     async def get_stream(self, request: Request) -> Response:
         """Show one stream."""
@@ -111,19 +112,16 @@ class StreamList:
         if stream is None:
             expected = near(name, list(self._streams), "one of " + ", ".join(self._streams))
             raise Problem(404, where="path", expected=expected, got=name[:100])
-        return json_response(await self._entry(stream, await self._degraded()))
+        degraded = await self._degraded()
+        (stats,) = await self._asker.ask_each([stream.manager], GetStats)
+        return json_response(await self._entry(stream, stats, degraded))
 
     async def _degraded(self) -> Health:
         health: Health = await self._asker.ask(self._guardian, GetHealth)
         return health
 
-    async def _entry(self, stream: Served, health: Health) -> StreamReport:
-        """Return one stream. A stream that was given up may not reply with its state."""
-        stats: Stats | None
-        try:
-            stats = await self._asker.ask(stream.manager, GetStats)
-        except Problem:
-            stats = None
+    async def _entry(self, stream: Served, stats: Stats | None, health: Health) -> StreamReport:
+        """Return one stream. A stream that was given up may not reply with its state: then `stats` is None."""
         metas = (*stats.aged, stats.active) if stats is not None else ()
         span: Span | None = None
         for meta in metas:

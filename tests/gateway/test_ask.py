@@ -6,13 +6,30 @@ from typing import Any
 
 import pytest
 
-from actors.replies import GetHealth
+from actors.replies import Busy, GetHealth
 from actors.runtime.actor import Actor, System
 from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.guardian import Guardian
 from gateway.api.errors import Problem
 from gateway.ask import Asker
 from tests.support.allowed import allowance
+
+
+class Meeting(Actor):
+    """An actor on a thread of its own that replies when all of them have been asked."""
+
+    def __init__(self, system: System, name: str, all_asked: threading.Barrier, reply: object) -> None:
+        super().__init__(system, stream=name)
+        self._all_asked = all_asked
+        self._reply = reply
+
+    @property
+    def home(self) -> str:
+        return self.stream
+
+    def receive(self, message: Any) -> None:
+        self._all_asked.wait(60)
+        message.reply_to(self._reply)
 
 
 class Slow(Actor):
@@ -51,4 +68,17 @@ def test_a_reply_after_the_end_of_the_loop_fails_no_actor():
         assert asyncio.run(failures()) == 0
     finally:
         guardian.stop()
+        system.dispatcher.close()
+
+
+def test_several_actors_are_asked_at_once_as_one_request_and_one_without_an_answer_is_none():
+    system, replies = System(Dispatcher()), ["a", Busy("given up"), "c"]
+    all_asked = threading.Barrier(len(replies))
+    actors = [Meeting.start(system, f"s{number}", all_asked, reply) for number, reply in enumerate(replies)]
+    asker = Asker(allowance(max_queries=1))
+    try:
+        assert asyncio.run(asker.ask_each(actors, GetHealth)) == ["a", None, "c"]
+    finally:
+        for actor in actors:
+            actor.stop()
         system.dispatcher.close()

@@ -16,6 +16,7 @@ import pytest
 
 import firnline
 from firnline import Client, FirnlineError, FirnlineWarning, RefusedError, UnreachableError
+from firnline.origin import Origin
 from firnline.transport import text
 from scripts.lab.truth import greedy
 from tests.conftest import Send, create_topic
@@ -290,6 +291,21 @@ def test_an_unknown_parameter_is_a_warning_of_the_client_and_one_line_of_the_com
         done = run_forked(["-m", "scripts.cli", "query", "top", "--json", "--url", client.url], check=True)
     assert len(asked) == 1, "JSON needs no request for the stream's state"
     assert (done.stdout, done.stderr) == ('{"data": ["a"]}\n', f"query: warning: {said}\n")
+
+
+def test_the_state_of_a_stream_needs_no_other_stream_unless_another_one_is_meant():
+    events, shop = {"name": "events", "view": "words"}, {"name": "shop", "view": "sets"}
+    one, every = says(200, json.dumps(events).encode()), says(200, json.dumps({"streams": [events, shop]}).encode())
+    gone = says(404, b'{"error": {"where": "path", "expected": "one of events, shop", "got": "absent"}}')
+    for answers, of, found in (
+        ([one], Origin.of("events", "", "words"), events),
+        ([one], Origin.of(None, "events"), events),
+        ([one, every], Origin.of(None, "events", "sets"), shop),
+        ([gone, every], Origin.of(None, "absent", "sets"), shop),
+    ):
+        with server(answers.copy()) as (client, asked):
+            assert client.state_of(of) == found
+        assert asked == [f"GET /streams{more} Bearer secret" for more in (f"/{of.stream}", "")][: len(answers)]
 
 
 @pytest.mark.parametrize("whole", [b'{"name":"a","count":1}\n', b'{"name":"a","count":1}\n{"name'])
