@@ -352,11 +352,13 @@ def test_the_page_asks_for_a_token_and_shows_a_command_for_an_empty_stream(brows
         assert seen.violations() == []
 
 
-def test_a_stream_whose_records_are_all_refused_leads_to_the_reason(browser: Chromium, tmp_path: Path):
+def test_a_stream_without_an_answer_says_why_and_leads_to_its_records(browser: Chromium, tmp_path: Path):
     (tmp_path / "orders").write_text('{"order": "A17", "status": "paid", "at": "2026-11-29T14:03:11Z"}\n' * 30)
+    (tmp_path / "reds").write_text("".join(f"R_{FIRST_MS + number}\n" for number in range(40)))
+    settings = "streams.events.source={file: orders}", "streams.reds={view: sets, source: {file: reds}}"
     with (
-        service(None, None, "streams.events.source={file: orders}", cwd=tmp_path) as running,
-        look(browser, url(running), bypass_csp=True) as seen,
+        service(None, None, *settings, also=("--only", "reds"), cwd=tmp_path) as running,
+        look(browser, url(running, "#/events"), bypass_csp=True) as seen,
     ):
         seen.until("document.getElementById('empty-title').innerText === 'No record was an event'")
         seen.until("document.getElementById('empty-said').innerText.includes('30 were refused')")
@@ -367,6 +369,9 @@ def test_a_stream_whose_records_are_all_refused_leads_to_the_reason(browser: Chr
         assert seen.violations() == []
         seen.page.click("#empty-records a")
         seen.until("document.querySelectorAll('#records-table tbody tr').length")
+        seen.page.click("#streams >> text=reds")
+        seen.until("document.getElementById('empty-said').innerText.includes('Waiting for a match: 40 events.')")
+        assert seen.text("#empty-title") == "No answer yet"
         assert not seen.errors
 
 

@@ -1,5 +1,6 @@
 // Says in sentences which data the service holds and which it has forgotten. A new reader starts here.
 
+import { eventless } from "../data/status.js";
 import { byId, sentence, write } from "../lib/element.js";
 import { bytes, compact, isTime, length, moment, number, plural, toMs } from "../lib/format.js";
 
@@ -49,13 +50,13 @@ export function holds(target, stream) {
   return sentence(target, ...parts);
 }
 
-// If no event has arrived yet, say what to do. A stream that was given up reads nothing, so the hint is hidden.
+// If there is no answer yet, say why, and what to do. A stream that was given up reads nothing, so the hint is hidden.
 export function empty(stream, none) {
   byId("empty").hidden = !none || Boolean(stream.degradedBy);
   if (byId("empty").hidden) return;
   const topic = /^topic (\S+)/.exec(stream.source)?.[1];
   const some = stream.records > 0;
-  write(byId("empty-title"), some ? "No record was an event" : "No record has arrived yet");
+  write(byId("empty-title"), title(stream));
   byId("empty-records").hidden = !some;
   byId("empty-try").hidden = some || !topic;
   if (some) return sentence(byId("empty-said"), ...unread(stream));
@@ -68,8 +69,14 @@ export function empty(stream, none) {
   return undefined;
 }
 
-// Say what became of the records of a stream without an event: most likely its `record` stanza does not fit them.
-function unread({ records, rejects, other, apart, buffered, source }) {
+function title(stream) {
+  if (!stream.records) return "No record has arrived yet";
+  return eventless(stream) ? "No record was an event" : "No answer yet";
+}
+
+// Say what became of the records of a stream without an answer. If none was an event, its `record` stanza does most
+// likely not fit them.
+function unread({ records, rejects, other, apart, buffered, source, view, held }) {
   const parts = [`The stream has read ${plural(records, "record")} of ${source}. `];
   const refused = Object.entries(rejects).sort(([, one], [, another]) => another - one);
   if (refused.length)
@@ -77,6 +84,7 @@ function unread({ records, rejects, other, apart, buffered, source }) {
   if (other) parts.push([`${compact(other)} are of no interest`], ", because their step has no name here. ");
   if (apart) parts.push(`${compact(apart)} are kept apart: their times lie ahead of the clock. `);
   if (buffered) parts.push(`${compact(buffered)} wait until no earlier event can come. `);
+  if (view === "sets" && held.events) parts.push("Waiting for a match: ", [plural(held.events, "event")], ". ");
   return parts;
 }
 

@@ -15,6 +15,9 @@ export function shardsOf(stream) {
   return shards.length ? `${here} of ${shards.length} shards here` : "";
 }
 
+// Return whether no record was an event. Without an answer there may still be events that wait for one.
+export const eventless = (stream) => stream.events === 0 && !stream.buffered && !stream.apart;
+
 // `rates` is what State.rates gives, or null. The word does not flicker: it follows rates over ten seconds.
 export function statusOf(stream, rates, now) {
   if (stream.degradedBy) return { kind: "bad", word: "given up", detail: stream.degradedBy };
@@ -27,7 +30,12 @@ export function statusOf(stream, rates, now) {
   const lost = shards.filter(({ state }) => state === "nowhere").map(({ shard }) => shard);
   if (lost.length) return { kind: "bad", word: "shards absent", detail: `no process answers for ${listed(lost)}` };
   const late = shards.filter(({ state }) => state === "catching up").map(({ shard }) => shard);
-  if (late.length) return { kind: "mild", word: "catching up", detail: `${listed(late)} reads what came before` };
+  if (late.length)
+    return {
+      kind: "mild",
+      word: "catching up",
+      detail: `${listed(late)} ${late.length === 1 ? "reads" : "read"} what came before`,
+    };
   if (stream.starting) return { kind: "mild", word: "starting", detail: "reading its checkpoint" };
   const rate = rates?.records ?? 0;
   if (stream.lagTotal > Math.max(LEAST_LAG, FAR * rate)) {
@@ -37,8 +45,7 @@ export function statusOf(stream, rates, now) {
   if (/transaction|dead letters/.test(stream.state)) return { kind: "mild", word: "waiting", detail: stream.state };
   if (stream.state === "waiting for the topic") return { kind: "quiet", word: "no topic yet", detail: stream.state };
   if (!stream.records) return { kind: "quiet", word: "empty", detail: "no record has arrived yet" };
-  if (stream.events === 0 && !stream.buffered && !stream.apart)
-    return { kind: "mild", word: "no events", detail: "no record was an event" };
+  if (eventless(stream)) return { kind: "mild", word: "no events", detail: "no record was an event" };
   const lately = rates == null && now - stream.lastRecordAt < LATELY_S; // just after a visit no rate is known
   if (rate > 0 || lately) return { kind: "good", word: "reading", detail: "reads records as they come" };
   return { kind: "good", word: "at the end", detail: "all records are read" };
