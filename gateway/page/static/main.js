@@ -44,7 +44,7 @@ function drawNow() {
   byId("loading").hidden = chosen == null || Boolean(stream);
   write(byId("as-of"), `As of ${clock(state.now.at)}. Times are in ${now()}.`);
   notice(stream);
-  refresh();
+  refresh(state.now.at);
   if (chosen == null) {
     document.body.dataset.state = lostAt ? "reconnecting" : "running";
     document.title = "Overview · Firnline";

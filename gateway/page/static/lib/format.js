@@ -83,8 +83,8 @@ export function duration(ms) {
 // Format an age in seconds, without a fraction that would change at every look.
 export const age = (seconds) => (seconds < 1 ? "0 s" : duration(Math.floor(seconds) * 1000));
 
-// Format a time in seconds since 1970 as how long ago it is.
-export function ago(seconds, at = Date.now() / 1000) {
+// Format a time as how long before another one it is, both in seconds since 1970.
+export function ago(seconds, at) {
   const passed = at - seconds;
   if (passed <= -1) return `in ${age(-passed)}`;
   return passed < 2 ? "just now" : `${age(passed)} ago`;

@@ -2,7 +2,7 @@
 
 import { byId, element, write } from "../lib/element.js";
 import { onPause, pause, paused } from "../lib/pause.js";
-import { isRelative, onTimes, showRelative } from "../lib/when.js";
+import { isRelative, showRelative } from "../lib/when.js";
 import { choose, LOCAL, now, onZone, zones } from "../lib/zone.js";
 
 export class Bar {
@@ -21,8 +21,8 @@ export class Bar {
       this.select.addEventListener(kind, () => this.offer(zones()), { once: true });
     this.select.addEventListener("change", () => choose(this.select.value));
     onZone(redraw);
-    this.times.addEventListener("click", () => showRelative(!isRelative()));
-    onTimes(() => {
+    this.times.addEventListener("click", () => {
+      showRelative(!isRelative());
       this.say();
       draw();
     });

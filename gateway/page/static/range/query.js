@@ -2,7 +2,8 @@
 
 import { answer, ask, curl, json, token } from "../lib/access.js";
 import { byId, element, write } from "../lib/element.js";
-import { compact, isTime, moment, toMs } from "../lib/format.js";
+import { compact, moment, toMs } from "../lib/format.js";
+import { isDate } from "../lib/when.js";
 import { suffix, withZone } from "../lib/zone.js";
 import { Rows } from "../parts/rows.js";
 import { drawTiles } from "../parts/tiles.js";
@@ -113,7 +114,7 @@ export class Query {
   written(time) {
     const { unit } = this.stream;
     const text = moment(time, unit, true);
-    const ends = isTime(unit) && /:/.test(text) ? suffix(toMs(time, unit)) : "Z";
+    const ends = isDate(text, unit) ? suffix(toMs(time, unit)) : "Z";
     return ends === "Z" ? text : `${text}${ends}`;
   }
 
