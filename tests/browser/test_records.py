@@ -4,6 +4,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from confluent_kafka import Producer
@@ -112,4 +113,13 @@ def test_records_are_shown_with_what_was_made_of_them_and_dead_letters_are_put_b
         seen.until("document.getElementById('dead').innerText.includes('3 records are back in the topic.')")
         until(lambda: int(seen.page.inner_text("#parts-refused").split()[0]) == 6)
         assert WRITE not in page.evaluate("JSON.stringify({ ...sessionStorage, ...localStorage })")
+        page.click("#parts >> text=Data")
+        page.click("#range-newest")
+        seen.until("document.querySelectorAll('#answer-table tbody tr').length === 4")
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page.click("#answer-file")
+        seen.until("document.getElementById('answer-copied').innerText.includes('the header Authorization')")
+        path = urlsplit(page.evaluate("navigator.clipboard.readText()")).path
+        assert running.request(path)[0] == 401
+        assert running.request(path, Authorization=f"Bearer {READ}")[0] == 200
         assert [error for error in seen.errors if "401" not in error and "403" not in error] == []

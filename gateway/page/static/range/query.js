@@ -256,8 +256,9 @@ export class Query {
   async file() {
     try {
       const { url } = await json(`/answers?of=${encodeURIComponent(`${this.path}&format=csv`)}`);
-      const said = "The address of a copy as CSV is copied. polars and DuckDB read it as a file, for five minutes.";
-      await this.copy(`${location.origin}${url}`, said);
+      const how = "polars and DuckDB read it as a file, for five minutes";
+      const condition = token() ? ", if they send the header Authorization with a token" : "";
+      await this.copy(`${location.origin}${url}`, `The address of a copy as CSV is copied. ${how}${condition}.`);
     } catch (error) {
       write(byId("answer-copied"), `No copy: ${error.message}.`);
     }
