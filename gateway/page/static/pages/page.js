@@ -56,6 +56,7 @@ export class StreamPage {
     this.timeline.clear();
     this.histogram.clear();
     this.brush.show(null, null);
+    write(byId("empty-copied"), "");
   }
 
   // Query the range that the address names.
@@ -203,11 +204,11 @@ export class StreamPage {
 }
 
 // Copy the command. If the browser forbids that, as it does without HTTPS, the command is selected for a copy by hand.
-async function copied({ target }) {
+async function copied() {
   const command = byId("empty-command");
   try {
     await navigator.clipboard.writeText(command.textContent);
-    write(target, "Copied");
+    write(byId("empty-copied"), "The command is copied.");
   } catch {
     getSelection().selectAllChildren(command);
   }
