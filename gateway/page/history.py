@@ -5,6 +5,7 @@ It is kept in rings of fixed size, so its memory is bounded: `STREAM_BYTES` for 
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -90,9 +91,11 @@ class Seen:
         progress, member = stats.progress, stats.view.answers
         held = sum(getattr(meta.summary, member) for meta in (*stats.aged, stats.active))
         trouble = progress.trouble
+        # In trouble the records that Kafka has got since are not known.
+        lag = float(sum(progress.lag.values())) if trouble is None else math.nan
         return Seen(
             counts=(progress.records, held + getattr(stats.gone, member), sum(progress.rejects.values()), progress.late),
-            levels=(float(sum(progress.lag.values())), float(stats.memory.accounted_bytes), float(held)),
+            levels=(lag, float(stats.memory.accounted_bytes), float(held)),
             newest=stats.numbers[-1] if stats.numbers else 0,
             dropped=dict(stats.dropped_generations),
             checkpoints_failed=stats.durability.failures if stats.durability is not None else 0,
@@ -128,8 +131,6 @@ class StreamHistory:
                 values[: len(RATES)] = [each / max(at - then, 1e-3) for each in grown]
                 self._compare(at, before, seen)
             values[len(RATES) :] = seen.levels
-            if seen.trouble is not None:
-                values[NAMES.index("lag")] = np.nan  # the records that Kafka has got since are not known
             self._before = at, seen
             if seen.saved is not None and (not self._saved or self._saved[-1].number != seen.saved.number):
                 self._saved.append(seen.saved)

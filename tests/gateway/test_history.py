@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from actors.replies import Busy, DeadLetter
+from actors.cluster.summing import stats_of
+from actors.replies import Busy, DeadLetter, Progress, Trouble
+from actors.views.kinds import VIEWS
 from gateway.ask import Asker
 from gateway.page.history import LEVELS, NAMES, POINTS, RATES, STEP_S, STREAM_BYTES, Histories, Seen, StreamHistory
 from gateway.stream import Served
@@ -71,11 +74,13 @@ def test_a_rate_is_what_a_counter_grew_by_per_second_also_over_a_gap_and_never_b
 
 def test_the_lag_is_unknown_while_a_stream_is_in_trouble():
     history = StreamHistory()
-    for at, trouble in enumerate((None, "unreachable", None)):
-        history.take(BASE + at * STEP_S, seen(20, trouble=trouble))
+    quiet = stats_of({}, VIEWS["words"](), 1 << 20)
+    for at, trouble in enumerate((None, Trouble("unreachable", BASE, ("no broker",)), None)):
+        stats = replace(quiet, progress=Progress(lag={0: 1, 1: 2}, trouble=trouble))
+        history.take(BASE + at * STEP_S, Seen.of(stats))
     found = history.since(0, POINTS).values
     assert found["lag"] == [3.0, None, 3.0]
-    assert found["held"] == [6.0, 6.0, 6.0]
+    assert found["held"] == [0.0, 0.0, 0.0]
 
 
 def test_only_the_newest_points_are_kept_in_as_many_bytes_as_is_said():
