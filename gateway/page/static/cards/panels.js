@@ -78,8 +78,9 @@ export class Panels {
       element("p", {}),
       element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of partitions" }),
     ]);
-    const waits = stream.lagTotal || stream.openTransactions; // without either, the watermark goes on
-    const back = waits && (stream.partitions > 1 || stream.openTransactions) ? stream.heldBackBy : null;
+    // The watermark goes on unless a transaction is open, or one partition of several has records that are not read.
+    const waits = stream.openTransactions || (stream.lagTotal && stream.partitions > 1);
+    const back = waits ? stream.heldBackBy : null;
     sentence(
       parts[0],
       stream.lagTotal ? [`${compact(stream.lagTotal)} records`] : "All is read.",

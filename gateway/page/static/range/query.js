@@ -77,7 +77,7 @@ export class Query {
     this.asked += 1; // an answer that arrives from now on belongs to another stream
     byId("answer").hidden = true;
     byId("answer-find").value = "";
-    this.table.sought = "";
+    this.table.find("");
     for (const name of ["from", "to"]) this.fields[name].value = "";
   }
 
