@@ -28,6 +28,10 @@ Range = Annotated[
     _Meta(min_length=2, max_length=2, description="Times [start, end): the second is not in it. null: no bound is known."),
 ]
 
+AnswerSpan = Annotated[
+    Range | None, _Meta(description="The times of its answers: of sets, their first events. null without answers.")
+]
+
 
 def bound(time: int | None) -> int | None:
     """Return a time as JSON has it: null for None, and if it stands for the beginning or the end of all time."""
@@ -214,9 +218,7 @@ class StreamReport(Answer, frozen=True):
     source: Annotated[str, _Meta(description="Where its records come from.")]
     time_unit: Annotated[str, _Meta(description="The unit of its times: s, ms, us, ns; or batch, if they are ids.")]
     paths: Annotated[list[str], _Meta(description="Its paths, as templates with their methods.")]
-    span: Annotated[
-        Range | None, _Meta(description="The times of its answers: of sets, their first events. null without answers.")
-    ]
+    span: AnswerSpan
     events: Annotated[int, _Meta(description="Events that it holds.")]
     collectors: Annotated[Count, _Meta(description="Collectors that hold them.")]
     coverage: CoverageReport | None

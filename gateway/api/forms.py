@@ -1,4 +1,4 @@
-"""The parameter `format`, and the descriptions of an answer in each format, for OpenAPI."""
+"""The parameter `format`, the descriptions of an answer in each format for OpenAPI, and the link to a copy of an answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -10,7 +10,7 @@ from actors.replies import Stats as Reply
 from actors.views.kinds import VIEWS
 from actors.views.view import Meta
 from gateway.coverage import span_of
-from gateway.schemas import Answer, Count, CoverageReport, Range, TroubleReport
+from gateway.schemas import Answer, AnswerSpan, Count, CoverageReport, Range, TroubleReport
 
 _Meta = msgspec.Meta
 
@@ -53,7 +53,7 @@ class Lost(Answer, frozen=True):
 class PrunedReport(Answer, frozen=True):
     """A collector that was dropped."""
 
-    span: Annotated[Range | None, _Meta(description="The times of its answers: of sets, their first events.")]
+    span: AnswerSpan
     events: Annotated[int, _Meta(description="Events that it held.")]
     bytes: Annotated[Count, _Meta(description="Bytes that it took.")]
     reason: Annotated[str, _Meta(description="Why it was dropped.")]
@@ -64,9 +64,7 @@ class Slice(Answer, frozen=True):
     """The members that the row of every collector has."""
 
     state: Annotated[Literal["aged", "active"], _Meta(description="The active one takes in events; aged ones are frozen.")]
-    span: Annotated[
-        Range | None, _Meta(description="The times of its answers: of sets, their first events. null without answers.")
-    ]
+    span: AnswerSpan
     events: Annotated[int, _Meta(description="Events that it holds, answered or waiting.")]
     bytes: Annotated[Count, _Meta(description="Bytes of memory.")]
     file_bytes: Annotated[Count, _Meta(description="Bytes that are in its file only.")]
