@@ -60,6 +60,11 @@ class Unacceptable(Busy):
     kind: Lasting
 
 
+@dataclass(frozen=True, slots=True)
+class Unanswerable(Busy):
+    """The reply to a `Query` that has no answer, for a reason that a repetition does not change."""
+
+
 class Coverage(Struct, frozen=True):
     """The times for which an answer is complete: [complete_from, complete_to) without the spans in `missing`.
 

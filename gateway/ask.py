@@ -69,7 +69,7 @@ class Asker:
 
         `heard` gets each reply on the event loop, also a later one. Raises Problem 503 if too many requests are in progress or
         the actor has stopped, and `NoReply`, a 503 too, if no reply comes in time; Problem 429 if the reply is `TooMuch`;
-        Problem 403, 413 or 422 if it is `Unacceptable`.
+        Problem 403, 413 or 422 if it is `Unacceptable`, and 409 if it is `Unanswerable`.
         """
         with self.under_way():
             return self._taken(await self._reply(address, message, heard))

@@ -17,7 +17,7 @@ from actors.views.view import Shape, View
 from gateway.answer import RANGE, asked, range_header, rendered
 from gateway.api import params
 from gateway.api.errors import bad
-from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
+from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, OF_FUNNELS, STATUSES, forms
 from gateway.api.operation import Operation
 from gateway.ask import Asker
 from gateway.coverage import COVERAGE, WITH_COVERAGE, coverage_of
@@ -115,7 +115,7 @@ class SummaryRoutes:
                 answer=_answer(shape),
                 parameters=(*chosen, WITH_COVERAGE, FORM, IF_NONE_MATCH),
                 forms=forms("figures of a bucket a line", row_schema(shape)),
-                statuses=STATUSES,
+                statuses=OF_FUNNELS if self._stream.view == "funnel" else STATUSES,
                 headers={**COVERAGE, **RANGE, **CACHING},
             )
             for path in (f"/{self._stream.name}/summary", f"/{self._stream.name}/{self._stream.view}/summary")

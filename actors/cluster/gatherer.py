@@ -29,7 +29,7 @@ from actors.cluster.parcels import Parcel, parcel_of, part_of, question_bytes
 from actors.cluster.summing import is_idle, stats_of
 from actors.messages import Reconfigure, Reconfigured
 from actors.protocol import Busy, Lane, Message, QueryId, ReplyTo
-from actors.replies import Answer, Coverage, GetShards, GetStats, Query, ShardState, Stats, TooMuch
+from actors.replies import Answer, Coverage, GetShards, GetStats, Query, ShardState, Stats, TooMuch, Unanswerable
 from actors.runtime.actor import Actor, System
 from actors.timeline.span import Span
 from actors.views.view import View
@@ -320,7 +320,7 @@ class Gatherer(Actor[GathererMessage]):
         partials = [part.partial for part in parts.values()]
         if (refused := self._parcel.refusal(partials)) is not None:
             del self._asked[query_id]
-            query.reply_to(Busy(refused))
+            query.reply_to(Unanswerable(refused))
             return
         joined = self._parcel.joined(
             self._view,

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ExceptionHandler
 
-from actors.replies import Busy, Lasting, Unacceptable
+from actors.replies import Busy, Lasting, Unacceptable, Unanswerable
 from gateway.wire.request_id import HEADER, request_id
 
 _SHOWN = 200
@@ -71,7 +71,12 @@ def too_much(nbytes: int, free: int, retry_after_s: int) -> Problem:
 
 
 def not_taken(reply: Busy) -> Problem:
-    """Return the problem of a request of which nothing was taken: 403, 413 or 422 if Kafka would refuse it again, else 503."""
+    """Return the problem of a request that was refused as a whole.
+
+    A status of 403, 413 or 422 if Kafka would refuse it again, 409 if it has no answer, also later, else 503.
+    """
+    if isinstance(reply, Unanswerable):
+        return Problem(409, where="stream", expected="records whose answer the shards of a cluster can join", got=reply.reason)
     if not isinstance(reply, Unacceptable):
         return busy(reply.reason)
     status, expected = _REFUSED[reply.kind]

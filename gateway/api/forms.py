@@ -52,6 +52,9 @@ STATUSES = {
 }
 """Further status codes of a request for an answer, with their conditions."""
 
+OF_FUNNELS = {**STATUSES, 409: "In a cluster: the records are not partitioned by the key. It stays so: do not try again."}
+"""The same of a request for an answer about a funnel."""
+
 
 COPIES = "/answers"
 """The path at which a request makes a copy of an answer, which has a length and ranges."""

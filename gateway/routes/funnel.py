@@ -13,7 +13,7 @@ from actors.views.funnel import arguments
 from actors.views.funnel.arguments import PERIODS, STATES, Cursor, Listing, Period, State, Story, Totals
 from gateway.answer import RANGE, ROWS, asked, range_header, rendered, rows_header
 from gateway.api import params
-from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
+from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, OF_FUNNELS, forms
 from gateway.api.operation import Link, Operation
 from gateway.ask import Asker
 from gateway.coverage import COVERAGE, WITH_COVERAGE, coverage_of
@@ -134,7 +134,7 @@ class Routes:
                 answer=FunnelAnswer,
                 parameters=(self._start, self._end, BY, ZONE, *common),
                 forms=forms("a step a line", StepRow),
-                statuses=STATUSES,
+                statuses=OF_FUNNELS,
                 headers={**COVERAGE, **RANGE, **CACHING},
             ),
             Operation(
@@ -145,7 +145,7 @@ class Routes:
                 answer=page,
                 parameters=(self._start, self._end, STATE, self._missing, KEY, LIMIT, CURSOR, *common),
                 forms=forms("a sequence a line", row),
-                statuses=STATUSES,
+                statuses=OF_FUNNELS,
                 headers={**COVERAGE, **ROWS, **RANGE, **CACHING},
                 links={"next": Link(path=path, parameters=following, description="The next page, if there is one.")},
             ),
@@ -157,7 +157,7 @@ class Routes:
                 answer=KeyStory,
                 parameters=(OF_KEY, *common),
                 forms=forms("an event a line", KeyEvent),
-                statuses=STATUSES,
+                statuses=OF_FUNNELS,
                 headers={**COVERAGE, **CACHING},
             ),
         ]

@@ -156,7 +156,7 @@ def test_funnels_of_three_processes_are_those_of_one(broker: str, tmp_path: Path
         # Records that are not in the partitions of their keys: no shard has whole sequences from now on.
         produce(broker, funnels.topic, [(str(place), events(1, place)[0][1]) for place in range(40)], partitioner)
         status, _, body = until(lambda: refused(running[0]))
-        assert status == 503
+        assert status == 409
         assert b"not partitioned by the key of the funnel" in body
 
 

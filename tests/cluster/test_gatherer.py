@@ -11,7 +11,7 @@ from actors.cluster.gatherer import Gatherer
 from actors.cluster.messages import Locate, Part, Place
 from actors.cluster.parcels import busy_bytes, part_bytes, question_of
 from actors.cluster.summing import summed
-from actors.replies import Busy, Coverage, GetStats, Progress, Query, Stats
+from actors.replies import Busy, Coverage, GetStats, Progress, Query, Stats, Unanswerable
 from actors.runtime.actor import System, start
 from actors.timeline.span import EVER
 from actors.views.kinds import VIEWS
@@ -134,6 +134,16 @@ def test_a_query_whose_parts_cannot_be_joined_is_refused_at_once(scene: Any, mon
     one.ask()
     one.reply(0, part(3))
     assert one.replies == [Busy("the request failed: ZeroDivisionError")]
+    assert not one.waiting
+
+
+def test_an_answer_that_no_repetition_gives_is_refused_as_such(scene: Any, monkeypatch: pytest.MonkeyPatch):
+    one = scene(1)
+    one.tell(Locate(0, Place("a", 1, 3, 1)))
+    monkeypatch.setattr(one.dispatcher.actors[0]._parcel, "refusal", lambda _: "not by key")
+    one.ask()
+    one.reply(0, part(3))
+    assert one.replies == [Unanswerable("not by key")]
     assert not one.waiting
 
 

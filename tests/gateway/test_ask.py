@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from actors.replies import Busy, GetHealth
+from actors.replies import Busy, GetHealth, Unanswerable
 from actors.runtime.actor import Actor, System
 from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.guardian import Guardian
-from gateway.api.errors import Problem
+from gateway.api.errors import Problem, not_taken
 from gateway.ask import Asker
 from tests.support.allowed import allowance
 
@@ -82,3 +82,9 @@ def test_several_actors_are_asked_at_once_as_one_request_and_one_without_an_answ
         for actor in actors:
             actor.stop()
         system.dispatcher.close()
+
+
+def test_a_client_is_told_to_ask_again_only_if_that_may_help():
+    now, never = not_taken(Busy("full")), not_taken(Unanswerable("not by key"))
+    assert (now.status, now.headers) == (503, {"Retry-After": "1"})
+    assert (never.status, never.headers, never.got) == (409, None, "not by key")

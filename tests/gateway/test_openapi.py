@@ -100,6 +100,13 @@ def test_only_pages_and_the_live_events_are_not_described():
     assert by_description - described == {"/live", "/static", "/static/{name:path}"}
 
 
+def test_only_a_question_about_a_funnel_may_never_have_an_answer():
+    app = create_app([Served(view, view, Unasked(), steps=("R", "G")) for view in VIEWS], Unasked(), allowance())
+    paths = asyncio.run(get(app, "/openapi.json"))["paths"]
+    gets = {path for path, methods in paths.items() if "409" in methods.get("get", {}).get("responses", {})}
+    assert gets == {"/funnel", "/funnel/sequences", "/funnel/keys/{key}", "/funnel/summary", "/funnel/funnel/summary"}
+
+
 def test_the_description_follows_openapi_3_1(described: Any):
     assert described["openapi"] == "3.1.0"
     text = json.dumps(described)

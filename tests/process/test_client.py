@@ -275,6 +275,13 @@ def test_a_service_that_stays_busy_or_names_no_time_is_an_error():
         assert client.health()["error"]["got"] == "none"
 
 
+def test_a_question_without_an_answer_is_not_repeated():
+    with server([says(409, BUSY, Retry_After="0")]) as (client, asked):
+        with pytest.raises(RefusedError):
+            client.stats()
+        assert len(asked) == 1
+
+
 def test_a_post_is_never_repeated():
     with server([says(503, BUSY, Retry_After="0")]) as (client, asked):
         with pytest.raises(RefusedError):
