@@ -11,7 +11,7 @@ from rich.table import Table
 
 from firnline.client import Client
 from firnline.transport import HERE, Transport
-from scripts.cli.printing import console_of, figure, size
+from scripts.cli.printing import console_of, of_shard
 from scripts.cli.query import errors_as_exits
 
 app = typer.Typer(
@@ -103,7 +103,6 @@ def _listed(numbers: Sequence[int]) -> str:
 
 def _row(each: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what the table shows of a shard. A dash is not known."""
-    where = "-" if each["host"] is None else f"{each['host']}:{each['port']}"
+    where, lag, memory = of_shard(each)
     plain = ("-" if each[name] is None else str(each[name]) for name in ("pid", "epoch"))
-    lag = "-" if each["lag"] is None else figure(each["lag"])
-    return (str(each["shard"]), each["state"], where, *plain, lag, "-" if each["bytes"] is None else size(each["bytes"]))
+    return (str(each["shard"]), each["state"], where, *plain, lag, memory)

@@ -11,7 +11,7 @@ from typing import Any
 from rich.cells import cell_len
 from rich.text import Text
 
-from scripts.cli.printing import figure, moment, size
+from scripts.cli.printing import figure, moment, of_shard, size
 
 _LEVELS = "▁▂▃▄▅▆▇█"
 _SPILLED, _GONE = "░", "·"
@@ -118,9 +118,7 @@ def _shards(streams: Sequence[Mapping[str, Any]]) -> list[Text]:
     wide = max(len(name) for name, _ in rows)
     lines = [Text("shards", "bold")]
     for name, each in rows:
-        where = "" if each["host"] is None else f"{each['host']}:{each['port']}"
-        lag = "-" if each["lag"] is None else figure(each["lag"])
-        held = "-" if each["bytes"] is None else size(each["bytes"])
+        where, lag, held = of_shard(each)
         style = {"nowhere": "red", "catching up": "yellow"}.get(each["state"], "")
         state = (each["state"].ljust(11), style)
         lines.append(Text.assemble(f"{name.ljust(wide)} {each['shard']:>3} ", state, f" {where:<21} lag {lag:>7} {held:>10}"))

@@ -45,16 +45,30 @@ def figure(value: float | None) -> str:
     return f"{value / 1e12:.3g}T"
 
 
-def size(nbytes: float) -> str:
+def size(nbytes: float | None) -> str:
     """Write bytes in the unit that suits them.
 
-    >>> size(512), size(300 << 20), size(15_166_000_000)
-    ('512 B', '300 MiB', '14.1 GiB')
+    >>> size(512), size(300 << 20), size(15_166_000_000), size(None)
+    ('512 B', '300 MiB', '14.1 GiB', '-')
     """
+    if nbytes is None:
+        return "-"
     for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if nbytes >= factor:
             return f"{nbytes / factor:.3g} {unit}" if nbytes < 999.5 * factor else f"{nbytes / factor:,.0f} {unit}"
     return f"{nbytes:.0f} B"
+
+
+def of_shard(shard: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Write the process that has a shard, how many records are not read yet, and the memory. A dash is not known.
+
+    >>> of_shard({"host": "10.0.0.5", "port": 8080, "lag": 12_345, "bytes": 512})
+    ('10.0.0.5:8080', '12.3k', '512 B')
+    >>> of_shard({"host": None, "port": None, "lag": None, "bytes": None})
+    ('-', '-', '-')
+    """
+    where = "-" if shard["host"] is None else f"{shard['host']}:{shard['port']}"
+    return where, figure(shard["lag"]), size(shard["bytes"])
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
