@@ -11,6 +11,7 @@ from rich.table import Table
 
 from firnline.client import Client
 from firnline.transport import HERE, Transport
+from scripts.checkout import typed
 from scripts.cli.printing import console_of, of_shard
 from scripts.cli.query import errors_as_exits
 
@@ -26,6 +27,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON."
 
 _OWNED = {"here", "elsewhere"}
 _PATIENCE_S = 20.0
+_TRIES = 5
 _STEP_S = 0.5
 
 
@@ -66,7 +68,8 @@ def drain(
 
     Waits until other processes have the shards and answer for them. Exits with 1 if they do not in time.
     """
-    process, deadline = Transport(url, None, _PATIENCE_S, 1), time.monotonic() + timeout
+    process, deadline = Transport(url, None, _PATIENCE_S, _TRIES), time.monotonic() + timeout
+    again = f"until `{typed('cluster', 'resume', '--url', url)}`"
     with errors_as_exits("cluster"):
         before = process.json("/cluster/drain", method="POST")["has"]
         while True:
@@ -77,22 +80,22 @@ def drain(
                 left = (
                     f"shards {_listed(has)} are still here" if has else f"no other process answers for {_listed(unowned)} yet"
                 )
-                sys.exit(f"cluster: {left}, after {timeout:g} s; the process takes no shards until `firnline cluster resume`")
+                sys.exit(f"cluster: {left}, after {timeout:g} s; the process takes no shards {again}")
             time.sleep(_STEP_S)
     done = f"other processes have its shards {_listed(before)}" if before else "it had no shard"
-    print(f"{done}; it takes none until `firnline cluster resume`, or a restart")
+    print(f"{done}; it takes none {again}, or a restart")
 
 
 @app.command()
 def resume(url: OfProcess = HERE) -> None:
     """Let a process take shards again that has given its own back. Kafka then gives it some of the others'."""
     with errors_as_exits("cluster"):
-        Transport(url, None, _PATIENCE_S, 1).json("/cluster/resume", method="POST")
+        Transport(url, None, _PATIENCE_S, _TRIES).json("/cluster/resume", method="POST")
     print("it takes shards again")
 
 
 def _unowned(streams: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Return the shards that no process says it has, or that are not read to their end yet."""
+    """Return the shards that no process says it has, or whose process has not answered for them yet."""
     shards = [each for stream in streams for each in stream.get("shards", [])]
     return sorted({each["shard"] for each in shards if each["state"] not in _OWNED or each["lag"] is None})
 

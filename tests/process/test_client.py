@@ -20,6 +20,7 @@ from firnline.origin import Origin
 from firnline.transport import text
 from scripts.lab.truth import greedy
 from tests.conftest import Send, create_topic
+from tests.support.command_line import run
 from tests.support.forked import run_forked
 from tests.support.running import records
 from tests.support.service import Service, free_port, service
@@ -287,6 +288,18 @@ def test_a_post_is_never_repeated():
         with pytest.raises(RefusedError):
             client.post(["a_1"])
         assert asked == ["POST /dataset Bearer secret"]
+
+
+@pytest.mark.parametrize(
+    ("left", "code", "said"), [("[]", 0, "other processes have its shards 1"), ("[1]", 1, "shards 1 are still")]
+)
+def test_a_busy_answer_does_not_end_a_drain_and_resume_is_named_with_the_address(left: str, code: int, said: str):
+    had, has, streams = b'{"has": [1]}', f'{{"has": {left}}}'.encode(), b'{"streams": []}'
+    with server([says(200, had), says(503, BUSY, Retry_After="0"), says(200, has), says(200, streams)]) as (client, asked):
+        done = run("cluster", "drain", "--url", client.url, "--timeout", "0")
+        assert (done.returncode, len(asked)) == (code, 4)
+        assert said in done.stdout + done.stderr
+        assert f"cluster resume --url {client.url}`" in done.stdout + done.stderr
 
 
 def test_an_unknown_parameter_is_a_warning_of_the_client_and_one_line_of_the_command():
