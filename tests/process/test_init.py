@@ -238,8 +238,6 @@ def test_only_the_newest_records_count(broker: str, topic: str, send: Send, monk
 def test_what_cannot_be_proposed_is_one_line_and_no_file(
     broker: str, topic: str, send: Send, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(topic_records, "_TIMEOUT_S", 2.0)
-
     def refused(*words: str, bootstrap: str = broker, of: str = topic, to: str = "new.yaml") -> str:
         done = run("init", "--bootstrap", bootstrap, "--topic", of, "--yes", "--to", str(tmp_path / to), *words)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
@@ -260,7 +258,9 @@ def test_what_cannot_be_proposed_is_one_line_and_no_file(
     send(broker, topic, [b'{"a": "x", "b": 1}'] * 200, [0] * 200)
     assert "no member can be the step of sets" in refused("--view", "sets")
     assert "Members: /a, /b" in refused("--view", "sets")
-    assert f"127.0.0.1:{(port := free_port())}" in refused(bootstrap=f"127.0.0.1:{port}")
+    with monkeypatch.context() as patch:
+        patch.setattr(topic_records, "_TIMEOUT_S", 0.5)
+        assert f"127.0.0.1:{(port := free_port())}" in refused(bootstrap=f"127.0.0.1:{port}")
     assert "--view: expected one of sets, " in refused("--view", "set")
     assert "--set: expected a setting of Kafka's client" in refused("--set", "http.port=1")
     assert "kafka.nonsense" in refused("--set", "kafka.nonsense=1")
