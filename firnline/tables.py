@@ -252,13 +252,13 @@ def _explained(error: Exception, query: str, known: Sequence[str]) -> str:
     text_ = str(error)
     absent = text_.startswith("Catalog Error: Table with name")
     first, line, rest = (text_.split("!", maxsplit=1)[0] if absent else text_).partition("\n")
-    return first + advice(query, known, absent=absent) + line + rest
+    return first + _advice(query, known, absent=absent) + line + rest
 
 
-def advice(query: str, known: Sequence[str], *, absent: bool) -> str:
+def _advice(query: str, known: Sequence[str], *, absent: bool) -> str:
     """Return what to change about a query that DuckDB refuses: the tables if one is `absent`, or a name to quote.
 
-    >>> advice("from shop-floor", ["shop-floor"], absent=False)
+    >>> _advice("from shop-floor", ["shop-floor"], absent=False)
     '; quote the name: "shop-floor"'
     """
     bare = [name for name in known if "-" in name and re.search(rf"""(?<![\w"'-]){re.escape(name)}(?![\w"'-])""", query)]

@@ -190,11 +190,6 @@ class Order:
     by: str | None
     joins: str | None = None
 
-    @property
-    def left_out(self) -> dict[str, int]:
-        """The texts that are no step, with their counts."""
-        return {text: count for text, count in self.counts.items() if text not in self.texts}
-
 
 def order_of(step: Member, times: Mapping[int, float], members: Iterable[Member]) -> Order:
     """Return the steps of a process in their order of time, from what happened to the same thing: to one order, to one user.
