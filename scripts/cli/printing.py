@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +11,8 @@ from rich.console import Console
 
 from config.units import NANOSECONDS
 
+_LONGEST = 60
+_MOST_TEXTS = 10
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -155,3 +158,21 @@ def visible(text: str) -> str:
     'é [b] \\x1b[2J'
     """
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def short(text: str) -> str:
+    """Write text in one line of at most 60 characters, without control characters."""
+    line = visible(text)
+    return line if len(line) <= _LONGEST else line[:_LONGEST] + "…"
+
+
+def most_common(counts: Mapping[str, int]) -> str:
+    """Write the ten texts that occur most often, each with its count, and how many further ones there are.
+
+    >>> most_common({"refund": 7, "paid": 1_200})
+    'paid 1,200, refund 7'
+    >>> most_common(dict.fromkeys("abcdefghijkl", 1))
+    'a 1, b 1, c 1, d 1, e 1, f 1, g 1, h 1, i 1, j 1, and 2 more'
+    """
+    listed = ", ".join(f"{short(text)} {count:,}" for text, count in Counter(counts).most_common(_MOST_TEXTS))
+    return listed + (f", and {len(counts) - _MOST_TEXTS:,} more" if len(counts) > _MOST_TEXTS else "")

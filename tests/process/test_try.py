@@ -59,6 +59,7 @@ def test_a_file_is_shown_as_it_is_read(tmp_path: Path, packed: bool):
     assert [each["moment"] for each in found[:3]] == ["2026-11-27T10:00:00.123Z", "2026-11-27T10:30:00.000Z", None]
     assert [each["reason"] for each in found] == [None, None, None, REASON, "not_json", "not_text"]
     assert found[3]["values"] == {"step": '"paid"', "time": "1795773600"}
+    assert [each["step"] for each in found] == ["created", "paid", None, "paid", None, None]
     assert found[0]["time"] == 1_795_773_600_123
 
 

@@ -21,7 +21,7 @@ from actors.sources.polled import of_one_partition
 from config.streams import Stream
 from config.units import NANOSECONDS
 from scripts.brokers.embedded import find_embedded
-from scripts.cli.printing import console_of, visible
+from scripts.cli.printing import console_of, counted, most_common, short
 from scripts.cli.topic_records import Given, of_topic
 from scripts.service.plan import view_of
 from scripts.service.schemas.found import await_schemas, encoding_of, framed_values, schemas_of
@@ -30,8 +30,7 @@ RECORDS = 20
 _GZIP = b"\x1f\x8b"
 _LONGEST = 1 << 20
 _NOTHING = "-"
-_LONGEST_CELL = 60
-_MOST_TEXTS = 10
+_STEP = "step"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -39,7 +38,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class Tried:
     """A record as the stream reads it. `values` has the JSON of each role's member; None: it is missing.
 
-    `time` is in the stream's unit, and `moment` the same as a date. `reason` is that of a refusal.
+    `time` is in the stream's unit, and `moment` the same as a date. `reason` is that of a refusal. `step` is the name of the
+    record's step; None: the member has no text of a step, or steps are read from no member.
     """
 
     place: str
@@ -49,6 +49,7 @@ class Tried:
     values: Mapping[str, str | None]
     reason: str | None
     record: str
+    step: str | None
 
 
 def _nothing(_: str) -> None:
@@ -66,7 +67,7 @@ def tried(stream: Stream, records: Sequence[Given], on_error: Callable[[str], No
     encoding = encoding_of(schemas)
     view = view_of(stream, encoding)
     members, names = _members(stream, encoding), {} if stream.form is None else stream.form.names()
-    step_of = {text: name for name, texts in names.items() for text in texts}
+    step_of = {text: name for name in stream.step_names for text in names.get(name, [name])}
     found = []
     for number, (record, value) in enumerate(zip(records, values.listed, strict=True)):
         stamp, key = record.stamp, record.key
@@ -76,15 +77,20 @@ def tried(stream: Stream, records: Sequence[Given], on_error: Callable[[str], No
         refused = bool(decoded.refusals)
         is_event = decoded.accepted is None or bool(decoded.accepted.all())
         at = int(decoded.times[0]) if is_event and decoded.times.size else None
+        texts = _values(members, value or b"")
+        step = step_of.get((texts.get(_STEP) or "").strip('"'))
+        if step in names:
+            texts[_STEP] = f"{texts[_STEP]} = {step}"
         found.append(
             Tried(
                 record.place,
                 "refused" if refused else "event" if is_event else "other",
                 at,
                 _moment(at, stream.axis),
-                _values(members, value or b"", step_of),
+                texts,
                 decoded.refusals[0].reason if refused else None,
                 (record.value or b"").decode(errors="replace"),
+                step,
             )
         )
     return found
@@ -141,9 +147,8 @@ def _members(stream: Stream, encoding: Encoding | None) -> _Members | None:
     return tuple(at), Members(pointers) if encoding is None else encoding.members(pointers)
 
 
-def _values(
-    members: tuple[Sequence[str], FieldsReader] | None, record: bytes, step_of: Mapping[str, str]
-) -> dict[str, str | None]:
+def _values(members: _Members | None, record: bytes) -> dict[str, str | None]:
+    """Return the JSON of each role's member; None: it is missing, or the record cannot be read."""
     if members is None:
         return {}
     roles, reader = members
@@ -151,11 +156,7 @@ def _values(
         found = reader.read(record)
     except (UnreadableError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return dict.fromkeys(roles)
-    texts = [raw.decode(errors="replace") if raw else None for raw in found]
-    named = [step_of.get(text.strip('"')) if text is not None else None for text in texts]
-    return {
-        role: f"{text} = {name}" if name is not None else text for role, text, name in zip(roles, texts, named, strict=True)
-    }
+    return {role: raw.decode(errors="replace") if raw else None for role, raw in zip(roles, found, strict=True)}
 
 
 def _moment(at: int | None, unit: str) -> str | None:
@@ -179,42 +180,31 @@ def printed(stream: Stream, found: Sequence[Tried]) -> None:
         "record", "time" if stream.axis in NANOSECONDS else stream.axis, *(f"{role} in {words}" for role in roles), "read as"
     )
     for each in found:
-        cells = [_NOTHING if (value := each.values.get(role)) is None else _short(value) for role in roles]
+        cells = [_NOTHING if (value := each.values.get(role)) is None else short(value) for role in roles]
         at = each.moment or (_NOTHING if each.time is None else str(each.time))
         color = {"event": "", "other": "dim", "refused": "red"}[each.read]
-        head = _short(each.record) if not roles else None
+        head = short(each.record) if not roles else None
         told = each.reason or each.read
         table.add_row(each.place, at, *cells, told if head is None else f"{told}: {head}", style=color)
     console = console_of(160)
     console.print(table)
     counts = {name: sum(each.read == name for each in found) for name in ("event", "other", "refused")}
-    all_of_them = f"{len(found)} record{'s' * (len(found) != 1)}"
-    events = f"{counts['event']} event{'s' * (counts['event'] != 1)}"
-    console.print(f"{all_of_them}: {events}, {counts['other']} other, {counts['refused']} refused")
-    for line in of_steps(getattr(stream, "step_names", ()), found):
+    read = f"{counted(counts['event'], 'event')}, {counts['other']} other, {counts['refused']} refused"
+    console.print(f"{counted(len(found), 'record')}: {read}")
+    for line in _of_steps(stream.step_names, found):
         console.print(line)
 
 
-def of_steps(steps: Sequence[str], found: Sequence[Tried]) -> list[str]:
+def _of_steps(steps: Sequence[str], found: Sequence[Tried]) -> list[str]:
     """Return lines about the step of records: the texts that are no step, and the steps of which there is no record.
 
     Without such texts there is no line: then the records are a part of a process.
     """
-    texts = [(each.read, text) for each in found if (text := each.values.get("step")) is not None]
-    others = Counter(text for read, text in texts if read == "other")
+    others = Counter(text for each in found if each.read == "other" and (text := each.values.get(_STEP)) is not None)
     if not others:
         return []
-    seen = {text.rpartition(" = ")[2].strip('"') for read, text in texts if read != "other"}
-    absent = [step for step in steps if step not in seen]
-    listed = ", ".join(f"{_short(text)} {count:,}" for text, count in others.most_common(_MOST_TEXTS))
-    more = f", and {len(others) - _MOST_TEXTS} more" if len(others) > _MOST_TEXTS else ""
+    seen = {each.step for each in found}
     return [
-        f"texts that are no step, so the record is no event: {listed}{more}",
-        *(f"step {step}: none of these records" for step in absent),
+        f"texts that are no step, so the record is no event: {most_common(others)}",
+        *(f"step {step}: none of these records" for step in steps if step not in seen),
     ]
-
-
-def _short(text: str) -> str:
-    """Return text in one line of at most 60 characters, without control characters."""
-    line = visible(text)
-    return line if len(line) <= _LONGEST_CELL else line[:_LONGEST_CELL] + "…"

@@ -4,7 +4,6 @@ import difflib
 import os
 import re
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +21,7 @@ from scripts.cli.configuration.tried import with_broker
 from scripts.cli.init.proposal import Proposal, as_found, best, propose, view_for
 from scripts.cli.init.roles import MOST_STEPS, Guess, Order
 from scripts.cli.init.writing import yaml_of
-from scripts.cli.printing import visible
+from scripts.cli.printing import most_common, visible
 from scripts.cli.topic_records import AbsentError, Given, names_of_topics, of_topic
 
 RECORDS = 1_000
@@ -165,12 +164,10 @@ class _Questions:
     def __init__(self, *, yes: bool) -> None:
         self._yes = yes
 
-    def text(self, option: str, question: str, default: str | None, *, optional: bool = False) -> str:
-        """Return an answer. With `yes`, raises ValueError unless the question is `optional`."""
+    def text(self, option: str, question: str, default: str | None) -> str:
+        """Return an answer. With `yes`, raises ValueError."""
         if self._yes:
-            if not optional or default is None:
-                raise ValueError(f"{option}: expected a value, because --yes asks nothing")
-            return default
+            raise ValueError(f"{option}: expected a value, because --yes asks nothing")
         return self._ask(option, question, default)
 
     def topic(self, kafka: Mapping[str, Any]) -> str:
@@ -214,9 +211,8 @@ class _Questions:
         if self._yes:
             return as_found(order)
         known = {text.lower(): text for text in order.counts}
-        counts = ", ".join(f"{visible(text)} {count:,}" for text, count in Counter(order.counts).most_common(10))
         while True:
-            given = self._ask("steps", f"Steps in order of time ({counts})", ",".join(order.texts))
+            given = self._ask("steps", f"Steps in order of time ({most_common(order.counts)})", ",".join(order.texts))
             texts = [known.get(text.strip().lower(), "") for text in given.split(",")]
             if MOST_STEPS >= len(set(texts)) == len(texts) > 1 and all(texts):
                 return texts

@@ -14,6 +14,7 @@ from config.streams import STREAMS, Stream
 from scripts.cli.configuration.tried import tried
 from scripts.cli.init.members import Member, members_of
 from scripts.cli.init.roles import MOST_STEPS, Guess, Order, behind_ms, guesses, instant, order_of
+from scripts.cli.printing import most_common
 from scripts.cli.topic_records import Given
 
 _ENOUGH = 0.5
@@ -280,7 +281,6 @@ def _names(texts: Sequence[str]) -> dict[str, str]:
 def _about(order: Order, steps: Sequence[str]) -> tuple[str, list[str]]:
     """Describe the order of steps in a remark, and return what could not be guessed about them."""
     doubts = []
-    counts = ", ".join(f"{_shown(text)} {count:,}" for text, count in Counter(order.counts).most_common(10))
     if tuple(steps) != order.texts:
         known = "in the order that you gave"
     elif order.by is None:
@@ -288,12 +288,11 @@ def _about(order: Order, steps: Sequence[str]) -> tuple[str, list[str]]:
         doubts.append("the order of the steps is not known, because no member shows it: check `steps`")
     else:
         known = "in order of time" + (f", as {order.by} shows" if order.by else "")
-    left = Counter({text: count for text, count in order.counts.items() if text not in steps})
+    left = {text: count for text, count in order.counts.items() if text not in steps}
     if left:
-        listed = ", ".join(f"{_shown(text)} {count:,}" for text, count in left.most_common(10))
         why = f", because {MOST_STEPS} is the most" if len(steps) == MOST_STEPS else ""
-        doubts.append(f"left out of the steps{why}: {listed}")
-    return f"{known}. Seen: {counts}", doubts
+        doubts.append(f"left out of the steps{why}: {most_common(left)}")
+    return f"{known}. Seen: {most_common(order.counts)}", doubts
 
 
 def _events(stanza: Mapping[str, Any], records: Sequence[Given]) -> int:
