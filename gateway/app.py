@@ -13,6 +13,7 @@ from actors.protocol import Address
 from actors.replies import GetHealth
 from gateway.api.docs import DocsRoutes
 from gateway.api.errors import handlers
+from gateway.api.forms import STATUSES
 from gateway.api.openapi import DescriptionRoutes
 from gateway.api.operation import Family, Operation, routes
 from gateway.api.params import Time
@@ -108,8 +109,10 @@ def operations_of(asker: Asker, streams: Sequence[Served]) -> dict[str, list[Ope
 
 def of_stream(asker: Asker, stream: Served) -> list[Family]:
     """Return the families of one stream: those of all views, and those of its own."""
-    general: list[Family] = [StreamRoutes(asker, stream), HistogramRoutes(asker, stream), SummaryRoutes(asker, stream)]
-    return [*general, RecordRoutes(asker, stream), LetterRoutes(asker, stream), routes_of(asker, stream)]
+    own = routes_of(asker, stream)
+    summary = SummaryRoutes(asker, stream, getattr(own, "statuses", STATUSES))
+    general: list[Family] = [StreamRoutes(asker, stream), HistogramRoutes(asker, stream), summary]
+    return [*general, RecordRoutes(asker, stream), LetterRoutes(asker, stream), own]
 
 
 def from_stream(operation: Operation, stream: Served) -> Operation:

@@ -1,6 +1,7 @@
 """The route of figures: how many answers a stream has in a bucket of time, at what rate, and percentiles of what they have."""
 
 import asyncio
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 from zoneinfo import available_timezones
@@ -17,7 +18,7 @@ from actors.views.view import Shape, View
 from gateway.answer import RANGE, asked, range_header, rendered
 from gateway.api import params
 from gateway.api.errors import bad
-from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, OF_FUNNELS, STATUSES, forms
+from gateway.api.forms import CACHING, FORM, IF_NONE_MATCH, STATUSES, forms
 from gateway.api.operation import Operation
 from gateway.ask import Asker
 from gateway.coverage import COVERAGE, WITH_COVERAGE, coverage_of
@@ -93,11 +94,12 @@ def _answer(shape: Shape) -> dict[str, Any]:
 
 
 class SummaryRoutes:
-    """Endpoint of one stream whose view has figures; other streams have none."""
+    """Endpoint of one stream whose view has figures; other streams have none. `statuses` are those of its view's answers."""
 
-    def __init__(self, asker: Asker, stream: Served) -> None:
+    def __init__(self, asker: Asker, stream: Served, statuses: Mapping[int, str] = STATUSES) -> None:
         self._asker = asker
         self._stream = stream
+        self._statuses = statuses
         self._start, self._end = params.range_of(stream.unit_of, "Answers")
 
     def operations(self) -> list[Operation]:
@@ -115,7 +117,7 @@ class SummaryRoutes:
                 answer=_answer(shape),
                 parameters=(*chosen, WITH_COVERAGE, FORM, IF_NONE_MATCH),
                 forms=forms("figures of a bucket a line", row_schema(shape)),
-                statuses=OF_FUNNELS if self._stream.view == "funnel" else STATUSES,
+                statuses=self._statuses,
                 headers={**COVERAGE, **RANGE, **CACHING},
             )
             for path in (f"/{self._stream.name}/summary", f"/{self._stream.name}/{self._stream.view}/summary")

@@ -103,6 +103,9 @@ OF_KEY = params.InPath(
 class Routes:
     """Endpoints of one funnel, under its own name."""
 
+    statuses = OF_FUNNELS
+    """The further status codes of its answers, those of its figures too."""
+
     def __init__(self, asker: Asker, stream: Served) -> None:
         self._asker = asker
         self._stream = stream
@@ -134,7 +137,7 @@ class Routes:
                 answer=FunnelAnswer,
                 parameters=(self._start, self._end, BY, ZONE, *common),
                 forms=forms("a step a line", StepRow),
-                statuses=OF_FUNNELS,
+                statuses=self.statuses,
                 headers={**COVERAGE, **RANGE, **CACHING},
             ),
             Operation(
@@ -145,7 +148,7 @@ class Routes:
                 answer=page,
                 parameters=(self._start, self._end, STATE, self._missing, KEY, LIMIT, CURSOR, *common),
                 forms=forms("a sequence a line", row),
-                statuses=OF_FUNNELS,
+                statuses=self.statuses,
                 headers={**COVERAGE, **ROWS, **RANGE, **CACHING},
                 links={"next": Link(path=path, parameters=following, description="The next page, if there is one.")},
             ),
@@ -157,7 +160,7 @@ class Routes:
                 answer=KeyStory,
                 parameters=(OF_KEY, *common),
                 forms=forms("an event a line", KeyEvent),
-                statuses=OF_FUNNELS,
+                statuses=self.statuses,
                 headers={**COVERAGE, **CACHING},
             ),
         ]
