@@ -122,7 +122,7 @@ class FrontEnd(Actor[FrontEndMessage]):
         self._lost = False
         self._busy = True
         self._alone: int | None = None
-        self._polled_at = self._got_at = self._reported_at = self._looked_at = 0.0
+        self._polled_at = self._got_at = self._reported_at = self._looked_at = self._taken_at = 0.0
 
     @property
     def home(self) -> str:
@@ -324,7 +324,7 @@ class FrontEnd(Actor[FrontEndMessage]):
         self._intake = self._intake.anew(message.state, self._now())
         self._lost = message.lost
         self._out.begin(message.round, message.collector)
-        self._end, self._due_at = End.OPEN, None
+        self._end, self._due_at, self._taken_at = End.OPEN, None, 0.0
         self._pause = Pause(self._pace, self._now(), self._intake.records if message.state is not None else None)
         self._dead.forget_request()
         self._phase = Phase.READING if self._drain is None else Phase.DRAINING
@@ -415,6 +415,8 @@ class FrontEnd(Actor[FrontEndMessage]):
             if not self._intake.undecoded:  # after the first decoding, a part of the poll may be taken in
                 self._phase = Phase.FAILED
             raise
+        if self._first.empty:
+            self._taken_at = now
         self._balance(now)
         if now - self._reported_at >= self._pace.report_after(now - self._got_at):
             self._report(self._reading(now))
@@ -579,6 +581,7 @@ class FrontEnd(Actor[FrontEndMessage]):
             credits=self._pace.credits * self._pace.micro_batch,
             buffered_bytes=read.buffered_bytes + self._out.nbytes + self._dead.nbytes,
             lag=self._source.lag() if self._opened else {},
+            taken_at=self._taken_at,
         )
         self.send(self._manager, progress)
         return progress

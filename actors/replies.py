@@ -132,7 +132,7 @@ class Progress(Control, frozen=True):
     `offsets` has the next offset to read and `lag` the unread records of each partition. `trouble` is why no records come,
     None if they can; `last_record_at` is when the newest record was read (seconds since 1970). `silence` is the stream's time
     while every record is read and none comes: it goes on with the clock. `unit` is that of the times, None if the axis is not
-    time. `since_start` has this process's counts, see `Tally`.
+    time. `since_start` has this process's counts, see `Tally`. All records that were polled by `taken_at` (monotonic) are in.
     """
 
     state: str = "starting"
@@ -163,6 +163,7 @@ class Progress(Control, frozen=True):
     trouble: Trouble | None = None
     unit: Unit | None = None
     since_start: Mapping[str, int] = {}
+    taken_at: float = 0.0
 
     @property
     def held_back_because(self) -> str | None:
@@ -239,7 +240,8 @@ class Stats(Struct, frozen=True):
     `numbers` has their ids in the same order; a generation keeps its id until the stream recovers from a failure or restarts.
     `gone` is the summary of the dropped generations, and `pruned` lists the newest of these, newest first. `since_start` has
     this process's counts, see `Tally`. `output_problem` is the reason why a sink accepts no results now. `by_shard` has the
-    stats of each shard of this process, which these are the sums of; None unless the stream is spread over a cluster.
+    stats of each shard of this process, which these are the sums of; None unless the stream is spread over a cluster. Of a
+    shard, `past` has earlier watermarks, each with the time (monotonic) by which it was known, the newest first.
     """
 
     view: View
@@ -261,6 +263,7 @@ class Stats(Struct, frozen=True):
     since_start: Mapping[str, int] = {}
     output_problem: str | None = None
     by_shard: "Mapping[int, Stats] | None" = None
+    past: tuple[tuple[float, int], ...] = ()
 
 
 class GetShards(Data, frozen=True):

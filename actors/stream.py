@@ -45,7 +45,8 @@ class StreamPlan:
     `lateness` and `ahead` are in the unit of the settings. If this is not given, `unit` is decided by the events.
 
     Every stream has checkpoints, in `store`. `connect` makes the client that writes to the stream's own topic; None if
-    clients may not write. `streams` is the number of streams in the process.
+    clients may not write. `streams` is the number of streams in the process. A shard of a cluster has its own class of
+    `manager`.
     """
 
     name: str
@@ -63,6 +64,7 @@ class StreamPlan:
     dead_letters: DeadLetterSink | None = None
     ahead: Ahead = field(default_factory=Ahead)
     unit: TimeUnit = field(default_factory=TimeUnit)
+    manager: type[Manager] = Manager
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ def start_stream(system: System, plan: StreamPlan, callbacks: Callbacks) -> Runn
     if plan.dead_letters is not None:
         dead_letters = start(DeadLetterWriter, system, stream=plan.name, sink=plan.dead_letters)
     manager = start(
-        Manager,
+        plan.manager,
         system,
         stream=plan.name,
         view=plan.view,

@@ -5,14 +5,17 @@ It never waits. A shard that gives no part is named in the answer's coverage.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, Protocol, assert_never
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Protocol, assert_never
 
-from actors.cluster.joining import clock_of, coverage_of, origin_of
+from actors.cluster.joining import Heard, Standing, origin_of, standing_of
 from actors.cluster.messages import (
     Arrived,
     Ask,
+    Check,
+    Checked,
     Counted,
     Doubt,
     GathererMessage,
@@ -29,9 +32,10 @@ from actors.cluster.parcels import Parcel, parcel_of, part_of, question_bytes
 from actors.cluster.summing import is_idle, stats_of
 from actors.messages import Reconfigure, Reconfigured
 from actors.protocol import Busy, Lane, Message, QueryId, ReplyTo
-from actors.replies import Answer, Coverage, GetShards, GetStats, Query, ShardState, Stats, TooMuch, Unanswerable
+from actors.replies import Answer, GetShards, GetStats, Query, ShardState, Stats, TooMuch, Unanswerable
 from actors.runtime.actor import Actor, System
 from actors.timeline.span import Span
+from actors.timeline.unit import UNITS
 from actors.views.view import View
 
 _DOUBT_S = 1.0
@@ -39,6 +43,7 @@ _DOUBT_S = 1.0
 
 _AGAIN_S = 1.0
 _PROBE_S = 1.0
+_CHECK_S = 0.05
 _SHARE = 0.9
 """The part of a query's time that a shard has. The rest is for the join."""
 
@@ -61,7 +66,7 @@ class _Asked:
     """An unfinished query: the shards that it waits for, and the parts so far.
 
     The shards were asked with `arguments` about `span`, by the leases `epochs`, for an answer until `until` (monotonic, s). A
-    view may ask them again, by the parts.
+    view may ask them again, by the parts. `asked_at` and `came_at` are when a shard was asked last, and when its part came.
     """
 
     query: Query
@@ -71,14 +76,22 @@ class _Asked:
     waiting: set[int] = field(default_factory=set)
     epochs: dict[int, int] = field(default_factory=dict)
     parts: dict[int, Part] = field(default_factory=dict)
+    asked_at: dict[int, float] = field(default_factory=dict)
+    came_at: dict[int, float] = field(default_factory=dict)
 
 
-class _Standing(NamedTuple):
-    """Where a stream stands in all shards: the joined coverage, whether all are idle, and the clock, see `parcels`."""
+@dataclass(slots=True)
+class _Entry:
+    """What is known about the beginning of a shard here.
 
-    coverage: Coverage
-    idle: bool
-    clock: int | None
+    Its source had read what was there at `caught_up_at`.
+    The slices have that once they have `events`, which they had if `passed`.
+    """
+
+    caught_up_at: float | None = None
+    events: int = 0
+    passed: bool = False
+    checking: bool = False
 
 
 @dataclass(slots=True)
@@ -120,6 +133,7 @@ class Gatherer(Actor[GathererMessage]):
         self._budget_bytes = budget_bytes
         self._parcel: Parcel = parcel_of(name)
         self._held: dict[int, Hold] = {}
+        self._entries: dict[int, _Entry] = {}
         self._places: dict[int, Place] = {}
         self._down: dict[int, int] = {}
         self._asked: dict[QueryId, _Asked] = {}
@@ -149,12 +163,17 @@ class Gatherer(Actor[GathererMessage]):
                 self._probe(message)
             case Probed():
                 self._probed(message)
+            case Check():
+                self._check(message)
+            case Checked():
+                self._checked(message)
             case Hold():
-                self._held[message.shard] = message
+                self._hold(message)
                 if self._places.pop(message.shard, None) is not None:
                     self._moved(message.shard, message.epoch)
             case Release(shard):
                 self._held.pop(shard, None)
+                self._entries.pop(shard, None)
             case Locate():
                 self._locate(message)
             case GetStats(reply_to):
@@ -200,8 +219,9 @@ class Gatherer(Actor[GathererMessage]):
     def _put_one(self, query_id: QueryId, asked: _Asked, shard: int) -> None:
         """Ask a shard if it may answer, here or elsewhere."""
         hold, place = self._held.get(shard), self._places.get(shard)
-        deadline_s = max(0.0, asked.until - self.system.dispatcher.now())
-        if hold is not None and hold.caught_up() and not self._doubtful():
+        now = asked.asked_at[shard] = self.system.dispatcher.now()
+        deadline_s = max(0.0, asked.until - now)
+        if hold is not None and self._present(hold) and not self._doubtful():
             asked.waiting.add(shard)
             asked.epochs[shard] = hold.epoch
             query = Query(asked.span, asked.arguments, deadline_s, lambda _: None, asked.query.admit)
@@ -246,7 +266,8 @@ class Gatherer(Actor[GathererMessage]):
             if isinstance(stats, Busy):
                 done(stats)
                 return
-            idle, missing = is_idle(stats), len(stats.coverage.missing)
+            missing = len(stats.coverage.missing)
+            whole_at = hold.reading.whole_at(stats.progress.taken_at) if is_idle(stats) else None
 
             def take(found: Answer | Busy) -> None:
                 if isinstance(found, Busy):
@@ -254,7 +275,7 @@ class Gatherer(Actor[GathererMessage]):
                 elif whole and len(found.coverage.missing) != missing:
                     done(Busy("a slice did not reply"))
                 else:
-                    done(Part(found.partial, found.coverage, found.origin, idle, hold.epoch, 0, stats.progress.silence))
+                    done(_part(found, stats, hold, whole_at, self.system.dispatcher.now()))
 
             self.send(hold.manager, Query(query.span, query.arguments, query.deadline_s, take, query.admit, counts=not whole))
 
@@ -267,7 +288,7 @@ class Gatherer(Actor[GathererMessage]):
             message.reply_to(Busy("another process has the shard"))
         elif self._doubtful():
             message.reply_to(Busy("the lease is in doubt"))
-        elif not hold.caught_up():
+        elif not self._present(hold):
             message.reply_to(Busy("the shard reads what came before"))
         else:
             query = Query(message.span, message.arguments, message.deadline_s, lambda _: None, message.admit)
@@ -301,7 +322,7 @@ class Gatherer(Actor[GathererMessage]):
             part = refused if refused is not None else part
         asked.waiting.discard(message.shard)
         if isinstance(part, Part):
-            asked.parts[message.shard] = part
+            asked.parts[message.shard], asked.came_at[message.shard] = part, self.system.dispatcher.now()
         elif isinstance(part, TooMuch):  # there is too little memory for the answer
             del self._asked[message.query_id]
             asked.query.reply_to(part)
@@ -338,14 +359,10 @@ class Gatherer(Actor[GathererMessage]):
         del self._asked[query_id]
         query.reply_to(Answer(self._view, joined, query.span, query.arguments, standing.coverage, origin))
 
-    def _standing(self, asked: _Asked) -> _Standing:
+    def _standing(self, asked: _Asked) -> Standing:
         """Return where the stream stands by the parts so far."""
-        parts = [asked.parts[shard] for shard in sorted(asked.parts)]
-        absent = [f"{self.stream} {shard}" for shard in range(self._shards) if shard not in asked.parts]
-        idle = [part.idle for part in parts]
-        coverage = coverage_of([part.coverage for part in parts], idle, absent)
-        sleeps = not absent and all(idle)
-        return _Standing(coverage, sleeps, None if absent else clock_of(parts, coverage.complete_to, sleeps))
+        heard = [Heard(part, asked.asked_at[shard], asked.came_at[shard]) for shard, part in sorted(asked.parts.items())]
+        return standing_of(heard, [f"{self.stream} {shard}" for shard in range(self._shards) if shard not in asked.parts])
 
     # Who is there ----------------------------------------------------------------------------------------------------
 
@@ -353,12 +370,55 @@ class Gatherer(Actor[GathererMessage]):
         """Return who has a shard."""
         hold, place = self._held.get(shard), self._places.get(shard)
         if hold is not None:
-            here = hold.caught_up() and not self._doubtful()
+            here = self._present(hold) and not self._doubtful()
             return ShardState(shard, "here" if here else "catching up", epoch=hold.epoch)
         if place is None:
             return ShardState(shard, "nowhere")
         answers = self._down.get(shard) != place.epoch
         return ShardState(shard, "elsewhere" if answers else "nowhere", place.host, place.port, place.epoch, place.pid)
+
+    def _hold(self, hold: Hold) -> None:
+        """Note that a shard is here. By a newer lease of the same actors it is where it was."""
+        before, entry = self._held.get(hold.shard), self._entries.get(hold.shard)
+        same = before is not None and entry is not None and before.manager == hold.manager
+        self._held[hold.shard] = hold
+        self._entries[hold.shard] = replace(entry, checking=False) if same and entry is not None else _Entry()
+        self._present(hold)
+
+    def _present(self, hold: Hold) -> bool:
+        """Return whether the slices of a shard have what was there when its lease began; if not, look again and again."""
+        entry, at = self._entries[hold.shard], hold.reading.caught_up_at()
+        if at is not None and entry.passed and entry.caught_up_at == at:
+            return True
+        if not entry.checking:
+            entry.checking = True
+            self.send(self.address, Check(hold.shard, hold.epoch))
+        return False
+
+    def _check(self, message: Check) -> None:
+        """Ask the manager of a shard what its slices have, once its source has read enough."""
+        hold = self._held.get(message.shard)
+        if hold is None or hold.epoch != message.epoch:
+            return
+        entry, at = self._entries[message.shard], hold.reading.caught_up_at()
+        if at is not None:
+            if entry.passed and entry.caught_up_at == at:
+                entry.checking = False
+                return
+            shard, epoch = message.shard, message.epoch
+            self.send(hold.manager, GetStats(lambda stats: self.send(self.address, Checked(shard, epoch, at, stats))))
+        self.later(_CHECK_S, self.address, message)
+
+    def _checked(self, message: Checked) -> None:
+        """Note how many events the slices must have, and later that they have them. Batches reach them in order."""
+        hold, stats, at = self._held.get(message.shard), message.stats, message.caught_up_at
+        if hold is None or hold.epoch != message.epoch or isinstance(stats, Busy) or stats.progress.taken_at < at:
+            return
+        entry = self._entries[message.shard]
+        if entry.caught_up_at != at:
+            entry.caught_up_at, entry.events, entry.passed = at, stats.progress.events - stats.progress.apart, False
+        events = sum(meta.events for meta in (*stats.aged, stats.active)) + sum(stats.dropped.values())
+        entry.passed = entry.passed or events >= entry.events
 
     def _locate(self, message: Locate) -> None:
         """Note where a shard is."""
@@ -427,3 +487,21 @@ class Gatherer(Actor[GathererMessage]):
     def _sum(self, number: int) -> None:
         counting = self._counting.pop(number)
         counting.reply_to(stats_of(dict(sorted(counting.found.items())), self._view, self._budget_bytes))
+
+
+def _part(found: Answer, stats: Stats, hold: Hold, whole_at: float | None, now: float) -> Part:
+    """Return the part of a shard, made `now`. `stats` are of just before; it is idle if it had read all until `whole_at`."""
+    whole_s, news_s = (None if at is None or at == -math.inf else now - at for at in (whole_at, hold.reading.news_at))
+    unit = stats.progress.unit
+    return Part(
+        found.partial,
+        found.coverage,
+        found.origin,
+        idle=whole_at is not None,
+        epoch=hold.epoch,
+        silence=stats.progress.silence,
+        per_s=1_000 if unit is None else UNITS[unit.name],
+        whole_s=whole_s,
+        news_s=news_s,
+        past=tuple((now - at, watermark) for at, watermark in stats.past),
+    )

@@ -1,7 +1,7 @@
 """The messages to a gatherer, beside those of the gateway in `actors.replies`."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -20,16 +20,30 @@ class Place(Struct, frozen=True):
     pid: int | None = None
 
 
+class Reading(Protocol):
+    """How far the source of a shard has read. Times are monotonic, in seconds. Any thread may ask."""
+
+    def caught_up_at(self) -> float | None:
+        """Return when the source had read what was there when the lease began; None if it has not, or must read it again."""
+
+    def whole_at(self, taken_at: float) -> float | None:
+        """Return until when all records were read, -inf if that is unknown; None if some came after `taken_at`."""
+
+    @property
+    def news_at(self) -> float:
+        """When the last record came; -inf before the first one."""
+
+
 class Hold(Control, frozen=True):
     """Ask the shard here from now on: this process has it. Sent by the composition root.
 
-    `caught_up` returns whether the shard has read what was there when its lease began; until then it gives no answers.
+    Until its slices have all that was there when its lease began, by its `reading`, it gives no answers.
     """
 
     shard: int
     epoch: int
     manager: ManagerAddress
-    caught_up: Callable[[], bool]
+    reading: Reading
 
 
 class Release(Control, frozen=True):
@@ -48,7 +62,11 @@ class Locate(Control, frozen=True):
 class Part(Struct, frozen=True):
     """A shard's part of an answer. `idle`: the shard has read all records that there are. `nbytes`: as it was sent, else 0.
 
-    `silence` is the time of the shard's stream while it is idle. It goes on with the clock.
+    `silence` is the time of the shard's stream while it is idle. It goes on with the clock, by `per_s` units a second.
+
+    Ages are seconds before the part was made. If the shard is idle, it had read all records that there were at the age
+    `whole_s`, None if that is unknown. Its last record came at the age `news_s`, None if none has come since it began. `past`
+    has watermarks, the newest first, each with the age at which it was known.
     """
 
     partial: Any
@@ -58,6 +76,10 @@ class Part(Struct, frozen=True):
     epoch: int
     nbytes: int = 0
     silence: int | None = None
+    per_s: int = 1_000
+    whole_s: float | None = None
+    news_s: float | None = None
+    past: tuple[tuple[float, int], ...] = ()
 
 
 class Ask(Data, frozen=True):
@@ -108,6 +130,22 @@ class Late(Control, frozen=True):
     query_id: QueryId
 
 
+class Check(Control, frozen=True):
+    """Look whether the slices of a shard here have what was there when its lease began. The gatherer sends this to itself."""
+
+    shard: int
+    epoch: int
+
+
+class Checked(Control, frozen=True):
+    """The stats of a shard here that had read all that at `caught_up_at`. The gatherer sends this to itself."""
+
+    shard: int
+    epoch: int
+    caught_up_at: float
+    stats: Stats | Busy
+
+
 class Counted(Control, frozen=True):
     """The stats of a shard of this process, or the reason without them. The gatherer sends this to itself."""
 
@@ -130,6 +168,8 @@ GathererMessage = (
     | Probe
     | Doubt
     | Late
+    | Check
+    | Checked
     | Counted
 )
 

@@ -155,6 +155,10 @@ def part_bytes(name: str, view: View, part: Part, arguments: Any) -> bytes:
         "idle": part.idle,
         "epoch": part.epoch,
         "silence": part.silence,
+        "per_s": part.per_s,
+        "whole_s": part.whole_s,
+        "news_s": part.news_s,
+        "past": part.past,
     }
     data = bytearray()
     snapshot.write(_KIND, state, data.extend)
@@ -184,6 +188,14 @@ def part_of(name: str, view: View, data: bytes) -> Part | Busy:
             int(state["epoch"]),
             len(data),
             None if silence is None else int(silence),
+            int(state["per_s"]),
+            _seconds(state["whole_s"]),
+            _seconds(state["news_s"]),
+            tuple((float(age_s), int(watermark)) for age_s, watermark in state["past"]),
         )
     except (TypeError, KeyError, IndexError, msgspec.ValidationError) as error:
         raise ValueError(f"this is no part of an answer: {error}") from None
+
+
+def _seconds(value: Any) -> float | None:
+    return None if value is None else float(value)

@@ -46,6 +46,11 @@ class FirstPolls:
         self._silent: set[int] = set()
         self._looked_at: Counter[int] = Counter()
 
+    @property
+    def empty(self) -> bool:
+        """Whether no poll waits now."""
+        return not self._waiting
+
     def offer(self, polled: Polled, place: Place, partitions: Collection[int], *, at_once: bool) -> list[tuple[Polled, Place]]:
         """Return the polls to take in now, in order: all if every one of the `partitions` has shown a time or its end.
 

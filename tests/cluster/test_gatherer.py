@@ -1,5 +1,7 @@
 """The gatherer of a process: one real actor, whose shards are all at other processes."""
 
+import dataclasses
+import math
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,10 +10,11 @@ import msgspec
 import pytest
 
 from actors.cluster.gatherer import Gatherer
-from actors.cluster.messages import Locate, Part, Place
+from actors.cluster.messages import Hold, Locate, Part, Place
 from actors.cluster.parcels import busy_bytes, part_bytes, question_of
 from actors.cluster.summing import summed
-from actors.replies import Busy, Coverage, GetStats, Progress, Query, Stats, Unanswerable
+from actors.manager import Manager
+from actors.replies import Answer, Busy, Coverage, GetStats, Progress, Query, Stats, Unanswerable
 from actors.runtime.actor import System, start
 from actors.timeline.span import EVER
 from actors.views.kinds import VIEWS
@@ -42,9 +45,9 @@ class Scene:
     """A gatherer of `shards` shards, and the replies to questions."""
 
     def __init__(self, shards: int) -> None:
-        clock, chance, trace = SimulatedClock(), random.Random(1), Trace()
+        self.clock, chance, trace = SimulatedClock(), random.Random(1), Trace()
         self.peers = Recorder()
-        self.dispatcher = SimulatedDispatcher(clock, chance, Faults(chance, {}, trace), trace)
+        self.dispatcher = SimulatedDispatcher(self.clock, chance, Faults(chance, {}, trace), trace)
         system = System(self.dispatcher)  # type: ignore[arg-type]  # it keeps the promises of a dispatcher
         self.gatherer = start(
             Gatherer,
@@ -69,6 +72,10 @@ class Scene:
         while self.dispatcher.ready():
             self.dispatcher.step()
 
+    def wait(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.settle()
+
     def ask(self, deadline_s: float = 10.0) -> None:
         self.tell(Query(EVER, COUNTING, deadline_s, self.replies.append))
 
@@ -80,6 +87,33 @@ class Scene:
     @property
     def waiting(self) -> int:
         return len(self.dispatcher.actors[0]._asked)
+
+
+class Shard:
+    """A shard here, at the addresses of its manager and its source: how far the source, the front end and the slices are."""
+
+    actor_class = Manager
+
+    def __init__(self, nothing: Stats) -> None:
+        self._nothing = nothing
+        self.source_at: float | None = None
+        self.news_at = -math.inf
+        self.taken_at, self.read, self.apart, self.sliced, self.dropped = 0.0, 0, 0, 0, 0
+
+    def caught_up_at(self) -> float | None:
+        return self.source_at
+
+    def whole_at(self, taken_at: float) -> float | None:
+        return None
+
+    def tell(self, message: Any) -> None:
+        if isinstance(message, GetStats):
+            replace = msgspec.structs.replace
+            progress = replace(self._nothing.progress, taken_at=self.taken_at, events=self.read, apart=self.apart)
+            active = dataclasses.replace(self._nothing.active, events=self.sliced)
+            message.reply_to(replace(self._nothing, progress=progress, active=active, dropped={"memory": self.dropped}))
+        else:
+            message.reply_to(Answer(VIEW, (), message.span, message.arguments, Coverage(None, 5, None)))
 
 
 @pytest.fixture
@@ -162,3 +196,35 @@ def test_a_shard_that_goes_back_to_its_checkpoint_holds_back_what_is_complete(sc
     parts = [Progress(lag={0: 1}, offsets={0: 4}, transactions={0: 3}), Progress(lag={1: 0}, offsets={1: 7})]
     whole = summed([shard(5, each) for each in parts]).progress
     assert (whole.lag, whole.offsets, whole.transactions) == ({0: 1, 1: 0}, {0: 4, 1: 7}, {0: 3}), "partitions of all shards"
+
+
+def test_a_shard_that_has_moved_is_absent_until_its_slices_have_what_was_there(scene: Any):
+    found: list[Stats] = []
+    one = scene(1)
+    one.tell(GetStats(found.append))  # of a process without shards
+    shard: Any = Shard(found[0])
+    one.tell(Hold(0, 3, shard, shard))
+
+    def absent() -> bool:
+        one.wait(0.06)
+        one.ask()
+        return bool(one.replies.pop().coverage.absent)
+
+    assert absent()
+    shard.source_at, shard.taken_at, shard.read, shard.sliced = 10.0, 9.0, 8, 8
+    assert absent(), "the last poll of the source is not taken in"
+    shard.taken_at, shard.read, shard.apart = 10.0, 12, 1
+    assert absent(), "the slices lack events"
+    shard.taken_at, shard.read, shard.sliced, shard.dropped = 11.0, 30, 9, 1
+    assert absent()
+    shard.sliced = 10
+    assert not absent(), "what has come since then does not count, nor what is kept apart or was dropped"
+    one.tell(Hold(0, 5, shard, shard))
+    one.ask()
+    assert not one.replies.pop().coverage.absent, "a newer lease of the same actors"
+    shard.source_at = None
+    assert absent(), "the source has gone back to a checkpoint"
+    shard.source_at, shard.taken_at, shard.read = 20.0, 20.0, 14
+    assert absent()
+    shard.sliced = 13
+    assert not absent()

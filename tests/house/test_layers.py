@@ -98,7 +98,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "actors.cluster": (
         *WORDS,
         "actors.runtime",
+        "actors.manager",
         "actors.sources.kafka",
+        "actors.sources.polled",
     ),
     # The gateway sees requests, replies, spans, and of the views the contract and the lines of GATEWAY_AND_VIEWS.
     "gateway": (

@@ -39,11 +39,13 @@ class Reach:
         self._doubts = self._asked_after = 0
         self.ends: dict[int, int] = {}
         """The newest answer by partition: the offset up to which it can be read."""
+        self.known_at = -math.inf
+        """When the question was asked that all leaders have answered last."""
 
     def forget(self) -> None:
         """Follow no partition. Answers to earlier requests do not count."""
         self._asked, self._answered, self.ends = {}, {}, {}
-        self._asked_at, self._oldest = 0.0, math.inf
+        self._asked_at, self._oldest, self.known_at = 0.0, math.inf, -math.inf
         self._doubtful = set()
 
     def doubt(self) -> None:
@@ -90,6 +92,8 @@ class Reach:
         ends = {number: end for number, answer in answers.items() if (end := offset_in(answer)) is not None}
         silent = self.silent(now).keys() & ends.keys()
         self.ends |= ends
+        if len(ends) == len(answers):
+            self.known_at = max(self.known_at, self._asked_at)
         self._answered |= dict.fromkeys(ends, now)
         self._oldest = min(self._answered.values(), default=math.inf)
         sure = self._doubtful & ends.keys() if self._asked_after == self._doubts else set[int]()

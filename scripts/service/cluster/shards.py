@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from actors.cluster.messages import GathererMessage, Hold, Locate, Place, Release
 from actors.cluster.parcels import parcel_of
+from actors.cluster.past import Manager
 from actors.cluster.share import SharedSource
 from actors.messages import Drained, Reconfigure
 from actors.protocol import Address, Busy
@@ -172,12 +173,13 @@ class LocalShards:
         view = parcel_of(stanza.view).of_shard(
             made.view, shard=shard, shards=self._cluster.shards, partitions=source.partition_count, complain=complain
         )
-        made = replace(made, name=f"{name}.{shard}", view=view, connect=None)  # the name of its threads: no other shard's
+        # The name is that of its threads, which no other shard has.
+        made = replace(made, name=f"{name}.{shard}", view=view, connect=None, manager=Manager)
         return _Engine(made, start_stream(self._system, made, self._callbacks), source)
 
     def _hold(self, shard: int, epoch: int) -> None:
         for name, engine in self._engines[shard].items():
-            self._gatherers[name].tell(Hold(shard, epoch, engine.running.manager, engine.source.caught_up))
+            self._gatherers[name].tell(Hold(shard, epoch, engine.running.manager, engine.source))
 
     def _share_memory(self) -> None:
         """Share the memory budget among the streams of all shards here."""

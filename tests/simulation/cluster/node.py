@@ -1,14 +1,16 @@
 """One process of a simulated cluster: a gatherer, the engines of the shards that it has, and its leases. All are the product's."""
 
+import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
 from actors.cluster.gatherer import Gatherer
 from actors.cluster.messages import Hold, Locate
 from actors.cluster.parcels import parcel_of
+from actors.cluster.past import Manager
 from actors.durability.store import Store
 from actors.protocol import Lane
 from actors.replies import Trouble
@@ -89,11 +91,20 @@ class ShardSource(SimulatedSource):
         self._lease = lease
         self._shards = host.around.shards
         self._targets: dict[int, int] = {}
+        self._caught_up_at: float | None = None
+        self.news_at = self._whole_at = -math.inf
         self._away_since: float | None = None
         super().__init__(*given, **more)
 
     def caught_up(self) -> bool:
         return self._opened and all(self._next.get(number, -1) >= end for number, end in self._targets.items())
+
+    def caught_up_at(self) -> float | None:
+        at = self._caught_up_at
+        return at if at is not None and self.caught_up() else None
+
+    def whole_at(self, taken_at: float) -> float | None:
+        return self._whole_at if self.news_at <= taken_at else None
 
     def _reads(self, number: int) -> bool:
         return number % self._shards == self._shard
@@ -101,6 +112,7 @@ class ShardSource(SimulatedSource):
     def open(self, place: Place) -> bool:
         if not self._host.connected():
             raise TroubleError("the broker is away")
+        self._caught_up_at, self._whole_at = None, -math.inf
         return super().open(place)
 
     def extend(self) -> bool:
@@ -116,7 +128,15 @@ class ShardSource(SimulatedSource):
     def poll(self, count: int, timeout_s: float) -> Polled:
         if self._host.connected():
             self._away_since = None
-            return super().poll(count, 0.0)  # else time would pass for all processes
+            found = super().poll(count, 0.0)  # else time would pass for all processes
+            now = self._clock.now()
+            if len(found.values):
+                self.news_at = now
+            if self.whole():
+                self._whole_at = now
+            if self._caught_up_at is None and self.caught_up():
+                self._caught_up_at = now
+            return found
         self._away_since = self._away_since or self._clock.now()
         return polled([], frozenset(), self._epoch)
 
@@ -236,7 +256,7 @@ class SimulatedShards(LocalShards):
         view = parcel_of(plan.view).of_shard(
             plan.feed.view(), shard=shard, shards=around.shards, partitions=source.partition_count, complain=node.log
         )
-        made = stream_plan(plan, f"{name}.{shard}", view, source, store, faults=around.faults)
+        made = replace(stream_plan(plan, f"{name}.{shard}", view, source, store, faults=around.faults), manager=Manager)
         running = start_stream(
             self._system,
             made,

@@ -34,9 +34,6 @@ _REST_S = 40.0
 _SPARE_S = 0.3
 _MOST_STEPS = 400_000
 _AFTER_S = 5.0
-_LARGE = 1_000
-_ON_THE_WAY_S = 0.3
-"""Seconds after which what a shard read at its beginning is in a slice, with batches of `_LARGE` events or more."""
 
 
 @dataclass(frozen=True)
@@ -334,22 +331,15 @@ class ClusterWorld:
         self.plan.feed.claim(answer, self._stats(), [given], [record.truth for record in expected])
 
     def _judge_replay(self, asked: _Asked, answer: Answer, given: list[Any], absent: set[int]) -> None:
-        """Assert that each shard of the answer has what its partitions had when a lease that may have answered began.
-
-        What a shard has just read is on its way to a slice, for long if batches are small, and a poll that fails at its end is
-        read again.
-        """
-        soon = self.plan.pace.micro_batch >= _LARGE and not self.plan.rates["poll after reading"]
-        if not soon or absent or answer.coverage.missing or not hasattr(self.plan.feed, "_orderly"):
+        """Assert that each shard of the answer has what its partitions had when a lease that may have answered began."""
+        if absent or answer.coverage.missing or not hasattr(self.plan.feed, "_orderly"):
             return
         due: list[Any] = []
         for number, partition in enumerate(self.plan.topic.lives[0].partitions):
             shard = number % self._shards
             known = asked.known.get(shard, -1)
             began = [
-                at
-                for (one, lease), at in self._around.begun.items()
-                if one == shard and lease <= known and at + _ON_THE_WAY_S < asked.at
+                at for (one, lease), at in self._around.begun.items() if one == shard and lease <= known and at <= asked.at
             ]
             due += [
                 record.truth for record in partition.records if self._counts(record) and record.at <= max(began, default=0.0)
@@ -450,6 +440,8 @@ class ClusterWorld:
             down = [shard for shard, each in gatherer._places.items() if gatherer._down.get(shard) == each.epoch]
             if down or not found == node.known == newest:
                 return f"process {node.number} knows {found} of {node.known}, and shards {down} do not answer"
+            if not all(map(gatherer._present, gatherer._held.values())):
+                return f"the slices of process {node.number} have not all that was there"
             if node.peers.under_way:
                 return f"process {node.number} has requests under way"
         waiting = [asked for asked in self._asked if not asked.answered and asked.node.alive]
@@ -522,9 +514,6 @@ def _plan(seed: int, view: str, chance: random.Random) -> Scenario:
     if chance.random() < 0.7:
         rates["starve"] = 0.0
         plan.feed.punctual = plan.feed.punctual or getattr(plan.feed, "_orderly", False)
-    if rates["delayed"]:
-        # Parts come from moments far apart, and an idle shard's may be the earliest: see docs/guarantees.md.
-        plan.feed.punctual = False
     if view == "top":
         plan = replace(plan, budget_bytes=1 << 40)
     return replace(
