@@ -407,7 +407,7 @@ class Restored(Control, frozen=True):
 
 
 class Delayed(Control, frozen=True):
-    """A sink accepts no results because of `problem`; None if all sinks accept results again. Sent by the publisher."""
+    """A sink accepts no results because of `problem`; None if all accept them again. Sent by the publisher, or the issuer."""
 
     problem: str | None
 
@@ -522,13 +522,17 @@ class Kept(Control, frozen=True):
 
 
 class Saved(Control, frozen=True):
-    """A checkpoint is on disk, written in `seconds`: the keeper's reply to `Save`. Its id is None if `problem` says why not."""
+    """A checkpoint is on disk, written in `seconds`: the keeper's reply to `Save`. Its id is None if `problem` says why not.
+
+    `copy_problem` is why it is not in the other place, if the store has one.
+    """
 
     attempt_id: AttemptId
     checkpoint_id: CheckpointId | None
     nbytes: int
     seconds: float
     problem: str | None
+    copy_problem: str | None = None
 
 
 class Reconfigure(Control, frozen=True):

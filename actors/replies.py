@@ -204,7 +204,7 @@ class Durability(Struct, frozen=True):
     `failed` counts failed checkpoints since then; `problem` is the last reason. `lost` describes files that could not be read
     at the start. `loading` is (generations read, generations in all) during the start. `failures`, `saved` and `seconds_in_all`
     count since the process began. `doubt` describes results that may come twice or be missing; `refused` is the reason why the
-    stream does not begin.
+    stream does not begin. `copy_problem` is the reason why the newest checkpoint is not in the checkpoint topic of a cluster.
     """
 
     checkpoint: int = 0
@@ -221,6 +221,7 @@ class Durability(Struct, frozen=True):
     seconds_in_all: float = 0.0
     doubt: str | None = None
     refused: str | None = None
+    copy_problem: str | None = None
 
 
 class Pruned(Struct, frozen=True):
@@ -277,7 +278,7 @@ class ShardState(Struct, frozen=True):
 
     `catching up`: its process still reads what came before. The process `pid` is at `host` and `port`, and has the shard by the
     lease `epoch`. `lag` counts its unread records, and `nbytes` is the memory that its generations take. What is not known is
-    None, such as the figures of a process that does not answer.
+    None, such as the figures of a process that does not answer. `problems` are its present ones.
     """
 
     shard: int
@@ -288,6 +289,7 @@ class ShardState(Struct, frozen=True):
     pid: int | None = None
     lag: int | None = None
     nbytes: int | None = None
+    problems: tuple[str, ...] = ()
 
 
 class GetPlace(Data, frozen=True):

@@ -201,11 +201,13 @@ class ShardReport(Answer, frozen=True):
     epoch: Annotated[int | None, _Meta(description="The number of the lease: each move has a larger one.")]
     lag: Annotated[int | None, _Meta(description="Its records that are not read yet; null: its process has not answered.")]
     bytes: Annotated[int | None, _Meta(description="Bytes of memory that its generations take; null as with `lag`.")]
+    problems: Annotated[list[str], _Meta(description="What does not go well there now; empty as with `lag`.")]
 
     @classmethod
     def of(cls, state: ShardState) -> Self:
         """Return a shard as JSON."""
-        return cls(state.shard, state.state, state.pid, state.host, state.port, state.epoch, state.lag, state.nbytes)
+        place = state.pid, state.host, state.port, state.epoch
+        return cls(state.shard, state.state, *place, state.lag, state.nbytes, list(state.problems))
 
 
 class StreamReport(Answer, frozen=True):

@@ -30,7 +30,7 @@ from actors.cluster.messages import (
 )
 from actors.cluster.parcels import Parcel, parcel_of, part_of, question_bytes
 from actors.cluster.summing import is_idle, stats_of
-from actors.messages import Reconfigure, Reconfigured
+from actors.messages import Delayed, Reconfigure, Reconfigured
 from actors.protocol import Busy, Lane, Message, QueryId, ReplyTo
 from actors.replies import Answer, GetShards, GetStats, Query, ShardState, Stats, TooMuch, Unanswerable
 from actors.runtime.actor import Actor, System
@@ -140,6 +140,7 @@ class Gatherer(Actor[GathererMessage]):
         self._counting: dict[int, _Counting] = {}
         self._ids = itertools.count(1)
         self._whole = self._part = 0
+        self._output_problem: str | None = None
 
     @property
     def counted(self) -> dict[str, int]:
@@ -182,6 +183,8 @@ class Gatherer(Actor[GathererMessage]):
                 self._add(message)
             case GetShards(reply_to):
                 reply_to(tuple(map(self._state_of, range(self._shards))))
+            case Delayed(problem):
+                self._output_problem = problem
             case Reconfigure():
                 message.reply_to(Reconfigured(0))
             case _:
@@ -486,7 +489,8 @@ class Gatherer(Actor[GathererMessage]):
 
     def _sum(self, number: int) -> None:
         counting = self._counting.pop(number)
-        counting.reply_to(stats_of(dict(sorted(counting.found.items())), self._view, self._budget_bytes))
+        found = dict(sorted(counting.found.items()))
+        counting.reply_to(stats_of(found, self._view, self._budget_bytes, self._output_problem))
 
 
 def _part(found: Answer, stats: Stats, hold: Hold, whole_at: float | None, now: float) -> Part:

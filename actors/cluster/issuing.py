@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any, Protocol, assert_never, cast
 
 from actors.cluster.messages import Gathered, GathererMessage, IssuerMessage
-from actors.messages import Look
+from actors.messages import Delayed, Look
 from actors.protocol import Address, Busy, Home, Message
 from actors.replies import Answer, Query
 from actors.runtime.actor import Actor, System
@@ -118,6 +118,7 @@ class Issuer(Actor[IssuerMessage]):
         self._waiting: list[Sequence[Any]] = []
         self._number = 0
         self._published = self._results = 0
+        self._problem: str | None = None
 
     @property
     def counted(self) -> dict[str, int]:
@@ -149,6 +150,7 @@ class Issuer(Actor[IssuerMessage]):
                     assert_never(message)
         except OSError as error:
             self._on_trouble(str(error))
+            self._have(str(error))
             self._end()
             self._again(_LOOK_S)
 
@@ -166,6 +168,12 @@ class Issuer(Actor[IssuerMessage]):
         self._issued = self._issue.Issued()
         self._waiting = []
 
+    def _have(self, problem: str | None) -> None:
+        """Report why results cannot be written, or that they can (None)."""
+        if problem != self._problem:
+            self._problem = problem
+            self.send(self._gatherer, Delayed(problem))
+
     def _again(self, seconds: float) -> None:
         self.later(seconds, self.address, Look())
 
@@ -175,6 +183,7 @@ class Issuer(Actor[IssuerMessage]):
         if epoch != self._epoch:
             self._end()
         if epoch is None:
+            self._have(None)  # another process publishes
             self._again(_LOOK_S)
             return
         if self._epoch is None:
@@ -212,6 +221,8 @@ class Issuer(Actor[IssuerMessage]):
         longest_s = min(_LONGEST_LOOK_S, 1.5 * self._rest_s) if still else _LOOK_S
         self._rest_s = max(longest_s, _SHARE * took_s)
         self._waiting = list(self._issue.chunks(self._issue.due(self._view, self._issued, before, answer.partial)))
+        if before is not None and not self._waiting:  # one look alone does not know what is due
+            self._have(None)
         self._go_on()
 
     def _go_on(self) -> None:
@@ -233,6 +244,7 @@ class Issuer(Actor[IssuerMessage]):
         self._outlet.write([(row.key, line) for row, line in found])
         for row, _ in found:
             self._issued.put(row)
+        self._have(None)
         self._published += len(found)
         self._results += 1
         self._go_on()

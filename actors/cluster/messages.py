@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from actors.messages import Look, ManagerAddress, Reconfigure
+from actors.messages import Delayed, Look, ManagerAddress, Reconfigure
 from actors.protocol import Busy, Control, Data, QueryId, ReplyTo
 from actors.replies import Answer, Coverage, GetShards, GetStats, Query, Stats, TooMuch
 from actors.timeline.span import Span
@@ -159,6 +159,7 @@ GathererMessage = (
     | GetStats
     | GetShards
     | Reconfigure
+    | Delayed
     | Ask
     | Hold
     | Release

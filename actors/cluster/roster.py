@@ -175,4 +175,4 @@ class Roster(Actor[RosterMessage]):
         if figures is None or state.state == "nowhere" or figures.epoch != state.epoch:
             return state
         now = "catching up" if figures.state == "catching up" else state.state
-        return replace(state, state=now, lag=figures.lag, nbytes=figures.nbytes)
+        return replace(state, state=now, lag=figures.lag, nbytes=figures.nbytes, problems=figures.problems)

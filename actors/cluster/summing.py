@@ -5,12 +5,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec.structs import replace
 
 from actors.cluster.joining import coverage_of
-from actors.replies import Coverage, Memory, Progress, Stats
+from actors.replies import Coverage, Durability, Memory, Progress, Stats
 from actors.views.view import Meta, View
 
 
-def stats_of(by_shard: Mapping[int, Stats], view: View, budget_bytes: int) -> Stats:
-    """Return the statistics of the shards of this process together; those of a stream without records if it has none."""
+def stats_of(by_shard: Mapping[int, Stats], view: View, budget_bytes: int, output_problem: str | None = None) -> Stats:
+    """Return the statistics of the shards of this process together; those of a stream without records if it has none.
+
+    `output_problem` is that of the results of all shards, which the process that has shard 0 publishes.
+    """
+    if 0 in by_shard:
+        by_shard = {**by_shard, 0: replace(by_shard[0], output_problem=output_problem)}
     if by_shard:
         return replace(summed(list(by_shard.values())), by_shard=by_shard)
     return Stats(
@@ -88,9 +93,35 @@ def summed(found: Sequence[Stats]) -> Stats:
         last_batch_at=max((each.last_batch_at for each in found if each.last_batch_at), default=None),
         starting=any(each.starting for each in found),
         numbers=tuple(range(1, len(aged) + 2)),
+        durability=_durability([each.durability for each in found if each.durability is not None]),
+        output_problem=_first(each.output_problem for each in found),
         pruned=tuple(pruned for each in found for pruned in each.pruned),
         since_start=_summed([each.since_start for each in found]),
     )
+
+
+def _durability(found: Sequence[Durability]) -> Durability | None:
+    """Return the checkpoints of several shards as one: that of the shard whose newest one is the oldest, and all problems."""
+    if not found:
+        return None
+    loading = [each.loading for each in found if each.loading is not None]
+    return replace(
+        min(found, key=lambda each: each.at or 0.0),
+        saved=sum(each.saved for each in found),
+        failed=sum(each.failed for each in found),
+        problem=_first(each.problem for each in found),
+        loading=(sum(read for read, _ in loading), sum(total for _, total in loading)) if loading else None,
+        lost=tuple(lost for each in found for lost in each.lost),
+        failures=sum(each.failures for each in found),
+        seconds_in_all=sum(each.seconds_in_all for each in found),
+        doubt=_first(each.doubt for each in found),
+        refused=_first(each.refused for each in found),
+        copy_problem=_first(each.copy_problem for each in found),
+    )
+
+
+def _first(texts: Iterable[str | None]) -> str | None:
+    return next((text for text in texts if text is not None), None)
 
 
 def is_idle(stats: Stats) -> bool:

@@ -164,6 +164,7 @@ class Assembler:
             seconds_in_all=self.durability.seconds_in_all + part.seconds,
             failed=0,
             problem=None,
+            copy_problem=part.copy_problem,
         )
         self._manager.send(self._publisher, Commit(part.checkpoint_id))
         self._manager.send(self.front_end, Proceed(saved=True))

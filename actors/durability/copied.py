@@ -37,8 +37,8 @@ class Copies(Protocol):
         Returns the highest number of any file that is there, 0 without one. Raises OSError if that cannot be learned now.
         """
 
-    def put(self, names: Sequence[str], content: Callable[[str], memoryview]) -> None:
-        """Copy the files of a checkpoint, which is the last of `names`. A failure is reported, and costs this copy only."""
+    def put(self, names: Sequence[str], content: Callable[[str], memoryview]) -> str | None:
+        """Copy the files of a checkpoint, the last of `names`. A failure costs this copy only, and its reason is returned."""
 
 
 class CopiedStore(Store):
@@ -61,7 +61,7 @@ class CopiedStore(Store):
     def write_checkpoint(self, state: State) -> tuple[int, int]:
         number, nbytes = super().write_checkpoint(state)
         generations = [str(row[1]) for row in state["aged"]]
-        self._copies.put([*generations, name_of(_CHECKPOINT, number)], self.content)
+        self.copy_problem = self._copies.put([*generations, name_of(_CHECKPOINT, number)], self.content)
         return number, nbytes
 
     def content(self, name: str) -> memoryview:

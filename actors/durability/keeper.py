@@ -109,7 +109,8 @@ class Keeper(Actor[KeeperMessage]):
         self._named_before, self._named = self._named, message.named
         self._sweep()
         self._fresh.clear()
-        return Saved(message.attempt_id, CheckpointId(checkpoint), nbytes, self.system.dispatcher.now() - began, None)
+        took_s = self.system.dispatcher.now() - began
+        return Saved(message.attempt_id, CheckpointId(checkpoint), nbytes, took_s, None, self._store.copy_problem)
 
     def _sweep(self) -> None:
         try:

@@ -28,6 +28,9 @@ class Store:
     temporary = _TEMPORARY
     """The end of the name of a file that is not whole yet."""
 
+    copy_problem: str | None = None
+    """Why the newest checkpoint is not in the other place, if there is one."""
+
     def __init__(self, folder: Path, disk: Disk, *, lasting: bool = True) -> None:
         self.folder = folder
         self.lasting = lasting

@@ -84,6 +84,8 @@ class Seen:
     trouble: str | None
     why: str
     saved: Saved | None = None
+    copy_problem: str | None = None
+    output_problem: str | None = None
 
     @staticmethod
     def of(stats: Stats) -> "Seen":
@@ -100,6 +102,8 @@ class Seen:
             dropped=dict(stats.dropped_generations),
             checkpoints_failed=stats.durability.failures if stats.durability is not None else 0,
             saved=_saved(stats.durability),
+            copy_problem=stats.durability.copy_problem if stats.durability is not None else None,
+            output_problem=stats.output_problem,
             trouble=trouble.state if trouble is not None else None,
             why="; ".join(trouble.reasons)[:_LONGEST_TEXT] if trouble is not None else "",
         )
@@ -180,6 +184,10 @@ class StreamHistory:
                 self.mark(at, "dropped", f"{count - before.dropped.get(reason, 0)} dropped: {reason}")
         if now.checkpoints_failed > before.checkpoints_failed:
             self.mark(at, "failed", "a checkpoint could not be written")
+        if now.copy_problem is not None and before.copy_problem is None:
+            self.mark(at, "failed", now.copy_problem)
+        if now.output_problem is not None and before.output_problem is None:
+            self.mark(at, "failed", f"results wait: {now.output_problem}")
         if now.trouble != before.trouble:
             self.mark(at, "troubled" if now.trouble else "recovered", f"{now.trouble}: {now.why}" if now.trouble else "")
 

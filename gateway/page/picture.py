@@ -154,6 +154,7 @@ def _now(stream: Served, stats: Stats, bars: Sequence[Bar]) -> dict[str, Any]:
         **_lag(progress.lag, progress.offsets),
         "lastBatchAt": stats.last_batch_at,
         "checkpoint": _checkpoint(stats.durability),
+        "outputProblem": stats.output_problem,
     }
 
 
@@ -186,6 +187,7 @@ def _checkpoint(durability: Durability | None) -> dict[str, Any] | None:
         "saved": durability.saved,
         "failed": durability.failed,
         "problem": durability.problem,
+        "copyProblem": durability.copy_problem,
         "recoveredFrom": durability.recovered_from,
         "loading": durability.loading,
         "unread": durability.lost[:10],

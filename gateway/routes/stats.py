@@ -40,6 +40,7 @@ class CheckpointReport(Answer, frozen=True):
     recovered_from: Annotated[Count, _Meta(description="The checkpoint that this process restored at its start; 0 if none.")]
     unread: Annotated[list[str], _Meta(description="Its files that could not be read.")]
     results_in_doubt: Annotated[str | None, _Meta(description="Which results may have come twice, or may be missing.")]
+    copy_problem: Annotated[str | None, _Meta(description="Why the newest one is not in the checkpoint topic of a cluster.")]
 
 
 class Lost(Answer, frozen=True):
@@ -231,4 +232,5 @@ def _checkpoint(durability: Durability | None) -> CheckpointReport | None:
         recovered_from=durability.recovered_from,
         unread=list(durability.lost),
         results_in_doubt=durability.doubt,
+        copy_problem=durability.copy_problem,
     )

@@ -72,6 +72,9 @@ class Readiness(Answer, frozen=True, omit_defaults=True):
     ] = msgspec.UNSET
     unread: Annotated[list[str] | msgspec.UnsetType, _Meta(description="Files that could not be read.")] = msgspec.UNSET
     checkpoint_problem: Annotated[str | msgspec.UnsetType | None, _Meta(description="Why writing failed.")] = msgspec.UNSET
+    copy_problem: Annotated[
+        str | msgspec.UnsetType, _Meta(description="Why the newest checkpoint is not in the checkpoint topic of a cluster.")
+    ] = msgspec.UNSET
     output_problem: Annotated[str | msgspec.UnsetType, _Meta(description="Why results wait to be written.")] = msgspec.UNSET
     results_in_doubt: Annotated[
         str | msgspec.UnsetType, _Meta(description="Which results may have come twice, or may be missing.")
@@ -204,6 +207,7 @@ class Probes:
             generations_read=list(durability.loading) if durability.loading is not None else None,
             unread=list(durability.lost),
             checkpoint_problem=durability.problem,
+            copy_problem=durability.copy_problem or msgspec.UNSET,
             results_in_doubt=durability.doubt or msgspec.UNSET,
         )
 

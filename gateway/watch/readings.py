@@ -315,6 +315,20 @@ OF_STREAMS: tuple[_Of, ...] = (
         (),
         _durable(lambda durability: durability.failed),
     ),
+    _Of(
+        _G,
+        "firnline_checkpoint_copy_failing",
+        "1 while the newest checkpoint is not in the checkpoint topic of a cluster.",
+        (),
+        _durable(lambda durability: durability.copy_problem is not None),
+    ),
+    _Of(
+        _G,
+        "firnline_output_waiting",
+        "1 while results wait because they cannot be written.",
+        (),
+        _one(lambda stats: stats.output_problem is not None),
+    ),
 )
 
 

@@ -38,7 +38,7 @@ def root() -> None:
 
 @app.command()
 def status(url: Url = HERE, as_json: AsJson = False) -> None:
-    """Show each shard of each stream: its state, its process, its lease, its lag and its memory.
+    """Show each shard of each stream: its state, its process, its lease, its lag and its memory; and its present problems.
 
     Exits with 1 if a shard is nowhere.
     """
@@ -54,7 +54,10 @@ def status(url: Url = HERE, as_json: AsJson = False) -> None:
         for name, own in shards.items():
             for each in own:
                 table.add_row(name, *_row(each))
-        console_of(100).print(table)
+        console = console_of(100)
+        console.print(table)
+        for name, shard, problem in _problems(shards):
+            console.print(f"{name} {shard}: {problem}", markup=False, highlight=False, soft_wrap=True)
     if any(each["state"] == "nowhere" for own in shards.values() for each in own):
         raise typer.Exit(1)
 
@@ -98,6 +101,11 @@ def _unowned(streams: Sequence[Mapping[str, Any]]) -> list[int]:
     """Return the shards that no process says it has, or whose process has not answered for them yet."""
     shards = [each for stream in streams for each in stream.get("shards", [])]
     return sorted({each["shard"] for each in shards if each["state"] not in _OWNED or each["lag"] is None})
+
+
+def _problems(shards: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tuple[str, int, str]]:
+    """Return the present problems as stream, shard and text. An older service tells none."""
+    return [(name, each["shard"], text) for name, own in shards.items() for each in own for text in each.get("problems", ())]
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -111,7 +111,7 @@ def _laid(row: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _shards(streams: Sequence[Mapping[str, Any]]) -> list[Text]:
-    """Return a line for each shard of a cluster: its state, its process, what is not read yet, and its memory."""
+    """Return a line for each shard of a cluster: its state, its process, what is not read yet, its memory, its problems."""
     rows = [(each["name"], shard) for each in streams for shard in each.get("shards", ())]
     if not rows:
         return []
@@ -122,6 +122,7 @@ def _shards(streams: Sequence[Mapping[str, Any]]) -> list[Text]:
         style = {"nowhere": "red", "catching up": "yellow"}.get(each["state"], "")
         state = (each["state"].ljust(11), style)
         lines.append(Text.assemble(f"{name.ljust(wide)} {each['shard']:>3} ", state, f" {where:<21} lag {lag:>7} {held:>10}"))
+        lines += [Text(f"  {problem}", "yellow") for problem in each.get("problems", ())]
     return [*lines, Text("")]
 
 

@@ -5,13 +5,15 @@ import contextlib
 import itertools
 import os
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from actors.durability.copied import CopiedStore
 from actors.durability.disk import Disk
 from actors.replies import Durability
 from actors.stream import Callbacks
@@ -136,6 +138,43 @@ def test_a_stream_continues_while_no_checkpoint_can_be_saved(troubled: Troubled,
     assert troubled.readiness()["checkpointProblem"] is None
     troubled.go_on()
     until(lambda: not list(troubled.folder.glob("*.tmp")))
+
+
+def test_a_stream_says_that_its_newest_checkpoint_has_no_copy_until_one_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    copies, folder = Copying(["no broker", None]), tmp_path / "events"
+    monkeypatch.setattr(of_tests, "Store", lambda folder, disk: CopiedStore(folder, disk, copies))
+    values: list[bytes] = []
+    with over(values, max_sets=20, folder=folder) as running:
+        troubled = Troubled(running, FailingDisk(Disk()), folder, [], values)
+        troubled.go_on()
+        copies.go_on.release()
+        checkpoint = troubled.saved_after(0)
+        assert troubled.durability().copy_problem == "no broker"
+        entry = troubled.readiness()
+        assert (entry["copyProblem"], entry["checkpointProblem"], entry["ready"]) == ("no broker", None, True)
+        troubled.go_on()
+        copies.go_on.release()
+        assert troubled.saved_after(checkpoint) > checkpoint
+        assert troubled.durability().copy_problem is None
+        assert "copyProblem" not in troubled.readiness()
+        copies.go_on.release(1_000)
+
+
+class Copying:
+    """The place of copies, which tells why each of the next copies fails. Each one waits until it may go on."""
+
+    def __init__(self, told: list[str | None]) -> None:
+        self.told = told
+        self.go_on = threading.Semaphore(0)
+
+    def fetch(self, store: CopiedStore) -> int:
+        return 0
+
+    def put(self, names: Sequence[str], content: Callable[[str], memoryview]) -> str | None:
+        self.go_on.acquire(timeout=60)
+        assert names
+        assert all(len(content(name)) for name in names)
+        return self.told.pop(0) if self.told else None
 
 
 @pytest.mark.parametrize("kind", ["remove", "names"])

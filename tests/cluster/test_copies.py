@@ -272,9 +272,11 @@ def test_a_copy_that_fails_costs_no_checkpoint_and_the_next_one_has_all(world: W
         assert saved.items() <= holder.files.items()
         assert {part.name for part in world.manifest().parts if part.newest} == copied.keys()
         assert "not in the checkpoint topic" in world.troubles[-1]
+        assert holder.store.copy_problem == world.troubles[-1]
         claims.pop()
         saved = holder.save()
         assert len(world.troubles) == 1
+        assert holder.store.copy_problem is None
     with world.holder(tmp_path / "b") as holder:
         assert holder.open().files == saved
 

@@ -9,12 +9,26 @@ from typing import Any
 import msgspec
 import pytest
 
+from actors.cluster.figures import figures_bytes, figures_from, figures_of
 from actors.cluster.gatherer import Gatherer
 from actors.cluster.messages import Hold, Locate, Part, Place
 from actors.cluster.parcels import busy_bytes, part_bytes, question_of
-from actors.cluster.summing import summed
+from actors.cluster.summing import stats_of, summed
 from actors.manager import Manager
-from actors.replies import Answer, Busy, Coverage, GetStats, Progress, Query, Stats, Unanswerable
+from actors.messages import Delayed
+from actors.replies import (
+    Answer,
+    Busy,
+    Coverage,
+    Durability,
+    GetStats,
+    Progress,
+    Query,
+    ShardState,
+    Stats,
+    Trouble,
+    Unanswerable,
+)
 from actors.runtime.actor import System, start
 from actors.timeline.span import EVER
 from actors.views.kinds import VIEWS
@@ -182,10 +196,7 @@ def test_an_answer_that_no_repetition_gives_is_refused_as_such(scene: Any, monke
 
 
 def test_a_shard_that_goes_back_to_its_checkpoint_holds_back_what_is_complete(scene: Any):
-    found: list[Stats] = []
-    one = scene(1)
-    one.tell(GetStats(found.append))  # of a process without shards
-    stats = found[0]
+    stats = of_no_shard(scene(1))
 
     def shard(to: int, progress: Progress) -> Stats:
         return msgspec.structs.replace(stats, coverage=Coverage(None, to, None), progress=progress)
@@ -199,10 +210,8 @@ def test_a_shard_that_goes_back_to_its_checkpoint_holds_back_what_is_complete(sc
 
 
 def test_a_shard_that_has_moved_is_absent_until_its_slices_have_what_was_there(scene: Any):
-    found: list[Stats] = []
     one = scene(1)
-    one.tell(GetStats(found.append))  # of a process without shards
-    shard: Any = Shard(found[0])
+    shard: Any = Shard(of_no_shard(one))
     one.tell(Hold(0, 3, shard, shard))
 
     def absent() -> bool:
@@ -228,3 +237,45 @@ def test_a_shard_that_has_moved_is_absent_until_its_slices_have_what_was_there(s
     assert absent()
     shard.sliced = 13
     assert not absent()
+
+
+def test_the_problems_of_each_shard_are_told_and_none_of_them_once_all_go_well(scene: Any):
+    stats, replace = of_no_shard(scene(1)), msgspec.structs.replace
+    told = {"trouble": Trouble("refused", 1.0, ("no right",))}
+    shards = {
+        0: replace(stats, durability=Durability(4, 90.0, copy_problem="no copy")),
+        1: replace(stats, durability=Durability(7, 80.0, problem="full", failed=2), progress=Progress(**told)),
+        2: replace(stats, durability=Durability(5, 95.0)),
+    }
+    states = tuple(ShardState(shard, "here", epoch=3) for shard in shards)
+    whole = stats_of(shards, VIEW, 1, "no topic")
+    figures = figures_of(states, whole)
+    assert figures_from(figures_bytes(figures)) == figures
+    assert [each.problems for each in figures] == [
+        ("no copy", "no results can be written: no topic"),
+        ("no records can be read: no right", "no checkpoint can be written: full"),
+        (),
+    ]
+    assert whole.durability == Durability(7, 80.0, problem="full", failed=2, copy_problem="no copy"), "the oldest one"
+    assert whole.output_problem == "no topic"
+    healthy = summed([shards[2], shards[2]])
+    assert (healthy.durability, healthy.output_problem) == (Durability(5, 95.0), None)
+    older = msgspec.msgpack.encode([[0, 3, "here", 1, 2]])  # of a process that tells no problems
+    assert figures_from(older)[0].problems == ()
+
+
+def test_the_stats_of_the_shard_that_publishes_have_the_problem_of_the_results(scene: Any):
+    one, found = scene(2), list[Stats]()
+    shard: Any = Shard(of_no_shard(one))
+    one.tell(Hold(0, 1, shard, shard), Hold(1, 1, shard, shard))
+    for problem in ("no broker", None):
+        one.tell(Delayed(problem), GetStats(found.append))
+    assert [each.output_problem for each in found] == ["no broker", None]
+    assert [each.output_problem for each in (found[0].by_shard or {}).values()] == ["no broker", None]
+
+
+def of_no_shard(one: Scene) -> Stats:
+    """Return the stats of a process without shards."""
+    found: list[Stats] = []
+    one.tell(GetStats(found.append))
+    return found[0]

@@ -11,6 +11,7 @@ import pytest
 from actors.cluster import issuing
 from actors.cluster.issuing import Issuer
 from actors.cluster.parcels import parcel_of
+from actors.messages import Delayed
 from actors.protocol import Busy
 from actors.replies import Answer, Coverage, Query
 from actors.runtime.actor import Actor, System, start
@@ -70,6 +71,7 @@ class World:
     looks: int = 0
     counts: int = 0
     fail_at: int = 0
+    problems: list[str | None] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -103,14 +105,17 @@ class World:
         return Answer(self.view, joined, query.span, query.arguments, Coverage(None, None, None, (), absent))
 
 
-class Gatherer(Actor[Query]):
-    """Answers by the world."""
+class Gatherer(Actor[Query | Delayed]):
+    """Answers by the world, and notes the problems that the issuer reports."""
 
     def __init__(self, system: System, *, world: World) -> None:
         super().__init__(system, stream="u")
         self._world = world
 
-    def receive(self, message: Query) -> None:
+    def receive(self, message: Query | Delayed) -> None:
+        if isinstance(message, Delayed):
+            self._world.problems.append(message.problem)
+            return
         assert not message.counts
         message.reply_to(self._world.answer(message))
 
@@ -172,6 +177,7 @@ def test_a_write_that_fails_is_decided_anew_by_what_readers_see(world: World, bo
     looked(world)
     assert book.seen() == [(0, 2, 1)], "the third write came, although its outcome was unknown"
     assert book.begun == [1] * 4
+    assert world.problems == ["Kafka does not answer", None], "reported once, and withdrawn after a look at what readers see"
     world.fail_at = world.looks + 3
     looked(world, 10)
     world.put(3, 61)
@@ -187,7 +193,7 @@ def test_a_process_publishes_by_its_lease_and_reads_what_another_one_has_publish
     assert (world.looks, book.begun) == (0, [])
     book.epoch = 3
     until(lambda: book.seen() == [(0, 1, 1)])
-    book.epoch = None
+    book.epoch, book.fails = None, [False]
     world.put(2, 61)
     book.rows.append((b"minute/%d" % NOON, b'{"granularity":"minute","start":%d,"frames":2,"final":true,"revision":2}' % NOON))
     world.passed = NOON + 120
@@ -195,4 +201,5 @@ def test_a_process_publishes_by_its_lease_and_reads_what_another_one_has_publish
     until(lambda: len(book.seen()) == 3)
     looked(world)
     assert book.seen() == [(0, 1, 1), (0, 2, 2), (60, 1, 1)]
-    assert book.begun == [3, 5]
+    assert book.begun == [3, 5, 5]
+    assert world.problems == ["Kafka does not answer", None]

@@ -133,6 +133,12 @@ function about(stream) {
       ["Checkpoints cannot be written: "],
       `${checkpoint.problem}. A restart would begin with the last saved checkpoint.`,
     ];
+  if (checkpoint?.copyProblem)
+    return [
+      ["A checkpoint has no copy: "],
+      `${checkpoint.copyProblem}. Another machine would begin with an earlier one.`,
+    ];
+  if (stream.outputProblem) return [["Results wait: "], `${stream.outputProblem}.`];
   return [];
 }
 

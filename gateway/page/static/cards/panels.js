@@ -136,7 +136,13 @@ export class Panels {
           ? `Started from checkpoint ${number(made.recoveredFrom)}. No newer one yet.`
           : "No checkpoint yet.",
       );
-    else sentence(parts[0], "A restart begins with checkpoint ", [number(made.number)], ".");
+    else
+      sentence(
+        parts[0],
+        "A restart begins with checkpoint ",
+        [number(made.number)],
+        made.copyProblem ? `, which has no copy: ${made.copyProblem}.` : ".",
+      );
     facts(parts[1], [
       ["old", made.at == null ? "–" : age(stream.at - made.at)],
       ["took", made.at == null ? "–" : duration(made.seconds * 1000)],

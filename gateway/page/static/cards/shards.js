@@ -3,7 +3,7 @@
 import { byId, table } from "../lib/element.js";
 import { bytes, compact } from "../lib/format.js";
 
-const COLUMNS = [["shard", "n"], ["state"], ["not read", "n"], ["memory", "n"], ["process"]];
+const COLUMNS = [["shard", "n"], ["state"], ["not read", "n"], ["memory", "n"], ["process"], ["problems"]];
 
 export function drawShards(stream) {
   const card = byId("shards");
@@ -15,6 +15,7 @@ export function drawShards(stream) {
     each.lag == null ? "–" : compact(each.lag),
     each.bytes == null ? "–" : bytes(each.bytes),
     each.host == null ? "–" : `${each.host}:${each.port}, pid ${each.pid ?? "–"}`,
+    each.problems.join("; "),
   ]);
   table(card.lastElementChild, "By number", COLUMNS, rows);
 }

@@ -12,7 +12,9 @@ const listed = (numbers) => `shard${numbers.length === 1 ? "" : "s"} ${numbers.j
 export function shardsOf(stream) {
   const shards = stream.shards ?? [];
   const here = shards.filter(({ state }) => state === "here").length;
-  return shards.length ? `${here} of ${shards.length} shards here` : "";
+  const troubled = shards.filter(({ problems }) => problems.length).length;
+  const more = troubled ? `, ${troubled} with problems` : "";
+  return shards.length ? `${here} of ${shards.length} shards here${more}` : "";
 }
 
 // Return whether no record was an event. Without an answer there may still be events that wait for one.

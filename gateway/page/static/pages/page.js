@@ -118,7 +118,9 @@ export class StreamPage {
       write(byId(id), value ? text : "");
     };
     count("parts-refused", refused, `${compact(refused)} refused`);
-    count("parts-troubles", stream.trouble || stream.degradedBy || stream.checkpoint?.problem, "trouble");
+    const { trouble, degradedBy, checkpoint, outputProblem } = stream;
+    const present = trouble || degradedBy || checkpoint?.problem || checkpoint?.copyProblem || outputProblem;
+    count("parts-troubles", present, "trouble");
   }
 
   // Draw everything anew, as after the choice of another zone.

@@ -231,11 +231,14 @@ class _StreamCopies:
     def fetch(self, store: CopiedStore) -> int:
         return self.shard.fetch(self.stream, store, self.complain)
 
-    def put(self, names: Sequence[str], content: Callable[[str], memoryview]) -> None:
+    def put(self, names: Sequence[str], content: Callable[[str], memoryview]) -> str | None:
         try:
             self.shard.put(self.stream, names, content)
         except OSError as error:
-            self.complain(f"the checkpoint is here, and not in the checkpoint topic: {error}")
+            problem = f"the checkpoint is here, and not in the checkpoint topic: {error}"
+            self.complain(problem)
+            return problem
+        return None
 
 
 @dataclass(slots=True)
