@@ -25,7 +25,7 @@ from scripts.lab.topics import temporary_topics
 from scripts.lab.waiting import until
 
 _BEGIN = 1_700_000_000
-_PATIENCE_S = 300.0
+PATIENCE_S = 300.0
 _PATHS = ("/words/CountByEventType", "/words/CountWords?limit=10")
 _REST_S = 5.0
 
@@ -40,7 +40,7 @@ def width(
     os.environ["FIRNLINE_CLUSTER_SECRET"] = secrets.token_hex(16)
     topic = f"width-{uuid.uuid4().hex[:8]}"
     with measuring("width", bootstrap) as broker, temporary_topics(broker, {topic: max(shards)}):
-        _send(broker, topic, max(shards), records)
+        send(broker, topic, max(shards), records)
         for count in shards:
             with tempfile.TemporaryDirectory() as folder:
                 _ask(broker, topic, count, records, questions, Path(folder))
@@ -55,18 +55,18 @@ def _ask(bootstrap: str, topic: str, count: int, records: int, questions: int, f
         service(*given, data_dir=folder / "asker", config=config, port=port) as (asker, client),
     ):
         _drain(port)
-        until(lambda: _whole(client, records), _PATIENCE_S, "all shards at the other process")
+        until(lambda: _whole(client, records), PATIENCE_S, "all shards at the other process")
         for path in _PATHS:
             for _ in range(5):
                 client.get(path)
-            began, before, took = time.monotonic(), (_cpu_s(asker), _cpu_s(holder)), list[float]()
+            began, before, took = time.monotonic(), (cpu_s(asker), cpu_s(holder)), list[float]()
             for _ in range(questions):
                 at = time.monotonic()
                 client.get(path)
                 took.append(time.monotonic() - at)
-            asking_s, after = time.monotonic() - began, (_cpu_s(asker), _cpu_s(holder))
+            asking_s, after = time.monotonic() - began, (cpu_s(asker), cpu_s(holder))
             time.sleep(_REST_S)
-            rest = (_cpu_s(asker), _cpu_s(holder))
+            rest = (cpu_s(asker), cpu_s(holder))
             found = [
                 (after[each] - before[each] - (rest[each] - after[each]) / _REST_S * asking_s) / questions * 1_000
                 for each in range(2)
@@ -81,7 +81,7 @@ def _ask(bootstrap: str, topic: str, count: int, records: int, questions: int, f
 
 def _drain(port: int) -> None:
     """Have the process at a port give its shards back. Raises OSError if it does not."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE_S)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     connection.request("POST", "/cluster/drain")
     if connection.getresponse().status != http.client.OK:
         raise OSError("the process does not drain")
@@ -95,7 +95,7 @@ def _whole(client: Client, records: int) -> bool:
     return whole and not client.get("/cluster/member")["has"]
 
 
-def _send(bootstrap: str, topic: str, partitions: int, count: int) -> None:
+def send(bootstrap: str, topic: str, partitions: int, count: int) -> None:
     """Write records with 309 words to all partitions by turns, 20 in a second of event time."""
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.messages": 1_000_000})
     for at in range(count):
@@ -104,7 +104,8 @@ def _send(bootstrap: str, topic: str, partitions: int, count: int) -> None:
     producer.flush()
 
 
-def _cpu_s(process: psutil.Process) -> float:
+def cpu_s(process: psutil.Process) -> float:
+    """Return the seconds of processor time that a process has taken."""
     times = process.cpu_times()
     return float(times.user + times.system)
 
