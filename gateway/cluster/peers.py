@@ -2,19 +2,19 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
+
+from uvicorn.loops.auto import auto_loop_factory
 
 from actors.cluster.messages import Place
 from gateway.cluster.door import ALIVE, ASK, FIGURES, PROOF
+from gateway.cluster.link import Link, Reply
 from gateway.cluster.proof import proof_of, proves
 
 _MOST_KEPT = 8
 """Free connections to one process at most."""
 
-_HEAD_BYTES = 65_536
-
-Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+_DONE, _NOTHING = 200, 204
 
 
 class HttpPeers:
@@ -22,95 +22,139 @@ class HttpPeers:
 
     def __init__(self, secret: bytes, most_bytes: int) -> None:
         self._secret = secret
-        self._most_bytes = most_bytes
-        self._loop = asyncio.new_event_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._free: dict[tuple[str, int], list[Connection]] = {}
+        self._loop = auto_loop_factory()()
+        self._pool = _Pool(self._loop, most_bytes)
         threading.Thread(target=self._loop.run_forever, name="peers", daemon=True).start()
 
     def ask(self, place: Place, body: bytes, timeout_s: float, done: Callable[[bytes | OSError], None]) -> None:
         """Send a question; `done` gets the bytes of the answer on the loop's thread, or the reason without one."""
-        self._loop.call_soon_threadsafe(self._start, self._asked(ASK, place, body, timeout_s, done))
+        self._ask(ASK, place, body, timeout_s, done)
 
     def figures(self, place: Place, body: bytes, timeout_s: float, done: Callable[[bytes | OSError], None]) -> None:
         """Ask for the figures of a stream's shards, as `ask` does."""
-        self._loop.call_soon_threadsafe(self._start, self._asked(FIGURES, place, body, timeout_s, done))
+        self._ask(FIGURES, place, body, timeout_s, done)
 
     def probe(self, place: Place, timeout_s: float, done: Callable[[bool], None]) -> None:
         """Ask whether the process answers at all; `done` gets the reply on the loop's thread."""
-        self._loop.call_soon_threadsafe(self._start, self._probed(place, timeout_s, done))
+        request = f"GET {ALIVE} HTTP/1.1\r\nHost: {place.host}\r\n\r\n".encode()
+
+        def heard(reply: Reply | OSError) -> None:
+            done(isinstance(reply, Reply) and reply.status == _NOTHING)
+
+        self._loop.call_soon_threadsafe(_Exchange(self._pool, place, request, heard).begin, timeout_s)
 
     def close(self) -> None:
         """Stop the loop. Questions under way get no reply."""
         self._loop.call_soon_threadsafe(self._loop.stop)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)  # the loop itself has weak references only
-        task.add_done_callback(self._tasks.discard)
-
-    async def _asked(
-        self, path: str, place: Place, body: bytes, timeout_s: float, done: Callable[[bytes | OSError], None]
-    ) -> None:
+    def _ask(self, path: str, place: Place, body: bytes, timeout_s: float, done: Callable[[bytes | OSError], None]) -> None:
         proof = proof_of(self._secret, f"question {path}", body)
         head = f"POST {path} HTTP/1.1\r\nHost: {place.host}\r\n{PROOF}: {proof}\r\nContent-Length: {len(body)}\r\n\r\n"
-        try:
-            async with asyncio.timeout(timeout_s):
-                status, headers, answer = await self._sent(place, head.encode() + body)
-        except TimeoutError:
-            done(TimeoutError("no answer in time"))
-            return
-        except (OSError, EOFError, ValueError, LookupError, asyncio.LimitOverrunError) as error:
-            done(OSError(str(error)))
-            return
-        if status != 200 or not proves(self._secret, headers.get(PROOF, ""), "answer", proof.encode(), answer):
-            done(PermissionError(f"status {status}, or a wrong proof: the secrets may differ"))
-        else:
-            done(answer)
 
-    async def _probed(self, place: Place, timeout_s: float, done: Callable[[bool], None]) -> None:
-        head = f"GET {ALIVE} HTTP/1.1\r\nHost: {place.host}\r\n\r\n"
-        try:
-            async with asyncio.timeout(timeout_s):
-                status, _, _ = await self._sent(place, head.encode())
-        except (OSError, EOFError, ValueError, LookupError, asyncio.LimitOverrunError):  # a TimeoutError is an OSError
-            done(False)
-        else:
-            done(status == 204)
+        def heard(reply: Reply | OSError) -> None:
+            if isinstance(reply, OSError):
+                done(reply)
+                return
+            given = reply.headers.get(PROOF, "")
+            if reply.status != _DONE or not proves(self._secret, given, "answer", proof.encode(), reply.body):
+                done(PermissionError(f"status {reply.status}, or a wrong proof: the secrets may differ"))
+            else:
+                done(reply.body)
 
-    async def _sent(self, place: Place, request: bytes) -> tuple[int, dict[str, str], bytes]:
-        """Send a request over a kept connection, or a new one if the other side has closed that."""
-        free = self._free.setdefault((place.host, place.port), [])
-        while free:
-            connection = free.pop()
+        exchange = _Exchange(self._pool, place, head.encode() + body, heard)
+        self._loop.call_soon_threadsafe(exchange.begin, timeout_s)
+
+
+class _Pool:
+    """The free connections to each process, on `loop`. An answer has at most `most_bytes`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, most_bytes: int) -> None:
+        self.loop = loop
+        self._most_bytes = most_bytes
+        self._free: dict[tuple[str, int], list[Link]] = {}
+
+    def free(self, at: tuple[str, int]) -> Link | None:
+        """Return a connection that is open and free, None without one."""
+        links = self._free.get(at, [])
+        while links:
+            link = links.pop()
+            if link.open:
+                return link
+        return None
+
+    def keep(self, at: tuple[str, int], link: Link) -> None:
+        """Take a connection back once it is free."""
+        links = [each for each in self._free.get(at, ()) if each.open]
+        self._free[at] = links
+        if link.open and len(links) < _MOST_KEPT:
+            links.append(link)
+        else:
+            link.close()
+
+    def connect(self, at: tuple[str, int], done: Callable[[Link | OSError], None]) -> asyncio.Task[None]:
+        """Open a connection."""
+
+        async def connected() -> None:
             try:
-                return await self._over(connection, request, free)
-            except (OSError, EOFError):
-                continue
-        connection = await asyncio.open_connection(place.host, place.port, limit=_HEAD_BYTES)
-        return await self._over(connection, request, free)
+                _, link = await self.loop.create_connection(lambda: Link(self._most_bytes), *at)
+            except OSError as error:
+                done(error)
+            else:
+                done(link)
 
-    def _allowed(self, length: int) -> int:
-        """Return the length of an answer. Raises ValueError if it is too long."""
-        if length > self._most_bytes:
-            raise ValueError(f"an answer of {length} bytes, more than {self._most_bytes}")
-        return length
+        return self.loop.create_task(connected())
 
-    async def _over(self, connection: Connection, request: bytes, free: list[Connection]) -> tuple[int, dict[str, str], bytes]:
-        reader, writer = connection
-        try:
-            writer.write(request)
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-            status = int(head[0].split(" ")[1])
-            pairs = (line.partition(":") for line in head[1:] if line)
-            headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
-            length = 0 if status == 204 else int(headers["content-length"])
-            body = await reader.readexactly(self._allowed(length))
-        except BaseException:
-            writer.close()
-            raise
-        if len(free) < _MOST_KEPT and headers.get("connection", "").lower() != "close":
-            free.append(connection)
+
+class _Exchange:
+    """One request to the process at `place`; `heard` is called once, with the reply or the reason without one."""
+
+    def __init__(self, pool: _Pool, place: Place, request: bytes, heard: Callable[[Reply | OSError], None]) -> None:
+        self._pool = pool
+        self._at = (place.host, place.port)
+        self._request = request
+        self._heard = heard
+        self._link: Link | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, timeout_s: float) -> None:
+        """Send the request, over a kept connection or a new one. On the loop's thread."""
+        self._timer = self._pool.loop.call_later(timeout_s, self._late)
+        self._again()
+
+    def _again(self) -> None:
+        """Send over a kept connection; over a new one if the other side has closed all of them."""
+        self._link = self._pool.free(self._at)
+        if self._link is None:
+            self._connecting = self._pool.connect(self._at, self._connected)
         else:
-            writer.close()
-        return status, headers, body
+            self._link.ask(self._request, self._replied_or_lost)
+
+    def _connected(self, found: Link | OSError) -> None:
+        self._connecting = None
+        if isinstance(found, OSError):
+            self._end(found)
+        else:
+            self._link = found
+            found.ask(self._request, self._end)
+
+    def _replied_or_lost(self, reply: Reply | OSError) -> None:
+        if isinstance(reply, ConnectionError):
+            self._again()
+        else:
+            self._end(reply)
+
+    def _late(self) -> None:
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._link is not None:
+            self._link.close()
+        self._end(TimeoutError("no answer in time"))
+
+    def _end(self, reply: Reply | OSError) -> None:
+        """Give the connection back, and pass the reply on. Called once."""
+        assert self._timer is not None, "it has begun"
+        self._timer.cancel()
+        if self._link is not None:
+            self._pool.keep(self._at, self._link)
+        self._heard(reply)
