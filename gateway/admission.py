@@ -28,6 +28,11 @@ class Hold:
         self._passed_on = False
         self._closed = False
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes that it holds."""
+        return self._nbytes
+
     def take(self, nbytes: int, spare_bytes: int = 0) -> TooMuch | None:
         """Take `nbytes` more. If they are not free, or the hold has given its bytes back, return TooMuch and take nothing.
 

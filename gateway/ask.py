@@ -5,7 +5,8 @@ The actor's thread sets the result on the loop. The number of requests in progre
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from actors.protocol import Address, Message, ReplyTo, delivered
@@ -22,6 +23,8 @@ Trace = Callable[[str], contextlib.AbstractContextManager[Any]]
 
 _GRACE_S = 1.0
 """Seconds that the loop waits for a reply beyond the deadline, which the actor itself keeps."""
+
+_TOO_LATE = Busy("no reply in time")
 
 
 class Asker:
@@ -90,6 +93,38 @@ class Asker:
 
         with self.under_way():
             return await asyncio.gather(*map(replied, addresses))
+
+    async def ask_all(
+        self, requests: Sequence[tuple[Address[Request], Callable[[ReplyTo[Reply]], Request]]], wait_s: float
+    ) -> list[Reply | Busy]:
+        """Send several messages, as `ask` does, and return their replies. One that does not come within `wait_s` is a `Busy`.
+
+        They count as one request. Raises Problem 503 if too many requests are in progress.
+        """
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+        replies: dict[int, Reply | Busy] = {}
+
+        def settle() -> None:
+            if not over.done():
+                over.set_result(None)
+
+        def reply_to(number: int, reply: Reply | Busy) -> None:
+            replies.setdefault(number, reply)
+            if len(replies) == len(requests):
+                with contextlib.suppress(RuntimeError):  # the loop is closed because the service ends; the actor must not fail
+                    loop.call_soon_threadsafe(settle)
+
+        with self.under_way(), self._trace(f"ask {len(requests)}"):
+            for number, (address, message) in enumerate(requests):
+                if not delivered(address, message(partial(reply_to, number))):
+                    reply_to(number, Busy("the stream is shutting down"))
+            timer = loop.call_later(wait_s, settle)
+            try:
+                await over
+            finally:
+                timer.cancel()
+        return [replies.get(number, _TOO_LATE) for number in range(len(requests))]
 
     @staticmethod
     def _taken(reply: Reply | Busy) -> Reply:

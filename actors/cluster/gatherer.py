@@ -6,7 +6,7 @@ It never waits. A shard that gives no part is named in the answer's coverage.
 
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol, assert_never
 
@@ -47,15 +47,22 @@ _CHECK_S = 0.05
 _SHARE = 0.9
 """The part of a query's time that a shard has. The rest is for the join."""
 
+_THERE = 0.9
+"""The part of that time that another process has for its shards. The rest is for the way back, for all of them together."""
+
 _COPIES = 4
 """Bytes of an unpacked part for each byte as it was sent, at most."""
+
+
+Told = Sequence[bytes | memoryview] | OSError
+"""The answers of another process to several questions, or the reason without them."""
 
 
 class Peers(Protocol):
     """The requests to other processes. `done` may be called on any thread."""
 
-    def ask(self, place: Place, body: bytes, timeout_s: float, done: Callable[[bytes | OSError], None]) -> None:
-        """Send a question; `done` gets the bytes of the answer, or the reason without one."""
+    def ask(self, place: Place, bodies: Sequence[bytes], timeout_s: float, done: Callable[[Told], None]) -> None:
+        """Send questions to shards of the process at `place`; `done` gets as many answers, or the reason without them."""
 
     def probe(self, place: Place, timeout_s: float, done: Callable[[bool], None]) -> None:
         """Ask whether the process answers at all."""
@@ -214,35 +221,47 @@ class Gatherer(Actor[GathererMessage]):
     def _put(self, query_id: QueryId, asked: _Asked, shards: Iterable[int]) -> None:
         """Ask those of `shards` that may answer."""
         asked.parts, asked.waiting, asked.epochs = {}, set(), {}
-        for shard in shards:
-            self._put_one(query_id, asked, shard)
+        self._put_each(query_id, asked, shards)
         if not asked.waiting:
             self._gathered(query_id)
 
-    def _put_one(self, query_id: QueryId, asked: _Asked, shard: int) -> None:
-        """Ask a shard if it may answer, here or elsewhere."""
-        hold, place = self._held.get(shard), self._places.get(shard)
-        now = asked.asked_at[shard] = self.system.dispatcher.now()
+    def _put_each(self, query_id: QueryId, asked: _Asked, shards: Iterable[int]) -> None:
+        """Ask those of `shards` that may answer: each one here, and each other process once for all that it has."""
+        elsewhere: dict[tuple[str, int], dict[int, Place]] = {}
+        now, doubtful = self.system.dispatcher.now(), self._doubtful()
         deadline_s = max(0.0, asked.until - now)
-        if hold is not None and self._present(hold) and not self._doubtful():
-            asked.waiting.add(shard)
-            asked.epochs[shard] = hold.epoch
-            query = Query(asked.span, asked.arguments, deadline_s, lambda _: None, asked.query.admit)
-            self._ask(hold, query, self._arriving(query_id, shard, hold.epoch))
-        elif place is not None and self._down.get(shard) != place.epoch:
-            asked.waiting.add(shard)
-            asked.epochs[shard] = place.epoch
-            body = question_bytes(
-                self.stream, shard, place.epoch, span=asked.span, arguments=asked.arguments, deadline_s=deadline_s
-            )
-            self._peers.ask(place, body, deadline_s, self._unpacking(query_id, shard, place))
+        for shard in shards:
+            hold, place = self._held.get(shard), self._places.get(shard)
+            asked.asked_at[shard] = now
+            if hold is not None and self._present(hold) and not doubtful:
+                asked.waiting.add(shard)
+                asked.epochs[shard] = hold.epoch
+                query = Query(asked.span, asked.arguments, deadline_s, lambda _: None, asked.query.admit)
+                self._ask(hold, query, self._arriving(query_id, shard, hold.epoch))
+            elif place is not None and self._down.get(shard) != place.epoch:
+                asked.waiting.add(shard)
+                asked.epochs[shard] = place.epoch
+                elsewhere.setdefault((place.host, place.port), {})[shard] = place
+        for places in elsewhere.values():
+            bodies = [
+                question_bytes(
+                    self.stream,
+                    shard,
+                    place.epoch,
+                    span=asked.span,
+                    arguments=asked.arguments,
+                    deadline_s=deadline_s * _THERE,
+                )
+                for shard, place in places.items()
+            ]
+            self._peers.ask(next(iter(places.values())), bodies, deadline_s, self._unpacking(query_id, places))
 
     def _moved(self, shard: int, epoch: int) -> None:
         """Ask the new holder of a shard in place of the earlier one, whose part may be out of date."""
         for query_id, asked in list(self._asked.items()):
             if shard in asked.waiting and asked.epochs[shard] != epoch:
                 asked.waiting.discard(shard)
-                self._put_one(query_id, asked, shard)
+                self._put_each(query_id, asked, (shard,))
                 if not asked.waiting:
                     self._gathered(query_id)
 
@@ -300,18 +319,20 @@ class Gatherer(Actor[GathererMessage]):
     def _arriving(self, query_id: QueryId, shard: int, epoch: int) -> ReplyTo[Part]:
         return lambda part: self.send(self.address, Arrived(query_id, shard, part, epoch))
 
-    def _unpacking(self, query_id: QueryId, shard: int, place: Place) -> Callable[[bytes | OSError], None]:
-        """Return what takes the bytes of another process, on a thread of `peers`."""
+    def _unpacking(self, query_id: QueryId, places: Mapping[int, Place]) -> Callable[[Told], None]:
+        """Return what takes the answers of another process for its shards, on a thread of `peers`."""
 
-        def done(data: bytes | OSError) -> None:
-            if isinstance(data, OSError):
-                self.send(self.address, Probed(shard, place.epoch, alive=False))
+        def done(told: Told) -> None:
+            if isinstance(told, OSError):
+                for shard, place in places.items():
+                    self.send(self.address, Probed(shard, place.epoch, alive=False))
                 return
-            try:
-                part = part_of(self._name, self._view, data)
-            except ValueError as error:
-                part = Busy(str(error))
-            self.send(self.address, Arrived(query_id, shard, part, place.epoch))
+            for (shard, place), data in zip(places.items(), told, strict=True):
+                try:
+                    part = part_of(self._name, self._view, data)
+                except ValueError as error:
+                    part = Busy(str(error))
+                self.send(self.address, Arrived(query_id, shard, part, place.epoch))
 
         return done
 

@@ -128,6 +128,7 @@ class Question(msgspec.Struct, frozen=True, array_like=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _question = msgspec.msgpack.Decoder(Question).decode
+_pieces = msgspec.msgpack.Decoder(list[memoryview]).decode
 
 
 def question_bytes(stream: str, shard: int, epoch: int, *, span: Span, arguments: Any, deadline_s: float) -> bytes:
@@ -136,7 +137,7 @@ def question_bytes(stream: str, shard: int, epoch: int, *, span: Span, arguments
     return _encode(Question(stream, shard, epoch, span.start, span.end, kind, _encode(arguments), deadline_s))
 
 
-def question_of(data: bytes) -> Question:
+def question_of(data: bytes | memoryview) -> Question:
     """Return the question in `data`. Raises msgspec.MsgspecError or ValueError."""
     return _question(data)
 
@@ -144,6 +145,16 @@ def question_of(data: bytes) -> Question:
 def arguments_of(question: Question, view: str) -> Any:
     """Return the arguments of a question to a stream of a view. Raises msgspec.MsgspecError, KeyError or ValueError."""
     return msgspec.msgpack.decode(question.arguments, type=parcel_of(view).ARGUMENTS[question.kind])
+
+
+def together(pieces: Sequence[bytes]) -> bytes:
+    """Return several questions, or parts of answers, as one text. Cost: a copy."""
+    return _encode(pieces)
+
+
+def apart(data: bytes) -> list[memoryview]:
+    """Return the pieces of a text of `together`, as views of it. Raises msgspec.MsgspecError."""
+    return _pieces(data)
 
 
 def part_bytes(name: str, view: View, part: Part, arguments: Any) -> bytes:
@@ -172,7 +183,7 @@ def busy_bytes(reason: str) -> bytes:
     return bytes(data)
 
 
-def part_of(name: str, view: View, data: bytes) -> Part | Busy:
+def part_of(name: str, view: View, data: bytes | memoryview) -> Part | Busy:
     """Return the part in `data`, or the reason without one. Its columns are views of `data`. Raises ValueError."""
     state = snapshot.read(_KIND, data)
     try:

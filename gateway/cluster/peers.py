@@ -1,13 +1,18 @@
 """Questions to the other processes of a cluster, over kept connections, on an event loop with a thread of its own."""
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Sequence
 
+from msgspec import MsgspecError
 from uvicorn.loops.auto import auto_loop_factory
 
+from actors.cluster.gatherer import Told
 from actors.cluster.messages import Place
-from gateway.cluster.door import ALIVE, ASK, FIGURES, PROOF
+from actors.cluster.parcels import apart, together
+from gateway.cluster.door import ALIVE, ASK, ASK_EACH, FIGURES, PROOF
 from gateway.cluster.link import Link, Reply
 from gateway.cluster.proof import proof_of, proves
 
@@ -15,6 +20,7 @@ _MOST_KEPT = 8
 """Free connections to one process at most."""
 
 _DONE, _NOTHING = 200, 204
+_END_S = 1.0
 
 
 class HttpPeers:
@@ -24,11 +30,24 @@ class HttpPeers:
         self._secret = secret
         self._loop = auto_loop_factory()()
         self._pool = _Pool(self._loop, most_bytes)
-        threading.Thread(target=self._loop.run_forever, name="peers", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="peers", daemon=True)
+        self._thread.start()
 
-    def ask(self, place: Place, body: bytes, timeout_s: float, done: Callable[[bytes | OSError], None]) -> None:
-        """Send a question; `done` gets the bytes of the answer on the loop's thread, or the reason without one."""
-        self._ask(ASK, place, body, timeout_s, done)
+    def ask(self, place: Place, bodies: Sequence[bytes], timeout_s: float, done: Callable[[Told], None]) -> None:
+        """Send questions to shards of one process; `done` gets the answers on the loop's thread, or the reason without them.
+
+        Several are one request. A process that does not know it gives no answers.
+        """
+        if len(bodies) == 1:
+            self._ask(
+                ASK, place, bodies[0], timeout_s, lambda answer: done(answer if isinstance(answer, OSError) else [answer])
+            )
+            return
+
+        def told(answer: bytes | OSError) -> None:
+            done(answer if isinstance(answer, OSError) else _pieces_of(answer, len(bodies)))
+
+        self._ask(ASK_EACH, place, together(bodies), timeout_s, told)
 
     def figures(self, place: Place, body: bytes, timeout_s: float, done: Callable[[bytes | OSError], None]) -> None:
         """Ask for the figures of a stream's shards, as `ask` does."""
@@ -41,11 +60,17 @@ class HttpPeers:
         def heard(reply: Reply | OSError) -> None:
             done(isinstance(reply, Reply) and reply.status == _NOTHING)
 
-        self._loop.call_soon_threadsafe(_Exchange(self._pool, place, request, heard).begin, timeout_s)
+        self._begin(_Exchange(self._pool, place, request, heard), timeout_s)
 
     def close(self) -> None:
-        """Stop the loop. Questions under way get no reply."""
+        """End the loop and its connections. Questions under way get no reply. Waits at most a second."""
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_END_S)
+
+    def _run(self) -> None:
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._pool.close())
+        self._loop.close()
 
     def _ask(self, path: str, place: Place, body: bytes, timeout_s: float, done: Callable[[bytes | OSError], None]) -> None:
         proof = proof_of(self._secret, f"question {path}", body)
@@ -61,8 +86,20 @@ class HttpPeers:
             else:
                 done(reply.body)
 
-        exchange = _Exchange(self._pool, place, head.encode() + body, heard)
-        self._loop.call_soon_threadsafe(exchange.begin, timeout_s)
+        self._begin(_Exchange(self._pool, place, head.encode() + body, heard), timeout_s)
+
+    def _begin(self, exchange: "_Exchange", timeout_s: float) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed because the process ends
+            self._loop.call_soon_threadsafe(exchange.begin, timeout_s)
+
+
+def _pieces_of(answer: bytes, count: int) -> Told:
+    """Return `count` answers in one, or the reason without them."""
+    try:
+        pieces = apart(answer)
+    except MsgspecError as error:
+        return OSError(f"no answers: {error}")
+    return pieces if len(pieces) == count else OSError(f"{len(pieces)} answers to {count} questions")
 
 
 class _Pool:
@@ -72,6 +109,7 @@ class _Pool:
         self.loop = loop
         self._most_bytes = most_bytes
         self._free: dict[tuple[str, int], list[Link]] = {}
+        self._links: weakref.WeakSet[Link] = weakref.WeakSet()
 
     def free(self, at: tuple[str, int]) -> Link | None:
         """Return a connection that is open and free, None without one."""
@@ -100,9 +138,18 @@ class _Pool:
             except OSError as error:
                 done(error)
             else:
+                self._links.add(link)
                 done(link)
 
         return self.loop.create_task(connected())
+
+    async def close(self) -> None:
+        """End all connections, and what connects."""
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        for link in self._links:
+            link.close()
+        await asyncio.sleep(0)
 
 
 class _Exchange:

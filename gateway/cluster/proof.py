@@ -7,7 +7,7 @@ LEAST_BYTES = 16
 """A shorter secret is refused."""
 
 
-def proof_of(secret: bytes, purpose: str, *parts: bytes) -> str:
+def proof_of(secret: bytes, purpose: str, *parts: bytes | bytearray) -> str:
     """Return the proof of `parts`, as hexadecimal digits. A proof has one `purpose`, and fits no other one.
 
     >>> proof_of(b"s", "question", b"a") == proof_of(b"s", "answer", b"a")
@@ -20,6 +20,6 @@ def proof_of(secret: bytes, purpose: str, *parts: bytes) -> str:
     return digest.hexdigest()
 
 
-def proves(secret: bytes, given: str, purpose: str, *parts: bytes) -> bool:
+def proves(secret: bytes, given: str, purpose: str, *parts: bytes | bytearray) -> bool:
     """Return whether `given` is the proof of `parts`. The time does not depend on `given`."""
     return hmac.compare_digest(given.encode("ascii", "replace"), proof_of(secret, purpose, *parts).encode())

@@ -3,14 +3,14 @@
 import dataclasses
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
 from actors.cluster.figures import figures_bytes, figures_from, figures_of
-from actors.cluster.gatherer import Gatherer
+from actors.cluster.gatherer import Gatherer, Told
 from actors.cluster.messages import Hold, Locate, Part, Place
 from actors.cluster.parcels import busy_bytes, part_bytes, question_of
 from actors.cluster.summing import stats_of, summed
@@ -46,10 +46,10 @@ class Recorder:
     """Peers that note each question, and reply what the test wants."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[int, int, Callable[[bytes | OSError], None]]] = []
+        self.asked: list[tuple[list[tuple[int, int]], Callable[[Told], None]]] = []
 
-    def ask(self, place: Place, body: bytes, timeout_s: float, done: Callable[[bytes | OSError], None]) -> None:
-        self.asked.append((question_of(body).shard, place.epoch, done))
+    def ask(self, place: Place, bodies: Sequence[bytes], timeout_s: float, done: Callable[[Told], None]) -> None:
+        self.asked.append(([(question.shard, question.epoch) for question in map(question_of, bodies)], done))
 
     def probe(self, place: Place, timeout_s: float, done: Callable[[bool], None]) -> None:
         done(True)
@@ -93,9 +93,14 @@ class Scene:
     def ask(self, deadline_s: float = 10.0) -> None:
         self.tell(Query(EVER, COUNTING, deadline_s, self.replies.append))
 
-    def reply(self, place: int, data: bytes | OSError) -> None:
-        """Reply to the question number `place`."""
-        self.peers.asked[place][2](data)
+    def reply(self, place: int, *data: bytes) -> None:
+        """Reply to the request number `place`."""
+        self.peers.asked[place][1](data)
+        self.settle()
+
+    def fail(self, place: int, error: OSError) -> None:
+        """Let the request number `place` fail."""
+        self.peers.asked[place][1](error)
         self.settle()
 
     @property
@@ -153,7 +158,7 @@ def test_a_question_under_way_goes_to_the_new_holder_of_a_shard_that_moves(scene
     one.tell(Locate(0, Place("a", 1, 3, 1)))
     one.ask()
     one.tell(Locate(0, Place("b", 2, 7, 2)))
-    assert [(shard, epoch) for shard, epoch, _ in one.peers.asked] == [(0, 3), (0, 7)]
+    assert [asked for asked, _ in one.peers.asked] == [[(0, 3)], [(0, 7)]]
     one.reply(0, part(3, complete_to=99))  # the earlier holder, which may have missed records
     assert not one.replies
     one.reply(1, part(7))
@@ -167,11 +172,41 @@ def test_a_question_to_a_holder_that_is_gone_and_replaced_does_not_wait_for_its_
     one.ask()
     one.reply(1, part(3))
     one.tell(Locate(0, Place("b", 2, 7, 2)))
-    one.reply(0, ConnectionRefusedError("refused"))
+    one.fail(0, ConnectionRefusedError("refused"))
     one.reply(2, busy_bytes("the shard reads what came before"))
     (answer,) = one.replies
     assert answer.coverage.absent == ("events 0",)
     assert not one.waiting
+
+
+def test_each_process_is_asked_once_for_all_of_its_shards_and_each_shard_has_a_part_or_is_named(scene: Any):
+    one = scene(5)
+    one.tell(*(Locate(shard, Place("a", shard % 2, 10 + shard, 7)) for shard in range(5)))
+    one.ask()
+    assert [asked for asked, _ in one.peers.asked] == [[(0, 10), (2, 12), (4, 14)], [(1, 11), (3, 13)]]
+    one.reply(0, part(10), busy_bytes("the lease is in doubt"), b"damaged")
+    assert not one.replies
+    one.reply(1, part(11), part(13))
+    assert [each.coverage.absent for each in one.replies] == [("events 2", "events 4")]
+    one.ask()
+    one.fail(2, ConnectionRefusedError("refused"))
+    one.reply(3, part(11), part(13))
+    assert one.replies[1].coverage.absent == ("events 0", "events 2", "events 4")
+    one.ask()
+    assert [asked for asked, _ in one.peers.asked[4:]] == [[(1, 11), (3, 13)]], "a process that does not answer is not asked"
+
+
+def test_a_shard_that_moves_is_asked_anew_alone_and_the_others_of_its_request_count(scene: Any):
+    one = scene(2)
+    one.tell(*(Locate(shard, Place("a", 1, 3, 1)) for shard in range(2)))
+    one.ask()
+    one.tell(Locate(1, Place("b", 2, 7, 2)))
+    assert [asked for asked, _ in one.peers.asked] == [[(0, 3), (1, 3)], [(1, 7)]]
+    one.reply(0, part(3, complete_to=5), part(3, complete_to=1))
+    assert not one.replies
+    one.reply(1, part(7, complete_to=9))
+    (answer,) = one.replies
+    assert (answer.coverage.absent, answer.coverage.complete_to) == ((), 5)
 
 
 def test_a_query_whose_parts_cannot_be_joined_is_refused_at_once(scene: Any, monkeypatch: pytest.MonkeyPatch):

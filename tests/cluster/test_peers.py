@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.cluster.messages import Place
-from gateway.cluster.door import PROOF
+from actors.cluster.parcels import apart, together
+from gateway.cluster.door import ASK, ASK_EACH, PROOF
 from gateway.cluster.link import Link, Reply
 from gateway.cluster.peers import HttpPeers
 from gateway.cluster.proof import proof_of
@@ -30,34 +31,32 @@ class Server:
     def __init__(self) -> None:
         self.handler: Handler = answering
         self.met = 0
-        self._loop = asyncio.new_event_loop()
+        self._writers: dict[asyncio.Task[Any] | None, asyncio.StreamWriter] = {}
         ready: queue.Queue[int] = queue.Queue()
-        self._thread = threading.Thread(target=self._run, args=(ready.put,))
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready.put)))
         self._thread.start()
         self.place = Place("127.0.0.1", ready.get(timeout=PATIENCE_S), 1)
 
-    def _run(self, ready: Callable[[int], None]) -> None:
-        async def serve() -> None:
-            self._over = asyncio.Event()
-            server = await asyncio.start_server(self._met, "127.0.0.1", 0)
-            ready(server.sockets[0].getsockname()[1])
-            await self._over.wait()
-            server.close()
-
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(serve())
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
-        self._loop.close()
+    async def _serve(self, ready: Callable[[int], None]) -> None:
+        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_server(self._met, "127.0.0.1", 0)
+        ready(server.sockets[0].getsockname()[1])
+        await self._over.wait()
+        server.close()
+        writers = dict(self._writers)
+        for writer in writers.values():
+            writer.transport.abort()
+        await asyncio.gather(*(each for each in writers if each is not None))
 
     async def _met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.met += 1
+        self._writers[asyncio.current_task()] = writer
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             async for line, headers, body in requests(reader):
                 if not await self.handler(line, headers, body, writer):
                     break
         writer.close()
+        del self._writers[asyncio.current_task()]
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._over.set)
@@ -107,10 +106,23 @@ def asked(peers: HttpPeers, place: Place, *bodies: bytes, timeout_s: float = PAT
     """Ask all at once; return the replies by question."""
     told: queue.Queue[tuple[int, bytes | OSError]] = queue.Queue()
     for number, body in enumerate(bodies):
-        peers.ask(place, body, timeout_s, lambda reply, number=number: told.put((number, reply)))
+        peers.ask(place, [body], timeout_s, lambda reply, number=number: told.put((number, reply)))
     found = dict(told.get(timeout=PATIENCE_S) for _ in bodies)
     assert told.empty(), "one reply each"
-    return [found[number] for number in range(len(bodies))]
+    replies = [found[number] for number in range(len(bodies))]
+    return [reply if isinstance(reply, OSError) else one(reply) for reply in replies]
+
+
+def one(replies: Any) -> Any:
+    (reply,) = replies
+    return reply
+
+
+def asked_together(peers: HttpPeers, place: Place, *bodies: bytes) -> Any:
+    """Ask in one request; return the replies."""
+    told: queue.Queue[Any] = queue.Queue()
+    peers.ask(place, bodies, PATIENCE_S, told.put)
+    return told.get(timeout=PATIENCE_S)
 
 
 def test_each_question_gets_its_own_answer_and_connections_are_kept(server: Server, peers: HttpPeers):
@@ -165,7 +177,8 @@ def test_what_is_no_answer_is_refused_and_the_next_question_gets_one(server: Ser
         return True
 
     server.handler = wrong
-    assert [type(reply) for reply in asked(peers, server.place, b"a")] == [error]
+    (reply,) = asked(peers, server.place, b"a")
+    assert isinstance(reply, error) and isinstance(reply, PermissionError) == (error is PermissionError)
     assert asked(peers, server.place, b"b") == [b"to b"]
 
 
@@ -184,6 +197,33 @@ def test_a_silent_process_is_waited_for_until_the_end_of_the_time_and_its_late_a
     release.set()
     assert isinstance(reply, TimeoutError)
     assert asked(peers, server.place, b"b", b"c") == [b"to b", b"to c"]
+
+
+def test_several_questions_are_one_request_with_as_many_answers(server: Server, peers: HttpPeers):
+    met: list[list[bytes]] = []
+
+    async def each(line: bytes, headers: dict[str, str], body: bytes, writer: asyncio.StreamWriter) -> bool:
+        assert line.split()[1] == ASK_EACH.encode()
+        met.append([bytes(question) for question in apart(body)])
+        writer.write(written(headers, together([b"to " + question for question in met[-1][:3]])))
+        return True
+
+    server.handler = each
+    assert asked_together(peers, server.place, b"a", b"", b"c") == [b"to a", b"to ", b"to c"]
+    assert isinstance(asked_together(peers, server.place, b"a", b"b", b"c", b"d"), OSError), "three answers to four questions"
+    assert met == [[b"a", b"", b"c"], [b"a", b"b", b"c", b"d"]]
+
+
+def test_a_process_that_does_not_know_such_a_request_gives_no_answers(server: Server, peers: HttpPeers):
+    async def earlier(line: bytes, headers: dict[str, str], body: bytes, writer: asyncio.StreamWriter) -> bool:
+        if line.split()[1] == ASK.encode():
+            return await answering(line, headers, body, writer)
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnone")
+        return True
+
+    server.handler = earlier
+    assert isinstance(asked_together(peers, server.place, b"a", b"b"), PermissionError)
+    assert asked(peers, server.place, b"c") == [b"to c"]
 
 
 def test_a_refused_connection_is_an_error_at_once_and_a_probe_tells_who_is_there(server: Server, peers: HttpPeers):

@@ -3,9 +3,11 @@
 import heapq
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
+from actors.cluster.gatherer import Told
 from actors.cluster.messages import Ask, Part, Place
 from actors.cluster.parcels import arguments_of, busy_bytes, part_bytes, question_of
 from actors.protocol import Busy, delivered
@@ -13,6 +15,7 @@ from tests.simulation.clock import SimulatedClock
 from tests.simulation.faults import Faults
 
 GRACE_S = 1.0
+_OVER = 1.05
 _QUICK_S, _SLOW_S = 0.002, 1.5
 
 
@@ -71,12 +74,11 @@ class Agenda:
 class Network:
     """Carries questions and probes between `sites`. `cuts` has the pairs between which nothing passes."""
 
-    def __init__(self, agenda: Agenda, chance: random.Random, faults: Faults, name: str, deadline_s: float) -> None:
+    def __init__(self, agenda: Agenda, chance: random.Random, faults: Faults, name: str) -> None:
         self._agenda = agenda
         self._chance = chance
         self._faults = faults
         self._name = name
-        self._deadline_s = deadline_s
         self.sites: list[Any] = []
         self.cuts: set[tuple[int, int]] = set()
 
@@ -88,22 +90,25 @@ class Network:
         """Return the seconds that a packet takes."""
         return self._chance.uniform(0.0, _SLOW_S if self._faults.strikes("delayed") else _QUICK_S)
 
-    def answer(self, site: Site, body: bytes, send: Callable[[bytes], None]) -> None:
-        """Have a process answer a question, as its gateway does."""
-        question = question_of(body)
-        arguments = arguments_of(question, self._name)
-        replied: list[Part | Busy] = []
+    def answer(self, site: Site, bodies: Sequence[bytes], send: Callable[[list[bytes]], None]) -> None:
+        """Have a process answer questions, as its gateway does."""
+        replied: dict[int, bytes] = {}
 
-        def reply_to(part: Part | Busy) -> None:
-            if not replied:
-                replied.append(part)
+        def reply_to(number: int, arguments: Any, part: Part | Busy) -> None:
+            if number not in replied:
                 busy = isinstance(part, Busy)
-                send(busy_bytes(part.reason) if busy else part_bytes(self._name, site.view, part, arguments))
+                replied[number] = busy_bytes(part.reason) if busy else part_bytes(self._name, site.view, part, arguments)
+                if len(replied) == len(bodies):
+                    send([replied[each] for each in range(len(bodies))])
 
-        message = Ask(question.shard, question.epoch, question.span, arguments, question.deadline_s, reply_to)
-        if not delivered(site.gatherer, message):
-            reply_to(Busy("the stream is shutting down"))
-        self._agenda.put(self._deadline_s + GRACE_S, site, lambda: reply_to(Busy("no reply in time")))
+        for number, body in enumerate(bodies):
+            question = question_of(body)
+            arguments = arguments_of(question, self._name)
+            reply = partial(reply_to, number, arguments)
+            message = Ask(question.shard, question.epoch, question.span, arguments, question.deadline_s, reply)
+            if not delivered(site.gatherer, message):
+                reply(Busy("the stream is shutting down"))
+            self._agenda.put(_OVER * question.deadline_s, site, partial(reply, Busy("no reply in time")))
 
     def put(self, seconds: float, site: Site, work: Callable[[], None]) -> None:
         """Do `work` in a process later."""
@@ -118,13 +123,14 @@ class SimulatedPeers:
         self._network = network
         self.under_way = 0
 
-    def ask(self, place: Place, body: bytes, timeout_s: float, done: Callable[[bytes | OSError], None]) -> None:
-        assert self._site.may_ask(question_of(body).shard, place.epoch), f"asked by the old lease {place.epoch}"
+    def ask(self, place: Place, bodies: Sequence[bytes], timeout_s: float, done: Callable[[Told], None]) -> None:
+        for question in map(question_of, bodies):
+            assert self._site.may_ask(question.shard, question.epoch), f"asked by the old lease {question.epoch}"
         network, site = self._network, self._site
         finish = self._once(done)
         network.put(timeout_s, site, lambda: finish(TimeoutError("no answer in time")))
 
-        def back(answer: bytes) -> None:
+        def back(answer: list[bytes]) -> None:
             if network.arrives(other, site):
                 network.put(network.delay(), site, lambda: finish(answer))
 
@@ -132,7 +138,7 @@ class SimulatedPeers:
         if other is not None:
             for _ in range(2 if network._faults.strikes("doubled") else 1):
                 if network.arrives(site, other):
-                    network.put(network.delay(), other, lambda: network.answer(other, body, back))
+                    network.put(network.delay(), other, lambda: network.answer(other, bodies, back))
 
     def probe(self, place: Place, timeout_s: float, done: Callable[[bool], None]) -> None:
         network, site = self._network, self._site
@@ -147,7 +153,7 @@ class SimulatedPeers:
         if other is not None and network.arrives(site, other):
             network.put(network.delay(), other, there)
 
-    def _other(self, place: Place, finish: Callable[[bytes | OSError], None]) -> Any:
+    def _other(self, place: Place, finish: Callable[[Any], None]) -> Any:
         """Return the process at a place. Without one, and now and then with one, the connection is refused."""
         network = self._network
         other = network.sites[place.port]

@@ -78,7 +78,7 @@ class ClusterWorld:
         self._chance = random.Random(f"{seed} cluster run")
         self.faults = Faults(random.Random(f"{seed} cluster faults"), self.plan.rates, self.trace)
         self._agenda = Agenda(self.clock)
-        self._network = Network(self._agenda, self._chance, self.faults, self.plan.view, self._deadline_s)
+        self._network = Network(self._agenda, self._chance, self.faults, self.plan.view)
         self._around = Surroundings(
             plan=self.plan,
             shards=self._shards,
