@@ -34,6 +34,7 @@ from actors.messages import Delayed, Reconfigure, Reconfigured
 from actors.protocol import Busy, Lane, Message, QueryId, ReplyTo
 from actors.replies import Answer, GetShards, GetStats, Query, ShardState, Stats, TooMuch, Unanswerable
 from actors.runtime.actor import Actor, System
+from actors.runtime.dispatcher import Timer
 from actors.timeline.span import Span
 from actors.timeline.unit import UNITS
 from actors.views.view import View
@@ -85,6 +86,7 @@ class _Asked:
     parts: dict[int, Part] = field(default_factory=dict)
     asked_at: dict[int, float] = field(default_factory=dict)
     came_at: dict[int, float] = field(default_factory=dict)
+    timers: list[Timer] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -202,7 +204,7 @@ class Gatherer(Actor[GathererMessage]):
         super().failed(message, error)
         of = getattr(message, "query_id", None)
         for query_id in [each for each, asked in self._asked.items() if each == of or asked.query is message]:
-            query = self._asked.pop(query_id).query
+            query = self._end(query_id)
             if query is not message:
                 query.reply_to(Busy(f"the request failed: {type(error).__name__}"))
 
@@ -213,10 +215,10 @@ class Gatherer(Actor[GathererMessage]):
         query_id = QueryId(next(self._ids))
         until = self.system.dispatcher.now() + query.deadline_s * _SHARE
         asked = self._asked[query_id] = _Asked(query, *self._parcel.first(query.arguments, query.span), until)
-        self.later(query.deadline_s, self.address, Late(query_id))
+        asked.timers.append(self.later(query.deadline_s, self.address, Late(query_id)))
         self._put(query_id, asked, range(self._shards))
         if asked.waiting & self._places.keys():
-            self.later(_DOUBT_S, self.address, Doubt(query_id))
+            asked.timers.append(self.later(_DOUBT_S, self.address, Doubt(query_id)))
 
     def _put(self, query_id: QueryId, asked: _Asked, shards: Iterable[int]) -> None:
         """Ask those of `shards` that may answer."""
@@ -348,7 +350,7 @@ class Gatherer(Actor[GathererMessage]):
         if isinstance(part, Part):
             asked.parts[message.shard], asked.came_at[message.shard] = part, self.system.dispatcher.now()
         elif isinstance(part, TooMuch):  # there is too little memory for the answer
-            del self._asked[message.query_id]
+            self._end(message.query_id)
             asked.query.reply_to(part)
             return
         if not asked.waiting:
@@ -364,7 +366,7 @@ class Gatherer(Actor[GathererMessage]):
         absent, until = standing.coverage.absent, None if standing.coverage.absent else standing.coverage.complete_to
         partials = [part.partial for part in parts.values()]
         if (refused := self._parcel.refusal(partials)) is not None:
-            del self._asked[query_id]
+            self._end(query_id)
             query.reply_to(Unanswerable(refused))
             return
         joined = self._parcel.joined(
@@ -380,8 +382,15 @@ class Gatherer(Actor[GathererMessage]):
         self._part += query.counts and bool(absent)
         steady = not absent and self._parcel.steady(self._view, joined, query.arguments)
         origin = origin_of(parts) if steady else None
-        del self._asked[query_id]
+        self._end(query_id)
         query.reply_to(Answer(self._view, joined, query.span, query.arguments, standing.coverage, origin))
+
+    def _end(self, query_id: QueryId) -> Query:
+        """Forget a query, which gets its reply now."""
+        asked = self._asked.pop(query_id)
+        for timer in asked.timers:
+            timer.cancel()
+        return asked.query
 
     def _standing(self, asked: _Asked) -> Standing:
         """Return where the stream stands by the parts so far."""

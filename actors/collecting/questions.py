@@ -12,6 +12,7 @@ from actors.messages import ManagerMessage, Overdue, Partial, Read, Unread
 from actors.protocol import CollectorId, QueryId
 from actors.replies import Answer, Coverage, Query
 from actors.runtime.actor import Actor
+from actors.runtime.dispatcher import Timer
 from actors.views.view import Meta, View
 
 
@@ -29,6 +30,7 @@ class _Asked:
     partials: dict[CollectorId, Partial]
     publishes: bool
     unread: list[Meta] = field(default_factory=list)
+    deadline: Timer | None = None
 
 
 class Questions:
@@ -51,11 +53,11 @@ class Questions:
         """
         query_id = QueryId(next(self._ids))
         waiting = {collector.collector_id: collector.meta for collector in chosen}
-        self._asked[query_id] = _Asked(query, waiting, coverage, initial, {}, publishes)
+        asked = self._asked[query_id] = _Asked(query, waiting, coverage, initial, {}, publishes)
         for collector in chosen:
             self._manager.send(collector.address, Read(query_id, query.span, query.arguments))
         if not publishes:
-            self._manager.later(query.deadline_s, self._manager.address, Overdue(query_id))
+            asked.deadline = self._manager.later(query.deadline_s, self._manager.address, Overdue(query_id))
         if not waiting:
             self.answer(query_id)
 
@@ -85,6 +87,8 @@ class Questions:
         asked = self._asked.pop(query_id, None)
         if asked is None:
             return
+        if asked.deadline is not None:
+            asked.deadline.cancel()
         query, coverage = asked.query, asked.coverage
         silent = tuple(meta.span for meta in (*asked.waiting.values(), *asked.unread) if meta.span is not None)
         coverage = replace(coverage, missing=(*coverage.missing, *silent))

@@ -15,7 +15,7 @@ from pykka._envelope import Envelope
 from actors.messages import Failed, GuardianMessage, Recover, Undelivered
 from actors.protocol import Address, Lane, Message, delivered
 from actors.replies import Busy
-from actors.runtime.dispatcher import Dispatcher
+from actors.runtime.dispatcher import Dispatcher, Timer
 from actors.runtime.mailbox import Mailbox
 
 Accepted = TypeVar("Accepted", bound=Message)
@@ -113,14 +113,20 @@ class Actor(pykka.Actor, Generic[Accepted]):
         if to is not None and not delivered(to, message):
             self._return(message, f"{to.actor_class.__name__} has stopped")
 
-    def later(self, seconds: float, to: Address[Sent], message: Sent) -> None:
-        """Send once `seconds` have passed. A message to itself is dropped if the actor has stopped by then."""
+    def later(self, seconds: float, to: Address[Sent], message: Sent) -> Timer:
+        """Send once `seconds` have passed, unless it is cancelled.
+
+        A message to itself is dropped if the actor has stopped by then. A message that is of no use any more should be
+        cancelled: it would wake two threads, 0.1 ms of processor time.
+        """
 
         def send() -> None:
             if not (to is self.address and self.actor_stopped.is_set()):
                 self.send(to, message)
 
-        self.system.dispatcher.later(seconds, send, self.home)
+        delayed = Timer(send)
+        self.system.dispatcher.later(seconds, delayed, self.home)
+        return delayed
 
     def _undelivered(self, message: Message, reason: str) -> None:
         guardian = self.system.guardian

@@ -16,7 +16,7 @@ from actors.messages import Ingested, Poll, Recover
 from actors.protocol import Home, Lane, delivered
 from actors.replies import Busy, GetHealth, Health
 from actors.runtime.actor import Actor, System
-from actors.runtime.dispatcher import Dispatcher
+from actors.runtime.dispatcher import Dispatcher, Timer
 from actors.runtime.guardian import Guardian
 from actors.runtime.mailbox import Mailbox
 from tests.support.waiting import until
@@ -115,6 +115,25 @@ def test_later_tasks_run_in_order_of_their_time():
         dispatcher.later(seconds, lambda seconds=seconds: ran.put(seconds), "here")
     assert [ran.get(timeout=5) for _ in range(3)] == [0.02, 0.04, 0.06]
     dispatcher.close()
+
+
+def test_a_cancelled_task_does_not_run_and_wakes_no_thread_and_the_others_keep_their_order():
+    dispatcher, ran, woken = Dispatcher(), SimpleQueue(), SimpleQueue()
+    submit = dispatcher.submit
+    dispatcher.submit = lambda task, home: (woken.put(task), submit(task, home))  # type: ignore[method-assign]
+    tasks = [Timer(partial(ran.put, number)) for number in range(9)]
+    with dispatcher._changed:  # no task begins before this
+        for number, task in enumerate(tasks):
+            dispatcher.later(number / 1000, task, "here")
+        for task in tasks[:8:2]:
+            task.cancel()
+    assert [ran.get(timeout=60) for _ in range(5)] == [1, 3, 5, 7, 8]
+    assert [woken.get(timeout=60) for _ in range(5)] == [*tasks[1::2], tasks[8]]
+    assert not dispatcher._later
+    tasks[8].cancel()  # too late: no effect
+    dispatcher.close()
+    assert ran.empty()
+    assert woken.empty()
 
 
 def test_a_home_that_opens_while_the_dispatcher_closes_runs_its_task_and_ends():
