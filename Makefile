@@ -13,7 +13,7 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-in
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install extras run start cluster consumer ingest quick test long check kafka-versions lint lint-js bench chaos pictures docs lock clean
+.PHONY: help install extras ray run start cluster consumer ingest quick test long check kafka-versions lint lint-js bench chaos pictures docs lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1 \t\2/' | expand -t 22
@@ -33,6 +33,16 @@ install: .venv/run  ## make .venv with the pinned packages
 extras: install  ## what is optional, in the pinned versions: SQL, Arrow, asyncio, Avro, Protobuf, traces
 	@sed -n 's/^\([A-Za-z0-9._-]*==[^ ;]*\).*/\1/p' requirements-dev.txt > .venv/pins.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .venv/pins.txt $(EXTRAS)
+
+ray: .venv/ray/made  ## Ray in .venv/ray, an environment that sees .venv too, for `firnline cluster up --on ray`
+
+.venv/ray/made: .venv/run requirements-ray.txt
+	@echo "installing Ray into .venv/ray (once; 80 MB)"
+	@$(BIN)/python -m venv .venv/ray
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > "$$(.venv/ray/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/libraries.pth"
+	@.venv/ray/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-ray.txt
+	@touch $@
 
 .venv/dev: .venv/run requirements-dev.txt
 	@echo "installing what the tests need (once)"
@@ -111,6 +121,7 @@ lock: .venv/dev  ## pin every package with its hashes
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile $(LOCK) --extra server pyproject.toml --output-file requirements.txt
 	$(BIN)/uv pip compile $(LOCK) --extra server --group dev pyproject.toml --output-file requirements-dev.txt
+	$(BIN)/uv pip compile $(LOCK) --no-config --constraint requirements.txt --extra ray pyproject.toml --output-file requirements-ray.txt
 
 clean:  ## remove .venv, every cache, and .firnline with its checkpoints
 	rm -rf .venv node_modules .firnline .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis build site ./*.egg-info

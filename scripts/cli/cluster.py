@@ -1,10 +1,12 @@
-"""The commands `cluster`: who has the shards of a cluster, and a process that gives its shards back before it is ended."""
+"""The commands `cluster`: who has the shards, a process that gives its own back, and processes on the nodes of Ray."""
 
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -12,18 +14,25 @@ from rich.table import Table
 from firnline.client import Client
 from firnline.transport import HERE, Transport
 from scripts.checkout import typed
-from scripts.cli.printing import console_of, of_shard
+from scripts.cli.printing import console_of, counted, of_shard
 from scripts.cli.query import errors_as_exits
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    help="Show a cluster, and empty a process of it.\n\nIf the service needs a token, set FIRNLINE_TOKEN.",
+    help="Show a cluster, empty a process of it, and start processes on the nodes of Ray.\n\n"
+    "If the service needs a token, set FIRNLINE_TOKEN.",
 )
 Url = Annotated[str, typer.Option(help="The address of any process of the cluster.", envvar="FIRNLINE_URL")]
 OfProcess = Annotated[str, typer.Option("--url", help="The address of the process.", envvar="FIRNLINE_URL")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
-
+On = Annotated[Literal["ray"], typer.Option("--on", help="What starts processes on the machines.")]
+Config = Annotated[Path, typer.Option(help="The YAML file; it is at this path on each machine.", exists=True, dir_okay=False)]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="A setting over the file: cluster.shards=6.")]
+Head = Annotated[
+    str | None,
+    typer.Option("--address", help="HOST:PORT of the head of Ray; by default that of this machine.", envvar="RAY_ADDRESS"),
+]
 
 _OWNED = {"here", "elsewhere"}
 _PATIENCE_S = 20.0
@@ -95,6 +104,60 @@ def resume(url: OfProcess = HERE) -> None:
     with errors_as_exits("cluster"):
         Transport(url, None, _PATIENCE_S, _TRIES).json("/cluster/resume", method="POST")
     print("it takes shards again")
+
+
+@app.command()
+def up(
+    on: On,
+    config: Config,
+    overrides: Overrides = None,
+    address: Head = None,
+    processes: Annotated[int, typer.Option(min=1, max=64, help="Processes on each node.")] = 1,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait until all of them answer.")] = 90,
+) -> None:
+    """Start a process of the cluster on each node of Ray, and wait until all of them answer.
+
+    They run on when this command ends, and are started again when they end, until `down`. Processes that run already stay as
+    they are, so call it again when Ray has more nodes. Run it on a machine of Ray, with Ray's token.
+
+    Ctrl-C ends those that it has started.
+    """
+    del on  # there is only one
+    from scripts.cli.on_ray.launch import up as launch  # noqa: PLC0415  # Ray is an extra
+
+    with _launching():
+        urls = launch(config.resolve(), overrides or [], address, each=processes, timeout_s=timeout, say=_say)
+        see = typed("cluster", "status", "--url", urls[0])
+        print(f"to see the shards: {see}")
+
+
+@app.command()
+def down(on: On, config: Config, overrides: Overrides = None, address: Head = None) -> None:
+    """End all processes of the cluster that `up` has started, in order. It takes at most a minute."""
+    del on
+    from scripts.cli.on_ray.launch import down as end  # noqa: PLC0415
+
+    with _launching():
+        count = end(config.resolve(), overrides or [], address, _say)
+        print(f"ended {counted(count, 'process', 'processes')}" if count else "there was no process of this cluster")
+
+
+@contextmanager
+def _launching() -> Iterator[None]:
+    """Turn what prevents a launch into one line on standard error and exit code 1, and Ctrl-C into 130."""
+    from scripts.cli.on_ray.launch import LaunchError  # noqa: PLC0415
+
+    try:
+        yield
+    except (LaunchError, ValueError, OSError) as error:
+        sys.exit(f"cluster: {error}")
+    except KeyboardInterrupt:
+        print("cluster: interrupted; what it had started has ended", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def _unowned(streams: Sequence[Mapping[str, Any]]) -> list[int]:

@@ -38,7 +38,9 @@ COMMANDS = {
         "scripts.cli.sql", "main", "Ask with SQL: DuckDB runs the query here, over the rows that it asks the service for."
     ),
     "top": Place("scripts.cli.top", "main", "Watch a running Firnline: rates, generations, memory, actors."),
-    "cluster": Place("scripts.cli.cluster", "app", "Show a cluster, and empty a process of it."),
+    "cluster": Place(
+        "scripts.cli.cluster", "app", "Show a cluster, empty a process of it, and start processes on the nodes of Ray."
+    ),
     "config": Place("scripts.cli.configuration.command", "app", "Check and explain the configuration."),
     "replay": Place("scripts.cli.replay", "replay", "Put dead letters back to the topics that they came from."),
     "broker": Place("scripts.broker", "app", "Run a Kafka broker on loopback until Ctrl-C."),

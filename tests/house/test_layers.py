@@ -152,6 +152,7 @@ ONLY_IN = {
     "datasketches": ("actors.views.uniques.sketch",),
     "pcodec": ("actors.columns.sealed",),
     "fastavro": ("actors.records.schemas.avro", "scripts.lab.measure.rivals"),
+    "ray": ("scripts.cli.on_ray.launch",),
     "google": ("actors.records.schemas.protobuf", "scripts.lab.encoded", "scripts.lab.measure.rivals"),
 }
 PURE = (
