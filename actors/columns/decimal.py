@@ -3,6 +3,7 @@
 Used by the decoders of views, and by results. Sees digits only, not records or fields.
 """
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ _NINES = np.uint64(0x7676767676767676)
 _TOPS = np.uint64(0x8080808080808080)
 _PAIRS = np.uint64(0x000000FF000000FF)
 
-_ROW = np.dtype([("digits", "<u8"), ("separator", "<u2")])
+_FOUR = 10_000
+_ROW = np.dtype([("high", "<u4"), ("low", "<u4"), ("separator", "<u2")])
 
 _FREE = np.array([8 * (_BLOCK - own) for own in range(_BLOCK + 1)], np.uint64)
 _LEADING = np.array([0x3030303030303030 >> 8 * own for own in range(_BLOCK + 1)], np.uint64)
@@ -97,19 +99,37 @@ def _combined(digits: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def text_of(numbers: NDArray[Any], separators: NDArray[np.uint16]) -> bytes | None:
     r"""Return numbers as text, each followed by its separator of one or two bytes, the first one in the low bits.
 
-    Returns None if a number is negative or has more than eight digits. Cost: 15 ns a number.
+    Returns None if a number is negative or has more than eight digits. Cost: 10 ns a number.
 
     >>> text_of(np.array([7, 0, 1234]), np.array([0x202C, 0x202C, 0x0A], np.uint16))
     b'7, 0, 1234\n'
     """
     if not numbers.size or int(numbers.min()) < 0 or int(numbers.max()) >= 10**_BLOCK:
         return None if numbers.size else b""
+    firsts, lasts = _fours()
     rows = np.empty(numbers.size, _ROW)
-    for low in range(0, numbers.size, AT_ONCE):
-        own = slice(low, low + AT_ONCE)
-        rows["digits"][own] = _written(numbers[own].astype(np.uint64))
+    for start in range(0, numbers.size, AT_ONCE):
+        own = slice(start, start + AT_ONCE)
+        low = numbers[own].astype(np.uint32)
+        high = low // np.uint32(_FOUR)
+        low -= high * np.uint32(_FOUR)
+        low += np.uint32(_FOUR) * (high > 0)
+        rows["high"][own] = firsts[high.astype(np.intp)]
+        rows["low"][own] = lasts[low.astype(np.intp)]
     rows["separator"] = separators
     return rows.tobytes().translate(None, b"\0")
+
+
+@cache
+def _fours() -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """Return the words of four ASCII digits of the numbers below 10,000, the first digit in the lowest byte.
+
+    In both tables NUL is in place of leading zeros. 0 has no digit in the first one. It has one in the second one, which goes
+    on with all four digits of each number.
+    """
+    digits = b"".join(b"%04d" % number for number in range(_FOUR))
+    led = b"".join((b"%d" % number).rjust(4, b"\0") for number in range(_FOUR))
+    return np.frombuffer(bytes(4) + led[4:], "<u4"), np.frombuffer(led + digits, "<u4")
 
 
 def digits_of(numbers: Times) -> Bytes:
