@@ -143,7 +143,6 @@ def test_a_frame_is_decoded_as_alone(poll: tuple[list[bytes | None], bytes]):
 @given(polls(SEGMENT, st.builds(segment_of, st.integers(0, 99), st.integers(0, 10), DATA, st.just(", "))), st.integers(1, 20))
 def test_a_segment_is_decoded_as_alone(poll: tuple[list[bytes | None], bytes], at_once: int):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lists, "AT_ONCE", at_once)
         patch.setattr(lists, "_BYTES", 20 * at_once)
         together, single = check(SegmentsView(spool=Spool()), *poll)
     assert together.batch.segment_ids == [place for each in single for place in each.batch.segment_ids]

@@ -175,7 +175,7 @@ class Found:
 
     def add_columns(self, lists: Lists, in_range: NDArray[np.bool_]) -> None:
         """Add the segments of `lists`, of whose ids some are `in_range`. Cost: 1 us a record, 8 ns a number."""
-        runs = raw_runs(lists.values, lists.counts)
+        runs = [run for part in lists.parts for run in raw_runs(*part)]
         rows, batch_ids, segment_ids = lists.rows, lists.members["batch_id"], lists.members["segment_id"]
         if not in_range.all():
             self.refusals += [Refusal(place, "segment_out_of_range") for place in rows[~in_range].tolist()]
@@ -216,7 +216,7 @@ class Found:
     def _short_runs(short: list[bytes]) -> list[Run | None]:
         """Return the run of each short record, None if its numbers do not ascend."""
         counts = np.fromiter(map(len, short), np.int64, len(short)) // 8
-        return raw_runs(np.frombuffer(b"".join(short), np.int64), counts)
+        return raw_runs(np.frombuffer(b"".join(short), np.int64), np.cumsum(counts) - counts, counts)
 
 
 def content_of(data: bytes, spool: Spool) -> bytes | Run | None:
