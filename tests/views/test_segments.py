@@ -23,8 +23,9 @@ from actors.views.segments import decode as decode_module
 from actors.views.segments.arguments import Listing
 from actors.views.segments.carry import RECENT
 from actors.views.segments.id_set import IdSet
-from actors.views.segments.runs.merging import merged
-from actors.views.segments.runs.run import EMPTY, Raw, Run, Sealed, Spooled, run_of
+from actors.views.segments.runs import merging
+from actors.views.segments.runs.merging import Result, lines, merged
+from actors.views.segments.runs.run import EMPTY, Raw, Run, RunBuilder, Sealed, Spooled, raw_runs, run_of
 from actors.views.segments.view import SegmentsTotal, SegmentsView
 from actors.views.view import Silence
 from tests.support.polled import polled
@@ -273,6 +274,35 @@ def test_numbers_of_32_and_of_64_bits_are_merged_and_saved_alike(lists: list[lis
         due = live.close(None, None)
         assert due is not None
         assert b"".join(feed.view.publish(due.partial, due)) == ", ".join(map(str, sorted(chain(*lists)))).encode() + b"\n"
+
+
+def made(numbers: list[int], kind: type[Raw | Sealed]) -> Run:
+    """Return a run of `numbers`: compressed, or raw with 32 or 64 bits."""
+    data = np.array(numbers, np.int64)
+    if kind is Sealed:
+        builder = RunBuilder(Spool())
+        assert builder.extend(data)
+        return builder.run()
+    (run,) = raw_runs(data, np.array([0]), np.array([data.size]))
+    assert run is not None
+    return run
+
+
+SOME = st.lists(st.integers(0, 10**9) | st.integers(0, 99) | st.sampled_from(EDGES), max_size=6).map(sorted)
+BATCH = st.lists(
+    st.tuples(st.lists(st.integers(0, 99), max_size=6).map(sorted) | SOME, st.sampled_from([Raw, Sealed])), min_size=1
+)
+
+
+@given(st.lists(BATCH, max_size=8), st.integers(1, 20))
+def test_batches_of_any_kinds_of_runs_are_written_as_sorted_lines(
+    batches: list[list[tuple[list[int], type[Raw | Sealed]]]], at_once: int
+):
+    results = [Result(0, number, number + 1, tuple(made(*each) for each in batch)) for number, batch in enumerate(batches)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(merging, "AT_ONCE", at_once)
+        written = b"".join(lines(results))
+    assert written == b"".join(line(chain.from_iterable(numbers for numbers, _ in batch)) for batch in batches)
 
 
 @given(NUMBERS, NUMBERS)
