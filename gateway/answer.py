@@ -152,7 +152,10 @@ async def written(given: AsyncGenerator[Block], writer: Writer) -> AsyncGenerato
 async def responded(
     blocks: AsyncGenerator[bytes], hold: Hold, *, headers: Mapping[str, str], media_type: str = JSON
 ) -> Response:
-    """Respond with `blocks`: at once if they are short, else one after the other, keeping `hold` until they are sent."""
+    """Respond with `blocks`: at once if they are short, else one after the other, keeping `hold` until they are sent.
+
+    Other requests run between two blocks, because whoever sends a block gives the event loop a turn.
+    """
     first: list[bytes] = []
     async for block in blocks:
         first.append(block)
@@ -166,7 +169,6 @@ async def responded(
             while first:
                 yield first.pop(0)
             async for block in blocks:
-                await asyncio.sleep(0)
                 yield block
 
     return Streamed(body(), hold, headers=headers, media_type=media_type)

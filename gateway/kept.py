@@ -225,6 +225,8 @@ async def _copied(request: Request, path: str, query: str, copy: Copy, take: Cal
             await _refuse(refused, problem)
         copy.body += block
         ended = not message.get("more_body", False)
+        if not ended:
+            await asyncio.sleep(0)  # other requests run between two blocks
 
     scope: dict[str, Any] = {name: request.scope[name] for name in _ALIKE}
     scope |= {

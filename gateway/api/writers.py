@@ -60,7 +60,7 @@ class JsonWriter(Writer):
         self._members = members
         self._rows = _joined(shape)
         self._pairs = shape.row == "pair"
-        self._comma = b""
+        self._begun = False
 
     def begin(self) -> bytes:
         """Return the beginning of the object. Pairs without members are the object itself."""
@@ -71,8 +71,8 @@ class JsonWriter(Writer):
         """Return rows with commas between. Cost: see `filled` with a template, else 0.4 us an object."""
         if not len(columns[0]):
             return b""
-        comma, self._comma = self._comma, b","
-        return comma + self._rows(columns)
+        rows, begun, self._begun = self._rows(columns), self._begun, True
+        return rows if begun else rows[1:]
 
     def end(self, following: object) -> bytes:
         """Return the end of the object. A place that is not an integer is written as text."""
@@ -98,15 +98,15 @@ class NdjsonWriter(Writer):
 
 @lru_cache(maxsize=64)
 def _joined(shape: Shape) -> Callable[[Columns], bytes]:
-    """Return the function that writes rows of `shape` as JSON with commas between. Prepared once for a shape: 0.1 ms."""
+    """Return the function that writes rows of `shape` as JSON, each behind a comma. Prepared once for a shape: 0.1 ms."""
     match shape.row:
         case bytes() as template:
-            return lambda columns: filled(template + b",", columns)[:-1]
+            return lambda columns: filled(b"," + template, columns)
         case "pair":  # names differ, and a dict keeps their order
-            return lambda columns: _encoder.encode(dict(zip(*map(listed, columns), strict=True)))[1:-1]
+            return lambda columns: b"," + _encoder.encode(dict(zip(*map(listed, columns), strict=True)))[1:-1]
         case _:
             items = _items(shape)
-            return lambda columns: _encoder.encode(items(columns))[1:-1]
+            return lambda columns: b"," + _encoder.encode(items(columns))[1:-1]
 
 
 @lru_cache(maxsize=64)

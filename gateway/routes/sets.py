@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -29,8 +30,14 @@ _AT_ONCE = 16_384
 """Sets of a page. A longer answer is read page by page: it copies no more than a page, and keeps no dropped slice in memory.
 """
 
-_WRITTEN = 512
-"""Sets of a block of a long answer. It is smaller than the server's buffer: a stalled client keeps a block and a buffer."""
+_WRITTEN_BYTES = 163_840
+"""Bytes of a block of a long answer, about: a stalled client keeps two blocks, and the server's buffer.
+
+Each block costs a turn of the event loop and a system call. A block of 1,024 sets of three steps has 143,360 bytes.
+"""
+
+_EVENT_BYTES = len(',"r":{"name":"","timestamp":1685695916000}')
+"""Bytes of an event of a set as JSON, without the name of its step, about."""
 
 _TRIES = 5
 
@@ -133,7 +140,8 @@ class Routes:
             headers = {**rows_header(wanted.limit or MOST), **range_header(span)}
             if first == wanted:
                 return await rendered(answer, form, hold, request=request, members=members, headers=headers)
-            pages, whole = self._blocks(answer, span, wanted), _whole(answer, first)
+            opened = _opened(answer, first)
+            pages, whole = self._blocks(answer, span, wanted, opened), opened is not None and _whole(opened)
             return await rendered(
                 answer, form, hold, request=request, members=members, headers=headers, pages=pages, whole=whole
             )
@@ -163,18 +171,25 @@ class Routes:
                 whole=False,
             )
 
-    async def _blocks(self, answer: Answer, span: Span, wanted: Page) -> AsyncGenerator[Block]:
-        """Yield sets in short blocks, page by page. The last block says what follows, if the limit has cut the answer off."""
+    async def _blocks(
+        self, answer: Answer, span: Span, wanted: Page, opened: deque[Block] | None = None
+    ) -> AsyncGenerator[Block]:
+        """Yield sets in short blocks, page by page. The last block says what follows, if the limit has cut the answer off.
+
+        `opened` are the blocks of the first page, if they are read already; each is removed when it is yielded.
+        """
         left, place = wanted.limit, wanted.after
+        most = _sets_of_a_block(self._stream.steps)
+        found = answer.view.blocks(answer.partial, span, Page(_at_once(left), place)) if opened is None else _drained(opened)
         while True:
             following: Any = None
-            for block in answer.view.blocks(answer.partial, span, Page(_at_once(left), place)):
+            for block in found:
                 columns, following = block
                 count = len(columns[0])
                 if left is not None:
                     left -= count
-                for low in range(0, count, _WRITTEN):
-                    yield Block([column[low : low + _WRITTEN] for column in columns])
+                for low in range(0, count, most):
+                    yield Block([column[low : low + most] for column in columns])
             if following is None:
                 return
             if left == 0:
@@ -182,6 +197,7 @@ class Routes:
                 return
             place = following
             answer = await self._next(span, Page(_at_once(left), place), answer)
+            found = answer.view.blocks(answer.partial, span, Page(_at_once(left), place))
 
     async def _next(self, span: Span, wanted: Page, before: Answer) -> Answer:
         """Return the next page. Raises CutError if sets after the page `before` were dropped, or if no reply comes in time."""
@@ -204,11 +220,20 @@ class Routes:
         return Page(min(LIMIT.of(request) or most, most), self._cursor.of(request))
 
 
-def _whole(answer: Answer, first: Page) -> bool:
-    """Whether the first page is the whole answer. Not examined if the answer can have no tag."""
-    if answer.origin is None:
-        return False
-    return all(block.following is None for block in answer.view.blocks(answer.partial, answer.span, first))
+def _opened(answer: Answer, first: Page) -> deque[Block] | None:
+    """Return the blocks of the first page. None if the answer can have no tag: then no block is needed before it is sent."""
+    return None if answer.origin is None else deque(answer.view.blocks(answer.partial, answer.span, first))
+
+
+def _whole(opened: Iterable[Block]) -> bool:
+    """Whether the blocks of the first page are the whole answer."""
+    return all(block.following is None for block in opened)
+
+
+def _drained(opened: deque[Block]) -> Iterator[Block]:
+    """Remove and yield each block."""
+    while opened:
+        yield opened.popleft()
 
 
 def _with_reasons(found: Sequence[Block], coverage: Coverage, time: int) -> Iterator[Block]:
@@ -279,6 +304,11 @@ def set_schema(steps: Sequence[str]) -> dict[str, Any]:
         "required": list(names),
         "additionalProperties": False,
     }
+
+
+def _sets_of_a_block(steps: Sequence[str]) -> int:
+    """Return how many sets of a stream with these steps a block of a long answer has."""
+    return max(1, _WRITTEN_BYTES // sum(_EVENT_BYTES + len(NAMES.get(step, step)) for step in steps))
 
 
 def _at_once(limit: int | None) -> int:

@@ -100,8 +100,10 @@ def _from(block: Rows, after: Cursor, skip: int) -> tuple[Rows, int]:
 
 
 def _place_after(block: Rows, before: Cursor | None) -> Cursor:
-    """Return the cursor after `block`, which follows the cursor `before`."""
+    """Return the cursor after `block`, which follows the cursor `before`. Cost: O(1) if its last two sets differ in time."""
     times = tuple(int(column[-1]) for column in block)
+    if block[0].size > 1 and int(block[0][-2]) != times[0]:
+        return Cursor(times, 1)
     equal = np.ones(block[0].size, np.bool_)
     for column, time in zip(block, times, strict=True):
         equal &= column == time
