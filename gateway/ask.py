@@ -155,11 +155,18 @@ class Asker:
             with contextlib.suppress(RuntimeError):  # the loop is closed because the service ends; the actor must not fail
                 loop.call_soon_threadsafe(settle, reply)
 
+        def expire() -> None:
+            if not future.done():
+                future.set_exception(TimeoutError())
+
         sent = message(reply_to)
         with self._trace(f"ask {type(sent).__name__}"):
             if not delivered(address, sent):
                 raise busy("the stream is shutting down")
+            timer = loop.call_later(self.deadline_s + _GRACE_S, expire)  # `wait_for` costs one more turn of the loop
             try:
-                return await asyncio.wait_for(future, self.deadline_s + _GRACE_S)
+                return await future
             except TimeoutError:
                 raise busy("no reply in time", NoReply) from None
+            finally:
+                timer.cancel()

@@ -42,12 +42,42 @@ class Phase(enum.Enum):
 
 
 class _Exit:
-    """The transport that a response writes to: its bytes go through the connection, which counts them and closes later."""
+    """The transport that a response writes to: its bytes go through the connection, which counts them and closes later.
+
+    The head of a response waits for the first bytes of the body until the event loop's next turn, so both are sent by one
+    system call and wake the client once.
+    """
 
     def __init__(self, connection: "Connection") -> None:
-        self.write = connection.write
-        self.close = connection.leave
-        self.is_closing = lambda: connection.is_over
+        self._connection = connection
+        self._head: bytes | None = None
+        self.write = self._begin
+
+    def _begin(self, data: bytes) -> None:
+        """Take the first bytes of a response: its head."""
+        self._head = data
+        self.write = self._go_on
+        asyncio.get_running_loop().call_soon(self.flush)
+
+    def _go_on(self, data: bytes) -> None:
+        """Write further bytes, behind the head if it still waits."""
+        head, self._head = self._head, None
+        self.write = self._connection.write
+        self._connection.write(data if head is None else head + data)
+
+    def flush(self) -> None:
+        """Write the head if it still waits."""
+        if self._head is not None:
+            self._go_on(b"")
+
+    def close(self) -> None:
+        """Close the connection behind the response."""
+        self.flush()
+        self._connection.leave()
+
+    def is_closing(self) -> bool:
+        """Whether nothing more can be sent."""
+        return self._connection.is_over
 
 
 class Connection(HttpToolsProtocol):
@@ -159,7 +189,8 @@ class Connection(HttpToolsProtocol):
             self._refuse("WebSocket", Problem(400, where="header Upgrade", expected=expected, got="websocket"))
             return
         super().on_headers_complete()
-        self.cycle.transport = cast("asyncio.Transport", _Exit(self))
+        self._exit = _Exit(self)
+        self.cycle.transport = cast("asyncio.Transport", self._exit)
         limits = self._all.allowance.now
         self._framing.begin_body(names, most_header_bytes=limits.max_header_bytes)
         self._last = self._last or self._framing.body_left is None
@@ -196,6 +227,7 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Continue with the next request. If only a small part of this request's body is missing, wait for it first."""
         self.server_state.total_requests += 1
+        self._exit.flush()
         if self.phase is Phase.ANSWER:
             self._end_of_answer()
         elif self.phase is Phase.BODY:
