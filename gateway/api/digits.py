@@ -38,20 +38,24 @@ def filled(template: bytes, columns: Sequence[Column]) -> bytes:
     rows = np.empty((count, len(row)), np.uint8)
     rows[:] = np.frombuffer(row, np.uint8)
     places = rows.reshape(-1).view(layout)
-    names = iter(layout.names or ())
-    for column, (_, varying) in zip(table, digits, strict=True):
-        left = column
-        for width in _widths(varying):
+    names, place = layout.names or (), 0
+    alike = len(set(digits)) == 1  # then all columns are written together: fewer calls of numpy
+    for part, (_, varying) in zip([table] if alike else table[:, None], digits, strict=False):
+        left, widths = part, _widths(varying)
+        for number, width in enumerate(widths):
             higher = left // 10**width
-            places[next(names)] = _texts(width)[left - higher * 10**width]
+            texts = _texts(width)[left - higher * 10**width]
+            for text, name in zip(texts, names[place + number :: len(widths)], strict=False):
+                places[name] = text
             left = higher
+        place += len(widths)
     return rows.tobytes()
 
 
 def _digits(table: NDArray[np.int64]) -> tuple[tuple[int, int], ...] | None:
     """Return for each column how many digits its numbers have, and how many of the last ones vary.
 
-    None if the numbers of a column differ in length, or one is negative.
+    None if the numbers of a column differ in length, or one is negative. Columns of one length get the same number of digits.
     """
     found = []
     for least, most in zip(table.min(axis=1).tolist(), table.max(axis=1).tolist(), strict=True):
@@ -60,6 +64,8 @@ def _digits(table: NDArray[np.int64]) -> tuple[tuple[int, int], ...] | None:
             return None
         same = next((place for place, (one, other) in enumerate(zip(first, last, strict=True)) if one != other), len(first))
         found.append((len(first), len(first) - same))
+    if len({length for length, _ in found}) == 1:
+        found = [max(found)] * len(found)
     return tuple(found)
 
 
