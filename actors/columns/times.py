@@ -16,4 +16,4 @@ def count_before(column: Times, time: int) -> int:
     """Return the number of values before `time` in an ascending column. `time` may be outside int64. Cost: O(log n)."""
     if time > INT64_MAX:
         return column.size
-    return int(np.searchsorted(column, max(time, INT64_MIN), side="left"))
+    return int(column.searchsorted(max(time, INT64_MIN)))  # np.searchsorted costs 3 us more
