@@ -32,6 +32,8 @@ class SimulatedDispatcher:
         self._faults = faults
         self._trace = trace
         self._homes: dict[str, deque[Task]] = {}
+        self.blocked: set[str] = set()
+        """The homes whose threads are in the middle of a task."""
         self._later: list[tuple[float, int, str, Task]] = []
         self._order = itertools.count()
         self._patient: str | None = None
@@ -79,7 +81,7 @@ class SimulatedDispatcher:
         if self._faults.strikes("stall"):
             self._clock.advance(_STALL_S * self._chance.random())
         self._wake()
-        ready = [home for home, tasks in self._homes.items() if tasks]
+        ready = [home for home, tasks in self._homes.items() if tasks and home not in self.blocked]
         if not self._faults.on:
             self._patient = None
         elif ready and self._faults.strikes("starve"):
@@ -100,7 +102,7 @@ class SimulatedDispatcher:
     def ready(self) -> bool:
         """Whether there is a task to run now."""
         self._wake()
-        return any(self._homes.values())
+        return any(tasks for home, tasks in self._homes.items() if home not in self.blocked)
 
     @property
     def due(self) -> float:

@@ -11,6 +11,10 @@ class CrashError(BaseException):
     """The process died in the middle of a task. No product code may catch this."""
 
 
+class BrokenError(BaseException):
+    """A law was broken while another task was blocked. No product code may catch this either."""
+
+
 class TroubleError(Exception):
     """The failure of a part: an exception type that the product does not know."""
 

@@ -19,7 +19,7 @@ def test_no_answer_of_a_cluster_is_false_and_it_comes_to_rest_whole(seed: int):
 
 
 def test_a_seed_gives_the_same_cluster_in_every_process():
-    seeds = (2, 3)
+    seeds = (1, 3)
     runs = [ClusterWorld(seed).traced() for seed in seeds]
     command = [sys.executable, "-m", "tests.simulation.cluster.world", *map(str, seeds)]
     again = subprocess.run(command, cwd=ROOT, env={"PYTHONHASHSEED": "7"}, capture_output=True, text=True, check=True)

@@ -187,6 +187,10 @@ class UniqueFeed(Feed):
                 far = _COARSE * len(right.users)
                 assert fewest - far <= unique <= len(right.users) + far, f"{row} has {fewest} to {len(right.users)} users"
 
+    def counted(self, frames: Iterable[Frame]) -> dict[Period, _Count]:
+        """Return the right figures of all periods."""
+        return self._counted(frames, GRANULARITIES)
+
     def _counted(self, frames: Iterable[Frame], granularities: Sequence[str]) -> dict[Period, _Count]:
         counts: dict[Period, _Count] = {}
         for frame in frames:

@@ -67,6 +67,10 @@ class Told:
     place: tuple[int, int]
     content: bytes | None
     trouble: KafkaError | None = None
+    name: bytes | None = None
+
+    def key(self) -> bytes | None:
+        return self.name
 
     def partition(self) -> int:
         return self.place[0]

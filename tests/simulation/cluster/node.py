@@ -2,17 +2,18 @@
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
 from actors.cluster.gatherer import Gatherer
+from actors.cluster.issuing import Issuer
 from actors.cluster.messages import Hold, Locate
 from actors.cluster.parcels import parcel_of
 from actors.cluster.past import Manager
 from actors.durability.store import Store
-from actors.protocol import Lane
+from actors.protocol import Home, Lane
 from actors.replies import Trouble
 from actors.runtime.actor import System, start
 from actors.runtime.guardian import Guardian
@@ -25,9 +26,10 @@ from tests.simulation.clock import SimulatedClock
 from tests.simulation.cluster.fibre import Fibre
 from tests.simulation.cluster.group import Coordinator, LeaseMember, LeaseReader, LeaseWriter
 from tests.simulation.cluster.network import Agenda, Network, SimulatedPeers
+from tests.simulation.cluster.results import ResultTopics, SimulatedResults
 from tests.simulation.disk import Platter, SimulatedDisk
 from tests.simulation.dispatcher import SimulatedDispatcher
-from tests.simulation.faults import Faults, TroubleError
+from tests.simulation.faults import BrokenError, CrashError, Faults, TroubleError
 from tests.simulation.process import FOLDER, stream_plan
 from tests.simulation.scenario import Scenario
 from tests.simulation.source import SimulatedSource, polled
@@ -77,6 +79,9 @@ class Surroundings:
     network: Network
     agenda: Agenda
     folders: dict[int, dict[int, tuple[Platter, Ledger]]]
+    results: ResultTopics
+    step: Callable[[], None]
+    """Lets the world go on."""
     away_until: float = 0.0
     begun: dict[tuple[int, int], float] = field(default_factory=dict)
     """When the source of a shard, by the lease that began it, first saw its partitions."""
@@ -333,6 +338,17 @@ class Node:
         group = Group("leases", around.shards, int(1000 * around.session_s), name)
         given = ({}, group, me, SECRET, self.shards, self.log, self._fenced, self._fail)
         self.leases = SimulatedLeases(self, *given)
+        if around.plan.view == "uniques":
+            start(
+                Issuer,
+                self.system,
+                stream=STREAM,
+                name=around.plan.view,
+                view=self.view,
+                gatherer=self.gatherer,
+                outlet=SimulatedResults(self, around.results, around.coordinator, around.chance, around.faults),
+                on_trouble=lambda reason: self.log("not published", reason=reason),
+            )
         self.fibre = Fibre(self.leases._run, around.clock)
         around.network.sites.append(self)
         around.agenda.put(0.0, self, self._beat)
@@ -358,6 +374,20 @@ class Node:
 
     def pause(self, seconds: float) -> None:
         self.fibre.pause(seconds)
+
+    def block(self, seconds: float) -> None:
+        """Block the thread of results for some time. Raises CrashError if the process dies meanwhile."""
+        home, until = Home.OUTPUT.of(STREAM), self.around.clock.now() + seconds
+        self.dispatcher.blocked.add(home)
+        try:
+            while self.alive and (self.around.clock.now() < until or not self.awake()):
+                self.around.step()
+        except Exception as error:
+            raise BrokenError from error
+        finally:
+            self.dispatcher.blocked.discard(home)
+        if not self.alive:
+            raise CrashError
 
     def freeze(self, seconds: float) -> None:
         """Freeze the process: none of its threads runs."""

@@ -6,7 +6,7 @@
 import random
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -24,7 +24,8 @@ from tests.simulation.clock import SimulatedClock
 from tests.simulation.cluster.group import Coordinator
 from tests.simulation.cluster.network import GRACE_S, Agenda, Network
 from tests.simulation.cluster.node import STREAM, Node, Surroundings
-from tests.simulation.faults import CrashError, Faults
+from tests.simulation.cluster.results import ResultTopics, judge_rows
+from tests.simulation.faults import BrokenError, CrashError, Faults
 from tests.simulation.scenario import LATEST_MS, NEVER, Scenario, scenario
 from tests.simulation.topic import Partition, Record, SimulatedTopic
 from tests.simulation.trace import Trace
@@ -91,6 +92,8 @@ class ClusterWorld:
             network=self._network,
             agenda=self._agenda,
             folders={},
+            results=ResultTopics(self.clock, session_s),
+            step=self._step,
         )
         self._named = chance.random() < 0.4
         self._nodes: list[Node] = []
@@ -103,6 +106,8 @@ class ClusterWorld:
             self._start(f"member-{number}" if self._named else None)
         self._until = max(self.plan.topic.complete_at, self.clock.now()) + _AFTER_S
         self._plan_faults(chance)
+        if self.plan.view == "uniques":
+            self._plan_strikes(random.Random(f"{seed} cluster results"))
 
     def run(self) -> Outcome:
         """Run to the end. Raises AssertionError if a law is broken."""
@@ -115,6 +120,10 @@ class ClusterWorld:
             self._network.cuts.clear()
             self._rest()
             self._judge()
+            self._judge_results()
+        except BrokenError as error:
+            assert error.__cause__ is not None, "it has a reason"
+            raise error.__cause__ from None
         finally:
             for node in self._living():
                 node.kill()
@@ -198,6 +207,7 @@ class ClusterWorld:
         """Let the coordinator look at its members."""
         if self.clock.now() >= self._around.away_until:
             self._around.coordinator.look()
+            self._around.results.look()
         self._agenda.put(0.1, None, self._look)
 
     # Faults ----------------------------------------------------------------------------------------------------------
@@ -222,11 +232,27 @@ class ClusterWorld:
             )
             self._agenda.put(chance.uniform(0.5, self._until - self.clock.now() - 1.0), None, kind)
 
+    def _plan_strikes(self, chance: random.Random) -> None:
+        """Have the process that publishes die, freeze or lose its shards, some of these times while it writes."""
+        for _ in range(chance.choice([0, 1, 3])):
+            self._until += 3.0
+            kind = chance.choice([self._kill, self._freeze, self._drain])
+            self._agenda.put(
+                self._until - self.clock.now() - chance.uniform(0.5, 4.0), None, lambda kind=kind: self._strike(kind)
+            )
+
+    def _strike(self, kind: Callable[[Node], None]) -> None:
+        """Let something happen to the process that may publish, if there is one."""
+        for node in self._living():
+            if node.leases is not None and node.leases.grant() is not None:
+                kind(node)
+                return
+
     def _one(self) -> Node:
         return self._chance.choice(self._living() or [self._start(None)])
 
-    def _freeze(self) -> None:
-        node = self._one()
+    def _freeze(self, node: Node | None = None) -> None:
+        node = node or self._one()
         if not node.awake():
             return
         seconds = self._chance.choice([0.3, 1.0, 3.0]) * self._around.session_s
@@ -244,9 +270,9 @@ class ClusterWorld:
         if len(self._living()) < 5:
             self._start(f"member-{len(self._nodes)}" if self._named else None)
 
-    def _drain(self) -> None:
+    def _drain(self, node: Node | None = None) -> None:
         """Have a process take no shards for a while."""
-        leases = self._one().leases
+        leases = (node or self._one()).leases
         leases.drain()
         self._agenda.put(self._chance.uniform(0.5, 3.0), None, leases.resume)
 
@@ -468,6 +494,25 @@ class ClusterWorld:
             assert not gatherer._asked, f"process {node.number} waits for {gatherer._asked}"
             assert not gatherer._counting, f"process {node.number} counts {gatherer._counting}"
 
+    def _judge_results(self) -> None:
+        """Assert that readers of the output see each row once, and soon all frames of each period."""
+        if self.plan.view != "uniques":
+            return
+        partitions = self.plan.topic.lives[0].partitions
+        events = [record.truth for part in partitions for record in part.records if self._counts(record)]
+        right = {period: count.frames for period, count in self.plan.feed.counted(events).items()}
+        deadline = self.clock.now() + _REST_S
+        while True:
+            found = {period: row["frames"] for period, row in judge_rows(self._around.results).items()}
+            many = {period: frames for period, frames in found.items() if frames > right.get(period, 0)}
+            assert not many, f"rows with frames that are not there: {many}"
+            if found == right or self._stats().dropped:
+                return
+            assert self.clock.now() < deadline, f"not published: {set(right.items()) - set(found.items())}"
+            until = self.clock.now() + 0.5
+            while self.clock.now() < until:
+                self._step()
+
     def _answer(self, node: Node, question: tuple[Any, Any]) -> Answer:
         replies: list[Any] = []
         node.gatherer.tell(Query(*question, 10.0, replies.append))
@@ -502,6 +547,8 @@ def _plan(seed: int, view: str, chance: random.Random) -> Scenario:
                 "slow leases": 0.03,
                 "lease refused": 0.03,
                 "unknown commit": 0.2,
+                "slow results": 0.3,
+                "results refused": 0.05,
                 "folder lost": 0.3,
                 "crash": 0.0002,
             }.items()
