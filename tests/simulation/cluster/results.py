@@ -16,7 +16,7 @@ from tests.simulation.faults import Faults
 
 OUTPUT, BOOK = "rows", "book"
 _OWNER = "leases-results-events"
-_SHORT_S, _LONG_S = 0.01, 3.0
+_SHORT_S, _LONG_S = 0.01, 6.0
 
 Period = tuple[str, int]
 """A granularity and a start, seconds since 1970."""
