@@ -222,8 +222,12 @@ def test_processes_on_three_nodes_answer_as_one_and_come_back_when_they_or_their
     assert on_ray.processes() == {}
 
 
-def test_an_interrupted_or_failed_start_leaves_nothing_and_says_why(on_ray: OnRay, nodes: Nodes):
+def test_an_interrupted_refused_or_failed_start_leaves_nothing_and_says_why(on_ray: OnRay, nodes: Nodes):
     words = nodes.command("up", *on_ray.options)
+    other = nodes.environ(RAY_AUTH_TOKEN="another token")  # noqa: S106  # of a test
+    refused = subprocess.Popen(
+        words, env=other, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )  # Ray tries for 20 s
     with subprocess.Popen(words, env=nodes.environ(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as up:
         assert up.stdout is not None
         assert " runs as process " in up.stdout.readline()
@@ -240,13 +244,9 @@ def test_an_interrupted_or_failed_start_leaves_nothing_and_says_why(on_ray: OnRa
     assert on_ray.processes() == {}
     nothing = nodes.say("down", *on_ray.options)
     assert (nothing.returncode, nothing.stdout) == (0, "there was no process of this cluster\n")
-
-
-def test_another_token_is_refused(on_ray: OnRay, nodes: Nodes):
-    refused = nodes.say("up", *on_ray.options, RAY_AUTH_TOKEN="another token")  # noqa: S106  # of a test
-    assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.startswith(f"cluster: Ray at {nodes.head}: it refuses the token: ")
-    assert refused.stderr.count("\n") == 1
+    said, reason = refused.communicate(timeout=LONG_S)
+    assert (refused.returncode, said, reason.count("\n")) == (1, "", 1)
+    assert reason.startswith(f"cluster: Ray at {nodes.head}: it refuses the token: ")
 
 
 def test_a_public_address_is_refused_before_anything_is_asked(on_ray: OnRay, nodes: Nodes):
