@@ -1,8 +1,10 @@
 """Reading the records that a sink has written, to a file or to a topic."""
 
+import time
 import uuid
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from actors.replies import Place
 from tests.support.waiting import until
@@ -48,8 +50,22 @@ def read_keyed(bootstrap: str, topic: str, count: int) -> list[tuple[bytes | Non
 
 
 def committed_values(bootstrap: str, topic: str, partition: int = 0) -> list[bytes]:
-    """Return the committed records of a partition, once no transaction is open."""
+    """Return the committed records of a partition. Waits at most 5 s for an open transaction to end.
+
+    Kafka answers a commit before its marker is in the topic, so a reader may see the records a moment later.
+    """
+    admin, deadline = AdminClient({"bootstrap.servers": bootstrap}), time.monotonic() + 5
+    until(lambda: _all_committed(admin, TopicPartition(topic, partition)) or time.monotonic() > deadline)
     return [message.value() or b"" for message in whole_topic(bootstrap, topic, partition)]
+
+
+def _all_committed(admin: AdminClient, place: TopicPartition) -> bool:
+    """Whether readers of committed records may read to the end of a partition."""
+    ends = {
+        level: admin.list_offsets({place: OffsetSpec.latest()}, isolation_level=level)[place].result(20).offset
+        for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
+    }
+    return ends[IsolationLevel.READ_COMMITTED] == ends[IsolationLevel.READ_UNCOMMITTED]
 
 
 def whole_topic(bootstrap: str, topic: str, partition: int = 0) -> list[Message]:
