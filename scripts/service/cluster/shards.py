@@ -95,10 +95,10 @@ class LocalShards:
     def end(self, shards: Sequence[int], *, orderly: bool) -> None:
         """Stop shards, all at once; if it is `orderly`, after a last checkpoint of each. Waits at most 18 s."""
         engines = [(shard, name, engine) for shard in shards for name, engine in self._engines.pop(shard, {}).items()]
+        if orderly:  # no other process has the shards yet, so they answer meanwhile
+            self._drain([engine for _, _, engine in engines])
         for shard, name, _ in engines:
             self._gatherers[name].tell(Release(shard))
-        if orderly:
-            self._drain([engine for _, _, engine in engines])
         for shard in shards:  # a keeper that takes a large checkpoint from the topic would not stop soon
             if (copies := self._copied.pop(shard, None)) is not None:
                 copies.close()
