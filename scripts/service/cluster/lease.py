@@ -5,6 +5,7 @@ that Kafka refuses if it has given the partition to another process meanwhile. T
 processes learn from one log in one order who has what, and a process that was frozen cannot take back what it has lost.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,8 +20,11 @@ from scripts.service.cluster.topics import ensure_compacted
 _POLL_S = 0.1
 _TIMEOUT_S = 10.0
 _AGAIN_S = 0.5
+_HASTY_POLL_S = 0.02
+"""The same while a shard is given to this process and does not answer yet."""
+
 _HEARTBEATS = 6
-"""Heartbeats in a session."""
+"""Heartbeats in a session. More would make no move shorter: librdkafka sends the next one when its thread wakes."""
 
 
 class Shards(Protocol):
@@ -167,6 +171,8 @@ class Leases:
     def _run(self) -> None:
         reader, member = self._reader(), self._member()
         try:
+            with contextlib.suppress(KafkaException):  # the first announcement tries again, and reports it
+                self._ensure_producer()  # before the first shard is absent because of it
             while not self._ending.is_set():
                 self._tick(reader, member)
             self._end_all(member)
@@ -191,9 +197,10 @@ class Leases:
             self._log("lease in doubt", shards=sorted(self._running), silent_s=round(silent_s, 1))
         self._alive_at = self._now()
         self._subscribe(member)
-        self._look_for_end(member.consume(100, _POLL_S))  # its records are not needed: the reader gets them too
+        wait_s = _HASTY_POLL_S if self._given - self._held else _POLL_S
+        self._look_for_end(member.consume(100, wait_s))  # its records are not needed: the reader gets them too
         self._note_membership(member)
-        for message in reader.consume(1_000, _POLL_S / 2):
+        for message in reader.consume(1_000, wait_s / 2):
             self._take(message)
         due = self._given - self._announced
         if due and self._now() >= self._again_at:
@@ -306,19 +313,24 @@ class Leases:
         if 0 in numbers:
             self._first = self._grant = None
 
+    def _ensure_producer(self) -> Producer:
+        """Return the producer of announcements. The first call takes some 0.5 s. Raises KafkaException."""
+        if self._producer is None:
+            own = {
+                "transactional.id": f"{self._group.topic}-{self._me.process}",
+                "transaction.timeout.ms": self._group.session_ms,
+                "linger.ms": 0,
+                "log_level": 0,
+            }
+            made = self._writer(own)
+            made.init_transactions(_TIMEOUT_S)
+            self._producer = made
+        return self._producer
+
     def _announce(self, member: Consumer, numbers: Sequence[int]) -> None:
         """Announce that this process has these shards, unless Kafka has given them to others."""
         try:
-            if self._producer is None:
-                own = {
-                    "transactional.id": f"{self._group.topic}-{self._me.process}",
-                    "transaction.timeout.ms": self._group.session_ms,
-                    "linger.ms": 0,
-                    "log_level": 0,
-                }
-                self._producer = self._writer(own)
-                self._producer.init_transactions(_TIMEOUT_S)
-            producer, offsets = self._producer, dict[int, int]()
+            producer, offsets = self._ensure_producer(), dict[int, int]()
 
             def delivered(error: KafkaError | None, message: Message) -> None:
                 if error is None:
