@@ -108,7 +108,8 @@ def test_a_hundred_posts_of_a_thousand_items_arrive_together(broker: str):
     with service(broker, f"d-{uuid.uuid4().hex}", stream="dataset") as running:
         with concurrent.futures.ThreadPoolExecutor(100) as pool:
             replies = list(pool.map(lambda low: running.post(items[low : low + 1_000]), range(0, 100_000, 1_000)))
-        assert [(status, body["count"]) for status, body in replies] == [(200, 1_000)] * 100
+        assert {status for status, _ in replies} <= {200, 202}, "202: written later than the deadline of the request"
+        assert [body["count"] for _, body in replies] == [1_000] * 100
         unique = {name for name, count in Counter(item.split("_")[0] for item in items).items() if count == 1}
         best = sorted(((int(value), name) for name, value in held.items()), reverse=True)[:10]
         assert {name for _, name in best} <= unique, "of an id in two concurrent requests, either value may win"
