@@ -13,7 +13,7 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-in
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install extras ray run start cluster consumer ingest quick test long check kafka-versions lint lint-js bench chaos pictures docs lock clean
+.PHONY: help install extras ray run start cluster consumer ingest quick test long generated check kafka-versions lint lint-js bench chaos pictures docs lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1 \t\2/' | expand -t 22
@@ -67,12 +67,14 @@ ingest: install  ## send records; a pattern, a count and a broker in ARGS, as in
 test: .venv/dev  ## the tests without the long runs, four files at a time
 	$(BIN)/python -m pytest $(TESTS) --hypothesis-profile check -m "not long"
 
-long: .venv/dev  ## the long runs: chaos, moving leaders, losses of a cluster, the other reader, the wheel, 280 more worlds, generated tests in full
-	$(BIN)/python -m pytest --numprocesses 4 -m long
+long: .venv/dev  ## the long runs: chaos, moving leaders, losses of a cluster, the wheel, and the other reader
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadgroup -m long
+	FIRNLINE_TEST_READER=messages $(BIN)/python -m pytest --quiet $(TESTS) tests/kafka -m versions
+
+generated: .venv/dev  ## the generated tests in full, and 280 more simulated worlds
 	$(BIN)/python -m pytest --quiet --numprocesses 4 --dist loadfile -m "hypothesis and not long"
 	$(BIN)/python -m pytest --quiet --numprocesses auto --maxprocesses 4 tests/simulation/test_simulation.py --first-seed 20 --seeds 180
 	$(BIN)/python -m pytest --quiet --numprocesses auto --maxprocesses 4 tests/simulation/test_cluster_worlds.py --first-seed 20 --seeds 400
-	FIRNLINE_TEST_READER=messages $(BIN)/python -m pytest --quiet $(TESTS) tests/kafka -m versions
 
 lint: .venv/dev lint-js  ## ruff and mypy, and biome for the page's JavaScript
 	$(BIN)/ruff check .

@@ -68,7 +68,7 @@ EMBEDDED: set[str] = set()
 
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")  # half the processor time to start
 settings.register_profile("patient", deadline=None)  # the speed of a machine is no law
-settings.register_profile("check", deadline=None, max_examples=30)  # of `make check`; `make long` runs all hundred
+settings.register_profile("check", deadline=None, max_examples=30)  # of `make check`; `make generated` runs all hundred
 settings.register_profile("quick", deadline=None, max_examples=20)  # of `make quick`
 settings.load_profile("patient")
 

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import os
 import random
 import signal
 import sys
@@ -27,7 +28,7 @@ from tests.support.waiting import until
 
 __all__ = ["apart", "cluster"]
 
-ROUNDS = 8
+ROUNDS = int(os.environ.get("FIRNLINE_TEST_ROUNDS", "5"))
 QUESTION = f"/words/CountWords?startTime={BEGIN + 100}&endTime={BEGIN + 200}"
 """No record that a test sends later lies in this range."""
 

@@ -107,7 +107,7 @@ def test_a_process_that_is_killed_while_it_writes_or_takes_a_checkpoint_loses_no
         running = [around.enter_context(apart.process()) for _ in range(2)]
         whole([alone, *running], 6_000)
         sent = 6_000
-        for number in range(3):
+        for number in range(2):
             spread(running)
             records = lines(2_000, number)
             send(apart.bootstrap, apart.topic, records, [at % PARTITIONS for at in range(2_000)])
@@ -135,7 +135,7 @@ def test_a_process_that_is_frozen_while_it_writes_a_checkpoint_and_wakes_beside_
         running = [around.enter_context(apart.process()) for _ in range(2)]
         whole([alone, *running], 6_000)
         sent = 6_000
-        for number in range(3):
+        for number in range(2):
             spread(running)
             frozen, other = running[number % 2], running[1 - number % 2]
             records = lines(2_000, number)

@@ -25,7 +25,7 @@ from tests.cluster.test_cluster import PARTITIONS, created, lines
 from tests.conftest import Send
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.long]
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("ray")]
 BIN = ROOT / ".venv" / "ray" / "bin"
 HEAD, *REST = ADDRESSES = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
 RECORDS = 6_000
@@ -198,7 +198,8 @@ def test_processes_on_three_nodes_answer_as_one_and_come_back_when_they_or_their
     assert last.endswith(f" cluster status --url {on_ray.url(HEAD)}")
     on_ray.whole(*ADDRESSES)
     assert {each: on_ray.member(each)["member"] for each in ADDRESSES} == {each: f"ray-{each}-1" for each in ADDRESSES}
-    assert {each.name for each in (on_ray.file.parent / "data").iterdir()} == {f"ray-{each}-1" for each in ADDRESSES}
+    folders, wanted = on_ray.file.parent / "data", {f"ray-{each}-1" for each in ADDRESSES}
+    until(lambda: {each.name for each in folders.iterdir()} == wanted, timeout_s=LONG_S)  # once each has a shard
 
     first, second, third = (on_ray.processes()[f"ray-{each}-1"] for each in ADDRESSES)
     second.kill()

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import random
 import signal
 import sys
@@ -21,7 +22,7 @@ from tests.support.service import Service, service
 from tests.support.sinks import committed_values
 from tests.support.waiting import until
 
-ROUNDS = 5
+ROUNDS = int(os.environ.get("FIRNLINE_TEST_ROUNDS", "4"))
 NOON = 1_468_238_400
 Frame = tuple[int, str]
 
