@@ -5,14 +5,14 @@ The actor's thread sets the result on the loop. The number of requests in progre
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 from actors.protocol import Address, Message, ReplyTo, delivered
 from actors.replies import Busy, TooMuch
 from gateway.admission import RETRY_AFTER_S, Room
-from gateway.api.errors import NoReply, Problem, busy, not_taken, too_much
+from gateway.api.errors import NoReply, busy, not_taken, too_much
 from gateway.wire.limits import Allowance
 
 Request = TypeVar("Request", bound=Message)
@@ -75,31 +75,20 @@ class Asker:
         Problem 403, 413 or 422 if it is `Unacceptable`, and 409 if it is `Unanswerable`.
         """
         with self.under_way():
-            return self._taken(await self._reply(address, message, heard))
-
-    async def ask_each(
-        self, addresses: Iterable[Address[Request]], message: Callable[[ReplyTo[Reply]], Request]
-    ) -> list[Reply | None]:
-        """Send a message to several actors at once, as one request, and return their replies; None for one without a reply.
-
-        So actors that do not reply cost the time of one. Raises Problem 503 if too many requests are in progress.
-        """
-
-        async def replied(address: Address[Request]) -> Reply | None:
-            try:
-                return self._taken(await self._reply(address, message, None))
-            except Problem:
-                return None
-
-        with self.under_way():
-            return await asyncio.gather(*map(replied, addresses))
+            reply = await self._reply(address, message, heard)
+        if isinstance(reply, TooMuch):
+            raise too_much(reply.nbytes, reply.free_bytes, RETRY_AFTER_S)
+        if isinstance(reply, Busy):
+            raise not_taken(reply)
+        return reply
 
     async def ask_all(
-        self, requests: Sequence[tuple[Address[Request], Callable[[ReplyTo[Reply]], Request]]], wait_s: float
+        self, requests: Sequence[tuple[Address[Request], Callable[[ReplyTo[Reply]], Request]]], wait_s: float | None = None
     ) -> list[Reply | Busy]:
-        """Send several messages, as `ask` does, and return their replies. One that does not come within `wait_s` is a `Busy`.
+        """Send several messages at once, and return their replies. One that does not come within `wait_s` is a `Busy`.
 
-        They count as one request. Raises Problem 503 if too many requests are in progress.
+        By default that is the time of `ask`: actors that do not reply cost the time of one. They count as one request. Raises
+        Problem 503 if too many requests are in progress.
         """
         loop = asyncio.get_running_loop()
         over: asyncio.Future[None] = loop.create_future()
@@ -119,21 +108,12 @@ class Asker:
             for number, (address, message) in enumerate(requests):
                 if not delivered(address, message(partial(reply_to, number))):
                     reply_to(number, Busy("the stream is shutting down"))
-            timer = loop.call_later(wait_s, settle)
+            timer = loop.call_later(self.deadline_s + _GRACE_S if wait_s is None else wait_s, settle)
             try:
                 await over
             finally:
                 timer.cancel()
         return [replies.get(number, _TOO_LATE) for number in range(len(requests))]
-
-    @staticmethod
-    def _taken(reply: Reply | Busy) -> Reply:
-        """Return a reply that is an answer. Raises Problem for another one."""
-        if isinstance(reply, TooMuch):
-            raise too_much(reply.nbytes, reply.free_bytes, RETRY_AFTER_S)
-        if isinstance(reply, Busy):
-            raise not_taken(reply)
-        return reply
 
     async def _reply(
         self,

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.columns.record_text import ADVICE
-from actors.protocol import Address
+from actors.protocol import Address, Busy
 from actors.replies import GetHealth, GetShards, GetStats, Health, ShardState, Stats
 from actors.timeline.span import Span
 from gateway.api.errors import Problem, near
@@ -102,7 +102,7 @@ class StreamList:
         """Show all streams: view, source and paths, and how far back each is complete."""
         degraded = await self._degraded()
         streams = list(self._streams.values())
-        replies = await self._asker.ask_each([stream.manager for stream in streams], GetStats)
+        replies = await self._stats(streams)
         return json_response(Streams([await self._entry(*each, degraded) for each in zip(streams, replies, strict=True)]))
 
     async def get_stream(self, request: Request) -> Response:
@@ -113,8 +113,13 @@ class StreamList:
             expected = near(name, list(self._streams), "one of " + ", ".join(self._streams))
             raise Problem(404, where="path", expected=expected, got=name[:100])
         degraded = await self._degraded()
-        (stats,) = await self._asker.ask_each([stream.manager], GetStats)
+        (stats,) = await self._stats([stream])
         return json_response(await self._entry(stream, stats, degraded))
+
+    async def _stats(self, streams: Sequence[Served]) -> list[Stats | None]:
+        """Return the statistics of streams; None for one that does not reply."""
+        replies: list[Stats | Busy] = await self._asker.ask_all([(stream.manager, GetStats) for stream in streams])
+        return [None if isinstance(each, Busy) else each for each in replies]
 
     async def _degraded(self) -> Health:
         health: Health = await self._asker.ask(self._guardian, GetHealth)
