@@ -6,10 +6,12 @@ import subprocess
 import uuid
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.forked import Forked
 from tests.support.service import command, service
+from tests.support.waiting import until
 
 SCRIPT = """
 import os, sys
@@ -44,6 +46,16 @@ def test_a_wrong_setting_ends_a_fork_as_it_ends_a_fresh_interpreter(tmp_path: Pa
     child = forked(*words[1:], cwd=tmp_path)
     assert child.communicate(timeout=60)[0] == fresh.stdout + fresh.stderr
     assert child.returncode == fresh.returncode == 1
+    child.stdout.close()
+
+
+def test_a_fork_that_has_ended_keeps_its_id_until_its_exit_code_was_read(tmp_path: Path):
+    child = forked("-m", "this", cwd=tmp_path)
+    until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
+    os.kill(child.pid, signal.SIGTERM)  # without the id this raises `ProcessLookupError`
+    assert child.wait(60) == 0
+    until(lambda: not psutil.pid_exists(child.pid))
+    child.send_signal(signal.SIGTERM)
     child.stdout.close()
 
 

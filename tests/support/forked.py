@@ -7,6 +7,7 @@ The template is this module as a program. It has one thread. `gateway` has a sec
 """
 
 import atexit
+import contextlib
 import functools
 import importlib
 import json
@@ -42,6 +43,9 @@ class Forked:
 
     Standard output and standard error are one text, unless there is a `stderr`. There is nothing to read on standard input,
     unless there is a `stdin`. An `stdout` takes the place of the file that `communicate` reads.
+
+    The process keeps its id until `poll` or `wait` has returned its exit code. So a signal reaches this process and no other,
+    also if it has just ended.
     """
 
     def __init__(
@@ -218,8 +222,12 @@ def _keep(connection: socket.socket, streams: list[int]) -> dict[str, Any]:
         for each in (2, *streams):  # a reader of an output must not wait for this process
             os.close(each)
         connection.sendall(_NUMBER.pack(child))
-        _, status = os.waitpid(child, 0)
-        connection.sendall(_NUMBER.pack(os.waitstatus_to_exitcode(status)))
+        ended = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        assert ended is not None
+        connection.sendall(_NUMBER.pack(ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status))
+        with contextlib.suppress(ConnectionResetError):  # the other side has gone, and reads no exit code
+            connection.recv(1)  # the other side closes once it has read the exit code: until then the id must stay
+        os.waitpid(child, 0)
     finally:
         os._exit(0)
 
