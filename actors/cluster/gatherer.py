@@ -1,15 +1,16 @@
 """The actor in the place of a stream's manager if the stream is spread over the processes of a cluster.
 
 It sends each query to the shards of this process and, through `peers`, to the other processes, joins their parts, and replies.
-It never waits. A shard that gives no part is named in the answer's coverage.
+It never waits. A shard that gives no part is named in the answer's coverage. Which shards may answer is in `holders`.
 """
 
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, assert_never
 
+from actors.cluster.holders import Holders
 from actors.cluster.joining import Heard, Standing, origin_of, standing_of
 from actors.cluster.messages import (
     Arrived,
@@ -32,7 +33,7 @@ from actors.cluster.parcels import Parcel, parcel_of, part_of, question_bytes
 from actors.cluster.summing import is_idle, stats_of
 from actors.messages import Delayed, Reconfigure, Reconfigured
 from actors.protocol import Busy, Lane, Message, QueryId, ReplyTo
-from actors.replies import Answer, GetShards, GetStats, Query, ShardState, Stats, TooMuch, Unanswerable
+from actors.replies import Answer, GetShards, GetStats, Query, Stats, TooMuch, Unanswerable
 from actors.runtime.actor import Actor, System
 from actors.runtime.dispatcher import Timer
 from actors.timeline.span import Span
@@ -42,9 +43,6 @@ from actors.views.view import View
 _DOUBT_S = 1.0
 """How long a query waits for other processes before they are probed."""
 
-_AGAIN_S = 1.0
-_PROBE_S = 1.0
-_CHECK_S = 0.05
 _SHARE = 0.9
 """The part of a query's time that a shard has. The rest is for the join."""
 
@@ -90,20 +88,6 @@ class _Asked:
 
 
 @dataclass(slots=True)
-class _Entry:
-    """What is known about the beginning of a shard here.
-
-    Its source had read what was there at `caught_up_at`.
-    The slices have that once they have `events`, which they had if `passed`.
-    """
-
-    caught_up_at: float | None = None
-    events: int = 0
-    passed: bool = False
-    checking: bool = False
-
-
-@dataclass(slots=True)
 class _Counting:
     """An unfinished request for statistics."""
 
@@ -138,13 +122,9 @@ class Gatherer(Actor[GathererMessage]):
         self._view = view
         self._shards = shards
         self._peers = peers
-        self._doubtful = doubtful
+        self._holders = Holders(self, probe=peers.probe, doubtful=doubtful)
         self._budget_bytes = budget_bytes
         self._parcel: Parcel = parcel_of(name)
-        self._held: dict[int, Hold] = {}
-        self._entries: dict[int, _Entry] = {}
-        self._places: dict[int, Place] = {}
-        self._down: dict[int, int] = {}
         self._asked: dict[QueryId, _Asked] = {}
         self._counting: dict[int, _Counting] = {}
         self._ids = itertools.count(1)
@@ -168,30 +148,31 @@ class Gatherer(Actor[GathererMessage]):
             case Late(query_id):
                 self._answer(query_id)
             case Doubt(query_id):
-                self._doubt(query_id)
+                if query_id in self._asked:
+                    self._holders.doubt(self._asked[query_id].waiting)
             case Probe():
-                self._probe(message)
-            case Probed():
-                self._probed(message)
+                self._holders.probe(message)
+            case Probed(shard, epoch):
+                if self._holders.probed(message):
+                    self._lost(shard, epoch)
             case Check():
-                self._check(message)
+                self._holders.check(message)
             case Checked():
-                self._checked(message)
-            case Hold():
-                self._hold(message)
-                if self._places.pop(message.shard, None) is not None:
-                    self._moved(message.shard, message.epoch)
+                self._holders.checked(message)
+            case Hold(shard, epoch):
+                if self._holders.hold(message):
+                    self._moved(shard, epoch)
             case Release(shard):
-                self._held.pop(shard, None)
-                self._entries.pop(shard, None)
-            case Locate():
-                self._locate(message)
+                self._holders.release(shard)
+            case Locate(shard, place):
+                if self._holders.locate(message) and place is not None:
+                    self._moved(shard, place.epoch)
             case GetStats(reply_to):
                 self._count(reply_to)
             case Counted():
                 self._add(message)
             case GetShards(reply_to):
-                reply_to(tuple(map(self._state_of, range(self._shards))))
+                reply_to(tuple(map(self._holders.state_of, range(self._shards))))
             case Delayed(problem):
                 self._output_problem = problem
             case Reconfigure():
@@ -217,7 +198,7 @@ class Gatherer(Actor[GathererMessage]):
         asked = self._asked[query_id] = _Asked(query, *self._parcel.first(query.arguments, query.span), until)
         asked.timers.append(self.later(query.deadline_s, self.address, Late(query_id)))
         self._put(query_id, asked, range(self._shards))
-        if asked.waiting & self._places.keys():
+        if not asked.waiting.isdisjoint(self._holders.elsewhere):
             asked.timers.append(self.later(_DOUBT_S, self.address, Doubt(query_id)))
 
     def _put(self, query_id: QueryId, asked: _Asked, shards: Iterable[int]) -> None:
@@ -230,20 +211,20 @@ class Gatherer(Actor[GathererMessage]):
     def _put_each(self, query_id: QueryId, asked: _Asked, shards: Iterable[int]) -> None:
         """Ask those of `shards` that may answer: each one here, and each other process once for all that it has."""
         elsewhere: dict[tuple[str, int], dict[int, Place]] = {}
-        now, doubtful = self.system.dispatcher.now(), self._doubtful()
+        now = self.system.dispatcher.now()
         deadline_s = max(0.0, asked.until - now)
         for shard in shards:
-            hold, place = self._held.get(shard), self._places.get(shard)
             asked.asked_at[shard] = now
-            if hold is not None and self._present(hold) and not doubtful:
-                asked.waiting.add(shard)
-                asked.epochs[shard] = hold.epoch
+            who = self._holders.who(shard)
+            if who is None:
+                continue
+            asked.waiting.add(shard)
+            asked.epochs[shard] = who.epoch
+            if isinstance(who, Hold):
                 query = Query(asked.span, asked.arguments, deadline_s, lambda _: None, asked.query.admit)
-                self._ask(hold, query, self._arriving(query_id, shard, hold.epoch))
-            elif place is not None and self._down.get(shard) != place.epoch:
-                asked.waiting.add(shard)
-                asked.epochs[shard] = place.epoch
-                elsewhere.setdefault((place.host, place.port), {})[shard] = place
+                self._ask(who, query, self._arriving(query_id, shard, who.epoch))
+            else:
+                elsewhere.setdefault((who.host, who.port), {})[shard] = who
         for places in elsewhere.values():
             bodies = [
                 question_bytes(
@@ -266,6 +247,12 @@ class Gatherer(Actor[GathererMessage]):
                 self._put_each(query_id, asked, (shard,))
                 if not asked.waiting:
                     self._gathered(query_id)
+
+    def _lost(self, shard: int, epoch: int) -> None:
+        """Do not wait for a shard whose process does not answer."""
+        for query_id, asked in list(self._asked.items()):
+            if shard in asked.waiting:
+                self._arrived(Arrived(query_id, shard, Busy("the process does not answer"), epoch))
 
     def _gathered(self, query_id: QueryId) -> None:
         """Ask the same shards again if the view needs more of them; else reply."""
@@ -307,13 +294,9 @@ class Gatherer(Actor[GathererMessage]):
 
     def _ask_for_peer(self, message: Ask) -> None:
         """Ask a shard of this process for another one, which must know its present lease."""
-        hold = self._held.get(message.shard)
-        if hold is None or hold.epoch != message.epoch:
-            message.reply_to(Busy("another process has the shard"))
-        elif self._doubtful():
-            message.reply_to(Busy("the lease is in doubt"))
-        elif not self._present(hold):
-            message.reply_to(Busy("the shard reads what came before"))
+        hold = self._holders.by_lease(message.shard, message.epoch)
+        if isinstance(hold, Busy):
+            message.reply_to(hold)
         else:
             query = Query(message.span, message.arguments, message.deadline_s, lambda _: None, message.admit)
             self._ask(hold, query, message.reply_to)
@@ -397,111 +380,16 @@ class Gatherer(Actor[GathererMessage]):
         heard = [Heard(part, asked.asked_at[shard], asked.came_at[shard]) for shard, part in sorted(asked.parts.items())]
         return standing_of(heard, [f"{self.stream} {shard}" for shard in range(self._shards) if shard not in asked.parts])
 
-    # Who is there ----------------------------------------------------------------------------------------------------
-
-    def _state_of(self, shard: int) -> ShardState:
-        """Return who has a shard."""
-        hold, place = self._held.get(shard), self._places.get(shard)
-        if hold is not None:
-            here = self._present(hold) and not self._doubtful()
-            return ShardState(shard, "here" if here else "catching up", epoch=hold.epoch)
-        if place is None:
-            return ShardState(shard, "nowhere")
-        answers = self._down.get(shard) != place.epoch
-        return ShardState(shard, "elsewhere" if answers else "nowhere", place.host, place.port, place.epoch, place.pid)
-
-    def _hold(self, hold: Hold) -> None:
-        """Note that a shard is here. By a newer lease of the same actors it is where it was."""
-        before, entry = self._held.get(hold.shard), self._entries.get(hold.shard)
-        same = before is not None and entry is not None and before.manager == hold.manager
-        self._held[hold.shard] = hold
-        self._entries[hold.shard] = replace(entry, checking=False) if same and entry is not None else _Entry()
-        self._present(hold)
-
-    def _present(self, hold: Hold) -> bool:
-        """Return whether the slices of a shard have what was there when its lease began; if not, look again and again."""
-        entry, at = self._entries[hold.shard], hold.reading.caught_up_at()
-        if at is not None and entry.passed and entry.caught_up_at == at:
-            return True
-        if not entry.checking:
-            entry.checking = True
-            self.send(self.address, Check(hold.shard, hold.epoch))
-        return False
-
-    def _check(self, message: Check) -> None:
-        """Ask the manager of a shard what its slices have, once its source has read enough."""
-        hold = self._held.get(message.shard)
-        if hold is None or hold.epoch != message.epoch:
-            return
-        entry, at = self._entries[message.shard], hold.reading.caught_up_at()
-        if at is not None:
-            if entry.passed and entry.caught_up_at == at:
-                entry.checking = False
-                return
-            shard, epoch = message.shard, message.epoch
-            self.send(hold.manager, GetStats(lambda stats: self.send(self.address, Checked(shard, epoch, at, stats))))
-        self.later(_CHECK_S, self.address, message)
-
-    def _checked(self, message: Checked) -> None:
-        """Note how many events the slices must have, and later that they have them. Batches reach them in order."""
-        hold, stats, at = self._held.get(message.shard), message.stats, message.caught_up_at
-        if hold is None or hold.epoch != message.epoch or isinstance(stats, Busy) or stats.progress.taken_at < at:
-            return
-        entry = self._entries[message.shard]
-        if entry.caught_up_at != at:
-            entry.caught_up_at, entry.events, entry.passed = at, stats.progress.events - stats.progress.apart, False
-        events = sum(meta.events for meta in (*stats.aged, stats.active)) + sum(stats.dropped.values())
-        entry.passed = entry.passed or events >= entry.events
-
-    def _locate(self, message: Locate) -> None:
-        """Note where a shard is."""
-        if message.place is None or message.shard in self._held:
-            self._places.pop(message.shard, None)
-        else:
-            self._places[message.shard] = message.place
-        self._down.pop(message.shard, None)
-        if message.place is not None and message.shard not in self._held:
-            self._moved(message.shard, message.place.epoch)
-
-    def _doubt(self, query_id: QueryId) -> None:
-        """Probe the processes that a query waits for."""
-        asked = self._asked.get(query_id)
-        if asked is not None:
-            for shard in asked.waiting & self._places.keys():
-                self._probe(Probe(shard, self._places[shard].epoch))
-
-    def _probe(self, message: Probe) -> None:
-        place = self._places.get(message.shard)
-        if place is not None and place.epoch == message.epoch:
-            self._peers.probe(
-                place, _PROBE_S, lambda alive: self.send(self.address, Probed(message.shard, message.epoch, alive))
-            )
-
-    def _probed(self, message: Probed) -> None:
-        """Do not wait for a shard whose process does not answer, and ask it nothing until it answers a probe, or moves."""
-        shard, epoch = message.shard, message.epoch
-        place = self._places.get(shard)
-        if place is None or place.epoch != epoch:
-            return
-        if message.alive:
-            self._down.pop(shard, None)
-            return
-        if self._down.get(shard) != epoch:
-            self._down[shard] = epoch
-            for query_id, asked in list(self._asked.items()):
-                if shard in asked.waiting:
-                    self._arrived(Arrived(query_id, shard, Busy("the process does not answer"), epoch))
-        self.later(_AGAIN_S, self.address, Probe(shard, epoch))
-
     # Statistics ------------------------------------------------------------------------------------------------------
 
     def _count(self, reply_to: ReplyTo[Stats]) -> None:
         """Ask the shards of this process for their statistics."""
         number = next(self._ids)
-        self._counting[number] = _Counting(reply_to, set(self._held))
-        for shard, hold in self._held.items():
+        here = self._holders.here
+        self._counting[number] = _Counting(reply_to, set(here))
+        for shard, hold in here.items():
             self.send(hold.manager, GetStats(self._counted(number, shard)))
-        if not self._held:
+        if not here:
             self._sum(number)
 
     def _counted(self, number: int, shard: int) -> ReplyTo[Stats]:

@@ -459,14 +459,12 @@ class ClusterWorld:
                 ):
                     return f"shard {shard} at {node.number}: events under way"
             gatherer = node.actor(node.gatherer)
-            found = {
-                **{shard: each.epoch for shard, each in gatherer._places.items()},
-                **{shard: each.epoch for shard, each in gatherer._held.items()},
-            }
-            down = [shard for shard, each in gatherer._places.items() if gatherer._down.get(shard) == each.epoch]
+            holders = gatherer._holders
+            found = {shard: each.epoch for shard, each in (*holders._places.items(), *holders.here.items())}
+            down = [shard for shard in holders.elsewhere if holders.who(shard) is None]
             if down or not found == node.known == newest:
                 return f"process {node.number} knows {found} of {node.known}, and shards {down} do not answer"
-            if not all(map(gatherer._present, gatherer._held.values())):
+            if not all(holders.who(shard) for shard in holders.here):
                 return f"the slices of process {node.number} have not all that was there"
             if node.peers.under_way:
                 return f"process {node.number} has requests under way"
