@@ -22,7 +22,7 @@ from hypothesis import settings
 from scripts.checkout import ROOT
 from tests.support.java import need_java
 from tests.support.service import command
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 LONGEST = (
     "cluster/test_cluster.py",
@@ -154,7 +154,7 @@ def end_broker(shared: Path) -> None:
 def embedded() -> Iterator[str]:
     """Yield the address of librdkafka's mock broker, in this process."""
     mock = Producer({"test.mock.num.brokers": 1, "log_level": 3})
-    (address,) = mock.list_topics(timeout=10).brokers.values()
+    (address,) = mock.list_topics(timeout=PATIENCE_S).brokers.values()
     EMBEDDED.add(f"{address.host}:{address.port}")
     yield f"{address.host}:{address.port}"
     mock.flush(1)
@@ -170,7 +170,7 @@ def create_topic(broker: str) -> str:
     """Create a topic of three partitions, and return its name."""
     name = f"t-{uuid.uuid4().hex}"
     admin = AdminClient({"bootstrap.servers": broker})
-    admin.create_topics([NewTopic(name, 3, 1)])[name].result(timeout=20)
+    admin.create_topics([NewTopic(name, 3, 1)])[name].result(timeout=PATIENCE_S)
     return name
 
 
@@ -201,7 +201,7 @@ def send() -> Send:
         failed: list[str] = []
         producer = Producer({**settings, "on_delivery": lambda error, _: error is not None and failed.append(error.str())})
         # librdkafka fails records for a partition that the broker does not report yet, and `flush` does not count them.
-        until(lambda: set(partitions) <= producer.list_topics(topic, timeout=20).topics[topic].partitions.keys())
+        until(lambda: set(partitions) <= producer.list_topics(topic, timeout=PATIENCE_S).topics[topic].partitions.keys())
         for value, partition in zip(values, partitions, strict=True):
             producer.produce(topic, value, partition=partition)
             producer.poll(0)

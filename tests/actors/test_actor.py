@@ -19,7 +19,7 @@ from actors.runtime.actor import Actor, System
 from actors.runtime.dispatcher import Dispatcher, Timer
 from actors.runtime.guardian import Guardian
 from actors.runtime.mailbox import Mailbox
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 
 def mailbox(data: int = 3, control: int = 3) -> tuple[Mailbox, list[str], list[str]]:
@@ -82,7 +82,7 @@ def test_the_tasks_of_a_home_run_in_order_on_one_thread():
     dispatcher, ran = Dispatcher(), SimpleQueue()
     for number in range(100):
         dispatcher.submit(lambda number=number: ran.put((number, threading.current_thread().name)), "here")
-    assert [ran.get(timeout=5) for _ in range(100)] == [(number, "here") for number in range(100)]
+    assert [ran.get(timeout=PATIENCE_S) for _ in range(100)] == [(number, "here") for number in range(100)]
     dispatcher.close()
 
 
@@ -102,7 +102,7 @@ def test_the_reading_thread_and_what_it_starts_yield_to_the_other_threads():
     usual = os.getpriority(os.PRIO_PROCESS, 0)
     for home in ("control", Home.ACTIVE.of("reading"), Home.READING.of("events")):
         dispatcher.submit(partial(report, home), home)
-    priorities = dict(found.get(timeout=5) for _ in range(6))
+    priorities = dict(found.get(timeout=PATIENCE_S) for _ in range(6))
     dispatcher.close()
     lower = {of: value for of, value in priorities.items() if value != usual}
     assert lower == dict.fromkeys(("events/reading", "started by events/reading"), min(usual + 5, 19))
@@ -113,7 +113,7 @@ def test_later_tasks_run_in_order_of_their_time():
     dispatcher.submit(lambda: None, "here")
     for seconds in (0.06, 0.02, 0.04):
         dispatcher.later(seconds, lambda seconds=seconds: ran.put(seconds), "here")
-    assert [ran.get(timeout=5) for _ in range(3)] == [0.02, 0.04, 0.06]
+    assert [ran.get(timeout=PATIENCE_S) for _ in range(3)] == [0.02, 0.04, 0.06]
     dispatcher.close()
 
 
@@ -145,7 +145,7 @@ def test_a_home_that_opens_while_the_dispatcher_closes_runs_its_task_and_ends():
 
     dispatcher.submit(submit, "here")
     dispatcher.close()
-    assert ran.get(timeout=5) == "there"
+    assert ran.get(timeout=PATIENCE_S) == "there"
     assert not [thread.name for thread in dispatcher._threads if thread.is_alive()]
 
 
@@ -191,7 +191,7 @@ class Running:
     def health(self) -> Health:
         replies: SimpleQueue[Health] = SimpleQueue()
         self.guardian.tell(GetHealth(replies.put))
-        return replies.get(timeout=5)
+        return replies.get(timeout=PATIENCE_S)
 
 
 @pytest.fixture
@@ -340,4 +340,4 @@ def test_a_request_that_fails_is_answered_by_any_actor(running: Running):
     reference, _ = running.start(Lame)
     replies: SimpleQueue[Any] = SimpleQueue()
     reference.tell(GetHealth(replies.put))
-    assert replies.get(timeout=5) == Busy("the request failed: ArithmeticError")
+    assert replies.get(timeout=PATIENCE_S) == Busy("the request failed: ArithmeticError")

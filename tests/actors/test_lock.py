@@ -15,6 +15,7 @@ from actors.durability.lock import owned
 from tests.conftest import ROOT
 from tests.support.forked import run_forked
 from tests.support.service import command, free_port, service
+from tests.support.waiting import PATIENCE_S
 
 OWNER = """
 import sys
@@ -38,7 +39,7 @@ def owner(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     finally:
         if process.poll() is None:
             process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE_S)
 
 
 def test_a_second_process_is_refused_until_the_owner_is_killed(tmp_path: Path):
@@ -49,7 +50,7 @@ def test_a_second_process_is_refused_until_the_owner_is_killed(tmp_path: Path):
             with pytest.raises(ValueError, match=f"data_dir: {folder} is in use by process {first.pid}$"), owned(folder):
                 pass
         first.send_signal(signal.SIGKILL)
-        first.wait(timeout=30)
+        first.wait(timeout=PATIENCE_S)
         with owned(folder) as found:
             assert found == name, "the folder keeps its name"
     with owner(folder) as (_, found):
@@ -119,7 +120,7 @@ def test_a_second_service_on_one_data_dir_is_refused_until_the_first_is_killed(e
         assert "Traceback" not in second.stderr
         assert first.get("/livez") == {"live": True}
         first.process.kill()
-        first.process.wait(timeout=30)
+        first.process.wait(timeout=PATIENCE_S)
         with service(embedded, topic, data_dir) as third:
             assert third.get("/livez") == {"live": True}
             assert (tmp_path / "data" / "lock").read_text() == str(third.process.pid)

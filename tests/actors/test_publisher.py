@@ -20,7 +20,7 @@ from actors.timeline.span import EVER
 from actors.views.view import Due
 from tests.support.keeping import Inbox
 from tests.support.sinks import fail, new_topic, read_topic, text_at
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 
 class Listed(Sink):
@@ -78,7 +78,7 @@ class Stage:
     def place(self, order: int) -> Place | None:
         replies: SimpleQueue[Any] = SimpleQueue()
         self.address.tell(GetPlace(order, replies.put))
-        return replies.get(timeout=10)
+        return replies.get(timeout=PATIENCE_S)
 
     def emit(self, number: int, text: bytes, current: int = 1) -> Emit:
         return Emit(number, self.front_end, Echo(), text, Due(EVER, None, text), number, current)  # type: ignore[arg-type]

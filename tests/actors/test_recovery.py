@@ -20,7 +20,7 @@ from tests.conftest import Send
 from tests.support.failing import FailingView, Failures
 from tests.support.listed import over
 from tests.support.running import STEPS, Event, Stream, placed, random_events, records, stream
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 SETS = VIEWS["sets"](steps=STEPS, max_sets=1_000_000)
 
@@ -177,7 +177,7 @@ def test_records_deleted_by_kafka_during_a_stop_are_counted_and_their_time_is_mi
                 running.settled(900)
                 assert not running.answer().coverage.missing
     admin = AdminClient({"bootstrap.servers": broker})
-    admin.delete_records([TopicPartition(topic, 0, 1_500)])[TopicPartition(topic, 0)].result(timeout=20)
+    admin.delete_records([TopicPartition(topic, 0, 1_500)])[TopicPartition(topic, 0)].result(timeout=PATIENCE_S)
     with stream(broker, topic, folder=tmp_path) as running:
         stats = running.settled(1_200)
         assert stats.missed == {"deleted": 600}

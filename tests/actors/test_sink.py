@@ -30,7 +30,7 @@ from actors.sinks.receipt import Unwritten
 from actors.sinks.sink import Fenced
 from tests.support.sink_child import killed_again_and_again
 from tests.support.sinks import fail, new_topic, read_keyed, read_topic, text_at
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 
 def test_a_file_sink_makes_its_folder_and_returns_the_place_of_each_record(tmp_path: Path):
@@ -443,7 +443,7 @@ def test_a_topic_that_exists_is_not_created_again(broker: str):
     for _ in range(2):
         ensure_topic({"bootstrap.servers": broker}, topic, 7)
     consumer = Consumer({"bootstrap.servers": broker, "group.id": "x"})
-    assert len(consumer.list_topics(topic, timeout=5).topics[topic].partitions) == 7
+    assert len(consumer.list_topics(topic, timeout=PATIENCE_S).topics[topic].partitions) == 7
     consumer.close()
 
 
@@ -480,11 +480,11 @@ def test_the_writer_follows_a_changed_number_of_partitions(broker: str):
 
     admin = AdminClient({"bootstrap.servers": broker})
     assert cleared() == {0}
-    admin.create_partitions([NewPartitions(topic, 3)])[topic].result(timeout=10)
-    until(lambda: len(admin.list_topics(topic, timeout=5).topics[topic].partitions) == 3)
+    admin.create_partitions([NewPartitions(topic, 3)])[topic].result(timeout=PATIENCE_S)
+    until(lambda: len(admin.list_topics(topic, timeout=PATIENCE_S).topics[topic].partitions) == 3)
     until(lambda: cleared() == {0, 1, 2})
-    admin.delete_topics([topic])[topic].result(timeout=10)
-    until(lambda: topic not in admin.list_topics(timeout=5).topics)
+    admin.delete_topics([topic])[topic].result(timeout=PATIENCE_S)
+    until(lambda: topic not in admin.list_topics(timeout=PATIENCE_S).topics)
     ensure_topic({"bootstrap.servers": broker}, topic, 2)
 
     def written() -> bool:
@@ -504,8 +504,8 @@ def test_more_dead_letters_than_the_queue_holds_are_all_delivered(broker: str):
     sink = DeadLetterSink({"bootstrap.servers": broker}, new_topic(), origin="in", on_error=fail)
     for first in range(0, 120_000, 10_000):
         sink.write([Dead(b"junk", None, (), 0, offset, "empty") for offset in range(first, first + 10_000)])
-        until(lambda: sink.poll() or sink.unacknowledged <= 50_000, timeout_s=30.0)
-    until(lambda: sink.poll() or not sink.unacknowledged, timeout_s=30.0)
+        until(lambda: sink.poll() or sink.unacknowledged <= 50_000)
+    until(lambda: sink.poll() or not sink.unacknowledged)
     assert sink.lost == 0
     sink.close()
     assert sink.delivered == sink.written == 120_000
@@ -561,7 +561,7 @@ def configured(broker: str, **config: str) -> str:
     topic = new_topic()
     settings = {name.replace("_", "."): value for name, value in config.items()}
     admin = AdminClient({"bootstrap.servers": broker})
-    admin.create_topics([NewTopic(topic, 1, 1, config=settings)])[topic].result(timeout=10)
+    admin.create_topics([NewTopic(topic, 1, 1, config=settings)])[topic].result(timeout=PATIENCE_S)
     return topic
 
 

@@ -22,7 +22,7 @@ from tests.conftest import Send
 from tests.support.failing import FailingView, Failures
 from tests.support.listed import ListedSource, over
 from tests.support.running import STEPS, Event, Stream, placed, random_events, records, regular_events, stream
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 
 def bound(running: Stream) -> int:
@@ -204,7 +204,7 @@ def test_a_stream_waits_for_a_topic_that_does_not_exist(broker: str, mock_topic:
     with stream(broker, mock_topic) as running:
         until(lambda: running.stats().progress.state == "waiting for the topic")
         admin = AdminClient({"bootstrap.servers": broker})
-        admin.create_topics([NewTopic(mock_topic, 3, 1)])[mock_topic].result(timeout=20)
+        admin.create_topics([NewTopic(mock_topic, 3, 1)])[mock_topic].result(timeout=PATIENCE_S)
         send(broker, mock_topic, records([(1, 0), (2, 1), (3, 2)]), [0, 1, 2])
         running.settled(3)
         assert running.sets() == [(1, 2, 3)]

@@ -84,6 +84,6 @@ def test_a_commit_is_seen_through_the_new_leader(cluster: Cluster, monkeypatch: 
         cluster.end_second()
         assert [is_seen() for _ in range(3)] == [False] * 3
         cluster.lead(FIRST)
-        until(is_seen, timeout_s=20.0)
+        until(is_seen)
     finally:
         commits.forget()

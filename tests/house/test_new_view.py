@@ -99,7 +99,7 @@ def test_the_example_of_the_page_is_a_view_that_works(tmp_path: Path):
                     return None
                 return found if b'"records":3' in found else None
 
-            found = until(answered, timeout_s=60)
+            found = until(answered)
             assert found.decode() in PAGE.read_text()
             stats = json.loads(get("/lengths/get-stats"))
             assert stats["total"] == {"records": 3, "bytes": 11}

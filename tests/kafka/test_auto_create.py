@@ -17,7 +17,7 @@ from actors.sources.kafka.source import KafkaSource
 from actors.sources.polled import Place
 from config.load import load
 from scripts.service.run import Progress
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def name() -> str:
 
 def partitions_of(bootstrap: str, topic: str) -> int | None:
     """Return the number of partitions by a request for all topics, which creates none."""
-    found = AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=10).topics.get(topic)
+    found = AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=PATIENCE_S).topics.get(topic)
     return None if found is None else len(found.partitions)
 
 
@@ -37,7 +37,7 @@ def settings_of(bootstrap: str, **more: Any) -> dict[str, Any]:
 
 @pytest.mark.skipif("FIRNLINE_TEST_NO_AUTO_CREATE" in os.environ, reason="this broker creates none")
 def test_the_broker_creates_a_topic_that_a_client_with_defaults_asks_for(broker: str, name: str):
-    AdminClient({"bootstrap.servers": broker}).list_topics(name, timeout=10)
+    AdminClient({"bootstrap.servers": broker}).list_topics(name, timeout=PATIENCE_S)
     until(lambda: partitions_of(broker, name) == 3)
 
 

@@ -22,7 +22,7 @@ from actors.sources.polled import Headers, Place
 from scripts.checkout import ROOT
 from tests.conftest import Send
 from tests.kafka.test_kafka import created, deleted
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 PARTITIONS = 3
@@ -67,7 +67,8 @@ def filled(broker: str, topic: str, seed: int) -> dict[int, int]:
                 producer.commit_transaction(30)
     consumer = Consumer({"bootstrap.servers": broker, "group.id": "ends"})
     ends = {
-        number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=20)[1] for number in range(PARTITIONS)
+        number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=PATIENCE_S)[1]
+        for number in range(PARTITIONS)
     }
     consumer.close()
     return ends
@@ -343,7 +344,7 @@ def test_a_partition_that_is_assigned_again_at_once_gives_its_records(embedded: 
         for number in [chance.randrange(4) for _ in range(60)]:
             source.only(None)
             source.only(number)
-            found = until(lambda: poll if len((poll := source.poll(10, 0.1)).values) else None, timeout_s=10)
+            found = until(lambda: poll if len((poll := source.poll(10, 0.1)).values) else None)
             assert set(found.partitions.tolist()) == {number}
     finally:
         source.close()
@@ -367,6 +368,6 @@ def test_a_topic_that_is_deleted_while_it_is_read_is_reported(broker: str, how: 
         until(lambda: ended.update(source.poll(10, 0.1).ended) or len(ended) == PARTITIONS)
         deleted(broker, topic)
         source._topic_id.changed = lambda *_: None  # type: ignore[method-assign]  # otherwise it is mostly found first
-        until(lambda: source.poll(10, 0.1) and any("does not exist" in each for each in errors), timeout_s=20)
+        until(lambda: source.poll(10, 0.1) and any("does not exist" in each for each in errors))
     finally:
         source.close()

@@ -92,7 +92,7 @@ def test_a_replay_of_a_compacted_dataset_gives_the_live_answer(broker: str, comp
             counts = Counter(name for name, _ in records_of(broker, compacted))
             return all(count == 1 for name, count in counts.items() if name.startswith(b"id"))
 
-        until(clean, timeout_s=90)
+        until(clean)
         right["more"] = 1
         until(lambda: values(running) == right)
     with service(broker, compacted, stream="dataset") as replay:

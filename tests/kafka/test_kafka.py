@@ -25,7 +25,7 @@ from tests.conftest import Send
 from tests.support.java import need_java
 from tests.support.sink_child import killed_again_and_again
 from tests.support.sinks import committed_values
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 TOPICS_HAVE_IDS = not KAFKA.startswith("2.4")
 
@@ -49,7 +49,7 @@ def created(bootstrap: str, topic: str, partitions: int = 1, **config: str) -> s
 def deleted(bootstrap: str, topic: str) -> None:
     admin = AdminClient({"bootstrap.servers": bootstrap})
     admin.delete_topics([topic])[topic].result(20)
-    until(lambda: topic not in admin.list_topics(timeout=5).topics)
+    until(lambda: topic not in admin.list_topics(timeout=PATIENCE_S).topics)
 
 
 def delete_before(bootstrap: str, topic: str, partition: int, offset: int) -> None:
@@ -290,7 +290,7 @@ def test_the_group_has_the_offsets_that_were_read_and_those_of_a_recreated_topic
             return group() == [10, 5]
 
         # Kafka may delete the offsets of the old topic behind a commit for the new one. All are committed once a minute.
-        until(committed, timeout_s=90.0)
+        until(committed)
 
 
 def test_without_topic_ids_the_offsets_show_a_recreated_topic(embedded: str, name: str, source: Opened, send: Send):
@@ -497,7 +497,7 @@ def test_compacted_records_are_not_a_gap(broker: str, name: str, source: Opened)
     for _ in range(100):
         producer.produce(name, b"old", b"same", partition=0)
     producer.flush()
-    until(lambda: kept() <= 1, timeout_s=90)
+    until(lambda: kept() <= 1)
 
 
 def test_a_record_larger_than_a_fetch_is_delivered(broker: str, name: str, source: Opened, send: Send):
@@ -514,7 +514,7 @@ def test_a_record_larger_than_a_fetch_is_delivered(broker: str, name: str, sourc
 @pytest.fixture
 def proxy(broker: str) -> Iterator[tuple[Proxy, str]]:
     """Yield a proxy in front of the broker, and its address."""
-    (node,) = AdminClient({"bootstrap.servers": broker}).list_topics(timeout=10).brokers.values()
+    (node,) = AdminClient({"bootstrap.servers": broker}).list_topics(timeout=PATIENCE_S).brokers.values()
     between = Proxy(broker, f"{node.host}:{node.port}")
     yield between, between.bootstrap
     between.close()

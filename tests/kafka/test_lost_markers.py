@@ -103,7 +103,7 @@ def test_no_checkpoint_is_made_before_readers_see_the_last_commit(cut: Cut, monk
     sink.write(lines(4))
     monkeypatch.setattr(visible, "_LONGEST_S", 1_000.0)
     with pytest.raises(OSError, match="readers do not see the results of checkpoint 2 yet"):
-        until(lambda: _prepared(sink), timeout_s=60)
+        until(lambda: _prepared(sink))
     monkeypatch.setattr(visible, "_LONGEST_S", -1.0)
     with pytest.raises(Fenced, match="has left the transaction of checkpoint 2 open"):
         sink.prepare()

@@ -18,7 +18,7 @@ from actors.standing import Standing
 from scripts.lab.chaos.proxy import Proxy
 from tests.support.rights import guarded_broker
 from tests.support.sinks import committed_values
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def patiently(call: Callable[[], Any]) -> Any:
         except OSError:
             return []
 
-    return until(tried, timeout_s=60)[0]
+    return until(tried)[0]
 
 
 def begun(bootstrap: str, topic: str, place: Any = None, **more: Any) -> KafkaSink:
@@ -114,7 +114,7 @@ def test_each_failed_client_is_told_apart_from_a_newer_process(broker: str, name
             return True
         raise AssertionError("the transaction was to be too long")
 
-    until(lambda: sink.poll() or _is_open_no_more(broker, name), timeout_s=60)
+    until(lambda: sink.poll() or _is_open_no_more(broker, name))
     assert lost()
     assert sink.look() == Standing(name, 0, None, "", sink._process)
     sink.committed()
@@ -128,7 +128,7 @@ def _is_open_no_more(bootstrap: str, topic: str) -> bool:
     ends = []
     for isolation in ("read_committed", "read_uncommitted"):
         consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "x", "isolation.level": isolation})
-        ends.append(consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)[1])
+        ends.append(consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=PATIENCE_S)[1])
         consumer.close()
     return ends[0] == ends[1]
 

@@ -24,7 +24,7 @@ from scripts.produce.sending import Sending
 from scripts.produce.spec import Chunk
 from tests.support.forked import run_forked
 from tests.support.service import command
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def forgetful(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     assert find_embedded() == bootstrap
     yield bootstrap
     broker.terminate()
-    broker.wait(timeout=20)
+    broker.wait(timeout=PATIENCE_S)
     assert find_embedded() is None
 
 
@@ -50,7 +50,7 @@ def reader(bootstrap: str, group: str = "x") -> Iterator[Consumer]:
 
 
 def ends(consumer: Consumer, topic: str, partitions: int) -> list[int]:
-    return [consumer.get_watermark_offsets(TopicPartition(topic, each), timeout=5)[1] for each in range(partitions)]
+    return [consumer.get_watermark_offsets(TopicPartition(topic, each), timeout=PATIENCE_S)[1] for each in range(partitions)]
 
 
 def test_on_the_embedded_broker_the_producer_reports_once_that_it_waits_for_a_reader(forgetful: str):
@@ -66,7 +66,7 @@ def test_on_the_embedded_broker_the_producer_reports_once_that_it_waits_for_a_re
             until(lambda: max(ends(consumer, "events", 4)) > 20_000)
             until(lambda: max(end - was for end, was in zip(ends(consumer, "events", 4), stood, strict=True)) > 10_000)
             child.send_signal(signal.SIGINT)
-            printed, more = child.communicate(timeout=30)
+            printed, more = child.communicate(timeout=PATIENCE_S)
             sent = ends(consumer, "events", 4)
     finally:
         child.kill()
@@ -84,7 +84,7 @@ def test_each_embedded_broker_gets_its_own_address(forgetful: str):
         assert bootstrap != forgetful
     finally:
         other.terminate()
-        other.wait(timeout=20)
+        other.wait(timeout=PATIENCE_S)
 
 
 def test_the_embedded_broker_ends_with_the_process_that_started_it(tmp_path: Path):
@@ -116,7 +116,7 @@ def test_a_record_that_the_broker_refuses_is_one_line_and_is_not_counted(broker:
     name = f"t-{uuid.uuid4().hex}"
     small = NewTopic(name, 3, 1, config={"max.message.bytes": "200"})
     admin = AdminClient({"bootstrap.servers": broker})
-    admin.create_topics([small])[name].result(timeout=20)
+    admin.create_topics([small])[name].result(timeout=PATIENCE_S)
     words = ("--bootstrap", broker, "--topic", name, "--count", "30000")
     done = run_forked(command("producer", *words))
     assert done.returncode == 1
@@ -149,7 +149,7 @@ def test_on_a_terminal_a_bar_shows_count_and_rate(broker: str, topic: str):
     while piece := read(ours):
         shown += piece
     os.close(ours)
-    assert child.wait(timeout=30) == 0
+    assert child.wait(timeout=PATIENCE_S) == 0
     plain = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", shown).decode()
     assert "3000/3000" in plain
     assert len(set(re.findall(r"(\d+)/3000", plain))) > 3, "it moves while one chunk is on its way"

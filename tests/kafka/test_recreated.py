@@ -7,7 +7,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.conftest import Send, create_topic
 from tests.support.service import service
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 
 @pytest.mark.parametrize("partitions", [1, 3, 5])
@@ -23,7 +23,7 @@ def test_the_times_that_were_read_from_the_old_topic_are_missing_and_no_bound_is
         until(lambda: running.stats()["records"] == 600)
     admin = AdminClient({"bootstrap.servers": broker})
     admin.delete_topics([topic])[topic].result(20)
-    until(lambda: topic not in admin.list_topics(timeout=5).topics)
+    until(lambda: topic not in admin.list_topics(timeout=PATIENCE_S).topics)
     admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(20)
     with service(broker, topic, folder) as again:
         missing = until(lambda: again.stats()["missing"])

@@ -25,7 +25,7 @@ from tests.conftest import Send
 from tests.support.command_line import run
 from tests.support.gate import gate
 from tests.support.service import service
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 OLD: dict[str, Any] = {
     "type": "record",
@@ -48,7 +48,7 @@ ALL = "/orders/get-sets?startTime=0&endTime=3000000000000"
 def register(url: str, schema: Any, *, subject: str | None = None, **more: Any) -> int:
     """Register a schema under a subject of its own, and return its number."""
     host = url.removeprefix("http://").partition("/")
-    connection = http.client.HTTPConnection(host[0], timeout=20)
+    connection = http.client.HTTPConnection(host[0], timeout=PATIENCE_S)
     body = json.dumps({"schema": schema if isinstance(schema, str) else json.dumps(schema), **more})
     headers = {"Content-Type": "application/vnd.schemaregistry.v1+json"}
     connection.request("POST", f"/{host[2]}/subjects/{subject or uuid.uuid4().hex}/versions", body, headers)
@@ -170,7 +170,7 @@ def with_guids(registry: str, numbers: Mapping[uuid.UUID, int]) -> Iterator[str]
         def do_GET(self) -> None:
             *_, kind, name = self.path.split("/")
             number = name if kind == "ids" else numbers.get(uuid.UUID(name), UNKNOWN)
-            connection = http.client.HTTPConnection(host, timeout=20)
+            connection = http.client.HTTPConnection(host, timeout=PATIENCE_S)
             connection.request("GET", f"/{path}/schemas/ids/{number}")
             response = connection.getresponse()
             body = response.read()

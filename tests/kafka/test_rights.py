@@ -60,7 +60,7 @@ def test_fifty_requests_that_a_dead_client_loses_ask_for_the_right_once(
     assert problems() == [Unwritten(f"Kafka refuses the right to WRITE topic {topic}", "forbidden")] * 50
     assert len(asked) <= 1
     kafka.grant(ResourceType.TOPIC, topic, AclOperation.WRITE)
-    until(lambda: problems() == [None] * 50, timeout_s=60)
+    until(lambda: problems() == [None] * 50)
     writer.close()
     assert sorted(set(committed_values(kafka.plain, topic))) == sorted(b"%d" % number for number in range(50))
 
@@ -88,13 +88,13 @@ def test_no_dead_letter_is_lost_while_the_right_to_write_is_missing(
     assert not sink.secure()
     assert (sink.written, sink.delivered, sink.lost) == (20, 0, 0)
     kafka.grant(ResourceType.TOPIC, topic, AclOperation.WRITE)
-    until(sink.secure, timeout_s=60)
+    until(sink.secure)
     assert (sink.written, sink.delivered, sink.lost, sink.held) == (20, 20, 0, 0)
     kafka.revoke(ResourceType.TOPIC, topic, AclOperation.WRITE)
     sink.write([Dead(b"20", None, (), 0, 20, "bad")])
     until(lambda: sink.secure() or said[-1].endswith("1 dead letters"))
     kafka.grant(ResourceType.TOPIC, topic, AclOperation.WRITE)
-    until(sink.secure, timeout_s=60)
+    until(sink.secure)
     sink.close()
     assert sink.lost == 0
     assert committed_values(kafka.plain, topic) == [b"%d" % number for number in range(21)]

@@ -382,7 +382,7 @@ def test_a_service_that_cannot_connect_says_why_once_and_goes_on_when_it_can(kaf
         )
         assert (status, ready["stale"]) == (200, None)
         assert "Authentication failed" in ready["reasons"][0]
-        until(lambda: running.stats()["trouble"], timeout_s=5)
+        until(lambda: running.stats()["trouble"])
         _, log = running.stop()
     assert log.count("Authentication failed") == 1, log
     assert "wrong-password" not in log

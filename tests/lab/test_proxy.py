@@ -7,7 +7,7 @@ from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from scripts.lab.chaos.proxy import Proxy
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def answers(admin: AdminClient, timeout_s: float = 1.0) -> bool:
 
 
 def test_a_client_connects_to_the_proxy_alone_and_records_pass(proxy: Proxy, mock_topic: str):
-    (broker,) = client(proxy).list_topics(timeout=10).brokers.values()
+    (broker,) = client(proxy).list_topics(timeout=PATIENCE_S).brokers.values()
     assert f"{broker.host}:{broker.port}" == proxy.bootstrap
     errors: list[object] = []
     producer = Producer({"bootstrap.servers": proxy.bootstrap, "log_level": 0})

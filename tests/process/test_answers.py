@@ -34,7 +34,7 @@ from tests.conftest import Send
 from tests.support.forked import run_forked
 from tests.support.service import ROOT, Service, command, service
 from tests.support.sinks import read_keyed
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 CREATING = {"FIRNLINE_KAFKA__ALLOW_AUTO_CREATE_TOPICS": "true"}
 """The embedded broker has no request that creates a topic. A service that gets its address needs this setting."""
@@ -43,7 +43,7 @@ CREATING = {"FIRNLINE_KAFKA__ALLOW_AUTO_CREATE_TOPICS": "true"}
 def fresh(bootstrap: str, partitions: int) -> str:
     name = f"a-{uuid.uuid4().hex}"
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    admin.create_topics([NewTopic(name, partitions, 1)])[name].result(timeout=20)
+    admin.create_topics([NewTopic(name, partitions, 1)])[name].result(timeout=PATIENCE_S)
     return name
 
 
@@ -65,7 +65,7 @@ def read_topic(bootstrap: str, topic: str, enough: Any) -> list[bytes]:
         found.extend(message.value() for message in consumer.consume(1_000, 0.2) if not message.error())
         return bool(enough(found))
 
-    until(look, timeout_s=60)
+    until(look)
     consumer.close()
     return found
 
@@ -292,19 +292,19 @@ def test_a_recreated_topic_is_a_new_epoch(broker: str, tmp_path: Path, send: Sen
         send(broker, topic, first[:-3], partitions[:-3])
         running.settled(197, "segments")
         done = len(running.get("/segments")["segments"])
-        admin.delete_topics([topic])[topic].result(timeout=20)
-        until(lambda: topic not in admin.list_topics(timeout=5).topics)
+        admin.delete_topics([topic])[topic].result(timeout=PATIENCE_S)
+        until(lambda: topic not in admin.list_topics(timeout=PATIENCE_S).topics)
 
         def create() -> bool:
             try:
-                admin.create_topics([NewTopic(topic, 10, 1)])[topic].result(timeout=20)
+                admin.create_topics([NewTopic(topic, 10, 1)])[topic].result(timeout=PATIENCE_S)
             except KafkaException:  # the broker has not deleted it completely yet
-                return topic in admin.list_topics(timeout=5).topics
+                return topic in admin.list_topics(timeout=PATIENCE_S).topics
             return True
 
         until(create)
         send(broker, topic, second, made("segments", 300, partitions=10, size=5, seed=2)[1])
-        until(lambda: len(running.get("/segments")["segments"]) == done + 30, timeout_s=60)
+        until(lambda: len(running.get("/segments")["segments"]) == done + 30)
         rows = running.get("/segments?line=1")["segments"]
         assert {row["batch"]: row["line"] for row in rows if row["epoch"] == 1} == merged(second)
         assert running.get("/segments/pending") == {"pending": []}
@@ -438,7 +438,7 @@ def test_results_in_a_compacted_topic_have_their_period_as_key(broker: str, send
             newest.update(read_keyed(broker, output, 1))
             return counted([json.loads(row) for row in newest.values()], "minute") == rows
 
-        until(published, timeout_s=60)
+        until(published)
         for key, value in newest.items():
             row = json.loads(value)
             assert key == f"{row['granularity']}/{row['start']}".encode()
@@ -715,8 +715,8 @@ def test_the_producer_makes_a_topic_for_each_view(broker: str, pattern: str):
     for more in ([], ["--recreate"]) if pattern == "top" else ([],):
         run_forked(command("producer", *words, *more), check=True)
     consumer = Consumer({"bootstrap.servers": broker, "group.id": "x"})
-    numbers = consumer.list_topics(topic, timeout=5).topics[topic].partitions
-    ends = [consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=5)[1] for number in numbers]
+    numbers = consumer.list_topics(topic, timeout=PATIENCE_S).topics[topic].partitions
+    ends = [consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=PATIENCE_S)[1] for number in numbers]
     consumer.close()
     assert len(ends) == (10 if pattern in {"top", "segments"} else 3)
     assert sum(ends) == 500, "a recreated topic holds only the records of the second run"

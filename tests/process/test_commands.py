@@ -43,7 +43,7 @@ from tests.conftest import Send
 from tests.support.command_line import run
 from tests.support.running import records
 from tests.support.service import ROOT, free_port, service
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 FIRNLINE = [sys.executable, "-m", "scripts.cli"]
 
@@ -355,11 +355,11 @@ class Terminal:
             assert self.child.poll() is None, self.shown
             return next((each for each in self.frames()[since:] if any(text in line for line in each)), None)
 
-        return until(look, timeout_s=60)
+        return until(look)
 
     def end(self) -> int:
         """Return the exit code."""
-        until(lambda: self.read() or self.child.poll() is not None, timeout_s=30)
+        until(lambda: self.read() or self.child.poll() is not None)
         self.read()
         return self.child.returncode
 
@@ -411,7 +411,7 @@ def test_top_as_json_goes_to_a_pipe_and_ends_at_ctrl_c(watched: str):
         try:
             snapshots = [json.loads(child.stdout.readline()) for _ in range(2)]
             child.send_signal(signal.SIGINT)
-            more, complaint = child.communicate(timeout=30)
+            more, complaint = child.communicate(timeout=PATIENCE_S)
         finally:
             child.kill()
     assert snapshots[0]["at"] < snapshots[1]["at"]

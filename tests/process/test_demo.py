@@ -87,7 +87,7 @@ def test_a_minute_of_the_demo_has_generations_of_all_views_and_no_trouble(tmp_pa
             listed = running.get("/streams")["streams"]
             return all(each["collectors"] > 1 or each["view"] == "top" for each in listed)
 
-        until(several, timeout_s=90)
+        until(several)
         for name, stream in BY_DEFAULT.items():
             stats = running.stats(name)
             assert (stats["late"], stats["rejects"], stats["ahead"], stats["trouble"]) == (0, {}, 0, None), name

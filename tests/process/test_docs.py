@@ -14,11 +14,11 @@ import pytest
 from scripts.checkout import ROOT
 from tests.support.pages import NAMES, PAGES, Fence, Step, fences, is_session, steps
 from tests.support.service import service
+from tests.support.waiting import PATIENCE_S
 
 COLUMNS = 120
 
 _QUESTION = re.compile(r"^(curl (?!.* -X )|firnline query |python scripts/query\.py )")
-_PATIENCE_S = 20.0
 
 
 def pattern(output: str) -> re.Pattern[str]:
@@ -65,7 +65,7 @@ def checkout(folder: Path) -> Iterator[dict[str, str]]:
 def run(step: Step, port: int, folder: Path, environ: dict[str, str]) -> str:
     """Run a command; returns why its output is not the one of the page, or nothing."""
     command = step.command.replace("127.0.0.1:8080", f"127.0.0.1:{port}")
-    deadline = time.monotonic() + (_PATIENCE_S if _QUESTION.match(step.command) else 0.0)
+    deadline = time.monotonic() + (PATIENCE_S if _QUESTION.match(step.command) else 0.0)
     while True:
         done = subprocess.run(  # noqa: S602  # commands of our own pages
             command, shell=True, cwd=folder, env=environ, capture_output=True, text=True, timeout=120, check=False
@@ -87,7 +87,7 @@ def python_session(fence: Fence, name: str, folder: Path, environ: dict[str, str
     script.write_text(text)
     flags = "doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE"
     code = f"import doctest, sys; sys.exit(doctest.testfile({str(script)!r}, False, optionflags={flags})[0])"
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", code], cwd=folder, env=environ, capture_output=True, text=True, check=False

@@ -60,14 +60,14 @@ def test_every_sequence_is_published_once_although_the_service_is_killed(broker:
     half = len(values) // 2
     send(broker, topic, values[:half], [0] * half)
     with service(broker, topic, *words, stream="funnel") as running:
-        until(lambda: running.stats("funnel")["records"] == half, timeout_s=60)
-        until(lambda: out.exists() and out.stat().st_size > 0, timeout_s=60)
+        until(lambda: running.stats("funnel")["records"] == half)
+        until(lambda: out.exists() and out.stat().st_size > 0)
         running.process.kill()
     send(broker, topic, values[half:], [0] * (len(values) - half))
     expected = rows_of(found)
     with service(broker, topic, *words, stream="funnel") as running:
         running.settled(len(values), "funnel")
-        until(lambda: len(out.read_text().splitlines()) >= len(expected), timeout_s=60)
+        until(lambda: len(out.read_text().splitlines()) >= len(expected))
         facts = [json.loads(line) for line in out.read_text().splitlines()]
         assert sorted(facts, key=by_key) == sorted(expected, key=by_key)
         client = Client(f"http://127.0.0.1:{running.port}")
@@ -109,12 +109,12 @@ def test_the_key_may_be_that_of_the_record_in_kafka(broker: str, topic: str, tmp
     half = len(records) // 2
     keyed(broker, topic, records[:half])
     with service(broker, topic, *words, stream="funnel") as running:
-        until(lambda: running.stats("funnel")["records"] == half, timeout_s=60)
+        until(lambda: running.stats("funnel")["records"] == half)
         running.process.kill()
     keyed(broker, topic, records[half:])
     with service(broker, topic, *words, stream="funnel") as running:
         running.settled(len(records), "funnel")
-        until(lambda: len(out.read_text().splitlines()) >= len(expected), timeout_s=60)
+        until(lambda: len(out.read_text().splitlines()) >= len(expected))
         facts = [json.loads(line) for line in out.read_text().splitlines()]
         assert sorted(facts, key=by_key) == sorted(expected, key=by_key)
         client = Client(f"http://127.0.0.1:{running.port}")
@@ -147,7 +147,7 @@ def test_old_records_behind_a_pause_are_late_and_named(broker: str, topic: str, 
 
     send(broker, topic, records("order_created", 0), [0] * 12)
     with service(broker, topic, *words, stream="funnel") as running:
-        until(lambda: out.exists() and len(out.read_text().splitlines()) == 12, timeout_s=60)
+        until(lambda: out.exists() and len(out.read_text().splitlines()) == 12)
         send(broker, topic, records("payment_ok", 300), [0] * 12)
         running.settled(24, "funnel")
         stats = running.stats("funnel")

@@ -29,6 +29,7 @@ from scripts.produce.spec import Spec
 from tests.conftest import Send
 from tests.support.command_line import run
 from tests.support.service import free_port, service
+from tests.support.waiting import PATIENCE_S
 
 START = 1_795_773_600_000
 
@@ -43,7 +44,7 @@ def state(broker: str) -> tuple[set[str], set[str]]:
     """Return the topics and the groups of the cluster, except those of other tests that run now."""
     admin = AdminClient({"bootstrap.servers": broker})
     groups = {each.group_id for each in admin.list_consumer_groups().result().valid}
-    return set(admin.list_topics(timeout=20).topics), {group for group in groups if not group.startswith("t-")}
+    return set(admin.list_topics(timeout=PATIENCE_S).topics), {group for group in groups if not group.startswith("t-")}
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from scripts.lab.measure.runs import fill
 from tests.conftest import Send, create_topic
 from tests.support.running import records
 from tests.support.service import Service, service
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 ALL = "/events/get-sets?startTime=0&endTime=9223372036854775807"
 MIB = 1 << 20
@@ -167,7 +167,7 @@ def test_pages_put_together_equal_the_whole_answer_in_json_and_ndjson(large: Ser
 @pytest.mark.broker
 def test_a_client_that_disconnects_frees_its_memory(large: Service):
     for _ in range(200):
-        connection = http.client.HTTPConnection("127.0.0.1", large.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", large.port, timeout=PATIENCE_S)
         connection.request("GET", ALL)
         connection.getresponse().read(1000)
         connection.sock.close() if connection.sock else None

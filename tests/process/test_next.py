@@ -30,20 +30,20 @@ def test_each_kind_of_trouble_has_a_next_step():
 def test_a_missing_topic_names_the_next_step_until_the_topic_is_there(broker: str, send: Send):
     name = create_topic(broker) + "-absent"
     with service(broker, name) as running:
-        found = until(lambda: each if "next" in (each := ready(running)) else None, timeout_s=20)
+        found = until(lambda: each if "next" in (each := ready(running)) else None)
         assert found["state"] == "waiting for the topic"
         assert found["next"] == NEXT["absent"] == running.stats()["trouble"]["next"]
         _, log = running.stop()
     assert NEXT["absent"] in log
     assert f"there is no topic {name}" in log
     with service(broker, name, "streams.events.source.partitions=1") as running:  # the step that the message names
-        until(lambda: ready(running)["state"] == "at the end", timeout_s=20)
+        until(lambda: ready(running)["state"] == "at the end")
         assert "next" not in ready(running)
 
 
 def test_a_broker_that_is_away_names_the_next_step():
     with service(f"127.0.0.1:{free_port()}", "t") as running:
-        found = until(lambda: each if (each := ready(running))["state"] == "unreachable" else None, timeout_s=20)
+        found = until(lambda: each if (each := ready(running))["state"] == "unreachable" else None)
         assert found["next"] == NEXT["unreachable"]
         assert "Connection refused" in str(found["reasons"])
 
@@ -64,7 +64,7 @@ def test_results_of_the_default_configuration_are_beside_its_checkpoints(broker:
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         with service(broker, topic, f"data_dir={here}/.firnline/data", stream="segments", cwd=here) as running:
-            until(lambda: len(running.get("/segments")["segments"]) == 2, timeout_s=30)
-            until(lambda: running.request("/segments/1")[0] == 200, timeout_s=30)
+            until(lambda: len(running.get("/segments")["segments"]) == 2)
+            until(lambda: running.request("/segments/1")[0] == 200)
         assert [path.name for path in here.iterdir()] == [".firnline"]
         assert len((here / ".firnline" / "output.txt").read_text().splitlines()) == 2

@@ -58,13 +58,13 @@ def rows(bootstrap: str, topic: str, granularity: str = "minute") -> list[dict[s
 
 def settled(bootstrap: str, topic: str) -> None:
     """Wait until the stream was idle once: its year is then published last, and no result is left to publish."""
-    until(lambda: rows(bootstrap, topic, "year"), timeout_s=90)
+    until(lambda: rows(bootstrap, topic, "year"))
 
 
 def final(bootstrap: str, topic: str, count: int) -> None:
     """Wait until the first `count` minutes are there with four frames each."""
     starts = {BEGIN + 60 * minute for minute in range(count)}
-    until(lambda: starts <= {row["start"] for row in rows(bootstrap, topic) if row["frames"] == 4}, timeout_s=90)
+    until(lambda: starts <= {row["start"] for row in rows(bootstrap, topic) if row["frames"] == 4})
 
 
 @contextmanager
@@ -86,7 +86,7 @@ def readiness(running: Service) -> dict[str, Any]:
 
 def ready(running: Service) -> None:
     """Wait until the stream has begun."""
-    until(lambda: readiness(running)["ready"], timeout_s=60)
+    until(lambda: readiness(running)["ready"])
 
 
 def ended(running: Service) -> tuple[int, str]:
@@ -169,7 +169,7 @@ def test_an_older_copy_of_the_folder_is_refused_and_with_force_the_second_rows_a
         assert "come twice" in readiness(forced)["resultsInDoubt"]
         assert "come twice" in forced.stats("uniques")["checkpoint"]["resultsInDoubt"]
         minutes(send, broker, topics[0], 8, 9)
-        until(lambda: len(committed_values(broker, topics[1])) > len(before), timeout_s=60)
+        until(lambda: len(committed_values(broker, topics[1])) > len(before))
         forced.stop()
     with counting(broker, topics, data) as after:  # what is in the topic is now of this folder
         ready(after)
@@ -194,7 +194,7 @@ def test_results_whose_first_commits_are_refused_come_once_when_the_right_is_gra
     user = [f"kafka.{name}={value}" for name, value in kafka.as_user.items()]
     with counting(str(kafka.as_user["bootstrap.servers"]), topics, tmp_path / "data", *user) as running:
         problem = f"Kafka refuses the right to READ and DESCRIBE topic {topics[1]}"
-        until(lambda: readiness(running).get("outputProblem") == problem, timeout_s=60)
+        until(lambda: readiness(running).get("outputProblem") == problem)
         assert running.stats("uniques")["outputProblem"] == problem
         kafka.grant(topic, topics[1], operation.READ)
         final(kafka.plain, topics[1], 4)
@@ -204,7 +204,7 @@ def test_results_whose_first_commits_are_refused_come_once_when_the_right_is_gra
 
 def test_a_start_whose_output_broker_is_away_names_the_broker(topics: tuple[str, str], tmp_path: Path):
     with counting("127.0.0.1:1", topics, tmp_path / "data") as running:
-        problem = until(lambda: readiness(running).get("outputProblem"), timeout_s=60)
+        problem = until(lambda: readiness(running).get("outputProblem"))
         assert "127.0.0.1:1" in problem
         assert "refused" in problem
         assert problem in readiness(running)["reasons"]
@@ -216,10 +216,10 @@ def test_a_post_that_the_service_may_not_write_is_403_until_the_right_is_granted
     kafka.grant(topic, name, operation.READ, operation.DESCRIBE)
     user = [f"kafka.{name}={value}" for name, value in kafka.as_user.items()]
     with service(str(kafka.as_user["bootstrap.servers"]), name, *user, stream="dataset") as running:
-        status, body = until(lambda: found if (found := running.post(["a_1"]))[0] != 503 else None, timeout_s=60)
+        status, body = until(lambda: found if (found := running.post(["a_1"]))[0] != 503 else None)
         assert (status, body["error"]["where"]) == (403, "topic"), body
         kafka.grant(topic, name, operation.WRITE)
-        until(lambda: running.post(["a_1"])[0] == 200, timeout_s=60)
+        until(lambda: running.post(["a_1"])[0] == 200)
 
 
 def test_two_services_do_not_write_to_one_file(broker: str, tmp_path: Path, send: Send):
@@ -248,7 +248,7 @@ def test_results_go_on_while_the_output_file_is_renamed_and_deleted(broker: str,
         return [((row["start"] - BEGIN) // 60, row["revision"]) for row in found if row["granularity"] == "minute"]
 
     def written(minute: int) -> None:
-        until(lambda: minute in {each for each, _ in published(path)}, timeout_s=60)
+        until(lambda: minute in {each for each, _ in published(path)})
 
     with service(broker, topic, *words, "checkpoint.every_ms=600000", stream="uniques") as running:
         minutes(send, broker, topic, 0, 4)

@@ -36,7 +36,7 @@ from scripts.service.reload import Reloading
 from tests.support.listed import Listed, listed
 from tests.support.running import records
 from tests.support.service import ROOT, Service, command, free_port, service
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 SMALL = {"events": {"source": {"topic": "events"}, "max_sets": 100}}
 EVENTS = records([(10 * number + step, step) for number in range(950) for step in range(3)])
@@ -329,7 +329,7 @@ def test_a_reload_under_load_prunes_at_once_and_a_wrong_file_changes_nothing(bro
     with service(broker, topic, also=("--config", str(path))) as running:
         load_ = subprocess.Popen(command("producer", *words), stdout=subprocess.DEVNULL)
         try:
-            until(lambda: kept(running) >= 8, timeout_s=60)
+            until(lambda: kept(running) >= 8)
             write(path, streams={"events": {**SMALL["events"], "max_aged": 5}})
             status, body = reload(running)
             assert status == 200
@@ -358,7 +358,7 @@ def test_a_reload_under_load_prunes_at_once_and_a_wrong_file_changes_nothing(bro
             assert kept(running) == 2
         finally:
             load_.terminate()
-            load_.wait(timeout=30)
+            load_.wait(timeout=PATIENCE_S)
         assert running.settled(1)["droppedGenerations"].keys() == {"max_aged"}
         assert len(reloads(running)) == 2, "a refused reload is no mark"
         _, printed = running.stop()
@@ -411,11 +411,11 @@ def test_a_service_whose_terminal_closes_ends_in_order(tmp_path: Path, embedded:
             except OSError:
                 return False
 
-        until(answers, timeout_s=60)
+        until(answers)
         child.send_signal(signal.SIGHUP)
         until(lambda: "configuration read again" in (tmp_path / "log").read_text())
         os.close(master)
-        child.wait(timeout=30)
+        child.wait(timeout=PATIENCE_S)
         assert "drained" in (tmp_path / "log").read_text()
     finally:
         if child.poll() is None:

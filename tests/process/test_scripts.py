@@ -19,7 +19,7 @@ from scripts.produce.patterns import PATTERNS, chunks
 from scripts.produce.spec import Spec
 from tests.support.forked import run_forked
 from tests.support.service import ROOT, command, free_port, service
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 
 def made(pattern: str, count: int = 60_000, **options: int) -> list[bytes]:
@@ -100,7 +100,9 @@ def test_ctrl_c_ends_the_producer_with_a_count(broker: str, topic: str):
 
     def held() -> int:
         try:
-            return sum(reader.get_watermark_offsets(TopicPartition(topic, number), timeout=5)[1] for number in range(3))
+            return sum(
+                reader.get_watermark_offsets(TopicPartition(topic, number), timeout=PATIENCE_S)[1] for number in range(3)
+            )
         except KafkaException:  # a partition that is this new may have no leader yet
             return 0
 
@@ -109,7 +111,7 @@ def test_ctrl_c_ends_the_producer_with_a_count(broker: str, topic: str):
             until(held)
         finally:
             child.send_signal(signal.SIGINT)
-            printed, complaint = child.communicate(timeout=30)
+            printed, complaint = child.communicate(timeout=PATIENCE_S)
     sent = until(held)
     reader.close()
     assert printed.startswith(f"{sent:,} records to {topic}")

@@ -13,6 +13,7 @@ from scripts.cli import topic_records
 from tests.conftest import Send
 from tests.support.command_line import run
 from tests.support.service import free_port
+from tests.support.waiting import PATIENCE_S
 
 CONFIG = """
 streams:
@@ -82,7 +83,7 @@ def test_the_first_records_of_a_topic_are_shown_and_nothing_is_left_in_kafka(
     absent = f"t-{uuid.uuid4().hex}"
     done = run("config", "try", "--config", configuration(tmp_path, absent), *words)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"config try: topic {absent}: it does not exist\n")
-    assert absent not in admin.list_topics(timeout=20).topics
+    assert absent not in admin.list_topics(timeout=PATIENCE_S).topics
     assert "firnline-config-try" not in groups()
 
 

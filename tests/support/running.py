@@ -27,7 +27,7 @@ from actors.timeline.unit import TimeUnit
 from actors.views.kinds import VIEWS
 from actors.views.sets.arguments import Page
 from actors.views.sets.render import rows
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 Event = tuple[int, int]
 STEPS = "RGB"
@@ -93,7 +93,7 @@ class Stream:
         """Return the reply to a message."""
         replies: SimpleQueue[Any] = SimpleQueue()
         address.tell(message(replies.put))
-        return replies.get(timeout=20)
+        return replies.get(timeout=PATIENCE_S)
 
     def stats(self) -> Stats:
         """Return the manager's stats."""
@@ -178,7 +178,7 @@ def stream(
         if not crash:
             drained: SimpleQueue[Any] = SimpleQueue()
             drain(running, drained.put)
-            drained.get(timeout=20)
+            drained.get(timeout=PATIENCE_S)
     finally:
         running.stop()
         guardian.stop()

@@ -15,7 +15,7 @@ from typing import IO, Any
 from scripts.brokers.process import free_port
 from scripts.checkout import ROOT
 from tests.support.forked import Forked
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 
 def command(script: str, *words: str) -> list[str]:
@@ -33,7 +33,7 @@ class Service:
         self, path: str, method: str = "GET", body: bytes | None = None, **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers and body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
@@ -71,12 +71,12 @@ class Service:
             quiet = stats["records"] >= records and not stats["buffered"] and not stats["inFlight"]
             return stats if quiet and placed == stats["events"] else None
 
-        return until(look, timeout_s=60)
+        return until(look)
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """Send a signal. Return the exit code and the output."""
         self.process.send_signal(number)
-        printed, _ = self.process.communicate(timeout=30)
+        printed, _ = self.process.communicate(timeout=PATIENCE_S)
         return self.process.returncode, printed
 
 
@@ -154,7 +154,7 @@ def _run(
         if child.poll() is None:
             child.send_signal(signal.SIGCONT)  # a test that fails may leave it frozen
             child.terminate()
-            child.communicate(timeout=30)
+            child.communicate(timeout=PATIENCE_S)
         child.stdout.close()
 
 

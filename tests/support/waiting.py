@@ -6,8 +6,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+PATIENCE_S = 90.0
+"""How long a test waits for something that has to come. A longer wait only makes a failed test slower."""
 
-def until(look: Callable[[], T], *, timeout_s: float = 30.0) -> T:
+
+def until(look: Callable[[], T], *, timeout_s: float = PATIENCE_S) -> T:
     """Return the first true value of `look()`. Fails after `timeout_s`, with the last value.
 
     A long wait looks less often, because each look may cost processor time here and in the service or broker that it asks.
