@@ -3,17 +3,13 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
-from google.protobuf.descriptor_pb2 import (  # type: ignore[import-untyped]
-    FieldDescriptorProto,
-    FileDescriptorProto,
-    FileDescriptorSet,
-)
 
 from scripts.lab.measure.rivals import Order
 from scripts.lab.topics import record_count
@@ -25,7 +21,6 @@ AVRO = {
     "name": "Order",
     "fields": [{"name": "id", "type": "string"}, {"name": "type", "type": "string"}, {"name": "ts", "type": "long"}],
 }
-_STRING, _LONG = FieldDescriptorProto.TYPE_STRING, FieldDescriptorProto.TYPE_INT64
 _AT_ONCE = 30_000
 _STEP = "step: {field: /type, names: {created: [order_created], paid: [payment_ok], shipped: [parcel_out]}}"
 
@@ -56,11 +51,18 @@ def protobuf(key: str, kind: str, ts: int) -> bytes:
 ENCODERS: dict[str, Encoder] = {"avro": avro, "protobuf": protobuf}
 
 
-def descriptors() -> FileDescriptorSet:
-    """Return the schema of Protobuf."""
+def descriptors() -> Any:
+    """Return the schema of Protobuf, a `FileDescriptorSet`."""
+    from google.protobuf.descriptor_pb2 import (  # type: ignore[import-untyped]  # noqa: PLC0415  # an extra
+        FieldDescriptorProto,
+        FileDescriptorProto,
+        FileDescriptorSet,
+    )
+
+    text, whole = FieldDescriptorProto.TYPE_STRING, FieldDescriptorProto.TYPE_INT64
     file = FileDescriptorProto(name="order.proto", syntax="proto3")
     message = file.message_type.add(name="Order")
-    for number, (name, kind) in enumerate((("id", _STRING), ("type", _STRING), ("ts", _LONG)), 1):
+    for number, (name, kind) in enumerate((("id", text), ("type", text), ("ts", whole)), 1):
         message.field.add(name=name, number=number, type=kind, label=FieldDescriptorProto.LABEL_OPTIONAL, json_name=name)
     return FileDescriptorSet(file=[file])
 

@@ -77,6 +77,22 @@ def test_every_command_and_every_option_has_help_and_its_line_is_true(name: str)
     assert (found.help or "").split("\n")[0] == COMMANDS[name].line
 
 
+def test_every_command_loads_without_the_packages_that_are_optional():
+    script = """
+import sys
+optional = {"google", "fastavro", "grpc_tools", "pyarrow", "duckdb", "httpx", "pyinstrument", "opentelemetry", "pytest", "ray"}
+class Absent:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in optional:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+from scripts.cli.main import COMMANDS, loaded
+print(*(name for name in COMMANDS if loaded(name).help))
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=120, cwd=ROOT)
+    assert done.stdout.split() == list(COMMANDS), done.stderr
+
+
 def test_wrong_use_exits_with_2_and_a_failure_with_1():
     assert run("config", "check", "--rate", "none").returncode == 2
     assert run("nothing").returncode == 2
