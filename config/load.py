@@ -23,6 +23,10 @@ from config.yaml_text import BROKEN, fault, line_of, parsed
 DEFAULT = Path(__file__).with_name("default.yaml")
 PREFIX = "FIRNLINE_"
 _WHOLE = {f"{PREFIX}DATA_DIR"}
+_PORT = re.compile(r"(?:\w+://)?(?:\[[^\]]*\]|[^:\[\]/]+):([^:]*)")
+"""The port in the address of a broker. An address without one has 9092."""
+_LAST_PORT = 65_535
+_ADDRESSES = ("bootstrap.servers", "metadata.broker.list")
 
 Path_ = tuple[str | int, ...]
 
@@ -127,6 +131,7 @@ def read(
         else:
             problems.append(f"--set {HIDDEN if secret(override) else override}: expected KEY=VALUE, got no value")
     problems += _unknown_streams(given, in_file)
+    problems += _wrong_addresses(given)
     if refused is not None:
         problems += _refused_by_library(given, refused)
     try:
@@ -236,8 +241,21 @@ def _unknown_streams(given: _Given, in_file: Container[str]) -> list[str]:
     return problems
 
 
+def _wrong_addresses(given: _Given) -> list[str]:
+    """Report addresses of brokers without a valid port: librdkafka takes 99999 as 34463, and `abc` as 0."""
+    kafka = given.values.get("kafka")
+    problems = []
+    for name, addresses in kafka.items() if isinstance(kafka, dict) else ():
+        for address in str(addresses).split(",") if name in _ADDRESSES else ():
+            port = _PORT.fullmatch(address.strip())
+            if port and not (port[1].isascii() and port[1].isdigit() and 1 <= int(port[1][:6]) <= _LAST_PORT):
+                place = given.place(("kafka", name))
+                problems.append(f"{place}: kafka.{name}: expected a port from 1 to {_LAST_PORT}, got {address.strip()}")
+    return problems
+
+
 def _refused_by_library(given: _Given, refused: Refused) -> list[str]:
-    """Report the settings that librdkafka refuses."""
+    """Report the settings that librdkafka refuses. A reason about several settings has the places of all."""
     kafka = given.values.get("kafka")
     plain = (
         {name: value for name, value in kafka.items() if isinstance(value, str | int | float) and name not in OUR_KAFKA}
@@ -247,7 +265,8 @@ def _refused_by_library(given: _Given, refused: Refused) -> list[str]:
     problems = []
     for name, reason in refused(plain).items():
         path: Path_ = ("kafka", name) if name else ("kafka",)
-        place = given.place(path)
+        about: list[Path_] = [path] if name else [("kafka", each) for each in plain if each not in _ADDRESSES] or [path]
+        place = ", ".join(dict.fromkeys(filter(None, map(given.place, about))))
         text = "a value that it does not take" if secret(name) and '"' in reason else reason
         problems.append(f"{place}{': ' if place else ''}{_dotted(path)}: librdkafka refuses it: {text}")
     return problems

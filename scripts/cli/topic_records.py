@@ -10,6 +10,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from actors.kafka_topic import client_settings
 
 _TIMEOUT_S = 10.0
+_NEXT = "start the broker, or correct its address or kafka.security.protocol"
+_UNREACHABLE = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._RESOLVE}  # noqa: SLF001  # public names
 _TAIL = -2_000
 """librdkafka's RD_KAFKA_OFFSET_TAIL_BASE: less a number, it is the place of that many records before the end."""
 
@@ -95,7 +97,8 @@ class _Looking:
 
     def _why(self, error: KafkaException) -> str:
         self._consumer.poll(0)  # the reasons come through `error_cb`
-        return next(iter(self._reasons), error.args[0].str())
+        reason = next(iter(self._reasons), error.args[0].str())
+        return f"{reason}: {_NEXT}" if error.args[0].code() in _UNREACHABLE else reason
 
     def _partitions(self, topic: str) -> list[int]:
         known = self._consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import uuid
@@ -236,6 +237,26 @@ def test_only_the_newest_records_count(broker: str, topic: str, send: Send, monk
     assert "30 of the newest 30 records are events" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ([b"\0\0\0\0\1\2"] * 3 + [b"{}"], "3 records with a schema id, 1 JSON objects: docs/schemas.md has"),
+        ([b"[1, 2]", b"7", b'"x"', b"null"], "4 JSON values that are no objects: write the stanza `record` by docs/records.md"),
+        ([b"hello", b"world", b"\xff", b'{"a": 1}'], "2 lines of text, 1 other bytes, 1 JSON objects"),
+    ],
+)
+def test_records_that_no_stanza_is_proposed_for_are_counted_by_what_they_are(values: list[bytes], found: str):
+    records = [Given(f"0/{number}", value) for number, value in enumerate(values)]
+    for view in STREAMS:
+        with pytest.raises(ValueError, match=re.escape(f"as at least half of the newest 4, got {found}")):
+            propose("t", view, records)
+
+
+def test_the_only_record_of_a_topic_is_named_so():
+    proposal = propose("t", "uniques", [Given("0/0", b'{"ts": 1795773600000, "id": 7}')])
+    assert "from the only record of t at b" in yaml_of("s", {"bootstrap.servers": "b"}, proposal, 1, "run")
+
+
 def test_what_cannot_be_proposed_is_one_line_and_no_file(
     broker: str, topic: str, send: Send, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -253,15 +274,21 @@ def test_what_cannot_be_proposed_is_one_line_and_no_file(
     producer.produce(topic, key=b"k", value=None)
     producer.flush(20)
     assert "it has tombstones only" in refused()
+    producer.produce(topic, key=b"k", value=b"")
+    producer.flush(20)
+    assert "it has tombstones and empty records only" in refused()
     send(broker, topic, [b"\0\0\0\0\7\x02abc"] * 10, [0] * 10)
     for view in STREAMS:
-        assert "(framed)" in refused("--view", view)
+        assert "got 10 records with a schema id: docs/schemas.md has the stanza" in refused("--view", view)
     send(broker, topic, [b'{"a": "x", "b": 1}'] * 200, [0] * 200)
     assert "no member can be the step of sets" in refused("--view", "sets")
     assert "Members: /a, /b" in refused("--view", "sets")
     with monkeypatch.context() as patch:
         patch.setattr(topic_records, "_TIMEOUT_S", 0.5)
-        assert f"127.0.0.1:{(port := free_port())}" in refused(bootstrap=f"127.0.0.1:{port}")
+        away = refused(bootstrap=f"127.0.0.1:{(port := free_port())}")
+        assert f"127.0.0.1:{port}" in away
+        assert away.endswith(": start the broker, or correct its address or kafka.security.protocol\n")
+    assert "expected a port from 1 to 65535, got 127.0.0.1:99999" in refused(bootstrap="127.0.0.1:99999")
     assert "--view: expected one of sets, " in refused("--view", "set")
     assert "--set: expected a setting of Kafka's client" in refused("--set", "http.port=1")
     assert "kafka.nonsense" in refused("--set", "kafka.nonsense=1")

@@ -185,8 +185,24 @@ def test_the_value_of_a_secret_that_librdkafka_refuses_is_not_shown():
 
 
 def test_a_combination_that_librdkafka_refuses_is_reported():
-    with pytest.raises(SettingsError, match="kafka: librdkafka refuses it: No provider for SASL mechanism GSSAPI"):
+    place = "--set kafka.security.protocol: kafka: librdkafka refuses it: No provider for SASL mechanism GSSAPI"
+    with pytest.raises(SettingsError, match=place):
         load(None, ["kafka.security.protocol=sasl_plaintext"], {}, refused=refused)
+
+
+@pytest.mark.parametrize("address", ["a:99999", "a:0", "a:abc", "a:", "b:1,a:65536", "[::1]:x", "SSL://a:-1", "a:²", "a: 1"])
+def test_the_port_of_a_broker_is_a_port(address: str):
+    with pytest.raises(SettingsError) as caught:
+        load(None, [f"kafka.bootstrap.servers={address}"], {})
+    place = "--set kafka.bootstrap.servers: kafka.bootstrap.servers"
+    assert caught.value.problems == [f"{place}: expected a port from 1 to 65535, got {address.rpartition(',')[2]}"]
+
+
+@pytest.mark.parametrize(
+    "address", ["embedded", "a", "a:1", "::1", "[::1]", "[::1]:65535", "SSL://a:9093", "a:1, b:2,", "fe80::1"]
+)
+def test_an_address_that_librdkafka_takes_is_accepted(address: str):
+    assert load(None, [f"kafka.bootstrap.servers={address}"], {}).kafka["bootstrap.servers"] == address
 
 
 @pytest.mark.parametrize("text", ["sh -c 'x", "   "])

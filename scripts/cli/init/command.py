@@ -79,7 +79,11 @@ def main(
             typer.echo(text, nl=False)
         else:
             _write(Path(to), text)
-        typer.echo(f"{proposal.events:,} of the newest {len(records):,} records are events of {view}", err=True)
+        few = len(records) == 1
+        read = (
+            "the only record is an event" if few else f"{proposal.events:,} of the newest {len(records):,} records are events"
+        )
+        typer.echo(f"{read} of {view}", err=True)
         for doubt in proposal.doubts:
             typer.echo(f"not sure: {doubt}", err=True)
         if to != _STDOUT:
@@ -124,7 +128,8 @@ def _newest(kafka: Mapping[str, Any], topic: str) -> list[Given]:
         raise ValueError(f"{where}: it does not exist; {hint}") from None
     values = [record for record in records if record.value]
     if not values:
-        kind = "tombstones only" if records else "no records yet"
+        kinds = {"tombstones" if record.value is None else "empty records" for record in records}
+        kind = f"{' and '.join(sorted(kinds, reverse=True))} only" if kinds else "no records yet"
         raise ValueError(f"{where}: it has {kind}, so nothing can be proposed: send some records first")
     return values
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+import msgspec
 from pydantic import ValidationError
 
 from config.records import Record
@@ -26,6 +27,13 @@ _SHOWN = 60
 _MOST_SEGMENTS = 10_000
 _KEY = "key"
 _WITHIN = "1h"
+_FRAME = 5
+_FRAMED = "records with a schema id"
+_NO_OBJECTS = "JSON values that are no objects"
+_ADVICE = {
+    _FRAMED: ": docs/schemas.md has the stanza `record` of Avro and of Protobuf",
+    _NO_OBJECTS: ": write the stanza `record` by docs/records.md, with fields such as /0",
+}
 _SEGMENTS = "that make a batch: one more than the largest number of a segment"
 
 
@@ -101,12 +109,12 @@ def propose(topic: str, view: str, records: Sequence[Given], choose: Choose = be
     own = _own_form(view, records, topic, arrange)
     if own is not None:
         return own
-    refused = Counter(each.reason for each in tried(stream_of(_least(view, topic)), records))
     if kind_of(records) != "json":
-        reason = next((text for text, _ in refused.most_common() if text), "no known form")
+        kinds = Counter(_kind(record.value or b"") for record in records)
+        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         raise ValueError(
-            f"expected records in the form of {view} or JSON objects, but at least half of the newest {len(records)} are "
-            f"neither ({reason}): docs/views/{view}.md has the form"
+            f"expected JSON objects, or records in the form of {view} (docs/views/{view}.md), as at least half of the newest "
+            f"{len(records)}, got {counts}{_ADVICE.get(kinds.most_common(1)[0][0], '')}"
         )
     members = members_of([record.value or b"" for record in records])
     stanza, remarks, doubts = _of_json(topic, view, members, records, choose, arrange)
@@ -144,17 +152,20 @@ def _own_form(view: str, records: Sequence[Given], topic: str = "t", arrange: Ar
     return Proposal(stanza, remarks, events, doubts) if events >= _ENOUGH * len(records) else None
 
 
+def _kind(value: bytes) -> str:
+    """Return what a record is, in words that follow a number."""
+    if len(value) > _FRAME and not value[0]:
+        return _FRAMED
+    try:
+        read = msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return "lines of text" if _line(value) else "other bytes"
+    return "JSON objects" if isinstance(read, dict) else _NO_OBJECTS
+
+
 def _has_no_form(view: str) -> bool:
     """Whether a view has no form of its own, so that its stanza must have one."""
     return STREAMS[view].model_fields["record"].is_required()
-
-
-def _least(view: str, topic: str) -> dict[str, Any]:
-    """Return a stanza with nothing that may be left out."""
-    stanza: dict[str, Any] = {"view": view, "source": {"topic": topic}}
-    if _has_no_form(view):
-        stanza |= {"steps": ["a", "b"], "within": _WITHIN, "record": {"key": "/k", "time": "kafka", "step": {"field": "/s"}}}
-    return stanza
 
 
 def _of_json(

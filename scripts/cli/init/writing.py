@@ -26,8 +26,9 @@ def yaml_of(name: str, kafka: Mapping[str, Any], proposal: Proposal, records: in
     address, topic = _comment(kafka["bootstrap.servers"]), proposal.stanza["source"]["topic"]
     stanza = {name_: value for name_, value in proposal.stanza.items() if name_ != "record"}
     shown = {each: value for each, value in kafka.items() if not secret(each)}
+    newest = f"the newest {records:,} records" if records > 1 else "the only record"
     lines = [
-        f"# By `firnline init` from the newest {records:,} records of {topic} at {address}.",
+        f"# By `firnline init` from {newest} of {topic} at {address}.",
         f"# Start: {run}",
         "",
         "kafka:",
