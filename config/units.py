@@ -7,20 +7,24 @@ TimeUnit = Literal["s", "ms", "us", "ns"]
 NANOSECONDS: dict[str, int] = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
-_DURATION = re.compile(r"([0-9]{1,15})(ms|s|m|h|d)")
-_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_NS = {**NANOSECONDS, **{unit: seconds * 10**9 for unit, seconds in (("m", 60), ("min", 60), ("h", 3_600), ("d", 86_400))}}
+_NS["w"] = 7 * _NS["d"]
+_DURATION = re.compile(f"(?:[0-9]{{1,18}}(?:{'|'.join(sorted(_NS, key=len, reverse=True))}))+")
+_PART = re.compile("([0-9]+)([a-z]+)")
 
 
 def duration_ms(text: str) -> int:
-    """Return the milliseconds of a text such as 90s or 2h. Raises ValueError if the text is another one.
+    """Return the milliseconds of a text such as 90s or 1h30m: the durations of requests, if they are whole milliseconds.
 
-    >>> duration_ms("250ms"), duration_ms("2h")
-    (250, 7200000)
+    Raises ValueError for another text.
+
+    >>> duration_ms("250ms"), duration_ms("1h30m")
+    (250, 5400000)
     """
-    found = _DURATION.fullmatch(text)
-    if found is None:
-        raise ValueError("a duration such as 500ms, 90s, 30m, 2h or 7d")
-    return int(found[1]) * _MS[found[2]]
+    length = sum(int(count) * _NS[unit] for count, unit in _PART.findall(text)) if _DURATION.fullmatch(text) else -1
+    if length < 0 or length % _NS["ms"]:
+        raise ValueError("a duration such as 500ms, 90s, 30m, 1h30m or 7d")
+    return length // _NS["ms"]
 
 
 def in_unit(milliseconds: int, unit: str) -> int:

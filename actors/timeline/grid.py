@@ -17,10 +17,12 @@ import numpy as np
 from actors.columns.times import INT64_MAX, Times
 from actors.timeline.calendar import DAY_S
 
-LENGTH = "[1-9][0-9]{0,4}[smhd]"
-"""A length as requests write it, such as 1s, 5m or 1d."""
+_N = "[1-9][0-9]{0,4}"
+LENGTH = f"(?:{_N}(?:s|min|m|h|d)|{_N}(?:min|m){_N}s|{_N}h{_N}(?:min|m)(?:{_N}s)?|{_N}h{_N}s)"
+"""A length as requests write it, such as 1s, 5m, 1h30m or 1d: durations without those in which no bucket is counted."""
 
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": DAY_S}
+_PART = re.compile("([0-9]+)([a-z])")
 _EPOCH = date(1970, 1, 1).toordinal()
 _CYCLE = 146_097
 """The calendar repeats after this many days, which are 400 years. Days after 2369 are computed in the first 400 years."""
@@ -51,11 +53,16 @@ class Grid:
 
     @classmethod
     def of(cls, length: str, zone: str = "UTC") -> Self:
-        """Return the buckets of a length such as 5m. Raises ValueError if that is no length, or if there is no such zone."""
+        """Return the buckets of a length such as 5m. Raises ValueError if that is no length, or if there is no such zone.
+
+        Buckets of 1h30m are counted as those of 90m are: in the shortest unit.
+        """
         if not re.fullmatch(LENGTH, length):
-            raise ValueError("a length such as 1s, 5m, 1h or 1d")
+            raise ValueError("a length such as 1s, 5m, 1h30m or 1d")
         zone_of(zone)
-        return cls(int(length[:-1]), length[-1], zone)
+        parts = _PART.findall(length)
+        unit = parts[-1][1]
+        return cls(sum(int(count) * _SECONDS[each] for count, each in parts) // _SECONDS[unit], unit, zone)
 
     @property
     def seconds(self) -> int:

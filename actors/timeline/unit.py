@@ -3,6 +3,7 @@
 The front end decides and refuses by it. Retention and the gateway read it. Pure: it reads no clock.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
@@ -16,6 +17,24 @@ from actors.columns.times import Times
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 """How many of each unit a second has."""
 
+LENGTHS_NS = {
+    "ns": 1,
+    "us": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "min": 60 * 10**9,
+    "h": 3_600 * 10**9,
+    "d": 86_400 * 10**9,
+    "w": 7 * 86_400 * 10**9,
+}
+"""The nanoseconds of each unit of a duration."""
+
+DURATION = f"(?:[0-9]{{1,18}}(?:{'|'.join(sorted(LENGTHS_NS, key=len, reverse=True))}))+"
+"""A duration as requests and settings write it, such as 90s or 1h30m."""
+
+_PART = re.compile("([0-9]+)([a-z]+)")
+
 NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 
 PLAUSIBLE_S = range(631_152_000, 4_102_444_800)
@@ -26,6 +45,15 @@ ASSUMED = "ms"
 
 STRANGE = "time_unit"
 """The reason for the refusal of an event whose time is plausible in another unit only."""
+
+
+def duration_ns(text: str) -> int:
+    """Return the nanoseconds of a text that `DURATION` matches; 0 for an empty one.
+
+    >>> duration_ns("1h30m"), duration_ns("5min")
+    (5400000000000, 300000000000)
+    """
+    return sum(int(count) * LENGTHS_NS[unit] for count, unit in _PART.findall(text))
 
 
 def plausible(unit: str) -> range:

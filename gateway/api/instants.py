@@ -11,31 +11,17 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from actors.timeline import calendar
-from actors.timeline.calendar import DAY_S
-from actors.timeline.unit import PLAUSIBLE_S, UNITS
+from actors.timeline.unit import DURATION, PLAUSIBLE_S, UNITS, duration_ns
 
 MS = "ms"
 _NS = UNITS["ns"]
-_LENGTHS_NS = {
-    "ns": 1,
-    "us": 10**3,
-    "ms": 10**6,
-    "s": _NS,
-    "m": 60 * _NS,
-    "h": 3_600 * _NS,
-    "d": DAY_S * _NS,
-    "w": 7 * DAY_S * _NS,
-}
-
-RELATIVE = "now|(?:now)?[+ -](?:[0-9]{1,18}(?:ns|us|ms|s|m|h|d|w))+"
+RELATIVE = f"now|(?:now)?[+ -]{DURATION}"
 """The present, or a duration before or after it."""
 
 _NUMBER = re.compile(r"([+-]?[0-9]{1,20})(\.[0-9]{1,9})?")
 _RELATIVE = re.compile(RELATIVE)
 _FINER = re.compile("[.,][0-9]{7}")
 """A fraction that `datetime` would cut off."""
-
-_STEP = re.compile("([0-9]+)([a-z]+)")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -111,5 +97,5 @@ def moment(text: str, now_ns: Callable[[], int]) -> Fraction:
 
 def _offset_ns(text: str) -> int:
     """Return a duration such as -1h30m; 0 for an empty text."""
-    length = sum(int(count) * _LENGTHS_NS[unit] for count, unit in _STEP.findall(text))
+    length = duration_ns(text)
     return -length if text.startswith("-") else length

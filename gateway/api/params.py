@@ -17,7 +17,7 @@ from starlette.requests import Request
 from actors.columns.times import INT64_MAX, INT64_MIN
 from actors.timeline.calendar import ISO
 from actors.timeline.span import EVER, Span
-from actors.timeline.unit import NAMES, UNITS
+from actors.timeline.unit import LENGTHS_NS, NAMES, UNITS, duration_ns
 from gateway.api.errors import Problem, bad
 from gateway.api.instants import (
     LAST_PLAIN_S,
@@ -41,6 +41,7 @@ _UNIT = "firnline.unit"
 
 Value_co = TypeVar("Value_co", covariant=True)
 
+_LENGTH = f"(?:[1-9][0-9]{{0,17}}(?:{'|'.join(LENGTHS_NS)})){{1,9}}"
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 
 
@@ -101,6 +102,31 @@ class Integer(Parameter[int | None]):
     def schema(self) -> dict[str, Any]:
         """Return the schema of the range."""
         return {"type": "integer", "minimum": self.low, "maximum": self.high}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Length(Integer):
+    """A positive integer in the stream's unit, or a duration such as 5m, which is rounded up to the unit. None if it is absent.
+
+    `unit_of` returns the present unit. A duration beyond `high` counts as `high`.
+    """
+
+    unit_of: Callable[[], str]
+    low: int = 1
+
+    def parse(self, request: Request) -> int | None:
+        """Return the length in the unit."""
+        text = request.query_params.get(self.name)
+        if text is not None and re.fullmatch(_LENGTH, text):
+            unit = request.scope.setdefault(_UNIT, self.unit_of())
+            return min(self.high, -(-duration_ns(text) * UNITS[unit] // UNITS["ns"]))
+        if text is not None and not _INTEGER.fullmatch(text):
+            raise bad(self.name, "an integer in the stream's unit, or a length such as 500ms, 5m or 1h30m", repr(text))
+        return super().parse(request)
+
+    def schema(self) -> dict[str, Any]:
+        """Return the schema of both."""
+        return {"anyOf": [super().schema(), {"type": "string", "pattern": f"^{_LENGTH}$"}]}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -20,14 +20,6 @@ _Meta = msgspec.Meta
 MOST = 10_000
 """Buckets of an answer."""
 
-WIDTH = params.Integer(
-    name="width",
-    description=f"The length of a bucket in the stream's unit; a bucket begins at a multiple of it. A multiple is taken if the "
-    f"range had more than {MOST} buckets. Default: the shortest length that gives at most 200 buckets.",
-    low=1,
-    high=2**62,
-)
-
 
 class Bucket(msgspec.Struct, frozen=True):
     """Answers whose time is in [start, start + width)."""
@@ -50,6 +42,14 @@ class HistogramRoutes:
     def __init__(self, asker: Asker, stream: Served) -> None:
         self._asker = asker
         self._stream = stream
+        self._width = params.Length(
+            name="width",
+            description="The length of a bucket, such as 5m, or a number in the stream's unit; a bucket begins at a multiple "
+            f"of it. A multiple is taken if the range had more than {MOST} buckets. Default: the shortest length that gives at "
+            "most 200 buckets.",
+            high=2**62,
+            unit_of=stream.unit_of,
+        )
         self._start, self._end = params.range_of(stream.unit_of, "Answers", required=True)
 
     def operations(self) -> list[Operation]:
@@ -63,7 +63,7 @@ class HistogramRoutes:
                 endpoint=self.histogram,
                 tag=self._stream.name,
                 answer=HistogramAnswer,
-                parameters=(self._start, self._end, WIDTH, WITH_COVERAGE, FORM, IF_NONE_MATCH),
+                parameters=(self._start, self._end, self._width, WITH_COVERAGE, FORM, IF_NONE_MATCH),
                 forms=forms("a bucket a line", Bucket),
                 statuses=STATUSES,
                 headers={**COVERAGE, **RANGE, **CACHING},
@@ -77,7 +77,7 @@ class HistogramRoutes:
         """
         span = params.between(request, self._start, self._end)
         length = span.end - span.start
-        width = WIDTH.of(request) or max(1, -(-length // 200))
+        width = self._width.of(request) or max(1, -(-length // 200))
         width *= max(1, -(-length // (width * MOST)))
         with self._asker.room.hold() as hold:
             answer = await asked(self._asker, self._stream, span, VIEWS[self._stream.view].buckets(width), hold)

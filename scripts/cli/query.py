@@ -237,7 +237,7 @@ def summary(
     start: Start = None,
     end: End = None,
     by: Annotated[
-        str | None, typer.Option(help="The length of a bucket, such as 1s, 5m, 1h or 1d. Default: one bucket.")
+        str | None, typer.Option(help="The length of a bucket, such as 1s, 5m, 1h30m or 1d. Default: one bucket.")
     ] = None,
     zone: Annotated[str | None, typer.Option(help="The time zone of hours and days, such as Europe/Berlin.")] = None,
     stream: Stream = None,

@@ -15,17 +15,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.columns.times import INT64_MAX, INT64_MIN
-from actors.timeline.unit import UNITS
+from actors.timeline.grid import LENGTH, Grid
+from actors.timeline.unit import DURATION, UNITS, duration_ns
 from actors.views.funnel.arguments import Cursor
+from config.units import duration_ms
 from gateway.api.errors import Problem
 from gateway.api.instants import moment as read
 from gateway.api.operation import Operation, routes
-from gateway.api.params import Flag, Integer, Moment, OneOf, Parameter, Text, Time
+from gateway.api.params import Flag, Integer, Length, Moment, OneOf, Parameter, Text, Time
 from gateway.routes.funnel import CURSOR
 
 PARAMETERS: list[Parameter[Any]] = [
     Integer(name="x", description="An integer."),
     Integer(name="x", description="A small one.", low=-3, high=30),
+    *(Length(name="x", description=f"A length in {unit}.", high=2**62, unit_of=lambda unit=unit: unit) for unit in UNITS),
     Flag(name="x", description="A flag."),
     OneOf(name="x", description="A word.", words=("day", "hour"), default="day"),
     Text(name="x", description="A pair.", pattern=r"[0-9]{1,3}\.[0-9]", read=str, expected="a pair"),
@@ -38,6 +41,7 @@ TEXTS = st.one_of(
     st.integers(-40, 40).map(str),
     st.from_regex(r"\A[0-9]{0,4}\.[0-9]{0,2}\Z"),
     st.sampled_from(["day", "hour", "0", "1", "true", "+5", "-0", "1e3", "٣", "1_0", " 1", "0x1", "1970-01-01"]),
+    st.from_regex(r"\A([0-9]{1,3}(ms|s|min|m|h|d|w|y)){1,3}\Z"),
     st.datetimes(timezones=st.just(dt.UTC)).map(lambda each: each.isoformat().replace("+00:00", "Z")),
     st.datetimes(timezones=st.timezones()).map(lambda each: each.isoformat(timespec="microseconds")),
 )
@@ -116,3 +120,37 @@ def test_an_endpoint_gets_the_parameters_that_its_operation_describes_and_no_oth
 def test_each_cursor_that_a_page_of_a_funnel_can_give_is_taken_for_the_next_page(time: int, mark: int, equal: int):
     cursor = Cursor(time, mark, equal)
     assert replace(CURSOR, name="x").parse(request(str(cursor))) == cursor
+
+
+# Durations -----------------------------------------------------------------------------------------------------------
+
+DURATIONS = st.one_of(
+    st.from_regex(rf"\A{DURATION}\Z"),
+    st.from_regex(r"\A([0-9]{1,4}(ns|us|ms|s|min|m|h|d|w|mo|y|H|-5m| )){1,3}\Z"),
+    st.text(max_size=6),
+)
+
+
+@given(DURATIONS)
+def test_settings_and_requests_have_one_grammar_of_durations(text: str):
+    found = duration_ns(text) if re.fullmatch(DURATION, text) else None
+    if found is None or found % 10**6:
+        with pytest.raises(ValueError, match="a duration such as"):
+            duration_ms(text)
+    else:
+        assert duration_ms(text) == found // 10**6
+    ago = read(f"-{text}", lambda: 0) if found is not None else None
+    assert ago is None or ago * 10**9 == -(found or 0)
+
+
+@given(st.from_regex(rf"\A{LENGTH}\Z"))
+def test_the_length_of_a_bucket_is_a_duration(text: str):
+    assert Grid.of(text).seconds * 10**9 == duration_ns(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "length"),
+    [("5min", "ms", 300_000), ("1h30m", "s", 5_400), ("1ms", "s", 1), ("1001us", "ms", 2), ("7", "s", 7)],
+)
+def test_a_length_is_in_the_unit_of_the_stream_and_rounded_up(text: str, unit: str, length: int):
+    assert Length(name="x", description="A length.", unit_of=lambda: unit).parse(request(text)) == length

@@ -347,7 +347,7 @@ def test_a_mistake_in_the_form_of_records_is_one_problem_that_names_the_roles(tm
     [
         ("within: 2h", "expected within: only with time_unit s, ms, us or ns, because the limit counts in it from the start"),
         ("within: 500ms, time_unit: s", "expected within: a whole number of s, the unit of the times"),
-        ("within: 2w, time_unit: s", "within: expected a duration such as 500ms, 90s, 30m, 2h or 7d, got '2w'"),
+        ("within: 2y, time_unit: s", "within: expected a duration such as 500ms, 90s, 30m, 1h30m or 7d, got '2y'"),
         ("within: 0s, time_unit: s", "within: expected a duration from 1ms to ten years, got '0s'"),
     ],
 )

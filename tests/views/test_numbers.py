@@ -166,7 +166,7 @@ TIMES = st.integers(0, 4 * 10**9) | st.sampled_from([int(datetime(2024, 3, 31, 0
 
 @given(
     st.lists(TIMES, min_size=1, max_size=20),
-    st.sampled_from(["1s", "7s", "1m", "90m", "1h", "5h", "1d", "3d", "400d"]),
+    st.sampled_from(["1s", "7s", "1m", "90m", "1h30min", "1h", "5h", "1d", "3d", "400d"]),
     st.sampled_from(ZONES),
 )
 @example([1_711_839_600, 1_711_922_399, 1_711_922_400], "1d", "Europe/Berlin")
