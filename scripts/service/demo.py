@@ -1,15 +1,13 @@
 """The option `--demo`: a gentle producer for all streams, which runs with the service, and commands to try."""
 
 import contextlib
-import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 
 from config.load import load
 from config.settings import Settings
 from scripts.brokers.process import end
-from scripts.checkout import IS_CHECKOUT, own_command
+from scripts.checkout import own_command, typed
 
 SMALL = (
     "streams.events.max_sets=300",
@@ -25,7 +23,7 @@ open {url} in a browser, or try in another terminal:
 
 {curls}
   curl '{url}/streams'
-  {ask} stats
+  {stats}
 
 Ctrl-C ends everything."""
 
@@ -40,9 +38,10 @@ _OF_SETS = """\
 
 def what_to_try(url: str, settings: Settings) -> str:
     """Return commands that ask the service at `url`, as a user would type them here."""
-    ask = f"{os.path.relpath(sys.executable)} scripts/query.py" if IS_CHECKOUT else "firnline query"
     names = [name for name, stream in settings.streams.items() if stream.step_names and stream.form is None]
-    return _TRY.format(url=url, ask=ask, curls="\n".join(_OF_SETS.format(url=url, name=name) for name in names))
+    return _TRY.format(
+        url=url, stats=typed("query", "stats"), curls="\n".join(_OF_SETS.format(url=url, name=name) for name in names)
+    )
 
 
 @contextlib.contextmanager

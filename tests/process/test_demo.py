@@ -18,10 +18,11 @@ from actors.columns.values import Values
 from actors.sources.polled import of_one_partition
 from actors.views.kinds import VIEWS as ALL_VIEWS
 from config.load import load
+from scripts.checkout import typed
 from scripts.produce.happening import VIEWS, happening
 from scripts.produce.patterns import PATTERNS
 from scripts.produce.spec import Spec
-from scripts.service.demo import SMALL, demo_topics
+from scripts.service.demo import SMALL, demo_topics, what_to_try
 from scripts.service.plan import view_of
 from tests.support.service import ROOT, Service, free_port
 from tests.support.waiting import until
@@ -101,3 +102,9 @@ def test_a_minute_of_the_demo_has_generations_of_all_views_and_no_trouble(tmp_pa
     assert process.returncode == 0
     assert not [line for line in text.splitlines() if '"trouble"' in line or '"waiting"' in line or '"error"' in line], text
     assert sorted(path.name for path in tmp_path.iterdir()) == [".firnline", "log", "run"]
+
+
+def test_the_demo_prints_the_command_of_readme():
+    told = what_to_try("http://127.0.0.1:8080", load(None, [], {}))
+    assert f"\n  {typed('query', 'stats')}\n" in told
+    assert "scripts/" not in told.replace(typed(), "")
