@@ -29,7 +29,8 @@ _AMPLE_BYTES = 32 << 20
 
 BY = params.Text(
     name="by",
-    description="The length of a bucket: in s, m, h or d, such as 1s, 5m, 1h30m or 1d. Default: one bucket for all.",
+    description="The length of a bucket: in s, m, h or d, such as 1s, 5m, 1h30m or 1d; of uniques, whole minutes. "
+    "Default: one bucket for all.",
     pattern=LENGTH,
     read=str,
     expected="a length in s, m, h or d, such as 1s, 5m, 1h30m or 1d",
