@@ -22,11 +22,18 @@ from scripts.service.cluster.checkpoints.copies import ShardCopies, Topic
 from scripts.service.cluster.checkpoints.fence import Writer
 from scripts.service.cluster.checkpoints.manifest import CLAIM, Manifest, is_manifest
 from scripts.service.cluster.checkpoints.topic import ensure_checkpoints
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 SECRET = b"the secret of this cluster"
 STREAM = "words-1234abcd"
 SHARD, SHARDS, PIECE = 1, 3, 700
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait longer than the product does. On a busy machine a broker may answer later, and a copy is late then, without a fault."""
+    for module in ("fence", "reader"):
+        monkeypatch.setattr(f"scripts.service.cluster.checkpoints.{module}._TIMEOUT_S", PATIENCE_S)
 
 
 @dataclass
