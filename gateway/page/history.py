@@ -8,7 +8,7 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from actors.protocol import Address
 from actors.replies import DeadLetter, Durability, GetHealth, GetStats, Health, Stats
 from gateway.api.errors import Problem
 from gateway.ask import Asker
+from gateway.page.doubts import Doubt, doubt_of
 from gateway.stream import Served
 
 STEP_S = 10.0
@@ -206,6 +207,8 @@ class Histories:
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.began = time.time()
+        self.on_doubt: Callable[[str, Doubt], None] = lambda *_: None
+        self._doubts: dict[str, Doubt | None] = {}
 
     def start(self) -> None:
         """Begin, on the running event loop."""
@@ -264,7 +267,15 @@ class Histories:
             async with asyncio.timeout(_PATIENCE_S):
                 stats: Stats = await self._asker.ask(stream.manager, GetStats)
             seen = Seen.of(stats) if not stats.starting else None
+            self._doubt(stream, stats)
         self._kept[stream.name].take(time.time(), seen)
+
+    def _doubt(self, stream: Served, stats: Stats) -> None:
+        """Report once why a stream has no answers, and again if it had some meanwhile."""
+        doubt, before = doubt_of(stream, stats), self._doubts.get(stream.name)
+        self._doubts[stream.name] = doubt
+        if doubt is not None and before is None:
+            self.on_doubt(stream.name, doubt)
 
 
 def _saved(durability: Durability | None) -> Saved | None:

@@ -21,6 +21,7 @@ from actors.timeline.unit import TimeUnit, Unit
 from config.settings import Settings
 from config.streams import Stream
 from gateway.app import create_app
+from gateway.page.doubts import Doubt
 from gateway.stream import Served
 from gateway.watch.traces import Traces
 from gateway.watch.traffic import Counted, Traffic
@@ -141,6 +142,10 @@ class Progress:
         """Log the unit that the events of a stream have decided."""
         log.info("time unit", stream=stream, unit=unit.name, because=unit.because)
 
+    def on_doubt(self, stream: str, doubt: Doubt) -> None:
+        """Log why a stream that reads records has no answers."""
+        log.warning("no answers", stream=stream, source=self._name_of(stream), reason=doubt.reason, next=doubt.next)
+
     def _on_failed_input(self, stream: str, problem: str) -> None:
         """Note that the input of a stream has failed. The stream ends as usual, so that its records are not lost."""
         log.error("input failed", stream=stream, problem=problem)
@@ -246,6 +251,7 @@ def serve(
     traffic = Traffic()
     app = create_app(streams, guardian, allowance, reload=reloading, traffic=traffic, trace=system.trace)
     reloading.on_change = app.state.histories.reloaded
+    app.state.histories.on_doubt = progress.on_doubt
     guarded = Guard(profiled(app) if profiling(os.environ) else app, allowance, settings.http.host)
     counted = Counted(guarded, traffic, log.debug)
     gateway = server(traces.around(counted) if traces is not None else counted, allowance)

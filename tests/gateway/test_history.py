@@ -1,6 +1,8 @@
 """The history of a stream: bounded rings of rates and levels, and marks of what happened."""
 
 import asyncio
+import contextlib
+import dataclasses
 import json
 import time
 from typing import Any
@@ -13,7 +15,9 @@ from msgspec.structs import replace
 from actors.cluster.summing import stats_of
 from actors.replies import Busy, DeadLetter, Progress, Trouble
 from actors.views.kinds import VIEWS
+from actors.views.sets.slices import SetSummary
 from gateway.ask import Asker
+from gateway.page.doubts import doubt_of
 from gateway.page.history import LEVELS, NAMES, POINTS, RATES, STEP_S, STREAM_BYTES, Histories, Seen, StreamHistory
 from gateway.stream import Served
 from tests.support.allowed import allowance
@@ -127,13 +131,13 @@ class Says:
     """An address that gives the same reply to every message."""
 
     def __init__(self, reply: Any) -> None:
-        self._reply = reply
+        self.reply = reply
 
     def is_alive(self) -> bool:
         return True
 
     def tell(self, message: Any) -> None:
-        message.reply_to(self._reply)
+        message.reply_to(self.reply)
 
 
 def test_changed_settings_are_marked_in_the_streams_that_they_are_for():
@@ -154,6 +158,55 @@ def test_changed_settings_are_marked_in_the_streams_that_they_are_for():
     assert one == ["changed: streams.one.max_aged, memory.budget"]
     assert other == ["changed: memory.budget", "changed: streams.one-two.max_sets"]
     assert three == ["changed: memory.budget"]
+
+
+@pytest.mark.parametrize(
+    ("progress", "sets", "waiting", "reason"),
+    [
+        (Progress(records=19, rejects={"not_json": 19}), 0, (0, 0, 0), None),
+        (Progress(records=300, events=1, rejects={"not_json": 299}), 0, (1, 0, 0), None),
+        (
+            Progress(records=1_300, rejects={"y": 300, "x": 900}, other=100),
+            0,
+            (0, 0, 0),
+            "none of 1,300 records is an event (900 refused: x; 300 refused: y; 100 other, which have no step of the configuration)",
+        ),
+        (Progress(records=999, events=999), 0, (999, 0, 0), None),
+        (Progress(records=1_000, events=1_000), 0, (600, 0, 400), "no set after 1,000 events: no event of step G waits"),
+        (Progress(records=1_000, events=1_000), 1, (600, 0, 400), None),
+        (Progress(records=1_000, events=1_000), 0, (400, 300, 300), None),
+    ],
+)
+def test_a_stream_that_reads_records_and_has_no_answers_says_why(
+    progress: Progress, sets: int, waiting: tuple[int, ...], reason: str | None
+):
+    view = VIEWS["sets"](steps=("R", "G", "B"), max_sets=9)
+    empty = stats_of({}, view, 1 << 20)
+    nothing: SetSummary = view.nothing()
+    live = dataclasses.replace(empty.active, summary=dataclasses.replace(nothing, sets=0, waiting=waiting))
+    gone = dataclasses.replace(nothing, sets=sets)
+    away: Any = Says(Busy("away"))
+    served = Served("s", "sets", away, steps=("R", "G", "B"))
+    doubt = doubt_of(served, replace(empty, progress=progress, active=live, gone=gone))
+    assert (None if doubt is None else doubt.reason) == reason
+
+
+def test_why_a_stream_has_no_answers_is_reported_once_until_it_has_some():
+    told: list[str] = []
+    lost, found = Progress(records=30, other=30), Progress(records=31, other=30, events=1)
+
+    async def tried() -> None:
+        stats = stats_of({}, VIEWS["words"](), 1 << 20)
+        manager: Any = Says(None)
+        histories = Histories(Asker(allowance()), manager, [Served("one", "words", manager)])
+        histories.on_doubt = lambda name, doubt: told.append(f"{name}: {doubt.reason}")
+        for progress in (lost, lost, found, found, lost):
+            manager.reply = replace(stats, progress=progress)
+            with contextlib.suppress(AttributeError):  # the reply is not that of a guardian
+                await histories.look()
+
+    asyncio.run(tried())
+    assert told == ["one: none of 30 records is an event (30 other, which have no step of the configuration)"] * 2
 
 
 def test_a_stream_that_does_not_reply_has_an_unknown_point():
