@@ -109,5 +109,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Return the names of the module, also those that are imported at their first use."""
-    return sorted({*globals(), *__all__})
+    """Return the names for users, also those that are imported at their first use, and what every module has."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

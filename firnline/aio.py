@@ -152,7 +152,7 @@ class AsyncRows(Generic[Row]):
                 raise UnreachableError("the answer broke off in the middle of a row")
 
     async def url(self, form: str = "csv") -> str:
-        """Return the address of a copy of all rows, as csv, ndjson or arrow, which the service keeps for five minutes."""
+        """Return the address of a copy of all rows, in a form of `Rows.url`, which the service keeps for five minutes."""
         await self._transport.stream(self._rows.asked.of)  # so that the copy is one of the stream that is meant
         return self._rows.at((await self._transport.json("/answers", self._rows.copying(form)))["url"])
 
@@ -292,6 +292,10 @@ class AsyncClient:
     def url(self) -> str:
         """The service's address."""
         return self.transport.url
+
+    def __repr__(self) -> str:
+        """Return the class and the address. The token is not shown."""
+        return f"AsyncClient({self.url!r})"
 
     async def __aenter__(self) -> Self:
         """Return the client."""

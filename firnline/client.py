@@ -53,6 +53,10 @@ class Client:
         """The service's address."""
         return self._transport.url
 
+    def __repr__(self) -> str:
+        """Return the class and the address. The token is not shown."""
+        return f"Client({self.url!r})"
+
     def get(self, path: str, **parameters: object) -> Any:
         """Return the JSON of any path; parameters that are None are left out, times may be datetimes."""
         return self._transport.json(path, parameters)

@@ -131,16 +131,19 @@ class Rows(Generic[Row]):
         return self.arrow().__arrow_c_stream__(requested_schema)
 
     def url(self, form: str = "csv") -> str:
-        """Return the address of a copy of all rows, as csv, ndjson or arrow, which the service keeps for five minutes.
+        """Return the address of a copy of all rows, as csv, ndjson, arrow or feather, which the service keeps for five minutes.
 
-        Programs read it as a file: `polars.scan_csv(rows.url())`, `duckdb.read_csv(rows.url())`. Raises as iterating does.
+        Programs read it as a file: `polars.scan_csv(rows.url())`, `duckdb.read_csv(rows.url())`. Arrow is a stream, for
+        `polars.read_ipc_stream`; feather is the same as a file, for `polars.scan_ipc`. Raises as iterating does.
         """
         self._transport.stream(self._of)  # so that the copy is one of the stream that is meant
         return self.at(self._transport.json("/answers", self.copying(form))["url"])
 
     def copying(self, form: str) -> Mapping[str, object]:
         """Return the parameters of the request for a copy in this form."""
-        return {"of": target_of(self._transport.path(self._path, self._of), {**self._copied(), "format": form})}
+        is_file = form == "feather"
+        asked = {**self._copied(), "format": "arrow" if is_file else form}
+        return {"of": target_of(self._transport.path(self._path, self._of), asked), "file": 1 if is_file else None}
 
     def at(self, path: str) -> str:
         """Return the address of a path of the service."""

@@ -21,16 +21,18 @@ def as_text(title: str, rows: Sequence[Any]) -> str:
     """
     names, cells = _table(rows)
     widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (names, *cells)]
+    shown = [names, *cells] if any(names) else cells  # rows that are no mappings have no names
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown]
     return "\n".join([title, *(lines if rows else ["no rows"]), *(["…"] if len(rows) > FEW else [])])
 
 
 def as_html(title: str, rows: Sequence[Any]) -> str:
     """Return the same as HTML, with all text escaped."""
     names, cells = _table(rows)
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+    titles = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+    head = f"<thead><tr>{titles}</tr></thead>" if any(names) else ""
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in cells)
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" if rows else "<p>no rows</p>"
+    table = f"<table>{head}<tbody>{body}</tbody></table>" if rows else "<p>no rows</p>"
     return f"<div><p>{html.escape(title)}</p>{table}{'<p>…</p>' if len(rows) > FEW else ''}</div>"
 
 

@@ -23,9 +23,10 @@ from starlette.types import Message
 
 from gateway.admission import RETRY_AFTER_S, Hold
 from gateway.api import params
+from gateway.api.caching import not_modified
 from gateway.api.errors import Problem, bad, busy, shown, too_much
 from gateway.api.formats import FORMATS
-from gateway.api.forms import COPIES, json_response
+from gateway.api.forms import COPIES, IF_NONE_MATCH, STATUSES, json_response
 from gateway.api.operation import Operation
 from gateway.ask import Asker
 from gateway.schemas import Answer, Count
@@ -34,7 +35,11 @@ KEPT_S = 300.0
 """Seconds for which an answer is kept, if there is room."""
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
-_TYPES = {FORMATS[name].media_type: name for name in ("csv", "ndjson", "arrow")}
+_LONGEST_REASON = 500
+_ARROW = FORMATS["arrow"].media_type
+_ARROW_FILE = "application/vnd.apache.arrow.file"
+_FORMS = ("csv", "ndjson", "arrow")
+_TYPES = {FORMATS[name].media_type: name for name in _FORMS} | {_ARROW_FILE: "arrow"}
 _ALIKE = ("type", "asgi", "http_version", "scheme", "server", "client")
 """Members of a scope that the request for a copy has as the request to copy has them."""
 
@@ -49,9 +54,14 @@ OF = params.Text(
     required=True,
     example="/streams",
 )
+FILE = params.Flag(
+    name="file",
+    description="1: keep Arrow as an IPC file (Feather), which polars.read_ipc and pandas.read_feather read.",
+)
 NAME = params.InPath(name="name", description="The name of a kept answer.", form={"type": "string"}, example="abc.csv")
 RANGE = params.Header(name="Range", description="One range of bytes, such as bytes=0-99. Others are ignored.")
 IF_RANGE = params.Header(name="If-Range", description="The range counts only if the answer has this `ETag`.")
+IF_MATCH = params.Header(name="If-Match", description="The answer is sent only if it has one of these `ETag`s.")
 
 
 class Place(Answer, frozen=True):
@@ -81,7 +91,7 @@ class KeptRoutes:
 
     def operations(self) -> list[Operation]:
         """Return the table of operations."""
-        media = {FORMATS[name].content_type: {"type": "string"} for name in ("csv", "ndjson", "arrow")}
+        media = {name: {"type": "string"} for name in (*(FORMATS[each].content_type for each in _FORMS), _ARROW_FILE)}
         return [
             Operation(
                 method="GET",
@@ -89,7 +99,7 @@ class KeptRoutes:
                 endpoint=self.keep,
                 tag="service",
                 answer=Place,
-                parameters=(OF,),
+                parameters=(OF, FILE),
                 statuses={
                     404: "There is no such answer as CSV, NDJSON or Arrow.",
                     413: "The answer is longer than copies may be.",
@@ -101,11 +111,13 @@ class KeptRoutes:
                 path=f"{COPIES}/{{name}}",
                 endpoint=self.kept,
                 tag="service",
-                parameters=(NAME, RANGE, IF_RANGE),
+                parameters=(NAME, RANGE, IF_RANGE, IF_MATCH, IF_NONE_MATCH),
                 forms=media,
                 statuses={
                     206: "The range of bytes.",
+                    304: STATUSES[304],
                     404: "There is no such copy, or it is dropped.",
+                    412: "The copy has no `ETag` of `If-Match`.",
                     416: "No byte is in the range.",
                 },
                 bodies={206: {"type": "string"}},
@@ -127,6 +139,8 @@ class KeptRoutes:
         copy = Copy(room.hold())
         try:
             await _copied(request, path, query, copy, lambda nbytes: self._taken(copy, nbytes, room.nbytes // 2))
+            if FILE.of(request):
+                copy = await self._filed(copy)
         except BaseException:
             copy.hold.give_back()
             raise
@@ -134,6 +148,19 @@ class KeptRoutes:
         self._copies[name] = copy
         asyncio.get_running_loop().call_later(KEPT_S, self._drop, name)
         return json_response(Place(f"{COPIES}/{name}", len(copy.body), time.time() + KEPT_S))
+
+    async def _filed(self, copy: Copy) -> Copy:
+        """Return the copy as an Arrow IPC file, and give the memory of the stream back."""
+        if copy.media_type != _ARROW:
+            raise _no_answer("an answer with format=arrow, because file=1", copy.media_type)
+        body = await asyncio.to_thread(as_file, bytes(copy.body))
+        made = Copy(self._asker.room.hold(), _ARROW_FILE, copy.headers)
+        if (problem := self._taken(made, len(body), self._asker.room.nbytes // 2)) is not None:
+            made.hold.give_back()
+            raise problem
+        made.body += body
+        copy.hold.give_back()
+        return made
 
     def _taken(self, copy: Copy, nbytes: int, most: int) -> Problem | None:
         """Take memory for more bytes of a copy. Older copies are dropped for it. Returns the problem if there is too little."""
@@ -156,6 +183,12 @@ class KeptRoutes:
             raise Problem(404, where="path", expected="a copy that is kept", got=name[:100])
         size, tag = len(copy.body), f'"{name}"'
         headers = {**copy.headers, "Accept-Ranges": "bytes", "ETag": tag, "Cache-Control": "private, no-cache"}
+        wanted = IF_MATCH.of(request)
+        if wanted and not {tag, "*"} & {part.strip() for part in wanted.split(",")}:
+            raise Problem(412, where="header If-Match", expected=tag, got=shown(wanted))
+        unchanged = not_modified(request.headers, tag, headers)
+        if unchanged is not None:
+            return unchanged
         found = _range(RANGE.of(request), size) if IF_RANGE.of(request) in {"", tag} else None
         if found is None:
             return Response(bytes(copy.body), headers=headers, media_type=copy.media_type)
@@ -203,24 +236,25 @@ async def _copied(request: Request, path: str, query: str, copy: Copy, take: Cal
     Raises Problem 404 if the answer is no table or an error, that of `take`, and 503 if the answer breaks off.
     """
     refused: asyncio.Future[Problem] = asyncio.get_running_loop().create_future()
-    ended = False
+    status, ended = 0, False
 
     async def receive() -> Message:
         await asyncio.Event().wait()
         raise AssertionError("the request has no body, and its client stays")
 
     async def send(message: Message) -> None:
-        nonlocal ended
+        nonlocal status, ended
         if message["type"] == "http.response.start":
             headers = Headers(raw=message["headers"])
             copy.media_type = headers.get("content-type", "").partition(";")[0]
             copy.headers = {name: headers[name] for name in _SENT if name in headers}
-            if message["status"] != 200:
-                await _refuse(refused, _no_answer("a path with an answer", f"status {message['status']}"))
-            if copy.media_type not in _TYPES:
+            status = message["status"]
+            if status == 200 and copy.media_type not in _TYPES:
                 await _refuse(refused, _no_answer("an answer with format=csv, ndjson or arrow", copy.media_type))
             return
         block = message.get("body", b"")
+        if status != 200:
+            await _refuse(refused, _no_answer("a path with an answer", f"status {status}{_reason(block)}", _LONGEST_REASON))
         if block and (problem := take(len(block))) is not None:
             await _refuse(refused, problem)
         copy.body += block
@@ -257,5 +291,25 @@ async def _refuse(refused: "asyncio.Future[Problem]", problem: Problem) -> None:
     await asyncio.Event().wait()
 
 
-def _no_answer(expected: str, got: str) -> Problem:
-    return Problem(404, where="query of", expected=expected, got=shown(got))
+def _no_answer(expected: str, got: str, most: int = 100) -> Problem:
+    return Problem(404, where="query of", expected=expected, got=got if len(got) <= most else f"{got[:most]}…")
+
+
+def _reason(body: bytes) -> str:
+    """Return what an error says; nothing if the body is no error."""
+    try:
+        error = msgspec.json.decode(body)["error"]
+        return f": {error['where']}: expected {error['expected']}, got {error['got']}"
+    except (msgspec.DecodeError, TypeError, KeyError):
+        return ""
+
+
+def as_file(stream: bytes) -> bytes:
+    """Return the rows of an Arrow IPC stream as an Arrow IPC file, which has a footer. Cost: a copy."""
+    import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415  # an extra; the stream was made with it
+
+    reader, sink = pa.ipc.open_stream(stream), pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, reader.schema) as writer:
+        for batch in reader:
+            writer.write_batch(batch)
+    return bytes(sink.getvalue())

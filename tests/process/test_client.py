@@ -17,6 +17,7 @@ import pytest
 import firnline
 from firnline import Client, FirnlineError, FirnlineWarning, RefusedError, UnreachableError
 from firnline.origin import Origin
+from firnline.shown import as_html, as_text
 from firnline.transport import text
 from scripts.lab.truth import greedy
 from tests.conftest import Send, create_topic
@@ -124,8 +125,24 @@ def test_rows_show_themselves_and_their_number_and_become_data_frames(client: Cl
     assert repr(client.sets(5, 6)) == "Sets of /events/get-sets\nno rows"
     assert f"<td>{WANTED[9][2]}</td>" in rows._repr_html_()
     assert "whole" in repr(client.summary())
+    assert repr(client) == f"Client('{client.url}')"
     assert rows.to_polars().equals(polars.DataFrame(rows))
     assert rows.to_pandas().shape == (500, 3)
+
+
+def test_rows_that_are_no_mappings_are_shown_without_a_line_of_names():
+    assert as_text("ids", ["a", "bc"]) == "ids\n a\nbc"
+    assert as_html("ids", ["a"]) == "<div><p>ids</p><table><tbody><tr><td>a</td></tr></tbody></table></div>"
+
+
+def test_the_names_of_the_module_are_those_for_users():
+    own = [name for name in dir(firnline) if not name.startswith("__")]
+    assert own == sorted(firnline.__all__)
+
+
+def test_a_client_shows_its_address_and_not_its_token():
+    for made in (firnline.Client, firnline.AsyncClient):
+        assert repr(made("http://127.0.0.1:7", token="hunter2")) == f"{made.__name__}('http://127.0.0.1:7')"  # noqa: S106
 
 
 def test_a_text_of_rows_does_not_fail_and_escapes_what_they_hold():

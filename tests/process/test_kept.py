@@ -69,6 +69,10 @@ def test_a_copy_has_the_bytes_of_the_answer_and_each_range_of_them(running: Serv
     tag = answer[1]["etag"]
     assert running.request(place["url"], **{"Range": "bytes=0-1", "If-Range": tag})[0] == 206
     assert running.request(place["url"], **{"Range": "bytes=0-1", "If-Range": '"another"'})[0] == 200
+    for known in (tag, f'"another", {tag}', "*", f"W/{tag}"):
+        assert running.request(place["url"], **{"If-None-Match": known})[::2] == (304, b"")
+    for wanted, status in ((tag, 200), ("*", 200), (f'"another", {tag}', 200), ('"another"', 412), (f"W/{tag}", 412)):
+        assert running.request(place["url"], **{"If-Match": wanted})[0] == status
 
 
 @pytest.mark.parametrize("form", ["csv", "ndjson", "arrow"])
@@ -100,6 +104,10 @@ def test_readers_of_files_read_a_copy_by_its_address(client: Client):
     minutes = {each[0] // 60_000 for each in SETS}
     assert polars.read_ndjson(client.summary(by="1m").url("ndjson")).height == 3 * len(minutes)
     assert polars.read_ipc_stream(rows.url("arrow")).rows() == wanted
+    assert polars.read_ipc(rows.url("feather")).rows() == wanted
+    assert polars.scan_ipc(rows.url("feather")).collect().rows() == wanted
+    assert list(pandas.read_feather(rows.url("feather")).itertuples(index=False, name=None)) == wanted
+    assert polars.read_ipc(client.sets(limit=1, start=5, end=5).url("feather")).schema.names() == ["r", "g", "b"]
     assert list(pandas.read_csv(url).itertuples(index=False, name=None)) == wanted
 
 
@@ -119,6 +127,18 @@ def test_what_cannot_be_copied_is_one_error(running: Service, of: str, expected:
     assert (status, body["error"]["where"], body["error"]["expected"]) == (404, "query of", expected)
     assert running.request("/answers?of=events")[0] == running.request("/answers")[0] == 400
     assert running.request("/answers/unknown.csv")[0] == 404
+
+
+def test_why_an_answer_has_no_copy_is_passed_on(running: Service):
+    _, body = copied(running, "/events/get-sets?startTime=5&endTime=1&format=csv")
+    assert body["error"]["got"] == "status 400: query endTime: expected startTime (5) or later, got 1"
+    assert "/events/get-sets" in copied(running, "/event/get-sets?format=csv")[1]["error"]["got"]
+
+
+def test_only_arrow_is_kept_as_a_file(running: Service):
+    of = urllib.parse.quote(f"{EVERY}&format=csv", safe="")
+    status, _, body = running.request(f"/answers?of={of}&file=1")
+    assert (status, json.loads(body)["error"]["expected"]) == (404, "an answer with format=arrow, because file=1")
 
 
 def test_copies_are_bounded_in_bytes_and_the_oldest_goes_first(tmp_path: Path):
