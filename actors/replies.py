@@ -241,8 +241,7 @@ class Stats(Struct, frozen=True):
     `numbers` has their ids in the same order; a generation keeps its id until the stream recovers from a failure or restarts.
     `gone` is the summary of the dropped generations, and `pruned` lists the newest of these, newest first. `since_start` has
     this process's counts, see `Tally`. `output_problem` is the reason why a sink accepts no results now. `by_shard` has the
-    stats of each shard of this process, which these are the sums of; None unless the stream is spread over a cluster. Of a
-    shard, `past` has earlier watermarks, each with the time (monotonic) by which it was known, the newest first.
+    stats of each shard of this process, which these are the sums of; None unless the stream is spread over a cluster.
     """
 
     view: View
@@ -264,7 +263,6 @@ class Stats(Struct, frozen=True):
     since_start: Mapping[str, int] = {}
     output_problem: str | None = None
     by_shard: "Mapping[int, Stats] | None" = None
-    past: tuple[tuple[float, int], ...] = ()
 
 
 class GetShards(Data, frozen=True):

@@ -8,7 +8,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, assert_never
+from typing import Any, ClassVar, NamedTuple, Protocol, assert_never
 
 from actors.cluster.holders import Holders
 from actors.cluster.joining import Heard, Standing, origin_of, standing_of
@@ -17,10 +17,12 @@ from actors.cluster.messages import (
     Ask,
     Check,
     Checked,
+    Consult,
     Counted,
     Doubt,
     GathererMessage,
     Hold,
+    Known,
     Late,
     Locate,
     Part,
@@ -73,6 +75,9 @@ class _Asked:
 
     The shards were asked with `arguments` about `span`, by the leases `epochs`, for an answer until `until` (monotonic, s). A
     view may ask them again, by the parts. `asked_at` and `came_at` are when a shard was asked last, and when its part came.
+
+    Any thread appends to `came`. The gatherer has taken the first `taken` of these parts. It gets a message once there are
+    `enough` of them, and not for each: to wake its thread costs more than to take a part.
     """
 
     query: Query
@@ -84,7 +89,19 @@ class _Asked:
     parts: dict[int, Part] = field(default_factory=dict)
     asked_at: dict[int, float] = field(default_factory=dict)
     came_at: dict[int, float] = field(default_factory=dict)
+    came: list["_Came"] = field(default_factory=list)
+    taken: int = 0
+    enough: int = 0
     timers: list[Timer] = field(default_factory=list)
+
+
+class _Came(NamedTuple):
+    """The part of a shard that was asked by the lease `epoch`, or the reason without one, and when it came (monotonic, s)."""
+
+    shard: int
+    epoch: int
+    part: Part | Busy
+    at: float
 
 
 @dataclass(slots=True)
@@ -143,18 +160,19 @@ class Gatherer(Actor[GathererMessage]):
                 self._scatter(message)
             case Ask():
                 self._ask_for_peer(message)
-            case Arrived():
-                self._arrived(message)
+            case Arrived(query_id):
+                self._go_on(query_id)
             case Late(query_id):
+                self._take(query_id)
                 self._answer(query_id)
             case Doubt(query_id):
-                if query_id in self._asked:
-                    self._holders.doubt(self._asked[query_id].waiting)
+                if (asked := self._take(query_id)) is not None:
+                    self._holders.doubt(asked.waiting)
             case Probe():
                 self._holders.probe(message)
-            case Probed(shard, epoch):
+            case Probed(shard):
                 if self._holders.probed(message):
-                    self._lost(shard, epoch)
+                    self._lost(shard)
             case Check():
                 self._holders.check(message)
             case Checked():
@@ -205,8 +223,7 @@ class Gatherer(Actor[GathererMessage]):
         """Ask those of `shards` that may answer."""
         asked.parts, asked.waiting, asked.epochs = {}, set(), {}
         self._put_each(query_id, asked, shards)
-        if not asked.waiting:
-            self._gathered(query_id)
+        self._go_on(query_id)
 
     def _put_each(self, query_id: QueryId, asked: _Asked, shards: Iterable[int]) -> None:
         """Ask those of `shards` that may answer: each one here, and each other process once for all that it has."""
@@ -221,8 +238,8 @@ class Gatherer(Actor[GathererMessage]):
             asked.waiting.add(shard)
             asked.epochs[shard] = who.epoch
             if isinstance(who, Hold):
-                query = Query(asked.span, asked.arguments, deadline_s, lambda _: None, asked.query.admit)
-                self._ask(who, query, self._arriving(query_id, shard, who.epoch))
+                done = self._arriving(query_id, asked, shard, who.epoch)
+                self._ask(who, Ask(shard, who.epoch, asked.span, asked.arguments, deadline_s, done, asked.query.admit))
             else:
                 elsewhere.setdefault((who.host, who.port), {})[shard] = who
         for places in elsewhere.values():
@@ -237,22 +254,58 @@ class Gatherer(Actor[GathererMessage]):
                 )
                 for shard, place in places.items()
             ]
-            self._peers.ask(next(iter(places.values())), bodies, deadline_s, self._unpacking(query_id, places))
+            self._peers.ask(next(iter(places.values())), bodies, deadline_s, self._unpacking(query_id, asked, places))
 
     def _moved(self, shard: int, epoch: int) -> None:
         """Ask the new holder of a shard in place of the earlier one, whose part may be out of date."""
-        for query_id, asked in list(self._asked.items()):
-            if shard in asked.waiting and asked.epochs[shard] != epoch:
+        for query_id in list(self._asked):
+            asked = self._take(query_id)
+            if asked is not None and shard in asked.waiting and asked.epochs[shard] != epoch:
                 asked.waiting.discard(shard)
                 self._put_each(query_id, asked, (shard,))
-                if not asked.waiting:
-                    self._gathered(query_id)
+                self._go_on(query_id)
 
-    def _lost(self, shard: int, epoch: int) -> None:
+    def _lost(self, shard: int) -> None:
         """Do not wait for a shard whose process does not answer."""
-        for query_id, asked in list(self._asked.items()):
-            if shard in asked.waiting:
-                self._arrived(Arrived(query_id, shard, Busy("the process does not answer"), epoch))
+        for query_id in list(self._asked):
+            asked = self._take(query_id)
+            if asked is not None and shard in asked.waiting:
+                asked.waiting.discard(shard)
+                self._go_on(query_id)
+
+    def _take(self, query_id: QueryId) -> _Asked | None:
+        """Take the parts that have come, and return the query; None if it has its reply by now."""
+        asked = self._asked.get(query_id)
+        if asked is None:
+            return None
+        while asked.taken < len(asked.came):
+            shard, epoch, part, at = asked.came[asked.taken]
+            asked.taken += 1
+            if shard not in asked.waiting or asked.epochs[shard] != epoch:
+                continue
+            if isinstance(part, Part) and part.nbytes and asked.query.admit is not None:
+                refused = asked.query.admit(_COPIES * part.nbytes, 0)
+                part = refused if refused is not None else part
+            asked.waiting.discard(shard)
+            if isinstance(part, Part):
+                asked.parts[shard], asked.came_at[shard] = part, at
+            elif isinstance(part, TooMuch):  # there is too little memory for the answer
+                self._end(query_id)
+                asked.query.reply_to(part)
+                return None
+        return asked
+
+    def _go_on(self, query_id: QueryId) -> None:
+        """Go on with a query once it waits for no part; until then have this actor told when the last of them has come."""
+        asked = self._take(query_id)
+        if asked is None:
+            return
+        if not asked.waiting:
+            self._gathered(query_id)
+            return
+        asked.enough = asked.taken + len(asked.waiting)
+        if len(asked.came) >= asked.enough:  # the last one came before it was known to be the last
+            self.send(self.address, Arrived(query_id))
 
     def _gathered(self, query_id: QueryId) -> None:
         """Ask the same shards again if the view needs more of them; else reply."""
@@ -266,31 +319,28 @@ class Gatherer(Actor[GathererMessage]):
             asked.arguments = further
             self._put(query_id, asked, sorted(asked.parts))
 
-    def _ask(self, hold: Hold, query: Query, done: ReplyTo[Part]) -> None:
-        """Ask a shard of this process, first whether it has read all there is.
+    def _ask(self, hold: Hold, message: Ask) -> None:
+        """Ask a shard of this process, and by the same message whether it has read all there is.
 
         If the part must be `whole`, and a slice has not replied, there is no part. Such a query is of the service itself.
         """
-        whole = bool(getattr(query.arguments, "whole", False))
+        whole, done = bool(getattr(message.arguments, "whole", False)), message.reply_to
+        told: list[tuple[Known, float | None]] = []
 
-        def ask(stats: Stats | Busy) -> None:
-            if isinstance(stats, Busy):
-                done(stats)
-                return
-            missing = len(stats.coverage.missing)
-            whole_at = hold.reading.whole_at(stats.progress.taken_at) if is_idle(stats) else None
+        def note(known: Known) -> None:
+            whole_at = hold.reading.whole_at(known.progress.taken_at) if is_idle(known.progress) else None
+            told.append((known, whole_at))
 
-            def take(found: Answer | Busy) -> None:
-                if isinstance(found, Busy):
-                    done(found)
-                elif whole and len(found.coverage.missing) != missing:
-                    done(Busy("a slice did not reply"))
-                else:
-                    done(_part(found, stats, hold, whole_at, self.system.dispatcher.now()))
+        def take(found: Answer | Busy) -> None:
+            if isinstance(found, Busy):
+                done(found)
+            elif whole and len(found.coverage.missing) != told[0][0].missing:
+                done(Busy("a slice did not reply"))
+            else:
+                done(_part(found, *told[0], hold, self.system.dispatcher.now()))
 
-            self.send(hold.manager, Query(query.span, query.arguments, query.deadline_s, take, query.admit, counts=not whole))
-
-        self.send(hold.manager, GetStats(ask))
+        given = (message.span, message.arguments, message.deadline_s, take, message.admit)
+        self.send(hold.manager, Consult(*given, counts=not whole, known=note))
 
     def _ask_for_peer(self, message: Ask) -> None:
         """Ask a shard of this process for another one, which must know its present lease."""
@@ -298,46 +348,39 @@ class Gatherer(Actor[GathererMessage]):
         if isinstance(hold, Busy):
             message.reply_to(hold)
         else:
-            query = Query(message.span, message.arguments, message.deadline_s, lambda _: None, message.admit)
-            self._ask(hold, query, message.reply_to)
+            self._ask(hold, message)
 
-    def _arriving(self, query_id: QueryId, shard: int, epoch: int) -> ReplyTo[Part]:
-        return lambda part: self.send(self.address, Arrived(query_id, shard, part, epoch))
+    def _arriving(self, query_id: QueryId, asked: _Asked, shard: int, epoch: int) -> ReplyTo[Part]:
+        """Return what takes the part of a shard here, on the thread of its manager."""
+        return lambda part: self._come(query_id, asked, [(shard, epoch, part)])
 
-    def _unpacking(self, query_id: QueryId, places: Mapping[int, Place]) -> Callable[[Told], None]:
+    def _unpacking(self, query_id: QueryId, asked: _Asked, places: Mapping[int, Place]) -> Callable[[Told], None]:
         """Return what takes the answers of another process for its shards, on a thread of `peers`."""
 
         def done(told: Told) -> None:
             if isinstance(told, OSError):
                 for shard, place in places.items():
                     self.send(self.address, Probed(shard, place.epoch, alive=False))
+                lost = Busy("the process does not answer")
+                self._come(query_id, asked, [(shard, place.epoch, lost) for shard, place in places.items()])
                 return
+            found: list[tuple[int, int, Part | Busy]] = []
             for (shard, place), data in zip(places.items(), told, strict=True):
                 try:
                     part = part_of(self._name, self._view, data)
                 except ValueError as error:
                     part = Busy(str(error))
-                self.send(self.address, Arrived(query_id, shard, part, place.epoch))
+                found.append((shard, place.epoch, part))
+            self._come(query_id, asked, found)
 
         return done
 
-    def _arrived(self, message: Arrived) -> None:
-        asked = self._asked.get(message.query_id)
-        if asked is None or message.shard not in asked.waiting or asked.epochs[message.shard] != message.epoch:
-            return
-        part = message.part
-        if isinstance(part, Part) and part.nbytes and asked.query.admit is not None:
-            refused = asked.query.admit(_COPIES * part.nbytes, 0)
-            part = refused if refused is not None else part
-        asked.waiting.discard(message.shard)
-        if isinstance(part, Part):
-            asked.parts[message.shard], asked.came_at[message.shard] = part, self.system.dispatcher.now()
-        elif isinstance(part, TooMuch):  # there is too little memory for the answer
-            self._end(message.query_id)
-            asked.query.reply_to(part)
-            return
-        if not asked.waiting:
-            self._gathered(message.query_id)
+    def _come(self, query_id: QueryId, asked: _Asked, parts: Iterable[tuple[int, int, Part | Busy]]) -> None:
+        """Add parts to a query, on any thread. Tells the gatherer if it may have all of them."""
+        now = self.system.dispatcher.now()
+        asked.came.extend([_Came(shard, epoch, part, now) for shard, epoch, part in parts])
+        if len(asked.came) >= asked.enough:
+            self.send(self.address, Arrived(query_id))
 
     def _answer(self, query_id: QueryId) -> None:
         """Reply with the parts so far, if not done before. The other shards are named."""
@@ -411,19 +454,19 @@ class Gatherer(Actor[GathererMessage]):
         counting.reply_to(stats_of(found, self._view, self._budget_bytes, self._output_problem))
 
 
-def _part(found: Answer, stats: Stats, hold: Hold, whole_at: float | None, now: float) -> Part:
-    """Return the part of a shard, made `now`. `stats` are of just before; it is idle if it had read all until `whole_at`."""
+def _part(found: Answer, known: Known, whole_at: float | None, hold: Hold, now: float) -> Part:
+    """Return the part of a shard, made `now`. `known` is of just before; it is idle if it had read all until `whole_at`."""
     whole_s, news_s = (None if at is None or at == -math.inf else now - at for at in (whole_at, hold.reading.news_at))
-    unit = stats.progress.unit
+    unit = known.progress.unit
     return Part(
         found.partial,
         found.coverage,
         found.origin,
         idle=whole_at is not None,
         epoch=hold.epoch,
-        silence=stats.progress.silence,
+        silence=known.progress.silence,
         per_s=1_000 if unit is None else UNITS[unit.name],
         whole_s=whole_s,
         news_s=news_s,
-        past=tuple((now - at, watermark) for at, watermark in stats.past),
+        past=tuple((now - at, watermark) for at, watermark in known.past),
     )

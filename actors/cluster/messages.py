@@ -1,13 +1,13 @@
 """The messages to a gatherer, beside those of the gateway in `actors.replies`."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from msgspec import Struct
 
 from actors.messages import Delayed, Look, ManagerAddress, Reconfigure
 from actors.protocol import Busy, Control, Data, QueryId, ReplyTo
-from actors.replies import Answer, Coverage, GetShards, GetStats, Query, Stats, TooMuch
+from actors.replies import Answer, Coverage, GetShards, GetStats, Progress, Query, Stats, TooMuch
 from actors.timeline.span import Span
 
 
@@ -94,13 +94,24 @@ class Ask(Data, frozen=True):
     admit: Callable[[int, int], TooMuch | None] | None = None
 
 
+class Known(NamedTuple):
+    """What a shard knows when it is asked: its progress, its missing ranges, and `past`, see `Past.at`."""
+
+    progress: Progress
+    missing: int
+    past: tuple[tuple[float, int], ...]
+
+
+class Consult(Query, frozen=True, kw_only=True):
+    """A query of the gatherer to the manager of a shard here. `known` gets what that knows, before it reads any slice."""
+
+    known: Callable[[Known], None]
+
+
 class Arrived(Control, frozen=True):
-    """The part of a shard that was asked by the lease `epoch`, or the reason without one. The gatherer sends this to itself."""
+    """All parts that a query waits for may be there. The gatherer sends this to itself."""
 
     query_id: QueryId
-    shard: int
-    part: Part | Busy
-    epoch: int
 
 
 class Probed(Control, frozen=True):

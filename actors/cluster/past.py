@@ -2,13 +2,13 @@
 
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
-from msgspec.structs import replace
-
+from actors.cluster.messages import Consult, Known
 from actors.manager import Manager as StreamManager
 from actors.messages import Grown, Loaded
-from actors.replies import Stats
+from actors.replies import Query
 
 _STEP_S = 0.02
 _MOST = 512
@@ -54,7 +54,7 @@ class Past:
 
 
 class Manager(StreamManager):
-    """The manager of a shard: that of a stream, whose stats have the earlier watermarks. Metrics know both by one name."""
+    """The manager of a shard: that of a stream, which also knows its earlier watermarks. Metrics know both by one name."""
 
     def __init__(self, *given: Any, **more: Any) -> None:
         super().__init__(*given, **more)
@@ -69,5 +69,8 @@ class Manager(StreamManager):
         super()._grown(message)
         self._past.note(self._watermark, self.system.dispatcher.now())
 
-    def _stats(self) -> Stats:
-        return replace(super()._stats(), past=self._past.at(self.system.dispatcher.now()))
+    def _ask(self, query: Query, partials: Sequence[Any] = (), *, publishes: bool = False) -> None:
+        if isinstance(query, Consult):
+            past = self._past.at(self.system.dispatcher.now())
+            query.known(Known(self._progress, len(self._ledger.missing), past))
+        super()._ask(query, partials, publishes=publishes)

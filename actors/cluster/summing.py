@@ -42,7 +42,7 @@ def summed(found: Sequence[Stats]) -> Stats:
     """Return the statistics of several shards as one. All but the last one's active slices count as aged."""
     aged = tuple(meta for each in found for meta in each.aged) + tuple(each.active for each in found[:-1])
     progress = [each.progress for each in found]
-    idle = list(map(is_idle, found))
+    idle = list(map(is_idle, progress))
     coverage = coverage_of([each.coverage for each in found], idle, ())
     memory = [each.memory for each in found]
     gone = found[0].gone
@@ -124,12 +124,11 @@ def _first(texts: Iterable[str | None]) -> str | None:
     return next((text for text in texts if text is not None), None)
 
 
-def is_idle(stats: Stats) -> bool:
+def is_idle(progress: Progress) -> bool:
     """Return whether a shard has all there is in its slices, which is so if it has no partition.
 
     A shard that starts, or goes back to its checkpoint after a failure, has reported nothing yet.
     """
-    progress = stats.progress
     nothing = progress.state != "starting" and not progress.lag
     return nothing or (progress.state == "at the end" and not progress.in_flight)
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from msgspec import MsgspecError
@@ -30,6 +31,8 @@ class HttpPeers:
         self._secret = secret
         self._loop = auto_loop_factory()()
         self._pool = _Pool(self._loop, most_bytes)
+        self._begun: deque[tuple[_Exchange, float]] = deque()
+        self._woken = False
         self._thread = threading.Thread(target=self._run, name="peers", daemon=True)
         self._thread.start()
 
@@ -89,8 +92,18 @@ class HttpPeers:
         self._begin(_Exchange(self._pool, place, head.encode() + body, heard), timeout_s)
 
     def _begin(self, exchange: "_Exchange", timeout_s: float) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed because the process ends
-            self._loop.call_soon_threadsafe(exchange.begin, timeout_s)
+        """Have the loop begin an exchange. The requests of one question to all processes wake it once."""
+        self._begun.append((exchange, timeout_s))
+        if not self._woken:
+            self._woken = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed because the process ends
+                self._loop.call_soon_threadsafe(self._begin_all)
+
+    def _begin_all(self) -> None:
+        self._woken = False  # before it looks: what comes later wakes it again
+        while self._begun:
+            exchange, timeout_s = self._begun.popleft()
+            exchange.begin(timeout_s)
 
 
 def _pieces_of(answer: bytes, count: int) -> Told:

@@ -11,7 +11,7 @@ import pytest
 
 from actors.cluster.figures import figures_bytes, figures_from, figures_of
 from actors.cluster.gatherer import Gatherer, Told
-from actors.cluster.messages import Hold, Locate, Part, Place
+from actors.cluster.messages import Hold, Known, Locate, Part, Place
 from actors.cluster.parcels import busy_bytes, part_bytes, question_of
 from actors.cluster.summing import stats_of, summed
 from actors.manager import Manager
@@ -126,12 +126,13 @@ class Shard:
         return None
 
     def tell(self, message: Any) -> None:
+        replace = msgspec.structs.replace
+        progress = replace(self._nothing.progress, taken_at=self.taken_at, events=self.read, apart=self.apart)
         if isinstance(message, GetStats):
-            replace = msgspec.structs.replace
-            progress = replace(self._nothing.progress, taken_at=self.taken_at, events=self.read, apart=self.apart)
             active = dataclasses.replace(self._nothing.active, events=self.sliced)
             message.reply_to(replace(self._nothing, progress=progress, active=active, dropped={"memory": self.dropped}))
         else:
+            message.known(Known(progress, 0, ()))
             message.reply_to(Answer(VIEW, (), message.span, message.arguments, Coverage(None, 5, None)))
 
 
