@@ -2,17 +2,20 @@
 
 An actor with waiting messages is a task here. A "home" is the name of a thread; each home has one thread, which several actors
 can share. An actor that may wait for a broker or a disk has a home of its own. Modelled on Akka's dispatchers.
+
+A thread that has nothing to do sleeps until its own next delayed task is due. No other thread wakes it for that.
 """
 
 import contextlib
 import heapq
 import itertools
+import math
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from actors.protocol import YIELDING_HOMES
 
@@ -55,6 +58,61 @@ class Timer:
         return self._task is None
 
 
+class _Home:
+    """The tasks of one home, in order, and those for later, the earliest first. Its thread alone calls `get`."""
+
+    __slots__ = ("_later", "_lock", "_order", "_tasks", "_wakes_at")
+
+    def __init__(self) -> None:
+        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
+        self._later: list[tuple[float, int, Task]] = []
+        self._order = itertools.count()
+        self._lock = threading.Lock()
+        self._wakes_at = -math.inf
+
+    def put(self, task: Task | None) -> None:
+        """Add a task, or None: the thread ends there."""
+        self._tasks.put(task)
+
+    def put_later(self, at: float, task: Task) -> None:
+        """Add a task for the moment `at`. The thread is woken if it would sleep for longer."""
+        with self._lock:
+            heapq.heappush(self._later, (at, next(self._order), task))
+            oversleeps = at < self._wakes_at
+        if oversleeps:
+            self._tasks.put(_look)
+
+    def get(self, now: Callable[[], float]) -> Task | None:
+        """Return the next task, once there is one; None if the thread is to end."""
+        while True:
+            wait_s = self._until_next(now)
+            try:
+                return self._tasks.get(timeout=wait_s)
+            except Empty:
+                continue
+            finally:
+                self._wakes_at = -math.inf  # it looks again before it sleeps
+
+    def _until_next(self, now: Callable[[], float]) -> float | None:
+        """Move the tasks that are due to the others, and return the seconds until the next one is, None without one."""
+        with self._lock:
+            later = self._later
+            while later:
+                at, _, task = later[0]
+                if not _is_cancelled(task):
+                    if (wait_s := at - now()) > 0:
+                        self._wakes_at = at
+                        return wait_s
+                    self._tasks.put(task)
+                heapq.heappop(later)
+            self._wakes_at = math.inf
+            return None
+
+
+def _look() -> None:
+    """Do nothing: the thread has woken, and looks when its next delayed task is due."""
+
+
 class Dispatcher:
     """Runs tasks: those of one home in order on one thread, delayed ones at their time. Thread-safe.
 
@@ -65,15 +123,12 @@ class Dispatcher:
     """
 
     def __init__(self) -> None:
-        self._homes: dict[str, SimpleQueue[Task | None]] = {}
+        self._homes: dict[str, _Home] = {}
         self._began: dict[str, float] = {}
         self._worked: dict[str, float] = {}
-        self._later: list[tuple[float, int, str, Task]] = []
-        self._order = itertools.count()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._closed = False
-        self._threads = [threading.Thread(target=self._watch, name="timer", daemon=True)]
-        self._threads[0].start()
+        self._threads: list[threading.Thread] = []
 
     def now(self) -> float:
         """Return the seconds of a clock that never goes back."""
@@ -93,11 +148,7 @@ class Dispatcher:
 
     def later(self, seconds: float, task: Task, home: str) -> None:
         """Run `task` on the thread of `home` once `seconds` have passed. One that is cancelled by then wakes no thread."""
-        with self._changed:
-            entry = (self.now() + seconds, next(self._order), home, task)
-            heapq.heappush(self._later, entry)
-            if self._later[0] is entry:  # else the thread wakes before this one is due
-                self._changed.notify()
+        (self._homes.get(home) or self._open(home)).put_later(self.now() + seconds, task)
 
     def busy(self) -> dict[str, float]:
         """Return for each home the seconds that its thread has spent on its present task, 0 if it waits for one."""
@@ -111,56 +162,40 @@ class Dispatcher:
     def close(self, timeout_s: float = 5.0) -> None:
         """Finish the submitted tasks, and drop the delayed ones. Waits at most `timeout_s` in all."""
         deadline = self.now() + timeout_s
-        with self._changed:
+        with self._lock:
             self._closed = True
-            self._changed.notify()
             for tasks in self._homes.values():
                 tasks.put(None)
         for thread in self._threads:
             thread.join(max(0.0, deadline - self.now()))
 
-    def _open(self, home: str, task: Task) -> None:
+    def _open(self, home: str, *first: Task) -> _Home:
         """Start the thread of a new home with its first task; unless another thread has, which just adds the task.
 
         If the dispatcher is closed already, the thread ends after this task.
         """
-        with self._changed:
-            tasks = self._homes.get(home)
-            if tasks is not None:
+        with self._lock:
+            tasks, opened = self._homes.get(home), False
+            if tasks is None:
+                tasks, opened = _Home(), True
+                self._homes[home] = tasks
+                self._threads.append(threading.Thread(target=self._work, args=(home, tasks), name=home, daemon=True))
+                self._threads[-1].start()
+            for task in first:
                 tasks.put(task)
-                return
-            tasks = self._homes[home] = SimpleQueue()
-            tasks.put(task)
-            if self._closed:
+            if opened and self._closed:
                 tasks.put(None)
-            thread = threading.Thread(target=self._work, args=(home, tasks), name=home, daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            return tasks
 
-    def _work(self, home: str, tasks: SimpleQueue[Task | None]) -> None:
+    def _work(self, home: str, tasks: _Home) -> None:
         if sys.platform == "linux" and home.endswith(_YIELDING):
             with contextlib.suppress(PermissionError):  # a sandbox may forbid it; then queries wait longer
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _NICER)
-        while (task := tasks.get()) is not None:
+        while (task := tasks.get(self.now)) is not None:
             self._began[home] = self.now()
             task()
             self._began[home] = 0.0
             self._worked[home] = time.thread_time()
-
-    def _watch(self) -> None:
-        with self._changed:
-            while not self._closed:
-                while self._later and _is_cancelled(self._later[0][3]):
-                    heapq.heappop(self._later)
-                if not self._later:
-                    self._changed.wait()
-                    continue
-                remaining = self._later[0][0] - self.now()
-                if remaining > 0:
-                    self._changed.wait(remaining)
-                else:
-                    _, _, home, task = heapq.heappop(self._later)
-                    self.submit(task, home)
 
 
 def _is_cancelled(task: Task) -> bool:

@@ -16,7 +16,7 @@ from actors.messages import Ingested, Poll, Recover
 from actors.protocol import Home, Lane, delivered
 from actors.replies import Busy, GetHealth, Health
 from actors.runtime.actor import Actor, System
-from actors.runtime.dispatcher import Dispatcher, Timer
+from actors.runtime.dispatcher import Dispatcher, Timer, _Home, _look
 from actors.runtime.guardian import Guardian
 from actors.runtime.mailbox import Mailbox
 from tests.support.waiting import PATIENCE_S, until
@@ -118,22 +118,50 @@ def test_later_tasks_run_in_order_of_their_time():
 
 
 def test_a_cancelled_task_does_not_run_and_wakes_no_thread_and_the_others_keep_their_order():
-    dispatcher, ran, woken = Dispatcher(), SimpleQueue(), SimpleQueue()
-    submit = dispatcher.submit
-    dispatcher.submit = lambda task, home: (woken.put(task), submit(task, home))  # type: ignore[method-assign]
+    dispatcher, ran, may = Dispatcher(), SimpleQueue(), threading.Event()
+    dispatcher.submit(may.wait, "here")  # no task begins before this ends
     tasks = [Timer(partial(ran.put, number)) for number in range(9)]
-    with dispatcher._changed:  # no task begins before this
-        for number, task in enumerate(tasks):
-            dispatcher.later(number / 1000, task, "here")
-        for task in tasks[:8:2]:
-            task.cancel()
-    assert [ran.get(timeout=60) for _ in range(5)] == [1, 3, 5, 7, 8]
-    assert [woken.get(timeout=60) for _ in range(5)] == [*tasks[1::2], tasks[8]]
-    assert not dispatcher._later
+    for number, task in enumerate(tasks):
+        dispatcher.later(number / 1000, task, "here")
+    for task in tasks[:8:2]:
+        task.cancel()
+    may.set()
+    assert [ran.get(timeout=PATIENCE_S) for _ in range(5)] == [1, 3, 5, 7, 8]
     tasks[8].cancel()  # too late: no effect
     dispatcher.close()
     assert ran.empty()
-    assert woken.empty()
+
+
+def test_a_thread_sleeps_until_its_next_delayed_task_that_is_not_cancelled():
+    home, now = _Home(), [0.0]
+    first, second = Timer(lambda: None), Timer(lambda: None)
+    home.put_later(5.0, first)
+    home.put_later(7.0, second)
+    assert home._until_next(lambda: now[0]) == 5.0
+    first.cancel()
+    assert home._until_next(lambda: now[0]) == 7.0
+    home.put_later(9.0, first)
+    assert home._tasks.empty(), "it wakes before that"
+    earlier = Timer(lambda: None)
+    home.put_later(6.0, earlier)
+    assert home._tasks.get_nowait() is _look, "it would sleep for too long"
+    now[0] = 6.5
+    assert home._until_next(lambda: now[0]) == 0.5
+    assert home._tasks.get_nowait() is earlier
+    second.cancel()
+    assert home._until_next(lambda: now[0]) is None
+    assert home._tasks.empty()
+    assert not home._later
+
+
+def test_a_task_for_sooner_wakes_a_thread_that_sleeps_for_longer():
+    dispatcher, ran = Dispatcher(), SimpleQueue()
+    dispatcher.later(10 * PATIENCE_S, partial(ran.put, "late"), "here")
+    until(lambda: dispatcher._homes["here"]._wakes_at > 0)  # it sleeps
+    dispatcher.later(0.001, partial(ran.put, "soon"), "here")
+    assert ran.get(timeout=PATIENCE_S) == "soon"
+    dispatcher.close()
+    assert ran.empty(), "what is delayed is dropped at the end"
 
 
 def test_a_home_that_opens_while_the_dispatcher_closes_runs_its_task_and_ends():
