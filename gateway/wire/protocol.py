@@ -105,6 +105,16 @@ class Connection(HttpToolsProtocol):
         self._written = self._taken = 0
         self._taken_at = 0.0
 
+    @property
+    def due(self) -> float:
+        """When it must be checked next."""
+        return self._due
+
+    @due.setter
+    def due(self, due: float) -> None:
+        self._due = due
+        self._all.expect(due)
+
     # From the client -------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's signature

@@ -1,6 +1,7 @@
 """The HTTP server: uvicorn with the limits of `protocol.py`, and enough open files for the allowed connections."""
 
 import asyncio
+import contextlib
 import resource
 import socket
 from collections.abc import Callable
@@ -11,13 +12,10 @@ from typing import Any, cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from gateway.wire.connections import SWEEP_S, Connections
+from gateway.wire.connections import Connections
 from gateway.wire.guard import HEADERS
 from gateway.wire.limits import Allowance
 from gateway.wire.protocol import Connection
-
-_TICKS = round(SWEEP_S / 0.1)
-"""uvicorn's ticks, ten a second, between two sweeps."""
 
 _RENDERING = 1
 """One thread for answers that are sorted or merged as a whole.
@@ -35,9 +33,15 @@ _OTHER_FILES = 1_024
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that sweeps its connections. `connections` has the open ones, and the counts of cut ones."""
+    """A uvicorn server that sweeps its connections. `connections` has the open ones, and the counts of cut ones.
+
+    uvicorn itself looks ten times a second whether it is to stop. This one sleeps until a connection is due, for a second at
+    most. `should_exit` wakes it, on any thread and in a signal's handler.
+    """
 
     def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
+        self._exits = False
+        self._wake: Callable[[], None] = lambda: None
         super().__init__(config)
         self.connections = connections
         self.at_start: list[Callable[[], None]] = []
@@ -52,11 +56,31 @@ class Server(uvicorn.Server):
         for begin in self.at_start:
             begin()
 
-    async def on_tick(self, counter: int) -> bool:
-        """Sweep every `SWEEP_S` seconds. Return whether to stop."""
-        if counter % _TICKS == 0:
-            self.connections.sweep()
-        return await super().on_tick(counter)
+    @property
+    def should_exit(self) -> bool:
+        """Whether it is to stop."""
+        return self._exits
+
+    @should_exit.setter
+    def should_exit(self, exits: bool) -> None:
+        self._exits = exits
+        self._wake()
+
+    async def main_loop(self) -> None:
+        """Sweep, and have uvicorn write the date anew, until it is to stop."""
+        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(woken.set)
+
+        self._wake, self.connections.on_sooner = wake, woken.set
+        while not await self.on_tick(0):
+            woken.clear()
+            timer = loop.call_later(self.connections.sweep(), woken.set)
+            if not self.should_exit:  # it may have been set before `woken` was cleared
+                await woken.wait()
+            timer.cancel()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the port, and let the current responses finish."""
