@@ -399,8 +399,11 @@ class FrontEnd(Actor[FrontEndMessage]):
         """Read one poll if nothing waits to be sent, and release the events that are in order by now."""
         if not self._out.empty or self._dead.full or (not self._opened and not self._open()):
             return
+        wait_s = 0.0 if self._busy else self._pace.wait_after(self._polled_at - self._got_at)
+        if wait_s:
+            self._source.rest(wait_s)
         now, wall = self._now(), self.system.dispatcher.wall()
-        expected_s = max(_MAX_RESTS_BETWEEN_POLLS * self._pace.rest_s, _MAX_LONG_RESTS * self._rest_s)
+        expected_s = max(_MAX_RESTS_BETWEEN_POLLS * self._pace.rest_s, _MAX_LONG_RESTS * (self._rest_s + wait_s))
         self._intake.prepare(now - self._polled_at - expected_s, now, wall)
         # Under load wait for a full poll; else take what is there, and leave the thread to others.
         polled = self._source.poll(self._pace.poll_records, self._pace.poll_s if self._busy else 0.0)

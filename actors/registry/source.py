@@ -46,6 +46,11 @@ class FramedSource:
         """See the contract."""
         return self._source.extend()
 
+    def rest(self, timeout_s: float) -> None:
+        """See the contract."""
+        if self._held is None:
+            self._source.rest(timeout_s)
+
     def poll(self, count: int, timeout_s: float) -> Polled:
         """See the contract. Cost: that of the source, and 50 ns a record, or 5 to 8 us if frames are in headers."""
         if self._held is None:

@@ -59,6 +59,9 @@ class LineSource:
         """Return True, because the one partition is always read."""
         return True
 
+    def rest(self, timeout_s: float) -> None:
+        """See the contract: it does not wait."""
+
     def poll(self, count: int, timeout_s: float) -> Polled:
         """Return the next lines, of one block. Cost: 0.1 us a line. Raises OSError if the stream fails."""
         if self._place >= len(self._lines) and not self._ended:

@@ -34,6 +34,9 @@ class Source(Protocol):
     def poll(self, count: int, timeout_s: float) -> Polled:
         """Return at most `count` records that come within `timeout_s`. Raises OSError or KafkaException if reading fails."""
 
+    def rest(self, timeout_s: float) -> None:
+        """Wait until there may be records, at most `timeout_s`. If the source cannot know of records, it does not wait."""
+
     def trouble(self) -> Trouble | None:
         """Return why the source gives no records now, None if it can. Never waits. Cost: a look at the clock, mostly."""
 

@@ -519,6 +519,34 @@ def test_a_silent_stream_is_polled_twenty_times_a_second_and_its_next_record_is_
     assert bench.source.polls - polls >= 0.5 / PACE.rest_s - 2, "after a record it is polled as often as before"
 
 
+def test_a_silent_stream_waits_for_records_after_its_rest_if_its_source_knows_of_them_at_once():
+    bench = Bench(replace(PACE, checkpoint_s=math.inf))
+    bench.read()
+    bench.credit()
+
+    def rest(timeout_s: float) -> None:
+        waits.append(timeout_s)
+        if not bench.source.lag()[0]:
+            bench.clock.time += timeout_s
+
+    waits: list[float] = []
+    bench.source.rest = rest  # type: ignore[method-assign]
+    bench.clock.advance(40 * PACE.longest_rest_s)
+    assert not waits, "not before its rests are at their longest"
+    bench.clock.advance(60.0)
+    polls = bench.source.polls
+    bench.clock.advance(10.0)
+    period_s = PACE.longest_rest_s + PACE.longest_wait_s
+    assert 10.0 / period_s - 2 <= bench.source.polls - polls <= 10.0 / period_s + 2
+    assert max(waits) == PACE.longest_wait_s
+    count = len(waits)
+    bench.values += [b"R_1000", b"G_2000"]
+    bench.clock.advance(period_s)
+    assert (bench.source.lag(), len(waits)) == ({0: 0}, count + 1)
+    bench.clock.advance(0.5)
+    assert len(waits) == count + 1, "after a record it is polled as often as before"
+
+
 def read_again_after_a_failure(values: list[bytes], **changes: int) -> Bench:
     """Return a front end whose decoder failed once, after its source had got `values` and these `changes`."""
     view = FailingOnce()

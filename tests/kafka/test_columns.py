@@ -4,9 +4,11 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -332,6 +334,32 @@ def test_an_empty_poll_has_columns(broker: str):
         fetched = read.poll(10, 0)
         assert (list(fetched.records.values), fetched.faults, fetched.full) == ([], [], False)
         assert fetched.records.part(np.arange(0)).values.nbytes == 0
+
+
+def test_a_rest_ends_when_a_record_comes_and_not_before_the_last_poll_is_read(broker: str):
+    topic, woken = created(broker, f"rest-{uuid.uuid4().hex}"), SimpleQueue[int]()
+    producer = Producer({"bootstrap.servers": broker, "linger.ms": 0})
+    producer.produce(topic, b"first", partition=0)
+    producer.flush(PATIENCE_S)
+    with reading(broker, topic, "columns") as (consumer, found):
+        assign(consumer, found, topic, partitions=1)
+        read: list[bytes] = []
+
+        def rest() -> None:
+            for _ in range(3):
+                count = len(read)
+                while len(read) == count:  # an end of the partition ends a rest too
+                    found.rest(10 * PATIENCE_S)
+                    read.extend(map(bytes, filter(None, found.poll(100, 0.0).records.values)))
+                woken.put(len(read))
+
+        threading.Thread(target=rest, daemon=True).start()
+        for count in (1, 2, 3):  # the records come one by one: each of them is read before the next one is sent
+            assert woken.get(timeout=PATIENCE_S) == count
+            if count < 3:
+                producer.produce(topic, b"next", partition=0)
+                producer.flush(PATIENCE_S)
+        assert read == [b"first", b"next", b"next"]
 
 
 def test_a_partition_that_is_assigned_again_at_once_gives_its_records(embedded: str, mock_topic: str, send: Send):

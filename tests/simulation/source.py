@@ -78,6 +78,9 @@ class SimulatedSource:
             self._skip(number, now)
         return True
 
+    def rest(self, timeout_s: float) -> None:
+        """Wait for nothing: else time would pass for all actors."""
+
     def poll(self, count: int, timeout_s: float) -> Polled:
         assert self._opened, "open the source before reading"
         now = self._clock.now()

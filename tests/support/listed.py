@@ -39,6 +39,9 @@ class ListedSource:
         self._next += len(values)
         return poll
 
+    def rest(self, timeout_s: float) -> None:
+        pass
+
     def trouble(self) -> None:
         return None
 

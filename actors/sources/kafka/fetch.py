@@ -71,6 +71,9 @@ class Reader(Protocol):
     def poll(self, count: int, timeout_s: float) -> Fetched:
         """Return at most `count` records and errors that come within `timeout_s`."""
 
+    def rest(self, timeout_s: float) -> None:
+        """Wait until there is a record or an error, at most `timeout_s`, if it can notice that at once."""
+
     def errors(self) -> list[Fault]:
         """Return the errors that wait now. No partition may be assigned."""
 
@@ -109,6 +112,9 @@ class _AsMessages:
         messages = self._consumer.consume(most, timeout_s)
         return _fetched(messages, full=len(messages) == most)
 
+    def rest(self, timeout_s: float) -> None:
+        """Do not wait: confluent-kafka would take a record away."""
+
     def errors(self) -> list[Fault]:
         return _fetched(self._consumer.consume(_MOST_ERRORS, 0), full=False).faults
 
@@ -136,6 +142,8 @@ class _AsColumns:
             if others := self._consumer.consume(_MOST_ERRORS, 0):
                 return _fetched(others, full=True)
         found = self._queue.poll(count, timeout_s)
+        if not found.count:
+            return _NOTHING
         records, places = _polled(found), np.arange(found.count)
         if not found.errors.any():
             return Fetched(records, places, [], found.count == count)
@@ -143,11 +151,18 @@ class _AsColumns:
         faults = [_fault(found, place) for place in np.flatnonzero(found.errors).tolist()]
         return Fetched(records.part(places), places, faults, found.count == count)
 
+    def rest(self, timeout_s: float) -> None:
+        self._queue.rest(timeout_s)
+
     def errors(self) -> list[Fault]:
         return _fetched(self._consumer.consume(_MOST_ERRORS, 0), full=False).faults
 
     def close(self) -> None:
         self._queue.close()
+
+
+_NOTHING = Fetched(polled_of([]), np.arange(0), [], full=False)
+"""An empty poll: to make one of no messages would take most of the time of a poll at rest."""
 
 
 def _fault(found: Messages, place: int) -> Fault:

@@ -201,6 +201,11 @@ class KafkaSource:
         held = {**dict.fromkeys(self._unsure(now)), **self._ends.held}
         return replace(polled, ended=gone | (ended - held.keys()), epoch=self._epoch, held=held)
 
+    def rest(self, timeout_s: float) -> None:
+        """Wait until librdkafka has a record, an error or an end for us, at most `timeout_s`."""
+        if self._assigned and not (self._refused or self._damaged):
+            self._reader.rest(timeout_s)
+
     def trouble(self) -> Trouble | None:
         """Return why records cannot be read now, None if they can. Cost: a look at the clock, mostly."""
         if not self._reading:

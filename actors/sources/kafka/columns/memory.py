@@ -47,6 +47,8 @@ class Library:
         self.forward = _typed(held.rd_kafka_queue_forward, None, c_void_p, c_void_p)
         self.drop_queue = _typed(freely.rd_kafka_queue_destroy, None, c_void_p)
         self.consume = _typed(freely.rd_kafka_consume_batch_queue, c_ssize_t, c_void_p, c_int, c_void_p, c_size_t)
+        self.length = _typed(held.rd_kafka_queue_length, c_size_t, c_void_p)
+        self.event = _typed(held.rd_kafka_queue_io_event_enable, None, c_void_p, c_int, c_char_p, c_size_t)
         self.destroy = _typed(freely.rd_kafka_messages_destroy, None, c_void_p)
         self.stamp = _typed(held.rd_kafka_message_timestamp, c_int64, c_void_p, c_void_p)
         self.text = _typed(held.rd_kafka_message_errstr, c_char_p, c_void_p)
@@ -63,7 +65,10 @@ def _typed(function: Any, result: Any, *arguments: Any) -> Any:
 
 
 class Messages:
-    """The records and errors of one poll, in order of arrival, as columns. Keys and headers are readable until `release`."""
+    """The records and errors of one poll, in order of arrival, as columns. Keys and headers are readable until `release`.
+
+    A poll without messages has no columns.
+    """
 
     def __init__(self, library: Library, queue: int, most: int, timeout_s: float) -> None:
         """Take at most `most` messages from a queue, those that come within `timeout_s`."""
@@ -73,7 +78,8 @@ class Messages:
         self._base: int | None = base
         try:
             self._pointers: Times = np.array((c_int64 * count).from_address(base + 8), np.int64)
-            self._gather()
+            if count:
+                self._gather()
         except BaseException:  # such as a lack of memory: messages that are not given back would hold the exit for ever
             self.release()
             raise

@@ -3,7 +3,9 @@
 The consumer's own queue keeps the other errors and callbacks.
 """
 
+import contextlib
 import os
+import select
 from collections.abc import Iterable
 
 from confluent_kafka import Consumer
@@ -11,6 +13,9 @@ from confluent_kafka import Consumer
 from actors.sources.kafka.columns.errors import Report, leave_errors, take_errors
 from actors.sources.kafka.columns.memory import Library, Messages
 from actors.sources.kafka.columns.proofs import handle_of, holds
+
+_ONE = (1).to_bytes(8, "little")
+"""What librdkafka writes to the file of an event."""
 
 
 class Queue:
@@ -29,6 +34,10 @@ class Queue:
         self._followed: set[int] = set()
         self._messages: Messages | None = None
         self._queue: int | None = self._library.queue(self._handle)
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._comes = select.poll()
+        self._comes.register(self._event, select.POLLIN)
+        self._library.event(self._queue, self._event, _ONE, len(_ONE))
 
     def follow(self, partitions: Iterable[int]) -> None:
         """Take the records of these partitions from now on. Call this before they are assigned."""
@@ -44,6 +53,14 @@ class Queue:
         self._messages = Messages(self._library, queue, count, timeout_s)
         return self._messages
 
+    def rest(self, timeout_s: float) -> None:
+        """Wait until there is a message, at most `timeout_s`. librdkafka writes to a file when the first one comes."""
+        queue = self._checked()
+        with contextlib.suppress(BlockingIOError):  # there was none since the last look
+            os.eventfd_read(self._event)
+        if not self._library.length(queue):
+            self._comes.poll(round(timeout_s * 1000))
+
     def close(self) -> None:
         """Give everything back: before the consumer is closed, which would otherwise wait for ever."""
         queue, self._queue = self._queue, None
@@ -53,7 +70,9 @@ class Queue:
         leave_errors(self._handle)
         for number in self._followed:
             self._forward(number, None)
+        self._library.event(queue, -1, None, 0)
         self._library.drop_queue(queue)
+        os.close(self._event)
 
     def __del__(self) -> None:
         """Close the queue: a consumer that is not closed would otherwise hold the exit of the process."""
