@@ -26,8 +26,10 @@ class Mailbox:
         wake: Callable[[], None],
         refuse: Callable[[Envelope[Any], str], None],
     ) -> None:
-        self._lanes: dict[Lane, deque[Envelope[Any]]] = {lane: deque() for lane in Lane}
-        self._capacity = capacity
+        # An attribute for each lane: to find it in a dict would call Python code, the hash of an enum's member.
+        self._control: deque[Envelope[Any]] = deque()
+        self._data: deque[Envelope[Any]] = deque()
+        self._control_capacity, self._data_capacity = capacity[Lane.CONTROL], capacity[Lane.DATA]
         self._wake = wake
         self._refuse = refuse
         self._lock = threading.Lock()
@@ -37,15 +39,18 @@ class Mailbox:
 
     def put(self, envelope: Envelope[Any]) -> None:
         """Accept an envelope, or refuse it if the mailbox is closed or the lane is full. Never blocks."""
-        lane: Lane = getattr(envelope.message, "lane", Lane.CONTROL)
+        if getattr(envelope.message, "lane", Lane.CONTROL) is Lane.CONTROL:
+            queue, capacity = self._control, self._control_capacity
+        else:
+            queue, capacity = self._data, self._data_capacity
         with self._lock:
             refusal = None
             if self._closed:
                 refusal = "the actor has stopped"
-            elif len(self._lanes[lane]) >= self._capacity[lane]:
+            elif len(queue) >= capacity:
                 refusal = "the mailbox is full"
             else:
-                self._lanes[lane].append(envelope)
+                queue.append(envelope)
             waking = refusal is None and self._claim()
         if refusal is not None:
             self._refuse(envelope, refusal)
@@ -55,13 +60,13 @@ class Mailbox:
     def get(self) -> Envelope[Any]:
         """Remove and return the next envelope, control first. Raises IndexError if `empty`."""
         with self._lock:
-            if self._lanes[Lane.CONTROL] or self._held:
-                return self._lanes[Lane.CONTROL].popleft()
-            return self._lanes[Lane.DATA].popleft()
+            if self._control or self._held:
+                return self._control.popleft()
+            return self._data.popleft()
 
     def empty(self) -> bool:
         """Return whether `get` has no envelope to return; held data does not count."""
-        return not self._lanes[Lane.CONTROL] and (self._held or not self._lanes[Lane.DATA])
+        return not self._control and (self._held or not self._data)
 
     def rest(self) -> None:
         """End the actor's turn. Wakes the actor again if a message is there."""
@@ -85,14 +90,14 @@ class Mailbox:
         """Refuse all further envelopes; return those that wait."""
         with self._lock:
             self._closed = True
-            left = [envelope for lane in Lane for envelope in self._lanes[lane]]
-            for queue in self._lanes.values():
-                queue.clear()
+            left = [*self._control, *self._data]
+            self._control.clear()
+            self._data.clear()
         return left
 
     def depth(self, lane: Lane) -> int:
         """Return the number of envelopes that wait in a lane."""
-        return len(self._lanes[lane])
+        return len(self._control if lane is Lane.CONTROL else self._data)
 
     @property
     def held(self) -> bool:

@@ -13,7 +13,7 @@ from actors.cluster.messages import Hold, Locate
 from actors.cluster.parcels import parcel_of
 from actors.cluster.past import Manager
 from actors.durability.store import Store
-from actors.protocol import Home, Lane
+from actors.protocol import Home
 from actors.replies import Trouble
 from actors.runtime.actor import System, start
 from actors.runtime.guardian import Guardian
@@ -365,7 +365,7 @@ class Node:
 
     def may_ask(self, shard: int, epoch: int) -> bool:
         """Whether a lease is the newest one that this process knows, or the gatherer has not been told of the newest one yet."""
-        coming = self.actor(self.gatherer).mailbox._lanes[Lane.CONTROL]
+        coming = self.actor(self.gatherer).mailbox._control
         return self.known[shard] == epoch or any(isinstance(each.message, Hold | Locate) for each in coming)
 
     def learned(self, shard: int, epoch: int) -> None:
