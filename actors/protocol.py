@@ -33,6 +33,10 @@ Round = NewType("Round", int)
 """A stream's run from one recovery to the next. Actors ignore messages of an earlier round."""
 
 
+CONTROL = "control"
+"""The home of the managers and of the guardian, which never wait. The gateway's thread may run what it asks of them itself."""
+
+
 class Home(StrEnum):
     """The threads of a stream. Each actor runs on a named thread, its home. One thread runs one task at a time.
 

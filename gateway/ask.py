@@ -1,10 +1,12 @@
 """The one bridge from the event loop to the actors: a message with a reply address, awaited without a thread.
 
-The actor's thread sets the result on the loop. The number of requests in progress is bounded; a further one gets 503.
+The actor's thread, which may be the loop's own, sets the result on the loop. The number of requests in progress is bounded; a
+further one gets 503.
 """
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -131,9 +133,14 @@ class Asker:
             if not future.done():
                 future.set_result(reply)
 
+        own = threading.get_ident()
+
         def reply_to(reply: Reply | Busy) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed because the service ends; the actor must not fail
-                loop.call_soon_threadsafe(settle, reply)
+                if threading.get_ident() == own:  # the actor has run on this thread, which the dispatcher allows
+                    settle(reply)
+                else:
+                    loop.call_soon_threadsafe(settle, reply)
 
         def expire() -> None:
             if not future.done():
@@ -143,6 +150,8 @@ class Asker:
         with self._trace(f"ask {type(sent).__name__}"):
             if not delivered(address, sent):
                 raise busy("the stream is shutting down")
+            if future.done():  # the actor has run on this thread
+                return future.result()
             timer = loop.call_later(self.deadline_s + _GRACE_S, expire)  # `wait_for` costs one more turn of the loop
             try:
                 return await future

@@ -13,7 +13,7 @@ import pykka
 from pykka._envelope import Envelope
 
 from actors.messages import Failed, GuardianMessage, Recover, Undelivered
-from actors.protocol import Address, Lane, Message, delivered
+from actors.protocol import CONTROL, Address, Lane, Message, delivered
 from actors.replies import Busy
 from actors.runtime.dispatcher import Dispatcher, Timer
 from actors.runtime.mailbox import Mailbox
@@ -68,7 +68,7 @@ class Actor(pykka.Actor, Generic[Accepted]):
     @property
     def home(self) -> str:
         """The name of the thread that it runs on. May change between two turns."""
-        return "control"
+        return CONTROL
 
     @property
     def state(self) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from actors.protocol import CONTROL
 from actors.runtime.actor import System, start
 from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.guardian import Guardian
@@ -256,8 +257,8 @@ def serve(
     counted = Counted(guarded, traffic, log.debug)
     gateway = server(traces.around(counted) if traces is not None else counted, allowance)
     traffic.connections = gateway.connections
-    gateway.at_start.append(app.state.histories.start)
-    gateway.at_end += (app.state.ticker.close, app.state.histories.close)
+    gateway.at_start += (partial(system.dispatcher.lend, CONTROL), app.state.histories.start)
+    gateway.at_end += (app.state.ticker.close, app.state.histories.close, partial(system.dispatcher.lend, None))
     progress.attach(gateway)
     if few := files_for(settings.http.max_connections):
         log.warning("few connections", reason=few)

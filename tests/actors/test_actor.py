@@ -13,7 +13,7 @@ from pykka import ActorDeadError
 from pykka._envelope import Envelope
 
 from actors.messages import Ingested, Poll, Recover
-from actors.protocol import Home, Lane, delivered
+from actors.protocol import CONTROL, Home, Lane, delivered
 from actors.replies import Busy, GetHealth, Health
 from actors.runtime.actor import Actor, System
 from actors.runtime.dispatcher import Dispatcher, Timer, _Home, _look
@@ -84,6 +84,94 @@ def test_the_tasks_of_a_home_run_in_order_on_one_thread():
         dispatcher.submit(lambda number=number: ran.put((number, threading.current_thread().name)), "here")
     assert [ran.get(timeout=PATIENCE_S) for _ in range(100)] == [(number, "here") for number in range(100)]
     dispatcher.close()
+
+
+def test_a_thread_runs_at_once_what_it_submits_to_the_home_that_it_is_lent():
+    dispatcher, ran = Dispatcher(), SimpleQueue()
+
+    def report(number: int) -> None:
+        ran.put((number, threading.current_thread().name))
+
+    dispatcher.lend("here")
+    dispatcher.submit(partial(report, 1), "here")
+    assert ran.get_nowait() == (1, threading.current_thread().name)
+    dispatcher.submit(partial(report, 2), "there")
+    assert ran.get(timeout=60) == (2, "there")
+    other = threading.Thread(target=dispatcher.submit, args=(partial(report, 3), "here"))
+    other.start()
+    assert ran.get(timeout=60) == (3, "here")
+    other.join()
+    dispatcher.lend(None)
+    dispatcher.submit(partial(report, 4), "here")
+    assert ran.get(timeout=60) == (4, "here")
+    dispatcher.close()
+
+
+class Counting(Actor):
+    """Notes each message, and whether two turns ever ran at once."""
+
+    def __init__(self, system: System) -> None:
+        super().__init__(system, stream="s")
+        self.inside = threading.Lock()
+        self.threads: set[str] = set()
+        self.handled: list[Any] = []
+        self.overlaps = 0
+
+    def receive(self, message: Any) -> None:
+        if not self.inside.acquire(blocking=False):
+            self.overlaps += 1
+            return
+        self.threads.add(threading.current_thread().name)
+        self.handled.append(message)
+        self.inside.release()
+
+
+def test_turns_of_an_actor_never_overlap_and_keep_the_order_of_each_sender_when_its_home_is_lent():
+    system, count = System(Dispatcher()), 2_000
+    address = Counting.start(system)
+    actor = address._actor_weakref()
+    begun = threading.Barrier(2)
+
+    def send(first: int) -> None:
+        begun.wait(60)
+        for number in range(first, first + count):
+            address.tell(Ingested(number, 0))
+
+    other = threading.Thread(target=send, args=(count,))
+    other.start()
+    system.dispatcher.lend(CONTROL)
+    send(0)
+    other.join()
+    until(lambda: len(actor.handled) == 2 * count)
+    assert actor.overlaps == 0
+    numbers = [message.events for message in actor.handled]
+    assert [number for number in numbers if number < count] == list(range(count))
+    assert [number for number in numbers if number >= count] == list(range(count, 2 * count))
+    address.stop()
+    system.dispatcher.close()
+
+
+class Talkative(Counting):
+    """Sends itself one message after the other."""
+
+    def receive(self, message: Any) -> None:
+        super().receive(message)
+        if message.events:
+            self.send(self.address, Ingested(message.events - 1, 0))
+
+
+def test_a_thread_that_is_lent_a_home_runs_one_turn_of_an_actor_at_a_time():
+    system = System(Dispatcher())
+    address = Talkative.start(system)
+    actor = address._actor_weakref()
+    until(lambda: not actor.mailbox._busy)
+    system.dispatcher.lend(CONTROL)
+    address.tell(Ingested(5_000, 0))
+    until(lambda: len(actor.handled) == 5_001)
+    assert actor.threads == {CONTROL, threading.current_thread().name}
+    assert actor.overlaps == 0
+    address.stop()
+    system.dispatcher.close()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a thread has a priority of its own only on Linux")

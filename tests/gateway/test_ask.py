@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from actors.protocol import CONTROL
 from actors.replies import Busy, GetHealth, Unanswerable
 from actors.runtime.actor import Actor, System
 from actors.runtime.dispatcher import Dispatcher
@@ -68,6 +69,41 @@ def test_a_reply_after_the_end_of_the_loop_fails_no_actor():
         assert asyncio.run(failures()) == 0
     finally:
         guardian.stop()
+        system.dispatcher.close()
+
+
+class Named(Actor):
+    """Replies with the name of the thread that it runs on, and fails at the second message."""
+
+    def __init__(self, system: System) -> None:
+        super().__init__(system, stream="s")
+        self._handled = 0
+
+    def receive(self, message: Any) -> None:
+        self._handled += 1
+        if self._handled == 2:
+            raise ArithmeticError("by design")
+        message.reply_to(threading.current_thread().name)
+
+
+def test_the_event_loop_runs_what_it_asks_of_an_actor_whose_home_it_is_lent():
+    system = System(Dispatcher())
+    named = Named.start(system)
+
+    async def ask() -> list[str]:
+        asker = Asker(allowance())
+        before = await asker.ask(named, GetHealth)
+        system.dispatcher.lend(CONTROL)
+        with pytest.raises(Problem, match="ArithmeticError"):
+            await asker.ask(named, GetHealth)
+        within = await asker.ask(named, GetHealth)
+        system.dispatcher.lend(None)
+        return [before, within, await asker.ask(named, GetHealth)]
+
+    try:
+        assert asyncio.run(ask()) == [CONTROL, threading.current_thread().name, CONTROL]
+    finally:
+        named.stop()
         system.dispatcher.close()
 
 
