@@ -25,6 +25,7 @@ from actors.cluster.messages import (
     Known,
     Late,
     Locate,
+    Moved,
     Part,
     Place,
     Probe,
@@ -176,15 +177,15 @@ class Gatherer(Actor[GathererMessage]):
             case Check():
                 self._holders.check(message)
             case Checked():
-                self._holders.checked(message)
-            case Hold(shard, epoch):
+                if (hold := self._holders.checked(message)) is not None:
+                    self._take_over(hold)
+            case Hold():
                 if self._holders.hold(message):
-                    self._moved(shard, epoch)
+                    self._take_over(message)
             case Release(shard):
                 self._holders.release(shard)
-            case Locate(shard, place):
-                if self._holders.locate(message) and place is not None:
-                    self._moved(shard, place.epoch)
+            case Locate():
+                self._locate(message)
             case GetStats(reply_to):
                 self._count(reply_to)
             case Counted():
@@ -256,6 +257,16 @@ class Gatherer(Actor[GathererMessage]):
             ]
             self._peers.ask(next(iter(places.values())), bodies, deadline_s, self._unpacking(query_id, asked, places))
 
+    def _take_over(self, hold: Hold) -> None:
+        """Let a shard here answer from now on, in place of the process that had it before."""
+        if self._holders.begin(hold.shard):
+            self._moved(hold.shard, hold.epoch)
+        hold.on_ready()
+
+    def _locate(self, message: Locate) -> None:
+        if self._holders.locate(message) and message.place is not None:
+            self._moved(message.shard, message.place.epoch)
+
     def _moved(self, shard: int, epoch: int) -> None:
         """Ask the new holder of a shard in place of the earlier one, whose part may be out of date."""
         for query_id in list(self._asked):
@@ -283,6 +294,8 @@ class Gatherer(Actor[GathererMessage]):
             asked.taken += 1
             if shard not in asked.waiting or asked.epochs[shard] != epoch:
                 continue
+            if isinstance(part, Moved) and self._follow(query_id, asked, shard, part.place):
+                continue
             if isinstance(part, Part) and part.nbytes and asked.query.admit is not None:
                 refused = asked.query.admit(_COPIES * part.nbytes, 0)
                 part = refused if refused is not None else part
@@ -294,6 +307,16 @@ class Gatherer(Actor[GathererMessage]):
                 asked.query.reply_to(part)
                 return None
         return asked
+
+    def _follow(self, query_id: QueryId, asked: _Asked, shard: int, place: Place) -> bool:
+        """Ask a shard where it answers by now, before its announcement comes here. Return whether it is asked."""
+        self._holders.locate(Locate(shard, place))
+        who = self._holders.who(shard)
+        if who is None or who.epoch < place.epoch:
+            return False
+        asked.waiting.discard(shard)
+        self._put_each(query_id, asked, (shard,))
+        return shard in asked.waiting
 
     def _go_on(self, query_id: QueryId) -> None:
         """Go on with a query once it waits for no part; until then have this actor told when the last of them has come."""

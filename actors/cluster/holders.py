@@ -6,7 +6,7 @@ Belongs to the gatherer, and runs on its thread. It never waits: a probe and a l
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from actors.cluster.messages import Check, Checked, GathererMessage, Hold, Locate, Place, Probe, Probed
+from actors.cluster.messages import Check, Checked, GathererMessage, Hold, Locate, Moved, Place, Probe, Probed
 from actors.protocol import Busy
 from actors.replies import GetStats, ShardState
 from actors.runtime.actor import Actor
@@ -59,7 +59,7 @@ class Holders:
 
     @property
     def elsewhere(self) -> Collection[int]:
-        """The shards that other processes have, whether they answer or not."""
+        """The shards that other processes have, or had until those here answer, whether they answer or not."""
         return self._places.keys()
 
     def who(self, shard: int) -> Hold | Place | None:
@@ -71,7 +71,9 @@ class Holders:
 
     def by_lease(self, shard: int, epoch: int) -> Hold | Busy:
         """Return the hold of this process by the lease `epoch`, if the shard may answer; else the reason why not."""
-        hold = self._held.get(shard)
+        hold, place = self._held.get(shard), self._places.get(shard)
+        if hold is None and place is not None and place.epoch > epoch:
+            return Moved("another process has the shard", place)
         if hold is None or hold.epoch != epoch:
             return Busy("another process has the shard")
         if self._doubtful():
@@ -90,16 +92,20 @@ class Holders:
         return ShardState(shard, "elsewhere" if answers else "nowhere", place.host, place.port, place.epoch, place.pid)
 
     def hold(self, hold: Hold) -> bool:
-        """Note that a shard is here, and return whether it was elsewhere.
+        """Note that a shard is here, and return whether it may answer. By a newer lease of the same actors it has what it had.
 
-        By a newer lease of the same actors it has what it had.
+        Until it may answer, the process that had it before may.
         """
         before, entry = self._held.get(hold.shard), self._entries.get(hold.shard)
         same = before is not None and entry is not None and before.manager == hold.manager
         self._held[hold.shard] = hold
         self._entries[hold.shard] = replace(entry, checking=False) if same and entry is not None else _Entry()
-        self._present(hold)
-        return self._places.pop(hold.shard, None) is not None
+        return self._present(hold)
+
+    def begin(self, shard: int) -> bool:
+        """Note that a shard here may answer from now on. Return whether another process did."""
+        self._down.pop(shard, None)
+        return self._places.pop(shard, None) is not None
 
     def release(self, shard: int) -> None:
         """Note that a shard is here no longer."""
@@ -107,7 +113,10 @@ class Holders:
         self._entries.pop(shard, None)
 
     def locate(self, message: Locate) -> bool:
-        """Note where a shard is, and return whether another process has it."""
+        """Note where a shard is, unless a later lease is known, and return whether another process has it."""
+        known = self._places.get(message.shard)
+        if message.place is not None and known is not None and message.place.epoch < known.epoch:
+            return False
         self._down.pop(message.shard, None)
         if message.place is None or message.shard in self._held:
             self._places.pop(message.shard, None)
@@ -143,16 +152,21 @@ class Holders:
             )
         gatherer.later(_CHECK_S, gatherer.address, message)
 
-    def checked(self, message: Checked) -> None:
-        """Note how many events the slices must have, and later that they have them. Batches reach them in order."""
+    def checked(self, message: Checked) -> Hold | None:
+        """Note how many events the slices must have, and later that they have them. Batches reach them in order.
+
+        Returns the hold if the shard may answer from now on.
+        """
         hold, stats, at = self._held.get(message.shard), message.stats, message.caught_up_at
         if hold is None or hold.epoch != message.epoch or isinstance(stats, Busy) or stats.progress.taken_at < at:
-            return
+            return None
         entry = self._entries[message.shard]
         if entry.caught_up_at != at:
             entry.caught_up_at, entry.events, entry.passed = at, stats.progress.events - stats.progress.apart, False
         events = sum(meta.events for meta in (*stats.aged, stats.active)) + sum(stats.dropped.values())
-        entry.passed = entry.passed or events >= entry.events
+        news = not entry.passed and events >= entry.events
+        entry.passed = entry.passed or news
+        return hold if news else None
 
     # Processes that may have died ------------------------------------------------------------------------------------
 

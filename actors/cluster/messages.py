@@ -1,6 +1,7 @@
 """The messages to a gatherer, beside those of the gateway in `actors.replies`."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from msgspec import Struct
@@ -34,16 +35,29 @@ class Reading(Protocol):
         """When the last record came; -inf before the first one."""
 
 
+def _nothing() -> None:
+    """Need no news."""
+
+
 class Hold(Control, frozen=True):
     """Ask the shard here from now on: this process has it. Sent by the composition root.
 
-    Until its slices have all that was there when its lease began, by its `reading`, it gives no answers.
+    Until its slices have all that was there when its lease began, by its `reading`, it gives no answers, and the process that
+    had it before is asked. Then `on_ready` is called, on the thread of the gatherer; it may be called again.
     """
 
     shard: int
     epoch: int
     manager: ManagerAddress
     reading: Reading
+    on_ready: Callable[[], None] = _nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Moved(Busy):
+    """There is no part, because the shard answers at another place by now: a later lease."""
+
+    place: Place
 
 
 class Release(Control, frozen=True):

@@ -16,8 +16,9 @@ from types import SimpleNamespace
 from typing import Any, Protocol, cast
 
 import msgspec
+from msgspec.structs import astuple
 
-from actors.cluster.messages import Part
+from actors.cluster.messages import Moved, Part, Place
 from actors.columns import snapshot
 from actors.columns.snapshot import State
 from actors.protocol import Busy
@@ -176,11 +177,16 @@ def part_bytes(name: str, view: View, part: Part, arguments: Any) -> bytes:
     return bytes(data)
 
 
-def busy_bytes(reason: str) -> bytes:
-    """Return the reason why there is no part, as bytes."""
+def busy_bytes(reason: str, place: Place | None = None) -> bytes:
+    """Return the reason why there is no part, and the `place` that has one, as bytes."""
     data = bytearray()
-    snapshot.write(_KIND, {"busy": reason}, data.extend)
+    snapshot.write(_KIND, {"busy": reason, "place": None if place is None else astuple(place)}, data.extend)
     return bytes(data)
+
+
+def refusal_bytes(reply: Busy) -> bytes:
+    """Return a reply without a part as bytes."""
+    return busy_bytes(reply.reason, reply.place if isinstance(reply, Moved) else None)
 
 
 def part_of(name: str, view: View, data: bytes | memoryview) -> Part | Busy:
@@ -188,7 +194,8 @@ def part_of(name: str, view: View, data: bytes | memoryview) -> Part | Busy:
     state = snapshot.read(_KIND, data)
     try:
         if "busy" in state:
-            return Busy(str(state["busy"]))
+            reason, place = str(state["busy"]), state["place"]
+            return Busy(reason) if place is None else Moved(reason, Place(*place))
         coverage = msgspec.convert(state["coverage"], Coverage)
         origin, silence = state["origin"], state["silence"]
         return Part(

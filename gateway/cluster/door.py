@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actors.cluster.figures import Figures, GetFigures, RosterMessage, figures_bytes
 from actors.cluster.messages import Ask, GathererMessage, Part
-from actors.cluster.parcels import Question, apart, arguments_of, busy_bytes, part_bytes, question_of, together
+from actors.cluster.parcels import Question, apart, arguments_of, busy_bytes, part_bytes, question_of, refusal_bytes, together
 from actors.protocol import Address, Busy
 from actors.views.view import View
 from gateway.admission import SMALL_BYTES
@@ -167,7 +167,7 @@ def _written(asked: Sequence[_Asked], replies: Sequence[Part | Busy]) -> tuple[l
     """Return each reply as bytes, and the seconds of processor time that this took."""
     began = time.thread_time()
     parts = [
-        busy_bytes(reply.reason)
+        refusal_bytes(reply)
         if isinstance(reply, Busy)
         else part_bytes(each.stream.name, each.stream.view, reply, each.arguments)
         for each, reply in zip(asked, replies, strict=True)

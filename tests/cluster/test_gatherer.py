@@ -11,7 +11,7 @@ import pytest
 
 from actors.cluster.figures import figures_bytes, figures_from, figures_of
 from actors.cluster.gatherer import Gatherer, Told
-from actors.cluster.messages import Hold, Known, Locate, Part, Place
+from actors.cluster.messages import Ask, Hold, Known, Locate, Moved, Part, Place
 from actors.cluster.parcels import busy_bytes, part_bytes, question_of
 from actors.cluster.summing import stats_of, summed
 from actors.manager import Manager
@@ -208,6 +208,43 @@ def test_a_shard_that_moves_is_asked_anew_alone_and_the_others_of_its_request_co
     one.reply(1, part(7, complete_to=9))
     (answer,) = one.replies
     assert (answer.coverage.absent, answer.coverage.complete_to) == ((), 5)
+
+
+def test_a_shard_that_comes_is_asked_where_it_was_until_it_answers_here(scene: Any):
+    one, ready = scene(1), list[int]()
+    shard: Any = Shard(of_no_shard(one))
+    one.tell(Locate(0, Place("a", 1, 3, 1)), Hold(0, 7, shard, shard, lambda: ready.append(7)))
+    one.ask()
+    one.reply(0, part(3, complete_to=1))
+    one.ask()
+    assert [asked for asked, _ in one.peers.asked] == [[(0, 3)], [(0, 3)]]
+    assert not ready
+    shard.source_at = shard.taken_at = 10.0
+    one.wait(0.2)
+    assert ready == [7]
+    one.reply(1, part(3, complete_to=1))
+    one.ask()
+    assert [(each.coverage.absent, each.coverage.complete_to) for each in one.replies] == [((), 1), ((), 5), ((), 5)]
+    assert len(one.peers.asked) == 2, "it is asked here"
+
+
+def test_a_process_that_had_a_shard_tells_where_it_is_and_the_question_goes_there(scene: Any):
+    one = scene(2)
+    one.tell(*(Locate(shard, Place("a", 1, 3, 1)) for shard in range(2)))
+    one.ask()
+    one.reply(0, busy_bytes("another process has the shard", Place("b", 2, 9, 2)), part(3))
+    assert [asked for asked, _ in one.peers.asked] == [[(0, 3), (1, 3)], [(0, 9)]]
+    one.reply(1, part(9))
+    assert [each.coverage.absent for each in one.replies] == [()]
+    one.tell(Locate(0, Place("a", 1, 3, 1)))  # an announcement that was read late
+    one.ask()
+    assert [asked for asked, _ in one.peers.asked[2:]] == [[(0, 9)], [(1, 3)]]
+    told: list[Any] = []
+    for epoch in (3, 8, 9):
+        one.tell(Ask(0, epoch, EVER, COUNTING, 1.0, told.append))
+    reason = "another process has the shard"
+    moved = Moved(reason, Place("b", 2, 9, 2))
+    assert told == [moved, moved, Busy(reason)]
 
 
 def test_a_query_whose_parts_cannot_be_joined_is_refused_at_once(scene: Any, monkeypatch: pytest.MonkeyPatch):

@@ -2,7 +2,7 @@
 
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -17,7 +17,10 @@ SHARDS = 2
 
 
 class Ending:
-    """The shards of a process. A shard that ends commits a transaction on another thread, as its checkpoint does, and waits."""
+    """The shards of a process. One that is given back commits a transaction on another thread, as its checkpoint does, and waits.
+
+    A shard that begins answers when the test says so.
+    """
 
     def __init__(self, bootstrap: str, output: str) -> None:
         self.bootstrap = bootstrap
@@ -25,23 +28,30 @@ class Ending:
         self.leases: Leases | None = None
         self.running: set[int] = set()
         self.committed: list[int] = []
+        self.ready: dict[int, Callable[[], None]] = {}
+        self.located: dict[int, str] = {}
 
-    def begin(self, shard: int, epoch: int) -> None:
+    def begin(self, shard: int, epoch: int, ready: Callable[[], None]) -> None:
         self.running.add(shard)
+        self.ready[shard] = ready
 
-    def renew(self, shard: int, epoch: int) -> None:
-        pass
+    def renew(self, shard: int, epoch: int, ready: Callable[[], None]) -> None:
+        self.ready[shard] = ready
 
-    def end(self, shards: Sequence[int], *, orderly: bool) -> None:
+    def give_back(self, shards: Sequence[int], beat: Callable[[], None]) -> None:
         threads = [threading.Thread(target=self.commit, args=(shard,), daemon=True) for shard in shards]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join(10)
+        beat()
+
+    def end(self, shards: Sequence[int]) -> None:
         self.running.difference_update(shards)
 
     def locate(self, shard: int, who: Announced | None, epoch: int) -> None:
-        pass
+        assert who is not None
+        self.located[shard] = who.process
 
     def commit(self, shard: int) -> None:
         assert self.leases is not None
@@ -81,6 +91,11 @@ def test_a_shard_that_is_given_back_commits_in_its_name_while_the_group_waits(br
     (moved,) = of_two.running
     assert of_one.committed == [moved]
     assert one.claim(moved) is None
+    assert moved in of_one.running, "it answers until the other process does"
+    assert of_one.located == {}
+    of_two.ready[moved]()
+    until(lambda: moved not in of_one.running)
+    assert list(of_one.located) == [moved]
     one.stop(30)
     assert sorted(of_one.committed) == list(range(SHARDS))
     assert [one.claim(shard) for shard in range(SHARDS)] == [None] * SHARDS

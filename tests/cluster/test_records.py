@@ -2,6 +2,8 @@
 
 import json
 
+import msgspec
+
 from scripts.service.cluster.records import Announced
 
 SECRET = b"the secret of a cluster"
@@ -12,6 +14,10 @@ def test_a_record_is_read_as_it_was_announced():
     key, value = ONE.record(SECRET)
     assert key == b"shard-3"
     assert Announced.of(3, value, SECRET) == ONE
+    assert ONE.epoch(41) == 41, "the place of the first record of a lease is its epoch"
+    answers = msgspec.structs.replace(ONE, lease=41)
+    assert Announced.of(3, answers.record(SECRET)[1], SECRET) == answers
+    assert answers.epoch(44) == 41
 
 
 def test_a_record_of_another_secret_or_shard_or_with_another_member_does_not_count():

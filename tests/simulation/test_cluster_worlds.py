@@ -18,6 +18,12 @@ def test_no_answer_of_a_cluster_is_false_and_it_comes_to_rest_whole(seed: int):
     _run(seed)
 
 
+@pytest.mark.seeds_modulo(40, 4)
+def test_no_answer_lacks_a_shard_that_moves_in_order(seed: int):
+    outcome = _run(seed, orderly=True)
+    assert outcome.answers > outcome.partial
+
+
 def test_a_seed_gives_the_same_cluster_in_every_process():
     seeds = (1, 3)
     runs = [ClusterWorld(seed).traced() for seed in seeds]

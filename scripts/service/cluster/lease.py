@@ -3,13 +3,17 @@
 The lease topic has one partition for each shard. Whoever Kafka gives partition i may announce itself there, in a transaction
 that Kafka refuses if it has given the partition to another process meanwhile. The newest announcement has the shard. So all
 processes learn from one log in one order who has what, and a process that was frozen cannot take back what it has lost.
+
+A process announces a shard twice: when it begins, and when it answers. A process that has given a shard back in order answers
+until the second announcement of the next holder, and all others go on asking it until then.
 """
 
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -21,7 +25,13 @@ _POLL_S = 0.1
 _TIMEOUT_S = 10.0
 _AGAIN_S = 0.5
 _HASTY_POLL_S = 0.02
-"""The same while a shard is given to this process and does not answer yet."""
+"""The same while a shard was given to this process and does not answer yet."""
+
+_HASTE_S = 10.0
+"""How long after the beginning of a shard that is so."""
+
+_UNTAKEN_S, _TAKEN_S = 30.0, 600.0
+"""How long a shard that was given back answers: if no other process takes it, and after one has begun to take it."""
 
 _HEARTBEATS = 6
 """Heartbeats in a session. More would make no move shorter: librdkafka sends the next one when its thread wakes."""
@@ -30,17 +40,23 @@ _HEARTBEATS = 6
 class Shards(Protocol):
     """What the process does with its shards. Called on the thread of the leases."""
 
-    def begin(self, shard: int, epoch: int) -> None:
-        """Start a shard: this process has it from now on, by this epoch."""
+    def begin(self, shard: int, epoch: int, ready: Callable[[], None]) -> None:
+        """Start a shard: this process has it from now on, by this epoch. `ready` is called on any thread once it answers."""
 
-    def renew(self, shard: int, epoch: int) -> None:
+    def renew(self, shard: int, epoch: int, ready: Callable[[], None]) -> None:
         """Go on with a shard by a newer epoch; no other process has had it in between."""
 
-    def end(self, shards: Sequence[int], *, orderly: bool) -> None:
-        """Stop shards: another process has them, or if it is `orderly`, will have them once this has returned."""
+    def give_back(self, shards: Sequence[int], beat: Callable[[], None]) -> None:
+        """Write last checkpoints of shards, and read nothing more: others have them once this has returned. They still answer.
+
+        Meanwhile `beat` is called all the time, on this thread.
+        """
+
+    def end(self, shards: Sequence[int]) -> None:
+        """Stop shards: others have them, or will have them soon."""
 
     def locate(self, shard: int, who: Announced | None, epoch: int) -> None:
-        """Note that another process has the shard."""
+        """Note that another process has the shard, and answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +120,16 @@ class Leases:
         self._announced: set[int] = set()
         self._owner: dict[int, str] = {}
         self._running: set[int] = set()
+        self._left: dict[int, float] = {}
+        """The shards that were given back and still answer, each with the time until which it does."""
+        self._located: dict[int, tuple[str, int]] = {}
+        self._epochs: dict[int, int] = {}
+        """The leases of this process: by its announcements as they came back, then as Kafka has acknowledged them; those that
+        answer, and those that are announced to answer."""
+        self._begun: dict[int, int] = {}
+        self._ready: dict[int, int] = {}
+        self._told: dict[int, int] = {}
+        self._hasty_until = 0.0
         self._held: frozenset[int] = frozenset()
         self._membership: Any = None
         # Kafka counts from the last heartbeat, which came up to a sixth of a session before the silence.
@@ -117,7 +143,19 @@ class Leases:
         self._draining = threading.Event()
         self._subscribed = False
         self._producer: Producer | None = None
+        self._reading: Consumer | None = None
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+
+    def learn(self, timeout_s: float) -> None:
+        """Read who has the shards now, so that the first questions go there; then `start`. Waits at most `timeout_s`."""
+        self._reading = self._reader()
+        deadline, left = self._now() + timeout_s, set(range(self._group.shards))
+        while left and self._now() < deadline:
+            for message in self._reading.consume(1_000, _HASTY_POLL_S):
+                error = message.error()
+                if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public name
+                    left.discard(message.partition())
+                self._take(message)
 
     def start(self) -> None:
         """Join the group."""
@@ -138,8 +176,8 @@ class Leases:
 
     @property
     def has(self) -> Sequence[int]:
-        """The shards that run here. Any thread may ask."""
-        return sorted(self._running.copy())
+        """The shards that answer here, or will soon. Any thread may ask."""
+        return sorted({*self._running.copy(), *self._left.copy()})
 
     def drain(self) -> None:
         """Give all shards back in order, and take none until `resume`. Returns at once."""
@@ -169,7 +207,7 @@ class Leases:
     # On the thread ---------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        reader, member = self._reader(), self._member()
+        reader, member = self._reading or self._reader(), self._member()
         try:
             with contextlib.suppress(KafkaException):  # the first announcement tries again, and reports it
                 self._ensure_producer()  # before the first shard is absent because of it
@@ -184,28 +222,59 @@ class Leases:
             member.close()
 
     def _end_all(self, member: Consumer) -> None:
-        if self._running:
+        running = sorted(self._running)
+        if running:
             self._note_membership(member)
-            self._shards.end(sorted(self._running), orderly=True)
+            self._shards.give_back(running, self._beat)
+        if self.has:
+            self._shards.end(self.has)
         self._running.clear()
+        self._left.clear()
 
-    def _tick(self, reader: Consumer, member: Consumer) -> None:
+    def _beat(self) -> None:
+        """Note that this process lives, or that it was silent for so long that others may have its shards."""
         silent_s = self._now() - self._alive_at
-        if silent_s > self._doubt_s and self._running:
+        self._alive_at = self._now()
+        if silent_s <= self._doubt_s:
+            return
+        if self._running:
             self._in_doubt = True
             self._announced.clear()  # whoever may announce itself anew still has its shards
             self._log("lease in doubt", shards=sorted(self._running), silent_s=round(silent_s, 1))
-        self._alive_at = self._now()
+        self._end_left(self._left)  # another process may answer for them by now
+
+    def _end_left(self, shards: Iterable[int]) -> None:
+        """Stop shards that were given back."""
+        if ended := sorted(shards):
+            for shard in ended:
+                del self._left[shard]
+            self._shards.end(ended)
+
+    def _tick(self, reader: Consumer, member: Consumer) -> None:
+        self._beat()
+        self._end_left([shard for shard, until in self._left.items() if self._now() > until])
         self._subscribe(member)
-        wait_s = _HASTY_POLL_S if self._given - self._held else _POLL_S
+        coming = self._now() < self._hasty_until and self._told != self._epochs
+        wait_s = _HASTY_POLL_S if coming or self._given - self._held else _POLL_S
         self._look_for_end(member.consume(100, wait_s))  # its records are not needed: the reader gets them too
         self._note_membership(member)
         for message in reader.consume(1_000, wait_s / 2):
             self._take(message)
-        due = self._given - self._announced
+        due: Mapping[int, int | None] = dict.fromkeys(sorted(self._given - self._announced)) or self._answering()
         if due and self._now() >= self._again_at:
-            self._announce(member, sorted(due))
+            self._announce(member, due)
         self._grant = self._grant_now()
+
+    def _answering(self) -> dict[int, int]:
+        """Return the shards whose leases are announced, and which answer since then, with these leases."""
+        ready = self._ready.copy()  # another thread adds to it
+        return {
+            shard: epoch
+            for shard, epoch in self._epochs.items()
+            if shard in self._announced & self._held
+            and self._begun.get(shard) == epoch == ready.get(shard)
+            and self._told.get(shard) != epoch
+        }
 
     def _note_membership(self, member: Consumer) -> None:
         """Note the present generation, if this process has a shard."""
@@ -254,6 +323,7 @@ class Leases:
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
             "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
             "fetch.wait.max.ms": 50,
             "log_level": 0,
         }
@@ -293,8 +363,12 @@ class Leases:
         self._given -= numbers
         self._announced -= numbers
         if running := sorted(numbers & self._running):
+            self._shards.give_back(running, self._beat)
+            self._beat()
             self._running -= numbers
-            self._shards.end(running, orderly=True)
+            self._left.update(dict.fromkeys(running, self._now() + _UNTAKEN_S))
+            if self._in_doubt:  # this process was silent meanwhile
+                self._end_left(running)
         self._held -= numbers
         member.incremental_unassign(list(places))
 
@@ -327,8 +401,8 @@ class Leases:
             self._producer = made
         return self._producer
 
-    def _announce(self, member: Consumer, numbers: Sequence[int]) -> None:
-        """Announce that this process has these shards, unless Kafka has given them to others."""
+    def _announce(self, member: Consumer, due: Mapping[int, int | None]) -> None:
+        """Announce that this process has these shards, unless Kafka has given them to others; with a lease, that it answers."""
         try:
             producer, offsets = self._ensure_producer(), dict[int, int]()
 
@@ -337,21 +411,26 @@ class Leases:
                     offsets[int(message.partition() or 0)] = int(message.offset() or 0)
 
             producer.begin_transaction()
-            for number in numbers:
-                announced = Announced(number, self._me.process, self._me.host, self._me.port, self._me.pid)
+            for number, lease in due.items():
+                announced = Announced(number, self._me.process, self._me.host, self._me.port, self._me.pid, lease)
                 key, value = announced.record(self._secret)
                 producer.produce(self._group.topic, value, key, partition=number, on_delivery=delivered)
             producer.flush(_TIMEOUT_S)
-            _require(set(offsets) == set(numbers))
+            _require(set(offsets) == set(due))
             places = [TopicPartition(self._group.topic, number, offset + 1) for number, offset in offsets.items()]
             producer.send_offsets_to_transaction(places, membership_of(member), _TIMEOUT_S)
             producer.commit_transaction(_TIMEOUT_S)
         except KafkaException as error:
             self._again_at = self._now() + _AGAIN_S
-            self._log("lease refused", shards=list(numbers), problem=error.args[0].str())
+            self._log("lease refused", shards=list(due), problem=error.args[0].str())
             self._producer = None  # a new client ends what this one has left open
             return
-        self._announced.update(numbers)
+        self._announced.update(due)
+        for shard, lease in due.items():
+            if lease is None:
+                self._begun[shard] = offsets[shard]
+            else:
+                self._told[shard] = lease
 
     def _take(self, message: Message) -> None:
         """Learn from one record of the lease topic who has a shard."""
@@ -362,25 +441,48 @@ class Leases:
         if found is None:
             self._log("lease not trusted", shard=shard, reason="its proof is wrong: the secrets may differ")
             return
-        epoch, before = int(message.offset() or 0), self._owner.get(shard)
+        before = self._owner.get(shard)
         self._owner[shard] = found.process
         if found.process != self._me.process:
-            self._held -= {shard}
-            self._let_go([shard])
-            if shard in self._running:
-                self._running.discard(shard)
-                self._shards.end([shard], orderly=False)
-            self._shards.locate(shard, found, epoch)
-        elif shard in self._given:
-            self._held |= {shard}
-            if shard == 0:
-                self._first = epoch
-            if shard in self._running and before == self._me.process:
-                self._shards.renew(shard, epoch)
-            else:
-                self._running.add(shard)
-                self._shards.begin(shard, epoch)
+            self._take_others(shard, found, found.epoch(int(message.offset() or 0)))
+        elif shard in self._given and found.lease is None:
+            self._take_own(shard, int(message.offset() or 0), same=before == self._me.process)
         self._look_again()
+
+    def _take_others(self, shard: int, found: Announced, epoch: int) -> None:
+        """Note that another process has a shard. Until it answers, whoever has given the shard back in order does."""
+        self._held -= {shard}
+        for own in (self._epochs, self._ready, self._told):
+            own.pop(shard, None)
+        self._let_go([shard])
+        answers, before = found.lease is not None, self._located.get(shard)
+        located = found.process, epoch
+        if located != before and (answers or (before is not None and before[0] == found.process)):
+            self._located[shard] = located
+            self._shards.locate(shard, found, epoch)
+        if shard in self._left and not answers:
+            self._left[shard] = self._now() + _TAKEN_S
+        elif shard in self._left:
+            self._end_left([shard])
+        elif shard in self._running:
+            self._running.discard(shard)
+            self._shards.end([shard])
+
+    def _take_own(self, shard: int, epoch: int, *, same: bool) -> None:
+        """Begin a shard, or go on with it if this process had it before."""
+        self._held |= {shard}
+        self._epochs[shard] = epoch
+        self._located.pop(shard, None)
+        self._hasty_until = self._now() + _HASTE_S
+        if shard == 0:
+            self._first = epoch
+        ready = partial(self._ready.__setitem__, shard, epoch)
+        if shard in self._running and same:
+            self._shards.renew(shard, epoch, ready)
+        else:
+            self._left.pop(shard, None)
+            self._running.add(shard)
+            self._shards.begin(shard, epoch, ready)
 
     def _look_again(self) -> None:
         """End the doubt once this process knows who has each shard that it ran before."""

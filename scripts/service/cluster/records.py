@@ -1,4 +1,7 @@
-"""The records of a lease topic: who has a shard, and where it listens. The offset of a record is the epoch of its lease."""
+"""The records of a lease topic: who has a shard, and where it listens.
+
+The offset of the first record of a lease is its epoch. A second record says that the shard answers by this lease.
+"""
 
 from typing import Self
 
@@ -10,13 +13,21 @@ _PURPOSE = "lease"
 
 
 class Announced(msgspec.Struct, frozen=True):
-    """The process `process` has the shard `shard` from now on, and listens at `host` and `port`. `pid` is for people."""
+    """The process `process` has the shard `shard` from now on, and listens at `host` and `port`. `pid` is for people.
+
+    If the shard answers by now, `lease` is the epoch of its lease.
+    """
 
     shard: int
     process: str
     host: str
     port: int
     pid: int
+    lease: int | None = None
+
+    def epoch(self, offset: int) -> int:
+        """Return the epoch of the lease, from a record at this offset."""
+        return offset if self.lease is None else self.lease
 
     def record(self, secret: bytes) -> tuple[bytes, bytes]:
         """Return the key and the value of the record, with a proof that a process with the secret wrote it."""
@@ -33,7 +44,7 @@ class Announced(msgspec.Struct, frozen=True):
         found = signed.lease
         if found.shard != shard or not proves(secret, signed.proof, _PURPOSE, msgspec.json.encode(found)):
             return None
-        return cls(found.shard, found.process, found.host, found.port, found.pid)
+        return cls(found.shard, found.process, found.host, found.port, found.pid, found.lease)
 
 
 class _Signed(msgspec.Struct, frozen=True):

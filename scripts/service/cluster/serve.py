@@ -53,6 +53,7 @@ from scripts.service.plan import view_of
 from scripts.service.run import Progress, url_of
 
 _LEAVE_S = 30.0
+_LEARN_S = 5.0
 
 
 @dataclass(slots=True)
@@ -144,7 +145,9 @@ def serve(
         log=log.info,
         copies=_copies_of(kafka, cluster, group, secret, standing.claim),
     )
-    leases = standing.leases = Leases(kafka, group, me, secret, shards, log.info, progress.end_because, progress.fail)
+    leases = standing.leases = _informed(
+        Leases(kafka, group, me, secret, shards, log.info, progress.end_because, progress.fail)
+    )
     traffic = Traffic()
     warden = start(Warden, system, guardian=guardian)
     app = create_app(
@@ -182,6 +185,12 @@ def serve(
     peers.close()
     stop(system, {}, guardian, log)
     return progress
+
+
+def _informed(leases: Leases) -> Leases:
+    """Have the first questions go to where the shards are."""
+    leases.learn(_LEARN_S)
+    return leases
 
 
 def _copies_of(

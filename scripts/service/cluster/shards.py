@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, cast
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from scripts.service.cluster.checkpoints.copies import ShardCopies
 
 _DRAIN_S = 10.0
+_BEAT_S = 0.2
 _STOP_S = 8.0
 
 
@@ -77,26 +79,35 @@ class LocalShards:
         self._log = log
         self._engines: dict[int, dict[str, _Engine]] = {}
 
-    def begin(self, shard: int, epoch: int) -> None:
-        """Start the shard from the files of its last lease; without files it reads everything again."""
+    def begin(self, shard: int, epoch: int, ready: Callable[[], None]) -> None:
+        """Start the shard from the files of its last lease; without files it reads everything again.
+
+        `ready` is called once all of its streams answer, on a thread of theirs.
+        """
         if shard in self._engines:  # another process has had it in between
-            self.end([shard], orderly=False)
+            self.end([shard])
         keeping = self._keeping(shard, epoch)
         engines = {name: self._engine(name, stanza, shard, keeping) for name, stanza in self._settings.streams.items()}
         self._engines[shard] = engines
         self._share_memory()
-        self._hold(shard, epoch)
+        self._hold(shard, epoch, ready)
         self._log("shard begins", shard=shard, epoch=epoch, folder=str(keeping.folder))
 
-    def renew(self, shard: int, epoch: int) -> None:
+    def renew(self, shard: int, epoch: int, ready: Callable[[], None]) -> None:
         """Go on with the shard by a newer lease."""
-        self._hold(shard, epoch)
+        self._hold(shard, epoch, ready)
 
-    def end(self, shards: Sequence[int], *, orderly: bool) -> None:
-        """Stop shards, all at once; if it is `orderly`, after a last checkpoint of each. Waits at most 18 s."""
+    def give_back(self, shards: Sequence[int], beat: Callable[[], None]) -> None:
+        """Read nothing more, and write the last checkpoint of each shard. They answer until `end`. Waits at most 10 s.
+
+        Meanwhile `beat` is called all the time, on this thread.
+        """
+        self._drain([engine for shard in shards for engine in self._engines.get(shard, {}).values()], beat)
+        self._log("shards given back", shards=sorted(shards))
+
+    def end(self, shards: Sequence[int]) -> None:
+        """Stop shards, all at once. Waits at most 8 s."""
         engines = [(shard, name, engine) for shard in shards for name, engine in self._engines.pop(shard, {}).items()]
-        if orderly:  # no other process has the shards yet, so they answer meanwhile
-            self._drain([engine for _, _, engine in engines])
         for shard, name, _ in engines:
             self._gatherers[name].tell(Release(shard))
         for shard in shards:  # a keeper that takes a large checkpoint from the topic would not stop soon
@@ -104,26 +115,31 @@ class LocalShards:
                 copies.close()
         self._stop([engine for _, _, engine in engines])
         self._share_memory()
-        self._log("shards end", shards=sorted(shards), orderly=orderly)
+        self._log("shards end", shards=sorted(shards))
 
     def locate(self, shard: int, who: Announced | None, epoch: int) -> None:
         """Tell the gatherers where a shard is."""
         place = None if who is None else Place(who.host, who.port, epoch, who.pid)
         for gatherer in self._gatherers.values():
+            gatherer.tell(Release(shard))  # in one step with the next one, not only at its end
             gatherer.tell(Locate(shard, place))
 
-    def _drain(self, engines: Sequence[_Engine]) -> None:
+    def _drain(self, engines: Sequence[_Engine], beat: Callable[[], None]) -> None:
         """Have engines write their last checkpoints, so that the next process reads little again."""
         replies: SimpleQueue[Drained | Busy] = SimpleQueue()
         for engine in engines:
             drain(engine.running, replies.put_nowait)
         deadline = time.monotonic() + _DRAIN_S
-        for left in range(len(engines), 0, -1):
+        left = len(engines)
+        while left:
             try:
-                replies.get(timeout=max(0.0, deadline - time.monotonic()))
+                replies.get(timeout=_BEAT_S)
+                left -= 1
             except Empty:
-                self._log("not drained", streams=left, after_s=_DRAIN_S)
-                return
+                if time.monotonic() > deadline:
+                    self._log("not drained", streams=left, after_s=_DRAIN_S)
+                    return
+            beat()
 
     def _stop(self, engines: Sequence[_Engine]) -> None:
         """Stop the actors of engines, and wait until they have stopped, at most 8 s."""
@@ -177,9 +193,16 @@ class LocalShards:
         made = replace(made, name=f"{name}.{shard}", view=view, connect=None, manager=Manager)
         return _Engine(made, start_stream(self._system, made, self._callbacks), source)
 
-    def _hold(self, shard: int, epoch: int) -> None:
+    def _hold(self, shard: int, epoch: int, ready: Callable[[], None]) -> None:
+        left = set(self._engines[shard])
+
+        def answers(name: str) -> None:  # on the thread of the gatherers
+            left.discard(name)
+            if not left:
+                ready()
+
         for name, engine in self._engines[shard].items():
-            self._gatherers[name].tell(Hold(shard, epoch, engine.running.manager, engine.source))
+            self._gatherers[name].tell(Hold(shard, epoch, engine.running.manager, engine.source, partial(answers, name)))
 
     def _share_memory(self) -> None:
         """Share the memory budget among the streams of all shards here."""

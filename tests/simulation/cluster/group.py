@@ -5,6 +5,7 @@ silent for a session is removed. A transaction commits offsets only of a member 
 records of a partition up to the first open transaction.
 """
 
+import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -196,9 +197,10 @@ class Coordinator:
                 self.append(transaction, shard, None)
 
     def newest(self) -> dict[int, int]:
-        """Return the offset of the newest announcement of each shard."""
+        """Return the newest lease of each shard, if its holder has said that the shard answers."""
         found = {shard: self.read(shard, 0)[0] for shard in range(len(self.logs))}
-        return {shard: records[-1][0] for shard, records in found.items() if records}
+        newest = {shard: json.loads(records[-1][1])["lease"]["lease"] for shard, records in found.items() if records}
+        return {shard: lease for shard, lease in newest.items() if lease is not None}
 
     def read(self, shard: int, offset: int) -> tuple[list[tuple[int, bytes]], int]:
         """Return the committed records from an offset on, and the offset after them."""

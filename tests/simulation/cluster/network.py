@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from actors.cluster.gatherer import Told
 from actors.cluster.messages import Ask, Part, Place
-from actors.cluster.parcels import arguments_of, busy_bytes, part_bytes, question_of
+from actors.cluster.parcels import arguments_of, part_bytes, question_of, refusal_bytes
 from actors.protocol import Busy, delivered
 from tests.simulation.clock import SimulatedClock
 from tests.simulation.faults import Faults
@@ -97,7 +97,7 @@ class Network:
         def reply_to(number: int, arguments: Any, part: Part | Busy) -> None:
             if number not in replied:
                 busy = isinstance(part, Busy)
-                replied[number] = busy_bytes(part.reason) if busy else part_bytes(self._name, site.view, part, arguments)
+                replied[number] = refusal_bytes(part) if busy else part_bytes(self._name, site.view, part, arguments)
                 if len(replied) == len(bodies):
                     send([replied[each] for each in range(len(bodies))])
 

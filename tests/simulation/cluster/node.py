@@ -208,14 +208,22 @@ class SimulatedShards(LocalShards):
     def engines(self) -> dict[int, _Engine]:
         return {shard: engines[STREAM] for shard, engines in self._engines.items()}
 
-    def begin(self, shard: int, epoch: int) -> None:
+    def begin(self, shard: int, epoch: int, ready: Callable[[], None]) -> None:
         self._node.pause(self._node.around.chance.uniform(0.0, _LOOK_S))
-        super().begin(shard, epoch)
-        self._node.learned(shard, epoch)
+        super().begin(shard, epoch, self._noting(shard, epoch, ready))
 
-    def renew(self, shard: int, epoch: int) -> None:
-        self._node.learned(shard, epoch)
-        super().renew(shard, epoch)
+    def renew(self, shard: int, epoch: int, ready: Callable[[], None]) -> None:
+        super().renew(shard, epoch, self._noting(shard, epoch, ready))
+
+    def _noting(self, shard: int, epoch: int, ready: Callable[[], None]) -> Callable[[], None]:
+        """Return what notes that the process knows a lease, once the shard answers by it."""
+
+        def answers() -> None:
+            if self._node.known.get(shard, -1) < epoch:  # else the process has learned of a later one meanwhile
+                self._node.learned(shard, epoch)
+            ready()
+
+        return answers
 
     def locate(self, shard: int, who: Announced | None, epoch: int) -> None:
         self._node.learned(shard, epoch)
@@ -273,13 +281,14 @@ class SimulatedShards(LocalShards):
         )
         return _Engine(made, running, source)  # type: ignore[arg-type]  # it stands in
 
-    def _drain(self, engines: Sequence[_Engine]) -> None:
+    def _drain(self, engines: Sequence[_Engine], beat: Callable[[], None]) -> None:
         replies: list[Any] = []
         for engine in engines:
             drain(engine.running, replies.append)
         deadline = self._node.around.clock.now() + _DRAIN_S
         while len(replies) < len(engines) and self._node.around.clock.now() < deadline:
             self._node.pause(_LOOK_S)
+            beat()
 
     def _stop(self, engines: Sequence[_Engine]) -> None:
         left: list[list[Any]] = []
@@ -364,9 +373,12 @@ class Node:
         return self.member is not None and self.member._member in self.around.coordinator.members
 
     def may_ask(self, shard: int, epoch: int) -> bool:
-        """Whether a lease is the newest one that this process knows, or the gatherer has not been told of the newest one yet."""
+        """Whether a lease is the newest one that this process knows, or the gatherer has not been told of the newest one yet.
+
+        A process that had the shard may have said where it is by a still newer one.
+        """
         coming = self.actor(self.gatherer).mailbox._control
-        return self.known[shard] == epoch or any(isinstance(each.message, Hold | Locate) for each in coming)
+        return self.known[shard] <= epoch or any(isinstance(each.message, Hold | Locate) for each in coming)
 
     def learned(self, shard: int, epoch: int) -> None:
         assert epoch > self.known.get(shard, -1), f"lease {epoch} of shard {shard} after {self.known[shard]}"

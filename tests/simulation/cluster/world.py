@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from zlib import crc32
@@ -65,13 +66,18 @@ class _Asked:
 
 
 class ClusterWorld:
-    """A run of `seed`, with processes that come, freeze, are cut off and die."""
+    """A run of `seed`, with processes that come, freeze, are cut off and die; if it is `orderly`, they are drained by turns."""
 
-    def __init__(self, seed: int, *, view: str | None = None) -> None:
+    def __init__(self, seed: int, *, view: str | None = None, orderly: bool = False) -> None:
         self.seed = seed
+        self._orderly = orderly
+        self._whole: set[int] = set()
+        """The processes that have given a whole answer."""
         chance = random.Random(f"{seed} cluster")
         self._shards = chance.choice([3, 3, 5])
         self.plan = _plan(seed, view or VIEWS[seed % len(VIEWS)], chance)
+        if orderly:
+            self.plan = replace(self.plan, rates=dict.fromkeys(self.plan.rates, 0.0))
         session_s = chance.choice([0.6, 1.0])
         self._deadline_s = chance.choice([2.0, 5.0])
         self.trace = Trace()
@@ -105,6 +111,9 @@ class ClusterWorld:
         for number in range(chance.choice([2, 3, 3, 4])):
             self._start(f"member-{number}" if self._named else None)
         self._until = max(self.plan.topic.complete_at, self.clock.now()) + _AFTER_S
+        if orderly:
+            self._plan_turns()
+            return
         self._plan_faults(chance)
         if self.plan.view == "uniques":
             self._plan_strikes(random.Random(f"{seed} cluster results"))
@@ -232,6 +241,12 @@ class ClusterWorld:
             )
             self._agenda.put(chance.uniform(0.5, self._until - self.clock.now() - 1.0), None, kind)
 
+    def _plan_turns(self) -> None:
+        """Have each process give its shards back, and take some again, one after the other."""
+        for at, node in enumerate(self._nodes):
+            self._agenda.put(4.0 + 4.0 * at, None, partial(self._drain, node, 2.0))
+        self._until = max(self._until, self.clock.now() + 4.0 * len(self._nodes) + 6.0)
+
     def _plan_strikes(self, chance: random.Random) -> None:
         """Have the process that publishes die, freeze or lose its shards, some of these times while it writes."""
         for _ in range(chance.choice([0, 1, 3])):
@@ -270,11 +285,11 @@ class ClusterWorld:
         if len(self._living()) < 5:
             self._start(f"member-{len(self._nodes)}" if self._named else None)
 
-    def _drain(self, node: Node | None = None) -> None:
+    def _drain(self, node: Node | None = None, seconds: float | None = None) -> None:
         """Have a process take no shards for a while."""
         leases = (node or self._one()).leases
         leases.drain()
-        self._agenda.put(self._chance.uniform(0.5, 3.0), None, leases.resume)
+        self._agenda.put(seconds or self._chance.uniform(0.5, 3.0), None, leases.resume)
 
     def _cut(self) -> None:
         self._one().cut_until = self.clock.now() + self._chance.choice([0.5, 2.0, 4.0]) * self._around.session_s
@@ -303,7 +318,8 @@ class ClusterWorld:
         if self._chance.random() < 0.2:
             self._count(node)
         question = self._chance.choice(self.plan.feed.questions)
-        deadline_s = self._chance.choice([0.3, self._deadline_s, self._deadline_s, self._deadline_s])
+        short_s = self._deadline_s if self._orderly else 0.3
+        deadline_s = self._chance.choice([short_s, self._deadline_s, self._deadline_s, self._deadline_s])
         asked = _Asked(node, question, self.clock.now(), node.frozen_s, deadline_s, dict(node.known))
         self._asked.append(asked)
         query = Query(*question, deadline_s, lambda reply: self._receive(asked, reply))
@@ -345,6 +361,8 @@ class ClusterWorld:
         self._answers += 1
         absent = {int(name.removeprefix(f"{STREAM} ")) for name in answer.coverage.absent}
         self._partial += bool(absent)
+        assert not absent or asked.node.number not in self._whole or not self._orderly, f"a move in order left out {absent}"
+        self._whole |= set() if absent else {asked.node.number}
         assert bool(absent) == (EVER in answer.coverage.missing), answer.coverage
         self._judge_tag(asked.node, answer)
         for shard, epoch in _epochs(answer):
