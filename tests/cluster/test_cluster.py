@@ -187,7 +187,7 @@ def whole(processes: Sequence[Service], records: int) -> None:
         found = [json.loads(each.request(f"{QUESTIONS[0]}?detail=1")[2]) for each in processes]
         return all("absent" not in each["coverage"] and sum(each["counts"].values()) == records for each in found)
 
-    until(look, timeout_s=60)
+    until(look)
 
 
 def spread(processes: Sequence[Service]) -> None:
@@ -197,7 +197,7 @@ def spread(processes: Sequence[Service]) -> None:
         shards = [each.get("/streams/words")["shards"] for each in processes]
         return all({shard["state"] for shard in own} == {"here", "elsewhere"} for own in shards)
 
-    until(look, timeout_s=60)
+    until(look)
 
 
 @pytest.fixture

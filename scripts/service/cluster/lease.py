@@ -52,8 +52,8 @@ class Shards(Protocol):
         Meanwhile `beat` is called all the time, on this thread.
         """
 
-    def end(self, shards: Sequence[int]) -> None:
-        """Stop shards: others have them, or will have them soon."""
+    def end(self, shards: Sequence[int], beat: Callable[[], None]) -> None:
+        """Stop shards: others have them, or will have them soon. Meanwhile `beat` is called all the time, on this thread."""
 
     def locate(self, shard: int, who: Announced | None, epoch: int) -> None:
         """Note that another process has the shard, and answers."""
@@ -144,6 +144,7 @@ class Leases:
         self._subscribed = False
         self._producer: Producer | None = None
         self._reading: Consumer | None = None
+        self._giving: threading.Thread | None = None
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
 
     def learn(self, timeout_s: float) -> None:
@@ -222,14 +223,26 @@ class Leases:
             member.close()
 
     def _end_all(self, member: Consumer) -> None:
-        running = sorted(self._running)
-        if running:
+        """Give all shards back. The group may move on meanwhile, because another process ends too."""
+        if self._running:
             self._note_membership(member)
-            self._shards.give_back(running, self._beat)
+            self._beside(partial(self._shards.give_back, sorted(self._running), _nothing), partial(self._stay, member))
         if self.has:
-            self._shards.end(self.has)
+            self._shards.end(self.has, _nothing)
         self._running.clear()
         self._left.clear()
+
+    def _beside(self, work: Callable[[], None], meanwhile: Callable[[], None]) -> None:
+        """Do work on a thread of its own, and something else again and again until it is done."""
+        self._giving = threading.Thread(target=work, name="leases/end", daemon=True)
+        self._giving.start()
+        while self._giving.is_alive():
+            meanwhile()
+
+    def _stay(self, member: Consumer) -> None:
+        """Stay in the group, by its present generation: last checkpoints are copied by it."""
+        member.consume(100, _HASTY_POLL_S)
+        self._note_membership(member)
 
     def _beat(self) -> None:
         """Note that this process lives, or that it was silent for so long that others may have its shards."""
@@ -248,7 +261,7 @@ class Leases:
         if ended := sorted(shards):
             for shard in ended:
                 del self._left[shard]
-            self._shards.end(ended)
+            self._shards.end(ended, self._beat)
 
     def _tick(self, reader: Consumer, member: Consumer) -> None:
         self._beat()
@@ -357,6 +370,8 @@ class Leases:
 
     def _on_revoke(self, member: Consumer, places: Sequence[TopicPartition]) -> None:
         """Give shards back in order: the group waits until this returns."""
+        if self._giving is not None:  # this process ends
+            self._giving.join()
         self._note_membership(member)  # it has a new generation, by which the last checkpoints are copied
         numbers = {place.partition for place in places}
         self._let_go(numbers)
@@ -466,7 +481,7 @@ class Leases:
             self._end_left([shard])
         elif shard in self._running:
             self._running.discard(shard)
-            self._shards.end([shard])
+            self._shards.end([shard], self._beat)
 
     def _take_own(self, shard: int, epoch: int, *, same: bool) -> None:
         """Begin a shard, or go on with it if this process had it before."""
@@ -489,6 +504,10 @@ class Leases:
         if self._in_doubt and all(shard in self._announced for shard in self._running):
             self._in_doubt = False
             self._log("lease certain", shards=sorted(self._running))
+
+
+def _nothing() -> None:
+    """Note no sign of life: nothing is asked for any more."""
 
 
 def membership_of(member: Consumer) -> Any:

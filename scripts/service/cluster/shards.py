@@ -85,7 +85,7 @@ class LocalShards:
         `ready` is called once all of its streams answer, on a thread of theirs.
         """
         if shard in self._engines:  # another process has had it in between
-            self.end([shard])
+            self.end([shard], lambda: None)
         keeping = self._keeping(shard, epoch)
         engines = {name: self._engine(name, stanza, shard, keeping) for name, stanza in self._settings.streams.items()}
         self._engines[shard] = engines
@@ -105,15 +105,15 @@ class LocalShards:
         self._drain([engine for shard in shards for engine in self._engines.get(shard, {}).values()], beat)
         self._log("shards given back", shards=sorted(shards))
 
-    def end(self, shards: Sequence[int]) -> None:
-        """Stop shards, all at once. Waits at most 8 s."""
+    def end(self, shards: Sequence[int], beat: Callable[[], None]) -> None:
+        """Stop shards, all at once. Waits at most 8 s. Meanwhile `beat` is called all the time, on this thread."""
         engines = [(shard, name, engine) for shard in shards for name, engine in self._engines.pop(shard, {}).items()]
         for shard, name, _ in engines:
             self._gatherers[name].tell(Release(shard))
         for shard in shards:  # a keeper that takes a large checkpoint from the topic would not stop soon
             if (copies := self._copied.pop(shard, None)) is not None:
                 copies.close()
-        self._stop([engine for _, _, engine in engines])
+        self._stop([engine for _, _, engine in engines], beat)
         self._share_memory()
         self._log("shards end", shards=sorted(shards))
 
@@ -141,14 +141,16 @@ class LocalShards:
                     return
             beat()
 
-    def _stop(self, engines: Sequence[_Engine]) -> None:
+    def _stop(self, engines: Sequence[_Engine], beat: Callable[[], None]) -> None:
         """Stop the actors of engines, and wait until they have stopped, at most 8 s."""
         stopping = [threading.Thread(target=engine.running.stop, daemon=True) for engine in engines]
         for thread in stopping:
             thread.start()
         deadline = time.monotonic() + _STOP_S
         for thread in stopping:
-            thread.join(max(0.0, deadline - time.monotonic()))
+            while thread.is_alive() and time.monotonic() < deadline:
+                thread.join(_BEAT_S)
+                beat()
 
     def _keeping(self, shard: int, epoch: int) -> Keeping:
         """Return where the checkpoints of a lease are."""

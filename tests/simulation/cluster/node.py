@@ -171,6 +171,9 @@ class SimulatedLeases(Leases):
         self._now = node.around.clock.now  # type: ignore[method-assign]
         super().__init__(*given)
 
+    def _beside(self, work: Callable[[], None], meanwhile: Callable[[], None]) -> None:
+        work()  # it pauses in the time of the world
+
     def _reader(self) -> Any:
         around = self._node.around
         return LeaseReader(self._node, around.coordinator, around.chance, around.faults)
@@ -290,7 +293,7 @@ class SimulatedShards(LocalShards):
             self._node.pause(_LOOK_S)
             beat()
 
-    def _stop(self, engines: Sequence[_Engine]) -> None:
+    def _stop(self, engines: Sequence[_Engine], beat: Callable[[], None]) -> None:
         left: list[list[Any]] = []
         for engine in engines:
             running = engine.running
@@ -301,6 +304,7 @@ class SimulatedShards(LocalShards):
             addresses[0].stop(block=False)
         while any(left) and self._node.around.clock.now() < deadline:
             self._node.pause(_LOOK_S)
+            beat()
             for addresses in left:
                 if addresses and not addresses[0].is_alive():
                     addresses.pop(0)
