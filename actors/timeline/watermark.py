@@ -3,7 +3,7 @@
 The front end uses it to release events from the order buffer. Wall-clock time (`now`, seconds) is always an argument.
 """
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from actors.columns.times import INT64_MAX, INT64_MIN, NO_TIMES, Times
 
 _WINDOW = 128
 _SUPPORT = 8
+_MOST_RUNS = 64
+"""Runs of records of one partition in a poll, up to which they are looked at one by one."""
 
 
 class Partition:
@@ -115,14 +117,13 @@ class Watermark:
                 known.at_end, known.ahead = False, (known.ahead[0] if known.ahead is not None else now, now)
 
     def saw(self, partitions: NDArray[np.unsignedinteger], times: Times, now: float) -> None:
-        """Add one poll: the partition and time of each event, in order of arrival. Cost: about 5 ns an event."""
-        by_partition = times[np.argsort(partitions, kind="stable")]
-        start = 0
-        for number, count in enumerate(np.bincount(partitions).tolist()):
-            if count:
-                own = by_partition[start : start + count]
-                self._partitions.setdefault(number, Partition(now)).saw(own, self._lateness, now)
-                start += count
+        """Add one poll: the partition and time of each event, in order of arrival.
+
+        Cost: about 1 ns an event if those of a partition follow each other, else 5 ns.
+        """
+        own = _of_runs(partitions, times)
+        for number, newest in sorted(_by_sorting(partitions, times) if own is None else own.items()):
+            self._partitions.setdefault(number, Partition(now)).saw(newest, self._lateness, now)
 
     def at(self, now: float) -> int | None:
         """Return the watermark, or None if it is unknown.
@@ -175,3 +176,26 @@ class Watermark:
             return self._idle(state, now)
         first, last = state.ahead
         return now - first >= self._idle_s > now - last
+
+
+def _of_runs(partitions: NDArray[np.unsignedinteger], times: Times) -> dict[int, Times] | None:
+    """Return the newest times of each partition in a poll, at least `_WINDOW` if it has more; None if there are many runs."""
+    cuts = np.flatnonzero(partitions[1:] != partitions[:-1]) + 1
+    if cuts.size >= _MOST_RUNS or not times.size:
+        return None
+    found: dict[int, Times] = {}
+    starts = [0, *cuts.tolist()]
+    for number, start, stop in zip(partitions[starts].tolist(), starts, [*starts[1:], times.size], strict=True):
+        run, before = times[start:stop][-_WINDOW:], found.get(number)
+        found[number] = run if before is None else np.concatenate((before, run))
+    return found
+
+
+def _by_sorting(partitions: NDArray[np.unsignedinteger], times: Times) -> Iterator[tuple[int, Times]]:
+    """Yield the times of each partition in a poll."""
+    by_partition = times[np.argsort(partitions, kind="stable")]
+    start = 0
+    for number, count in enumerate(np.bincount(partitions).tolist()):
+        if count:
+            yield number, by_partition[start : start + count]
+            start += count
