@@ -39,7 +39,7 @@ class Newest:
         self._allowed = max(0.0, self._allowed - many)
         accepted = [True] * many if decoded.accepted is None else decoded.accepted[size - many :].tolist()
         event = decoded.times.size - sum(accepted)
-        offsets, written_at = polled.offsets(), polled.timestamps()
+        offsets = polled.offsets()
         for index, is_event in enumerate(accepted, size - many):
             time = None
             if is_event:
@@ -50,7 +50,7 @@ class Newest:
                 Sample(
                     int(polled.partitions[index]),
                     int(offsets[index]),
-                    int(written_at[index]),
+                    polled.written_at(index),
                     is_event,
                     time,
                     None if value is None else len(value),

@@ -56,7 +56,8 @@ class Polled:
 
     Some values are needed by some views only, so callables make them: the offset and the time (ms since 1970) of each record,
     and the key and the headers of the record at an index. By default a record has neither key nor headers. The source may
-    forget keys and headers at its next poll; see `kept`. If the values are not those of the records, `original` returns the
+    forget times, keys and headers at its next poll; see `kept`. `time_of` returns the time of the record at an index in less
+    time than `timestamps`; None if there is no such way. If the values are not those of the records, `original` returns the
     value of the record at an index.
     """
 
@@ -67,6 +68,7 @@ class Polled:
     key_of: Callable[[int], bytes | None] = lambda _: None
     headers_of: Callable[[int], Headers] = lambda _: ()
     original: Callable[[int], bytes | None] | None = None
+    time_of: Callable[[int], int] | None = None
     ended: frozenset[int] = frozenset()
     epoch: int = 0
     held: Mapping[int, int | None] = field(default_factory=dict)
@@ -81,6 +83,7 @@ class Polled:
             lambda index: self.key_of(int(indices[index])),
             lambda index: self.headers_of(int(indices[index])),
             None if self.original is None else lambda index: self.record_value(int(indices[index])),
+            lambda index: self.written_at(int(indices[index])),
             self.ended,
             self.epoch,
             self.held,
@@ -88,9 +91,14 @@ class Polled:
 
     def kept(self) -> "Polled":
         """Return the same poll, to be read after the next poll of its source. Cost: 1 us a record, for keys and headers."""
+        times = self.timestamps()
         keys = [self.key_of(index) for index in range(len(self.values))]
         headers = [self.headers_of(index) for index in range(len(self.values))]
-        return replace(self, key_of=keys.__getitem__, headers_of=headers.__getitem__)
+        return replace(self, timestamps=lambda: times, time_of=None, key_of=keys.__getitem__, headers_of=headers.__getitem__)
+
+    def written_at(self, index: int) -> int:
+        """Return the time of the record at `index`."""
+        return int(self.timestamps()[index]) if self.time_of is None else self.time_of(index)
 
     def record_value(self, index: int) -> bytes | None:
         """Return the value that the record at `index` has in the source."""

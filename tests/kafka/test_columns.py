@@ -100,6 +100,7 @@ def records_of(fetched: Fetched) -> Iterator[tuple[int, Record]]:
     for index, (number, offset, stamp, value) in enumerate(
         zip(polled.partitions.tolist(), offsets, stamps, polled.values, strict=True)
     ):
+        assert stamp == polled.written_at(index)
         yield number, Record(offset, stamp, polled.key_of(index), value, tuple(polled.headers_of(index)))
 
 
@@ -155,7 +156,7 @@ def test_columns_of_many_partitions_are_what_message_objects_are(broker: str):
 def test_a_poll_is_not_read_after_the_next_one(broker: str):
     topic = created(broker, f"columns-{uuid.uuid4().hex}")
     producer = Producer({"bootstrap.servers": broker})
-    for number in range(2):
+    for number in range(3):
         producer.produce(topic, b"%d" % number, b"key", headers=[("a", b"b")])
     assert producer.flush(20) == 0
     with reading(broker, topic, "columns") as (consumer, read):
@@ -164,11 +165,16 @@ def test_a_poll_is_not_read_after_the_next_one(broker: str):
         kept = first.records.kept()
         assert first.records.key_of(0) == b"key"
         read.poll(1, 0.1)
-        for forgotten in (first.records.key_of, first.records.headers_of):
+        for forgotten in (first.records.key_of, first.records.headers_of, first.records.written_at):
             with pytest.raises(RuntimeError, match="released"):
                 forgotten(0)
         assert (kept.key_of(0), kept.headers_of(0)) == (b"key", (("a", b"b"),))
+        assert kept.written_at(0) == kept.timestamps()[0] > 0
         assert (first.records.values, first.records.offsets().tolist()) == ([b"0"], [0])  # these are copies
+        unread = until(lambda: found.records.timestamps if (found := read.poll(1, 0.1)).places.size else None)
+        read.poll(1, 0)
+        with pytest.raises(RuntimeError, match="released"):
+            unread()
     with pytest.raises(RuntimeError, match="closed"):
         read.poll(1, 0)
 

@@ -182,7 +182,7 @@ def _polled(found: Messages) -> Polled:
     def timestamps() -> Times:
         return found.timestamps
 
-    return Polled(found.values, partitions, offsets, timestamps, found.key, found.headers)
+    return Polled(found.values, partitions, offsets, timestamps, found.key, found.headers, time_of=found.timestamp)
 
 
 def _offset_of(message: Message) -> int:

@@ -1,12 +1,13 @@
 """Polls in the memory of librdkafka: read as columns without a Python object for a record, and freed in one call.
 
 Only this file and `proofs` touch memory by address. Values are copied when a poll is made. Keys and headers are copied one by
-one on demand, until the poll is released.
+one on demand, until the poll is released. Timestamps are gathered on demand.
 """
 
 import ctypes
-from ctypes import c_char_p, c_int, c_int32, c_int64, c_size_t, c_ssize_t, c_void_p
-from itertools import starmap
+from collections.abc import Iterable
+from ctypes import c_char_p, c_int, c_int32, c_int64, c_size_t, c_ssize_t, c_void_p, py_object
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,13 @@ _ERROR, _PARTITION, _PAYLOAD, _LENGTH, _KEY, _KEY_LENGTH, _OFFSET = 0, 2, 3, 4, 
 """The members of `rd_kafka_message_t` (rdkafka.h), in words of eight bytes. The first two are of four bytes."""
 
 _STAMP = 12
-"""The word of a message's timestamp. It is private, so each poll is compared with `rd_kafka_message_timestamp`."""
+"""The word of a message's timestamp. It is private, so it is compared with `rd_kafka_message_timestamp` at each use."""
 
 _LOW, _HIGH = 1 << 12, 1 << 47
 """The addresses of a process on x86-64, without the first page."""
 
 _PAGE = 1 << 12
-_PADDING = bytes(8)
+_PADDING = 8
 
 
 class Library:
@@ -53,6 +54,8 @@ class Library:
         self.stamp = _typed(held.rd_kafka_message_timestamp, c_int64, c_void_p, c_void_p)
         self.text = _typed(held.rd_kafka_message_errstr, c_char_p, c_void_p)
         self.headers = _typed(held.rd_kafka_message_headers, c_int, c_void_p, c_void_p)
+        self.new_bytes = _typed(runtime.PyBytes_FromStringAndSize, py_object, c_void_p, c_ssize_t)
+        self.place_of = _typed(runtime.PyBytes_AsString, c_void_p, py_object)
         self.header = _typed(held.rd_kafka_header_get_all, c_int, c_void_p, c_size_t, c_void_p, c_void_p, c_void_p)
         memory = (ctypes.c_char * (_HIGH - 2 * _LOW)).from_address(_LOW)
         self.words: NDArray[np.int64] = np.frombuffer(memory, np.int64)  # type: ignore[call-overload]  # an array of ctypes is a buffer
@@ -65,8 +68,9 @@ def _typed(function: Any, result: Any, *arguments: Any) -> Any:
 
 
 class Messages:
-    """The records and errors of one poll, in order of arrival, as columns. Keys and headers are readable until `release`.
+    """The records and errors of one poll, in order of arrival, as columns.
 
+    Keys, headers and timestamps are readable until `release`. Timestamps that were read before are readable for ever.
     A poll without messages has no columns.
     """
 
@@ -85,18 +89,17 @@ class Messages:
             raise
 
     def _gather(self) -> None:
-        words = (self._pointers - _LOW) >> 3
-
-        def column(member: int) -> Times:
-            found: Times = self._library.words[words + member]
-            return found
-
-        self.errors: NDArray[np.int32] = column(_ERROR).astype(np.int32)
+        self._words = words = (self._pointers - _LOW) >> 3
+        self.errors: NDArray[np.int32] = self._column(words).astype(np.int32)
         """0 for a record, otherwise a code of librdkafka."""
-        self.partitions: NDArray[np.int32] = column(_PARTITION).astype(np.int32)
-        self.offsets = column(_OFFSET)
-        self.timestamps = self._timestamps(column)
-        self.values = self._values(column(_PAYLOAD), column(_LENGTH))
+        self.partitions: NDArray[np.int32] = self._column(words + _PARTITION).astype(np.int32)
+        self.offsets = self._column(words + _OFFSET)
+        self.values = self._values(self._column(words + _PAYLOAD), self._column(words + _LENGTH))
+
+    def _column(self, words: Times) -> Times:
+        """Return one member of each message, in less time than by an index."""
+        found: Times = self._library.words.take(words)
+        return found
 
     def key(self, place: int) -> bytes | None:
         """Return the key of a record."""
@@ -127,17 +130,26 @@ class Messages:
             self._library.destroy(base)
 
     def _at(self, place: int) -> int:
-        if self._base is None:
-            raise RuntimeError("the poll was released")
+        self._checked()
         return int(self._pointers[place])
 
-    def _timestamps(self, column: Any) -> Times:
-        """Return the timestamp of each record, by the public function if the first or last one lies at another place."""
-        stamps: Times = np.where(self.errors == 0, column(_STAMP), -1)
+    def _checked(self) -> None:
+        if self._base is None:
+            raise RuntimeError("the poll was released")
+
+    @cached_property
+    def timestamps(self) -> Times:
+        """The timestamp of each record, by the public function if the first or last one lies at another place."""
+        self._checked()
+        stamps: Times = np.where(self.errors == 0, self._column(self._words + _STAMP), -1)
         ends = [place for place in (0, -1) if self.count]
-        if all(stamps[place] == self._library.stamp(int(self._pointers[place]), None) for place in ends):
+        if all(stamps[place] == self.timestamp(place) for place in ends):
             return stamps
-        return np.fromiter((self._library.stamp(pointer, None) for pointer in self._pointers.tolist()), np.int64, self.count)
+        return np.fromiter(map(self.timestamp, range(self.count)), np.int64, self.count)
+
+    def timestamp(self, place: int) -> int:
+        """Return the timestamp of a record."""
+        return int(self._library.stamp(self._at(place), None))
 
     def _values(self, payloads: Times, lengths: Times) -> Values:
         """Copy the values. Those of one batch lie near each other, and are copied with what lies between them.
@@ -145,20 +157,32 @@ class Messages:
         Between two bytes less than a page apart there is no other page, so memory between them can be read.
         """
         absent = (payloads == 0) | (self.errors != 0)
-        if absent.any():
-            lengths = np.where(absent, 0, lengths)
-            there = np.flatnonzero(~absent)
-        else:
-            there = np.arange(self.count)
-        starts = np.zeros(self.count, np.int64)
-        if not there.size:
-            return Values.of_columns(_PADDING, starts, lengths, absent if self.count else None)
-        begins, sizes = payloads[there], lengths[there]
-        gaps = begins[1:] - (begins[:-1] + sizes[:-1])
-        first = np.concatenate(([0], np.flatnonzero((gaps < 0) | (gaps >= _PAGE)) + 1))
-        last = np.append(first[1:], there.size) - 1
+        if not absent.any():
+            raw, starts = self._copied(payloads, lengths)
+            return Values.of_columns(raw, starts, lengths)
+        starts, lengths, there = np.zeros(self.count, np.int64), np.where(absent, 0, lengths), np.flatnonzero(~absent)
+        raw, starts[there] = self._copied(payloads[there], lengths[there])
+        return Values.of_columns(raw, starts, lengths, absent)
+
+    def _copied(self, begins: Times, sizes: Times) -> tuple[bytes, Times]:
+        """Return the bytes from each of `begins` on, each once, and the place of each value in them."""
+        if not begins.size:
+            return bytes(_PADDING), begins
+        gaps = begins[1:] - begins[:-1]
+        gaps -= sizes[:-1]
+        last = np.append(np.flatnonzero((gaps < 0) | (gaps >= _PAGE)), begins.size - 1)
+        first = np.concatenate(([0], last[:-1] + 1))
         low = begins[first]
         size = begins[last] + sizes[last] - low
-        raw = b"".join([*starmap(ctypes.string_at, zip(low.tolist(), size.tolist(), strict=True)), _PADDING])
-        starts[there] = begins - np.repeat(low - (np.cumsum(size) - size), last - first + 1)
-        return Values.of_columns(raw, starts, lengths, absent if there.size < self.count else None)
+        ends = np.cumsum(size)
+        starts = begins - np.repeat(low - (ends - size), last - first + 1)
+        return self._joined(zip((ends - size).tolist(), low.tolist(), size.tolist(), strict=True), int(ends[-1])), starts
+
+    def _joined(self, runs: Iterable[tuple[int, int, int]], size: int) -> bytes:
+        """Return `size` bytes: each run has its place in them, its address and its size. Padding follows."""
+        raw: bytes = self._library.new_bytes(None, size + _PADDING)
+        place = self._library.place_of(raw)
+        for start, address, count in runs:
+            ctypes.memmove(place + start, address, count)
+        ctypes.memset(place + size, 0, _PADDING)
+        return raw
