@@ -14,10 +14,12 @@ from actors.durability.disk import Disk, File
 from actors.durability.spool import Handle, Spool
 
 _BLOCK_BYTES = 1 << 20
+_WHOLE_BYTES = 1 << 16
+"""Bytes from which on what is written becomes a block of its own, so that it is not copied first."""
 
 
 class ScratchFile(File):
-    """A file as blocks of a spool, each of about 1 MiB. It can be read after `close`."""
+    """A file as blocks of a spool, each of at most about 1 MiB, or a longer one. It can be read after `close`."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
@@ -26,6 +28,10 @@ class ScratchFile(File):
 
     @override
     def write(self, data: bytes | memoryview) -> None:
+        if memoryview(data).nbytes >= _WHOLE_BYTES:
+            self.close()
+            self._blocks.append(self._spool.put(memoryview(data).cast("B")))
+            return
         self._begun += data
         if len(self._begun) >= _BLOCK_BYTES:
             self._put()

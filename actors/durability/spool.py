@@ -52,7 +52,7 @@ class Spool:
         self._drain()
         return self._end
 
-    def put(self, data: bytes | bytearray) -> Handle:
+    def put(self, data: bytes | bytearray | memoryview) -> Handle:
         """Write `data` and return its handle. Blocks for the write.
 
         Raises OSError when there is no room; ValueError after `close`.

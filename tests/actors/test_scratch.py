@@ -23,10 +23,11 @@ def test_a_file_is_read_as_it_was_written_under_its_last_name():
     disk = ScratchDisk()
     large = os.urandom(3 << 20)
     written(disk, "a", b"old")
-    written(disk, "b", large, memoryview(b"end"))
+    written(disk, "b", b"begin", large, memoryview(b"end"), memoryview(large)[: 1 << 16], b"", memoryview(large)[:7])
     disk.rename(FOLDER / "b", FOLDER / "a")
     assert disk.names(FOLDER) == ["a"]
-    assert disk.read(FOLDER / "a") == disk.map(FOLDER / "a") == large + b"end"
+    expected = b"begin" + large + b"end" + large[: 1 << 16] + large[:7]
+    assert disk.read(FOLDER / "a") == disk.map(FOLDER / "a") == expected
     assert disk.names(Path("others")) == []
 
 
