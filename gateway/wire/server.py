@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, cast
 
-import uvicorn
+import uvicorn.server
 from starlette.types import ASGIApp
+from uvicorn.config import Config
 
 from gateway.wire.connections import Connections
 from gateway.wire.guard import HEADERS
@@ -32,14 +33,14 @@ _OTHER_FILES = 1_024
 """Files in addition to the connections: generations that are read from disk, and the Kafka clients."""
 
 
-class Server(uvicorn.Server):
+class Server(uvicorn.server.Server):
     """A uvicorn server that sweeps its connections. `connections` has the open ones, and the counts of cut ones.
 
     uvicorn itself looks ten times a second whether it is to stop. This one sleeps until a connection is due, for a second at
     most. `should_exit` wakes it, on any thread and in a signal's handler.
     """
 
-    def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
+    def __init__(self, config: Config, connections: Connections) -> None:
         self._exits = False
         self._wake: Callable[[], None] = lambda: None
         super().__init__(config)
@@ -92,7 +93,7 @@ class Server(uvicorn.Server):
 def server(app: ASGIApp, allowance: Allowance) -> Server:
     """Return a server of `app` within the limits that `allowance` has at each moment. It logs no request."""
     connections = Connections(allowance, HEADERS)
-    config = uvicorn.Config(
+    config = Config(
         app,
         http=cast("Any", partial(Connection, connections)),
         ws="none",

@@ -22,7 +22,9 @@ print(json.dumps([dict(os.environ) == before, psutil.Process().num_threads()]))
 
 SERVE = """
 import sys
-from scripts.service.serve import main
+from scripts.service.importing import importing
+with importing():
+    from scripts.service.serve import main
 from gateway.app import routes_of
 from gateway.stream import Served
 from config.load import load
@@ -47,6 +49,7 @@ def test_a_service_imports_only_the_view_of_its_stream(stream: str, view: str):
     views = {name for name in VIEWS if any(each.startswith(f"actors.views.{name}.") for each in found)}
     assert views == {view}
     assert not found & {"rich", "prometheus_client", "pyarrow", "opentelemetry"}
+    assert not found & {"click", "watchfiles", "multiprocessing", "uvicorn.main", "numpy._core._add_newdocs"}
     assert ("datasketches" in found) == (view == "uniques")
 
 
@@ -63,11 +66,14 @@ def test_the_environment_and_the_collector_are_as_before_also_after_a_failed_imp
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     if given is not None:
         monkeypatch.setenv("OPENBLAS_NUM_THREADS", given)
+    monkeypatch.delitem(sys.modules, "uvicorn.main", raising=False)
     before = dict(os.environ)
     with pytest.raises(ImportError), importing():
         assert not gc.isenabled()
+        assert sys.modules["uvicorn.main"].run is None
         assert os.environ["OPENBLAS_NUM_THREADS"] == (given or "1")
         raise ImportError
     gc.unfreeze()
     assert gc.isenabled()
     assert dict(os.environ) == before
+    assert "uvicorn.main" not in sys.modules
