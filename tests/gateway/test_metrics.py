@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import promql_parser
 import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
@@ -99,6 +100,27 @@ def test_each_metric_of_the_dashboard_and_the_rules_exists(running: Service):
         assert named <= there | _OF_PROMETHEUS, f"{expression} names {named - there}"
 
 
+def expressions() -> list[str]:
+    """Return the expressions of the rules and of the dashboard, with a length in the place of Grafana's intervals."""
+    panels = json.loads((ROOT / "deploy" / "grafana" / "firnline.json").read_text())["panels"]
+    asked = [target["expr"] for panel in panels for target in panel.get("targets", ())]
+    plain = [re.sub(r"\$__\w+", "5m", each).replace("$", "") for each in asked]
+    return plain + [rule["expr"] for group in rules_file()["groups"] for rule in group["rules"]]
+
+
+def test_each_expression_of_the_rules_and_the_dashboard_is_promql():
+    """The parser of `promql-parser` checks names and types of functions as Prometheus does."""
+    for expression in expressions():
+        promql_parser.parse(expression)
+    for wrong in (
+        "rate(firnline_records_total)",
+        "sum by (stream(firnline_lag_records)",
+        "increas(firnline_records_total[5m])",
+    ):
+        with pytest.raises(ValueError, match=r"expected|unclosed|unexpected|unknown"):
+            promql_parser.parse(wrong)
+
+
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 def test_prometheus_accepts_the_metrics_the_rules_and_each_expression_of_the_dashboard(running: Service, tmp_path: Path):
     def checked(*words: str, given: bytes = b"") -> bytes:
@@ -107,13 +129,10 @@ def test_prometheus_accepts_the_metrics_the_rules_and_each_expression_of_the_das
         return done.stdout
 
     checked("metrics", given=running.request("/metrics")[2])
-    panels = json.loads((ROOT / "deploy" / "grafana" / "firnline.json").read_text())["panels"]
-    asked = [target["expr"] for panel in panels for target in panel.get("targets", ())]
-    plain = [re.sub(r"\$__\w+", "5m", each).replace("$", "") for each in asked]
-    rules = [{"record": f"panel:{number}", "expr": each} for number, each in enumerate(plain)]
+    rules = [{"record": f"panel:{number}", "expr": each} for number, each in enumerate(expressions())]
     (tmp_path / "panels.yml").write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
     shown = checked("rules", str(tmp_path / "panels.yml"), str(ROOT / "deploy" / "prometheus" / "alerts.yml"))
-    assert f"{len(asked)} rules found".encode() in shown
+    assert f"{len(rules)} rules found".encode() in shown
 
 
 def rules_file() -> Any:
@@ -124,6 +143,7 @@ def test_each_rule_has_a_severity_and_a_description():
     rules = [rule for group in rules_file()["groups"] for rule in group["rules"]]
     assert len({rule["alert"] for rule in rules}) == len(rules) > 12
     for rule in rules:
+        assert rule.keys() <= {"alert", "expr", "for", "labels", "annotations"}, rule
         assert rule["labels"]["severity"] in ("critical", "warning"), rule
         assert set(rule["annotations"]) == {"summary", "description"}, rule
         assert re.fullmatch(r"[0-9]+[smh]", rule.get("for", "0s")), rule
