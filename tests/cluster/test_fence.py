@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 from confluent_kafka import Consumer, KafkaException
 
-from scripts.service.cluster.lease import Grant, membership_of
+from scripts.service.cluster.group import Grant, membership_of
 from scripts.service.cluster.results import Results
 from tests.cluster.test_cluster import created
 from tests.support.sinks import committed_values

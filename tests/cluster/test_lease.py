@@ -10,7 +10,8 @@ import pytest
 from confluent_kafka import ConsumerGroupState, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from scripts.service.cluster.lease import Group, Leases, ensure_leases
+from scripts.service.cluster.group import Group, ensure_leases
+from scripts.service.cluster.lease import Leases
 from scripts.service.cluster.records import Announced
 from tests.cluster.test_cluster import created
 from tests.support.waiting import until

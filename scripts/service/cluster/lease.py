@@ -12,17 +12,16 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from scripts.service.cluster.announcer import Announcer
+from scripts.service.cluster.group import Grant, Group, member_of, membership_of, reader_of
 from scripts.service.cluster.records import Announced
-from scripts.service.cluster.topics import ensure_compacted
 
 _POLL_S = 0.1
-_TIMEOUT_S = 10.0
 _AGAIN_S = 0.5
 _HASTY_POLL_S = 0.02
 """The same while a shard was given to this process and does not answer yet."""
@@ -32,9 +31,6 @@ _HASTE_S = 10.0
 
 _UNTAKEN_S, _TAKEN_S = 30.0, 600.0
 """How long a shard that was given back answers: if no other process takes it, and after one has begun to take it."""
-
-_HEARTBEATS = 6
-"""Heartbeats in a session. More would make no move shorter: librdkafka sends the next one when its thread wakes."""
 
 
 class Shards(Protocol):
@@ -57,37 +53,6 @@ class Shards(Protocol):
 
     def locate(self, shard: int, who: Announced | None, epoch: int) -> None:
         """Note that another process has the shard, and answers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """A cluster as Kafka knows it: the lease topic, the consumer group, its members' patience, and the name of this member."""
-
-    topic: str
-    shards: int
-    session_ms: int
-    member: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What lets this process commit for all shards: the epoch by which it has shard 0, and its membership of the group then.
-
-    Kafka refuses a transaction with this membership as soon as another process may have the shard.
-    """
-
-    epoch: int
-    membership: Any
-
-
-def ensure_leases(settings: Mapping[str, Any], group: Group) -> None:
-    """Create the lease topic if it is absent. Raises ValueError if it has other shards, OSError if Kafka is away."""
-    found = ensure_compacted(settings, group.topic, group.shards)
-    if found != group.shards:
-        raise ValueError(
-            f"cluster.shards: expected {found}, the shards that the cluster began with (the partitions of topic"
-            f" {group.topic}), got {group.shards}: another number needs another cluster.name, and reads everything again"
-        )
 
 
 class Leases:
@@ -123,12 +88,7 @@ class Leases:
         self._left: dict[int, float] = {}
         """The shards that were given back and still answer, each with the time until which it does."""
         self._located: dict[int, tuple[str, int]] = {}
-        self._epochs: dict[int, int] = {}
-        """The leases of this process: by its announcements as they came back, then as Kafka has acknowledged them; those that
-        answer, and those that are announced to answer."""
-        self._begun: dict[int, int] = {}
-        self._ready: dict[int, int] = {}
-        self._told: dict[int, int] = {}
+        self._announcer = Announcer(self._writer, group, me, secret)
         self._hasty_until = 0.0
         self._held: frozenset[int] = frozenset()
         self._membership: Any = None
@@ -142,7 +102,6 @@ class Leases:
         self._ending = threading.Event()
         self._draining = threading.Event()
         self._subscribed = False
-        self._producer: Producer | None = None
         self._reading: Consumer | None = None
         self._giving: threading.Thread | None = None
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
@@ -211,7 +170,7 @@ class Leases:
         reader, member = self._reading or self._reader(), self._member()
         try:
             with contextlib.suppress(KafkaException):  # the first announcement tries again, and reports it
-                self._ensure_producer()  # before the first shard is absent because of it
+                self._announcer.connect()  # before the first shard is absent because of it
             while not self._ending.is_set():
                 self._tick(reader, member)
             self._end_all(member)
@@ -267,27 +226,16 @@ class Leases:
         self._beat()
         self._end_left([shard for shard, until in self._left.items() if self._now() > until])
         self._subscribe(member)
-        coming = self._now() < self._hasty_until and self._told != self._epochs
+        coming = self._now() < self._hasty_until and not self._announcer.done
         wait_s = _HASTY_POLL_S if coming or self._given - self._held else _POLL_S
         self._look_for_end(member.consume(100, wait_s))  # its records are not needed: the reader gets them too
         self._note_membership(member)
         for message in reader.consume(1_000, wait_s / 2):
             self._take(message)
-        due: Mapping[int, int | None] = dict.fromkeys(sorted(self._given - self._announced)) or self._answering()
-        if due and self._now() >= self._again_at:
-            self._announce(member, due)
+        if self._now() >= self._again_at:
+            begun: Mapping[int, int | None] = dict.fromkeys(sorted(self._given - self._announced))
+            self._announce(member, begun or self._announcer.answering(self._announced & self._held))
         self._grant = self._grant_now()
-
-    def _answering(self) -> dict[int, int]:
-        """Return the shards whose leases are announced, and which answer since then, with these leases."""
-        ready = self._ready.copy()  # another thread adds to it
-        return {
-            shard: epoch
-            for shard, epoch in self._epochs.items()
-            if shard in self._announced & self._held
-            and self._begun.get(shard) == epoch == ready.get(shard)
-            and self._told.get(shard) != epoch
-        }
 
     def _note_membership(self, member: Consumer) -> None:
         """Note the present generation, if this process has a shard."""
@@ -302,22 +250,6 @@ class Leases:
             return None
         return Grant(self._first, self._membership)
 
-    def _member(self) -> Consumer:
-        own: dict[str, Any] = {
-            "group.id": self._group.topic,
-            "partition.assignment.strategy": "cooperative-sticky",
-            "session.timeout.ms": self._group.session_ms,
-            "heartbeat.interval.ms": max(1, self._group.session_ms // _HEARTBEATS),
-            "max.poll.interval.ms": max(300_000, self._group.session_ms),
-            "enable.auto.commit": False,
-            "auto.offset.reset": "latest",
-            "isolation.level": "read_committed",
-            "log_level": 0,
-        }
-        if self._group.member is not None:
-            own["group.instance.id"] = self._group.member
-        return Consumer({**self._settings, **own})
-
     def _subscribe(self, member: Consumer) -> None:
         """Be in the group, or while this process drains, leave it: librdkafka revokes all partitions first."""
         if self._subscribed == self._draining.is_set():
@@ -330,19 +262,11 @@ class Leases:
                 member.unsubscribe()
             self._log("takes shards" if self._subscribed else "takes no shards", shards=list(self.has))
 
+    def _member(self) -> Consumer:
+        return member_of(self._settings, self._group)
+
     def _reader(self) -> Consumer:
-        own: dict[str, Any] = {
-            "group.id": self._group.topic,
-            "enable.auto.commit": False,
-            "isolation.level": "read_committed",
-            "auto.offset.reset": "earliest",
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": 50,
-            "log_level": 0,
-        }
-        reader = Consumer({**self._settings, **own})
-        reader.assign([TopicPartition(self._group.topic, number, 0) for number in range(self._group.shards)])
-        return reader
+        return reader_of(self._settings, self._group)
 
     def _writer(self, own: Mapping[str, Any]) -> Producer:
         return Producer({**self._settings, **own})
@@ -402,50 +326,17 @@ class Leases:
         if 0 in numbers:
             self._first = self._grant = None
 
-    def _ensure_producer(self) -> Producer:
-        """Return the producer of announcements. The first call takes some 0.5 s. Raises KafkaException."""
-        if self._producer is None:
-            own = {
-                "transactional.id": f"{self._group.topic}-{self._me.process}",
-                "transaction.timeout.ms": self._group.session_ms,
-                "linger.ms": 0,
-                "log_level": 0,
-            }
-            made = self._writer(own)
-            made.init_transactions(_TIMEOUT_S)
-            self._producer = made
-        return self._producer
-
     def _announce(self, member: Consumer, due: Mapping[int, int | None]) -> None:
-        """Announce that this process has these shards, unless Kafka has given them to others; with a lease, that it answers."""
+        """Announce shards, see `Announcer`; if Kafka refuses it, again later."""
+        if not due:
+            return
         try:
-            producer, offsets = self._ensure_producer(), dict[int, int]()
-
-            def delivered(error: KafkaError | None, message: Message) -> None:
-                if error is None:
-                    offsets[int(message.partition() or 0)] = int(message.offset() or 0)
-
-            producer.begin_transaction()
-            for number, lease in due.items():
-                announced = Announced(number, self._me.process, self._me.host, self._me.port, self._me.pid, lease)
-                key, value = announced.record(self._secret)
-                producer.produce(self._group.topic, value, key, partition=number, on_delivery=delivered)
-            producer.flush(_TIMEOUT_S)
-            _require(set(offsets) == set(due))
-            places = [TopicPartition(self._group.topic, number, offset + 1) for number, offset in offsets.items()]
-            producer.send_offsets_to_transaction(places, membership_of(member), _TIMEOUT_S)
-            producer.commit_transaction(_TIMEOUT_S)
+            self._announcer.announce(member, due)
         except KafkaException as error:
             self._again_at = self._now() + _AGAIN_S
             self._log("lease refused", shards=list(due), problem=error.args[0].str())
-            self._producer = None  # a new client ends what this one has left open
-            return
-        self._announced.update(due)
-        for shard, lease in due.items():
-            if lease is None:
-                self._begun[shard] = offsets[shard]
-            else:
-                self._told[shard] = lease
+        else:
+            self._announced.update(due)
 
     def _take(self, message: Message) -> None:
         """Learn from one record of the lease topic who has a shard."""
@@ -467,8 +358,7 @@ class Leases:
     def _take_others(self, shard: int, found: Announced, epoch: int) -> None:
         """Note that another process has a shard. Until it answers, whoever has given the shard back in order does."""
         self._held -= {shard}
-        for own in (self._epochs, self._ready, self._told):
-            own.pop(shard, None)
+        self._announcer.forget(shard)
         self._let_go([shard])
         answers, before = found.lease is not None, self._located.get(shard)
         located = found.process, epoch
@@ -486,12 +376,11 @@ class Leases:
     def _take_own(self, shard: int, epoch: int, *, same: bool) -> None:
         """Begin a shard, or go on with it if this process had it before."""
         self._held |= {shard}
-        self._epochs[shard] = epoch
         self._located.pop(shard, None)
         self._hasty_until = self._now() + _HASTE_S
         if shard == 0:
             self._first = epoch
-        ready = partial(self._ready.__setitem__, shard, epoch)
+        ready = self._announcer.read_back(shard, epoch)
         if shard in self._running and same:
             self._shards.renew(shard, epoch, ready)
         else:
@@ -508,21 +397,3 @@ class Leases:
 
 def _nothing() -> None:
     """Note no sign of life: nothing is asked for any more."""
-
-
-def membership_of(member: Consumer) -> Any:
-    """Return the membership of a group, for a transaction. Raises KafkaException if the member has none, or has lost it.
-
-    Kafka checks nothing in a transaction if the membership has neither name nor generation.
-    """
-    before = member.memberid()
-    found = member.consumer_group_metadata()
-    if not before or member.memberid() != before:
-        raise KafkaException(KafkaError(KafkaError.UNKNOWN_MEMBER_ID, "the membership of the group is lost"))
-    return found
-
-
-def _require(acknowledged: bool) -> None:
-    """Raise KafkaException unless all records are acknowledged."""
-    if not acknowledged:
-        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "no acknowledgement in time"))  # noqa: SLF001  # its public name

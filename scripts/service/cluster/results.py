@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 
 from actors.kafka_topic import LOOKS_ONLY, ensure_topic, longest_record
 from actors.sinks.kafka.visible import consumer_of, open_partitions
-from scripts.service.cluster.lease import Grant
+from scripts.service.cluster.group import Grant
 from scripts.service.cluster.topics import ensure_compacted
 
 _TIMEOUT_S = 10.0

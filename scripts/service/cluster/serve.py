@@ -37,7 +37,8 @@ from gateway.watch.traffic import Counted, Traffic
 from gateway.wire.guard import Guard
 from gateway.wire.limits import Allowance
 from gateway.wire.server import files_for, server
-from scripts.service.cluster.lease import Grant, Group, Leases, ensure_leases
+from scripts.service.cluster.group import Grant, Group, ensure_leases
+from scripts.service.cluster.lease import Leases
 from scripts.service.cluster.records import Announced
 from scripts.service.cluster.results import Results
 from scripts.service.cluster.secret import secret_of

@@ -19,7 +19,8 @@ from actors.runtime.actor import System, start
 from actors.runtime.guardian import Guardian
 from actors.sources.polled import Place, Polled
 from actors.stream import Callbacks, drain, start_stream
-from scripts.service.cluster.lease import Group, Leases
+from scripts.service.cluster.group import Group
+from scripts.service.cluster.lease import Leases
 from scripts.service.cluster.records import Announced
 from scripts.service.cluster.shards import LocalShards, _Engine
 from tests.simulation.clock import SimulatedClock
