@@ -137,6 +137,7 @@ class Intake:
             "offsets": dict(self._place.offsets),
             "identity": self._place.identity,
             "epoch": self._place.epoch,
+            **_carried(self._place),
             "unit": self._unit.state(),
             "order": self._order.state(),
             "watermark": self._watermark.state(),
@@ -156,7 +157,7 @@ class Intake:
 
     def _restore(self, state: State, now: float) -> None:
         offsets = {int(number): int(offset) for number, offset in state["offsets"].items()}
-        self._place = Place(offsets, state["identity"], state["epoch"])
+        self._place = Place(offsets, state["identity"], state["epoch"], _carrier_of(state))
         self._order.restore(state["order"])
         self._watermark.restore(state["watermark"], now)
         self._refusals.restore(state["refusals"])
@@ -269,6 +270,7 @@ class Intake:
         """
         refused: list[_Refused] = []
         self._suspects.enter(place)
+        self._mark(polled, now)
         records, decoded = self._decoded(polled, refused)
         origin = Origin(self._place.offsets, place.offsets, polled.epoch)
         missing: list[RecordsMissing] = []
@@ -334,11 +336,21 @@ class Intake:
 
     def ended(self, polled: Polled, now: float) -> None:
         """Note the partitions that a poll has read to their end, and those with records that cannot be read yet."""
+        if not polled.values:
+            self._mark(polled, now)
         for number in polled.ended:
             self._watermark.expect(number, at_end=True, now=now)
         for number in polled.held:
             self._watermark.expect(number, at_end=False, now=now)
         self._held = polled.held
+
+    def _mark(self, polled: Polled, now: float) -> None:
+        """Note how far the partitions of a poll are by its marks."""
+        for number, mark in (polled.marks or {}).items():
+            if mark.ahead:
+                self._watermark.saw_ahead(np.array([number], np.uint32), now)
+            if mark.recent.size:
+                self._watermark.knows(number, mark.recent, now)
 
     def transaction(self, now: float) -> tuple[int, int] | None:
         """Return the partition and the first offset of an open transaction, if nothing else holds the stream back."""
@@ -370,7 +382,8 @@ class Intake:
         silent = 0 if self._announced is None else int((times < max(released, self._announced)).sum()) - behind
         self._late += behind + silent
         self._late_by_silence += silent
-        self._watermark.saw(partitions, times, now)
+        if polled.marks is None:
+            self._watermark.saw(partitions, times, now)
         if self._view.categories:
             self._order.add(decoded.batch)
         elif decoded.batch.count:
@@ -580,6 +593,20 @@ class Intake:
 def _recent(watermark: State) -> list[Times]:
     """Return the newest times of each partition in the state of a watermark, by the number of the partition."""
     return [np.array(recent) for _, (recent, _) in sorted(watermark.items(), key=lambda each: int(each[0]))]
+
+
+def _carried(place: Place) -> State:
+    """Return what a checkpoint has of the place in another topic; nothing if the records are read from their own."""
+    if place.carrier is None:
+        return {}
+    return {"carrier": (dict(place.carrier.offsets), place.carrier.identity, place.carrier.epoch)}
+
+
+def _carrier_of(state: State) -> Place | None:
+    if "carrier" not in state:
+        return None
+    offsets, identity, epoch = state["carrier"]
+    return Place({int(number): int(offset) for number, offset in offsets.items()}, identity, epoch)
 
 
 def _partitions(polled: Polled, decoded: Decoded) -> NDArray[np.unsignedinteger[Any]]:

@@ -35,16 +35,31 @@ class Place:
 
     `identity` is an id that a recreated topic or file does not share, None if it is unknown. `epoch` is the number of times
     that the topic or file was recreated.
+
+    If the records are read from another topic than their own, `carrier` is the place there.
     """
 
     offsets: Mapping[int, int] = field(default_factory=dict)
     identity: str | None = None
     epoch: int = 0
+    carrier: "Place | None" = None
 
     def before(self, polled: "Polled") -> "Place":
         """Return the place of the first records of a poll that ends at this place. Cost: O(records)."""
         starts = {number: start for number, (start, _) in polled.ranges().items()}
-        return Place({**self.offsets, **starts}, self.identity, self.epoch)
+        return Place({**self.offsets, **starts}, self.identity, self.epoch, self.carrier)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a source that gives only some records of a partition knows of the others.
+
+    `recent` has the newest times of all events of the partition, in order of arrival; it is empty if none came since the last
+    mark. `ahead`: an event came whose time is ahead of the clock. It is not among the recent ones.
+    """
+
+    recent: Times
+    ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +68,8 @@ class Polled:
 
     `held` has the partitions whose next records cannot be read yet: the first offset of an open transaction, None if the
     reason is unknown. It has all of them at each poll.
+
+    With `marks`, by partition, these alone tell how far the stream is in time; its records are only some of the events.
 
     Some values are needed by some views only, so callables make them: the offset and the time (ms since 1970) of each record,
     and the key and the headers of the record at an index. By default a record has neither key nor headers. The source may
@@ -72,6 +89,7 @@ class Polled:
     ended: frozenset[int] = frozenset()
     epoch: int = 0
     held: Mapping[int, int | None] = field(default_factory=dict)
+    marks: Mapping[int, Mark] | None = None
 
     def part(self, indices: NDArray[np.int64]) -> "Polled":
         """Return the records at `indices`, which ascend. Cost: O(indices)."""
@@ -87,6 +105,7 @@ class Polled:
             self.ended,
             self.epoch,
             self.held,
+            self.marks,
         )
 
     def kept(self) -> "Polled":

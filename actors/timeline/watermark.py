@@ -17,6 +17,11 @@ _MOST_RUNS = 64
 """Runs of records of one partition in a poll, up to which they are looked at one by one."""
 
 
+def newest(before: Times, times: Times) -> Times:
+    """Return the newest times of a partition after more `times` have come, in order of arrival. Cost: O(1)."""
+    return np.concatenate((before, times[-_WINDOW:]))[-_WINDOW:]
+
+
 class Partition:
     """The newest `_WINDOW` times of one partition, and the frontier that they support.
 
@@ -44,7 +49,11 @@ class Partition:
 
     def saw(self, times: Times, lateness: int, now: float) -> None:
         """Add `times`, in order of arrival. Cost: O(1), a few microseconds."""
-        recent = self.recent = np.concatenate((self.recent, times[-_WINDOW:]))[-_WINDOW:]
+        self.knows(newest(self.recent, times), lateness, now)
+
+    def knows(self, recent: Times, lateness: int, now: float) -> None:
+        """Take `recent` as the newest times, at least one. Cost: O(1), a few microseconds."""
+        self.recent = recent
         ascending = np.sort(recent)
         self.latest = int(ascending[-1])
         supported = int(ascending[-1 - min(_SUPPORT, recent.size - 1)])
@@ -124,6 +133,10 @@ class Watermark:
         own = _of_runs(partitions, times)
         for number, newest in sorted(_by_sorting(partitions, times) if own is None else own.items()):
             self._partitions.setdefault(number, Partition(now)).saw(newest, self._lateness, now)
+
+    def knows(self, partition: int, recent: Times, now: float) -> None:
+        """Take `recent` as the newest times of a partition, whoever has read its events."""
+        self._partitions.setdefault(partition, Partition(now)).knows(recent, self._lateness, now)
 
     def at(self, now: float) -> int | None:
         """Return the watermark, or None if it is unknown.
