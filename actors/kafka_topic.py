@@ -290,9 +290,15 @@ class TopicIdentity:
 
         Never waits.
         """
+        return self._ends(partitions, IsolationLevel.READ_COMMITTED)
+
+    def last_ends(self, partitions: Collection[int]) -> dict[int, Future[Any]]:
+        """Ask for the offset after the last record of each partition, committed or not. Never waits."""
+        return self._ends(partitions, IsolationLevel.READ_UNCOMMITTED)
+
+    def _ends(self, partitions: Collection[int], level: IsolationLevel) -> dict[int, Future[Any]]:
         self._connected().poll(0)  # `reasons` get the errors
         latest = {TopicPartition(self._topic, number): OffsetSpec.latest() for number in partitions}  # type: ignore[no-untyped-call]
-        level = IsolationLevel.READ_COMMITTED
         asked = self._connected().list_offsets(latest, isolation_level=level, request_timeout=_PROBE_TIMEOUT_S)
         return {place.partition: answer for place, answer in asked.items()}
 

@@ -180,6 +180,11 @@ class StreamSettings(Model):
     )
 
     @property
+    def rekeyed(self) -> bool:
+        """Whether the shards of a cluster read the records from a topic by key, into which they forward them."""
+        return False
+
+    @property
     def stays_apart(self) -> str | None:
         """Why the shards of a cluster cannot answer together; None if they can."""
         return None if self.joins else self.apart
@@ -540,7 +545,8 @@ def labels_of(steps: list[str]) -> list[str]:
 class FunnelStream(StreamSettings):
     """Sequences of one event of each step by key, within a time."""
 
-    meant = ("steps", "within", "record")
+    meant = ("steps", "within", "record", "by_key")
+    newer = ("by_key",)
     publishes = True
     joins = True
     result_keys = ("key", "state")
@@ -556,6 +562,15 @@ class FunnelStream(StreamSettings):
         description="The longest time from the first event of a sequence to the last one, such as 30m, 2h or 7d."
     )
     max_sequences: Whole = Field(200_000, ge=1, description="Final sequences at which a collector retires.")
+    by_key: StrictBool = Field(
+        False,
+        description="In a cluster: forward the records to a topic by key, because the topic is not partitioned by the key.",
+    )
+
+    @property
+    def rekeyed(self) -> bool:
+        """See the base."""
+        return self.by_key
 
     @property
     def stays_apart(self) -> str | None:

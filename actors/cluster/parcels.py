@@ -16,7 +16,9 @@ from types import SimpleNamespace
 from typing import Any, Protocol, cast
 
 import msgspec
+import numpy as np
 from msgspec.structs import astuple
+from numpy.typing import NDArray
 
 from actors.cluster.messages import Moved, Part, Place
 from actors.columns import snapshot
@@ -38,6 +40,9 @@ class Parcel(Protocol):
         self, view: View, *, shard: int, shards: int, partitions: Callable[[], int], complain: Callable[[str], object]
     ) -> View:
         """Return the view for the slices of a shard, whose topic has `partitions()` partitions. `complain` gets troubles."""
+
+    def homes(self, batch: Any, shards: int) -> NDArray[np.int64]:
+        """Return the shard of each event of a decoded batch. Only a view whose records may come from a topic by key has it."""
 
     def packed(self, view: View, partial: Any, arguments: Any) -> State:
         """Return a partial as a state that shares nothing with slices."""

@@ -9,7 +9,9 @@ import pytest
 from config.load import SettingsError, load
 from scripts.checkout import ROOT
 from scripts.service.cluster.local import count_of
+from scripts.service.cluster.rekeyed.topic import topic_of
 from scripts.service.cluster.secret import VARIABLE, secret_of
+from scripts.service.keeping import digest_of
 
 WORDS = "streams: {words: {view: words, source: {topic: words}}}\nkafka: {bootstrap.servers: a:9092}\n"
 CLUSTER = "cluster: {name: c1, shards: 3}\n"
@@ -55,6 +57,21 @@ def test_a_stream_of_uniques_may_have_a_topic_as_its_output_in_a_cluster(tmp_pat
     file = tmp_path / "c.yaml"
     file.write_text(CLUSTER + WORDS.replace("view: words", "view: uniques, output: {topic: t, key: [granularity, start]}"))
     assert load(file, [], {}).streams["words"].output.topic == "t"
+
+
+def test_a_stream_by_key_has_other_checkpoints_and_another_topic_than_one_without_it(tmp_path: Path):
+    file = tmp_path / "c.yaml"
+    funnel = "view: funnel, steps: [a, b], within: 1h, record: {format: json, key: /k, step: {field: /s}, time: {field: /t, unit: ms}}"
+    file.write_text(CLUSTER + WORDS.replace("view: words", funnel))
+    plain = load(file, [], {}).streams["words"]
+    by_key = load(file, ["streams.words.by_key=true"], {}).streams["words"]
+    assert (plain.rekeyed, by_key.rekeyed) == (False, True)
+    assert "by_key" not in plain.meaning(), "earlier checkpoints are found"
+    assert digest_of(plain) != digest_of(by_key)
+    assert topic_of("c1", "words", by_key) == f"firnline-c1-by-key-words-{digest_of(by_key)}"
+    with pytest.raises(SettingsError, match="by_key"):
+        file.write_text(CLUSTER + WORDS)
+        load(file, ["streams.words.by_key=true"], {})
 
 
 def test_a_checkpoint_topic_needs_a_folder_to_take_the_files_into(tmp_path: Path):

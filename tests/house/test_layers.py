@@ -99,8 +99,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *WORDS,
         "actors.runtime",
         "actors.manager",
+        "actors.reading.pace",
         "actors.sources.kafka",
         "actors.sources.polled",
+        "actors.sources.source",
     ),
     # The gateway sees requests, replies, spans, and of the views the contract and the lines of GATEWAY_AND_VIEWS.
     "gateway": (
@@ -180,6 +182,8 @@ PURE = (
     "actors.cluster.joining",
     "actors.cluster.messages",
     "actors.cluster.parcels",
+    "actors.cluster.rekeyed.blocks",
+    "actors.cluster.rekeyed.dealing",
 )
 """Modules that only decide: clock, memory, disk and Kafka are arguments."""
 

@@ -144,6 +144,7 @@ def serve(
         complain=progress.complain,
         callbacks=_of_shards(progress.callbacks()),
         log=log.info,
+        claim=standing.claim,
         copies=_copies_of(kafka, cluster, group, secret, standing.claim),
     )
     leases = standing.leases = _informed(

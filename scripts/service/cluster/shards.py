@@ -13,7 +13,7 @@ from actors.cluster.messages import GathererMessage, Hold, Locate, Place, Releas
 from actors.cluster.parcels import parcel_of
 from actors.cluster.past import Manager
 from actors.cluster.share import SharedSource
-from actors.messages import Drained, Reconfigure
+from actors.messages import Drained, Look, Reconfigure, Recover
 from actors.protocol import Address, Busy
 from actors.runtime.actor import System
 from actors.stream import Callbacks, Running, StreamPlan, drain, start_stream
@@ -28,7 +28,9 @@ from scripts.service.parts import Complaints
 from scripts.service.plan import plan
 
 if TYPE_CHECKING:
+    from actors.cluster.rekeyed.source import RekeyedSource
     from scripts.service.cluster.checkpoints.copies import ShardCopies
+    from scripts.service.cluster.rekeyed.parts import ByKey
 
 _DRAIN_S = 10.0
 _BEAT_S = 0.2
@@ -41,12 +43,20 @@ class _Engine:
 
     plan: StreamPlan
     running: Running
-    source: SharedSource
+    source: "SharedSource | RekeyedSource"
+    forwarder: "Address[Look | Recover] | None" = None
+
+    def stop(self) -> None:
+        """Stop the actors, and wait until they have stopped."""
+        if self.forwarder is not None:
+            self.forwarder.stop()
+        self.running.stop()
 
 
 class LocalShards:
     """Runs the shards that this process has. `gatherers` and `complain` are by stream. Used on the thread of the leases.
 
+    `claim` gives the membership of the lease group while this process has a shard.
     `copies` makes the copies of a shard for a lease, if its checkpoints are in a topic too.
     """
 
@@ -63,8 +73,10 @@ class LocalShards:
         complain: Mapping[str, Complaints],
         callbacks: Callbacks,
         log: Callable[..., object],
+        claim: Callable[[int], Any],
         copies: Callable[[int, int], "ShardCopies"] | None = None,
     ) -> None:
+        self._claim = claim
         self._copies = copies
         self._copied: dict[int, ShardCopies] = {}
         self._cluster = cluster
@@ -143,7 +155,7 @@ class LocalShards:
 
     def _stop(self, engines: Sequence[_Engine], beat: Callable[[], None]) -> None:
         """Stop the actors of engines, and wait until they have stopped, at most 8 s."""
-        stopping = [threading.Thread(target=engine.running.stop, daemon=True) for engine in engines]
+        stopping = [threading.Thread(target=engine.stop, daemon=True) for engine in engines]
         for thread in stopping:
             thread.start()
         deadline = time.monotonic() + _STOP_S
@@ -165,17 +177,9 @@ class LocalShards:
 
     def _engine(self, name: str, stanza: Stream, shard: int, keeping: Keeping) -> _Engine:
         complain = self._complain[name]
-        source = SharedSource(
-            {"group.id": f"firnline-{self._cluster.name}-{name}", **self._kafka},
-            str(stanza.source.topic),
-            start=stanza.source.start,
-            partitions=stanza.source.partitions,
-            skips_damage=stanza.source.on_damage == "skip",
-            how=self._settings.reader,
-            on_error=complain,
-            shard=shard,
-            shards=self._cluster.shards,
-        )
+        own = self._source(name, stanza, shard, str(stanza.source.topic), stanza.source.partitions)
+        by_key = self._by_key(name, stanza, shard) if stanza.rekeyed else None
+        source = own if by_key is None else by_key.source(self._source(name, stanza, shard, by_key.topic, None))
         made = plan(
             name,
             stanza.model_copy(update={"output": Output()}),  # a shard does not know the whole result
@@ -193,7 +197,27 @@ class LocalShards:
         )
         # The name is that of its threads, which no other shard has.
         made = replace(made, name=f"{name}.{shard}", view=view, connect=None, manager=Manager)
-        return _Engine(made, start_stream(self._system, made, self._callbacks), source)
+        running = start_stream(self._system, made, self._callbacks)
+        return _Engine(made, running, source, None if by_key is None else by_key.forward(self._system, own))
+
+    def _source(self, name: str, stanza: Stream, shard: int, topic: str, partitions: int | None) -> SharedSource:
+        """Return a source of the shard's partitions of a topic."""
+        return SharedSource(
+            {"group.id": f"firnline-{self._cluster.name}-{name}", **self._kafka},
+            topic,
+            start=stanza.source.start,
+            partitions=partitions,
+            skips_damage=stanza.source.on_damage == "skip",
+            how=self._settings.reader,
+            on_error=self._complain[name],
+            shard=shard,
+            shards=self._cluster.shards,
+        )
+
+    def _by_key(self, name: str, stanza: Stream, shard: int) -> "ByKey":
+        from scripts.service.cluster.rekeyed.parts import ByKey  # noqa: PLC0415  # only if it is wanted
+
+        return ByKey(name, stanza, self._cluster, self._kafka, shard, self._claim, self._complain[name])
 
     def _hold(self, shard: int, epoch: int, ready: Callable[[], None]) -> None:
         left = set(self._engines[shard])

@@ -5,6 +5,6 @@ the join, by the time that all shards have passed.
 """
 
 from actors.views.funnel.parcel.joining import ARGUMENTS, first, further, joined, packed, refusal, steady, unpacked
-from actors.views.funnel.parcel.shard import of_shard
+from actors.views.funnel.parcel.shard import homes, of_shard
 
-__all__ = ["ARGUMENTS", "first", "further", "joined", "of_shard", "packed", "refusal", "steady", "unpacked"]
+__all__ = ["ARGUMENTS", "first", "further", "homes", "joined", "of_shard", "packed", "refusal", "steady", "unpacked"]

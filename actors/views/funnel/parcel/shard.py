@@ -7,8 +7,10 @@ from typing import Any, NamedTuple, Self, cast
 import numpy as np
 
 from actors.columns.snapshot import State
+from actors.columns.times import Times
 from actors.views.funnel.arguments import Asked
 from actors.views.funnel.decode import Keyed
+from actors.views.funnel.parcel import fit
 from actors.views.funnel.parcel.fit import NO_RECORDS, Fit, mask_of, modulus_of, reason_of
 from actors.views.funnel.slices import FrozenFunnel, FunnelCarry, LiveFunnel, Part
 from actors.views.funnel.view import FunnelView
@@ -149,6 +151,11 @@ def of_shard(
 ) -> SharedFunnelView:
     """Return the view for a shard. See `SharedFunnelView`."""
     return SharedFunnelView(cast("FunnelView", view), shard=shard, shards=shards, partitions=partitions, complain=complain)
+
+
+def homes(batch: Keyed, shards: int) -> Times:
+    """Return the shard of each event in a topic by key: that of the first partitioner."""
+    return fit.homes(batch.keys, shards)
 
 
 def _placed(batch: Keyed, fit: Fit) -> Placed:

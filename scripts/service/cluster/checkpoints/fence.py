@@ -60,8 +60,18 @@ class Writer:
         with self._troubles("begin"):
             self._producer.begin_transaction()
 
-    def write(self, key: bytes, value: bytes | None, on_offset: Callable[[int], None] = lambda _: None) -> None:
-        """Write one record; None deletes the key. `on_offset` gets its offset once Kafka has acknowledged it."""
+    def write(
+        self,
+        key: bytes,
+        value: bytes | None,
+        on_offset: Callable[[int], None] = lambda _: None,
+        *,
+        partition: int | None = None,
+    ) -> None:
+        """Write one record, to the partition of the shard unless another one is given; None deletes the key.
+
+        `on_offset` gets its offset once Kafka has acknowledged it.
+        """
 
         def delivered(error: KafkaError | None, message: Message) -> None:
             if error is not None:
@@ -69,8 +79,9 @@ class Writer:
             else:
                 on_offset(int(message.offset() or 0))
 
+        place = self._shard if partition is None else partition
         with self._troubles("write"):
-            self._producer.produce(self._topic, value, key, partition=self._shard, on_delivery=delivered)
+            self._producer.produce(self._topic, value, key, partition=place, on_delivery=delivered)
         self._wait(_WAITING)
 
     def flush(self) -> None:
