@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -19,6 +19,7 @@ import pytest
 
 from scripts.brokers.real import real_broker
 from scripts.checkout import ROOT
+from scripts.lab.chaos.proxy import Proxy
 from tests.cluster.test_cluster import BEGIN, PARTITIONS, Cluster, absent, cluster, created, lines, spread, whole
 from tests.cluster.test_moving import apart
 from tests.conftest import Send
@@ -28,7 +29,7 @@ from tests.support.waiting import promised, until
 
 __all__ = ["apart", "cluster"]
 
-ROUNDS = int(os.environ.get("FIRNLINE_TEST_ROUNDS", "5"))
+ROUNDS = int(os.environ.get("FIRNLINE_TEST_ROUNDS", "4"))
 QUESTION = f"/words/CountWords?startTime={BEGIN + 100}&endTime={BEGIN + 200}"
 """No record that a test sends later lies in this range."""
 
@@ -134,6 +135,31 @@ def test_no_shard_moves_while_kafka_is_away_and_all_of_them_answer(send: Send, t
             until(lambda: all(absent(each) == [] for each in running))
             after = [each.get("/streams/words")["shards"] for each in running]
             assert len(after) == len(before)
+
+
+@pytest.mark.long
+def test_a_process_that_loses_its_broker_loses_its_shards_and_gives_no_wrong_answer(cluster: Cluster, send: Send):
+    proxy, sent = Proxy(cluster.bootstrap, cluster.bootstrap), 6_000
+    try:
+        with replace(cluster, bootstrap=proxy.bootstrap).process() as one, cluster.process() as other:
+            spread([one, other])
+            whole([one, other], sent)
+            asking = Asking(one.request(QUESTION)[2], [one, other])
+            thread = threading.Thread(target=asking.run, daemon=True)
+            thread.start()
+            proxy.stall()
+            send(cluster.bootstrap, cluster.topic, lines(100, 1), [at % PARTITIONS for at in range(100)])
+            sent += 100
+            whole([other], sent)
+            proxy.mend()
+            spread([one, other])
+            whole([one, other], sent)
+            asking.over.set()
+            thread.join(60)
+    finally:
+        proxy.close()
+    assert asking.wrong == []
+    assert set(asking.counted) <= {"whole", "named", "behind"}
 
 
 def listener(port: int) -> psutil.Process:
