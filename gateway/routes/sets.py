@@ -30,11 +30,11 @@ _AT_ONCE = 16_384
 """Sets of a page. A longer answer is read page by page: it copies no more than a page, and keeps no dropped slice in memory.
 """
 
-_WRITTEN_BYTES = 327_680
+_WRITTEN_BYTES = 245_760
 """Bytes of a block of a long answer, about: a stalled client keeps two blocks, and the server's buffer.
 
-Each block costs a turn of the event loop, a system call, and a wake of the client. A block of 2,048 sets of three steps has
-286,720 bytes. Blocks of twice as many bytes take more CPU again.
+Each block costs a turn of the event loop, a system call, and a wake of the client. A block of 1,536 sets of three steps has
+215,040 bytes. Blocks of 2,048 sets would take 2 % less CPU, but 39 clients that never read then hold 66 MiB instead of 57.
 """
 
 _EVENT_BYTES = len(',"r":{"name":"","timestamp":1685695916000}')

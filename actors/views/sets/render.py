@@ -16,7 +16,7 @@ from actors.views.sets.arguments import NAMES, Cursor, Page
 from actors.views.sets.pieces import Piece, Rows
 from actors.views.view import Block
 
-_BLOCK = 2048
+_BLOCK = 1536
 """Sets of a block. To write it takes half a millisecond, so other threads can run in between."""
 
 
