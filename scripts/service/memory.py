@@ -25,7 +25,8 @@ _GC_THRESHOLD = 50_000
 
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
-_ARENAS = 2
+_ARENAS = 1
+"""More arenas have holes of their own. Most blocks are allocated with Python's lock held, so threads seldom wait for it."""
 _MAPPED_BYTES = 1 << 20
 """Larger blocks are mapped one by one and returned to the system when they are freed. By default glibc raises this threshold,
 and large growing columns leave holes: with a million ids the process held 228 MB instead of 145 MB.
@@ -120,7 +121,7 @@ def budget_of(settings: Settings, before: Budget | None = None) -> Budget:
 
 
 def tune_memory() -> None:
-    """Have glibc map large blocks one by one and use few arenas, and Python collect seldom. Called once, after all imports.
+    """Have glibc map large blocks one by one and use one arena, and Python collect seldom. Called once, after all imports.
 
     Objects of imported modules are frozen: a walk over them takes 40 ms.
     """
