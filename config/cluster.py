@@ -37,6 +37,11 @@ class Cluster(Model):
         description="Where a shard that moves finds its checkpoints: in a data_dir that all processes share, or in the topic"
         " `firnline-NAME-checkpoints`.",
     )
+    generations_ms: Whole | None = Field(
+        None,
+        ge=60_000,
+        description="Milliseconds for which the topics `firnline-NAME-generations-STREAM` keep older sets; null: for ever.",
+    )
     session_ms: Whole = Field(
         6_000,
         ge=1_000,

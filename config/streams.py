@@ -150,6 +150,9 @@ class StreamSettings(Model):
     apart: ClassVar[str] = "its answers cannot be joined"
     """Why the shards of a cluster cannot answer together, if they cannot."""
 
+    matches_alone: ClassVar[bool] = False
+    """Whether one shard of a cluster reads all partitions, and the others hold older generations."""
+
     publishes_together: ClassVar[bool] = False
     """Whether one process of a cluster publishes the results of all shards."""
 
@@ -321,7 +324,8 @@ def _limit(text: str) -> str:
 class SetsStream(StreamSettings):
     """Sets of one event of each step."""
 
-    apart = "the k-th event of a step belongs to the k-th one of the others, whatever partitions they are in"
+    joins = True
+    matches_alone = True
 
     meant = ("steps", "time_unit", "record", "within")
     newer = ("record", "within")

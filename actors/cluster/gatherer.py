@@ -211,12 +211,12 @@ class Gatherer(Actor[GathererMessage]):
     # Queries ---------------------------------------------------------------------------------------------------------
 
     def _scatter(self, query: Query) -> None:
-        """Ask every shard that may answer."""
+        """Ask every shard that the query is for, if it may answer."""
         query_id = QueryId(next(self._ids))
         until = self.system.dispatcher.now() + query.deadline_s * _SHARE
         asked = self._asked[query_id] = _Asked(query, *self._parcel.first(query.arguments, query.span), until)
         asked.timers.append(self.later(query.deadline_s, self.address, Late(query_id)))
-        self._put(query_id, asked, range(self._shards))
+        self._put(query_id, asked, self._parcel.asks(query.arguments, self._shards))
         if not asked.waiting.isdisjoint(self._holders.elsewhere):
             asked.timers.append(self.later(_DOUBT_S, self.address, Doubt(query_id)))
 
@@ -444,7 +444,8 @@ class Gatherer(Actor[GathererMessage]):
     def _standing(self, asked: _Asked) -> Standing:
         """Return where the stream stands by the parts so far."""
         heard = [Heard(part, asked.asked_at[shard], asked.came_at[shard]) for shard, part in sorted(asked.parts.items())]
-        return standing_of(heard, [f"{self.stream} {shard}" for shard in range(self._shards) if shard not in asked.parts])
+        shards = self._parcel.asks(asked.query.arguments, self._shards)
+        return standing_of(heard, [f"{self.stream} {shard}" for shard in shards if shard not in asked.parts])
 
     # Statistics ------------------------------------------------------------------------------------------------------
 

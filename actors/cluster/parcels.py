@@ -44,6 +44,9 @@ class Parcel(Protocol):
     def homes(self, batch: Any, shards: int) -> NDArray[np.int64]:
         """Return the shard of each event of a decoded batch. Only a view whose records may come from a topic by key has it."""
 
+    def asks(self, arguments: Any, shards: int) -> Sequence[int]:
+        """Return the shards that a question is for, in order."""
+
     def packed(self, view: View, partial: Any, arguments: Any) -> State:
         """Return a partial as a state that shares nothing with slices."""
 
@@ -86,6 +89,11 @@ class _Plain:
     def of_shard(view: View, **_: Any) -> View:
         """Return the view as it is."""
         return view
+
+    @staticmethod
+    def asks(arguments: Any, shards: int) -> Sequence[int]:  # noqa: ARG004  # the protocol's
+        """Return all shards."""
+        return range(shards)
 
     @staticmethod
     def first(arguments: Any, span: Span) -> tuple[Any, Span]:

@@ -81,8 +81,13 @@ class Shelf:
         self._manager.send(dropped.address, Discard())
         return dropped
 
-    def prune(self, limits: Limits, other_bytes: int, watermark: int | None) -> Iterator[tuple[Collector, str]]:
-        """Apply the limits; yield each dropped collector with the reason. Iterate to the end. Cost: O(aged) if over a limit."""
+    def prune(
+        self, limits: Limits, other_bytes: int, watermark: int | None, *, drops: bool = True
+    ) -> Iterator[tuple[Collector, str]]:
+        """Apply the limits; yield each dropped collector with the reason. Iterate to the end. Cost: O(aged) if over a limit.
+
+        Unless it `drops`, no collector is dropped because memory is short.
+        """
         # Only memory pressure fills the disk, so the disk limit is checked then, and after it was changed.
         over = other_bytes + self.nbytes > limits.budget_bytes or limits.spill_bytes != self._spill_bytes
         self._spill_bytes = limits.spill_bytes
@@ -96,6 +101,7 @@ class Shelf:
             dead_bytes=active.dead_bytes if active else 0,
             other_bytes=other_bytes,
             watermark=watermark,
+            drops=drops,
         )
         self._lighten(verdict)
         for reason in verdict.drop:

@@ -86,8 +86,9 @@ def decide(
     dead_bytes: int,
     other_bytes: int,
     watermark: int | None,
+    drops: bool = True,
 ) -> Verdict:
-    """Decide what to give up; `aged` is in order, oldest first.
+    """Decide what to give up; `aged` is in order, oldest first. Unless it `drops`, no generation is dropped for memory.
 
     Depends on accounted bytes and event time, so a replay decides nearly equally. The bytes in buffers (`other_bytes`) and the
     time at which a file is written (`file_bytes`, `coming`) depend on the clock. The emergency brake has its own decision.
@@ -126,7 +127,7 @@ def decide(
             drop.append("max_age")
         elif room < 0:
             drop.append("disk")
-        elif over > 0:
+        elif over > 0 and drops:
             drop.append("memory")
         else:
             break

@@ -20,7 +20,6 @@ CLUSTER = "cluster: {name: c1, shards: 3}\n"
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (CLUSTER + WORDS.replace("view: words, ", "view: sets, steps: [a, b], "), "is of the view sets: the k-th event"),
         (CLUSTER + WORDS.replace("view: words", "view: segments"), "is of the view segments: the segments of a batch lie in"),
         (
             CLUSTER
@@ -42,6 +41,7 @@ CLUSTER = "cluster: {name: c1, shards: 3}\n"
         (CLUSTER + WORDS + "http: {host: 0.0.0.0}\n", "cluster.address"),
         (CLUSTER.replace("3", "0") + WORDS, "cluster.shards"),
         (CLUSTER.replace("c1", "C 1") + WORDS, "cluster.name"),
+        (CLUSTER.replace("3", "3, generations_ms: 5") + WORDS, "generations_ms"),
     ],
 )
 def test_what_cannot_be_in_a_cluster_is_refused_with_the_reason(text: str, reason: str, tmp_path: Path):
@@ -49,7 +49,12 @@ def test_what_cannot_be_in_a_cluster_is_refused_with_the_reason(text: str, reaso
     file.write_text(text)
     with pytest.raises(SettingsError, match=reason):
         load(file, [], {})
-    file.write_text(text.replace(CLUSTER, "").replace(CLUSTER.replace("3", "0"), "").replace(CLUSTER.replace("c1", "C 1"), ""))
+    file.write_text(
+        text.replace(CLUSTER, "")
+        .replace(CLUSTER.replace("3", "0"), "")
+        .replace(CLUSTER.replace("c1", "C 1"), "")
+        .replace(CLUSTER.replace("3", "3, generations_ms: 5"), "")
+    )
     assert load(file, [], {}).cluster is None
 
 
@@ -72,6 +77,12 @@ def test_a_stream_by_key_has_other_checkpoints_and_another_topic_than_one_withou
     with pytest.raises(SettingsError, match="by_key"):
         file.write_text(CLUSTER + WORDS)
         load(file, ["streams.words.by_key=true"], {})
+
+
+def test_one_shard_of_a_stream_of_sets_matches_alone(tmp_path: Path):
+    file = tmp_path / "c.yaml"
+    file.write_text(CLUSTER + WORDS.replace("view: words, ", "view: sets, steps: [a, b], "))
+    assert [stream.matches_alone for stream in load(file, [], {}).streams.values()] == [True]
 
 
 def test_a_checkpoint_topic_needs_a_folder_to_take_the_files_into(tmp_path: Path):

@@ -97,3 +97,11 @@ def test_a_generation_that_cannot_be_written_is_dropped():
 def test_if_the_disk_limit_is_exceeded_the_oldest_generation_is_dropped():
     spilled = [Holding(8_000, index, file_bytes=90_000, spilled=True) for index in range(2)]
     assert decided(200_000, 60_000, [*spilled, in_a_file(2)]) == Verdict(drop=("disk",), spill=(2,))
+
+
+def test_if_nothing_is_to_be_dropped_memory_is_coarsened_and_the_rest_is_shed():
+    aged = [Holding(40_000, index, coarse_bytes=30_000) for index in range(3)]
+    found = decide(Limits(60_000), aged, active_bytes=100_000, dead_bytes=0, other_bytes=0, watermark=None, drops=False)
+    assert found == Verdict(coarsen=3, shed_bytes=70_000)
+    old = decide(Limits(60_000, max_aged=1), aged, active_bytes=0, dead_bytes=0, other_bytes=0, watermark=None, drops=False)
+    assert old.drop == ("max_aged", "max_aged")

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Never
+from typing import TYPE_CHECKING, Any, Never
 
 from actors.cluster.figures import RosterMessage
 from actors.cluster.gatherer import Gatherer
@@ -52,6 +52,10 @@ from scripts.service.memory import budget_of
 from scripts.service.parts import writer
 from scripts.service.plan import view_of
 from scripts.service.run import Progress, url_of
+
+if TYPE_CHECKING:
+    from actors.cluster.shelves.messages import LibrarianMessage
+    from scripts.service.cluster.generations.parts import Generations
 
 _LEAVE_S = 30.0
 _LEARN_S = 5.0
@@ -127,7 +131,7 @@ def serve(
         if stanza.writable:
             client = start(Writer, system, stream=name, connect=partial(writer, stanza.source, kafka))
             writers[name] = client
-        streams.append(_served(name, stanza, gatherer, roster, writers.get(name), kafka))
+        streams.append(_served(name, stanza, _front(system, name, stanza, cluster, gatherer), roster, writers.get(name), kafka))
     issuers = [
         _issuer(system, name, shared[name], _results(name, stanza, kafka, group, standing.grant), progress)
         for name, stanza in settings.streams.items()
@@ -146,6 +150,7 @@ def serve(
         log=log.info,
         claim=standing.claim,
         copies=_copies_of(kafka, cluster, group, secret, standing.claim),
+        shelved=_shelved_of(settings, kafka, cluster, group, secret, standing.claim),
     )
     leases = standing.leases = _informed(
         Leases(kafka, group, me, secret, shards, log.info, progress.end_because, progress.fail)
@@ -178,6 +183,7 @@ def serve(
     addresses: tuple[Address[Never], ...] = (
         *issuers,
         *(each.roster for each in shared.values()),
+        *(each.manager for each in streams if each.manager is not gatherers[each.name]),
         *gatherers.values(),
         *writers.values(),
         warden,
@@ -209,10 +215,58 @@ def _copies_of(
     return lambda shard, epoch: ShardCopies(kafka, topic, shard, epoch, partial(claim, shard), log.info)
 
 
+def _has_shelves(stanza: Stream, cluster: Cluster) -> bool:
+    """Whether one shard matches all events of a stream, and there are others for its older generations."""
+    return stanza.matches_alone and cluster.shards > 1
+
+
+def _shelved_of(
+    settings: Settings,
+    kafka: dict[str, Any],
+    cluster: Cluster,
+    group: Group,
+    secret: bytes,
+    claim: Callable[[int], Any],
+) -> "dict[str, Generations]":
+    """Return the topics of generations by stream, which are created if they are absent."""
+    names = [name for name, stanza in settings.streams.items() if _has_shelves(stanza, cluster)]
+    if not names:
+        return {}
+    from scripts.service.cluster.checkpoints.copies import Topic  # noqa: PLC0415  # only if they are wanted
+    from scripts.service.cluster.generations.parts import Generations  # noqa: PLC0415
+    from scripts.service.cluster.generations.topic import ensure_generations, topic_of  # noqa: PLC0415
+
+    found = {}
+    for name in names:
+        topic = topic_of(cluster.name, name)
+        piece_bytes = ensure_generations(kafka, topic, cluster.shards, cluster.generations_ms)
+        found[name] = Generations(
+            kafka,
+            Topic(topic, group.topic, piece_bytes, secret),
+            name,
+            settings.streams[name].view,
+            cluster.shards,
+            partial(claim, 0),
+            log.info,
+        )
+    return found
+
+
+def _front(
+    system: System, name: str, stanza: Stream, cluster: Cluster, gatherer: Address[GathererMessage | Recover]
+) -> "Address[GathererMessage | Recover] | Address[LibrarianMessage | Recover]":
+    """Return the actor that clients of a stream ask: the gatherer, or one before it that asks shelves too."""
+    if not _has_shelves(stanza, cluster):
+        return gatherer
+    from actors.cluster.shelves.librarian import Librarian  # noqa: PLC0415  # only if it is wanted
+
+    return start(Librarian, system, stream=name, name=stanza.view, shards=cluster.shards, gatherer=gatherer)
+
+
 def _served(
     name: str,
     stanza: Stream,
-    gatherer: Address[GathererMessage | Recover],
+    gatherer: "Address[GathererMessage | Recover] | Address[LibrarianMessage | Recover]",
     roster: Address[RosterMessage | Recover],
     client: Address[WriterMessage | Recover] | None,
     kafka: dict[str, Any],

@@ -13,10 +13,12 @@ from actors.cluster.messages import GathererMessage, Hold, Locate, Place, Releas
 from actors.cluster.parcels import parcel_of
 from actors.cluster.past import Manager
 from actors.cluster.share import SharedSource
-from actors.messages import Drained, Look, Reconfigure, Recover
-from actors.protocol import Address, Busy
+from actors.messages import Drained, Look, ManagerAddress, Reconfigure, Recover
+from actors.protocol import Address, Busy, ReplyTo
 from actors.runtime.actor import System
 from actors.stream import Callbacks, Running, StreamPlan, drain, start_stream
+from actors.timeline.retention import Meter
+from actors.views.view import View
 from config.cluster import Cluster
 from config.settings import Settings
 from config.streams import Output, Stream
@@ -25,11 +27,13 @@ from scripts.service.cluster.records import Announced
 from scripts.service.keeping import Keeping
 from scripts.service.memory import Budget, StreamMeter
 from scripts.service.parts import Complaints
-from scripts.service.plan import plan
+from scripts.service.plan import plan, view_of
 
 if TYPE_CHECKING:
     from actors.cluster.rekeyed.source import RekeyedSource
     from scripts.service.cluster.checkpoints.copies import ShardCopies
+    from scripts.service.cluster.generations.outbox import Outbox
+    from scripts.service.cluster.generations.parts import Generations, ShelfEngine
     from scripts.service.cluster.rekeyed.parts import ByKey
 
 _DRAIN_S = 10.0
@@ -39,25 +43,48 @@ _STOP_S = 8.0
 
 @dataclass(slots=True)
 class _Engine:
-    """The actors of one stream of one shard."""
+    """The actors of one stream of one shard. A matcher has an outbox for its generations too."""
 
     plan: StreamPlan
     running: Running
     source: "SharedSource | RekeyedSource"
     forwarder: "Address[Look | Recover] | None" = None
+    outbox: "Outbox | None" = None
+
+    @property
+    def manager(self) -> ManagerAddress:
+        """The actor that is asked."""
+        return self.running.manager
+
+    @property
+    def meter(self) -> Meter:
+        """The memory of the stream."""
+        return self.plan.meter
+
+    @property
+    def view(self) -> View:
+        """The view of its slices."""
+        return self.plan.view
+
+    def drain(self, reply_to: ReplyTo[Drained]) -> None:
+        """Stop reading, and write the last checkpoint."""
+        drain(self.running, reply_to)
 
     def stop(self) -> None:
         """Stop the actors, and wait until they have stopped."""
         if self.forwarder is not None:
             self.forwarder.stop()
         self.running.stop()
+        if self.outbox is not None:
+            self.outbox.close()
 
 
 class LocalShards:
     """Runs the shards that this process has. `gatherers` and `complain` are by stream. Used on the thread of the leases.
 
     `claim` gives the membership of the lease group while this process has a shard.
-    `copies` makes the copies of a shard for a lease, if its checkpoints are in a topic too.
+    `copies` makes the copies of a shard for a lease, if its checkpoints are in a topic too. `shelved` are the streams of which
+    shard 0 matches all events, and the others are shelves.
     """
 
     def __init__(
@@ -75,8 +102,10 @@ class LocalShards:
         log: Callable[..., object],
         claim: Callable[[int], Any],
         copies: Callable[[int, int], "ShardCopies"] | None = None,
+        shelved: Mapping[str, "Generations"] | None = None,
     ) -> None:
         self._claim = claim
+        self._shelved = shelved or {}
         self._copies = copies
         self._copied: dict[int, ShardCopies] = {}
         self._cluster = cluster
@@ -89,7 +118,7 @@ class LocalShards:
         self._complain = complain
         self._callbacks = callbacks
         self._log = log
-        self._engines: dict[int, dict[str, _Engine]] = {}
+        self._engines: dict[int, dict[str, _Engine | ShelfEngine]] = {}
 
     def begin(self, shard: int, epoch: int, ready: Callable[[], None]) -> None:
         """Start the shard from the files of its last lease; without files it reads everything again.
@@ -136,11 +165,11 @@ class LocalShards:
             gatherer.tell(Release(shard))  # in one step with the next one, not only at its end
             gatherer.tell(Locate(shard, place))
 
-    def _drain(self, engines: Sequence[_Engine], beat: Callable[[], None]) -> None:
+    def _drain(self, engines: Sequence["_Engine | ShelfEngine"], beat: Callable[[], None]) -> None:
         """Have engines write their last checkpoints, so that the next process reads little again."""
         replies: SimpleQueue[Drained | Busy] = SimpleQueue()
         for engine in engines:
-            drain(engine.running, replies.put_nowait)
+            engine.drain(replies.put_nowait)
         deadline = time.monotonic() + _DRAIN_S
         left = len(engines)
         while left:
@@ -153,7 +182,7 @@ class LocalShards:
                     return
             beat()
 
-    def _stop(self, engines: Sequence[_Engine], beat: Callable[[], None]) -> None:
+    def _stop(self, engines: Sequence["_Engine | ShelfEngine"], beat: Callable[[], None]) -> None:
         """Stop the actors of engines, and wait until they have stopped, at most 8 s."""
         stopping = [threading.Thread(target=engine.stop, daemon=True) for engine in engines]
         for thread in stopping:
@@ -175,8 +204,11 @@ class LocalShards:
         copies = self._copied[shard] = self._copies(shard, epoch)
         return copies.keeping(self._settings.checkpoint, folder, self._complain)
 
-    def _engine(self, name: str, stanza: Stream, shard: int, keeping: Keeping) -> _Engine:
-        complain = self._complain[name]
+    def _engine(self, name: str, stanza: Stream, shard: int, keeping: Keeping) -> "_Engine | ShelfEngine":
+        complain, shelved = self._complain[name], self._shelved.get(name)
+        if shelved is not None and shard:
+            view = view_of(stanza, None)
+            return shelved.shelf(self._system, shard, view, budget=self._budget, settings=self._settings, complain=complain)
         own = self._source(name, stanza, shard, str(stanza.source.topic), stanza.source.partitions)
         by_key = self._by_key(name, stanza, shard) if stanza.rekeyed else None
         source = own if by_key is None else by_key.source(self._source(name, stanza, shard, by_key.topic, None))
@@ -197,11 +229,14 @@ class LocalShards:
         )
         # The name is that of its threads, which no other shard has.
         made = replace(made, name=f"{name}.{shard}", view=view, connect=None, manager=Manager)
+        outbox = None
+        if shelved is not None:
+            made, outbox = shelved.of_matcher(made, complain)
         running = start_stream(self._system, made, self._callbacks)
-        return _Engine(made, running, source, None if by_key is None else by_key.forward(self._system, own))
+        return _Engine(made, running, source, None if by_key is None else by_key.forward(self._system, own), outbox)
 
     def _source(self, name: str, stanza: Stream, shard: int, topic: str, partitions: int | None) -> SharedSource:
-        """Return a source of the shard's partitions of a topic."""
+        """Return a source of the shard's partitions of a topic; of all of them for a matcher."""
         return SharedSource(
             {"group.id": f"firnline-{self._cluster.name}-{name}", **self._kafka},
             topic,
@@ -211,7 +246,7 @@ class LocalShards:
             how=self._settings.reader,
             on_error=self._complain[name],
             shard=shard,
-            shards=self._cluster.shards,
+            shards=1 if name in self._shelved else self._cluster.shards,
         )
 
     def _by_key(self, name: str, stanza: Stream, shard: int) -> "ByKey":
@@ -228,14 +263,12 @@ class LocalShards:
                 ready()
 
         for name, engine in self._engines[shard].items():
-            self._gatherers[name].tell(Hold(shard, epoch, engine.running.manager, engine.source, partial(answers, name)))
+            self._gatherers[name].tell(Hold(shard, epoch, engine.manager, engine.source, partial(answers, name)))
 
     def _share_memory(self) -> None:
         """Share the memory budget among the streams of all shards here."""
         count = sum(map(len, self._engines.values()))
         for engines in self._engines.values():
             for engine in engines.values():
-                meter = replace(cast("StreamMeter", engine.plan.meter), streams=count)
-                engine.running.manager.tell(
-                    Reconfigure(meter, self._budget.baseline // count, engine.plan.view, lambda _: None)
-                )
+                meter = replace(cast("StreamMeter", engine.meter), streams=count)
+                engine.manager.tell(Reconfigure(meter, self._budget.baseline // count, engine.view, lambda _: None))

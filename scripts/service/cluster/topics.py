@@ -17,7 +17,9 @@ _AGAIN_S = 0.1
 def ensure_compacted(
     settings: Mapping[str, Any], topic: str, partitions: int, configuration: Mapping[str, str] | None = None
 ) -> int:
-    """Create a compacted topic unless it exists. Return the number of its partitions, which it had before perhaps.
+    """Create a topic unless it exists: compacted, or as its `configuration` says.
+
+    Returns the number of its partitions, which it had before perhaps.
 
     Raises OSError if Kafka is away, or refuses it.
     """
