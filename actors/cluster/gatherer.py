@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, assert_never
 from actors.cluster.holders import Holders
 from actors.cluster.joining import Heard, Standing, origin_of, standing_of
 from actors.cluster.messages import (
+    CARRIED,
     Arrived,
     Ask,
     Check,
@@ -32,7 +33,7 @@ from actors.cluster.messages import (
     Probed,
     Release,
 )
-from actors.cluster.parcels import Parcel, parcel_of, part_of, question_bytes
+from actors.cluster.parcels import Parcel, parcel_of, parts_of, question_bytes
 from actors.cluster.summing import is_idle, stats_of
 from actors.messages import Delayed, Reconfigure, Reconfigured
 from actors.protocol import Busy, Lane, Message, QueryId, ReplyTo
@@ -97,12 +98,16 @@ class _Asked:
 
 
 class _Came(NamedTuple):
-    """The part of a shard that was asked by the lease `epoch`, or the reason without one, and when it came (monotonic, s)."""
+    """The part of a shard that was asked by the lease `epoch`, or the reason without one, and when it came (monotonic, s).
+
+    Of a joint reply all parts count, or none: the first one says how many are `together`, and follow each other.
+    """
 
     shard: int
     epoch: int
     part: Part | Busy
     at: float
+    together: int = 1
 
 
 @dataclass(slots=True)
@@ -252,6 +257,7 @@ class Gatherer(Actor[GathererMessage]):
                     span=asked.span,
                     arguments=asked.arguments,
                     deadline_s=deadline_s * _THERE,
+                    joint=len(places) > 1,
                 )
                 for shard, place in places.items()
             ]
@@ -289,23 +295,32 @@ class Gatherer(Actor[GathererMessage]):
         asked = self._asked.get(query_id)
         if asked is None:
             return None
+        again: list[int] = []
         while asked.taken < len(asked.came):
-            shard, epoch, part, at = asked.came[asked.taken]
-            asked.taken += 1
-            if shard not in asked.waiting or asked.epochs[shard] != epoch:
+            count = asked.came[asked.taken].together
+            found = asked.came[asked.taken : asked.taken + count]
+            asked.taken += count
+            wanted = [each for each in found if each.shard in asked.waiting and asked.epochs[each.shard] == each.epoch]
+            if len(wanted) < count:  # a shard of a joint reply has moved meanwhile: what it had cannot be taken out
+                again += [each.shard for each in wanted]
                 continue
-            if isinstance(part, Moved) and self._follow(query_id, asked, shard, part.place):
-                continue
-            if isinstance(part, Part) and part.nbytes and asked.query.admit is not None:
-                refused = asked.query.admit(_COPIES * part.nbytes, 0)
-                part = refused if refused is not None else part
-            asked.waiting.discard(shard)
-            if isinstance(part, Part):
-                asked.parts[shard], asked.came_at[shard] = part, at
-            elif isinstance(part, TooMuch):  # there is too little memory for the answer
-                self._end(query_id)
-                asked.query.reply_to(part)
-                return None
+            for shard, _, told, at, _ in wanted:
+                if isinstance(told, Moved) and self._follow(query_id, asked, shard, told.place):
+                    continue
+                refused = None
+                if isinstance(told, Part) and told.nbytes and asked.query.admit is not None:
+                    refused = asked.query.admit(_COPIES * told.nbytes, 0)
+                part = refused if refused is not None else told
+                asked.waiting.discard(shard)
+                if isinstance(part, Part):
+                    asked.parts[shard], asked.came_at[shard] = part, at
+                elif isinstance(part, TooMuch):  # there is too little memory for the answer
+                    self._end(query_id)
+                    asked.query.reply_to(part)
+                    return None
+        if again:
+            asked.waiting.difference_update(again)
+            self._put_each(query_id, asked, again)
         return asked
 
     def _follow(self, query_id: QueryId, asked: _Asked, shard: int, place: Place) -> bool:
@@ -333,7 +348,7 @@ class Gatherer(Actor[GathererMessage]):
     def _gathered(self, query_id: QueryId) -> None:
         """Ask the same shards again if the view needs more of them; else reply."""
         asked = self._asked[query_id]
-        partials = [part.partial for part in asked.parts.values()]
+        partials = [part.partial for part in asked.parts.values() if part.partial is not CARRIED]
         clock = self._standing(asked).clock
         further = self._parcel.further(asked.query.arguments, asked.arguments, partials, clock=clock) if partials else None
         if further is None:
@@ -387,22 +402,30 @@ class Gatherer(Actor[GathererMessage]):
                 lost = Busy("the process does not answer")
                 self._come(query_id, asked, [(shard, place.epoch, lost) for shard, place in places.items()])
                 return
-            found: list[tuple[int, int, Part | Busy]] = []
-            for (shard, place), data in zip(places.items(), told, strict=True):
-                try:
-                    part = part_of(self._name, self._view, data)
-                except ValueError as error:
-                    part = Busy(str(error))
-                found.append((shard, place.epoch, part))
-            self._come(query_id, asked, found)
+            found = [
+                (shard, place.epoch, part)
+                for (shard, place), part in zip(places.items(), parts_of(self._name, self._view, told), strict=True)
+            ]
+            joint = any(isinstance(part, Part) and part.partial is CARRIED for _, _, part in found)
+            self._come(query_id, asked, found, together=sum(isinstance(part, Part) for _, _, part in found) if joint else 1)
 
         return done
 
-    def _come(self, query_id: QueryId, asked: _Asked, parts: Iterable[tuple[int, int, Part | Busy]]) -> None:
-        """Add parts to a query, on any thread. Tells the gatherer if it may have all of them."""
+    def _come(
+        self, query_id: QueryId, asked: _Asked, parts: Sequence[tuple[int, int, Part | Busy]], *, together: int = 1
+    ) -> None:
+        """Add parts to a query, on any thread. Tells the gatherer if it may have all of them, or must ask again for some.
+
+        If several are `together`, they are all that are no `Busy`.
+        """
         now = self.system.dispatcher.now()
-        asked.came.extend([_Came(shard, epoch, part, now) for shard, epoch, part in parts])
-        if len(asked.came) >= asked.enough:
+        came = [_Came(shard, epoch, part, now) for shard, epoch, part in parts]
+        if together > 1:
+            came.sort(key=lambda each: isinstance(each.part, Busy))
+            came[0] = came[0]._replace(together=together)
+        asked.came.extend(came)
+        moved = together > 1 and any(asked.epochs.get(shard) != epoch for shard, epoch, _ in parts)
+        if moved or len(asked.came) >= asked.enough:
             self.send(self.address, Arrived(query_id))
 
     def _answer(self, query_id: QueryId) -> None:
@@ -413,7 +436,7 @@ class Gatherer(Actor[GathererMessage]):
         query, parts = asked.query, dict(sorted(asked.parts.items()))
         standing = self._standing(asked)
         absent, until = standing.coverage.absent, None if standing.coverage.absent else standing.coverage.complete_to
-        partials = [part.partial for part in parts.values()]
+        partials = [part.partial for part in parts.values() if part.partial is not CARRIED]
         if (refused := self._parcel.refusal(partials)) is not None:
             self._end(query_id)
             query.reply_to(Unanswerable(refused))

@@ -73,6 +73,10 @@ class Locate(Control, frozen=True):
     place: Place | None
 
 
+CARRIED: Any = object()
+"""The partial of a shard if that of another one, from the same process, has all that it had."""
+
+
 class Part(Struct, frozen=True):
     """A shard's part of an answer. `idle`: the shard has read all records that there are. `nbytes`: as it was sent, else 0.
 

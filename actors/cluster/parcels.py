@@ -20,7 +20,7 @@ import numpy as np
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
-from actors.cluster.messages import Moved, Part, Place
+from actors.cluster.messages import CARRIED, Moved, Part, Place
 from actors.columns import snapshot
 from actors.columns.snapshot import State
 from actors.protocol import Busy
@@ -75,6 +75,9 @@ class Parcel(Protocol):
         With partials of all slices of one shard alone it is their merge.
         """
 
+    def merged(self, view: View, partials: Sequence[Any], arguments: Any) -> Any | None:
+        """Return the partials of shards as that of one, which joins with others as they would. None: they stay apart."""
+
     def refusal(self, partials: Sequence[Any]) -> str | None:
         """Return why the partials cannot be joined, None if they can."""
 
@@ -105,6 +108,10 @@ class _Plain:
         """Ask no second time."""
 
     @staticmethod
+    def merged(*_: Any) -> None:
+        """Leave them apart."""
+
+    @staticmethod
     def refusal(partials: Sequence[Any]) -> None:
         """Refuse no parts."""
 
@@ -123,7 +130,10 @@ def parcel_of(view: str) -> Parcel:
 
 
 class Question(msgspec.Struct, frozen=True, array_like=True):
-    """A query to one shard of a stream, which must have the lease `epoch`. `arguments` are of the type `kind`, encoded."""
+    """A query to one shard of a stream, which must have the lease `epoch`. `arguments` are of the type `kind`, encoded.
+
+    `joint`: whoever asks for several shards at once can read a reply of `reply_bytes` in which their parts are one.
+    """
 
     stream: str
     shard: int
@@ -133,6 +143,7 @@ class Question(msgspec.Struct, frozen=True, array_like=True):
     kind: str
     arguments: bytes
     deadline_s: float
+    joint: bool = False
 
     @property
     def span(self) -> Span:
@@ -145,10 +156,12 @@ _question = msgspec.msgpack.Decoder(Question).decode
 _pieces = msgspec.msgpack.Decoder(list[memoryview]).decode
 
 
-def question_bytes(stream: str, shard: int, epoch: int, *, span: Span, arguments: Any, deadline_s: float) -> bytes:
+def question_bytes(
+    stream: str, shard: int, epoch: int, *, span: Span, arguments: Any, deadline_s: float, joint: bool = False
+) -> bytes:
     """Return a question as bytes."""
     kind = type(arguments).__name__
-    return _encode(Question(stream, shard, epoch, span.start, span.end, kind, _encode(arguments), deadline_s))
+    return _encode(Question(stream, shard, epoch, span.start, span.end, kind, _encode(arguments), deadline_s, joint))
 
 
 def question_of(data: bytes | memoryview) -> Question:
@@ -226,6 +239,94 @@ def part_of(name: str, view: View, data: bytes | memoryview) -> Part | Busy:
         )
     except (TypeError, KeyError, IndexError, msgspec.ValidationError) as error:
         raise ValueError(f"this is no part of an answer: {error}") from None
+
+
+class _Told(msgspec.Struct, frozen=True, array_like=True):
+    """A part without its partial, or the reason without one. See `Part`."""
+
+    busy: str | None
+    coverage: Coverage
+    origin: tuple[tuple[int, int], ...] | None = None
+    idle: bool = False
+    epoch: int = 0
+    silence: int | None = None
+    per_s: int = 1_000
+    whole_s: float | None = None
+    news_s: float | None = None
+    past: tuple[tuple[float, int], ...] = ()
+    place: Place | None = None
+
+    def part(self, partial: Any, nbytes: int) -> Part | Busy:
+        """Return the part with a partial."""
+        if self.busy is not None:
+            return Busy(self.busy) if self.place is None else Moved(self.busy, self.place)
+        ages = (self.silence, self.per_s, self.whole_s, self.news_s, self.past)
+        return Part(partial, self.coverage, self.origin, self.idle, self.epoch, nbytes, *ages)
+
+    @staticmethod
+    def of(part: Part | Busy) -> "_Told":
+        """Return what is to be sent of a part."""
+        if isinstance(part, Busy):
+            return _Told(part.reason, _UNKNOWN, place=part.place if isinstance(part, Moved) else None)
+        ages = (part.silence, part.per_s, part.whole_s, part.news_s, part.past)
+        return _Told(None, part.coverage, part.origin, part.idle, part.epoch, *ages)
+
+
+_UNKNOWN = Coverage(None, None, None)
+_told = msgspec.msgpack.Decoder(list[_Told]).decode
+
+
+def reply_bytes(name: str, view: View, asked: Sequence[tuple[Question, Any]], replies: Sequence[Part | Busy]) -> list[bytes]:
+    """Return the replies to questions about one stream, each with its arguments, as bytes.
+
+    If all questions are the same but for the shard, and may have a joint reply, and the view can merge the parts, the first
+    text has all parts, with one partial, and the others are empty. Cost: that of `part_bytes`, and of the merge.
+    """
+    first, arguments = asked[0]
+    if len(asked) > 1 and len({(each.start, each.end, each.kind, each.arguments, each.joint) for each, _ in asked}) == 1:
+        partials = [reply.partial for reply in replies if isinstance(reply, Part)]
+        merged = parcel_of(name).merged(view, partials, arguments) if first.joint and len(partials) > 1 else None
+        if merged is not None:
+            data = bytearray()
+            told = _encode([_Told.of(reply) for reply in replies])
+            snapshot.write(_KIND, {"partial": parcel_of(name).packed(view, merged, arguments), "told": told}, data.extend)
+            return [bytes(data), *[b""] * (len(asked) - 1)]
+    return [
+        refusal_bytes(reply) if isinstance(reply, Busy) else part_bytes(name, view, reply, own)
+        for (_, own), reply in zip(asked, replies, strict=True)
+    ]
+
+
+def parts_of(name: str, view: View, pieces: Sequence[bytes | memoryview]) -> list[Part | Busy]:
+    """Return the parts in the texts of `reply_bytes`. What is no part is `Busy`, with the reason.
+
+    If one text has all of them, the first part has its partial, and the partials of the others are `CARRIED`.
+    """
+    if len(pieces) > 1 and not any(map(len, pieces[1:])):
+        try:
+            return _joint(name, view, pieces[0], len(pieces))
+        except ValueError as error:
+            return [Busy(str(error))] * len(pieces)
+    found: list[Part | Busy] = []
+    for each in pieces:
+        try:
+            found.append(part_of(name, view, each))
+        except ValueError as error:
+            found.append(Busy(str(error)))
+    return found
+
+
+def _joint(name: str, view: View, data: bytes | memoryview, count: int) -> list[Part | Busy]:
+    """Return `count` parts of a joint reply. Raises ValueError."""
+    state = snapshot.read(_KIND, data)
+    try:
+        partial, told = parcel_of(name).unpacked(view, state["partial"]), _told(bytes(state["told"]))
+    except (TypeError, KeyError, IndexError, msgspec.MsgspecError) as error:
+        raise ValueError(f"this is no part of an answer: {error}") from None
+    if len(told) != count:
+        raise ValueError(f"{len(told)} parts for {count} questions")
+    first = next((place for place, each in enumerate(told) if each.busy is None), None)
+    return [each.part(partial, len(data)) if place == first else each.part(CARRIED, 0) for place, each in enumerate(told)]
 
 
 def _seconds(value: Any) -> float | None:

@@ -4,6 +4,7 @@ No stream can have this path, because the name of a stream begins with a letter.
 """
 
 import asyncio
+import itertools
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actors.cluster.figures import Figures, GetFigures, RosterMessage, figures_bytes
 from actors.cluster.messages import Ask, GathererMessage, Part
-from actors.cluster.parcels import Question, apart, arguments_of, busy_bytes, part_bytes, question_of, refusal_bytes, together
+from actors.cluster.parcels import Question, apart, arguments_of, busy_bytes, question_of, reply_bytes, together
 from actors.protocol import Address, Busy
 from actors.views.view import View
 from gateway.admission import SMALL_BYTES
@@ -166,10 +167,8 @@ class _Asked:
 def _written(asked: Sequence[_Asked], replies: Sequence[Part | Busy]) -> tuple[list[bytes], float]:
     """Return each reply as bytes, and the seconds of processor time that this took."""
     began = time.thread_time()
-    parts = [
-        refusal_bytes(reply)
-        if isinstance(reply, Busy)
-        else part_bytes(each.stream.name, each.stream.view, reply, each.arguments)
-        for each, reply in zip(asked, replies, strict=True)
-    ]
+    parts: list[bytes] = []
+    for stream, same in itertools.groupby(zip(asked, replies, strict=True), lambda each: each[0].stream):
+        questions, own = zip(*same, strict=True)
+        parts += reply_bytes(stream.name, stream.view, [(each.question, each.arguments) for each in questions], own)
     return parts, time.thread_time() - began

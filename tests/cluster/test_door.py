@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from actors.cluster.messages import Ask, Part
-from actors.cluster.parcels import apart, part_of, question_bytes, together
+from actors.cluster.parcels import apart, part_of, parts_of, question_bytes, together
 from actors.protocol import Busy
 from actors.replies import Coverage
 from actors.runtime.actor import Actor, System, start
@@ -109,6 +110,21 @@ def test_the_parts_of_one_request_are_those_of_a_request_for_each_shard(door: Do
     assert [(200, bytes(each)) for each in apart(together_)] == alone
     found = [part.epoch if isinstance(part, Part) else part.reason for part in parts(together_)]
     assert found == [13, "another process has the shard", 10, 13]
+
+
+def test_a_joint_reply_has_the_parts_of_a_request_for_each_shard(door: Door):
+    shards = [GONE, 3, 0]
+    questions = [
+        question_bytes("s", shard, 10 + shard, span=EVER, arguments=COUNTING, deadline_s=PATIENCE_S, joint=True)
+        for shard in shards
+    ]
+    _, answer = answered(door, ASK_EACH, together(questions))
+    pieces = apart(answer)
+    assert [len(each) for each in pieces[1:]] == [0, 0]
+    found = parts_of("words", VIEW, pieces)
+    alone = [part_of("words", VIEW, answered(door, ASK, question(shard))[1]) for shard in shards]
+    bare = [replace(each, partial=(), nbytes=0) if isinstance(each, Part) else each for each in found]
+    assert bare == [replace(each, nbytes=0) if isinstance(each, Part) else each for each in alone]
 
 
 def test_a_shard_that_does_not_reply_in_its_time_takes_no_part_from_the_others(door: Door):

@@ -12,7 +12,7 @@ import pytest
 from actors.cluster.figures import figures_bytes, figures_from, figures_of
 from actors.cluster.gatherer import Gatherer, Told
 from actors.cluster.messages import Ask, Hold, Known, Locate, Moved, Part, Place
-from actors.cluster.parcels import busy_bytes, part_bytes, question_of
+from actors.cluster.parcels import busy_bytes, part_bytes, question_bytes, question_of, reply_bytes
 from actors.cluster.summing import stats_of, summed
 from actors.manager import Manager
 from actors.messages import Delayed
@@ -245,6 +245,37 @@ def test_a_process_that_had_a_shard_tells_where_it_is_and_the_question_goes_ther
     reason = "another process has the shard"
     moved = Moved(reason, Place("b", 2, 9, 2))
     assert told == [moved, moved, Busy(reason)]
+
+
+def joint(epochs: dict[int, int], complete_to: dict[int, int]) -> list[bytes]:
+    """Return a reply in which the parts of several shards are one."""
+    data = [
+        question_bytes("events", shard, epoch, span=EVER, arguments=COUNTING, deadline_s=1.0, joint=True)
+        for shard, epoch in epochs.items()
+    ]
+    parts = [
+        Part((), Coverage(None, complete_to[shard], None), None, idle=False, epoch=epoch) for shard, epoch in epochs.items()
+    ]
+    return reply_bytes("words", VIEW, [(question_of(each), COUNTING) for each in data], parts)
+
+
+def test_of_a_joint_reply_all_parts_count_or_none(scene: Any):
+    one = scene(4)
+    one.tell(*(Locate(shard, Place("a", 1, 3, 1)) for shard in range(3)), Locate(3, Place("b", 2, 3, 2)))
+    one.ask()
+    one.reply(0, *joint({0: 3, 1: 3, 2: 3}, {0: 5, 1: 6, 2: 7}))
+    one.reply(1, part(3, complete_to=9))
+    assert [(each.coverage.absent, each.coverage.complete_to) for each in one.replies] == [((), 5)]
+    one.ask()
+    one.tell(Locate(1, Place("b", 2, 7, 2)))
+    one.reply(2, *joint({0: 3, 1: 3, 2: 3}, {0: 5, 1: 1, 2: 7}))
+    assert [asked for asked, _ in one.peers.asked[2:]] == [[(0, 3), (1, 3), (2, 3)], [(3, 3)], [(1, 7)], [(0, 3), (2, 3)]]
+    one.reply(3, part(3, complete_to=9))
+    one.reply(4, part(7, complete_to=8))
+    assert len(one.replies) == 1, "two shards are asked again: what the third one had cannot be taken out"
+    one.reply(5, *joint({0: 3, 2: 3}, {0: 6, 2: 7}))
+    assert [(each.coverage.absent, each.coverage.complete_to) for each in one.replies[1:]] == [((), 6)]
+    assert not one.waiting
 
 
 def test_a_query_whose_parts_cannot_be_joined_is_refused_at_once(scene: Any, monkeypatch: pytest.MonkeyPatch):

@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,8 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.cluster.messages import Part
-from actors.cluster.parcels import arguments_of, parcel_of, part_bytes, part_of, question_bytes, question_of
+from actors.cluster.messages import CARRIED, Moved, Part, Place
+from actors.cluster.parcels import (
+    arguments_of,
+    parcel_of,
+    part_bytes,
+    part_of,
+    parts_of,
+    question_bytes,
+    question_of,
+    reply_bytes,
+)
 from actors.columns.text import Text
 from actors.columns.times import NO_TIMES
 from actors.protocol import Busy
@@ -24,7 +33,7 @@ from actors.views.kinds import VIEWS
 from actors.views.top.arguments import Figures as TopFigures
 from actors.views.top.arguments import RankOf, Top
 from actors.views.top.decode import Upserts, places
-from actors.views.uniques.arguments import Rows
+from actors.views.uniques.arguments import Counts, Rows
 from actors.views.words.arguments import Buckets, Figures
 from config.streams import STREAMS
 from tests.support.samples import SAMPLES, Run, fed
@@ -44,6 +53,26 @@ def sent(run: Run, partial: Any, arguments: Any) -> Any:
     return found.partial
 
 
+def sent_together(run: Run, partials: list[Any], arguments: Any, processes: Sequence[Sequence[int]]) -> list[Any]:
+    """Return the partials of shards as another process gets them, if each of the `processes` has some of the shards."""
+    found: list[Any] = []
+    for shards in processes:
+        data = [question_bytes("s", shard, 7, span=EVER, arguments=arguments, deadline_s=1.0, joint=True) for shard in shards]
+        asked = [(question_of(each), arguments) for each in data]
+        parts = [Part(partials[shard], Coverage(None, shard, None), ((1, shard),), idle=True, epoch=7) for shard in shards]
+        pieces = reply_bytes(run.sample.view, run.view, asked, parts)
+        assert len(shards) == 1 or [len(each) for each in pieces[1:]] == [0] * (len(shards) - 1)
+        told = parts_of(run.sample.view, run.view, pieces)
+        assert [each.coverage.complete_to for each in told if isinstance(each, Part)] == list(shards)
+        found += [each.partial for each in told if isinstance(each, Part) and each.partial is not CARRIED]
+    assert len(found) == len(processes)
+    return found
+
+
+SPREADS = ([[0, 1], [2]], [[2, 0], [1]], [[0, 1, 2]])
+"""How three shards may lie in processes that have several of them."""
+
+
 def test_a_view_has_parcels_if_its_stanza_says_that_shards_answer_together():
     assert [name for name, stanza in STREAMS.items() if stanza.joins] == JOINING
 
@@ -56,6 +85,9 @@ def test_the_merge_of_parts_that_were_sent_is_the_answer_of_the_whole(run: Run):
             for shards in (1, 2, 3):
                 groups = [run.view.merge([part.read(span, arguments) for part in run.parts[n::shards]]) for n in range(shards)]
                 joined = run.view.merge([sent(run, each, arguments) for each in groups])
+                assert run.shown(joined, span, arguments) == run.shown(run.merged(span, arguments), span, arguments)
+            for spread in SPREADS if run.sample.view == "words" else ():
+                joined = run.view.merge(sent_together(run, groups, arguments, spread))
                 assert run.shown(joined, span, arguments) == run.shown(run.merged(span, arguments), span, arguments)
 
 
@@ -77,8 +109,12 @@ def test_buckets_of_words_that_were_sent_are_those_of_the_whole():
     for arguments in (Buckets("types", width=7_000), Figures("types", by=Grid.of("1m")), Figures("types", by=None)):
         for span in run.spans()[1:]:
             parts = [sent(run, part.read(span, arguments), arguments) for part in run.parts]
-            told = run.shown(run.view.merge(parts), span, arguments, "ndjson")
-            assert told == run.shown(run.merged(span, arguments), span, arguments, "ndjson")
+            right = run.shown(run.merged(span, arguments), span, arguments, "ndjson")
+            assert run.shown(run.view.merge(parts), span, arguments, "ndjson") == right
+            groups = [run.view.merge([part.read(span, arguments) for part in run.parts[n::3]]) for n in range(3)]
+            for spread in SPREADS:
+                joined = run.view.merge(sent_together(run, groups, arguments, spread))
+                assert run.shown(joined, span, arguments, "ndjson") == right
             question = question_of(question_bytes("words", 0, 1, span=span, arguments=arguments, deadline_s=1.0))
             assert arguments_of(question, "words") == arguments
 
@@ -94,6 +130,27 @@ def test_a_question_is_read_as_it_was_asked(name: str):
         for cut in range(len(data)):
             with pytest.raises(msgspec.MsgspecError):
                 question_of(data[:cut])
+
+
+def test_a_joint_reply_with_a_wrong_byte_or_of_another_number_of_shards_is_none():
+    run = fed("words", 0)
+    arguments = run.sample.arguments[0]
+    data = [question_bytes("s", shard, 1, span=EVER, arguments=arguments, deadline_s=1.0, joint=True) for shard in range(3)]
+    part = Part(run.merged(EVER, arguments), Coverage(None, None, None), None, idle=False, epoch=1)
+    asked = [(question_of(each), arguments) for each in data]
+    moved = Moved("no", Place("b", 2, 9, None))
+    first, *rest = reply_bytes("words", run.view, asked, [moved, part, part])
+    busy, whole, carried = parts_of("words", run.view, [first, *rest])
+    assert (busy, isinstance(whole, Part), isinstance(carried, Part) and carried.partial is CARRIED) == (moved, True, True)
+    damaged = bytearray(first)
+    for place in range(0, len(damaged), 11):
+        damaged[place] ^= 1
+        assert all(isinstance(each, Busy) for each in parts_of("words", run.view, [bytes(damaged), *rest]))
+        damaged[place] ^= 1
+    assert all(isinstance(each, Busy) for each in parts_of("words", run.view, [first, b""]))
+    assert all(isinstance(each, Busy) for each in parts_of("words", run.view, [b"", b"", b""]))
+    alone = reply_bytes("words", run.view, [(question, arguments) for question, _ in asked], [Busy("no"), part, Busy("no")])
+    assert all(alone), "one part needs no merge"
 
 
 def test_a_part_with_a_wrong_byte_is_refused():
@@ -151,6 +208,41 @@ def test_shards_of_uniques_have_the_users_of_the_whole_each_once(events: list[tu
             assert all(row["revision"] == 1 for row in told)
 
 
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(0, 500), st.sampled_from("abcdefgh"), st.integers(0, 2)), min_size=1, max_size=12),
+        min_size=1,
+        max_size=5,
+    ),
+    st.sampled_from(SPREADS),
+    st.sampled_from([None, 0, 120_000, 480_000]),
+    st.booleans(),
+)
+def test_the_join_of_parts_of_uniques_that_a_process_has_merged_is_that_of_the_parts(
+    polls: list[list[tuple[int, str, int]]], spread: Sequence[Sequence[int]], passed_ms: int | None, idle: bool
+):
+    begin, runs = 1_468_244_400, [Run("uniques") for _ in range(3)]
+    for poll in polls:  # later polls have late frames, which lead to further revisions
+        for shard, run in enumerate(runs):
+            if own := [line for second, user, of in sorted(poll) if of == shard for line in frames(begin + second, user)]:
+                run.poll(own, idle=idle)
+    until = None if passed_ms is None else 1_000 * begin + passed_ms
+    parcel, view = parcel_of("uniques"), runs[0].view
+    for arguments in (*SAMPLES["uniques"].arguments, Counts()):
+        partials = [run.merged(EVER, arguments) for run in runs]
+        apart = [sent(runs[0], each, arguments) for each in partials]
+        told = [
+            parcel.joined(view, parts, until=until, idle=idle, clock=until, span=EVER, arguments=arguments)
+            for parts in (apart, sent_together(runs[0], partials, arguments, spread))
+        ]
+        if isinstance(arguments, Counts):
+            looks = [[[np.asarray(each).tolist() for each in level] for level in look.levels.values()] for look in told]
+            assert looks[0] == looks[1]
+        else:
+            shown = [runs[0].shown(each, EVER, arguments, "ndjson") for each in told]
+            assert shown[0] == shown[1]
+
+
 def test_a_period_of_uniques_is_final_when_all_shards_have_passed_it():
     begin = 1_468_244_400
     shards = shards_of(frames(begin, "ab"), frames(begin, "bc") + frames(begin + 600, "d"), idle=False)
@@ -183,17 +275,26 @@ def top_of(records: list[Record], partitions: range | tuple[int, ...]) -> Run:
 
 
 def asked_of(
-    shards: list[Run], span: Span, arguments: Any, *, between: Callable[[int], None] = lambda _: None
+    shards: list[Run],
+    span: Span,
+    arguments: Any,
+    *,
+    between: Callable[[int], None] = lambda _: None,
+    processes: Sequence[Sequence[int]] = (),
 ) -> tuple[Any, int]:
     """Return the join of what shards say when they are asked as the gatherer asks, and how often that is.
 
-    `between` is called with the number of each round, after it.
+    `between` is called with the number of each round, after it. With `processes`, each of these merges the parts of its shards.
     """
     parcel, rounds = parcel_of("top"), 0
     asked, asked_span = parcel.first(arguments, span)
     while True:
         rounds += 1
-        parts = [sent(run, run.merged(asked_span, asked), asked) for run in shards]
+        partials = [run.merged(asked_span, asked) for run in shards]
+        if processes:
+            parts = sent_together(shards[0], partials, asked, processes)
+        else:
+            parts = [sent(shards[0], each, asked) for each in partials]
         between(rounds)
         further = parcel.further(arguments, asked, parts, clock=None)
         if further is None:
@@ -211,8 +312,11 @@ def asked_of(
         [Top(), Top(1), Top(4), Top(4, values=True), Top(40), RankOf(name=b"id7"), TopFigures(), TopFigures(by=Grid.of("1s"))]
     ),
     st.booleans(),
+    st.sampled_from([(), *SPREADS]),
 )
-def test_of_an_id_in_several_shards_the_last_value_counts(records: list[Record], arguments: Any, few: bool):
+def test_of_an_id_in_several_shards_the_last_value_counts(
+    records: list[Record], arguments: Any, few: bool, processes: Sequence[Sequence[int]]
+):
     shards, whole = [top_of(records, (each,)) for each in range(3)], top_of(records, range(3))
     with pytest.MonkeyPatch.context() as patch:
         if few:
@@ -220,7 +324,7 @@ def test_of_an_id_in_several_shards_the_last_value_counts(records: list[Record],
             patch.setattr("actors.views.top.parcel._MORE", 1)
             patch.setattr("actors.views.top.parcel._GROWTH", 2)
         for span in (EVER, Span(10, 30)):
-            joined, rounds = asked_of(shards, span, arguments)
+            joined, rounds = asked_of(shards, span, arguments, processes=processes)
             right = whole.merged(span, arguments)
             assert whole.shown(joined, span, arguments, "ndjson") == whole.shown(right, span, arguments, "ndjson")
             assert rounds <= 12

@@ -103,6 +103,13 @@ def further(
     return Keyed(limit if limit <= _MOST else None)
 
 
+def merged(view: View, partials: Sequence[Parts], arguments: Keyed) -> Parts:  # noqa: ARG001  # the protocol's
+    """Return each id of the shards once, with its last value. What no shard has sent lies below the highest of their bounds."""
+    parts = [part for each in partials for part in each]
+    bounds = [part.least for part in parts if part.least is not None]
+    return (Kept(_last(parts), max(bounds, default=None), _cleared(parts)),)
+
+
 def joined(
     view: View,  # noqa: ARG001  # the protocol's
     partials: Sequence[Parts],
@@ -123,10 +130,14 @@ def joined(
     )
     if isinstance(arguments, Figures):
         return (Valued(rows.values[inside], rows.times[inside]),)
+    return (Ranked(rows.ids.only(inside), rows.values[inside], _cleared(parts)),)
+
+
+def _cleared(parts: Parts) -> dict[int, int]:
     cleared: dict[int, int] = {}
     for part in parts:
         cleared |= part.cleared
-    return (Ranked(rows.ids.only(inside), rows.values[inside], cleared),)
+    return cleared
 
 
 def _rank(rows: Upserts, name: bytes) -> tuple[Rank, ...]:

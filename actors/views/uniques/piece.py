@@ -57,7 +57,7 @@ class Piece:
         if (starts[1:] <= starts[:-1]).any():
             raise ValueError("ascending starts were expected")
         hashes = column(state["hashes"], np.uint64)
-        ends = _narrow(np.array(bounds(_counts(state["sizes"], count), hashes.size), np.int64))
+        ends = narrow(np.array(bounds(_counts(state["sizes"], count), hashes.size), np.int64))
         places = column(state["sketched"], np.int64).tolist()
         if len(set(places)) != len(places) or min(places, default=0) < 0 or max(places, default=-1) >= count:
             raise ValueError(f"different cells below {count} were expected for sketches")
@@ -191,8 +191,8 @@ def piece(
     return Piece(
         level,
         np.array(starts, np.int64),
-        _narrow(np.array(frames, np.int64)),
-        _narrow(np.array(revisions, np.int64)),
+        narrow(np.array(frames, np.int64)),
+        narrow(np.array(revisions, np.int64)),
         np.array(final, np.bool_),
         lows,
         highs,
@@ -216,11 +216,12 @@ def _joined(users: Sequence[Hashes]) -> tuple[Counts, Counts, Hashes]:
     """Return the lows, highs and hashes of a piece with these `users`. Lows and highs share one column."""
     ends = np.zeros(len(users) + 1, np.int64)
     np.cumsum(np.fromiter(map(len, users), np.int64, len(users)), out=ends[1:])
-    ends = _narrow(ends)
+    ends = narrow(ends)
     return ends[:-1], ends[1:], np.concatenate(users) if users else NO_HASHES
 
 
-def _narrow(column: NDArray[np.int64]) -> Any:
+def narrow(column: NDArray[np.int64]) -> Any:
+    """Return counts as the shortest unsigned numbers."""
     return column.astype(np.min_scalar_type(int(column.max(initial=0))))
 
 

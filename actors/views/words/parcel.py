@@ -37,6 +37,11 @@ def unpacked(view: View, state: State) -> tuple[Piece, ...] | tuple[Rows, ...]: 
     return (Remembered(Frequent.of_state(state["sums"])),)
 
 
+def merged(view: View, partials: Sequence[Any], arguments: Counting) -> Any:  # noqa: ARG001  # the protocol's
+    """Return the counts of shards as those of one. `packed` adds them up."""
+    return tuple(piece for each in partials for piece in each)
+
+
 def joined(
     view: View,
     partials: Sequence[Any],

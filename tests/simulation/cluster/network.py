@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from actors.cluster.gatherer import Told
 from actors.cluster.messages import Ask, Part, Place
-from actors.cluster.parcels import arguments_of, part_bytes, question_of, refusal_bytes
+from actors.cluster.parcels import arguments_of, question_of, reply_bytes
 from actors.protocol import Busy, delivered
 from tests.simulation.clock import SimulatedClock
 from tests.simulation.faults import Faults
@@ -92,19 +92,17 @@ class Network:
 
     def answer(self, site: Site, bodies: Sequence[bytes], send: Callable[[list[bytes]], None]) -> None:
         """Have a process answer questions, as its gateway does."""
-        replied: dict[int, bytes] = {}
+        asked = [(question, arguments_of(question, self._name)) for question in map(question_of, bodies)]
+        replied: dict[int, Part | Busy] = {}
 
-        def reply_to(number: int, arguments: Any, part: Part | Busy) -> None:
+        def reply_to(number: int, part: Part | Busy) -> None:
             if number not in replied:
-                busy = isinstance(part, Busy)
-                replied[number] = refusal_bytes(part) if busy else part_bytes(self._name, site.view, part, arguments)
+                replied[number] = part
                 if len(replied) == len(bodies):
-                    send([replied[each] for each in range(len(bodies))])
+                    send(reply_bytes(self._name, site.view, asked, [replied[each] for each in range(len(bodies))]))
 
-        for number, body in enumerate(bodies):
-            question = question_of(body)
-            arguments = arguments_of(question, self._name)
-            reply = partial(reply_to, number, arguments)
+        for number, (question, arguments) in enumerate(asked):
+            reply = partial(reply_to, number)
             message = Ask(question.shard, question.epoch, question.span, arguments, question.deadline_s, reply)
             if not delivered(site.gatherer, message):
                 reply(Busy("the stream is shutting down"))
