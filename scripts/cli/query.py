@@ -110,7 +110,12 @@ class Asking:
             rows = rows_of(Client(self._url, times="datetime"), name)
             count = write_csv(map(_written, rows if newest is None else deque(rows, maxlen=newest)))
         if not count:
-            print(f"query: {visible(name)}: {empty(self.about, where)}", file=sys.stderr)
+            print(f"query: {visible(name)}: {self.why_empty(where)}", file=sys.stderr)
+
+    def why_empty(self, where: str) -> str:
+        """Return why a table of the stream is empty. Asks for its stats if they can tell."""
+        needs = self.about["trouble"] is None and (not self.about["events"] or self.about["span"] is None)
+        return empty(self.about, where, self.get("/get-stats") if needs else {})
 
 
 def _written(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,13 +143,12 @@ def show_rows(
     rows: Sequence[Mapping[str, Any]],
     *,
     caption: str | None = None,
-    about: Mapping[str, Any] | None = None,
+    asking: Asking | None = None,
     where: str = "yet",
-    waiting: Mapping[str, int] | None = None,
 ) -> None:
-    """Print rows that have the same keys, numbers to the right. Without rows, print what is missing in the stream `about`."""
-    if not rows and about is not None:
-        print(f"{visible(about['name'])}: {empty(about, where, waiting)}")
+    """Print rows that have the same keys, numbers to the right. Without rows, print what is missing in the stream."""
+    if not rows and asking is not None:
+        print(f"{visible(asking.about['name'])}: {asking.why_empty(where)}")
         return
     table = Table(title=title, caption=caption)
     for name, value in (rows[0] if rows else {"none": ""}).items():
@@ -190,7 +194,7 @@ def sets(
     body = asking.get("/get-sets", as_json=as_json, **page)
     unit = asking.about["timeUnit"]
     if not body["sets"]:
-        print(f"{visible(asking.about['name'])}: {empty(asking.about, _in_range(start, end), _waiting(asking))}")
+        print(f"{visible(asking.about['name'])}: {asking.why_empty(_in_range(start, end))}")
         return
     table = Table(title=counted(len(body["sets"]), "set"))
     for step in body["sets"][0].values():
@@ -229,7 +233,7 @@ def explain(
         {**{name: row[name] for name in ("count", "state", "reason")}, **_texts(row["set"], about["timeUnit"])}
         for row in body["events"]
     ]
-    show_rows(visible(f"{about['name']}: {step} at {time}"), rows, about=about, where="at this time")
+    show_rows(visible(f"{about['name']}: {step} at {time}"), rows, asking=asking, where="at this time")
 
 
 @app.command()
@@ -255,7 +259,7 @@ def summary(
     about, unit = asking.about, asking.about["timeUnit"]
     durations = ("p50", "p95", "max") if rows and "step" in rows[0] else ()
     shown = [_readable(each, unit, ("start", "end"), durations) for each in rows]
-    show_rows(visible(about["name"]), shown, about=about, where=_in_range(start, end), waiting=_waiting(asking))
+    show_rows(visible(about["name"]), shown, asking=asking, where=_in_range(start, end))
 
 
 @app.command()
@@ -268,7 +272,7 @@ def top(limit: Limit = 20, stream: Stream = None, url: Url = HERE, as_json: AsJs
     more = {} if as_json else {"values": 1}
     body = asking.get(limit=limit, as_json=as_json, **more)
     rows = [{"rank": rank, **each} for rank, each in enumerate(body["data"], 1)]
-    show_rows(visible(f"{asking.about['name']}: the largest {len(rows)}"), rows, about=asking.about)
+    show_rows(visible(f"{asking.about['name']}: the largest {len(rows)}"), rows, asking=asking)
 
 
 @app.command()
@@ -295,7 +299,7 @@ def uniques(
     of_length = f" of a {rows[0]['granularity']}" if rows else ""
     shown = [_readable(each, "s", ("start", "end")) for each in rows[-limit:]]
     title = visible(f"{asking.about['name']}: {counted(len(rows), 'period')}{of_length}")
-    show_rows(title, shown, caption=_of(len(rows), limit), about=asking.about, where=_in_range(start, end))
+    show_rows(title, shown, caption=_of(len(rows), limit), asking=asking, where=_in_range(start, end))
 
 
 @app.command()
@@ -326,7 +330,7 @@ def words(
     if as_json:
         print(json.dumps(rows))
         return
-    show_rows(visible(f"{name}: events by type" if types else f"{name}: words"), rows, about=asking.about, where=where)
+    show_rows(visible(f"{name}: events by type" if types else f"{name}: words"), rows, asking=asking, where=where)
 
 
 @app.command()
@@ -348,7 +352,7 @@ def segments(
     rows = body["pending" if pending else "segments"]
     where = "pending" if pending else "finished"
     title = visible(f"{asking.about['name']}: {counted(len(rows), 'batch', 'batches')} {where}")
-    show_rows(title, rows, about=asking.about, where=where)
+    show_rows(title, rows, asking=asking, where=where)
 
 
 @app.command()
@@ -384,19 +388,19 @@ def funnel(
         body = asking.get(f"/keys/{quote(key, safe='')}", as_json=as_json)
         about, title = asking.about, visible(f"{asking.about['name']}: {key}")
         events = [_readable(each, about["timeUnit"], ("time",)) for each in body["events"][-limit:]]
-        show_rows(f"{title}, {counted(len(body['events']), 'event')}", events, about=about, where="of this key")
+        show_rows(f"{title}, {counted(len(body['events']), 'event')}", events, asking=asking, where="of this key")
     elif state is not None or missing is not None:
         body = asking.get("/sequences", as_json=as_json, **times, state=state, missing=missing, limit=limit)
         about, title, more = asking.about, visible(asking.about["name"]), "there are more: --limit" if "next" in body else None
         unit = about["timeUnit"]
         rows = [{**{name: row[name] for name in ("key", "state")}, **_texts(row["steps"], unit)} for row in body["sequences"]]
-        show_rows(f"{title}: {counted(len(rows), 'sequence')}", rows, caption=more, about=about, where="of this kind")
+        show_rows(f"{title}: {counted(len(rows), 'sequence')}", rows, caption=more, asking=asking, where="of this kind")
     else:
         body = asking.get(as_json=as_json, **times, by=by, zone=zone)
         about, title = asking.about, visible(asking.about["name"])
         counts = ", ".join(f"{body[name]:,} {name}" for name in ("complete", "open", "lapsed"))
         rows = [{name: _seconds(name, value) for name, value in each.items()} for each in body["steps"]]
-        show_rows(f"{title}: {counts}", [_readable(each, about["timeUnit"], ("start",)) for each in rows], about=about)
+        show_rows(f"{title}: {counts}", [_readable(each, about["timeUnit"], ("start",)) for each in rows], asking=asking)
 
 
 @app.command()
@@ -461,39 +465,42 @@ def rejects(stream: Stream = None, url: Url = HERE, as_json: AsJson = False) -> 
 
 def _no_rejects(about: Mapping[str, Any]) -> str:
     if about["trouble"] is not None or not about["events"]:
-        return empty(about, "refused")
+        return empty(about, "refused", {})
     return f"no record was refused; {about['state']}"
 
 
-def empty(about: Mapping[str, Any], where: str, waiting: Mapping[str, int] | None = None) -> str:
+def empty(about: Mapping[str, Any], where: str, stats: Mapping[str, Any]) -> str:
     """Return why a table is empty: nothing was read yet, and what to do about it; or where the stream has something.
 
-    `waiting` has the events of each step that wait for a match.
+    `stats` has what came of the records; it may be empty if the stream is in trouble or has answers.
     """
     trouble = about["trouble"]
     if trouble is not None:
         return visible(f"nothing {where}: {'; '.join(trouble['reasons'])}; next: {trouble['next']}")
+    if not about["events"] and stats.get("records"):
+        return visible(f"nothing {where}: none of {stats['records']:,} records of {about['source']} is an event{_lost(stats)}")
     if not about["events"]:
         return visible(f"nothing {where}: no event was read from {about['source']}; {about['state']}")
     if about["span"] is not None:
         start, end = (_bound(time, about["timeUnit"]) for time in about["span"])
         return f"nothing {where}; the stream holds {about['events']:,} events, and answers from {start} to {end}"
-    absent = [step for step, count in (waiting or {}).items() if not count]
+    absent = [step for step, count in stats.get("total", {}).get("waitingByStep", {}).items() if not count]
     which = f", none of step {' or '.join(absent)}" if absent else ""
     return visible(f"nothing {where}: {about['events']:,} events wait for a match{which}; {about['state']}")
 
 
+def _lost(stats: Mapping[str, Any]) -> str:
+    """Return what came of records that are no events."""
+    rejects: Mapping[str, int] = stats["rejects"]
+    parts = [f"{stats['other']:,} have no step of the configuration"] if stats["other"] else []
+    if rejects:
+        most = max(rejects, key=rejects.__getitem__)
+        parts.append(f"{sum(rejects.values()):,} were refused, most often {most}; `query rejects` shows them")
+    return f": {'; '.join(parts)}" if parts else ""
+
+
 def _bound(time: int | None, unit: str) -> str:
     return "any time" if time is None else moment(time, unit)
-
-
-def _waiting(asking: Asking) -> Mapping[str, int]:
-    """Return how many events of each step wait in a stream of sets that has no set; else nothing."""
-    about = asking.about
-    if about["view"] != "sets" or about["span"] is not None or not about["events"]:
-        return {}
-    found: Mapping[str, int] = asking.get("/get-stats")["total"].get("waitingByStep", {})
-    return found
 
 
 def _in_range(start: object, end: object) -> str:

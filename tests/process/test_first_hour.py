@@ -134,6 +134,24 @@ def test_json_and_csv_together_are_wrong_use_whether_a_service_runs_or_not(view:
 
 
 @pytest.mark.broker
+def test_a_stream_that_refuses_all_records_says_so_in_each_command(broker: str, send: Send, topic: str, tmp_path: Path):
+    send(broker, topic, [b'{"station": "cut"}'] * 30 + [b"hello"] * 3 + [b'{"at": 1, "station": "paint"}'] * 2, [0] * 35)
+    views = {name: name for name in VIEWS}
+    path = config(tmp_path, dict.fromkeys(views, topic), views)
+    with service(broker, None, stream="sets", also=["--config", str(path), *only(views)]) as running:
+        for view in VIEWS:
+            stats = running.settled(35, view)
+            assert stats["events"] == 0, view
+            done = run("query", "summary", "--stream", view, "--url", f"http://127.0.0.1:{running.port}")
+            assert done.stdout.startswith(f"{view}: nothing yet: none of 35 records of topic {topic} is an event: ")
+            assert f"{sum(stats['rejects'].values())} were refused, most often " in done.stdout
+            assert bool(stats["other"]) == ("have no step of the configuration" in done.stdout)
+        asked = run("query", "sets", "--stream", "sets", "--url", f"http://127.0.0.1:{running.port}", "--csv")
+        assert (asked.returncode, asked.stdout) == (0, "")
+        assert asked.stderr.startswith("query: sets: nothing yet: none of 35 records")
+
+
+@pytest.mark.broker
 def test_sets_that_wait_for_a_step_that_never_comes_name_it(running: Service, url: str):
     for command in ("sets", "summary"):
         told = run("query", command, "--stream", "odd-sets", "--url", url).stdout
