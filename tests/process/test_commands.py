@@ -137,6 +137,8 @@ def test_text_of_settings_is_not_read_as_markup(tmp_path: Path):
     path = tmp_path / "[red].yaml"
     path.write_text("streams: {events: {}}\nkafka: {client.id: '[/b]'}\n")
     assert "[red].yaml is good" in run("config", "check", str(path)).stdout
+    assert "[red].yaml is good" in run("config", "check", "--config", str(path)).stdout
+    assert run("config", "check", str(path), "--config", str(path)).returncode == 2
     assert "client.id = [/b]" in run("config", "explain", "kafka", "--config", str(path)).stdout
 
 

@@ -35,6 +35,7 @@ RATE = 10_000.0
 @app.command()
 def check(
     file: Annotated[Path | None, typer.Argument(help="The YAML file; by default Firnline's own.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="The YAML file, as `serve` takes it.")] = None,
     overrides: Overrides = None,
     only: Annotated[list[str] | None, typer.Option(help="Check this stream alone; may be repeated.")] = None,
     rate: Annotated[
@@ -48,6 +49,9 @@ def check(
 
     Exits with 0 if the service can run with it, even if some settings are odd; otherwise with 1.
     """
+    if file is not None and config is not None:
+        raise typer.BadParameter(f"expected one file, got {file} and --config {config}")
+    file = file or config
     settings = _read(file, overrides).settings
     # The libraries of the service count against the memory budget, so they are imported here; that takes half a second.
     from scripts.cli.configuration.check import check as check_settings  # noqa: PLC0415
