@@ -206,6 +206,7 @@ class SimulatedShards(LocalShards):
             complain={},
             callbacks=nothing,
             log=node.log,
+            claim=lambda _: None,  # no stream here has a topic by key
         )
 
     @property
