@@ -14,7 +14,7 @@ from scripts.service.cluster.group import Group, ensure_leases
 from scripts.service.cluster.lease import Leases
 from scripts.service.cluster.records import Announced
 from tests.cluster.test_cluster import created
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 SHARDS = 2
 
@@ -113,6 +113,11 @@ def test_a_shard_that_is_given_back_commits_in_its_name_while_the_group_waits(br
     of_two.ready[moved]()
     until(lambda: moved not in of_one.running)
     assert list(of_one.located) == [moved]
+    late, of_late = member(broker, group, output)
+    late.learn(PATIENCE_S)
+    assert of_late.located == of_one.located, "before it joins, a process knows the shards that answer, and no others"
+    assert late._reading is not None
+    late._reading.close()
     one.stop(30)
     assert sorted(of_one.committed) == list(range(SHARDS))
     assert [one.claim(shard) for shard in range(SHARDS)] == [None] * SHARDS
