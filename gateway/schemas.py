@@ -164,7 +164,7 @@ class Rejects(Answer, frozen=True, omit_defaults=True):
 
     rejects: Annotated[dict[str, Count], _Meta(description="Refused records by reason, all since the start.")]
     newest: Annotated[list[Rejected], _Meta(description="The newest of them, the newest first.")]
-    advice: Annotated[dict[str, str], _Meta(description="What to do about reasons that need a change of the producer.")] = {}
+    advice: Annotated[dict[str, str], _Meta(description="What to do about some of the reasons.")] = {}
 
 
 class TroubleReport(Answer, frozen=True):

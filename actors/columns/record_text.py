@@ -12,6 +12,9 @@ BOM = b"\xef\xbb\xbf"
 """The byte order mark in UTF-8."""
 
 ADVICE: Mapping[str, str] = {
+    "no_underscore": "The view reads a text, an underscore and a whole number, such as created_1795773600000 or u17_250. Read "
+    "JSON by its members with the setting `record`.",
+    "not_json": "The view reads JSON. Its page in docs/views has the members of a record; `record` names other ones.",
     "framed": "The record begins with the frame of a schema registry: the byte 0x00 and a schema id, or the byte 0x03. "
     "Read it with record.format avro or protobuf, if it has such a schema. Else let the producer write plain text or JSON "
     "with a string serializer, or copy the topic without the frames.",

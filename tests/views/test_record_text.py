@@ -76,6 +76,7 @@ def test_a_framed_record_is_refused_as_framed(name: str, frame: str):
     assert decoded.refusals == [(place, "framed") for place in (1, 2, 3, 5)]
     assert decoded.times.size == 2
     assert "frame" in ADVICE["framed"]
+    assert all("`record`" in ADVICE[reason] for reason in ("no_underscore", "not_json"))
 
 
 @views
