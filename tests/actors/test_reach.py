@@ -187,3 +187,23 @@ def test_time_in_which_nothing_was_polled_is_no_stall():
     looked(stalls, 1_000, 1_008, offsets={0: 4})
     looked(stalls, 1_020, 1_028, offsets={0: 4})
     assert stalls.since == {}
+
+
+def test_a_hurry_asks_at_the_next_look_and_loses_no_answer_that_is_under_way(leaders: Leaders):
+    leaders.silent = {0, 1}
+    reach = Reach(leaders.ask)
+    reach.look((0, 1), 5.0)
+    for now in (5.05, 5.1):
+        reach.hurry()
+        reach.look((0, 1), now)
+    assert leaders.requests == 1
+    for answer in leaders.waiting:
+        answer.set_result(SimpleNamespace(offset=7))
+    leaders.silent = set()
+    reach.look((0, 1), 5.15)
+    assert (reach.known_at, reach.ends, leaders.requests) == (5.0, {0: 7, 1: 7}, 1)
+    reach.hurry()
+    reach.look((0, 1), 5.2)
+    assert leaders.requests == 2
+    reach.look((0, 1), 5.25)
+    assert (reach.known_at, reach.ends) == (5.2, leaders.ends)

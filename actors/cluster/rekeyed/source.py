@@ -249,6 +249,7 @@ class RekeyedSource:
         if now - self._asked_at >= _HURRY_S:
             self._asked_at = now
             self._ends.hurry()
+            self._ends.ends(now)  # it asks
         return False
 
     def _take(self, found: Collected) -> bool:

@@ -62,7 +62,7 @@ class Extent:
 
     def hurry(self) -> None:
         """Have the next `ends` ask the leaders, although a second has not passed."""
-        self._reach.doubt()
+        self._reach.hurry()
 
     def trouble(self) -> Trouble | None:
         """Return why the ends are unknown, None if they are known. Never waits."""
