@@ -96,7 +96,8 @@ class World:
 
 
 @pytest.fixture
-def world(broker: str) -> World:
+def world(broker: str, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr(module, "_PATIENCE_S", 600.0)  # a slow broker is no trouble here
     name = f"generations-{uuid.uuid4().hex}"
     ensure_generations({"bootstrap.servers": broker}, name, SHARDS, None)
     return World(broker, Topic(name, f"{name}-leases", PIECE, SECRET))
@@ -172,7 +173,7 @@ def test_a_matcher_that_has_lost_its_shard_publishes_nothing(world: World, monke
 
 
 def test_a_matcher_that_was_frozen_publishes_nothing_beside_its_replacement(world: World, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "_AGAIN_S", 2.0)
+    monkeypatch.setattr(module, "_AGAIN_S", 5.0)
     group = {**world.kafka, "group.id": world.topic.group, "session.timeout.ms": 6_000}
     one, two = Consumer(group), Consumer(group)
     try:
@@ -189,7 +190,7 @@ def test_a_matcher_that_was_frozen_publishes_nothing_beside_its_replacement(worl
             old.take("f1", made[1].state())
             with world.outbox(two.consumer_group_metadata) as new:
                 new.take("f2", made[2].state())
-                until(lambda: new.has("f2"), timeout_s=60)
+                until(lambda: new.has("f2"), timeout_s=120)
             assert not old.has("f1")
     finally:
         two.close()
