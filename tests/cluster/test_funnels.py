@@ -159,6 +159,7 @@ def test_funnels_of_three_processes_are_those_of_one(broker: str, tmp_path: Path
         status, _, body = until(lambda: refused(running[0]))
         assert status == 409
         assert b"not partitioned by the key of the funnel" in body
+        assert b"by_key: true" in body
 
 
 def refused(running: Service) -> tuple[int, dict[str, str], bytes] | None:

@@ -96,7 +96,8 @@ def refusal_of(fits: Sequence[Fit]) -> str | None:
     if whole.mask:
         return None
     why = whole.why or f"the shards have keys by several partitioners of {_NAMES}"
-    return f"the records are not partitioned by the key of the funnel, so no shard has whole sequences: {why}"
+    told = f"the records are not partitioned by the key of the funnel, so no shard has whole sequences: {why}"
+    return f"{told}; with by_key: true in the stream's settings the shards forward each record to the shard of its key"
 
 
 def reason_of(partition: int, offset: int) -> str:
