@@ -120,10 +120,6 @@ class FrozenSets(Frozen):
         behind = {} if self._behind is None else {"behind": self._behind}
         return {"pieces": [piece.state() for piece in self._pieces], "proof": self._proof.state(), **behind}
 
-    def parts(self) -> tuple[list[Piece], Proof, int | None]:
-        """Return what the slice was made of."""
-        return self._pieces, self._proof, self._behind
-
     def settle(self) -> bool:
         """Compress one raw piece; returns whether another one is left. Cost: at most 3 ms, without Python's lock."""
         raw = [index for index, piece in enumerate(self._pieces) if not piece.is_sealed]

@@ -74,7 +74,7 @@ class NamedSets(FrozenSets):
     """The complete sets of a retired slice, or once they are given away, their slip."""
 
     def __init__(self, name: str, number: int, sets: FrozenSets, *, shelved: Shelved, slip: Slip | None = None) -> None:
-        super().__init__(*sets.parts())
+        super().__init__(sets._pieces, sets._proof, sets._behind)  # noqa: SLF001  # of the same class
         self.name = name
         self.number = number
         self._shelved = shelved
