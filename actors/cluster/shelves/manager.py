@@ -10,7 +10,7 @@ from typing import cast
 from typing_extensions import override
 
 from actors.cluster.past import Manager as ShardManager
-from actors.cluster.shelves.messages import Shelved
+from actors.cluster.shelves.messages import OfMatcher, Shelved
 from actors.timeline.retention import STUB_BYTES
 
 
@@ -20,7 +20,7 @@ class Manager(ShardManager):
     @override
     def _prune(self) -> None:
         """Apply the limits. The oldest generations are coarsened first, which gives them to the shelves."""
-        shelf, memory, shelved = self._shelf, self._memory, cast("Shelved", getattr(self._view, "shelved"))  # noqa: B009
+        shelf, memory, shelved = self._shelf, self._memory, cast("OfMatcher", self._view).shelved
         while shelf.aged and (file := shelf.aged[0].name) is not None and shelved.gone(file):
             self._note_dropped(shelf.drop_oldest(), "retention")
         other_bytes, drops = memory.other_bytes, False

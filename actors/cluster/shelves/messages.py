@@ -83,6 +83,12 @@ class Shelved(Protocol):
         """Whether the file has only a slip, and its generation is no longer in the topic."""
 
 
+class OfMatcher(Protocol):
+    """What a matcher's view has beside those of all views."""
+
+    shelved: Shelved
+
+
 class Box(Struct, frozen=True):
     """A generation that a shelf holds."""
 

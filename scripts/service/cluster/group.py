@@ -9,7 +9,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from scripts.service.cluster.topics import ensure_compacted
+from scripts.service.cluster.topics import COMPACTED, ensure_own
 
 _HEARTBEATS = 6
 """Heartbeats in a session. More would make no move shorter: librdkafka sends the next one when its thread wakes."""
@@ -38,7 +38,7 @@ class Grant:
 
 def ensure_leases(settings: Mapping[str, Any], group: Group) -> None:
     """Create the lease topic if it is absent. Raises ValueError if it has other shards, OSError if Kafka is away."""
-    found = ensure_compacted(settings, group.topic, group.shards)
+    found = ensure_own(settings, group.topic, group.shards, COMPACTED)
     if found != group.shards:
         raise ValueError(
             f"cluster.shards: expected {found}, the shards that the cluster began with (the partitions of topic"

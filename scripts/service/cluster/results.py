@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from actors.kafka_topic import LOOKS_ONLY, ensure_topic, longest_record
 from actors.sinks.kafka.visible import consumer_of, open_partitions
 from scripts.service.cluster.group import Grant
-from scripts.service.cluster.topics import ensure_compacted
+from scripts.service.cluster.topics import COMPACTED, ensure_own
 
 _TIMEOUT_S = 10.0
 _PATIENCE_S = 30.0
@@ -106,7 +106,7 @@ class Results:
         """Create both topics unless they exist."""
         ensure_topic(self._settings, self._output, 1)
         longest_record(self._settings, self._output, keyed=bool(self._key))
-        ensure_compacted(self._settings, self._book, 1)
+        ensure_own(self._settings, self._book, 1, COMPACTED)
 
     def _client(self) -> Producer:
         """Return a client that writes in transactions."""

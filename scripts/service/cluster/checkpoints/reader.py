@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from actors.columns.snapshot import DamagedError
 from actors.kafka_trouble import PASSING
 from scripts.service.cluster.checkpoints.manifest import Manifest, Part, is_manifest
+from scripts.service.cluster.topics import READS
 
 _TIMEOUT_S = 10.0
 _STEP_S = 0.1
@@ -16,15 +17,9 @@ _SKIPPED = 8
 """Up to this number of records are read and left out, because that is faster than to seek past them."""
 
 _OWN: dict[str, Any] = {
-    "enable.auto.commit": False,
-    "isolation.level": "read_committed",
-    "auto.offset.reset": "earliest",
-    "enable.partition.eof": True,
+    **READS,
     "fetch.wait.max.ms": 50,
     "queued.min.messages": 16,
-    "queued.max.messages.kbytes": 16 << 10,
-    "check.crcs": True,
-    "log_level": 0,
 }
 
 

@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from actors.kafka_topic import longest_record
-from scripts.service.cluster.topics import ensure_compacted
+from scripts.service.cluster.topics import COMPACTED, ensure_own, piece_bytes
 
-_PIECE_BYTES = 512 << 10
-_KEY_BYTES = 256
 _CONFIGURATION = {
+    **COMPACTED,
     "segment.bytes": str(64 << 20),
     "segment.ms": "600000",
     "min.cleanable.dirty.ratio": "0.3",
@@ -31,11 +29,7 @@ def ensure_checkpoints(settings: Mapping[str, Any], topic: str, shards: int) -> 
 
     Raises ValueError if it has other shards, OSError if Kafka is away.
     """
-    found = ensure_compacted(settings, topic, shards, _CONFIGURATION)
+    found = ensure_own(settings, topic, shards, _CONFIGURATION)
     if found != shards:
         raise ValueError(f"cluster.checkpoints: expected {shards} partitions of topic {topic}, got {found}")
-    try:
-        longest = longest_record(settings, topic)
-    except PermissionError:  # the cluster works without the right to describe the topic's configuration
-        return _PIECE_BYTES
-    return min(_PIECE_BYTES, longest - _KEY_BYTES)
+    return piece_bytes(settings, topic)

@@ -6,20 +6,16 @@ from typing import Any, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from scripts.service.cluster.topics import READS
+
 _TIMEOUT_S = 10.0
 _STEP_S = 0.1
 _MOST = 64
 
 _OWN: dict[str, Any] = {
-    "enable.auto.commit": False,
-    "isolation.level": "read_committed",
-    "auto.offset.reset": "earliest",
-    "enable.partition.eof": True,
+    **READS,
     "fetch.wait.max.ms": 100,
     "queued.min.messages": 64,
-    "queued.max.messages.kbytes": 16 << 10,
-    "check.crcs": True,
-    "log_level": 0,
 }
 
 

@@ -3,11 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from actors.kafka_topic import longest_record
-from scripts.service.cluster.topics import ensure_compacted
+from scripts.service.cluster.topics import ensure_own, piece_bytes
 
-_PIECE_BYTES = 512 << 10
-_KEY_BYTES = 256
 _SEGMENT_BYTES = 64 << 20
 _MOST_SEGMENT_MS = 86_400_000
 _LEAST_SEGMENT_MS = 60_000
@@ -34,11 +31,7 @@ def ensure_generations(settings: Mapping[str, Any], topic: str, shards: int, kee
         "segment.bytes": str(_SEGMENT_BYTES),
         "segment.ms": str(min(_MOST_SEGMENT_MS, max(_LEAST_SEGMENT_MS, segment_ms))),
     }
-    found = ensure_compacted(settings, topic, shards, configuration)
+    found = ensure_own(settings, topic, shards, configuration)
     if found != shards:
         raise ValueError(f"cluster.shards: expected {shards} partitions of topic {topic}, got {found}")
-    try:
-        longest = longest_record(settings, topic)
-    except PermissionError:  # the cluster works without the right to describe the topic's configuration
-        return _PIECE_BYTES
-    return min(_PIECE_BYTES, longest - _KEY_BYTES)
+    return piece_bytes(settings, topic)

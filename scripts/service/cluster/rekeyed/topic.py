@@ -6,10 +6,10 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]  # exported
-from confluent_kafka.cimpl import NewTopic
 
 from actors.kafka_topic import client_settings, ensure_topic, metadata_of
 from config.streams import Stream
+from scripts.service.cluster.topics import ensure_own
 from scripts.service.keeping import digest_of
 
 _TIMEOUT_S = 10.0
@@ -36,10 +36,7 @@ def ensure_by_key(settings: Mapping[str, Any], topic: str, shards: int, source: 
     try:
         if partitions is not None:
             ensure_topic(settings, source, partitions)
-        found = _partitions(admin, topic)
-        if not found:
-            _create(admin, topic, shards, source)
-            found = _await(admin, topic)
+        found = _partitions(admin, topic) or ensure_own(settings, topic, shards, _like(admin, source, shards))
         if found != shards:
             raise OSError(f"topic {topic}: expected {shards} partitions, one for each shard, got {found}: delete the topic")
         own = _configuration(admin, topic)
@@ -48,36 +45,23 @@ def ensure_by_key(settings: Mapping[str, Any], topic: str, shards: int, source: 
         raise OSError(f"topic {topic}: {error.args[0].str()}") from error
 
 
-def _create(admin: AdminClient, topic: str, shards: int, source: str) -> None:
-    """Create the topic, unless another process does at the same time."""
+def _like(admin: AdminClient, source: str, shards: int) -> dict[str, str]:
+    """Return the configuration of a topic by key of `source`."""
     if not (numbers := _partitions(admin, source)):
         raise OSError(f"there is no topic {source}")
     own = _configuration(admin, source)
     total = int(own["retention.bytes"].value)
-    configuration = {
+    return {
         "cleanup.policy": "delete",
         "retention.ms": own["retention.ms"].value if "delete" in own["cleanup.policy"].value else "-1",
         "retention.bytes": str(total if total < 0 else -(-total * numbers // shards)),
         "max.message.bytes": str(int(own["max.message.bytes"].value) + _MORE_BYTES),
     }
-    try:
-        admin.create_topics([NewTopic(topic, shards, config=configuration)], request_timeout=_TIMEOUT_S)[topic].result()
-    except KafkaException as error:
-        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-            raise
 
 
 def _partitions(admin: AdminClient, topic: str) -> int:
     """Return the number of partitions of a topic; 0 if it is absent."""
     return len(metadata_of(admin, topic, _TIMEOUT_S).topics[topic].partitions)
-
-
-def _await(admin: AdminClient, topic: str) -> int:
-    """Return the partitions of a topic that was just created: it has none for a moment."""
-    deadline = time.monotonic() + _TIMEOUT_S
-    while not (found := _partitions(admin, topic)) and time.monotonic() < deadline:
-        time.sleep(_AGAIN_S)
-    return found
 
 
 def _configuration(admin: AdminClient, topic: str) -> dict[str, Any]:
