@@ -179,6 +179,19 @@ def test_a_poll_is_not_read_after_the_next_one(broker: str):
         read.poll(1, 0)
 
 
+@pytest.mark.parametrize("first", ["queue", "consumer"])
+def test_a_queue_gives_back_its_file_whichever_is_closed_first(first: str):
+    consumer = Consumer({"bootstrap.servers": "127.0.0.1:1", "group.id": "g", "log_level": 0})
+    queue = Queue(consumer, "t")
+    comes, closes = queue._event, {"queue": queue.close, "consumer": consumer.close}  # the file is its own
+    os.fstat(comes)
+    closes.pop(first)()
+    for close in closes.values():
+        close()
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(comes)
+
+
 def test_an_offset_that_the_broker_refuses_is_reported(broker: str):
     topic = created(broker, f"columns-{uuid.uuid4().hex}")
     for how in ("columns", "messages"):

@@ -28,15 +28,15 @@ class Queue:
         self._library = Library()
         self._consumer = consumer  # it must outlive the queue
         self._handle = handle_of(consumer, self._library.held)
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # it fails without a free file, and then nothing is held
+        self._comes = select.poll()
+        self._comes.register(self._event, select.POLLIN)
         take_errors(self._library.held, self._handle, report)
         self._topic = topic.encode()
         self._process = os.getpid()
         self._followed: set[int] = set()
         self._messages: Messages | None = None
         self._queue: int | None = self._library.queue(self._handle)
-        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._comes = select.poll()
-        self._comes.register(self._event, select.POLLIN)
         self._library.event(self._queue, self._event, _ONE, len(_ONE))
 
     def follow(self, partitions: Iterable[int]) -> None:
@@ -64,14 +64,15 @@ class Queue:
     def close(self) -> None:
         """Give everything back: before the consumer is closed, which would otherwise wait for ever."""
         queue, self._queue = self._queue, None
-        if queue is None or not self._alive:
+        if queue is None:
             return
-        self._release()
-        leave_errors(self._handle)
-        for number in self._followed:
-            self._forward(number, None)
-        self._library.event(queue, -1, None, 0)
-        self._library.drop_queue(queue)
+        if self._alive:
+            self._release()
+            leave_errors(self._handle)
+            for number in self._followed:
+                self._forward(number, None)
+            self._library.event(queue, -1, None, 0)
+            self._library.drop_queue(queue)
         os.close(self._event)
 
     def __del__(self) -> None:
